@@ -1,0 +1,98 @@
+"""An instrument: what one tick and one lot are worth, the smallest order, and what trading costs.
+
+Orders and fills are whole ticks and lots; this file is the only place where prices and quantities
+become whole, and each rounding says which way.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_DOWN, Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+INSTRUMENT = np.dtype(
+    [
+        ("tick_size", "f8"),
+        ("lot_size", "f8"),
+        ("tick_value", "f8"),  # quote currency per tick and lot
+        ("min_quantity", "i8"),  # lots
+        ("min_notional", "f8"),
+        ("maker_fee", "f8"),
+        ("taker_fee", "f8"),
+        ("maintenance_margin", "f8"),
+        ("leverage", "f8"),
+        ("linear", "b1"),
+    ]
+)
+
+# Prices further than this fraction of a tick from the grid keep their fraction.
+ON_GRID = 1e-6
+
+
+class Market(StrEnum):
+    """Spot owns the coin; linear is a perpetual contract margined and settled in the quote currency."""
+
+    SPOT = "spot"
+    LINEAR = "linear"
+
+
+Positive = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
+
+
+class Instrument(BaseModel):
+    """What the venue says of one symbol. Fees are fractions of the notional; a negative one is a rebate."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    symbol: str = Field(description="the venue's own name, such as BTCUSDT")
+    market: Market = Field(Market.LINEAR, description="spot or linear")
+    tick_size: Positive = Field(description="smallest price step, quote currency")
+    lot_size: Positive = Field(description="smallest quantity step, base currency")
+    min_quantity: Decimal = Field(Decimal(0), ge=0, description="smallest order, base currency")
+    min_notional: Decimal = Field(Decimal(0), ge=0, description="smallest order, quote currency")
+    maker_fee: Decimal = Field(Decimal("0.0002"), gt=-1, lt=1, description="fraction of the notional")
+    taker_fee: Decimal = Field(Decimal("0.00055"), gt=-1, lt=1, description="fraction of the notional")
+    maintenance_margin: Decimal = Field(Decimal("0.005"), ge=0, lt=1, description="fraction of the notional")
+
+    def lots(self, quantity: Decimal) -> int:
+        """Whole lots that fit into `quantity` (base currency); never rounds an order up."""
+        return int((quantity / self.lot_size).to_integral_value(ROUND_DOWN))
+
+    def price(self, ticks: int) -> Decimal:
+        """Price in quote currency of a whole number of ticks, exact."""
+        return self.tick_size * ticks
+
+    def quantity(self, lots: int) -> Decimal:
+        """Quantity in base currency of a whole number of lots, exact."""
+        return self.lot_size * lots
+
+    def record(self, leverage: float = 1.0) -> Any:
+        """Build the kernels' view of this instrument: one INSTRUMENT record."""
+        record = np.zeros(1, INSTRUMENT).view(np.recarray)[0]
+        record.tick_size = float(self.tick_size)
+        record.lot_size = float(self.lot_size)
+        record.tick_value = float(self.tick_size * self.lot_size)
+        record.min_quantity = -int(-self.min_quantity // self.lot_size)
+        record.min_notional = float(self.min_notional)
+        record.maker_fee = float(self.maker_fee)
+        record.taker_fee = float(self.taker_fee)
+        record.maintenance_margin = float(self.maintenance_margin)
+        record.leverage = leverage
+        record.linear = self.market is Market.LINEAR
+        return record
+
+
+def in_ticks(prices: NDArray[np.float64], tick_size: float) -> NDArray[np.float64]:
+    """Prices in units of ticks, shape unchanged: whole where the price is on the grid, else fractional.
+
+    Kernels compare these with order prices, which are whole ticks, without any rounding error.
+    """
+    ticks = prices / tick_size
+    whole = np.rint(ticks)
+    return np.where(np.abs(ticks - whole) < ON_GRID, whole, ticks)

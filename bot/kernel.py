@@ -1,0 +1,117 @@
+"""Compiled kernels: what is compiled, how it is cached, and why it can never run stale.
+
+A kernel is a pure function over numbers and structured records. `kernel` compiles it when another kernel
+calls it; `specialise` makes an entry point from a template by binding kernels into it, and caches the
+machine code on disk. The cache directory is named by a hash of every kernel source, Numba's version and the
+processor, because Numba itself does not notice a change in a function that another module has inlined.
+With NUMBA_DISABLE_JIT=1 everything here is plain Python.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import sysconfig
+from functools import cache
+from pathlib import Path
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import llvmlite.binding as llvm
+import numba
+import platformdirs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("bot", "strategies", "filters", "coordinator", "backtesting")
+KEPT_CACHES = 6
+
+# A structured record, or one field of it: inside kernels the dtype is the type.
+Record = Any
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+def kernel(function: F) -> F:
+    """Compile `function` for use by other kernels; callable from Python too, one event at a time."""
+    compiled: F = numba.njit(error_model="numpy", nogil=True)(function)
+    return compiled
+
+
+@cache
+def source_hash(root: Path = ROOT, extra: tuple[Path, ...] = ()) -> str:
+    """Hash of every kernel source under `root`, and of `extra` files: 16 hex digits, same on any machine."""
+    digest = hashlib.sha256()
+    own = sorted(path for package in PACKAGES for path in (root / package).rglob("*.py"))
+    for path in own:
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
+        digest.update(path.read_bytes() + b"\0")
+    for path in extra:
+        digest.update(path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def cache_directory(root: Path = ROOT, extra: Iterable[Path] = ()) -> Path:
+    """Directory for machine code of exactly these sources, this Numba and this processor."""
+    machine = f"{numba.__version__} {sys.version} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    sources = source_hash(root, tuple(sorted(extra)))
+    name = hashlib.sha256(f"{sources} {machine}".encode()).hexdigest()[:16]
+    chosen = os.environ.get("TRADERAGENT_CACHE_DIR")
+    parent = Path(chosen) if chosen else Path(platformdirs.user_cache_dir("traderagent")) / "kernels"
+    return parent / name
+
+
+def specialise(template: Callable[..., Any], name: str, **bindings: Any) -> Any:
+    """Compile `template` as `name` with its globals `bindings` replaced by these kernels; cached on disk.
+
+    Numba caches by source and argument types but not by globals, so each binding gets its own name, and
+    sources from outside the project (a user's strategy) take part in the directory's name.
+    """
+    assert isinstance(template, FunctionType)
+    bound = FunctionType(template.__code__, {**template.__globals__, **bindings}, template.__name__)
+    bound.__qualname__ = f"{template.__name__}_{name}"
+    bound.__module__ = template.__module__
+    directory = cache_directory(extra=user_sources())
+    _make_room(directory)
+    previous, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(directory)
+    try:
+        return numba.njit(error_model="numpy", nogil=True, cache=True)(bound)
+    finally:
+        numba.config.CACHE_DIR = previous
+
+
+def is_compiled(name: str, template: Callable[..., Any]) -> bool:
+    """Whether machine code of this specialisation lies in the cache already."""
+    directory = cache_directory(extra=user_sources())
+    return any(directory.rglob(f"*.{template.__name__}_{name}-*.nbc"))
+
+
+def user_sources() -> list[Path]:
+    """Source files of every loaded module that is neither ours, nor installed, nor Python's own."""
+    paths = sysconfig.get_paths()
+    installed = {Path(paths[key]).resolve() for key in ("stdlib", "platstdlib", "purelib", "platlib")}
+    found = set()
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file is None or not file.endswith(".py") or module.__name__.split(".")[0] in _NOT_KERNELS:
+            continue
+        path = Path(file).resolve()
+        if not any(path.is_relative_to(place) for place in installed):
+            found.add(path)
+    return sorted(path for path in found if not any(path.is_relative_to(ROOT / own) for own in PACKAGES))
+
+
+_NOT_KERNELS = frozenset({"__main__", "services", "tests", "conftest"})
+
+
+def _make_room(directory: Path) -> None:
+    """Create `directory`; of its siblings, the code of earlier sources, keep the latest few."""
+    if directory.exists():
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    siblings = sorted(directory.parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in siblings[KEPT_CACHES:]:
+        shutil.rmtree(old, ignore_errors=True)

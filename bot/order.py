@@ -1,0 +1,146 @@
+"""Desired orders: the slots a strategy keeps, and the fills that come back.
+
+A strategy never sends an order. It keeps a table of slots, one wish each; whoever drives it makes the venue
+match the table. Slot and generation together name one order for ever: a wish withdrawn and made again is a
+new generation, a wish whose price or quantity changes while it rests is the same order amended.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+from bot.kernel import Record, kernel
+
+
+class Side(IntEnum):
+    """Signed, so that `side * quantity` is the change of a position."""
+
+    BUY = 1
+    SELL = -1
+
+
+class OrderKind(IntEnum):
+    """LIMIT rests at its price; STOP becomes MARKET when the price reaches it; MARKET takes the next price."""
+
+    LIMIT = 0
+    STOP = 1
+    MARKET = 2
+
+
+class Signal(IntEnum):
+    """Why an order exists. Only ENTRY can be filtered, shrunk or refused."""
+
+    ENTRY = 0
+    GRID_COUNTER = 1
+    EXIT_TP = 2
+    EXIT_SL = 3
+    EXIT_TRANSITION = 4
+    EXIT_EMERGENCY = 5
+
+
+class Liquidity(IntEnum):
+    """Who waited: a maker's order rested, a taker's did not."""
+
+    MAKER = 0
+    TAKER = 1
+
+
+WHOLE_POSITION = -1
+
+SLOT = np.dtype(
+    [
+        ("generation", "i8"),
+        ("price", "i8"),  # ticks: limit, or trigger of a stop; unused by a market order
+        ("quantity", "i8"),  # lots still wanted
+        ("stop", "i8"),  # ticks: the stop that protects this entry, 0 when none is planned
+        ("part", "i4"),  # which part of the position it opens or closes: a grid's cell, else WHOLE_POSITION
+        ("entry", "i4"),  # what kind of entry, an index into the strategy's `entries`
+        ("side", "i1"),
+        ("kind", "i1"),
+        ("signal", "i1"),
+        ("wanted", "b1"),
+        ("reduce_only", "b1"),
+        ("post_only", "b1"),
+        ("fresh", "b1"),  # wished or moved since the exchange last looked: it may cross as it arrives
+        ("crossing", "b1"),  # it crossed on arrival: a taker if the next price still lets it
+    ],
+    align=True,
+)
+
+FILL = np.dtype(
+    [
+        ("ts", "i8"),  # ms: when; a simulation knows the opening of the bar
+        ("bar", "i8"),  # index of the bar, simulation only
+        ("generation", "i8"),
+        ("price", "i8"),  # ticks
+        ("quantity", "i8"),  # lots
+        ("stop", "i8"),
+        ("position", "i8"),  # lots, after
+        ("fee", "f8"),
+        ("slippage", "f8"),  # quote currency lost against the price that was aimed at
+        ("realised", "f8"),  # profit this fill realised at average cost, before fees
+        ("slot", "i4"),
+        ("part", "i4"),
+        ("entry", "i4"),
+        ("side", "i1"),
+        ("kind", "i1"),
+        ("signal", "i1"),
+        ("liquidity", "i1"),
+    ],
+    align=True,
+)
+
+
+@kernel
+def want(
+    slots: Record, index: int, side: int, kind: int, price: int, quantity: int, signal: int, part: int
+) -> Record:
+    """Wish that slot `index` rests so: price in ticks, `quantity` lots still to fill. Returns the slot.
+
+    Exits (every signal but ENTRY and GRID_COUNTER) are reduce-only. A quantity under one lot withdraws.
+    """
+    slot = slots[index]
+    if quantity < 1:
+        slot.wanted = False
+        return slot
+    moved = slot.price != price or slot.kind != kind or slot.side != side
+    if not slot.wanted:
+        slot.generation += 1
+        slot.wanted = True
+        slot.fresh = True
+        slot.crossing = False
+    elif moved:
+        slot.fresh = True
+        slot.crossing = False
+    slot.price = price
+    slot.quantity = quantity
+    slot.side = side
+    slot.kind = kind
+    slot.signal = signal
+    slot.part = part
+    slot.entry = 0
+    slot.stop = 0
+    slot.reduce_only = signal > Signal.GRID_COUNTER
+    slot.post_only = False
+    return slot
+
+
+@kernel
+def withdraw(slots: Record, index: int) -> None:
+    """Wish nothing in slot `index` any more."""
+    slots[index].wanted = False
+
+
+@kernel
+def withdraw_all(slots: Record) -> None:
+    """Wish nothing at all."""
+    for index in range(len(slots)):
+        slots[index].wanted = False
+
+
+@kernel
+def is_exit(signal: int) -> bool:
+    """Whether the order only leaves: it is reduce-only and nothing may refuse it."""
+    return signal > Signal.GRID_COUNTER

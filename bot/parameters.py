@@ -1,0 +1,97 @@
+"""Parameters: a pydantic model for people, a structured record for kernels, one derived from the other.
+
+Fractions may be written as 0.005 or "0.5%"; durations say their unit in their name. Every field carries a
+unit, bounds, a default and one line of help.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from types import UnionType
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from bot.record import new_record
+from bot.rollup import TIMEFRAMES
+
+
+def _fraction(value: Any) -> Any:
+    """Accept "0.5%" for 0.005."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        return float(value.strip()[:-1]) / 100.0
+    return value
+
+
+Fraction = Annotated[float, BeforeValidator(_fraction), Field(allow_inf_nan=False)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Timeframe = Literal["1m", "5m", "15m", "30m", "1h", "4h", "1d"]
+
+
+class Parameters(BaseModel):
+    """What every strategy has: the timeframe of its signal bars and how many it must see before it enters."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preset: str | None = Field(None, description="name of a preset whose values stand for fields not given")
+    timeframe: Timeframe = Field("1h", description="length of a signal bar")
+    warmup_bars: int = Field(200, ge=0, le=100_000, description="signal bars seen before the first entry, bars")
+
+    @classmethod
+    def presets(cls) -> dict[str, dict[str, Any]]:
+        """Named sets of values, overridden by whatever is given explicitly."""
+        return {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_preset(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("preset") is None:
+            return values
+        known = cls.presets()
+        name = str(values["preset"]).lower()
+        if name not in known:
+            choices = ", ".join(known) or "none"
+            raise ValueError(f"preset {values['preset']!r} is unknown; choose one of: {choices}")
+        return {**known[name], **values, "preset": name}
+
+    @property
+    def timeframe_ms(self) -> int:
+        """Length of a signal bar in milliseconds."""
+        return TIMEFRAMES[self.timeframe]
+
+    @classmethod
+    def dtype(cls) -> np.dtype[Any]:
+        """Layout of the kernels' view: one field per parameter that has a number to it."""
+        kinds = {name: _kind(field.annotation) for name, field in cls.model_fields.items()}
+        return np.dtype([(name, kind) for name, kind in kinds.items() if kind])
+
+    def record(self) -> Any:
+        """Build the kernels' view: enums as their values, timeframes in ms, a missing number as NaN."""
+        record = new_record(self.dtype())
+        for name in record.dtype.names:
+            value = getattr(self, name)
+            if isinstance(value, str) and not isinstance(value, Enum):
+                value = TIMEFRAMES[value]
+            elif isinstance(value, Enum):
+                value = value.value if isinstance(value.value, int) else list(type(value)).index(value)
+            record[name] = np.nan if value is None else value
+        return record
+
+    def changed(self, **values: Any) -> Self:
+        """Return a copy with `values` replaced, validated again."""
+        return type(self).model_validate({**self.model_dump(), **values})
+
+
+def _kind(annotation: Any) -> str | None:
+    """NumPy type of a parameter's annotation; None for plain text."""
+    if get_origin(annotation) in (Union, UnionType):
+        kinds = {_kind(part) for part in get_args(annotation) if part is not type(None)}
+        return None if kinds == {None} else "f8"
+    if get_origin(annotation) is Literal:
+        return "i8"
+    if get_origin(annotation) is Annotated:
+        return _kind(get_args(annotation)[0])
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return "i8"
+    return {bool: "b1", int: "i8", float: "f8"}.get(annotation)

@@ -1,0 +1,54 @@
+"""Structured records to plain dicts and back, losslessly: the dict is what a snapshot stores as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bot.errors import Misconfigured
+
+
+def new_record(dtype: np.dtype[Any]) -> Any:
+    """One zeroed record of `dtype`, fields readable and writable as attributes, inside and outside kernels."""
+    return new_records(dtype, 1)[0]
+
+
+def new_records(dtype: np.dtype[Any], count: int) -> Any:
+    """Zeroed array of `count` records whose fields are attributes."""
+    return np.zeros(count, dtype).view(np.recarray)
+
+
+def to_dict(record: Any) -> dict[str, Any]:
+    """Plain dict of a record, nested records as dicts, arrays as lists; floats keep every bit."""
+    return {name: _plain(record[name]) for name in record.dtype.names}
+
+
+def _plain(value: Any) -> Any:
+    if getattr(value, "dtype", None) is not None and value.dtype.names and value.ndim == 0:
+        return to_dict(value)
+    if isinstance(value, np.ndarray):
+        return [_plain(item) for item in value]
+    return value.item()
+
+
+def from_dict(dtype: np.dtype[Any], values: dict[str, Any]) -> Any:
+    """Rebuild a record of `dtype` from its dict; raises Misconfigured when the fields are not exactly those."""
+    names = dtype.names or ()
+    if set(values) != set(names):
+        odd = sorted(set(values) ^ set(names))
+        raise Misconfigured(
+            f"The stored state does not fit this version: field {odd[0]!r} is on one side only; "
+            "restore the version that wrote it or start from an empty state."
+        )
+    return np.array([_packed(dtype, values)], dtype).view(np.recarray)[0]
+
+
+def _packed(dtype: np.dtype[Any], value: Any) -> Any:
+    if dtype.subdtype is not None:
+        item, _ = dtype.subdtype
+        return [_packed(item, entry) for entry in value]
+    if dtype.names:
+        assert dtype.fields is not None
+        return tuple(_packed(dtype.fields[name][0], value[name]) for name in dtype.names)
+    return value

@@ -1,0 +1,52 @@
+"""Higher timeframes from base bars: closed and complete buckets only.
+
+The simulator runs this kernel ahead over the whole array, the live bot bar by bar; it is the same kernel.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bot.kernel import Record, kernel
+
+BAR = np.dtype(
+    [("ts", "i8"), ("open", "f8"), ("high", "f8"), ("low", "f8"), ("close", "f8"), ("volume", "f8")]
+)
+ROLLUP = np.dtype([("bar", BAR), ("bars", "i8"), ("incomplete", "i8")])
+
+MINUTE = 60_000
+TIMEFRAMES = {
+    "1m": MINUTE,
+    "5m": 5 * MINUTE,
+    "15m": 15 * MINUTE,
+    "30m": 30 * MINUTE,
+    "1h": 60 * MINUTE,
+    "4h": 240 * MINUTE,
+    "1d": 1440 * MINUTE,
+}
+
+
+@kernel
+def rollup_update(rollup: Record, bar: Record, bar_ms: int, timeframe_ms: int) -> bool:
+    """Add one closed base bar; True when it completes a bucket, whose bar is then `rollup.bar`.
+
+    Buckets are aligned to the epoch. One with a missing base bar is never returned, only counted in
+    `rollup.incomplete`.
+    """
+    start = bar.ts - bar.ts % timeframe_ms
+    whole = rollup.bar
+    if rollup.bars == 0 or start != whole.ts:
+        if 0 < rollup.bars < timeframe_ms // bar_ms:
+            rollup.incomplete += 1
+        whole.ts = start
+        whole.open = bar.open
+        whole.high = bar.high
+        whole.low = bar.low
+        whole.volume = 0.0
+        rollup.bars = 0
+    whole.high = max(whole.high, bar.high)
+    whole.low = min(whole.low, bar.low)
+    whole.close = bar.close
+    whole.volume += bar.volume
+    rollup.bars += 1
+    return rollup.bars == timeframe_ms // bar_ms

@@ -1,0 +1,165 @@
+"""What a strategy is: parameters, a state, and one kernel that decides.
+
+    decide(pair, params, state, slots, event)
+
+is called on every event and changes `state` and `slots` alone. It must give the same answer to the same
+call: no clock, no chance, no memory elsewhere. A strategy of your own is one file with a `Strategy` in it,
+loaded as `module:NAME` or `path/to/file.py:NAME`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bot.errors import Misconfigured
+from bot.instrument import INSTRUMENT
+from bot.kernel import Record, kernel
+from bot.ledger import LEDGER
+from bot.order import FILL, Signal, want
+from bot.parameters import Parameters
+from bot.rollup import BAR
+
+
+class Event(IntEnum):
+    """What happened. BASE and SIGNAL bars are closed; a FILL may come at any moment, REFUSED says a wish was."""
+
+    BASE = 0  # a base bar closed
+    SIGNAL = 1  # a bar of the strategy's timeframe closed, complete
+    FILL = 2
+    REFUSED = 3  # the venue would not have the order in event.fill.slot; it is withdrawn
+
+
+EVENT = np.dtype([("kind", "i8"), ("bar", BAR), ("fill", FILL)], align=True)
+
+PAIR = np.dtype(
+    [
+        ("instrument", INSTRUMENT),
+        ("ledger", LEDGER),
+        ("time", "i8"),  # ms: the end of what is known
+        ("price", "f8"),  # last price, quote currency
+        ("target", "f8"),  # capital this pair may use, quote currency
+        ("signal_bars", "i8"),  # complete signal bars seen
+        ("may_enter", "b1"),  # entries are allowed now
+        ("watch_above", "f8"),  # base bars that stay inside (watch_below, watch_above)
+        ("watch_below", "f8"),  # change nothing: the driver need not ask. Quote currency
+        ("under_minimum", "i8"),  # entries not placed because the venue's minimum is larger
+    ],
+    align=True,
+)
+
+Decide = Callable[[Record, Record, Record, Record, Record], None]
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A strategy as the drivers know it. `slots` is how many wishes its parameters need."""
+
+    name: str
+    version: int
+    parameters: type[Parameters]
+    state: np.dtype[Any]
+    slots: Callable[[Any], int]
+    decide: Decide
+    entries: tuple[str, ...] = ("entry",)
+    check: Callable[[Any, Any, float], None] = field(default=lambda _parameters, _instrument, _capital: None)
+    source: Path | None = None
+
+
+@kernel
+def watch_nothing(pair: Record) -> None:
+    """Say that no base bar matters until this is changed: only signal bars and fills do."""
+    pair.watch_above = np.inf
+    pair.watch_below = -np.inf
+
+
+@kernel
+def watch_everything(pair: Record) -> None:
+    """Say that every base bar matters."""
+    pair.watch_above = -np.inf
+    pair.watch_below = np.inf
+
+
+@kernel
+def lots_for(pair: Record, notional: float, price: float) -> int:
+    """Whole lots worth at most `notional` at `price` (quote currency), 0 if the venue would refuse so few."""
+    instrument = pair.instrument
+    lots = whole_down(notional / (price * instrument.lot_size))
+    if lots < max(instrument.min_quantity, 1) or lots * instrument.lot_size * price < instrument.min_notional:
+        pair.under_minimum += 1
+        return 0
+    return lots
+
+
+@kernel
+def affordable(pair: Record) -> float:
+    """Largest notional of entries the target carries: margin and the taker fees of both ways, quote currency."""
+    instrument = pair.instrument
+    return pair.target / (1.0 / instrument.leverage + 2.0 * max(instrument.taker_fee, 0.0))
+
+
+@kernel
+def whole_down(value: float) -> int:
+    """Largest whole number not above `value`; one that misses a whole number by 1e-9 of itself has it."""
+    return int(np.floor(value + 1e-9 * max(abs(value), 1.0)))
+
+
+@kernel
+def whole_up(value: float) -> int:
+    """Smallest whole number not below `value`, with the same tolerance."""
+    return int(np.ceil(value - 1e-9 * max(abs(value), 1.0)))
+
+
+@kernel
+def away(pair: Record, side: int, price: float, *, stop: bool) -> int:
+    """Ticks of a resting order's price (quote currency), rounded away from the market.
+
+    A limit buy and a stop sell lie below the market and round down; a limit sell and a stop buy round up.
+    """
+    ticks = price / pair.instrument.tick_size
+    below = side < 0 if stop else side > 0
+    return whole_down(ticks) if below else whole_up(ticks)
+
+
+@kernel
+def enter(
+    pair: Record, slots: Record, index: int, side: int, kind: int, price: int, quantity: int, part: int
+) -> Record:
+    """Wish an entry; while entries are not allowed the slot is withdrawn instead. Returns the slot."""
+    return want(slots, index, side, kind, price, quantity if pair.may_enter else 0, Signal.ENTRY, part)
+
+
+def load_strategy(reference: str) -> Strategy:
+    """Load `module:NAME` or `file.py:NAME`; raises Misconfigured with what was missing."""
+    place, _, name = reference.rpartition(":")
+    try:
+        if place.endswith(".py"):
+            path = Path(place).resolve()
+            spec = importlib.util.spec_from_file_location(path.stem, path)
+            if spec is None or spec.loader is None or not path.exists():
+                raise Misconfigured(f"strategy {reference!r}: there is no file {place}; give its path.")
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[path.stem] = module
+            spec.loader.exec_module(module)
+        else:
+            sys.path.insert(0, str(Path.cwd()))
+            try:
+                module = importlib.import_module(place)
+            finally:
+                sys.path.pop(0)
+    except ModuleNotFoundError as error:
+        raise Misconfigured(
+            f"strategy {reference!r}: Python finds no module {error.name!r}; run in its folder or give file.py:NAME."
+        ) from error
+    found = getattr(module, name, None)
+    if not isinstance(found, Strategy):
+        raise Misconfigured(f"strategy {reference!r}: {place} has no Strategy named {name!r}; check the name.")
+    return found

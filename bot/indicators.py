@@ -171,3 +171,51 @@ def bollinger_update(bands: Record, close: float, period: int) -> None:
         squares += (bands.ring.values[(bands.count - 1 - back) % WINDOW] - middle) ** 2
     bands.middle = middle
     bands.deviation = np.sqrt(squares / n)
+
+
+HOURS, DAYS = 24, 30
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+
+VOLUME = np.dtype(
+    [
+        ("hours", "f8", (HOURS,)),
+        ("days", "f8", (DAYS,)),
+        ("hour", "i8"),  # hour and day since the epoch that are being filled
+        ("day", "i8"),
+        ("today", "f8"),
+        ("complete_days", "i8"),
+        ("ratio", "f8"),
+        ("count", "i8"),
+    ]
+)
+
+
+@kernel
+def volume_update(volume: Record, ts: int, amount: float) -> None:
+    """Ratio of the volume of the last 24 clock hours to the mean of the last 30 complete UTC days; 0 before a day.
+
+    `ts` is the bar's opening, ms; the hour and the day that hold it are the present ones. Days without a bar
+    do not count.
+    """
+    hour, day = ts // HOUR_MS, ts // DAY_MS
+    if volume.count == 0:
+        volume.hour, volume.day = hour, day
+    for passed in range(volume.hour + 1, min(hour, volume.hour + HOURS) + 1):
+        volume.hours[passed % HOURS] = 0.0
+    if hour > volume.hour + HOURS:
+        volume.hours[:] = 0.0
+    if day != volume.day:
+        volume.days[volume.complete_days % DAYS] = volume.today
+        volume.complete_days += 1
+        volume.today = 0.0
+    volume.hour, volume.day = hour, day
+    volume.hours[hour % HOURS] += amount
+    volume.today += amount
+    volume.count += 1
+    known = min(volume.complete_days, DAYS)
+    total = 0.0
+    for index in range(known):
+        total += volume.days[index]
+    volume.ratio = 0.0
+    if total > 0.0:
+        volume.ratio = volume.hours.sum() / (total / known)

@@ -1,7 +1,7 @@
 """Compiled kernels: what is compiled, how it is cached, and why it can never run stale.
 
 A kernel is a pure function over numbers and structured records. `kernel` compiles it when another kernel
-calls it; `specialise` makes an entry point from a template by binding kernels into it, and caches the
+calls it; `specialise` makes an entry point from templates by binding kernels into them, and caches the
 machine code on disk. The cache directory is named by a hash of every kernel source, Numba's version and the
 processor, because Numba itself does not notice a change in a function that another module has inlined.
 With NUMBA_DISABLE_JIT=1 everything here is plain Python.
@@ -64,29 +64,57 @@ def cache_directory(root: Path = ROOT, extra: Iterable[Path] = ()) -> Path:
     return parent / name
 
 
-def specialise(template: Callable[..., Any], name: str, **bindings: Any) -> Any:
-    """Compile `template` as `name` with its globals `bindings` replaced by these kernels; cached on disk.
+def template(function: F) -> F:
+    """Mark a function that calls a kernel yet unknown, by a global name that `specialise` binds."""
+    function.__dict__["template"] = True
+    return function
+
+
+def specialise(entry: Callable[..., Any], name: str, **bindings: Any) -> Any:
+    """Compile the template `entry` as `name`, its globals and those of the templates it calls bound to these kernels.
 
     Numba caches by source and argument types but not by globals, so each binding gets its own name, and
     sources from outside the project (a user's strategy) take part in the directory's name.
     """
-    assert isinstance(template, FunctionType)
-    bound = FunctionType(template.__code__, {**template.__globals__, **bindings}, template.__name__)
-    bound.__qualname__ = f"{template.__name__}_{name}"
-    bound.__module__ = template.__module__
+    functions = _templates(entry)
+    namespace: dict[str, Any] = {}
+    for function in functions:
+        namespace.update(function.__globals__)
+    namespace.update(bindings)
     directory = cache_directory(extra=user_sources())
     _make_room(directory)
     previous, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(directory)
     try:
-        return numba.njit(error_model="numpy", nogil=True, cache=True)(bound)
+        for function in functions:
+            bound = FunctionType(function.__code__, namespace, function.__name__)
+            bound.__qualname__ = f"{function.__name__}_{name}"
+            bound.__module__ = function.__module__
+            namespace[function.__name__] = numba.njit(
+                error_model="numpy", nogil=True, cache=function is entry
+            )(bound)
     finally:
         numba.config.CACHE_DIR = previous
+    return namespace[entry.__name__]
 
 
-def is_compiled(name: str, template: Callable[..., Any]) -> bool:
+def _templates(entry: Callable[..., Any]) -> list[FunctionType]:
+    """List `entry` and every template that it calls, directly or through another."""
+    found: list[FunctionType] = []
+    waiting = [entry]
+    while waiting:
+        function = waiting.pop()
+        assert isinstance(function, FunctionType)
+        if function not in found:
+            found.append(function)
+            called = (function.__globals__.get(name) for name in function.__code__.co_names)
+            waiting.extend(other for other in called if getattr(other, "template", False))
+    return found
+
+
+def is_compiled(entry: Callable[..., Any], name: str) -> bool:
     """Whether machine code of this specialisation lies in the cache already."""
     directory = cache_directory(extra=user_sources())
-    return any(directory.rglob(f"*.{template.__name__}_{name}-*.nbc"))
+    return any(directory.rglob(f"*.{entry.__name__}_{name}-*.nbc"))
 
 
 def user_sources() -> list[Path]:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from bot.errors import Misconfigured
-from bot.instrument import INSTRUMENT
+from bot.instrument import INSTRUMENT, Instrument
 from bot.kernel import Record, kernel
 from bot.ledger import LEDGER
 from bot.order import FILL, Signal, want
@@ -45,6 +45,7 @@ PAIR = np.dtype(
         ("instrument", INSTRUMENT),
         ("ledger", LEDGER),
         ("time", "i8"),  # ms: the end of what is known
+        ("bar_ms", "i8"),  # length of a base bar
         ("price", "f8"),  # last price, quote currency
         ("target", "f8"),  # capital this pair may use, quote currency
         ("signal_bars", "i8"),  # complete signal bars seen
@@ -57,11 +58,21 @@ PAIR = np.dtype(
 )
 
 Decide = Callable[[Record, Record, Record, Record, Record], None]
+Check = Callable[[Any, Instrument, float, float, float], None]
+
+
+def _accept(_parameters: Any, _instrument: Instrument, _capital: float, _price: float, _leverage: float) -> None:
+    """Accept every parameter set: what a strategy without a check of its own does."""
+
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """A strategy as the drivers know it. `slots` is how many wishes its parameters need."""
+    """A strategy as the drivers know it.
+
+    `slots(parameters)` is how many wishes they need; `entries` names the kinds of entry a slot may carry;
+    `check(parameters, instrument, capital, price, leverage)` raises Misconfigured for what cannot work.
+    """
 
     name: str
     version: int
@@ -70,8 +81,7 @@ class Strategy:
     slots: Callable[[Any], int]
     decide: Decide
     entries: tuple[str, ...] = ("entry",)
-    check: Callable[[Any, Any, float], None] = field(default=lambda _parameters, _instrument, _capital: None)
-    source: Path | None = None
+    check: Check = field(default=_accept)
 
 
 @kernel
@@ -89,6 +99,12 @@ def watch_everything(pair: Record) -> None:
 
 
 @kernel
+def woken(pair: Record, bar: Record) -> bool:
+    """Whether a closed base bar left the band that the strategy watches; every driver asks this before BASE."""
+    return bar.high >= pair.watch_above or bar.low <= pair.watch_below
+
+
+@kernel
 def lots_for(pair: Record, notional: float, price: float) -> int:
     """Whole lots worth at most `notional` at `price` (quote currency), 0 if the venue would refuse so few."""
     instrument = pair.instrument
@@ -97,6 +113,12 @@ def lots_for(pair: Record, notional: float, price: float) -> int:
         pair.under_minimum += 1
         return 0
     return lots
+
+
+@kernel
+def equity_now(pair: Record) -> float:
+    """Equity at the last price, quote currency."""
+    return pair.ledger.cash + pair.ledger.position * pair.price * pair.instrument.lot_size
 
 
 @kernel
@@ -119,7 +141,7 @@ def whole_up(value: float) -> int:
 
 
 @kernel
-def away(pair: Record, side: int, price: float, *, stop: bool) -> int:
+def away(pair: Record, side: int, price: float, stop: bool) -> int:
     """Ticks of a resting order's price (quote currency), rounded away from the market.
 
     A limit buy and a stop sell lie below the market and round down; a limit sell and a stop buy round up.

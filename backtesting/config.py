@@ -1,0 +1,214 @@
+"""What a backtest is asked: one validated model, from a file, a dict or options, and back to a file.
+
+The strategy's parameters stand in a section with the strategy's name (`grid:`). A mistake becomes one
+sentence that names the field, the value and the remedy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError
+
+from bot.errors import Misconfigured
+from bot.instrument import Instrument, Market
+from bot.parameters import Fraction, Number, Parameters
+from bot.strategy import Strategy, load_strategy
+
+VERSION = 1
+BUILT_IN = {name: f"strategies.{name}:STRATEGY" for name in ("grid", "dca", "trend")}
+
+
+class FillRule(StrEnum):
+    """When a resting limit fills: the price went through it by a tick, or touched it."""
+
+    THROUGH = "through"
+    TOUCH = "touch"
+
+
+class Path_(StrEnum):
+    """Which extreme of a bar comes first."""
+
+    ADVERSE = "adverse"
+    NEAREST = "nearest"
+
+
+class FillPolicy(StrEnum):
+    """Where an order decided at a close and taking liquidity fills."""
+
+    NEXT_OPEN = "next_open"
+    CLOSE = "close"
+
+
+class Execution(BaseModel):
+    """The rules of the simulated exchange; docs/execution.md has them in full."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fill_rule: FillRule = Field(FillRule.THROUGH, description="through (by a tick) or touch")
+    path: Path_ = Field(Path_.ADVERSE, description="adverse or nearest extreme first")
+    fill_policy: FillPolicy = Field(FillPolicy.NEXT_OPEN, description="next_open or close")
+    slippage_bps: Number = Field(1.0, ge=0, le=1000, description="taker slippage, basis points")
+    slippage_impact: Number = Field(0.0, ge=0, le=10, description="slippage per share of the volume, fraction")
+    forced_exit_bps: Number = Field(5.0, ge=0, le=1000, description="extra slippage of forced exits, basis points")
+    max_participation: Fraction = Field(1.0, gt=0, le=1, description="share of a bar's volume filled, fraction")
+    funding_rate: Fraction = Field(0.0001, ge=-0.05, le=0.05, description="paid by longs every 8 h, fraction")
+
+
+def _time(value: Any) -> Any:
+    """Accept whatever `parse_time` reads; keep it as epoch milliseconds."""
+    from backtesting.candles import parse_time  # noqa: PLC0415
+
+    return parse_time(str(value)) if value is not None else None
+
+
+Time = Annotated[int, BeforeValidator(_time)]
+
+
+class BacktestConfig(BaseModel):
+    """Everything that decides a result."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
+
+    version: Literal[1] = Field(1, description="version of this file's format")
+    strategy: str = Field(description="grid, dca, trend, or module:NAME of your own")
+    pair: str = Field(min_length=2, description="symbol at the venue, such as BTCUSDT")
+    exchange: str = Field("bybit", description="whose candles: a venue's name, or synth")
+    market: Market = Field(Market.LINEAR, description="spot or linear")
+    start: Time | None = Field(None, alias="from", description="first minute that may trade, UTC")
+    end: Time | None = Field(None, alias="to", description="end of the period, not included, UTC")
+    capital: Number = Field(10_000.0, gt=0, le=1e12, description="initial capital, quote currency")
+    reinvest: bool = Field(False, description="size by present equity instead of the initial capital")
+    leverage: Number = Field(1.0, ge=1, le=125, description="leverage, linear only")
+    candles: Path | None = Field(None, description="a candle file instead of the store")
+    instrument: dict[str, Any] | None = Field(None, description="fields of the instrument, over the known ones")
+    execution: Execution = Field(Execution(), description="rules of the simulated exchange")
+    parameters: SerializeAsAny[Parameters] = Field(description="the strategy's own section")
+    loaded: Strategy = Field(exclude=True)
+
+    def document(self) -> dict[str, Any]:
+        """Plain dict for a YAML file: reading it back gives this config."""
+        plain = self.model_dump(mode="json", by_alias=True, exclude={"parameters"}, exclude_none=True)
+        for key in ("from", "to"):
+            if key in plain:
+                plain[key] = iso(plain[key])
+        section = self.parameters.model_dump(mode="json", exclude={"preset"}, exclude_none=True)
+        return {**plain, self.loaded.name: section}
+
+    def changed(self, **values: Any) -> BacktestConfig:
+        """Return a copy with `values` replaced, validated again."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return BacktestConfig(**{**fields, **values})
+
+
+def iso(ms: int) -> str:
+    """UTC time of epoch milliseconds, such as 2024-03-05T12:00:00Z."""
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def run_id(config: BacktestConfig, instrument: Instrument, snapshot: str, sources: str) -> str:
+    """Name a run by all that decides its result: 12 hex digits; where the candles lay is no part of it."""
+    document = {key: value for key, value in config.document().items() if key not in ("candles", "instrument")}
+    whole = [document, instrument.model_dump(mode="json"), snapshot, config.loaded.version, sources]
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def load_config(source: BacktestConfig | dict[str, Any] | str | Path, changes: dict[str, Any] | None = None) -> BacktestConfig:
+    """Validate a config from a model, a dict or a YAML file, `changes` laid over it by dotted key.
+
+    Raises Misconfigured with one sentence for the first thing that is wrong.
+    """
+    if isinstance(source, BacktestConfig):
+        if not changes:
+            return source
+        source = source.document()
+    values = dict(source) if isinstance(source, dict) else _read(Path(source))
+    for key, value in (changes or {}).items():
+        _set(values, key, value)
+    if values.get("version", VERSION) != VERSION:
+        raise Misconfigured(
+            f"version is {values['version']!r} but this program reads version {VERSION}; "
+            "write the config anew from the README's example."
+        )
+    name = str(values.get("strategy", ""))
+    if not name:
+        raise Misconfigured("strategy is missing; choose grid, dca, trend or your own module:NAME.")
+    if name not in BUILT_IN and ":" not in name:
+        raise Misconfigured(f"strategy {name!r} is unknown; {_suggest(name, BUILT_IN)} or give your own as module:NAME.")
+    strategy = load_strategy(BUILT_IN.get(name, name))
+    section = values.pop(strategy.name, None) or {}
+    parameters = validated(strategy.parameters, section, strategy.name)
+    config: BacktestConfig = validated(BacktestConfig, {**values, "parameters": parameters, "loaded": strategy}, "")
+    if config.start is not None and config.end is not None and config.start >= config.end:
+        raise Misconfigured(f"from ({iso(config.start)}) must lie before to ({iso(config.end)}); swap or widen them.")
+    if config.market is Market.SPOT and config.leverage != 1:
+        raise Misconfigured(f"leverage is {config.leverage:g} but spot has none; set 1, or market: linear.")
+    return config
+
+
+def validated(model: type[BaseModel], values: Any, section: str) -> Any:
+    """Build `model`, or raise Misconfigured with a sentence for its first fault."""
+    if not isinstance(values, dict):
+        raise Misconfigured(f"{section or 'config'} must be a section of keys and values, not {values!r}.")
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        location = ".".join([section] * bool(section) + [str(part) for part in first["loc"]])
+        if first["type"] == "extra_forbidden":
+            place = _model_at(model, first["loc"][:-1])
+            known = [f.alias or n for n, f in place.model_fields.items() if n not in ("loaded", "parameters")]
+            raise Misconfigured(f"{location} is no known key; {_suggest(str(first['loc'][-1]), known)}.") from None
+        if first["type"] == "missing":
+            raise Misconfigured(f"{location} is missing; give it a value.") from None
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, Misconfigured):
+            raise cause from None
+        if first["type"] == "value_error":
+            raise Misconfigured(f"{location}: {cause}.") from None
+        raise Misconfigured(f"{location} is {first['input']!r}: {first['msg'].lower()}; change it.") from None
+
+
+def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:
+    for part in location:
+        inner = model.model_fields[str(part)].annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return model
+
+
+def _suggest(wrong: str, known: Any) -> str:
+    close = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?".rstrip("?") if close else "choose one of " + ", ".join(sorted(known))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Misconfigured(f"config {path} does not exist; give the path of a YAML file.") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise Misconfigured(f"config {path} cannot be read ({reason}); mend the file.") from None
+    if not isinstance(values, dict):
+        raise Misconfigured(f"config {path} holds no keys and values; see the README's example.")
+    if isinstance(values.get("candles"), str):
+        values["candles"] = path.parent / values["candles"]
+    return values
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> None:
+    *path, last = key.split(".")
+    for part in path:
+        inner = values.get(part)
+        values[part] = dict(inner) if isinstance(inner, dict) else {}
+        values = values[part]
+    values[last] = value

@@ -1,0 +1,189 @@
+"""The loop over one pair's bars: funding, path, close, decisions. A template, compiled once per strategy.
+
+Bars that reach no order, wake nobody and complete nothing are passed over by two comparisons; a run with
+`every_bar` set visits them all and must give the same fills.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backtesting.exchange import Outcome, World, look, most_fills, move, set_band, trade_bar
+from bot.kernel import Record, kernel, template
+from bot.ledger import book_funding, equity
+from bot.strategy import Decide, Event, whole_down, woken
+
+# Cash and position after each bar that changed them: equity at every close follows from these.
+CHANGE = np.dtype([("bar", "i8"), ("cash", "f8"), ("position", "i8")])
+WISH = np.dtype([("bar", "i8"), ("slot", "i8"), ("price", "i8"), ("side", "i1"), ("kind", "i1")], align=True)
+
+# The strategy's kernel: `specialise` binds it.
+decide: Decide
+
+
+@template
+def loop(
+    ts: Record,
+    open_: Record,
+    high: Record,
+    low: Record,
+    close: Record,
+    volume: Record,
+    signal_bars: Record,
+    signal_ends: Record,
+    funding_bars: Record,
+    settings_: Record,
+    pairs: Record,
+    params_: Record,
+    states: Record,
+    slots: Record,
+    events: Record,
+    runs: Record,
+    fills: Record,
+    changes: Record,
+    wishes: Record,
+    shown: Record,
+) -> tuple[Record, Record, Record]:
+    """Run one pair over its bars; returns the (possibly regrown) fills, changes and wishes.
+
+    Shapes: ts … volume (n,), prices in ticks; signal_bars (m,) of BAR in quote currency and signal_ends (m,) the
+    bar index that completes each; funding_bars (f,) the bar index of each payment, ascending, repeated where
+    a gap swallowed several; the records with a trailing underscore or plural are arrays of one.
+    """
+    run = runs[0]
+    n, signal, payment = len(ts), 0, 0
+    world = World(pairs[0], params_[0], states[0], slots, events[0], run, settings_[0], fills)
+    run.up, run.down = -np.inf, np.inf
+    i = 0
+    while i < n:
+        end = n - 1
+        if signal < len(signal_ends):
+            end = min(end, signal_ends[signal])
+        if payment < len(funding_bars):
+            end = min(end, funding_bars[payment])
+        up, down = run.up, run.down
+        while i < end and high[i] < up and low[i] > down:
+            i += 1
+        if run.fills + 2 * most_fills(slots) > len(fills):
+            fills = grown(fills)
+            world = World(pairs[0], params_[0], states[0], slots, events[0], run, settings_[0], fills)
+        cash, position = pairs[0].ledger.cash, pairs[0].ledger.position
+        begin_bar(world, i, ts[i], volume[i])
+        due = payment
+        while payment < len(funding_bars) and funding_bars[payment] == i:
+            payment += 1
+        paid = payment > due and pay_funding(world, open_[i], payment - due)
+        look(world, close[max(i - 1, 0)])
+        if volume[i] > 0.0:
+            trade_bar(world, open_[i], high[i], low[i], close[i])
+        end_bar(world, close[i])
+        if run.outcome == Outcome.COMPLETE:
+            base_decision(world, paid, open_[i], high[i], low[i], close[i])
+            if signal < len(signal_ends) and signal_ends[signal] == i:
+                events[0].bar = signal_bars[signal]
+                signal += 1
+                signal_decision(world, signal, close[i])
+            if settings_[0].fill_at_close and i < n - 1 and volume[i] > 0.0:
+                look(world, close[i])
+                move(world, close[i], close[i])
+        if pairs[0].ledger.cash != cash or pairs[0].ledger.position != position:
+            changes = note_change(changes, pairs[0].ledger, run)
+        if settings_[0].keep_wishes:
+            wishes = note_wishes(slots, run, wishes, shown)
+        run.bars = i + 1
+        if run.outcome != Outcome.COMPLETE:
+            break
+        set_band(pairs[0], slots, run, settings_[0])
+        i += 1
+    return fills, changes, wishes
+
+
+@kernel
+def begin_bar(world: World, index: int, ts: int, volume: float) -> None:
+    """Set the counters of a new bar."""
+    run = world.run
+    run.bar, run.ts, run.volume, run.bar_fills = index, ts, volume, 0
+    run.budget = whole_down(volume * world.settings.participation / world.pair.instrument.lot_size)
+    world.pair.time = ts
+
+
+@kernel
+def pay_funding(world: World, price: float, payments: int) -> bool:
+    """Pay or receive `payments` times the funding rate at `price` (ticks); whether anything was due."""
+    ledger = world.pair.ledger
+    worth = ledger.position * price * world.pair.instrument.tick_value
+    if ledger.position != 0:
+        book_funding(ledger, -worth * world.settings.funding_rate * payments)
+    return ledger.position != 0
+
+
+@kernel
+def end_bar(world: World, close: float) -> None:
+    """Value the pair at the close; an equity of zero ends the run."""
+    pair = world.pair
+    pair.time = world.run.ts + pair.bar_ms
+    pair.price = close * pair.instrument.tick_size
+    if world.run.outcome == Outcome.COMPLETE and equity(pair.ledger, close, pair.instrument.tick_value) <= 0.0:
+        world.run.outcome = Outcome.RUINED
+
+
+@template
+def base_decision(
+    world: World, paid: bool, open_: float, high: float, low: float, close: float
+) -> None:
+    """Tell the strategy of a closed base bar, if it watches for one like this."""
+    pair, event, tick = world.pair, world.event, world.pair.instrument.tick_size
+    bar = event.bar
+    bar.ts, bar.volume = world.run.ts, world.run.volume
+    bar.open, bar.high, bar.low, bar.close = open_ * tick, high * tick, low * tick, close * tick
+    if paid or woken(pair, bar):
+        event.kind = Event.BASE
+        decide(pair, world.params, world.state, world.slots, event)
+
+
+@template
+def signal_decision(world: World, seen: int, close: float) -> None:
+    """Refresh target and permission, then tell the strategy of a closed signal bar, already in the event."""
+    pair, settings = world.pair, world.settings
+    worth = equity(pair.ledger, close, pair.instrument.tick_value)
+    pair.signal_bars = seen
+    pair.may_enter = seen >= settings.warmup_bars and world.run.ts >= settings.start
+    pair.target = worth if settings.reinvest else min(worth, settings.capital)
+    world.event.kind = Event.SIGNAL
+    decide(pair, world.params, world.state, world.slots, world.event)
+
+
+@kernel
+def note_change(changes: Record, ledger: Record, run: Record) -> Record:
+    """Write down cash and position after this bar; returns the list, regrown if it was full."""
+    if run.changes == len(changes):
+        changes = grown(changes)
+    change = changes[run.changes]
+    change.bar, change.cash, change.position = run.bar, ledger.cash, ledger.position
+    run.changes += 1
+    return changes
+
+
+@kernel
+def grown(records: Record) -> Record:
+    """Copy into twice the room."""
+    larger = np.empty(2 * len(records), records.dtype)
+    larger[: len(records)] = records
+    return larger
+
+
+@kernel
+def note_wishes(slots: Record, run: Record, wishes: Record, shown: Record) -> Record:
+    """Write down each slot whose price has changed by the end of this bar (0: no wish); returns the list."""
+    if run.wishes + len(slots) > len(wishes):
+        wishes = grown(wishes)
+    for index in range(len(slots)):
+        slot = slots[index]
+        price = slot.price if slot.wanted else 0
+        if price != shown[index]:
+            shown[index] = price
+            wish = wishes[run.wishes]
+            wish.bar, wish.slot, wish.price = run.bar, index, price
+            wish.side, wish.kind = slot.side, slot.kind
+            run.wishes += 1
+    return wishes

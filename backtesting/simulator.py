@@ -1,0 +1,255 @@
+"""The universal simulator: a strategy's own compiled decisions on recorded time.
+
+A `Tape` is the candles of one pair in the exchange's units, with their roll-ups, made once and used by any
+number of runs. `UniversalSimulator.run` plays it and gives a `Recording`: what happened, as arrays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backtesting import loop as loop_module
+from backtesting.config import FillPolicy, FillRule, Path_
+from backtesting.exchange import RUN, SETTINGS, Outcome
+from bot.errors import BrokenLedger, Misconfigured
+from bot.instrument import Instrument, in_ticks
+from bot.kernel import Record, kernel, specialise, template
+from bot.ledger import deposit, imbalance
+from bot.order import FILL, SLOT
+from bot.record import new_record, new_records
+from bot.rollup import BAR, ROLLUP, rollup_update
+from bot.strategy import EVENT, PAIR, Strategy, watch_everything
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from backtesting.candles import Candles
+    from backtesting.config import BacktestConfig
+
+FUNDING_MS = 8 * 3_600_000
+BALANCE_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Rolled:
+    """Complete bars of a higher timeframe (m,), the base bar that completes each, and the dropped ones' number."""
+
+    bars: NDArray[Any]
+    ends: NDArray[np.int64]
+    incomplete: int
+
+
+@dataclass(frozen=True)
+class Tape:
+    """Candles of one pair as the exchange reads them: arrays (n,), prices in ticks as float64."""
+
+    instrument: Instrument
+    candles: Candles
+    open: NDArray[np.float64]
+    high: NDArray[np.float64]
+    low: NDArray[np.float64]
+    close: NDArray[np.float64]
+    funding_bars: NDArray[np.int64]
+    rolled: dict[int, Rolled] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, candles: Candles, instrument: Instrument) -> Tape:
+        """Convert checked candles; raises Misconfigured when there is none."""
+        if len(candles) == 0:
+            raise Misconfigured("candles: the period holds none; widen from and to, or import more data.")
+        tick = float(instrument.tick_size)
+        prices = [in_ticks(getattr(candles, name), tick) for name in ("open", "high", "low", "close")]
+        return cls(instrument, candles, *prices, _funding_bars(candles.ts))
+
+    def rollup(self, timeframe_ms: int) -> Rolled:
+        """Bars of `timeframe_ms`, made once; raises Misconfigured when the base bars are longer or do not divide it."""
+        if timeframe_ms not in self.rolled:
+            self.rolled[timeframe_ms] = self._roll(timeframe_ms)
+        return self.rolled[timeframe_ms]
+
+    def _roll(self, timeframe_ms: int) -> Rolled:
+        candles = self.candles
+        if timeframe_ms % candles.bar_ms:
+            raise Misconfigured(
+                f"timeframe is {timeframe_ms // 60_000}m but the candles are {candles.bar_ms // 60_000}m; "
+                "choose a timeframe that these candles divide."
+            )
+        bars = np.zeros(len(candles) * candles.bar_ms // timeframe_ms + 2, BAR)
+        ends = np.zeros(len(bars), np.int64)
+        rollup = new_records(ROLLUP, 1)
+        base = new_records(BAR, 1)
+        arrays = (candles.ts, self.open, self.high, self.low, self.close, candles.volume)
+        tick = float(self.instrument.tick_size)
+        count = _roller()(*arrays, tick, candles.bar_ms, timeframe_ms, rollup, base, bars, ends)
+        return Rolled(bars[:count].copy(), ends[:count].copy(), int(rollup[0].incomplete))
+
+
+@kernel
+def _scaled(bar: Record, ts: int, open_: float, high: float, low: float, close: float, volume: float) -> None:
+    bar.ts, bar.open, bar.high, bar.low, bar.close, bar.volume = ts, open_, high, low, close, volume
+
+
+@template
+def roll(ts: Record, open_: Record, high: Record, low: Record, close: Record, volume: Record, tick: float, bar_ms: int, timeframe_ms: int, rollups: Record, bases: Record, bars: Record, ends: Record) -> int:
+    """Run the streaming roll-up ahead over (n,) base bars; fills `bars` and `ends`, returns how many."""
+    count = 0
+    for i in range(len(ts)):
+        _scaled(bases[0], ts[i], open_[i] * tick, high[i] * tick, low[i] * tick, close[i] * tick, volume[i])
+        if rollup_update(rollups[0], bases[0], bar_ms, timeframe_ms):
+            bars[count] = rollups[0].bar
+            ends[count] = i
+            count += 1
+    return count
+
+
+@cache
+def _roller() -> Callable[..., int]:
+    compiled: Callable[..., int] = specialise(roll, "bars")
+    return compiled
+
+
+@cache
+def compiled_loop(strategy: Strategy) -> Any:
+    """Compile the loop around this strategy's decisions (once per process; on disk once per source)."""
+    return specialise(loop_module.loop, strategy.name.replace("-", "_"), decide=strategy.decide)
+
+
+def _funding_bars(ts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Index of the bar that pays each 8-hour boundary after the first bar; a gap's boundaries fall on one bar."""
+    first = (int(ts[0]) // FUNDING_MS + 1) * FUNDING_MS
+    boundaries = np.arange(first, int(ts[-1]) + 1, FUNDING_MS, dtype=np.int64)
+    return np.searchsorted(ts, boundaries).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a run left: fills, cash and position after each change, wishes, the final state."""
+
+    tape: Tape
+    outcome: Outcome
+    bars: int
+    fills: NDArray[Any]
+    changes: NDArray[Any]
+    wishes: NDArray[Any]
+    pair: Any
+    state: Any
+    slots: Any
+    refused: int
+
+    def equity(self) -> NDArray[np.float64]:
+        """Equity at each close, (bars,), quote currency."""
+        cash, position = self.holdings()
+        close = self.tape.close[: self.bars]
+        return cash + position * close * float(self.tape.instrument.tick_size * self.tape.instrument.lot_size)
+
+    def holdings(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Cash (quote currency) and position (lots) after each bar, both (bars,)."""
+        starts = np.concatenate(([0], self.changes["bar"], [self.bars]))
+        lengths = np.diff(starts)
+        cash = np.repeat(np.concatenate(([self.pair.ledger.deposits], self.changes["cash"])), lengths)
+        position = np.repeat(np.concatenate(([0], self.changes["position"])), lengths)
+        return cash, position
+
+
+class UniversalSimulator:
+    """One strategy with one parameter set on one pair; `run` may be called with any number of tapes."""
+
+    def __init__(self, config: BacktestConfig, *, every_bar: bool = False, keep_wishes: bool = False) -> None:
+        self.config = config
+        self.strategy = config.loaded
+        self.every_bar = every_bar
+        self.keep_wishes = keep_wishes
+        self.params = new_records(config.parameters.dtype(), 1)
+        self.params[0] = config.parameters.record()
+
+    def run(self, tape: Tape) -> Recording:
+        """Play the tape; raises Misconfigured for what cannot work on it and BrokenLedger if money went missing."""
+        config = self.config
+        price = float(tape.open[0]) * float(tape.instrument.tick_size)
+        self.strategy.check(config.parameters, tape.instrument, config.capital, price, config.leverage)
+        rolled = tape.rollup(config.parameters.timeframe_ms)
+        pairs = self._pair(tape)
+        states = new_records(self.strategy.state, 1)
+        slots = new_records(SLOT, self.strategy.slots(config.parameters))
+        runs = new_records(RUN, 1)
+        candles = tape.candles
+        funding = tape.funding_bars if pairs[0].instrument.linear else tape.funding_bars[:0]
+        fills, changes, wishes = compiled_loop(self.strategy)(
+            *(candles.ts, tape.open, tape.high, tape.low, tape.close, candles.volume),
+            *(rolled.bars, rolled.ends, funding, self._settings(), pairs, self.params, states, slots),
+            *(new_records(EVENT, 1), runs, np.zeros(1024, FILL), np.zeros(1024, loop_module.CHANGE)),
+            *(np.zeros(1024, loop_module.WISH), np.zeros(len(slots), np.int64)),
+        )
+        run = runs[0]
+        if run.outcome == Outcome.RESTLESS:
+            raise Misconfigured(
+                f"strategy {self.strategy.name}: it answered {run.bar_fills} fills inside the bar "
+                f"{int(run.ts)}; make it want less in answer to a fill."
+            )
+        recording = Recording(
+            tape,
+            Outcome(int(run.outcome)),
+            int(run.bars),
+            fills[: run.fills],
+            changes[: run.changes],
+            wishes[: run.wishes],
+            pairs[0],
+            states[0],
+            slots,
+            int(run.refused),
+        )
+        check_balance(recording)
+        return recording
+
+    def _pair(self, tape: Tape) -> Any:
+        pairs = new_records(PAIR, 1)
+        pair = pairs[0]
+        pair["instrument"] = tape.instrument.record(self.config.leverage)
+        pair.bar_ms = tape.candles.bar_ms
+        pair.target = self.config.capital
+        watch_everything(pair)
+        deposit(pair.ledger, self.config.capital)
+        return pairs
+
+    def _settings(self) -> Any:
+        execution, settings = self.config.execution, new_records(SETTINGS, 1)
+        chosen = settings[0]
+        chosen.capital = self.config.capital
+        chosen.reinvest = self.config.reinvest
+        chosen.through = 1.0 if execution.fill_rule is FillRule.THROUGH else 0.0
+        chosen.adverse = execution.path is Path_.ADVERSE
+        chosen.fill_at_close = execution.fill_policy is FillPolicy.CLOSE
+        chosen.slippage = execution.slippage_bps / 1e4
+        chosen.impact = execution.slippage_impact
+        chosen.forced_exit = execution.forced_exit_bps / 1e4
+        chosen.participation = execution.max_participation
+        chosen.funding_rate = execution.funding_rate
+        chosen.start = self.config.start or 0
+        chosen.warmup_bars = self.config.parameters.warmup_bars
+        chosen.every_bar = self.every_bar
+        chosen.keep_wishes = self.keep_wishes
+        return settings
+
+
+def check_balance(recording: Recording) -> None:
+    """Hold the ledger against its parts and against the fills themselves; raises BrokenLedger."""
+    tape, ledger, fills = recording.tape, recording.pair.ledger, recording.fills
+    tick_value = float(tape.instrument.tick_size * tape.instrument.lot_size)
+    mark = float(tape.close[recording.bars - 1])
+    scale = float(ledger.deposits + ledger.turnover)
+    parts = float(imbalance(ledger, mark, tick_value))
+    signed = fills["side"].astype(np.float64) * fills["quantity"]
+    spent = float(np.sum(signed * fills["price"])) * tick_value
+    flows = ledger.deposits - spent - float(np.sum(fills["fee"])) + ledger.funding - ledger.cash
+    held = int(np.sum(fills["side"].astype(np.int64) * fills["quantity"])) - int(ledger.position)
+    for name, difference in (("its parts", parts), ("the fills", flows)):
+        if not abs(difference) <= BALANCE_TOLERANCE * scale:
+            raise BrokenLedger(f"equity differs by {difference:g} from {name}; these results are not to be believed.")
+    if held:
+        raise BrokenLedger(f"the position differs by {held} lots from the fills; these results are not to be believed.")

@@ -1,0 +1,414 @@
+"""Grid: a ladder of cells, each buying at one price and selling at another, over and over.
+
+A cell is known by its index and has a fixed pair of prices; a fill is answered in the same cell by its
+counter for exactly the quantity filled. A venue-resident stop stands for the whole inventory. The rules are
+section 4 of docs/execution.md.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+from typing import Any, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from bot.errors import Misconfigured
+from bot.indicators import ATR, atr_update
+from bot.instrument import Instrument, Market
+from bot.kernel import Record, kernel
+from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, want, withdraw, withdraw_all
+from bot.parameters import Fraction, Number, Parameters
+from bot.strategy import (
+    Event,
+    Strategy,
+    affordable,
+    away,
+    enter,
+    equity_now,
+    lots_for,
+    watch_everything,
+    watch_nothing,
+    whole_down,
+    whole_up,
+)
+
+MAX_LEVELS = 100
+HOUR = 3_600_000
+
+
+class Spacing(StrEnum):
+    """Equal steps in price, or in per cent."""
+
+    ARITHMETIC = "arithmetic"
+    GEOMETRIC = "geometric"
+
+
+class Direction(StrEnum):
+    """Neutral sells above and buys below; long and short open on one side only."""
+
+    NEUTRAL = "neutral"
+    LONG = "long"
+    SHORT = "short"
+
+
+class Trailing(StrEnum):
+    """What a grid does when the price leaves its range: stay, move, or move with a new width."""
+
+    OFF = "off"
+    FIXED = "fixed"
+    ATR = "atr"
+
+
+# Kernels see an enumeration as its index.
+GEOMETRIC = list(Spacing).index(Spacing.GEOMETRIC)
+LONG, SHORT = list(Direction).index(Direction.LONG), list(Direction).index(Direction.SHORT)
+TRAIL_OFF, TRAIL_ATR = list(Trailing).index(Trailing.OFF), list(Trailing).index(Trailing.ATR)
+
+
+class GridParameters(Parameters):
+    """Everything a grid can be told."""
+
+    levels: int = Field(15, ge=2, le=MAX_LEVELS, description="number of levels, one cell each")
+    spacing: Spacing = Field(Spacing.ARITHMETIC, description="arithmetic (equal steps) or geometric (equal %)")
+    range_factor: Number = Field(3.0, gt=0, le=100, description="half-width of the range, ATRs")
+    atr_period: int = Field(14, ge=2, le=500, description="ATR period, signal bars")
+    lower: Number | None = Field(None, gt=0, description="fixed lower bound, quote currency; with `upper`")
+    upper: Number | None = Field(None, gt=0, description="fixed upper bound, quote currency; with `lower`")
+    profit_per_grid: Fraction = Field(0.005, gt=0, le=0.5, description="distance of a counter, fraction of price")
+    direction: Direction = Field(Direction.NEUTRAL, description="neutral, long or short; spot is always long")
+    initial_inventory: bool = Field(True, description="long/short: fill cells beyond the price at market first")
+    stop_loss: Fraction = Field(0.05, gt=0, lt=1, description="stop beyond the bound, fraction of the bound")
+    max_drawdown: Fraction = Field(0.10, gt=0, le=1, description="loss that closes the grid, fraction of target")
+    cooldown_hours: Number = Field(4.0, ge=0, le=10_000, description="pause after a stop or drawdown, hours")
+    trailing: Trailing = Field(Trailing.ATR, description="off, fixed (same width) or atr (new width)")
+    shift_threshold: Fraction = Field(0.005, ge=0, le=1, description="how far outside before a shift, fraction")
+    shift_cooldown_minutes: Number = Field(60.0, ge=0, le=1e6, description="least time between shifts, minutes")
+    max_age_days: Number = Field(30.0, gt=0, le=10_000, description="age at which the range is laid again, days")
+    risk_budget: Fraction = Field(0.02, gt=0, le=1, description="loss of all inventory at its stop, of target")
+
+    @classmethod
+    def presets(cls) -> dict[str, dict[str, Any]]:
+        """LOW, MEDIUM, HIGH: for how much the market moves."""
+        return {
+            "low": {"levels": 20, "profit_per_grid": 0.002},
+            "medium": {"levels": 15, "profit_per_grid": 0.005},
+            "high": {"levels": 10, "profit_per_grid": 0.01},
+        }
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if (self.lower is None) != (self.upper is None):
+            missing, given = ("upper", "lower") if self.upper is None else ("lower", "upper")
+            raise ValueError(f"{missing} is missing although {given} is given; give both bounds or neither")
+        if self.lower is not None and self.upper is not None and self.lower >= self.upper:
+            raise ValueError(f"lower ({self.lower:g}) must lie below upper ({self.upper:g}); swap or widen them")
+        return self
+
+
+CELL = np.dtype(
+    [("entry", "i8"), ("counter", "i8"), ("size", "i8"), ("held", "i8"), ("side", "i8")]
+)  # ticks, ticks, lots, lots, Side or 0 for none
+
+STATE = np.dtype(
+    [
+        ("atr", ATR),
+        ("laid", "b1"),
+        ("closing", "b1"),
+        ("laid_at", "i8"),  # ms: last laying or shift
+        ("cooldown_end", "i8"),  # ms
+        ("lower", "f8"),
+        ("upper", "f8"),
+        ("centre", "f8"),
+        ("cell_notional", "f8"),
+        ("low_stop", "i8"),  # ticks, in force
+        ("high_stop", "i8"),
+        ("range_low_stop", "i8"),  # ticks, of the present range
+        ("range_high_stop", "i8"),
+        ("peak", "f8"),  # highest grid equity
+        ("target", "f8"),  # at laying
+        ("cells", CELL, (MAX_LEVELS,)),
+    ],
+    align=True,
+)
+
+
+@kernel
+def decide(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+    """One event of the grid's life."""
+    if event.kind == Event.FILL:
+        _on_fill(pair, params, state, slots, event.fill)
+    elif event.kind == Event.SIGNAL:
+        _on_signal(pair, params, state, slots, event.bar)
+    elif event.kind == Event.BASE and state.laid and not state.closing:
+        _on_base(pair, params, state, slots)
+    _watch(pair, params, state)
+
+
+@kernel
+def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: Record) -> None:
+    position = pair.ledger.position
+    if fill.part == WHOLE_POSITION:
+        if position == 0:
+            _end(params, state, slots, fill.ts)
+        else:
+            state.closing = True
+            for index in range(2 * params.levels):
+                withdraw(slots, index)
+        return
+    cell = state.cells[fill.part]
+    cell.held += fill.quantity if fill.slot < params.levels else -fill.quantity
+    if cell.held == 0:
+        _price_cell(pair, params, state, fill.part)
+    if position == 0:
+        state.low_stop = state.range_low_stop
+        state.high_stop = state.range_high_stop
+    if not state.closing:
+        _wish(pair, params, state, slots)
+
+
+@kernel
+def _on_signal(pair: Record, params: Record, state: Record, slots: Record, bar: Record) -> None:
+    atr_update(state.atr, bar.high, bar.low, bar.close, params.atr_period)
+    if state.laid:
+        state.peak = max(state.peak, equity_now(pair))
+        old = pair.time - state.laid_at >= params.max_age_days * 24 * HOUR
+        if old and params.trailing != TRAIL_OFF and not state.closing:
+            _shift(pair, params, state, slots)
+    elif pair.may_enter and pair.ledger.position == 0 and pair.time >= state.cooldown_end:
+        _lay(pair, params, state, slots)
+
+
+@kernel
+def _on_base(pair: Record, params: Record, state: Record, slots: Record) -> None:
+    if state.peak - equity_now(pair) > params.max_drawdown * state.target:
+        _close(pair, params, state, slots)
+        return
+    if params.trailing == TRAIL_OFF:
+        return
+    above = pair.price > state.upper * (1.0 + params.shift_threshold)
+    below = pair.price < state.lower * (1.0 - params.shift_threshold)
+    rested = pair.time - state.laid_at >= params.shift_cooldown_minutes * 60_000
+    if (above or below) and rested:
+        _shift(pair, params, state, slots)
+
+
+@kernel
+def _lay(pair: Record, params: Record, state: Record, slots: Record) -> None:
+    """Lay a new grid around the price."""
+    half = params.range_factor * state.atr.value
+    lower = params.lower if not np.isnan(params.lower) else pair.price - half
+    upper = params.upper if not np.isnan(params.upper) else pair.price + half
+    if lower <= 0.0 or state.atr.value <= 0.0:
+        return
+    state.laid = True
+    state.closing = False
+    state.peak = equity_now(pair)
+    state.target = pair.target
+    _set_range(pair, params, state, lower, upper)
+    state.low_stop = state.range_low_stop
+    state.high_stop = state.range_high_stop
+    _wish(pair, params, state, slots)
+
+
+@kernel
+def _shift(pair: Record, params: Record, state: Record, slots: Record) -> None:
+    """Lay the range again around the price; inventory keeps its exits and its stop never loosens."""
+    half = (state.upper - state.lower) / 2.0
+    if params.trailing == TRAIL_ATR and np.isnan(params.lower):
+        half = params.range_factor * state.atr.value
+    if pair.price - half <= 0.0 or half <= 0.0:
+        return
+    _set_range(pair, params, state, pair.price - half, pair.price + half)
+    position = pair.ledger.position
+    state.low_stop = max(state.low_stop, state.range_low_stop) if position > 0 else state.range_low_stop
+    state.high_stop = min(state.high_stop, state.range_high_stop) if position < 0 else state.range_high_stop
+    _wish(pair, params, state, slots)
+
+
+@kernel
+def _set_range(pair: Record, params: Record, state: Record, lower: float, upper: float) -> None:
+    """Take a range: its stops, the notional of a cell, and the prices of every cell that holds nothing."""
+    tick = pair.instrument.tick_size
+    state.lower, state.upper, state.centre = lower, upper, pair.price
+    state.laid_at = pair.time
+    state.range_low_stop = whole_down(lower * (1.0 - params.stop_loss) / tick)
+    state.range_high_stop = whole_up(upper * (1.0 + params.stop_loss) / tick)
+    buys = sells = 0.0
+    for index in range(params.levels):
+        level = _level(params, state, index)
+        side = _side(pair, params, state, level)
+        if side > 0:
+            entry = away(pair, side, level, False)
+            buys += (entry - state.range_low_stop) / entry
+        elif side < 0:
+            entry = away(pair, side, level, False)
+            sells += (state.range_high_stop - entry) / entry
+    state.cell_notional = affordable(pair) / params.levels
+    worst = max(buys, sells)
+    if worst > 0.0:
+        state.cell_notional = min(state.cell_notional, params.risk_budget * pair.target / worst)
+    for index in range(params.levels):
+        if state.cells[index].held == 0:
+            _price_cell(pair, params, state, index)
+
+
+@kernel
+def _level(params: Record, state: Record, index: int) -> float:
+    share = index / (params.levels - 1)
+    if params.spacing == GEOMETRIC:
+        return state.lower * (state.upper / state.lower) ** share
+    return state.lower + index * (state.upper - state.lower) / (params.levels - 1)
+
+
+@kernel
+def _side(pair: Record, params: Record, state: Record, level: float) -> int:
+    """Side of the entry at `level`, 0 where no cell is."""
+    if params.direction == LONG or not pair.instrument.linear:
+        return 1 if params.initial_inventory or level < state.centre else 0
+    if params.direction == SHORT:
+        return -1 if params.initial_inventory or level > state.centre else 0
+    return 1 if level < state.centre else -1 if level > state.centre else 0
+
+
+@kernel
+def _price_cell(pair: Record, params: Record, state: Record, index: int) -> None:
+    """Give an empty cell its place in the present range."""
+    cell = state.cells[index]
+    level = _level(params, state, index)
+    cell.side = _side(pair, params, state, level)
+    if cell.side == 0:
+        cell.size = 0
+        return
+    cell.entry = away(pair, cell.side, level, False)
+    if cell.side > 0:
+        cell.counter = whole_up(cell.entry * (1.0 + params.profit_per_grid))
+    else:
+        cell.counter = whole_down(cell.entry * (1.0 - params.profit_per_grid))
+    cell.size = lots_for(pair, state.cell_notional, cell.entry * pair.instrument.tick_size)
+
+
+@kernel
+def _wish(pair: Record, params: Record, state: Record, slots: Record) -> None:
+    """Wish every cell's entry and counter, and the stop of the inventory."""
+    levels = params.levels
+    for index in range(levels):
+        cell = state.cells[index]
+        inside = cell.entry > state.low_stop if cell.side > 0 else cell.entry < state.high_stop
+        missing = cell.size - cell.held if inside else 0
+        slot = enter(pair, slots, index, cell.side, OrderKind.LIMIT, cell.entry, missing, index)
+        slot.stop = state.low_stop if cell.side > 0 else state.high_stop
+    for index in range(levels):
+        cell = state.cells[index]
+        want(
+            slots,
+            levels + index,
+            -cell.side,
+            OrderKind.LIMIT,
+            cell.counter,
+            cell.held,
+            Signal.GRID_COUNTER,
+            index,
+        )
+    position = pair.ledger.position
+    if position > 0:
+        want(
+            slots, 2 * levels, Side.SELL, OrderKind.STOP, state.low_stop, position, Signal.EXIT_SL, WHOLE_POSITION
+        )
+    else:
+        want(
+            slots, 2 * levels, Side.BUY, OrderKind.STOP, state.high_stop, -position, Signal.EXIT_SL, WHOLE_POSITION
+        )
+
+
+@kernel
+def _close(pair: Record, params: Record, state: Record, slots: Record) -> None:
+    """Leave at the market: the grid has lost its allowance."""
+    position = pair.ledger.position
+    if position == 0:
+        _end(params, state, slots, pair.time - pair.bar_ms)
+        return
+    withdraw_all(slots)
+    state.closing = True
+    side = Side.SELL if position > 0 else Side.BUY
+    want(
+        slots,
+        2 * params.levels + 1,
+        side,
+        OrderKind.MARKET,
+        0,
+        abs(position),
+        Signal.EXIT_SL,
+        WHOLE_POSITION,
+    )
+
+
+@kernel
+def _end(params: Record, state: Record, slots: Record, ts: int) -> None:
+    """Wish nothing, hold nothing, wait out the cooldown that starts at `ts`."""
+    withdraw_all(slots)
+    for index in range(params.levels):
+        state.cells[index].held = 0
+    state.laid = False
+    state.closing = False
+    state.cooldown_end = ts + int(params.cooldown_hours * HOUR)
+
+
+@kernel
+def _watch(pair: Record, params: Record, state: Record) -> None:
+    """Ask for the base bars that could shift or close the grid."""
+    watch_nothing(pair)
+    if not state.laid or state.closing:
+        return
+    if params.trailing != TRAIL_OFF:
+        pair.watch_above = state.upper * (1.0 + params.shift_threshold)
+        pair.watch_below = state.lower * (1.0 - params.shift_threshold)
+    ledger = pair.ledger
+    floor = state.peak - params.max_drawdown * state.target - ledger.cash
+    if ledger.position == 0:
+        if floor > 0.0:
+            watch_everything(pair)
+        return
+    price = floor / (ledger.position * pair.instrument.lot_size)
+    if ledger.position > 0:
+        pair.watch_below = max(pair.watch_below, price * (1.0 + 1e-9))
+    else:
+        pair.watch_above = min(pair.watch_above, price * (1.0 - 1e-9))
+
+
+def check(parameters: GridParameters, instrument: Instrument, capital: float, price: float, leverage: float) -> None:
+    """Refuse what cannot earn or cannot be placed; raises Misconfigured naming the field and the remedy.
+
+    `price` is the first price (quote currency): it decides what a tick and the smallest order are worth.
+    """
+    least = 2 * float(instrument.maker_fee) + 2 * float(instrument.tick_size) / price
+    if parameters.profit_per_grid <= least:
+        raise Misconfigured(
+            f"grid.profit_per_grid is {parameters.profit_per_grid:.6g} but two maker fees and two ticks cost "
+            f"{least:.6g}; choose more than that break-even."
+        )
+    if parameters.direction is Direction.SHORT and instrument.market is Market.SPOT:
+        raise Misconfigured("grid.direction is short but spot cannot be sold short; use long, or market: linear.")
+    least_notional = max(float(instrument.min_notional), float(instrument.min_quantity) * price, float(instrument.lot_size) * price)
+    per_level = capital * leverage / parameters.levels
+    if per_level < least_notional:
+        raise Misconfigured(
+            f"capital {capital:g} over {parameters.levels} levels gives {per_level:.4g} a level, under the venue's "
+            f"minimum of {least_notional:.4g}; raise the capital or lower grid.levels."
+        )
+
+
+def slots(parameters: GridParameters) -> int:
+    """Count the wishes: entries, counters, stop, closing order."""
+    return 2 * parameters.levels + 2
+
+
+STRATEGY = Strategy(
+    name="grid",
+    version=1,
+    parameters=GridParameters,
+    state=STATE,
+    slots=slots,
+    decide=decide,
+    check=check,
+)

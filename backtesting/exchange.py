@@ -62,6 +62,7 @@ RUN = np.dtype(
         ("budget", "i8"),  # lots the bar may still fill
         ("bar_fills", "i8"),
         ("at_open", "b1"),
+        ("decided", "b1"),  # the strategy was asked at this close
         ("up", "f8"),  # ticks: bars inside (down, up) reach no order
         ("down", "f8"),
     ],
@@ -87,23 +88,6 @@ decide: Decide
 
 LIQUIDATION = -2  # in place of a slot
 NOTHING = -1
-
-
-@template
-def look(world: World, market: float) -> None:
-    """Receive the fresh wishes at market price `market` (ticks): note which cross, refuse post-only ones that do."""
-    slots = world.slots
-    index = 0
-    while index < len(slots):
-        slot = slots[index]
-        index += 1
-        if not (slot.wanted and slot.fresh):
-            continue
-        slot.fresh = False
-        slot.crossing = slot.kind == OrderKind.LIMIT and slot.side * (slot.price - market) >= 0.0
-        if slot.crossing and slot.post_only:
-            refuse(world, index - 1)
-            index = 0
 
 
 @template
@@ -178,6 +162,49 @@ def first_reached(pair: Record, slots: Record, through: float, x: float, y: floa
         if (distance <= 0.0 or distance <= room) and distance < nearest:
             return LIQUIDATION, liquidation
     return chosen, at
+
+
+@template
+def survey(world: World, market: float) -> None:
+    """Receive fresh wishes at market price `market` (ticks) and find the band that reaches nothing.
+
+    A fresh limit that crosses is marked, with post-only refused. While the path stays inside (run.down, run.up),
+    ticks, no order is reached and no bar wakes the strategy.
+    """
+    pair, slots, run = world.pair, world.slots, world.run
+    up, down, index = np.inf, -np.inf, 0
+    while index < len(slots):
+        slot = slots[index]
+        index += 1
+        if not slot.wanted:
+            continue
+        if slot.fresh:
+            slot.fresh = False
+            slot.crossing = slot.kind == OrderKind.LIMIT and slot.side * (slot.price - market) >= 0.0
+            if slot.crossing and slot.post_only:
+                refuse(world, index - 1)
+                up, down, index = np.inf, -np.inf, 0
+                continue
+        if slot.crossing or slot.kind == OrderKind.MARKET:
+            up = -np.inf
+            continue
+        stop = slot.kind == OrderKind.STOP
+        reach = float(slot.price) if stop else slot.price - slot.side * world.settings.through
+        if (slot.side < 0) == stop:
+            down = max(down, reach)
+        else:
+            up = min(up, reach)
+    liquidation = liquidation_price(pair)
+    if not np.isnan(liquidation):
+        if pair.ledger.position > 0:
+            down = max(down, liquidation)
+        else:
+            up = min(up, liquidation)
+    tick = pair.instrument.tick_size
+    run.up = min(up, pair.watch_above / tick * (1.0 - 1e-12))
+    run.down = max(down, pair.watch_below / tick * (1.0 + 1e-12))
+    if world.settings.every_bar:
+        run.up = -np.inf
 
 
 @kernel
@@ -289,6 +316,8 @@ def move(world: World, x: float, y: float) -> float:
     """Let the price go from `x` to `y` and fill what it reaches on the way; returns where it stands."""
     pair, slots, run = world.pair, world.slots, world.run
     while run.outcome == Outcome.COMPLETE:
+        if max(x, y) < run.up and min(x, y) > run.down:
+            return y
         reachable = slots if run.budget > 0 else slots[:0]
         index, at = first_reached(pair, reachable, world.settings.through, x, y)
         if index == NOTHING:
@@ -303,7 +332,7 @@ def move(world: World, x: float, y: float) -> float:
         if at != x:
             run.at_open = False
         x = at
-        look(world, x)
+        survey(world, x)
     return x
 
 
@@ -314,38 +343,9 @@ def trade_bar(world: World, open_: float, high: float, low: float, close: float)
     low_first = open_ - low < high - open_ or (open_ - low == high - open_ and close >= open_)
     if world.settings.adverse and position != 0:
         low_first = position > 0
-    run.at_open = True
-    move(world, open_, open_)
-    run.at_open = False
     first, second = (low, high) if low_first else (high, low)
     here = open_
-    for target in (first, second, close):
+    run.at_open = True
+    for target in (open_, first, second, close):
         here = move(world, here, target)
-
-
-@kernel
-def set_band(pair: Record, slots: Record, run: Record, settings: Record) -> None:
-    """Find between which prices (ticks, exclusive) a bar reaches no order and wakes nobody."""
-    tick = pair.instrument.tick_size
-    up = pair.watch_above / tick * (1.0 - 1e-12)
-    down = pair.watch_below / tick * (1.0 + 1e-12)
-    for index in range(len(slots)):
-        slot = slots[index]
-        if not slot.wanted:
-            continue
-        if slot.fresh or slot.crossing or slot.kind == OrderKind.MARKET:
-            up = -np.inf
-            break
-        stop = slot.kind == OrderKind.STOP
-        reach = float(slot.price) if stop else slot.price - slot.side * settings.through
-        if (slot.side < 0) == stop:
-            down = max(down, reach)
-        else:
-            up = min(up, reach)
-    liquidation = liquidation_price(pair)
-    if not np.isnan(liquidation):
-        if pair.ledger.position > 0:
-            down = max(down, liquidation)
-        else:
-            up = min(up, liquidation)
-    run.up, run.down = (-np.inf, np.inf) if settings.every_bar else (up, down)
+        run.at_open = False

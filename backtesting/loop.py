@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from backtesting.exchange import Outcome, World, look, most_fills, move, set_band, trade_bar
-from bot.kernel import Record, kernel, template
+from backtesting.exchange import Outcome, World, most_fills, move, survey, trade_bar
+from bot.kernel import Record, kernel, template, unowned
 from bot.ledger import book_funding, equity
 from bot.strategy import Decide, Event, whole_down, woken
 
@@ -52,7 +52,8 @@ def loop(
     """
     run = runs[0]
     n, signal, payment = len(ts), 0, 0
-    world = World(pairs[0], params_[0], states[0], slots, events[0], run, settings_[0], fills)
+    slots = unowned(slots)
+    world = World(pairs[0], params_[0], states[0], slots, events[0], run, settings_[0], unowned(fills))
     run.up, run.down = -np.inf, np.inf
     i = 0
     while i < n:
@@ -66,15 +67,14 @@ def loop(
             i += 1
         if run.fills + 2 * most_fills(slots) > len(fills):
             fills = grown(fills)
-            world = World(pairs[0], params_[0], states[0], slots, events[0], run, settings_[0], fills)
+            world = World(pairs[0], params_[0], states[0], slots, events[0], run, settings_[0], unowned(fills))
         cash, position = pairs[0].ledger.cash, pairs[0].ledger.position
         begin_bar(world, i, ts[i], volume[i])
         due = payment
         while payment < len(funding_bars) and funding_bars[payment] == i:
             payment += 1
         paid = payment > due and pay_funding(world, open_[i], payment - due)
-        look(world, close[max(i - 1, 0)])
-        if volume[i] > 0.0:
+        if volume[i] > 0.0 and (high[i] >= up or low[i] <= down):
             trade_bar(world, open_[i], high[i], low[i], close[i])
         end_bar(world, close[i])
         if run.outcome == Outcome.COMPLETE:
@@ -83,8 +83,9 @@ def loop(
                 events[0].bar = signal_bars[signal]
                 signal += 1
                 signal_decision(world, signal, close[i])
+            if run.decided:
+                survey(world, close[i])
             if settings_[0].fill_at_close and i < n - 1 and volume[i] > 0.0:
-                look(world, close[i])
                 move(world, close[i], close[i])
         if pairs[0].ledger.cash != cash or pairs[0].ledger.position != position:
             changes = note_change(changes, pairs[0].ledger, run)
@@ -93,7 +94,6 @@ def loop(
         run.bars = i + 1
         if run.outcome != Outcome.COMPLETE:
             break
-        set_band(pairs[0], slots, run, settings_[0])
         i += 1
     return fills, changes, wishes
 
@@ -103,6 +103,7 @@ def begin_bar(world: World, index: int, ts: int, volume: float) -> None:
     """Set the counters of a new bar."""
     run = world.run
     run.bar, run.ts, run.volume, run.bar_fills = index, ts, volume, 0
+    run.decided = False
     run.budget = whole_down(volume * world.settings.participation / world.pair.instrument.lot_size)
     world.pair.time = ts
 
@@ -137,6 +138,7 @@ def base_decision(
     bar.ts, bar.volume = world.run.ts, world.run.volume
     bar.open, bar.high, bar.low, bar.close = open_ * tick, high * tick, low * tick, close * tick
     if paid or woken(pair, bar):
+        world.run.decided = True
         event.kind = Event.BASE
         decide(pair, world.params, world.state, world.slots, event)
 
@@ -149,6 +151,7 @@ def signal_decision(world: World, seen: int, close: float) -> None:
     pair.signal_bars = seen
     pair.may_enter = seen >= settings.warmup_bars and world.run.ts >= settings.start
     pair.target = worth if settings.reinvest else min(worth, settings.capital)
+    world.run.decided = True
     world.event.kind = Event.SIGNAL
     decide(pair, world.params, world.state, world.slots, world.event)
 

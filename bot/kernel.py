@@ -22,6 +22,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import llvmlite.binding as llvm
 import numba
 import platformdirs
+from llvmlite import ir
+from numba.core import types as numba_types
+from numba.extending import intrinsic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -64,6 +67,25 @@ def cache_directory(root: Path = ROOT, extra: Iterable[Path] = ()) -> Path:
     return parent / name
 
 
+def _without_owner(_context: Any, array: numba_types.Array) -> tuple[Any, Any]:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, arguments[0])
+        view.meminfo = ir.Constant(view.meminfo.type, None)
+        view.parent = ir.Constant(view.parent.type, None)
+        return view._getvalue()  # noqa: SLF001, how llvmlite's structures are read
+
+    return array(array), generate
+
+
+def _itself(array: Record) -> Record:
+    return array
+
+
+# A view without reference counting, for arrays that outlive the loop they are handed to: counting costs a
+# kernel more than its arithmetic. Outside compiled code it is the array itself.
+unowned = _itself if numba.config.DISABLE_JIT else intrinsic(_without_owner)
+
+
 def template(function: F) -> F:
     """Mark a function that calls a kernel yet unknown, by a global name that `specialise` binds."""
     function.__dict__["template"] = True
@@ -89,8 +111,9 @@ def specialise(entry: Callable[..., Any], name: str, **bindings: Any) -> Any:
             bound = FunctionType(function.__code__, namespace, function.__name__)
             bound.__qualname__ = f"{function.__name__}_{name}"
             bound.__module__ = function.__module__
+            own = function is entry
             namespace[function.__name__] = numba.njit(
-                error_model="numpy", nogil=True, cache=function is entry
+                error_model="numpy", nogil=True, cache=own, forceinline=not own
             )(bound)
     finally:
         numba.config.CACHE_DIR = previous

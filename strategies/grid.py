@@ -107,8 +107,15 @@ class GridParameters(Parameters):
 
 
 CELL = np.dtype(
-    [("entry", "i8"), ("counter", "i8"), ("size", "i8"), ("held", "i8"), ("side", "i8")]
-)  # ticks, ticks, lots, lots, Side or 0 for none
+    [
+        ("entry", "i8"),  # ticks
+        ("counter", "i8"),
+        ("size", "i8"),  # lots
+        ("held", "i8"),
+        ("side", "i8"),  # Side, or 0 for none
+        ("priced_at", "i8"),  # ms: the laying its prices belong to
+    ]
+)
 
 STATE = np.dtype(
     [
@@ -158,13 +165,24 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: R
         return
     cell = state.cells[fill.part]
     cell.held += fill.quantity if fill.slot < params.levels else -fill.quantity
-    if cell.held == 0:
+    if cell.held == 0 and cell.priced_at != state.laid_at:
         _price_cell(pair, params, state, fill.part)
-    if position == 0:
+    if state.closing:
+        return
+    loosened = position == 0 and _stops_differ(state)
+    if loosened:
         state.low_stop = state.range_low_stop
         state.high_stop = state.range_high_stop
-    if not state.closing:
         _wish(pair, params, state, slots)
+    else:
+        _wish_cell(pair, params, state, slots, fill.part)
+        _wish_stop(pair, params, state, slots)
+
+
+@kernel
+def _stops_differ(state: Record) -> bool:
+    """Whether inventory still keeps a stop that is tighter than the present range's."""
+    return state.low_stop != state.range_low_stop or state.high_stop != state.range_high_stop
 
 
 @kernel
@@ -275,6 +293,7 @@ def _side(pair: Record, params: Record, state: Record, level: float) -> int:
 def _price_cell(pair: Record, params: Record, state: Record, index: int) -> None:
     """Give an empty cell its place in the present range."""
     cell = state.cells[index]
+    cell.priced_at = state.laid_at
     level = _level(params, state, index)
     cell.side = _side(pair, params, state, level)
     if cell.side == 0:
@@ -291,34 +310,29 @@ def _price_cell(pair: Record, params: Record, state: Record, index: int) -> None
 @kernel
 def _wish(pair: Record, params: Record, state: Record, slots: Record) -> None:
     """Wish every cell's entry and counter, and the stop of the inventory."""
-    levels = params.levels
-    for index in range(levels):
-        cell = state.cells[index]
-        inside = cell.entry > state.low_stop if cell.side > 0 else cell.entry < state.high_stop
-        missing = cell.size - cell.held if inside else 0
-        slot = enter(pair, slots, index, cell.side, OrderKind.LIMIT, cell.entry, missing, index)
-        slot.stop = state.low_stop if cell.side > 0 else state.high_stop
-    for index in range(levels):
-        cell = state.cells[index]
-        want(
-            slots,
-            levels + index,
-            -cell.side,
-            OrderKind.LIMIT,
-            cell.counter,
-            cell.held,
-            Signal.GRID_COUNTER,
-            index,
-        )
-    position = pair.ledger.position
-    if position > 0:
-        want(
-            slots, 2 * levels, Side.SELL, OrderKind.STOP, state.low_stop, position, Signal.EXIT_SL, WHOLE_POSITION
-        )
-    else:
-        want(
-            slots, 2 * levels, Side.BUY, OrderKind.STOP, state.high_stop, -position, Signal.EXIT_SL, WHOLE_POSITION
-        )
+    for index in range(params.levels):
+        _wish_cell(pair, params, state, slots, index)
+    _wish_stop(pair, params, state, slots)
+
+
+@kernel
+def _wish_cell(pair: Record, params: Record, state: Record, slots: Record, index: int) -> None:
+    """Wish what the cell still misses at its entry, and what it holds at its counter."""
+    cell = state.cells[index]
+    side, stop = cell.side, state.low_stop if cell.side > 0 else state.high_stop
+    missing = cell.size - cell.held if side * (cell.entry - stop) > 0 else 0
+    slot = enter(pair, slots, index, side, OrderKind.LIMIT, cell.entry, missing, index)
+    slot.stop = stop
+    counter = params.levels + index
+    want(slots, counter, -side, OrderKind.LIMIT, cell.counter, cell.held, Signal.GRID_COUNTER, index)
+
+
+@kernel
+def _wish_stop(pair: Record, params: Record, state: Record, slots: Record) -> None:
+    """Wish the stop of the whole inventory."""
+    position, index = pair.ledger.position, 2 * params.levels
+    side, price = (Side.SELL, state.low_stop) if position > 0 else (Side.BUY, state.high_stop)
+    want(slots, index, side, OrderKind.STOP, price, abs(position), Signal.EXIT_SL, WHOLE_POSITION)
 
 
 @kernel

@@ -141,6 +141,7 @@ class Recording:
     state: Any
     slots: Any
     refused: int
+    funding_rate: float  # per 8 hours, 0 on spot
 
     def equity(self) -> NDArray[np.float64]:
         """Equity at each close, (bars,), quote currency."""
@@ -203,6 +204,7 @@ class UniversalSimulator:
             states[0],
             slots,
             int(run.refused),
+            config.execution.funding_rate if len(funding) else 0.0,
         )
         check_balance(recording)
         return recording

@@ -1,0 +1,283 @@
+"""A backtest's result: figures, frames and pictures, and the directory they are written to.
+
+`result.json` is `ResultDocument`, versioned; every file of a run follows from config and candles alone, so
+running the same thing twice gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import polars as pl
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from backtesting.config import BacktestConfig, iso, run_id
+from backtesting.metrics import Metrics, measure, profits, strategy_figures
+from backtesting.trades import trades_of
+from bot.errors import Misconfigured
+from bot.kernel import source_hash, user_sources
+from bot.order import Liquidity, OrderKind, Side, Signal
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from backtesting.simulator import Recording
+
+MARKER = "result.json"
+
+
+class ResultDocument(BaseModel):
+    """Everything `result.json` says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    version: Literal[1] = 1
+    run_id: str = Field(description="hash of config, instrument, candles, strategy and program sources")
+    strategy: str
+    strategy_version: int
+    pair: str
+    exchange: str
+    market: str
+    start: str = Field(alias="from", description="first bar of the period, UTC")
+    end: str = Field(alias="to", description="close of the last bar, UTC")
+    snapshot: str = Field(description="hash of the candles used, warm-up included")
+    outcome: Literal["complete", "liquidated", "ruined"]
+    instrument: dict[str, Any]
+    execution: dict[str, Any]
+    parameters: dict[str, Any]
+    metrics: Metrics
+    notices: list[str]
+    bounds: dict[str, Metrics] | None = Field(None, description="figures under the worst and the best rules")
+
+
+@dataclass(frozen=True)
+class BacktestResult:
+    """One finished run. Frames are Polars; times are epoch milliseconds, prices and money quote currency."""
+
+    config: BacktestConfig
+    recording: Recording
+    first: int  # index of the first bar of the period; those before are warm-up
+    notices: tuple[str, ...] = ()
+    bounds: dict[str, Metrics] | None = None
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Every figure of the run."""
+        figures = measure(self.recording, self._trades, self._equity, self.first)
+        strategy = self.config.loaded
+        own = strategy_figures(strategy.name, strategy.entries, self._trades, self.recording.fills)
+        return figures.model_copy(update=own)
+
+    @cached_property
+    def document(self) -> ResultDocument:
+        """Content of result.json."""
+        config, tape = self.config, self.recording.tape
+        snapshot = tape.candles.snapshot()
+        sources = source_hash(extra=tuple(user_sources()) if ":" in config.strategy else ())
+        return ResultDocument(
+            run_id=run_id(config, tape.instrument, snapshot, sources),
+            strategy=config.strategy,
+            strategy_version=config.loaded.version,
+            pair=config.pair,
+            exchange=config.exchange,
+            market=str(tape.instrument.market),
+            start=self.metrics.start,
+            end=self.metrics.end,
+            snapshot=snapshot,
+            outcome=self.recording.outcome.name.lower(),  # type: ignore[arg-type]
+            instrument=tape.instrument.model_dump(mode="json"),
+            execution=config.execution.model_dump(mode="json"),
+            parameters=config.parameters.model_dump(mode="json", exclude={"preset"}),
+            metrics=self.metrics,
+            notices=list(self.notices),
+            bounds=self.bounds,
+        )
+
+    @cached_property
+    def fills(self) -> pl.DataFrame:
+        """Executions: ts, pair, strategy, slot, generation, signal, side, price, qty, fee, liquidity, position, realized."""
+        fills = self.recording.fills
+        return self._named(
+            ts=fills["ts"],
+            slot=fills["slot"],
+            generation=fills["generation"],
+            signal=_names(Signal, fills["signal"]),
+            side=_names(Side, fills["side"]),
+            price=self._prices(fills["price"]),
+            qty=self._quantities(fills["quantity"]),
+            fee=fills["fee"],
+            liquidity=_names(Liquidity, fills["liquidity"]),
+            position=self._quantities(fills["position"]),
+            realized=fills["realised"],
+        )
+
+    @cached_property
+    def trades(self) -> pl.DataFrame:
+        """Trades by exit, open ones last with no exit; `mae`, `mfe` and `pnl_pct` in per cent of the entry."""
+        trades = self._trades
+        closed = trades["held"] == 0
+        instrument = self.recording.tape.instrument
+        tick_value = float(instrument.tick_size * instrument.lot_size)
+        left = trades["quantity"] - trades["held"]
+        mark = self.recording.tape.close[self.recording.bars - 1]
+        exit_value = trades["exit_value"] + trades["held"] * mark * tick_value
+        pnl = trades["side"] * (exit_value - trades["entry_value"]) - trades["fees"] + trades["funding"]
+        pnl = np.where(closed, profits(trades), pnl)
+        per_tick = float(instrument.tick_size) / tick_value
+        entry = trades["entry_value"] / trades["quantity"] * per_tick if len(trades) else np.zeros(0)
+        leaving = trades["exit_value"] / np.maximum(left, 1) * per_tick
+        frame = self._named(
+            trade_id=np.arange(1, len(trades) + 1),
+            side=np.where(trades["side"] > 0, "long", "short"),
+            entry_time=trades["entry_ts"],
+            entry_price=_rounded(entry),
+            exit_time=trades["exit_ts"],
+            exit_price=_rounded(leaving),
+            qty=self._quantities(trades["quantity"]),
+            exit_reason=_names(Signal, trades["exit_signal"]),
+            pnl=pnl,
+            pnl_pct=pnl / np.where(trades["entry_value"] > 0, trades["entry_value"], 1.0) * 100.0,
+            fees=trades["fees"],
+            funding=trades["funding"],
+            r_multiple=np.where(trades["risk"] > 0, pnl / np.where(trades["risk"] > 0, trades["risk"], 1.0), np.nan),
+            mae=trades["mae"] * 100.0,
+            mfe=trades["mfe"] * 100.0,
+        )
+        is_closed = pl.Series(closed)
+        return frame.with_columns(
+            pl.when(is_closed).then(pl.col(name)).otherwise(None).alias(name)
+            for name in ("exit_time", "exit_price", "exit_reason")
+        ).with_columns(pl.col("r_multiple").fill_nan(None))
+
+    @cached_property
+    def equity(self) -> pl.DataFrame:
+        """One row per bar of the period: ts, close, equity, benchmark (buy and hold), position (base units)."""
+        tape, bars, first = self.recording.tape, self.recording.bars, self.first
+        tick = float(tape.instrument.tick_size)
+        close = tape.close[first:bars] * tick
+        _, position = self.recording.holdings()
+        return pl.DataFrame(
+            {
+                "ts": tape.candles.ts[first:bars],
+                "close": close,
+                "equity": self._equity[first:],
+                "benchmark": self.config.capital * close / (tape.open[first] * tick),
+                "position": position[first:] * float(tape.instrument.lot_size),
+            }
+        )
+
+    @cached_property
+    def candles(self) -> pl.DataFrame:
+        """The period's base bars: ts, open, high, low, close, volume."""
+        return self.recording.tape.candles.frame()[self.first : self.recording.bars]
+
+    @cached_property
+    def levels(self) -> pl.DataFrame:
+        """Spans in which a resting order stood: ts_from, ts_to, slot, side, kind, price."""
+        wishes, ts = self.recording.wishes, self.recording.tape.candles.ts
+        wishes = wishes[np.lexsort((wishes["bar"], wishes["slot"]))]
+        end = int(ts[self.recording.bars - 1]) + self.recording.tape.candles.bar_ms
+        ends = np.full(len(wishes), end, np.int64)
+        follows = wishes["slot"][1:] == wishes["slot"][:-1]
+        ends[:-1][follows] = ts[wishes["bar"][1:]][follows]
+        stood = (wishes["price"] > 0) & (wishes["kind"] != OrderKind.MARKET)
+        wishes, ends = wishes[stood], ends[stood]
+        return pl.DataFrame(
+            {
+                "ts_from": ts[wishes["bar"]],
+                "ts_to": ends,
+                "slot": wishes["slot"],
+                "side": _names(Side, wishes["side"]),
+                "kind": _names(OrderKind, wishes["kind"]),
+                "price": self._prices(wishes["price"]),
+            }
+        ).sort("ts_from", "slot")
+
+    def report(self, path: str | Path) -> Path:
+        """Write the self-contained HTML report to `path`."""
+        from backtesting.report import write_report  # noqa: PLC0415, drawing is only loaded by those who draw
+
+        write_report(self, Path(path))
+        return Path(path)
+
+    def plot(self) -> Figure:
+        """Draw equity, drawdown and price with fills, as a matplotlib figure for notebooks."""
+        from backtesting.charts import plot  # noqa: PLC0415
+
+        return plot(self)
+
+    def write(self, directory: Path) -> Path:
+        """Write the run directory whole or not at all; an earlier run there is replaced.
+
+        Raises Misconfigured when `directory` holds something that is no run.
+        """
+        if directory.exists() and not (directory / MARKER).exists() and (directory.is_file() or any(directory.iterdir())):
+            raise Misconfigured(f"out is {directory} but something that is no run lies there; name another folder.")
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+        try:
+            self._write_files(partial)
+            partial.chmod(0o755)
+            if directory.exists():
+                shutil.rmtree(directory)
+            partial.rename(directory)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return directory
+
+    def _write_files(self, folder: Path) -> None:
+        from backtesting.charts import write_pngs  # noqa: PLC0415
+
+        text = yaml.safe_dump(self.config.document(), sort_keys=False, allow_unicode=True)
+        (folder / "config.yaml").write_text(text, encoding="utf-8")
+        (folder / MARKER).write_text(self.document.model_dump_json(indent=2, by_alias=True) + "\n", encoding="utf-8")
+        self.fills.write_csv(folder / "fills.csv")
+        self.trades.write_csv(folder / "trades.csv")
+        self.equity.write_parquet(folder / "equity.parquet", compression="zstd")
+        self.report(folder / "report.html")
+        write_pngs(self, folder)
+
+    @cached_property
+    def _trades(self) -> NDArray[Any]:
+        trades: NDArray[Any] = trades_of(self.recording)
+        return trades
+
+    @cached_property
+    def _equity(self) -> NDArray[np.float64]:
+        return self.recording.equity()
+
+    def _named(self, **columns: Any) -> pl.DataFrame:
+        frame = pl.DataFrame(columns)
+        pair, strategy = pl.lit(self.config.pair).alias("pair"), pl.lit(self.config.loaded.name).alias("strategy")
+        first, *rest = frame.columns
+        return frame.select(first, pair, strategy, *rest)
+
+    def _prices(self, ticks: NDArray[np.int64]) -> NDArray[np.float64]:
+        return _rounded(ticks * float(self.recording.tape.instrument.tick_size))
+
+    def _quantities(self, lots: NDArray[np.int64]) -> NDArray[np.float64]:
+        return _rounded(lots * float(self.recording.tape.instrument.lot_size))
+
+
+def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Drop the binary dust that a product with 0.1 leaves: 12 significant decimals of the largest."""
+    largest = float(np.max(np.abs(values), initial=0.0))
+    decimals = 12 - int(np.ceil(np.log10(largest))) if largest > 0 else 12
+    return np.round(values, min(max(decimals, 0), 20))
+
+
+def _names(enumeration: Any, values: NDArray[Any]) -> list[str]:
+    names = {member.value: member.name for member in enumeration}
+    lower = enumeration in (Side, Liquidity, OrderKind)
+    return [names[value].lower() if lower else names[value] for value in values.tolist()]
+
+
+__all__ = ["BacktestResult", "ResultDocument", "iso"]

@@ -11,7 +11,7 @@ import hashlib
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError
@@ -101,10 +101,10 @@ class BacktestConfig(BaseModel):
         section = self.parameters.model_dump(mode="json", exclude={"preset"}, exclude_none=True)
         return {**plain, self.loaded.name: section}
 
-    def changed(self, **values: Any) -> BacktestConfig:
+    def changed(self, **values: Any) -> Self:
         """Return a copy with `values` replaced, validated again."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return BacktestConfig(**{**fields, **values})
+        return type(self)(**{**fields, **values})
 
 
 def iso(ms: int) -> str:

@@ -64,13 +64,15 @@ def enter_trade(open_: Record, fill: Record, quantity: int, tick_value: float) -
 
 
 @kernel
-def leave_trade(open_: Record, fill: Record, quantity: int, tick_value: float) -> None:
-    """Take `quantity` lots out of an open trade at the fill's price; an offset between parts costs no fee."""
+def leave_trade(open_: Record, fill: Record, quantity: int, paid: int, tick_value: float) -> None:
+    """Take `quantity` lots out of an open trade at the fill's price; `paid` of them bear the fill's fee.
+
+    Parts that stand against each other close without an order, and so without a fee.
+    """
     open_.held -= quantity
     open_.exit_value += fill.price * quantity * tick_value
     open_.exit_bar, open_.exit_ts, open_.exit_signal = fill.bar, fill.ts, fill.signal
-    if fill.side != open_.side:
-        open_.fees += fill.fee * min(quantity / fill.quantity, 1.0)
+    open_.fees += fill.fee * paid / fill.quantity
 
 
 @kernel
@@ -109,8 +111,9 @@ def leave_whole(
         quantity = open_.held if fill.position == 0 else min(open_.held, left)
         if quantity == 0:
             continue
-        leave_trade(open_, fill, quantity, tick_value)
-        left -= quantity
+        paid = 0 if open_.side == fill.side else min(quantity, left)
+        leave_trade(open_, fill, quantity, paid, tick_value)
+        left -= paid
         count = close_if_flat(trades, count, open_, high, low, tick_value)
     return count
 
@@ -149,7 +152,7 @@ def match(
         left = fill.quantity
         if open_.held > 0 and open_.side != fill.side:
             quantity = min(open_.held, left)
-            leave_trade(open_, fill, quantity, tick_value)
+            leave_trade(open_, fill, quantity, quantity, tick_value)
             left -= quantity
             count = close_if_flat(trades, count, open_, high, low, tick_value)
         if left > 0:

@@ -1,0 +1,109 @@
+"""One call from config and candles to a result: the Python API and the command line both come through here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backtesting.candle_checks import check
+from backtesting.candles import Candles, from_frame, read_candles
+from backtesting.config import BacktestConfig, FillRule, Path_, iso, load_config
+from backtesting.instruments import instrument_for
+from backtesting.result import BacktestResult
+from backtesting.simulator import Outcome, Tape, UniversalSimulator
+from bot.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from backtesting.metrics import Metrics
+    from bot.instrument import Instrument
+
+MINUTE = 60_000
+BOUNDS = {
+    "pessimistic": {"fill_rule": FillRule.THROUGH, "path": Path_.ADVERSE},
+    "optimistic": {"fill_rule": FillRule.TOUCH, "path": Path_.NEAREST},
+}
+
+
+def simulate(
+    config: BacktestConfig | dict[str, Any] | str | Path,
+    candles: Any = None,
+    *,
+    fetched: Instrument | None = None,
+    bounds: bool = False,
+) -> BacktestResult:
+    """Backtest one strategy on one pair.
+
+    `config` is a model, a dict or a YAML file's path; `candles` a Polars or pandas frame, a path, or `Candles`, and
+    may be left out when the config names a file. Bars before `from` only warm the indicators up. `fetched` is
+    the venue's own word on the instrument; `bounds` adds the figures under the worst and the best rules.
+    Raises Misconfigured and BadCandles with one sentence.
+    """
+    config = load_config(config)
+    source = candles if candles is not None else config.candles
+    if source is None:
+        raise Misconfigured("candles are missing; give a frame or a file, or set candles in the config.")
+    if isinstance(source, str | Path):
+        source = read_candles(source)
+    elif not isinstance(source, Candles):
+        source = from_frame(source)
+    check(source)
+    played = source.between(warmup_start(config), config.end)
+    first = 0 if config.start is None else int(np.searchsorted(played.ts, config.start))
+    if first >= len(played):
+        raise Misconfigured(_empty(config, source))
+    instrument, notice = instrument_for(config.pair, config.market, played, config.instrument, fetched)
+    config = config.changed(instrument=instrument.model_dump(mode="json"), market=instrument.market)
+    tape = Tape.of(played, instrument)
+    recording = UniversalSimulator(config, keep_wishes=True).run(tape)
+    notices = [notice] if notice else []
+    notices += notices_of(config, tape, recording.outcome, int(recording.pair.under_minimum), first)
+    figures = _bounds(config, tape, first) if bounds else None
+    return BacktestResult(config, recording, first, tuple(notices), figures)
+
+
+def warmup_start(config: BacktestConfig) -> int | None:
+    """Time from which bars are needed so that trading can begin at `from`; None for all there are."""
+    if config.start is None:
+        return None
+    return config.start - config.parameters.warmup_bars * config.parameters.timeframe_ms
+
+
+def notices_of(config: BacktestConfig, tape: Tape, outcome: Outcome, under_minimum: int, first: int) -> list[str]:
+    """Sentences on what a reader of the figures should know."""
+    notices = []
+    candles, rolled = tape.candles, tape.rollup(config.parameters.timeframe_ms)
+    if candles.bar_ms != MINUTE:
+        notices.append(f"Base bars are {candles.bar_ms // MINUTE}m: the path inside a bar is coarser than with 1m.")
+    missing = int((candles.ts[-1] - candles.ts[0]) // candles.bar_ms) + 1 - len(candles)
+    if missing:
+        notices.append(f"{missing} bars are missing; {rolled.incomplete} signal bars were incomplete and not used.")
+    need = config.parameters.warmup_bars
+    ready = int(np.searchsorted(rolled.ends, first))
+    if ready < need:
+        last = rolled.ends[need - 1] if need <= len(rolled.ends) else -1
+        until = iso(int(candles.ts[last]) + candles.bar_ms) if last >= 0 else "never in this period"
+        notices.append(f"The first entry may come after {need} signal bars of warm-up: {until}.")
+    if under_minimum:
+        notices.append(f"{under_minimum} entries were under the venue's minimum and not placed.")
+    if outcome is not Outcome.COMPLETE:
+        notices.append(f"The run ended early: {outcome.name.lower()}.")
+    return notices
+
+
+def _bounds(config: BacktestConfig, tape: Tape, first: int) -> dict[str, Metrics]:
+    figures = {}
+    for name, rules in BOUNDS.items():
+        changed = config.changed(execution=config.execution.model_copy(update=rules))
+        recording = UniversalSimulator(changed).run(tape)
+        figures[name] = BacktestResult(changed, recording, first).metrics
+    return figures
+
+
+def _empty(config: BacktestConfig, candles: Candles) -> str:
+    if not len(candles):
+        return "candles: there is none; import or download some."
+    held = f"{iso(int(candles.ts[0]))} to {iso(int(candles.ts[-1]) + candles.bar_ms)}"
+    wanted = f"{iso(config.start) if config.start is not None else '…'} to {iso(config.end) if config.end is not None else '…'}"
+    return f"period {wanted} holds no candles of {config.pair}; choose one within {held}."

@@ -1,0 +1,135 @@
+"""The candle store: Parquet, one file per venue, market, symbol, bar length and month.
+
+    <data dir>/candles/<venue>/<market>/<symbol>/<bar>/<YYYY-MM>.parquet
+
+Writing merges with what is there and replaces a file whole. Generated candles live under the venue `synth`, so
+that nobody takes them for a market.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from backtesting.candle_checks import Gap, check, gaps
+from backtesting.candles import Candles, from_frame
+from bot.errors import Misconfigured
+
+MONTH_FILE = re.compile(r"(\d{4}-\d{2})\.parquet")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+SYNTHETIC = "synth"
+MINUTE = 60_000
+
+
+@dataclass(frozen=True, order=True)
+class Series:
+    """Names one row of bars in the store."""
+
+    venue: str
+    market: str
+    symbol: str
+    bar: str = "1m"
+
+    def __post_init__(self) -> None:
+        for part, value in (("exchange", self.venue), ("market", self.market), ("symbol", self.symbol)):
+            if not NAME.fullmatch(value):
+                raise Misconfigured(f"{part} {value!r} is no name; use letters, digits, dot, dash and underscore.")
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What the store holds of a series: times in ms, `last` being the opening of the last bar."""
+
+    series: Series
+    first: int
+    last: int
+    bars: int
+    gaps: list[Gap]
+
+
+def bar_name(bar_ms: int) -> str:
+    """Name of a bar's length: 1m, 5m, 1h, 1d."""
+    for unit, length in (("d", 86_400_000), ("h", 3_600_000), ("m", MINUTE)):
+        if bar_ms % length == 0:
+            return f"{bar_ms // length}{unit}"
+    return f"{bar_ms // 1000}s"
+
+
+def bar_length_of(name: str) -> int:
+    """Length in ms of a bar's name."""
+    return int(name[:-1]) * {"s": 1000, "m": MINUTE, "h": 3_600_000, "d": 86_400_000}[name[-1]]
+
+
+class CandleStore:
+    """Candles under `data_dir`."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.root = data_dir / "candles"
+
+    def write(self, venue: str, market: str, symbol: str, candles: Candles) -> tuple[Series, int]:
+        """Merge checked candles into the store; returns the series and how many bars were new.
+
+        A bar that is there already takes the new values. Raises BadCandles when they are faulty.
+        """
+        check(candles)
+        series = Series(venue, market, symbol, bar_name(candles.bar_ms))
+        folder = self._folder(series)
+        folder.mkdir(parents=True, exist_ok=True)
+        months = pl.from_epoch(pl.Series(candles.ts), "ms").dt.strftime("%Y-%m")
+        new = 0
+        for (month,), rows in candles.frame().with_columns(month=months).group_by("month", maintain_order=True):
+            path, rows = folder / f"{month}.parquet", rows.drop("month")
+            before = pl.read_parquet(path) if path.exists() else rows.clear()
+            merged = pl.concat([before, rows]).unique("ts", keep="last", maintain_order=True).sort("ts")
+            new += merged.height - before.height
+            partial = path.with_suffix(".partial")
+            merged.write_parquet(partial, compression="zstd")
+            os.replace(partial, path)  # noqa: PTH105, atomic also where the file exists
+        return series, new
+
+    def read(self, series: Series, start_ms: int | None = None, end_ms: int | None = None) -> Candles:
+        """Bars that open in [start_ms, end_ms); raises Misconfigured when the series is unknown."""
+        paths = self._months(series)
+        if not paths:
+            known = ", ".join(sorted({f"{s.symbol} ({s.venue} {s.market})" for s in self.series()})[:8])
+            raise Misconfigured(
+                f"pair {series.symbol} has no candles for {series.venue} {series.market}; import or download them"
+                + (f", or choose one of: {known}." if known else ", or run `traderagent data synth`.")
+            )
+        chosen = [path for path in paths if _overlaps(path, start_ms, end_ms)] or paths[:1]
+        frame = pl.concat([pl.read_parquet(path) for path in chosen])
+        return from_frame(frame, bar_length_of(series.bar)).between(start_ms, end_ms)
+
+    def series(self) -> list[Series]:
+        """Everything that is stored, sorted."""
+        folders = {path.parent for path in self.root.glob("*/*/*/*/*.parquet") if MONTH_FILE.fullmatch(path.name)}
+        return sorted(Series(*folder.relative_to(self.root).parts) for folder in folders)
+
+    def finest(self, venue: str, market: str, symbol: str) -> Series:
+        """The series with the shortest bars of a pair; with none stored, the one-minute series."""
+        bars = [s.bar for s in self.series() if (s.venue, s.market, s.symbol) == (venue, market, symbol)]
+        return Series(venue, market, symbol, min(bars, key=bar_length_of, default="1m"))
+
+    def coverage(self, series: Series) -> Coverage:
+        """First and last bar, number and gaps of a series."""
+        candles = self.read(series)
+        return Coverage(series, int(candles.ts[0]), int(candles.ts[-1]), len(candles), gaps(candles))
+
+    def _folder(self, series: Series) -> Path:
+        return self.root / series.venue / series.market / series.symbol / series.bar
+
+    def _months(self, series: Series) -> list[Path]:
+        folder = self._folder(series)
+        return sorted(path for path in folder.glob("*.parquet") if MONTH_FILE.fullmatch(path.name))
+
+
+def _overlaps(path: Path, start_ms: int | None, end_ms: int | None) -> bool:
+    month = np.datetime64(path.stem, "M")
+    first = int(month.astype("datetime64[ms]").astype(np.int64))
+    after = int((month + 1).astype("datetime64[ms]").astype(np.int64))
+    return (end_ms is None or first < end_ms) and (start_ms is None or after > start_ms)

@@ -1,0 +1,114 @@
+"""A seeded market: correlated pairs that live through calm and wide ranges, trends, a crash and a recovery.
+
+For trying things out, not for believing: it is stored under the venue `synth`. The same seed gives the same
+candles; a pair's candles depend on the seed and its own name, and a longer period begins like a shorter one.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from backtesting.candles import Candles
+from backtesting.instruments import table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+START_MS = 1_704_067_200_000  # 2024-01-01T00:00Z: fixed, so that runs repeat
+MINUTE, HOURS_A_DAY = 60_000, 24
+STEPS = 4  # price steps inside a minute
+
+# Regime: drift per hour, volatility per minute, pull to the regime's start per hour, mean length in hours.
+REGIMES: dict[str, tuple[float, float, float, int]] = {
+    "calm range": (0.0, 0.0003, 0.10, 72),
+    "wide range": (0.0, 0.0007, 0.05, 60),
+    "trend up": (0.0012, 0.0005, 0.0, 48),
+    "trend down": (-0.0012, 0.0006, 0.0, 48),
+    "crash": (-0.012, 0.0025, 0.0, 8),
+    "recovery": (0.004, 0.0012, 0.0, 20),
+}
+# The story of one cycle; its order and lengths are shuffled by the seed, a recovery follows every crash.
+CYCLE = ("calm range", "trend up", "wide range", "trend down", "calm range", "crash", "trend up", "wide range")
+COMMON_SHARE = 0.7  # correlation of two pairs is about its square root's square: the market's share of variance
+FIRST_PRICES = {"BTCUSDT": 42_000.0, "ETHUSDT": 2_300.0, "SOLUSDT": 100.0, "BNBUSDT": 310.0, "XRPUSDT": 0.62}
+
+
+def generate(pairs: list[str], days: int, seed: int, start_ms: int = START_MS) -> dict[str, Candles]:
+    """One-minute candles of each pair over `days` from `start_ms`, prices on the pair's linear tick grid."""
+    hours = days * HOURS_A_DAY
+    schedule = regime_schedule(hours, seed)
+    market = _innovations(f"market {seed}", hours)
+    return {pair: _pair_candles(pair, schedule, market, hours, seed, start_ms) for pair in pairs}
+
+
+def regime_schedule(hours: int, seed: int) -> list[str]:
+    """Regime of each hour; 30 days see every regime at least once."""
+    rng = _generator(f"schedule {seed}")
+    schedule: list[str] = []
+    while len(schedule) < hours:
+        for regime in rng.permutation(CYCLE).tolist():
+            length = max(4, int(REGIMES[regime][3] * rng.uniform(0.6, 1.4)))
+            schedule += [regime] * length
+            if regime == "crash":
+                schedule += ["recovery"] * int(REGIMES["recovery"][3] * rng.uniform(0.6, 1.4))
+    return schedule[:hours]
+
+
+def _generator(name: str) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
+
+
+def _innovations(name: str, hours: int) -> NDArray[np.float64]:
+    """Unit-variance steps (hours * 60, STEPS), fat-tailed as minutes are."""
+    rng = _generator(name)
+    return rng.standard_t(5, (hours * 60, STEPS)) / np.sqrt(5.0 / 3.0)
+
+
+def _pair_candles(
+    pair: str, schedule: list[str], market: NDArray[np.float64], hours: int, seed: int, start_ms: int
+) -> Candles:
+    own = _innovations(f"{pair} {seed}", hours)
+    mixed = np.sqrt(COMMON_SHARE) * market + np.sqrt(1.0 - COMMON_SHARE) * own
+    figures = np.array([REGIMES[regime][:3] for regime in schedule])
+    minute = np.repeat(figures, 60, axis=0)
+    steps = mixed * (minute[:, 1] / np.sqrt(STEPS))[:, None] + (minute[:, 0] / 60 / STEPS)[:, None]
+    path = _pulled(np.cumsum(steps.ravel()), schedule, figures[:, 2])
+    row = table().get(("linear", pair), {})
+    tick, lot = float(row.get("tick_size", "0.01")), float(row.get("lot_size", "0.01"))
+    prices = np.maximum(np.rint(FIRST_PRICES.get(pair, 100.0) * np.exp(path) / tick), 1.0)
+    prices = np.concatenate(([prices[0]], prices))
+    within = np.stack([prices[k : k + hours * 60 * STEPS : STEPS] for k in range(STEPS + 1)])
+    moved = np.abs(within[-1] - within[0]) / within[0] / minute[:, 1]
+    rng = _generator(f"volume {pair} {seed}")
+    worth = 400_000.0 * (1.0 + moved) * rng.lognormal(0.0, 0.5, hours * 60)
+    volume = np.maximum(np.rint(worth / (within[0] * tick) / lot), 1.0)
+    scaled = _on_grid(within, tick)
+    lots = np.round(volume * lot, 10)
+    ts = start_ms + MINUTE * np.arange(hours * 60, dtype=np.int64)
+    return Candles(ts, scaled[0], scaled.max(axis=0), scaled.min(axis=0), scaled[-1], lots, MINUTE)
+
+
+def _on_grid(ticks: NDArray[np.float64], tick: float) -> NDArray[np.float64]:
+    """Prices of whole ticks without binary dust."""
+    return np.round(ticks * tick, 10)
+
+
+def _pulled(path: NDArray[np.float64], schedule: list[str], pull: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Let ranges stay ranges: hour by hour, take back a share of how far the path has left the regime's start."""
+    per_hour = 60 * STEPS
+    hourly = np.diff(np.concatenate(([0.0], path[per_hour - 1 :: per_hour])))
+    corrections, level, anchor, given = np.zeros(len(schedule)), 0.0, 0.0, 0.0
+    for hour, regime in enumerate(schedule):
+        if hour == 0 or schedule[hour - 1] != regime:
+            anchor = level
+        back = -pull[hour] * (level - anchor)
+        given += back
+        corrections[hour] = given
+        level += hourly[hour] + back
+    before = np.concatenate(([0.0], corrections[:-1]))
+    share = np.arange(1, per_hour + 1) / per_hour
+    smooth = before[:, None] + (corrections - before)[:, None] * share
+    return np.asarray(path + smooth.ravel(), np.float64)

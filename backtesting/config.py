@@ -201,7 +201,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise Misconfigured(f"config {path} holds no keys and values; see the README's example.")
     if isinstance(values.get("candles"), str):
-        values["candles"] = path.parent / values["candles"]
+        values["candles"] = (path.parent / values["candles"]).resolve()
     return values
 
 

@@ -6,10 +6,12 @@ number of runs. `UniversalSimulator.run` plays it and gives a `Recording`: what 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numba
 import numpy as np
 
 from backtesting import loop as loop_module
@@ -17,7 +19,7 @@ from backtesting.config import FillPolicy, FillRule, Path_
 from backtesting.exchange import RUN, SETTINGS, Outcome
 from bot.errors import BrokenLedger, Misconfigured
 from bot.instrument import Instrument, in_ticks
-from bot.kernel import Record, kernel, specialise, template
+from bot.kernel import Record, is_compiled, kernel, specialise, template
 from bot.ledger import deposit, imbalance
 from bot.order import FILL, SLOT
 from bot.record import new_record, new_records
@@ -117,7 +119,16 @@ def _roller() -> Callable[..., int]:
 @cache
 def compiled_loop(strategy: Strategy) -> Any:
     """Compile the loop around this strategy's decisions (once per process; on disk once per source)."""
-    return specialise(loop_module.loop, strategy.name.replace("-", "_"), decide=strategy.decide)
+    return specialise(loop_module.loop, _code_name(strategy), decide=strategy.decide)
+
+
+def is_ready(strategy: Strategy) -> bool:
+    """Whether the machine code for this strategy lies in the cache, so that a run starts at once."""
+    return numba.config.DISABLE_JIT or is_compiled(loop_module.loop, _code_name(strategy))
+
+
+def _code_name(strategy: Strategy) -> str:
+    return re.sub(r"\W", "_", strategy.name)
 
 
 def _funding_bars(ts: NDArray[np.int64]) -> NDArray[np.int64]:

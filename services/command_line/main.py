@@ -1,0 +1,33 @@
+"""The command `traderagent`: its sub-commands, and what a person sees when something is wrong.
+
+Bad input is one sentence on the error stream and exit code 2. Anything unforeseen is a fault of the program
+and shows its trace.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from bot.errors import TradingError
+from services.command_line import backtest, data
+
+app = typer.Typer(
+    name="traderagent",
+    help="Backtest grid, DCA and trend bots on real candles with the decisions a live bot would take.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(data.app, name="data")
+app.command("backtest")(backtest.backtest)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except TradingError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201, the command line's own voice
+        sys.exit(2)

@@ -1,0 +1,165 @@
+"""What a venue publishes, through ccxt: candles with resume, and instruments. Needs no key."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from backtesting.candles import Candles
+from bot.errors import Misconfigured, TradingError
+from bot.instrument import Instrument, Market
+from services.data.store import Series
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from services.data.store import CandleStore
+
+EXCHANGES = ("bybit", "binance")
+MINUTE = 60_000
+PAGE = 1000
+ATTEMPTS = 5
+
+
+class VenueUnreachable(TradingError):
+    """The venue did not answer within the retries; what was downloaded before is kept."""
+
+
+def client(exchange: str, market: Market) -> Any:
+    """ccxt's own client for `exchange`, rate-limited; raises Misconfigured for an unknown one."""
+    import ccxt  # noqa: PLC0415, takes a second to load
+
+    if exchange not in EXCHANGES:
+        raise Misconfigured(f"exchange {exchange!r} is unknown; choose one of: {', '.join(EXCHANGES)}.")
+    options = {"defaultType": "spot" if market is Market.SPOT else "swap", "fetchCurrencies": False}
+    name = "binanceusdm" if exchange == "binance" and market is Market.LINEAR else exchange
+    return getattr(ccxt, name)({"enableRateLimit": True, "options": options})
+
+
+def _ask(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """Call the venue, again where the network failed; raises VenueUnreachable when it keeps failing."""
+    import ccxt  # noqa: PLC0415
+
+    again = retry(
+        retry=retry_if_exception_type(ccxt.NetworkError),
+        stop=stop_after_attempt(ATTEMPTS),
+        wait=wait_exponential(multiplier=0.5, max=10),
+        reraise=True,
+    )
+    try:
+        return again(call)(*arguments, **named)
+    except ccxt.BaseError as error:
+        reason = str(error).splitlines()[0][:200]
+        raise VenueUnreachable(f"the venue did not answer ({reason}); try again later, it goes on where it stopped.") from error
+
+
+def market_of(venue: Any, market: Market, symbol: str) -> dict[str, Any]:
+    """Ccxt's description of `symbol` as the venue writes it; raises Misconfigured with the nearest names."""
+    wanted = "spot" if market is Market.SPOT else "linear"
+    markets = {one["id"]: one for one in _ask(venue.load_markets).values() if one.get(wanted) and not one.get("expiry")}
+    if symbol not in markets:
+        near = ", ".join(difflib.get_close_matches(symbol, markets, n=3)) or "the venue's own names"
+        raise Misconfigured(f"symbol {symbol!r} is not traded on {venue.id} {market}; did you mean {near}?")
+    found: dict[str, Any] = markets[symbol]
+    return found
+
+
+def download(
+    store: CandleStore,
+    venue: Any,
+    exchange: str,
+    market: Market,
+    symbol: str,
+    start_ms: int,
+    end_ms: int,
+    progress: Callable[[int, int], None],
+) -> int:
+    """Store closed one-minute candles of [start_ms, end_ms) that are not there yet; returns how many were new.
+
+    Every page is stored as it comes, so an interrupted download goes on where it stopped. `progress` hears
+    the minutes done and the minutes in all. The bar that is still forming is left out.
+    """
+    found = market_of(venue, market, symbol)
+    end_ms = min(end_ms, int(_ask(venue.fetch_time)) // MINUTE * MINUTE)
+    missing = _missing(store, Series(exchange, str(market), symbol), start_ms, end_ms)
+    total, done, new = sum(last - first for first, last in missing) // MINUTE, 0, 0
+    for first, last in missing:
+        at = first
+        while at < last:
+            rows = _ask(venue.fetch_ohlcv, found["symbol"], "1m", since=at, limit=PAGE)
+            rows = [row for row in rows if at <= row[0] < last]
+            after = rows[-1][0] + MINUTE if rows else min(at + PAGE * MINUTE, last)
+            if rows:
+                columns = np.array(rows, np.float64).T
+                candles = Candles(columns[0].astype(np.int64), *columns[1:6], MINUTE)
+                new += store.write(exchange, str(market), symbol, candles)[1]
+            done += (after - at) // MINUTE
+            at = after
+            progress(done, total)
+    return new
+
+
+def _missing(store: CandleStore, series: Series, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
+    """Spans of [start_ms, end_ms) that the store lacks."""
+    if series not in store.series():
+        return [(start_ms, end_ms)] if start_ms < end_ms else []
+    held = store.read(series, start_ms, end_ms).ts
+    edges = np.concatenate(([start_ms - MINUTE], held, [end_ms]))
+    holes = np.flatnonzero(np.diff(edges) > MINUTE)
+    return [(int(edges[hole]) + MINUTE, int(edges[hole + 1])) for hole in holes]
+
+
+def fetch_instruments(venue: Any, market: Market) -> list[Instrument]:
+    """Every instrument of the market, as the venue describes it now."""
+    wanted = "spot" if market is Market.SPOT else "linear"
+    listed = [one for one in _ask(venue.load_markets).values() if one.get(wanted) and not one.get("expiry")]
+    return [_instrument(one, market) for one in listed if one["precision"]["price"] and one["precision"]["amount"]]
+
+
+def _instrument(one: dict[str, Any], market: Market) -> Instrument:
+    limits = one["limits"]
+    fields = {
+        "symbol": one["id"],
+        "market": market,
+        "tick_size": _decimal(one["precision"]["price"]),
+        "lot_size": _decimal(one["precision"]["amount"]),
+        "min_quantity": _decimal(limits["amount"]["min"] or 0),
+        "min_notional": _decimal(limits["cost"]["min"] or 0),
+    }
+    if one.get("maker") is not None and one.get("taker") is not None:
+        fields |= {"maker_fee": _decimal(one["maker"]), "taker_fee": _decimal(one["taker"])}
+    return Instrument.model_validate(fields)
+
+
+def _decimal(value: Any) -> Decimal:
+    return Decimal(repr(value) if isinstance(value, float) else str(value))
+
+
+def save_instruments(data_dir: Path, exchange: str, market: Market, instruments: list[Instrument]) -> Path:
+    """Keep the venue's instruments for later runs; returns the file."""
+    path = _instruments_file(data_dir, exchange, market)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    listed = {one.symbol: one.model_dump(mode="json") for one in instruments}
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(listed, indent=1), encoding="utf-8")
+    partial.replace(path)
+    return path
+
+
+def saved_instrument(data_dir: Path, exchange: str, market: Market, symbol: str) -> Instrument | None:
+    """The instrument as last fetched, if it was."""
+    path = _instruments_file(data_dir, exchange, market)
+    if not path.exists():
+        return None
+    fields = json.loads(path.read_text(encoding="utf-8")).get(symbol)
+    return Instrument.model_validate(fields) if fields else None
+
+
+def _instruments_file(data_dir: Path, exchange: str, market: Market) -> Path:
+    return data_dir / "instruments" / f"{exchange}-{market}.json"

@@ -1,9 +1,9 @@
 """The same decisions on recorded time: simulated exchange, simulator, figures, reports.
 
-    from backtesting import simulate
-    result = simulate({"strategy": "grid", "pair": "BTCUSDT"}, "candles.csv")
-    result.metrics, result.fills, result.trades, result.equity
-    result.report("report.html"); result.plot()
+from backtesting import simulate
+result = simulate({"strategy": "grid", "pair": "BTCUSDT"}, "candles.csv")
+result.metrics, result.fills, result.trades, result.equity
+result.report("report.html"); result.plot()
 """
 
 from __future__ import annotations

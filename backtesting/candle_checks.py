@@ -60,7 +60,9 @@ def check(candles: Candles) -> None:
         return
     found = faults(candles)
     more = f" and {len(found) - 1} more faults" if len(found) > 1 else ""
-    raise BadCandles(f"candles: {found[0]}{more}; mend the file, or import it with --repair, which says what it changes.")
+    raise BadCandles(
+        f"candles: {found[0]}{more}; mend the file, or import it with --repair, which says what it changes."
+    )
 
 
 def _bad_rows(candles: Candles) -> dict[str, NDArray[np.bool_]]:
@@ -123,9 +125,7 @@ def repair(candles: Candles) -> tuple[Candles, list[str]]:
     return Candles(candles.ts, candles.open, high, low, candles.close, volume, candles.bar_ms), changes
 
 
-def _said(
-    candles: Candles, rows: NDArray[np.bool_], what: str, numbers: NDArray[np.int64] | None = None
-) -> list[str]:
+def _said(candles: Candles, rows: NDArray[np.bool_], what: str, numbers: NDArray[np.int64] | None = None) -> list[str]:
     """Sentences for the marked rows, by their numbers in the original."""
     return [
         f"row {row if numbers is None else numbers[row]} ({iso(max(int(candles.ts[row]), 0))}): {what}"

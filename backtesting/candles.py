@@ -26,7 +26,19 @@ COLUMNS = ("ts", "open", "high", "low", "close", "volume")
 
 # Names that exchanges, libraries and people give these columns, without case and punctuation.
 KNOWN_NAMES = {
-    "ts": ("ts", "timestamp", "time", "date", "datetime", "opentime", "starttime", "start", "unix", "t", "timeutc"),
+    "ts": (
+        "ts",
+        "timestamp",
+        "time",
+        "date",
+        "datetime",
+        "opentime",
+        "starttime",
+        "start",
+        "unix",
+        "t",
+        "timeutc",
+    ),
     "open": ("open", "o", "openprice"),
     "high": ("high", "h", "highprice", "max"),
     "low": ("low", "l", "lowprice", "min"),
@@ -68,7 +80,7 @@ class Candles:
 
     def rows(self, chosen: Any) -> Candles:
         """Rows chosen by a slice, mask or index array."""
-        return Candles(*(getattr(self, name)[chosen] for name in COLUMNS), self.bar_ms)
+        return Candles(bar_ms=self.bar_ms, **{name: getattr(self, name)[chosen] for name in COLUMNS})
 
     def between(self, start_ms: int | None, end_ms: int | None) -> Candles:
         """Bars that open in [start_ms, end_ms); None is unbounded. The candles must be ascending."""
@@ -105,8 +117,8 @@ def from_frame(frame: Any, bar_ms: int | None = None) -> Candles:
         frame = _from_pandas(frame)
     found = _recognise(frame.columns)
     ts = _times(frame[found["ts"]])
-    values = [_floats(frame[found[name]]) for name in COLUMNS[1:]]
-    return Candles(ts, *values, bar_ms or bar_length(ts))
+    values = {name: _floats(frame[found[name]]) for name in COLUMNS[1:]}
+    return Candles(ts=ts, bar_ms=bar_ms or bar_length(ts), **values)
 
 
 def read_candles(path: str | Path, bar_ms: int | None = None) -> Candles:
@@ -124,11 +136,11 @@ def read_candles(path: str | Path, bar_ms: int | None = None) -> Candles:
         elif name.endswith((".parquet", ".pq")):
             frame = pl.read_parquet(path)
         elif name.endswith((".feather", ".arrow", ".ipc")):
-            frame = pl.read_ipc(path, memory_map=False)
+            frame = pl.read_ipc(path)
         elif name.endswith(".json"):
             frame = _read_json(path)
         else:
-            raise Misconfigured(f"candles {path} has an unknown ending; give .csv, .parquet, .feather or .json.")
+            raise Misconfigured(f"ending {path.suffix!r} is unknown; give .csv, .parquet, .feather or .json.")  # noqa: TRY301
         return from_frame(frame, bar_ms)
     except Misconfigured as error:
         raise Misconfigured(f"{path}: {error}") from None

@@ -97,7 +97,7 @@ def monthly_chart(result: BacktestResult) -> Figure:
         grid[years.index(year), month - 1] = value
     figure, axes = _one(1.1 + 0.42 * len(years))
     most = max(float(np.nanmax(np.abs(grid))), 0.1)
-    axes.imshow(grid, cmap="RdYlGn", vmin=-most, vmax=most, aspect="auto")
+    axes.imshow(grid, cmap="RdYlGn", vmin=-1.7 * most, vmax=1.7 * most, aspect="auto")
     axes.set_xticks(range(12), MONTHS)
     axes.set_yticks(range(len(years)), [str(year) for year in years])
     for (row, column), value in np.ndenumerate(grid):
@@ -220,9 +220,10 @@ def _dates(ts: Any) -> NDArray[np.float64]:
 
 
 def _time_axis(axes: Axes) -> None:
-    locator = matplotlib.dates.AutoDateLocator(maxticks=9)
+    locator = matplotlib.dates.AutoDateLocator(maxticks=9)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(matplotlib.dates.ConciseDateFormatter(locator))
+    formatter = matplotlib.dates.ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
+    axes.xaxis.set_major_formatter(formatter)
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.01)
 
@@ -238,7 +239,9 @@ def _draw_equity(axes: Axes, result: BacktestResult) -> None:
         at = thinned(values)
         axes.plot(_dates(ts[at]), values[at], color=colour, linewidth=width, label=label)
     axes.axhline(result.metrics.initial_capital, color=MUTED, linewidth=0.7, linestyle=":")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if abs(value) >= 100 else f"{value:g}"))
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:,.0f}" if abs(value) >= 100 else f"{value:g}")
+    )
     axes.legend(frameon=False, fontsize=9, loc="best")
     axes.set_title("Equity, quote currency", loc="left", fontsize=11)
     _time_axis(axes)
@@ -289,7 +292,15 @@ def _draw_fills(axes: Axes, result: BacktestResult) -> None:
     for side, colour, marker in (("buy", "#0f766e", "^"), ("sell", "#9d174d", "v")):
         chosen = fills.filter(pl.col("side") == side)
         when = _dates(chosen["ts"].to_numpy())
-        axes.scatter(when, chosen["price"].to_numpy(), s=size, c=colour, marker=marker, label=side, zorder=3, linewidths=0)
+        axes.scatter(
+            when,
+            chosen["price"].to_numpy(),
+            s=size,
+            c=colour,
+            marker=marker,
+            label=side,
+            zorder=3,
+            linewidths=0,
+        )
     if len(fills):
         axes.legend(frameon=False, fontsize=9, loc="upper left")
-

@@ -32,7 +32,7 @@ class FillRule(StrEnum):
     TOUCH = "touch"
 
 
-class Path_(StrEnum):
+class BarPath(StrEnum):
     """Which extreme of a bar comes first."""
 
     ADVERSE = "adverse"
@@ -52,7 +52,7 @@ class Execution(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     fill_rule: FillRule = Field(FillRule.THROUGH, description="through (by a tick) or touch")
-    path: Path_ = Field(Path_.ADVERSE, description="adverse or nearest extreme first")
+    path: BarPath = Field(BarPath.ADVERSE, description="adverse or nearest extreme first")
     fill_policy: FillPolicy = Field(FillPolicy.NEXT_OPEN, description="next_open or close")
     slippage_bps: Number = Field(1.0, ge=0, le=1000, description="taker slippage, basis points")
     slippage_impact: Number = Field(0.0, ge=0, le=10, description="slippage per share of the volume, fraction")
@@ -121,7 +121,9 @@ def run_id(config: BacktestConfig, instrument: Instrument, snapshot: str, source
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def load_config(source: BacktestConfig | dict[str, Any] | str | Path, changes: dict[str, Any] | None = None) -> BacktestConfig:
+def load_config(
+    source: BacktestConfig | dict[str, Any] | str | Path, changes: dict[str, Any] | None = None
+) -> BacktestConfig:
     """Validate a config from a model, a dict or a YAML file, `changes` laid over it by dotted key.
 
     Raises Misconfigured with one sentence for the first thing that is wrong.
@@ -142,7 +144,9 @@ def load_config(source: BacktestConfig | dict[str, Any] | str | Path, changes: d
     if not name:
         raise Misconfigured("strategy is missing; choose grid, dca, trend or your own module:NAME.")
     if name not in BUILT_IN and ":" not in name:
-        raise Misconfigured(f"strategy {name!r} is unknown; {_suggest(name, BUILT_IN)} or give your own as module:NAME.")
+        raise Misconfigured(
+            f"strategy {name!r} is unknown; {_suggest(name, BUILT_IN)} or give your own as module:NAME."
+        )
     strategy = load_strategy(BUILT_IN.get(name, name))
     section = values.pop(strategy.name, None) or {}
     parameters = validated(strategy.parameters, section, strategy.name)

@@ -8,7 +8,7 @@ comparing them with an order's ticks is exact. The rules are sections 2 and 3 of
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -84,7 +84,7 @@ class World(NamedTuple):
 
 
 # The strategy's kernel: `specialise` binds it.
-decide: Decide
+decide = cast("Decide", None)
 
 LIQUIDATION = -2  # in place of a slot
 NOTHING = -1
@@ -220,7 +220,7 @@ def aimed_price(slot: Record, x: float, at: float, at_open: bool) -> float:
 def slipped(slot: Record, settings: Record, aim: float, share: float) -> int:
     """Ticks that a taker pays or gets: `aim` moved against it; a limit never beyond its price."""
     slip = settings.slippage + settings.impact * share
-    if slot.signal == Signal.EXIT_TRANSITION or slot.signal == Signal.EXIT_EMERGENCY:
+    if slot.signal >= Signal.EXIT_TRANSITION:
         slip += settings.forced_exit
     if slot.side > 0:
         price = whole_up(aim * (1.0 + slip))

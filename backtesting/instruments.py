@@ -62,7 +62,7 @@ def instrument_for(
     instrument: Instrument = validated(Instrument, {**known, **given}, "instrument")
     if not _on_grid(candles, float(instrument.tick_size)):
         raise Misconfigured(
-            f"instrument.tick_size is {instrument.tick_size} but the candles' prices are no multiples of it; correct it."
+            f"instrument.tick_size is {instrument.tick_size} but the candles' prices are no multiples; correct it."
         )
     return instrument, notice
 
@@ -88,7 +88,14 @@ def _inferred(symbol: str, market: Market, candles: Candles) -> dict[str, Any]:
     worth = float(np.median(candles.close))
     cheapest = Decimal(1).scaleb(-max(int(np.ceil(np.log10(worth))), 0))
     lot = max(min(_step(candles.volume[-SAMPLE:]), cheapest), Decimal("1e-8"))
-    return {"symbol": symbol, "market": market, "tick_size": tick, "lot_size": lot, "min_notional": 5, **_fees(market)}
+    return {
+        "symbol": symbol,
+        "market": market,
+        "tick_size": tick,
+        "lot_size": lot,
+        "min_notional": 5,
+        **_fees(market),
+    }
 
 
 def _step(values: NDArray[np.float64]) -> Decimal:

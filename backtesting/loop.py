@@ -6,6 +6,8 @@ Bars that reach no order, wake nobody and complete nothing are passed over by tw
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 
 from backtesting.exchange import Outcome, World, most_fills, move, survey, trade_bar
@@ -18,11 +20,11 @@ CHANGE = np.dtype([("bar", "i8"), ("cash", "f8"), ("position", "i8")])
 WISH = np.dtype([("bar", "i8"), ("slot", "i8"), ("price", "i8"), ("side", "i1"), ("kind", "i1")], align=True)
 
 # The strategy's kernel: `specialise` binds it.
-decide: Decide
+decide = cast("Decide", None)
 
 
 @template
-def loop(
+def loop(  # noqa: C901, PLR0912, the one loop: what it calls is elsewhere
     ts: Record,
     open_: Record,
     high: Record,
@@ -129,9 +131,7 @@ def end_bar(world: World, close: float) -> None:
 
 
 @template
-def base_decision(
-    world: World, paid: bool, open_: float, high: float, low: float, close: float
-) -> None:
+def base_decision(world: World, paid: bool, open_: float, high: float, low: float, close: float) -> None:
     """Tell the strategy of a closed base bar, if it watches for one like this."""
     pair, event, tick = world.pair, world.event, world.pair.instrument.tick_size
     bar = event.bar

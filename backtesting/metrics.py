@@ -133,7 +133,7 @@ def exposure_figures(recording: Recording, equity: NDArray[np.float64], first: i
     }
 
 
-def drawdown_figures(equity: NDArray[np.float64], ts: NDArray[np.int64], bar_ms: int, initial: float) -> dict[str, float]:
+def drawdown_figures(equity: NDArray[np.float64], ts: NDArray[np.int64], bar_ms: int, initial: float) -> dict[str, Any]:
     """Depth and length of the drawdowns of equity (n,), the initial capital being its first high."""
     high = np.maximum.accumulate(np.maximum(equity, initial))
     under = equity < high
@@ -163,9 +163,9 @@ def daily_returns(equity: NDArray[np.float64], ts: NDArray[np.int64], initial: f
     return np.asarray(closes[1:] / before - np.where(np.isinf(before), 0.0, 1.0), np.float64)
 
 
-def ratio_figures(daily: NDArray[np.float64]) -> dict[str, float | None]:
+def ratio_figures(daily: NDArray[np.float64]) -> dict[str, Any]:
     """Sharpe and Sortino of daily returns (d,); None under 30 of them, or where nothing varies."""
-    figures: dict[str, float | None] = {"sharpe": None, "sortino": None}
+    figures: dict[str, Any] = {"sharpe": None, "sortino": None}
     if len(daily) < LEAST_DAYS:
         return figures
     mean, spread = float(daily.mean()), float(daily.std(ddof=1))
@@ -225,7 +225,9 @@ def longest_run(flags: NDArray[np.bool_]) -> int:
     return int((edges[1::2] - edges[::2]).max(initial=0))
 
 
-def strategy_figures(strategy: str, entries: tuple[str, ...], trades: NDArray[Any], fills: NDArray[Any]) -> dict[str, Any]:
+def strategy_figures(
+    strategy: str, entries: tuple[str, ...], trades: NDArray[Any], fills: NDArray[Any]
+) -> dict[str, Any]:
     """Figures that only one kind of strategy has."""
     closed = trades[trades["held"] == 0]
     if strategy == "grid":

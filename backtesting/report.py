@@ -124,11 +124,13 @@ def verdict(metrics: Metrics) -> str:
     held = "gained" if metrics.benchmark_return_pct >= 0 else "lost"
     better = metrics.total_return_pct > metrics.benchmark_return_pct
     sentence = (
-        f"{earned} {abs(metrics.total_return_pct):.2f} % with a drawdown of {metrics.max_drawdown_pct:.2f} %, while buying "
-        f"and holding {held} {abs(metrics.benchmark_return_pct):.2f} %: {'better' if better else 'worse'} than holding."
+        f"{earned} {abs(metrics.total_return_pct):.2f} % with a drawdown of {metrics.max_drawdown_pct:.2f} %, "
+        f"while buying and holding {held} {abs(metrics.benchmark_return_pct):.2f} %: {'better' if better else 'worse'} than holding."
     )
     if metrics.win_rate_pct is not None and metrics.win_rate_pct > 60 and metrics.total_return_pct < 0:
-        sentence += f" It won {metrics.win_rate_pct:.0f} % of its trades and still lost: few large losses ate many small wins."
+        sentence += (
+            f" It won {metrics.win_rate_pct:.0f} % of its trades and still lost: few large losses ate many small wins."
+        )
     if 0 < metrics.trades < 30:
         sentence += f" {metrics.trades} trades are too few to judge by."
     return sentence
@@ -196,7 +198,11 @@ def _bounds(result: BacktestResult) -> str:
 
 def _settings(result: BacktestResult) -> str:
     document = result.document
-    tables = {"Parameters": document.parameters, "Exchange rules": document.execution, "Instrument": document.instrument}
+    tables = {
+        "Parameters": document.parameters,
+        "Exchange rules": document.execution,
+        "Instrument": document.instrument,
+    }
     return "".join(
         _table(title, [(key, str(value)) for key, value in values.items() if value is not None])
         for title, values in tables.items()
@@ -212,8 +218,12 @@ def _candle_figure(result: BacktestResult) -> tuple[list[dict[str, Any]], str]:
     rolled, minutes = rolled_candles(result, CANDLES)
     prices = {name: rolled[name].to_list() for name in ("open", "high", "low", "close")}
     candles = {
-        **{"type": "candlestick", "name": "candles", "x": _times(rolled["ts"]), **prices},
-        **{"increasing": {"line": {"color": GAIN, "width": 1}}, "decreasing": {"line": {"color": LOSS, "width": 1}}},
+        "type": "candlestick",
+        "name": "candles",
+        "x": _times(rolled["ts"]),
+        **prices,
+        "increasing": {"line": {"color": GAIN, "width": 1}},
+        "decreasing": {"line": {"color": LOSS, "width": 1}},
     }
     fills, levels = result.fills.tail(MARKS), result.levels.tail(SEGMENTS)
     note = f"Candles of {_span(minutes)}. Drag to zoom, double-click to see all, click a legend entry to hide it."
@@ -241,7 +251,10 @@ def _times(ts: pl.Series) -> list[str]:
 def _segments(levels: pl.DataFrame, name: str, colour: str, dash: str) -> dict[str, Any]:
     left, right, price = _times(levels["ts_from"]), _times(levels["ts_to"]), levels["price"].to_list()
     return {
-        **{"type": "scattergl", "mode": "lines", "name": name, "hoverinfo": "skip"},
+        "type": "scattergl",
+        "mode": "lines",
+        "name": name,
+        "hoverinfo": "skip",
         "x": [at for pair in zip(left, right, strict=True) for at in (*pair, None)],
         "y": [at for one in price for at in (one, one, None)],
         "line": {"color": colour, "width": 1, "dash": dash},
@@ -251,11 +264,18 @@ def _segments(levels: pl.DataFrame, name: str, colour: str, dash: str) -> dict[s
 def _markers(fills: pl.DataFrame, name: str, colour: str, symbol: str) -> dict[str, Any]:
     rows = fills.select("signal", "slot", "qty", "liquidity").iter_rows()
     return {
-        **{"type": "scattergl", "mode": "markers", "name": name},
+        "type": "scattergl",
+        "mode": "markers",
+        "name": name,
         "x": _times(fills["ts"]),
         "y": fills["price"].to_list(),
         "text": [f"{signal}, slot {slot}, {qty:g}, {liquidity}" for signal, slot, qty, liquidity in rows],
-        "marker": {"color": colour, "symbol": symbol, "size": 8, "line": {"width": 0}},
+        "marker": {
+            "color": colour,
+            "symbol": symbol,
+            "size": 9 if len(fills) < 300 else 5,
+            "line": {"width": 0},
+        },
     }
 
 

@@ -18,7 +18,7 @@ import polars as pl
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from backtesting.config import BacktestConfig, iso, run_id
+from backtesting.config import BacktestConfig, run_id
 from backtesting.metrics import Metrics, measure, profits, strategy_figures
 from backtesting.trades import trades_of
 from bot.errors import Misconfigured
@@ -92,7 +92,7 @@ class BacktestResult:
             start=self.metrics.start,
             end=self.metrics.end,
             snapshot=snapshot,
-            outcome=self.recording.outcome.name.lower(),  # type: ignore[arg-type]
+            outcome=self.recording.outcome.name.lower(),
             instrument=tape.instrument.model_dump(mode="json"),
             execution=config.execution.model_dump(mode="json"),
             parameters=config.parameters.model_dump(mode="json", exclude={"preset"}),
@@ -103,7 +103,7 @@ class BacktestResult:
 
     @cached_property
     def fills(self) -> pl.DataFrame:
-        """Executions: ts, pair, strategy, slot, generation, signal, side, price, qty, fee, liquidity, position, realized."""
+        """Executions, columns as in fills.csv: ts, …, side, price, qty, fee, liquidity, position, realized."""
         fills = self.recording.fills
         return self._named(
             ts=fills["ts"],
@@ -219,7 +219,11 @@ class BacktestResult:
 
         Raises Misconfigured when `directory` holds something that is no run.
         """
-        if directory.exists() and not (directory / MARKER).exists() and (directory.is_file() or any(directory.iterdir())):
+        if (
+            directory.exists()
+            and not (directory / MARKER).exists()
+            and (directory.is_file() or any(directory.iterdir()))
+        ):
             raise Misconfigured(f"out is {directory} but something that is no run lies there; name another folder.")
         directory.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
@@ -256,7 +260,10 @@ class BacktestResult:
 
     def _named(self, **columns: Any) -> pl.DataFrame:
         frame = pl.DataFrame(columns)
-        pair, strategy = pl.lit(self.config.pair).alias("pair"), pl.lit(self.config.loaded.name).alias("strategy")
+        pair, strategy = (
+            pl.lit(self.config.pair).alias("pair"),
+            pl.lit(self.config.loaded.name).alias("strategy"),
+        )
         first, *rest = frame.columns
         return frame.select(first, pair, strategy, *rest)
 
@@ -267,17 +274,14 @@ class BacktestResult:
         return _rounded(lots * float(self.recording.tape.instrument.lot_size))
 
 
-def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _rounded(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Drop the binary dust that a product with 0.1 leaves: 12 significant decimals of the largest."""
     largest = float(np.max(np.abs(values), initial=0.0))
     decimals = 12 - int(np.ceil(np.log10(largest))) if largest > 0 else 12
-    return np.round(values, min(max(decimals, 0), 20))
+    return np.asarray(np.round(values, min(max(decimals, 0), 20)), np.float64)
 
 
 def _names(enumeration: Any, values: NDArray[Any]) -> list[str]:
     names = {member.value: member.name for member in enumeration}
     lower = enumeration in (Side, Liquidity, OrderKind)
     return [names[value].lower() if lower else names[value] for value in values.tolist()]
-
-
-__all__ = ["BacktestResult", "ResultDocument", "iso"]

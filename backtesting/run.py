@@ -9,10 +9,11 @@ import numpy as np
 
 from backtesting.candle_checks import check
 from backtesting.candles import Candles, from_frame, read_candles
-from backtesting.config import BacktestConfig, FillRule, Path_, iso, load_config
+from backtesting.config import BacktestConfig, BarPath, FillRule, iso, load_config
+from backtesting.exchange import Outcome
 from backtesting.instruments import instrument_for
 from backtesting.result import BacktestResult
-from backtesting.simulator import Outcome, Tape, UniversalSimulator
+from backtesting.simulator import Tape, UniversalSimulator
 from bot.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 MINUTE = 60_000
 BOUNDS = {
-    "pessimistic": {"fill_rule": FillRule.THROUGH, "path": Path_.ADVERSE},
-    "optimistic": {"fill_rule": FillRule.TOUCH, "path": Path_.NEAREST},
+    "pessimistic": {"fill_rule": FillRule.THROUGH, "path": BarPath.ADVERSE},
+    "optimistic": {"fill_rule": FillRule.TOUCH, "path": BarPath.NEAREST},
 }
 
 
@@ -105,5 +106,6 @@ def _empty(config: BacktestConfig, candles: Candles) -> str:
     if not len(candles):
         return "candles: there is none; import or download some."
     held = f"{iso(int(candles.ts[0]))} to {iso(int(candles.ts[-1]) + candles.bar_ms)}"
-    wanted = f"{iso(config.start) if config.start is not None else '…'} to {iso(config.end) if config.end is not None else '…'}"
-    return f"period {wanted} holds no candles of {config.pair}; choose one within {held}."
+    start = "…" if config.start is None else iso(config.start)
+    end = "…" if config.end is None else iso(config.end)
+    return f"period {start} to {end} holds no candles of {config.pair}; choose one within {held}."

@@ -15,14 +15,14 @@ import numba
 import numpy as np
 
 from backtesting import loop as loop_module
-from backtesting.config import FillPolicy, FillRule, Path_
+from backtesting.config import BarPath, FillPolicy, FillRule
 from backtesting.exchange import RUN, SETTINGS, Outcome
 from bot.errors import BrokenLedger, Misconfigured
 from bot.instrument import Instrument, in_ticks
 from bot.kernel import Record, is_compiled, kernel, specialise, template
 from bot.ledger import deposit, imbalance
 from bot.order import FILL, SLOT
-from bot.record import new_record, new_records
+from bot.record import new_records
 from bot.rollup import BAR, ROLLUP, rollup_update
 from bot.strategy import EVENT, PAIR, Strategy, watch_everything
 
@@ -66,8 +66,9 @@ class Tape:
         if len(candles) == 0:
             raise Misconfigured("candles: the period holds none; widen from and to, or import more data.")
         tick = float(instrument.tick_size)
-        prices = [in_ticks(getattr(candles, name), tick) for name in ("open", "high", "low", "close")]
-        return cls(instrument, candles, *prices, _funding_bars(candles.ts))
+        names = ("open", "high", "low", "close")
+        open_, high, low, close = (in_ticks(getattr(candles, name), tick) for name in names)
+        return cls(instrument, candles, open_, high, low, close, _funding_bars(candles.ts))
 
     def rollup(self, timeframe_ms: int) -> Rolled:
         """Bars of `timeframe_ms`, made once; raises Misconfigured when the base bars are longer or do not divide it."""
@@ -98,7 +99,21 @@ def _scaled(bar: Record, ts: int, open_: float, high: float, low: float, close: 
 
 
 @template
-def roll(ts: Record, open_: Record, high: Record, low: Record, close: Record, volume: Record, tick: float, bar_ms: int, timeframe_ms: int, rollups: Record, bases: Record, bars: Record, ends: Record) -> int:
+def roll(
+    ts: Record,
+    open_: Record,
+    high: Record,
+    low: Record,
+    close: Record,
+    volume: Record,
+    tick: float,
+    bar_ms: int,
+    timeframe_ms: int,
+    rollups: Record,
+    bases: Record,
+    bars: Record,
+    ends: Record,
+) -> int:
     """Run the streaming roll-up ahead over (n,) base bars; fills `bars` and `ends`, returns how many."""
     count = 0
     for i in range(len(ts)):
@@ -236,7 +251,7 @@ class UniversalSimulator:
         chosen.capital = self.config.capital
         chosen.reinvest = self.config.reinvest
         chosen.through = 1.0 if execution.fill_rule is FillRule.THROUGH else 0.0
-        chosen.adverse = execution.path is Path_.ADVERSE
+        chosen.adverse = execution.path is BarPath.ADVERSE
         chosen.fill_at_close = execution.fill_policy is FillPolicy.CLOSE
         chosen.slippage = execution.slippage_bps / 1e4
         chosen.impact = execution.slippage_impact

@@ -17,7 +17,7 @@ import sysconfig
 from functools import cache
 from pathlib import Path
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import llvmlite.binding as llvm
 import numba
@@ -40,8 +40,8 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 def kernel(function: F) -> F:
     """Compile `function` for use by other kernels; callable from Python too, one event at a time."""
-    compiled: F = numba.njit(error_model="numpy", nogil=True)(function)
-    return compiled
+    compiled: Any = numba.njit(error_model="numpy", nogil=True)(function)
+    return cast("F", compiled)
 
 
 @cache
@@ -83,7 +83,7 @@ def _itself(array: Record) -> Record:
 
 # A view without reference counting, for arrays that outlive the loop they are handed to: counting costs a
 # kernel more than its arithmetic. Outside compiled code it is the array itself.
-unowned = _itself if numba.config.DISABLE_JIT else intrinsic(_without_owner)
+unowned: Callable[[Record], Record] = _itself if numba.config.DISABLE_JIT else intrinsic(_without_owner)
 
 
 def template(function: F) -> F:
@@ -112,9 +112,9 @@ def specialise(entry: Callable[..., Any], name: str, **bindings: Any) -> Any:
             bound.__qualname__ = f"{function.__name__}_{name}"
             bound.__module__ = function.__module__
             own = function is entry
-            namespace[function.__name__] = numba.njit(
-                error_model="numpy", nogil=True, cache=own, forceinline=not own
-            )(bound)
+            namespace[function.__name__] = numba.njit(error_model="numpy", nogil=True, cache=own, forceinline=not own)(
+                bound
+            )
     finally:
         numba.config.CACHE_DIR = previous
     return namespace[entry.__name__]
@@ -130,7 +130,7 @@ def _templates(entry: Callable[..., Any]) -> list[FunctionType]:
         if function not in found:
             found.append(function)
             called = (function.__globals__.get(name) for name in function.__code__.co_names)
-            waiting.extend(other for other in called if getattr(other, "template", False))
+            waiting.extend(other for other in called if other is not None and getattr(other, "template", False))
     return found
 
 

@@ -94,9 +94,7 @@ FILL = np.dtype(
 
 
 @kernel
-def want(
-    slots: Record, index: int, side: int, kind: int, price: int, quantity: int, signal: int, part: int
-) -> Record:
+def want(slots: Record, index: int, side: int, kind: int, price: int, quantity: int, signal: int, part: int) -> Record:
     """Wish that slot `index` rests so: price in ticks, `quantity` lots still to fill. Returns the slot.
 
     Exits (every signal but ENTRY and GRID_COUNTER) are reduce-only. A quantity under one lot withdraws.

@@ -9,9 +9,7 @@ import numpy as np
 
 from bot.kernel import Record, kernel
 
-BAR = np.dtype(
-    [("ts", "i8"), ("open", "f8"), ("high", "f8"), ("low", "f8"), ("close", "f8"), ("volume", "f8")]
-)
+BAR = np.dtype([("ts", "i8"), ("open", "f8"), ("high", "f8"), ("low", "f8"), ("close", "f8"), ("volume", "f8")])
 ROLLUP = np.dtype([("bar", BAR), ("bars", "i8"), ("incomplete", "i8")])
 
 MINUTE = 60_000

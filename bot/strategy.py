@@ -65,7 +65,6 @@ def _accept(_parameters: Any, _instrument: Instrument, _capital: float, _price: 
     """Accept every parameter set: what a strategy without a check of its own does."""
 
 
-
 @dataclass(frozen=True)
 class Strategy:
     """A strategy as the drivers know it.

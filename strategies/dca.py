@@ -32,7 +32,7 @@ from bot.indicators import (
 )
 from bot.instrument import Instrument, Market
 from bot.kernel import Record, kernel
-from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, want, withdraw, withdraw_all
+from bot.order import WHOLE_POSITION, OrderKind, Signal, want, withdraw, withdraw_all
 from bot.parameters import Fraction, Number, Parameters
 from bot.strategy import Event, Strategy, affordable, away, enter, lots_for, watch_nothing
 

@@ -7,7 +7,7 @@ section 4 of docs/execution.md.
 
 from __future__ import annotations
 
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Any, Self
 
 import numpy as np
@@ -403,7 +403,11 @@ def check(parameters: GridParameters, instrument: Instrument, capital: float, pr
         )
     if parameters.direction is Direction.SHORT and instrument.market is Market.SPOT:
         raise Misconfigured("grid.direction is short but spot cannot be sold short; use long, or market: linear.")
-    least_notional = max(float(instrument.min_notional), float(instrument.min_quantity) * price, float(instrument.lot_size) * price)
+    least_notional = max(
+        float(instrument.min_notional),
+        float(instrument.min_quantity) * price,
+        float(instrument.lot_size) * price,
+    )
     per_level = capital * leverage / parameters.levels
     if per_level < least_notional:
         raise Misconfigured(

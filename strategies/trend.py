@@ -141,9 +141,7 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, bar: 
 
 
 @kernel
-def _look_for_entry(
-    pair: Record, params: Record, state: Record, slots: Record, bar: Record, rsi_before: float
-) -> None:
+def _look_for_entry(pair: Record, params: Record, state: Record, slots: Record, bar: Record, rsi_before: float) -> None:
     divergence = abs(state.fast.value - state.slow.value) / state.slow.value
     sideways = divergence < params.sideways
     for way in (1, -1):
@@ -158,9 +156,7 @@ def _look_for_entry(
 
 
 @kernel
-def _kind_of_entry(
-    params: Record, state: Record, bar: Record, rsi_before: float, way: int, sideways: bool
-) -> int:
+def _kind_of_entry(params: Record, state: Record, bar: Record, rsi_before: float, way: int, sideways: bool) -> int:
     """Kind of the first entry that this bar allows, -1 if none."""
     confirmed = (state.above if way > 0 else state.below) >= params.trend_confirmation_bars
     if way > 0:
@@ -230,7 +226,7 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: R
         withdraw(slots, ENTRY)
     if fill.slot == PARTIAL and not slots[PARTIAL].wanted:
         state.partial_done = True
-    _wish_exits(pair, params, state, slots)
+    _wish_exits(pair, state, slots)
 
 
 @kernel
@@ -249,7 +245,7 @@ def _set_exits(pair: Record, params: Record, state: Record, fill: Record) -> Non
 
 
 @kernel
-def _wish_exits(pair: Record, params: Record, state: Record, slots: Record) -> None:
+def _wish_exits(pair: Record, state: Record, slots: Record) -> None:
     lots, way = abs(pair.ledger.position), state.way
     half = 0
     if not state.partial_done:
@@ -291,7 +287,7 @@ def _on_base(pair: Record, params: Record, state: Record, slots: Record, bar: Re
         stop = _tighter(stop, away(pair, -way, trail, True), way)
     if stop != state.stop:
         state.stop = stop
-        _wish_exits(pair, params, state, slots)
+        _wish_exits(pair, state, slots)
 
 
 @kernel

@@ -63,8 +63,15 @@ def backtest(
 ) -> None:
     """Backtest one strategy on one pair and write config, result, fills, trades, equity and a report."""
     options = {
-        **{"strategy": strategy, "pair": pair, "from": start, "to": end, "capital": capital, "exchange": exchange},
-        **{"market": market, "leverage": leverage, "candles": candles.resolve() if candles else None},
+        "strategy": strategy,
+        "pair": pair,
+        "from": start,
+        "to": end,
+        "capital": capital,
+        "exchange": exchange,
+        "market": market,
+        "leverage": leverage,
+        "candles": candles.resolve() if candles else None,
     }
     given = {key: value for key, value in options.items() if value is not None}
     loaded = load_config(config or {}, {**given, **dict(_assignment(text) for text in changes or [])})

@@ -32,7 +32,11 @@ Repair = Annotated[bool, typer.Option("--repair", help="mend what can be mended 
 
 def _progress() -> Progress:
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
     )
 
 
@@ -115,7 +119,14 @@ def list_() -> None:
     for series in store.series():
         held = store.coverage(series)
         numbers = (held.bars, len(held.gaps), sum(gap.bars for gap in held.gaps))
-        names = (series.venue, series.market, series.symbol, series.bar, iso(held.first)[:16], iso(held.last)[:16])
+        names = (
+            series.venue,
+            series.market,
+            series.symbol,
+            series.bar,
+            iso(held.first)[:16],
+            iso(held.last)[:16],
+        )
         table.add_row(*names, *(f"{number:,}" for number in numbers))
     if not table.row_count:
         console.print("The store is empty; try `traderagent data synth` or `traderagent data import FILE`.")
@@ -177,5 +188,3 @@ def instruments(exchange: Exchange = "bybit", market: MarketOption = Market.LINE
         found = fetch_instruments(client(exchange, market), market)
         path = save_instruments(Settings().data_dir, exchange, market, found)
     console.print(f"{len(found)} instruments in {path}", soft_wrap=True)
-
-

@@ -83,9 +83,9 @@ class CandleStore:
         months = pl.from_epoch(pl.Series(candles.ts), "ms").dt.strftime("%Y-%m")
         new = 0
         for (month,), rows in candles.frame().with_columns(month=months).group_by("month", maintain_order=True):
-            path, rows = folder / f"{month}.parquet", rows.drop("month")
-            before = pl.read_parquet(path) if path.exists() else rows.clear()
-            merged = pl.concat([before, rows]).unique("ts", keep="last", maintain_order=True).sort("ts")
+            path, fresh = folder / f"{month}.parquet", rows.drop("month")
+            before = pl.read_parquet(path) if path.exists() else fresh.clear()
+            merged = pl.concat([before, fresh]).unique("ts", keep="last", maintain_order=True).sort("ts")
             new += merged.height - before.height
             partial = path.with_suffix(".partial")
             merged.write_parquet(partial, compression="zstd")

@@ -25,14 +25,23 @@ STEPS = 4  # price steps inside a minute
 REGIMES: dict[str, tuple[float, float, float, int]] = {
     "calm range": (0.0, 0.0003, 0.10, 72),
     "wide range": (0.0, 0.0007, 0.05, 60),
-    "trend up": (0.0012, 0.0005, 0.0, 48),
-    "trend down": (-0.0012, 0.0006, 0.0, 48),
+    "trend up": (0.0008, 0.0005, 0.0, 48),
+    "trend down": (-0.0008, 0.0006, 0.0, 48),
     "crash": (-0.012, 0.0025, 0.0, 8),
-    "recovery": (0.004, 0.0012, 0.0, 20),
+    "recovery": (0.003, 0.0012, 0.0, 20),
 }
 # The story of one cycle; its order and lengths are shuffled by the seed, a recovery follows every crash.
-CYCLE = ("calm range", "trend up", "wide range", "trend down", "calm range", "crash", "trend up", "wide range")
-COMMON_SHARE = 0.7  # correlation of two pairs is about its square root's square: the market's share of variance
+CYCLE = (
+    "calm range",
+    "trend up",
+    "wide range",
+    "trend down",
+    "calm range",
+    "crash",
+    "trend up",
+    "wide range",
+)
+COMMON_SHARE = 0.7  # the market's share of a pair's variance, and so the correlation of two pairs
 FIRST_PRICES = {"BTCUSDT": 42_000.0, "ETHUSDT": 2_300.0, "SOLUSDT": 100.0, "BNBUSDT": 310.0, "XRPUSDT": 0.62}
 
 
@@ -64,7 +73,7 @@ def _generator(name: str) -> np.random.Generator:
 def _innovations(name: str, hours: int) -> NDArray[np.float64]:
     """Unit-variance steps (hours * 60, STEPS), fat-tailed as minutes are."""
     rng = _generator(name)
-    return rng.standard_t(5, (hours * 60, STEPS)) / np.sqrt(5.0 / 3.0)
+    return np.asarray(rng.standard_t(5, (hours * 60, STEPS)) / np.sqrt(5.0 / 3.0), np.float64)
 
 
 def _pair_candles(
@@ -93,7 +102,7 @@ def _pair_candles(
 
 def _on_grid(ticks: NDArray[np.float64], tick: float) -> NDArray[np.float64]:
     """Prices of whole ticks without binary dust."""
-    return np.round(ticks * tick, 10)
+    return np.asarray(np.round(ticks * tick, 10), np.float64)
 
 
 def _pulled(path: NDArray[np.float64], schedule: list[str], pull: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from backtesting.candles import Candles
+from backtesting.candles import COLUMNS, Candles
 from bot.errors import Misconfigured, TradingError
 from bot.instrument import Instrument, Market
 from services.data.store import Series
@@ -32,7 +32,7 @@ class VenueUnreachable(TradingError):
 
 
 def client(exchange: str, market: Market) -> Any:
-    """ccxt's own client for `exchange`, rate-limited; raises Misconfigured for an unknown one."""
+    """Ccxt's own client for `exchange`, rate-limited; raises Misconfigured for an unknown one."""
     import ccxt  # noqa: PLC0415, takes a second to load
 
     if exchange not in EXCHANGES:
@@ -56,7 +56,9 @@ def _ask(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         return again(call)(*arguments, **named)
     except ccxt.BaseError as error:
         reason = str(error).splitlines()[0][:200]
-        raise VenueUnreachable(f"the venue did not answer ({reason}); try again later, it goes on where it stopped.") from error
+        raise VenueUnreachable(
+            f"the venue did not answer ({reason}); try again later, it goes on where it stopped."
+        ) from error
 
 
 def market_of(venue: Any, market: Market, symbol: str) -> dict[str, Any]:
@@ -97,7 +99,8 @@ def download(
             after = rows[-1][0] + MINUTE if rows else min(at + PAGE * MINUTE, last)
             if rows:
                 columns = np.array(rows, np.float64).T
-                candles = Candles(columns[0].astype(np.int64), *columns[1:6], MINUTE)
+                values = dict(zip(COLUMNS[1:], columns[1:6], strict=True))
+                candles = Candles(ts=columns[0].astype(np.int64), bar_ms=MINUTE, **values)
                 new += store.write(exchange, str(market), symbol, candles)[1]
             done += (after - at) // MINUTE
             at = after

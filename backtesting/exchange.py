@@ -97,9 +97,9 @@ def refuse(world: World, index: int) -> None:
     slots[index].wanted = False
     world.run.refused += 1
     event.kind = Event.REFUSED
-    event.fill.slot = index
-    event.fill.generation = slots[index].generation
-    event.fill.ts = world.run.ts
+    event.execution.slot = index
+    event.execution.generation = slots[index].generation
+    event.execution.ts = world.run.ts
     decide(world.pair, world.params, world.state, slots, event)
 
 
@@ -266,7 +266,7 @@ def fill(world: World, index: int, x: float, at: float) -> None:
         return
     slot.quantity -= quantity
     slot.wanted = slot.quantity > 0
-    record = event.fill
+    record = event.execution
     record.slot, record.generation, record.part, record.entry = index, slot.generation, slot.part, slot.entry
     record.side, record.kind, record.signal, record.stop = slot.side, slot.kind, slot.signal, slot.stop
     record.liquidity = Liquidity.MAKER if maker else Liquidity.TAKER
@@ -278,7 +278,7 @@ def fill(world: World, index: int, x: float, at: float) -> None:
 @kernel
 def book(world: World, price: float, quantity: int, fee: float, slip: float) -> None:
     """Enter a fill in the ledger and in the list."""
-    run, record = world.run, world.event.fill
+    run, record = world.run, world.event.execution
     ledger, tick_value = world.pair.ledger, world.pair.instrument.tick_value
     record.ts, record.bar = run.ts, run.bar
     record.price, record.quantity, record.fee = int(price), quantity, fee
@@ -295,7 +295,7 @@ def book(world: World, price: float, quantity: int, fee: float, slip: float) -> 
 @kernel
 def liquidate(world: World, price: float) -> None:
     """Close everything at the liquidation price; what is left of the money goes as fee, and the run ends."""
-    ledger, record = world.pair.ledger, world.event.fill
+    ledger, record = world.pair.ledger, world.event.execution
     side = Side.SELL if ledger.position > 0 else Side.BUY
     record.slot, record.generation, record.part, record.entry = LIQUIDATION, 0, WHOLE_POSITION, 0
     record.side, record.kind, record.signal, record.stop = side, OrderKind.MARKET, Signal.EXIT_EMERGENCY, 0

@@ -125,7 +125,8 @@ def verdict(metrics: Metrics) -> str:
     better = metrics.total_return_pct > metrics.benchmark_return_pct
     sentence = (
         f"{earned} {abs(metrics.total_return_pct):.2f} % with a drawdown of {metrics.max_drawdown_pct:.2f} %, "
-        f"while buying and holding {held} {abs(metrics.benchmark_return_pct):.2f} %: {'better' if better else 'worse'} than holding."
+        f"while buying and holding {held} {abs(metrics.benchmark_return_pct):.2f} %: "
+        f"{'better' if better else 'worse'} than holding."
     )
     if metrics.win_rate_pct is not None and metrics.win_rate_pct > 60 and metrics.total_return_pct < 0:
         sentence += (

@@ -210,8 +210,8 @@ class UniversalSimulator:
         fills, changes, wishes = compiled_loop(self.strategy)(
             *(candles.ts, tape.open, tape.high, tape.low, tape.close, candles.volume),
             *(rolled.bars, rolled.ends, funding, self._settings(), pairs, self.params, states, slots),
-            *(new_records(EVENT, 1), runs, np.zeros(1024, FILL), np.zeros(1024, loop_module.CHANGE)),
-            *(np.zeros(1024, loop_module.WISH), np.zeros(len(slots), np.int64)),
+            *(new_records(EVENT, 1), runs, new_records(FILL, 1024), new_records(loop_module.CHANGE, 1024)),
+            *(new_records(loop_module.WISH, 1024), np.zeros(len(slots), np.int64)),
         )
         run = runs[0]
         if run.outcome == Outcome.RESTLESS:

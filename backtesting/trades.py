@@ -14,6 +14,7 @@ import numpy as np
 
 from bot.kernel import Record, kernel, specialise, template
 from bot.order import WHOLE_POSITION
+from bot.record import new_records
 
 if TYPE_CHECKING:
     from backtesting.simulator import Recording
@@ -174,12 +175,12 @@ def trades_of(recording: Recording) -> Any:
     """Trades of a run, structured array (k,) of TRADE: closed ones in order of their exit, then open ones."""
     tape, fills = recording.tape, recording.fills
     tick_value = float(tape.instrument.tick_size * tape.instrument.lot_size)
-    parts = np.zeros(int(fills["part"].max(initial=-1)) + 2, TRADE)
-    trades = np.zeros(len(fills) + len(parts), TRADE)
+    parts = new_records(TRADE, int(fills["part"].max(initial=-1)) + 2)
+    trades = new_records(TRADE, len(fills) + len(parts))
     bars = tape.funding_bars[tape.funding_bars < recording.bars]
     per_lot = -tape.open[bars] * tick_value * recording.funding_rate
     count = _matcher()(
         *(fills, bars, per_lot, tape.high, tape.low, recording.bars - 1, tick_value),
-        *(parts.view(np.recarray), trades.view(np.recarray)),
+        *(parts, trades),
     )
     return trades[:count]

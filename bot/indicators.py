@@ -16,7 +16,7 @@ WINDOW = 128  # longest window of the windowed indicators, bars
 EMA = np.dtype([("value", "f8"), ("count", "i8")])
 WILDER = np.dtype([("value", "f8"), ("count", "i8")])
 RSI = np.dtype([("previous", "f8"), ("gain", WILDER), ("loss", WILDER), ("value", "f8"), ("count", "i8")])
-ATR = np.dtype([("previous", "f8"), ("mean", WILDER), ("value", "f8"), ("count", "i8")])
+ATR = np.dtype([("previous", "f8"), ("smooth", WILDER), ("value", "f8"), ("count", "i8")])
 ADX = np.dtype(
     [
         ("high", "f8"),
@@ -27,7 +27,7 @@ ADX = np.dtype(
         ("minus", "f8"),
         ("plus_di", "f8"),
         ("minus_di", "f8"),
-        ("mean", WILDER),
+        ("smooth", WILDER),
         ("value", "f8"),
         ("count", "i8"),
     ]
@@ -77,8 +77,8 @@ def true_range(high: float, low: float, previous_close: float) -> float:
 def atr_update(atr: Record, high: float, low: float, close: float, period: int) -> None:
     """ATR = Wilder mean of the true range; the first bar only gives the previous close. Use after period+1."""
     if atr.count > 0:
-        wilder_update(atr.mean, true_range(high, low, atr.previous), period)
-        atr.value = atr.mean.value
+        wilder_update(atr.smooth, true_range(high, low, atr.previous), period)
+        atr.value = atr.smooth.value
     else:
         atr.value = high - low
     atr.previous = close
@@ -117,8 +117,8 @@ def _directions(adx: Record, period: int) -> None:
     adx.minus_di = 100.0 * adx.minus / adx.true_range
     both = adx.plus_di + adx.minus_di
     if both > 0.0:
-        wilder_update(adx.mean, 100.0 * abs(adx.plus_di - adx.minus_di) / both, period)
-        adx.value = adx.mean.value
+        wilder_update(adx.smooth, 100.0 * abs(adx.plus_di - adx.minus_di) / both, period)
+        adx.value = adx.smooth.value
 
 
 @kernel

@@ -15,7 +15,13 @@ def new_record(dtype: np.dtype[Any]) -> Any:
 
 
 def new_records(dtype: np.dtype[Any], count: int) -> Any:
-    """Zeroed array of `count` records whose fields are attributes."""
+    """Zeroed array of `count` records whose fields are attributes.
+
+    Raises Misconfigured for a field whose name is one of NumPy's own attributes, which would hide it.
+    """
+    for name in dtype.names or ():
+        if hasattr(np.void, name):
+            raise Misconfigured(f"field {name!r} of a record has a name that NumPy uses itself; rename it.")
     return np.zeros(count, dtype).view(np.recarray)
 
 

@@ -35,10 +35,10 @@ class Event(IntEnum):
     BASE = 0  # a base bar closed
     SIGNAL = 1  # a bar of the strategy's timeframe closed, complete
     FILL = 2
-    REFUSED = 3  # the venue would not have the order in event.fill.slot; it is withdrawn
+    REFUSED = 3  # the venue would not have the order in event.execution.slot; it is withdrawn
 
 
-EVENT = np.dtype([("kind", "i8"), ("bar", BAR), ("fill", FILL)], align=True)
+EVENT = np.dtype([("kind", "i8"), ("bar", BAR), ("execution", FILL)], align=True)
 
 PAIR = np.dtype(
     [
@@ -128,15 +128,21 @@ def affordable(pair: Record) -> float:
 
 
 @kernel
+def dust(value: float) -> float:
+    """How far a computed number may lie from the whole number it stands for: 1e-9 of itself, at most 0.001."""
+    return min(1e-9 * max(abs(value), 1.0), 1e-3)
+
+
+@kernel
 def whole_down(value: float) -> int:
-    """Largest whole number not above `value`; one that misses a whole number by 1e-9 of itself has it."""
-    return int(np.floor(value + 1e-9 * max(abs(value), 1.0)))
+    """Largest whole number not above `value`; one that misses a whole number by rounding dust has it."""
+    return int(np.floor(value + dust(value)))
 
 
 @kernel
 def whole_up(value: float) -> int:
     """Smallest whole number not below `value`, with the same tolerance."""
-    return int(np.ceil(value - 1e-9 * max(abs(value), 1.0)))
+    return int(np.ceil(value - dust(value)))
 
 
 @kernel

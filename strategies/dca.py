@@ -125,13 +125,13 @@ STATE = np.dtype(
 def decide(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """One event of the deal's life."""
     if event.kind == Event.FILL:
-        _on_fill(pair, params, state, slots, event.fill)
+        _on_fill(pair, params, state, slots, event.execution)
     elif event.kind == Event.SIGNAL:
         _on_signal(pair, params, state, slots, event.bar)
     elif event.kind == Event.BASE:
         if params.trailing and pair.ledger.position != 0:
             _trail(pair, params, state, slots, event.bar)
-    elif event.fill.slot == 0 and pair.ledger.position == 0:
+    elif event.execution.slot == 0 and pair.ledger.position == 0:
         state.in_deal = False
     _watch(pair, params, state)
 

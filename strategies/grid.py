@@ -110,7 +110,7 @@ CELL = np.dtype(
     [
         ("entry", "i8"),  # ticks
         ("counter", "i8"),
-        ("size", "i8"),  # lots
+        ("lots", "i8"),  # lots
         ("held", "i8"),
         ("side", "i8"),  # Side, or 0 for none
         ("priced_at", "i8"),  # ms: the laying its prices belong to
@@ -144,7 +144,7 @@ STATE = np.dtype(
 def decide(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """One event of the grid's life."""
     if event.kind == Event.FILL:
-        _on_fill(pair, params, state, slots, event.fill)
+        _on_fill(pair, params, state, slots, event.execution)
     elif event.kind == Event.SIGNAL:
         _on_signal(pair, params, state, slots, event.bar)
     elif event.kind == Event.BASE and state.laid and not state.closing:
@@ -297,14 +297,14 @@ def _price_cell(pair: Record, params: Record, state: Record, index: int) -> None
     level = _level(params, state, index)
     cell.side = _side(pair, params, state, level)
     if cell.side == 0:
-        cell.size = 0
+        cell.lots = 0
         return
     cell.entry = away(pair, cell.side, level, False)
     if cell.side > 0:
         cell.counter = whole_up(cell.entry * (1.0 + params.profit_per_grid))
     else:
         cell.counter = whole_down(cell.entry * (1.0 - params.profit_per_grid))
-    cell.size = lots_for(pair, state.cell_notional, cell.entry * pair.instrument.tick_size)
+    cell.lots = lots_for(pair, state.cell_notional, cell.entry * pair.instrument.tick_size)
 
 
 @kernel
@@ -320,7 +320,7 @@ def _wish_cell(pair: Record, params: Record, state: Record, slots: Record, index
     """Wish what the cell still misses at its entry, and what it holds at its counter."""
     cell = state.cells[index]
     side, stop = cell.side, state.low_stop if cell.side > 0 else state.high_stop
-    missing = cell.size - cell.held if side * (cell.entry - stop) > 0 else 0
+    missing = cell.lots - cell.held if side * (cell.entry - stop) > 0 else 0
     slot = enter(pair, slots, index, side, OrderKind.LIMIT, cell.entry, missing, index)
     slot.stop = stop
     counter = params.levels + index

@@ -115,7 +115,7 @@ STATE = np.dtype(
 def decide(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """One event of the trade's life."""
     if event.kind == Event.FILL:
-        _on_fill(pair, params, state, slots, event.fill)
+        _on_fill(pair, params, state, slots, event.execution)
     elif event.kind == Event.SIGNAL:
         _on_signal(pair, params, state, slots, event.bar)
     elif event.kind == Event.BASE and pair.ledger.position != 0:

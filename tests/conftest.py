@@ -1,0 +1,60 @@
+"""What the tests share: small markets made here, real candles where they lie, a kernel cache that stays warm."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from backtesting.candles import Candles
+from bot.instrument import Instrument, Market
+
+ROOT = Path(__file__).parent.parent
+REAL = ROOT.parent / "shared" / "data" / "candles"
+START = 1_704_067_200_000
+MINUTE = 60_000
+
+
+def instrument(tick="0.1", lot="0.001", market=Market.LINEAR, **fields) -> Instrument:
+    given = {"min_notional": Decimal(5), **fields}
+    return Instrument(symbol="BTCUSDT", market=market, tick_size=Decimal(tick), lot_size=Decimal(lot), **given)
+
+
+def walk(bars: int, seed: int = 1, start: float = 50_000.0, tick: float = 0.1, volatility: float = 0.001) -> Candles:
+    """A random walk of one-minute bars on the tick grid, four steps a bar."""
+    rng = np.random.default_rng(seed)
+    path = np.exp(np.cumsum(rng.standard_normal(bars * 4)) * volatility / 2)
+    ticks = np.maximum(np.rint(start / tick * path), 1.0)
+    ends = ticks.reshape(bars, 4)
+    opens = np.concatenate(([np.rint(start / tick)], ends[:-1, 3]))
+    every = np.column_stack([opens, ends])
+    prices = [np.round(column * tick, 10) for column in (opens, every.max(1), every.min(1), ends[:, 3])]
+    volume = np.round(rng.lognormal(3.0, 1.0, bars), 3)
+    return Candles(START + MINUTE * np.arange(bars), *prices, volume, MINUTE)
+
+
+def bars(*rows: tuple[float, float, float, float], volume: float = 1000.0, minute: int = 1) -> Candles:
+    """Candles from (open, high, low, close) rows."""
+    columns = np.array(rows, float).T
+    n = len(rows)
+    return Candles(START + minute * MINUTE * np.arange(n), *columns, np.full(n, volume), minute * MINUTE)
+
+
+def real(relative: str) -> Candles:
+    path = REAL / relative
+    if not path.exists():
+        pytest.skip(f"real candles are not here: {relative} under ../shared/data/candles")
+    frame = pl.read_parquet(path)
+    from backtesting.candles import from_frame
+
+    return from_frame(frame)
+
+
+@pytest.fixture
+def store_dir(tmp_path, monkeypatch):
+    """An empty data directory, as a new user has it."""
+    monkeypatch.setenv("TRADERAGENT_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path / "data"

@@ -1,0 +1,163 @@
+"""The compiled simulator and the plain second implementation give the identical list of fills."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from backtesting.config import load_config
+from backtesting.simulator import Tape, UniversalSimulator
+from bot.instrument import Market
+from bot.order import Liquidity, Signal
+from tests.conftest import instrument, real, walk
+from tests.oracle import exchange as oracle
+from tests.oracle.strategies import Dca, Grid
+
+TWO_WEEKS = 14 * 1440
+STRATEGIES = {"grid": Grid, "dca": Dca}
+
+
+def plain(value):
+    """A parameter as the oracle takes it."""
+    if isinstance(value, float):
+        return Decimal(repr(value))
+    return str(value) if isinstance(value, str) else value
+
+
+def fills_of_both(candles, traded, name, parameters=None, execution=None, leverage=1, **more):
+    config = load_config(
+        {
+            **{"strategy": name, "pair": traded.symbol, "market": traded.market, "leverage": leverage, **more},
+            **{name: parameters or {}, "execution": execution or {}},
+        }
+    )
+    recording = UniversalSimulator(config).run(Tape.of(candles, traded))
+    ours = [
+        oracle.Fill(
+            *(int(f["ts"]), int(f["slot"]), int(f["generation"]), int(f["side"]), int(f["price"]), int(f["quantity"])),
+            *(Signal(int(f["signal"])).name, Liquidity(int(f["liquidity"])).name.lower(), int(f["position"])),
+        )
+        for f in recording.fills
+    ]
+    fields = {name: plain(value) for name, value in config.parameters.model_dump(exclude={"preset", "timeframe"}).items()}
+    strategy = STRATEGIES[name](timeframe_ms=config.parameters.timeframe_ms, **fields)
+    rules = {key: plain(value) for key, value in config.execution.model_dump().items()}
+    settings = oracle.Settings(**rules, capital=plain(config.capital), reinvest=config.reinvest)
+    names = ("tick_size", "lot_size", "min_quantity", "min_notional", "maker_fee", "taker_fee", "maintenance_margin")
+    theirs_instrument = oracle.Instrument(
+        **{one: getattr(traded, one) for one in names},
+        leverage=Decimal(leverage),
+        linear=traded.market is Market.LINEAR,
+    )
+    columns = (candles.open, candles.high, candles.low, candles.close, candles.volume)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    bars = [
+        (int(ts), *(Decimal(repr(value)) for value in row)) for ts, row in zip(candles.ts.tolist(), rows, strict=True)
+    ]
+    return ours, oracle.run(bars, candles.bar_ms, theirs_instrument, settings, strategy)
+
+
+def same(ours, theirs, least):
+    for number, (one, other) in enumerate(zip(ours, theirs, strict=False)):
+        assert one == other, f"fill {number}"
+    assert len(ours) == len(theirs) >= least
+
+
+RULES = [
+    {"fill_rule": "through", "path": "adverse"},
+    {"fill_rule": "touch", "path": "adverse"},
+    {"fill_rule": "through", "path": "nearest"},
+    {"fill_rule": "touch", "path": "nearest"},
+]
+GRIDS = {
+    "default": {},
+    "low preset": {"preset": "low"},
+    "geometric, short timeframe": {"spacing": "geometric", "timeframe": "15m", "range_factor": 4.0},
+    "long, fixed width": {"direction": "long", "trailing": "fixed", "risk_budget": 0.5},
+    "short without inventory": {"direction": "short", "initial_inventory": False, "shift_cooldown_minutes": 0.0},
+    "stays, tight stop": {"trailing": "off", "stop_loss": 0.004, "cooldown_hours": 0.5, "risk_budget": 1.0},
+    "small drawdown": {"max_drawdown": 0.003, "risk_budget": 1.0, "max_age_days": 0.5},
+}
+DEALS = {
+    "moderate": {},
+    "aggressive": {"preset": "aggressive", "timeframe": "15m"},
+    "trailing": {"trailing": True, "timeframe": "5m", "confluence": 0.45, "trail_activation": 0.006, "trail_distance": 0.003},
+    "short, growing ladder": {
+        **{"direction": "short", "timeframe": "5m", "confluence": 0.4, "min_confirmations": 2, "step": 0.004},
+        **{"step_multiplier": 1.3, "volume_multiplier": 1.5, "take_profit": 0.006, "stop_loss": 0.05, "risk_budget": 1.0},
+    },
+    "stopped often": {"timeframe": "5m", "confluence": 0.3, "max_safety_orders": 2, "step": 0.003, "stop_loss": 0.008},
+}
+
+
+def ftx():
+    candles = real("ftx/linear/BTCPERP/1m.parquet").rows(slice(0, TWO_WEEKS))
+    # This venue counted volume in quote currency.
+    return type(candles)(
+        *(candles.ts, candles.open, candles.high, candles.low, candles.close),
+        (candles.volume / candles.close).round(4),
+        candles.bar_ms,
+    )
+
+
+@pytest.mark.parametrize("rules", RULES, ids=lambda r: f"{r['fill_rule']} {r['path']}")
+def test_grid_on_two_weeks_of_real_minutes(rules):
+    same(*fills_of_both(ftx(), instrument("1", "0.0001"), "grid", {"warmup_bars": 20}, rules), least=100)
+
+
+@pytest.mark.parametrize("name", list(GRIDS))
+def test_grids_of_every_kind_on_real_minutes(name):
+    parameters = {"warmup_bars": 20, **GRIDS[name]}
+    same(*fills_of_both(ftx(), instrument("1", "0.0001"), "grid", parameters), least=15)
+
+
+@pytest.mark.parametrize("rules", RULES, ids=lambda r: f"{r['fill_rule']} {r['path']}")
+def test_dca_on_two_weeks_of_real_minutes(rules):
+    parameters = {"warmup_bars": 30, "timeframe": "15m", "confluence": 0.45, "take_profit": 0.006}
+    same(*fills_of_both(ftx(), instrument("1", "0.0001"), "dca", parameters, rules), least=20)
+
+
+@pytest.mark.parametrize("name", list(DEALS))
+def test_deals_of_every_kind_on_real_minutes(name):
+    parameters = {"warmup_bars": 30, **DEALS[name]}
+    same(*fills_of_both(ftx(), instrument("1", "0.0001"), "dca", parameters), least=6)
+
+
+def test_grid_on_real_minutes_of_a_cheap_coin():
+    candles = real("bybit/linear/DOGEUSDT/1m.parquet").rows(slice(0, TWO_WEEKS))
+    same(*fills_of_both(candles, instrument("0.00001", "1"), "grid", {"warmup_bars": 20}), least=100)
+
+
+STRANGE = {
+    "a little of the volume": {"max_participation": 0.0005, "slippage_impact": 0.1},
+    "fills at the close": {"fill_policy": "close", "slippage_bps": 0.0},
+    "dear funding": {"funding_rate": 0.003},
+}
+
+
+@pytest.mark.parametrize("rules", list(STRANGE))
+@pytest.mark.parametrize("name", ["grid", "dca"])
+def test_other_rules_on_a_walk(name, rules):
+    parameters = {"warmup_bars": 20, "timeframe": "15m", "risk_budget": 1.0}
+    if name == "dca":
+        parameters |= {"confluence": 0.3, "take_profit": 0.004, "stop_loss": 0.03, "step": 0.004}
+    both = fills_of_both(walk(6000, seed=11), instrument(), name, parameters, STRANGE[rules], capital=200_000.0)
+    same(*both, least=20)
+
+
+@pytest.mark.parametrize("name", ["grid", "dca"])
+def test_spot_and_leverage_on_a_walk(name):
+    parameters = {"warmup_bars": 20, "timeframe": "15m", "risk_budget": 1.0}
+    if name == "dca":
+        parameters |= {"confluence": 0.3, "take_profit": 0.004}
+    spot = instrument(market=Market.SPOT, maker_fee=Decimal("0.001"), taker_fee=Decimal("0.001"))
+    same(*fills_of_both(walk(4000, seed=12), spot, name, parameters), least=10)
+    same(*fills_of_both(walk(4000, seed=13), instrument(), name, parameters, leverage=20, reinvest=True), least=10)
+
+
+def test_gaps_and_silent_minutes_on_a_walk():
+    candles = walk(6000, seed=14)
+    candles.volume[::7] = 0.0
+    kept = [i for i in range(6000) if i % 997 > 30]
+    same(*fills_of_both(candles.rows(kept), instrument(), "grid", {"warmup_bars": 10, "timeframe": "15m"}), least=20)

@@ -97,11 +97,15 @@ FILL = np.dtype(
 def want(slots: Record, index: int, side: int, kind: int, price: int, quantity: int, signal: int, part: int) -> Record:
     """Wish that slot `index` rests so: price in ticks, `quantity` lots still to fill. Returns the slot.
 
-    Exits (every signal but ENTRY and GRID_COUNTER) are reduce-only. A quantity under one lot withdraws.
+    Exits (every signal but ENTRY and GRID_COUNTER) are reduce-only. A quantity under one lot withdraws. A stop
+    that has been triggered stays so: what is left of it goes at the market, wherever it is wished anew.
     """
     slot = slots[index]
     if quantity < 1:
         slot.wanted = False
+        return slot
+    if slot.wanted and slot.kind == OrderKind.MARKET and kind == OrderKind.STOP:
+        slot.quantity = quantity
         return slot
     moved = slot.price != price or slot.kind != kind or slot.side != side
     if not slot.wanted:

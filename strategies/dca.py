@@ -270,8 +270,6 @@ def _wish_exits(pair: Record, params: Record, state: Record, slots: Record, way:
     if not params.trailing:
         price = away(pair, -way, _average(pair) * (1.0 + way * params.take_profit), False)
         want(slots, take, -way, OrderKind.LIMIT, price, lots, Signal.EXIT_TP, WHOLE_POSITION)
-    if slots[stop].wanted and slots[stop].kind == OrderKind.MARKET:
-        return  # it has been triggered: what is left of it goes at the market
     beyond = (state.stop * pair.instrument.tick_size - _average(pair)) * way > 0.0
     signal = Signal.EXIT_TP if state.armed and beyond else Signal.EXIT_SL
     want(slots, stop, -way, OrderKind.STOP, state.stop, lots, signal, WHOLE_POSITION)

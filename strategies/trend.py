@@ -256,8 +256,7 @@ def _wish_exits(pair: Record, state: Record, slots: Record) -> None:
         if half * pair.instrument.lot_size * pair.price < pair.instrument.min_notional:
             half = 0
     half = max(min(half, lots), 0)
-    if not slots[STOP].wanted or slots[STOP].kind != OrderKind.MARKET:
-        want(slots, STOP, -way, OrderKind.STOP, state.stop, lots, _stop_signal(pair, state), WHOLE_POSITION)
+    want(slots, STOP, -way, OrderKind.STOP, state.stop, lots, _stop_signal(pair, state), WHOLE_POSITION)
     want(slots, TARGET, -way, OrderKind.LIMIT, state.target, lots - half, Signal.EXIT_TP, WHOLE_POSITION)
     want(slots, PARTIAL, -way, OrderKind.LIMIT, state.partial, half, Signal.EXIT_TP, WHOLE_POSITION)
 

@@ -1,0 +1,50 @@
+"""Everything that a strategy of your own needs, under one name; the README shows one in thirty lines."""
+
+from bot.indicators import (
+    ADX,
+    ATR,
+    BOLLINGER,
+    EMA,
+    RING,
+    RSI,
+    VOLUME,
+    adx_update,
+    atr_update,
+    bollinger_update,
+    ema_update,
+    ring_highest,
+    ring_lowest,
+    ring_mean,
+    ring_push,
+    rsi_update,
+    volume_update,
+)
+from bot.kernel import kernel
+from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, want, withdraw, withdraw_all
+from bot.parameters import Fraction, Number, Parameters
+from bot.strategy import (
+    Event,
+    Strategy,
+    affordable,
+    away,
+    enter,
+    equity_now,
+    lots_for,
+    watch_everything,
+    watch_nothing,
+)
+
+BUY, SELL = int(Side.BUY), int(Side.SELL)
+LIMIT, STOP, MARKET = int(OrderKind.LIMIT), int(OrderKind.STOP), int(OrderKind.MARKET)
+ENTRY, GRID_COUNTER, EXIT_TP, EXIT_SL = (
+    int(one) for one in (Signal.ENTRY, Signal.GRID_COUNTER, Signal.EXIT_TP, Signal.EXIT_SL)
+)
+BASE, SIGNAL, FILL, REFUSED = (int(one) for one in (Event.BASE, Event.SIGNAL, Event.FILL, Event.REFUSED))
+
+__all__ = [
+    *("ADX", "ATR", "BASE", "BOLLINGER", "BUY", "EMA", "ENTRY", "EXIT_SL", "EXIT_TP", "FILL", "GRID_COUNTER", "LIMIT"),
+    *("MARKET", "REFUSED", "RING", "RSI", "SELL", "SIGNAL", "STOP", "VOLUME", "WHOLE_POSITION", "Fraction", "Number"),
+    *("Parameters", "Strategy", "adx_update", "affordable", "atr_update", "away", "bollinger_update", "ema_update"),
+    *("enter", "equity_now", "kernel", "lots_for", "ring_highest", "ring_lowest", "ring_mean", "ring_push"),
+    *("rsi_update", "volume_update", "want", "watch_everything", "watch_nothing", "withdraw", "withdraw_all"),
+]

@@ -185,7 +185,9 @@ def _from_pandas(frame: Any) -> pl.DataFrame:
     columns = [str(column) for column in frame.columns]
     if not any(_plain(column) in KNOWN_NAMES["ts"] for column in columns):
         frame = frame.rename_axis("ts").reset_index()
-    return pl.DataFrame({str(column): frame[column].to_numpy() for column in frame.columns})
+    dates = {column: frame[column].dt.as_unit("ms") for column in frame.columns if frame[column].dtype.kind == "M"}
+    values = {column: dates[column].astype("int64") if column in dates else frame[column] for column in frame.columns}
+    return pl.DataFrame({str(column): values[column].to_numpy() for column in frame.columns})
 
 
 def _times(column: pl.Series) -> NDArray[np.int64]:

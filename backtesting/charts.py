@@ -220,7 +220,7 @@ def _dates(ts: Any) -> NDArray[np.float64]:
 
 
 def _time_axis(axes: Axes) -> None:
-    locator = matplotlib.dates.AutoDateLocator(maxticks=9)  # type: ignore[no-untyped-call]
+    locator = matplotlib.dates.AutoDateLocator()  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     formatter = matplotlib.dates.ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_formatter(formatter)

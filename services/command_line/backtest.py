@@ -109,7 +109,9 @@ def _candles(config: BacktestConfig, store: CandleStore) -> tuple[BacktestConfig
     from backtesting.run import warmup_start  # noqa: PLC0415, loads the compiler, which takes most of a second
 
     series = store.finest(config.exchange, str(config.market), config.pair)
-    return config, store.read(series, warmup_start(config), config.end)
+    candles = store.read(series, warmup_start(config), config.end)
+    # An empty period is refused with what the store does hold.
+    return config, candles if len(candles) else store.read(series)
 
 
 def _run(config: BacktestConfig, candles: Candles | Path, data_dir: Path, *, bounds: bool) -> BacktestResult:

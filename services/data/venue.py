@@ -25,6 +25,7 @@ EXCHANGES = ("bybit", "binance")
 MINUTE = 60_000
 PAGE = 1000
 ATTEMPTS = 5
+FIRST_WAIT = 0.5  # seconds, doubled with each attempt
 
 
 class VenueUnreachable(TradingError):
@@ -49,7 +50,7 @@ def _ask(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     again = retry(
         retry=retry_if_exception_type(ccxt.NetworkError),
         stop=stop_after_attempt(ATTEMPTS),
-        wait=wait_exponential(multiplier=0.5, max=10),
+        wait=wait_exponential(multiplier=FIRST_WAIT, max=10),
         reraise=True,
     )
     try:

@@ -1,0 +1,153 @@
+"""The command line as a person meets it: in its own process, from an empty data directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from bot.kernel import ROOT
+from tests.conftest import bars, walk
+
+COMMAND = [sys.executable, "-m", "bot"]
+
+
+def run(*arguments, cwd=ROOT, code=0):
+    done = subprocess.run(  # noqa: S603
+        [*COMMAND, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False, env=environment()
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+def environment():
+    return {**os.environ, "COLUMNS": "160", "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture(scope="module")
+def stocked(tmp_path_factory):
+    """A data directory with twenty generated days."""
+    folder = tmp_path_factory.mktemp("data")
+    previous = os.environ.get("TRADERAGENT_DATA_DIR")
+    os.environ["TRADERAGENT_DATA_DIR"] = str(folder)
+    run("data", "synth", "--pairs", "BTCUSDT,ETHUSDT", "--days", 20, "--seed", 7)
+    yield folder
+    if previous is None:
+        del os.environ["TRADERAGENT_DATA_DIR"]
+    else:
+        os.environ["TRADERAGENT_DATA_DIR"] = previous
+
+
+def test_list_shows_what_synth_made(stocked):
+    shown = run("data", "list").stdout
+    assert "synth" in shown
+    assert "28,800" in shown
+
+
+@pytest.mark.parametrize("strategy", ["grid", "dca", "trend", "tests/examples/ema_cross.py:EMA_CROSS"])
+def test_backtest_from_options_alone(stocked, tmp_path, strategy):
+    done = run("backtest", "--strategy", strategy, "--pair", "BTCUSDT", "--out", tmp_path / "run")
+    assert "generated candles" in done.stdout
+    assert (tmp_path / "run" / "report.html").stat().st_size > 1_000_000
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["metrics"]["fills"] > 0
+
+
+def test_json_is_the_result_and_nothing_else(stocked, tmp_path):
+    options = ("--strategy", "grid", "--pair", "ETHUSDT", "--json", "--set", "grid.levels=10", "--out", tmp_path / "run")
+    printed = json.loads(run("backtest", *options).stdout)
+    assert printed == json.loads((tmp_path / "run" / "result.json").read_text())
+    assert printed["parameters"]["levels"] == 10
+
+
+def test_family_10_two_processes_write_the_same_bytes(stocked, tmp_path):
+    for name in ("one", "two"):
+        run("backtest", "--strategy", "dca", "--pair", "BTCUSDT", "--out", tmp_path / name)
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+
+
+def test_the_config_written_runs_again(stocked, tmp_path):
+    run("backtest", "--strategy", "grid", "--pair", "BTCUSDT", "--out", tmp_path / "one")
+    run("backtest", tmp_path / "one" / "config.yaml", "--out", tmp_path / "two")
+    assert (tmp_path / "one" / "result.json").read_bytes() == (tmp_path / "two" / "result.json").read_bytes()
+
+
+def test_a_file_outside_the_store(tmp_path, store_dir):
+    walk(20_000, seed=3).frame().write_csv(tmp_path / "mine.csv")
+    options = ("--strategy", "trend", "--pair", "BTCUSDT", "--candles", "mine.csv", "--out", "run", "--bounds")
+    shown = run("backtest", *options, cwd=tmp_path).stdout
+    assert "optimistic" in shown
+    run("backtest", tmp_path / "run" / "config.yaml", "--out", tmp_path / "again")
+
+
+MISTAKES = {
+    "unknown symbol": (["backtest", "--strategy", "grid", "--pair", "NOPEUSDT"], "NOPEUSDT has no candles"),
+    "empty period": (
+        ["backtest", "--strategy", "grid", "--pair", "BTCUSDT", "--from", "2031-01-01"],
+        "holds no candles of BTCUSDT",
+    ),
+    "small capital": (["backtest", "--strategy", "grid", "--pair", "BTCUSDT", "--capital", "30"], "raise the capital"),
+    "one level": (["backtest", "--strategy", "grid", "--pair", "BTCUSDT", "--set", "grid.levels=1"], "grid.levels is 1"),
+    "bounds": (
+        ["backtest", "--strategy", "grid", "--pair", "BTCUSDT", "--set", "grid.lower=9", "--set", "grid.upper=8"],
+        "lower (9) must lie below upper (8)",
+    ),
+    "nan": (["backtest", "--strategy", "grid", "--pair", "BTCUSDT", "--capital", "nan"], "capital is nan"),
+    "misspelt": (["backtest", "--strategy", "grid", "--pair", "BTCUSDT", "--set", "grid.levls=9"], "did you mean 'levels'"),
+    "no assignment": (["backtest", "--strategy", "grid", "--pair", "BTCUSDT", "--set", "levels"], "is no assignment"),
+    "no strategy": (["backtest", "--pair", "BTCUSDT"], "strategy is missing"),
+    "no config": (["backtest", "none.yaml"], "does not exist"),
+    "nothing to import": (["data", "import", "nowhere"], "nowhere holds no candle files"),
+    "bad date": (["data", "download", "--symbol", "BTCUSDT", "--from", "x", "--to", "2024-01-01"], "'x' is no date"),
+}
+
+
+@pytest.mark.parametrize("name", list(MISTAKES))
+def test_a_mistake_is_one_sentence_and_exit_code_2(stocked, tmp_path, name):
+    arguments, words = MISTAKES[name]
+    done = run(*arguments, cwd=tmp_path, code=2)
+    assert words in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_config_of_another_version(stocked, tmp_path):
+    (tmp_path / "old.yaml").write_text("version: 0\nstrategy: grid\npair: BTCUSDT\n")
+    assert "version is 0" in run("backtest", tmp_path / "old.yaml", code=2).stderr
+
+
+def test_import_check_and_repair(store_dir, tmp_path):
+    spoilt = bars((1, 2, 1, 2), (2, 3, 2, 9), (3, 4, 3, 4))
+    spoilt.frame().write_csv(tmp_path / "BTCUSDT.csv")
+    assert "row 1" in run("data", "check", tmp_path / "BTCUSDT.csv", code=2).stdout
+    assert "row 1" in run("data", "import", tmp_path / "BTCUSDT.csv", code=2).stderr
+    assert "widened" in run("data", "import", tmp_path / "BTCUSDT.csv", "--repair").stdout
+    assert "no fault" in run("data", "check", "BTCUSDT").stdout
+
+
+def test_import_of_a_folder_tells_of_each_file(store_dir, tmp_path):
+    walk(100).frame().write_csv(tmp_path / "BTCUSDT.csv")
+    walk(100).frame().write_csv(tmp_path / "prices.csv")
+    done = run("data", "import", tmp_path, code=2)
+    assert "100 bars of BTCUSDT" in done.stdout
+    assert "skipped prices.csv" in done.stdout
+    assert "1 of 2 files" in done.stderr
+
+
+def test_ctrl_c_leaves_no_half_written_run(stocked, tmp_path):
+    """Interrupted as soon as it begins to write, which the appearing of its partial folder tells."""
+    options = ["backtest", "--strategy", "grid", "--pair", "BTCUSDT", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen([*COMMAND, *options], cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+    while process.poll() is None and not list(tmp_path.iterdir()):
+        pass
+    process.send_signal(signal.SIGINT)
+    process.wait(60)
+    left = [path.name for path in tmp_path.iterdir()]
+    assert left in ([], ["run"])
+    if left:
+        assert (tmp_path / "run" / "report.html").exists()

@@ -47,9 +47,9 @@ def charts() -> dict[str, Callable[[BacktestResult], Figure]]:
 def write_pngs(result: BacktestResult, folder: Path) -> list[Path]:
     """Write every picture into `folder`; returns the files."""
     paths = []
-    for name, draw in charts().items():
+    for name, picture in result.pictures.items():
         path = folder / f"{name}.png"
-        path.write_bytes(png(draw(result)))
+        path.write_bytes(picture)
         paths.append(path)
     return paths
 

@@ -55,6 +55,7 @@ RUN = np.dtype(
         ("wishes", "i8"),
         ("refused", "i8"),
         ("outcome", "i8"),
+        ("imbalance", "f8"),  # equity by its parts - equity by the money that moved, at the end
         ("bars", "i8"),  # bars gone through
         ("bar", "i8"),
         ("ts", "i8"),

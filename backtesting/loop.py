@@ -12,8 +12,8 @@ import numpy as np
 
 from backtesting.exchange import Outcome, World, most_fills, move, survey, trade_bar
 from bot.kernel import Record, kernel, template, unowned
-from bot.ledger import book_funding, equity
-from bot.strategy import Decide, Event, whole_down, woken
+from bot.ledger import book_funding, deposit, equity, imbalance
+from bot.strategy import Decide, Event, watch_everything, whole_down, woken
 
 # Cash and position after each bar that changed them: equity at every close follows from these.
 CHANGE = np.dtype([("bar", "i8"), ("cash", "f8"), ("position", "i8")])
@@ -56,6 +56,8 @@ def loop(  # noqa: C901, PLR0912, the one loop: what it calls is elsewhere
     n, signal, payment = len(ts), 0, 0
     slots = unowned(slots)
     world = World(pairs[0], params_[0], states[0], slots, events[0], run, settings_[0], unowned(fills))
+    deposit(pairs[0].ledger, settings_[0].capital)
+    watch_everything(pairs[0])
     run.up, run.down = -np.inf, np.inf
     i = 0
     while i < n:
@@ -97,6 +99,7 @@ def loop(  # noqa: C901, PLR0912, the one loop: what it calls is elsewhere
         if run.outcome != Outcome.COMPLETE:
             break
         i += 1
+    run.imbalance = imbalance(pairs[0].ledger, close[run.bars - 1], pairs[0].instrument.tick_value)
     return fills, changes, wishes
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from backtesting.charts import GAIN, LOSS, STOP, charts, png, rolled_candles
+from backtesting.charts import GAIN, LOSS, STOP, rolled_candles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,8 +92,8 @@ def write_report(result: BacktestResult, path: Path) -> None:
     document = result.document
     page = Template(files("backtesting").joinpath("report.html").read_text(encoding="utf-8"))
     pictures = {
-        name: "data:image/png;base64," + b64encode(png(draw(result))).decode()
-        for name, draw in charts().items()
+        name: "data:image/png;base64," + b64encode(picture).decode()
+        for name, picture in result.pictures.items()
         if name != "candles"
     }
     figure, note = _candle_figure(result)

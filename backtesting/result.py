@@ -201,9 +201,16 @@ class BacktestResult:
             }
         ).sort("ts_from", "slot")
 
+    @cached_property
+    def pictures(self) -> dict[str, bytes]:
+        """Every chart as PNG, by name; drawn once, for the report and for the files."""
+        from backtesting.charts import charts, png  # noqa: PLC0415, drawing is only loaded by those who draw
+
+        return {name: png(draw(self)) for name, draw in charts().items()}
+
     def report(self, path: str | Path) -> Path:
         """Write the self-contained HTML report to `path`."""
-        from backtesting.report import write_report  # noqa: PLC0415, drawing is only loaded by those who draw
+        from backtesting.report import write_report  # noqa: PLC0415
 
         write_report(self, Path(path))
         return Path(path)

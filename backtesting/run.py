@@ -55,7 +55,12 @@ def simulate(
     if first >= len(played):
         raise Misconfigured(_empty(config, source))
     instrument, notice = instrument_for(config.pair, config.market, played, config.instrument, fetched)
-    config = config.changed(instrument=instrument.model_dump(mode="json"), market=instrument.market)
+    config = config.changed(
+        instrument=instrument.model_dump(mode="json"),
+        market=instrument.market,
+        start=int(played.ts[first]),
+        end=int(played.ts[-1]) + played.bar_ms,
+    )
     tape = Tape.of(played, instrument)
     recording = UniversalSimulator(config, keep_wishes=True).run(tape)
     notices = [notice] if notice else []

@@ -20,11 +20,10 @@ from backtesting.exchange import RUN, SETTINGS, Outcome
 from bot.errors import BrokenLedger, Misconfigured
 from bot.instrument import Instrument, in_ticks
 from bot.kernel import Record, is_compiled, kernel, specialise, template
-from bot.ledger import deposit, imbalance
 from bot.order import FILL, SLOT
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP, rollup_update
-from bot.strategy import EVENT, PAIR, Strategy, watch_everything
+from bot.strategy import EVENT, PAIR, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,6 +167,7 @@ class Recording:
     slots: Any
     refused: int
     funding_rate: float  # per 8 hours, 0 on spot
+    imbalance: float  # equity by its parts - equity by the money that moved, at the end
 
     def equity(self) -> NDArray[np.float64]:
         """Equity at each close, (bars,), quote currency."""
@@ -231,6 +231,7 @@ class UniversalSimulator:
             slots,
             int(run.refused),
             config.execution.funding_rate if len(funding) else 0.0,
+            float(run.imbalance),
         )
         check_balance(recording)
         return recording
@@ -241,8 +242,6 @@ class UniversalSimulator:
         pair["instrument"] = tape.instrument.record(self.config.leverage)
         pair.bar_ms = tape.candles.bar_ms
         pair.target = self.config.capital
-        watch_everything(pair)
-        deposit(pair.ledger, self.config.capital)
         return pairs
 
     def _settings(self) -> Any:
@@ -269,14 +268,12 @@ def check_balance(recording: Recording) -> None:
     """Hold the ledger against its parts and against the fills themselves; raises BrokenLedger."""
     tape, ledger, fills = recording.tape, recording.pair.ledger, recording.fills
     tick_value = float(tape.instrument.tick_size * tape.instrument.lot_size)
-    mark = float(tape.close[recording.bars - 1])
     scale = float(ledger.deposits + ledger.turnover)
-    parts = float(imbalance(ledger, mark, tick_value))
     signed = fills["side"].astype(np.float64) * fills["quantity"]
     spent = float(np.sum(signed * fills["price"])) * tick_value
     flows = ledger.deposits - spent - float(np.sum(fills["fee"])) + ledger.funding - ledger.cash
     held = int(np.sum(fills["side"].astype(np.int64) * fills["quantity"])) - int(ledger.position)
-    for name, difference in (("its parts", parts), ("the fills", flows)):
+    for name, difference in (("its parts", recording.imbalance), ("the fills", flows)):
         if not abs(difference) <= BALANCE_TOLERANCE * scale:
             raise BrokenLedger(f"equity differs by {difference:g} from {name}; these results are not to be believed.")
     if held:

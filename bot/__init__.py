@@ -1,0 +1,22 @@
+"""The ground floor, and the map of the house.
+
+One idea carries the whole: a set of compiled pure functions decides; drivers only differ in where events come
+from and where orders go. A strategy keeps a table of desired orders. After every event the table says which
+orders should rest at the venue now, and whoever drives it makes the venue match the table.
+
+Read in this order:
+
+    bot/rollup.py       a bar, and longer bars from closed and complete ones
+    bot/order.py        the vocabulary of wishes: slot, side, kind, signal; a fill
+    bot/instrument.py   ticks and lots, where prices and quantities become whole
+    bot/ledger.py       position and money, and the identity that must hold
+    bot/indicators.py   streaming indicators
+    bot/strategy.py     the pair as a strategy sees it, the events it hears, rounding, loading
+    strategies/dca.py   one strategy whole
+    backtesting/exchange.py, loop.py   the simulated exchange around the same decisions
+
+and bot/parameters.py (models for people, records for kernels), bot/record.py (records to dicts and back),
+bot/kernel.py (compiled, cached, never stale), bot/errors.py when you meet them. bot/authoring.py gathers what a
+strategy of your own needs. Nothing here imports anything of ours above it, does I/O (but for loading sources) or
+knows what time it is.
+"""

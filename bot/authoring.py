@@ -19,9 +19,23 @@ from bot.indicators import (
     rsi_update,
     volume_update,
 )
-from bot.kernel import kernel
-from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, want, withdraw, withdraw_all
-from bot.parameters import Fraction, Number, Parameters
+from bot.kernel import (
+    kernel,
+)
+from bot.order import (
+    WHOLE_POSITION,
+    OrderKind,
+    Side,
+    Signal,
+    want,
+    withdraw,
+    withdraw_all,
+)
+from bot.parameters import (
+    Fraction,
+    Number,
+    Parameters,
+)
 from bot.strategy import (
     Event,
     Strategy,
@@ -36,15 +50,59 @@ from bot.strategy import (
 
 BUY, SELL = int(Side.BUY), int(Side.SELL)
 LIMIT, STOP, MARKET = int(OrderKind.LIMIT), int(OrderKind.STOP), int(OrderKind.MARKET)
-ENTRY, GRID_COUNTER, EXIT_TP, EXIT_SL = (
-    int(one) for one in (Signal.ENTRY, Signal.GRID_COUNTER, Signal.EXIT_TP, Signal.EXIT_SL)
-)
-BASE, SIGNAL, FILL, REFUSED = (int(one) for one in (Event.BASE, Event.SIGNAL, Event.FILL, Event.REFUSED))
+ENTRY, GRID_COUNTER = int(Signal.ENTRY), int(Signal.GRID_COUNTER)
+EXIT_TP, EXIT_SL = int(Signal.EXIT_TP), int(Signal.EXIT_SL)
+BASE, SIGNAL, FILL, REFUSED = int(Event.BASE), int(Event.SIGNAL), int(Event.FILL), int(Event.REFUSED)
 
 __all__ = [
-    *("ADX", "ATR", "BASE", "BOLLINGER", "BUY", "EMA", "ENTRY", "EXIT_SL", "EXIT_TP", "FILL", "GRID_COUNTER", "LIMIT"),
-    *("MARKET", "REFUSED", "RING", "RSI", "SELL", "SIGNAL", "STOP", "VOLUME", "WHOLE_POSITION", "Fraction", "Number"),
-    *("Parameters", "Strategy", "adx_update", "affordable", "atr_update", "away", "bollinger_update", "ema_update"),
-    *("enter", "equity_now", "kernel", "lots_for", "ring_highest", "ring_lowest", "ring_mean", "ring_push"),
-    *("rsi_update", "volume_update", "want", "watch_everything", "watch_nothing", "withdraw", "withdraw_all"),
+    "ADX",
+    "ATR",
+    "BASE",
+    "BOLLINGER",
+    "BUY",
+    "EMA",
+    "ENTRY",
+    "EXIT_SL",
+    "EXIT_TP",
+    "FILL",
+    "GRID_COUNTER",
+    "LIMIT",
+    "MARKET",
+    "REFUSED",
+    "RING",
+    "RSI",
+    "SELL",
+    "SIGNAL",
+    "STOP",
+    "VOLUME",
+    "WHOLE_POSITION",
+    "Event",
+    "Fraction",
+    "Number",
+    "OrderKind",
+    "Parameters",
+    "Side",
+    "Signal",
+    "Strategy",
+    "adx_update",
+    "affordable",
+    "atr_update",
+    "away",
+    "bollinger_update",
+    "ema_update",
+    "enter",
+    "equity_now",
+    "kernel",
+    "lots_for",
+    "ring_highest",
+    "ring_lowest",
+    "ring_mean",
+    "ring_push",
+    "rsi_update",
+    "volume_update",
+    "want",
+    "watch_everything",
+    "watch_nothing",
+    "withdraw",
+    "withdraw_all",
 ]

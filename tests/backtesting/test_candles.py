@@ -92,7 +92,9 @@ def test_a_column_that_is_not_there_is_named():
         from_frame(TEN.frame().drop("close"))
 
 
-@pytest.mark.parametrize(("name", "content"), [("x.csv", ""), ("x.csv", "a,b\n1,2\n"), ("x.json", "{"), ("x.xls", "1"), ("x.parquet", "no")])
+@pytest.mark.parametrize(
+    ("name", "content"), [("x.csv", ""), ("x.csv", "a,b\n1,2\n"), ("x.json", "{"), ("x.xls", "1"), ("x.parquet", "no")]
+)
 def test_an_unreadable_file_is_one_sentence(tmp_path, name, content):
     path = tmp_path / name
     path.write_text(content)
@@ -107,7 +109,16 @@ def test_a_file_that_is_not_there():
         read_candles("nowhere.csv")
 
 
-@pytest.mark.parametrize(("text", "ms"), [("2024-01-01", START), ("2024-01-01T00:01", START + 60_000), ("2024-01-01T01:00+01:00", START), (str(START), START), (str(START // 1000), START)])
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [
+        ("2024-01-01", START),
+        ("2024-01-01T00:01", START + 60_000),
+        ("2024-01-01T01:00+01:00", START),
+        (str(START), START),
+        (str(START // 1000), START),
+    ],
+)
 def test_times_people_write(text, ms):
     assert parse_time(text) == ms
 
@@ -214,7 +225,9 @@ def test_f17_candles_off_the_tables_grid_overrule_it():
 
 
 def test_an_unknown_pair_is_inferred_from_its_decimals():
-    instrument, notice = instrument_for("PEPEUSDT", Market.LINEAR, walk(50, start=0.00001234, tick=1e-8, volatility=0.01))
+    instrument, notice = instrument_for(
+        "PEPEUSDT", Market.LINEAR, walk(50, start=0.00001234, tick=1e-8, volatility=0.01)
+    )
     assert instrument.price(1) == instrument.tick_size
     assert float(instrument.tick_size) == 1e-8
     assert "PEPEUSDT" in notice
@@ -229,7 +242,9 @@ def test_the_config_has_the_last_word_and_must_fit():
         instrument_for("BTCUSDT", Market.LINEAR, walk(50), {"ticksize": 1})
 
 
-@pytest.mark.parametrize(("path", "tick"), [("bybit/linear/DOGEUSDT/1m.parquet", "0.00001"), ("bybit/linear/ADAUSDT/1m.parquet", "0.0001")])
+@pytest.mark.parametrize(
+    ("path", "tick"), [("bybit/linear/DOGEUSDT/1m.parquet", "0.00001"), ("bybit/linear/ADAUSDT/1m.parquet", "0.0001")]
+)
 def test_real_candles_lie_on_the_tables_grid(path, tick):
     instrument, notice = instrument_for(path.split("/")[2], Market.LINEAR, real(path))
     assert (str(instrument.tick_size), notice) == (tick, None)

@@ -11,7 +11,19 @@ from backtesting.config import load_config
 from backtesting.exchange import Outcome
 from backtesting.run import BOUNDS
 from backtesting.simulator import Tape, UniversalSimulator, check_balance
-from bot.authoring import EXIT_SL, LIMIT, MARKET, SIGNAL, STOP, WHOLE_POSITION, Parameters, Strategy, enter, kernel, want
+from bot.authoring import (
+    EXIT_SL,
+    LIMIT,
+    MARKET,
+    SIGNAL,
+    STOP,
+    WHOLE_POSITION,
+    Parameters,
+    Strategy,
+    enter,
+    kernel,
+    want,
+)
 from bot.errors import BrokenLedger, Misconfigured
 from bot.instrument import Market
 from bot.order import Liquidity, Signal
@@ -196,9 +208,20 @@ def test_participation_fills_part_now_and_the_rest_later():
 
 def test_a_triggered_stop_goes_on_at_the_market():
     rules = {"max_participation": 0.1}
-    recording = play(FLAT, (100.0, 100.0, 90.0, 95.0), (96.0, 97.0, 95.0, 96.0), kind=MARKET, stop=92, volume=60.0, rules=rules, quantity=6)
+    recording = play(
+        FLAT,
+        (100.0, 100.0, 90.0, 95.0),
+        (96.0, 97.0, 95.0, 96.0),
+        kind=MARKET,
+        stop=92,
+        volume=60.0,
+        rules=rules,
+        quantity=6,
+    )
     assert fills(recording) == [(1, 100, 6, "taker"), (2, 92, -6, "taker")]
-    recording = play(FLAT, FLAT, (100.0, 100.0, 90.0, 95.0), (96.0, 97.0, 95.0, 96.0), kind=MARKET, stop=92, volume=60.0, rules=rules)
+    recording = play(
+        FLAT, FLAT, (100.0, 100.0, 90.0, 95.0), (96.0, 97.0, 95.0, 96.0), kind=MARKET, stop=92, volume=60.0, rules=rules
+    )
     assert fills(recording)[2:] == [(3, 92, -6, "taker"), (4, 96, -4, "taker")]
 
 
@@ -256,7 +279,15 @@ def test_f30_there_is_no_default_price():
 
 
 def play_rows(rows, traded, capital):
-    config = load_config({"strategy": HERE, "pair": "X1", "capital": capital, "script": {"kind": MARKET}, "execution": {"slippage_bps": 0}})
+    config = load_config(
+        {
+            "strategy": HERE,
+            "pair": "X1",
+            "capital": capital,
+            "script": {"kind": MARKET},
+            "execution": {"slippage_bps": 0},
+        }
+    )
     return UniversalSimulator(config).run(Tape.of(bars(*rows), traded))
 
 
@@ -272,7 +303,7 @@ def test_a_broken_ledger_is_not_reported_but_raised():
 
 @kernel
 def answer_without_end(pair, params, state, slots, event):
-    if event.kind == SIGNAL or event.kind == 2:
+    if event.kind in (SIGNAL, 2):
         enter(pair, slots, 0, 1 if pair.ledger.position <= 0 else -1, MARKET, 0, 10, WHOLE_POSITION)
 
 
@@ -295,4 +326,3 @@ def test_the_bounds_enclose_different_rules():
     assert result.bounds is not None
     assert result.bounds["optimistic"].fills != result.bounds["pessimistic"].fills
     assert result.bounds["pessimistic"].total_profit == result.metrics.total_profit
-

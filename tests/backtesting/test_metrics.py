@@ -35,7 +35,9 @@ def test_drawdown_is_measured_from_the_highest_equity_so_far():
 
 
 def test_a_loss_from_the_first_bar_is_a_drawdown_of_the_capital():
-    assert drawdown_figures(np.array([90.0, 90.0]), MINUTES[:2], 60_000, 100.0)["max_drawdown_pct"] == pytest.approx(10.0)
+    assert drawdown_figures(np.array([90.0, 90.0]), MINUTES[:2], 60_000, 100.0)["max_drawdown_pct"] == pytest.approx(
+        10.0
+    )
 
 
 def test_f44_drawdown_is_never_more_than_everything():
@@ -88,7 +90,11 @@ def test_the_longest_run_is_the_longest_run(flags):
 @pytest.mark.parametrize("name", ["grid", "dca", "trend"])
 def test_the_trades_add_up_to_the_profit(name):
     """Every lot of every fill belongs to one trade: their profits are the run's."""
-    section = {"warmup_bars": 20, "timeframe": "15m", **({"confluence": 0.3, "take_profit": 0.004} if name == "dca" else {})}
+    section = {
+        "warmup_bars": 20,
+        "timeframe": "15m",
+        **({"confluence": 0.3, "take_profit": 0.004} if name == "dca" else {}),
+    }
     result = simulate({"strategy": name, "pair": "BTCUSDT", name: section}, walk(9000, seed=4))
     metrics = result.metrics
     assert metrics.trades > 3
@@ -102,7 +108,9 @@ def test_the_trades_add_up_to_the_profit(name):
 def test_a_grid_cycle_earns_the_distance_of_its_pair_of_prices():
     """F-16: profit comes from the fills: p to p (1 + profit_per_grid), less two maker fees."""
     section = {"warmup_bars": 20, "timeframe": "15m", "profit_per_grid": 0.004}
-    result = simulate({"strategy": "grid", "pair": "BTCUSDT", "grid": section, "execution": {"funding_rate": 0}}, walk(9000, seed=4))
+    result = simulate(
+        {"strategy": "grid", "pair": "BTCUSDT", "grid": section, "execution": {"funding_rate": 0}}, walk(9000, seed=4)
+    )
     cycles = result.trades.filter(pl.col("exit_reason") == "GRID_COUNTER")
     long = cycles.filter(pl.col("side") == "long")
     assert len(long) > 10
@@ -111,9 +119,15 @@ def test_a_grid_cycle_earns_the_distance_of_its_pair_of_prices():
 
 
 def test_mae_and_mfe_hold_the_result():
-    result = simulate({"strategy": "trend", "pair": "BTCUSDT", "trend": {"warmup_bars": 20, "timeframe": "15m"}}, walk(9000, seed=4))
+    result = simulate(
+        {"strategy": "trend", "pair": "BTCUSDT", "trend": {"warmup_bars": 20, "timeframe": "15m"}}, walk(9000, seed=4)
+    )
     closed = result.trades.filter(pl.col("exit_time").is_not_null())
-    gross = (closed["exit_price"] / closed["entry_price"] - 1) * 100 * closed["side"].replace_strict({"long": 1, "short": -1})
+    gross = (
+        (closed["exit_price"] / closed["entry_price"] - 1)
+        * 100
+        * closed["side"].replace_strict({"long": 1, "short": -1})
+    )
     assert ((closed["mae"] <= gross + 0.02) & (gross <= closed["mfe"] + 0.02)).all()
     assert closed["r_multiple"].drop_nulls().len() == len(closed)
 

@@ -36,9 +36,7 @@ def folder(result, tmp_path_factory):
 def test_every_file_is_there_and_has_the_columns_promised(folder):
     assert {path.name for path in folder.iterdir()} == FILES | PICTURES
     fills, trades = (folder / "fills.csv").read_text(), (folder / "trades.csv").read_text()
-    assert fills.startswith(
-        "ts,pair,strategy,slot,generation,signal,side,price,qty,fee,liquidity,position,realized\n"
-    )
+    assert fills.startswith("ts,pair,strategy,slot,generation,signal,side,price,qty,fee,liquidity,position,realized\n")
     assert trades.startswith(
         "trade_id,pair,strategy,side,entry_time,entry_price,exit_time,exit_price,qty,exit_reason,pnl,pnl_pct,fees,"
         "funding,r_multiple,mae,mfe\n"

@@ -251,13 +251,13 @@ def test_without_the_compiler_the_fills_are_the_same(tmp_path):
     code = (
         "from backtesting import simulate\nfrom tests.conftest import walk\nimport hashlib\n"
         "for name, more in (('grid', {}), ('dca', {'confluence': 0.3}), ('trend', {})):\n"
-        "    r = simulate({'strategy': name, 'pair': 'BTCUSDT', name: {'warmup_bars': 20, 'timeframe': '15m', **more}},\n"
-        "                 walk(1500, seed=8))\n"
+        "    section = {'warmup_bars': 20, 'timeframe': '15m', **more}\n"
+        "    r = simulate({'strategy': name, 'pair': 'BTCUSDT', name: section}, walk(1500, seed=8))\n"
         "    print(name, len(r.fills), hashlib.sha256(r.recording.fills.tobytes()).hexdigest(), r.document.run_id)\n"
     )
     answers = set()
     for disabled in ("0", "1"):
-        answer = subprocess.run(  # noqa: S603
+        answer = subprocess.run(
             [sys.executable, "-c", code],
             cwd=ROOT,
             env={**__import__("os").environ, "NUMBA_DISABLE_JIT": disabled},

@@ -176,7 +176,14 @@ def test_f32_cut_anywhere_and_carried_on_gives_the_same_bits(cut, seed):
 def test_scale_family_2_prices_times_k():
     candles = walk(600, seed=4)
     k = 2.0**7
-    larger = values_of(type(candles)(candles.ts, *(getattr(candles, n) * k for n in ("open", "high", "low", "close")), candles.volume, candles.bar_ms))
+    larger = values_of(
+        type(candles)(
+            candles.ts,
+            *(getattr(candles, n) * k for n in ("open", "high", "low", "close")),
+            candles.volume,
+            candles.bar_ms,
+        )
+    )
     same = values_of(candles)
     for name in ("rsi", "adx", "ratio", "plus_di"):
         np.testing.assert_array_equal(larger[name], same[name])
@@ -187,7 +194,15 @@ def test_scale_family_2_prices_times_k():
 def test_mirror_family_3_of_directional_movement():
     candles = walk(600, seed=5)
     top = 200_000.0
-    mirrored = type(candles)(candles.ts, top - candles.open, top - candles.low, top - candles.high, top - candles.close, candles.volume, candles.bar_ms)
+    mirrored = type(candles)(
+        candles.ts,
+        top - candles.open,
+        top - candles.low,
+        top - candles.high,
+        top - candles.close,
+        candles.volume,
+        candles.bar_ms,
+    )
     one, other = values_of(candles), values_of(mirrored)
     np.testing.assert_allclose(one["plus_di"], other["minus_di"], rtol=1e-6)
     np.testing.assert_allclose(one["adx"], other["adx"], rtol=1e-6)

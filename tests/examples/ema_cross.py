@@ -4,8 +4,21 @@ import numpy as np
 from pydantic import Field
 
 from bot.authoring import (
-    EMA, ENTRY, EXIT_TP, MARKET, SIGNAL, WHOLE_POSITION, Parameters, Strategy,
-    affordable, ema_update, enter, kernel, lots_for, want, watch_nothing,
+    EMA,
+    ENTRY,
+    EXIT_TP,
+    MARKET,
+    SIGNAL,
+    WHOLE_POSITION,
+    Parameters,
+    Strategy,
+    affordable,
+    ema_update,
+    enter,
+    kernel,
+    lots_for,
+    want,
+    watch_nothing,
 )
 
 

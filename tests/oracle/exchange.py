@@ -342,7 +342,9 @@ class Exchange:
         if not self.instrument.linear or account.position == 0:
             return None
         worth, margin = account.tick_value * abs(account.position), self.instrument.maintenance_margin
-        price = -account.cash / (worth * (1 - margin)) if account.position > 0 else account.cash / (worth * (1 + margin))
+        price = (
+            -account.cash / (worth * (1 - margin)) if account.position > 0 else account.cash / (worth * (1 + margin))
+        )
         if price <= 0:
             return None
         return up(price) if account.position > 0 else down(price)

@@ -28,8 +28,13 @@ def plain(value):
 def fills_of_both(candles, traded, name, parameters=None, execution=None, leverage=1, **more):
     config = load_config(
         {
-            **{"strategy": name, "pair": traded.symbol, "market": traded.market, "leverage": leverage, **more},
-            **{name: parameters or {}, "execution": execution or {}},
+            "strategy": name,
+            "pair": traded.symbol,
+            "market": traded.market,
+            "leverage": leverage,
+            **more,
+            name: parameters or {},
+            "execution": execution or {},
         }
     )
     recording = UniversalSimulator(config).run(Tape.of(candles, traded))
@@ -40,7 +45,9 @@ def fills_of_both(candles, traded, name, parameters=None, execution=None, levera
         )
         for f in recording.fills
     ]
-    fields = {name: plain(value) for name, value in config.parameters.model_dump(exclude={"preset", "timeframe"}).items()}
+    fields = {
+        name: plain(value) for name, value in config.parameters.model_dump(exclude={"preset", "timeframe"}).items()
+    }
     strategy = STRATEGIES[name](timeframe_ms=config.parameters.timeframe_ms, **fields)
     rules = {key: plain(value) for key, value in config.execution.model_dump().items()}
     settings = oracle.Settings(**rules, capital=plain(config.capital), reinvest=config.reinvest)
@@ -82,10 +89,24 @@ GRIDS = {
 DEALS = {
     "moderate": {},
     "aggressive": {"preset": "aggressive", "timeframe": "15m"},
-    "trailing": {"trailing": True, "timeframe": "5m", "confluence": 0.45, "trail_activation": 0.006, "trail_distance": 0.003},
+    "trailing": {
+        "trailing": True,
+        "timeframe": "5m",
+        "confluence": 0.45,
+        "trail_activation": 0.006,
+        "trail_distance": 0.003,
+    },
     "short, growing ladder": {
-        **{"direction": "short", "timeframe": "5m", "confluence": 0.4, "min_confirmations": 2, "step": 0.004},
-        **{"step_multiplier": 1.3, "volume_multiplier": 1.5, "take_profit": 0.006, "stop_loss": 0.05, "risk_budget": 1.0},
+        "direction": "short",
+        "timeframe": "5m",
+        "confluence": 0.4,
+        "min_confirmations": 2,
+        "step": 0.004,
+        "step_multiplier": 1.3,
+        "volume_multiplier": 1.5,
+        "take_profit": 0.006,
+        "stop_loss": 0.05,
+        "risk_budget": 1.0,
     },
     "stopped often": {"timeframe": "5m", "confluence": 0.3, "max_safety_orders": 2, "step": 0.003, "stop_loss": 0.008},
 }

@@ -17,7 +17,7 @@ COMMAND = [sys.executable, "-m", "bot"]
 
 
 def run(*arguments, cwd=ROOT, code=0):
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [*COMMAND, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, check=False, env=environment()
     )
     assert done.returncode == code, done.stdout + done.stderr
@@ -57,7 +57,17 @@ def test_backtest_from_options_alone(stocked, tmp_path, strategy):
 
 
 def test_json_is_the_result_and_nothing_else(stocked, tmp_path):
-    options = ("--strategy", "grid", "--pair", "ETHUSDT", "--json", "--set", "grid.levels=10", "--out", tmp_path / "run")
+    options = (
+        "--strategy",
+        "grid",
+        "--pair",
+        "ETHUSDT",
+        "--json",
+        "--set",
+        "grid.levels=10",
+        "--out",
+        tmp_path / "run",
+    )
     printed = json.loads(run("backtest", *options).stdout)
     assert printed == json.loads((tmp_path / "run" / "result.json").read_text())
     assert printed["parameters"]["levels"] == 10
@@ -91,13 +101,19 @@ MISTAKES = {
         "holds no candles of BTCUSDT",
     ),
     "small capital": (["backtest", "--strategy", "grid", "--pair", "BTCUSDT", "--capital", "30"], "raise the capital"),
-    "one level": (["backtest", "--strategy", "grid", "--pair", "BTCUSDT", "--set", "grid.levels=1"], "grid.levels is 1"),
+    "one level": (
+        ["backtest", "--strategy", "grid", "--pair", "BTCUSDT", "--set", "grid.levels=1"],
+        "grid.levels is 1",
+    ),
     "bounds": (
         ["backtest", "--strategy", "grid", "--pair", "BTCUSDT", "--set", "grid.lower=9", "--set", "grid.upper=8"],
         "lower (9) must lie below upper (8)",
     ),
     "nan": (["backtest", "--strategy", "grid", "--pair", "BTCUSDT", "--capital", "nan"], "capital is nan"),
-    "misspelt": (["backtest", "--strategy", "grid", "--pair", "BTCUSDT", "--set", "grid.levls=9"], "did you mean 'levels'"),
+    "misspelt": (
+        ["backtest", "--strategy", "grid", "--pair", "BTCUSDT", "--set", "grid.levls=9"],
+        "did you mean 'levels'",
+    ),
     "no assignment": (["backtest", "--strategy", "grid", "--pair", "BTCUSDT", "--set", "levels"], "is no assignment"),
     "no strategy": (["backtest", "--pair", "BTCUSDT"], "strategy is missing"),
     "no config": (["backtest", "none.yaml"], "does not exist"),
@@ -142,7 +158,9 @@ def test_import_of_a_folder_tells_of_each_file(store_dir, tmp_path):
 def test_ctrl_c_leaves_no_half_written_run(stocked, tmp_path):
     """Interrupted as soon as it begins to write, which the appearing of its partial folder tells."""
     options = ["backtest", "--strategy", "grid", "--pair", "BTCUSDT", "--out", str(tmp_path / "run")]
-    process = subprocess.Popen([*COMMAND, *options], cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
+    process = subprocess.Popen(
+        [*COMMAND, *options], cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     while process.poll() is None and not list(tmp_path.iterdir()):
         pass
     process.send_signal(signal.SIGINT)

@@ -32,7 +32,11 @@ class Handler(BaseHTTPRequestHandler):
             self.server.failures -= 1
             self.send_error(503)
             return
-        result = {"/v5/market/time": self.time, "/v5/market/instruments-info": self.instruments, "/v5/market/kline": self.kline}
+        result = {
+            "/v5/market/time": self.time,
+            "/v5/market/instruments-info": self.instruments,
+            "/v5/market/kline": self.kline,
+        }
         self.answer({"retCode": 0, "retMsg": "OK", "result": result[url.path](query), "time": NOW})
 
     def answer(self, body, status=200):
@@ -50,12 +54,22 @@ class Handler(BaseHTTPRequestHandler):
         if query["category"] != "linear":
             return {"category": query["category"], "list": [], "nextPageCursor": ""}
         row = {
-            **{"symbol": "BTCUSDT", "contractType": "LinearPerpetual", "status": "Trading", "baseCoin": "BTC"},
-            **{"quoteCoin": "USDT", "settleCoin": "USDT", "launchTime": "1585526400000", "deliveryTime": "0"},
-            **{"priceScale": "2", "leverageFilter": {"minLeverage": "1", "maxLeverage": "100", "leverageStep": "0.01"}},
+            "symbol": "BTCUSDT",
+            "contractType": "LinearPerpetual",
+            "status": "Trading",
+            "baseCoin": "BTC",
+            "quoteCoin": "USDT",
+            "settleCoin": "USDT",
+            "launchTime": "1585526400000",
+            "deliveryTime": "0",
+            "priceScale": "2",
+            "leverageFilter": {"minLeverage": "1", "maxLeverage": "100", "leverageStep": "0.01"},
             "priceFilter": {"minPrice": "0.10", "maxPrice": "1999999.80", "tickSize": "0.10"},
             "lotSizeFilter": {
-                **{"maxOrderQty": "1190", "minOrderQty": "0.001", "qtyStep": "0.001", "minNotionalValue": "5"},
+                "maxOrderQty": "1190",
+                "minOrderQty": "0.001",
+                "qtyStep": "0.001",
+                "minNotionalValue": "5",
             },
         }
         return {"category": "linear", "list": [row], "nextPageCursor": ""}
@@ -66,7 +80,8 @@ class Handler(BaseHTTPRequestHandler):
         last = min(index + limit, (NOW - START) // 60_000 + 1)
         names = ("open", "high", "low", "close", "volume")
         rows = [
-            [str(int(CANDLES.ts[i])), *(str(float(getattr(CANDLES, n)[i])) for n in names), "0"] for i in range(index, last)
+            [str(int(CANDLES.ts[i])), *(str(float(getattr(CANDLES, n)[i])) for n in names), "0"]
+            for i in range(index, last)
         ]
         return {"category": "linear", "symbol": "BTCUSDT", "list": rows[::-1]}
 

@@ -36,7 +36,9 @@ def config_of(name, **more):
 
 
 def play(name, candles, traded=None, *, every_bar=False, **more):
-    return UniversalSimulator(config_of(name, **more), every_bar=every_bar).run(Tape.of(candles, traded or instrument()))
+    return UniversalSimulator(config_of(name, **more), every_bar=every_bar).run(
+        Tape.of(candles, traded or instrument())
+    )
 
 
 def rows(fills, upto=None):
@@ -77,7 +79,9 @@ def test_f30_scale_family_2(name, power):
     traded = instrument(min_notional=0)
     from decimal import Decimal
 
-    larger = traded.model_copy(update={"tick_size": traded.tick_size * Decimal(k), "lot_size": traded.lot_size / Decimal(k)})
+    larger = traded.model_copy(
+        update={"tick_size": traded.tick_size * Decimal(k), "lot_size": traded.lot_size / Decimal(k)}
+    )
     one, other = play(name, candles, traded), play(name, scaled(candles, k), larger)
     assert rows(one.fills) == rows(other.fills)
     np.testing.assert_allclose(one.equity(), other.equity(), rtol=1e-9)
@@ -85,7 +89,13 @@ def test_f30_scale_family_2(name, power):
 
 def mirrored(candles: Candles, top: float) -> Candles:
     return Candles(
-        candles.ts, top - candles.open, top - candles.low, top - candles.high, top - candles.close, candles.volume, 60_000
+        candles.ts,
+        top - candles.open,
+        top - candles.low,
+        top - candles.high,
+        top - candles.close,
+        candles.volume,
+        60_000,
     )
 
 
@@ -142,7 +152,9 @@ def test_bars_passed_over_change_nothing(name, seed):
 
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=15, deadline=None)
-@given(seed=st.integers(0, 10**6), volatility=st.floats(0.0001, 0.02), leverage=st.sampled_from([1, 5, 50]), data=st.data())
+@given(
+    seed=st.integers(0, 10**6), volatility=st.floats(0.0001, 0.02), leverage=st.sampled_from([1, 5, 50]), data=st.data()
+)
 def test_every_run_balances_and_covers_its_position(name, seed, volatility, leverage, data):
     """The ledger identity (checked inside each run) and the standing rules, on random bars and parameters."""
     candles = walk(1500, seed=seed, volatility=volatility)

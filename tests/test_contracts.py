@@ -1,0 +1,36 @@
+"""The import contracts can fail: each is broken once, in a copy."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bot.kernel import ROOT
+
+BREAKS = {
+    "a floor above": ("bot/ledger.py", "import strategies.grid"),
+    "a strange strategy": ("strategies/grid.py", "import strategies.dca"),
+    "the front door": ("services/settings.py", "import bot.__main__"),
+    "the outside": ("backtesting/candles.py", "import ccxt"),
+    "the clock": ("strategies/trend.py", "import time"),
+    "chance": ("backtesting/exchange.py", "import random"),
+    "the command line": ("services/data/store.py", "import services.command_line.main"),
+}
+
+
+@pytest.mark.parametrize("name", list(BREAKS))
+def test_a_broken_contract_is_found(tmp_path, name):
+    for package in ("bot", "strategies", "backtesting", "services"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    file, line = BREAKS[name]
+    path = tmp_path / file
+    path.write_text(path.read_text() + f"\n{line}\n")
+    linter = Path(sys.executable).parent / "lint-imports"
+    done = subprocess.run([str(linter), "--no-cache"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "BROKEN" in done.stdout

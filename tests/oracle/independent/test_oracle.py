@@ -144,7 +144,7 @@ def test_post_only_refuses_what_crosses() -> None:
     assert script.refusals == [0]
 
 
-def test_an_entry_the_purse_cannot_carry_is_refused_and_an_exit_never() -> None:
+def test_an_entry_the_purse_cannot_carry_is_refused() -> None:
     script = Script((0, (0, BUY, MARKET, 0, 101, ENTRY)), (1, (0, BUY, MARKET, 0, 100, ENTRY)))
     fills = run(candles(*[(100, 100, 100, 100)] * 3), instrument(), Settings(1000), script)
     assert (script.refusals, short(fills)) == ([0], [(2, 0, 100, 100, "taker")])

@@ -211,10 +211,11 @@ def survey(world: World, market: float) -> None:
 @kernel
 def aimed_price(slot: Record, x: float, at: float, at_open: bool) -> float:
     """Price an order aims at when the path, coming from `x`, reaches it at `at`; ticks."""
-    if slot.kind == OrderKind.LIMIT and not slot.crossing:
-        passed = at == x and at_open
-        return x if passed else float(slot.price)
-    return at
+    if slot.kind != OrderKind.LIMIT or slot.crossing:
+        return at
+    if at != x or not at_open:
+        return float(slot.price)
+    return float(min(whole_up(x), slot.price) if slot.side > 0 else max(whole_down(x), slot.price))
 
 
 @kernel

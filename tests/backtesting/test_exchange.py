@@ -106,6 +106,12 @@ def test_f49_a_gap_fills_a_resting_limit_at_the_open():
     assert fills(play((100.0, 100.0, 99.0, 99.0), (90.0, 92.0, 90.0, 91.0), price=95)) == [(2, 90, 10, "maker")]
 
 
+def test_f17_an_opening_off_the_grid_fills_a_limit_at_a_whole_tick():
+    """The rest of a tick rounds against the order: 90.4 buys at 91, never beyond the limit."""
+    recording = play((100.0, 100.0, 99.0, 99.0), (90.4, 92.0, 90.0, 91.0), price=95)
+    assert fills(recording) == [(2, 91, 10, "maker")]
+
+
 def test_f49_a_limit_that_crosses_as_it_is_placed_is_a_taker_at_the_next_price():
     recording = play((99.0, 101.0, 99.0, 100.0), price=105)
     assert fills(recording) == [(1, 99, 10, "taker")]

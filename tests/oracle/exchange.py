@@ -1,52 +1,93 @@
-"""A second exchange, slow and plain, written from docs/execution.md: Decimal, no arrays, nothing of the product."""
+"""The simulated exchange once more, in slow plain Decimal, written from docs/execution.md (1-3) alone.
+
+Prices are ticks, quantities lots, money Decimal. A strategy hears `base`, `signal`, `fill` and `refused`
+and answers by `wish` and `withdraw` on the exchange that called it. Nothing of the product is imported.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, getcontext
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NamedTuple, Protocol
 
-getcontext().prec = 40
+from tests.oracle.numbers import (
+    BASIS_POINT,
+    ONE,
+    RELATIVE,
+    ZERO,
+    Exact,
+    exact,
+    in_ticks,
+    whole_down,
+    whole_up,
+)
+
+BUY, SELL = 1, -1
+LIMIT, STOP, MARKET = "limit", "stop", "market"
+ENTRY, GRID_COUNTER, EXIT_TP, EXIT_SL = "ENTRY", "GRID_COUNTER", "EXIT_TP", "EXIT_SL"
+EXIT_TRANSITION, EXIT_EMERGENCY = "EXIT_TRANSITION", "EXIT_EMERGENCY"
+OPENING_SIGNALS = (ENTRY, GRID_COUNTER)  # every other signal is reduce-only
+FORCED_SIGNALS = (EXIT_TRANSITION, EXIT_EMERGENCY)
+FIRST_GENERATION = 1
+LIQUIDATION = -2  # the slot that a liquidation's fill names
 FUNDING_MS = 8 * 3_600_000
-D = Decimal
 
 
-def down(x):
-    tolerance = min(D("1e-9") * max(abs(x), D(1)), D("0.001"))
-    return int((x + tolerance).to_integral_value(ROUND_FLOOR))
-
-
-def up(x):
-    tolerance = min(D("1e-9") * max(abs(x), D(1)), D("0.001"))
-    return int((x - tolerance).to_integral_value(ROUND_CEILING))
-
-
-@dataclass(frozen=True)
-class Instrument:
+@dataclass
+class Instrument(Exact):
     tick_size: Decimal
     lot_size: Decimal
-    min_quantity: Decimal = D(0)
-    min_notional: Decimal = D(0)
-    maker_fee: Decimal = D("0.0002")
-    taker_fee: Decimal = D("0.00055")
-    maintenance_margin: Decimal = D("0.005")
-    leverage: Decimal = D(1)
+    min_quantity: Decimal = ZERO
+    min_notional: Decimal = ZERO
+    maker_fee: Decimal = ZERO
+    taker_fee: Decimal = ZERO
+    maintenance_margin: Decimal = ZERO
+    leverage: Decimal = ONE
     linear: bool = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.tick_value = self.tick_size * self.lot_size
+        self.min_lots = max(whole_up(self.min_quantity / self.lot_size), 1)
 
-@dataclass(frozen=True)
-class Settings:
+    def lots_for(self, notional: Decimal, price: Decimal | int) -> int:
+        """Lots that `notional` pays at a price in ticks; 0 if the venue would not take so few."""
+        worth = price * self.tick_value
+        lots = whole_down(notional / worth) if worth > 0 else 0
+        return 0 if lots < self.min_lots or lots * worth < self.min_notional else lots
+
+    def affordable(self, target: Decimal) -> Decimal:
+        """The notional that a target carries, fees of the way in and out put aside."""
+        return target / (ONE / self.leverage + 2 * max(self.taker_fee, ZERO))
+
+
+@dataclass
+class Settings(Exact):
+    capital: Decimal
     fill_rule: str = "through"
     path: str = "adverse"
     fill_policy: str = "next_open"
-    slippage_bps: Decimal = D(1)
-    slippage_impact: Decimal = D(0)
-    forced_exit_bps: Decimal = D(5)
-    max_participation: Decimal = D(1)
-    funding_rate: Decimal = D("0.0001")
-    capital: Decimal = D(10000)
+    slippage_bps: Decimal = ZERO
+    slippage_impact: Decimal = ZERO
+    forced_exit_bps: Decimal = ZERO
+    max_participation: Decimal = ONE
+    funding_rate: Decimal = ZERO
     reinvest: bool = False
     start_ts: int = 0
+    bar_ms: int = 60_000
+    post_only: bool = False
+
+
+class Bar(NamedTuple):
+    """One candle, base or signal: prices in ticks, volume in base currency."""
+
+    ts: int
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
 
 
 class Fill(NamedTuple):
@@ -61,321 +102,392 @@ class Fill(NamedTuple):
     position: int
 
 
-@dataclass
-class Order:
-    """One slot: `kind` is None while it wishes nothing."""
+class Strategy(Protocol):
+    slots: int
+    timeframe_ms: int
+    warmup_bars: int
 
-    kind: str | None = None
+    def base(self, exchange: Exchange) -> None: ...
+    def signal(self, exchange: Exchange, bar: Bar) -> None: ...
+    def fill(self, exchange: Exchange, fill: Fill) -> None: ...
+    def refused(self, exchange: Exchange, slot: int) -> None: ...
+
+
+@dataclass(slots=True)
+class Slot:
+    """What one slot wishes; nothing while `quantity` is 0."""
+
+    number: int
+    generation: int = FIRST_GENERATION - 1
     side: int = 0
+    kind: str = ""
     price: int = 0
-    lots: int = 0
+    quantity: int = 0
     signal: str = ""
-    part: int = -1
-    generation: int = 0
     fresh: bool = False
     crossing: bool = False
+    triggered: bool = False
 
     @property
-    def only_reduces(self):
-        return self.signal not in ("ENTRY", "GRID_COUNTER")
-
-
-@dataclass
-class Account:
-    """The pair as a strategy sees it; prices in quote currency, quantities in lots."""
-
-    instrument: Instrument
-    cash: Decimal
-    position: int = 0
-    cost: Decimal = D(0)
-    time: int = 0
-    close: Decimal = D(0)  # ticks
-    target: Decimal = D(0)
-    may_enter: bool = False
-    slots: list[Order] = field(default_factory=list)
+    def immediate(self) -> bool:
+        """Goes at once, wherever the price stands."""
+        return self.kind == MARKET or self.triggered
 
     @property
-    def tick_value(self):
-        return self.instrument.tick_size * self.instrument.lot_size
+    def reduce_only(self) -> bool:
+        return self.signal not in OPENING_SIGNALS
 
     @property
-    def price(self):
-        return self.close * self.instrument.tick_size
+    def falling(self) -> bool:
+        """Is reached by a falling price: stop sells and limit buys."""
+        return (self.kind == STOP) == (self.side == SELL)
 
-    def equity(self, ticks):
-        return self.cash + self.position * ticks * self.tick_value
 
-    def affordable(self):
-        return self.target / (1 / self.instrument.leverage + 2 * max(self.instrument.taker_fee, D(0)))
+class Hit(NamedTuple):
+    """An order that is reached next: sorts by what goes first; `where` the path then stands."""
 
-    def lots_for(self, notional, price):
-        i = self.instrument
-        lots = down(notional / (price * i.lot_size))
-        least = max(-int(-i.min_quantity // i.lot_size), 1)
-        return 0 if lots < least or lots * i.lot_size * price < i.min_notional else lots
+    later: bool  # market orders and crossing limits before all others
+    gap: Decimal  # way to go until it is reached; negative when passed already
+    rank: int  # stop 0, limit 1, liquidation 2
+    slot: int
+    where: Decimal
 
-    def away(self, side, price, *, stop):
-        ticks = price / self.instrument.tick_size
-        return down(ticks) if (side < 0) == stop else up(ticks)
 
-    def wish(self, index, kind, side, price, lots, signal, part=-1):
-        order = self.slots[index]
-        if lots < 1 or (signal == "ENTRY" and not self.may_enter):
-            order.kind = None
-            return
-        if order.kind is None:
-            order.generation += 1
-            order.fresh, order.crossing = True, False
-        elif (order.kind, order.side, order.price) != (kind, side, price):
-            order.fresh, order.crossing = True, False
-        order.kind, order.side, order.price, order.lots = kind, side, price, lots
-        order.signal, order.part = signal, part
-
-    def withdraw(self, indices):
-        for index in indices:
-            self.slots[index].kind = None
+def path_of(bar: Bar, rule: str, position: int) -> list[Decimal]:
+    """The points O, extreme, other extreme, C in the order of section 2."""
+    to_low, to_high = bar.open - bar.low, bar.high - bar.open
+    low_first = bar.close >= bar.open if to_low == to_high else to_low < to_high
+    if rule == "adverse" and position != 0:
+        low_first = position > 0
+    return [bar.open, *((bar.low, bar.high) if low_first else (bar.high, bar.low)), bar.close]
 
 
 class Exchange:
-    """Plays bars to a strategy: an object with slots, timeframe_ms, warmup_bars, and the hooks on_*."""
+    """One pair, one strategy, one purse, played over recorded bars."""
 
-    def __init__(self, bars, bar_ms, instrument, settings, strategy):
-        self.bars, self.bar_ms, self.instrument, self.settings = bars, bar_ms, instrument, settings
-        self.strategy = strategy
-        self.account = Account(instrument, settings.capital, slots=[Order() for _ in range(strategy.slots)])
+    def __init__(self, instrument: Instrument, settings: Settings, strategy: Strategy) -> None:
+        self.instrument, self.settings, self.strategy = instrument, settings, strategy
+        self.slots = [Slot(i) for i in range(strategy.slots)]
+        self.cash = settings.capital
+        self.position = 0
+        self.target = settings.capital
+        self.may_enter = False
         self.fills: list[Fill] = []
+        self.bar = Bar(0, ZERO, ZERO, ZERO, ZERO, ZERO)
+        self.left = 0  # lots that this bar's participation still allows
+        self.fills_before = 0  # how many fills there were when this bar opened
+        self.signal_bars = 0
+        self.bucket: tuple[Bar, int] | None = None
         self.ended = False
+        self.reach: tuple[bool, Decimal | None, Decimal | None] | None = None
 
-    def play(self):
-        roll = RollUp(self.bar_ms, self.strategy.timeframe_ms)
-        previous = None
-        seen = 0
-        for number, bar in enumerate(self.bars):
-            ts, *prices, volume = bar
-            o, h, low, c = (self.to_ticks(price) for price in prices)
-            paid = previous is not None and self.funding(previous, ts, o)
-            self.bar(ts, o, h, low, c, volume)
-            account = self.account
-            account.time, account.close = ts + self.bar_ms, c
-            if self.ended or account.equity(c) <= 0:
-                break
-            tick = self.instrument.tick_size
-            self.strategy.on_base(account, (ts, o * tick, h * tick, low * tick, c * tick, volume), paid=paid)
-            whole = roll.add(ts, o * tick, h * tick, low * tick, c * tick, volume)
-            if whole is not None:
-                seen += 1
-                account.may_enter = seen >= self.strategy.warmup_bars and ts >= self.settings.start_ts
-                worth = account.equity(c)
-                account.target = worth if self.settings.reinvest else min(worth, self.settings.capital)
-                self.strategy.on_signal(account, whole)
-            self.receive(c)
-            if self.settings.fill_policy == "close" and number < len(self.bars) - 1 and volume > 0:
-                self.walk(c, c)
-            previous = ts
-        return self.fills
+    # What a strategy may ask and say
 
-    def to_ticks(self, price):
-        ticks = price / self.instrument.tick_size
-        whole = ticks.to_integral_value()
-        return whole if abs(ticks - whole) < D("1e-6") else ticks
+    @property
+    def opened(self) -> int:
+        return self.bar.ts
 
-    def funding(self, before, now, open_):
-        account = self.account
-        times = now // FUNDING_MS - before // FUNDING_MS
-        if not self.instrument.linear or times == 0 or account.position == 0:
-            return False
-        account.cash -= account.position * open_ * account.tick_value * self.settings.funding_rate * times
-        return True
+    @property
+    def closed(self) -> int:
+        return self.bar.ts + self.settings.bar_ms
 
-    def bar(self, ts, o, h, low, c, volume):
-        self.ts, self.volume, self.here = ts, volume, o
-        self.left = down(volume * self.settings.max_participation / self.instrument.lot_size)
-        if volume <= 0:
+    def equity(self, price: Decimal) -> Decimal:
+        return self.cash + self.position * price * self.instrument.tick_value
+
+    def withdraw(self, number: int) -> None:
+        slot = self.slots[number]
+        slot.quantity = 0
+        slot.fresh = slot.crossing = slot.triggered = False
+        self.reach = None
+
+    def wish(self, number: int, side: int, kind: str, price: int, quantity: int, signal: str) -> None:
+        """Let a slot wish this order; an entry before entries are allowed, or under one lot, is withdrawn."""
+        if quantity < 1 or (signal == ENTRY and not self.may_enter):
+            self.withdraw(number)
             return
-        near_low = o - low < h - o or (o - low == h - o and c >= o)
-        position = self.account.position
-        low_first = position > 0 if position and self.settings.path == "adverse" else near_low
-        self.opening = True
-        self.walk(o, o)
-        self.opening = False
-        x = o
-        for y in (low, h, c) if low_first else (h, low, c):
-            self.walk(x, y)
-            x = y
-            if self.ended:
-                return
+        slot = self.slots[number]
+        if slot.quantity == 0:
+            slot.generation += 1
+        if slot.quantity == 0 or (slot.side, slot.kind, slot.price) != (side, kind, price):
+            slot.triggered = slot.triggered and (slot.side, slot.kind) == (side, kind)
+            slot.fresh, slot.crossing = True, False
+        slot.side, slot.kind, slot.price, slot.quantity, slot.signal = side, kind, price, quantity, signal
+        self.reach = None
 
-    def receive(self, market):
-        for order in self.account.slots:
-            if order.kind is not None and order.fresh:
-                order.fresh = False
-                order.crossing = order.kind == "limit" and order.side * (order.price - market) >= 0
+    # One bar
 
-    def walk(self, x, y):
-        while not self.ended:
-            best = self.next_reached(x, y)
-            if best is None:
-                return
-            _, _, index, at = best
-            if index == "liquidation":
-                self.liquidate(at)
-                return
-            self.fill(index, x, at)
-            if at != x:
-                self.opening = False
-            x = at
-            self.receive(x)
+    def play(self, bar: Bar, last: bool) -> None:
+        previous, self.bar = self.bar, bar
+        if self.bucket is not None:  # not the first bar
+            self._fund(previous.ts, bar)
+            self._look(previous.close)
+        self.fills_before = len(self.fills)
+        self.left = self._participation(bar)
+        if bar.volume > 0 and not self._out_of_reach(bar):
+            points = path_of(bar, self.settings.path, self.position)
+            self._travel(bar.open, bar.open, opening=True)
+            for x, y in zip(points, points[1:], strict=False):
+                self._travel(x, y)
+        if not self.ended:
+            self._close(bar, last)
 
-    def next_reached(self, x, y):
-        """(distance, order of equals, slot, where) of what is reached first."""
-        reached = []
-        for index, order in enumerate(self.account.slots if self.left > 0 else []):
-            if order.kind is None or self.passed_over(order):
-                continue
-            if order.kind == "limit" and order.crossing and order.side * (order.price - x) < 0:
-                order.crossing = False
-            if order.kind == "market" or order.crossing:
-                reached.append((D("-Infinity"), 0, index, x))
-                continue
-            through = 1 if self.settings.fill_rule == "through" else 0
-            at = D(order.price) if order.kind == "stop" else D(order.price - order.side * through)
-            falls = (order.kind == "stop") == (order.side < 0)
-            self.reach(reached, x, y, at, falls, 0 if order.kind == "stop" else 1, index)
-        price = self.liquidation_price()
-        if price is not None:
-            self.reach(reached, x, y, D(price), self.account.position > 0, 2, "liquidation")
-        return min(reached, key=lambda r: (r[0], r[1], r[2] if isinstance(r[2], int) else 10**6), default=None)
+    def _fund(self, previous_ts: int, bar: Bar) -> None:
+        if not self.instrument.linear or self.position == 0:
+            return
+        boundaries = bar.ts // FUNDING_MS - previous_ts // FUNDING_MS
+        worth = self.position * bar.open * self.instrument.tick_value
+        self.cash -= boundaries * worth * self.settings.funding_rate
+        self.reach = None
 
-    @staticmethod
-    def reach(reached, x, y, at, falls, rank, index):
-        distance = x - at if falls else at - x
-        room = x - y if falls else y - x
-        if distance <= 0:
-            reached.append((distance, rank, index, at if index == "liquidation" else x))
-        elif distance <= room:
-            reached.append((distance, rank, index, at))
+    def _participation(self, bar: Bar) -> int:
+        return whole_down(bar.volume * self.settings.max_participation / self.instrument.lot_size)
 
-    def passed_over(self, order):
-        position = self.account.position
-        if order.only_reduces and position * order.side >= 0:
-            return True
-        return not self.instrument.linear and order.side < 0 and position <= 0
+    def _close(self, bar: Bar, last: bool) -> None:
+        if self.equity(bar.close) <= 0:
+            self.ended = True
+            return
+        self.strategy.base(self)
+        complete = self._collect(bar)
+        if complete is not None:
+            self._signal(complete)
+        if self.settings.fill_policy == "close" and bar.volume > 0 and not last:
+            self._look(bar.close)
+            self._travel(bar.close, bar.close, at_close=True)
 
-    def fill(self, index, x, at):
-        account, order, i = self.account, self.account.slots[index], self.instrument
-        maker = order.kind == "limit" and not order.crossing
-        lots = min(order.lots, self.left)
-        if order.only_reduces or (order.side < 0 and not i.linear):
-            lots = min(lots, abs(account.position))
-        if maker:
-            price = x if at == x and self.opening else D(order.price)
+    def _signal(self, signal_bar: Bar) -> None:
+        self.signal_bars += 1
+        warm = self.signal_bars >= self.strategy.warmup_bars
+        self.may_enter = warm and self.bar.ts >= self.settings.start_ts
+        equity = self.equity(self.bar.close)
+        self.target = equity if self.settings.reinvest else min(equity, self.settings.capital)
+        self.strategy.signal(self, signal_bar)
+
+    def _collect(self, bar: Bar) -> Bar | None:
+        """Add a base bar to the signal bar it belongs to; give that one if it is whole now."""
+        step, length = self.settings.bar_ms, self.strategy.timeframe_ms
+        start = bar.ts - bar.ts % length
+        if self.bucket is None or self.bucket[0].ts != start:
+            self.bucket = (bar._replace(ts=start), 1)
         else:
-            price = D(self.slipped(order, at, lots))
-        if order.kind == "stop":
-            order.kind = "market"
-        fee = price * lots * account.tick_value * (i.maker_fee if maker else i.taker_fee)
-        if not self.affords(order.side, lots, price, at, fee):
-            order.kind = None
-            self.strategy.on_refused(account, index)
-            return
-        order.lots -= lots
-        signal, part = order.signal, order.part
-        generation, side = order.generation, order.side
-        if order.lots == 0:
-            order.kind = None
-        self.left -= lots
-        self.book(side, lots, price, fee)
-        self.fills.append(
-            Fill(
-                self.ts,
-                index,
-                generation,
-                side,
-                int(price),
-                lots,
-                signal,
-                "maker" if maker else "taker",
-                account.position,
+            so_far, count = self.bucket
+            grown = Bar(
+                start,
+                so_far.open,
+                max(so_far.high, bar.high),
+                min(so_far.low, bar.low),
+                bar.close,
+                so_far.volume + bar.volume,
             )
-        )
-        self.strategy.on_fill(account, index, part, lots, price * i.tick_size, self.ts, signal)
+            self.bucket = (grown, count + 1)
+        whole = bar.ts + step == start + length and self.bucket[1] == length // step
+        return self.bucket[0] if whole else None
 
-    def slipped(self, order, aim, lots):
-        s = self.settings.slippage_bps / 10_000
-        s += self.settings.slippage_impact * (lots * self.instrument.lot_size / self.volume)
-        if order.signal in ("EXIT_TRANSITION", "EXIT_EMERGENCY"):
-            s += self.settings.forced_exit_bps / 10_000
-        if order.side > 0:
-            price = up(aim * (1 + s))
-            return min(price, order.price) if order.kind == "limit" else price
-        price = max(down(aim * (1 - s)), 1)
-        return max(price, order.price) if order.kind == "limit" else price
+    # Fresh wishes
 
-    def affords(self, side, lots, price, at, fee):
-        account, i = self.account, self.instrument
-        after = account.position + side * lots
-        if abs(after) <= abs(account.position):
-            return True
-        notional = price * lots * account.tick_value
-        if not i.linear:
-            return notional + fee <= account.cash + D("1e-9") * notional
-        margin = abs(after) * price * account.tick_value / i.leverage
-        return margin <= account.equity(at) - fee + D("1e-9") * notional
+    def _look(self, market: Decimal) -> None:
+        """See which fresh limits cross the market price; post-only ones that do are refused."""
+        while True:
+            slot = next((s for s in self.slots if s.fresh), None)
+            if slot is None:
+                return
+            slot.fresh = False
+            crosses = slot.kind == LIMIT and slot.side * (slot.price - market) >= 0
+            if crosses and self.settings.post_only:
+                self._refuse(slot)
+            elif crosses:
+                slot.crossing = True
+                self.reach = None
 
-    def book(self, side, lots, price, fee):
-        account = self.account
-        value = price * lots * account.tick_value
-        before, after = account.position, account.position + side * lots
-        if before * side < 0:
-            closed = min(lots, abs(before))
-            account.cost -= account.cost * closed / abs(before)
-            account.cost += side * price * (lots - closed) * account.tick_value
+    def _refuse(self, slot: Slot) -> None:
+        self.withdraw(slot.number)
+        self.strategy.refused(self, slot.number)
+
+    # Along the path
+
+    def _travel(self, x: Decimal, y: Decimal, *, opening: bool = False, at_close: bool = False) -> None:
+        while not self.ended:
+            hit = self._first(x, y, at_close)
+            if hit is None:
+                return
+            if hit.slot == LIQUIDATION:
+                self._liquidate()
+                return
+            self._execute(hit, x, opening)
+            x = hit.where
+            self._look(x)
+
+    def _first(self, x: Decimal, y: Decimal, at_close: bool) -> Hit | None:
+        slots = self.slots if self.left > 0 else []
+        hits = [hit for slot in slots if (hit := self._hit(slot, x, y, at_close)) is not None]
+        liquidation = self._liquidation_price()
+        if liquidation is not None:
+            hit = reached(Decimal(liquidation), self.position > 0, 2, LIQUIDATION, x, y)
+            hits += [hit] if hit is not None else []
+        return min(hits, default=None)
+
+    def _hit(self, slot: Slot, x: Decimal, y: Decimal, at_close: bool) -> Hit | None:
+        """Where this slot is reached on the way from x to y, if it is."""
+        if slot.quantity == 0:
+            return None
+        if slot.crossing and slot.side * (slot.price - x) < 0:
+            slot.crossing = False
+            self.reach = None
+        if self._closable(slot) == 0:
+            return None
+        if slot.immediate or slot.crossing:
+            return Hit(False, ZERO, 0, slot.number, x)
+        if slot.kind == LIMIT and at_close:
+            return None
+        rank = 0 if slot.kind == STOP else 1
+        return reached(self._level(slot), slot.falling, rank, slot.number, x, y)
+
+    def _level(self, slot: Slot) -> Decimal:
+        """The price that reaches an order: a stop's trigger, a limit's price or one tick beyond it."""
+        beyond = 1 if slot.kind == LIMIT and self.settings.fill_rule == "through" else 0
+        return Decimal(slot.price - slot.side * beyond)
+
+    def _closable(self, slot: Slot) -> int:
+        """How many lots the position lets this order fill; its whole wish if it may open."""
+        against = max(-slot.side * self.position, 0)
+        spot_sale = not self.instrument.linear and slot.side == SELL
+        return min(slot.quantity, against) if slot.reduce_only or spot_sale else slot.quantity
+
+    def _execute(self, hit: Hit, x: Decimal, opening: bool) -> None:
+        slot = self.slots[hit.slot]
+        quantity = min(self._closable(slot), self.left)
+        passed = hit.gap <= 0
+        taker = slot.kind != LIMIT or slot.crossing
+        if taker:
+            price = self._slipped(slot, hit.where, quantity)
         else:
-            account.cost += side * value
-        account.position = after
-        if after == 0:
-            account.cost = D(0)
-        account.cash -= side * value + fee
+            price = improved(slot, x) if opening and passed else slot.price
+        slot.triggered = slot.triggered or slot.kind == STOP
+        self.reach = None
+        fee_rate = self.instrument.taker_fee if taker else self.instrument.maker_fee
+        notional = price * quantity * self.instrument.tick_value
+        if self._funded(slot, quantity, price, notional, notional * fee_rate, hit.where):
+            self._book(slot, quantity, price, "taker" if taker else "maker", notional * fee_rate)
+        else:
+            self._refuse(slot)
 
-    def liquidation_price(self):
-        account = self.account
-        if not self.instrument.linear or account.position == 0:
-            return None
-        worth, margin = account.tick_value * abs(account.position), self.instrument.maintenance_margin
-        price = (
-            -account.cash / (worth * (1 - margin)) if account.position > 0 else account.cash / (worth * (1 + margin))
+    def _slipped(self, slot: Slot, aim: Decimal, quantity: int) -> int:
+        settings = self.settings
+        slippage = settings.slippage_bps * BASIS_POINT
+        slippage += settings.slippage_impact * (quantity * self.instrument.lot_size / self.bar.volume)
+        if slot.signal in FORCED_SIGNALS:
+            slippage += settings.forced_exit_bps * BASIS_POINT
+        if slot.side == BUY:
+            price = whole_up(aim * (1 + slippage))
+            return max(min(price, slot.price) if slot.kind == LIMIT else price, 1)
+        price = whole_down(aim * (1 - slippage))
+        return max(price, slot.price if slot.kind == LIMIT else 1, 1)
+
+    def _funded(self, slot: Slot, quantity: int, price: int, notional: Decimal, fee: Decimal, where: Decimal) -> bool:
+        """Whether the purse carries a position that grows."""
+        after = self.position + slot.side * quantity
+        if abs(after) <= abs(self.position):
+            return True
+        allowance = RELATIVE * notional
+        if self.instrument.linear:
+            margin = abs(after) * price * self.instrument.tick_value / self.instrument.leverage
+            return margin <= self.equity(where) - fee + allowance
+        return notional + fee <= self.cash + allowance
+
+    def _book(self, slot: Slot, quantity: int, price: int, liquidity: str, fee: Decimal) -> None:
+        self.cash -= slot.side * quantity * price * self.instrument.tick_value + fee
+        self.position += slot.side * quantity
+        self.left -= quantity
+        slot.quantity -= quantity
+        fill = Fill(
+            self.bar.ts,
+            slot.number,
+            slot.generation,
+            slot.side,
+            price,
+            quantity,
+            slot.signal,
+            liquidity,
+            self.position,
         )
-        if price <= 0:
+        if slot.quantity == 0:
+            self.withdraw(slot.number)
+        self.fills.append(fill)
+        if len(self.fills) - self.fills_before > 64 + 8 * len(self.slots):
+            raise RuntimeError(f"too many fills in the bar of {self.bar.ts}")
+        self.strategy.fill(self, fill)
+
+    # Liquidation
+
+    def _liquidation_price(self) -> int | None:
+        """Where equity is the maintenance margin; None while there is no such price above 0."""
+        if not self.instrument.linear or self.position == 0:
             return None
-        return up(price) if account.position > 0 else down(price)
+        side = 1 if self.position > 0 else -1
+        lots = abs(self.position) * self.instrument.tick_value
+        price = -side * self.cash / (lots * (1 - side * self.instrument.maintenance_margin))
+        ticks = whole_up(price) if side > 0 else whole_down(price)
+        return ticks if ticks > 0 or side < 0 else None
 
-    def liquidate(self, price):
-        account = self.account
-        side, lots = (-1 if account.position > 0 else 1), abs(account.position)
-        self.book(side, lots, price, max(account.equity(price), D(0)))
-        self.fills.append(Fill(self.ts, -2, 0, side, int(price), lots, "EXIT_EMERGENCY", "taker", 0))
-        self.ended = True
+    def _liquidate(self) -> None:
+        price = self._liquidation_price()
+        assert price is not None
+        side, lots = (SELL if self.position > 0 else BUY), abs(self.position)
+        self.position, self.cash, self.ended = 0, ZERO, True
+        self.fills.append(Fill(self.bar.ts, LIQUIDATION, 0, side, price, lots, EXIT_EMERGENCY, "taker", 0))
+
+    # Speed: most bars reach nothing
+
+    def _out_of_reach(self, bar: Bar) -> bool:
+        """True only if no wish and no liquidation lies within the bar; remembered until a wish changes."""
+        if self.reach is None:
+            self.reach = self._bounds()
+        at_once, below, above = self.reach
+        lowest, highest = min(bar[1:5]), max(bar[1:5])
+        return not at_once and (below is None or lowest > below) and (above is None or highest < above)
+
+    def _bounds(self) -> tuple[bool, Decimal | None, Decimal | None]:
+        """Does anything go at once; the highest level a fall reaches; the lowest a rise reaches."""
+        standing = [s for s in self.slots if s.quantity]
+        below = [self._level(s) for s in standing if not s.immediate and s.falling]
+        above = [self._level(s) for s in standing if not s.immediate and not s.falling]
+        liquidation = self._liquidation_price()
+        if liquidation is not None:
+            (below if self.position > 0 else above).append(Decimal(liquidation))
+        at_once = any(s.immediate or s.crossing for s in standing)
+        return at_once, max(below, default=None), min(above, default=None)
 
 
-class RollUp:
-    """Bars of a longer timeframe from complete sets of base bars."""
-
-    def __init__(self, bar_ms, timeframe_ms):
-        self.count, self.length = timeframe_ms // bar_ms, timeframe_ms
-        self.rows = []
-
-    def add(self, *row):
-        start = row[0] - row[0] % self.length
-        if self.rows and self.rows[0][0] - self.rows[0][0] % self.length != start:
-            self.rows = []
-        self.rows.append(row)
-        if len(self.rows) < self.count:
-            return None
-        rows, self.rows = self.rows, []
-        highest, lowest = max(r[2] for r in rows), min(r[3] for r in rows)
-        return (start, rows[0][1], highest, lowest, rows[-1][4], sum(r[5] for r in rows))
+def reached(level: Decimal, falling: bool, rank: int, slot: int, x: Decimal, y: Decimal) -> Hit | None:
+    """The hit of an order that waits at `level`: at x if x has passed it, else on the way to y."""
+    gap, way = (x - level, x - y) if falling else (level - x, y - x)
+    if gap <= 0:
+        return Hit(True, gap, rank, slot, x)
+    return Hit(True, gap, rank, slot, level) if gap <= way else None
 
 
-def run(bars, bar_ms, instrument, settings, strategy):
-    """List of fills of `strategy` over `bars`: (ts, open, high, low, close, volume) with Decimals."""
-    return Exchange(bars, bar_ms, instrument, settings, strategy).play()
+def improved(slot: Slot, x: Decimal) -> int:
+    """The opening's price for a limit that it has passed: a whole tick, never beyond the limit."""
+    return min(whole_up(x), slot.price) if slot.side == BUY else max(whole_down(x), slot.price)
+
+
+def to_bars(rows: Iterable[Sequence[Any]], instrument: Instrument) -> list[Bar]:
+    """Candles (ts_ms, open, high, low, close, volume) with their prices in ticks."""
+    return [
+        Bar(int(row[0]), *(in_ticks(price, instrument.tick_size) for price in row[1:5]), exact(row[5])) for row in rows
+    ]
+
+
+def run(bars: Iterable[Sequence[Any]], instrument: Instrument, settings: Settings, strategy: Strategy) -> list[Fill]:
+    """Play the candles and give every fill, in order."""
+    return play(bars, instrument, settings, strategy).fills
+
+
+def play(bars: Iterable[Sequence[Any]], instrument: Instrument, settings: Settings, strategy: Strategy) -> Exchange:
+    """Play the candles and give the exchange as it stands at the end."""
+    exchange = Exchange(instrument, settings, strategy)
+    candles = to_bars(bars, instrument)
+    for number, bar in enumerate(candles):
+        exchange.play(bar, last=number == len(candles) - 1)
+        if exchange.ended:
+            break
+    return exchange

@@ -12,10 +12,11 @@ from bot.instrument import Market
 from bot.order import Liquidity, Signal
 from tests.conftest import instrument, real, walk
 from tests.oracle import exchange as oracle
-from tests.oracle.strategies import Dca, Grid
+from tests.oracle.dca import Dca, DcaParameters
+from tests.oracle.grid import Grid, GridParameters
 
 TWO_WEEKS = 14 * 1440
-STRATEGIES = {"grid": Grid, "dca": Dca}
+STRATEGIES = {"grid": (Grid, GridParameters), "dca": (Dca, DcaParameters)}
 
 
 def plain(value):
@@ -48,9 +49,10 @@ def fills_of_both(candles, traded, name, parameters=None, execution=None, levera
     fields = {
         name: plain(value) for name, value in config.parameters.model_dump(exclude={"preset", "timeframe"}).items()
     }
-    strategy = STRATEGIES[name](timeframe_ms=config.parameters.timeframe_ms, **fields)
+    build, parameters_of = STRATEGIES[name]
+    strategy = build(parameters_of(timeframe_ms=config.parameters.timeframe_ms, **fields))
     rules = {key: plain(value) for key, value in config.execution.model_dump().items()}
-    settings = oracle.Settings(**rules, capital=plain(config.capital), reinvest=config.reinvest)
+    settings = oracle.Settings(**rules, capital=plain(config.capital), reinvest=config.reinvest, bar_ms=candles.bar_ms)
     names = ("tick_size", "lot_size", "min_quantity", "min_notional", "maker_fee", "taker_fee", "maintenance_margin")
     theirs_instrument = oracle.Instrument(
         **{one: getattr(traded, one) for one in names},
@@ -62,7 +64,7 @@ def fills_of_both(candles, traded, name, parameters=None, execution=None, levera
     bars = [
         (int(ts), *(Decimal(repr(value)) for value in row)) for ts, row in zip(candles.ts.tolist(), rows, strict=True)
     ]
-    return ours, oracle.run(bars, candles.bar_ms, theirs_instrument, settings, strategy)
+    return ours, oracle.run(bars, theirs_instrument, settings, strategy)
 
 
 def same(ours, theirs, least):

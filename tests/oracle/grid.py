@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tests.oracle.independent.exchange import (
+from tests.oracle.exchange import (
     BUY,
     ENTRY,
     EXIT_SL,
@@ -18,8 +18,8 @@ from tests.oracle.independent.exchange import (
     Exchange,
     Fill,
 )
-from tests.oracle.independent.indicators import Atr
-from tests.oracle.independent.numbers import ZERO, Exact, away_limit, tolerance, whole_down, whole_up
+from tests.oracle.indicators import Atr
+from tests.oracle.numbers import ZERO, Exact, away_limit, tolerance, whole_down, whole_up
 
 HOUR, MINUTE, DAY = 3_600_000, 60_000, 86_400_000
 
@@ -199,14 +199,10 @@ class Grid:
 
     def _unit(self, exchange: Exchange, cells: list[Cell], low_stop: int, high_stop: int) -> Decimal:
         """The notional of a cell: what the target carries, and what the stop may lose of it."""
-        bought = sum(
-            (Decimal(c.entry - low_stop) / c.entry for c in cells if c.side == BUY and c.entry), ZERO
-        )
-        sold = sum(
-            (Decimal(high_stop - c.entry) / c.entry for c in cells if c.side == SELL and c.entry), ZERO
-        )
-        unit, share = exchange.instrument.affordable(self.target) / len(cells), max(bought, sold)
-        return min(unit, self.parameters.risk_budget * self.target / share) if share > 0 else unit
+        bought = sum((Decimal(c.entry - low_stop) / c.entry for c in cells if c.side == BUY and c.entry), ZERO)
+        sold = sum((Decimal(high_stop - c.entry) / c.entry for c in cells if c.side == SELL and c.entry), ZERO)
+        unit, share = exchange.instrument.affordable(exchange.target) / len(cells), max(bought, sold)
+        return min(unit, self.parameters.risk_budget * exchange.target / share) if share > 0 else unit
 
     # Wishes
 
@@ -240,8 +236,9 @@ class Grid:
         assert self.range is not None
         if cell.held == 0:
             cell.take(self.range.cells[i])
-        if exchange.position == 0:
-            self.low_stop, self.high_stop = self.range.low_stop, self.range.high_stop
+        natural = self.range.low_stop, self.range.high_stop
+        if exchange.position == 0 and (self.low_stop, self.high_stop) != natural:
+            self.low_stop, self.high_stop = natural
             self._wish_all(exchange)
             return
         self._wish_entry(exchange, i)
@@ -257,7 +254,7 @@ class Grid:
             exchange.withdraw(number)
 
     def _check_drawdown(self, exchange: Exchange) -> None:
-        if self.range is None:
+        if self.range is None or self.closing:
             return
         loss = self.highest - exchange.equity(exchange.bar.close)
         if loss <= self.parameters.max_drawdown * self.target:

@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 from decimal import Decimal
 
-from tests.oracle.independent.exchange import (
+from tests.oracle.exchange import (
     ENTRY,
     EXIT_SL,
     EXIT_TP,
@@ -20,8 +20,8 @@ from tests.oracle.independent.exchange import (
     Exchange,
     Fill,
 )
-from tests.oracle.independent.indicators import Adx, Bollinger, Ema, Rsi, VolumeRatio
-from tests.oracle.independent.numbers import ONE, RELATIVE, ZERO, Exact, away_limit, away_stop
+from tests.oracle.indicators import Adx, Bollinger, Ema, Rsi, VolumeRatio
+from tests.oracle.numbers import ONE, RELATIVE, ZERO, Exact, away_limit, away_stop
 
 BASE = 0
 THIRD_OF_TWO = Decimal(2) / 3
@@ -175,7 +175,7 @@ class Dca:
 
     def refused(self, exchange: Exchange, slot: int) -> None:
         if slot == BASE and exchange.position == 0:
-            self._end(exchange)
+            self.deal = None
 
     # Opening
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.oracle.independent.dca import Dca, DcaParameters
-from tests.oracle.independent.exchange import (
+from tests.oracle.dca import Dca, DcaParameters
+from tests.oracle.exchange import (
     BUY,
     ENTRY,
     EXIT_SL,
@@ -27,8 +27,8 @@ from tests.oracle.independent.exchange import (
     play,
     run,
 )
-from tests.oracle.independent.grid import Grid, GridParameters
-from tests.oracle.independent.numbers import exact, whole_down, whole_up
+from tests.oracle.grid import Grid, GridParameters
+from tests.oracle.numbers import exact, whole_down, whole_up
 
 MINUTE = 60_000
 Wish = tuple[int, int, str, int, int, str]
@@ -104,9 +104,7 @@ def test_the_adverse_path_stops_a_long_before_its_profit() -> None:
         (1, (1, SELL, STOP, 90, 1, EXIT_SL)),
         (1, (2, SELL, LIMIT, 100, 1, EXIT_TP)),
     )
-    adverse = run(
-        bars, instrument(), Settings(1000), Script(*lines[:2], (1, (2, SELL, LIMIT, 101, 1, EXIT_TP)))
-    )
+    adverse = run(bars, instrument(), Settings(1000), Script(*lines[:2], (1, (2, SELL, LIMIT, 101, 1, EXIT_TP))))
     assert short(adverse)[1:] == [(2, 1, 90, -1, "taker")]
     crossing = run(bars, instrument(), Settings(1000), Script(*lines))
     assert short(crossing)[1:] == [(2, 2, 100, -1, "taker")]  # it crossed the close, so the opening takes it
@@ -117,7 +115,7 @@ def test_participation_fills_part_and_the_rest_in_the_next_bar() -> None:
     script = Script((0, (0, BUY, MARKET, 0, 8, ENTRY)))
     fills = run(bars, instrument(), Settings(1000, max_participation="0.5"), script)
     assert short(fills) == [(1, 0, 100, 5, "taker"), (2, 0, 102, 3, "taker")]
-    assert [f.generation for f in fills] == [0, 0]
+    assert [f.generation for f in fills] == [1, 1]
 
 
 def test_a_triggered_stop_goes_on_as_a_market_order() -> None:
@@ -148,7 +146,7 @@ def test_an_entry_the_purse_cannot_carry_is_refused() -> None:
     script = Script((0, (0, BUY, MARKET, 0, 101, ENTRY)), (1, (0, BUY, MARKET, 0, 100, ENTRY)))
     fills = run(candles(*[(100, 100, 100, 100)] * 3), instrument(), Settings(1000), script)
     assert (script.refusals, short(fills)) == ([0], [(2, 0, 100, 100, "taker")])
-    assert fills[0].generation == 1
+    assert fills[0].generation == 2
 
 
 def test_fill_policy_close_fills_at_the_close_but_not_in_the_last_bar() -> None:
@@ -171,7 +169,7 @@ def test_liquidation_takes_everything() -> None:
     bars = candles((100,) * 4, (100,) * 4, (100, 100, 84, 99), (99,) * 4)
     script = Script((0, (0, BUY, MARKET, 0, 5, ENTRY)))
     end = play(bars, instrument(maintenance_margin="0.05"), Settings(100), script)
-    assert short(end.fills)[1:] == [(2, -1, 85, -5, "taker")]  # 400 / (5 x 0.95) = 84.2, up
+    assert short(end.fills)[1:] == [(2, -2, 85, -5, "taker")]  # 400 / (5 x 0.95) = 84.2, up
     assert (end.cash, end.ended) == (0, True)
 
 
@@ -188,7 +186,7 @@ def test_a_grid_buys_counters_and_buys_again() -> None:
     bars = candles(STILL, STILL, (100, 100, 94, 94), (94, 98, 94, 98), (98, 98, 94, 94))
     fills = run(bars, instrument(leverage=1), Settings(1000), grid())
     assert short(fills) == [(2, 1, 95, 2, "maker"), (3, 6, 97, -2, "maker"), (4, 1, 95, 2, "maker")]
-    assert [f.generation for f in fills] == [0, 0, 1]
+    assert [f.generation for f in fills] == [1, 1, 2]
     assert [f.signal for f in fills] == [ENTRY, GRID_COUNTER, ENTRY]
 
 
@@ -272,9 +270,7 @@ def walk(seed: int, count: int) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Grid(
-            GridParameters(timeframe_ms=5 * MINUTE, warmup_bars=15, trailing="atr", cooldown_hours=1)
-        ),
+        lambda: Grid(GridParameters(timeframe_ms=5 * MINUTE, warmup_bars=15, trailing="atr", cooldown_hours=1)),
         lambda: Dca(DcaParameters(timeframe_ms=5 * MINUTE, warmup_bars=30, confluence="0.4", trailing=True)),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from decimal import Decimal
 
-from tests.oracle.independent.numbers import ONE, ZERO
+from tests.oracle.numbers import ONE, ZERO
 
 HUNDRED = Decimal(100)
 HOUR = 3_600_000

@@ -1,1 +1,0 @@
-"""A second exchange with grid and DCA, written from docs/execution.md alone; the product is not used."""

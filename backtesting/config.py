@@ -143,11 +143,7 @@ def load_config(
     name = str(values.get("strategy", ""))
     if not name:
         raise Misconfigured("strategy is missing; choose grid, dca, trend or your own module:NAME.")
-    if name not in BUILT_IN and ":" not in name:
-        raise Misconfigured(
-            f"strategy {name!r} is unknown; {_suggest(name, BUILT_IN)} or give your own as module:NAME."
-        )
-    strategy = load_strategy(BUILT_IN.get(name, name))
+    strategy = strategy_named(name)
     section = values.pop(strategy.name, None) or {}
     parameters = validated(strategy.parameters, section, strategy.name)
     config: BacktestConfig = validated(BacktestConfig, {**values, "parameters": parameters, "loaded": strategy}, "")
@@ -156,6 +152,15 @@ def load_config(
     if config.market is Market.SPOT and config.leverage != 1:
         raise Misconfigured(f"leverage is {config.leverage:g} but spot has none; set 1, or market: linear.")
     return config
+
+
+def strategy_named(name: str) -> Strategy:
+    """Load a built-in strategy by its name, or one's own by module:NAME; raises Misconfigured."""
+    if name not in BUILT_IN and ":" not in name:
+        raise Misconfigured(
+            f"strategy {name!r} is unknown; {_suggest(name, BUILT_IN)} or give your own as module:NAME."
+        )
+    return load_strategy(BUILT_IN.get(name, name))
 
 
 def validated(model: type[BaseModel], values: Any, section: str) -> Any:

@@ -11,7 +11,7 @@ import sys
 import typer
 
 from bot.errors import TradingError
-from services.command_line import backtest, data
+from services.command_line import backtest, data, parameters
 
 app = typer.Typer(
     name="traderagent",
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.command("backtest")(backtest.backtest)
+app.command("parameters")(parameters.parameters)
 
 
 def main() -> None:

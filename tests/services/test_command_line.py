@@ -137,6 +137,14 @@ def test_a_config_of_another_version(stocked, tmp_path):
     assert "version is 0" in run("backtest", tmp_path / "old.yaml", code=2).stderr
 
 
+@pytest.mark.parametrize("strategy", ["grid", "dca", "trend"])
+def test_every_parameter_of_a_strategy_is_listed(strategy):
+    from backtesting.config import strategy_named
+
+    shown = run("parameters", strategy).stdout
+    assert all(f"{strategy}.{name}" in shown for name in strategy_named(strategy).parameters.model_fields)
+
+
 def test_import_check_and_repair(store_dir, tmp_path):
     spoilt = bars((1, 2, 1, 2), (2, 3, 2, 9), (3, 4, 3, 4))
     spoilt.frame().write_csv(tmp_path / "BTCUSDT.csv")

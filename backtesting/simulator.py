@@ -207,7 +207,7 @@ class UniversalSimulator:
         runs = new_records(RUN, 1)
         candles = tape.candles
         funding = tape.funding_bars if pairs[0].instrument.linear else tape.funding_bars[:0]
-        fills, changes, wishes = compiled_loop(self.strategy)(
+        fills, changes, wishes = self._played(
             *(candles.ts, tape.open, tape.high, tape.low, tape.close, candles.volume),
             *(rolled.bars, rolled.ends, funding, self._settings(), pairs, self.params, states, slots),
             *(new_records(EVENT, 1), runs, new_records(FILL, 1024), new_records(loop_module.CHANGE, 1024)),
@@ -235,6 +235,21 @@ class UniversalSimulator:
         )
         check_balance(recording)
         return recording
+
+    def _played(self, *arguments: Any) -> Any:
+        """Run the loop; raises Misconfigured when the strategy's own code does not compile."""
+        try:
+            return compiled_loop(self.strategy)(*arguments)
+        except KeyError as error:  # what Numba says of a field that a record does not have
+            raise Misconfigured(
+                f"strategy {self.strategy.name} does not compile: a record has no field {error}; correct its name."
+            ) from error
+        except numba.errors.NumbaError as error:
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            told = next((line for line in lines if not line.startswith("Failed in nopython")), lines[0])
+            raise Misconfigured(
+                f"strategy {self.strategy.name} does not compile: {told}; try it with NUMBA_DISABLE_JIT=1."
+            ) from error
 
     def _pair(self, tape: Tape) -> Any:
         pairs = new_records(PAIR, 1)

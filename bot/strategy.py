@@ -186,6 +186,8 @@ def load_strategy(reference: str) -> Strategy:
         raise Misconfigured(
             f"strategy {reference!r}: Python finds no module {error.name!r}; run in its folder or give file.py:NAME."
         ) from error
+    except (ImportError, SyntaxError) as error:
+        raise Misconfigured(f"strategy {reference!r} cannot be loaded ({error}); mend the file.") from error
     found = getattr(module, name, None)
     if not isinstance(found, Strategy):
         raise Misconfigured(f"strategy {reference!r}: {place} has no Strategy named {name!r}; check the name.")

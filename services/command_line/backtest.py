@@ -134,9 +134,10 @@ def _print_summary(result: BacktestResult, folder: Path) -> None:
         values = [getattr(one, name) for one in columns.values()]
         table.add_row(label, *("n/a" if value is None else form.format(value) for value in values))
     console.print(table)
-    console.print(f"{metrics.start} to {metrics.end}, capital {metrics.initial_capital:,.2f}, run {document.run_id}")
+    period = f"{metrics.start} to {metrics.end}"
+    console.print(f"{period}, capital {metrics.initial_capital:,.2f}, run {document.run_id}", soft_wrap=True)
     if document.exchange == SYNTHETIC:
         console.print("[yellow]generated candles: good for trying out, not for believing[/]")
     for notice in document.notices:
-        console.print(f"note: {notice}", highlight=False)
+        console.print(f"note: {notice}", highlight=False, soft_wrap=True)
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)

@@ -115,7 +115,8 @@ def synth(
 def list_() -> None:
     """Show what the store holds, with its gaps."""
     store = _store()
-    table = Table("venue", "market", "symbol", "bar", "first", "last", "bars", "gaps", "missing")
+    columns = ("venue", "market", "symbol", "bar", "first", "last", "bars", "gaps", "missing")
+    table = Table(*columns, box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for series in store.series():
         held = store.coverage(series)
         numbers = (held.bars, len(held.gaps), sum(gap.bars for gap in held.gaps))
@@ -124,8 +125,8 @@ def list_() -> None:
             series.market,
             series.symbol,
             series.bar,
-            iso(held.first)[:16],
-            iso(held.last)[:16],
+            iso(held.first)[:10][:16],
+            iso(held.last)[:10][:16],
         )
         table.add_row(*names, *(f"{number:,}" for number in numbers))
     if not table.row_count:

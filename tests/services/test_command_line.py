@@ -94,6 +94,28 @@ def test_a_file_outside_the_store(tmp_path, store_dir):
     run("backtest", tmp_path / "run" / "config.yaml", "--out", tmp_path / "again")
 
 
+def test_a_strategy_of_ones_own_under_two_names_in_another_folder(stocked, tmp_path):
+    """The same source under another name is other machine code; neither finds the other's in the cache."""
+    source = (ROOT / "tests" / "examples" / "ema_cross.py").read_text()
+    for number, name in enumerate(("mine.py:EMA_CROSS", "other.py:EMA_CROSS", "mine:EMA_CROSS")):
+        (tmp_path / f"{name.partition(':')[0].removesuffix('.py')}.py").write_text(source)
+        run("backtest", "--strategy", name, "--pair", "BTCUSDT", "--out", f"run{number}", cwd=tmp_path)
+
+
+def test_a_strategy_that_does_not_compile_or_load_is_one_sentence(stocked, tmp_path):
+    source = (ROOT / "tests" / "examples" / "ema_cross.py").read_text()
+    (tmp_path / "odd.py").write_text(source.replace("params.fast)", "params.quick)"))
+    done = run("backtest", "--strategy", "odd.py:EMA_CROSS", "--pair", "BTCUSDT", cwd=tmp_path, code=2)
+    assert "strategy ema_cross does not compile: a record has no field 'quick'" in done.stderr
+    assert done.stderr.count("\n") == 1
+    (tmp_path / "worse.py").write_text(source.replace("position > 0:", "position > 'none':"))
+    done = run("backtest", "--strategy", "worse.py:EMA_CROSS", "--pair", "BTCUSDT", cwd=tmp_path, code=2)
+    assert "strategy ema_cross does not compile: " in done.stderr
+    (tmp_path / "broken.py").write_text("def decide(:\n")
+    done = run("backtest", "--strategy", "broken.py:X", "--pair", "BTCUSDT", cwd=tmp_path, code=2)
+    assert "cannot be loaded" in done.stderr
+
+
 MISTAKES = {
     "unknown symbol": (["backtest", "--strategy", "grid", "--pair", "NOPEUSDT"], "NOPEUSDT has no candles"),
     "empty period": (

@@ -160,6 +160,14 @@ def bar_length(ts: NDArray[np.int64]) -> int:
     return step
 
 
+def bar_name(bar_ms: int) -> str:
+    """Name of a bar's length: 1m, 5m, 1h, 1d."""
+    for unit, length in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000)):
+        if bar_ms % length == 0:
+            return f"{bar_ms // length}{unit}"
+    return f"{bar_ms // 1000}s"
+
+
 def _plain(name: str) -> str:
     return re.sub(r"[^a-z]", "", name.lower())
 

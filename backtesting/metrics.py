@@ -124,12 +124,11 @@ def exposure_figures(recording: Recording, equity: NDArray[np.float64], first: i
     held = np.abs(position[first:])
     worth = held * tape.close[first : recording.bars] * float(tape.instrument.tick_size * tape.instrument.lot_size)
     share = worth / np.where(equity[first:] > 0, equity[first:], np.inf)
-    rolled = tape.rolled.values()
     return {
         "position_coverage_pct": float(np.mean(held > 0)) * 100.0,
         "mean_exposure_pct": float(np.mean(share)) * 100.0,
         "max_exposure_pct": float(np.max(share)) * 100.0,
-        "incomplete_bars": max((one.incomplete for one in rolled), default=0),
+        "incomplete_bars": recording.incomplete,
     }
 
 

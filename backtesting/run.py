@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backtesting.candle_checks import check
-from backtesting.candles import Candles, from_frame, read_candles
+from backtesting.candles import Candles, bar_name, from_frame, read_candles
 from backtesting.config import BacktestConfig, BarPath, FillRule, iso, load_config
 from backtesting.exchange import Outcome
 from backtesting.instruments import instrument_for
@@ -81,7 +81,7 @@ def notices_of(config: BacktestConfig, tape: Tape, outcome: Outcome, under_minim
     notices = []
     candles, rolled = tape.candles, tape.rollup(config.parameters.timeframe_ms)
     if candles.bar_ms != MINUTE:
-        notices.append(f"Base bars are {candles.bar_ms // MINUTE}m: the path inside a bar is coarser than with 1m.")
+        notices.append(f"Base bars are {bar_name(candles.bar_ms)}: the path inside a bar is coarser than with 1m.")
     missing = int((candles.ts[-1] - candles.ts[0]) // candles.bar_ms) + 1 - len(candles)
     if missing:
         notices.append(f"{missing} bars are missing; {rolled.incomplete} signal bars were incomplete and not used.")

@@ -15,6 +15,7 @@ import numba
 import numpy as np
 
 from backtesting import loop as loop_module
+from backtesting.candles import bar_name
 from backtesting.config import BarPath, FillPolicy, FillRule
 from backtesting.exchange import RUN, SETTINGS, Outcome
 from bot.errors import BrokenLedger, Misconfigured
@@ -79,7 +80,7 @@ class Tape:
         candles = self.candles
         if timeframe_ms % candles.bar_ms:
             raise Misconfigured(
-                f"timeframe is {timeframe_ms // 60_000}m but the candles are {candles.bar_ms // 60_000}m; "
+                f"timeframe is {bar_name(timeframe_ms)} but the candles are {bar_name(candles.bar_ms)}; "
                 "choose a timeframe that these candles divide."
             )
         bars = np.zeros(len(candles) * candles.bar_ms // timeframe_ms + 2, BAR)
@@ -166,6 +167,7 @@ class Recording:
     state: Any
     slots: Any
     refused: int
+    incomplete: int  # signal bars not used because a minute is missing
     funding_rate: float  # per 8 hours, 0 on spot
     imbalance: float  # equity by its parts - equity by the money that moved, at the end
 
@@ -230,6 +232,7 @@ class UniversalSimulator:
             states[0],
             slots,
             int(run.refused),
+            rolled.incomplete,
             config.execution.funding_rate if len(funding) else 0.0,
             float(run.imbalance),
         )

@@ -72,6 +72,10 @@ class Instrument(BaseModel):
         """Quantity in base currency of a whole number of lots, exact."""
         return self.lot_size * lots
 
+    def smallest_order(self, price: float) -> float:
+        """Notional of the smallest order the venue takes at `price`, quote currency."""
+        return max(float(self.min_notional), float(max(self.min_quantity, self.lot_size)) * price)
+
     def record(self, leverage: float = 1.0) -> Any:
         """Build the kernels' view of this instrument: one INSTRUMENT record."""
         record = np.zeros(1, INSTRUMENT).view(np.recarray)[0]

@@ -316,7 +316,7 @@ def check(parameters: DcaParameters, instrument: Instrument, capital: float, pri
     weights = 1.0 + sum(
         parameters.safety_ratio * parameters.volume_multiplier**k for k in range(parameters.max_safety_orders)
     )
-    least = max(float(instrument.min_notional), float(max(instrument.min_quantity, instrument.lot_size)) * price)
+    least = instrument.smallest_order(price)
     if capital * leverage / weights < least:
         raise Misconfigured(
             f"capital {capital:g} gives a base order of {capital * leverage / weights:.4g}, under the venue's minimum "

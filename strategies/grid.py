@@ -403,11 +403,7 @@ def check(parameters: GridParameters, instrument: Instrument, capital: float, pr
         )
     if parameters.direction is Direction.SHORT and instrument.market is Market.SPOT:
         raise Misconfigured("grid.direction is short but spot cannot be sold short; use long, or market: linear.")
-    least_notional = max(
-        float(instrument.min_notional),
-        float(instrument.min_quantity) * price,
-        float(instrument.lot_size) * price,
-    )
+    least_notional = instrument.smallest_order(price)
     per_level = capital * leverage / parameters.levels
     if per_level < least_notional:
         raise Misconfigured(

@@ -319,7 +319,7 @@ def check(parameters: TrendParameters, instrument: Instrument, capital: float, p
         )
     if parameters.direction is Direction.SHORT and instrument.market is Market.SPOT:
         raise Misconfigured("trend.direction is short but spot cannot be sold short; use long, or market: linear.")
-    least = max(float(instrument.min_notional), float(max(instrument.min_quantity, instrument.lot_size)) * price)
+    least = instrument.smallest_order(price)
     if capital * leverage < least:
         raise Misconfigured(
             f"capital {capital:g} is under the venue's smallest order of {least:.4g}; raise the capital."

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from backtesting.candle_checks import Gap, check, gaps
-from backtesting.candles import Candles, from_frame
+from backtesting.candles import Candles, bar_name, from_frame
 from bot.errors import Misconfigured
 
 MONTH_FILE = re.compile(r"(\d{4}-\d{2})\.parquet")
@@ -50,14 +50,6 @@ class Coverage:
     last: int
     bars: int
     gaps: list[Gap]
-
-
-def bar_name(bar_ms: int) -> str:
-    """Name of a bar's length: 1m, 5m, 1h, 1d."""
-    for unit, length in (("d", 86_400_000), ("h", 3_600_000), ("m", MINUTE)):
-        if bar_ms % length == 0:
-            return f"{bar_ms // length}{unit}"
-    return f"{bar_ms // 1000}s"
 
 
 def bar_length_of(name: str) -> int:

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backtesting.candle_checks import check
-from backtesting.candles import COLUMNS
+from backtesting.candles import COLUMNS, bar_name
 from bot.errors import BadCandles, Misconfigured
 from services.data.importer import import_file, place_of
-from services.data.store import CandleStore, Series, bar_length_of, bar_name
+from services.data.store import CandleStore, Series, bar_length_of
 from services.data.synth import REGIMES, generate, regime_schedule
 from tests.conftest import START, bars, walk
 

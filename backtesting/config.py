@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -16,6 +17,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError
 
+from backtesting.candles import parse_time
 from bot.errors import Misconfigured
 from bot.instrument import Instrument, Market
 from bot.parameters import Fraction, Number, Parameters
@@ -63,8 +65,6 @@ class Execution(BaseModel):
 
 def _time(value: Any) -> Any:
     """Accept whatever `parse_time` reads; keep it as epoch milliseconds."""
-    from backtesting.candles import parse_time  # noqa: PLC0415
-
     return parse_time(str(value)) if value is not None else None
 
 
@@ -109,8 +109,6 @@ class BacktestConfig(BaseModel):
 
 def iso(ms: int) -> str:
     """UTC time of epoch milliseconds, such as 2024-03-05T12:00:00Z."""
-    from datetime import UTC, datetime  # noqa: PLC0415
-
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

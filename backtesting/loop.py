@@ -24,7 +24,7 @@ decide = cast("Decide", None)
 
 
 @template
-def loop(  # noqa: C901, PLR0912, the one loop: what it calls is elsewhere
+def loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls is elsewhere
     ts: Record,
     open_: Record,
     high: Record,
@@ -69,7 +69,7 @@ def loop(  # noqa: C901, PLR0912, the one loop: what it calls is elsewhere
         up, down = run.up, run.down
         while i < end and high[i] < up and low[i] > down:
             i += 1
-        if run.fills + 2 * most_fills(slots) > len(fills):
+        while run.fills + 2 * most_fills(slots) > len(fills):
             fills = grown(fills)
             world = World(pairs[0], params_[0], states[0], slots, events[0], run, settings_[0], unowned(fills))
         cash, position = pairs[0].ledger.cash, pairs[0].ledger.position
@@ -78,6 +78,8 @@ def loop(  # noqa: C901, PLR0912, the one loop: what it calls is elsewhere
         while payment < len(funding_bars) and funding_bars[payment] == i:
             payment += 1
         paid = payment > due and pay_funding(world, open_[i], payment - due)
+        if paid:  # money has moved, and the liquidation price with it: the band of before is not to be trusted
+            up = run.up = -np.inf
         if volume[i] > 0.0 and (high[i] >= up or low[i] <= down):
             trade_bar(world, open_[i], high[i], low[i], close[i])
         end_bar(world, close[i])
@@ -87,7 +89,7 @@ def loop(  # noqa: C901, PLR0912, the one loop: what it calls is elsewhere
                 events[0].bar = signal_bars[signal]
                 signal += 1
                 signal_decision(world, signal, close[i])
-            if run.decided:
+            if run.decided or run.up == -np.inf:
                 survey(world, close[i])
             if settings_[0].fill_at_close and i < n - 1 and volume[i] > 0.0:
                 move(world, close[i], close[i])

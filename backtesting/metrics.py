@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from backtesting.config import iso
 from bot.order import Signal
 
 if TYPE_CHECKING:
@@ -90,8 +91,6 @@ def measure(recording: Recording, trades: NDArray[Any], equity: NDArray[np.float
     drawdowns = drawdown_figures(equity[first:], ts[first:bars], bar_ms, initial)
     daily = daily_returns(equity[first:], ts[first:bars], initial)
     deepest = drawdowns["max_drawdown_pct"]
-    from backtesting.config import iso  # noqa: PLC0415
-
     return Metrics(
         start=iso(start),
         end=iso(end),

@@ -322,6 +322,17 @@ def test_a_strategy_that_answers_itself_without_end_is_stopped_with_a_sentence()
         UniversalSimulator(config).run(Tape.of(bars(FLAT, FLAT, FLAT), TEN))
 
 
+def test_a_bar_may_fill_more_than_the_list_of_fills_had_room_for():
+    """A hundred cells bought and sold in one violent bar after another."""
+    rows = [(50_000.0, 50_050.0, 49_950.0, 50_000.0)] * 30
+    rows += [(50_000.0, 60_000.0, 41_000.0, 50_000.0), (50_000.0, 59_000.0, 42_000.0, 50_000.0)] * 40
+    section = {"levels": 100, "lower": 42_000, "upper": 58_000, "timeframe": "5m", "warmup_bars": 2}
+    loose = {"stop_loss": 0.9, "max_drawdown": 1.0, "risk_budget": 1.0, "trailing": "off"}
+    config = load_config({"strategy": "grid", "pair": "BTCUSDT", "capital": 1e6, "grid": {**section, **loose}})
+    recording = UniversalSimulator(config).run(Tape.of(bars(*rows, volume=1e6), instrument()))
+    assert len(recording.fills) > 4000
+
+
 def test_the_bounds_enclose_different_rules():
     assert BOUNDS["pessimistic"] != BOUNDS["optimistic"]
     from tests.conftest import walk

@@ -66,6 +66,10 @@ RUN = np.dtype(
         ("decided", "b1"),  # the strategy was asked at this close
         ("up", "f8"),  # ticks: bars inside (down, up) reach no order
         ("down", "f8"),
+        ("order_up", "f8"),  # the same for orders alone
+        ("order_down", "f8"),
+        ("over", "f8"),  # ticks: a coordinated pair is also woken by a bar that lies whole above or below
+        ("under", "f8"),
     ],
     align=True,
 )
@@ -106,9 +110,12 @@ def refuse(world: World, index: int) -> None:
 
 @kernel
 def liquidation_price(pair: Record) -> float:
-    """Ticks at which equity is no more than the maintenance margin; NaN where no price is."""
+    """Ticks at which equity is no more than the maintenance margin; NaN where no price is.
+
+    An account of several pairs is liquidated as a whole, which its loop looks after.
+    """
     ledger, instrument = pair.ledger, pair.instrument
-    if not instrument.linear or ledger.position == 0:
+    if not instrument.linear or ledger.position == 0 or pair.coordinated:
         return np.nan
     worth = instrument.tick_value * abs(ledger.position)
     if ledger.position > 0:
@@ -201,11 +208,20 @@ def survey(world: World, market: float) -> None:
             down = max(down, liquidation)
         else:
             up = min(up, liquidation)
-    tick = pair.instrument.tick_size
-    run.up = min(up, pair.watch_above / tick * (1.0 - 1e-12))
-    run.down = max(down, pair.watch_below / tick * (1.0 + 1e-12))
+    run.order_up, run.order_down = up, down
+    band(pair, run)
     if world.settings.every_bar:
         run.up = -np.inf
+
+
+@kernel
+def band(pair: Record, run: Record) -> None:
+    """Set the prices between which a bar changes nothing: those of the orders and those that the pair watches."""
+    tick = pair.instrument.tick_size
+    run.up = min(run.order_up, pair.watch_above / tick * (1.0 - 1e-12))
+    run.down = max(run.order_down, pair.watch_below / tick * (1.0 + 1e-12))
+    run.over = pair.left_above / tick * (1.0 - 1e-12)
+    run.under = pair.left_below / tick * (1.0 + 1e-12)
 
 
 @kernel
@@ -240,9 +256,9 @@ def affords(pair: Record, side: int, quantity: int, price: float, x: float, fee:
         return True
     notional = price * quantity * instrument.tick_value
     if not instrument.linear:
-        return notional + fee <= ledger.cash + 1e-9 * notional
+        return notional + fee <= ledger.cash + pair.credit + 1e-9 * notional
     margin = abs(after) * price * instrument.tick_value / instrument.leverage
-    return margin <= equity(ledger, x, instrument.tick_value) - fee + 1e-9 * notional
+    return margin <= equity(ledger, x, instrument.tick_value) + pair.credit - fee + 1e-9 * notional
 
 
 @template

@@ -16,8 +16,10 @@ from bot.ledger import book_funding, deposit, equity, imbalance
 from bot.strategy import Decide, Event, watch_everything, whole_down, woken
 
 # Cash and position after each bar that changed them: equity at every close follows from these.
-CHANGE = np.dtype([("bar", "i8"), ("cash", "f8"), ("position", "i8")])
-WISH = np.dtype([("bar", "i8"), ("slot", "i8"), ("price", "i8"), ("side", "i1"), ("kind", "i1")], align=True)
+CHANGE = np.dtype([("bar", "i8"), ("cash", "f8"), ("position", "i8"), ("pair", "i8")])
+WISH = np.dtype(
+    [("bar", "i8"), ("slot", "i4"), ("pair", "i4"), ("price", "i8"), ("side", "i1"), ("kind", "i1")], align=True
+)
 
 # The strategy's kernel: `specialise` binds it.
 decide = cast("Decide", None)
@@ -94,9 +96,9 @@ def loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls is elsewh
             if settings_[0].fill_at_close and i < n - 1 and volume[i] > 0.0:
                 move(world, close[i], close[i])
         if pairs[0].ledger.cash != cash or pairs[0].ledger.position != position:
-            changes = note_change(changes, pairs[0].ledger, run)
+            changes = note_change(changes, pairs[0].ledger, run, 0)
         if settings_[0].keep_wishes:
-            wishes = note_wishes(slots, run, wishes, shown)
+            wishes = note_wishes(slots, run, wishes, shown, 0)
         run.bars = i + 1
         if run.outcome != Outcome.COMPLETE:
             break
@@ -131,6 +133,8 @@ def end_bar(world: World, close: float) -> None:
     pair = world.pair
     pair.time = world.run.ts + pair.bar_ms
     pair.price = close * pair.instrument.tick_size
+    if pair.coordinated:
+        return
     if world.run.outcome == Outcome.COMPLETE and equity(pair.ledger, close, pair.instrument.tick_value) <= 0.0:
         world.run.outcome = Outcome.RUINED
 
@@ -162,14 +166,20 @@ def signal_decision(world: World, seen: int, close: float) -> None:
 
 
 @kernel
-def note_change(changes: Record, ledger: Record, run: Record) -> Record:
+def note_change(changes: Record, ledger: Record, run: Record, pair: int) -> Record:
     """Write down cash and position after this bar; returns the list, regrown if it was full."""
     if run.changes == len(changes):
         changes = grown(changes)
-    change = changes[run.changes]
-    change.bar, change.cash, change.position = run.bar, ledger.cash, ledger.position
-    run.changes += 1
+    write_change(changes, ledger, run, pair)
     return changes
+
+
+@kernel
+def write_change(changes: Record, ledger: Record, run: Record, pair: int) -> None:
+    """Write down cash and position after this bar."""
+    change = changes[run.changes]
+    change.bar, change.cash, change.position, change.pair = run.bar, ledger.cash, ledger.position, pair
+    run.changes += 1
 
 
 @kernel
@@ -181,17 +191,23 @@ def grown(records: Record) -> Record:
 
 
 @kernel
-def note_wishes(slots: Record, run: Record, wishes: Record, shown: Record) -> Record:
+def note_wishes(slots: Record, run: Record, wishes: Record, shown: Record, pair: int) -> Record:
     """Write down each slot whose price has changed by the end of this bar (0: no wish); returns the list."""
     if run.wishes + len(slots) > len(wishes):
         wishes = grown(wishes)
+    write_wishes(slots, run, wishes, shown, pair)
+    return wishes
+
+
+@kernel
+def write_wishes(slots: Record, run: Record, wishes: Record, shown: Record, pair: int) -> None:
+    """Write down each slot whose price has changed by the end of this bar (0: no wish)."""
     for index in range(len(slots)):
         slot = slots[index]
         price = slot.price if slot.wanted else 0
         if price != shown[index]:
             shown[index] = price
             wish = wishes[run.wishes]
-            wish.bar, wish.slot, wish.price = run.bar, index, price
+            wish.bar, wish.slot, wish.price, wish.pair = run.bar, index, price, pair
             wish.side, wish.kind = slot.side, slot.kind
             run.wishes += 1
-    return wishes

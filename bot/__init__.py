@@ -13,7 +13,10 @@ Read in this order:
     bot/indicators.py   streaming indicators
     bot/strategy.py     the pair as a strategy sees it, the events it hears, rounding, loading
     strategies/dca.py   one strategy whole
-    backtesting/exchange.py, loop.py   the simulated exchange around the same decisions
+    coordinator/phase.py, pair.py   the life of a pair: strategy, filter and directive in one step
+    coordinator/portfolio.py        reports up, directives down: regime, router, allocation, risk
+    filters/smc.py                  verdicts on entries
+    backtesting/exchange.py, loop.py, portfolio_loop.py   the simulated exchange around the same decisions
 
 and bot/parameters.py (models for people, records for kernels), bot/record.py (records to dicts and back),
 bot/kernel.py (compiled, cached, never stale), bot/errors.py when you meet them. bot/authoring.py gathers what a

@@ -92,10 +92,12 @@ def template(function: F) -> F:
     return function
 
 
-def specialise(entry: Callable[..., Any], name: str, **bindings: Any) -> Any:
+def specialise(entry: Callable[..., Any], name: str, *, inlined: bool = True, **bindings: Any) -> Any:
     """Compile the template `entry` as `name`, its globals and those of the templates it calls bound to these kernels.
 
-    Numba caches by source and argument types but not by globals, so each binding gets its own name, and
+    Templates are inlined into the entry point, which pays where their arithmetic is all there is and costs minutes of
+    compilation where it is not: `inlined` says so. Numba caches by source and argument types but not by globals, so
+    each binding gets its own name, and
     sources from outside the project (a user's strategy) take part in the directory's name.
     """
     functions = _templates(entry)
@@ -112,9 +114,9 @@ def specialise(entry: Callable[..., Any], name: str, **bindings: Any) -> Any:
             bound.__qualname__ = f"{function.__name__}_{name}"
             bound.__module__ = function.__module__
             own = function is entry
-            namespace[function.__name__] = numba.njit(error_model="numpy", nogil=True, cache=own, forceinline=not own)(
-                bound
-            )
+            namespace[function.__name__] = numba.njit(
+                error_model="numpy", nogil=True, cache=own, forceinline=inlined and not own
+            )(bound)
     finally:
         numba.config.CACHE_DIR = previous
     return namespace[entry.__name__]

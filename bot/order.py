@@ -56,7 +56,7 @@ SLOT = np.dtype(
         ("quantity", "i8"),  # lots still wanted
         ("stop", "i8"),  # ticks: the stop that protects this entry, 0 when none is planned
         ("part", "i4"),  # which part of the position it opens or closes: a grid's cell, else WHOLE_POSITION
-        ("entry", "i4"),  # what kind of entry, an index into the strategy's `entries`
+        ("entry", "i1"),  # what kind of entry, an index into the strategy's `entries`
         ("side", "i1"),
         ("kind", "i1"),
         ("signal", "i1"),
@@ -65,6 +65,9 @@ SLOT = np.dtype(
         ("post_only", "b1"),
         ("fresh", "b1"),  # wished or moved since the exchange last looked: it may cross as it arrives
         ("crossing", "b1"),  # it crossed on arrival: a taker if the next price still lets it
+        ("passed", "b1"),  # as it is wished now, the pair's gate let it through
+        ("judged", "b1"),  # the filter has given its verdict on this generation
+        ("shelved", "b1"),  # an entry that is kept but may not rest at present
     ],
     align=True,
 )
@@ -83,7 +86,8 @@ FILL = np.dtype(
         ("realised", "f8"),  # profit this fill realised at average cost, before fees
         ("slot", "i4"),
         ("part", "i4"),
-        ("entry", "i4"),
+        ("pair", "i2"),  # index of the pair in its portfolio
+        ("entry", "i1"),
         ("side", "i1"),
         ("kind", "i1"),
         ("signal", "i1"),
@@ -103,6 +107,7 @@ def want(slots: Record, index: int, side: int, kind: int, price: int, quantity: 
     slot = slots[index]
     if quantity < 1:
         slot.wanted = False
+        slot.shelved = False
         return slot
     if slot.wanted and slot.kind == OrderKind.MARKET and kind == OrderKind.STOP:
         slot.quantity = quantity
@@ -111,11 +116,14 @@ def want(slots: Record, index: int, side: int, kind: int, price: int, quantity: 
     if not slot.wanted:
         slot.generation += 1
         slot.wanted = True
+        slot.judged = False
+        moved = True
+    if moved:
         slot.fresh = True
         slot.crossing = False
-    elif moved:
-        slot.fresh = True
-        slot.crossing = False
+    if moved or quantity > slot.quantity:
+        slot.passed = False
+    slot.shelved = False
     slot.price = price
     slot.quantity = quantity
     slot.side = side
@@ -133,13 +141,32 @@ def want(slots: Record, index: int, side: int, kind: int, price: int, quantity: 
 def withdraw(slots: Record, index: int) -> None:
     """Wish nothing in slot `index` any more."""
     slots[index].wanted = False
+    slots[index].shelved = False
 
 
 @kernel
 def withdraw_all(slots: Record) -> None:
     """Wish nothing at all."""
     for index in range(len(slots)):
-        slots[index].wanted = False
+        withdraw(slots, index)
+
+
+@kernel
+def shelve(slot: Record) -> None:
+    """Keep an entry in mind without letting it rest."""
+    slot.wanted = False
+    slot.shelved = True
+
+
+@kernel
+def unshelve(slot: Record) -> None:
+    """Let a shelved entry rest again; one that has rested before is a new order."""
+    if slot.passed:
+        slot.generation += 1
+    slot.wanted = True
+    slot.shelved = False
+    slot.fresh = True
+    slot.crossing = False
 
 
 @kernel

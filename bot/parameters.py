@@ -7,6 +7,7 @@ unit, bounds, a default and one line of help.
 from __future__ import annotations
 
 from enum import Enum
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
@@ -29,10 +30,37 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 Timeframe = Literal["1m", "5m", "15m", "30m", "1h", "4h", "1d"]
 
 
-class Parameters(BaseModel):
-    """What every strategy has: the timeframe of its signal bars and how many it must see before it enters."""
+class Section(BaseModel):
+    """A group of parameters: a model for people, from which the kernels' record is derived."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    @cache
+    def dtype(cls) -> np.dtype[Any]:
+        """Layout of the kernels' view: one field per parameter that has a number to it."""
+        kinds = {name: _kind(field.annotation) for name, field in cls.model_fields.items()}
+        return np.dtype([(name, kind) for name, kind in kinds.items() if kind])
+
+    def record(self) -> Any:
+        """Build the kernels' view: enums as their values, timeframes in ms, a missing number as NaN."""
+        record = new_record(self.dtype())
+        for name in record.dtype.names:
+            value = getattr(self, name)
+            if isinstance(value, str) and not isinstance(value, Enum):
+                value = TIMEFRAMES[value]
+            elif isinstance(value, Enum):
+                value = value.value if isinstance(value.value, int) else list(type(value)).index(value)
+            record[name] = np.nan if value is None else value
+        return record
+
+    def changed(self, **values: Any) -> Self:
+        """Return a copy with `values` replaced, validated again."""
+        return type(self).model_validate({**self.model_dump(), **values})
+
+
+class Parameters(Section):
+    """What every strategy has: the timeframe of its signal bars and how many they must be before it enters."""
 
     preset: str | None = Field(None, description="name of a preset whose values stand for fields not given")
     timeframe: Timeframe = Field("1h", description="length of a signal bar")
@@ -59,28 +87,6 @@ class Parameters(BaseModel):
     def timeframe_ms(self) -> int:
         """Length of a signal bar in milliseconds."""
         return TIMEFRAMES[self.timeframe]
-
-    @classmethod
-    def dtype(cls) -> np.dtype[Any]:
-        """Layout of the kernels' view: one field per parameter that has a number to it."""
-        kinds = {name: _kind(field.annotation) for name, field in cls.model_fields.items()}
-        return np.dtype([(name, kind) for name, kind in kinds.items() if kind])
-
-    def record(self) -> Any:
-        """Build the kernels' view: enums as their values, timeframes in ms, a missing number as NaN."""
-        record = new_record(self.dtype())
-        for name in record.dtype.names:
-            value = getattr(self, name)
-            if isinstance(value, str) and not isinstance(value, Enum):
-                value = TIMEFRAMES[value]
-            elif isinstance(value, Enum):
-                value = value.value if isinstance(value.value, int) else list(type(value)).index(value)
-            record[name] = np.nan if value is None else value
-        return record
-
-    def changed(self, **values: Any) -> Self:
-        """Return a copy with `values` replaced, validated again."""
-        return type(self).model_validate({**self.model_dump(), **values})
 
 
 def _kind(annotation: Any) -> str | None:

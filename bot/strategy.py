@@ -30,15 +30,21 @@ from bot.rollup import BAR
 
 
 class Event(IntEnum):
-    """What happened. BASE and SIGNAL bars are closed; a FILL may come at any moment, REFUSED says a wish was."""
+    """What happened. BASE and SIGNAL bars are closed; a FILL may come at any moment, REFUSED says a wish was.
+
+    The last three come only where a coordinator steers the pair.
+    """
 
     BASE = 0  # a base bar closed
     SIGNAL = 1  # a bar of the strategy's timeframe closed, complete
     FILL = 2
-    REFUSED = 3  # the venue would not have the order in event.execution.slot; it is withdrawn
+    REFUSED = 3  # the order in event.execution.slot was refused, by the venue or the coordinator; it is withdrawn
+    VERDICT = 4  # the range proposed in pair.range_* was judged: pair.range_share of its size may be used
+    RESET = 5  # the position belongs to somebody else now and all wishes are withdrawn: only indicators stay
+    DIRECTIVE = 6  # the portfolio has spoken; meant for the pair, not for a strategy
 
 
-EVENT = np.dtype([("kind", "i8"), ("bar", BAR), ("execution", FILL)], align=True)
+EVENT = np.dtype([("kind", "i8"), ("timeframe", "i8"), ("bar", BAR), ("execution", FILL)], align=True)
 
 PAIR = np.dtype(
     [
@@ -53,6 +59,15 @@ PAIR = np.dtype(
         ("watch_above", "f8"),  # base bars that stay inside (watch_below, watch_above)
         ("watch_below", "f8"),  # change nothing: the driver need not ask. Quote currency
         ("under_minimum", "i8"),  # entries not placed because the venue's minimum is larger
+        ("credit", "f8"),  # money of the account outside this ledger that stands behind its orders, quote currency
+        ("wake_at", "i8"),  # ms: a base bar that closes then or later matters whatever its prices
+        ("left_above", "f8"),  # base bars that lie above or below these whole matter too, quote currency
+        ("left_below", "f8"),
+        ("range_lower", "f8"),  # range for which a strategy asks a verdict, quote currency
+        ("range_upper", "f8"),
+        ("range_share", "f8"),  # the verdict: share of its size
+        ("range_asked", "b1"),
+        ("coordinated", "b1"),  # a coordinator decides which entries may rest, so each may be wished
     ],
     align=True,
 )
@@ -101,6 +116,17 @@ def watch_everything(pair: Record) -> None:
 def woken(pair: Record, bar: Record) -> bool:
     """Whether a closed base bar left the band that the strategy watches; every driver asks this before BASE."""
     return bar.high >= pair.watch_above or bar.low <= pair.watch_below
+
+
+@kernel
+def stirred(pair: Record, bar: Record) -> bool:
+    """Whether a closed base bar matters to a coordinated pair, which watches more than its strategy does."""
+    return (
+        woken(pair, bar)
+        or bar.low > pair.left_above
+        or bar.high < pair.left_below
+        or bar.ts + pair.bar_ms >= pair.wake_at
+    )
 
 
 @kernel
@@ -160,8 +186,12 @@ def away(pair: Record, side: int, price: float, stop: bool) -> int:
 def enter(
     pair: Record, slots: Record, index: int, side: int, kind: int, price: int, quantity: int, part: int
 ) -> Record:
-    """Wish an entry; while entries are not allowed the slot is withdrawn instead. Returns the slot."""
-    return want(slots, index, side, kind, price, quantity if pair.may_enter else 0, Signal.ENTRY, part)
+    """Wish an entry; where no coordinator keeps it in mind while entries are not allowed, it is withdrawn instead.
+
+    Returns the slot.
+    """
+    allowed = pair.may_enter or pair.coordinated
+    return want(slots, index, side, kind, price, quantity if allowed else 0, Signal.ENTRY, part)
 
 
 def load_strategy(reference: str) -> Strategy:

@@ -131,7 +131,10 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
     elif event.kind == Event.BASE:
         if params.trailing and pair.ledger.position != 0:
             _trail(pair, params, state, slots, event.bar)
-    elif event.execution.slot == 0 and pair.ledger.position == 0:
+    elif event.kind == Event.RESET:
+        withdraw_all(slots)
+        state.in_deal = False
+    elif event.kind == Event.REFUSED and event.execution.slot == 0 and pair.ledger.position == 0:
         state.in_deal = False
     _watch(pair, params, state)
 
@@ -239,7 +242,7 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: R
         if not state.ladder_laid:
             _lay_ladder(pair, params, state, slots, fill.price * pair.instrument.tick_size, way)
     else:
-        for index in range(params.max_safety_orders + 1):
+        for index in range(len(slots) - 2):
             withdraw(slots, index)
     _wish_exits(pair, params, state, slots, way)
 
@@ -266,7 +269,7 @@ def _average(pair: Record) -> float:
 @kernel
 def _wish_exits(pair: Record, params: Record, state: Record, slots: Record, way: int) -> None:
     lots = abs(pair.ledger.position)
-    take, stop = params.max_safety_orders + 1, params.max_safety_orders + 2
+    take, stop = len(slots) - 2, len(slots) - 1
     if not params.trailing:
         price = away(pair, -way, _average(pair) * (1.0 + way * params.take_profit), False)
         want(slots, take, -way, OrderKind.LIMIT, price, lots, Signal.EXIT_TP, WHOLE_POSITION)

@@ -122,6 +122,9 @@ STATE = np.dtype(
         ("atr", ATR),
         ("laid", "b1"),
         ("closing", "b1"),
+        ("levels", "i8"),  # of the present range; cells beyond it are of an earlier one and only leave
+        ("spacing", "i8"),
+        ("share", "f8"),  # of the full size, by the filter's verdict
         ("laid_at", "i8"),  # ms: last laying or shift
         ("cooldown_end", "i8"),  # ms
         ("lower", "f8"),
@@ -149,7 +152,17 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
         _on_signal(pair, params, state, slots, event.bar)
     elif event.kind == Event.BASE and state.laid and not state.closing:
         _on_base(pair, params, state, slots)
+    elif event.kind == Event.VERDICT:
+        _on_verdict(pair, params, state, slots)
+    elif event.kind == Event.RESET:
+        _forget(state, slots)
     _watch(pair, params, state)
+
+
+@kernel
+def _capacity(slots: Record) -> int:
+    """Cells that the slots have room for: entry of cell i in slot i, counter in slot capacity + i."""
+    return (len(slots) - 2) // 2
 
 
 @kernel
@@ -158,13 +171,15 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: R
     if fill.part == WHOLE_POSITION:
         if position == 0:
             _end(params, state, slots, fill.ts)
+        elif fill.signal == Signal.EXIT_TRANSITION and not state.closing:
+            _shed(pair, params, state, slots, fill.quantity)
         else:
             state.closing = True
-            for index in range(2 * params.levels):
+            for index in range(2 * _capacity(slots)):
                 withdraw(slots, index)
         return
     cell = state.cells[fill.part]
-    cell.held += fill.quantity if fill.slot < params.levels else -fill.quantity
+    cell.held += fill.quantity if fill.slot < _capacity(slots) else -fill.quantity
     if cell.held == 0 and cell.priced_at != state.laid_at:
         _price_cell(pair, params, state, fill.part)
     if state.closing:
@@ -173,10 +188,10 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: R
     if loosened:
         state.low_stop = state.range_low_stop
         state.high_stop = state.range_high_stop
-        _wish(pair, params, state, slots)
+        _wish(pair, state, slots)
     else:
-        _wish_cell(pair, params, state, slots, fill.part)
-        _wish_stop(pair, params, state, slots)
+        _wish_cell(pair, state, slots, fill.part)
+        _wish_stop(pair, state, slots)
 
 
 @kernel
@@ -221,12 +236,45 @@ def _lay(pair: Record, params: Record, state: Record, slots: Record) -> None:
         return
     state.laid = True
     state.closing = False
+    state.share = 1.0
     state.peak = equity_now(pair)
     state.target = pair.target
-    _set_range(pair, params, state, lower, upper)
+    _set_range(pair, params, state, lower, upper, _capacity(slots))
     state.low_stop = state.range_low_stop
     state.high_stop = state.range_high_stop
-    _wish(pair, params, state, slots)
+    _wish(pair, state, slots)
+    pair.range_asked, pair.range_lower, pair.range_upper = True, lower, upper
+
+
+@kernel
+def _on_verdict(pair: Record, params: Record, state: Record, slots: Record) -> None:
+    """Use only the share of the size that the verdict allows; a cell that gets too small refuses the grid whole."""
+    if pair.range_share >= 1.0:
+        return
+    state.share = pair.range_share
+    if state.share > 0.0:
+        _set_range(pair, params, state, state.lower, state.upper, _capacity(slots))
+        _wish(pair, state, slots)
+    for index in range(state.levels):
+        if state.share <= 0.0 or (state.cells[index].side != 0 and state.cells[index].lots == 0):
+            pair.range_share = 0.0
+            _forget(state, slots)
+            return
+
+
+@kernel
+def _shed(pair: Record, params: Record, state: Record, slots: Record, quantity: int) -> None:
+    """Take `quantity` lots that left by another's order out of the cells, in their order, as trades are booked."""
+    way = 1 if pair.ledger.position > 0 else -1
+    for index in range(_capacity(slots)):
+        cell = state.cells[index]
+        if cell.held > 0 and cell.side == way:
+            shed = min(cell.held, quantity)
+            cell.held -= shed
+            quantity -= shed
+            if cell.held == 0 and cell.priced_at != state.laid_at:
+                _price_cell(pair, params, state, index)
+    _wish(pair, state, slots)
 
 
 @kernel
@@ -237,16 +285,20 @@ def _shift(pair: Record, params: Record, state: Record, slots: Record) -> None:
         half = params.range_factor * state.atr.value
     if pair.price - half <= 0.0 or half <= 0.0:
         return
-    _set_range(pair, params, state, pair.price - half, pair.price + half)
+    _set_range(pair, params, state, pair.price - half, pair.price + half, _capacity(slots))
     position = pair.ledger.position
     state.low_stop = max(state.low_stop, state.range_low_stop) if position > 0 else state.range_low_stop
     state.high_stop = min(state.high_stop, state.range_high_stop) if position < 0 else state.range_high_stop
-    _wish(pair, params, state, slots)
+    _wish(pair, state, slots)
 
 
 @kernel
-def _set_range(pair: Record, params: Record, state: Record, lower: float, upper: float) -> None:
-    """Take a range: its stops, the notional of a cell, and the prices of every cell that holds nothing."""
+def _set_range(pair: Record, params: Record, state: Record, lower: float, upper: float, capacity: int) -> None:
+    """Take a range: its stops, the notional of a cell, and the prices of every cell that holds nothing.
+
+    Only here do new parameters count, so they may change under a grid that stands.
+    """
+    state.levels, state.spacing = params.levels, params.spacing
     tick = pair.instrument.tick_size
     state.lower, state.upper, state.centre = lower, upper, pair.price
     state.laid_at = pair.time
@@ -254,7 +306,7 @@ def _set_range(pair: Record, params: Record, state: Record, lower: float, upper:
     state.range_high_stop = whole_up(upper * (1.0 + params.stop_loss) / tick)
     buys = sells = 0.0
     for index in range(params.levels):
-        level = _level(params, state, index)
+        level = _level(state, index)
         side = _side(pair, params, state, level)
         if side > 0:
             entry = away(pair, side, level, False)
@@ -266,17 +318,18 @@ def _set_range(pair: Record, params: Record, state: Record, lower: float, upper:
     worst = max(buys, sells)
     if worst > 0.0:
         state.cell_notional = min(state.cell_notional, params.risk_budget * pair.target / worst)
-    for index in range(params.levels):
+    state.cell_notional *= state.share
+    for index in range(capacity):
         if state.cells[index].held == 0:
             _price_cell(pair, params, state, index)
 
 
 @kernel
-def _level(params: Record, state: Record, index: int) -> float:
-    share = index / (params.levels - 1)
-    if params.spacing == GEOMETRIC:
+def _level(state: Record, index: int) -> float:
+    share = index / (state.levels - 1)
+    if state.spacing == GEOMETRIC:
         return state.lower * (state.upper / state.lower) ** share
-    return state.lower + index * (state.upper - state.lower) / (params.levels - 1)
+    return state.lower + index * (state.upper - state.lower) / (state.levels - 1)
 
 
 @kernel
@@ -294,8 +347,8 @@ def _price_cell(pair: Record, params: Record, state: Record, index: int) -> None
     """Give an empty cell its place in the present range."""
     cell = state.cells[index]
     cell.priced_at = state.laid_at
-    level = _level(params, state, index)
-    cell.side = _side(pair, params, state, level)
+    level = _level(state, index)
+    cell.side = _side(pair, params, state, level) if index < state.levels else 0
     if cell.side == 0:
         cell.lots = 0
         return
@@ -308,29 +361,29 @@ def _price_cell(pair: Record, params: Record, state: Record, index: int) -> None
 
 
 @kernel
-def _wish(pair: Record, params: Record, state: Record, slots: Record) -> None:
+def _wish(pair: Record, state: Record, slots: Record) -> None:
     """Wish every cell's entry and counter, and the stop of the inventory."""
-    for index in range(params.levels):
-        _wish_cell(pair, params, state, slots, index)
-    _wish_stop(pair, params, state, slots)
+    for index in range(_capacity(slots)):
+        _wish_cell(pair, state, slots, index)
+    _wish_stop(pair, state, slots)
 
 
 @kernel
-def _wish_cell(pair: Record, params: Record, state: Record, slots: Record, index: int) -> None:
+def _wish_cell(pair: Record, state: Record, slots: Record, index: int) -> None:
     """Wish what the cell still misses at its entry, and what it holds at its counter."""
     cell = state.cells[index]
     side, stop = cell.side, state.low_stop if cell.side > 0 else state.high_stop
     missing = cell.lots - cell.held if side * (cell.entry - stop) > 0 else 0
     slot = enter(pair, slots, index, side, OrderKind.LIMIT, cell.entry, missing, index)
     slot.stop = stop
-    counter = params.levels + index
+    counter = _capacity(slots) + index
     want(slots, counter, -side, OrderKind.LIMIT, cell.counter, cell.held, Signal.GRID_COUNTER, index)
 
 
 @kernel
-def _wish_stop(pair: Record, params: Record, state: Record, slots: Record) -> None:
+def _wish_stop(pair: Record, state: Record, slots: Record) -> None:
     """Wish the stop of the whole inventory."""
-    position, index = pair.ledger.position, 2 * params.levels
+    position, index = pair.ledger.position, 2 * _capacity(slots)
     side, price = (Side.SELL, state.low_stop) if position > 0 else (Side.BUY, state.high_stop)
     want(slots, index, side, OrderKind.STOP, price, abs(position), Signal.EXIT_SL, WHOLE_POSITION)
 
@@ -347,7 +400,7 @@ def _close(pair: Record, params: Record, state: Record, slots: Record) -> None:
     side = Side.SELL if position > 0 else Side.BUY
     want(
         slots,
-        2 * params.levels + 1,
+        2 * _capacity(slots) + 1,
         side,
         OrderKind.MARKET,
         0,
@@ -360,12 +413,18 @@ def _close(pair: Record, params: Record, state: Record, slots: Record) -> None:
 @kernel
 def _end(params: Record, state: Record, slots: Record, ts: int) -> None:
     """Wish nothing, hold nothing, wait out the cooldown that starts at `ts`."""
+    _forget(state, slots)
+    state.cooldown_end = ts + int(params.cooldown_hours * HOUR)
+
+
+@kernel
+def _forget(state: Record, slots: Record) -> None:
+    """No grid stands any more."""
     withdraw_all(slots)
-    for index in range(params.levels):
+    for index in range(_capacity(slots)):
         state.cells[index].held = 0
     state.laid = False
     state.closing = False
-    state.cooldown_end = ts + int(params.cooldown_hours * HOUR)
 
 
 @kernel

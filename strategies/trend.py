@@ -120,6 +120,9 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
         _on_signal(pair, params, state, slots, event.bar)
     elif event.kind == Event.BASE and pair.ledger.position != 0:
         _on_base(pair, params, state, slots, event.bar)
+    elif event.kind == Event.RESET:
+        withdraw_all(slots)
+        state.in_trade = False
     _watch(pair, params, state)
 
 

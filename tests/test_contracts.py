@@ -14,9 +14,13 @@ from bot.kernel import ROOT
 BREAKS = {
     "a floor above": ("bot/ledger.py", "import strategies.grid"),
     "a strange strategy": ("strategies/grid.py", "import strategies.dca"),
+    "a filter in a strategy": ("strategies/trend.py", "import filters.smc"),
+    "a strategy in a filter": ("filters/smc.py", "import strategies.trend"),
+    "the coordinator below": ("filters/zones.py", "import coordinator.risk"),
     "the front door": ("services/settings.py", "import bot.__main__"),
     "the outside": ("backtesting/candles.py", "import ccxt"),
     "the clock": ("strategies/trend.py", "import time"),
+    "the clock in the portfolio": ("coordinator/portfolio.py", "import time"),
     "chance": ("backtesting/exchange.py", "import random"),
     "the command line": ("services/data/store.py", "import services.command_line.main"),
 }
@@ -24,7 +28,7 @@ BREAKS = {
 
 @pytest.mark.parametrize("name", list(BREAKS))
 def test_a_broken_contract_is_found(tmp_path, name):
-    for package in ("bot", "strategies", "backtesting", "services"):
+    for package in ("bot", "filters", "strategies", "coordinator", "backtesting", "services"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     file, line = BREAKS[name]

@@ -21,7 +21,7 @@ from backtesting.metrics import (
     ratio_figures,
     trade_figures,
 )
-from backtesting.trades import TRADE
+from bot.trade import TRADE
 from tests.conftest import START, walk
 
 MINUTES = START + 60_000 * np.arange(6)

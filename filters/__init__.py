@@ -1,0 +1,1 @@
+"""What not to enter. Filters judge entries; they never trade."""

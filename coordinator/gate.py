@@ -1,0 +1,128 @@
+"""The gate of a pair: which wished entries may rest, by permission, capital and exposure. Exits never ask.
+
+An entry that may not rest is shelved and comes back when it may; one that would take the market is refused. An entry
+against the position counts as an entry all the same: what it would reduce may be gone when it fills.
+"""
+
+from __future__ import annotations
+
+from bot.kernel import Record, kernel
+from bot.order import OrderKind, Signal, shelve, unshelve, withdraw
+
+TOLERANCE = 1e-9
+
+
+@kernel
+def margin_rate(instrument: Record) -> float:
+    """Initial margin of a notional; spot pays in full."""
+    return 1.0 / instrument.leverage if instrument.linear else 1.0
+
+
+@kernel
+def entry_notional(pair: Record, slot: Record) -> float:
+    """Notional of an entry at its price, a market order's at the last price; quote currency."""
+    tick = pair.instrument.tick_size
+    price = pair.price if slot.kind == OrderKind.MARKET else slot.price * tick
+    return price * slot.quantity * pair.instrument.lot_size
+
+
+@kernel
+def entry_reserve(pair: Record, notional: float) -> float:
+    """Margin of an entry and the taker fees of both ways, as strategies reckon when they size."""
+    return notional * (margin_rate(pair.instrument) + 2.0 * max(pair.instrument.taker_fee, 0.0))
+
+
+@kernel
+def position_reserve(pair: Record) -> float:
+    """Initial margin of the position at what it cost, and the fee of leaving it."""
+    cost = abs(pair.ledger.cost)
+    return cost * (margin_rate(pair.instrument) + max(pair.instrument.taker_fee, 0.0))
+
+
+@kernel
+def position_notional(pair: Record) -> float:
+    """Notional of the position at the last price."""
+    return abs(pair.ledger.position) * pair.price * pair.instrument.lot_size
+
+
+@kernel
+def is_entry(slot: Record) -> bool:
+    """Whether a slot holds an entry, resting or shelved."""
+    return slot.signal == Signal.ENTRY and (slot.wanted or slot.shelved)
+
+
+@kernel
+def resting(pair: Record, slots: Record) -> float:
+    """Notional of the entries that have passed and rest."""
+    total = 0.0
+    for index in range(len(slots)):
+        slot = slots[index]
+        if slot.wanted and slot.passed and slot.signal == Signal.ENTRY:
+            total += entry_notional(pair, slot)
+    return total
+
+
+@kernel
+def shelve_entries(slots: Record) -> int:
+    """Let no entry rest; market entries are forgotten. Returns the slot of one that was, -1 for none."""
+    dropped = -1
+    for index in range(len(slots)):
+        slot = slots[index]
+        if slot.wanted and slot.signal == Signal.ENTRY:
+            if slot.kind == OrderKind.MARKET:
+                withdraw(slots, index)
+                dropped = index
+            else:
+                shelve(slot)
+    return dropped
+
+
+@kernel
+def pass_entries(pair: Record, slots: Record, allow_new: bool, target: float, limit: float) -> int:
+    """Let the entries rest that fit into `target` (reserve) and `limit` (exposure), quote currency, in their order.
+
+    Returns the slot of a market entry that does not fit, already withdrawn, or -1; ask again until it is.
+    """
+    entries = resting(pair, slots)
+    exposure = position_notional(pair) + entries
+    reserved = position_reserve(pair) + entry_reserve(pair, entries)
+    for index in range(len(slots)):
+        slot = slots[index]
+        if not is_entry(slot) or (slot.wanted and slot.passed):
+            continue
+        notional = entry_notional(pair, slot)
+        reserve = entry_reserve(pair, notional)
+        fits = exposure + notional <= limit * (1.0 + TOLERANCE) and reserved + reserve <= target * (1.0 + TOLERANCE)
+        allowed = allow_new or (slot.shelved and slot.passed)
+        if allowed and fits:
+            if slot.shelved:
+                unshelve(slot)
+            slot.passed = True
+            exposure += notional
+            reserved += reserve
+        elif slot.kind == OrderKind.MARKET:
+            withdraw(slots, index)
+            return index
+        elif slot.wanted:
+            shelve(slot)
+    return -1
+
+
+@kernel
+def withdraw_farthest(pair: Record, slots: Record, wanted: float) -> int:
+    """Withdraw resting entries, the farthest from the price first, until `wanted` of reserve is free; how many."""
+    freed, count = 0.0, 0
+    while freed < wanted:
+        farthest, distance = -1, -1.0
+        for index in range(len(slots)):
+            slot = slots[index]
+            if slot.wanted and slot.signal == Signal.ENTRY:
+                away = abs(slot.price * pair.instrument.tick_size - pair.price)
+                if away > distance:
+                    farthest, distance = index, away
+        if farthest < 0:
+            break
+        freed += entry_reserve(pair, entry_notional(pair, slots[farthest]))
+        withdraw(slots, farthest)
+        count += 1
+    return count

@@ -1,0 +1,309 @@
+"""The portfolio's step: reports of all pairs in, directives out. The master loop's whole judgement.
+
+`look` is the cheap half, made at every tick: it values the account, moves the modes and says whether anything calls
+for `step`, which routes, allocates and answers. `limit` shares the room for entries and is made before a pair decides.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bot.kernel import Record, kernel
+from coordinator.allocation import allocate
+from coordinator.correlation import group, history_push, stress
+from coordinator.regime import Regime, classify, confirm
+from coordinator.risk import (
+    RISK,
+    answer,
+    day_loss,
+    drawdown,
+    drawdown_factor,
+    exposure_cap,
+    mark,
+    modes,
+    note_stress,
+    played_answer,
+    played_resume,
+    size_multiplier,
+)
+from coordinator.router import reroute
+from coordinator.vocabulary import NOBODY, Cap, Note, note
+
+HOUR, DAY = 3_600_000, 86_400_000
+
+PORTFOLIO = np.dtype(
+    [
+        ("risk", RISK),
+        ("deposits", "f8"),  # quote currency
+        ("hour", "i8"),  # last hour looked at for correlation, and day for groups
+        ("group_day", "i8"),
+        ("first_day", "i8"),
+        ("modes", "i8"),  # as last noted
+        ("next_rebalance", "i8"),  # ms
+        ("allocated", "f8"),  # equity at the last allocation
+        ("sequence", "i8"),
+        ("overcommitted", "b1"),
+        ("overcommitments", "i8"),
+        ("least", "i8"),  # least important pair with resting entries
+        ("exposure", "f8"),
+        ("noted", "i8"),
+    ],
+    align=True,
+)
+
+
+class Desk(NamedTuple):
+    """Everything the portfolio's step touches: one record, and arrays (n,) with one record per pair."""
+
+    portfolio: Record
+    regimes: Record
+    routes: Record
+    allocations: Record
+    histories: Record
+    groups: Record  # int64: number of each pair's correlation group
+    group_sums: Record  # float64 (n, 2): exposure and targets of each group
+    reports: Record
+    directives: Record
+    notes: Record
+
+
+@kernel
+def begin(params: Record, desk: Desk, deposits: float) -> None:
+    """Set an empty desk up: nothing routed, everything flat."""
+    desk.portfolio.deposits = deposits
+    for i in range(len(desk.reports)):
+        desk.routes[i].family = desk.directives[i].family = desk.reports[i].family = NOBODY
+        desk.allocations[i].shrink = 1.0
+        desk.groups[i] = params.groups[i] if params.grouped and params.groups[i] >= 0 else _alone(params, desk, i)
+
+
+@kernel
+def _alone(params: Record, desk: Desk, index: int) -> int:
+    """A group of its own, beside the configured ones."""
+    return len(desk.reports) - 1 - index if params.grouped else index
+
+
+@kernel
+def look(params: Record, desk: Desk, equity: float, exposure: float, reserved: float, closed: bool, now: int) -> bool:
+    """Value the account by the sums over its pairs; True when `step` is called for.
+
+    `equity` holds the deposits too; `closed` says that some pair has completed a regime bar since the last step.
+    """
+    portfolio = desk.portfolio
+    portfolio.exposure = exposure
+    begins = mark(params, portfolio.risk, equity, now)
+    moved = abs(equity - portfolio.allocated) > params.rebalance_change * portfolio.allocated
+    due = now >= portfolio.next_rebalance or now // HOUR != portfolio.hour
+    over = (reserved > params.overcommitted * equity) or portfolio.overcommitted
+    return begins or closed or moved or due or over or portfolio.risk.halted or modes(portfolio.risk) != portfolio.modes
+
+
+@kernel
+def limit(params: Record, desk: Desk) -> None:
+    """Set every pair's exposure limit: the room under the cap, and under each group's, shared by the targets."""
+    equity, exposure = desk.portfolio.risk.equity, desk.portfolio.exposure
+    reports, allocations, groups, sums = desk.reports, desk.allocations, desk.groups, desk.group_sums
+    n = len(reports)
+    pool = equity * (1.0 - params.reserve)
+    room = max(exposure_cap(params, desk.portfolio.risk) * equity - exposure, 0.0)
+    targets = 0.0
+    for i in range(n):
+        targets += allocations[i].target
+        sums[i, 0] = sums[i, 1] = 0.0
+    for i in range(n):
+        sums[groups[i], 0] += reports[i].exposure
+        sums[groups[i], 1] += allocations[i].target
+    for i in range(n):
+        target = allocations[i].target
+        own = room * target / targets if targets > 0.0 else 0.0
+        of_group = sums[groups[i], 1]
+        if of_group > target:  # somebody else is in it
+            group_room = max(params.group_exposure * pool - sums[groups[i], 0], 0.0)
+            own = min(own, group_room * target / of_group)
+        desk.directives[i].exposure_limit = reports[i].exposure + own
+
+
+@kernel
+def step(params: Record, desk: Desk, now: int) -> None:
+    """Regimes, routes, correlation, halt, allocation, and a directive for every pair."""
+    portfolio = desk.portfolio
+    _hourly(params, desk, now)
+    switched = False
+    for i in range(len(desk.reports)):
+        if desk.reports[i].alive and _judge(params, desk, i, now):
+            switched = True
+    _halt(params, desk, now)
+    changed = _note_modes(params, desk, now)
+    risk = portfolio.risk
+    moved = abs(risk.equity - portfolio.allocated) > params.rebalance_change * portfolio.allocated
+    regular = now >= portfolio.next_rebalance
+    if regular or switched or moved or changed:
+        _rebalance(params, desk, now, regular)
+    _overcommitted(params, desk, now)
+    _direct(params, desk, now)
+    limit(params, desk)
+
+
+@kernel
+def jot(desk: Desk, now: int, pair: int, kind: int) -> Record:
+    """Begin a note of the portfolio about a pair."""
+    entry = note(desk.notes, desk.portfolio.noted, now, pair, kind)
+    desk.portfolio.noted += 1
+    return entry
+
+
+@kernel
+def _hourly(params: Record, desk: Desk, now: int) -> None:
+    """Take in the closes of the hour, and with a new hour the stress share, with a new day the groups."""
+    portfolio, hour = desk.portfolio, now // HOUR
+    for i in range(len(desk.reports)):
+        report, history = desk.reports[i], desk.histories[i]
+        if report.hour > history.hour and report.hour_close > 0.0:
+            history_push(history, report.hour, report.hour_close)
+    if hour == portfolio.hour:
+        return
+    portfolio.hour = hour
+    share, mean = stress(desk.histories, hour - 1, params, desk.group_sums[:, 0])
+    note_stress(params, portfolio.risk, share, mean)
+    # What 30 days say changes slowly: every midnight while they fill up, then every week.
+    day = now // DAY
+    portfolio.first_day = portfolio.first_day if portfolio.first_day > 0 else day
+    if day != portfolio.group_day and not params.grouped and (day - portfolio.first_day <= 30 or day % 7 == 0):
+        portfolio.group_day = day
+        group(desk.histories, hour - 1, params, desk.groups, desk.group_sums)
+
+
+@kernel
+def _judge(params: Record, desk: Desk, i: int, now: int) -> bool:
+    """Classify a pair's newest regime bar, confirm, route; True when another strategy is called for."""
+    report, regime, route = desk.reports[i], desk.regimes[i], desk.routes[i]
+    if report.regime_bars != regime.bars:
+        regime.bars = report.regime_bars
+        if report.regime_bars >= params.warmup_bars:
+            _classify(params, desk, i, now)
+    if regime.confirmed == Regime.UNKNOWN:
+        return False
+    return reroute(params, route, regime, report.enhanced, now)
+
+
+@kernel
+def _classify(params: Record, desk: Desk, i: int, now: int) -> None:
+    report, regime = desk.reports[i], desk.regimes[i]
+    atr_pct = 100.0 * report.atr / report.close
+    before, count = regime.confirmed, regime.count
+    candidate = classify(params, before, report.adx, atr_pct, report.fast, report.slow)
+    if confirm(params, regime, candidate, now):
+        entry = jot(desk, now, i, Note.REGIME)
+        entry.a, entry.b = candidate, before
+    elif regime.count > 0 or count > 0:
+        entry = jot(desk, now, i, Note.CANDIDATE)
+        entry.a, entry.b, entry.c = candidate, regime.count, before
+    else:
+        return
+    entry.x, entry.y, entry.z = report.adx, atr_pct, report.fast / report.slow - 1.0
+
+
+@kernel
+def _halt(params: Record, desk: Desk, now: int) -> None:
+    """Note a halt that begins, take the simulated operator's answer, and resume when its time has come."""
+    risk = desk.portfolio.risk
+    if risk.halted and not desk.portfolio.modes & 8:
+        entry = jot(desk, now, NOBODY, Note.HALT)
+        entry.x, entry.y, entry.z = day_loss(risk), drawdown(risk), risk.equity
+    if answer(params, risk, played_answer(params, risk), now):
+        entry = jot(desk, now, NOBODY, Note.ANSWER)
+        entry.a = risk.answer
+    if played_resume(params, risk, now):
+        entry = jot(desk, now, NOBODY, Note.RESUME)
+        entry.x = risk.equity
+
+
+@kernel
+def _note_modes(params: Record, desk: Desk, now: int) -> bool:
+    """Note a change of modes; True when there is one."""
+    portfolio, risk = desk.portfolio, desk.portfolio.risk
+    present = modes(risk)
+    if present == portfolio.modes:
+        return False
+    entry = jot(desk, now, NOBODY, Note.MODE)
+    entry.a, entry.b = portfolio.modes, present
+    entry.x, entry.y, entry.z = day_loss(risk), drawdown(risk), risk.stress_share
+    entry.w = size_multiplier(params, risk)
+    portfolio.modes = present
+    return True
+
+
+@kernel
+def _rebalance(params: Record, desk: Desk, now: int, regular: bool) -> None:
+    """Allocate the pool anew; in DRAWDOWN the targets shrink and positions are trimmed to them."""
+    portfolio, risk = desk.portfolio, desk.portfolio.risk
+    if regular:
+        period = int(params.rebalance_hours * HOUR)
+        portfolio.next_rebalance = (now // period + 1) * period
+    portfolio.allocated = risk.equity
+    pool = max(risk.equity, 0.0) * (1.0 - params.reserve)
+    allocate(params, pool, desk.reports, desk.routes, desk.allocations, now)
+    factor = drawdown_factor(params, risk)
+    for i in range(len(desk.reports)):
+        allocation, directive = desk.allocations[i], desk.directives[i]
+        if regular and not portfolio.overcommitted:
+            allocation.shrink = 1.0
+        elif regular and i == portfolio.least:
+            allocation.shrink *= 0.75
+        if allocation.shrink < 1.0:
+            allocation.target *= allocation.shrink
+            allocation.cap = Cap.OVERCOMMITTED
+        if factor < 1.0:
+            allocation.target *= factor
+            allocation.cap = Cap.DRAWDOWN
+            if regular:
+                directive.trim_id += 1
+                directive.trim_to = allocation.target
+        if desk.reports[i].alive and (regular or allocation.target != directive.target):
+            entry = jot(desk, now, i, Note.ALLOCATION)
+            entry.a, entry.b, entry.c = allocation.cap, desk.routes[i].family, desk.groups[i]
+            entry.x, entry.y, entry.v = allocation.target, allocation.raw, risk.equity
+            entry.z, entry.w = allocation.confidence, allocation.performance
+
+
+@kernel
+def _overcommitted(params: Record, desk: Desk, now: int) -> None:
+    """Reserved beyond the limit: withdraw far entries of the least important pair, and shrink its target."""
+    portfolio, reports = desk.portfolio, desk.reports
+    reserved, least = 0.0, -1
+    for i in range(len(reports)):
+        reserved += reports[i].reserved
+        if reports[i].entries_reserved > 0.0 and (least < 0 or desk.allocations[i].raw < desk.allocations[least].raw):
+            least = i
+    portfolio.least = least
+    excess = reserved - params.overcommitted * portfolio.risk.equity
+    if (excess > 0.0) != portfolio.overcommitted:
+        portfolio.overcommitted = excess > 0.0
+        portfolio.overcommitments += int(excess > 0.0)
+        entry = jot(desk, now, NOBODY, Note.OVERCOMMITTED)
+        entry.a, entry.x, entry.y = int(excess > 0.0), reserved, params.overcommitted * portfolio.risk.equity
+    if excess > 0.0 and least >= 0:
+        directive = desk.directives[least]
+        directive.withdraw_id += 1
+        directive.withdraw = min(excess, reports[least].entries_reserved)
+
+
+@kernel
+def _direct(params: Record, desk: Desk, now: int) -> None:
+    """Write every pair's directive."""
+    portfolio, risk = desk.portfolio, desk.portfolio.risk
+    portfolio.sequence += 1
+    factor = drawdown_factor(params, risk)
+    multiplier = size_multiplier(params, risk) / factor
+    for i in range(len(desk.reports)):
+        directive, route, report = desk.directives[i], desk.routes[i], desk.reports[i]
+        stale = now - report.regime_end > 2 * params.regime_timeframe
+        directive.sequence = portfolio.sequence
+        directive.family, directive.variant = route.family, route.variant
+        directive.target = desk.allocations[i].target
+        directive.multiplier = multiplier
+        directive.blocked = route.blocked
+        directive.paused = route.family != NOBODY and (stale or not report.alive)
+        directive.halted, directive.answer = risk.halted, risk.answer

@@ -1,0 +1,184 @@
+"""Risk of the whole account: the day's loss, drawdown, modes, and the halt, which is a latch."""
+
+from __future__ import annotations
+
+from enum import IntFlag, StrEnum
+
+import numpy as np
+
+from bot.kernel import Record, kernel
+from coordinator.vocabulary import Answer
+
+DAY_MS = 86_400_000
+HOUR = 3_600_000
+MINUTE = 60_000
+
+
+class Mode(IntFlag):
+    """Modes of the portfolio; several may hold. None of them is NORMAL."""
+
+    REDUCED = 1
+    STRESS = 2
+    DRAWDOWN = 4
+    HALT = 8
+
+
+class HaltPolicy(StrEnum):
+    """Who plays the operator in a simulation: nobody, or one who answers at once."""
+
+    NONE = "none"
+    HOLD = "hold"
+    CLOSE_ALL = "close_all"
+    REDUCE_50 = "reduce_50"
+
+
+RISK = np.dtype(
+    [
+        ("equity", "f8"),
+        ("high", "f8"),  # highest marked equity
+        ("day", "i8"),  # days since the epoch
+        ("anchor", "f8"),  # equity at 00:00 UTC
+        ("reduced", "b1"),
+        ("stress", "b1"),
+        ("drawdown", "b1"),
+        ("halted", "b1"),
+        ("answer", "i8"),
+        ("halted_at", "i8"),  # ms
+        ("resumed_day", "i8"),  # day of the last resume
+        ("stress_share", "f8"),  # NaN while unknown
+        ("correlation", "f8"),  # mean over pairs-of-pairs, NaN while unknown
+    ],
+    align=True,
+)
+
+
+@kernel
+def day_loss(risk: Record) -> float:
+    """Loss since 00:00 UTC as a share of the equity then."""
+    return 1.0 - risk.equity / risk.anchor if risk.anchor > 0.0 else 0.0
+
+
+@kernel
+def drawdown(risk: Record) -> float:
+    """Fall under the highest equity, as a share of it."""
+    return 1.0 - risk.equity / risk.high if risk.high > 0.0 else 0.0
+
+
+@kernel
+def modes(risk: Record) -> int:
+    """The modes in force as bits of Mode; 0 is NORMAL."""
+    return int(risk.reduced) + 2 * int(risk.stress) + 4 * int(risk.drawdown) + 8 * int(risk.halted)
+
+
+@kernel
+def mark(params: Record, risk: Record, equity: float, now: int) -> bool:
+    """Value the account, start a new day at midnight, enter and leave modes; True when the halt begins."""
+    day = now // DAY_MS
+    if day != risk.day:
+        risk.day = day
+        risk.anchor = equity
+        risk.reduced = False
+    risk.equity = equity
+    risk.high = max(risk.high, equity)
+    # Losses are compared as products: this runs at every tick, and a division costs more than all the rest.
+    if equity < risk.anchor * (1.0 - params.reduce_day_loss):
+        risk.reduced = True
+    if equity < risk.high * (1.0 - params.drawdown_enter):
+        risk.drawdown = True
+    elif equity >= risk.high * (1.0 - params.drawdown_leave):
+        risk.drawdown = False
+    lost = equity < risk.anchor * (1.0 - params.halt_day_loss)
+    fallen = equity < risk.high * (1.0 - params.halt_drawdown)
+    if risk.halted or not (lost or fallen):
+        return False
+    risk.halted = True
+    risk.halted_at = now
+    risk.answer = Answer.WAITING
+    return True
+
+
+@kernel
+def note_stress(params: Record, risk: Record, share: float, correlation: float) -> None:
+    """Take the stress share of an hour: above the limit STRESS begins, at or under the lower one it ends."""
+    risk.stress_share, risk.correlation = share, correlation
+    if share > params.stress_enter:
+        risk.stress = True
+    elif share <= params.stress_leave:
+        risk.stress = False
+
+
+@kernel
+def deposited(risk: Record, amount: float) -> None:
+    """Move the anchors by a deposit (negative: withdrawal), so that neither loss nor drawdown knows of it."""
+    risk.anchor += amount
+    risk.high += amount
+    risk.equity += amount
+
+
+@kernel
+def drawdown_factor(params: Record, risk: Record) -> float:
+    """Share of the targets while in DRAWDOWN: clip(1 - (drawdown - 15 %) / 20 %, 0.25, 1); 1 otherwise."""
+    if not risk.drawdown:
+        return 1.0
+    share = 1.0 - (drawdown(risk) - params.drawdown_enter) / params.drawdown_span
+    return min(max(share, params.drawdown_least), 1.0)
+
+
+@kernel
+def size_multiplier(params: Record, risk: Record) -> float:
+    """Multiplier of sizes: REDUCED and DRAWDOWN by the smaller, times STRESS."""
+    reduced = params.reduced_size if risk.reduced else 1.0
+    stressed = params.stress_size if risk.stress else 1.0
+    return min(reduced, drawdown_factor(params, risk)) * stressed
+
+
+@kernel
+def exposure_cap(params: Record, risk: Record) -> float:
+    """Largest exposure as a share of equity."""
+    return params.stress_exposure if risk.stress else params.exposure
+
+
+@kernel
+def answer(params: Record, risk: Record, given: int, now: int) -> bool:
+    """Take the operator's answer to a halt; none within the time to decide counts as hold. True when it is new."""
+    if not risk.halted or risk.answer != Answer.WAITING:
+        return False
+    late = now - risk.halted_at >= params.decide_minutes * MINUTE
+    if given == Answer.WAITING and not late:
+        return False
+    risk.answer = given if given != Answer.WAITING else Answer.HOLD
+    return True
+
+
+@kernel
+def resume(risk: Record, now: int, force: bool) -> bool:
+    """Open the latch: new anchors at the present equity, REDUCED for the rest of the day.
+
+    Refused, False, when nothing is halted, or when this UTC day has seen a resume and `force` is not given. The
+    high is set anew too: else a drawdown beyond the limit would halt again at the next look.
+    """
+    day = now // DAY_MS
+    if not risk.halted or (risk.resumed_day == day and not force):
+        return False
+    risk.halted = False
+    risk.answer = Answer.WAITING
+    risk.anchor = risk.equity
+    risk.high = risk.equity
+    risk.drawdown = False
+    risk.reduced = True
+    risk.day = day
+    risk.resumed_day = day
+    return True
+
+
+@kernel
+def played_answer(params: Record, risk: Record) -> int:
+    """What the simulated operator says: by policy, at once or never."""
+    return params.halt_policy if risk.halted else Answer.WAITING
+
+
+@kernel
+def played_resume(params: Record, risk: Record, now: int) -> bool:
+    """Whether the simulated operator opens the latch now, `halt_resume_hours` after the halt."""
+    due = risk.halted and now - risk.halted_at >= params.halt_resume_hours * HOUR
+    return due and resume(risk, now, False)

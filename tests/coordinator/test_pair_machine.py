@@ -1,0 +1,228 @@
+"""The life of a pair, explored: any order of bars, fills, directives, halts and resumes keeps its promises."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from bot.instrument import Instrument, Market
+from bot.kernel import Record, specialise, template
+from bot.ledger import book_fill
+from bot.order import SLOT, OrderKind, Signal
+from bot.record import from_dict, new_records, to_dict
+from bot.strategy import EVENT, PAIR, Event
+from coordinator.gate import position_notional, resting
+from coordinator.pair import OWN, STATE, decide
+from coordinator.parameters import AlgorithmParameters
+from coordinator.phase import Phase
+from coordinator.vocabulary import NOBODY
+
+HOUR = 3_600_000
+START = 1_700_006_400_000
+ALGORITHM = AlgorithmParameters(
+    auto={"warmup_bars": 60},
+    grid={"levels": 4, "warmup_bars": 5},
+    dca={"warmup_bars": 5, "confluence": 0.0, "spike": 1.0},
+    trend={"warmup_bars": 5, "trend_confirmation_bars": 1, "max_atr": 1.0},
+)
+
+
+@template
+def drive(
+    pairs: Record, params: Record, states: Record, slots: Record, events: Record, index: int, lots: int, sums: Record
+) -> None:
+    """Let slot `index` fill `lots` at its price or the last one (-1: none), then decide; `sums` gets the notionals."""
+    pair, event = pairs[0], events[0]
+    if index >= 0:
+        slot = slots[index]
+        tick = pair.instrument.tick_size
+        price = float(slot.price) if slot.kind != OrderKind.MARKET else np.floor(pair.price / tick)
+        fill = event.execution
+        slot.quantity -= lots
+        slot.wanted = slot.quantity > 0
+        fill.slot, fill.generation, fill.part, fill.entry = index, slot.generation, slot.part, slot.entry
+        fill.side, fill.kind, fill.signal, fill.stop = slot.side, slot.kind, slot.signal, slot.stop
+        fill.price, fill.quantity, fill.ts = int(price), lots, pair.time
+        book_fill(pair.ledger, slot.side, price, lots, pair.instrument.tick_value, 0.0)
+        fill.position = pair.ledger.position
+        event.kind = Event.FILL
+    decide(pair, params[0], states[0], slots, event)
+    sums[0] = position_notional(pair)
+    sums[1] = resting(pair, slots)
+
+
+@cache
+def _driver():
+    return specialise(drive, "machine", inlined=False)
+
+
+class LifeOfAPair(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        instrument = Instrument(symbol="T", market=Market.LINEAR, tick_size="0.1", lot_size="0.001", min_notional="1")
+        self.pairs, self.states = new_records(PAIR, 1), new_records(STATE, 1)
+        self.pairs[0]["instrument"] = instrument.record(2.0)
+        self.pairs[0].bar_ms, self.pairs[0].time = 60_000, START
+        self.params = new_records(ALGORITHM.record(["T"]).dtype, 1)
+        self.params[0] = ALGORITHM.record(["T"])
+        self.slots, self.events = new_records(SLOT, 13 + OWN), new_records(EVENT, 1)
+        self.sums, self.price = np.zeros(2), 100.0
+        self.given = self.states[0].directive
+        self.before: set[tuple[int, int]] = set()
+        self.pairs[0].price = self.price
+        for _ in range(70):
+            self.bar(1.001)
+            self.bar(0.999)
+
+    def run(self, index=-1, lots=0):
+        self.before = self.passed()
+        _driver()(self.pairs, self.params, self.states, self.slots, self.events, index, lots, self.sums)
+
+    def passed(self):
+        chosen = (self.slots["signal"] == Signal.ENTRY) & self.slots["wanted"] & self.slots["passed"]
+        return {
+            (int(i), int(self.slots["generation"][i]), int(self.slots["quantity"][i])) for i in np.flatnonzero(chosen)
+        }
+
+    @rule(move=st.floats(0.93, 1.07))
+    def bar(self, move):
+        """An hour passes: base bar, then the longer ones."""
+        open_, self.price = self.price, min(max(self.price * move, 5.0), 2000.0)
+        pair, event = self.pairs[0], self.events[0]
+        pair.time += HOUR
+        pair.price = self.price
+        for kind, length in ((Event.BASE, 60_000), (Event.SIGNAL, HOUR)):
+            bar = event.bar
+            bar.ts, bar.open, bar.close, bar.volume = pair.time - length, open_, self.price, 100.0
+            bar.high, bar.low = max(open_, self.price) * 1.001, min(open_, self.price) * 0.999
+            event.kind, event.timeframe = int(kind), length
+            self.run()
+
+    @rule(pick=st.integers(0, 40), part=st.floats(0.1, 1.0))
+    def fill(self, pick, part):
+        """Something that rests is filled, whole or in part; exits at most what is held, on their side."""
+        position = int(self.pairs[0].ledger.position)
+        candidates = []
+        for index in np.flatnonzero(self.slots["wanted"]):
+            slot = self.slots[index]
+            if not slot.reduce_only or position * slot.side < 0:
+                candidates.append(int(index))
+        if not candidates:
+            return
+        index = candidates[pick % len(candidates)]
+        slot = self.slots[index]
+        most = int(slot.quantity) if not slot.reduce_only else min(int(slot.quantity), abs(position))
+        if slot.kind != OrderKind.MARKET:
+            self.price = float(slot.price) * 0.1
+            self.pairs[0].price = self.price
+        self.run(index, max(1, int(most * part)))
+
+    @rule(
+        family=st.integers(-1, 2),
+        variant=st.integers(0, 6),
+        capital=st.sampled_from([0.0, 50.0, 1000.0, 5000.0]),
+        limit=st.sampled_from([0.0, 300.0, 2000.0, 1e6]),
+        blocked=st.booleans(),
+        paused=st.booleans(),
+    )
+    def directive(self, family, variant, capital, limit, blocked, paused):
+        given = self.given
+        given.family, given.variant, given.target, given.multiplier = family, variant, capital, 1.0
+        given.exposure_limit, given.blocked, given.paused = limit, blocked, paused
+        self.events[0].kind = int(Event.DIRECTIVE)
+        self.run()
+
+    @rule(family=st.integers(0, 2))
+    def let_it_trade(self, family):
+        self.directive(family, 0, 5000.0, 1e6, False, False)
+
+    @rule(answer=st.integers(0, 3))
+    def halt(self, answer):
+        self.given.halted, self.given.answer = True, answer
+        self.events[0].kind = int(Event.DIRECTIVE)
+        self.run()
+
+    @rule()
+    def resume(self):
+        self.given.halted, self.given.answer = False, 0
+        self.events[0].kind = int(Event.DIRECTIVE)
+        self.run()
+
+    @rule(capital=st.sampled_from([0.0, 100.0, 1000.0]))
+    def trim(self, capital):
+        self.given.trim_id += 1
+        self.given.trim_to = capital
+        self.events[0].kind = int(Event.DIRECTIVE)
+        self.run()
+
+    @rule(free=st.floats(1.0, 5000.0))
+    def withdraw(self, free):
+        self.given.withdraw_id += 1
+        self.given.withdraw = free
+        self.events[0].kind = int(Event.DIRECTIVE)
+        self.run()
+
+    @rule()
+    def restart(self):
+        """Save and load: nothing may depend on what is not in the record."""
+        self.states[0] = from_dict(STATE, to_dict(self.states[0]))
+
+    @invariant()
+    def no_entry_rests_unless_running(self):
+        if self.states[0].phase != Phase.RUNNING:
+            assert not self.passed()
+            assert not (self.slots["wanted"] & (self.slots["signal"] == Signal.ENTRY)).any()
+
+    @invariant()
+    def every_position_is_covered_by_a_resting_stop(self):
+        position = int(self.pairs[0].ledger.position)
+        if position == 0:
+            return
+        leaves = (
+            self.slots["wanted"]
+            & self.slots["reduce_only"]
+            & np.isin(self.slots["kind"], [OrderKind.STOP, OrderKind.MARKET])
+            & (self.slots["side"] * position < 0)
+        )
+        assert self.slots["quantity"][leaves].max(initial=0) >= abs(position)
+
+    @invariant()
+    def no_exit_is_ever_shelved(self):
+        assert not (self.slots["shelved"] & (self.slots["signal"] != Signal.ENTRY)).any()
+
+    @invariant()
+    def an_order_let_through_respects_the_limit(self):
+        fresh = self.passed() - self.before
+        if not fresh:
+            return
+        within = self.sums.sum() <= self.given.exposure_limit * (1 + 1e-6)
+        # An order that had passed and now fits no longer is amended downwards at most.
+        amended = all(any(i == j and g == h and q <= r for j, h, r in self.before) for i, g, q in fresh)
+        assert within or amended
+
+    @invariant()
+    def nobody_wishes_for_a_strategy_that_does_not_run(self):
+        if self.states[0].family == NOBODY:
+            assert not self.slots["wanted"][: len(self.slots) - OWN].any()
+
+    @precondition(lambda self: self.states[0].phase in (Phase.DRAINING, Phase.CLOSING))
+    @rule()
+    def a_transition_ends(self):
+        """Whatever happened, time and fills lead out of it."""
+        self.given.halted = self.given.paused = False
+        for _ in range(8):
+            self.bar(1.0)
+            if self.states[0].phase not in (Phase.DRAINING, Phase.CLOSING):
+                return
+            self.fill(len(np.flatnonzero(self.slots["wanted"])) - 1, 1.0)
+        assert self.states[0].phase not in (Phase.DRAINING, Phase.CLOSING)
+
+
+TestLifeOfAPair = LifeOfAPair.TestCase
+TestLifeOfAPair.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)

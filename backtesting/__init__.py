@@ -4,6 +4,10 @@ from backtesting import simulate
 result = simulate({"strategy": "grid", "pair": "BTCUSDT"}, "candles.csv")
 result.metrics, result.fills, result.trades, result.equity
 result.report("report.html"); result.plot()
+
+from backtesting import simulate_portfolio
+result = simulate_portfolio({"strategy": "auto", "pairs": ["A", "B"]}, {"A": "a.csv", "B": "b.csv"})
+result.metrics, result.figures, result.pair_figures
 """
 
 from __future__ import annotations
@@ -11,9 +15,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from backtesting.portfolio_run import simulate_portfolio as simulate_portfolio
     from backtesting.run import simulate as simulate
 
-__all__ = ["simulate"]
+__all__ = ["simulate", "simulate_portfolio"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,4 +27,8 @@ def __getattr__(name: str) -> Any:
         from backtesting.run import simulate  # noqa: PLC0415
 
         return simulate
+    if name == "simulate_portfolio":
+        from backtesting.portfolio_run import simulate_portfolio  # noqa: PLC0415
+
+        return simulate_portfolio
     raise AttributeError(name)

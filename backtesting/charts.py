@@ -214,12 +214,13 @@ def _one(height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _dates(ts: Any) -> NDArray[np.float64]:
+def dates(ts: Any) -> NDArray[np.float64]:
     """Epoch ms as matplotlib's days."""
     return np.asarray(ts, np.float64) / DAY_MS
 
 
-def _time_axis(axes: Axes) -> None:
+def time_axis(axes: Axes) -> None:
+    """Give the axes dates and a quiet frame."""
     locator = matplotlib.dates.AutoDateLocator()  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     formatter = matplotlib.dates.ConciseDateFormatter(locator)  # type: ignore[no-untyped-call]
@@ -237,29 +238,29 @@ def _draw_equity(axes: Axes, result: BacktestResult) -> None:
     ):
         values = frame[name].to_numpy()
         at = thinned(values)
-        axes.plot(_dates(ts[at]), values[at], color=colour, linewidth=width, label=label)
+        axes.plot(dates(ts[at]), values[at], color=colour, linewidth=width, label=label)
     axes.axhline(result.metrics.initial_capital, color=MUTED, linewidth=0.7, linestyle=":")
     axes.yaxis.set_major_formatter(
         FuncFormatter(lambda value, _: f"{value:,.0f}" if abs(value) >= 100 else f"{value:g}")
     )
     axes.legend(frameon=False, fontsize=9, loc="best")
     axes.set_title("Equity, quote currency", loc="left", fontsize=11)
-    _time_axis(axes)
+    time_axis(axes)
 
 
 def _draw_drawdown(axes: Axes, result: BacktestResult) -> None:
     values = drawdown(result)
     at = thinned(values)
-    when = _dates(result.equity["ts"].to_numpy()[at])
+    when = dates(result.equity["ts"].to_numpy()[at])
     axes.fill_between(when, values[at], 0.0, color=LOSS, alpha=0.25, linewidth=0)
     axes.plot(when, values[at], color=LOSS, linewidth=0.9)
     axes.set_title("Under water, % of the highest equity so far", loc="left", fontsize=11)
-    _time_axis(axes)
+    time_axis(axes)
 
 
 def _draw_candles(axes: Axes, result: BacktestResult) -> None:
     rolled, minutes = rolled_candles(result, CANDLES)
-    when = _dates(rolled["ts"].to_numpy()) + minutes / 2880
+    when = dates(rolled["ts"].to_numpy()) + minutes / 2880
     low, high = rolled["low"].to_numpy(), rolled["high"].to_numpy()
     open_, close = rolled["open"].to_numpy(), rolled["close"].to_numpy()
     colours = np.where(close >= open_, GAIN, LOSS).tolist()
@@ -273,14 +274,14 @@ def _draw_candles(axes: Axes, result: BacktestResult) -> None:
     axes.set_xlim(when[0] - minutes / 1440, when[-1] + minutes / 1440)
     axes.set_ylim(float(low.min()) - room, float(high.max()) + room)
     axes.set_title(f"{result.document.pair}: candles, fills, levels and stops", loc="left", fontsize=11)
-    _time_axis(axes)
+    time_axis(axes)
 
 
 def _draw_levels(axes: Axes, result: BacktestResult) -> None:
     levels = result.levels.tail(SEGMENTS)
     for kind, colour, style in (("limit", "#64748b", "-"), ("stop", STOP, "--")):
         chosen = levels.filter(pl.col("kind") == kind)
-        left, right = _dates(chosen["ts_from"].to_numpy()), _dates(chosen["ts_to"].to_numpy())
+        left, right = dates(chosen["ts_from"].to_numpy()), dates(chosen["ts_to"].to_numpy())
         price = chosen["price"].to_numpy()
         segments = np.stack([np.stack([left, price], 1), np.stack([right, price], 1)], 1)
         axes.add_collection(LineCollection(list(segments), colors=colour, linewidths=0.5, alpha=0.35, linestyles=style))
@@ -291,7 +292,7 @@ def _draw_fills(axes: Axes, result: BacktestResult) -> None:
     size = 26 if len(fills) < 300 else 9
     for side, colour, marker in (("buy", "#0f766e", "^"), ("sell", "#9d174d", "v")):
         chosen = fills.filter(pl.col("side") == side)
-        when = _dates(chosen["ts"].to_numpy())
+        when = dates(chosen["ts"].to_numpy())
         axes.scatter(
             when,
             chosen["price"].to_numpy(),

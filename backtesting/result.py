@@ -26,6 +26,8 @@ from bot.kernel import source_hash, user_sources
 from bot.order import Liquidity, OrderKind, Side, Signal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
@@ -83,7 +85,7 @@ class BacktestResult:
         snapshot = tape.candles.snapshot()
         sources = source_hash(extra=tuple(user_sources()) if ":" in config.strategy else ())
         return ResultDocument(
-            run_id=run_id(config, tape.instrument, snapshot, sources),
+            run_id=run_id(config, [tape.instrument], [snapshot], sources),
             strategy=config.strategy,
             strategy_version=config.loaded.version,
             pair=config.pair,
@@ -226,23 +228,7 @@ class BacktestResult:
 
         Raises Misconfigured when `directory` holds something that is no run.
         """
-        if (
-            directory.exists()
-            and not (directory / MARKER).exists()
-            and (directory.is_file() or any(directory.iterdir()))
-        ):
-            raise Misconfigured(f"out is {directory} but something that is no run lies there; name another folder.")
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-        try:
-            self._write_files(partial)
-            partial.chmod(0o755)
-            if directory.exists():
-                shutil.rmtree(directory)
-            partial.rename(directory)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-        return directory
+        return write_whole(directory, self._write_files)
 
     def _write_files(self, folder: Path) -> None:
         from backtesting.charts import write_pngs  # noqa: PLC0415
@@ -279,6 +265,26 @@ class BacktestResult:
 
     def _quantities(self, lots: NDArray[np.int64]) -> NDArray[np.float64]:
         return _rounded(lots * float(self.recording.tape.instrument.lot_size))
+
+
+def write_whole(directory: Path, write: Callable[[Path], None]) -> Path:
+    """Let `write` fill a new folder and put it in the place of `directory`, whole or not at all.
+
+    Raises Misconfigured when `directory` holds something that is no run.
+    """
+    if directory.exists() and not (directory / MARKER).exists() and (directory.is_file() or any(directory.iterdir())):
+        raise Misconfigured(f"out is {directory} but something that is no run lies there; name another folder.")
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
+    try:
+        write(partial)
+        partial.chmod(0o755)
+        if directory.exists():
+            shutil.rmtree(directory)
+        partial.rename(directory)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return directory
 
 
 def _rounded(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from backtesting.candle_checks import check
 from backtesting.candles import Candles, bar_name, from_frame, read_candles
-from backtesting.config import BacktestConfig, BarPath, FillRule, iso, load_config
+from backtesting.config import BacktestConfig, BarPath, FillRule, iso, load_single
 from backtesting.exchange import Outcome
 from backtesting.instruments import instrument_for
 from backtesting.result import BacktestResult
@@ -41,7 +41,7 @@ def simulate(
     the venue's own word on the instrument; `bounds` adds the figures under the worst and the best rules.
     Raises Misconfigured and BadCandles with one sentence.
     """
-    config = load_config(config)
+    config = load_single(config)
     source = candles if candles is not None else config.candles
     if source is None:
         raise Misconfigured("candles are missing; give a frame or a file, or set candles in the config.")

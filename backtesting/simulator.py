@@ -7,7 +7,7 @@ number of runs. `UniversalSimulator.run` plays it and gives a `Recording`: what 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backtesting.candles import Candles
-    from backtesting.config import BacktestConfig
+    from backtesting.config import BacktestConfig, RunConfig
 
 FUNDING_MS = 8 * 3_600_000
 BALANCE_TOLERANCE = 1e-9
+PRICES = ("open", "high", "low", "close")
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,14 @@ class Tape:
         if len(candles) == 0:
             raise Misconfigured("candles: the period holds none; widen from and to, or import more data.")
         tick = float(instrument.tick_size)
-        names = ("open", "high", "low", "close")
-        open_, high, low, close = (in_ticks(getattr(candles, name), tick) for name in names)
+        open_, high, low, close = (in_ticks(getattr(candles, name), tick) for name in PRICES)
         return cls(instrument, candles, open_, high, low, close, _funding_bars(candles.ts))
+
+    def laid(self, ts: Any, volume: Any, *prices: Any) -> Tape:
+        """Return the same tape over these equal arrays: ts, volume, and open, high, low, close in ticks."""
+        return replace(
+            self, candles=replace(self.candles, ts=ts, volume=volume), **dict(zip(PRICES, prices, strict=True))
+        )
 
     def rollup(self, timeframe_ms: int) -> Rolled:
         """Bars of `timeframe_ms`, made once; raises Misconfigured when the base bars are longer or do not divide it."""
@@ -209,9 +215,12 @@ class UniversalSimulator:
         runs = new_records(RUN, 1)
         candles = tape.candles
         funding = tape.funding_bars if pairs[0].instrument.linear else tape.funding_bars[:0]
+        settings = settings_record(config, every_bar=self.every_bar, keep_wishes=self.keep_wishes)
+        settings[0].reinvest = config.reinvest
+        settings[0].warmup_bars = config.parameters.warmup_bars
         fills, changes, wishes = self._played(
             *(candles.ts, tape.open, tape.high, tape.low, tape.close, candles.volume),
-            *(rolled.bars, rolled.ends, funding, self._settings(), pairs, self.params, states, slots),
+            *(rolled.bars, rolled.ends, funding, settings, pairs, self.params, states, slots),
             *(new_records(EVENT, 1), runs, new_records(FILL, 1024), new_records(loop_module.CHANGE, 1024)),
             *(new_records(loop_module.WISH, 1024), np.zeros(len(slots), np.int64)),
         )
@@ -262,24 +271,24 @@ class UniversalSimulator:
         pair.target = self.config.capital
         return pairs
 
-    def _settings(self) -> Any:
-        execution, settings = self.config.execution, new_records(SETTINGS, 1)
-        chosen = settings[0]
-        chosen.capital = self.config.capital
-        chosen.reinvest = self.config.reinvest
-        chosen.through = 1.0 if execution.fill_rule is FillRule.THROUGH else 0.0
-        chosen.adverse = execution.path is BarPath.ADVERSE
-        chosen.fill_at_close = execution.fill_policy is FillPolicy.CLOSE
-        chosen.slippage = execution.slippage_bps / 1e4
-        chosen.impact = execution.slippage_impact
-        chosen.forced_exit = execution.forced_exit_bps / 1e4
-        chosen.participation = execution.max_participation
-        chosen.funding_rate = execution.funding_rate
-        chosen.start = self.config.start or 0
-        chosen.warmup_bars = self.config.parameters.warmup_bars
-        chosen.every_bar = self.every_bar
-        chosen.keep_wishes = self.keep_wishes
-        return settings
+
+def settings_record(config: RunConfig, *, every_bar: bool, keep_wishes: bool) -> Any:
+    """Build the exchange's settings, an array of one; what only a single strategy has is left at zero."""
+    execution, settings = config.execution, new_records(SETTINGS, 1)
+    chosen = settings[0]
+    chosen.capital = config.capital
+    chosen.through = 1.0 if execution.fill_rule is FillRule.THROUGH else 0.0
+    chosen.adverse = execution.path is BarPath.ADVERSE
+    chosen.fill_at_close = execution.fill_policy is FillPolicy.CLOSE
+    chosen.slippage = execution.slippage_bps / 1e4
+    chosen.impact = execution.slippage_impact
+    chosen.forced_exit = execution.forced_exit_bps / 1e4
+    chosen.participation = execution.max_participation
+    chosen.funding_rate = execution.funding_rate
+    chosen.start = config.start or 0
+    chosen.every_bar = every_bar
+    chosen.keep_wishes = keep_wishes
+    return settings
 
 
 def check_balance(recording: Recording) -> None:

@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from backtesting.config import load_config
+from backtesting.portfolio_simulator import PortfolioSimulator, Reel
 from backtesting.simulator import Tape, UniversalSimulator
 from services.data.synth import generate
 from tests.conftest import instrument
@@ -37,6 +38,55 @@ def test_a_year_of_minutes(benchmark, tape, name):
         f"\n{name}: {len(tape.close) / took / 1e6:.0f} million bars/s at the median, {len(recording.fills)} fills, "
         f"{took / baseline:.1f} x one NumPy pass"
     )
+
+
+@pytest.mark.parametrize("count", [1, 10])
+def test_a_year_of_the_whole_algorithm(benchmark, count):
+    candles = generate([f"P{index}USDT" for index in range(count)], 365, 7)
+    pairs = list(candles)
+    reel = Reel.of(candles, {pair: instrument() for pair in pairs})
+    simulator = PortfolioSimulator(load_config({"strategy": "auto", "pairs": pairs}))
+    recording = simulator.run(reel)  # compiled and warm
+    baseline = min(_seconds(lambda: sum(column.sum() for column in reel.prices)) for _ in range(10))
+    benchmark.pedantic(simulator.run, args=(reel,), rounds=10, warmup_rounds=1)
+    took = benchmark.stats.stats.median
+    fills = sum(len(one.fills) for one in recording.recordings)
+    print(  # noqa: T201
+        f"\nauto, {count} pairs: {len(reel.ts) / took / 1e6:.1f} million pair-bars/s at the median, {fills} fills, "
+        f"{took / baseline:.1f} x one NumPy pass"
+    )
+
+
+WHOLE = """
+import re, sys
+from pathlib import Path
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+from backtesting.candles import read_candles
+from backtesting.config import load_config
+from backtesting.portfolio_simulator import PortfolioSimulator, Reel, compiled_loop
+from tests.conftest import instrument
+pairs = [f"P{index}" for index in range(10)]
+simulator = PortfolioSimulator(load_config({"strategy": "auto", "pairs": pairs}))
+def play(start):
+    candles = {pair: read_candles(sys.argv[1]).rows(slice(start, None)) for pair in pairs}
+    reel = Reel.of(candles, {pair: instrument() for pair in pairs})
+    simulator.run(reel)
+    return len(reel.ts)
+small = play(-1440)
+before = peak()
+bars = play(0)
+print((peak() - before) / bars)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from Linux's /proc")
+def test_memory_of_the_whole_algorithm(benchmark, tape, tmp_path):
+    path = tmp_path / "year.parquet"
+    tape.candles.frame().write_parquet(path)
+    command = [sys.executable, "-c", WHOLE, str(path)]
+    done = benchmark.pedantic(subprocess.run, args=(command,), kwargs={"capture_output": True, "check": True}, rounds=1)
+    print(f"\nauto, 10 pairs: {float(done.stdout):.0f} bytes per pair-bar at the peak, over an idle process")  # noqa: T201
 
 
 ALONE = """

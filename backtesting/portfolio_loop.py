@@ -1,0 +1,363 @@
+"""The loop over many pairs on one clock: each pair's bars through its own step, then the portfolio's step.
+
+At every time all pairs that have a bar are played before the portfolio looks, so their order does not matter. Bars
+that reach no order, wake nobody and complete nothing cost a pair a few comparisons and its mark.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from backtesting.exchange import Outcome, World, band, survey, trade_bar
+from backtesting.loop import begin_bar, end_bar, pay_funding, write_change, write_wishes
+from bot.kernel import Record, kernel, template, unowned
+from bot.ledger import imbalance
+from bot.rollup import BAR
+from bot.strategy import Event, stirred
+from coordinator.gate import margin_rate
+from coordinator.pair import NOTES, decide, fill_report
+from coordinator.portfolio import Desk, begin, limit, look, step
+
+# A longer bar of a pair and the base bar (index into the flat arrays) that completes it.
+CLOSING = np.dtype([("end", "i8"), ("timeframe", "i8"), ("bar", BAR)])
+# What the loop leaves besides the lists: how far it came and how it ended.
+TALLY = np.dtype(
+    [
+        ("fills", "i8"),
+        ("changes", "i8"),
+        ("wishes", "i8"),
+        ("notes", "i8"),
+        ("times", "i8"),
+        ("outcome", "i8"),
+        ("pair", "i8"),  # whose step did not end
+        ("clock", "i8"),  # ms: the time that comes next
+        ("free", "f8"),  # what the pairs leave of the account for others, quote currency
+        ("begun", "b1"),
+        ("played", "i8"),  # bars that were not passed over
+        ("stepped", "i8"),  # times the portfolio's step was called for
+    ],
+    align=True,
+)
+NEVER = np.iinfo(np.int64).max
+# What a quiet bar needs to know of a pair, beside each other: the band, the position, and what it adds to the sums.
+UP, DOWN, OVER, UNDER, WAKE, HELD, CASH, RESTING, RESERVED, MARGIN, MAINTENANCE, EQUITY, EXPOSURE, FREE = range(14)
+HOT = 14
+
+
+@kernel
+def fills_needed(slots: int) -> int:
+    """Room for the fills of one pair in one bar, `slots` being its wishes."""
+    return 2 * (64 + 8 * slots)
+
+
+@kernel
+def has_room(tally: Record, n: int, slots: int, fills: int, changes: int, wishes: int, notes: int) -> bool:
+    """Whether lists of these lengths have room for whatever may happen at one time of the clock."""
+    return (
+        tally.fills + n * fills_needed(slots) <= fills
+        and tally.changes + n <= changes
+        and tally.wishes + n * slots <= wishes
+        and tally.notes + 3 * n * NOTES + 64 <= notes
+    )
+
+
+@template
+def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls is elsewhere
+    ts: Record,
+    open_: Record,
+    high: Record,
+    low: Record,
+    close: Record,
+    volume: Record,
+    bounds: Record,
+    closings: Record,
+    closing_bounds: Record,
+    payments: Record,
+    payment_bounds: Record,
+    settings_: Record,
+    params_: Record,
+    desk: Desk,
+    pairs: Record,
+    states: Record,
+    slots: Record,
+    events: Record,
+    runs: Record,
+    places: Record,
+    hot: Record,
+    tallies: Record,
+    fills: Record,
+    changes: Record,
+    wishes: Record,
+    shown: Record,
+    notes: Record,
+    times: Record,
+    equities: Record,
+    until: int,
+) -> None:
+    """Run n pairs over one clock until `until` (ms), the end, or until a list might overflow; call again to go on.
+
+    Shapes: ts … volume (bars of all pairs), pair p's at bounds[p]:bounds[p + 1], prices in ticks; closings and payments
+    likewise by their bounds, with `end` and payment as indices into the flat arrays; slots, shown (n, s); places (4, n)
+    int64 and hot (n, HOT) are scratch; times, equities: room for every time of the
+    clock; names with a trailing underscore and tallies are arrays of one.
+    """
+    ts, open_, high = unowned(ts), unowned(open_), unowned(high)
+    low, close, volume = unowned(low), unowned(close), unowned(volume)
+    bounds, pairs, states, runs = unowned(bounds), unowned(pairs), unowned(states), unowned(runs)
+    times, equities, closings, payments = unowned(times), unowned(equities), unowned(closings), unowned(payments)
+    n, params, settings, tally = len(pairs), params_[0], settings_[0], tallies[0]
+    hot, closing_bounds, payment_bounds = unowned(hot), unowned(closing_bounds), unowned(payment_bounds)
+    slots, shown, events = unowned(slots), unowned(shown), unowned(events)
+    fills, changes, wishes, notes = unowned(fills), unowned(changes), unowned(wishes), unowned(notes)
+    reports, directives = unowned(desk.reports), unowned(desk.directives)
+    desk = Desk(  # the same desk over arrays that are not counted: counting would cost more than looking
+        *(desk.portfolio, unowned(desk.regimes), unowned(desk.routes), unowned(desk.allocations)),
+        *(unowned(desk.histories), unowned(desk.groups), unowned(desk.group_sums), reports, directives),
+        unowned(desk.notes),
+    )
+    cursor, closing, payment, due = unowned(places[0]), unowned(places[1]), unowned(places[2]), unowned(places[3])
+    bar_ms = pairs[0].bar_ms
+    if not tally.begun:
+        tally.begun = True
+        cursor[:], closing[:], payment[:] = bounds[:-1], closing_bounds[:-1], payment_bounds[:-1]
+        begin(params, desk, settings.capital)
+        for p in range(n):
+            pairs[p].coordinated = True
+            due[p] = 0  # the first bar is played
+        tally.clock = earliest(ts, cursor, bounds)
+    while tally.clock < until and tally.outcome == Outcome.COMPLETE:
+        clock = tally.clock
+        if not has_room(tally, n, slots.shape[1], len(fills), len(changes), len(wishes), len(notes)):
+            return
+        others, now, active = tally.free, clock + bar_ms, 0
+        ill, maintenance, equity, exposure, reserved, free = 0.0, 0.0, settings.capital, 0.0, 0.0, 0.0
+        closed = limited = False
+        for p in range(n):
+            i = cursor[p]
+            row = hot[p]
+            if i < bounds[p + 1] and ts[i] == clock:
+                cursor[p] = i + 1
+                active += 1
+                if (
+                    high[i] >= row[UP]
+                    or low[i] <= row[DOWN]
+                    or i >= due[p]
+                    or low[i] > row[OVER]
+                    or high[i] < row[UNDER]
+                    or now >= row[WAKE]
+                ):
+                    pair, run = pairs[p], runs[p]
+                    tally.played += 1
+                    if not limited:
+                        limited = True
+                        mark_reports(hot, reports)
+                        limit(params, desk)
+                    states[p].directive.exposure_limit = directives[p].exposure_limit
+                    run.fills, run.changes, run.wishes = tally.fills, tally.changes, tally.wishes
+                    pair.credit = settings.capital + others - row[FREE]
+                    world = World(pair, params, states[p], slots[p], events[0], run, settings, fills)
+                    cash, position = pair.ledger.cash, pair.ledger.position
+                    closing[p], payment[p] = play(
+                        *(world, p, i, clock, open_[i], high[i], low[i], close[i], volume[i]),
+                        *(closings, closing[p], closing_bounds[p + 1], payments, payment[p], payment_bounds[p + 1]),
+                    )
+                    due[p] = min(
+                        next_due(
+                            closings, closing[p], closing_bounds[p + 1], payments, payment[p], payment_bounds[p + 1]
+                        ),
+                        bounds[p + 1] - 1,
+                    )
+                    reports[p].alive = i + 1 < bounds[p + 1]
+                    if states[p].acted:
+                        states[p].acted = False
+                        fill_report(pair, params, states[p], world.slots, reports[p])
+                    closed = closed or reports[p].regime_bars != desk.regimes[p].bars
+                    if run.outcome != Outcome.COMPLETE:
+                        tally.outcome, tally.pair = run.outcome, p
+                    if pair.ledger.cash != cash or pair.ledger.position != position:
+                        write_change(changes, pair.ledger, run, p)
+                    take_notes(states[p], p, notes, tally)
+                    if settings.keep_wishes:
+                        write_wishes(world.slots, run, wishes, shown[p], p)
+                    tally.fills, tally.changes, tally.wishes = run.fills, run.changes, run.wishes
+                    heat(row, pair, run, reports[p])
+                held = row[HELD]
+                if held != 0.0:
+                    worth, worst = held * close[i], held * (low[i] if held > 0.0 else high[i])
+                    row[EQUITY] = row[CASH] + worth
+                    row[EXPOSURE] = abs(worth) + row[RESTING]
+                    row[FREE] = row[EQUITY] - abs(worth) * row[MARGIN]
+                    ill += min(worst - worth, 0.0)
+                    maintenance += abs(worst) * row[MAINTENANCE]
+            equity += row[EQUITY]
+            exposure += row[EXPOSURE]
+            reserved += row[RESERVED]
+            free += row[FREE]
+        if active == 0:
+            tally.clock = earliest(ts, cursor, bounds)
+            continue
+        tally.free = free
+        if clock >= settings.start and look(params, desk, equity, exposure, reserved, closed, now):
+            tally.stepped += 1
+            mark_reports(hot, reports)
+            step(params, desk, now)
+            take_portfolio_notes(desk, notes, tally)
+            for p in range(n):
+                pair, at = pairs[p], cursor[p] - 1
+                if at < bounds[p] or not differs(states[p].directive, directives[p]):
+                    continue
+                states[p].directive = directives[p]
+                pair.time, pair.price = now, close[at] * pair.instrument.tick_size
+                world = World(pair, params, states[p], slots[p], events[0], runs[p], settings, fills)
+                direct(world, close[at])
+                states[p].acted = False
+                fill_report(pair, params, states[p], world.slots, reports[p])
+                take_notes(states[p], p, notes, tally)
+                heat(hot[p], pair, runs[p], reports[p])
+        times[tally.times], equities[tally.times] = clock, equity
+        tally.times += 1
+        if tally.outcome == Outcome.COMPLETE and equity <= 0.0:
+            tally.outcome = Outcome.RUINED
+        elif tally.outcome == Outcome.COMPLETE and maintenance > 0.0 and equity + ill <= maintenance:
+            tally.outcome = Outcome.LIQUIDATED
+        tally.clock = now
+    for p in range(n):
+        last = max(cursor[p] - 1, bounds[p])
+        runs[p].bars = cursor[p] - bounds[p]
+        runs[p].imbalance = imbalance(pairs[p].ledger, close[last], pairs[p].instrument.tick_value)
+
+
+@kernel
+def heat(row: Record, pair: Record, run: Record, report: Record) -> None:
+    """Lay out beside each other what a quiet bar of this pair needs."""
+    instrument = pair.instrument
+    row[UP], row[DOWN], row[OVER], row[UNDER], row[WAKE] = run.up, run.down, run.over, run.under, float(pair.wake_at)
+    row[HELD] = pair.ledger.position * instrument.tick_value
+    row[CASH], row[RESTING], row[RESERVED] = pair.ledger.cash, report.resting, report.reserved
+    row[MARGIN] = margin_rate(instrument)
+    row[MAINTENANCE] = instrument.maintenance_margin if instrument.linear else 0.0
+    row[EQUITY], row[EXPOSURE], row[FREE] = report.equity, report.exposure, pair.ledger.cash
+
+
+@kernel
+def mark_reports(hot: Record, reports: Record) -> None:
+    """Bring equity and exposure of every report up to the last marks."""
+    for p in range(len(reports)):
+        reports[p].equity, reports[p].exposure = hot[p, EQUITY], hot[p, EXPOSURE]
+
+
+@kernel
+def earliest(ts: Record, cursor: Record, bounds: Record) -> int:
+    """Find the first time of the clock."""
+    first = NEVER
+    for p in range(len(cursor)):
+        if cursor[p] < bounds[p + 1]:
+            first = min(first, ts[cursor[p]])
+    return first
+
+
+@kernel
+def next_due(closings: Record, closing: int, closing_end: int, payments: Record, payment: int, payment_end: int) -> int:
+    """Find the next bar that completes a longer one or pays funding."""
+    due = NEVER
+    if closing < closing_end:
+        due = min(due, closings[closing].end)
+    if payment < payment_end:
+        due = min(due, payments[payment])
+    return due
+
+
+@template
+def play(
+    world: World,
+    p: int,
+    i: int,
+    clock: int,
+    open_: float,
+    high: float,
+    low: float,
+    close: float,
+    volume: float,
+    closings: Record,
+    closing: int,
+    closing_end: int,
+    payments: Record,
+    payment: int,
+    payment_end: int,
+) -> tuple[int, int]:
+    """One bar of one pair: funding, path, close, longer bars; returns the next closing and payment."""
+    pair, run, event, tick = world.pair, world.run, world.event, world.pair.instrument.tick_size
+    begin_bar(world, i, clock, volume)
+    event.execution.pair = p
+    due = payment
+    while payment < payment_end and payments[payment] == i:
+        payment += 1
+    paid = payment > due and pay_funding(world, open_, payment - due)
+    if paid:  # money has moved, and with it what the strategy and the day's loss wait for
+        pair.wake_at = 0
+    if volume > 0.0 and (high >= run.up or low <= run.down):
+        trade_bar(world, open_, high, low, close)
+    end_bar(world, close)
+    if run.outcome != Outcome.COMPLETE:
+        return closing, payment
+    bar = event.bar
+    bar.ts, bar.volume = clock, volume
+    bar.open, bar.high, bar.low, bar.close = open_ * tick, high * tick, low * tick, close * tick
+    if paid or stirred(pair, bar):
+        event.kind = Event.BASE
+        decide(pair, world.params, world.state, world.slots, event)
+    while closing < closing_end and closings[closing].end == i:
+        event.bar = closings[closing].bar
+        event.timeframe = closings[closing].timeframe
+        event.kind = Event.SIGNAL
+        decide(pair, world.params, world.state, world.slots, event)
+        closing += 1
+    if world.state.acted or run.up == -np.inf:
+        survey(world, close)
+    else:
+        band(pair, run)
+    return closing, payment
+
+
+@template
+def direct(world: World, close: float) -> None:
+    """Let a pair follow its new directive."""
+    world.event.kind = Event.DIRECTIVE
+    decide(world.pair, world.params, world.state, world.slots, world.event)
+    survey(world, close)
+
+
+@kernel
+def differs(held: Record, given: Record) -> bool:
+    """Whether a directive says something new; its number and the exposure limit alone do not."""
+    return (
+        held.family != given.family
+        or held.variant != given.variant
+        or held.target != given.target
+        or held.multiplier != given.multiplier
+        or held.blocked != given.blocked
+        or held.paused != given.paused
+        or held.halted != given.halted
+        or held.answer != given.answer
+        or held.trim_id != given.trim_id
+        or held.withdraw_id != given.withdraw_id
+    )
+
+
+@kernel
+def take_notes(state: Record, p: int, notes: Record, tally: Record) -> None:
+    """Take a pair's notes down."""
+    for k in range(min(state.noted, len(state.notes))):
+        notes[tally.notes] = state.notes[k]
+        notes[tally.notes].pair = p
+        tally.notes += 1
+    state.noted = 0
+
+
+@kernel
+def take_portfolio_notes(desk: Desk, notes: Record, tally: Record) -> None:
+    """Take the portfolio's notes down."""
+    for k in range(min(desk.portfolio.noted, len(desk.notes))):
+        notes[tally.notes] = desk.notes[k]
+        tally.notes += 1
+    desk.portfolio.noted = 0

@@ -1,0 +1,477 @@
+"""The result of the whole algorithm on its pairs: figures, events and frames, and the directory they go to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import polars as pl
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from backtesting.config import PortfolioConfig, iso, run_id
+from backtesting.events import events
+from backtesting.metrics import (
+    DAY_MS,
+    LEAST_DAYS,
+    YEAR_DAYS,
+    Metrics,
+    daily_returns,
+    drawdown_figures,
+    ratio_figures,
+    trade_figures,
+)
+from backtesting.result import BacktestResult, write_whole
+from backtesting.trades import trades_of
+from bot.kernel import source_hash
+from bot.order import Signal
+from coordinator.regime import Regime
+from coordinator.risk import Mode
+from coordinator.vocabulary import NOBODY, Family, Note, Pause
+from filters.smc import Action
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from backtesting.portfolio_simulator import PortfolioRecording
+
+HOUR = 3_600_000
+
+
+class PairFigures(BaseModel):
+    """What one pair did. Money is quote currency."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    profit: float = Field(description="realised + unrealised - fees + funding")
+    fees: float
+    funding: float
+    slippage: float
+    turnover: float
+    fills: int
+    trades: int = Field(description="closed trades")
+    win_rate_pct: float | None
+    profit_factor: float | None
+    position_coverage_pct: float = Field(description="share of its bars that closed with a position")
+    benchmark_return_pct: float = Field(description="last close / first open of the period - 1")
+    regimes: dict[str, float] = Field(description="share of time per confirmed regime")
+    strategies: dict[str, float] = Field(description="share of time per strategy, draining and cash included")
+
+
+class AlgorithmFigures(BaseModel):
+    """What router, allocator, filter and risk did."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    transitions: int = Field(description="positions that had to leave for another strategy")
+    transition_cost: float = Field(description="fees and slippage of the orders of transitions and trims")
+    forced_closes: int = Field(description="transitions whose time ran out, closed at the market")
+    mean_drain_minutes: float | None = Field(description="mean time from a transition's start until flat")
+    regimes: dict[str, float] = Field(description="share of time per confirmed regime, mean of the pairs")
+    strategies: dict[str, float] = Field(description="share of time per strategy, mean of the pairs")
+    verdicts: dict[str, int] = Field(description="the filter's verdicts by action")
+    halts: int
+    halt_hours: float = Field(description="time spent halted")
+    modes: dict[str, float] = Field(description="share of time in each risk mode, normal included")
+    mean_correlation: float | None = Field(description="mean correlation of the pairs' hourly returns")
+    stress_share: float = Field(description="share of time in STRESS")
+    overcommitted: int = Field(description="times that reserved capital exceeded its limit")
+    pauses: dict[str, int] = Field(description="pauses of pairs by reason")
+    diversification_ratio: float | None = Field(description="sum of the pairs' daily risk / risk of their sum")
+
+
+class Allocations(BaseModel):
+    """Capital targets at every allocation: `targets[pair][k]` at `at[k]`, quote currency."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at: list[str]
+    equity: list[float]
+    targets: dict[str, list[float]]
+
+
+class PortfolioDocument(BaseModel):
+    """Everything `result.json` says of a run of the whole algorithm."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    version: Literal[1] = 1
+    run_id: str = Field(description="hash of config, instruments, candles and program sources")
+    strategy: Literal["auto"] = "auto"
+    pairs: list[str]
+    exchange: str
+    market: str
+    start: str = Field(alias="from")
+    end: str = Field(alias="to")
+    snapshots: dict[str, str] = Field(description="hash of the candles used, by pair")
+    outcome: Literal["complete", "liquidated", "ruined"]
+    instruments: dict[str, dict[str, Any]]
+    execution: dict[str, Any]
+    parameters: dict[str, Any]
+    metrics: Metrics
+    algorithm: AlgorithmFigures
+    results: dict[str, PairFigures]
+    allocations: Allocations
+    notices: list[str]
+
+
+@dataclass(frozen=True)
+class PortfolioResult:
+    """One finished run of the whole algorithm."""
+
+    config: PortfolioConfig
+    recording: PortfolioRecording
+    snapshots: dict[str, str]
+    notices: tuple[str, ...] = ()
+
+    @cached_property
+    def first(self) -> int:
+        """Index of the first time of the period on the clock; those before are warm-up."""
+        return int(np.searchsorted(self.recording.ts, self.config.start or 0))
+
+    @property
+    def bar_ms(self) -> int:
+        """Length of a base bar, ms."""
+        return self.recording.recordings[0].tape.candles.bar_ms
+
+    @cached_property
+    def ts(self) -> NDArray[np.int64]:
+        """The period's clock."""
+        return self.recording.ts[self.first :]
+
+    @cached_property
+    def equity(self) -> NDArray[np.float64]:
+        """Equity of the account at each close of the period's clock."""
+        return self.recording.equity[self.first :]
+
+    @cached_property
+    def holdings(self) -> dict[str, NDArray[np.float64]]:
+        """Signed worth of each pair's position at each close of the period's clock, quote currency."""
+        worth = {}
+        for pair, one in zip(self.recording.pairs, self.recording.recordings, strict=True):
+            _, position = one.holdings()
+            tape = one.tape
+            value = position * tape.close[: one.bars] * float(tape.instrument.tick_size * tape.instrument.lot_size)
+            worth[pair] = self._on_clock(tape.candles.ts[: one.bars], value)
+        return worth
+
+    @cached_property
+    def profits(self) -> dict[str, NDArray[np.float64]]:
+        """Profit of each pair so far at each close of the period's clock, quote currency."""
+        return {
+            pair: self._on_clock(one.tape.candles.ts[: one.bars], one.equity())
+            for pair, one in zip(self.recording.pairs, self.recording.recordings, strict=True)
+        }
+
+    def _on_clock(self, ts: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values at a pair's own bars as they stand at each time of the clock; 0 before its first bar."""
+        at = np.searchsorted(ts, self.ts, side="right") - 1
+        return np.where(at >= 0, values[np.maximum(at, 0)], 0.0)
+
+    @cached_property
+    def trades(self) -> NDArray[Any]:
+        """Trades of all pairs by exit, structured array of TRADE with the pair's index in `pair`."""
+        parts = [trades_of(one) for one in self.recording.recordings]
+        whole = np.concatenate(parts)
+        return whole[np.argsort(np.where(whole["held"] == 0, whole["exit_ts"], np.iinfo(np.int64).max), kind="stable")]
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """Figures of the account, defined as for a single strategy; the benchmark holds all pairs in equal parts."""
+        equity, ts, initial = self.equity, self.ts, self.config.capital
+        start, end = int(ts[0]), int(ts[-1]) + self.bar_ms
+        days, final = (end - start) / DAY_MS, float(equity[-1])
+        annual = ((max(final, 0.0) / initial) ** (YEAR_DAYS / days) - 1.0) * 100.0 if days >= LEAST_DAYS else None
+        drawdowns = drawdown_figures(equity, ts, self.bar_ms, initial)
+        deepest = drawdowns["max_drawdown_pct"]
+        exposure = np.sum([np.abs(worth) for worth in self.holdings.values()], axis=0)
+        share = exposure / np.where(equity > 0, equity, np.inf)
+        ledgers = [one.pair.ledger for one in self.recording.recordings]
+        return Metrics(
+            start=iso(start),
+            end=iso(end),
+            duration_days=days,
+            initial_capital=initial,
+            final_capital=final,
+            total_profit=final - initial,
+            total_return_pct=(final / initial - 1.0) * 100.0,
+            annualised_return_pct=annual,
+            benchmark_return_pct=float(np.mean([self._held(one) for one in self.recording.recordings])),
+            position_coverage_pct=float(np.mean(exposure > 0)) * 100.0,
+            mean_exposure_pct=float(np.mean(share)) * 100.0,
+            max_exposure_pct=float(np.max(share)) * 100.0,
+            calmar=annual / deepest if annual is not None and deepest > 0 else None,
+            fees=sum(float(one.fees) for one in ledgers),
+            funding=sum(float(one.funding) for one in ledgers),
+            slippage=sum(float(one.slippage) for one in ledgers),
+            turnover=sum(float(one.turnover) for one in ledgers),
+            fills=sum(len(one.fills) for one in self.recording.recordings),
+            refused=sum(one.refused for one in self.recording.recordings),
+            under_minimum=sum(int(one.pair.under_minimum) for one in self.recording.recordings),
+            incomplete_bars=self.recording.incomplete,
+            **drawdowns,
+            **ratio_figures(daily_returns(equity, ts, initial)),
+            **trade_figures(self.trades),
+        )
+
+    def _held(self, recording: Any) -> float:
+        tape = recording.tape
+        begin = min(int(np.searchsorted(tape.candles.ts, self.ts[0])), len(tape.close) - 1)
+        return float(tape.close[recording.bars - 1] / tape.open[begin] - 1.0) * 100.0
+
+    def notes(self, *kinds: Note, pair: int | None = None) -> NDArray[Any]:
+        """Notes of these kinds, of one pair or of all."""
+        notes = self.recording.notes
+        chosen = np.isin(notes["kind"], [int(kind) for kind in kinds])
+        return notes[chosen & ((notes["pair"] == pair) if pair is not None else True)]
+
+    def regime_spans(self, pair: int) -> list[tuple[int, int, str]]:
+        """Spans (from, to, regime) of a pair over the period, ms."""
+        marks = [(int(one["ts"]), Regime(int(one["a"])).name.lower()) for one in self.notes(Note.REGIME, pair=pair)]
+        return self._spans(marks, "unknown")
+
+    def strategy_spans(self, pair: int) -> list[tuple[int, int, str]]:
+        """Spans (from, to, strategy) of a pair over the period, ms; `draining` and `cash` are such too."""
+        marks = []
+        for one in self.notes(Note.START, Note.TRANSITION, Note.FLAT, pair=pair):
+            kind, family = int(one["kind"]), int(one["a"])
+            name = "cash" if kind == Note.FLAT or family == NOBODY else Family(family).name.lower()
+            marks.append((int(one["ts"]), "draining" if kind == Note.TRANSITION else name))
+        return self._spans(marks, "cash")
+
+    def mode_spans(self) -> list[tuple[int, int, str]]:
+        """Spans (from, to, modes joined by +) of the portfolio, ms; `normal` where none holds."""
+        marks = []
+        for one in self.notes(Note.MODE):
+            names = [mode.name.lower() for mode in Mode if mode.name and int(one["b"]) & mode]
+            marks.append((int(one["ts"]), "+".join(names) or "normal"))
+        return self._spans(marks, "normal")
+
+    def _spans(self, marks: list[tuple[int, str]], before: str) -> list[tuple[int, int, str]]:
+        start, end = int(self.ts[0]), int(self.ts[-1]) + self.bar_ms
+        edges = [(start, before), *marks, (end, "")]
+        spans = [(max(a, start), max(b, start), name) for (a, name), (b, _) in pairwise(edges)]
+        return [span for span in spans if span[1] > span[0]]
+
+    @cached_property
+    def figures(self) -> AlgorithmFigures:
+        """What the algorithm itself did."""
+        count = len(self.recording.pairs)
+        fills = np.concatenate([one.fills for one in self.recording.recordings])
+        forced = fills[fills["signal"] == Signal.EXIT_TRANSITION]
+        drains = self.notes(Note.FLAT)["x"]
+        modes = self.mode_spans()
+        shares = _shares(modes)
+        each = {name: sum(share for key, share in shares.items() if name in key.split("+")) for name in _mode_names()}
+        verdicts = self.notes(Note.VERDICT)["a"]
+        pauses = self.notes(Note.PAUSE)["a"]
+        halted = sum(b - a for a, b, name in modes if "halt" in name.split("+"))
+        return AlgorithmFigures(
+            transitions=len(self.notes(Note.TRANSITION)),
+            transition_cost=float(forced["fee"].sum() + forced["slippage"].sum()),
+            forced_closes=len(self.notes(Note.CLOSING)),
+            mean_drain_minutes=float(drains.mean()) if len(drains) else None,
+            regimes=_mean([_shares(self.regime_spans(pair)) for pair in range(count)]),
+            strategies=_mean([_shares(self.strategy_spans(pair)) for pair in range(count)]),
+            verdicts={action.name.lower(): int(np.count_nonzero(verdicts == action)) for action in Action},
+            halts=len(self.notes(Note.HALT)),
+            halt_hours=halted / HOUR,
+            modes=each,
+            mean_correlation=self._mean_correlation(),
+            stress_share=each["stress"],
+            overcommitted=int(self.recording.portfolio.overcommitments),
+            pauses={one.name.lower(): int(np.count_nonzero(pauses == one)) for one in Pause if one in pauses},
+            diversification_ratio=self._diversification(),
+        )
+
+    @cached_property
+    def correlations(self) -> NDArray[np.float64]:
+        """Correlation of the pairs' hourly returns over the period, (pairs, pairs); NaN where too few are common."""
+        hours = np.arange(int(self.ts[0]) // HOUR, int(self.ts[-1]) // HOUR)
+        closes = np.full((len(self.recording.pairs), len(hours)), np.nan)
+        for row, one in enumerate(self.recording.recordings):
+            rolled = one.tape.rollup(HOUR).bars
+            at = rolled["ts"] // HOUR - hours[0] if len(hours) else rolled["ts"]
+            inside = (at >= 0) & (at < len(hours))
+            closes[row, at[inside]] = rolled["close"][inside]
+        returns = closes[:, 1:] / closes[:, :-1] - 1.0
+        n = len(closes)
+        table = np.full((n, n), np.nan)
+        for i in range(n):
+            for j in range(n):
+                both = ~np.isnan(returns[i]) & ~np.isnan(returns[j])
+                if both.sum() >= LEAST_DAYS and returns[i][both].std() > 0 and returns[j][both].std() > 0:
+                    table[i, j] = np.corrcoef(returns[i][both], returns[j][both])[0, 1]
+        return table
+
+    def _mean_correlation(self) -> float | None:
+        above = self.correlations[np.triu_indices(len(self.correlations), 1)]
+        known = above[~np.isnan(above)]
+        return float(known.mean()) if len(known) else None
+
+    def _diversification(self) -> float | None:
+        """Sum of the standard deviations of the pairs' daily profits / that of their sum."""
+        last = np.flatnonzero(np.diff(self.ts // DAY_MS, append=self.ts[-1] // DAY_MS + 1))
+        daily = np.array([np.diff(profit[last], prepend=0.0) for profit in self.profits.values()])
+        whole = float(daily.sum(axis=0).std())
+        if daily.shape[1] < LEAST_DAYS or whole <= 0:
+            return None
+        return float(daily.std(axis=1).sum()) / whole
+
+    @cached_property
+    def pair_figures(self) -> dict[str, PairFigures]:
+        """Figures of each pair."""
+        found = {}
+        for index, (pair, one) in enumerate(zip(self.recording.pairs, self.recording.recordings, strict=True)):
+            ledger, trades = one.pair.ledger, trade_figures(trades_of(one))
+            _, position = one.holdings()
+            found[pair] = PairFigures(
+                profit=float(one.equity()[-1]),
+                fees=float(ledger.fees),
+                funding=float(ledger.funding),
+                slippage=float(ledger.slippage),
+                turnover=float(ledger.turnover),
+                fills=len(one.fills),
+                trades=trades["trades"],
+                win_rate_pct=trades["win_rate_pct"],
+                profit_factor=trades["profit_factor"],
+                position_coverage_pct=float(np.mean(position != 0)) * 100.0,
+                benchmark_return_pct=self._held(one),
+                regimes=_shares(self.regime_spans(index)),
+                strategies=_shares(self.strategy_spans(index)),
+            )
+        return found
+
+    @cached_property
+    def allocations(self) -> Allocations:
+        """Targets of all pairs at every time of allocation."""
+        notes, pairs = self.notes(Note.ALLOCATION), self.recording.pairs
+        times = np.unique(notes["ts"])
+        targets = np.full((len(pairs), len(times)), np.nan)
+        equity = np.zeros(len(times))
+        at = np.searchsorted(times, notes["ts"])
+        targets[notes["pair"], at] = notes["x"]
+        equity[at] = notes["v"]
+        for row in targets:
+            for k in range(len(row)):
+                if np.isnan(row[k]):
+                    row[k] = row[k - 1] if k else 0.0
+        return Allocations(
+            at=[iso(int(one)) for one in times],
+            equity=[round(float(one), 6) for one in equity],
+            targets={pair: [round(float(one), 6) for one in row] for pair, row in zip(pairs, targets, strict=True)},
+        )
+
+    @cached_property
+    def document(self) -> PortfolioDocument:
+        """Content of result.json."""
+        config, recording = self.config, self.recording
+        instruments = {p: one.tape.instrument for p, one in zip(recording.pairs, recording.recordings, strict=True)}
+        snapshots = [self.snapshots[pair] for pair in recording.pairs]
+        parameters = {key: value for key, value in config.document().items() if isinstance(value, dict)}
+        return PortfolioDocument(
+            run_id=run_id(config, list(instruments.values()), snapshots, source_hash()),
+            pairs=list(recording.pairs),
+            exchange=config.exchange,
+            market=str(config.market),
+            start=self.metrics.start,
+            end=self.metrics.end,
+            snapshots=self.snapshots,
+            outcome=recording.outcome.name.lower(),
+            instruments={pair: one.model_dump(mode="json") for pair, one in instruments.items()},
+            execution=config.execution.model_dump(mode="json"),
+            parameters={key: parameters[key] for key in config.algorithm.model_dump() if key in parameters},
+            metrics=self.metrics,
+            algorithm=self.figures,
+            results=self.pair_figures,
+            allocations=self.allocations,
+            notices=list(self.notices),
+        )
+
+    def of_pair(self, pair: str) -> BacktestResult:
+        """One pair's fills, trades and candles in the frames of a single run; its metrics mean nothing alone."""
+        index = self.recording.pairs.index(pair)
+        one = self.recording.recordings[index]
+        first = int(np.searchsorted(one.tape.candles.ts, int(self.ts[0])))
+        return BacktestResult(_Named(self.config, pair), one, first)  # type: ignore[arg-type]
+
+    def frame(self, name: str) -> pl.DataFrame:
+        """Fills or trades of all pairs in one frame, by time."""
+        by = "ts" if name == "fills" else "entry_time"
+        return pl.concat([getattr(self.of_pair(pair), name) for pair in self.recording.pairs]).sort(
+            by, maintain_order=True
+        )
+
+    @cached_property
+    def pictures(self) -> dict[str, bytes]:
+        """Every chart as PNG, by name."""
+        from backtesting.charts import png  # noqa: PLC0415, drawing is only loaded by those who draw
+        from backtesting.portfolio_charts import charts  # noqa: PLC0415
+
+        return {name: png(draw()) for name, draw in charts(self).items()}
+
+    def write(self, directory: Path) -> Path:
+        """Write the run directory whole or not at all; an earlier run there is replaced."""
+        return write_whole(directory, self._write_files)
+
+    def _write_files(self, folder: Path) -> None:
+        from backtesting.portfolio_report import write_report  # noqa: PLC0415
+
+        text = yaml.safe_dump(self.config.document(), sort_keys=False, allow_unicode=True)
+        (folder / "config.yaml").write_text(text, encoding="utf-8")
+        (folder / "result.json").write_text(
+            self.document.model_dump_json(indent=2, by_alias=True) + "\n", encoding="utf-8"
+        )
+        with (folder / "events.jsonl").open("w", encoding="utf-8") as file:
+            for one in events(self.recording.notes, self.recording.pairs):
+                file.write(json.dumps(one) + "\n")
+        self.frame("fills").write_csv(folder / "fills.csv")
+        self.frame("trades").write_csv(folder / "trades.csv")
+        columns = {f"{pair}_profit": values for pair, values in self.profits.items()}
+        worth = {f"{pair}_position": values for pair, values in self.holdings.items()}
+        equity = pl.DataFrame({"ts": self.ts, "equity": self.equity, **columns, **worth})
+        equity.write_parquet(folder / "equity.parquet", compression="zstd")
+        write_report(self, folder / "report.html")
+        for name, picture in self.pictures.items():
+            (folder / f"{name}.png").write_bytes(picture)
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    name: str = "auto"
+
+
+@dataclass(frozen=True)
+class _Named:
+    """What a pair's frames need of a config: names and the capital."""
+
+    portfolio: PortfolioConfig
+    pair: str
+    loaded: _Loaded = _Loaded()
+
+    @property
+    def capital(self) -> float:
+        return self.portfolio.capital
+
+
+def _mode_names() -> list[str]:
+    return ["normal", *(mode.name.lower() for mode in Mode if mode.name)]
+
+
+def _shares(spans: list[tuple[int, int, str]]) -> dict[str, float]:
+    """Share of the whole time that each name takes."""
+    whole = sum(b - a for a, b, _ in spans)
+    shares: dict[str, float] = {}
+    for a, b, name in spans:
+        shares[name] = shares.get(name, 0.0) + (b - a) / whole
+    return dict(sorted(shares.items()))
+
+
+def _mean(parts: list[dict[str, float]]) -> dict[str, float]:
+    names = sorted({name for part in parts for name in part})
+    return {name: sum(part.get(name, 0.0) for part in parts) / len(parts) for name in names}

@@ -1,0 +1,188 @@
+"""One call from config and candles of several pairs to a result: the whole algorithm, or parts side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backtesting.candle_checks import check
+from backtesting.candles import Candles, from_frame, read_candles
+from backtesting.config import PortfolioConfig, iso, load_config
+from backtesting.exchange import Outcome
+from backtesting.instruments import instrument_for
+from backtesting.metrics import Metrics, daily_returns, drawdown_figures, ratio_figures
+from backtesting.portfolio_result import PortfolioResult
+from backtesting.portfolio_simulator import PortfolioSimulator, Reel
+from bot.errors import Misconfigured
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from backtesting.config import Source
+    from backtesting.result import BacktestResult
+    from bot.instrument import Instrument
+
+
+def simulate_portfolio(
+    source: Source,
+    candles: Mapping[str, Any] | None = None,
+    *,
+    fetched: Mapping[str, Instrument] | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> PortfolioResult:
+    """Backtest the whole algorithm; `candles` by pair are frames, paths or `Candles`, or stand in the config.
+
+    Bars before `from` only warm up. `progress` hears the share that is done. Raises Misconfigured and BadCandles.
+    """
+    config = load_config(source)
+    if not isinstance(config, PortfolioConfig):
+        raise Misconfigured(f"strategy is {config.strategy} but a portfolio is traded by auto; set strategy: auto.")
+    given = dict(candles if candles is not None else config.candles or {})
+    missing = next((pair for pair in config.pairs if pair not in given), None)
+    if missing is not None:
+        raise Misconfigured(f"candles of {missing} are missing; give them by pair, or import them first.")
+    warmup = None if config.start is None else config.start - config.algorithm.warmup_ms
+    played, instruments, notices, snapshots = {}, {}, [], {}
+    for pair in config.pairs:
+        own = _candles(given.pop(pair))
+        check(own)
+        own = own.between(warmup, config.end)
+        if not len(own):
+            raise Misconfigured(f"candles of {pair}: the period holds none; widen from and to, or import more data.")
+        instrument, notice = instrument_for(
+            pair, config.market, own, config.instruments.get(pair), (fetched or {}).get(pair)
+        )
+        played[pair], instruments[pair], snapshots[pair] = own, instrument, own.snapshot()
+        notices += [notice] if notice else []
+    ends = [int(one.ts[-1]) + one.bar_ms for one in played.values()]
+    config = config.changed(
+        instruments={pair: one.model_dump(mode="json") for pair, one in instruments.items()},
+        start=config.start if config.start is not None else min(int(one.ts[0]) for one in played.values()),
+        end=max(ends),
+    )
+    reel = Reel.of(played, instruments)
+    recording = PortfolioSimulator(config, keep_wishes=False).run(reel, progress)
+    notices += _notices(config, reel, recording.outcome)
+    return PortfolioResult(config, recording, snapshots, tuple(notices))
+
+
+def _candles(source: Any) -> Candles:
+    if isinstance(source, str | Path):
+        return read_candles(source)
+    return source if isinstance(source, Candles) else from_frame(source)
+
+
+def _notices(config: PortfolioConfig, reel: Reel, outcome: Outcome) -> list[str]:
+    """Sentences on what a reader of the figures should know."""
+    notices = []
+    bar_ms = reel.tapes[0].candles.bar_ms
+    if bar_ms != 60_000:
+        notices.append(f"Base bars are {bar_ms // 60_000} minutes: the path inside a bar is coarser than with 1m.")
+    for pair, tape in zip(reel.pairs, reel.tapes, strict=True):
+        ts = tape.candles.ts
+        missing = int((ts[-1] - ts[0]) // bar_ms) + 1 - len(ts)
+        if missing:
+            notices.append(f"{pair}: {missing} bars are missing; longer bars without all of theirs were not used.")
+        need = config.algorithm.warmup_ms
+        begin = int(ts[0]) + need
+        if begin > (config.start or 0):
+            notices.append(f"{pair}: nothing could open before {iso(begin)}, until then it only warmed up.")
+        if int(ts[-1]) + bar_ms < (config.end or 0):
+            notices.append(
+                f"{pair}: its candles end at {iso(int(ts[-1]) + bar_ms)}; what it held then stays at that price."
+            )
+    if outcome is not Outcome.COMPLETE:
+        notices.append(f"The run ended early: {outcome.name.lower()}.")
+    return notices
+
+
+@dataclass(frozen=True)
+class Side:
+    """One strategy of a comparison: its equity on a clock, and its figures."""
+
+    name: str
+    ts: NDArray[np.int64]
+    equity: NDArray[np.float64]
+    figures: dict[str, Any]
+
+
+def side_of(result: PortfolioResult) -> Side:
+    """The whole algorithm as one side of a comparison."""
+    return Side("auto", result.ts, result.equity, figures_of(result.metrics))
+
+
+def figures_of(metrics: Metrics) -> dict[str, Any]:
+    """The figures that a comparison shows."""
+    return {name: getattr(metrics, name) for name in COMPARED}
+
+
+COMPARED = (
+    "total_return_pct",
+    "benchmark_return_pct",
+    "max_drawdown_pct",
+    "sharpe",
+    "sortino",
+    "mean_exposure_pct",
+    "trades",
+    "fees",
+    "slippage",
+)
+
+
+def side_by_side(name: str, results: Mapping[str, BacktestResult]) -> Side:
+    """A single strategy on several pairs, each with its part of the capital, as one account."""
+    from backtesting.metrics import trade_figures  # noqa: PLC0415
+
+    first = next(iter(results.values()))
+    bar_ms = first.recording.tape.candles.bar_ms
+    clock = np.unique(np.concatenate([one.equity["ts"].to_numpy() for one in results.values()]))
+    equity, exposure = np.zeros(len(clock)), np.zeros(len(clock))
+    for one in results.values():
+        frame = one.equity
+        at = np.searchsorted(frame["ts"].to_numpy(), clock, side="right") - 1
+        values, worth = frame["equity"].to_numpy(), (frame["close"] * frame["position"].abs()).to_numpy()
+        equity += np.where(at >= 0, values[np.maximum(at, 0)], one.metrics.initial_capital)
+        exposure += np.where(at >= 0, worth[np.maximum(at, 0)], 0.0)
+    initial = sum(one.metrics.initial_capital for one in results.values())
+    all_trades = np.concatenate([one._trades for one in results.values()])  # noqa: SLF001
+    figures: dict[str, Any] = {
+        "total_return_pct": (float(equity[-1]) / initial - 1.0) * 100.0,
+        "benchmark_return_pct": float(np.mean([one.metrics.benchmark_return_pct for one in results.values()])),
+        "max_drawdown_pct": drawdown_figures(equity, clock, bar_ms, initial)["max_drawdown_pct"],
+        **ratio_figures(daily_returns(equity, clock, initial)),
+        "mean_exposure_pct": float(np.mean(exposure / np.where(equity > 0, equity, np.inf))) * 100.0,
+        "trades": trade_figures(all_trades)["trades"],
+        "fees": sum(one.metrics.fees for one in results.values()),
+        "slippage": sum(one.metrics.slippage for one in results.values()),
+    }
+    return Side(name, clock, equity, figures)
+
+
+def verdict(sides: list[Side]) -> str:
+    """What a comparison says, in words that follow from its numbers."""
+    ranked = sorted(sides, key=lambda one: -one.figures["total_return_pct"])
+    best, worst = ranked[0], ranked[-1]
+    held = best.figures["benchmark_return_pct"]
+    calm = min(sides, key=lambda one: one.figures["max_drawdown_pct"])
+    words = (
+        f"{best.name} did best with {best.figures['total_return_pct']:+.2f} %, {worst.name} worst with "
+        f"{worst.figures['total_return_pct']:+.2f} %; holding all pairs in equal parts gave {held:+.2f} %."
+    )
+    words += f" The smallest drawdown had {calm.name}: {calm.figures['max_drawdown_pct']:.2f} %."
+    auto = next((one for one in sides if one.name == "auto"), None)
+    if auto is not None and len(sides) > 1:
+        parts = [one for one in sides if one is not auto]
+        beaten = [one.name for one in parts if auto.figures["total_return_pct"] > one.figures["total_return_pct"]]
+        mean = float(np.mean([one.figures["total_return_pct"] for one in parts]))
+        words += (
+            f" auto ({auto.figures['total_return_pct']:+.2f} %) beat {len(beaten)} of its {len(parts)} parts"
+            f"{' (' + ', '.join(beaten) + ')' if beaten else ''}, whose mean is {mean:+.2f} %."
+        )
+    if all(one.figures["total_return_pct"] < 0 for one in sides):
+        words += " All of them lost."
+    return words

@@ -1,0 +1,290 @@
+"""The universal simulator for the whole algorithm: any number of pairs on one clock, in one compiled loop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numba
+import numpy as np
+
+from backtesting import portfolio_loop as loop_module
+from backtesting.exchange import RUN, Outcome
+from backtesting.loop import CHANGE, WISH
+from backtesting.portfolio_loop import CLOSING, NEVER, TALLY
+from backtesting.simulator import Recording, Tape, check_balance, settings_record
+from bot.errors import Misconfigured
+from bot.kernel import is_compiled, specialise
+from bot.order import FILL, SLOT
+from bot.record import new_records
+from bot.strategy import EVENT, PAIR
+from coordinator import pair as pair_step
+from coordinator.allocation import ALLOCATION
+from coordinator.correlation import HISTORY
+from coordinator.portfolio import PORTFOLIO, Desk
+from coordinator.regime import REGIME
+from coordinator.router import ROUTE
+from coordinator.vocabulary import DIRECTIVE, NOTE, REPORT
+from strategies import dca, grid, trend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from backtesting.candles import Candles
+    from backtesting.config import PortfolioConfig
+    from bot.instrument import Instrument
+
+NAME = "algorithm"
+COLUMNS = ("open", "high", "low", "close")
+
+
+@dataclass(frozen=True)
+class Reel:
+    """Candles of several pairs, flat: pair p's bars lie at bounds[p]:bounds[p + 1]; `tapes` are views of them."""
+
+    pairs: tuple[str, ...]
+    tapes: tuple[Tape, ...]
+    ts: NDArray[np.int64]
+    prices: tuple[NDArray[np.float64], ...]  # open, high, low, close in ticks
+    volume: NDArray[np.float64]
+    bounds: NDArray[np.int64]
+    closed: dict[tuple[int, ...], tuple[Any, NDArray[np.int64]]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, candles: dict[str, Candles], instruments: dict[str, Instrument]) -> Reel:
+        """Lay checked candles out in the order of their symbols; takes them out of the dict, to need them once.
+
+        Raises Misconfigured for a pair without candles, and where the lengths of the bars differ.
+        """
+        pairs = sorted(candles)
+        lengths = {pair: candles[pair].bar_ms for pair in pairs}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{pair} {length // 60_000}m" for pair, length in lengths.items())
+            raise Misconfigured(f"pairs have bars of different lengths ({told}); import all of them with the same.")
+        bounds = np.cumsum([0] + [len(candles[pair]) for pair in pairs]).astype(np.int64)
+        ts, volume = np.empty(bounds[-1], np.int64), np.empty(bounds[-1])
+        prices = tuple(np.empty(bounds[-1]) for _ in COLUMNS)
+        tapes = []
+        for index, pair in enumerate(pairs):
+            part = slice(bounds[index], bounds[index + 1])
+            tape = Tape.of(candles.pop(pair), instruments[pair])
+            ts[part], volume[part] = tape.candles.ts, tape.candles.volume
+            for column, name in zip(prices, COLUMNS, strict=True):
+                column[part] = getattr(tape, name)
+            tapes.append(tape.laid(ts[part], volume[part], *(column[part] for column in prices)))
+        return cls(tuple(pairs), tuple(tapes), ts, prices, volume, bounds)
+
+    def closings(self, timeframes: tuple[int, ...]) -> tuple[Any, NDArray[np.int64]]:
+        """Every longer bar of every pair by the base bar that completes it, shorter before longer; and its bounds."""
+        if timeframes not in self.closed:
+            self.closed[timeframes] = self._closings(timeframes)
+        return self.closed[timeframes]
+
+    def _closings(self, timeframes: tuple[int, ...]) -> tuple[Any, NDArray[np.int64]]:
+        parts, bounds = [], [0]
+        for tape, first in zip(self.tapes, self.bounds, strict=False):
+            rolled = [tape.rollup(timeframe) for timeframe in timeframes]
+            part = np.zeros(sum(len(one.ends) for one in rolled), CLOSING)
+            part["end"] = np.concatenate([one.ends for one in rolled]) + first
+            part["timeframe"] = np.repeat(timeframes, [len(one.ends) for one in rolled])
+            part["bar"] = np.concatenate([one.bars for one in rolled])
+            parts.append(part[np.lexsort((part["timeframe"], part["end"]))])
+            bounds.append(bounds[-1] + len(part))
+        return np.concatenate(parts).view(np.recarray), np.array(bounds, np.int64)
+
+    def payments(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Bars (flat index) that pay funding, by pair, with their bounds."""
+        parts = [
+            tape.funding_bars + first if tape.instrument.record().linear else tape.funding_bars[:0]
+            for tape, first in zip(self.tapes, self.bounds, strict=False)
+        ]
+        return np.concatenate(parts).astype(np.int64), np.cumsum([0] + [len(part) for part in parts]).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class PortfolioRecording:
+    """What a run of the whole algorithm left."""
+
+    pairs: tuple[str, ...]
+    recordings: tuple[Recording, ...]  # one per pair
+    outcome: Outcome
+    ts: NDArray[np.int64]  # clock: opening times
+    equity: NDArray[np.float64]  # of the account at each close of the clock
+    notes: NDArray[Any]
+    portfolio: Any
+    incomplete: int
+
+
+@cache
+def compiled_loop() -> Any:
+    """Compile the loop around the whole algorithm (once per process; on disk once per source)."""
+    return specialise(loop_module.portfolio_loop, NAME, inlined=False, decide=pair_step.decide)
+
+
+def is_ready() -> bool:
+    """Whether the machine code lies in the cache, so that a run starts at once."""
+    return numba.config.DISABLE_JIT or is_compiled(loop_module.portfolio_loop, NAME)
+
+
+def new_desk(count: int) -> Desk:
+    """An empty desk for so many pairs."""
+    return Desk(
+        portfolio=new_records(PORTFOLIO, 1)[0],
+        regimes=new_records(REGIME, count),
+        routes=new_records(ROUTE, count),
+        allocations=new_records(ALLOCATION, count),
+        histories=new_records(HISTORY, count),
+        groups=np.zeros(count, np.int64),
+        group_sums=np.zeros((count, 2)),
+        reports=new_records(REPORT, count),
+        directives=new_records(DIRECTIVE, count),
+        notes=new_records(NOTE, 64 + 8 * count),
+    )
+
+
+def _with_room(records: Any, used: int) -> Any:
+    """The same list, four times as long once it is half full."""
+    if 2 * used < len(records):
+        return records
+    larger = np.empty(4 * len(records), records.dtype)
+    larger[:used] = records[:used]
+    return larger.view(np.recarray)
+
+
+class PortfolioSimulator:
+    """The whole algorithm with one parameter set; `run` may be called with any number of reels."""
+
+    def __init__(self, config: PortfolioConfig, *, every_bar: bool = False, keep_wishes: bool = False) -> None:
+        self.config = config
+        self.every_bar = every_bar
+        self.keep_wishes = keep_wishes
+
+    def slots(self) -> int:
+        """Count the wishes of a pair: the hungriest variant's, and the pair's own."""
+        grids, deals, trends = self.config.algorithm.variants()
+        needs = [grid.slots(one) for one in grids] + [dca.slots(one) for one in deals]
+        return max(needs + [trend.slots(one) for one in trends]) + pair_step.OWN
+
+    def run(self, reel: Reel, progress: Callable[[float], None] | None = None) -> PortfolioRecording:
+        """Play the reel, telling `progress` the share that is done.
+
+        Raises Misconfigured for what cannot work on it and BrokenLedger if money went missing.
+        """
+        config, count = self.config, len(reel.pairs)
+        self.check(reel)
+        closings, closing_bounds = reel.closings(config.algorithm.timeframes())
+        payments, payment_bounds = reel.payments()
+        pairs, states = new_records(PAIR, count), new_records(pair_step.STATE, count)
+        for pair, tape in zip(pairs, reel.tapes, strict=True):
+            pair["instrument"] = tape.instrument.record(config.leverage)
+            pair.bar_ms = tape.candles.bar_ms
+        record = config.algorithm.record(list(reel.pairs))
+        params = new_records(record.dtype, 1)
+        params[0] = record
+        slots = new_records(SLOT, count * self.slots()).reshape(count, -1)
+        runs, tallies, desk = new_records(RUN, count), new_records(TALLY, 1), new_desk(count)
+        bar_ms = int(reel.tapes[0].candles.bar_ms)
+        room = int(reel.ts.max() - reel.ts.min()) // bar_ms + 1 if len(reel.ts) else 0
+        room = min(room, len(reel.ts))
+        times, equity = np.empty(room, np.int64), np.empty(room)
+        settings = settings_record(config, every_bar=self.every_bar, keep_wishes=self.keep_wishes)
+        arguments = (
+            *(reel.ts, *reel.prices, reel.volume, reel.bounds, closings, closing_bounds, payments, payment_bounds),
+            *(settings, params, desk, pairs, states, slots, new_records(EVENT, 1), runs),
+            *(np.empty((4, count), np.int64), np.zeros((count, loop_module.HOT)), tallies),
+        )
+        lists, tally = self._lists(count, slots.shape[1]), tallies[0]
+        shown, play = np.zeros(slots.shape, np.int64), compiled_loop()
+        first, last = int(reel.ts.min()), int(reel.ts.max())
+        while not tally.begun or (tally.clock <= last and tally.outcome == Outcome.COMPLETE):
+            part = (
+                NEVER if progress is None else (tally.clock if tally.begun else first) + (last - first) // 100 + bar_ms
+            )
+            fills, changes, wishes, notes = lists
+            play(*arguments, fills, changes, wishes, shown, notes, times, equity, part)
+            if tally.outcome == Outcome.COMPLETE and tally.clock < part:
+                used = (tally.fills, tally.changes, tally.wishes, tally.notes)
+                lists = [_with_room(one, count) for one, count in zip(lists, used, strict=True)]
+            if progress is not None:
+                progress(min((min(int(tally.clock), last) - first) / max(last - first, 1), 1.0))
+        fills, changes, wishes, notes = lists
+        if tally.outcome == Outcome.RESTLESS:
+            raise Misconfigured(
+                f"strategy auto: {reel.pairs[tally.pair]} answered {runs[tally.pair].bar_fills} fills inside the bar "
+                f"{int(runs[tally.pair].ts)}; raise execution.slippage_bps or the grid's profit_per_grid."
+            )
+        recordings = self._split(
+            reel,
+            Outcome(int(tally.outcome)),
+            (pairs, states, slots, runs),
+            fills[: tally.fills],
+            changes[: tally.changes],
+            wishes[: tally.wishes],
+        )
+        for recording in recordings:
+            check_balance(recording)
+        return PortfolioRecording(
+            reel.pairs,
+            recordings,
+            Outcome(int(tally.outcome)),
+            times[: tally.times],
+            equity[: tally.times],
+            notes[: tally.notes],
+            desk.portfolio,
+            sum(one.incomplete for tape in reel.tapes for one in tape.rolled.values()),
+        )
+
+    def _lists(self, count: int, slots: int) -> list[Any]:
+        """Lists of fills, changes, wishes and notes with room for many times of the clock."""
+        return [
+            new_records(FILL, 4096 + 4 * count * loop_module.fills_needed(slots)),
+            new_records(CHANGE, 4096 + 4 * count),
+            new_records(WISH, 4096 + 4 * count * slots),
+            new_records(NOTE, 4096 + 12 * (count + 1) * pair_step.NOTES),
+        ]
+
+    def check(self, reel: Reel) -> None:
+        """Refuse parameters that cannot work on one of the pairs; raises Misconfigured with the pair's name."""
+        config, share = self.config, 1.0 / len(reel.pairs)
+        for pair, tape in zip(reel.pairs, reel.tapes, strict=True):
+            price = float(tape.open[0]) * float(tape.instrument.tick_size)
+            capital = config.capital * max(share, config.algorithm.allocation.pair_cap)
+            try:
+                for module, parameters in ((grid, config.algorithm.grid), (dca, config.algorithm.dca)):
+                    module.STRATEGY.check(parameters, tape.instrument, capital, price, config.leverage)
+                trend.STRATEGY.check(config.algorithm.trend, tape.instrument, capital, price, config.leverage)
+            except Misconfigured as error:
+                raise Misconfigured(f"{pair}: {error}") from None
+
+    def _split(
+        self, reel: Reel, outcome: Outcome, records: tuple[Any, ...], fills: Any, changes: Any, wishes: Any
+    ) -> tuple[Recording, ...]:
+        """Give every pair its own recording, bars counted from its first."""
+        pairs, states, slots, runs = records
+        recordings = []
+        for p, tape in enumerate(reel.tapes):
+            first = reel.bounds[p]
+            own_fills, own_changes, own_wishes = (one[one["pair"] == p].copy() for one in (fills, changes, wishes))
+            for one in (own_fills, own_changes, own_wishes):
+                one["bar"] -= first
+            recordings.append(
+                Recording(
+                    tape=tape,
+                    outcome=outcome,
+                    bars=int(runs[p].bars),
+                    fills=own_fills,
+                    changes=own_changes,
+                    wishes=own_wishes,
+                    pair=pairs[p],
+                    state=states[p],
+                    slots=slots[p],
+                    refused=int(runs[p].refused),
+                    incomplete=sum(rolled.incomplete for rolled in tape.rolled.values()),
+                    funding_rate=self.config.execution.funding_rate if tape.instrument.record().linear else 0.0,
+                    imbalance=float(runs[p].imbalance),
+                )
+            )
+        return tuple(recordings)

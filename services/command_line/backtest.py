@@ -1,4 +1,4 @@
-"""`traderagent backtest`: one strategy on one pair, from a config file or from options, to a run directory."""
+"""`traderagent backtest`: a strategy or the whole algorithm, from a config file or options, to a run directory."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import yaml
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from backtesting.config import load_config
+from backtesting.config import AUTO, PortfolioConfig, load_config
 from bot.errors import Misconfigured
 from bot.instrument import Market
 from services.data.store import SYNTHETIC, CandleStore
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from backtesting.candles import Candles
     from backtesting.config import BacktestConfig
     from backtesting.metrics import Metrics
+    from backtesting.portfolio_result import PortfolioResult
+    from backtesting.portfolio_run import Side
     from backtesting.result import BacktestResult
 
 console = Console()
@@ -47,24 +50,27 @@ SUMMARY = (
 
 def backtest(
     config: Annotated[Path | None, typer.Argument(help="YAML file; options go over what it says")] = None,
-    strategy: Annotated[str | None, typer.Option(help="grid, dca, trend, or your own module:NAME")] = None,
-    pair: Annotated[str | None, typer.Option(help="such as BTCUSDT")] = None,
+    strategy: Annotated[str | None, typer.Option(help="grid, dca, trend, auto, or your own module:NAME")] = None,
+    pair: Annotated[list[str] | None, typer.Option(help="such as BTCUSDT; several times for several pairs")] = None,
     start: Annotated[str | None, typer.Option("--from", help="first day or minute that may trade, UTC")] = None,
     end: Annotated[str | None, typer.Option("--to", help="end, not included, UTC")] = None,
     capital: Annotated[float | None, typer.Option(help="initial capital, quote currency")] = None,
     exchange: Annotated[str | None, typer.Option(help="whose candles, from the store")] = None,
     market: Annotated[Market | None, typer.Option(help="spot or linear")] = None,
     leverage: Annotated[float | None, typer.Option(help="leverage, linear only")] = None,
-    candles: Annotated[Path | None, typer.Option(help="a candle file instead of the store")] = None,
+    candles: Annotated[Path | None, typer.Option(help="a candle file instead of the store, one pair only")] = None,
+    smc: Annotated[bool | None, typer.Option("--smc/--no-smc", help="auto: judge entries by market structure")] = None,
     changes: Annotated[list[str] | None, typer.Option("--set", help="any key, such as grid.levels=20")] = None,
     out: Annotated[Path | None, typer.Option(help="run directory [default: in the data directory]")] = None,
     bounds: Annotated[bool, typer.Option("--bounds", help="show the worst and the best fill rules too")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print result.json instead of the summary")] = False,
 ) -> None:
-    """Backtest one strategy on one pair and write config, result, fills, trades, equity and a report."""
+    """Backtest and write config, result, fills, trades, equity, events and a report.
+
+    A single strategy on several pairs trades each with its part of the capital; auto trades them as one account.
+    """
     options = {
         "strategy": strategy,
-        "pair": pair,
         "from": start,
         "to": end,
         "capital": capital,
@@ -72,22 +78,108 @@ def backtest(
         "market": market,
         "leverage": leverage,
         "candles": candles.resolve() if candles else None,
+        "smc.enabled": smc,
     }
     given = {key: value for key, value in options.items() if value is not None}
-    loaded = load_config(config or {}, {**given, **dict(_assignment(text) for text in changes or [])})
+    given.update(assignment(text) for text in changes or [])
     settings = Settings()
-    chosen, held = _candles(loaded, CandleStore(settings.data_dir))
-    result = _run(chosen, held, settings.data_dir, bounds=bounds)
-    name = f"{chosen.loaded.name}-{chosen.pair}-{result.document.run_id}"
-    with notes.status("writing the report"):
-        folder = result.write(out or settings.data_dir / "runs" / name)
-    if as_json:
-        print(result.document.model_dump_json(indent=2, by_alias=True))  # noqa: T201, for other programs
+    pairs = [name.strip() for text in pair or [] for name in text.split(",") if name.strip()]
+    first = load_config(
+        config or {}, {**given, **named(pairs[:1] if strategy != AUTO else pairs, strategy or "", config)}
+    )
+    if isinstance(first, PortfolioConfig):
+        if bounds:
+            raise Misconfigured("bounds compares the rules of one strategy on one pair; leave it out for auto.")
+        whole = run_portfolio(first, CandleStore(settings.data_dir), settings.data_dir)
+        name = f"auto-{'-'.join(whole.recording.pairs[:3])}-{whole.document.run_id}"
+        with notes.status("writing the report"):
+            folder = whole.write(out or settings.data_dir / "runs" / name)
+        if as_json:
+            print(whole.document.model_dump_json(indent=2, by_alias=True))  # noqa: T201, for other programs
+            return
+        _print_portfolio(whole, folder)
         return
-    _print_summary(result, folder)
+    results = {}
+    for one in pairs or [first.pair]:
+        share = {"pair": one, "capital": first.capital / len(pairs)} if len(pairs) > 1 else {"pair": one}
+        part = load_config(config or {}, {**given, **share})
+        assert not isinstance(part, PortfolioConfig)
+        chosen, held = find_candles(part, CandleStore(settings.data_dir))
+        results[one] = run_single(chosen, held, settings.data_dir, bounds=bounds)
+    for one, result in results.items():
+        name = f"{first.loaded.name}-{one}-{result.document.run_id}"
+        place = settings.data_dir / "runs" / name if out is None else out / one if len(results) > 1 else out
+        with notes.status("writing the report"):
+            folder = result.write(place)
+        if as_json:
+            print(result.document.model_dump_json(indent=2, by_alias=True))  # noqa: T201, for other programs
+            continue
+        _print_summary(result, folder)
+    if len(results) > 1 and not as_json:
+        from backtesting.portfolio_run import side_by_side  # noqa: PLC0415
+
+        print_sides([side_by_side(first.loaded.name, results)])
 
 
-def _assignment(text: str) -> tuple[str, Any]:
+def named(pairs: list[str], strategy: str, config: Path | None) -> dict[str, Any]:
+    """Options that name the pairs: `pairs` for the whole algorithm, `pair` for one strategy."""
+    if not pairs:
+        return {}
+    whole = strategy == AUTO or (not strategy and config is not None and _is_portfolio(config))
+    return {"pairs": pairs} if whole else {"pair": pairs[0]}
+
+
+def _is_portfolio(path: Path) -> bool:
+    """Whether a config file is one of the whole algorithm; what is wrong with it is told by reading it in earnest."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return False
+    return isinstance(values, dict) and values.get("strategy") == AUTO
+
+
+def run_portfolio(config: PortfolioConfig, store: CandleStore, data_dir: Path) -> PortfolioResult:
+    """Find the candles of every pair and run the whole algorithm, with progress and time left."""
+    from backtesting.portfolio_run import simulate_portfolio  # noqa: PLC0415
+    from backtesting.portfolio_simulator import is_ready  # noqa: PLC0415
+
+    config = config if config.candles else config.changed(exchange=_venue(config, store))
+    warmup = None if config.start is None else config.start - config.algorithm.warmup_ms
+    candles: dict[str, Any] = dict(config.candles or {})
+    fetched = {}
+    for pair in config.pairs:
+        if pair not in candles:
+            series = store.finest(config.exchange, str(config.market), pair)
+            found = store.read(series, warmup, config.end)
+            candles[pair] = found if len(found) else store.read(series)
+        known = saved_instrument(data_dir, config.exchange, config.market, pair)
+        if known is not None:
+            fetched[pair] = known
+    if not is_ready():
+        notes.print("compiling the whole algorithm for this machine, once; about a minute", style="dim")
+    columns = (TextColumn("playing"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=notes, transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+        return simulate_portfolio(
+            config, candles, fetched=fetched, progress=lambda share: bar.update(task, completed=share)
+        )
+
+
+def _venue(config: PortfolioConfig, store: CandleStore) -> str:
+    """Whose candles: what the config says, or the venue that has most of the pairs."""
+    if "exchange" in config.model_fields_set:
+        return config.exchange
+    held: dict[str, set[str]] = {}
+    for one in store.series():
+        if one.market == config.market:
+            held.setdefault(one.venue, set()).add(one.symbol)
+    count = {venue: len(symbols.intersection(config.pairs)) for venue, symbols in held.items()}
+    order = sorted(count, key=lambda name: (-count[name], name == SYNTHETIC, name != "bybit", name))
+    return order[0] if order else config.exchange
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    """Read key=value of --set."""
     key, sign, value = text.partition("=")
     if not sign or not key:
         raise Misconfigured(f"--set {text!r} is no assignment; write it like grid.levels=20.")
@@ -97,7 +189,7 @@ def _assignment(text: str) -> tuple[str, Any]:
         raise Misconfigured(f"--set {text!r}: the value cannot be read; put quotes around it.") from None
 
 
-def _candles(config: BacktestConfig, store: CandleStore) -> tuple[BacktestConfig, Candles | Path]:
+def find_candles(config: BacktestConfig, store: CandleStore) -> tuple[BacktestConfig, Candles | Path]:
     """Find the candles; where the config does not say whose, take the venue that has them."""
     if config.candles is not None:
         return config, config.candles
@@ -114,7 +206,8 @@ def _candles(config: BacktestConfig, store: CandleStore) -> tuple[BacktestConfig
     return config, candles if len(candles) else store.read(series)
 
 
-def _run(config: BacktestConfig, candles: Candles | Path, data_dir: Path, *, bounds: bool) -> BacktestResult:
+def run_single(config: BacktestConfig, candles: Candles | Path, data_dir: Path, *, bounds: bool) -> BacktestResult:
+    """Run one strategy on one pair, saying so when it must be compiled first."""
     from backtesting.run import simulate  # noqa: PLC0415
     from backtesting.simulator import is_ready  # noqa: PLC0415
 
@@ -123,6 +216,47 @@ def _run(config: BacktestConfig, candles: Candles | Path, data_dir: Path, *, bou
     what = f"compiling the decisions of {config.loaded.name} for this machine, once; about half a minute"
     with nullcontext() if ready else notes.status(what):
         return simulate(config, candles, fetched=fetched, bounds=bounds)
+
+
+def _print_portfolio(result: PortfolioResult, folder: Path) -> None:
+    metrics, document, figures = result.metrics, result.document, result.figures
+    table = Table("", "", title=f"auto on {len(document.pairs)} pairs", show_header=False, title_justify="left")
+    for name, label, form in SUMMARY:
+        value = getattr(metrics, name)
+        table.add_row(label, "n/a" if value is None else form.format(value))
+    forced = f"{figures.transitions:,}, {figures.forced_closes:,} closed at the market"
+    table.add_row("transitions", f"{forced}, cost {figures.transition_cost:,.2f}")
+    table.add_row("filter", ", ".join(f"{name} {count:,}" for name, count in figures.verdicts.items()))
+    table.add_row("modes", ", ".join(f"{name} {share * 100:.1f} %" for name, share in figures.modes.items() if share))
+    console.print(table)
+    pairs = Table("pair", "profit", "holding", "trades", "grid", "dca", "trend", "draining", "cash")
+    for pair, one in result.pair_figures.items():
+        shares = [f"{one.strategies.get(name, 0.0) * 100:.0f} %" for name in pairs_columns()]
+        pairs.add_row(pair, f"{one.profit:+,.2f}", f"{one.benchmark_return_pct:+.2f} %", f"{one.trades:,}", *shares)
+    console.print(pairs)
+    period = f"{metrics.start} to {metrics.end}"
+    console.print(f"{period}, capital {metrics.initial_capital:,.2f}, run {document.run_id}", soft_wrap=True)
+    if document.exchange == SYNTHETIC:
+        console.print("[yellow]generated candles: good for trying out, not for believing[/]")
+    for notice in document.notices:
+        console.print(f"note: {notice}", highlight=False, soft_wrap=True)
+    console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
+
+
+def pairs_columns() -> tuple[str, ...]:
+    """What a pair can be about, in the order of the table."""
+    return ("grid", "dca", "trend", "draining", "cash")
+
+
+def print_sides(sides: list[Side]) -> None:
+    """Print the figures of several sides beside each other."""
+    from backtesting.portfolio_report import ACCOUNT  # noqa: PLC0415
+
+    table = Table("", *(one.name for one in sides))
+    for name, (label, form) in ACCOUNT.items():
+        values = [one.figures[name] for one in sides]
+        table.add_row(label, *("n/a" if value is None else form.format(value) for value in values))
+    console.print(table)
 
 
 def _print_summary(result: BacktestResult, folder: Path) -> None:

@@ -11,7 +11,7 @@ import sys
 import typer
 
 from bot.errors import TradingError
-from services.command_line import backtest, data, parameters
+from services.command_line import backtest, compare, data, explain, parameters
 
 app = typer.Typer(
     name="traderagent",
@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.command("backtest")(backtest.backtest)
+app.command("compare")(compare.compare)
+app.command("explain")(explain.explain)
 app.command("parameters")(parameters.parameters)
 
 

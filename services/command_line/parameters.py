@@ -8,28 +8,36 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from backtesting.config import strategy_named
+from backtesting.config import AUTO, BUILT_IN, strategy_named
+from coordinator.parameters import AlgorithmParameters
 
 console = Console()
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
 def parameters(
-    strategy: Annotated[str, typer.Argument(help="grid, dca, trend, or your own module:NAME")],
+    strategy: Annotated[str, typer.Argument(help="grid, dca, trend, auto, or your own module:NAME")],
 ) -> None:
     """List every parameter of a strategy, to set with --set or in the config's section."""
+    if strategy == AUTO:
+        for name, section in AlgorithmParameters.model_fields.items():
+            if name not in BUILT_IN and isinstance(section.annotation, type):
+                _show(name, section.annotation, f"{name}, a section of auto")
+        return
     chosen = strategy_named(strategy)
-    table = Table(
-        "key", "default", "bounds", "meaning", title=f"{strategy}, version {chosen.version}", title_justify="left"
-    )
-    for name, field in chosen.parameters.model_fields.items():
-        default = "" if field.default is None else str(field.default)
-        table.add_row(f"{chosen.name}.{name}", default, _bounds(field), field.description or "")
-    console.print(table)
+    _show(chosen.name, chosen.parameters, f"{strategy}, version {chosen.version}")
     for name, values in chosen.parameters.presets().items():
         console.print(
             f"preset {name}: " + ", ".join(f"{key} {value}" for key, value in values.items()), highlight=False
         )
+
+
+def _show(section: str, model: type[Any], title: str) -> None:
+    table = Table("key", "default", "bounds", "meaning", title=title, title_justify="left")
+    for name, field in model.model_fields.items():
+        default = "" if field.default is None or field.default == {} else str(field.default)
+        table.add_row(f"{section}.{name}", default, _bounds(field), field.description or "")
+    console.print(table)
 
 
 def _bounds(field: Any) -> str:

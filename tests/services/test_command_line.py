@@ -199,3 +199,52 @@ def test_ctrl_c_leaves_no_half_written_run(stocked, tmp_path):
     assert left in ([], ["run"])
     if left:
         assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_the_whole_algorithm_on_two_pairs_and_why_it_held_what_it_held(stocked, tmp_path):
+    done = run("backtest", "--strategy", "auto", "--pair", "ETHUSDT,BTCUSDT", "--no-smc", "--out", tmp_path / "run")
+    assert "auto on 2 pairs" in done.stdout
+    document = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert document["pairs"] == ["BTCUSDT", "ETHUSDT"]
+    assert document["algorithm"]["verdicts"] == {"enhanced": 0, "neutral": 0, "refused": 0}
+    assert document["metrics"]["fills"] > 0
+    assert len(document["allocations"]["at"]) > 20
+    told = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    assert {"regime", "candidate", "start", "allocation"} <= {one["event"] for one in told}
+    said = run("explain", tmp_path / "run", "--pair", "BTCUSDT", "--at", "2024-01-15T12:00").stdout
+    assert "The regime was" in said
+    assert "Its capital target was" in said
+    assert "exit" not in run("explain", tmp_path / "run", "--pair", "XRPUSDT", "--at", "2024-01-15", code=2).stdout
+    assert "the run goes from" in run("explain", tmp_path / "run", "--pair", "BTCUSDT", "--at", "2030", code=2).stderr
+
+
+def test_compare_puts_strategies_side_by_side(stocked, tmp_path):
+    done = run("compare", "--pair", "BTCUSDT", "--strategies", "dca,auto", "--out", tmp_path / "compared.html")
+    assert "beat" in done.stdout
+    page = (tmp_path / "compared.html").read_text()
+    assert "did best with" in page
+    assert "data:image/png" in page
+
+
+def test_a_single_strategy_on_several_pairs_divides_the_capital(stocked, tmp_path):
+    done = run("backtest", "--strategy", "grid", "--pair", "BTCUSDT", "--pair", "ETHUSDT", "--out", tmp_path / "runs")
+    for pair in ("BTCUSDT", "ETHUSDT"):
+        document = json.loads((tmp_path / "runs" / pair / "result.json").read_text())
+        assert document["metrics"]["initial_capital"] == 5000.0
+    assert "holding all pairs" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--strategy", "grid", "--pair", "BTCUSDT", "--smc"), "auto.router: grid"),
+        (("--strategy", "auto", "--pair", "BTCUSDT", "--bounds"), "leave it out for auto"),
+        (("--strategy", "auto", "--pair", "BTCUSDT,BTCUSDT"), "named twice"),
+        (("--strategy", "auto", "--pair", "BTCUSDT,NOPE"), "NOPE"),
+        (("--strategy", "auto", "--pair", "BTCUSDT", "--set", "risk.exposre=1"), "did you mean 'exposure'"),
+    ],
+)
+def test_what_auto_cannot_do_is_one_sentence(stocked, options, said):
+    error = run("backtest", *options, code=2).stderr
+    assert said in error
+    assert len([line for line in error.splitlines() if line.startswith("error")]) == 1

@@ -1,0 +1,91 @@
+"""`traderagent compare`: strategies side by side on the same pairs, capital and rules; one table, one report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from backtesting.config import AUTO, BacktestConfig, PortfolioConfig, load_config
+from bot.errors import Misconfigured
+from bot.instrument import Market
+from services.command_line.backtest import (
+    assignment,
+    console,
+    find_candles,
+    notes,
+    print_sides,
+    run_portfolio,
+    run_single,
+)
+from services.data.store import SYNTHETIC, CandleStore
+from services.settings import Settings
+
+
+def compare(
+    pair: Annotated[list[str], typer.Option(help="such as BTCUSDT; several times for several pairs")],
+    strategies: Annotated[str, typer.Option(help="names with commas between")] = "grid,dca,trend,auto",
+    start: Annotated[str | None, typer.Option("--from", help="first day or minute that may trade, UTC")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="end, not included, UTC")] = None,
+    capital: Annotated[float | None, typer.Option(help="initial capital, quote currency")] = None,
+    exchange: Annotated[str | None, typer.Option(help="whose candles, from the store")] = None,
+    market: Annotated[Market | None, typer.Option(help="spot or linear")] = None,
+    leverage: Annotated[float | None, typer.Option(help="leverage, linear only")] = None,
+    smc: Annotated[bool | None, typer.Option("--smc/--no-smc", help="auto: judge entries by market structure")] = None,
+    changes: Annotated[list[str] | None, typer.Option("--set", help="any key, such as grid.levels=20")] = None,
+    out: Annotated[Path | None, typer.Option(help="report file [default: in the data directory]")] = None,
+) -> None:
+    """Run strategies side by side and say in words which did better.
+
+    A single strategy trades each pair with its part of the capital, sized and stopped by itself; auto trades them as
+    one account. `--set` of a section counts for the strategies that have it.
+    """
+    from backtesting.portfolio_report import write_comparison  # noqa: PLC0415, loads the compiler and the drawing
+    from backtesting.portfolio_run import side_by_side, side_of, verdict  # noqa: PLC0415
+
+    options = {"from": start, "to": end, "capital": capital, "exchange": exchange, "market": market}
+    options["leverage"] = leverage
+    given = {key: value for key, value in options.items() if value is not None}
+    sections = dict(assignment(text) for text in changes or [])
+    pairs = [name.strip() for text in pair for name in text.split(",") if name.strip()]
+    names = [name.strip() for name in strategies.split(",") if name.strip()]
+    if not names:
+        raise Misconfigured("strategies names none; give some, such as grid,dca,trend,auto.")
+    settings = Settings()
+    store = CandleStore(settings.data_dir)
+    sides = []
+    for name in sorted(names, key=lambda one: one != AUTO):
+        own = {key: value for key, value in sections.items() if _concerns(key, name)}
+        if name == AUTO:
+            more = {} if smc is None else {"smc.enabled": smc}
+            whole = load_config({}, {**given, **own, **more, "strategy": AUTO, "pairs": pairs})
+            assert isinstance(whole, PortfolioConfig)
+            result = run_portfolio(whole, store, settings.data_dir)
+            given.setdefault("exchange", result.config.exchange)
+            sides.append(side_of(result))
+            continue
+        results = {}
+        for one in pairs:
+            part = load_config({}, {**given, **own, "strategy": name, "pair": one})
+            assert isinstance(part, BacktestConfig)
+            part = part.changed(capital=part.capital / len(pairs))
+            chosen, held = find_candles(part, store)
+            results[one] = run_single(chosen, held, settings.data_dir, bounds=False)
+        sides.append(side_by_side(name, results))
+    sides.sort(key=lambda one: names.index(one.name) if one.name in names else len(names))
+    title = f"{', '.join(one.name for one in sides)} on {', '.join(pairs)}"
+    path = out or settings.data_dir / "runs" / f"compare-{'-'.join(names)}-{'-'.join(pairs[:3])}.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    marks = ["Generated candles: good for trying out, not for believing."] if given.get("exchange") == SYNTHETIC else []
+    with notes.status("writing the report"):
+        write_comparison(sides, title, f"{start or 'all there is'} to {end or 'the last candle'}", marks, path)
+    print_sides(sides)
+    console.print(verdict(sides), soft_wrap=True, highlight=False)
+    console.print(f"report: {path}", soft_wrap=True, highlight=False)
+
+
+def _concerns(key: str, strategy: str) -> bool:
+    """Whether an assignment is meant for this strategy: its own section, any of auto's, or no section."""
+    section = key.split(".", maxsplit=1)[0] if "." in key else ""
+    return section in ("", "execution", strategy) or strategy == AUTO

@@ -1,0 +1,55 @@
+"""`traderagent explain`: why the bot held what it held, in sentences, from a run's own record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+from rich.console import Console
+
+from backtesting.candles import parse_time
+from backtesting.config import iso
+from bot.errors import Misconfigured
+
+console = Console()
+
+
+def explain(
+    run: Annotated[Path, typer.Argument(help="run directory of a backtest with strategy auto")],
+    pair: Annotated[str, typer.Option(help="such as BTCUSDT")],
+    at: Annotated[str, typer.Option(help="moment, UTC, such as 2024-03-05T12:00")],
+) -> None:
+    """Say what the bot held on a pair at a moment, and why."""
+    from backtesting.events import explain as sentences  # noqa: PLC0415, loads the compiler
+
+    path = run / "events.jsonl"
+    if not path.exists():
+        raise Misconfigured(f"run {run} holds no events.jsonl; give the directory of a backtest with strategy auto.")
+    told = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    document = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    if pair not in document["pairs"]:
+        raise Misconfigured(f"pair {pair} is not in this run; choose one of {', '.join(document['pairs'])}.")
+    moment = parse_time(at)
+    if not document["from"] <= iso(moment) <= document["to"]:
+        raise Misconfigured(f"at is {iso(moment)} but the run goes from {document['from']} to {document['to']}.")
+    console.print(f"[bold]{pair} at {iso(moment)}[/]")
+    console.print(_held(run, pair, moment), soft_wrap=True, highlight=False)
+    for sentence in sentences(told, pair, iso(moment)):
+        console.print(sentence, soft_wrap=True, highlight=False)
+
+
+def _held(run: Path, pair: str, moment: int) -> str:
+    """What the position was, and the fill that left it so."""
+    fills = pl.read_csv(run / "fills.csv")
+    before = fills.filter((pl.col("pair") == pair) & (pl.col("ts") <= moment))
+    if not len(before):
+        return "It held nothing and had not traded yet."
+    last = before.row(-1, named=True)
+    done = f"{last['side']} of {last['qty']:g} at {last['price']:g} ({last['signal']}) at {iso(last['ts'])}"
+    if last["position"] == 0:
+        return f"It held nothing since the {done}."
+    side = "long" if last["position"] > 0 else "short"
+    return f"It was {side} {abs(last['position']):g} since the {done}."

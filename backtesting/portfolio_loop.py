@@ -63,12 +63,7 @@ def has_room(tally: Record, n: int, slots: int, fills: int, changes: int, wishes
 
 @template
 def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls is elsewhere
-    ts: Record,
-    open_: Record,
-    high: Record,
-    low: Record,
-    close: Record,
-    volume: Record,
+    bars: Record,
     bounds: Record,
     closings: Record,
     closing_bounds: Record,
@@ -96,14 +91,12 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
 ) -> None:
     """Run n pairs over one clock until `until` (ms), the end, or until a list might overflow; call again to go on.
 
-    Shapes: ts … volume (bars of all pairs), pair p's at bounds[p]:bounds[p + 1], prices in ticks; closings and payments
-    likewise by their bounds, with `end` and payment as indices into the flat arrays; slots, shown (n, s); places (4, n)
-    int64 and hot (n, HOT) are scratch; times, equities: room for every time of the
-    clock; names with a trailing underscore and tallies are arrays of one.
+    Shapes: bars of all pairs, pair p's at bounds[p]:bounds[p + 1], prices in ticks; closings and payments likewise by
+    their bounds, with `end` and payment as indices into the bars; slots, shown (n, s); places (4, n) int64 and
+    hot (n, HOT) are scratch; times, equities: room for every time of the clock; names with a trailing underscore and
+    tallies are arrays of one.
     """
-    ts, open_, high = unowned(ts), unowned(open_), unowned(high)
-    low, close, volume = unowned(low), unowned(close), unowned(volume)
-    bounds, pairs, states, runs = unowned(bounds), unowned(pairs), unowned(states), unowned(runs)
+    bars, bounds, pairs, states, runs = unowned(bars), unowned(bounds), unowned(pairs), unowned(states), unowned(runs)
     times, equities, closings, payments = unowned(times), unowned(equities), unowned(closings), unowned(payments)
     n, params, settings, tally = len(pairs), params_[0], settings_[0], tallies[0]
     hot, closing_bounds, payment_bounds = unowned(hot), unowned(closing_bounds), unowned(payment_bounds)
@@ -124,7 +117,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
         for p in range(n):
             pairs[p].coordinated = True
             due[p] = 0  # the first bar is played
-        tally.clock = earliest(ts, cursor, bounds)
+        tally.clock = earliest(bars, cursor, bounds)
     while tally.clock < until and tally.outcome == Outcome.COMPLETE:
         clock = tally.clock
         if not has_room(tally, n, slots.shape[1], len(fills), len(changes), len(wishes), len(notes)):
@@ -135,17 +128,11 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
         for p in range(n):
             i = cursor[p]
             row = hot[p]
-            if i < bounds[p + 1] and ts[i] == clock:
+            if i < bounds[p + 1] and bars[i].ts == clock:
                 cursor[p] = i + 1
+                bar = bars[i]
                 active += 1
-                if (
-                    high[i] >= row[UP]
-                    or low[i] <= row[DOWN]
-                    or i >= due[p]
-                    or low[i] > row[OVER]
-                    or high[i] < row[UNDER]
-                    or now >= row[WAKE]
-                ):
+                if not quiet(row, bar, i >= due[p], now):
                     pair, run = pairs[p], runs[p]
                     tally.played += 1
                     if not limited:
@@ -158,7 +145,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
                     world = World(pair, params, states[p], slots[p], events[0], run, settings, fills)
                     cash, position = pair.ledger.cash, pair.ledger.position
                     closing[p], payment[p] = play(
-                        *(world, p, i, clock, open_[i], high[i], low[i], close[i], volume[i]),
+                        *(world, p, i, bar),
                         *(closings, closing[p], closing_bounds[p + 1], payments, payment[p], payment_bounds[p + 1]),
                     )
                     due[p] = min(
@@ -183,7 +170,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
                     heat(row, pair, run, reports[p])
                 held = row[HELD]
                 if held != 0.0:
-                    worth, worst = held * close[i], held * (low[i] if held > 0.0 else high[i])
+                    worth, worst = held * bar.close, held * (bar.low if held > 0.0 else bar.high)
                     row[EQUITY] = row[CASH] + worth
                     row[EXPOSURE] = abs(worth) + row[RESTING]
                     row[FREE] = row[EQUITY] - abs(worth) * row[MARGIN]
@@ -194,7 +181,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
             reserved += row[RESERVED]
             free += row[FREE]
         if active == 0:
-            tally.clock = earliest(ts, cursor, bounds)
+            tally.clock = earliest(bars, cursor, bounds)
             continue
         tally.free = free
         if clock >= settings.start and look(params, desk, equity, exposure, reserved, closed, now):
@@ -207,9 +194,9 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
                 if at < bounds[p] or not differs(states[p].directive, directives[p]):
                     continue
                 states[p].directive = directives[p]
-                pair.time, pair.price = now, close[at] * pair.instrument.tick_size
+                pair.time, pair.price = now, bars[at].close * pair.instrument.tick_size
                 world = World(pair, params, states[p], slots[p], events[0], runs[p], settings, fills)
-                direct(world, close[at])
+                direct(world, bars[at].close)
                 states[p].acted = False
                 fill_report(pair, params, states[p], world.slots, reports[p])
                 take_notes(states[p], p, notes, tally)
@@ -224,7 +211,20 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
     for p in range(n):
         last = max(cursor[p] - 1, bounds[p])
         runs[p].bars = cursor[p] - bounds[p]
-        runs[p].imbalance = imbalance(pairs[p].ledger, close[last], pairs[p].instrument.tick_value)
+        runs[p].imbalance = imbalance(pairs[p].ledger, bars[last].close, pairs[p].instrument.tick_value)
+
+
+@kernel
+def quiet(row: Record, bar: Record, due: bool, now: int) -> bool:
+    """Whether a bar, prices in ticks, reaches no order of the pair and wakes nobody."""
+    return not (
+        bar.high >= row[UP]
+        or bar.low <= row[DOWN]
+        or due
+        or bar.low > row[OVER]
+        or bar.high < row[UNDER]
+        or now >= row[WAKE]
+    )
 
 
 @kernel
@@ -247,12 +247,12 @@ def mark_reports(hot: Record, reports: Record) -> None:
 
 
 @kernel
-def earliest(ts: Record, cursor: Record, bounds: Record) -> int:
+def earliest(bars: Record, cursor: Record, bounds: Record) -> int:
     """Find the first time of the clock."""
     first = NEVER
     for p in range(len(cursor)):
         if cursor[p] < bounds[p + 1]:
-            first = min(first, ts[cursor[p]])
+            first = min(first, bars[cursor[p]].ts)
     return first
 
 
@@ -272,12 +272,7 @@ def play(
     world: World,
     p: int,
     i: int,
-    clock: int,
-    open_: float,
-    high: float,
-    low: float,
-    close: float,
-    volume: float,
+    ticks: Record,
     closings: Record,
     closing: int,
     closing_end: int,
@@ -287,7 +282,8 @@ def play(
 ) -> tuple[int, int]:
     """One bar of one pair: funding, path, close, longer bars; returns the next closing and payment."""
     pair, run, event, tick = world.pair, world.run, world.event, world.pair.instrument.tick_size
-    begin_bar(world, i, clock, volume)
+    open_, high, low, close = ticks.open, ticks.high, ticks.low, ticks.close
+    begin_bar(world, i, ticks.ts, ticks.volume)
     event.execution.pair = p
     due = payment
     while payment < payment_end and payments[payment] == i:
@@ -295,13 +291,13 @@ def play(
     paid = payment > due and pay_funding(world, open_, payment - due)
     if paid:  # money has moved, and with it what the strategy and the day's loss wait for
         pair.wake_at = 0
-    if volume > 0.0 and (high >= run.up or low <= run.down):
+    if ticks.volume > 0.0 and (high >= run.up or low <= run.down):
         trade_bar(world, open_, high, low, close)
     end_bar(world, close)
     if run.outcome != Outcome.COMPLETE:
         return closing, payment
     bar = event.bar
-    bar.ts, bar.volume = clock, volume
+    bar.ts, bar.volume = ticks.ts, ticks.volume
     bar.open, bar.high, bar.low, bar.close = open_ * tick, high * tick, low * tick, close * tick
     if paid or stirred(pair, bar):
         event.kind = Event.BASE

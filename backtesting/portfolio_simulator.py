@@ -13,11 +13,12 @@ from backtesting import portfolio_loop as loop_module
 from backtesting.exchange import RUN, Outcome
 from backtesting.loop import CHANGE, WISH
 from backtesting.portfolio_loop import CLOSING, NEVER, TALLY
-from backtesting.simulator import Recording, Tape, check_balance, settings_record
+from backtesting.simulator import PRICES, Recording, Tape, check_balance, settings_record
 from bot.errors import Misconfigured
 from bot.kernel import is_compiled, specialise
 from bot.order import FILL, SLOT
 from bot.record import new_records
+from bot.rollup import BAR
 from bot.strategy import EVENT, PAIR
 from coordinator import pair as pair_step
 from coordinator.allocation import ALLOCATION
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from bot.instrument import Instrument
 
 NAME = "algorithm"
-COLUMNS = ("open", "high", "low", "close")
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,7 @@ class Reel:
 
     pairs: tuple[str, ...]
     tapes: tuple[Tape, ...]
-    ts: NDArray[np.int64]
-    prices: tuple[NDArray[np.float64], ...]  # open, high, low, close in ticks
-    volume: NDArray[np.float64]
+    bars: Any  # BAR, prices in ticks: a quiet bar is then one line of the processor's cache
     bounds: NDArray[np.int64]
     closed: dict[tuple[int, ...], tuple[Any, NDArray[np.int64]]] = field(default_factory=dict)
 
@@ -65,17 +63,16 @@ class Reel:
             told = ", ".join(f"{pair} {length // 60_000}m" for pair, length in lengths.items())
             raise Misconfigured(f"pairs have bars of different lengths ({told}); import all of them with the same.")
         bounds = np.cumsum([0] + [len(candles[pair]) for pair in pairs]).astype(np.int64)
-        ts, volume = np.empty(bounds[-1], np.int64), np.empty(bounds[-1])
-        prices = tuple(np.empty(bounds[-1]) for _ in COLUMNS)
+        bars = np.empty(bounds[-1], BAR)
         tapes = []
         for index, pair in enumerate(pairs):
-            part = slice(bounds[index], bounds[index + 1])
+            part = bars[bounds[index] : bounds[index + 1]]
             tape = Tape.of(candles.pop(pair), instruments[pair])
-            ts[part], volume[part] = tape.candles.ts, tape.candles.volume
-            for column, name in zip(prices, COLUMNS, strict=True):
-                column[part] = getattr(tape, name)
-            tapes.append(tape.laid(ts[part], volume[part], *(column[part] for column in prices)))
-        return cls(tuple(pairs), tuple(tapes), ts, prices, volume, bounds)
+            part["ts"], part["volume"] = tape.candles.ts, tape.candles.volume
+            for name in PRICES:
+                part[name] = getattr(tape, name)
+            tapes.append(tape.laid(part["ts"], part["volume"], *(part[name] for name in PRICES)))
+        return cls(tuple(pairs), tuple(tapes), bars.view(np.recarray), bounds)
 
     def closings(self, timeframes: tuple[int, ...]) -> tuple[Any, NDArray[np.int64]]:
         """Every longer bar of every pair by the base bar that completes it, shorter before longer; and its bounds."""
@@ -187,18 +184,17 @@ class PortfolioSimulator:
         slots = new_records(SLOT, count * self.slots()).reshape(count, -1)
         runs, tallies, desk = new_records(RUN, count), new_records(TALLY, 1), new_desk(count)
         bar_ms = int(reel.tapes[0].candles.bar_ms)
-        room = int(reel.ts.max() - reel.ts.min()) // bar_ms + 1 if len(reel.ts) else 0
-        room = min(room, len(reel.ts))
+        first, last = int(reel.bars.ts[reel.bounds[:-1]].min()), int(reel.bars.ts[reel.bounds[1:] - 1].max())
+        room = min((last - first) // bar_ms + 1, len(reel.bars))
         times, equity = np.empty(room, np.int64), np.empty(room)
         settings = settings_record(config, every_bar=self.every_bar, keep_wishes=self.keep_wishes)
         arguments = (
-            *(reel.ts, *reel.prices, reel.volume, reel.bounds, closings, closing_bounds, payments, payment_bounds),
+            *(reel.bars, reel.bounds, closings, closing_bounds, payments, payment_bounds),
             *(settings, params, desk, pairs, states, slots, new_records(EVENT, 1), runs),
             *(np.empty((4, count), np.int64), np.zeros((count, loop_module.HOT)), tallies),
         )
         lists, tally = self._lists(count, slots.shape[1]), tallies[0]
         shown, play = np.zeros(slots.shape, np.int64), compiled_loop()
-        first, last = int(reel.ts.min()), int(reel.ts.max())
         while not tally.begun or (tally.clock <= last and tally.outcome == Outcome.COMPLETE):
             part = (
                 NEVER if progress is None else (tally.clock if tally.begun else first) + (last - first) // 100 + bar_ms

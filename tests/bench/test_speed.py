@@ -12,7 +12,7 @@ import pytest
 
 from backtesting.config import load_config
 from backtesting.portfolio_simulator import PortfolioSimulator, Reel
-from backtesting.simulator import Tape, UniversalSimulator
+from backtesting.simulator import PRICES, Tape, UniversalSimulator
 from services.data.synth import generate
 from tests.conftest import instrument
 
@@ -47,12 +47,12 @@ def test_a_year_of_the_whole_algorithm(benchmark, count):
     reel = Reel.of(candles, {pair: instrument() for pair in pairs})
     simulator = PortfolioSimulator(load_config({"strategy": "auto", "pairs": pairs}))
     recording = simulator.run(reel)  # compiled and warm
-    baseline = min(_seconds(lambda: sum(column.sum() for column in reel.prices)) for _ in range(10))
+    baseline = min(_seconds(lambda: sum(reel.bars[name].sum() for name in PRICES)) for _ in range(10))
     benchmark.pedantic(simulator.run, args=(reel,), rounds=10, warmup_rounds=1)
     took = benchmark.stats.stats.median
     fills = sum(len(one.fills) for one in recording.recordings)
     print(  # noqa: T201
-        f"\nauto, {count} pairs: {len(reel.ts) / took / 1e6:.1f} million pair-bars/s at the median, {fills} fills, "
+        f"\nauto, {count} pairs: {len(reel.bars) / took / 1e6:.1f} million pair-bars/s at the median, {fills} fills, "
         f"{took / baseline:.1f} x one NumPy pass"
     )
 
@@ -72,7 +72,7 @@ def play(start):
     candles = {pair: read_candles(sys.argv[1]).rows(slice(start, None)) for pair in pairs}
     reel = Reel.of(candles, {pair: instrument() for pair in pairs})
     simulator.run(reel)
-    return len(reel.ts)
+    return len(reel.bars)
 small = play(-1440)
 before = peak()
 bars = play(0)

@@ -266,7 +266,6 @@ def fill(world: World, index: int, x: float, at: float) -> None:
     """Fill slot `index`, reached at `at` on the way from `x`, and let the strategy answer."""
     pair, slots, event, run = world.pair, world.slots, world.event, world.run
     slot, instrument = slots[index], pair.instrument
-    pair.price = at * instrument.tick_size
     aim = aimed_price(slot, x, at, run.at_open)
     maker = slot.kind == OrderKind.LIMIT and not slot.crossing
     if slot.kind == OrderKind.STOP:
@@ -289,6 +288,7 @@ def fill(world: World, index: int, x: float, at: float) -> None:
     record.side, record.kind, record.signal, record.stop = slot.side, slot.kind, slot.signal, slot.stop
     record.liquidity = Liquidity.MAKER if maker else Liquidity.TAKER
     book(world, price, quantity, fee, abs(price - aim))
+    pair.price = price * instrument.tick_size  # all that a bot knows of the price when it hears of its fill
     event.kind = Event.FILL
     decide(pair, world.params, world.state, slots, event)
 

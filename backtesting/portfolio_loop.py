@@ -168,8 +168,12 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
                         write_wishes(world.slots, run, wishes, shown[p], p)
                     tally.fills, tally.changes, tally.wishes = run.fills, run.changes, run.wishes
                     heat(row, pair, run, reports[p])
-                held = row[HELD]
-                if held != 0.0:
+        for p in range(n):  # valued only now: what a pair decides must not know another's close
+            i, row = cursor[p] - 1, hot[p]
+            held = row[HELD]
+            if held != 0.0:
+                if i >= bounds[p] and bars[i].ts == clock:
+                    bar = bars[i]
                     worth, worst = held * bar.close, held * (bar.low if held > 0.0 else bar.high)
                     row[EQUITY] = row[CASH] + worth
                     row[EXPOSURE] = abs(worth) + row[RESTING]

@@ -21,12 +21,8 @@ from bot.record import new_records
 from bot.rollup import BAR
 from bot.strategy import EVENT, PAIR
 from coordinator import pair as pair_step
-from coordinator.allocation import ALLOCATION
-from coordinator.correlation import HISTORY
-from coordinator.portfolio import PORTFOLIO, Desk
-from coordinator.regime import REGIME
-from coordinator.router import ROUTE
-from coordinator.vocabulary import DIRECTIVE, NOTE, REPORT
+from coordinator.machine import new_desk, slots_of
+from coordinator.vocabulary import NOTE
 from strategies import dca, grid, trend
 
 if TYPE_CHECKING:
@@ -126,22 +122,6 @@ def is_ready() -> bool:
     return numba.config.DISABLE_JIT or is_compiled(loop_module.portfolio_loop, NAME)
 
 
-def new_desk(count: int) -> Desk:
-    """An empty desk for so many pairs."""
-    return Desk(
-        portfolio=new_records(PORTFOLIO, 1)[0],
-        regimes=new_records(REGIME, count),
-        routes=new_records(ROUTE, count),
-        allocations=new_records(ALLOCATION, count),
-        histories=new_records(HISTORY, count),
-        groups=np.zeros(count, np.int64),
-        group_sums=np.zeros((count, 2)),
-        reports=new_records(REPORT, count),
-        directives=new_records(DIRECTIVE, count),
-        notes=new_records(NOTE, 64 + 8 * count),
-    )
-
-
 def _with_room(records: Any, used: int) -> Any:
     """The same list, four times as long once it is half full."""
     if 2 * used < len(records):
@@ -159,12 +139,6 @@ class PortfolioSimulator:
         self.every_bar = every_bar
         self.keep_wishes = keep_wishes
 
-    def slots(self) -> int:
-        """Count the wishes of a pair: the hungriest variant's, and the pair's own."""
-        grids, deals, trends = self.config.algorithm.variants()
-        needs = [grid.slots(one) for one in grids] + [dca.slots(one) for one in deals]
-        return max(needs + [trend.slots(one) for one in trends]) + pair_step.OWN
-
     def run(self, reel: Reel, progress: Callable[[float], None] | None = None) -> PortfolioRecording:
         """Play the reel, telling `progress` the share that is done.
 
@@ -181,7 +155,7 @@ class PortfolioSimulator:
         record = config.algorithm.record(list(reel.pairs))
         params = new_records(record.dtype, 1)
         params[0] = record
-        slots = new_records(SLOT, count * self.slots()).reshape(count, -1)
+        slots = new_records(SLOT, count * slots_of(config.algorithm)).reshape(count, -1)
         runs, tallies, desk = new_records(RUN, count), new_records(TALLY, 1), new_desk(count)
         bar_ms = int(reel.tapes[0].candles.bar_ms)
         first, last = int(reel.bars.ts[reel.bounds[:-1]].min()), int(reel.bars.ts[reel.bounds[1:] - 1].max())

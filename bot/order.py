@@ -101,7 +101,7 @@ FILL = np.dtype(
 def want(slots: Record, index: int, side: int, kind: int, price: int, quantity: int, signal: int, part: int) -> Record:
     """Wish that slot `index` rests so: price in ticks, `quantity` lots still to fill. Returns the slot.
 
-    Exits (every signal but ENTRY and GRID_COUNTER) are reduce-only. A quantity under one lot withdraws. A stop
+    A new price or quantity amends the order; another side or kind is a new one, since no venue amends those. Exits (every signal but ENTRY and GRID_COUNTER) are reduce-only. A quantity under one lot withdraws. A stop
     that has been triggered stays so: what is left of it goes at the market, wherever it is wished anew.
     """
     slot = slots[index]
@@ -112,12 +112,13 @@ def want(slots: Record, index: int, side: int, kind: int, price: int, quantity: 
     if slot.wanted and slot.kind == OrderKind.MARKET and kind == OrderKind.STOP:
         slot.quantity = quantity
         return slot
-    moved = slot.price != price or slot.kind != kind or slot.side != side
+    anew = not slot.wanted or slot.kind != kind or slot.side != side
+    moved = anew or slot.price != price
     if not slot.wanted:
-        slot.generation += 1
         slot.wanted = True
         slot.judged = False
-        moved = True
+    if anew:
+        slot.generation += 1
     if moved:
         slot.fresh = True
         slot.crossing = False

@@ -206,7 +206,7 @@ class Exchange:
             self.withdraw(number)
             return
         slot = self.slots[number]
-        if slot.quantity == 0:
+        if slot.quantity == 0 or (slot.side, slot.kind) != (side, kind):
             slot.generation += 1
         if slot.quantity == 0 or (slot.side, slot.kind, slot.price) != (side, kind, price):
             slot.triggered = slot.triggered and (slot.side, slot.kind) == (side, kind)

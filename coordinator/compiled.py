@@ -1,0 +1,212 @@
+"""The compiled steps as entry points for callers that are not compiled: one event of a pair, one tick of the portfolio.
+
+The universal simulator calls the same kernels inside its own loop; what each of these does around them is what
+`portfolio_loop` does around them, and the parity test holds the two to each other.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from functools import cache
+from typing import Any, cast
+
+import numpy as np
+
+from bot.instrument import ON_GRID
+from bot.kernel import Record, kernel, specialise, template
+from bot.ledger import book_fill, book_funding
+from bot.order import OrderKind
+from bot.rollup import rollup_update
+from bot.strategy import Decide, Event, stirred
+from coordinator import pair as pair_step
+from coordinator.pair import fill_report
+from coordinator.portfolio import Desk, limit, look, step
+
+# The pair's kernel: `specialise` binds it.
+decide = cast("Decide", None)
+
+
+@kernel
+def value_report(pair: Record, report: Record) -> None:
+    """Value the pair at its last price, as the portfolio's sums do at every close."""
+    held = pair.ledger.position * pair.instrument.tick_value
+    ticks = pair.price / pair.instrument.tick_size
+    worth = held * (np.rint(ticks) if abs(ticks - np.rint(ticks)) < ON_GRID else ticks)
+    report.equity = pair.ledger.cash + worth
+    report.exposure = abs(worth) + report.resting
+
+
+@template
+def play_bars(
+    pairs: Record,
+    params: Record,
+    states: Record,
+    slots: Record,
+    events: Record,
+    rollups: Record,
+    timeframes: Record,
+    reports: Record,
+    bars: Record,
+    paid: bool,
+) -> bool:
+    """Take closed base bars (n,), prices in quote currency, in order; whether anything was decided.
+
+    Shapes: pairs, params, states, events, reports of one; slots (s,); rollups (m,) with timeframes (m,) ms ascending.
+    `paid`: funding was booked since the last bar.
+    """
+    pair, state, event, acted = pairs[0], states[0], events[0], False
+    for i in range(len(bars)):
+        bar = bars[i]
+        pair.time, pair.price = bar.ts + pair.bar_ms, bar.close
+        if paid or stirred(pair, bar):
+            event.bar = bar
+            event.kind = Event.BASE
+            decide(pair, params[0], state, slots, event)
+        for k in range(len(timeframes)):
+            if rollup_update(rollups[k], bar, pair.bar_ms, timeframes[k]):
+                event.bar = rollups[k].bar
+                event.timeframe = timeframes[k]
+                event.kind = Event.SIGNAL
+                decide(pair, params[0], state, slots, event)
+        paid = False
+        if state.acted:
+            state.acted, acted = False, True
+            fill_report(pair, params[0], state, slots, reports[0])
+    value_report(pair, reports[0])
+    return acted
+
+
+@template
+def play_fill(pairs: Record, params: Record, states: Record, slots: Record, events: Record, current: bool) -> None:
+    """Book the execution in `events[0].execution` and let the pair answer it.
+
+    `current`: the order is the one its slot wishes now, so the wish shrinks by what was filled.
+    """
+    pair, event = pairs[0], events[0]
+    record, instrument = event.execution, pairs[0].instrument
+    if current:
+        slot = slots[record.slot]
+        if slot.kind == OrderKind.STOP:
+            slot.kind = OrderKind.MARKET
+        record.kind = slot.kind
+        slot.quantity -= record.quantity
+        slot.wanted = slot.quantity > 0
+    price = float(record.price)
+    record.realised = book_fill(
+        pair.ledger, record.side, price, record.quantity, instrument.tick_value, record.fee
+    )
+    record.position = pair.ledger.position
+    pair.ledger.slippage += record.slippage
+    pair.time = max(pair.time, record.ts)
+    pair.price = price * instrument.tick_size
+    event.kind = Event.FILL
+    decide(pair, params[0], states[0], slots, event)
+
+
+@template
+def play_refusal(pairs: Record, params: Record, states: Record, slots: Record, events: Record, index: int) -> None:
+    """Withdraw the wish that the venue will not have, and tell the pair."""
+    event = events[0]
+    slots[index].wanted = False
+    event.kind = Event.REFUSED
+    event.execution.slot = index
+    event.execution.generation = slots[index].generation
+    event.execution.ts = pairs[0].time
+    decide(pairs[0], params[0], states[0], slots, event)
+
+
+@template
+def play_directive(
+    pairs: Record, params: Record, states: Record, slots: Record, events: Record, reports: Record, given: Record
+) -> None:
+    """Let the pair follow `given` (a directive, in an array of one), and report."""
+    pair, state, event = pairs[0], states[0], events[0]
+    state.directive = given[0]
+    event.kind = Event.DIRECTIVE
+    decide(pair, params[0], state, slots, event)
+    state.acted = False
+    fill_report(pair, params[0], state, slots, reports[0])
+    value_report(pair, reports[0])
+
+
+class Happening(IntEnum):
+    """What `play` is told of."""
+
+    BARS = 0
+    FILL = 1
+    REFUSAL = 2
+    DIRECTIVE = 3
+    FUNDING = 4
+
+
+@template
+def play(
+    happening: int,
+    pairs: Record,
+    params: Record,
+    states: Record,
+    slots: Record,
+    events: Record,
+    rollups: Record,
+    timeframes: Record,
+    reports: Record,
+    bars: Record,
+    given: Record,
+    index: int,
+    amount: float,
+) -> bool:
+    """One thing that happened to a pair, in one function because each of its own would be compiled for itself.
+
+    Shapes: pairs, params, states, events, reports and given (a directive) of one; slots (s,); rollups (m,) with
+    timeframes (m,) ms ascending; bars (n,). `index`: whether money has moved since the last bar (BARS), whether the
+    slot wishes this very order (FILL), or the slot (REFUSAL); `amount`: funding received, quote currency.
+    """
+    if happening == Happening.BARS:
+        return play_bars(pairs, params, states, slots, events, rollups, timeframes, reports, bars, index > 0)
+    if happening == Happening.FILL:
+        play_fill(pairs, params, states, slots, events, index > 0)
+    elif happening == Happening.REFUSAL:
+        play_refusal(pairs, params, states, slots, events, index)
+    elif happening == Happening.DIRECTIVE:
+        play_directive(pairs, params, states, slots, events, reports, given)
+    elif happening == Happening.FUNDING:
+        book_funding(pairs[0].ledger, amount)
+        pairs[0].wake_at = 0
+    return True
+
+
+@template
+def judge(params: Record, desk: Desk, now: int) -> bool:
+    """One tick of the portfolio over its reports; whether the directives were written anew."""
+    equity, exposure, reserved, closed = desk.portfolio.deposits, 0.0, 0.0, False
+    for i in range(len(desk.reports)):
+        report = desk.reports[i]
+        equity += report.equity
+        exposure += report.exposure
+        reserved += report.reserved
+        closed = closed or report.regime_bars != desk.regimes[i].bars
+    if not look(params[0], desk, equity, exposure, reserved, closed, now):
+        return False
+    step(params[0], desk, now)
+    return True
+
+
+@template
+def tick(params: Record, desk: Desk, now: int, judged: bool) -> bool:
+    """Judge the portfolio by its reports, or afterwards, `judged`, share the room for entries until the next tick."""
+    if judged:
+        limit(params[0], desk)
+        return False
+    return judge(params, desk, now)
+
+
+@cache
+def compiled_play() -> Any:
+    """Compile the pair's entry point, once per process, on disk once per source."""
+    return specialise(play, "live", inlined=False, decide=pair_step.decide)
+
+
+@cache
+def compiled_tick() -> Any:
+    """Compile the portfolio's entry point."""
+    return specialise(tick, "live", inlined=False)

@@ -1,0 +1,209 @@
+"""A pair and a portfolio as things that remember: the records their steps work on, and how they are stored.
+
+Nothing here waits, asks or decides. Whoever drives a machine feeds it what happened and reads what it wishes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bot.errors import Misconfigured
+from bot.instrument import in_ticks
+from bot.order import SLOT, Liquidity
+from bot.record import new_records
+from bot.rollup import BAR, ROLLUP
+from bot.strategy import EVENT, PAIR
+from coordinator import pair as pair_step
+from coordinator.allocation import ALLOCATION
+from coordinator.compiled import Happening, compiled_play, compiled_tick
+from coordinator.correlation import HISTORY
+from coordinator.portfolio import PORTFOLIO, Desk, begin
+from coordinator.regime import REGIME
+from coordinator.router import ROUTE
+from coordinator.vocabulary import DIRECTIVE, NOTE, REPORT
+from strategies import dca, grid, trend
+
+if TYPE_CHECKING:
+    from bot.instrument import Instrument
+    from coordinator.parameters import AlgorithmParameters
+
+NO_BARS = new_records(BAR, 0)
+NOTHING_GIVEN = new_records(DIRECTIVE, 1)
+
+
+def slots_of(algorithm: AlgorithmParameters) -> int:
+    """Count the wishes of a pair: the hungriest variant's, and the pair's own."""
+    grids, deals, trends = algorithm.variants()
+    needs = [grid.slots(one) for one in grids] + [dca.slots(one) for one in deals]
+    return max(needs + [trend.slots(one) for one in trends]) + pair_step.OWN
+
+
+def new_desk(count: int) -> Desk:
+    """An empty desk for so many pairs."""
+    return Desk(
+        portfolio=new_records(PORTFOLIO, 1)[0],
+        regimes=new_records(REGIME, count),
+        routes=new_records(ROUTE, count),
+        allocations=new_records(ALLOCATION, count),
+        histories=new_records(HISTORY, count),
+        groups=np.zeros(count, np.int64),
+        group_sums=np.zeros((count, 2)),
+        reports=new_records(REPORT, count),
+        directives=new_records(DIRECTIVE, count),
+        notes=new_records(NOTE, 64 + 8 * count),
+    )
+
+
+class PairMachine:
+    """One pair's memory and its step."""
+
+    def __init__(self, algorithm: AlgorithmParameters, instrument: Instrument, leverage: float, bar_ms: int) -> None:
+        self.instrument = instrument
+        self.pairs = new_records(PAIR, 1)
+        self.pairs[0]["instrument"] = instrument.record(leverage)
+        self.pairs[0].bar_ms = bar_ms
+        self.pairs[0].coordinated = True
+        record = algorithm.record([instrument.symbol])
+        self.params = new_records(record.dtype, 1)
+        self.params[0] = record
+        self.states = new_records(pair_step.STATE, 1)
+        self.slots = new_records(SLOT, slots_of(algorithm))
+        self.events = new_records(EVENT, 1)
+        self.timeframes = np.array(algorithm.timeframes(), np.int64)
+        self.rollups = new_records(ROLLUP, len(self.timeframes))
+        self.reports = new_records(REPORT, 1)
+        self.paid = False
+
+    @property
+    def time(self) -> int:
+        """End of what the pair knows, ms."""
+        return int(self.pairs[0].time)
+
+    @property
+    def position(self) -> int:
+        """Lots held, signed."""
+        return int(self.pairs[0].ledger.position)
+
+    def _play(
+        self, happening: Happening, bars: Any = NO_BARS, given: Any = NOTHING_GIVEN, index: int = 0, amount: float = 0.0
+    ) -> bool:
+        return bool(
+            compiled_play()(
+                *(int(happening), self.pairs, self.params, self.states, self.slots, self.events, self.rollups),
+                *(self.timeframes, self.reports, bars, given, index, amount),
+            )
+        )
+
+    def take_bars(self, bars: Any) -> bool:
+        """Take closed base bars as the venue gives them, BAR (n,); whether anything was decided."""
+        tick = float(self.instrument.tick_size)
+        own = new_records(BAR, len(bars))
+        own["ts"], own["volume"] = bars["ts"], bars["volume"]
+        for name in ("open", "high", "low", "close"):
+            own[name] = in_ticks(bars[name], tick) * tick
+        paid, self.paid = self.paid, False
+        return self._play(Happening.BARS, own, index=int(paid))
+
+    def take_fill(  # noqa: D417
+        self, order: Any, ts: int, ticks: int, lots: int, fee: float, *, maker: bool
+    ) -> Any:
+        """Book an execution of `order` (an Order) and let the pair answer; returns the FILL record as booked."""
+        record, slot = self.events[0].execution, self.slots[order.slot]
+        current = bool(slot.wanted) and int(slot.generation) == order.generation
+        record.ts, record.bar, record.slot, record.generation = ts, 0, order.slot, order.generation
+        record.price, record.quantity, record.fee = ticks, lots, fee
+        record.part, record.entry, record.stop = order.part, order.entry, order.stop
+        record.side, record.kind, record.signal = order.side, order.kind, order.signal
+        record.liquidity = Liquidity.MAKER if maker else Liquidity.TAKER
+        aimed = order.price if order.price > 0 else round(self.pairs[0].price / self.pairs[0].instrument.tick_size)
+        record.slippage = 0.0 if maker else abs(ticks - aimed) * lots * float(self.pairs[0].instrument.tick_value)
+        self._play(Happening.FILL, index=int(current))
+        return record.copy()
+
+    def take_refusal(self, slot: int) -> None:
+        """Withdraw the wish of this slot: the venue will not have it."""
+        self._play(Happening.REFUSAL, index=slot)
+
+    def take_directive(self, directive: Any) -> None:
+        """Follow a directive, DIRECTIVE (1,)."""
+        self._play(Happening.DIRECTIVE, given=directive)
+
+    def take_funding(self, amount: float) -> None:
+        """Book funding received, quote currency; negative is paid."""
+        self._play(Happening.FUNDING, amount=amount)
+        self.paid = True
+
+    def take_notes(self) -> list[Any]:
+        """Hand out what was decided since the last time, as NOTE records."""
+        state = self.states[0]
+        count = min(int(state.noted), len(state.notes))
+        notes = [state.notes[k].copy() for k in range(count)]
+        state.noted = 0
+        return notes
+
+    def remembered(self) -> tuple[Any, ...]:
+        """The arrays that are the pair's whole memory."""
+        return self.pairs, self.states, self.slots, self.rollups, self.reports
+
+
+class PortfolioMachine:
+    """The portfolio's memory and its step."""
+
+    def __init__(self, algorithm: AlgorithmParameters, symbols: list[str], capital: float) -> None:
+        record = algorithm.record(symbols)
+        self.params = new_records(record.dtype, 1)
+        self.params[0] = record
+        self.portfolios = new_records(PORTFOLIO, 1)
+        self.desk = new_desk(len(symbols))._replace(portfolio=self.portfolios[0])
+        begin(self.params[0], self.desk, capital)
+
+    def judge(self, now: int) -> bool:
+        """Look at the reports; whether the directives were written anew."""
+        return bool(compiled_tick()(self.params, self.desk, now, False))
+
+    def share_room(self) -> None:
+        """Set every pair's exposure limit from the reports as they are."""
+        compiled_tick()(self.params, self.desk, 0, True)
+
+    def take_notes(self) -> list[Any]:
+        """Hand out what was decided since the last time, as NOTE records."""
+        portfolio = self.desk.portfolio
+        count = min(int(portfolio.noted), len(self.desk.notes))
+        notes = [self.desk.notes[k].copy() for k in range(count)]
+        portfolio.noted = 0
+        return notes
+
+    def remembered(self) -> tuple[Any, ...]:
+        """The arrays that are the portfolio's whole memory."""
+        desk = self.desk
+        return (
+            *(self.portfolios, desk.regimes, desk.routes, desk.allocations, desk.histories, desk.groups),
+            *(desk.reports, desk.directives),
+        )
+
+
+def layout(arrays: tuple[Any, ...]) -> str:
+    """Name of the arrays' layout: 16 hex digits that change with any field, type or length."""
+    described = repr([(str(array.dtype), array.shape) for array in arrays])
+    return hashlib.sha256(described.encode()).hexdigest()[:16]
+
+
+def pack(arrays: tuple[Any, ...]) -> bytes:
+    """Every byte of the arrays, one after the other."""
+    return b"".join(array.tobytes() for array in arrays)
+
+
+def unpack(arrays: tuple[Any, ...], data: bytes) -> None:
+    """Fill the arrays from what `pack` gave; raises Misconfigured when it is not theirs."""
+    if len(data) != sum(array.nbytes for array in arrays):
+        raise Misconfigured(
+            f"the stored state has {len(data)} bytes, this version's has {sum(array.nbytes for array in arrays)}; "
+            "start with the version that wrote it, or with another bot name."
+        )
+    at = 0
+    for array in arrays:
+        array[...] = np.frombuffer(data, array.dtype, array.size, at).reshape(array.shape)
+        at += array.nbytes

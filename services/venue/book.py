@@ -1,0 +1,266 @@
+"""One symbol of the venue: its orders and positions, on the simulated exchange, a minute at a time.
+
+The price walks the bar's path and stops at every fill, so that traders may answer before it goes on. Between equal
+orders the one with the smaller client order id goes first.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backtesting.exchange import RUN, Outcome
+from backtesting.loop import begin_bar, pay_funding
+from backtesting.exchange import World
+from backtesting.stepwise import LIQUIDATION, NOTHING, compiled_next_fill
+from bot.instrument import in_ticks
+from bot.ledger import equity
+from bot.order import FILL, SLOT, WHOLE_POSITION, OrderKind, Side, Signal
+from bot.record import new_records
+from bot.strategy import EVENT, PAIR
+from coordinator.gate import margin_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from backtesting.candles import Candles
+    from bot.instrument import Instrument
+
+NEW, PARTIAL, FILLED, CANCELLED, REJECTED = "New", "PartiallyFilled", "Filled", "Cancelled", "Rejected"
+PARTIAL_CANCELLED = "PartiallyFilledCanceled"
+UNTRIGGERED, TRIGGERED = "Untriggered", "Triggered"
+LIVE = (NEW, PARTIAL, UNTRIGGERED, TRIGGERED)
+
+
+@dataclass
+class VenueOrder:
+    """An order as the venue keeps it; prices in ticks, quantities in lots."""
+
+    id: str
+    link: str
+    symbol: str
+    side: int
+    kind: int
+    price: int
+    lots: int
+    reduce_only: bool
+    post_only: bool
+    created: int
+    updated: int
+    status: str = NEW
+    filled: int = 0
+    value: float = 0.0  # quote currency filled
+    fee: float = 0.0
+    reason: str = "EC_NoError"
+
+    def __lt__(self, other: VenueOrder) -> bool:
+        """Order by client order id, then by birth."""
+        return (self.link, self.id) < (other.link, other.id)
+
+
+@dataclass(frozen=True)
+class Trade:
+    """One execution; `link` and `order` are empty for funding, whose `fee` is what was paid."""
+
+    id: str
+    order: str
+    link: str
+    symbol: str
+    side: int
+    price: int
+    lots: int
+    fee: float
+    maker: bool
+    ts: int
+    kind: str  # Trade, Funding, BustTrade
+    left: int
+
+
+Happened = VenueOrder | Trade
+
+
+class Book:
+    """Orders, position and candles of one symbol."""
+
+    def __init__(self, instrument: Instrument, candles: Candles, settings: Any, leverage: float) -> None:
+        self.instrument, self.candles, self.settings = instrument, candles, settings
+        tick = float(instrument.tick_size)
+        self.ticks = [in_ticks(getattr(candles, name), tick) for name in ("open", "high", "low", "close")]
+        self.pairs, self.runs = new_records(PAIR, 1), new_records(RUN, 1)
+        self.pairs[0]["instrument"] = instrument.record(leverage)
+        self.pairs[0].bar_ms = candles.bar_ms
+        self.pairs[0].coordinated = True  # the account is margined as a whole
+        self.events, self.fills = new_records(EVENT, 1), new_records(FILL, 4)
+        self.slots = new_records(SLOT, 0)
+        self.live: list[VenueOrder] = []
+        self.here = float(self.ticks[0][0])  # price, ticks
+        self.funded = int(candles.ts[0])
+        self.trades = 0
+
+    @property
+    def pair(self) -> Any:
+        """The account's records for this symbol."""
+        return self.pairs[0]
+
+    @property
+    def position(self) -> int:
+        """Lots held, signed."""
+        return int(self.pair.ledger.position)
+
+    @property
+    def worth(self) -> float:
+        """What the symbol adds to the account's equity, quote currency."""
+        return float(equity(self.pair.ledger, self.here, self.pair.instrument.tick_value))
+
+    @property
+    def free(self) -> float:
+        """What of it stands behind other symbols' orders."""
+        ledger = self.pair.ledger
+        if ledger.position == 0:
+            return float(ledger.cash)
+        held = ledger.position * self.pair.instrument.tick_value * self.here
+        return self.worth - abs(held) * float(margin_rate(self.pair.instrument))
+
+    @property
+    def realised(self) -> float:
+        """What the symbol has added to the wallet."""
+        ledger = self.pair.ledger
+        return float(ledger.realised - ledger.fees + ledger.funding)
+
+    # Orders
+
+    def add(self, order: VenueOrder) -> None:
+        """Take an order in; a limit that crosses is a taker, and one that must not be is cancelled."""
+        insort(self.live, order)
+        index = self.live.index(order)
+        slot = new_records(SLOT, 1)
+        slot[0].price, slot[0].side, slot[0].kind, slot[0].part = order.price, order.side, order.kind, WHOLE_POSITION
+        slot[0].signal = Signal.EXIT_TRANSITION if _forced(order) else Signal.ENTRY
+        slot[0].reduce_only, slot[0].post_only, slot[0].quantity = order.reduce_only, order.post_only, order.lots
+        slot[0].wanted = True
+        self.slots = np.insert(self.slots, index, slot[0]).view(np.recarray)
+        self.arrived(order)
+
+    def arrived(self, order: VenueOrder) -> None:
+        """Hold a new or moved order against the market."""
+        slot = self.slots[self.live.index(order)]
+        slot.crossing = order.kind == OrderKind.LIMIT and order.side * (order.price - self.here) >= 0
+        if slot.crossing and order.post_only:
+            self.remove(order, CANCELLED, "EC_PostOnlyWillTakeLiquidity")
+
+    def moved(self, order: VenueOrder, price: int, lots: int, ts: int) -> None:
+        """Amend an order's price and its whole quantity."""
+        slot = self.slots[self.live.index(order)]
+        fresh = price != order.price
+        order.price, order.lots, order.updated = price, lots, ts
+        slot.price, slot.quantity = price, lots - order.filled
+        if fresh:
+            self.arrived(order)
+
+    def remove(self, order: VenueOrder, status: str, reason: str = "EC_NoError") -> None:
+        """Let an order rest no more."""
+        index = self.live.index(order)
+        self.slots = np.delete(self.slots, index).view(np.recarray)
+        self.live.pop(index)
+        order.status, order.reason = status, reason
+
+    # Time
+
+    def minute(self, index: int, credit: float) -> Iterator[list[Happened]]:
+        """Play bar `index`; stops, with what happened, at funding and at every fill or refusal.
+
+        `credit`: money of the account that other symbols leave free, quote currency.
+        """
+        ts, volume = int(self.candles.ts[index]), float(self.candles.volume[index])
+        open_, high, low, close = (float(column[index]) for column in self.ticks)
+        self.pair.credit = credit
+        nothing = self.events[0]
+        world = World(self.pair, nothing, nothing, self.slots, self.events[0], self.runs[0], self.settings[0], self.fills)
+        begin_bar(world, index, ts, volume)
+        payments = ts // FUNDING_MS - self.funded // FUNDING_MS
+        self.funded = ts
+        paid = self.pair.ledger.funding
+        if payments and self.instrument.record().linear and pay_funding(world, open_, payments):
+            amount = float(paid - self.pair.ledger.funding)
+            yield [self._trade("Funding", "", "", -_sign(self.position), round(open_), 0, amount, True, ts, 0)]
+        if volume > 0.0:
+            yield from self._path(open_, high, low, close, ts)
+        self.here = close
+        self.pair.time, self.pair.price = ts + self.candles.bar_ms, close * float(self.instrument.tick_size)
+
+    def _path(self, open_: float, high: float, low: float, close: float, ts: int) -> Iterator[list[Happened]]:
+        low_first = open_ - low < high - open_ or (open_ - low == high - open_ and close >= open_)
+        if self.settings[0].adverse and self.position != 0:
+            low_first = self.position > 0
+        first, second = (low, high) if low_first else (high, low)
+        self.here = open_
+        self.runs[0].at_open = True
+        for target in (open_, first, second, close):
+            while self.here != target or target == open_:
+                happened, more = self._step(target, ts)
+                if happened:
+                    yield happened
+                if not more:
+                    break
+            self.runs[0].at_open = False
+
+    def _step(self, target: float, ts: int) -> tuple[list[Happened], bool]:
+        """Walk to the next fill or to `target`; what happened, and whether there may be more on the way."""
+        index, at = compiled_next_fill()(
+            *(self.pairs, self.events[0], self.slots, self.events, self.runs, self.settings, self.fills),
+            *(self.here, target),
+        )
+        self.here = at
+        if index == NOTHING:
+            return [], False
+        if index == LIQUIDATION:
+            record = self.fills[0]
+            lots, fee = int(record.quantity), float(record.fee)
+            return [self._trade("BustTrade", "", "", int(record.side), int(record.price), lots, fee, False, ts, 0)], True
+        order = self.live[index]
+        order.updated = ts
+        if self.runs[0].fills == 0:
+            self.remove(order, CANCELLED, "EC_InsufficientBalance")
+            return [order], True
+        return self._filled(order, self.slots[index], ts), True
+
+    def _filled(self, order: VenueOrder, slot: Any, ts: int) -> list[Happened]:
+        record = self.fills[0]
+        lots, fee, price = int(record.quantity), float(record.fee), int(record.price)
+        order.filled += lots
+        order.fee += fee
+        order.value += price * lots * float(self.pair.instrument.tick_value)
+        order.kind = int(slot.kind)
+        order.status = PARTIAL
+        left = order.lots - order.filled
+        if not slot.wanted:
+            self.remove(order, FILLED)
+        maker = int(record.liquidity) == 0
+        trade = self._trade("Trade", order.id, order.link, order.side, price, lots, fee, maker, ts, left)
+        return [trade, order]
+
+    def _trade(self, kind: str, order: str, link: str, side: int, price: int, lots: int, *rest: Any) -> Trade:
+        self.trades += 1
+        fee, maker, ts, left = rest
+        number = f"{self.instrument.symbol}-{self.trades:09d}"
+        return Trade(number, order, link, self.instrument.symbol, side, price, lots, fee, maker, ts, kind, left)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the account was liquidated here."""
+        return int(self.runs[0].outcome) != Outcome.COMPLETE
+
+
+FUNDING_MS = 8 * 3_600_000
+
+
+def _sign(lots: int) -> int:
+    return Side.BUY if lots >= 0 else Side.SELL
+
+
+def _forced(order: VenueOrder) -> bool:
+    """Whether an exit pays the extra slippage of forced ones: a reduce-only order at the market."""
+    return order.reduce_only and order.kind == OrderKind.MARKET

@@ -201,7 +201,7 @@ def load_config(source: Source, changes: dict[str, Any] | None = None) -> Backte
         if not changes:
             return source
         source = source.document()
-    values = dict(source) if isinstance(source, dict) else _read(Path(source))
+    values = dict(source) if isinstance(source, dict) else read_values(Path(source))
     for key, value in (changes or {}).items():
         _set(values, key, value)
     if values.get("version", VERSION) != VERSION:
@@ -303,7 +303,8 @@ def _suggest(wrong: str, known: Any) -> str:
     return f"did you mean {close[0]!r}?".rstrip("?") if close else "choose one of " + ", ".join(sorted(known))
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_values(path: Path) -> dict[str, Any]:
+    """Read a YAML file of keys and values; raises Misconfigured."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

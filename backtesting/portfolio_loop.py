@@ -16,7 +16,7 @@ from bot.rollup import BAR
 from bot.strategy import Event, stirred
 from coordinator.gate import margin_rate
 from coordinator.pair import NOTES, decide, fill_report
-from coordinator.portfolio import Desk, begin, limit, look, step
+from coordinator.portfolio import Desk, begin, differs, limit, look, step
 
 # A longer bar of a pair and the base bar (index into the flat arrays) that completes it.
 CLOSING = np.dtype([("end", "i8"), ("timeframe", "i8"), ("bar", BAR)])
@@ -171,15 +171,14 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
         for p in range(n):  # valued only now: what a pair decides must not know another's close
             i, row = cursor[p] - 1, hot[p]
             held = row[HELD]
-            if held != 0.0:
-                if i >= bounds[p] and bars[i].ts == clock:
-                    bar = bars[i]
-                    worth, worst = held * bar.close, held * (bar.low if held > 0.0 else bar.high)
-                    row[EQUITY] = row[CASH] + worth
-                    row[EXPOSURE] = abs(worth) + row[RESTING]
-                    row[FREE] = row[EQUITY] - abs(worth) * row[MARGIN]
-                    ill += min(worst - worth, 0.0)
-                    maintenance += abs(worst) * row[MAINTENANCE]
+            if held != 0.0 and i >= bounds[p] and bars[i].ts == clock:
+                bar = bars[i]
+                worth, worst = held * bar.close, held * (bar.low if held > 0.0 else bar.high)
+                row[EQUITY] = row[CASH] + worth
+                row[EXPOSURE] = abs(worth) + row[RESTING]
+                row[FREE] = row[EQUITY] - abs(worth) * row[MARGIN]
+                ill += min(worst - worth, 0.0)
+                maintenance += abs(worst) * row[MAINTENANCE]
             equity += row[EQUITY]
             exposure += row[EXPOSURE]
             reserved += row[RESERVED]
@@ -325,23 +324,6 @@ def direct(world: World, close: float) -> None:
     world.event.kind = Event.DIRECTIVE
     decide(world.pair, world.params, world.state, world.slots, world.event)
     survey(world, close)
-
-
-@kernel
-def differs(held: Record, given: Record) -> bool:
-    """Whether a directive says something new; its number and the exposure limit alone do not."""
-    return (
-        held.family != given.family
-        or held.variant != given.variant
-        or held.target != given.target
-        or held.multiplier != given.multiplier
-        or held.blocked != given.blocked
-        or held.paused != given.paused
-        or held.halted != given.halted
-        or held.answer != given.answer
-        or held.trim_id != given.trim_id
-        or held.withdraw_id != given.withdraw_id
-    )
 
 
 @kernel

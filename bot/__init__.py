@@ -17,6 +17,9 @@ Read in this order:
     coordinator/portfolio.py        reports up, directives down: regime, router, allocation, risk
     filters/smc.py                  verdicts on entries
     backtesting/exchange.py, loop.py, portfolio_loop.py   the simulated exchange around the same decisions
+    bot/ports.py                    what the loops need of the world
+    coordinator/reconcile.py        wishes against what rests
+    coordinator/strategy_loop.py, master_loop.py          decide, remember, act, tell
 
 and bot/parameters.py (models for people, records for kernels), bot/record.py (records to dicts and back),
 bot/kernel.py (compiled, cached, never stale), bot/errors.py when you meet them. bot/authoring.py gathers what a

@@ -101,8 +101,9 @@ FILL = np.dtype(
 def want(slots: Record, index: int, side: int, kind: int, price: int, quantity: int, signal: int, part: int) -> Record:
     """Wish that slot `index` rests so: price in ticks, `quantity` lots still to fill. Returns the slot.
 
-    A new price or quantity amends the order; another side or kind is a new one, since no venue amends those. Exits (every signal but ENTRY and GRID_COUNTER) are reduce-only. A quantity under one lot withdraws. A stop
-    that has been triggered stays so: what is left of it goes at the market, wherever it is wished anew.
+    A new price or quantity amends the order; another side or kind is a new one, since no venue amends those. Exits
+    (every signal but ENTRY and GRID_COUNTER) are reduce-only. A quantity under one lot withdraws. A stop that has been
+    triggered stays so: what is left of it goes at the market, wherever it is wished anew.
     """
     slot = slots[index]
     if quantity < 1:

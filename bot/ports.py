@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 from bot.errors import TradingError
 from bot.instrument import Instrument
-from bot.order import OrderKind, Side
 
 
 class OrderState(Enum):
@@ -99,6 +98,8 @@ class Closed:
 class Gap:
     """A stream was lost and is back: whatever happened meanwhile is to be asked for."""
 
+    symbol: str
+
 
 Event = Execution | Changed | Closed | Gap
 Sink = Callable[[Event], None]
@@ -139,18 +140,53 @@ class NotPermitted(TradingError):
 class Gateway(Protocol):
     """One account at one venue."""
 
-    async def instruments(self, symbols: list[str]) -> dict[str, Instrument]: ...
-    async def candles(self, symbol: str, since: int, until: int) -> Any: ...
-    async def now(self) -> int: ...
-    async def account(self) -> Account: ...
-    async def prepare(self, symbol: str, leverage: float) -> None: ...
-    async def resting(self, symbol: str) -> list[Resting]: ...
-    async def executions(self, symbol: str, since: int) -> list[Execution]: ...
-    async def find(self, symbol: str, link: str) -> Resting | None: ...
-    async def place(self, symbol: str, order: Order) -> None: ...
-    async def amend(self, symbol: str, order: Order) -> None: ...
-    async def cancel(self, symbol: str, link: str) -> None: ...
-    def listen(self, symbols: list[str], sink: Sink) -> Awaitable[None]: ...
+    async def instruments(self, symbols: list[str]) -> dict[str, Instrument]:
+        """What the venue says of these symbols."""
+        ...
+
+    async def candles(self, symbol: str, since: int, until: int) -> Any:
+        """Closed base candles that open in [since, until), BAR (n,)."""
+        ...
+
+    async def now(self) -> int:
+        """The venue's time."""
+        ...
+
+    async def account(self) -> Account:
+        """Wallet and positions."""
+        ...
+
+    async def prepare(self, symbol: str, leverage: float) -> None:
+        """See that the account trades this symbol as the bot needs it."""
+        ...
+
+    async def resting(self, symbol: str) -> list[Resting]:
+        """Every order that rests."""
+        ...
+
+    async def executions(self, symbol: str, since: int) -> list[Execution]:
+        """Every execution from `since` on, oldest first."""
+        ...
+
+    async def find(self, symbol: str, link: str) -> Resting | None:
+        """What the venue knows of an order; None if it never heard of it."""
+        ...
+
+    async def place(self, symbol: str, order: Order) -> None:
+        """See that this order exists."""
+        ...
+
+    async def amend(self, symbol: str, order: Order) -> None:
+        """Move a resting order."""
+        ...
+
+    async def cancel(self, symbol: str, link: str) -> None:
+        """Take an order away."""
+        ...
+
+    def listen(self, symbols: list[str], sink: Sink) -> Awaitable[None]:
+        """Tell `sink` what happens, for ever."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -164,63 +200,39 @@ class Saved:
 class Store(Protocol):
     """The truth about what the bot did. `save` is one transaction: memory, orders about to be sent, fills booked."""
 
-    async def load(self, name: str) -> Saved | None: ...
-    async def orders(self, symbol: str) -> dict[str, Order]: ...
-    async def has_execution(self, execution: str) -> bool: ...
+    async def load(self, name: str) -> Saved | None:
+        """What was stored under a name."""
+        ...
+
+    async def orders(self, symbol: str) -> dict[str, Order]:
+        """The last orders sent for a symbol, by link."""
+        ...
+
+    async def has_execution(self, execution: str) -> bool:
+        """Whether an execution is booked."""
+        ...
+
     async def save(
-        self, name: str, saved: Saved, at: int, orders: list[Order], fills: list[tuple[Execution, Any]], notes: list[Any]
-    ) -> None: ...
+        self,
+        name: str,
+        saved: Saved,
+        at: int,
+        orders: list[Order],
+        fills: list[tuple[Execution, Any]],
+        notes: list[tuple[str, Any]],
+    ) -> None:
+        """Remember all of it, or nothing."""
+        ...
 
 
 class Bus(Protocol):
     """Tells whoever watches; trading never waits for it."""
 
-    def publish(self, kind: str, fields: dict[str, Any]) -> None: ...
-
-
-class Clock(Protocol):
-    """Time of day, and waiting for it."""
-
-    def now(self) -> int: ...
-    async def sleep(self, seconds: float) -> None: ...
+    def publish(self, kind: str, fields: dict[str, Any]) -> None:
+        """Tell it when there is time."""
+        ...
 
 
 def link_of(bot: str, symbol: str, slot: int, generation: int) -> str:
     """Client order id: the same wish is the same order for ever. At most 36 characters."""
     return f"{bot}-{symbol}-{slot:03d}-{generation}"
-
-
-def wishes(slots: Any, position: int, *, linear: bool, bot: str, symbol: str, filled: dict[str, int]) -> list[Order]:
-    """List what should rest now: wanted slots, but those that could only reduce where nothing is to reduce.
-
-    `filled`: lots already filled by link, since a venue counts an order's quantity from its birth.
-    """
-    found = []
-    for index in range(len(slots)):
-        slot = slots[index]
-        if not slot.wanted:
-            continue
-        side, market = int(slot.side), int(slot.kind) == OrderKind.MARKET
-        if slot.reduce_only and position * side >= 0:
-            continue
-        if side == Side.SELL and position <= 0 and not linear:
-            continue
-        link = link_of(bot, symbol, index, int(slot.generation))
-        found.append(
-            Order(
-                link=link,
-                slot=index,
-                generation=int(slot.generation),
-                side=side,
-                kind=int(slot.kind),
-                price=0 if market else int(slot.price),
-                lots=int(slot.quantity) + filled.get(link, 0),
-                reduce_only=bool(slot.reduce_only),
-                post_only=bool(slot.post_only),
-                signal=int(slot.signal),
-                part=int(slot.part),
-                entry=int(slot.entry),
-                stop=int(slot.stop),
-            )
-        )
-    return found

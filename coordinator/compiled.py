@@ -15,7 +15,7 @@ import numpy as np
 from bot.instrument import ON_GRID
 from bot.kernel import Record, kernel, specialise, template
 from bot.ledger import book_fill, book_funding
-from bot.order import OrderKind
+from bot.order import OrderKind, is_exit
 from bot.rollup import rollup_update
 from bot.strategy import Decide, Event, stirred
 from coordinator import pair as pair_step
@@ -34,6 +34,20 @@ def value_report(pair: Record, report: Record) -> None:
     worth = held * (np.rint(ticks) if abs(ticks - np.rint(ticks)) < ON_GRID else ticks)
     report.equity = pair.ledger.cash + worth
     report.exposure = abs(worth) + report.resting
+    report.position, report.price = pair.ledger.position, pair.price
+    report.settled = pair.ledger.realised - pair.ledger.fees + pair.ledger.funding
+
+
+@kernel
+def _tell_standing(pair: Record, state: Record, slots: Record, report: Record) -> None:
+    """Add to the report what people want to see."""
+    value_report(pair, report)
+    report.phase, report.entries, report.exits = state.phase, 0, 0
+    for index in range(len(slots)):
+        if slots[index].wanted and is_exit(slots[index].signal):
+            report.exits += 1
+        elif slots[index].wanted:
+            report.entries += 1
 
 
 @template
@@ -72,7 +86,7 @@ def play_bars(
         if state.acted:
             state.acted, acted = False, True
             fill_report(pair, params[0], state, slots, reports[0])
-    value_report(pair, reports[0])
+    _tell_standing(pair, state, slots, reports[0])
     return acted
 
 
@@ -92,9 +106,7 @@ def play_fill(pairs: Record, params: Record, states: Record, slots: Record, even
         slot.quantity -= record.quantity
         slot.wanted = slot.quantity > 0
     price = float(record.price)
-    record.realised = book_fill(
-        pair.ledger, record.side, price, record.quantity, instrument.tick_value, record.fee
-    )
+    record.realised = book_fill(pair.ledger, record.side, price, record.quantity, instrument.tick_value, record.fee)
     record.position = pair.ledger.position
     pair.ledger.slippage += record.slippage
     pair.time = max(pair.time, record.ts)
@@ -126,7 +138,7 @@ def play_directive(
     decide(pair, params[0], state, slots, event)
     state.acted = False
     fill_report(pair, params[0], state, slots, reports[0])
-    value_report(pair, reports[0])
+    _tell_standing(pair, state, slots, reports[0])
 
 
 class Happening(IntEnum):

@@ -6,6 +6,7 @@ Nothing here waits, asks or decides. Whoever drives a machine feeds it what happ
 from __future__ import annotations
 
 import hashlib
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,7 +76,8 @@ class PairMachine:
         self.timeframes = np.array(algorithm.timeframes(), np.int64)
         self.rollups = new_records(ROLLUP, len(self.timeframes))
         self.reports = new_records(REPORT, 1)
-        self.paid = False
+        self.paid = np.zeros(1, np.int64)  # 1: funding was booked since the last bar
+        self.asked = np.zeros(1, np.int64)  # ms: executions up to here are all known
 
     @property
     def time(self) -> int:
@@ -104,12 +106,11 @@ class PairMachine:
         own["ts"], own["volume"] = bars["ts"], bars["volume"]
         for name in ("open", "high", "low", "close"):
             own[name] = in_ticks(bars[name], tick) * tick
-        paid, self.paid = self.paid, False
-        return self._play(Happening.BARS, own, index=int(paid))
+        paid = int(self.paid[0]) if len(own) else 0
+        self.paid[0] *= not len(own)
+        return self._play(Happening.BARS, own, index=paid)
 
-    def take_fill(  # noqa: D417
-        self, order: Any, ts: int, ticks: int, lots: int, fee: float, *, maker: bool
-    ) -> Any:
+    def take_fill(self, order: Any, ts: int, ticks: int, lots: int, fee: float, *, maker: bool) -> Any:
         """Book an execution of `order` (an Order) and let the pair answer; returns the FILL record as booked."""
         record, slot = self.events[0].execution, self.slots[order.slot]
         current = bool(slot.wanted) and int(slot.generation) == order.generation
@@ -134,7 +135,7 @@ class PairMachine:
     def take_funding(self, amount: float) -> None:
         """Book funding received, quote currency; negative is paid."""
         self._play(Happening.FUNDING, amount=amount)
-        self.paid = True
+        self.paid[0] = 1
 
     def take_notes(self) -> list[Any]:
         """Hand out what was decided since the last time, as NOTE records."""
@@ -146,7 +147,7 @@ class PairMachine:
 
     def remembered(self) -> tuple[Any, ...]:
         """The arrays that are the pair's whole memory."""
-        return self.pairs, self.states, self.slots, self.rollups, self.reports
+        return self.pairs, self.states, self.slots, self.rollups, self.reports, self.paid, self.asked
 
 
 class PortfolioMachine:
@@ -159,9 +160,11 @@ class PortfolioMachine:
         self.portfolios = new_records(PORTFOLIO, 1)
         self.desk = new_desk(len(symbols))._replace(portfolio=self.portfolios[0])
         begin(self.params[0], self.desk, capital)
+        self.judged = np.zeros(1, np.int64)  # ms: the last close that was judged
 
     def judge(self, now: int) -> bool:
         """Look at the reports; whether the directives were written anew."""
+        self.judged[0] = now
         return bool(compiled_tick()(self.params, self.desk, now, False))
 
     def share_room(self) -> None:
@@ -181,7 +184,7 @@ class PortfolioMachine:
         desk = self.desk
         return (
             *(self.portfolios, desk.regimes, desk.routes, desk.allocations, desk.histories, desk.groups),
-            *(desk.reports, desk.directives),
+            *(desk.reports, desk.directives, self.judged),
         )
 
 
@@ -192,12 +195,13 @@ def layout(arrays: tuple[Any, ...]) -> str:
 
 
 def pack(arrays: tuple[Any, ...]) -> bytes:
-    """Every byte of the arrays, one after the other."""
-    return b"".join(array.tobytes() for array in arrays)
+    """Every byte of the arrays, one after the other, compressed: most of a state is empty."""
+    return zlib.compress(b"".join(array.tobytes() for array in arrays), 1)
 
 
 def unpack(arrays: tuple[Any, ...], data: bytes) -> None:
     """Fill the arrays from what `pack` gave; raises Misconfigured when it is not theirs."""
+    data = zlib.decompress(data)
     if len(data) != sum(array.nbytes for array in arrays):
         raise Misconfigured(
             f"the stored state has {len(data)} bytes, this version's has {sum(array.nbytes for array in arrays)}; "

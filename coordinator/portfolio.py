@@ -49,6 +49,7 @@ PORTFOLIO = np.dtype(
         ("least", "i8"),  # least important pair with resting entries
         ("exposure", "f8"),
         ("noted", "i8"),
+        ("urged", "b1"),  # the operator has spoken: step at the next look
     ],
     align=True,
 )
@@ -97,7 +98,16 @@ def look(params: Record, desk: Desk, equity: float, exposure: float, reserved: f
     moved = abs(equity - portfolio.allocated) > params.rebalance_change * portfolio.allocated
     due = now >= portfolio.next_rebalance or now // HOUR != portfolio.hour
     over = (reserved > params.overcommitted * equity) or portfolio.overcommitted
-    return begins or closed or moved or due or over or portfolio.risk.halted or modes(portfolio.risk) != portfolio.modes
+    return (
+        begins
+        or closed
+        or moved
+        or due
+        or over
+        or portfolio.risk.halted
+        or modes(portfolio.risk) != portfolio.modes
+        or portfolio.urged
+    )
 
 
 @kernel
@@ -129,6 +139,7 @@ def limit(params: Record, desk: Desk) -> None:
 def step(params: Record, desk: Desk, now: int) -> None:
     """Regimes, routes, correlation, halt, allocation, and a directive for every pair."""
     portfolio = desk.portfolio
+    portfolio.urged = False
     _hourly(params, desk, now)
     switched = False
     for i in range(len(desk.reports)):
@@ -305,5 +316,22 @@ def _direct(params: Record, desk: Desk, now: int) -> None:
         directive.target = desk.allocations[i].target
         directive.multiplier = multiplier
         directive.blocked = route.blocked
-        directive.paused = route.family != NOBODY and (stale or not report.alive)
+        directive.paused = route.held_off or (route.family != NOBODY and (stale or not report.alive))
         directive.halted, directive.answer = risk.halted, risk.answer
+
+
+@kernel
+def differs(held: Record, given: Record) -> bool:
+    """Whether a directive says something new; its number and the exposure limit alone do not."""
+    return (
+        held.family != given.family
+        or held.variant != given.variant
+        or held.target != given.target
+        or held.multiplier != given.multiplier
+        or held.blocked != given.blocked
+        or held.paused != given.paused
+        or held.halted != given.halted
+        or held.answer != given.answer
+        or held.trim_id != given.trim_id
+        or held.withdraw_id != given.withdraw_id
+    )

@@ -124,6 +124,12 @@ REPORT = np.dtype(
         ("wins", "i8"),
         ("gains", "f8"),
         ("losses", "f8"),  # positive
+        ("position", "i8"),  # lots, signed; from here on only where loops run
+        ("settled", "f8"),  # what the pair has added to the wallet: realised - fees + funding
+        ("price", "f8"),  # last price, quote currency
+        ("phase", "i8"),
+        ("entries", "i8"),  # orders that should rest
+        ("exits", "i8"),
     ],
     align=True,
 )

@@ -1,0 +1,198 @@
+"""The loop of the portfolio: reports of all pairs in, one judgement at each close, directives out.
+
+A tick is made when every pair has reported the same close, so that no pair's news counts before another's; a pair
+that stays silent is waited for until the next close, then the rest goes on without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, assert_never
+
+import structlog
+
+from bot.ports import Bus, Saved, Store
+from bot.record import new_records
+from coordinator.machine import PortfolioMachine, layout, pack, unpack
+from coordinator.messages import Adopt, Command, Directive, PairReport, Room, Standing
+from coordinator.operator import Disobeyed, obey
+from coordinator.portfolio import differs
+from coordinator.risk import deposited
+from coordinator.vocabulary import DIRECTIVE, NOBODY
+
+log = structlog.get_logger()
+
+NAME = "portfolio"
+CENT = 0.01  # quote currency: what the venue's rounding of fees may add up to between two looks at the wallet
+
+Message = PairReport | Command | Standing | Adopt
+
+
+class MasterLoop:
+    """The whole portfolio's judgement."""
+
+    def __init__(
+        self,
+        machine: PortfolioMachine,
+        symbols: list[str],
+        store: Store,
+        bus: Bus,
+        tell: Callable[[str, Directive | Room], None],
+    ) -> None:
+        self.machine, self.symbols, self.store, self.bus = machine, symbols, store, bus
+        self.mailbox: asyncio.Queue[Message] = asyncio.Queue()
+        self.held: dict[str, Any] = {}  # the directive each pair was given last
+        self.heard = dict.fromkeys(symbols, 0)  # number of the last report
+        self.at = 0  # ms: the close being gathered
+        self.arrived: set[str] = set()
+        self.unanswered: set[str] = set()
+        self.rooms: dict[str, float] = {}
+        self.astray: set[str] = set()  # pairs whose position is not the venue's, once, and twice
+        self.lost: set[str] = set()
+        self.unexplained = 0.0  # quote currency in the wallet that no pair has earned
+        self._tell = tell
+
+    def tell(self, message: Message) -> None:
+        """Take a message."""
+        self.mailbox.put_nowait(message)
+
+    async def start(self, now: int) -> None:
+        """Load what was stored, or begin at `now` (ms): only later closes are judged.
+
+        The pairs hear their directives again, since they may not have heard them before.
+        """
+        saved = await self.store.load(NAME)
+        if saved is not None:
+            unpack(self.machine.remembered(), saved.data)
+            return
+        self.machine.judged[0] = now
+        await self._remember(now)
+
+    async def run(self) -> None:
+        """Handle reports, one after the other, for ever."""
+        while True:
+            message = await self.mailbox.get()
+            try:
+                await self._handle(message)
+            finally:
+                self.mailbox.task_done()
+
+    async def _handle(self, message: Message) -> None:
+        match message:
+            case PairReport():
+                await self._on_report(message)
+            case Command():
+                await self._on_command(message)
+            case Standing():
+                await self._on_standing(message)
+            case Adopt():
+                self.machine.params[...] = message.params
+            case _:
+                assert_never(message)
+
+    async def _on_report(self, report: PairReport) -> None:
+        if report.sequence <= self.heard[report.symbol]:
+            return
+        self.heard[report.symbol] = report.sequence
+        self.machine.desk.reports[self.symbols.index(report.symbol)] = report.record
+        if report.answers:
+            self.unanswered.discard(report.symbol)
+            if not self.unanswered:
+                self._share_room()
+            return
+        if report.at <= int(self.machine.judged[0]) and report.symbol in self.held:
+            return  # it has caught up with what is judged already
+        if report.at > self.at:
+            if self.arrived and self.at:
+                log.warning("pairs_silent", pairs=sorted(set(self.symbols) - self.arrived), at=self.at)
+                await self._tick(self.at)
+            self.at, self.arrived = report.at, set()
+        if report.at == self.at:
+            self.arrived.add(report.symbol)
+        if len(self.arrived) == len(self.symbols):
+            self.arrived = set()
+            await self._tick(self.at)
+
+    async def _on_command(self, command: Command) -> None:
+        """Obey the operator, at once."""
+        try:
+            index = self._index_of(command.pair)
+            done = obey(self.machine.desk, command.word, index, self.at, force=command.force)
+            log.warning("operator", word=command.word.value, pair=command.pair, done=done)
+            await self._tick(self.at)
+        except Disobeyed as error:
+            command.answer.set_exception(error)
+        else:
+            command.answer.set_result(done)
+
+    def _index_of(self, pair: str | None) -> int | None:
+        if pair is not None and pair not in self.symbols:
+            raise Disobeyed(f"pair {pair} is not traded by this bot; choose of {', '.join(self.symbols)}.")
+        return None if pair is None else self.symbols.index(pair)
+
+    async def _on_standing(self, standing: Standing) -> None:
+        """Hold wallet and positions against what the bot believes; believe a difference when it is seen twice."""
+        desk, account = self.machine.desk, standing.account
+        astray = {
+            symbol
+            for symbol, report in zip(self.symbols, desk.reports, strict=True)
+            if report.alive and symbol in account.positions and account.positions[symbol] != int(report.position)
+        }
+        for symbol in sorted((astray & self.astray) - self.lost):
+            log.error("position_is_not_ours", pair=symbol, venue=account.positions[symbol])
+            desk.routes[self.symbols.index(symbol)].held_off = True
+            desk.portfolio.urged = True
+        self.lost = astray & self.astray
+        self.astray = astray
+        extra = account.wallet - float(desk.portfolio.deposits) - sum(float(one.settled) for one in desk.reports)
+        seen_twice = abs(extra - self.unexplained) < CENT
+        self.unexplained = extra
+        if abs(extra) >= max(CENT, 1e-5 * abs(account.wallet)) and seen_twice and not astray:
+            log.warning("deposit" if extra > 0 else "withdrawal", amount=extra, wallet=account.wallet)
+            desk.portfolio.deposits += extra
+            deposited(desk.portfolio.risk, extra)
+            self.unexplained = 0.0
+
+    async def _tick(self, now: int) -> None:
+        """Judge, remember, direct. A close that was judged before a restart is not judged again."""
+        if now > int(self.machine.judged[0]) or self.machine.desk.portfolio.urged:
+            self.machine.judge(now)
+            await self._remember(now)
+        self._direct(now)
+        if not self.unanswered:
+            self._share_room()
+
+    async def _remember(self, now: int) -> None:
+        notes = [(self._about(note), note) for note in self.machine.take_notes()]
+        arrays = self.machine.remembered()
+        await self.store.save(NAME, Saved(layout(arrays), pack(arrays)), now, [], [], notes)
+        for pair, note in notes:
+            self.bus.publish("note", {"pair": pair, "note": note})
+
+    def _direct(self, now: int) -> None:
+        """Tell every pair what is new to it."""
+        desk = self.machine.desk
+        self.unanswered = set()
+        for index, symbol in enumerate(self.symbols):
+            directive = desk.directives[index]
+            if symbol in self.held and not differs(self.held[symbol], directive):
+                continue
+            record = new_records(DIRECTIVE, 1)
+            record[0] = directive
+            self.held[symbol] = record[0]
+            self.unanswered.add(symbol)
+            self._tell(symbol, Directive(int(desk.portfolio.sequence), now, record))
+
+    def _about(self, note: Any) -> str:
+        """Symbol that a note is about; empty for the portfolio."""
+        index = int(note["pair"])
+        return "" if index == NOBODY else self.symbols[index]
+
+    def _share_room(self) -> None:
+        self.machine.share_room()
+        for index, symbol in enumerate(self.symbols):
+            limit = float(self.machine.desk.directives[index].exposure_limit)
+            if self.rooms.get(symbol) != limit:
+                self.rooms[symbol] = limit
+                self._tell(symbol, Room(int(self.machine.judged[0]), limit))

@@ -1,0 +1,67 @@
+"""What the loops tell each other. A later number makes an earlier one void."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+from bot.ports import Account
+from coordinator.operator import Word
+
+
+@dataclass(frozen=True)
+class PairReport:
+    """How a pair stands at a close, or after it has followed a directive (`answers` is then its number)."""
+
+    symbol: str
+    sequence: int
+    at: int  # ms: the close
+    record: Any  # REPORT
+    answers: int = 0
+
+
+@dataclass(frozen=True)
+class Directive:
+    """What the portfolio asks of a pair."""
+
+    sequence: int
+    at: int  # ms: the tick it was given at
+    record: Any  # DIRECTIVE, an array of one
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much exposure the pair's entries may reach until the next tick, quote currency."""
+
+    sequence: int
+    limit: float
+
+
+@dataclass(frozen=True)
+class Recover:
+    """Load what was stored, catch up with the venue, and make it match."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What the operator says; `pair` is None for all. The answer, in words, or Disobeyed, goes into `answer`."""
+
+    word: Word
+    pair: str | None = None
+    force: bool = False
+    answer: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the venue says the account holds, to be held against what the bot believes."""
+
+    account: Account
+
+
+@dataclass(frozen=True)
+class Adopt:
+    """Parameters to follow from now on: a record of the same layout, in an array of one."""
+
+    params: Any

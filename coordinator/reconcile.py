@@ -1,0 +1,90 @@
+"""What to do so that exactly the wished orders rest. Pure: two tables in, changes out, always in the same order.
+
+A restart, a lost message, a moved grid and a cancelled order are all the same case.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from bot.order import OrderKind, Side
+from bot.ports import Order, OrderState, Resting, link_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class Action(IntEnum):
+    """In the order of their urgency."""
+
+    CANCEL = 0
+    AMEND = 1
+    PLACE = 2
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing to ask of the venue; a cancellation has no order."""
+
+    action: Action
+    link: str
+    order: Order | None = None
+
+
+def wishes(slots: Any, position: int, *, linear: bool, bot: str, symbol: str, filled: dict[str, int]) -> list[Order]:
+    """List what should rest now: wanted slots, but those that could only reduce where nothing is to reduce.
+
+    `filled`: lots already filled by link, since a venue counts an order's quantity from its birth.
+    """
+    found = []
+    for index in range(len(slots)):
+        slot = slots[index]
+        if not slot.wanted:
+            continue
+        side, market = int(slot.side), int(slot.kind) == OrderKind.MARKET
+        if slot.reduce_only and position * side >= 0:
+            continue
+        if side == Side.SELL and position <= 0 and not linear:
+            continue
+        link = link_of(bot, symbol, index, int(slot.generation))
+        found.append(
+            Order(
+                link=link,
+                slot=index,
+                generation=int(slot.generation),
+                side=side,
+                kind=int(slot.kind),
+                price=0 if market else int(slot.price),
+                lots=int(slot.quantity) + filled.get(link, 0),
+                reduce_only=bool(slot.reduce_only),
+                post_only=bool(slot.post_only),
+                signal=int(slot.signal),
+                part=int(slot.part),
+                entry=int(slot.entry),
+                stop=int(slot.stop),
+            )
+        )
+    return found
+
+
+def difference(wished: Iterable[Order], resting: Mapping[str, Resting]) -> list[Change]:
+    """List what to cancel, amend and place: cancellations first, then exits before entries, then by slot.
+
+    A stop that was triggered is the market order it became, and a market order is never amended.
+    """
+    wanted = {order.link: order for order in wished}
+    changes = [Change(Action.CANCEL, link) for link in sorted(resting) if link not in wanted]
+    for order in sorted(wanted.values(), key=lambda one: (not one.reduce_only, one.slot)):
+        found = resting.get(order.link)
+        if found is None:
+            changes.append(Change(Action.PLACE, order.link, order))
+        elif order.kind != OrderKind.MARKET and (found.price, found.lots) != (order.price, order.lots):
+            changes.append(Change(Action.AMEND, order.link, order))
+    return changes
+
+
+def as_resting(order: Order, filled: int = 0) -> Resting:
+    """How the venue shows an order that it has just taken."""
+    return Resting(order.link, order.side, order.kind, order.price, order.lots, filled, OrderState.RESTING)

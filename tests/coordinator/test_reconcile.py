@@ -1,0 +1,94 @@
+"""What is to be done so that exactly the wishes rest: over every pair of tables, and from any starting point."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.order import SLOT, OrderKind, Side, Signal, want
+from bot.ports import Order, OrderState, Resting, link_of
+from bot.record import new_records
+from coordinator.reconcile import Action, as_resting, difference, wishes
+
+orders = st.builds(
+    lambda slot, generation, side, kind, price, lots, reduce_only: Order(
+        *(link_of("b", "BTCUSDT", slot, generation), slot, generation, side, kind),
+        *(0 if kind == OrderKind.MARKET else price, lots, reduce_only, False, 0, 0, 0, 0),
+    ),
+    st.integers(0, 5),
+    st.integers(1, 3),
+    st.sampled_from([1, -1]),
+    st.sampled_from(list(OrderKind)),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.booleans(),
+)
+tables = st.lists(orders, max_size=6, unique_by=lambda one: one.slot)
+
+
+def shown(order, state=OrderState.RESTING):
+    return Resting(order.link, order.side, order.kind, order.price, order.lots, 0, state)
+
+
+@given(tables, tables)
+def test_f_06_doing_what_the_difference_says_leaves_exactly_the_wishes(wished, before):
+    resting = {one.link: shown(one) for one in before}
+    for change in difference(wished, resting):
+        if change.action is Action.CANCEL:
+            del resting[change.link]
+        else:
+            resting[change.link] = as_resting(change.order)
+    assert resting.keys() == {one.link for one in wished}
+    assert difference(wished, resting) == []
+    for one in wished:
+        if one.kind != OrderKind.MARKET:
+            assert (resting[one.link].price, resting[one.link].lots) == (one.price, one.lots)
+
+
+@given(tables, tables)
+def test_cancellations_come_first_then_exits_then_entries_and_runs_repeat(wished, before):
+    resting = {one.link: shown(one) for one in before}
+    changes = difference(wished, resting)
+    assert changes == difference(list(reversed(wished)), dict(reversed(resting.items())))
+    ranks = [
+        (0 if one.action is Action.CANCEL else 1, one.order is not None and not one.order.reduce_only)
+        for one in changes
+    ]
+    assert ranks == sorted(ranks)
+
+
+def test_what_rests_correctly_is_left_alone():
+    wished = [Order("b-BTCUSDT-000-1", 0, 1, 1, OrderKind.LIMIT, 5, 3, False, False, 0, 0, 0, 0)]
+    assert difference(wished, {"b-BTCUSDT-000-1": shown(wished[0])}) == []
+    moved = replace(wished[0], price=6)
+    assert [one.action for one in difference([moved], {"b-BTCUSDT-000-1": shown(wished[0])})] == [Action.AMEND]
+
+
+def test_a_triggered_stop_is_the_same_order_and_not_amended():
+    stop = Order("b-BTCUSDT-000-1", 0, 1, -1, OrderKind.STOP, 5, 3, True, False, 0, 0, 0, 0)
+    market = replace(stop, kind=OrderKind.MARKET, price=0, lots=2)
+    assert difference([market], {stop.link: shown(stop)}) == []
+
+
+def test_f_11_an_exit_is_reduce_only_and_is_not_sent_where_there_is_nothing_to_reduce():
+    slots = new_records(SLOT, 2)
+    want(slots, 0, Side.SELL, OrderKind.STOP, 90, 4, Signal.EXIT_SL, -1)
+    want(slots, 1, Side.BUY, OrderKind.LIMIT, 95, 4, Signal.ENTRY, -1)
+    named = {"linear": True, "bot": "b", "symbol": "BTCUSDT", "filled": {}}
+    assert [one.slot for one in wishes(slots, 0, **named)] == [1]
+    assert [(one.slot, one.reduce_only) for one in wishes(slots, 4, **named)] == [(0, True), (1, False)]
+
+
+def test_a_partly_filled_order_keeps_its_whole_quantity():
+    """A venue counts from the order's birth: what is wished still, and what was filled."""
+    slots = new_records(SLOT, 1)
+    want(slots, 0, Side.BUY, OrderKind.LIMIT, 95, 3, Signal.ENTRY, -1)
+    (one,) = wishes(slots, 1, linear=True, bot="b", symbol="BTCUSDT", filled={"b-BTCUSDT-000-1": 1})
+    assert one.lots == 4
+
+
+def test_f_04_the_name_of_an_order_is_its_wish_and_fits_every_venue():
+    assert link_of("main", "BTCUSDT", 7, 12) == "main-BTCUSDT-007-12"
+    assert len(link_of("x" * 8, "1000000MOGUSDT", 999, 99_999)) <= 36

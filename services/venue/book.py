@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backtesting.exchange import RUN, Outcome
+from backtesting.exchange import NOTHING, RUN, Outcome, World
 from backtesting.loop import begin_bar, pay_funding
-from backtesting.exchange import World
-from backtesting.stepwise import LIQUIDATION, NOTHING, compiled_next_fill
+from backtesting.stepwise import LIQUIDATION, compiled_next_fill
 from bot.instrument import in_ticks
 from bot.ledger import equity
 from bot.order import FILL, SLOT, WHOLE_POSITION, OrderKind, Side, Signal
@@ -138,7 +137,7 @@ class Book:
         index = self.live.index(order)
         slot = new_records(SLOT, 1)
         slot[0].price, slot[0].side, slot[0].kind, slot[0].part = order.price, order.side, order.kind, WHOLE_POSITION
-        slot[0].signal = Signal.EXIT_TRANSITION if _forced(order) else Signal.ENTRY
+        slot[0].signal = Signal.ENTRY  # a venue does not know why
         slot[0].reduce_only, slot[0].post_only, slot[0].quantity = order.reduce_only, order.post_only, order.lots
         slot[0].wanted = True
         self.slots = np.insert(self.slots, index, slot[0]).view(np.recarray)
@@ -178,7 +177,9 @@ class Book:
         open_, high, low, close = (float(column[index]) for column in self.ticks)
         self.pair.credit = credit
         nothing = self.events[0]
-        world = World(self.pair, nothing, nothing, self.slots, self.events[0], self.runs[0], self.settings[0], self.fills)
+        world = World(
+            self.pair, nothing, nothing, self.slots, self.events[0], self.runs[0], self.settings[0], self.fills
+        )
         begin_bar(world, index, ts, volume)
         payments = ts // FUNDING_MS - self.funded // FUNDING_MS
         self.funded = ts
@@ -199,12 +200,11 @@ class Book:
         self.here = open_
         self.runs[0].at_open = True
         for target in (open_, first, second, close):
-            while self.here != target or target == open_:
+            more = True
+            while more:
                 happened, more = self._step(target, ts)
                 if happened:
                     yield happened
-                if not more:
-                    break
             self.runs[0].at_open = False
 
     def _step(self, target: float, ts: int) -> tuple[list[Happened], bool]:
@@ -219,7 +219,9 @@ class Book:
         if index == LIQUIDATION:
             record = self.fills[0]
             lots, fee = int(record.quantity), float(record.fee)
-            return [self._trade("BustTrade", "", "", int(record.side), int(record.price), lots, fee, False, ts, 0)], True
+            return [
+                self._trade("BustTrade", "", "", int(record.side), int(record.price), lots, fee, False, ts, 0)
+            ], True
         order = self.live[index]
         order.updated = ts
         if self.runs[0].fills == 0:
@@ -259,8 +261,3 @@ FUNDING_MS = 8 * 3_600_000
 
 def _sign(lots: int) -> int:
     return Side.BUY if lots >= 0 else Side.SELL
-
-
-def _forced(order: VenueOrder) -> bool:
-    """Whether an exit pays the extra slippage of forced ones: a reduce-only order at the market."""
-    return order.reduce_only and order.kind == OrderKind.MARKET

@@ -1,0 +1,654 @@
+"""The venue behind HTTP and WebSocket, in the shapes of Bybit's v5 interface: stock clients need only its address.
+
+The market stands still until `POST /venue/advance` (lock-step), or runs by itself at so many times real time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import random
+import time
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import WSMsgType, web
+
+from bot.instrument import Market
+from bot.order import OrderKind, Side
+from services.venue import words
+from services.venue.book import CANCELLED, Trade, VenueOrder
+from services.venue.exchange import Answer, Bar, Exchange
+
+if TYPE_CHECKING:
+    from services.venue.book import Book
+
+RATE = 600  # requests a key may send in five seconds, per address
+PAGE = 50
+SPOT_CODES = {110001: 170213, 110003: 170132, 110007: 170131, 110072: 170141, 110094: 170140, 110020: 170810}
+
+
+@dataclass
+class Faults:
+    """What goes wrong on purpose: shares of requests or events, and delays."""
+
+    latency_ms: float = 0.0
+    lose_response: float = 0.0  # an order is taken, and the answer never arrives
+    error: float = 0.0  # 503 before anything is done
+    rate_limit: float = 0.0
+    duplicate: float = 0.0  # an event is told twice
+    late: float = 0.0  # an event is told after the next one
+    clock_skew_ms: int = 0
+    maintenance: bool = False
+    seed: int = 0
+    chance: random.Random = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(self.seed)  # noqa: S311, faults are to be repeatable
+
+    def strikes(self, share: float) -> bool:
+        """Whether a fault of this share happens now."""
+        return share > 0.0 and self.chance.random() < share
+
+
+@dataclass(frozen=True)
+class Key:
+    """An API key and what it may do."""
+
+    key: str
+    secret: str
+    may_trade: bool = True
+    addresses: tuple[str, ...] = ()  # bound to these; empty: any
+
+
+@dataclass(eq=False)
+class Listener:
+    """One WebSocket and what it listens to."""
+
+    socket: web.WebSocketResponse
+    transport: Any
+    private: bool
+    topics: set[str] = field(default_factory=set)
+    held: list[dict[str, Any]] = field(default_factory=list)  # late ones
+    sent: int = 0
+
+
+class VenueServer:
+    """Routes, sockets and the clock around an Exchange."""
+
+    def __init__(
+        self, exchange: Exchange, keys: list[Key], *, speed: float = 0.0, faults: Faults | None = None
+    ) -> None:
+        self.exchange, self.keys, self.speed = exchange, {one.key: one for one in keys}, speed
+        self.faults = faults or Faults()
+        self.listeners: list[Listener] = []
+        self.requests: dict[str, list[float]] = {}
+        self.category = "spot" if next(iter(exchange.instruments.values())).market is Market.SPOT else "linear"
+        self._runner: web.AppRunner | None = None
+        self._clock: asyncio.Task[None] | None = None
+
+    # Life
+
+    async def start(self, port: int = 0, host: str = "127.0.0.1") -> int:
+        """Open the door; returns the port."""
+        app = web.Application()
+        app.router.add_get("/v5/public/{category}", self._public)
+        app.router.add_get("/v5/private", self._private)
+        app.router.add_get("/venue/status", self._status)
+        app.router.add_post("/venue/advance", self._advance)
+        app.router.add_post("/venue/faults", self._set_faults)
+        app.router.add_post("/venue/drop", self._drop)
+        app.router.add_route("*", "/v5/{path:.*}", self._rest)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        await site.start()
+        if self.speed > 0.0:
+            self._clock = asyncio.create_task(self._run())
+        return int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Close everything."""
+        if self._clock is not None:
+            self._clock.cancel()
+        for one in list(self.listeners):
+            await one.socket.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _run(self) -> None:
+        """Play minutes at `speed` times real time."""
+        pause = self.exchange.bar_ms / 1000.0 / self.speed
+        due = time.monotonic()
+        while not self.exchange.finished:
+            while self.exchange.step():
+                await self._flush()
+            await self._flush()
+            due += pause
+            await asyncio.sleep(max(due - time.monotonic(), 0.0))
+
+    # Control, for tests and demonstrations
+
+    async def _status(self, _request: web.Request) -> web.Response:
+        exchange = self.exchange
+        return web.json_response(
+            {
+                "now": exchange.now,
+                "finished": exchange.finished,
+                "equity": exchange.equity,
+                "sent": {"public": self._sent(private=False), "private": self._sent(private=True)},
+            }
+        )
+
+    def _sent(self, *, private: bool) -> int:
+        return sum(one.sent for one in self.listeners if one.private is private)
+
+    async def _advance(self, _request: web.Request) -> web.Response:
+        """Go on to the next thing that concerns a trader, or to the minute's end."""
+        more = False
+        if not self.exchange.finished:
+            more = self.exchange.step()
+            await self._flush()
+        return web.json_response(
+            {
+                "now": self.exchange.now,
+                "inside": more,
+                "finished": self.exchange.finished,
+                "public": self._sent(private=False),
+                "private": self._sent(private=True),
+            }
+        )
+
+    async def _set_faults(self, request: web.Request) -> web.Response:
+        self.faults = Faults(**await request.json())
+        return web.json_response({})
+
+    async def _drop(self, _request: web.Request) -> web.Response:
+        for one in list(self.listeners):
+            one.transport.abort()  # as a broken line does: no farewell
+        return web.json_response({})
+
+    # REST
+
+    async def _rest(self, request: web.Request) -> web.StreamResponse:
+        faults = self.faults
+        if faults.latency_ms:
+            await asyncio.sleep(faults.latency_ms / 1000.0)
+        if faults.maintenance or faults.strikes(faults.error):
+            return web.Response(status=503, text="<html>Service Unavailable</html>")
+        path, body = request.path.removeprefix("/v5/"), await request.text()
+        try:
+            public = path.startswith("market/")
+            key = None if public else self._authentic(request, body)
+            self._within_rate(request, key)
+            query = dict(request.query) if request.method == "GET" else _parsed(body)
+            answer = ROUTES.get((request.method, path))
+            if answer is None:
+                return web.Response(status=404)
+            _permitted(request, key)
+            result = answer(self, query)
+        except Answer as refused:
+            await self._flush()
+            return self._answer(refused.code, refused.message, {})
+        await self._flush()
+        if request.method == "POST" and faults.strikes(faults.lose_response):
+            assert request.transport is not None
+            request.transport.close()
+            return web.Response()
+        return self._answer(0, "OK", result)
+
+    def _answer(self, code: int, message: str, result: dict[str, Any]) -> web.Response:
+        code = SPOT_CODES.get(code, code) if self.category == "spot" else code
+        body = {"retCode": code, "retMsg": message, "result": result, "retExtInfo": {}, "time": self._wall()}
+        left = str(max(RATE - len(next(iter(self.requests.values()), [])), 0))
+        headers = {"X-Bapi-Limit": str(RATE), "X-Bapi-Limit-Status": left}
+        headers["X-Bapi-Limit-Reset-Timestamp"] = str(self._wall() + 1000)
+        return web.json_response(body, headers=headers)
+
+    def _wall(self) -> int:
+        return int(time.time() * 1000) + self.faults.clock_skew_ms
+
+    def _authentic(self, request: web.Request, body: str) -> Key:
+        headers = request.headers
+        key = self.keys.get(headers.get("X-BAPI-API-KEY", ""))
+        if key is None:
+            raise Answer(10003, "API key is invalid.")
+        if key.addresses and request.remote not in key.addresses:
+            raise Answer(10010, "Unmatched IP, please check your API key's bound IP addresses.")
+        stamp, window = headers.get("X-BAPI-TIMESTAMP", "0"), headers.get("X-BAPI-RECV-WINDOW", "5000")
+        payload = request.query_string if request.method == "GET" else body
+        wanted = signature(key.secret, f"{stamp}{key.key}{window}{payload}")
+        if not hmac.compare_digest(wanted, headers.get("X-BAPI-SIGN", "")):
+            raise Answer(10004, "error sign! please check your signature generation algorithm.")
+        if not (self._wall() - int(window) <= int(stamp) < self._wall() + 1000):
+            raise Answer(10002, "invalid request, please check your server timestamp or recv_window param.")
+        return key
+
+    def _within_rate(self, request: web.Request, key: Key | None) -> None:
+        if key is None:
+            return
+        if self.faults.strikes(self.faults.rate_limit):
+            raise Answer(10006, "Too many visits. Exceeded the API Rate Limit.")
+        now, name = time.monotonic(), f"{key.key} {request.path}"
+        recent = [one for one in self.requests.get(name, []) if now - one < 5.0]
+        if len(recent) >= RATE:
+            raise Answer(10006, "Too many visits. Exceeded the API Rate Limit.")
+        self.requests[name] = [*recent, now]
+
+    # Streams
+
+    async def _public(self, request: web.Request) -> web.WebSocketResponse:
+        return await self._listen(request, private=False)
+
+    async def _private(self, request: web.Request) -> web.WebSocketResponse:
+        return await self._listen(request, private=True)
+
+    async def _listen(self, request: web.Request, *, private: bool) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        one, trusted = Listener(socket, request.transport, private), not private
+        self.listeners.append(one)
+        try:
+            async for message in socket:
+                if message.type is not WSMsgType.TEXT:
+                    break
+                said = json.loads(message.data)
+                operation, number = said.get("op"), said.get("req_id", "")
+                answer = {"success": True, "ret_msg": "", "op": operation, "req_id": number, "conn_id": "1"}
+                if operation == "auth":
+                    trusted = self._trusted(said.get("args", []))
+                    answer["success"] = trusted
+                elif operation == "ping":
+                    answer = {**answer, "op": "pong" if private else "ping", "ret_msg": "pong"}
+                elif operation == "subscribe" and trusted:
+                    one.topics.update(said["args"])
+                elif operation == "unsubscribe":
+                    one.topics.difference_update(said["args"])
+                else:
+                    answer["success"] = False
+                await socket.send_json(answer)
+        finally:
+            self.listeners.remove(one)
+        return socket
+
+    def _trusted(self, arguments: list[Any]) -> bool:
+        if len(arguments) != 3:
+            return False
+        key = self.keys.get(arguments[0])
+        if key is None or int(arguments[1]) < self._wall():
+            return False
+        return hmac.compare_digest(signature(key.secret, f"GET/realtime{arguments[1]}"), arguments[2])
+
+    async def _flush(self) -> None:
+        """Tell everybody what has happened since the last time."""
+        events, self.exchange.events = self.exchange.events, []
+        for event in events:
+            for topic, private, data in self._told(event):
+                message = {"topic": topic, "type": "snapshot", "ts": self.exchange.now, "data": data}
+                if private:
+                    message = {"id": "1", "topic": topic, "creationTime": self.exchange.now, "data": data}
+                for one in list(self.listeners):
+                    if one.private is private and topic in one.topics:
+                        await self._send(one, message)
+
+    def _told(self, event: Any) -> list[tuple[str, bool, Any]]:
+        if isinstance(event, Bar):
+            book = self.exchange.books[event.symbol]
+            minutes = book.candles.bar_ms // 60_000
+            return [
+                (f"kline.{minutes}.{event.symbol}", False, [words.kline(book, event.index)]),
+                (f"tickers.{event.symbol}", False, words.ticker(book)),
+            ]
+        book = self.exchange.books[event.symbol]
+        if isinstance(event, Trade):
+            public = {
+                "T": event.ts,
+                "s": event.symbol,
+                "S": words.side(event.side),
+                "i": event.id,
+                "BT": False,
+                "v": words.plain(book.instrument.quantity(event.lots)),
+                "p": words.plain(book.instrument.price(event.price)),
+            }
+            return [
+                ("execution", True, [words.execution(event, book, self.category)]),
+                ("position", True, [words.position(book)]),
+                ("wallet", True, [words.wallet(self.exchange)]),
+                (f"publicTrade.{event.symbol}", False, [public]),
+            ]
+        return [("order", True, [words.order(event, book, self.category)])]
+
+    async def _send(self, one: Listener, message: dict[str, Any]) -> None:
+        faults = self.faults
+        if one.private and faults.strikes(faults.late):
+            one.held.append(message)
+            return
+        messages = [message, *one.held]
+        one.held = []
+        if one.private and faults.strikes(faults.duplicate):
+            messages.append(message)
+        for each in messages:
+            try:
+                await one.socket.send_json(each)
+            except ConnectionError:  # the client is gone; it will ask for what it missed
+                return
+            one.sent += 1
+
+
+def signature(secret: str, payload: str) -> str:
+    """HMAC-SHA256, hexadecimal, as Bybit has it."""
+    return hmac.new(secret.encode(), payload.encode(), hashlib.sha256).hexdigest()
+
+
+def _permitted(request: web.Request, key: Key | None) -> None:
+    if request.method == "POST" and key is not None and not key.may_trade:
+        raise Answer(10005, "Permission denied, please check your API key permissions.")
+
+
+def _parsed(body: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(body or "{}")
+    except ValueError:
+        raise Answer(10001, "Request parameter error: not JSON.") from None
+    return dict(parsed)
+
+
+# Answers: (server, query) -> result
+
+
+def _time(server: VenueServer, _query: dict[str, Any]) -> dict[str, Any]:
+    wall = server._wall()  # noqa: SLF001, routes are part of the server
+    return {"timeSecond": str(wall // 1000), "timeNano": str(wall * 1_000_000)}
+
+
+def _instruments(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+    known = [
+        one for symbol, one in sorted(server.exchange.instruments.items()) if query.get("symbol", symbol) == symbol
+    ]
+    if query.get("category") != server.category:
+        known = []
+    return _page(server, query, [words.instrument(one) for one in known], 500)
+
+
+def _kline(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+    book, exchange = server.exchange.book(query.get("symbol", "")), server.exchange
+    candles = book.candles
+    if query.get("interval") != str(candles.bar_ms // 60_000):
+        raise Answer(10001, f"this venue has bars of {candles.bar_ms // 60_000} minutes")
+    limit = min(int(query.get("limit", 200)), 1000)
+    last = int(candles.ts.searchsorted(exchange.now - candles.bar_ms, side="right"))
+    if "end" in query:
+        last = min(last, int(candles.ts.searchsorted(int(query["end"]), side="right")))
+    first = max(last - limit, 0)
+    if "start" in query:
+        first = max(first, int(candles.ts.searchsorted(int(query["start"]))))
+    rows = [words.candle(book, index) for index in range(last - 1, first - 1, -1)]
+    if int(query.get("start", 0)) <= exchange.now <= int(query.get("end", exchange.now)):
+        rows = [words.forming(book, exchange.now), *rows][:limit]
+    return {"category": server.category, "symbol": book.instrument.symbol, "list": rows}
+
+
+def _tickers(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+    books = server.exchange.books
+    chosen = [server.exchange.book(query["symbol"])] if "symbol" in query else list(books.values())
+    return {"category": server.category, "list": [words.ticker(book) for book in chosen]}
+
+
+def _orderbook(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+    book = server.exchange.book(query.get("symbol", ""))
+    now = words.ticker(book)
+    return {
+        "s": book.instrument.symbol,
+        "b": [[now["bid1Price"], "1"]],
+        "a": [[now["ask1Price"], "1"]],
+        "ts": server.exchange.now,
+        "u": server.exchange.at,
+        "seq": server.exchange.at,
+        "cts": server.exchange.now,
+    }
+
+
+def _funding(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+    book = server.exchange.book(query.get("symbol", ""))
+    last = server.exchange.now // 28_800_000 * 28_800_000
+    rate = words.number(float(book.settings[0].funding_rate))
+    rows = [
+        {"symbol": book.instrument.symbol, "fundingRate": rate, "fundingRateTimestamp": str(last - k * 28_800_000)}
+        for k in range(min(int(query.get("limit", 200)), 200))
+    ]
+    return {"category": server.category, "list": rows}
+
+
+def _wallet(server: VenueServer, _query: dict[str, Any]) -> dict[str, Any]:
+    return {"list": [words.wallet(server.exchange)]}
+
+
+def _account(_server: VenueServer, _query: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "marginMode": "REGULAR_MARGIN",
+        "unifiedMarginStatus": 5,
+        "dcpStatus": "OFF",
+        "timeWindow": 0,
+        "smpGroup": 0,
+        "isMasterTrader": False,
+        "spotHedgingStatus": "OFF",
+        "updatedTime": "0",
+    }
+
+
+def _key(server: VenueServer, _query: dict[str, Any]) -> dict[str, Any]:
+    key = next(iter(server.keys.values()))
+    rights = ["Order", "Position"] if key.may_trade else []
+    return {
+        "readOnly": 0 if key.may_trade else 1,
+        "ips": list(key.addresses) or ["*"],
+        "uta": 1,
+        "type": 1,
+        "permissions": {"ContractTrade": rights, "Spot": ["SpotTrade"] if key.may_trade else []},
+    }
+
+
+def _fees(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+    chosen = [server.exchange.book(query["symbol"])] if "symbol" in query else list(server.exchange.books.values())
+    rows = [
+        {
+            "symbol": book.instrument.symbol,
+            "makerFeeRate": words.plain(book.instrument.maker_fee),
+            "takerFeeRate": words.plain(book.instrument.taker_fee),
+        }
+        for book in chosen
+    ]
+    return {"list": rows}
+
+
+def _positions(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+    exchange = server.exchange
+    if "symbol" in query:
+        return _page(server, query, [words.position(exchange.book(query["symbol"]))], 200)
+    held = [words.position(book) for book in exchange.books.values() if book.position]
+    return _page(server, query, held, 200)
+
+
+def _realtime(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+    exchange, symbol = server.exchange, query.get("symbol")
+    found = exchange.live(symbol)
+    if "orderId" in query or "orderLinkId" in query:  # like Bybit: the latest state, also of what has just ended
+        one = exchange.known.get(query.get("orderId", "")) or exchange.links.get(query.get("orderLinkId", ""))
+        found = [one] if one is not None else []
+    return _page(server, query, _orders(server, found), PAGE)
+
+
+def _history(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+    symbol, link, number = query.get("symbol"), query.get("orderLinkId"), query.get("orderId")
+    found = [
+        one
+        for one in reversed(server.exchange.ended)
+        if symbol in (None, one.symbol) and link in (None, one.link) and number in (None, one.id)
+    ]
+    return _page(server, query, _orders(server, found), PAGE)
+
+
+def _executions(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+    symbol, link, number = query.get("symbol"), query.get("orderLinkId"), query.get("orderId")
+    start, end = int(query.get("startTime", 0)), int(query.get("endTime", 1 << 60))
+    found = [
+        words.execution(one, server.exchange.books[one.symbol], server.category)
+        for one in reversed(server.exchange.trades)
+        if symbol in (None, one.symbol)
+        and link in (None, one.link)
+        and number in (None, one.order)
+        and start <= one.ts <= end
+    ]
+    return _page(server, query, found, 100)
+
+
+def _page(server: VenueServer, query: dict[str, Any], rows: list[Any], most: int) -> dict[str, Any]:
+    """A page of a list, newest first, with the cursor of the next."""
+    limit, first = min(int(query.get("limit", min(20, most))), most), int(query.get("cursor") or 0)
+    cursor = str(first + limit) if first + limit < len(rows) else ""
+    return {"category": server.category, "list": rows[first : first + limit], "nextPageCursor": cursor}
+
+
+def _orders(server: VenueServer, orders: list[VenueOrder]) -> list[dict[str, Any]]:
+    return [words.order(one, server.exchange.books[one.symbol], server.category) for one in orders]
+
+
+def _named(order: VenueOrder) -> dict[str, Any]:
+    return {"orderId": order.id, "orderLinkId": order.link}
+
+
+def _create(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+    book = server.exchange.book(query.get("symbol", ""))
+    if query.get("side") not in ("Buy", "Sell"):
+        raise Answer(10001, "params error: side invalid")
+    if query.get("orderType") not in ("Limit", "Market"):
+        raise Answer(10001, "params error: orderType invalid")
+    link = str(query.get("orderLinkId", ""))
+    if len(link) > 36:
+        raise Answer(10001, "params error: orderLinkId is longer than 36")
+    if query.get("positionIdx", 0) not in (0, "0"):
+        raise Answer(10001, "position idx not match position mode")
+    trigger = query.get("triggerPrice")
+    kind = OrderKind.STOP if trigger else OrderKind.LIMIT if query["orderType"] == "Limit" else OrderKind.MARKET
+    price = 0 if kind == OrderKind.MARKET else _ticks(book, trigger or query.get("price"))
+    order = server.exchange.create(
+        *(book.instrument.symbol, Side.BUY if query["side"] == "Buy" else Side.SELL, kind, price),
+        _lots(book, query.get("qty")),
+        link=link,
+        reduce_only=query.get("reduceOnly") in (True, "true"),
+        post_only=query.get("timeInForce") == "PostOnly",
+    )
+    return _named(order)
+
+
+def _batch(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+    rows = []
+    for one in query.get("request", []):
+        try:
+            rows.append({**_create(server, one), "code": 0, "msg": "OK"})
+        except Answer as refused:
+            rows.append({"orderLinkId": one.get("orderLinkId", ""), "code": refused.code, "msg": refused.message})
+    return {"list": rows}
+
+
+def _amend(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+    book = server.exchange.book(query.get("symbol", ""))
+    price, lots = query.get("triggerPrice") or query.get("price"), query.get("qty")
+    order = server.exchange.amend(
+        *(book.instrument.symbol, query.get("orderId", ""), query.get("orderLinkId", "")),
+        _ticks(book, price) if price else None,
+        _lots(book, lots) if lots else None,
+    )
+    return _named(order)
+
+
+def _cancel(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+    symbol = query.get("symbol", "")
+    return _named(server.exchange.cancel(symbol, query.get("orderId", ""), query.get("orderLinkId", "")))
+
+
+def _cancel_all(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+    return {"list": [_named(one) for one in server.exchange.cancel_all(query.get("symbol"))]}
+
+
+def _leverage(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+    server.exchange.set_leverage(query.get("symbol", ""), float(query.get("buyLeverage", 0)))
+    return {}
+
+
+def _mode(_server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+    if int(query.get("mode", 0)) == 0:
+        raise Answer(110025, "Position mode is not modified")
+    raise Answer(110027, "this venue has one-way mode only")
+
+
+def _trading_stop(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+    """A stop for the whole position, replacing the one before; an empty or zero price takes it away."""
+    exchange = server.exchange
+    book = exchange.book(query.get("symbol", ""))
+    if book.position == 0:
+        raise Answer(10001, "can not set tp/sl/ts for zero position")
+    for one in [each for each in book.live if each.kind == OrderKind.STOP and not each.link]:
+        book.remove(one, CANCELLED, "EC_PerCancelRequest")
+    price = query.get("stopLoss")
+    if price and float(price) > 0:
+        ticks, way = _ticks(book, price), Side.BUY if book.position > 0 else Side.SELL
+        if (book.here - ticks) * way <= 0:
+            raise Answer(10001, "StopLoss for this position should be on the losing side of the base price")
+        side = -way
+        exchange.create(
+            *(book.instrument.symbol, side, OrderKind.STOP, ticks, abs(book.position)),
+            link="",
+            reduce_only=True,
+            post_only=False,
+        )
+    return {}
+
+
+def _ticks(book: Book, price: Any) -> int:
+    try:
+        ticks = Decimal(str(price)) / book.instrument.tick_size
+    except InvalidOperation:
+        raise Answer(10001, "params error: price invalid") from None
+    if ticks != ticks.to_integral_value():
+        raise Answer(110003, "Order price is no multiple of the tick size.")
+    return int(ticks)
+
+
+def _lots(book: Book, quantity: Any) -> int:
+    try:
+        lots = Decimal(str(quantity)) / book.instrument.lot_size
+    except InvalidOperation:
+        raise Answer(10001, "params error: qty invalid") from None
+    if lots != lots.to_integral_value():
+        raise Answer(10001, "Qty invalid: no multiple of the step")
+    return int(lots)
+
+
+ROUTES: dict[tuple[str, str], Any] = {
+    ("GET", "market/time"): _time,
+    ("GET", "market/instruments-info"): _instruments,
+    ("GET", "market/kline"): _kline,
+    ("GET", "market/tickers"): _tickers,
+    ("GET", "market/orderbook"): _orderbook,
+    ("GET", "market/funding/history"): _funding,
+    ("GET", "account/wallet-balance"): _wallet,
+    ("GET", "account/info"): _account,
+    ("GET", "account/fee-rate"): _fees,
+    ("GET", "user/query-api"): _key,
+    ("GET", "position/list"): _positions,
+    ("GET", "order/realtime"): _realtime,
+    ("GET", "order/history"): _history,
+    ("GET", "execution/list"): _executions,
+    ("POST", "order/create"): _create,
+    ("POST", "order/create-batch"): _batch,
+    ("POST", "order/amend"): _amend,
+    ("POST", "order/cancel"): _cancel,
+    ("POST", "order/cancel-all"): _cancel_all,
+    ("POST", "position/set-leverage"): _leverage,
+    ("POST", "position/switch-mode"): _mode,
+    ("POST", "position/trading-stop"): _trading_stop,
+}

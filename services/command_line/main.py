@@ -11,11 +11,11 @@ import sys
 import typer
 
 from bot.errors import TradingError
-from services.command_line import backtest, compare, data, explain, parameters
+from services.command_line import backtest, compare, data, explain, live, parameters, parity
 
 app = typer.Typer(
     name="traderagent",
-    help="Backtest grid, DCA and trend bots on real candles with the decisions a live bot would take.",
+    help="Trade with grid, DCA and trend bots, and backtest them with the very decisions the live bot takes.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -24,6 +24,12 @@ app.add_typer(data.app, name="data")
 app.command("backtest")(backtest.backtest)
 app.command("compare")(compare.compare)
 app.command("explain")(explain.explain)
+app.command("demo")(live.demo)
+app.command("run")(live.run)
+app.command("doctor")(live.doctor)
+app.command("ctl")(live.ctl)
+app.command("venue")(live.venue)
+app.command("parity")(parity.parity)
 app.command("parameters")(parameters.parameters)
 
 

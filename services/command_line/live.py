@@ -1,0 +1,188 @@
+"""`traderagent demo`, `run`, `ctl`, `venue`: the bot and the exchange that can stand in for Bybit."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from bot.errors import Misconfigured
+from bot.instrument import Market
+from services.settings import Settings
+
+console = Console()
+SHOWN_EVERY = 60  # minutes, where the output is no terminal
+
+
+def demo(
+    speed: Annotated[float, typer.Option(help="market minutes a second")] = 20.0,
+    minutes: Annotated[int, typer.Option(help="end after so many market minutes; 0 runs until Ctrl-C")] = 0,
+    seed: Annotated[int, typer.Option(help="seed of the market")] = 11,
+) -> None:
+    """Trade a market of its own: four correlated pairs, every regime, no keys, no network.
+
+    The market waits for the bot, so nothing is missed at any speed. `traderagent ctl --bot demo halt` commands it.
+    """
+    if speed <= 0:
+        raise Misconfigured(f"speed is {speed:g}; give market minutes a second, such as 20.")
+    from services.logs import quieten  # noqa: PLC0415, loads what the command needs only now
+
+    quieten()
+    try:
+        asyncio.run(_demo(speed, minutes, seed))
+    except KeyboardInterrupt:
+        console.print("stopped")
+
+
+async def _demo(speed: float, minutes: int, seed: int) -> None:
+    from services.runtime.demo import Pace, demonstration  # noqa: PLC0415
+    from services.runtime.view import draw  # noqa: PLC0415
+
+    waiting = console.status("starting market, database and bot; the first start compiles for about two minutes")
+    waiting.start()
+    async with demonstration(seed, Settings().data_dir) as show:
+        first = show.status()["equity"]
+        equity, played, more, pace = [first], 0, True, Pace(speed)
+        waiting.stop()
+        with Live(console=console, auto_refresh=False, screen=False) as live:
+            while more and (minutes == 0 or played < minutes):
+                more = await show.steps.minute()
+                played += 1
+                if console.is_terminal and (played % max(int(speed / 10), 1) == 0):
+                    now = show.status()
+                    if played % 15 == 0:
+                        equity.append(now["equity"])
+                    live.update(draw(now, show.news, equity, first), refresh=True)
+                elif not console.is_terminal and played % SHOWN_EVERY == 0:
+                    console.print(_line(show.status(), show.news.fills))
+                await pace.wait()
+        console.print(_line(show.status(), show.news.fills))
+
+
+def _line(now: dict[str, Any], fills: int) -> str:
+    pairs = ", ".join(f"{one['pair']} {one['strategy']} {one['phase']}" for one in now["pairs"])
+    return f"{now['at']}  equity {now['equity']:,.2f}  {' '.join(now['modes']) or 'normal'}  {fills} fills  {pairs}"
+
+
+def run(config: Annotated[Path, typer.Argument(help="YAML file: strategy auto, pairs, and a section bot")]) -> None:
+    """Trade, until Ctrl-C, `ctl stop` or the end of the world; orders and stops stay at the venue.
+
+    Keys come from TRADERAGENT_KEY and TRADERAGENT_SECRET.
+    """
+    from services.runtime.live import run_bot  # noqa: PLC0415
+
+    asyncio.run(run_bot(config))
+
+
+def doctor(config: Annotated[Path, typer.Argument(help="YAML file of the bot")]) -> None:
+    """Look at keys, permissions, clock, pairs, minimums, database and bus, and say what to mend. Changes nothing."""
+    from services.logs import quieten  # noqa: PLC0415
+    from services.runtime.config import Secrets, load_bot  # noqa: PLC0415
+    from services.runtime.doctor import examine, refuse  # noqa: PLC0415
+
+    quieten()
+    settings, chosen = load_bot(config)
+    findings = asyncio.run(examine(settings, chosen, Secrets().present()))
+    table = Table("what", "found", "remedy", box=None)
+    for one in findings:
+        table.add_row(one.what, one.found, f"[red]{one.remedy}[/red]" if one.remedy else "[green]fine[/green]")
+    console.print(table)
+    refuse(findings)
+
+
+WORDS = ("status", "pause", "resume", "halt", "close-all", "hold", "reduce-50", "reload", "stop")
+
+
+def ctl(
+    word: Annotated[str, typer.Argument(help=", ".join(WORDS))],
+    bot: Annotated[str, typer.Option(help="name of the bot")] = "main",
+    pair: Annotated[str | None, typer.Option(help="pause or resume this pair alone")] = None,
+    force: Annotated[bool, typer.Option(help="resume a second time on the same UTC day")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="status as JSON")] = False,
+) -> None:
+    """Ask a running bot how it stands, or tell it what to do."""
+    from services.control.client import ask, control_file  # noqa: PLC0415
+
+    if word not in WORDS:
+        raise Misconfigured(f"command {word!r} is unknown; choose one of {', '.join(WORDS)}.")
+    file = control_file(Settings().data_dir, bot)
+    if word != "status":
+        console.print(ask(file, "/command", {"word": word, "pair": pair, "force": force})["done"])
+        return
+    now = ask(file, "/status")
+    if as_json:
+        console.print_json(json.dumps(now))
+        return
+    table = Table("pair", "price", "regime", "strategy", "phase", "position", "profit", "orders", "target", box=None)
+    for one in now["pairs"]:
+        numbers = (f"{one['position']:g}", f"{one['equity']:+.2f}", f"{one['entries']}+{one['exits']}")
+        words = (one["regime"].replace("_", " "), one["strategy"], one["phase"] + ("*" if one["held_off"] else ""))
+        table.add_row(one["pair"], f"{one['price']:.6g}", *words, *numbers, f"{one['target']:,.0f}")
+    console.print(
+        f"{now['bot']} at {now['at']}: equity {now['equity']:,.2f}, drawdown {now['drawdown_pct']:.2f} %, "
+        f"{' '.join(now['modes']) or 'normal'}" + (f", halted ({now['answer']})" if now["halted"] else "")
+    )
+    console.print(table)
+    console.print("orders: entries + exits; * paused by the operator", style="dim")
+
+
+def venue(
+    pairs: Annotated[str, typer.Option(help="names with commas between")] = "BTCUSDT,ETHUSDT,SOLUSDT",
+    speed: Annotated[float, typer.Option(help="times real time; 0 waits for POST /venue/advance")] = 60.0,
+    port: Annotated[int, typer.Option(help="port on 127.0.0.1; 0 takes a free one")] = 8700,
+    days: Annotated[int, typer.Option(help="days of made candles")] = 60,
+    history: Annotated[int, typer.Option(help="days of them that are past when it opens")] = 20,
+    seed: Annotated[int, typer.Option(help="seed of the market")] = 7,
+    exchange: Annotated[str | None, typer.Option(help="candles of this exchange from the store instead")] = None,
+    market: Annotated[Market, typer.Option(help="spot or linear")] = Market.LINEAR,
+    capital: Annotated[float, typer.Option(help="what the account holds, USDT")] = 10_000.0,
+    key: Annotated[str, typer.Option(help="API key that it takes")] = "venue-key",
+    secret: Annotated[str, typer.Option(help="its secret")] = "venue-secret",  # noqa: S107, it guards play money
+) -> None:
+    """Open a Bybit v5-compatible exchange on this machine; stock clients need only its address."""
+    names = [name.strip() for name in pairs.split(",") if name.strip()]
+    if not 0 <= history < days:
+        raise Misconfigured(f"history is {history} of {days} days; leave some days to play.")
+    asyncio.run(_venue(names, speed, port, days, history, seed, exchange, market, capital, (key, secret)))
+
+
+async def _venue(
+    names: list[str],
+    speed: float,
+    port: int,
+    days: int,
+    history: int,
+    seed: int,
+    source: str | None,
+    market: Market,
+    capital: float,
+    key: tuple[str, str],
+) -> None:
+    from backtesting.config import Execution  # noqa: PLC0415
+    from backtesting.instruments import instrument_for  # noqa: PLC0415
+    from services.data.store import CandleStore  # noqa: PLC0415
+    from services.data.synth import generate  # noqa: PLC0415
+    from services.venue.exchange import Exchange, exchange_settings  # noqa: PLC0415
+    from services.venue.server import Key, VenueServer  # noqa: PLC0415
+
+    if source is None:
+        candles = generate(names, days, seed)
+    else:
+        store = CandleStore(Settings().data_dir)
+        candles = {name: store.read(store.finest(source, str(market), name)) for name in names}
+    instruments = {name: instrument_for(name, market, candles[name])[0] for name in names}
+    traded = Exchange(instruments, candles, capital, exchange_settings(Execution()))
+    traded.begin(int(traded.clock[0]) + history * 86_400_000)
+    server = VenueServer(traded, [Key(*key)], speed=speed)
+    opened = await server.start(port)
+    console.print(f"venue at http://127.0.0.1:{opened}  key {key[0]}  secret {key[1]}  pairs {', '.join(names)}")
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await server.stop()

@@ -1,0 +1,95 @@
+"""`traderagent parity`: the same candles through the simulator and through the live bot, and how they differ."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from backtesting.config import AUTO, PortfolioConfig, load_config
+from bot.errors import Misconfigured
+from services.command_line.backtest import assignment, notes
+from services.data.store import CandleStore
+from services.data.synth import generate
+from services.settings import Settings
+
+console = Console()
+NAMES = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT")
+SHOWN = 20
+
+
+def parity(
+    days: Annotated[float, typer.Option(help="how many days to compare")] = 7.0,
+    pairs: Annotated[str, typer.Option(help="how many pairs, or their names with commas between")] = "3",
+    start: Annotated[str | None, typer.Option("--from", help="first day from the store; else candles are made")] = None,
+    exchange: Annotated[str, typer.Option(help="whose candles, from the store")] = "bybit",
+    seed: Annotated[int, typer.Option(help="seed of the made candles")] = 7,
+    changes: Annotated[list[str] | None, typer.Option("--set", help="any key, such as grid.levels=20")] = None,
+) -> None:
+    """Play candles through the simulator and through actors, ccxt and the venue in lock-step; compare every fill.
+
+    Exit code 1 when anything differs.
+    """
+    from backtesting.instruments import instrument_for  # noqa: PLC0415, loads the compiler
+    from services.logs import quieten  # noqa: PLC0415
+    from services.runtime.parity import parity as compare  # noqa: PLC0415
+    from services.runtime.parity import sensible_start, told  # noqa: PLC0415
+
+    quieten()
+    names = _names(pairs, exchange, start)
+    sections = dict(assignment(text) for text in changes or [])
+    options = {"strategy": AUTO, "pairs": names, "from": start}
+    config = load_config({key: value for key, value in options.items() if value is not None}, sections)
+    assert isinstance(config, PortfolioConfig)
+    history = config.algorithm.warmup_ms / DAY
+    if config.start is None:
+        candles = generate(names, int(-(-(history + days) // 1)), seed)
+        config = config.changed(start=sensible_start(candles, days))
+    else:
+        begin = config.start - config.algorithm.warmup_ms
+        config = config.changed(end=config.start + round(days * DAY))
+        store = CandleStore(Settings().data_dir)
+        candles = {
+            name: store.read(store.finest(exchange, str(config.market), name), begin, config.end) for name in names
+        }
+    instruments = {name: instrument_for(name, config.market, candles[name])[0] for name in names}
+    columns = (TextColumn("playing live"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=notes, transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+        found = asyncio.run(compare(config, candles, instruments, lambda share: bar.update(task, completed=share)))
+    differences = found.differences
+    kinds = sorted({one.kind for one in found.decisions})
+    console.print(
+        f"{found.minutes} minutes of {', '.join(names)}: "
+        f"{found.fills.total()} fills and {found.decisions.total()} events ({', '.join(kinds)}) in the simulation, "
+        f"{found.live_fills.total()} and {found.live_decisions.total()} live."
+    )
+    if differences:
+        table = Table("side", "what", title=f"the first of {len(differences)} differences", title_justify="left")
+        for side, one in differences[:SHOWN]:
+            table.add_row(side, str(told(one)))
+        console.print(table)
+    console.print(f"{len(differences)} differences")
+    if not found.fills:
+        notes.print("Nothing was filled in this period, so little was compared; take more days.")
+    raise typer.Exit(1 if differences else 0)
+
+
+DAY = 86_400_000
+
+
+def _names(pairs: str, exchange: str, start: str | None) -> list[str]:
+    """Read the names, or so many: of the store's, or of those that are made up."""
+    if not pairs.isdigit():
+        return [name.strip() for name in pairs.split(",") if name.strip()]
+    known = list(NAMES)
+    if start is not None:
+        known = sorted({one.symbol for one in CandleStore(Settings().data_dir).series() if one.venue == exchange})
+    count = int(pairs)
+    if not 1 <= count <= len(known):
+        raise Misconfigured(f"pairs is {pairs}; choose 1 to {len(known)}, or name them.")
+    return known[:count]

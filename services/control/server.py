@@ -1,0 +1,84 @@
+"""The control interface of a running bot: loopback only, every command with the token of the day.
+
+`/health` and `/ready` and `/metrics` are open to whoever is on this machine; they change nothing.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import os
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from bot.errors import TradingError
+
+Act = Callable[[str, str | None, bool], Awaitable[str]]
+
+
+class ControlServer:
+    """Says how the bot stands, and hands the operator's words on."""
+
+    def __init__(self, file: Path, status: Callable[[], dict[str, Any]], act: Act, registry: CollectorRegistry) -> None:
+        self.file, self.status, self.act, self.registry = file, status, act, registry
+        self.token = secrets.token_urlsafe(24)
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, port: int = 0) -> int:
+        """Open it on loopback, and leave address and token where only this user can read them."""
+        app = web.Application()
+        app.router.add_get("/health", self._health)
+        app.router.add_get("/ready", self._ready)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/status", self._status)
+        app.router.add_post("/command", self._command)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", port).start()
+        port = int(self._runner.addresses[0][1])
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as out:
+            json.dump({"address": f"http://127.0.0.1:{port}", "token": self.token, "process": os.getpid()}, out)
+        return port
+
+    async def stop(self) -> None:
+        """Close it."""
+        self.file.unlink(missing_ok=True)
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _trusts(self, request: web.Request) -> bool:
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        return hmac.compare_digest(given.encode(), self.token.encode())
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        return web.json_response({"alive": True})
+
+    async def _ready(self, _request: web.Request) -> web.Response:
+        now = self.status()
+        ready = all(now["streams"].values()) and all(one["recovered"] for one in now["pairs"])
+        return web.json_response({"ready": ready}, status=200 if ready else 503)
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _status(self, request: web.Request) -> web.Response:
+        if not self._trusts(request):
+            return web.json_response({"error": "the token is not this bot's"}, status=403)
+        return web.json_response(self.status())
+
+    async def _command(self, request: web.Request) -> web.Response:
+        if not self._trusts(request):
+            return web.json_response({"error": "the token is not this bot's"}, status=403)
+        said = await request.json()
+        try:
+            done = await self.act(str(said["word"]), said.get("pair"), bool(said.get("force")))
+        except TradingError as error:
+            return web.json_response({"error": str(error)}, status=409)
+        return web.json_response({"done": done})

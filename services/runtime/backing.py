@@ -1,0 +1,53 @@
+"""Where a bot remembers and where it tells: its own Postgres and Redis, or yours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from bot.ports import Bus
+from services.postgres.embedded import EmbeddedPostgres
+from services.postgres.store import PostgresStore
+from services.redis.bus import RedisBus
+from services.redis.embedded import EmbeddedRedis
+
+EMBEDDED, NONE = "embedded", "none"
+
+
+class SilentBus:
+    """Tells nobody."""
+
+    def publish(self, kind: str, fields: dict[str, Any]) -> None:
+        """Drop it."""
+
+
+@asynccontextmanager
+async def backing(
+    name: str, directory: Path, database: str = EMBEDDED, bus: str = EMBEDDED
+) -> AsyncIterator[tuple[PostgresStore, Bus]]:
+    """Start, or join, what the bot `name` needs; what was started here ends here."""
+    async with AsyncExitStack() as stack:
+        dsn = database
+        if database == EMBEDDED:
+            postgres = EmbeddedPostgres(directory)
+            dsn = await postgres.start()
+            stack.push_async_callback(postgres.stop)
+            keeper = asyncio.create_task(postgres.keep())
+            stack.callback(keeper.cancel)
+        store = await PostgresStore.open(dsn, name)
+        stack.push_async_callback(store.close)
+        if bus == NONE:
+            yield store, SilentBus()
+            return
+        url = bus
+        if bus == EMBEDDED:
+            redis = EmbeddedRedis(directory)
+            url = await redis.start()
+            stack.push_async_callback(redis.stop)
+        teller = RedisBus(url, name)
+        teller.start()
+        stack.push_async_callback(teller.stop)
+        yield store, teller

@@ -1,0 +1,83 @@
+"""What a running bot is told besides the algorithm: its name, where it trades, where it remembers. And its secrets."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from backtesting.config import PortfolioConfig, load_config, read_values, validated
+from bot.errors import Misconfigured
+
+EMBEDDED = "embedded"
+
+
+class Environment(StrEnum):
+    """Which exchange. `venue` is the project's own, or anything else that speaks like Bybit, at `address`."""
+
+    DEMO = "demo"
+    TESTNET = "testnet"
+    LIVE = "live"
+    VENUE = "venue"
+
+
+class Foreign(StrEnum):
+    """What to do when the account holds orders or positions on the bot's pairs that are not the bot's."""
+
+    REFUSE = "refuse"
+    IGNORE = "ignore"
+
+
+class BotSettings(BaseModel):
+    """The section `bot` of a config."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern="^[a-z0-9]{1,8}$")] = Field(
+        "main", description="part of every order's id: 1 to 8 lower-case letters and digits"
+    )
+    environment: Environment = Field(Environment.DEMO, description="demo, testnet, live, or venue with an address")
+    address: str | None = Field(None, description="base address of a Bybit-compatible venue")
+    foreign: Foreign = Field(Foreign.REFUSE, description="orders or positions that are not the bot's: refuse or ignore")
+    requests_per_second: float = Field(10.0, gt=0, le=100_000, description="what the account may ask of the venue")
+    database: str = Field(EMBEDDED, description="embedded, or a postgresql:// address")
+    redis: str = Field(EMBEDDED, description="embedded, none, or a redis:// address")
+    data_dir: Path = Field(
+        Path(platformdirs.user_data_dir("traderagent")), description="where the embedded services keep their data"
+    )
+    control_port: int = Field(0, ge=0, le=65535, description="port of the control interface; 0 takes a free one")
+
+
+class Secrets(BaseSettings):
+    """From the environment alone: TRADERAGENT_KEY and TRADERAGENT_SECRET."""
+
+    model_config = SettingsConfigDict(env_prefix="TRADERAGENT_", extra="ignore")
+
+    key: SecretStr = SecretStr("")
+    secret: SecretStr = SecretStr("")
+
+    def present(self) -> Secrets:
+        """Return them, or raise Misconfigured with the name of the missing one."""
+        for name in ("key", "secret"):
+            if not getattr(self, name).get_secret_value():
+                raise Misconfigured(f"TRADERAGENT_{name.upper()} is not set; export the venue's API {name}.")
+        return self
+
+
+def load_bot(path: Path) -> tuple[BotSettings, PortfolioConfig]:
+    """Read a config: what a backtest takes (strategy: auto), and a section `bot`. Raises Misconfigured."""
+    values: dict[str, Any] = read_values(path)
+    settings: BotSettings = validated(BotSettings, values.pop("bot", None) or {}, "bot")
+    if (settings.environment is Environment.VENUE) != (settings.address is not None):
+        raise Misconfigured("bot.address belongs to bot.environment: venue, and that needs it; give both or neither.")
+    config = load_config(values)
+    if not isinstance(config, PortfolioConfig):
+        raise Misconfigured(
+            f"strategy is {config.loaded.name}, but a bot runs strategy: auto; set it, and auto.router: "
+            f"{config.loaded.name} to keep to one strategy."
+        )
+    return settings, config

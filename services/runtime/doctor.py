@@ -1,0 +1,126 @@
+"""What stands in the way of a bot, found before it trades: one line for each thing looked at, with its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import asyncpg
+import redis.asyncio
+from redis.exceptions import RedisError
+
+from bot.errors import Misconfigured, TradingError
+from services.runtime.backing import EMBEDDED, NONE
+from services.runtime.config import BotSettings, Secrets
+from services.runtime.live import gateway_of
+
+if TYPE_CHECKING:
+    from backtesting.config import PortfolioConfig
+    from services.bybit.gateway import Bybit
+
+CLOCK_MS = 500
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at; `remedy` is empty where nothing is wrong."""
+
+    what: str
+    found: str
+    remedy: str = ""
+
+
+async def examine(settings: BotSettings, config: PortfolioConfig, secrets: Secrets) -> list[Finding]:
+    """Look at everything a bot needs, without changing anything; what builds on a broken thing is left out."""
+    findings = [await _database(settings), await _bus(settings)]
+    gateway = gateway_of(settings, config, secrets)
+    try:
+        for look in (_clock, _key, _account, _pairs):
+            found = await _look(look, gateway, config)
+            findings += found
+            if any(one.remedy for one in found) and look is not _clock:
+                break
+    finally:
+        await gateway.close()
+    return findings
+
+
+Look = Callable[["Bybit", "PortfolioConfig"], Awaitable[list[Finding]]]
+
+
+async def _look(look: Look, gateway: Bybit, config: PortfolioConfig) -> list[Finding]:
+    try:
+        return await look(gateway, config)
+    except TradingError as error:
+        return [Finding(look.__name__.strip("_"), "failed", str(error))]
+
+
+async def _clock(gateway: Bybit, _config: PortfolioConfig) -> list[Finding]:
+    offset = await gateway.measure_clock()
+    remedy = "set this machine's clock by NTP" if abs(offset) > CLOCK_MS else ""
+    return [Finding("clock", f"{offset:+d} ms against the venue", remedy)]
+
+
+async def _key(gateway: Bybit, config: PortfolioConfig) -> list[Finding]:
+    rights = await gateway.rights()
+    wanted = "ContractTrade" if gateway.category == "linear" else "Spot"
+    may = bool(rights.get(wanted))
+    return [
+        Finding(
+            "key",
+            "may trade" if may else "may only read",
+            "" if may else f"give the API key the permission to trade {config.market} (Orders and Positions)",
+        )
+    ]
+
+
+async def _account(gateway: Bybit, _config: PortfolioConfig) -> list[Finding]:
+    wallet = (await gateway.account()).wallet
+    return [Finding("wallet", f"{wallet:,.2f} USDT", "" if wallet > 0 else "put USDT into the unified account")]
+
+
+async def _pairs(gateway: Bybit, config: PortfolioConfig) -> list[Finding]:
+    """Instruments, and whether a pair's share of the wallet pays a grid's smallest orders."""
+    wallet = (await gateway.account()).wallet
+    instruments = await gateway.instruments(list(config.pairs))
+    share = wallet * (1.0 - config.algorithm.allocation.reserve) / len(config.pairs) * config.leverage
+    findings = []
+    for symbol, one in instruments.items():
+        price = await gateway.price(symbol)
+        need = one.smallest_order(price) * config.algorithm.grid.levels
+        what = f"smallest order {one.smallest_order(price):,.2f} USDT, a grid needs {need:,.2f} of {share:,.2f}"
+        remedy = "" if need <= share else "use fewer pairs, fewer grid.levels, more capital or more leverage"
+        findings.append(Finding(symbol, what, remedy))
+    return findings
+
+
+async def _database(settings: BotSettings) -> Finding:
+    if settings.database == EMBEDDED:
+        return Finding("database", f"embedded, in {settings.data_dir}")
+    try:
+        connection = await asyncpg.connect(settings.database, timeout=5)
+        readonly = await connection.fetchval("SHOW transaction_read_only") == "on"
+        await connection.close()
+    except (OSError, asyncpg.PostgresError, ValueError) as error:
+        return Finding("database", type(error).__name__, "check bot.database, and that the server runs")
+    return Finding("database", "answers", "it is read-only: give this user the right to write" if readonly else "")
+
+
+async def _bus(settings: BotSettings) -> Finding:
+    if settings.redis in (EMBEDDED, NONE):
+        return Finding("redis", settings.redis)
+    try:
+        client = redis.asyncio.from_url(settings.redis)
+        await client.ping()
+        await client.aclose()
+    except (RedisError, OSError, ValueError) as error:
+        return Finding("redis", type(error).__name__, "check bot.redis; or set it to none, the bot needs no bus")
+    return Finding("redis", "answers")
+
+
+def refuse(findings: list[Finding]) -> None:
+    """Raise Misconfigured with how many things stand in the way."""
+    wrong = [one for one in findings if one.remedy]
+    if wrong:
+        raise Misconfigured(f"{len(wrong)} of {len(findings)} checks failed; see above what to do.")

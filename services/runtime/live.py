@@ -1,0 +1,220 @@
+"""A bot that runs until it is told to stop: what a config, an account and this machine make together."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from bot.errors import Misconfigured
+from bot.ports import NotPermitted, Unreachable
+from bot.record import to_dict
+from coordinator.machine import layout
+from coordinator.messages import Standing
+from coordinator.risk import HaltPolicy
+from services.bybit.gateway import Bybit
+from services.control.client import control_file
+from services.control.server import ControlServer
+from services.runtime.backing import backing
+from services.runtime.config import BotSettings, Environment, Secrets, load_bot
+from services.runtime.local import LocalRuntime
+from services.runtime.metrics import Counted
+from services.runtime.metrics import Standing as StandingMetrics
+from services.runtime.status import status
+
+if TYPE_CHECKING:
+    from backtesting.config import PortfolioConfig
+    from services.postgres.store import PostgresStore
+
+log = structlog.get_logger()
+
+SNAPSHOT_SECONDS = 30.0
+ACCOUNT_SECONDS = 60.0
+CLOCK_SECONDS = 300.0
+POLL_SECONDS = 20.0
+# The operator is a person: no policy answers for him and no hour resumes.
+LIVE_RISK = {"halt_policy": HaltPolicy.NONE, "halt_resume_hours": 1e6}
+
+
+def as_live(config: PortfolioConfig) -> PortfolioConfig:
+    """Return the config without the simulated operator."""
+    risk = config.algorithm.risk.model_copy(update=LIVE_RISK)
+    return config.changed(algorithm=config.algorithm.model_copy(update={"risk": risk}))
+
+
+def gateway_of(settings: BotSettings, config: PortfolioConfig, secrets: Secrets) -> Bybit:
+    """Build the adapter to the account."""
+    environment = settings.environment
+    return Bybit(
+        key=secrets.key.get_secret_value(),
+        secret=secrets.secret.get_secret_value(),
+        market=config.market,
+        environment="live" if environment is Environment.VENUE else environment.value,
+        address=settings.address,
+        rate=settings.requests_per_second,
+    )
+
+
+class LiveBot:
+    """The loops of a bot, its control interface and its regular duties."""
+
+    def __init__(
+        self, settings: BotSettings, config: PortfolioConfig, gateway: Bybit, store: PostgresStore, bus: Any
+    ) -> None:
+        self.settings, self.config, self.store = settings, as_live(config), store
+        self.runtime = LocalRuntime(settings.name, self.config, gateway, store, bus, foreign=settings.foreign)
+        self.registry = CollectorRegistry()
+        self.counted = Counted(self.registry)
+        gateway.counted = self.counted
+        self.registry.register(StandingMetrics(self.status))
+        self.control = ControlServer(
+            control_file(settings.data_dir, settings.name), self.status, self.act, self.registry
+        )
+        self.stopping = asyncio.Event()
+        self.path: Path | None = None
+
+    def status(self) -> dict[str, Any]:
+        """How the bot stands."""
+        return {**status(self.runtime), "environment": self.settings.environment.value}
+
+    async def run(self, path: Path | None = None) -> None:
+        """Run until stopped; what rests at the venue stays there."""
+        self.path = path
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(name, self.stopping.set)
+        await self.runtime.start()
+        await self.control.start(self.settings.control_port)
+        log.info("running", bot=self.settings.name, pairs=list(self.config.pairs), equity=self.status()["equity"])
+        duties = [asyncio.create_task(one) for one in self._duties()]
+        try:
+            await self._until_stopped(duties)
+        finally:
+            for one in duties:
+                one.cancel()
+            await asyncio.gather(*duties, return_exceptions=True)
+            await self.control.stop()
+            await self.runtime.stop()
+            await self._snapshot()
+            log.info("stopped", bot=self.settings.name)
+
+    async def _until_stopped(self, duties: list[asyncio.Task[None]]) -> None:
+        stop = asyncio.create_task(self.stopping.wait())
+        await asyncio.wait([stop, *self.runtime.tasks, *duties], return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        self.runtime.check()
+        for one in duties:
+            if one.done():
+                one.result()
+
+    def _duties(self) -> list[Any]:
+        return [
+            self._every(SNAPSHOT_SECONDS, self._snapshot),
+            self._every(ACCOUNT_SECONDS, self._look_at_account),
+            self._every(CLOCK_SECONDS, self._look_at_clock),
+            self._every(POLL_SECONDS, self._poll),
+            self._measure_lag(),
+        ]
+
+    async def _every(self, seconds: float, duty: Any) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await duty()
+            except (Unreachable, NotPermitted) as error:
+                log.warning("duty_failed", duty=duty.__name__, reason=str(error))
+
+    async def _measure_lag(self) -> None:
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.5)
+            self.counted.lag.observe(max(time.monotonic() - before - 0.5, 0.0))
+
+    async def _look_at_account(self) -> None:
+        assert self.runtime.master is not None
+        self.runtime.master.tell(Standing(await self.runtime.gateway.account()))
+
+    async def _poll(self) -> None:
+        """Ask for what a stream may have kept back; this alone would do to trade correctly."""
+        self.runtime.poll()
+
+    async def _look_at_clock(self) -> None:
+        offset = await self.runtime.gateway.measure_clock()
+        if abs(offset) > 500:
+            log.error("clock_off", milliseconds=offset, remedy="set this machine's clock by NTP")
+
+    async def _snapshot(self) -> None:
+        """Keep a readable copy of every state."""
+        master = self.runtime.master
+        assert master is not None
+        for symbol, one in self.runtime.loops.items():
+            arrays = one.machine.remembered()
+            state = {
+                "pair": to_dict(one.machine.pairs[0]),
+                "state": to_dict(one.machine.states[0]),
+                "slots": [to_dict(slot) for slot in one.machine.slots],
+            }
+            await self.store.snapshot(symbol, layout(arrays), _json(state), one.machine.time)
+        portfolio = to_dict(master.machine.desk.portfolio)
+        await self.store.snapshot("portfolio", layout(master.machine.remembered()), _json(portfolio), master.at)
+
+    async def act(self, word: str, pair: str | None, force: bool) -> str:
+        """Do what the operator says."""
+        if word == "stop":
+            self.stopping.set()
+            return "stopping; orders and stops stay at the venue"
+        if word == "reload":
+            return self._reload()
+        return await self.runtime.obey(word, pair, force)
+
+    def _reload(self) -> str:
+        """Adopt what of the config file may change while the bot runs; raises Misconfigured with what may not."""
+        if self.path is None:
+            raise Misconfigured("this bot was started without a config file; there is nothing to read again.")
+        settings, config = load_bot(self.path)
+        fixed = [
+            name
+            for name, old, new in (
+                ("bot", self.settings, settings),
+                *(
+                    (name, getattr(self.config, name), getattr(config, name))
+                    for name in ("pairs", "market", "leverage")
+                ),
+            )
+            if old != new
+        ]
+        if fixed:
+            raise Misconfigured(f"{', '.join(fixed)} cannot change while the bot runs; stop it and start it again.")
+        return self.runtime.adopt(as_live(config))
+
+
+def _json(state: dict[str, Any]) -> str:
+    """JSON of a state; what JSON has no number for (infinities) stands as a word."""
+    text = json.dumps(state)
+    return NO_NUMBER.sub(r'"\g<0>"', text)
+
+
+NO_NUMBER = re.compile(r"-?Infinity|NaN")
+
+
+async def run_bot(path: Path) -> None:
+    """Run the bot of a config file. Raises Misconfigured or NotPermitted before anything is sent."""
+    settings, config = load_bot(path)
+    secrets = Secrets().present()
+    from services.logs import configure  # noqa: PLC0415
+
+    configure([secrets.key.get_secret_value(), secrets.secret.get_secret_value()])
+    directory = settings.data_dir / "bots" / settings.name
+    async with backing(settings.name, directory, settings.database, settings.redis) as (store, bus):
+        gateway = gateway_of(settings, config, secrets)
+        try:
+            await LiveBot(settings, config, gateway, store, bus).run(path)
+        finally:
+            await gateway.close()

@@ -1,0 +1,168 @@
+"""The same candles through the simulator and through the bot on the venue, and every difference between the two."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from backtesting.portfolio_simulator import PortfolioSimulator, Reel
+from coordinator.vocabulary import NOBODY, Note
+from services.bybit.gateway import Bybit
+from services.runtime.backing import NONE, backing
+from services.runtime.local import LocalRuntime
+from services.runtime.lockstep import LockStep
+from services.venue.exchange import Exchange, exchange_settings
+from services.venue.server import Key, VenueServer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from backtesting.candles import Candles
+    from backtesting.config import PortfolioConfig
+    from bot.instrument import Instrument
+
+NAME = "parity"
+KEY = Key("parity-key", "parity-secret")
+# What a simulation adds for realism and a venue cannot know: why an order leaves.
+WITHOUT_SURCHARGE = {"forced_exit_bps": 0.0}
+
+
+@dataclass(frozen=True)
+class Fill:
+    """One fill, as both sides know it; `minute` opens the bar (ms)."""
+
+    pair: str
+    minute: int
+    slot: int
+    generation: int
+    side: int
+    ticks: int
+    lots: int
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One event of a pair (or the portfolio: no pair), with all its numbers."""
+
+    pair: str
+    at: int
+    kind: str
+    numbers: tuple[str, ...]  # to the last digit; as words, since no NaN equals another
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Both sides, and what only one of them has."""
+
+    minutes: int
+    fills: Counter[Fill]
+    live_fills: Counter[Fill]
+    decisions: Counter[Decision]
+    live_decisions: Counter[Decision]
+
+    @property
+    def differences(self) -> list[tuple[str, Fill | Decision]]:
+        """What one side did and the other did not, earliest first."""
+        found: list[tuple[str, Fill | Decision]] = []
+        for ours, theirs in ((self.fills, self.live_fills), (self.decisions, self.live_decisions)):
+            found += [("simulation", one) for one in (ours - theirs).elements()]  # type: ignore[operator]
+            found += [("live", one) for one in (theirs - ours).elements()]  # type: ignore[operator]
+        return sorted(found, key=lambda one: one[1].minute if isinstance(one[1], Fill) else one[1].at)
+
+
+async def parity(
+    config: PortfolioConfig,
+    candles: dict[str, Candles],
+    instruments: dict[str, Instrument],
+    progress: Callable[[float], None] | None = None,
+) -> Parity:
+    """Run both; `config.start` to `config.end` is compared, what lies before it (at most the warm-up) is history.
+
+    The last minute belongs to neither: the simulation ends its pairs there, a venue does not.
+    """
+    start = config.start
+    assert start is not None
+    execution = config.execution.model_copy(update=WITHOUT_SURCHARGE)
+    config = config.changed(execution=execution)
+    begin = start - config.algorithm.warmup_ms
+    played = {pair: candles[pair].between(begin, config.end) for pair in config.pairs}
+    last = max(int(one.ts[-1]) for one in played.values())
+    live_fills, live_decisions, minutes = await _live(config, played, instruments, last, progress)
+    recording = PortfolioSimulator(config).run(Reel.of(dict(played), instruments))
+    fills: Counter[Fill] = Counter()
+    for pair, one in zip(recording.pairs, recording.recordings, strict=True):
+        for fill in one.fills:
+            whole = (int(fill[name]) for name in ("ts", "slot", "generation", "side", "price", "quantity"))
+            fills[Fill(pair, *whole)] += int(fill["ts"]) < last
+    decisions: Counter[Decision] = Counter()
+    for note in recording.notes:
+        pair = "" if int(note["pair"]) == NOBODY else recording.pairs[int(note["pair"])]
+        numbers = _words(float(note[key]) for key in "abcxyzwv")
+        at = int(note["ts"])
+        decisions[Decision(pair, at, Note(int(note["kind"])).name.lower(), numbers)] += start <= at <= last
+    return Parity(minutes, +fills, live_fills, +decisions, live_decisions)
+
+
+async def _live(
+    config: PortfolioConfig,
+    candles: dict[str, Candles],
+    instruments: dict[str, Instrument],
+    last: int,
+    progress: Callable[[float], None] | None,
+) -> tuple[Counter[Fill], Counter[Decision], int]:
+    assert config.start is not None
+    chosen = {pair: instruments[pair] for pair in config.pairs}
+    shown = {pair: one.between(None, last) for pair, one in candles.items()}
+    exchange = Exchange(chosen, shown, config.capital, exchange_settings(config.execution), config.leverage)
+    exchange.begin(config.start)
+    total, minutes = len(exchange.clock) - exchange.at, 0
+    server = VenueServer(exchange, [KEY])
+    address = f"http://127.0.0.1:{await server.start()}"
+    with tempfile.TemporaryDirectory() as folder:
+        async with backing(NAME, Path(folder), bus=NONE) as (store, bus):
+            gateway = Bybit(key=KEY.key, secret=KEY.secret, market=config.market, address=address, rate=100_000.0)
+            runtime = LocalRuntime(NAME, config, gateway, store, bus)
+            steps = LockStep(address, runtime)
+            try:
+                await runtime.start()
+                await steps.begin()
+                more = total > 0
+                while more:
+                    more = await steps.minute()
+                    minutes += 1
+                    if progress is not None and minutes % 60 == 0:
+                        progress(minutes / total)
+            finally:
+                await steps.end()
+                await runtime.stop()
+                await server.stop()
+            rows = await store.fills()
+            notes = await store.notes(config.start)
+    fills: Counter[Fill] = Counter()
+    for row in rows:
+        if not row.funding:
+            _, pair, slot, generation = row.link.split("-")
+            fills[Fill(pair, row.ts, int(slot), int(generation), row.side, row.price, row.lots)] += 1
+    decisions = Counter(Decision(pair, at, kind, _words(numbers)) for pair, at, kind, numbers in notes)
+    return fills, decisions, minutes
+
+
+def _words(numbers: Iterable[float]) -> tuple[str, ...]:
+    return tuple(repr(one) for one in numbers)
+
+
+def sensible_start(candles: dict[str, Candles], days: float) -> int:
+    """Opening time (ms) of the minute from which `days` are left."""
+    end = min(int(one.ts[-1]) + one.bar_ms for one in candles.values())
+    first = max(int(one.ts[0]) for one in candles.values())
+    return int(np.maximum(end - round(days * 86_400_000), first))
+
+
+def told(one: Fill | Decision) -> dict[str, Any]:
+    """A plain dict, for a table."""
+    return dict(vars(one))

@@ -23,6 +23,10 @@ BREAKS = {
     "the clock in the portfolio": ("coordinator/portfolio.py", "import time"),
     "chance": ("backtesting/exchange.py", "import random"),
     "the command line": ("services/data/store.py", "import services.command_line.main"),
+    "the database below": ("coordinator/strategy_loop.py", "import asyncpg"),
+    "waiting outside the loops": ("coordinator/machine.py", "import asyncio"),
+    "a service in another": ("services/bybit/gateway.py", "import services.postgres.store"),
+    "a composition root in a service": ("services/venue/server.py", "import services.runtime.local"),
 }
 
 

@@ -1,0 +1,103 @@
+"""A market, a venue in front of it and a bot on it, as tests want them: small, seeded, in lock-step."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from backtesting.config import load_config
+from backtesting.instruments import instrument_for
+from bot.instrument import Market
+from services.bybit.gateway import Bybit
+from services.data.synth import generate
+from services.postgres.store import PostgresStore
+from services.runtime.backing import SilentBus
+from services.runtime.local import LocalRuntime
+from services.runtime.lockstep import LockStep
+from services.venue.exchange import Exchange, exchange_settings
+from services.venue.server import Faults, Key, VenueServer
+
+KEY = Key("house-key-0123456789", "house-secret-9876543210")
+DAY = 86_400_000
+HISTORY = 9  # days, a little more than the algorithm's warm-up
+
+
+def config(pairs=("BTCUSDT", "SOLUSDT"), **sections):
+    execution = {"forced_exit_bps": 0.0, **sections.pop("execution", {})}
+    return load_config({"strategy": "auto", "pairs": list(pairs), "execution": execution, **sections})
+
+
+def market(pairs, days, seed):
+    candles = generate(list(pairs), HISTORY + days, seed)
+    return candles, {pair: instrument_for(pair, Market.LINEAR, candles[pair])[0] for pair in pairs}
+
+
+def exchange_for(chosen, days=1, seed=7):
+    candles, instruments = market(chosen.pairs, days, seed)
+    exchange = Exchange(instruments, candles, chosen.capital, exchange_settings(chosen.execution), chosen.leverage)
+    exchange.begin(int(exchange.clock[0]) + HISTORY * DAY)
+    return exchange
+
+
+@dataclass
+class Venue:
+    server: VenueServer
+    address: str
+    exchange: Exchange
+
+
+@asynccontextmanager
+async def venue(exchange, *, faults=None, keys=(KEY,), speed=0.0):
+    server = VenueServer(exchange, list(keys), faults=faults or Faults(), speed=speed)
+    address = f"http://127.0.0.1:{await server.start()}"
+    try:
+        yield Venue(server, address, exchange)
+    finally:
+        await server.stop()
+
+
+def gateway_to(address, kind=Bybit, key=KEY, **options):
+    return kind(key=key.key, secret=key.secret, market=Market.LINEAR, address=address, rate=100_000.0, **options)
+
+
+@dataclass
+class Bot:
+    """A bot that can be started, crashed and started again on the same venue and database."""
+
+    chosen: object
+    address: str
+    dsn: str
+    name: str
+    make_gateway: object = gateway_to
+    wrap_store: object = field(default=lambda store: store)
+    bus: object = field(default_factory=SilentBus)
+    runtime: LocalRuntime = None
+    steps: LockStep = None
+    store: PostgresStore = None
+
+    async def start(self):
+        self.store = await PostgresStore.open(self.dsn, self.name)
+        gateway = self.make_gateway(self.address)
+        self.runtime = LocalRuntime(self.name, self.chosen, gateway, self.wrap_store(self.store), self.bus)
+        self.steps = LockStep(self.address, self.runtime)
+        try:
+            await self.runtime.start()
+            await self.steps.begin()
+        except BaseException:
+            await self.crash()
+            raise
+
+    async def crash(self):
+        """End at once, remembering nothing that is not stored."""
+        for task in self.runtime.tasks:
+            task.cancel()
+        await asyncio.gather(*self.runtime.tasks, return_exceptions=True)
+        await self.runtime.gateway.close()
+        await self.steps.end()
+        await self.store.close()
+
+    async def stop(self):
+        await self.runtime.stop()
+        await self.steps.end()
+        await self.store.close()

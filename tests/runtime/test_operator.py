@@ -1,0 +1,391 @@
+"""What the operator says to a running bot, over the control interface; and what the bot tells about itself."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import stat
+
+import aiohttp
+import pytest
+import structlog
+import yaml
+from prometheus_client import CollectorRegistry
+
+from bot.errors import Misconfigured
+from bot.order import Signal
+from bot.ports import Account, NotPermitted
+from coordinator.messages import Standing
+from coordinator.operator import Disobeyed
+from coordinator.vocabulary import Answer
+from services.control.client import ask
+from services.control.server import ControlServer
+from services.logs import Rarely, configure
+from services.runtime.config import Secrets, load_bot
+from services.runtime.doctor import examine, refuse
+from services.runtime.live import LiveBot, as_live
+from services.runtime.status import status
+from services.venue.server import Faults, Key
+from tests.runtime.house import KEY, Bot, config, exchange_for, venue
+
+
+def with_bot(dsn, name, play, minutes=200, **sections):
+    async def main():
+        chosen = config(**sections)
+        exchange = exchange_for(chosen)
+        async with venue(exchange) as house:
+            bot = Bot(chosen, house.address, dsn, name)
+            await bot.start()
+            for _ in range(minutes):
+                await bot.steps.minute()
+            try:
+                return await play(bot, exchange)
+            finally:
+                await bot.stop()
+
+    return asyncio.run(main())
+
+
+def entries(bot, exchange):
+    """Orders at the venue that open; a grid's counter orders close what its cells hold, and stay."""
+    sent = {link: order for loop in bot.runtime.loops.values() for link, order in loop.orders.items()}
+    return [one for one in exchange.live(None) if sent[one.link].signal == Signal.ENTRY]
+
+
+def test_f_07_a_halt_withdraws_every_entry_at_once_and_keeps_the_stops(dsn, name):
+    async def play(bot, exchange):
+        before, held = len(entries(bot, exchange)), {s: b.position for s, b in exchange.books.items()}
+        stops = {one.link for one in exchange.live(None) if one.reduce_only}
+        await bot.runtime.obey("halt", None, False)
+        await bot.runtime.settled()
+        kept = {one.link for one in exchange.live(None)}
+        assert {s: b.position for s, b in exchange.books.items()} == held
+        again = await bot.runtime.obey("halt", None, False)
+        for _ in range(30):
+            await bot.steps.minute()
+        return before, len(entries(bot, exchange)), stops, kept, again, status(bot.runtime)
+
+    before, after, stops, kept, again, now = with_bot(dsn, name, play)
+    assert before > 0
+    assert after == 0
+    assert stops <= kept
+    assert "halted" in again
+    assert now["halted"]
+    assert {one["phase"] for one in now["pairs"]} == {"halted"}
+
+
+def test_a_halt_survives_a_restart_and_only_the_operator_opens_it(dsn, name):
+    async def play(bot, exchange):
+        await bot.runtime.obey("halt", None, False)
+        await bot.runtime.settled()
+        await bot.crash()
+        await bot.start()
+        await bot.steps.minute()
+        halted = status(bot.runtime)["halted"]
+        await bot.runtime.obey("resume", None, False)
+        await bot.runtime.settled()
+        await bot.runtime.obey("halt", None, False)
+        with pytest.raises(Disobeyed, match="--force"):
+            await bot.runtime.obey("resume", None, False)
+        await bot.runtime.obey("resume", None, True)
+        for _ in range(120):
+            await bot.steps.minute()
+        return halted, status(bot.runtime)["halted"], len(entries(bot, exchange))
+
+    halted, after, resting = with_bot(dsn, name, play)
+    assert halted
+    assert not after
+    assert resting > 0
+
+
+def test_close_all_leaves_nothing(dsn, name):
+    async def play(bot, exchange):
+        assert any(book.position for book in exchange.books.values())
+        await bot.runtime.obey("close-all", None, False)
+        await bot.runtime.settled()
+        await bot.steps.minute()
+        return [book.position for book in exchange.books.values()], status(bot.runtime)["answer"]
+
+    positions, answer = with_bot(dsn, name, play, minutes=400)
+    assert positions == [0, 0]
+    assert answer == Answer.CLOSE_ALL.name.lower()
+
+
+def test_a_paused_pair_has_no_entries_and_the_others_trade_on(dsn, name):
+    async def play(bot, exchange):
+        await bot.runtime.obey("pause", "SOLUSDT", False)
+        await bot.runtime.settled()
+        for _ in range(30):
+            await bot.steps.minute()
+        resting = {one.symbol for one in entries(bot, exchange)}
+        with pytest.raises(Disobeyed, match="DOGEUSDT"):
+            await bot.runtime.obey("pause", "DOGEUSDT", False)
+        with pytest.raises(Misconfigured, match="sing"):
+            await bot.runtime.obey("sing", None, False)
+        await bot.runtime.obey("resume", "SOLUSDT", False)
+        for _ in range(120):
+            await bot.steps.minute()
+        return resting, {one.symbol for one in entries(bot, exchange)}
+
+    during, after = with_bot(dsn, name, play)
+    assert during == {"BTCUSDT"}
+    assert after == {"BTCUSDT", "SOLUSDT"}
+
+
+def test_f_41_a_deposit_moves_the_anchor_and_not_the_profit(dsn, name):
+    async def play(bot, exchange):
+        master = bot.runtime.master
+        before = status(bot.runtime)
+        exchange.capital += 5_000.0
+        for _ in range(2):
+            master.tell(Standing(await bot.runtime.gateway.account()))
+            await bot.runtime.settled()
+        after = status(bot.runtime)
+        exchange.capital -= 5_000.0
+        master.tell(Standing(await bot.runtime.gateway.account()))  # once is not believed yet: a fill may be on its way
+        await bot.runtime.settled()
+        return before, after, status(bot.runtime)
+
+    before, after, once = with_bot(dsn, name, play)
+    assert after["equity"] == pytest.approx(before["equity"] + 5_000.0)
+    assert after["day_loss_pct"] == pytest.approx(before["day_loss_pct"], abs=0.3)
+    assert not after["halted"]
+    assert once["equity"] == pytest.approx(after["equity"])
+
+
+def test_a_position_closed_by_hand_stops_entries_on_that_pair_and_is_told(dsn, name):
+    async def play(bot, exchange):
+        master = bot.runtime.master
+        account = await bot.runtime.gateway.account()
+        foreign = Account(account.wallet, {**account.positions, "SOLUSDT": 12345})
+        for _ in range(2):
+            master.tell(Standing(foreign))
+        await bot.runtime.settled()
+        for _ in range(3):
+            await bot.steps.minute()
+        return {one.symbol for one in entries(bot, exchange)}, status(bot.runtime)["pairs"]
+
+    resting, pairs = with_bot(dsn, name, play)
+    assert resting == {"BTCUSDT"}
+    assert {one["pair"]: one["held_off"] for one in pairs} == {"BTCUSDT": False, "SOLUSDT": True}
+
+
+def test_orders_cancelled_by_hand_are_placed_again_under_new_names(dsn, name):
+    """F-12, F-67: also a stop that somebody took away, whether the stream tells of it or not."""
+
+    async def play(bot, exchange):
+        found = []
+        for told in (True, False):
+            before = sorted((one.symbol, one.side, one.kind, one.price, one.lots) for one in exchange.live(None))
+            names = {one.link for one in exchange.live(None)}
+            for one in [each for each in exchange.live(None) if each.reduce_only]:
+                exchange.cancel(one.symbol, one.id, "")
+            if not told:
+                exchange.events.clear()
+            bot.runtime.poll()
+            await bot.runtime.settled()
+            await bot.steps._heard(0, bot.runtime.gateway.heard["private"] - bot.steps.before["private"])
+            await bot.runtime.settled()
+            after = sorted((one.symbol, one.side, one.kind, one.price, one.lots) for one in exchange.live(None))
+            found.append((before, after, names - {one.link for one in exchange.live(None)}))
+        return found
+
+    for before, after, gone in with_bot(dsn, name, play):
+        assert before == after
+        assert gone
+
+
+def test_a_bot_does_not_start_beside_orders_that_are_not_its_own(dsn, name):
+    async def main():
+        chosen = config()
+        exchange = exchange_for(chosen)
+        exchange.create("SOLUSDT", 1, 0, 100, 10_000, link="somebody", reduce_only=False, post_only=False)
+        async with venue(exchange) as house:
+            bot = Bot(chosen, house.address, dsn, name)
+            with pytest.raises(NotPermitted, match=r"SOLUSDT has 1 orders.*bot.foreign"):
+                await bot.start()
+        return exchange.live(None)
+
+    assert [one.link for one in asyncio.run(main())] == ["somebody"]
+
+
+def test_the_control_interface_asks_for_the_token_and_its_file_is_private(tmp_path):
+    async def act(word, pair, force):
+        if word == "resume":
+            raise Disobeyed("not now")
+        return f"{word} {pair} {force}"
+
+    async def main():
+        now = {"streams": {"public": True}, "pairs": [{"recovered": False}]}
+        server = ControlServer(tmp_path / "bots" / "x.json", lambda: now, act, CollectorRegistry())
+        port = await server.start()
+        async with aiohttp.ClientSession() as session:
+            for path, method in (("/status", session.get), ("/command", session.post)):
+                async with method(
+                    f"http://127.0.0.1:{port}{path}", headers={"Authorization": "Bearer guess"}
+                ) as answer:
+                    assert answer.status == 403
+            async with session.get(f"http://127.0.0.1:{port}/ready") as answer:
+                assert answer.status == 503
+            async with session.get(f"http://127.0.0.1:{port}/health") as answer:
+                assert answer.status == 200
+        file = tmp_path / "bots" / "x.json"
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        said = await asyncio.to_thread(ask, file, "/command", {"word": "pause", "pair": "A", "force": True})
+        with pytest.raises(Misconfigured, match="not now"):
+            await asyncio.to_thread(ask, file, "/command", {"word": "resume"})
+        await server.stop()
+        return said, file
+
+    said, file = asyncio.run(main())
+    assert said == {"done": "pause A True"}
+    with pytest.raises(Misconfigured, match="no bot runs here"):
+        ask(file, "/status")
+
+
+CONFIG = {
+    "strategy": "auto",
+    "pairs": ["BTCUSDT", "SOLUSDT"],
+    "bot": {"name": "house", "environment": "venue", "address": "http://127.0.0.1:1", "requests_per_second": 1000},
+}
+
+
+def written(tmp_path, **changes):
+    path = tmp_path / "bot.yaml"
+    path.write_text(yaml.safe_dump({**CONFIG, **changes}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"bot": {**CONFIG["bot"], "name": "Too Long A Name"}}, "bot.name"),
+        ({"bot": {"environment": "venue"}}, "bot.address"),
+        ({"bot": {"colour": "red"}}, "bot.colour is no known key"),
+        ({"strategy": "grid", "pair": "BTCUSDT", "pairs": None}, "strategy"),
+    ],
+)
+def test_a_config_that_cannot_run_is_one_sentence(tmp_path, changes, sentence):
+    values = {key: value for key, value in {**CONFIG, **changes}.items() if value is not None}
+    path = tmp_path / "bot.yaml"
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(Misconfigured, match=sentence):
+        load_bot(path)
+
+
+def test_reload_adopts_what_may_change_and_names_what_may_not(dsn, name, tmp_path):
+    async def main():
+        settings, chosen = load_bot(written(tmp_path))
+        exchange = exchange_for(config())
+        async with venue(exchange) as house:
+            bot = Bot(as_live(chosen), house.address, dsn, name)
+            await bot.start()
+            live = LiveBot(settings, chosen, bot.runtime.gateway, bot.store, bot.bus)
+            live.runtime, live.path = bot.runtime, tmp_path / "bot.yaml"
+            said = [await live.act("reload", None, False)]
+            written(tmp_path, risk={"halt_day_loss": 0.07}, allocation={"reserve": 0.3})
+            said.append(await live.act("reload", None, False))
+            await bot.runtime.settled()
+            adopted = float(bot.runtime.master.machine.params[0].reserve)
+            for changes in ({"leverage": 2}, {"pairs": ["BTCUSDT"]}, {"grid": {"levels": 90}}):
+                written(tmp_path, **changes)
+                with pytest.raises(Misconfigured, match=r"start it again"):
+                    await live.act("reload", None, False)
+            await bot.stop()
+        return said, adopted
+
+    said, adopted = asyncio.run(main())
+    assert said[0] == "nothing has changed"
+    assert "risk.halt_day_loss" in said[1]
+    assert "allocation.reserve" in said[1]
+    assert adopted == 0.3
+
+
+def test_secrets_reach_no_log_no_snapshot_no_row_and_no_status(dsn, name, tmp_path):
+    stream = io.StringIO()
+    previous = structlog.get_config()
+    configure([KEY.key, KEY.secret], stream=stream, rarely=False)
+
+    async def play(bot, exchange):
+        log = structlog.get_logger()
+        log.error("oops", error=f"key {KEY.key} and secret {KEY.secret}")
+        try:
+            int(KEY.secret)
+        except ValueError:
+            log.exception("trace")
+        settings, _ = load_bot(written(tmp_path))
+        live = LiveBot(settings, bot.chosen, bot.runtime.gateway, bot.store, bot.bus)
+        live.runtime = bot.runtime
+        await live._snapshot()
+        rows = []
+        for table in ("memory", "orders", "fills", "notes", "snapshots"):
+            rows += [
+                str(dict(row)) for row in await bot.store.pool.fetch(f"SELECT * FROM {table} WHERE bot = $1", name)
+            ]
+        assert len(rows) > 20
+        return "\n".join(rows) + json.dumps(live.status())
+
+    try:
+        told = with_bot(dsn, name, play, minutes=120)
+    finally:
+        structlog.configure(**previous)
+    logged = stream.getvalue()
+    assert "***" in logged
+    for secret in (KEY.key, KEY.secret):
+        assert secret not in told
+        assert secret not in logged
+
+
+def test_f_61_a_repeated_warning_is_told_once_a_minute_with_its_number(monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr("services.logs.time.monotonic", lambda: clock[0])
+    rarely = Rarely()
+    assert rarely(None, "warning", {"event": "away"}) == {"event": "away"}
+    for _ in range(3):
+        with pytest.raises(structlog.DropEvent):
+            rarely(None, "warning", {"event": "away"})
+    assert rarely(None, "warning", {"event": "away", "pair": "A"})
+    assert rarely(None, "info", {"event": "away"})
+    clock[0] += 61
+    assert rarely(None, "warning", {"event": "away"})["repeated"] == 3
+
+
+def test_a_running_bot_has_no_simulated_operator():
+    live = as_live(config(risk={"halt_policy": "close_all", "halt_resume_hours": 1}))
+    assert live.algorithm.risk.halt_policy == "none"
+    assert live.algorithm.risk.halt_resume_hours > 1000
+
+
+def examined(tmp_path, key=KEY, keys=(KEY,), faults=None, **changes):
+    async def main():
+        async with venue(exchange_for(config()), keys=keys, faults=faults) as house:
+            settings, chosen = load_bot(written(tmp_path, **changes))
+            settings = settings.model_copy(update={"address": house.address})
+            return await examine(settings, chosen, Secrets(key=key.key, secret=key.secret))
+
+    return {one.what: one for one in asyncio.run(main())}
+
+
+def test_the_doctor_finds_nothing_wrong_where_nothing_is(tmp_path):
+    found = examined(tmp_path)
+    assert [one.what for one in found.values() if one.remedy] == []
+    assert {"clock", "key", "wallet", "BTCUSDT", "SOLUSDT", "database", "redis"} == set(found)
+
+
+@pytest.mark.parametrize(
+    ("world", "what", "remedy"),
+    [
+        ({"keys": (Key(KEY.key, KEY.secret, may_trade=False),)}, "key", "permission to trade"),
+        ({"key": Key("other", "other")}, "key", "not known here"),
+        ({"faults": Faults(clock_skew_ms=60_000)}, "clock", "NTP"),
+        ({"grid": {"levels": 100}}, "BTCUSDT", "fewer grid.levels"),
+        ({"bot": {**CONFIG["bot"], "database": "postgresql://nobody@127.0.0.1:1/x"}}, "database", "bot.database"),
+        ({"bot": {**CONFIG["bot"], "redis": "redis://127.0.0.1:1"}}, "redis", "bot.redis"),
+    ],
+)
+def test_the_doctor_names_what_is_wrong_and_its_remedy(tmp_path, world, what, remedy):
+    found = examined(tmp_path, **world)
+    assert remedy in found[what].remedy
+    with pytest.raises(Misconfigured, match="checks failed"):
+        refuse(list(found.values()))

@@ -1,0 +1,48 @@
+"""F-57, F-59: the live bot does what the simulation did, fill by fill and decision by decision."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from services.runtime.parity import parity, sensible_start
+from tests.runtime.house import DAY, config, market
+
+PAIRS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+
+
+def compared(seed, days=2, **sections):
+    chosen = config(PAIRS, **sections)
+    candles, instruments = market(PAIRS, days, seed)
+    chosen = chosen.changed(start=sensible_start(candles, days))
+    return asyncio.run(parity(chosen, candles, instruments))
+
+
+@pytest.fixture(scope="module")
+def found():
+    return compared(7)
+
+
+def test_the_same_candles_give_the_same_fills_and_decisions(found):
+    assert found.differences == []
+    assert found.minutes == 2 * DAY // 60_000 - 1
+    assert found.fills.total() >= 20
+    kinds = {one.kind for one in found.decisions}
+    assert {"regime", "allocation", "start", "verdict"} <= kinds
+
+
+def test_a_halt_and_a_transition_are_the_same_too():
+    """A halt that comes early, answered by half, and a resume: the operator of the simulation plays in both."""
+    risk = {"reduce_day_loss": 0.001, "halt_day_loss": 0.0015, "halt_policy": "reduce_50", "halt_resume_hours": 3}
+    found = compared(7, days=3, risk=risk)
+    assert found.differences == []
+    kinds = {one.kind for one in found.decisions}
+    assert {"halt", "answer", "resume", "transition", "mode"} <= kinds, kinds
+
+
+def test_a_difference_is_found(found):
+    """The comparison can fail: one fill less on one side is one difference."""
+    one = next(iter(found.live_fills))
+    del found.live_fills[one]
+    assert [side for side, _ in found.differences] == ["simulation"]

@@ -35,7 +35,7 @@ def test_the_same_candles_give_the_same_fills_and_decisions(found):
 def test_a_halt_and_a_transition_are_the_same_too():
     """A halt that comes early, answered by half, and a resume: the operator of the simulation plays in both."""
     risk = {"reduce_day_loss": 0.001, "halt_day_loss": 0.0015, "halt_policy": "reduce_50", "halt_resume_hours": 3}
-    found = compared(7, days=3, risk=risk)
+    found = compared(7, risk=risk)
     assert found.differences == []
     kinds = {one.kind for one in found.decisions}
     assert {"halt", "answer", "resume", "transition", "mode"} <= kinds, kinds

@@ -6,12 +6,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backtesting.config import PortfolioConfig, load_config, read_values, validated
 from bot.errors import Misconfigured
+from services.settings import Settings
 
 EMBEDDED = "embedded"
 
@@ -47,7 +47,7 @@ class BotSettings(BaseModel):
     database: str = Field(EMBEDDED, description="embedded, or a postgresql:// address")
     redis: str = Field(EMBEDDED, description="embedded, none, or a redis:// address")
     data_dir: Path = Field(
-        Path(platformdirs.user_data_dir("traderagent")), description="where the embedded services keep their data"
+        default_factory=lambda: Settings().data_dir, description="where the embedded services keep their data"
     )
     control_port: int = Field(0, ge=0, le=65535, description="port of the control interface; 0 takes a free one")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+from collections import defaultdict
 from decimal import Decimal
 
 import pytest
@@ -68,6 +69,8 @@ def test_pybit_lives_a_whole_order_life_over_http_and_websocket(monkeypatch):
             testnet=False, channel_type="private", api_key=KEY.key, api_secret=KEY.secret
         )
         public = unified_trading.WebSocket(testnet=False, channel_type="linear")
+        for client in (private, public):  # pybit notes a subscription only after sending it; a near venue answers first
+            client.subscriptions = defaultdict(str)
         private.order_stream(orders.put)
         private.execution_stream(fills.put)
         public.kline_stream(1, "BTCUSDT", candles.put)

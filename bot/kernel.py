@@ -2,8 +2,8 @@
 
 A kernel is a pure function over numbers and structured records. `kernel` compiles it when another kernel
 calls it; `specialise` makes an entry point from templates by binding kernels into them, and caches the
-machine code on disk. The cache directory is named by a hash of every kernel source, Numba's version and the
-processor, because Numba itself does not notice a change in a function that another module has inlined.
+machine code on disk. The cache directory is named by a hash of every source that kernels are made of, Numba's version
+and the processor, because Numba itself does not notice a change in a function that another module has inlined.
 With NUMBA_DISABLE_JIT=1 everything here is plain Python.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import sys
 import sysconfig
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("bot", "strategies", "filters", "coordinator", "backtesting")
 KEPT_CACHES = 6
+IMPORT = re.compile(r"^\s*(?:from|import) ([\w.]+)(?: import (\([^)]*\)|.*))?", re.MULTILINE)
 
 # A structured record, or one field of it: inside kernels the dtype is the type.
 Record = Any
@@ -44,12 +46,48 @@ def kernel(function: F) -> F:
     return cast("F", compiled)
 
 
+def sources(root: Path = ROOT) -> list[Path]:
+    """List every source of the packages that may hold kernels."""
+    return sorted(path for package in PACKAGES for path in (root / package).rglob("*.py"))
+
+
+def kernel_sources(root: Path = ROOT) -> list[Path]:
+    """List the sources that machine code depends on: those that define kernels, and all that these import."""
+    imported: dict[Path, set[Path]] = {}
+    waiting = []
+    for path in sources(root):
+        modules, names = _imports(path)
+        imported[path] = {root.joinpath(*module.split(".")).with_suffix(".py") for module in modules}
+        if names & {"kernel", "template"}:
+            waiting.append(path)
+    found: set[Path] = set()
+    while waiting:
+        path = waiting.pop()
+        if path in imported and path not in found:
+            found.add(path)
+            waiting.extend(imported[path])
+    return sorted(found)
+
+
+def _imports(path: Path) -> tuple[set[str], set[str]]:
+    """Modules that a source imports, by full name (a name taken from a package may be one), and the names alone."""
+    modules: set[str] = set()
+    names: set[str] = set()
+    for module, taken in IMPORT.findall(path.read_text(encoding="utf-8")):
+        found = re.findall(r"\w+", taken)
+        names.update(found)
+        modules.update((module, *(f"{module}.{name}" for name in found)))
+    return modules, names
+
+
 @cache
-def source_hash(root: Path = ROOT, extra: tuple[Path, ...] = ()) -> str:
-    """Hash of every kernel source under `root`, and of `extra` files: 16 hex digits, same on any machine."""
+def source_hash(root: Path = ROOT, extra: tuple[Path, ...] = (), *, kernels: bool = False) -> str:
+    """Hash of every source under `root`, or of the `kernels`' alone, and of `extra` files: 16 hex digits.
+
+    It is the same on any machine.
+    """
     digest = hashlib.sha256()
-    own = sorted(path for package in PACKAGES for path in (root / package).rglob("*.py"))
-    for path in own:
+    for path in kernel_sources(root) if kernels else sources(root):
         digest.update(path.relative_to(root).as_posix().encode() + b"\0")
         digest.update(path.read_bytes() + b"\0")
     for path in extra:  # machine code names its module, so a copy under another name is other code
@@ -60,8 +98,8 @@ def source_hash(root: Path = ROOT, extra: tuple[Path, ...] = ()) -> str:
 def cache_directory(root: Path = ROOT, extra: Iterable[Path] = ()) -> Path:
     """Directory for machine code of exactly these sources, this Numba and this processor."""
     machine = f"{numba.__version__} {sys.version} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
-    sources = source_hash(root, tuple(sorted(extra)))
-    name = hashlib.sha256(f"{sources} {machine}".encode()).hexdigest()[:16]
+    code = source_hash(root, tuple(sorted(extra)), kernels=True)
+    name = hashlib.sha256(f"{code} {machine}".encode()).hexdigest()[:16]
     chosen = os.environ.get("TRADERAGENT_CACHE_DIR")
     parent = Path(chosen) if chosen else Path(platformdirs.user_cache_dir("traderagent")) / "kernels"
     return parent / name

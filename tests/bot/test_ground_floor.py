@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 import backtesting
 from bot.errors import Misconfigured
 from bot.instrument import in_ticks
-from bot.kernel import PACKAGES, ROOT, cache_directory, source_hash
+from bot.kernel import PACKAGES, ROOT, cache_directory, kernel_sources, source_hash
 from bot.ledger import LEDGER, book_fill, book_funding, deposit, equity, imbalance
 from bot.order import SLOT, OrderKind, Side, Signal, want, withdraw
 from bot.parameters import Parameters
@@ -229,12 +230,31 @@ def test_editing_any_kernel_source_changes_the_cache_directory(tmp_path, package
             shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     before = cache_directory(tmp_path)
     assert before == cache_directory(ROOT), "the same sources share a directory wherever they lie"
+    kernels = kernel_sources(tmp_path)
     for source in sorted((tmp_path / package).rglob("*.py")):
         source.write_text(source.read_text() + "\n# edited\n")
         source_hash.cache_clear()
         after = cache_directory(tmp_path)
-        assert after != before, source
+        assert (after != before) == (source in kernels), source
         before = after
+
+
+def test_every_function_that_is_compiled_stands_in_a_kernel_source():
+    for name in ("backtesting.portfolio_simulator", "backtesting.stepwise", "coordinator.compiled", "bot.authoring"):
+        importlib.import_module(name)
+    compiled = [
+        (name, getattr(value, "py_func", value))
+        for module in list(sys.modules.values())
+        if module.__name__.split(".")[0] in PACKAGES
+        for name, value in vars(module).items()
+        if hasattr(value, "py_func") or getattr(value, "template", False) is True
+    ]
+    known = {str(path) for path in kernel_sources()}
+    assert len(compiled) > 150
+    assert {function.__code__.co_filename for _, function in compiled} <= known
+    assert str(ROOT / "bot/instrument.py") in known, "kernels take their constants from what they import"
+    for name in ("coordinator/strategy_loop.py", "backtesting/report.py"):
+        assert str(ROOT / name) not in known, "an edit of what nobody compiles is to compile nothing"
 
 
 def test_editing_a_users_strategy_changes_the_cache_directory(tmp_path):

@@ -112,8 +112,7 @@ class PairMachine:
 
     def take_fill(self, order: Any, ts: int, ticks: int, lots: int, fee: float, *, maker: bool) -> Any:
         """Book an execution of `order` (an Order) and let the pair answer; returns the FILL record as booked."""
-        record, slot = self.events[0].execution, self.slots[order.slot]
-        current = bool(slot.wanted) and int(slot.generation) == order.generation
+        record, current = self.events[0].execution, self.wishes(order)
         record.ts, record.bar, record.slot, record.generation = ts, 0, order.slot, order.generation
         record.price, record.quantity, record.fee = ticks, lots, fee
         record.part, record.entry, record.stop = order.part, order.entry, order.stop
@@ -123,6 +122,15 @@ class PairMachine:
         record.slippage = 0.0 if maker else abs(ticks - aimed) * lots * float(self.pairs[0].instrument.tick_value)
         self._play(Happening.FILL, index=int(current))
         return record.copy()
+
+    def wishes(self, order: Any) -> bool:
+        """Whether the slot of `order` (an Order) still wishes this very order."""
+        slot = self.slots[order.slot]
+        return bool(slot.wanted) and int(slot.generation) == order.generation
+
+    def wish_anew(self, order: Any) -> None:
+        """Let what is wished of `order` go under a new name, since this one is used up."""
+        self.slots[order.slot].generation += 1
 
     def take_refusal(self, slot: int) -> None:
         """Withdraw the wish of this slot: the venue will not have it."""

@@ -170,12 +170,11 @@ class StrategyLoop:
         """The venue ended an order that we did not cancel."""
         self.resting.pop(order.link)
         wish = self.orders[order.link]
-        slot = self.machine.slots[wish.slot]
-        if not slot.wanted or int(slot.generation) != wish.generation:
+        if not self.machine.wishes(wish):
             return
         self._log.warning("order_ended_by_venue", order=order.link, state=order.state.value, filled=order.filled)
         if wish.reduce_only and order.state is OrderState.CANCELLED:
-            slot.generation += 1  # somebody's hand, or no volume: what is left goes as a new order
+            self.machine.wish_anew(wish)  # somebody's hand, or no volume: what is left goes as a new order
         else:
             self.machine.take_refusal(wish.slot)
         await self._act([])
@@ -213,10 +212,9 @@ class StrategyLoop:
 
     def _take_refusal(self, order: Order) -> None:
         """A stop that the price has passed is refused by venues, and is what it would have become: a market order."""
-        slot = self.machine.slots[order.slot]
         if order.kind == OrderKind.STOP and order.reduce_only:
-            slot.kind = OrderKind.MARKET
-            slot.generation += 1
+            self.machine.slots[order.slot].kind = OrderKind.MARKET
+            self.machine.wish_anew(order)
         else:
             self.machine.take_refusal(order.slot)
 
@@ -259,17 +257,11 @@ class StrategyLoop:
             except Gone:
                 self.resting.pop(change.link, None)  # its execution, or its end, is on the way
                 if change.action is Action.PLACE:
+                    assert change.order is not None
+                    self._log.warning("order_had_ended", order=change.link)
+                    self.machine.wish_anew(change.order)
                     again = True
-                    self._wish_anew(change)
         return refused, again
-
-    def _wish_anew(self, change: Change) -> None:
-        """Give a wish whose order has ended behind our back another name."""
-        assert change.order is not None
-        slot = self.machine.slots[change.order.slot]
-        if slot.wanted and int(slot.generation) == change.order.generation:
-            self._log.warning("order_had_ended", order=change.link)
-            slot.generation += 1
 
     async def _ask(self, change: Change) -> None:
         if change.action is Action.CANCEL:

@@ -13,8 +13,7 @@ from services.postgres.embedded import EmbeddedPostgres
 from services.postgres.store import PostgresStore
 from services.redis.bus import RedisBus
 from services.redis.embedded import EmbeddedRedis
-
-EMBEDDED, NONE = "embedded", "none"
+from services.runtime.config import EMBEDDED, NONE
 
 
 class SilentBus:

@@ -13,7 +13,7 @@ from backtesting.config import PortfolioConfig, load_config, read_values, valida
 from bot.errors import Misconfigured
 from services.settings import Settings
 
-EMBEDDED = "embedded"
+EMBEDDED, NONE = "embedded", "none"
 
 
 class Environment(StrEnum):

@@ -11,8 +11,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from bot.errors import Misconfigured, TradingError
-from services.runtime.backing import EMBEDDED, NONE
-from services.runtime.config import BotSettings, Secrets
+from services.runtime.config import EMBEDDED, NONE, BotSettings, Secrets
 from services.runtime.live import gateway_of
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from coordinator.risk import HaltPolicy
 from services.bybit.gateway import Bybit
 from services.control.client import control_file
 from services.control.server import ControlServer
+from services.logs import configure
 from services.runtime.backing import backing
 from services.runtime.config import BotSettings, Environment, Secrets, load_bot
 from services.runtime.local import LocalRuntime
@@ -208,8 +209,6 @@ async def run_bot(path: Path) -> None:
     """Run the bot of a config file. Raises Misconfigured or NotPermitted before anything is sent."""
     settings, config = load_bot(path)
     secrets = Secrets().present()
-    from services.logs import configure  # noqa: PLC0415
-
     configure([secrets.key.get_secret_value(), secrets.secret.get_secret_value()])
     directory = settings.data_dir / "bots" / settings.name
     async with backing(settings.name, directory, settings.database, settings.redis) as (store, bus):

@@ -13,7 +13,8 @@ import numpy as np
 from backtesting.portfolio_simulator import PortfolioSimulator, Reel
 from coordinator.vocabulary import NOBODY, Note
 from services.bybit.gateway import Bybit
-from services.runtime.backing import NONE, backing
+from services.runtime.backing import backing
+from services.runtime.config import NONE
 from services.runtime.local import LocalRuntime
 from services.runtime.lockstep import LockStep
 from services.venue.exchange import Exchange, exchange_settings

@@ -12,22 +12,17 @@ import json
 import random
 import time
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import WSMsgType, web
 
 from bot.instrument import Market
-from bot.order import OrderKind, Side
 from services.venue import words
-from services.venue.book import CANCELLED, Trade, VenueOrder
+from services.venue.book import Trade
 from services.venue.exchange import Answer, Bar, Exchange
-
-if TYPE_CHECKING:
-    from services.venue.book import Book
+from services.venue.rest import ROUTES
 
 RATE = 600  # requests a key may send in five seconds, per address
-PAGE = 50
 SPOT_CODES = {110001: 170213, 110003: 170132, 110007: 170131, 110072: 170141, 110094: 170140, 110020: 170810}
 
 
@@ -202,13 +197,14 @@ class VenueServer:
 
     def _answer(self, code: int, message: str, result: dict[str, Any]) -> web.Response:
         code = SPOT_CODES.get(code, code) if self.category == "spot" else code
-        body = {"retCode": code, "retMsg": message, "result": result, "retExtInfo": {}, "time": self._wall()}
+        body = {"retCode": code, "retMsg": message, "result": result, "retExtInfo": {}, "time": self.wall()}
         left = str(max(RATE - len(next(iter(self.requests.values()), [])), 0))
         headers = {"X-Bapi-Limit": str(RATE), "X-Bapi-Limit-Status": left}
-        headers["X-Bapi-Limit-Reset-Timestamp"] = str(self._wall() + 1000)
+        headers["X-Bapi-Limit-Reset-Timestamp"] = str(self.wall() + 1000)
         return web.json_response(body, headers=headers)
 
-    def _wall(self) -> int:
+    def wall(self) -> int:
+        """The time its clock shows, ms."""
         return int(time.time() * 1000) + self.faults.clock_skew_ms
 
     def _authentic(self, request: web.Request, body: str) -> Key:
@@ -223,7 +219,7 @@ class VenueServer:
         wanted = signature(key.secret, f"{stamp}{key.key}{window}{payload}")
         if not hmac.compare_digest(wanted, headers.get("X-BAPI-SIGN", "")):
             raise Answer(10004, "error sign! please check your signature generation algorithm.")
-        if not (self._wall() - int(window) <= int(stamp) < self._wall() + 1000):
+        if not (self.wall() - int(window) <= int(stamp) < self.wall() + 1000):
             raise Answer(10002, "invalid request, please check your server timestamp or recv_window param.")
         return key
 
@@ -278,7 +274,7 @@ class VenueServer:
         if len(arguments) != 3:
             return False
         key = self.keys.get(arguments[0])
-        if key is None or int(arguments[1]) < self._wall():
+        if key is None or int(arguments[1]) < self.wall():
             return False
         return hmac.compare_digest(signature(key.secret, f"GET/realtime{arguments[1]}"), arguments[2])
 
@@ -354,301 +350,3 @@ def _parsed(body: str) -> dict[str, Any]:
     except ValueError:
         raise Answer(10001, "Request parameter error: not JSON.") from None
     return dict(parsed)
-
-
-# Answers: (server, query) -> result
-
-
-def _time(server: VenueServer, _query: dict[str, Any]) -> dict[str, Any]:
-    wall = server._wall()  # noqa: SLF001, routes are part of the server
-    return {"timeSecond": str(wall // 1000), "timeNano": str(wall * 1_000_000)}
-
-
-def _instruments(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    known = [
-        one for symbol, one in sorted(server.exchange.instruments.items()) if query.get("symbol", symbol) == symbol
-    ]
-    if query.get("category") != server.category:
-        known = []
-    return _page(server, query, [words.instrument(one) for one in known], 500)
-
-
-def _kline(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    book, exchange = server.exchange.book(query.get("symbol", "")), server.exchange
-    candles = book.candles
-    if query.get("interval") != str(candles.bar_ms // 60_000):
-        raise Answer(10001, f"this venue has bars of {candles.bar_ms // 60_000} minutes")
-    limit = min(int(query.get("limit", 200)), 1000)
-    last = int(candles.ts.searchsorted(exchange.now - candles.bar_ms, side="right"))
-    if "end" in query:
-        last = min(last, int(candles.ts.searchsorted(int(query["end"]), side="right")))
-    first = max(last - limit, 0)
-    if "start" in query:
-        first = max(first, int(candles.ts.searchsorted(int(query["start"]))))
-    rows = [words.candle(book, index) for index in range(last - 1, first - 1, -1)]
-    if int(query.get("start", 0)) <= exchange.now <= int(query.get("end", exchange.now)):
-        rows = [words.forming(book, exchange.now), *rows][:limit]
-    return {"category": server.category, "symbol": book.instrument.symbol, "list": rows}
-
-
-def _tickers(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    books = server.exchange.books
-    chosen = [server.exchange.book(query["symbol"])] if "symbol" in query else list(books.values())
-    return {"category": server.category, "list": [words.ticker(book) for book in chosen]}
-
-
-def _orderbook(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    book = server.exchange.book(query.get("symbol", ""))
-    now = words.ticker(book)
-    return {
-        "s": book.instrument.symbol,
-        "b": [[now["bid1Price"], "1"]],
-        "a": [[now["ask1Price"], "1"]],
-        "ts": server.exchange.now,
-        "u": server.exchange.at,
-        "seq": server.exchange.at,
-        "cts": server.exchange.now,
-    }
-
-
-def _funding(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    book = server.exchange.book(query.get("symbol", ""))
-    last = server.exchange.now // 28_800_000 * 28_800_000
-    rate = words.number(float(book.settings[0].funding_rate))
-    rows = [
-        {"symbol": book.instrument.symbol, "fundingRate": rate, "fundingRateTimestamp": str(last - k * 28_800_000)}
-        for k in range(min(int(query.get("limit", 200)), 200))
-    ]
-    return {"category": server.category, "list": rows}
-
-
-def _wallet(server: VenueServer, _query: dict[str, Any]) -> dict[str, Any]:
-    return {"list": [words.wallet(server.exchange)]}
-
-
-def _account(_server: VenueServer, _query: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "marginMode": "REGULAR_MARGIN",
-        "unifiedMarginStatus": 5,
-        "dcpStatus": "OFF",
-        "timeWindow": 0,
-        "smpGroup": 0,
-        "isMasterTrader": False,
-        "spotHedgingStatus": "OFF",
-        "updatedTime": "0",
-    }
-
-
-def _key(server: VenueServer, _query: dict[str, Any]) -> dict[str, Any]:
-    key = next(iter(server.keys.values()))
-    rights = ["Order", "Position"] if key.may_trade else []
-    return {
-        "readOnly": 0 if key.may_trade else 1,
-        "ips": list(key.addresses) or ["*"],
-        "uta": 1,
-        "type": 1,
-        "permissions": {"ContractTrade": rights, "Spot": ["SpotTrade"] if key.may_trade else []},
-    }
-
-
-def _fees(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    chosen = [server.exchange.book(query["symbol"])] if "symbol" in query else list(server.exchange.books.values())
-    rows = [
-        {
-            "symbol": book.instrument.symbol,
-            "makerFeeRate": words.plain(book.instrument.maker_fee),
-            "takerFeeRate": words.plain(book.instrument.taker_fee),
-        }
-        for book in chosen
-    ]
-    return {"list": rows}
-
-
-def _positions(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    exchange = server.exchange
-    if "symbol" in query:
-        return _page(server, query, [words.position(exchange.book(query["symbol"]))], 200)
-    held = [words.position(book) for book in exchange.books.values() if book.position]
-    return _page(server, query, held, 200)
-
-
-def _realtime(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    exchange, symbol = server.exchange, query.get("symbol")
-    found = exchange.live(symbol)
-    if "orderId" in query or "orderLinkId" in query:  # like Bybit: the latest state, also of what has just ended
-        one = exchange.known.get(query.get("orderId", "")) or exchange.links.get(query.get("orderLinkId", ""))
-        found = [one] if one is not None else []
-    return _page(server, query, _orders(server, found), PAGE)
-
-
-def _history(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    symbol, link, number = query.get("symbol"), query.get("orderLinkId"), query.get("orderId")
-    found = [
-        one
-        for one in reversed(server.exchange.ended)
-        if symbol in (None, one.symbol) and link in (None, one.link) and number in (None, one.id)
-    ]
-    return _page(server, query, _orders(server, found), PAGE)
-
-
-def _executions(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    symbol, link, number = query.get("symbol"), query.get("orderLinkId"), query.get("orderId")
-    start, end = int(query.get("startTime", 0)), int(query.get("endTime", 1 << 60))
-    found = [
-        words.execution(one, server.exchange.books[one.symbol], server.category)
-        for one in reversed(server.exchange.trades)
-        if symbol in (None, one.symbol)
-        and link in (None, one.link)
-        and number in (None, one.order)
-        and start <= one.ts <= end
-    ]
-    return _page(server, query, found, 100)
-
-
-def _page(server: VenueServer, query: dict[str, Any], rows: list[Any], most: int) -> dict[str, Any]:
-    """A page of a list, newest first, with the cursor of the next."""
-    limit, first = min(int(query.get("limit", min(20, most))), most), int(query.get("cursor") or 0)
-    cursor = str(first + limit) if first + limit < len(rows) else ""
-    return {"category": server.category, "list": rows[first : first + limit], "nextPageCursor": cursor}
-
-
-def _orders(server: VenueServer, orders: list[VenueOrder]) -> list[dict[str, Any]]:
-    return [words.order(one, server.exchange.books[one.symbol], server.category) for one in orders]
-
-
-def _named(order: VenueOrder) -> dict[str, Any]:
-    return {"orderId": order.id, "orderLinkId": order.link}
-
-
-def _create(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    book = server.exchange.book(query.get("symbol", ""))
-    if query.get("side") not in ("Buy", "Sell"):
-        raise Answer(10001, "params error: side invalid")
-    if query.get("orderType") not in ("Limit", "Market"):
-        raise Answer(10001, "params error: orderType invalid")
-    link = str(query.get("orderLinkId", ""))
-    if len(link) > 36:
-        raise Answer(10001, "params error: orderLinkId is longer than 36")
-    if query.get("positionIdx", 0) not in (0, "0"):
-        raise Answer(10001, "position idx not match position mode")
-    trigger = query.get("triggerPrice")
-    kind = OrderKind.STOP if trigger else OrderKind.LIMIT if query["orderType"] == "Limit" else OrderKind.MARKET
-    price = 0 if kind == OrderKind.MARKET else _ticks(book, trigger or query.get("price"))
-    order = server.exchange.create(
-        *(book.instrument.symbol, Side.BUY if query["side"] == "Buy" else Side.SELL, kind, price),
-        _lots(book, query.get("qty")),
-        link=link,
-        reduce_only=query.get("reduceOnly") in (True, "true"),
-        post_only=query.get("timeInForce") == "PostOnly",
-    )
-    return _named(order)
-
-
-def _batch(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    rows = []
-    for one in query.get("request", []):
-        try:
-            rows.append({**_create(server, one), "code": 0, "msg": "OK"})
-        except Answer as refused:
-            rows.append({"orderLinkId": one.get("orderLinkId", ""), "code": refused.code, "msg": refused.message})
-    return {"list": rows}
-
-
-def _amend(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    book = server.exchange.book(query.get("symbol", ""))
-    price, lots = query.get("triggerPrice") or query.get("price"), query.get("qty")
-    order = server.exchange.amend(
-        *(book.instrument.symbol, query.get("orderId", ""), query.get("orderLinkId", "")),
-        _ticks(book, price) if price else None,
-        _lots(book, lots) if lots else None,
-    )
-    return _named(order)
-
-
-def _cancel(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    symbol = query.get("symbol", "")
-    return _named(server.exchange.cancel(symbol, query.get("orderId", ""), query.get("orderLinkId", "")))
-
-
-def _cancel_all(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    return {"list": [_named(one) for one in server.exchange.cancel_all(query.get("symbol"))]}
-
-
-def _leverage(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    server.exchange.set_leverage(query.get("symbol", ""), float(query.get("buyLeverage", 0)))
-    return {}
-
-
-def _mode(_server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    if int(query.get("mode", 0)) == 0:
-        raise Answer(110025, "Position mode is not modified")
-    raise Answer(110027, "this venue has one-way mode only")
-
-
-def _trading_stop(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    """A stop for the whole position, replacing the one before; an empty or zero price takes it away."""
-    exchange = server.exchange
-    book = exchange.book(query.get("symbol", ""))
-    if book.position == 0:
-        raise Answer(10001, "can not set tp/sl/ts for zero position")
-    for one in [each for each in book.live if each.kind == OrderKind.STOP and not each.link]:
-        book.remove(one, CANCELLED, "EC_PerCancelRequest")
-    price = query.get("stopLoss")
-    if price and float(price) > 0:
-        ticks, way = _ticks(book, price), Side.BUY if book.position > 0 else Side.SELL
-        if (book.here - ticks) * way <= 0:
-            raise Answer(10001, "StopLoss for this position should be on the losing side of the base price")
-        side = -way
-        exchange.create(
-            *(book.instrument.symbol, side, OrderKind.STOP, ticks, abs(book.position)),
-            link="",
-            reduce_only=True,
-            post_only=False,
-        )
-    return {}
-
-
-def _ticks(book: Book, price: Any) -> int:
-    try:
-        ticks = Decimal(str(price)) / book.instrument.tick_size
-    except InvalidOperation:
-        raise Answer(10001, "params error: price invalid") from None
-    if ticks != ticks.to_integral_value():
-        raise Answer(110003, "Order price is no multiple of the tick size.")
-    return int(ticks)
-
-
-def _lots(book: Book, quantity: Any) -> int:
-    try:
-        lots = Decimal(str(quantity)) / book.instrument.lot_size
-    except InvalidOperation:
-        raise Answer(10001, "params error: qty invalid") from None
-    if lots != lots.to_integral_value():
-        raise Answer(10001, "Qty invalid: no multiple of the step")
-    return int(lots)
-
-
-ROUTES: dict[tuple[str, str], Any] = {
-    ("GET", "market/time"): _time,
-    ("GET", "market/instruments-info"): _instruments,
-    ("GET", "market/kline"): _kline,
-    ("GET", "market/tickers"): _tickers,
-    ("GET", "market/orderbook"): _orderbook,
-    ("GET", "market/funding/history"): _funding,
-    ("GET", "account/wallet-balance"): _wallet,
-    ("GET", "account/info"): _account,
-    ("GET", "account/fee-rate"): _fees,
-    ("GET", "user/query-api"): _key,
-    ("GET", "position/list"): _positions,
-    ("GET", "order/realtime"): _realtime,
-    ("GET", "order/history"): _history,
-    ("GET", "execution/list"): _executions,
-    ("POST", "order/create"): _create,
-    ("POST", "order/create-batch"): _batch,
-    ("POST", "order/amend"): _amend,
-    ("POST", "order/cancel"): _cancel,
-    ("POST", "order/cancel-all"): _cancel_all,
-    ("POST", "position/set-leverage"): _leverage,
-    ("POST", "position/switch-mode"): _mode,
-    ("POST", "position/trading-stop"): _trading_stop,
-}

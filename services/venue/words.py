@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.instrument import Market
 from bot.order import OrderKind, Side
+from services.venue.book import LIVE
 
 if TYPE_CHECKING:
     from bot.instrument import Instrument
@@ -125,9 +126,6 @@ def order(one: VenueOrder, book: Book, category: str) -> dict[str, Any]:
         "placeType": "",
         "smpType": "None",
     }
-
-
-LIVE = ("New", "PartiallyFilled", "Untriggered", "Triggered")
 
 
 def _is_stop(one: VenueOrder) -> bool:

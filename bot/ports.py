@@ -224,6 +224,10 @@ class Store(Protocol):
         """Remember all of it, or nothing."""
         ...
 
+    async def snapshot(self, name: str, schema: str, state: str, at: int) -> None:
+        """Keep a readable copy (JSON) of a state."""
+        ...
+
 
 class Bus(Protocol):
     """Tells whoever watches; trading never waits for it."""

@@ -18,14 +18,16 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from bot.errors import TradingError
 
+Ask = Callable[[], Awaitable[dict[str, Any]]]
 Act = Callable[[str, str | None, bool], Awaitable[str]]
 
 
 class ControlServer:
     """Says how the bot stands, and hands the operator's words on."""
 
-    def __init__(self, file: Path, status: Callable[[], dict[str, Any]], act: Act, registry: CollectorRegistry) -> None:
-        self.file, self.status, self.act, self.registry = file, status, act, registry
+    def __init__(self, file: Path, status: Ask, act: Act, registry: CollectorRegistry) -> None:
+        self.file, self._ask, self.act, self.registry = file, status, act, registry
+        self._last: dict[str, Any] = {}
         self.token = secrets.token_urlsafe(24)
         self._runner: web.AppRunner | None = None
 
@@ -47,6 +49,15 @@ class ControlServer:
             json.dump({"address": f"http://127.0.0.1:{port}", "token": self.token, "process": os.getpid()}, out)
         return port
 
+    async def status(self) -> dict[str, Any]:
+        """How the bot stands now."""
+        self._last = await self._ask()
+        return self._last
+
+    def last(self) -> dict[str, Any]:
+        """How it stood when last asked: a collector of metrics cannot wait."""
+        return self._last
+
     async def stop(self) -> None:
         """Close it."""
         self.file.unlink(missing_ok=True)
@@ -61,17 +72,18 @@ class ControlServer:
         return web.json_response({"alive": True})
 
     async def _ready(self, _request: web.Request) -> web.Response:
-        now = self.status()
+        now = await self.status()
         ready = all(now["streams"].values()) and all(one["recovered"] for one in now["pairs"])
         return web.json_response({"ready": ready}, status=200 if ready else 503)
 
     async def _metrics(self, _request: web.Request) -> web.Response:
+        await self.status()
         return web.Response(body=generate_latest(self.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _status(self, request: web.Request) -> web.Response:
         if not self._trusts(request):
             return web.json_response({"error": "the token is not this bot's"}, status=403)
-        return web.json_response(self.status())
+        return web.json_response(await self.status())
 
     async def _command(self, request: web.Request) -> web.Response:
         if not self._trusts(request):

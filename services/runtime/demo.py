@@ -73,9 +73,7 @@ async def demonstration(seed: int, data_dir: Path, pairs: tuple[str, ...] = PAIR
         steps = LockStep(address, runtime)
         stack.push_async_callback(steps.end)
         await steps.begin()
-        control = ControlServer(
-            control_file(data_dir, NAME), lambda: status(runtime), runtime.obey, CollectorRegistry()
-        )
+        control = ControlServer(control_file(data_dir, NAME), runtime.status, runtime.obey, CollectorRegistry())
         await control.start()
         stack.push_async_callback(control.stop)
         yield Demo(runtime, steps, news, exchange, address)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import re
 import signal
 import time
 from pathlib import Path
@@ -15,8 +13,6 @@ from prometheus_client import CollectorRegistry
 
 from bot.errors import Misconfigured
 from bot.ports import NotPermitted, Unreachable
-from bot.record import to_dict
-from coordinator.machine import layout
 from coordinator.messages import Standing
 from coordinator.risk import HaltPolicy
 from services.bybit.gateway import Bybit
@@ -28,7 +24,6 @@ from services.runtime.config import BotSettings, Environment, Secrets, load_bot
 from services.runtime.local import LocalRuntime
 from services.runtime.metrics import Counted
 from services.runtime.metrics import Standing as StandingMetrics
-from services.runtime.status import status
 
 if TYPE_CHECKING:
     from backtesting.config import PortfolioConfig
@@ -74,16 +69,16 @@ class LiveBot:
         self.registry = CollectorRegistry()
         self.counted = Counted(self.registry)
         gateway.counted = self.counted
-        self.registry.register(StandingMetrics(self.status))
         self.control = ControlServer(
             control_file(settings.data_dir, settings.name), self.status, self.act, self.registry
         )
+        self.registry.register(StandingMetrics(self.control.last))
         self.stopping = asyncio.Event()
         self.path: Path | None = None
 
-    def status(self) -> dict[str, Any]:
+    async def status(self) -> dict[str, Any]:
         """How the bot stands."""
-        return {**status(self.runtime), "environment": self.settings.environment.value}
+        return {**await self.runtime.status(), "environment": self.settings.environment.value}
 
     async def run(self, path: Path | None = None) -> None:
         """Run until stopped; what rests at the venue stays there."""
@@ -93,7 +88,9 @@ class LiveBot:
             loop.add_signal_handler(name, self.stopping.set)
         await self.runtime.start()
         await self.control.start(self.settings.control_port)
-        log.info("running", bot=self.settings.name, pairs=list(self.config.pairs), equity=self.status()["equity"])
+        log.info(
+            "running", bot=self.settings.name, pairs=list(self.config.pairs), equity=(await self.status())["equity"]
+        )
         duties = [asyncio.create_task(one) for one in self._duties()]
         try:
             await self._until_stopped(duties)
@@ -107,13 +104,12 @@ class LiveBot:
             log.info("stopped", bot=self.settings.name)
 
     async def _until_stopped(self, duties: list[asyncio.Task[None]]) -> None:
-        stop = asyncio.create_task(self.stopping.wait())
-        await asyncio.wait([stop, *self.runtime.tasks, *duties], return_when=asyncio.FIRST_COMPLETED)
-        stop.cancel()
-        self.runtime.check()
-        for one in duties:
-            if one.done():
-                one.result()
+        ends = [asyncio.create_task(one) for one in (self.stopping.wait(), self.runtime.ended())]
+        done, _ = await asyncio.wait([*ends, *duties], return_when=asyncio.FIRST_COMPLETED)
+        for one in ends:
+            one.cancel()
+        for one in done:
+            one.result()
 
     def _duties(self) -> list[Any]:
         return [
@@ -139,8 +135,7 @@ class LiveBot:
             self.counted.lag.observe(max(time.monotonic() - before - 0.5, 0.0))
 
     async def _look_at_account(self) -> None:
-        assert self.runtime.master is not None
-        self.runtime.master.tell(Standing(await self.runtime.gateway.account()))
+        self.runtime.tell(Standing(await self.runtime.gateway.account()))
 
     async def _poll(self) -> None:
         """Ask for what a stream may have kept back; this alone would do to trade correctly."""
@@ -153,18 +148,7 @@ class LiveBot:
 
     async def _snapshot(self) -> None:
         """Keep a readable copy of every state."""
-        master = self.runtime.master
-        assert master is not None
-        for symbol, one in self.runtime.loops.items():
-            arrays = one.machine.remembered()
-            state = {
-                "pair": to_dict(one.machine.pairs[0]),
-                "state": to_dict(one.machine.states[0]),
-                "slots": [to_dict(slot) for slot in one.machine.slots],
-            }
-            await self.store.snapshot(symbol, layout(arrays), _json(state), one.machine.time)
-        portfolio = to_dict(master.machine.desk.portfolio)
-        await self.store.snapshot("portfolio", layout(master.machine.remembered()), _json(portfolio), master.at)
+        await self.runtime.snapshot()
 
     async def act(self, word: str, pair: str | None, force: bool) -> str:
         """Do what the operator says."""
@@ -193,16 +177,8 @@ class LiveBot:
         ]
         if fixed:
             raise Misconfigured(f"{', '.join(fixed)} cannot change while the bot runs; stop it and start it again.")
-        return self.runtime.adopt(as_live(config))
-
-
-def _json(state: dict[str, Any]) -> str:
-    """JSON of a state; what JSON has no number for (infinities) stands as a word."""
-    text = json.dumps(state)
-    return NO_NUMBER.sub(r'"\g<0>"', text)
-
-
-NO_NUMBER = re.compile(r"-?Infinity|NaN")
+        changed = self.runtime.adopt(as_live(config))
+        return f"adopted {', '.join(changed)}" if changed else "nothing has changed"
 
 
 async def run_bot(path: Path) -> None:

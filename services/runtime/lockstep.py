@@ -25,7 +25,8 @@ class LockStep:
         await self.runtime.settled()
         async with self.session.get(f"{self.address}/venue/status") as answer:
             sent = (await answer.json())["sent"]
-        self.before = {name: self.runtime.gateway.heard[name] - sent[name] for name in sent}
+        heard = await self.runtime.heard()
+        self.before = {name: heard[name] - sent[name] for name in sent}
 
     async def minute(self) -> bool:
         """Play a minute; False when it was the last."""
@@ -41,10 +42,8 @@ class LockStep:
     async def _heard(self, public: int, private: int) -> None:
         """Wait until the bot has heard all of it and has done what it asks for, and has heard of that too."""
         while True:
-            heard = self.runtime.gateway.heard
-            while (
-                heard["public"] - self.before["public"] < public or heard["private"] - self.before["private"] < private
-            ):
+            wanted = {"public": self.before["public"] + public, "private": self.before["private"] + private}
+            while any(count < wanted[name] for name, count in (await self.runtime.heard()).items()):
                 self.runtime.check()
                 await asyncio.sleep(0)
             await self.runtime.settled()

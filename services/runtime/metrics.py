@@ -39,6 +39,8 @@ class Standing(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Read the status once and say it in metrics."""
         now = self.status()
+        if not now:  # nobody has asked yet
+            return
         for name in ("equity", "wallet", "exposure", "day_loss_pct", "drawdown_pct", "stream_age_seconds"):
             yield GaugeMetricFamily(f"{PREFIX}_{name}", name.replace("_", " "), value=now[name])
         modes = GaugeMetricFamily(f"{PREFIX}_mode", "1 while the mode holds", labels=["mode"])

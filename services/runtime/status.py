@@ -12,21 +12,43 @@ from coordinator.risk import Mode, day_loss, drawdown
 from coordinator.vocabulary import NOBODY, Answer, Family
 
 if TYPE_CHECKING:
+    from bot.instrument import Instrument
+    from coordinator.master_loop import MasterLoop
+    from coordinator.strategy_loop import StrategyLoop
+    from services.bybit.gateway import Bybit
     from services.runtime.local import LocalRuntime
 
 
 def status(runtime: LocalRuntime) -> dict[str, Any]:
     """Everything a person asks of a bot at a glance."""
-    master = runtime.master
-    assert master is not None
-    desk = master.machine.desk
-    risk = desk.portfolio.risk
-    deposits = float(desk.portfolio.deposits)
-    bits = int(desk.portfolio.modes)
-    gateway = runtime.gateway
+    return merged(runtime.name, runtime.portfolio.status(), runtime.pairs.status(), [gateway_status(runtime.gateway)])
+
+
+def merged(
+    name: str, portfolio: dict[str, Any], loops: dict[str, dict[str, Any]], gateways: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """One status of what the portfolio, the loops by pair, and every process' gateway say."""
+    codes: dict[str, int] = {}
+    for one in gateways:
+        for code, count in one["errors"].items():
+            codes[code] = codes.get(code, 0) + count
     return {
-        "bot": runtime.name,
-        "at": iso(master.at) if master.at else None,
+        "bot": name,
+        **portfolio,
+        "streams": {kind: all(one["streams"][kind] for one in gateways) for kind in gateways[0]["streams"]},
+        "stream_age_seconds": max(one["stream_age_seconds"] for one in gateways),
+        "errors": codes,
+        "pairs": [{**pair, **loops[pair["pair"]]} for pair in portfolio["pairs"]],
+    }
+
+
+def portfolio_status(loop: MasterLoop, instruments: dict[str, Instrument]) -> dict[str, Any]:
+    """What the portfolio knows."""
+    desk = loop.machine.desk
+    risk, bits = desk.portfolio.risk, int(desk.portfolio.modes)
+    deposits = float(desk.portfolio.deposits)
+    return {
+        "at": iso(loop.at) if loop.at else None,
         "equity": deposits + sum(float(one.equity) for one in desk.reports),
         "wallet": deposits + sum(float(one.settled) for one in desk.reports),
         "exposure": sum(float(one.exposure) for one in desk.reports),
@@ -35,32 +57,42 @@ def status(runtime: LocalRuntime) -> dict[str, Any]:
         "modes": [str(mode.name).lower() for mode in Mode if bits & mode],
         "halted": bool(risk.halted),
         "answer": Answer(int(risk.answer)).name.lower() if risk.halted else None,
-        "streams": {name: one.is_set() for name, one in gateway.hearing.items()},
-        "stream_age_seconds": time.monotonic() - gateway.heard_at,
-        "errors": {str(code): count for code, count in gateway.errors.items()},
-        "pairs": [_pair(runtime, index, symbol) for index, symbol in enumerate(master.symbols)],
+        "pairs": [_pair(loop, index, instruments[symbol]) for index, symbol in enumerate(loop.symbols)],
     }
 
 
-def _pair(runtime: LocalRuntime, index: int, symbol: str) -> dict[str, Any]:
-    assert runtime.master is not None
-    desk, loop = runtime.master.machine.desk, runtime.loops[symbol]
+def _pair(loop: MasterLoop, index: int, instrument: Instrument) -> dict[str, Any]:
+    desk = loop.machine.desk
     report, family = desk.reports[index], int(desk.reports[index].family)
-    lots = int(report.position)
     return {
-        "pair": symbol,
+        "pair": instrument.symbol,
         "price": float(report.price),
         "regime": Regime(int(desk.regimes[index].confirmed)).name.lower(),
         "strategy": "cash" if family == NOBODY else Family(family).name.lower(),
         "phase": Phase(int(report.phase)).name.lower(),
         "held_off": bool(desk.routes[index].held_off),
         "target": float(desk.allocations[index].target),
-        "position": float(loop.machine.instrument.quantity(lots)),
+        "position": float(instrument.quantity(int(report.position))),
         "equity": float(report.equity),
         "exposure": float(report.exposure),
         "entries": int(report.entries),
         "exits": int(report.exits),
+    }
+
+
+def loop_status(loop: StrategyLoop) -> dict[str, Any]:
+    """What a pair's loop alone knows."""
+    return {
         "resting": len(loop.resting),
         "recovered": loop.recovered.is_set(),
         "corrections": loop.corrections,
+    }
+
+
+def gateway_status(gateway: Bybit) -> dict[str, Any]:
+    """How one process hears and speaks to the venue."""
+    return {
+        "streams": {name: one.is_set() for name, one in gateway.hearing.items()},
+        "stream_age_seconds": time.monotonic() - gateway.heard_at,
+        "errors": {str(code): count for code, count in gateway.errors.items()},
     }

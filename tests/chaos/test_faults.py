@@ -35,7 +35,7 @@ async def played(dsn, name, *, faults=None, trouble=None, every=0, bus=None, min
         bot.runtime.poll()  # as a running bot does every 20 s
         await bot.runtime.settled()
         left = await what_is_left(bot, exchange)
-        broken = bot.runtime.broken
+        broken = bot.runtime.keeper.broken
         await bot.stop()
     return left, broken
 

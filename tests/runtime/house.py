@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -90,9 +89,7 @@ class Bot:
 
     async def crash(self):
         """End at once, remembering nothing that is not stored."""
-        for task in self.runtime.tasks:
-            task.cancel()
-        await asyncio.gather(*self.runtime.tasks, return_exceptions=True)
+        await self.runtime.keeper.stop()
         await self.runtime.gateway.close()
         await self.steps.end()
         await self.store.close()

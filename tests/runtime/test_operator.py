@@ -218,7 +218,11 @@ def test_the_control_interface_asks_for_the_token_and_its_file_is_private(tmp_pa
 
     async def main():
         now = {"streams": {"public": True}, "pairs": [{"recovered": False}]}
-        server = ControlServer(tmp_path / "bots" / "x.json", lambda: now, act, CollectorRegistry())
+
+        async def standing():
+            return now
+
+        server = ControlServer(tmp_path / "bots" / "x.json", standing, act, CollectorRegistry())
         port = await server.start()
         async with aiohttp.ClientSession() as session:
             for path, method in (("/status", session.get), ("/command", session.post)):
@@ -324,7 +328,7 @@ def test_secrets_reach_no_log_no_snapshot_no_row_and_no_status(dsn, name, tmp_pa
                 str(dict(row)) for row in await bot.store.pool.fetch(f"SELECT * FROM {table} WHERE bot = $1", name)
             ]
         assert len(rows) > 20
-        return "\n".join(rows) + json.dumps(live.status())
+        return "\n".join(rows) + json.dumps(await live.status())
 
     try:
         told = with_bot(dsn, name, play, minutes=120)

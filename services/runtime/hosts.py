@@ -1,0 +1,215 @@
+"""Where loops live: the pairs of one process, and the portfolio. A runtime decides how many processes there are."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bot.errors import Misconfigured
+from bot.ports import Gap
+from bot.record import new_records, to_dict
+from coordinator.machine import PairMachine, PortfolioMachine, layout
+from coordinator.master_loop import NAME, MasterLoop
+from coordinator.messages import Adopt, Command, Recover
+from coordinator.operator import Word
+from coordinator.strategy_loop import StrategyLoop
+from services.runtime.status import loop_status, portfolio_status
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from backtesting.config import PortfolioConfig
+    from bot.instrument import Instrument
+    from bot.ports import Bus, Event, Store
+    from coordinator.master_loop import Message as ToPortfolio
+    from coordinator.messages import Directive, Room
+    from services.bybit.gateway import Bybit
+    from services.runtime.keeper import Keeper
+
+    ToPair = Event | Directive | Room | Recover | Adopt
+
+MINUTE = 60_000
+NO_NUMBER = re.compile(r"-?Infinity|NaN")
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a bot finds when it starts: the minute that forms (ms), the wallet (quote currency), the instruments."""
+
+    at: int
+    wallet: float
+    instruments: dict[str, Instrument]
+
+
+class PairHost:
+    """The strategy loops of some pairs, and the streams that feed them."""
+
+    def __init__(
+        self,
+        name: str,
+        config: PortfolioConfig,
+        gateway: Bybit,
+        store: Store,
+        bus: Bus,
+        report: Callable[[ToPortfolio], None],
+        keeper: Keeper,
+    ) -> None:
+        self.name, self.config, self.gateway, self.store, self.bus = name, config, gateway, store, bus
+        self.report, self.keeper = report, keeper
+        self.loops: dict[str, StrategyLoop] = {}
+
+    async def start(self, symbols: list[str], beginning: Beginning, first: int = 0) -> None:
+        """Load what is remembered, catch up with the venue, and begin; reports are numbered from `first` on."""
+        self.beginning = beginning
+        self.gateway.known.update(beginning.instruments)
+        for symbol in symbols:
+            self.loops[symbol] = self._made(symbol)
+            self.loops[symbol].sequence = first
+            self.loops[symbol].tell(Recover())
+            self.keeper.add(self._kept(symbol))
+        self.keeper.add(self.gateway.listen(symbols, self._heard))
+        await self.keeper.wait(*(event.wait() for event in self.gateway.hearing.values()))
+        await self.keeper.wait(*(loop.recovered.wait() for loop in self.loops.values()))
+
+    def _made(self, symbol: str) -> StrategyLoop:
+        algorithm = self.config.algorithm
+        machine = PairMachine(algorithm, self.beginning.instruments[symbol], self.config.leverage, MINUTE)
+        return StrategyLoop(
+            *(self.name, machine, self.gateway, self.store, self.bus, self.report),
+            warmup_ms=algorithm.warmup_ms,
+            start=self.beginning.at,
+        )
+
+    async def _kept(self, symbol: str) -> None:
+        async def renew() -> None:
+            fresh, old = self._made(symbol), self.loops[symbol]
+            fresh.mailbox, fresh.sequence = old.mailbox, old.sequence  # what waits in the mailbox is not lost
+            self.loops[symbol] = fresh
+            fresh.tell(Recover())
+
+        await self.keeper.keep(symbol, lambda: self.loops[symbol], renew)
+
+    def _heard(self, event: Event) -> None:
+        self.loops[event.symbol].tell(event)
+
+    def tell(self, symbol: str, message: ToPair) -> None:
+        """Hand a message to a pair."""
+        self.loops[symbol].tell(message)
+
+    def poll(self) -> None:
+        """Let every pair ask the venue for what the streams may not have told."""
+        for symbol, loop in self.loops.items():
+            loop.tell(Gap(symbol))
+
+    def adopt(self, config: PortfolioConfig) -> None:
+        """Follow another config."""
+        self.config = config
+        for symbol, loop in self.loops.items():
+            loop.tell(Adopt(params_of(config, [symbol])))
+
+    def mailboxes(self) -> list[asyncio.Queue[Any]]:
+        """What the loops still have to read."""
+        return [loop.mailbox for loop in self.loops.values()]
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """How each loop stands, by pair."""
+        return {symbol: loop_status(loop) for symbol, loop in self.loops.items()}
+
+    async def snapshot(self) -> None:
+        """Keep a readable copy of every pair's state."""
+        for symbol, loop in self.loops.items():
+            machine = loop.machine
+            state = {
+                "pair": to_dict(machine.pairs[0]),
+                "state": to_dict(machine.states[0]),
+                "slots": [to_dict(slot) for slot in machine.slots],
+            }
+            await self.store.snapshot(symbol, layout(machine.remembered()), as_json(state), machine.time)
+
+    async def stop(self) -> None:
+        """Remember everything, after the loops have ended; what rests at the venue stays there."""
+        for loop in self.loops.values():
+            await loop.rest()
+        await self.gateway.close()
+
+
+class PortfolioHost:
+    """The master loop."""
+
+    def __init__(
+        self, config: PortfolioConfig, store: Store, bus: Bus, tell: Callable[[str, ToPair], None], keeper: Keeper
+    ) -> None:
+        self.config, self.store, self.bus, self.keeper = config, store, bus, keeper
+        self._tell = tell
+        self.symbols = list(config.pairs)
+        self.loop: MasterLoop
+
+    async def start(self, beginning: Beginning) -> None:
+        """Load what is remembered, and begin."""
+        self.beginning = beginning
+        self.loop = await self._made()
+        self.keeper.add(self.keeper.keep(NAME, lambda: self.loop, self._renew))
+
+    async def _made(self) -> MasterLoop:
+        machine = PortfolioMachine(self.config.algorithm, self.symbols, self.beginning.wallet)
+        loop = MasterLoop(machine, self.symbols, self.store, self.bus, self._tell)
+        await loop.start(self.beginning.at)
+        return loop
+
+    async def _renew(self) -> None:
+        fresh, old = await self._made(), self.loop
+        fresh.mailbox, fresh.heard = old.mailbox, old.heard
+        self.loop = fresh
+        self.call()
+
+    def call(self) -> None:
+        """Let every pair report again; each then hears again what it is to do."""
+        for symbol in self.symbols:
+            self._tell(symbol, Recover())
+
+    def tell(self, message: ToPortfolio) -> None:
+        """Hand a message to the portfolio."""
+        self.loop.tell(message)
+
+    async def obey(self, word: str, pair: str | None, force: bool) -> str:
+        """Do what the operator says; raises Misconfigured for an unknown word, Disobeyed for a senseless one."""
+        if word not in set(Word):
+            raise Misconfigured(f"command {word!r} is unknown here; choose one of {', '.join(Word)}.")
+        command = Command(Word(word), pair, force)
+        self.loop.tell(command)
+        return await command.answer
+
+    def adopt(self, config: PortfolioConfig) -> None:
+        """Follow another config."""
+        self.config = config
+        self.loop.tell(Adopt(params_of(config, self.symbols)))
+
+    def mailboxes(self) -> list[asyncio.Queue[Any]]:
+        """What the loop still has to read."""
+        return [self.loop.mailbox]
+
+    def status(self) -> dict[str, Any]:
+        """How the portfolio stands."""
+        return portfolio_status(self.loop, self.beginning.instruments)
+
+    async def snapshot(self) -> None:
+        """Keep a readable copy of the portfolio's state."""
+        machine = self.loop.machine
+        state = to_dict(machine.desk.portfolio)
+        await self.store.snapshot(NAME, layout(machine.remembered()), as_json(state), self.loop.at)
+
+
+def params_of(config: PortfolioConfig, symbols: list[str]) -> Any:
+    """The kernels' view of the parameters, in an array of one."""
+    record = config.algorithm.record(symbols)
+    params = new_records(record.dtype, 1)
+    params[0] = record
+    return params
+
+
+def as_json(state: dict[str, Any]) -> str:
+    """JSON of a state; what JSON has no number for (infinities) stands as a word."""
+    return NO_NUMBER.sub(r'"\g<0>"', json.dumps(state))

@@ -1,0 +1,70 @@
+"""Tasks that must not end: what breaks is made anew, and what breaks for good is raised where it is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol
+
+import structlog
+
+log = structlog.get_logger()
+
+LIVES = 20  # of one loop, within one run of the bot
+
+
+class Loop(Protocol):
+    """What runs for ever."""
+
+    async def run(self) -> None:
+        """Run."""
+        ...
+
+
+class Keeper:
+    """The tasks of one process."""
+
+    def __init__(self) -> None:
+        self.tasks: list[asyncio.Task[None]] = []
+        self.broken = 0  # loops that had to be made anew
+
+    def add(self, task: Coroutine[Any, Any, None]) -> None:
+        """Begin a task."""
+        self.tasks.append(asyncio.create_task(task))
+
+    async def keep(self, name: str, current: Callable[[], Loop], renew: Callable[[], Awaitable[None]]) -> None:
+        """Run the current loop; one that breaks is made anew by `renew`, from what is stored, but not for ever."""
+        for life in range(1, LIVES + 1):
+            try:
+                await current().run()
+            except Exception:
+                log.exception("loop_broke", loop=name, life=life)
+                self.broken += 1
+                if life == LIVES:
+                    raise
+            await renew()
+
+    def check(self) -> None:
+        """Raise what broke a task for good."""
+        for task in self.tasks:
+            if task.done() and not task.cancelled():
+                task.result()
+
+    async def wait(self, *waits: Awaitable[Any]) -> None:
+        """Wait for all of these, or for the first task that breaks."""
+        waiting = asyncio.ensure_future(asyncio.gather(*waits))
+        both: list[asyncio.Future[Any]] = [waiting, *self.tasks]
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        self.check()
+        await waiting
+
+    async def settled(self, mailboxes: Callable[[], list[asyncio.Queue[Any]]]) -> None:
+        """Wait until nothing is left to do about what the loops were told."""
+        while any(box._unfinished_tasks for box in mailboxes()):  # type: ignore[attr-defined]  # noqa: SLF001, asyncio has no other way to ask
+            await self.wait(*(box.join() for box in mailboxes()))
+
+    async def stop(self) -> None:
+        """End every task."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)

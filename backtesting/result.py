@@ -6,8 +6,8 @@ running the same thing twice gives the same bytes.
 
 from __future__ import annotations
 
+import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -275,10 +275,10 @@ def write_whole(directory: Path, write: Callable[[Path], None]) -> Path:
     if directory.exists() and not (directory / MARKER).exists() and (directory.is_file() or any(directory.iterdir())):
         raise Misconfigured(f"out is {directory} but something that is no run lies there; name another folder.")
     directory.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-    try:
+    partial = directory.parent / f".{directory.name}-{os.getpid()}"
+    try:  # named before it is made: an interruption at any moment finds what to remove
+        partial.mkdir()
         write(partial)
-        partial.chmod(0o755)
         if directory.exists():
             shutil.rmtree(directory)
         partial.rename(directory)

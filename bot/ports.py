@@ -144,6 +144,10 @@ class Gateway(Protocol):
         """What the venue says of these symbols."""
         ...
 
+    def know(self, instrument: Instrument) -> None:
+        """Translate prices and quantities of its symbol by this instrument from now on."""
+        ...
+
     async def candles(self, symbol: str, since: int, until: int) -> Any:
         """Closed base candles that open in [since, until), BAR (n,)."""
         ...
@@ -156,8 +160,8 @@ class Gateway(Protocol):
         """Wallet and positions."""
         ...
 
-    async def prepare(self, symbol: str, leverage: float) -> None:
-        """See that the account trades this symbol as the bot needs it."""
+    async def prepare(self, symbol: str, leverage: float) -> bool:
+        """See that the account trades this symbol as the bot needs it; True when it had to be changed."""
         ...
 
     async def resting(self, symbol: str) -> list[Resting]:
@@ -208,8 +212,8 @@ class Store(Protocol):
         """The last orders sent for a symbol, by link."""
         ...
 
-    async def has_execution(self, execution: str) -> bool:
-        """Whether an execution is booked."""
+    async def executions(self, symbol: str) -> list[str]:
+        """Ids of the last executions booked for a symbol."""
         ...
 
     async def save(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from strategies import dca, grid, trend
 
 if TYPE_CHECKING:
     from bot.instrument import Instrument
+    from bot.ports import Saved
     from coordinator.parameters import AlgorithmParameters
 
 NO_BARS = new_records(BAR, 0)
@@ -62,7 +64,7 @@ class PairMachine:
     """One pair's memory and its step."""
 
     def __init__(self, algorithm: AlgorithmParameters, instrument: Instrument, leverage: float, bar_ms: int) -> None:
-        self.instrument = instrument
+        self.algorithm, self.instrument, self.leverage = algorithm, instrument, leverage
         self.pairs = new_records(PAIR, 1)
         self.pairs[0]["instrument"] = instrument.record(leverage)
         self.pairs[0].bar_ms = bar_ms
@@ -131,6 +133,25 @@ class PairMachine:
     def wish_anew(self, order: Any) -> None:
         """Let what is wished of `order` go under a new name, since this one is used up."""
         self.slots[order.slot].generation += 1
+
+    def begin_anew(self, instrument: Instrument) -> None:
+        """Forget, while flat, all but the money and the names already used: ticks and lots are others from now on."""
+        ledger, used, asked = self.pairs[0].ledger.copy(), self.slots["generation"].copy(), int(self.asked[0])
+        fresh = PairMachine(self.algorithm, instrument, self.leverage, int(self.pairs[0].bar_ms))
+        for own, new in zip(self.remembered(), fresh.remembered(), strict=True):
+            own[...] = new
+        self.instrument, self.asked[0] = instrument, asked
+        self.pairs[0]["ledger"], self.slots["generation"] = ledger, used
+
+    def remembered_units(self) -> tuple[Decimal, Decimal]:
+        """Tick and lot size that the memory is written in."""
+        known = self.pairs[0].instrument
+        return Decimal(repr(float(known.tick_size))), Decimal(repr(float(known.lot_size)))
+
+    def take_terms(self, instrument: Instrument) -> None:
+        """Follow other minima and fees, of an instrument with the same tick and lot."""
+        self.instrument = instrument
+        self.pairs[0]["instrument"] = instrument.record(self.leverage)
 
     def take_refusal(self, slot: int) -> None:
         """Withdraw the wish of this slot: the venue will not have it."""
@@ -207,14 +228,14 @@ def pack(arrays: tuple[Any, ...]) -> bytes:
     return zlib.compress(b"".join(array.tobytes() for array in arrays), 1)
 
 
-def unpack(arrays: tuple[Any, ...], data: bytes) -> None:
-    """Fill the arrays from what `pack` gave; raises Misconfigured when it is not theirs."""
-    data = zlib.decompress(data)
-    if len(data) != sum(array.nbytes for array in arrays):
+def unpack(name: str, arrays: tuple[Any, ...], saved: Saved) -> None:
+    """Fill the arrays from what was stored under `name`; raises Misconfigured when its layout is another."""
+    if saved.layout != layout(arrays):
         raise Misconfigured(
-            f"the stored state has {len(data)} bytes, this version's has {sum(array.nbytes for array in arrays)}; "
-            "start with the version that wrote it, or with another bot name."
+            f"the stored state of {name} was written by another version, or with other grid.levels; start with those, "
+            "or with another bot name once its positions are closed."
         )
+    data = zlib.decompress(saved.data)
     at = 0
     for array in arrays:
         array[...] = np.frombuffer(data, array.dtype, array.size, at).reshape(array.shape)

@@ -15,18 +15,18 @@ import structlog
 from bot.ports import Bus, Saved, Store
 from bot.record import new_records
 from coordinator.machine import PortfolioMachine, layout, pack, unpack
-from coordinator.messages import Adopt, Command, Directive, PairReport, Room, Standing
+from coordinator.messages import Adopt, Command, Directive, HoldOff, PairReport, Room, Standing
 from coordinator.operator import Disobeyed, obey
 from coordinator.portfolio import differs
 from coordinator.risk import deposited
-from coordinator.vocabulary import DIRECTIVE, NOBODY
+from coordinator.vocabulary import DIRECTIVE, NOBODY, HeldOff
 
 log = structlog.get_logger()
 
 NAME = "portfolio"
 CENT = 0.01  # quote currency: what the venue's rounding of fees may add up to between two looks at the wallet
 
-Message = PairReport | Command | Standing | Adopt
+Message = PairReport | Command | Standing | HoldOff | Adopt
 
 
 class MasterLoop:
@@ -64,7 +64,7 @@ class MasterLoop:
         """
         saved = await self.store.load(NAME)
         if saved is not None:
-            unpack(self.machine.remembered(), saved.data)
+            unpack(NAME, self.machine.remembered(), saved)
             return
         self.machine.judged[0] = now
         await self._remember(now)
@@ -86,6 +86,9 @@ class MasterLoop:
                 await self._on_command(message)
             case Standing():
                 await self._on_standing(message)
+            case HoldOff():
+                if self._hold_off(message):
+                    await self._tick(self._now)
             case Adopt():
                 self.machine.params[...] = message.params
             case _:
@@ -118,13 +121,35 @@ class MasterLoop:
         """Obey the operator, at once."""
         try:
             index = self._index_of(command.pair)
-            done = obey(self.machine.desk, command.word, index, self.at, force=command.force)
+            done = obey(self.machine.desk, command.word, index, self._now, force=command.force)
             log.warning("operator", word=command.word.value, pair=command.pair, done=done)
-            await self._tick(self.at)
+            await self._tick(self._now)
         except Disobeyed as error:
             command.answer.set_exception(error)
         else:
             command.answer.set_result(done)
+
+    @property
+    def _now(self) -> int:
+        return max(self.at, int(self.machine.judged[0]))
+
+    def _hold_off(self, message: HoldOff) -> bool:
+        """Close a pair to entries, or open it again; whether that is news."""
+        desk, index = self.machine.desk, self.symbols.index(message.symbol)
+        before = int(desk.routes[index].held_off)
+        after = before & ~message.reason if message.over else before | message.reason
+        if after == before:
+            return False
+        desk.routes[index].held_off = after
+        desk.portfolio.urged = True
+        (log.warning if message.over else log.error)(
+            "pair_released" if message.over else "pair_held_off",
+            pair=message.symbol,
+            reason=message.reason.name,
+            sentence=message.sentence,
+        )
+        self.bus.publish("alarm", {"pair": message.symbol, "sentence": message.sentence, "over": message.over})
+        return True
 
     def _index_of(self, pair: str | None) -> int | None:
         if pair is not None and pair not in self.symbols:
@@ -140,9 +165,9 @@ class MasterLoop:
             if report.alive and symbol in account.positions and account.positions[symbol] != int(report.position)
         }
         for symbol in sorted((astray & self.astray) - self.lost):
-            log.error("position_is_not_ours", pair=symbol, venue=account.positions[symbol])
-            desk.routes[self.symbols.index(symbol)].held_off = True
-            desk.portfolio.urged = True
+            there, ours = account.positions[symbol], int(desk.reports[self.symbols.index(symbol)].position)
+            sentence = f"{symbol}: the venue holds {there} lots, the bot knows of {ours}; make them equal, then resume."
+            self._hold_off(HoldOff(symbol, HeldOff.POSITION, sentence))
         self.lost = astray & self.astray
         self.astray = astray
         extra = account.wallet - float(desk.portfolio.deposits) - sum(float(one.settled) for one in desk.reports)

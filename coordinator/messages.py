@@ -6,8 +6,10 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
+from bot.instrument import Instrument
 from bot.ports import Account
 from coordinator.operator import Word
+from coordinator.vocabulary import HeldOff
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,28 @@ class Standing:
     """What the venue says the account holds, to be held against what the bot believes."""
 
     account: Account
+
+
+@dataclass(frozen=True)
+class HoldOff:
+    """A pair is to open nothing, for this reason, until it is over or the operator resumes it."""
+
+    symbol: str
+    reason: HeldOff
+    sentence: str  # for the operator
+    over: bool = False
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What the venue says of the pair's instrument now."""
+
+    instrument: Instrument
+
+
+@dataclass(frozen=True)
+class Remember:
+    """Store what is known, and make the venue match; what cannot be stored is not opened."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 from bot.errors import TradingError
 from coordinator.portfolio import Desk
 from coordinator.risk import resume
-from coordinator.vocabulary import Answer
+from coordinator.vocabulary import Answer, HeldOff
 
 
 class Word(StrEnum):
@@ -56,5 +56,5 @@ def obey(desk: Desk, word: Word, index: int | None, now: int, *, force: bool = F
 def _hold_off(desk: Desk, index: int | None, *, held: bool) -> str:
     chosen: Any = desk.routes if index is None else desk.routes[index : index + 1]
     for route in chosen:
-        route.held_off = held
+        route.held_off = route.held_off | HeldOff.OPERATOR if held else 0
     return f"{'paused' if held else 'resumed'} {'all pairs' if index is None else 'the pair'}"

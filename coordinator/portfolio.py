@@ -316,7 +316,7 @@ def _direct(params: Record, desk: Desk, now: int) -> None:
         directive.target = desk.allocations[i].target
         directive.multiplier = multiplier
         directive.blocked = route.blocked
-        directive.paused = route.held_off or (route.family != NOBODY and (stale or not report.alive))
+        directive.paused = route.held_off != 0 or (route.family != NOBODY and (stale or not report.alive))
         directive.halted, directive.answer = risk.halted, risk.answer
 
 

@@ -39,7 +39,7 @@ ROUTE = np.dtype(
         ("variant", "i8"),
         ("switched_at", "i8"),  # ms
         ("blocked", "b1"),  # the candidate forbids the running strategy
-        ("held_off", "b1"),  # the operator wants no entries on this pair
+        ("held_off", "i8"),  # bits of HeldOff: why there may be no entries on this pair
     ],
     align=True,
 )

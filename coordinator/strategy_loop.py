@@ -12,7 +12,8 @@ from typing import Any, assert_never
 
 import structlog
 
-from bot.order import OrderKind
+from bot.instrument import Instrument
+from bot.order import OrderKind, Signal
 from bot.ports import (
     Bus,
     Changed,
@@ -34,16 +35,22 @@ from bot.ports import (
 )
 from bot.record import new_records
 from bot.rollup import BAR
+from coordinator.breaker import Breaker
 from coordinator.machine import PairMachine, layout, pack, unpack
-from coordinator.messages import Adopt, Directive, PairReport, Recover, Room
+from coordinator.messages import Adopt, Directive, HoldOff, Listed, PairReport, Recover, Remember, Room
 from coordinator.portfolio import differs
 from coordinator.reconcile import Action, Change, as_resting, difference, wishes
+from coordinator.vocabulary import HeldOff
 
 log = structlog.get_logger()
 
-Message = Event | Directive | Room | Recover | Adopt
+Message = Event | Directive | Room | Recover | Remember | Listed | Adopt
 ROUNDS = 20  # refusals answered by new wishes, within one event
 RETRY_SECONDS = 1.0
+PATIENCE_SECONDS = 2.0  # with a store that does not answer, and with a stop that does not rest
+SILENCE_SECONDS = 180.0  # without a candle, of stream and REST together
+KEPT = 5000  # orders and executions to know again
+NOTHING_TO_REDUCE = 110017
 
 
 class StrategyLoop:
@@ -56,10 +63,12 @@ class StrategyLoop:
         gateway: Gateway,
         store: Store,
         bus: Bus,
-        report: Callable[[PairReport], None],
+        report: Callable[[PairReport | HoldOff], None],
         *,
         warmup_ms: int,
         start: int,
+        clock: Callable[[], float],
+        most_actions: int,
     ) -> None:
         self.bot, self.machine, self.gateway, self.store, self.bus = bot, machine, gateway, store, bus
         self.symbol = machine.instrument.symbol
@@ -69,12 +78,20 @@ class StrategyLoop:
         self.resting: dict[str, Resting] = {}
         self.orders: dict[str, Order] = {}  # every order that may still be filled, by link
         self.filled: dict[str, int] = {}  # lots
-        self.seen: set[str] = set()
+        self.seen: dict[str, None] = {}  # executions booked, oldest first
+        self.breaker = Breaker(most_actions)
+        self.awaited: Instrument | None = None  # of other ticks or lots: taken up once the pair is flat
+        self.exposed: dict[str, float] = {}  # stops that could not be placed, since when (seconds of the clock)
         self.sequence = 0
         self.directed = 0
         self.corrections = 0
+        self.behind = True  # something that was decided may not have been done
         self.recovered = asyncio.Event()
-        self._report = report
+        self._report, self._clock = report, clock
+        self._bar_at = clock()
+        self._silent = False
+        self._saving: asyncio.Task[None] | None = None
+        self._unsaved: tuple[list[tuple[Execution, Any]], list[tuple[str, Any]]] = ([], [])  # fills and notes
         self._log = log.bind(pair=self.symbol)
 
     def tell(self, message: Message) -> None:
@@ -83,12 +100,21 @@ class StrategyLoop:
 
     async def run(self) -> None:
         """Handle messages, one after the other, for ever."""
+        try:
+            await self._listen()
+        finally:
+            if self._saving is not None:
+                self._saving.cancel()
+
+    async def _listen(self) -> None:
         while True:
             message = await self.mailbox.get()
             try:
                 await self._handle(message)
+                await self._take_up()
             except (Unreachable, Unanswered, NotPermitted) as error:
                 self._log.error("venue_trouble", reason=str(error))
+                self.behind = True
                 await self._recover()
             finally:
                 self.mailbox.task_done()
@@ -103,11 +129,21 @@ class StrategyLoop:
                 await self._on_change(message)
             case Gap() | Recover():
                 await self._recover()
+            case _:
+                await self._on_word(message)
+
+    async def _on_word(self, message: Directive | Room | Remember | Listed | Adopt) -> None:
+        match message:
             case Directive():
                 await self._on_directive(message)
             case Room():
                 self.machine.states[0].directive.exposure_limit = message.limit
                 await self.rest()
+            case Remember():
+                if self.recovered.is_set():
+                    await self._act([])
+            case Listed():
+                self._meet(message.instrument)
             case Adopt():
                 self.machine.params[...] = message.params
             case _:
@@ -123,26 +159,39 @@ class StrategyLoop:
         if bar.ts > self.machine.time:
             missed = await self.gateway.candles(self.symbol, self.machine.time, bar.ts)
             bars = _joined(missed, bars)
-        if self.machine.take_bars(bars):
+        if self._take_bars(bars):
             await self._act([])
         self._tell_portfolio()
+
+    def _take_bars(self, bars: Any) -> bool:
+        """Let the machine take closed bars; whether anything was decided."""
+        if not len(bars):
+            return False
+        self._bar_at = self._clock()
+        if self._silent:
+            self._silent = False
+            self._hold_off(HeldOff.SILENCE, "candles are back", over=True)
+        return self.machine.take_bars(bars)
+
+    def _hold_off(self, reason: HeldOff, sentence: str, *, over: bool = False) -> None:
+        self._report(HoldOff(self.symbol, reason, f"{self.symbol}: {sentence}", over))
 
     async def _on_execution(self, execution: Execution) -> None:
         if not self.recovered.is_set():
             return  # recovery asks for it
-        booked = await self._book(execution)
+        booked = self._book(execution)
         if booked is not None:
             await self._act([booked])
 
-    async def _book(self, execution: Execution) -> tuple[Execution, Any] | None:
+    def _book(self, execution: Execution) -> tuple[Execution, Any] | None:
         """Take an execution into the books, once."""
-        if execution.id in self.seen or await self.store.has_execution(execution.id):
+        if execution.id in self.seen:
             return None
-        self.seen.add(execution.id)
+        self.seen[execution.id] = None
         if execution.funding:
             self.machine.take_funding(-execution.fee)
             return execution, None
-        order = self.orders.get(execution.link)
+        order = self.orders.get(execution.link) or self._forgotten(execution.link)
         if order is None:
             self._log.error("foreign_execution", execution=execution.id, order=execution.link)
             return None
@@ -155,6 +204,10 @@ class StrategyLoop:
         )
         self._log.info("filled", order=order.link, side=execution.side, price=execution.price, lots=execution.lots)
         return execution, record
+
+    def _forgotten(self, link: str) -> Order | None:
+        """An order that was sent while the store was away is what is wished now: the same events decide the same."""
+        return next((order for order in self._wishes() if order.link == link), None)
 
     async def _on_change(self, changed: Changed) -> None:
         order = changed.order
@@ -176,7 +229,7 @@ class StrategyLoop:
         if wish.reduce_only and order.state is OrderState.CANCELLED:
             self.machine.wish_anew(wish)  # somebody's hand, or no volume: what is left goes as a new order
         else:
-            self.machine.take_refusal(wish.slot)
+            self._take_refusal(wish)
         await self._act([])
 
     async def _on_directive(self, directive: Directive) -> None:
@@ -197,26 +250,37 @@ class StrategyLoop:
     # Remember and act
 
     async def _act(self, fills: list[tuple[Execution, Any]]) -> None:
-        """Store what was decided, then make the venue match it; refusals are decided on at once."""
+        """Store what was decided, then make the venue match it; refusals are decided on at once.
+
+        While the store is away nothing is opened: entries leave the venue, exits are placed and kept.
+        """
         for _ in range(ROUNDS):
             wished = self._wishes()
-            await self._remember(wished, fills)
+            if not await self._remember(wished, fills):
+                wished = [order for order in wished if order.signal != Signal.ENTRY]
             fills = []
             refused, again = await self._reconcile(wished)
             if not refused and not again:
                 return
-            for order, reason in refused:
-                self._log.warning("order_refused", order=order.link, reason=reason)
-                self._take_refusal(order)
+            for order, refusal in refused:
+                self._log.warning("order_refused", order=order.link, reason=str(refusal))
+                self._take_refusal(order, refusal.code)
         self._log.error("refusals_without_end", rounds=ROUNDS)
 
-    def _take_refusal(self, order: Order) -> None:
-        """A stop that the price has passed is refused by venues, and is what it would have become: a market order."""
-        if order.kind == OrderKind.STOP and order.reduce_only:
-            self.machine.slots[order.slot].kind = OrderKind.MARKET
-            self.machine.wish_anew(order)
-        else:
+    def _take_refusal(self, order: Order, code: int = 0) -> None:
+        """Withdraw an entry that the venue will not have; an exit is never given up while there is what to reduce.
+
+        A stop that the price has passed is refused by venues, and is what it would have become: a market order.
+        """
+        if not order.reduce_only or code == NOTHING_TO_REDUCE:
             self.machine.take_refusal(order.slot)
+            return
+        if order.kind == OrderKind.STOP:
+            self.machine.slots[order.slot].kind = OrderKind.MARKET
+        self.machine.wish_anew(order)
+        self.breaker.exit_failed(self.machine.time)
+        if self.breaker.barred(self.machine.time):
+            self._hold_off(HeldOff.EXITS, "exits fail again and again; look at the position at the venue, then resume.")
 
     def _wishes(self) -> list[Order]:
         return wishes(
@@ -227,33 +291,62 @@ class StrategyLoop:
             filled=self.filled,
         )
 
-    async def _remember(self, wished: list[Order], fills: list[tuple[Execution, Any]]) -> None:
+    async def _remember(self, wished: list[Order], fills: list[tuple[Execution, Any]]) -> bool:
+        """Store memory, wishes, fills and notes in one transaction; False while the store does not answer.
+
+        It goes on trying by itself, and has what happened meanwhile stored when it has come back.
+        """
+        self._unsaved[0].extend(fills)
+        self._unsaved[1].extend((self.symbol, note) for note in self.machine.take_notes())
         sent = [order for order in wished if self.orders.get(order.link) != order]
-        notes = [(self.symbol, note) for note in self.machine.take_notes()]
+        self.orders.update((order.link, order) for order in sent)
+        if self._saving is not None and not self._saving.done():
+            return False
+        if self._saving is not None:
+            self._saving.result()
+        (booked, notes), self._unsaved = self._unsaved, ([], [])
+        self._saving = asyncio.create_task(self._store(sent, booked, notes))
+        await asyncio.wait({self._saving}, timeout=PATIENCE_SECONDS)
+        if not self._saving.done():
+            self._log.error("store_away", remedy="nothing is opened until it answers; exits go on")
+            self._saving.add_done_callback(lambda _: self.tell(Remember()))  # and what was withdrawn opens again
+            return False
+        saving, self._saving = self._saving, None
+        saving.result()
+        return True
+
+    async def _store(self, sent: list[Order], fills: list[tuple[Execution, Any]], notes: list[tuple[str, Any]]) -> None:
+        """Store, then tell."""
         arrays = self.machine.remembered()
         saved = Saved(layout(arrays), pack(arrays))
         await self.store.save(self.symbol, saved, self.machine.time, sent, fills, notes)
-        self.orders.update((order.link, order) for order in sent)
         for _, note in notes:
             self.bus.publish("note", {"pair": self.symbol, "note": note})
         for execution, _ in fills:
             self.bus.publish("fill", {"pair": self.symbol, "execution": execution})
 
     async def rest(self) -> None:
-        """Remember everything, also what called for no action."""
-        if self.recovered.is_set():
-            await self._remember(self._wishes(), [])
+        """Remember everything, also what called for no action; forget what no restart can meet again."""
+        if not self.recovered.is_set():
+            return
+        for known in (self.orders, self.seen):
+            for key in list(known)[:-KEPT]:
+                del known[key]
+        self.filled = {link: lots for link, lots in self.filled.items() if link in self.orders}
+        await self._remember(self._wishes(), [])
 
-    async def _reconcile(self, wished: list[Order]) -> tuple[list[tuple[Order, str]], bool]:
+    async def _reconcile(self, wished: list[Order]) -> tuple[list[tuple[Order, Refused]], bool]:
         """Make the venue match; returns the orders it refused, and whether wishes have changed their names."""
         refused, again = [], False
         for change in difference(wished, self.resting):
+            if not self._may(change):
+                continue
             try:
                 await self._ask(change)
             except Refused as refusal:
                 if change.order is None:
                     raise Unreachable(f"{change.link} could not be cancelled: {refusal}") from None
-                refused.append((change.order, str(refusal)))
+                refused.append((change.order, refusal))
             except Gone:
                 self.resting.pop(change.link, None)  # its execution, or its end, is on the way
                 if change.action is Action.PLACE:
@@ -263,6 +356,17 @@ class StrategyLoop:
                     again = True
         return refused, again
 
+    def _may(self, change: Change) -> bool:
+        """Whether a loop gone wild may do this now; what reduces always may, a failing exit but a few times."""
+        now = self.machine.time
+        if change.order is not None and change.order.signal == Signal.ENTRY and self.breaker.wild(now):
+            self._hold_off(HeldOff.ACTIONS, "more order actions in a minute than a sound loop needs; look, then resume")
+            return False
+        if change.order is not None and change.order.reduce_only and self.breaker.barred(now):
+            return False
+        self.breaker.act(now)
+        return True
+
     async def _ask(self, change: Change) -> None:
         if change.action is Action.CANCEL:
             await self.gateway.cancel(self.symbol, change.link)
@@ -270,10 +374,54 @@ class StrategyLoop:
             return
         assert change.order is not None
         if change.action is Action.PLACE:
-            await self.gateway.place(self.symbol, change.order)
+            await self._place(change.order)
         else:
             await self.gateway.amend(self.symbol, change.order)
         self.resting[change.link] = as_resting(change.order, self.filled.get(change.link, 0))
+
+    async def _place(self, order: Order) -> None:
+        """Place an order; a stop that cannot be placed in time leaves the position no protection, so that it closes."""
+        try:
+            await self.gateway.place(self.symbol, order)
+        except (Unreachable, Unanswered):
+            if order.kind == OrderKind.STOP and order.reduce_only:
+                since = self.exposed.setdefault(order.link, self._clock())
+                if self._clock() - since >= PATIENCE_SECONDS:
+                    self._log.error("stop_does_not_rest", order=order.link, remedy="closing the position")
+                    self.exposed.pop(order.link)
+                    self._take_refusal(order)
+            raise
+        self.exposed.pop(order.link, None)
+
+    # Another instrument
+
+    def _meet(self, listed: Instrument) -> None:
+        """Follow the venue's other minima at once; other ticks or lots mean other numbers in the whole memory."""
+        known = self.machine.instrument
+        if (listed.tick_size, listed.lot_size) == (known.tick_size, known.lot_size):
+            if listed != known:
+                self._log.warning("instrument_changed", known=str(known), listed=str(listed))
+            self.machine.take_terms(listed)
+            self.gateway.know(listed)
+            return
+        if self.awaited is None:
+            self._hold_off(
+                HeldOff.INSTRUMENT,
+                f"tick or lot size has changed ({known.tick_size}, {known.lot_size} to {listed.tick_size}, "
+                f"{listed.lot_size}); nothing is opened until the position has left.",
+            )
+        self.awaited = listed
+
+    async def _take_up(self) -> None:
+        """Begin anew in the venue's new ticks and lots, once nothing is left in the old ones."""
+        listed = self.awaited
+        if listed is None or self.machine.position or self.resting or self._wishes() or not self.recovered.is_set():
+            return
+        self.awaited, self.start = None, self.machine.time
+        self.machine.begin_anew(listed)
+        self.gateway.know(listed)
+        await self._recover()
+        self._hold_off(HeldOff.INSTRUMENT, "trades in the new tick and lot size", over=True)
 
     # Recovery
 
@@ -284,6 +432,7 @@ class StrategyLoop:
                 await self._catch_up()
             except (Unreachable, Unanswered, NotPermitted) as error:
                 self._log.warning("recovery_waits", reason=str(error))
+                self.behind = True
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 break
@@ -299,30 +448,44 @@ class StrategyLoop:
         asked = int(machine.asked[0]) or self.start
         executions = await self.gateway.executions(self.symbol, asked - MINUTE)
         bars = await self.gateway.candles(self.symbol, since or self.start - self.warmup_ms, NEVER)
-        if first and since == 0:
+        if since == 0:
             bars = bars[bars["ts"] < self.start] if self.start else bars
         fills = []
         for execution in executions:
             due = bars["ts"] + machine.pairs[0].bar_ms <= execution.ts
-            machine.take_bars(bars[due])
+            self._take_bars(bars[due])
             bars = bars[~due]
-            booked = await self._book(execution)
+            booked = self._book(execution)
             fills += [booked] if booked is not None else []
-        decided = machine.take_bars(bars) if len(bars) else False
+        decided = self._take_bars(bars)
+        self._mind_silence()
         shown = {one.link: one for one in await self.gateway.resting(self.symbol) if self._is_ours(one.link)}
         corrected = shown.keys() != self.resting.keys()
         machine.asked[0] = max(since, asked)
         self.resting = shown
         self.filled.update((link, one.filled) for link, one in shown.items())
-        if first or fills or decided or corrected:
+        if self.behind or fills or decided or corrected:
             self.corrections += int(corrected and not first)
             await self._act(fills)
+        self.behind = False
 
     async def _load(self) -> None:
         saved = await self.store.load(self.symbol)
         if saved is not None:
-            unpack(self.machine.remembered(), saved.data)
+            unpack(self.symbol, self.machine.remembered(), saved)
             self.orders = await self.store.orders(self.symbol)
+            self.seen = dict.fromkeys(await self.store.executions(self.symbol))
+            listed = self.machine.instrument
+            tick, lot = self.machine.remembered_units()
+            self.machine.instrument = listed.model_copy(update={"tick_size": tick, "lot_size": lot})
+            self.gateway.know(self.machine.instrument)
+            self._meet(listed)
+
+    def _mind_silence(self) -> None:
+        """Hold the pair off while neither stream nor REST brings a candle: its entries stand on old news."""
+        if not self._silent and self._clock() - self._bar_at > SILENCE_SECONDS:
+            self._silent = True
+            self._hold_off(HeldOff.SILENCE, f"no candle for {SILENCE_SECONDS:.0f} s; entries wait for the next.")
 
     def _is_ours(self, link: str) -> bool:
         return link.startswith(f"{self.bot}-{self.symbol}-")

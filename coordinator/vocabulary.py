@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 
 import numpy as np
 
@@ -57,6 +57,17 @@ class Pause(IntEnum):
     LOSING_TRADES = 1
     OPERATOR = 2
     BAD_DATA = 3
+
+
+class HeldOff(IntFlag):
+    """Why a pair may open nothing, whatever its regime says; the operator's `resume` lifts all of them."""
+
+    OPERATOR = 1
+    POSITION = 2  # the venue's is not the bot's
+    ACTIONS = 4  # more orders in a minute than a sound loop sends
+    EXITS = 8  # exits that fail again and again
+    SILENCE = 16  # no candles
+    INSTRUMENT = 32  # not what it was when the bot began
 
 
 class Note(IntEnum):

@@ -115,7 +115,8 @@ class Bybit:
         elif environment != "live":
             raise Misconfigured(f"environment is {environment!r}; choose one of {', '.join(ENVIRONMENTS)}.")
         self.limiter = Limiter(rate)
-        self.known: dict[str, Instrument] = {}
+        self.known: dict[str, Instrument] = {}  # the bot's ticks and lots
+        self.listed: dict[str, Instrument] = {}  # the venue's, should they have changed since
         self.heard = {"public": 0, "private": 0}
         self.errors: dict[int, int] = {}
         self.counted: Any = None  # metrics, if anybody wants them
@@ -211,18 +212,32 @@ class Bybit:
 
     async def instruments(self, symbols: list[str]) -> dict[str, Instrument]:
         """What the venue says of these symbols; raises Misconfigured for one that it does not trade."""
+        found = await self.listing(symbols)
+        for symbol, one in found.items():
+            if isinstance(one, str):
+                raise Misconfigured(f"pairs has {symbol}, which the venue does not trade ({one}); remove it.")
+            self.know(one)
+        return {symbol: self.known[symbol] for symbol in symbols}
+
+    async def listing(self, symbols: list[str]) -> dict[str, Instrument | str]:
+        """What the venue says of these symbols: the instrument, or in words why it is not traded."""
         listed = await self._all("publicGetV5MarketInstrumentsInfo", {"category": self.category, "limit": 1000})
         rows = {row["symbol"]: row for row in listed if row.get("contractType") in (None, "LinearPerpetual")}
+        found: dict[str, Instrument | str] = {}
         for symbol in symbols:
-            if symbol not in rows:
-                raise Misconfigured(
-                    f"pairs has {symbol}, which the venue does not trade as {self.category}; remove it."
-                )
+            row = rows.get(symbol)
+            if row is None or row["status"] != "Trading":
+                found[symbol] = f"not listed as {self.category}" if row is None else f"status {row['status']}"
+                continue
             answer = await self._ask("privateGetV5AccountFeeRate", {"category": self.category, "symbol": symbol})
             rates = next(iter(answer["list"]), None)
             fees = (Decimal(rates["makerFeeRate"]), Decimal(rates["takerFeeRate"])) if rates else None
-            self.known[symbol] = words.instrument(rows[symbol], self.market, fees)
-        return {symbol: self.known[symbol] for symbol in symbols}
+            found[symbol] = self.listed[symbol] = words.instrument(row, self.market, fees)
+        return found
+
+    def know(self, instrument: Instrument) -> None:
+        """Translate prices and quantities of its symbol by this instrument from now on."""
+        self.known[instrument.symbol] = instrument
 
     async def candles(self, symbol: str, since: int, until: int) -> Any:
         """Closed one-minute candles that open in [since, until), BAR (n,); the newest one still forms."""
@@ -272,17 +287,25 @@ class Bybit:
                     held[row["symbol"]] = held.get(row["symbol"], 0) + signed
         return Account(balance, held)
 
-    async def prepare(self, symbol: str, leverage: float) -> None:
-        """See that the account trades this symbol in one-way mode and with this leverage; NotPermitted if it cannot."""
+    async def prepare(self, symbol: str, leverage: float) -> bool:
+        """See that the account trades this symbol in one-way mode and with this leverage; NotPermitted if it cannot.
+
+        True when the leverage was another.
+        """
         if self.category != "linear":
-            return
+            return False
         row = (await self._ask("privateGetV5PositionList", {"category": "linear", "symbol": symbol}))["list"]
         if any(int(one["positionIdx"]) != 0 for one in row):
             raise NotPermitted(f"{symbol} is in hedge mode; switch the account to one-way mode at the venue.")
         if row and float(row[0].get("leverage") or 0) != leverage:
             level = format(Decimal(repr(leverage)).normalize(), "f")
             request = {"category": "linear", "symbol": symbol, "buyLeverage": level, "sellLeverage": level}
-            await self._repeat("privatePostV5PositionSetLeverage", request, Priority.ASK)
+            try:
+                await self._repeat("privatePostV5PositionSetLeverage", request, Priority.ASK)
+            except Refused as refusal:
+                raise NotPermitted(f"{symbol}: leverage {level} cannot be set; {refusal}") from None
+            return True
+        return False
 
     async def resting(self, symbol: str) -> list[Resting]:
         """Every order that rests, all pages."""
@@ -346,7 +369,7 @@ class Bybit:
 
     async def place(self, symbol: str, order: Order) -> None:
         """See that this order exists. Raises Refused, Gone when it has ended, Unanswered when nothing helped."""
-        request = words.creation(self.category, symbol, order, self.known[symbol])
+        request = words.creation(self.category, order, self.known[symbol], self.listed.get(symbol))
         priority = Priority.PROTECT if order.reduce_only else Priority.ENTER
         for _ in range(LOOKUPS):
             try:
@@ -366,7 +389,7 @@ class Bybit:
 
     async def amend(self, symbol: str, order: Order) -> None:
         """Move a resting order; sending the same twice is harmless. Raises Gone, Refused or Unanswered."""
-        request = words.amendment(self.category, symbol, order, self.known[symbol])
+        request = words.amendment(self.category, order, self.known[symbol], self.listed.get(symbol))
         priority = Priority.PROTECT if order.reduce_only else Priority.ENTER
         await self._repeat("privatePostV5OrderAmend", request, priority)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 from enum import Enum
 from typing import Any
 
-from bot.errors import Misconfigured
 from bot.instrument import Instrument, Market
 from bot.order import OrderKind, Side
 from bot.ports import Closed, Execution, Order, OrderState, Resting
@@ -91,9 +90,7 @@ def remedy(code: int, message: str) -> Remedy:
 
 
 def instrument(row: dict[str, Any], market: Market, fees: tuple[Decimal, Decimal] | None) -> Instrument:
-    """Translate an entry of instruments-info; raises Misconfigured for one that is not traded."""
-    if row["status"] != "Trading":
-        raise Misconfigured(f"{row['symbol']}: the venue's status is {row['status']}; take the pair out of the config.")
+    """Translate an entry of instruments-info."""
     lots = row["lotSizeFilter"]
     values: dict[str, Any] = {
         "symbol": row["symbol"],
@@ -162,26 +159,23 @@ def closed(symbol: str, row: dict[str, Any]) -> Closed | None:
     return Closed(symbol, int(row["start"]), *values)
 
 
-def creation(category: str, symbol: str, order: Order, of: Instrument) -> dict[str, Any]:
-    """Parameters of order/create."""
+def creation(category: str, order: Order, of: Instrument, listed: Instrument | None = None) -> dict[str, Any]:
+    """Parameters of order/create; `listed`: the instrument as the venue has it now, where its steps are coarser."""
     request: dict[str, Any] = {
         "category": category,
-        "symbol": symbol,
+        "symbol": of.symbol,
         "side": "Buy" if order.side == Side.BUY else "Sell",
         "orderType": "Limit" if order.kind == OrderKind.LIMIT else "Market",
-        "qty": format(of.quantity(order.lots), "f"),
+        "qty": _quantity(order, of, listed),
         "orderLinkId": order.link,
     }
     if category == "linear":
         request |= {"positionIdx": 0, "reduceOnly": order.reduce_only}
     if order.kind == OrderKind.LIMIT:
-        request |= {
-            "price": format(of.price(order.price), "f"),
-            "timeInForce": "PostOnly" if order.post_only else "GTC",
-        }
+        request |= {"price": _price(order, of, listed), "timeInForce": "PostOnly" if order.post_only else "GTC"}
     if order.kind == OrderKind.STOP:
         request |= {
-            "triggerPrice": format(of.price(order.price), "f"),
+            "triggerPrice": _price(order, of, listed),
             "triggerDirection": 1 if order.side == Side.BUY else 2,
             "triggerBy": "LastPrice",
         }
@@ -192,10 +186,19 @@ def creation(category: str, symbol: str, order: Order, of: Instrument) -> dict[s
     return request
 
 
-def amendment(category: str, symbol: str, order: Order, of: Instrument) -> dict[str, Any]:
+def amendment(category: str, order: Order, of: Instrument, listed: Instrument | None = None) -> dict[str, Any]:
     """Parameters of order/amend."""
-    request = {"category": category, "symbol": symbol, "orderLinkId": order.link}
+    request = {"category": category, "symbol": of.symbol, "orderLinkId": order.link}
     if order.kind != OrderKind.MARKET:
-        name = "triggerPrice" if order.kind == OrderKind.STOP else "price"
-        request[name] = format(of.price(order.price), "f")
-    return {**request, "qty": format(of.quantity(order.lots), "f")}
+        request["triggerPrice" if order.kind == OrderKind.STOP else "price"] = _price(order, of, listed)
+    return {**request, "qty": _quantity(order, of, listed)}
+
+
+def _price(order: Order, of: Instrument, listed: Instrument | None) -> str:
+    step = (listed or of).tick_size
+    return format((of.price(order.price) / step).to_integral_value(ROUND_HALF_EVEN) * step, "f")
+
+
+def _quantity(order: Order, of: Instrument, listed: Instrument | None) -> str:
+    step = (listed or of).lot_size
+    return format((of.quantity(order.lots) / step).to_integral_value(ROUND_DOWN) * step, "f")

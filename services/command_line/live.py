@@ -129,7 +129,10 @@ def ctl(
         f"{' '.join(now['modes']) or 'normal'}" + (f", halted ({now['answer']})" if now["halted"] else "")
     )
     console.print(table)
-    console.print("orders: entries + exits; * paused by the operator", style="dim")
+    for one in now["pairs"]:
+        if one["held_off"]:
+            console.print(f"* {one['pair']} opens nothing: {', '.join(one['held_off'])}", style="yellow")
+    console.print("orders: entries + exits", style="dim")
 
 
 def venue(

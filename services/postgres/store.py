@@ -22,10 +22,12 @@ from coordinator.vocabulary import Note
 log = structlog.get_logger()
 
 AWAY = (
+    # Full or read-only is away too: somebody has to make room, and until then nothing can be remembered.
+    *(asyncpg.DiskFullError, asyncpg.ReadOnlySQLTransactionError, asyncpg.TooManyConnectionsError),
     *(OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError),
     *(asyncpg.InternalClientError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError),
 )
-KEPT_ORDERS = 5000  # that a restart may still meet executions of
+KEPT = 5000  # orders and executions of a symbol that a restart may still meet
 KEPT_SNAPSHOTS = 20
 
 REMEMBER = """
@@ -56,7 +58,15 @@ FIELDS = "link, slot, generation, side, kind, price, lots, reduce_only, post_onl
 
 
 def _complain(state: Any) -> None:
-    log.warning("database_away", attempt=state.attempt_number, error=type(state.outcome.exception()).__name__)
+    error = state.outcome.exception()
+    remedy = REMEDIES.get(type(error), "the bot opens nothing until it answers")
+    log.warning("database_away", attempt=state.attempt_number, error=type(error).__name__, remedy=remedy)
+
+
+REMEDIES = {
+    asyncpg.DiskFullError: "the disk is full: make room; the bot opens nothing until then",
+    asyncpg.ReadOnlySQLTransactionError: "the database is read-only: give this user the right to write",
+}
 
 
 waiting = retry(
@@ -113,18 +123,19 @@ class PostgresStore:
 
     @waiting
     async def orders(self, symbol: str) -> dict[str, Order]:
-        """Read the last orders that were sent for a symbol, by link."""
+        """Read the last orders that were sent for a symbol, by link, oldest first."""
         rows = await self.pool.fetch(
             f"SELECT {FIELDS} FROM orders WHERE bot = $1 AND symbol = $2 ORDER BY at DESC LIMIT $3",  # noqa: S608
-            *(self.bot, symbol, KEPT_ORDERS),
+            *(self.bot, symbol, KEPT),
         )
-        return {row["link"]: Order(**dict(row)) for row in rows}
+        return {row["link"]: Order(**dict(row)) for row in reversed(rows)}
 
     @waiting
-    async def has_execution(self, execution: str) -> bool:
-        """Whether an execution is booked."""
-        query = "SELECT 1 FROM fills WHERE bot = $1 AND execution = $2"
-        return await self.pool.fetchval(query, self.bot, execution) is not None
+    async def executions(self, symbol: str) -> list[str]:
+        """Read the ids of the last executions booked for a symbol, oldest first."""
+        query = "SELECT execution FROM fills WHERE bot = $1 AND symbol = $2 ORDER BY at DESC LIMIT $3"
+        rows = await self.pool.fetch(query, self.bot, symbol, KEPT)
+        return [row["execution"] for row in reversed(rows)]
 
     @waiting
     async def fills(self) -> list[Execution]:

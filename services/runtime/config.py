@@ -14,6 +14,7 @@ from bot.errors import Misconfigured
 from services.settings import Settings
 
 EMBEDDED, NONE = "embedded", "none"
+MOST_ACTIONS = 60
 
 
 class Environment(StrEnum):
@@ -44,6 +45,9 @@ class BotSettings(BaseModel):
     address: str | None = Field(None, description="base address of a Bybit-compatible venue")
     foreign: Foreign = Field(Foreign.REFUSE, description="orders or positions that are not the bot's: refuse or ignore")
     requests_per_second: float = Field(10.0, gt=0, le=100_000, description="what the account may ask of the venue")
+    max_actions_per_minute: int = Field(
+        MOST_ACTIONS, ge=1, description="order actions on a pair in a minute, after which it opens nothing more"
+    )
     database: str = Field(EMBEDDED, description="embedded, or a postgresql:// address")
     redis: str = Field(EMBEDDED, description="embedded, none, or a redis:// address")
     data_dir: Path = Field(

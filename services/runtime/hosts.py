@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import structlog
 
 from bot.errors import Misconfigured
 from bot.ports import Gap
 from bot.record import new_records, to_dict
 from coordinator.machine import PairMachine, PortfolioMachine, layout
 from coordinator.master_loop import NAME, MasterLoop
-from coordinator.messages import Adopt, Command, Recover
+from coordinator.messages import Adopt, Command, HoldOff, Listed, Recover, Remember
 from coordinator.operator import Word
 from coordinator.strategy_loop import StrategyLoop
+from coordinator.vocabulary import HeldOff
+from services.runtime.config import MOST_ACTIONS
 from services.runtime.status import loop_status, portfolio_status
 
 if TYPE_CHECKING:
@@ -29,7 +34,9 @@ if TYPE_CHECKING:
     from services.bybit.gateway import Bybit
     from services.runtime.keeper import Keeper
 
-    ToPair = Event | Directive | Room | Recover | Adopt
+    ToPair = Event | Directive | Room | Recover | Remember | Listed | Adopt
+
+log = structlog.get_logger()
 
 MINUTE = 60_000
 NO_NUMBER = re.compile(r"-?Infinity|NaN")
@@ -56,9 +63,12 @@ class PairHost:
         bus: Bus,
         report: Callable[[ToPortfolio], None],
         keeper: Keeper,
+        *,
+        most_actions: int = MOST_ACTIONS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name, self.config, self.gateway, self.store, self.bus = name, config, gateway, store, bus
-        self.report, self.keeper = report, keeper
+        self.report, self.keeper, self.most_actions, self.clock = report, keeper, most_actions, clock
         self.loops: dict[str, StrategyLoop] = {}
 
     async def start(self, symbols: list[str], beginning: Beginning, first: int = 0) -> None:
@@ -76,11 +86,14 @@ class PairHost:
 
     def _made(self, symbol: str) -> StrategyLoop:
         algorithm = self.config.algorithm
-        machine = PairMachine(algorithm, self.beginning.instruments[symbol], self.config.leverage, MINUTE)
+        instrument = self.gateway.listed.get(symbol, self.beginning.instruments[symbol])
+        machine = PairMachine(algorithm, instrument, self.config.leverage, MINUTE)
         return StrategyLoop(
             *(self.name, machine, self.gateway, self.store, self.bus, self.report),
             warmup_ms=algorithm.warmup_ms,
             start=self.beginning.at,
+            clock=self.clock,
+            most_actions=self.most_actions,
         )
 
     async def _kept(self, symbol: str) -> None:
@@ -118,9 +131,21 @@ class PairHost:
         """How each loop stands, by pair."""
         return {symbol: loop_status(loop) for symbol, loop in self.loops.items()}
 
+    async def look_at_venue(self) -> None:
+        """See whether instruments and leverage are still what they were, and tell whom it concerns."""
+        for symbol, listed in (await self.gateway.listing(list(self.loops))).items():
+            if isinstance(listed, str):
+                sentence = f"{symbol}: the venue trades it no more ({listed}); what is held leaves by its exits."
+                self.report(HoldOff(symbol, HeldOff.INSTRUMENT, sentence))
+                continue
+            self.loops[symbol].tell(Listed(listed))
+            if await self.gateway.prepare(symbol, self.config.leverage):
+                log.warning("leverage_restored", pair=symbol, leverage=self.config.leverage)
+
     async def snapshot(self) -> None:
-        """Keep a readable copy of every pair's state."""
+        """Store every pair's memory, and a readable copy of it."""
         for symbol, loop in self.loops.items():
+            loop.tell(Remember())
             machine = loop.machine
             state = {
                 "pair": to_dict(machine.pairs[0]),

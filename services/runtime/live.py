@@ -35,6 +35,7 @@ SNAPSHOT_SECONDS = 30.0
 ACCOUNT_SECONDS = 60.0
 CLOCK_SECONDS = 300.0
 POLL_SECONDS = 20.0
+VENUE_SECONDS = 300.0
 # The operator is a person: no policy answers for him and no hour resumes.
 LIVE_RISK = {"halt_policy": HaltPolicy.NONE, "halt_resume_hours": 1e6}
 
@@ -65,7 +66,11 @@ class LiveBot:
         self, settings: BotSettings, config: PortfolioConfig, gateway: Bybit, store: PostgresStore, bus: Any
     ) -> None:
         self.settings, self.config, self.store = settings, as_live(config), store
-        self.runtime = LocalRuntime(settings.name, self.config, gateway, store, bus, foreign=settings.foreign)
+        self.runtime = LocalRuntime(
+            *(settings.name, self.config, gateway, store, bus),
+            foreign=settings.foreign,
+            most_actions=settings.max_actions_per_minute,
+        )
         self.registry = CollectorRegistry()
         self.counted = Counted(self.registry)
         gateway.counted = self.counted
@@ -117,6 +122,7 @@ class LiveBot:
             self._every(ACCOUNT_SECONDS, self._look_at_account),
             self._every(CLOCK_SECONDS, self._look_at_clock),
             self._every(POLL_SECONDS, self._poll),
+            self._every(VENUE_SECONDS, self.runtime.look_at_venue),
             self._measure_lag(),
         ]
 

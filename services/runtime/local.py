@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from services.runtime.beginning import changes, look_around
-from services.runtime.config import Foreign
+from services.runtime.config import MOST_ACTIONS, Foreign
 from services.runtime.hosts import PairHost, PortfolioHost
 from services.runtime.keeper import Keeper
 from services.runtime.status import status
@@ -33,11 +35,17 @@ class LocalRuntime:
         bus: Bus,
         *,
         foreign: Foreign = Foreign.REFUSE,
+        most_actions: int = MOST_ACTIONS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name, self.config, self.gateway, self.store, self.foreign = name, config, gateway, store, foreign
         self.keeper = Keeper()
         self.portfolio = PortfolioHost(config, store, bus, self._tell_pair, self.keeper)
-        self.pairs = PairHost(name, config, gateway, store, bus, self.portfolio.tell, self.keeper)
+        self.pairs = PairHost(
+            *(name, config, gateway, store, bus, self.portfolio.tell, self.keeper),
+            most_actions=most_actions,
+            clock=clock,
+        )
 
     async def start(self) -> None:
         """Check the account, load what is remembered, catch up with the venue, and begin."""
@@ -77,6 +85,10 @@ class LocalRuntime:
     def poll(self) -> None:
         """Let every pair ask the venue for what the streams may not have told."""
         self.pairs.poll()
+
+    async def look_at_venue(self) -> None:
+        """See whether instruments and leverage are still what they were."""
+        await self.pairs.look_at_venue()
 
     async def status(self) -> dict[str, Any]:
         """How the bot stands."""

@@ -9,7 +9,7 @@ from backtesting.config import iso
 from coordinator.phase import Phase
 from coordinator.regime import Regime
 from coordinator.risk import Mode, day_loss, drawdown
-from coordinator.vocabulary import NOBODY, Answer, Family
+from coordinator.vocabulary import NOBODY, Answer, Family, HeldOff
 
 if TYPE_CHECKING:
     from bot.instrument import Instrument
@@ -70,7 +70,7 @@ def _pair(loop: MasterLoop, index: int, instrument: Instrument) -> dict[str, Any
         "regime": Regime(int(desk.regimes[index].confirmed)).name.lower(),
         "strategy": "cash" if family == NOBODY else Family(family).name.lower(),
         "phase": Phase(int(report.phase)).name.lower(),
-        "held_off": bool(desk.routes[index].held_off),
+        "held_off": [str(why.name).lower() for why in HeldOff(int(desk.routes[index].held_off))],
         "target": float(desk.allocations[index].target),
         "position": float(instrument.quantity(int(report.position))),
         "equity": float(report.equity),

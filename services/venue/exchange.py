@@ -52,6 +52,7 @@ class Exchange:
     capital: float
     settings: Any
     leverage: float = 1.0
+    closed: set[str] = field(init=False, default_factory=set)  # symbols that take no new positions any more
     books: dict[str, Book] = field(init=False)
     known: dict[str, VenueOrder] = field(init=False, default_factory=dict)  # by order id
     links: dict[str, VenueOrder] = field(init=False, default_factory=dict)  # by client order id, for ever
@@ -151,23 +152,11 @@ class Exchange:
     ) -> VenueOrder:
         """Take an order; price in ticks (0: market), quantity in lots."""
         book = self.book(symbol)
-        instrument = book.instrument
-        if link and link in self.links:
-            raise Answer(110072, "OrderLinkedID is duplicate")
-        if kind != OrderKind.MARKET and price <= 0:
-            raise Answer(110003, "Order price exceeds the allowable range.")
-        if lots <= 0 or lots < instrument.lots(instrument.min_quantity):
-            raise Answer(10001, "The number of contracts below minimum limit allowed")
+        self._refuse_wrong(book, kind, price, lots, link)
         if reduce_only and book.position * side >= 0:
             raise Answer(110017, "current position is zero, cannot fix reduce-only order qty")
-        aimed = (price or book.here) * float(instrument.tick_size)
-        worth = lots * float(instrument.lot_size) * aimed
-        if not reduce_only and worth < float(instrument.min_notional):
-            raise Answer(110094, "Order does not meet minimum order value")
-        if not reduce_only and worth / self.leverage > max(self.equity, 0.0) + abs(book.worth):
-            raise Answer(110007, "ab not enough for new order")
-        if len(book.live) >= MOST_ORDERS:
-            raise Answer(110020, "Not allowed to have more than 500 active orders")
+        if not reduce_only:
+            self._refuse_unpayable(book, price, lots)
         self.numbered += 1
         order = VenueOrder(
             id=f"{self.numbered:08x}-0000-4000-8000-{self.numbered:012x}",
@@ -190,6 +179,30 @@ class Exchange:
         book.add(order)
         self._tell([order])
         return order
+
+    def _refuse_wrong(self, book: Book, kind: int, price: int, lots: int, link: str) -> None:
+        if link and link in self.links:
+            raise Answer(110072, "OrderLinkedID is duplicate")
+        if kind != OrderKind.MARKET and price <= 0:
+            raise Answer(110003, "Order price exceeds the allowable range.")
+        if lots <= 0 or book.instrument.quantity(lots) < self.instruments[book.instrument.symbol].min_quantity:
+            raise Answer(10001, "The number of contracts below minimum limit allowed")
+        if len(book.live) >= MOST_ORDERS:
+            raise Answer(110020, "Not allowed to have more than 500 active orders")
+
+    def _refuse_unpayable(self, book: Book, price: int, lots: int) -> None:
+        """What is asked of an order that may open a position."""
+        if book.instrument.symbol in self.closed:
+            raise Answer(110023, "Currently you can only reduce your position")
+        worth = lots * (price or book.here) * float(book.pair.instrument.tick_value)
+        if worth < float(self.instruments[book.instrument.symbol].min_notional):
+            raise Answer(110094, "Order does not meet minimum order value")
+        if worth / self.leverage > max(self.equity, 0.0) + abs(book.worth):
+            raise Answer(110007, "ab not enough for new order")
+
+    def relist(self, symbol: str, **changes: Any) -> None:
+        """List a symbol with other steps or minima; what rests keeps its price."""
+        self.instruments = {**self.instruments, symbol: self.instruments[symbol].model_copy(update=changes)}
 
     def find(self, symbol: str, order_id: str, link: str) -> VenueOrder:
         """A live order by either of its names."""

@@ -28,7 +28,7 @@ def _instruments(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     ]
     if query.get("category") != server.category:
         known = []
-    return _page(server, query, [words.instrument(one) for one in known], 500)
+    return _page(server, query, [words.instrument(one, one.symbol not in server.exchange.closed) for one in known], 500)
 
 
 def _kline(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
@@ -191,10 +191,10 @@ def _create(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
         raise Answer(10001, "position idx not match position mode")
     trigger = query.get("triggerPrice")
     kind = OrderKind.STOP if trigger else OrderKind.LIMIT if query["orderType"] == "Limit" else OrderKind.MARKET
-    price = 0 if kind == OrderKind.MARKET else _ticks(book, trigger or query.get("price"))
+    price = 0 if kind == OrderKind.MARKET else _ticks(server, book, trigger or query.get("price"))
     order = server.exchange.create(
         *(book.instrument.symbol, Side.BUY if query["side"] == "Buy" else Side.SELL, kind, price),
-        _lots(book, query.get("qty")),
+        _lots(server, book, query.get("qty")),
         link=link,
         reduce_only=query.get("reduceOnly") in (True, "true"),
         post_only=query.get("timeInForce") == "PostOnly",
@@ -217,8 +217,8 @@ def _amend(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     price, lots = query.get("triggerPrice") or query.get("price"), query.get("qty")
     order = server.exchange.amend(
         *(book.instrument.symbol, query.get("orderId", ""), query.get("orderLinkId", "")),
-        _ticks(book, price) if price else None,
-        _lots(book, lots) if lots else None,
+        _ticks(server, book, price) if price else None,
+        _lots(server, book, lots) if lots else None,
     )
     return _named(order)
 
@@ -253,7 +253,7 @@ def _trading_stop(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
         book.remove(one, CANCELLED, "EC_PerCancelRequest")
     price = query.get("stopLoss")
     if price and float(price) > 0:
-        ticks, way = _ticks(book, price), Side.BUY if book.position > 0 else Side.SELL
+        ticks, way = _ticks(server, book, price), Side.BUY if book.position > 0 else Side.SELL
         if (book.here - ticks) * way <= 0:
             raise Answer(10001, "StopLoss for this position should be on the losing side of the base price")
         side = -way
@@ -266,24 +266,25 @@ def _trading_stop(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _ticks(book: Book, price: Any) -> int:
+def _ticks(server: VenueServer, book: Book, price: Any) -> int:
+    """Whole ticks of the book; the price has to be on the grid that is listed now."""
     try:
-        ticks = Decimal(str(price)) / book.instrument.tick_size
+        value = Decimal(str(price))
     except InvalidOperation:
         raise Answer(10001, "params error: price invalid") from None
-    if ticks != ticks.to_integral_value():
+    if value % server.exchange.instruments[book.instrument.symbol].tick_size:
         raise Answer(110003, "Order price is no multiple of the tick size.")
-    return int(ticks)
+    return int(value / book.instrument.tick_size)
 
 
-def _lots(book: Book, quantity: Any) -> int:
+def _lots(server: VenueServer, book: Book, quantity: Any) -> int:
     try:
-        lots = Decimal(str(quantity)) / book.instrument.lot_size
+        value = Decimal(str(quantity))
     except InvalidOperation:
         raise Answer(10001, "params error: qty invalid") from None
-    if lots != lots.to_integral_value():
+    if value % server.exchange.instruments[book.instrument.symbol].lot_size:
         raise Answer(10001, "Qty invalid: no multiple of the step")
-    return int(lots)
+    return int(value / book.instrument.lot_size)
 
 
 ROUTES: dict[tuple[str, str], Any] = {

@@ -39,7 +39,7 @@ def coins(symbol: str) -> tuple[str, str]:
     return symbol.removesuffix(quote), quote
 
 
-def instrument(one: Instrument) -> dict[str, Any]:
+def instrument(one: Instrument, trading: bool) -> dict[str, Any]:
     """An entry of instruments-info."""
     base, quote = coins(one.symbol)
     lot = {
@@ -52,7 +52,7 @@ def instrument(one: Instrument) -> dict[str, Any]:
         "symbol": one.symbol,
         "baseCoin": base,
         "quoteCoin": quote,
-        "status": "Trading",
+        "status": "Trading" if trading else "Closed",
         "priceFilter": {
             "minPrice": plain(one.tick_size),
             "maxPrice": "100000000",

@@ -1,6 +1,6 @@
 """How fast a year of one-minute bars goes, beside one NumPy pass over the same four price arrays.
 
-uv run pytest tests/bench --benchmark-only -s
+uv run pytest tests/bench -n 0 --benchmark-only -s
 """
 
 from __future__ import annotations

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from backtesting.config import load_config
 from backtesting.instruments import instrument_for
 from bot.instrument import Market
+from bot.order import Signal
 from services.bybit.gateway import Bybit
 from services.data.synth import generate
 from services.postgres.store import PostgresStore
@@ -71,6 +73,7 @@ class Bot:
     make_gateway: object = gateway_to
     wrap_store: object = field(default=lambda store: store)
     bus: object = field(default_factory=SilentBus)
+    options: dict = field(default_factory=dict)
     runtime: LocalRuntime = None
     steps: LockStep = None
     store: PostgresStore = None
@@ -78,7 +81,9 @@ class Bot:
     async def start(self):
         self.store = await PostgresStore.open(self.dsn, self.name)
         gateway = self.make_gateway(self.address)
-        self.runtime = LocalRuntime(self.name, self.chosen, gateway, self.wrap_store(self.store), self.bus)
+        self.runtime = LocalRuntime(
+            *(self.name, self.chosen, gateway, self.wrap_store(self.store), self.bus), **self.options
+        )
         self.steps = LockStep(self.address, self.runtime)
         try:
             await self.runtime.start()
@@ -98,3 +103,28 @@ class Bot:
         await self.runtime.stop()
         await self.steps.end()
         await self.store.close()
+
+
+def with_bot(dsn, name, play, minutes=200, options=None, **sections):
+    """Play so many minutes with a bot, then `play(bot, exchange)`; `options` are the runtime's."""
+
+    async def main():
+        chosen = config(**sections)
+        exchange = exchange_for(chosen)
+        async with venue(exchange) as house:
+            bot = Bot(chosen, house.address, dsn, name, options=options or {})
+            await bot.start()
+            for _ in range(minutes):
+                await bot.steps.minute()
+            try:
+                return await play(bot, exchange)
+            finally:
+                await bot.stop()
+
+    return asyncio.run(main())
+
+
+def entries(bot, exchange):
+    """Orders at the venue that open; a grid's counter orders close what its cells hold, and stay."""
+    sent = {link: order for loop in bot.runtime.loops.values() for link, order in loop.orders.items()}
+    return [one for one in exchange.live(None) if sent[one.link].signal == Signal.ENTRY]

@@ -14,7 +14,6 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from bot.errors import Misconfigured
-from bot.order import Signal
 from bot.ports import Account, NotPermitted
 from coordinator.messages import Standing
 from coordinator.operator import Disobeyed
@@ -27,30 +26,7 @@ from services.runtime.doctor import examine, refuse
 from services.runtime.live import LiveBot, as_live
 from services.runtime.status import status
 from services.venue.server import Faults, Key
-from tests.runtime.house import KEY, Bot, config, exchange_for, venue
-
-
-def with_bot(dsn, name, play, minutes=200, **sections):
-    async def main():
-        chosen = config(**sections)
-        exchange = exchange_for(chosen)
-        async with venue(exchange) as house:
-            bot = Bot(chosen, house.address, dsn, name)
-            await bot.start()
-            for _ in range(minutes):
-                await bot.steps.minute()
-            try:
-                return await play(bot, exchange)
-            finally:
-                await bot.stop()
-
-    return asyncio.run(main())
-
-
-def entries(bot, exchange):
-    """Orders at the venue that open; a grid's counter orders close what its cells hold, and stay."""
-    sent = {link: order for loop in bot.runtime.loops.values() for link, order in loop.orders.items()}
-    return [one for one in exchange.live(None) if sent[one.link].signal == Signal.ENTRY]
+from tests.runtime.house import KEY, Bot, config, entries, exchange_for, venue, with_bot
 
 
 def test_f_07_a_halt_withdraws_every_entry_at_once_and_keeps_the_stops(dsn, name):
@@ -168,7 +144,7 @@ def test_a_position_closed_by_hand_stops_entries_on_that_pair_and_is_told(dsn, n
 
     resting, pairs = with_bot(dsn, name, play)
     assert resting == {"BTCUSDT"}
-    assert {one["pair"]: one["held_off"] for one in pairs} == {"BTCUSDT": False, "SOLUSDT": True}
+    assert {one["pair"]: one["held_off"] for one in pairs} == {"BTCUSDT": [], "SOLUSDT": ["position"]}
 
 
 def test_orders_cancelled_by_hand_are_placed_again_under_new_names(dsn, name):

@@ -275,7 +275,7 @@ def test_f_01_every_state_that_is_documented_is_known_and_a_new_word_is_not_take
 
 def test_f_17_an_order_is_written_in_whole_steps():
     of = exchange_for(config()).instruments["BTCUSDT"]
-    written = words.creation("linear", "BTCUSDT", order(exchange_for(config()), kind=OrderKind.STOP), of)
+    written = words.creation("linear", order(exchange_for(config()), kind=OrderKind.STOP), of)
     assert Decimal(written["qty"]) % of.lot_size == 0
     assert Decimal(written["triggerPrice"]) % of.tick_size == 0
     assert written["triggerDirection"] == 1

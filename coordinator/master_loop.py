@@ -15,7 +15,7 @@ import structlog
 from bot.ports import Bus, Saved, Store
 from bot.record import new_records
 from coordinator.machine import PortfolioMachine, layout, pack, unpack
-from coordinator.messages import Adopt, Command, Directive, HoldOff, PairReport, Room, Standing
+from coordinator.messages import Adopt, Again, Command, Directive, HoldOff, PairReport, Room, Standing
 from coordinator.operator import Disobeyed, obey
 from coordinator.portfolio import differs
 from coordinator.risk import deposited
@@ -26,7 +26,7 @@ log = structlog.get_logger()
 NAME = "portfolio"
 CENT = 0.01  # quote currency: what the venue's rounding of fees may add up to between two looks at the wallet
 
-Message = PairReport | Command | Standing | HoldOff | Adopt
+Message = PairReport | Command | Standing | HoldOff | Again | Adopt
 
 
 class MasterLoop:
@@ -89,6 +89,9 @@ class MasterLoop:
             case HoldOff():
                 if self._hold_off(message):
                     await self._tick(self._now)
+            case Again():
+                self.held.pop(message.symbol, None)
+                self.rooms.pop(message.symbol, None)
             case Adopt():
                 self.machine.params[...] = message.params
             case _:

@@ -63,6 +63,13 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class Again:
+    """A pair's loop is another one now: let it hear its directive again."""
+
+    symbol: str
+
+
+@dataclass(frozen=True)
 class HoldOff:
     """A pair is to open nothing, for this reason, until it is over or the operator resumes it."""
 

@@ -109,6 +109,11 @@ class PostgresStore:
     async def open(cls, dsn: str, bot: str) -> Self:
         """Bring the tables up to date and connect."""
         await migrate(dsn)
+        return await cls.join(dsn, bot)
+
+    @classmethod
+    async def join(cls, dsn: str, bot: str) -> Self:
+        """Connect to tables that are up to date."""
         return cls(await asyncpg.create_pool(dsn, min_size=1, max_size=4), bot)
 
     async def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,18 @@ class SilentBus:
         """Drop it."""
 
 
+@dataclass(frozen=True)
+class Backing:
+    """What a bot leans on, and where other processes find it."""
+
+    store: PostgresStore
+    bus: Bus
+    database: str
+    redis: str | None
+
+
 @asynccontextmanager
-async def backing(
-    name: str, directory: Path, database: str = EMBEDDED, bus: str = EMBEDDED
-) -> AsyncIterator[tuple[PostgresStore, Bus]]:
+async def backing(name: str, directory: Path, database: str = EMBEDDED, bus: str = EMBEDDED) -> AsyncIterator[Backing]:
     """Start, or join, what the bot `name` needs; what was started here ends here."""
     async with AsyncExitStack() as stack:
         dsn = database
@@ -39,7 +48,7 @@ async def backing(
         store = await PostgresStore.open(dsn, name)
         stack.push_async_callback(store.close)
         if bus == NONE:
-            yield store, SilentBus()
+            yield Backing(store, SilentBus(), dsn, None)
             return
         url = bus
         if bus == EMBEDDED:
@@ -49,4 +58,4 @@ async def backing(
         teller = RedisBus(url, name)
         teller.start()
         stack.push_async_callback(teller.stop)
-        yield store, teller
+        yield Backing(store, teller, dsn, url)

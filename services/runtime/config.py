@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backtesting.config import PortfolioConfig, load_config, read_values, validated
 from bot.errors import Misconfigured
+from bot.instrument import Market
+from services.bybit.gateway import Bybit
 from services.settings import Settings
 
 EMBEDDED, NONE = "embedded", "none"
@@ -24,6 +27,13 @@ class Environment(StrEnum):
     TESTNET = "testnet"
     LIVE = "live"
     VENUE = "venue"
+
+
+class Runtime(StrEnum):
+    """How many processes: one, or Ray's."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 class Foreign(StrEnum):
@@ -53,7 +63,37 @@ class BotSettings(BaseModel):
     data_dir: Path = Field(
         default_factory=lambda: Settings().data_dir, description="where the embedded services keep their data"
     )
+    runtime: Runtime = Field(Runtime.LOCAL, description="local, or ray for more processes and machines")
+    workers: int = Field(2, ge=1, le=1000, description="processes that share the pairs, with runtime: ray")
+    ray_address: str | None = Field(None, description="a Ray cluster to join; else Ray runs on this machine")
     control_port: int = Field(0, ge=0, le=65535, description="port of the control interface; 0 takes a free one")
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where a bot trades and with which key."""
+
+    key: SecretStr
+    secret: SecretStr
+    market: Market
+    environment: Environment
+    address: str | None
+    rate: float  # requests a second
+
+    def gateway(self, share: float = 1.0) -> Bybit:
+        """Build an adapter to it that may send so much of its requests."""
+        return Bybit(
+            key=self.key.get_secret_value(),
+            secret=self.secret.get_secret_value(),
+            market=self.market,
+            environment="live" if self.environment is Environment.VENUE else self.environment.value,
+            address=self.address,
+            rate=self.rate * share,
+        )
+
+    def secrets(self) -> list[str]:
+        """List what no log may show."""
+        return [self.key.get_secret_value(), self.secret.get_secret_value()]
 
 
 class Secrets(BaseSettings):
@@ -78,6 +118,11 @@ def load_bot(path: Path) -> tuple[BotSettings, PortfolioConfig]:
     settings: BotSettings = validated(BotSettings, values.pop("bot", None) or {}, "bot")
     if (settings.environment is Environment.VENUE) != (settings.address is not None):
         raise Misconfigured("bot.address belongs to bot.environment: venue, and that needs it; give both or neither.")
+    if settings.ray_address is not None and EMBEDDED in (settings.database, settings.redis):
+        raise Misconfigured(
+            "bot.ray_address names a cluster, whose machines cannot reach an embedded database or bus; "
+            "set bot.database to a postgresql:// address, and bot.redis to a redis:// address or none."
+        )
     config = load_config(values)
     if not isinstance(config, PortfolioConfig):
         raise Misconfigured(

@@ -64,10 +64,10 @@ async def demonstration(seed: int, data_dir: Path, pairs: tuple[str, ...] = PAIR
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         address = f"http://127.0.0.1:{await server.start()}"
         stack.push_async_callback(server.stop)
-        store, bus = await stack.enter_async_context(backing(NAME, folder))
-        news = News(bus, instruments)
+        behind = await stack.enter_async_context(backing(NAME, folder))
+        news = News(behind.bus, instruments)
         gateway = Bybit(key=KEY.key, secret=KEY.secret, market=config.market, address=address, rate=100_000.0)
-        runtime = LocalRuntime(NAME, config, gateway, store, news)
+        runtime = LocalRuntime(NAME, config, gateway, behind.store, news)
         stack.push_async_callback(runtime.stop)
         await runtime.start()
         steps = LockStep(address, runtime)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,8 +12,8 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from bot.errors import Misconfigured, TradingError
-from services.runtime.config import EMBEDDED, NONE, BotSettings, Secrets
-from services.runtime.live import gateway_of
+from services.runtime.config import EMBEDDED, NONE, BotSettings, Runtime, Secrets
+from services.runtime.live import account_of
 
 if TYPE_CHECKING:
     from backtesting.config import PortfolioConfig
@@ -32,8 +33,8 @@ class Finding:
 
 async def examine(settings: BotSettings, config: PortfolioConfig, secrets: Secrets) -> list[Finding]:
     """Look at everything a bot needs, without changing anything; what builds on a broken thing is left out."""
-    findings = [await _database(settings), await _bus(settings)]
-    gateway = gateway_of(settings, config, secrets)
+    findings = [await _database(settings), await _bus(settings), *_ray(settings)]
+    gateway = account_of(settings, config, secrets).gateway()
     try:
         for look in (_clock, _key, _account, _pairs):
             found = await _look(look, gateway, config)
@@ -116,6 +117,14 @@ async def _bus(settings: BotSettings) -> Finding:
     except (RedisError, OSError, ValueError) as error:
         return Finding("redis", type(error).__name__, "check bot.redis; or set it to none, the bot needs no bus")
     return Finding("redis", "answers")
+
+
+def _ray(settings: BotSettings) -> list[Finding]:
+    if settings.runtime is not Runtime.RAY:
+        return []
+    if importlib.util.find_spec("ray") is None:
+        return [Finding("ray", "not installed", "`uv sync --extra ray`, or set bot.runtime to local")]
+    return [Finding("ray", settings.ray_address or "on this machine")]
 
 
 def refuse(findings: list[Finding]) -> None:

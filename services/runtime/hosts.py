@@ -16,8 +16,10 @@ from bot.ports import Gap
 from bot.record import new_records, to_dict
 from coordinator.machine import PairMachine, PortfolioMachine, layout
 from coordinator.master_loop import NAME, MasterLoop
+from coordinator.master_loop import Message as ToPortfolio
 from coordinator.messages import Adopt, Command, HoldOff, Listed, Recover, Remember
 from coordinator.operator import Word
+from coordinator.strategy_loop import Message as ToPair
 from coordinator.strategy_loop import StrategyLoop
 from coordinator.vocabulary import HeldOff
 from services.runtime.config import MOST_ACTIONS
@@ -29,12 +31,9 @@ if TYPE_CHECKING:
     from backtesting.config import PortfolioConfig
     from bot.instrument import Instrument
     from bot.ports import Bus, Event, Store
-    from coordinator.master_loop import Message as ToPortfolio
-    from coordinator.messages import Directive, Room
     from services.bybit.gateway import Bybit
     from services.runtime.keeper import Keeper
 
-    ToPair = Event | Directive | Room | Recover | Remember | Listed | Adopt
 
 log = structlog.get_logger()
 
@@ -74,8 +73,8 @@ class PairHost:
     async def start(self, symbols: list[str], beginning: Beginning, first: int = 0) -> None:
         """Load what is remembered, catch up with the venue, and begin; reports are numbered from `first` on."""
         self.beginning = beginning
-        self.gateway.known.update(beginning.instruments)
         for symbol in symbols:
+            self.gateway.know(beginning.instruments[symbol])  # only of these will it tell
             self.loops[symbol] = self._made(symbol)
             self.loops[symbol].sequence = first
             self.loops[symbol].tell(Recover())

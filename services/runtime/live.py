@@ -15,19 +15,18 @@ from bot.errors import Misconfigured
 from bot.ports import NotPermitted, Unreachable
 from coordinator.messages import Standing
 from coordinator.risk import HaltPolicy
-from services.bybit.gateway import Bybit
 from services.control.client import control_file
 from services.control.server import ControlServer
 from services.logs import configure
-from services.runtime.backing import backing
-from services.runtime.config import BotSettings, Environment, Secrets, load_bot
+from services.runtime.backing import Backing, backing
+from services.runtime.config import Account, BotSettings, Runtime, Secrets, load_bot
 from services.runtime.local import LocalRuntime
 from services.runtime.metrics import Counted
 from services.runtime.metrics import Standing as StandingMetrics
 
 if TYPE_CHECKING:
     from backtesting.config import PortfolioConfig
-    from services.postgres.store import PostgresStore
+    from services.runtime.cluster import RayRuntime
 
 log = structlog.get_logger()
 
@@ -46,34 +45,49 @@ def as_live(config: PortfolioConfig) -> PortfolioConfig:
     return config.changed(algorithm=config.algorithm.model_copy(update={"risk": risk}))
 
 
-def gateway_of(settings: BotSettings, config: PortfolioConfig, secrets: Secrets) -> Bybit:
-    """Build the adapter to the account."""
-    environment = settings.environment
-    return Bybit(
-        key=secrets.key.get_secret_value(),
-        secret=secrets.secret.get_secret_value(),
-        market=config.market,
-        environment="live" if environment is Environment.VENUE else environment.value,
-        address=settings.address,
-        rate=settings.requests_per_second,
+def account_of(settings: BotSettings, config: PortfolioConfig, secrets: Secrets) -> Account:
+    """Say where the bot trades."""
+    return Account(
+        *(secrets.key, secrets.secret, config.market, settings.environment, settings.address),
+        settings.requests_per_second,
+    )
+
+
+def runtime_of(
+    settings: BotSettings, config: PortfolioConfig, account: Account, behind: Backing
+) -> LocalRuntime | RayRuntime:
+    """Build what the config asks for; Ray is loaded only then."""
+    if settings.runtime is Runtime.LOCAL:
+        return LocalRuntime(
+            *(settings.name, config, account.gateway(), behind.store, behind.bus),
+            foreign=settings.foreign,
+            most_actions=settings.max_actions_per_minute,
+        )
+    try:
+        from services.runtime.cluster import Plan, RayRuntime  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise Misconfigured("bot.runtime is ray, which is not installed; `uv sync --extra ray` does it.") from None
+    share = 1.0 / (min(settings.workers, len(config.pairs)) + 1)
+    where = (behind.database, behind.redis, share, settings.max_actions_per_minute)
+    return RayRuntime(
+        Plan(settings.name, config, account, *where),
+        account.gateway(share),
+        behind.store,
+        workers=settings.workers,
+        address=settings.ray_address,
+        foreign=settings.foreign,
     )
 
 
 class LiveBot:
     """The loops of a bot, its control interface and its regular duties."""
 
-    def __init__(
-        self, settings: BotSettings, config: PortfolioConfig, gateway: Bybit, store: PostgresStore, bus: Any
-    ) -> None:
-        self.settings, self.config, self.store = settings, as_live(config), store
-        self.runtime = LocalRuntime(
-            *(settings.name, self.config, gateway, store, bus),
-            foreign=settings.foreign,
-            most_actions=settings.max_actions_per_minute,
-        )
+    def __init__(self, settings: BotSettings, config: PortfolioConfig, runtime: LocalRuntime | RayRuntime) -> None:
+        """`config` is the one `as_live`."""
+        self.settings, self.config, self.runtime = settings, config, runtime
         self.registry = CollectorRegistry()
         self.counted = Counted(self.registry)
-        gateway.counted = self.counted
+        runtime.gateway.counted = self.counted
         self.control = ControlServer(
             control_file(settings.data_dir, settings.name), self.status, self.act, self.registry
         )
@@ -145,7 +159,7 @@ class LiveBot:
 
     async def _poll(self) -> None:
         """Ask for what a stream may have kept back; this alone would do to trade correctly."""
-        self.runtime.poll()
+        await self.runtime.poll()
 
     async def _look_at_clock(self) -> None:
         offset = await self.runtime.gateway.measure_clock()
@@ -162,10 +176,10 @@ class LiveBot:
             self.stopping.set()
             return "stopping; orders and stops stay at the venue"
         if word == "reload":
-            return self._reload()
+            return await self._reload()
         return await self.runtime.obey(word, pair, force)
 
-    def _reload(self) -> str:
+    async def _reload(self) -> str:
         """Adopt what of the config file may change while the bot runs; raises Misconfigured with what may not."""
         if self.path is None:
             raise Misconfigured("this bot was started without a config file; there is nothing to read again.")
@@ -183,19 +197,19 @@ class LiveBot:
         ]
         if fixed:
             raise Misconfigured(f"{', '.join(fixed)} cannot change while the bot runs; stop it and start it again.")
-        changed = self.runtime.adopt(as_live(config))
+        changed = await self.runtime.adopt(as_live(config))
         return f"adopted {', '.join(changed)}" if changed else "nothing has changed"
 
 
 async def run_bot(path: Path) -> None:
     """Run the bot of a config file. Raises Misconfigured or NotPermitted before anything is sent."""
     settings, config = load_bot(path)
-    secrets = Secrets().present()
-    configure([secrets.key.get_secret_value(), secrets.secret.get_secret_value()])
+    account = account_of(settings, config, Secrets().present())
+    configure(account.secrets())
     directory = settings.data_dir / "bots" / settings.name
-    async with backing(settings.name, directory, settings.database, settings.redis) as (store, bus):
-        gateway = gateway_of(settings, config, secrets)
+    async with backing(settings.name, directory, settings.database, settings.redis) as behind:
+        runtime = runtime_of(settings, as_live(config), account, behind)
         try:
-            await LiveBot(settings, config, gateway, store, bus).run(path)
+            await LiveBot(settings, as_live(config), runtime).run(path)
         finally:
-            await gateway.close()
+            await runtime.gateway.close()

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from bot.ports import Bus, Store
     from coordinator.master_loop import MasterLoop
     from coordinator.master_loop import Message as ToPortfolio
+    from coordinator.strategy_loop import Message as ToPair
     from coordinator.strategy_loop import StrategyLoop
     from services.bybit.gateway import Bybit
-    from services.runtime.hosts import ToPair
 
 
 class LocalRuntime:
@@ -74,7 +74,7 @@ class LocalRuntime:
         """Do what the operator says; raises Misconfigured for an unknown word, Disobeyed for a senseless one."""
         return await self.portfolio.obey(word, pair, force)
 
-    def adopt(self, config: PortfolioConfig) -> list[str]:
+    async def adopt(self, config: PortfolioConfig) -> list[str]:
         """Follow another config of the same pairs; raises Misconfigured for what needs a restart."""
         changed = changes(self.config, config)
         self.config = config
@@ -82,7 +82,7 @@ class LocalRuntime:
         self.pairs.adopt(config)
         return changed
 
-    def poll(self) -> None:
+    async def poll(self) -> None:
         """Let every pair ask the venue for what the streams may not have told."""
         self.pairs.poll()
 

@@ -125,9 +125,9 @@ async def _live(
     server = VenueServer(exchange, [KEY])
     address = f"http://127.0.0.1:{await server.start()}"
     with tempfile.TemporaryDirectory() as folder:
-        async with backing(NAME, Path(folder), bus=NONE) as (store, bus):
+        async with backing(NAME, Path(folder), bus=NONE) as behind:
             gateway = Bybit(key=KEY.key, secret=KEY.secret, market=config.market, address=address, rate=100_000.0)
-            runtime = LocalRuntime(NAME, config, gateway, store, bus)
+            runtime = LocalRuntime(NAME, config, gateway, behind.store, behind.bus)
             steps = LockStep(address, runtime)
             try:
                 await runtime.start()
@@ -142,8 +142,8 @@ async def _live(
                 await steps.end()
                 await runtime.stop()
                 await server.stop()
-            rows = await store.fills()
-            notes = await store.notes(config.start)
+            rows = await behind.store.fills()
+            notes = await behind.store.notes(config.start)
     fills: Counter[Fill] = Counter()
     for row in rows:
         if not row.funding:

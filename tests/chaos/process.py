@@ -20,7 +20,7 @@ async def main(address, dsn, name):
     print("running", flush=True)  # noqa: T201, the test waits for it
     while True:
         await asyncio.sleep(2.0)
-        runtime.poll()
+        await runtime.poll()
         runtime.check()
 
 

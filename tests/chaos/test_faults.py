@@ -32,7 +32,7 @@ async def played(dsn, name, *, faults=None, trouble=None, every=0, bus=None, min
             await bot.steps.minute()
             if trouble is not None and (end - exchange.at) % every == 0:
                 await trouble(bot, house)
-        bot.runtime.poll()  # as a running bot does every 20 s
+        await bot.runtime.poll()  # as a running bot does every 20 s
         await bot.runtime.settled()
         left = await what_is_left(bot, exchange)
         broken = bot.runtime.keeper.broken

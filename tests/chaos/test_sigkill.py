@@ -42,7 +42,7 @@ async def killed_again_and_again(dsn, name, seed, kills):
         house.server.faults = Faults()
         bot = Bot(chosen, house.address, dsn, name)
         await bot.start()
-        bot.runtime.poll()
+        await bot.runtime.poll()
         await bot.runtime.settled()
         store = await PostgresStore.open(dsn, name)
         booked = await store.fills()

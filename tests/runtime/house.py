@@ -80,10 +80,7 @@ class Bot:
 
     async def start(self):
         self.store = await PostgresStore.open(self.dsn, self.name)
-        gateway = self.make_gateway(self.address)
-        self.runtime = LocalRuntime(
-            *(self.name, self.chosen, gateway, self.wrap_store(self.store), self.bus), **self.options
-        )
+        self.runtime = self.make_runtime(self.make_gateway(self.address))
         self.steps = LockStep(self.address, self.runtime)
         try:
             await self.runtime.start()
@@ -91,6 +88,9 @@ class Bot:
         except BaseException:
             await self.crash()
             raise
+
+    def make_runtime(self, gateway):
+        return LocalRuntime(*(self.name, self.chosen, gateway, self.wrap_store(self.store), self.bus), **self.options)
 
     async def crash(self):
         """End at once, remembering nothing that is not stored."""

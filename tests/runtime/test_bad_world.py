@@ -186,7 +186,7 @@ def test_a_silent_candle_stream_is_asked_around_and_where_rest_is_silent_too_the
     async def play(bot, exchange):
         before = exits(bot, exchange, "SOLUSDT")
         clock.now += 181.0
-        bot.runtime.poll()
+        await bot.runtime.poll()
         with structlog.testing.capture_logs() as logs:
             await bot.runtime.settled()
         assert held_off(bot, "SOLUSDT") == ["silence"]
@@ -196,7 +196,7 @@ def test_a_silent_candle_stream_is_asked_around_and_where_rest_is_silent_too_the
         while exchange.step():
             pass
         exchange.events.clear()  # the stream says nothing, REST has the candle
-        bot.runtime.poll()
+        await bot.runtime.poll()
         await bot.runtime.settled()
         bot.runtime.gateway.client.sink = heard
         assert held_off(bot, "SOLUSDT") == []
@@ -252,7 +252,7 @@ def test_f_12_while_the_store_is_away_nothing_is_opened_and_a_fill_still_gets_it
             for one in [each for each in exchange.live(None) if each.kind == OrderKind.STOP]:
                 exchange.cancel(one.symbol, one.id, "")  # somebody's hand, while nothing can be remembered
             await house.server._flush()
-            bot.runtime.poll()
+            await bot.runtime.poll()
             await asyncio.gather(*(box.join() for box in bot.runtime.pairs.mailboxes()))
             for book in exchange.books.values():
                 assert_covered(book)
@@ -396,7 +396,7 @@ def test_f_09_exits_that_fail_again_and_again_are_told_and_tried_again_but_not_w
     async def play(bot, exchange):
         (symbol,) = take_stops_away(exchange)
         bot.runtime.gateway.trouble = refuse
-        bot.runtime.poll()
+        await bot.runtime.poll()
         with structlog.testing.capture_logs() as logs:
             await bot.runtime.settled()
         reasons, attempts = held_off(bot, symbol), len(tried)
@@ -429,7 +429,7 @@ def test_f_12_a_stop_that_cannot_be_placed_in_two_seconds_is_a_closed_position(d
     async def play(bot, exchange):
         (symbol,) = take_stops_away(exchange)
         bot.runtime.gateway.trouble = fail
-        bot.runtime.poll()
+        await bot.runtime.poll()
         with structlog.testing.capture_logs() as logs:
             await bot.runtime.settled()
         bot.runtime.gateway.trouble = None

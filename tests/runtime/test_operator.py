@@ -159,7 +159,7 @@ def test_orders_cancelled_by_hand_are_placed_again_under_new_names(dsn, name):
                 exchange.cancel(one.symbol, one.id, "")
             if not told:
                 exchange.events.clear()
-            bot.runtime.poll()
+            await bot.runtime.poll()
             await bot.runtime.settled()
             await bot.steps._heard(0, bot.runtime.gateway.heard["private"] - bot.steps.before["private"])
             await bot.runtime.settled()
@@ -261,8 +261,8 @@ def test_reload_adopts_what_may_change_and_names_what_may_not(dsn, name, tmp_pat
         async with venue(exchange) as house:
             bot = Bot(as_live(chosen), house.address, dsn, name)
             await bot.start()
-            live = LiveBot(settings, chosen, bot.runtime.gateway, bot.store, bot.bus)
-            live.runtime, live.path = bot.runtime, tmp_path / "bot.yaml"
+            live = LiveBot(settings, as_live(chosen), bot.runtime)
+            live.path = tmp_path / "bot.yaml"
             said = [await live.act("reload", None, False)]
             written(tmp_path, risk={"halt_day_loss": 0.07}, allocation={"reserve": 0.3})
             said.append(await live.act("reload", None, False))
@@ -295,8 +295,7 @@ def test_secrets_reach_no_log_no_snapshot_no_row_and_no_status(dsn, name, tmp_pa
         except ValueError:
             log.exception("trace")
         settings, _ = load_bot(written(tmp_path))
-        live = LiveBot(settings, bot.chosen, bot.runtime.gateway, bot.store, bot.bus)
-        live.runtime = bot.runtime
+        live = LiveBot(settings, bot.chosen, bot.runtime)
         await live._snapshot()
         rows = []
         for table in ("memory", "orders", "fills", "notes", "snapshots"):

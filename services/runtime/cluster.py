@@ -1,0 +1,407 @@
+"""All loops of a bot as Ray actors: the portfolio in one, the pairs spread over others. The only file that knows Ray.
+
+What an actor holds is a host, as in one process. Here stand only the post between them, who wakes whom again, and what
+the driver asks them. The driver keeps the account's own gateway; every pair actor has one for its pairs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # or Ray packs the working directory for each worker
+
+import numpy.rec  # noqa: F401, a record array is pickled by reference only where its module is loaded
+import ray
+import structlog
+from ray.exceptions import RayActorError, RayError, RayTaskError
+from tenacity import retry, retry_if_exception_type, wait_fixed
+
+from bot.errors import Misconfigured, TradingError
+from bot.ports import Unreachable
+from coordinator.master_loop import Message as ToPortfolio
+from coordinator.messages import Again
+from coordinator.strategy_loop import Message as ToPair
+from services.bybit.gateway import Bybit
+from services.logs import configure
+from services.postgres.store import PostgresStore
+from services.runtime.backing import SilentBus
+from services.runtime.beginning import changes, look_around
+from services.runtime.config import Foreign
+from services.runtime.hosts import Beginning, PairHost, PortfolioHost
+from services.runtime.keeper import LIVES, Keeper
+from services.runtime.status import gateway_status, merged
+
+if TYPE_CHECKING:
+    from backtesting.config import PortfolioConfig
+    from services.runtime.config import Account
+
+log = structlog.get_logger()
+
+PULSE_SECONDS = 1.0
+AGAIN_SECONDS = 0.2
+LIFE = 1 << 40  # reports of a later life have higher numbers
+
+
+class NotStarted(TradingError):
+    """The actor is new, or was made anew, and has not been started yet."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an actor needs to know of the bot."""
+
+    name: str
+    config: PortfolioConfig
+    account: Account
+    database: str
+    redis: str | None
+    share: float  # of the account's requests a second
+    most_actions: int
+
+
+class Post:
+    """Letters to one actor, in order, each at least once: one that has died gets them when it is back."""
+
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
+        self.letters: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def run(self) -> None:
+        """Carry letters for ever."""
+        while True:
+            batch = [await self.letters.get()]
+            while not self.letters.empty():
+                batch.append(self.letters.get_nowait())
+            await self._carry(batch)
+            for _ in batch:
+                self.letters.task_done()
+
+    @retry(retry=retry_if_exception_type((RayActorError, NotStarted)), wait=wait_fixed(AGAIN_SECONDS))
+    async def _carry(self, batch: list[Any]) -> None:
+        await self.actor.take.remote(batch)
+
+
+class _Actor:
+    """What both kinds of actor have in common."""
+
+    def __init__(self, plan: Plan) -> None:
+        configure(plan.account.secrets())
+        self.plan, self.keeper, self.stack = plan, Keeper(), AsyncExitStack()
+        self.posts: list[Post] = []
+        self.taken, self.started = 0, False
+
+    async def _backed(self) -> tuple[PostgresStore, Any]:
+        from services.redis.bus import RedisBus  # noqa: PLC0415, not every bot has one
+
+        store = await PostgresStore.join(self.plan.database, self.plan.name)
+        self.stack.push_async_callback(store.close)
+        if self.plan.redis is None:
+            return store, SilentBus()
+        bus = RedisBus(self.plan.redis, self.plan.name)
+        bus.start()
+        self.stack.push_async_callback(bus.stop)
+        return store, bus
+
+    def _post(self, actor: Any) -> Post:
+        self.posts.append(Post(actor))
+        self.keeper.add(self.posts[-1].run())
+        return self.posts[-1]
+
+    def _count(self, letters: int) -> None:
+        if not self.started:
+            raise NotStarted("not started yet")
+        self.taken += letters
+
+    async def pulse(self) -> bool:
+        """Whether it has been started; raises what broke it for good."""
+        self.keeper.check()
+        return self.started
+
+    async def _settled(self, host: PairHost | PortfolioHost) -> int:
+        await self.keeper.settled(lambda: [*host.mailboxes(), *(post.letters for post in self.posts)])
+        return self.taken
+
+
+@ray.remote(max_restarts=-1, num_cpus=0)
+class PortfolioActor(_Actor):
+    """The master loop."""
+
+    async def start(self, beginning: Beginning, pairs: list[tuple[list[str], Any]]) -> None:
+        """Begin; `pairs`: symbols, and the actor that trades them."""
+        store, bus = await self._backed()
+        ways = {}
+        for symbols, actor in pairs:
+            ways.update(dict.fromkeys(symbols, self._post(actor)))
+
+        def tell(symbol: str, message: ToPair) -> None:
+            ways[symbol].letters.put_nowait((symbol, message))
+
+        self.host = PortfolioHost(self.plan.config, store, bus, tell, self.keeper)
+        await self.host.start(beginning)
+        self.started = True
+
+    async def take(self, letters: list[ToPortfolio]) -> None:
+        """Hand letters to the loop."""
+        self._count(len(letters))
+        for letter in letters:
+            self.host.tell(letter)
+
+    async def call(self) -> None:
+        """Let every pair report again."""
+        self.host.call()
+
+    async def obey(self, word: str, pair: str | None, force: bool) -> str:
+        """Do what the operator says."""
+        return await self.host.obey(word, pair, force)
+
+    async def adopt(self, config: PortfolioConfig) -> None:
+        """Follow another config."""
+        self.host.adopt(config)
+
+    async def settled(self) -> int:
+        """Wait until nothing is left to do; how many letters it has taken so far."""
+        return await self._settled(self.host)
+
+    async def status(self) -> dict[str, Any]:
+        """How the portfolio stands."""
+        return self.host.status()
+
+    async def snapshot(self) -> None:
+        """Keep a readable copy of its state."""
+        await self.host.snapshot()
+
+    async def stop(self) -> None:
+        """End."""
+        await self.keeper.stop()
+        await self.stack.aclose()
+
+
+@ray.remote(max_restarts=-1, num_cpus=0, scheduling_strategy="SPREAD")
+class PairActor(_Actor):
+    """The strategy loops of some pairs, with a gateway of their own."""
+
+    async def start(self, symbols: list[str], beginning: Beginning, portfolio: Any, life: int) -> None:
+        """Load what is remembered, catch up with the venue, and begin."""
+        store, bus = await self._backed()
+        gateway = self.plan.account.gateway(self.plan.share)
+        report = self._post(portfolio).letters.put_nowait
+        self.host = PairHost(
+            *(self.plan.name, self.plan.config, gateway, store, bus, report, self.keeper),
+            most_actions=self.plan.most_actions,
+        )
+        await gateway.measure_clock()
+        await self.host.start(symbols, beginning, life * LIFE)
+        self.started = True
+
+    async def take(self, letters: list[tuple[str, ToPair]]) -> None:
+        """Hand letters to the loops."""
+        self._count(len(letters))
+        for symbol, message in letters:
+            self.host.tell(symbol, message)
+
+    async def poll(self) -> None:
+        """Let every pair ask the venue for what the streams may not have told."""
+        self.host.poll()
+
+    async def adopt(self, config: PortfolioConfig) -> None:
+        """Follow another config."""
+        self.host.adopt(config)
+
+    async def look_at_venue(self) -> None:
+        """See whether instruments, leverage and clock are still what they were."""
+        await self.host.gateway.measure_clock()
+        await self.host.look_at_venue()
+
+    async def heard(self) -> dict[str, int]:
+        """Messages that each kind of stream has told so far."""
+        return dict(self.host.gateway.heard)
+
+    async def settled(self) -> int:
+        """Wait until nothing is left to do; how many letters and messages of streams it has taken so far."""
+        taken = await self._settled(self.host)
+        return taken + sum(self.host.gateway.heard.values())
+
+    async def status(self) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+        """How its loops and its gateway stand."""
+        return self.host.status(), gateway_status(self.host.gateway)
+
+    async def snapshot(self) -> None:
+        """Store memory, and a readable copy of it."""
+        await self.host.snapshot()
+
+    async def stop(self) -> None:
+        """End; what rests at the venue stays there."""
+        await self.keeper.stop()
+        await self.host.stop()
+        await self.stack.aclose()
+
+
+class RayRuntime:
+    """The driver: it starts the actors, wakes those that died, and speaks to them."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        gateway: Bybit,
+        store: PostgresStore,
+        *,
+        workers: int,
+        address: str | None = None,
+        foreign: Foreign = Foreign.REFUSE,
+    ) -> None:
+        self.plan, self.gateway, self.store, self.address, self.foreign = plan, gateway, store, address, foreign
+        self.name, self.config = plan.name, plan.config
+        self.keeper = Keeper()
+        symbols = list(plan.config.pairs)
+        count = min(workers, len(symbols))
+        self.shares = [symbols[k::count] for k in range(count)]
+
+    async def start(self) -> None:
+        """Check the account, join or start Ray, and begin."""
+        self.beginning = await look_around(self.name, self.config, self.gateway, self.store, self.foreign)
+        await asyncio.to_thread(self._join)
+        self.portfolio = PortfolioActor.options(name="portfolio").remote(self.plan)  # type: ignore[attr-defined]
+        self.pairs = [
+            PairActor.options(name=f"pairs-{number}").remote(self.plan)  # type: ignore[attr-defined]
+            for number in range(len(self.shares))
+        ]
+        self.post = Post(self.portfolio)
+        await self._answered(self._start_portfolio())
+        await self._answered(*(self._start_pairs(number, 0) for number in range(len(self.pairs))))
+        self.keeper.add(self.post.run())
+        self.keeper.add(self._watch(self.portfolio, self._wake_portfolio))
+        for number, actor in enumerate(self.pairs):
+            self.keeper.add(self._watch(actor, partial(self._wake_pairs, number)))
+
+    def _join(self) -> None:
+        self._ours = not ray.is_initialized() and self.address is None
+        if not ray.is_initialized():
+            options: dict[str, Any] = {"address": self.address} if self.address else {"include_dashboard": False}
+            ray.init(namespace=f"traderagent-{self.name}", configure_logging=False, log_to_driver=True, **options)
+
+    def _start_portfolio(self) -> Any:
+        return self.portfolio.start.remote(self.beginning, list(zip(self.shares, self.pairs, strict=True)))
+
+    def _start_pairs(self, number: int, life: int) -> Any:
+        return self.pairs[number].start.remote(self.shares[number], self.beginning, self.portfolio, life)
+
+    async def _answered(self, *asked: Any) -> list[Any]:
+        """What actors answer, or our own error as it was raised there."""
+        try:
+            return list(await asyncio.gather(*asked))
+        except RayTaskError as error:
+            if isinstance(error.cause, TradingError):
+                raise error.cause from None
+            raise
+        except RayActorError as error:
+            raise Unreachable(f"an actor is away: {type(error).__name__}") from None
+
+    # Health
+
+    async def _watch(self, actor: Any, wake: Any) -> None:
+        """Ray makes a dead actor anew; here it is started again, but not for ever."""
+        life = 0
+        while True:
+            await asyncio.sleep(PULSE_SECONDS)
+            try:
+                if await actor.pulse.remote():
+                    continue
+            except RayActorError as error:
+                log.warning("actor_away", error=type(error).__name__)
+                continue
+            life += 1
+            if life == LIVES:
+                raise Misconfigured(f"an actor died {LIVES} times; see its log in Ray's session folder.")
+            log.error("actor_woken", life=life)
+            self.keeper.broken += 1
+            try:
+                await wake(life)
+            except RayError:
+                log.exception("actor_not_woken", life=life)
+                ray.kill(actor, no_restart=False)
+
+    async def _wake_portfolio(self, _life: int) -> None:
+        await self._start_portfolio()
+        await self.portfolio.call.remote()
+
+    async def _wake_pairs(self, number: int, life: int) -> None:
+        await self._start_pairs(number, life)
+        for symbol in self.shares[number]:
+            self.tell(Again(symbol))
+
+    # Speaking
+
+    def tell(self, message: ToPortfolio) -> None:
+        """Hand a message to the portfolio."""
+        self.post.letters.put_nowait(message)
+
+    async def obey(self, word: str, pair: str | None, force: bool) -> str:
+        """Do what the operator says; raises Misconfigured for an unknown word, Disobeyed for a senseless one."""
+        (done,) = await self._answered(self.portfolio.obey.remote(word, pair, force))
+        return str(done)
+
+    async def adopt(self, config: PortfolioConfig) -> list[str]:
+        """Follow another config of the same pairs; raises Misconfigured for what needs a restart."""
+        changed = changes(self.config, config)
+        self.config = config
+        await self._answered(*(actor.adopt.remote(config) for actor in (self.portfolio, *self.pairs)))
+        return changed
+
+    async def poll(self) -> None:
+        """Let every pair ask the venue for what the streams may not have told."""
+        await self._answered(*(actor.poll.remote() for actor in self.pairs))
+
+    async def look_at_venue(self) -> None:
+        """See whether instruments and leverage are still what they were."""
+        await self._answered(*(actor.look_at_venue.remote() for actor in self.pairs))
+
+    async def status(self) -> dict[str, Any]:
+        """How the bot stands."""
+        portfolio, *pairs = await self._answered(*(actor.status.remote() for actor in (self.portfolio, *self.pairs)))
+        loops = {symbol: one for share, _ in pairs for symbol, one in share.items()}
+        return merged(self.name, portfolio, loops, [gateway for _, gateway in pairs])
+
+    async def snapshot(self) -> None:
+        """Keep a readable copy of every state."""
+        await self._answered(*(actor.snapshot.remote() for actor in (*self.pairs, self.portfolio)))
+
+    async def heard(self) -> dict[str, int]:
+        """Messages that each kind of stream has told so far."""
+        told = await self._answered(*(actor.heard.remote() for actor in self.pairs))
+        return {kind: sum(one[kind] for one in told) for kind in told[0]}
+
+    async def settled(self) -> None:
+        """Wait until nothing is left to do: until two rounds in a row find everybody idle, and no letter between."""
+        before: list[int] = []
+        while True:
+            await self.post.letters.join()
+            now = await self._answered(*(actor.settled.remote() for actor in (self.portfolio, *self.pairs)))
+            if now == before:
+                return
+            before = now
+
+    def check(self) -> None:
+        """Raise what broke the bot for good."""
+        self.keeper.check()
+
+    async def ended(self) -> None:
+        """Wait for what breaks the bot for good, and raise it."""
+        await asyncio.wait(self.keeper.tasks, return_when=asyncio.FIRST_COMPLETED)
+        self.check()
+
+    async def stop(self) -> None:
+        """Stop all loops, and Ray where it was started here; what rests at the venue stays there."""
+        await self.keeper.stop()
+        for actor in (*self.pairs, self.portfolio):
+            with contextlib.suppress(RayActorError):  # it is dead already
+                await actor.stop.remote()
+            ray.kill(actor)
+        await self.gateway.close()
+        if self._ours:
+            await asyncio.to_thread(ray.shutdown)

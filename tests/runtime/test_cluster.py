@@ -1,0 +1,157 @@
+"""The bot on Ray: what one process does, several do; and an actor that is killed comes back and loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from pydantic import SecretStr
+from tenacity import retry, retry_if_result, wait_fixed
+
+from bot.errors import Misconfigured
+from bot.instrument import Market
+from coordinator.messages import Standing
+from coordinator.operator import Disobeyed
+from services.runtime.config import Account, Environment, load_bot
+from tests.chaos.test_crash_points import assert_covered
+from tests.runtime.house import KEY, Bot, config, exchange_for, venue
+from tests.runtime.test_operator import written
+
+cluster = pytest.importorskip("services.runtime.cluster", reason="Ray is not installed")
+PAIRS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+MINUTES = 400
+
+
+class RayBot(Bot):
+    """The same bot as actors."""
+
+    def make_runtime(self, gateway):
+        account = Account(
+            SecretStr(KEY.key), SecretStr(KEY.secret), Market.LINEAR, Environment.VENUE, self.address, 100_000.0
+        )
+        plan = cluster.Plan(self.name, self.chosen, account, self.dsn, None, 0.3, 60)
+        return cluster.RayRuntime(plan, gateway, self.store, workers=2)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray():
+    cluster.ray.init(num_cpus=2, include_dashboard=False, configure_logging=False, namespace="tests")
+    yield cluster.ray
+    cluster.ray.shutdown()
+
+
+async def played(kind, dsn, name, *, minutes=MINUTES, trouble=None, every=50):
+    chosen = config(PAIRS)
+    exchange = exchange_for(chosen)
+    async with venue(exchange) as house:
+        bot = kind(chosen, house.address, dsn, name)
+        await bot.start()
+        for minute in range(1, minutes + 1):
+            await bot.steps.minute()
+            if trouble is not None and minute % every == 0:
+                await trouble(bot, house)
+        await bot.runtime.poll()
+        await bot.runtime.settled()
+        now = await bot.runtime.status()
+        await bot.runtime.snapshot()
+        booked = await bot.store.fills()
+        broken = bot.runtime.keeper.broken
+        await bot.stop()
+    assert sorted(one.id for one in booked) == sorted(one.id for one in exchange.trades)
+    for book in exchange.books.values():
+        assert_covered(book)
+    traded = [(one.id, one.link.partition("-")[2], one.price, one.lots, one.ts) for one in exchange.trades]
+    resting = sorted((one.link.partition("-")[2], one.price, one.lots) for one in exchange.live(None))
+    figures = {key: now[key] for key in ("at", "equity", "wallet", "exposure", "modes")}
+    pairs = [{key: value for key, value in one.items() if key != "corrections"} for one in now["pairs"]]
+    return (traded, resting, figures, pairs), broken
+
+
+@pytest.fixture(scope="module")
+def in_one_process(dsn):
+    return asyncio.run(played(Bot, dsn, "alone"))[0]
+
+
+def test_actors_do_what_one_process_does(dsn, name, in_one_process):
+    found, _ = asyncio.run(played(RayBot, dsn, name))
+    assert len(found[0]) >= 5
+    for one, other in zip(found, in_one_process):
+        assert one == other
+
+
+def test_the_operator_and_the_config_reach_the_actors_and_errors_come_back(dsn, name, tmp_path):
+    async def main():
+        chosen = config()
+        exchange = exchange_for(chosen)
+        async with venue(exchange) as house:
+            bot = RayBot(chosen, house.address, dsn, name)
+            await bot.start()
+            for _ in range(150):
+                await bot.steps.minute()
+            with pytest.raises(Disobeyed, match="DOGEUSDT"):
+                await bot.runtime.obey("pause", "DOGEUSDT", False)
+            with pytest.raises(Misconfigured, match="sing"):
+                await bot.runtime.obey("sing", None, False)
+            risk = chosen.algorithm.risk.model_copy(update={"halt_day_loss": 0.07})
+            adopted = await bot.runtime.adopt(
+                chosen.changed(algorithm=chosen.algorithm.model_copy(update={"risk": risk}))
+            )
+            exchange.closed.add("SOLUSDT")
+            await bot.runtime.look_at_venue()
+            await bot.runtime.obey("pause", "SOLUSDT", False)
+            exchange.capital += 500.0
+            for _ in range(2):
+                bot.runtime.tell(Standing(await bot.runtime.gateway.account()))
+                await bot.runtime.settled()
+            for _ in range(2):
+                await bot.steps.minute()
+            now = await bot.runtime.status()
+            live = {one.symbol for one in exchange.live(None) if not one.reduce_only and not one.filled}
+            equity = exchange.equity
+            await bot.stop()
+        return adopted, now, live, equity
+
+    adopted, now, live, equity = asyncio.run(main())
+    assert adopted == ["risk.halt_day_loss"]
+    assert {one["pair"]: one["held_off"] for one in now["pairs"]} == {
+        "BTCUSDT": [],
+        "SOLUSDT": ["operator", "instrument"],
+    }
+    assert live == {"BTCUSDT"}
+    assert now["equity"] == pytest.approx(equity)
+    assert now["streams"] == {"public": True, "private": True}
+
+
+@pytest.mark.slow
+def test_actors_that_are_killed_come_back_and_lose_nothing(dsn, name, in_one_process):
+    killed = 0
+
+    async def kill(bot, house):
+        nonlocal killed
+        victim = [bot.runtime.portfolio, *bot.runtime.pairs][killed % 3]
+        broken, killed = bot.runtime.keeper.broken, killed + 1
+        cluster.ray.kill(victim, no_restart=False)
+        async with asyncio.timeout(120):
+            await _woken(bot, broken)
+        await bot.steps.begin()
+
+    found, broken = asyncio.run(played(RayBot, dsn, name, trouble=kill, every=60))
+    assert killed >= 6
+    assert broken == killed
+    assert found[0] == in_one_process[0]
+    assert found[1] == in_one_process[1]
+
+
+@retry(retry=retry_if_result(lambda woken: not woken), wait=wait_fixed(0.1))
+async def _woken(bot, broken):
+    try:
+        started = await asyncio.gather(*(one.pulse.remote() for one in (bot.runtime.portfolio, *bot.runtime.pairs)))
+    except cluster.RayError:
+        return False
+    return bot.runtime.keeper.broken > broken and all(started)
+
+
+def test_a_cluster_cannot_lean_on_an_embedded_database(tmp_path):
+    bot = {"name": "house", "runtime": "ray", "ray_address": "auto"}
+    with pytest.raises(Misconfigured, match=r"bot\.database"):
+        load_bot(written(tmp_path, bot=bot))

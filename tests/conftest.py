@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 
 from backtesting.candles import Candles
 from bot.instrument import Instrument, Market
+from services.postgres.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).parent.parent
 REAL = ROOT.parent / "shared" / "data" / "candles"
@@ -58,3 +62,23 @@ def store_dir(tmp_path, monkeypatch):
     """An empty data directory, as a new user has it."""
     monkeypatch.setenv("TRADERAGENT_DATA_DIR", str(tmp_path / "data"))
     return tmp_path / "data"
+
+
+# Processes that a test starts import as a user's do: from bytecode, once it is written.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def dsn(tmp_path_factory):
+    """One Postgres for the whole session; every test has a bot name of its own, and so rows of its own."""
+    postgres = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"))
+    address = asyncio.run(postgres.start())
+    yield address
+    asyncio.run(postgres.stop())
+
+
+@pytest.fixture
+def name():
+    return f"t{next(_numbers)}"

@@ -11,9 +11,6 @@ from typing import Any, Self
 
 import asyncpg
 import structlog
-from alembic import command
-from alembic.config import Config
-from sqlalchemy.ext.asyncio import create_async_engine
 from tenacity import retry, retry_if_exception_type, wait_exponential
 
 from bot.ports import Execution, Order, Saved
@@ -29,6 +26,8 @@ AWAY = (
 )
 KEPT = 5000  # orders and executions of a symbol that a restart may still meet
 KEPT_SNAPSHOTS = 20
+
+VERSION = "0001"  # of the tables: the newest migration
 
 REMEMBER = """
 INSERT INTO memory (bot, name, layout, data, at) VALUES ($1, $2, $3, $4, $5)
@@ -86,6 +85,12 @@ def epoch(at: datetime) -> int:
 
 async def migrate(dsn: str) -> None:
     """Bring the tables to this version."""
+    if await _version(dsn) == VERSION:
+        return
+    from alembic import command  # noqa: PLC0415, a second of every start that has nothing to migrate
+    from alembic.config import Config  # noqa: PLC0415
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
+
     engine = create_async_engine(dsn.replace("postgresql://", "postgresql+asyncpg://", 1))
     config = Config()
     config.set_main_option("script_location", str(files("services.postgres") / "migrations"))
@@ -97,6 +102,18 @@ async def migrate(dsn: str) -> None:
     async with engine.begin() as connection:
         await connection.run_sync(upgrade)
     await engine.dispose()
+
+
+async def _version(dsn: str) -> str | None:
+    """Read the version of the tables; None where there are none yet."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        found = await connection.fetchval("SELECT version_num FROM alembic_version")
+    except asyncpg.UndefinedTableError:
+        return None
+    finally:
+        await connection.close()
+    return str(found)
 
 
 class PostgresStore:

@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # or Ray packs the working directory for each worker
+os.environ.setdefault("RAY_worker_niceness", "0")  # a trader gives way to nobody
 
 import numpy.rec  # noqa: F401, a record array is pickled by reference only where its module is loaded
 import ray

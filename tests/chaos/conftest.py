@@ -7,11 +7,10 @@ import asyncio
 import pytest
 
 from tests.chaos.test_crash_points import played
-from tests.runtime.conftest import dsn, name  # noqa: F401, the same house
 
 
 @pytest.fixture(scope="session")
-def undisturbed(dsn):  # noqa: F811
+def undisturbed(dsn):
     left, _, burnt = asyncio.run(played(dsn, "calm", []))
     assert len(left[0]) >= 20, "the market has to be livelier for these tests to mean anything"
     return left, burnt

@@ -71,6 +71,7 @@ class Execution:
     maker: bool
     ts: int
     funding: bool = False
+    heard: float = field(default=0.0, compare=False)  # seconds of the clock when a stream told it; 0: it was asked for
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import structlog
 from bot.ports import Bus, Saved, Store
 from bot.record import new_records
 from coordinator.machine import PortfolioMachine, layout, pack, unpack
-from coordinator.messages import Adopt, Again, Command, Directive, HoldOff, PairReport, Room, Standing
+from coordinator.messages import Adopt, Again, Command, Directive, HoldOff, PairReport, Recover, Room, Standing
 from coordinator.operator import Disobeyed, obey
 from coordinator.portfolio import differs
 from coordinator.risk import deposited
@@ -38,7 +38,7 @@ class MasterLoop:
         symbols: list[str],
         store: Store,
         bus: Bus,
-        tell: Callable[[str, Directive | Room], None],
+        tell: Callable[[str, Directive | Room | Recover], None],
     ) -> None:
         self.machine, self.symbols, self.store, self.bus = machine, symbols, store, bus
         self.mailbox: asyncio.Queue[Message] = asyncio.Queue()
@@ -48,8 +48,7 @@ class MasterLoop:
         self.arrived: set[str] = set()
         self.unanswered: set[str] = set()
         self.rooms: dict[str, float] = {}
-        self.astray: set[str] = set()  # pairs whose position is not the venue's, once, and twice
-        self.lost: set[str] = set()
+        self.astray: dict[str, tuple[int, int]] = {}  # pairs whose position seems another at the venue: theirs, ours
         self.unexplained = 0.0  # quote currency in the wallet that no pair has earned
         self._tell = tell
 
@@ -163,15 +162,16 @@ class MasterLoop:
         """Hold wallet and positions against what the bot believes; believe a difference when it is seen twice."""
         desk, account = self.machine.desk, standing.account
         astray = {
-            symbol
+            symbol: (account.positions[symbol], int(report.position))
             for symbol, report in zip(self.symbols, desk.reports, strict=True)
             if report.alive and symbol in account.positions and account.positions[symbol] != int(report.position)
         }
-        for symbol in sorted((astray & self.astray) - self.lost):
-            there, ours = account.positions[symbol], int(desk.reports[self.symbols.index(symbol)].position)
-            sentence = f"{symbol}: the venue holds {there} lots, the bot knows of {ours}; make them equal, then resume."
-            self._hold_off(HoldOff(symbol, HeldOff.POSITION, sentence))
-        self.lost = astray & self.astray
+        for symbol, (theirs, ours) in sorted(astray.items()):
+            if self.astray.get(symbol) == (theirs, ours):
+                sentence = f"{symbol}: the venue holds {theirs} lots, the bot {ours}; make them equal, then resume."
+                self._hold_off(HoldOff(symbol, HeldOff.POSITION, sentence))
+            else:
+                self._tell(symbol, Recover())  # a fill may be on its way: it catches up, and reports again
         self.astray = astray
         extra = account.wallet - float(desk.portfolio.deposits) - sum(float(one.settled) for one in desk.reports)
         seen_twice = abs(extra - self.unexplained) < CENT

@@ -39,6 +39,7 @@ from coordinator.breaker import Breaker
 from coordinator.machine import PairMachine, layout, pack, unpack
 from coordinator.messages import Adopt, Directive, HoldOff, Listed, PairReport, Recover, Remember, Room
 from coordinator.portfolio import differs
+from coordinator.reaction import Reactions
 from coordinator.reconcile import Action, Change, as_resting, difference, wishes
 from coordinator.vocabulary import HeldOff
 
@@ -80,6 +81,8 @@ class StrategyLoop:
         self.filled: dict[str, int] = {}  # lots
         self.seen: dict[str, None] = {}  # executions booked, oldest first
         self.breaker = Breaker(most_actions)
+        self.reactions = Reactions()
+        self.fills = 0
         self.awaited: Instrument | None = None  # of other ticks or lots: taken up once the pair is flat
         self.exposed: dict[str, float] = {}  # stops that could not be placed, since when (seconds of the clock)
         self.sequence = 0
@@ -181,7 +184,9 @@ class StrategyLoop:
             return  # recovery asks for it
         booked = self._book(execution)
         if booked is not None:
+            self.reactions.heard(execution.heard)
             await self._act([booked])
+            self.reactions.heard(0.0)
 
     def _book(self, execution: Execution) -> tuple[Execution, Any] | None:
         """Take an execution into the books, once."""
@@ -195,6 +200,7 @@ class StrategyLoop:
         if order is None:
             self._log.error("foreign_execution", execution=execution.id, order=execution.link)
             return None
+        self.fills += 1
         found = self.resting.get(order.link)
         self.filled[order.link] = self.filled.get(order.link, 0) + execution.lots
         if found is not None and self.filled[order.link] >= found.lots:
@@ -306,7 +312,8 @@ class StrategyLoop:
             self._saving.result()
         (booked, notes), self._unsaved = self._unsaved, ([], [])
         self._saving = asyncio.create_task(self._store(sent, booked, notes))
-        await asyncio.wait({self._saving}, timeout=PATIENCE_SECONDS)
+        for _ in range(2):  # halves, so that work of our own that held the loop up is not taken for the store's silence
+            await asyncio.wait({self._saving}, timeout=PATIENCE_SECONDS / 2)
         if not self._saving.done():
             self._log.error("store_away", remedy="nothing is opened until it answers; exits go on")
             self._saving.add_done_callback(lambda _: self.tell(Remember()))  # and what was withdrawn opens again
@@ -373,6 +380,7 @@ class StrategyLoop:
             self.resting.pop(change.link, None)
             return
         assert change.order is not None
+        self.reactions.sent(self._clock())
         if change.action is Action.PLACE:
             await self._place(change.order)
         else:

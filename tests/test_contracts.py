@@ -33,6 +33,7 @@ BREAKS = {
 
 @pytest.mark.parametrize("name", list(BREAKS))
 def test_a_broken_contract_is_found(tmp_path, name):
+    """F-40: also that no strategy needs another."""
     for package in ("bot", "filters", "strategies", "coordinator", "backtesting", "services"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)

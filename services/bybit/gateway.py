@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from typing import Any
@@ -119,8 +120,7 @@ class Bybit:
         self.listed: dict[str, Instrument] = {}  # the venue's, should they have changed since
         self.heard = {"public": 0, "private": 0}
         self.errors: dict[int, int] = {}
-        self.counted: Any = None  # metrics, if anybody wants them
-        self._fill_heard: dict[str, float] = {}
+        self.changes: Counter[tuple[str, str]] = Counter()  # sent, by what and with what outcome
         self.heard_at = time.monotonic()
         self._sink: Sink | None = None
         self._symbols: list[str] = []
@@ -158,6 +158,15 @@ class Bybit:
         except ccxt.BaseError as error:
             raise Unreachable(f"the venue did not answer {method}: {type(error).__name__}") from None
         return dict(answer["result"])
+
+    async def _ask_where_there_is(self, method: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Ask what demo trading may not answer; nothing then."""
+        try:
+            return await self._ask(method, parameters)
+        except Refused as refusal:
+            if refusal.code != words.NOT_IN_DEMO:
+                raise
+            return {}
 
     async def _mind(self, said: Said) -> None:
         """Count a code, and heed the two that are about the bot's manners."""
@@ -229,8 +238,9 @@ class Bybit:
             if row is None or row["status"] != "Trading":
                 found[symbol] = f"not listed as {self.category}" if row is None else f"status {row['status']}"
                 continue
-            answer = await self._ask("privateGetV5AccountFeeRate", {"category": self.category, "symbol": symbol})
-            rates = next(iter(answer["list"]), None)
+            parameters = {"category": self.category, "symbol": symbol}
+            answer = await self._ask_where_there_is("privateGetV5AccountFeeRate", parameters)
+            rates = next(iter(answer.get("list", [])), None)
             fees = (Decimal(rates["makerFeeRate"]), Decimal(rates["takerFeeRate"])) if rates else None
             found[symbol] = self.listed[symbol] = words.instrument(row, self.market, fees)
         return found
@@ -266,9 +276,11 @@ class Bybit:
         answer = await self._ask("publicGetV5MarketTickers", {"category": self.category, "symbol": symbol})
         return float(answer["list"][0]["lastPrice"])
 
-    async def rights(self) -> dict[str, Any]:
-        """What the API key may do, by Bybit's names; a key that may only read may do nothing."""
-        answer = await self._ask("privateGetV5UserQueryApi", {})
+    async def rights(self) -> dict[str, Any] | None:
+        """What the API key may do, by Bybit's names (a key that may only read: nothing); None where nobody says."""
+        answer = await self._ask_where_there_is("privateGetV5UserQueryApi", {})
+        if not answer:
+            return None
         return {} if int(answer.get("readOnly", 0)) else dict(answer["permissions"])
 
     async def account(self) -> Account:
@@ -336,35 +348,26 @@ class Bybit:
 
     # Changing
 
-    def _count_fill(self, one: Execution) -> None:
-        if self.counted is not None and not one.funding:
-            self.counted.fills.labels(one.symbol).inc()
-            self._fill_heard.setdefault(one.symbol, time.monotonic())
-
-    def _count_change(self, method: str, symbol: str, outcome: str) -> None:
-        if self.counted is not None:
-            self.counted.orders.labels(method.removeprefix("privatePostV5"), outcome).inc()
-            heard = self._fill_heard.pop(symbol, None)
-            if heard is not None:
-                self.counted.latency.observe(time.monotonic() - heard)
+    def _count(self, method: str, outcome: str) -> None:
+        self.changes[method.removeprefix("privatePostV5"), outcome] += 1
 
     async def _change(self, method: str, parameters: dict[str, Any], priority: Priority) -> None:
         """Send a change once. Raises Unanswered when its outcome is unknown, Unreachable when nothing was done."""
         await self.limiter.turn(priority)
         try:
             await getattr(self.client, method)(parameters)
-            self._count_change(method, parameters["symbol"], "taken")
+            self._count(method, "taken")
         except Said as said:
             await self._mind(said)
             what = words.remedy(said.code, said.message)
-            self._count_change(method, parameters["symbol"], what.value)
+            self._count(method, what.value)
             if what is Remedy.DONE:
                 return
             if what is Remedy.TAKEN:
                 raise _Taken from None
             raise self._error(said) from None
         except ccxt.BaseError as error:
-            self._count_change(method, parameters["symbol"], "unanswered")
+            self._count(method, "unanswered")
             raise Unanswered(f"{method} was sent and not answered: {type(error).__name__}") from None
 
     async def place(self, symbol: str, order: Order) -> None:
@@ -460,9 +463,8 @@ class Bybit:
             if of is None or row.get("category", self.category) != self.category:
                 continue
             if topic.startswith("execution"):
-                one = words.execution(row, of)
+                one = words.execution(row, of, self.heard_at)
                 if one is not None:
-                    self._count_fill(one)
                     self._sink(one)
             elif topic.startswith("order"):
                 self._sink(Changed(row["symbol"], words.resting(row, of)))

@@ -73,6 +73,8 @@ REMEDIES = {
     34040: Remedy.DONE,
 }
 
+NOT_IN_DEMO = 10032  # https://bybit-exchange.github.io/docs/v5/demo: not every address answers there
+
 SENTENCES = {
     10003: "the API key is not known here: check that it is a key of this environment (live, demo or testnet)",
     10004: "the signature does not fit: the secret belongs to another key, or was copied with a letter missing",
@@ -132,7 +134,7 @@ def resting(row: dict[str, Any], of: Instrument) -> Resting:
     )
 
 
-def execution(row: dict[str, Any], of: Instrument) -> Execution | None:
+def execution(row: dict[str, Any], of: Instrument, heard: float = 0.0) -> Execution | None:
     """Translate an execution; None for what neither moves the position nor the money of a bot."""
     kind = row.get("execType", "Trade")
     if kind not in ("Trade", "Funding", "BustTrade", "AdlTrade"):
@@ -148,6 +150,7 @@ def execution(row: dict[str, Any], of: Instrument) -> Execution | None:
         maker=row.get("isMaker") in (True, "true"),
         ts=int(row["execTime"]),
         funding=kind == "Funding",
+        heard=heard,
     )
 
 

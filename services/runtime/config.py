@@ -123,6 +123,11 @@ def load_bot(path: Path) -> tuple[BotSettings, PortfolioConfig]:
             "bot.ray_address names a cluster, whose machines cannot reach an embedded database or bus; "
             "set bot.database to a postgresql:// address, and bot.redis to a redis:// address or none."
         )
+    if values.get("market") == Market.SPOT.value and settings.environment is not Environment.VENUE:
+        raise Misconfigured(
+            "market is spot, but Bybit takes the fee of a spot purchase in the coin, so that less is held than was "
+            "bought; trade market: linear, or spot on the project's own venue."
+        )
     config = load_config(values)
     if not isinstance(config, PortfolioConfig):
         raise Misconfigured(

@@ -64,6 +64,8 @@ async def _clock(gateway: Bybit, _config: PortfolioConfig) -> list[Finding]:
 
 async def _key(gateway: Bybit, config: PortfolioConfig) -> list[Finding]:
     rights = await gateway.rights()
+    if rights is None:
+        return [Finding("key", "is known; what it may do is not told in demo trading")]
     wanted = "ContractTrade" if gateway.category == "linear" else "Spot"
     may = bool(rights.get(wanted))
     return [

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Histogram
 
 from bot.errors import Misconfigured
 from bot.ports import NotPermitted, Unreachable
 from coordinator.messages import Standing
+from coordinator.reaction import SECONDS
 from coordinator.risk import HaltPolicy
 from services.control.client import control_file
 from services.control.server import ControlServer
@@ -21,7 +22,6 @@ from services.logs import configure
 from services.runtime.backing import Backing, backing
 from services.runtime.config import Account, BotSettings, Runtime, Secrets, load_bot
 from services.runtime.local import LocalRuntime
-from services.runtime.metrics import Counted
 from services.runtime.metrics import Standing as StandingMetrics
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ SNAPSHOT_SECONDS = 30.0
 ACCOUNT_SECONDS = 60.0
 CLOCK_SECONDS = 300.0
 POLL_SECONDS = 20.0
+POLL_REQUESTS = 5  # of one pair
 VENUE_SECONDS = 300.0
 # The operator is a person: no policy answers for him and no hour resumes.
 LIVE_RISK = {"halt_policy": HaltPolicy.NONE, "halt_resume_hours": 1e6}
@@ -86,8 +87,9 @@ class LiveBot:
         """`config` is the one `as_live`."""
         self.settings, self.config, self.runtime = settings, config, runtime
         self.registry = CollectorRegistry()
-        self.counted = Counted(self.registry)
-        runtime.gateway.counted = self.counted
+        self.lag = Histogram(
+            "traderagent_loop_lag_seconds", "How late the event loop wakes", buckets=SECONDS, registry=self.registry
+        )
         self.control = ControlServer(
             control_file(settings.data_dir, settings.name), self.status, self.act, self.registry
         )
@@ -135,10 +137,15 @@ class LiveBot:
             self._every(SNAPSHOT_SECONDS, self._snapshot),
             self._every(ACCOUNT_SECONDS, self._look_at_account),
             self._every(CLOCK_SECONDS, self._look_at_clock),
-            self._every(POLL_SECONDS, self._poll),
+            self._every(self._poll_seconds(), self._poll),
             self._every(VENUE_SECONDS, self.runtime.look_at_venue),
             self._measure_lag(),
         ]
+
+    def _poll_seconds(self) -> float:
+        """A third of the requests at most go into polling, however many pairs there are."""
+        a_second = self.settings.requests_per_second / 3.0
+        return max(POLL_SECONDS, POLL_REQUESTS * len(self.config.pairs) / a_second)
 
     async def _every(self, seconds: float, duty: Any) -> None:
         while True:
@@ -152,7 +159,7 @@ class LiveBot:
         while True:
             before = time.monotonic()
             await asyncio.sleep(0.5)
-            self.counted.lag.observe(max(time.monotonic() - before - 0.5, 0.0))
+            self.lag.observe(max(time.monotonic() - before - 0.5, 0.0))
 
     async def _look_at_account(self) -> None:
         self.runtime.tell(Standing(await self.runtime.gateway.account()))

@@ -1,42 +1,27 @@
-"""What a running bot shows to Prometheus: read from its status when asked, counted where it happens."""
+"""What a running bot shows to Prometheus: its status in metrics, read when asked."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from coordinator.reaction import SECONDS
+
 PREFIX = "traderagent"
-SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-
-
-class Counted:
-    """What is counted as it happens."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.fills = Counter(f"{PREFIX}_fills", "Fills booked", ["pair"], registry=registry)
-        self.orders = Counter(f"{PREFIX}_orders", "Changes sent, by outcome", ["action", "outcome"], registry=registry)
-        self.latency = Histogram(
-            f"{PREFIX}_fill_to_order_seconds",
-            "From hearing of a fill to sending the next order of its pair",
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self.lag = Histogram(
-            f"{PREFIX}_loop_lag_seconds", "How late the event loop wakes", buckets=SECONDS, registry=registry
-        )
 
 
 class Standing(Collector):
-    """Gauges that are the bot's status."""
+    """The bot's status as metrics, however many processes it has."""
 
     def __init__(self, status: Callable[[], dict[str, Any]]) -> None:
         self.status = status
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         """Read the status once and say it in metrics."""
         now = self.status()
         if not now:  # nobody has asked yet
@@ -47,12 +32,37 @@ class Standing(Collector):
         for mode in ("reduced", "stress", "drawdown", "halt"):
             modes.add_metric([mode], float(mode in now["modes"]))
         yield modes
-        errors = GaugeMetricFamily(f"{PREFIX}_gateway_errors", "Answers of the venue by code", labels=["code"])
+        errors = CounterMetricFamily(f"{PREFIX}_gateway_errors", "Answers of the venue by code", labels=["code"])
         for code, count in now["errors"].items():
             errors.add_metric([code], count)
         yield errors
-        for name in ("position", "exposure", "entries", "exits", "resting", "corrections", "target"):
-            family = GaugeMetricFamily(f"{PREFIX}_pair_{name}", f"{name} of the pair", labels=["pair"])
-            for pair in now["pairs"]:
-                family.add_metric([pair["pair"]], float(pair[name]))
-            yield family
+        orders = CounterMetricFamily(f"{PREFIX}_orders", "Changes sent, by outcome", labels=["action", "outcome"])
+        for change, count in now["changes"].items():
+            orders.add_metric(change.split(), count)
+        yield orders
+        yield from _by_pair(now["pairs"])
+
+
+def _by_pair(pairs: list[dict[str, Any]]) -> Iterator[Metric]:
+    for name in ("position", "exposure", "entries", "exits", "resting", "target"):
+        family = GaugeMetricFamily(f"{PREFIX}_pair_{name}", f"{name} of the pair", labels=["pair"])
+        for one in pairs:
+            family.add_metric([one["pair"]], float(one[name]))
+        yield family
+    off = GaugeMetricFamily(f"{PREFIX}_pair_held_off", "1 while the pair opens nothing", labels=["pair", "reason"])
+    for one in pairs:
+        for reason in one["held_off"]:
+            off.add_metric([one["pair"], reason], 1.0)
+    yield off
+    for name, told in (("fills", "Fills booked"), ("corrections", "Times that the venue was not as believed")):
+        counter = CounterMetricFamily(f"{PREFIX}_{name}", told, labels=["pair"])
+        for one in pairs:
+            counter.add_metric([one["pair"]], float(one[name]))
+        yield counter
+    counts = accumulate(sum(column) for column in zip(*(one["reactions"]["counts"] for one in pairs), strict=True))
+    bounds = [*(f"{bound:g}" for bound in SECONDS), "+Inf"]
+    told = "From hearing of a fill to sending the next order of its pair"
+    latency = HistogramMetricFamily(f"{PREFIX}_fill_to_order_seconds", told)
+    total = sum(one["reactions"]["seconds"] for one in pairs)
+    latency.add_metric([], [(bound, float(count)) for bound, count in zip(bounds, counts, strict=True)], total)
+    yield latency

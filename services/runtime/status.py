@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from backtesting.config import iso
@@ -28,16 +29,13 @@ def merged(
     name: str, portfolio: dict[str, Any], loops: dict[str, dict[str, Any]], gateways: list[dict[str, Any]]
 ) -> dict[str, Any]:
     """One status of what the portfolio, the loops by pair, and every process' gateway say."""
-    codes: dict[str, int] = {}
-    for one in gateways:
-        for code, count in one["errors"].items():
-            codes[code] = codes.get(code, 0) + count
     return {
         "bot": name,
         **portfolio,
         "streams": {kind: all(one["streams"][kind] for one in gateways) for kind in gateways[0]["streams"]},
         "stream_age_seconds": max(one["stream_age_seconds"] for one in gateways),
-        "errors": codes,
+        "errors": dict(sum((Counter(one["errors"]) for one in gateways), Counter())),
+        "changes": dict(sum((Counter(one["changes"]) for one in gateways), Counter())),
         "pairs": [{**pair, **loops[pair["pair"]]} for pair in portfolio["pairs"]],
     }
 
@@ -86,6 +84,8 @@ def loop_status(loop: StrategyLoop) -> dict[str, Any]:
         "resting": len(loop.resting),
         "recovered": loop.recovered.is_set(),
         "corrections": loop.corrections,
+        "fills": loop.fills,
+        "reactions": {"counts": list(loop.reactions.counts), "seconds": loop.reactions.total},
     }
 
 
@@ -95,4 +95,5 @@ def gateway_status(gateway: Bybit) -> dict[str, Any]:
         "streams": {name: one.is_set() for name, one in gateway.hearing.items()},
         "stream_age_seconds": time.monotonic() - gateway.heard_at,
         "errors": {str(code): count for code, count in gateway.errors.items()},
+        "changes": {f"{action} {outcome}": count for (action, outcome), count in gateway.changes.items()},
     }

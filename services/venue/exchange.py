@@ -53,6 +53,7 @@ class Exchange:
     settings: Any
     leverage: float = 1.0
     closed: set[str] = field(init=False, default_factory=set)  # symbols that take no new positions any more
+    hedge: bool = field(init=False, default=False)  # two rows per position, as accounts in hedge mode show them
     books: dict[str, Book] = field(init=False)
     known: dict[str, VenueOrder] = field(init=False, default_factory=dict)  # by order id
     links: dict[str, VenueOrder] = field(init=False, default_factory=dict)  # by client order id, for ever

@@ -124,10 +124,10 @@ def _fees(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
 
 def _positions(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     exchange = server.exchange
-    if "symbol" in query:
-        return _page(server, query, [words.position(exchange.book(query["symbol"]))], 200)
-    held = [words.position(book) for book in exchange.books.values() if book.position]
-    return _page(server, query, held, 200)
+    held = [book for book in exchange.books.values() if book.position]
+    chosen = [exchange.book(query["symbol"])] if "symbol" in query else held
+    rows = [words.position(book, index) for book in chosen for index in ((1, 2) if exchange.hedge else (0,))]
+    return _page(server, query, rows, 200)
 
 
 def _realtime(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
@@ -244,25 +244,30 @@ def _mode(_server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
 
 
 def _trading_stop(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    """A stop for the whole position, replacing the one before; an empty or zero price takes it away."""
-    exchange = server.exchange
-    book = exchange.book(query.get("symbol", ""))
+    """A stop and a target for the whole position; each given one replaces the one before, zero takes it away.
+
+    The target rests as a limit, which is where its trigger would fill.
+    """
+    book = server.exchange.book(query.get("symbol", ""))
     if book.position == 0:
         raise Answer(10001, "can not set tp/sl/ts for zero position")
-    for one in [each for each in book.live if each.kind == OrderKind.STOP and not each.link]:
-        book.remove(one, CANCELLED, "EC_PerCancelRequest")
-    price = query.get("stopLoss")
-    if price and float(price) > 0:
-        ticks, way = _ticks(server, book, price), Side.BUY if book.position > 0 else Side.SELL
-        if (book.here - ticks) * way <= 0:
-            raise Answer(10001, "StopLoss for this position should be on the losing side of the base price")
-        side = -way
-        exchange.create(
-            *(book.instrument.symbol, side, OrderKind.STOP, ticks, abs(book.position)),
-            link="",
-            reduce_only=True,
-            post_only=False,
-        )
+    way = Side.BUY if book.position > 0 else Side.SELL
+    for name, kind, beyond in (("stopLoss", OrderKind.STOP, -way), ("takeProfit", OrderKind.LIMIT, way)):
+        price = query.get(name)
+        if price is None or price == "":
+            continue
+        ticks = _ticks(server, book, price)
+        if ticks and (ticks - book.here) * beyond <= 0:
+            raise Answer(10001, f"{name} for this position should be on the other side of the base price")
+        for one in [each for each in book.live if each.kind == kind and not each.link and each.reduce_only]:
+            book.remove(one, CANCELLED, "EC_PerCancelRequest")
+        if ticks:
+            server.exchange.create(
+                *(book.instrument.symbol, -way, kind, ticks, abs(book.position)),
+                link="",
+                reduce_only=True,
+                post_only=False,
+            )
     return {}
 
 

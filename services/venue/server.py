@@ -23,6 +23,7 @@ from services.venue.exchange import Answer, Bar, Exchange
 from services.venue.rest import ROUTES
 
 RATE = 600  # requests a key may send in five seconds, per address
+NOT_IN_DEMO = ("account/fee-rate", "user/query-api")
 SPOT_CODES = {110001: 170213, 110003: 170132, 110007: 170131, 110072: 170141, 110094: 170140, 110020: 170810}
 
 
@@ -38,6 +39,7 @@ class Faults:
     late: float = 0.0  # an event is told after the next one
     clock_skew_ms: int = 0
     maintenance: bool = False
+    demo: bool = False  # what Bybit's demo trading does not answer is not answered
     seed: int = 0
     chance: random.Random = field(init=False, repr=False)
 
@@ -183,7 +185,7 @@ class VenueServer:
             answer = ROUTES.get((request.method, path))
             if answer is None:
                 return web.Response(status=404)
-            _permitted(request, key)
+            self._permitted(request, path, key)
             result = answer(self, query)
         except Answer as refused:
             await self._flush()
@@ -222,6 +224,12 @@ class VenueServer:
         if not (self.wall() - int(window) <= int(stamp) < self.wall() + 1000):
             raise Answer(10002, "invalid request, please check your server timestamp or recv_window param.")
         return key
+
+    def _permitted(self, request: web.Request, path: str, key: Key | None) -> None:
+        if request.method == "POST" and key is not None and not key.may_trade:
+            raise Answer(10005, "Permission denied, please check your API key permissions.")
+        if self.faults.demo and path in NOT_IN_DEMO:
+            raise Answer(10032, "Demo trading are not supported.")
 
     def _within_rate(self, request: web.Request, key: Key | None) -> None:
         if key is None:
@@ -337,11 +345,6 @@ class VenueServer:
 def signature(secret: str, payload: str) -> str:
     """HMAC-SHA256, hexadecimal, as Bybit has it."""
     return hmac.new(secret.encode(), payload.encode(), hashlib.sha256).hexdigest()
-
-
-def _permitted(request: web.Request, key: Key | None) -> None:
-    if request.method == "POST" and key is not None and not key.may_trade:
-        raise Answer(10005, "Permission denied, please check your API key permissions.")
 
 
 def _parsed(body: str) -> dict[str, Any]:

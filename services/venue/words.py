@@ -162,15 +162,15 @@ def execution(one: Trade, book: Book, category: str) -> dict[str, Any]:
     }
 
 
-def position(book: Book) -> dict[str, Any]:
-    """The one row that one-way mode has per symbol."""
+def position(book: Book, index: int = 0) -> dict[str, Any]:
+    """A row of the symbol's position: the one of one-way mode (0), or hedge mode's for buys (1) and for sells (2)."""
     what, ledger = book.instrument, book.pair.ledger
-    lots = book.position
+    lots = book.position if index == 0 or (book.position > 0) == (index == 1) else 0
     mark = book.here * float(what.tick_size)
     average = float(ledger.cost) / (lots * float(what.lot_size)) if lots else 0.0
     worth = abs(lots) * float(what.lot_size) * mark
     return {
-        "positionIdx": 0,
+        "positionIdx": index,
         "riskId": 1,
         "riskLimitValue": "1000000000",
         "symbol": what.symbol,

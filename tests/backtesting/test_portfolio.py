@@ -143,6 +143,7 @@ def exposed(recording):
 
 
 def test_family_7_exposure_stays_under_its_cap_and_no_exit_is_stopped():
+    """F-42: limits stop entries alone."""
     given = {"leverage": 5, "grid": {"risk_budget": 1.0}, "dca": {"risk_budget": 1.0}, "trend": {"risk_per_trade": 1.0}}
     free = {"stress_exposure": 10.0, "group_exposure": 10.0}
     bound = {"exposure": 0.3, "stress_exposure": 0.3, "group_exposure": 10.0}
@@ -385,6 +386,7 @@ def test_an_operator_who_answers_at_once(policy):
 
 
 def test_transitions_close_what_does_not_leave_by_itself():
+    """F-36: a position always has an owner, and leaves in time."""
     recording = played(market())
     told = recording.notes
     for pair in range(3):

@@ -178,6 +178,7 @@ def test_turning_a_position_realises_the_closed_part_alone():
 
 @pytest.mark.parametrize("model", [grid.GridParameters, dca.DcaParameters, trend.TrendParameters])
 def test_family_9_every_parameter_has_bounds_help_and_a_default_inside_them(model):
+    """F-34, F-43: one place for each, with its unit."""
     model.model_validate(model().model_dump())
     for name, field in model.model_fields.items():
         assert field.description, name

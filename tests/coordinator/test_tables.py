@@ -173,6 +173,7 @@ def test_same_strategy_other_variant_is_no_switch():
 
 
 def test_unknown_is_never_routed():
+    """F-35: an unknown regime opens nothing."""
     assert not routed(NOBODY, Regime.UNKNOWN)[0]
 
 

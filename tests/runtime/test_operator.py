@@ -17,13 +17,14 @@ from bot.errors import Misconfigured
 from bot.ports import Account, NotPermitted
 from coordinator.messages import Standing
 from coordinator.operator import Disobeyed
-from coordinator.vocabulary import Answer
+from coordinator.vocabulary import Answer, HeldOff
 from services.control.client import ask
 from services.control.server import ControlServer
 from services.logs import Rarely, configure
 from services.runtime.config import Secrets, load_bot
 from services.runtime.doctor import examine, refuse
 from services.runtime.live import LiveBot, as_live
+from services.runtime.metrics import Standing as Metrics
 from services.runtime.status import status
 from services.venue.server import Faults, Key
 from tests.runtime.house import KEY, Bot, config, entries, exchange_for, venue, with_bot
@@ -147,6 +148,38 @@ def test_a_position_closed_by_hand_stops_entries_on_that_pair_and_is_told(dsn, n
     assert {one["pair"]: one["held_off"] for one in pairs} == {"BTCUSDT": [], "SOLUSDT": ["position"]}
 
 
+def test_a_position_that_a_fill_is_still_on_its_way_to_is_asked_about_and_not_taken_for_foreign(dsn, name):
+    async def play(bot, exchange):
+        account = await bot.runtime.gateway.account()
+        for lots in (12345, 12346):  # it moves: it is being traded
+            bot.runtime.tell(Standing(Account(account.wallet, {**account.positions, "SOLUSDT": lots})))
+            await bot.runtime.settled()
+        return status(bot.runtime)["pairs"], bot.runtime.master.astray
+
+    pairs, astray = with_bot(dsn, name, play, minutes=60)
+    assert {one["pair"]: one["held_off"] for one in pairs} == {"BTCUSDT": [], "SOLUSDT": []}
+    assert astray["SOLUSDT"][0] == 12346
+
+
+def test_metrics_say_what_the_status_says(dsn, name):
+    async def play(bot, exchange):
+        bot.runtime.master.machine.desk.routes[0].held_off = HeldOff.OPERATOR
+        now = await bot.runtime.status()
+        registry = CollectorRegistry()
+        registry.register(Metrics(lambda: now))
+        return now, registry, len(exchange.trades)
+
+    now, registry, traded = with_bot(dsn, name, play, minutes=300)
+    read = registry.get_sample_value
+    assert read("traderagent_equity") == pytest.approx(now["equity"])
+    assert sum(read("traderagent_fills_total", {"pair": pair}) for pair in ("BTCUSDT", "SOLUSDT")) == traded > 0
+    assert read("traderagent_orders_total", {"action": "OrderCreate", "outcome": "taken"}) > 10
+    assert read("traderagent_pair_held_off", {"pair": "BTCUSDT", "reason": "operator"}) == 1.0
+    answered = read("traderagent_fill_to_order_seconds_bucket", {"le": "+Inf"})
+    assert 0 < answered <= traded
+    assert 0.0 < read("traderagent_fill_to_order_seconds_sum") < answered * 5.0
+
+
 def test_orders_cancelled_by_hand_are_placed_again_under_new_names(dsn, name):
     """F-12, F-67: also a stop that somebody took away, whether the stream tells of it or not."""
 
@@ -187,6 +220,8 @@ def test_a_bot_does_not_start_beside_orders_that_are_not_its_own(dsn, name):
 
 
 def test_the_control_interface_asks_for_the_token_and_its_file_is_private(tmp_path):
+    """F-62, F-63: every route answers, loopback only, and commands ask for a token made anew at every start."""
+
     async def act(word, pair, force):
         if word == "resume":
             raise Disobeyed("not now")
@@ -241,12 +276,14 @@ def written(tmp_path, **changes):
     ("changes", "sentence"),
     [
         ({"bot": {**CONFIG["bot"], "name": "Too Long A Name"}}, "bot.name"),
+        ({"market": "spot", "bot": {"environment": "demo"}}, "takes the fee of a spot purchase in the coin"),
         ({"bot": {"environment": "venue"}}, "bot.address"),
         ({"bot": {"colour": "red"}}, "bot.colour is no known key"),
         ({"strategy": "grid", "pair": "BTCUSDT", "pairs": None}, "strategy"),
     ],
 )
 def test_a_config_that_cannot_run_is_one_sentence(tmp_path, changes, sentence):
+    """F-14: also spot, where a fee in the coin would leave less to sell than was bought."""
     values = {key: value for key, value in {**CONFIG, **changes}.items() if value is not None}
     path = tmp_path / "bot.yaml"
     path.write_text(yaml.safe_dump(values))
@@ -364,6 +401,7 @@ def test_the_doctor_finds_nothing_wrong_where_nothing_is(tmp_path):
     ],
 )
 def test_the_doctor_names_what_is_wrong_and_its_remedy(tmp_path, world, what, remedy):
+    """F-22: also a key of another environment."""
     found = examined(tmp_path, **world)
     assert remedy in found[what].remedy
     with pytest.raises(Misconfigured, match="checks failed"):

@@ -6,6 +6,9 @@ import asyncio
 
 import pytest
 
+from backtesting.config import Execution, PortfolioConfig
+from bot.kernel import ROOT
+from coordinator.parameters import AlgorithmParameters
 from services.runtime.parity import parity, sensible_start
 from tests.runtime.house import DAY, config, market
 
@@ -39,6 +42,15 @@ def test_a_halt_and_a_transition_are_the_same_too():
     assert found.differences == []
     kinds = {one.kind for one in found.decisions}
     assert {"halt", "answer", "resume", "transition", "mode"} <= kinds, kinds
+
+
+def test_f_59_every_option_has_a_row_in_the_register():
+    """What a config can say is said of simulation, venue and live; a new option without a row fails."""
+    register = (ROOT / "docs" / "parity.md").read_text(encoding="utf-8")
+    models = (Execution, AlgorithmParameters, PortfolioConfig)
+    options = {name for model in models for name in model.model_fields}
+    known = options - {"version", "strategy", "pairs", "execution", "algorithm"}  # what holds the others
+    assert {name for name in known if f"`{name}`" not in register} == set()
 
 
 def test_a_difference_is_found(found):

@@ -13,6 +13,7 @@ from pybit import unified_trading
 from pybit.exceptions import InvalidRequestError
 
 from bot.errors import Misconfigured
+from bot.instrument import Instrument
 from bot.order import OrderKind, Side
 from bot.ports import Gone, NotPermitted, Order, OrderState, Refused, link_of
 from services.bybit import words
@@ -95,7 +96,16 @@ def test_pybit_lives_a_whole_order_life_over_http_and_websocket(monkeypatch):
         assert (fill["execQty"], fill["side"], fill["isMaker"]) == ("0.01", "Buy", False)
         (held,) = session.get_positions(category="linear", symbol="BTCUSDT")["result"]["list"]
         assert (held["size"], held["side"]) == ("0.01", "Buy")
-        session.set_trading_stop(category="linear", symbol="BTCUSDT", stopLoss=low, positionIdx=0)
+        stop = {"category": "linear", "symbol": "BTCUSDT", "positionIdx": 0}
+        high = f"{round(price * 1.1):d}.0"
+        session.set_trading_stop(**stop, stopLoss=low, takeProfit=high)
+        session.set_trading_stop(**stop, stopLoss=f"{round(price * 0.8):d}.0")
+        resting = session.get_open_orders(category="linear", symbol="BTCUSDT")["result"]["list"]
+        assert sorted((one["orderType"], one["reduceOnly"]) for one in resting) == [("Limit", True), ("Market", True)]
+        with pytest.raises(InvalidRequestError, match="10001"):
+            session.set_trading_stop(**stop, takeProfit=low)
+        session.set_trading_stop(**stop, stopLoss="0", takeProfit="0")
+        assert session.get_open_orders(category="linear", symbol="BTCUSDT")["result"]["list"] == []
         assert candles.get(timeout=5)["data"][0]["confirm"] is True
         wallet = session.get_wallet_balance(accountType="UNIFIED")["result"]["list"][0]
         assert 9_000 < float(wallet["totalEquity"]) < 10_000  # the fee and the slippage are paid
@@ -237,6 +247,30 @@ def test_f_20_a_clock_that_is_a_minute_off_is_measured_and_allowed_for():
         return offset
 
     assert with_gateway(play, faults=Faults(clock_skew_ms=60_000)) == pytest.approx(-60_000, abs=500)
+
+
+def test_f_19_hedge_mode_is_refused_and_its_empty_row_is_not_taken_for_flat():
+    async def play(gateway, exchange, house):
+        exchange.create("BTCUSDT", -1, OrderKind.MARKET, 0, 10, link="", reduce_only=False, post_only=False)
+        exchange.step()
+        exchange.hedge = True
+        with pytest.raises(NotPermitted, match="one-way mode"):
+            await gateway.prepare("BTCUSDT", 1.0)
+        return (await gateway.account()).positions
+
+    assert with_gateway(play)["BTCUSDT"] == -10
+
+
+def test_what_demo_trading_does_not_answer_is_done_without():
+    async def play(gateway, exchange, house):
+        house.server.faults = Faults(demo=True)
+        found = await gateway.instruments(["BTCUSDT"])
+        return found["BTCUSDT"], exchange.instruments["BTCUSDT"], await gateway.rights()
+
+    found, listed, rights = with_gateway(play)
+    assert (found.tick_size, found.min_notional) == (listed.tick_size, listed.min_notional)
+    assert found.taker_fee == Instrument.model_fields["taker_fee"].default
+    assert rights is None
 
 
 def test_a_symbol_that_is_not_traded_is_named():

@@ -224,6 +224,28 @@ def test_family_8_f44_a_market_that_dies(name):
     assert recording.equity().min() >= 0.0
 
 
+def test_f08_a_take_profit_sells_the_whole_deal():
+    fills = play("dca", walk(6000, seed=1)).fills
+    taken = fills[fills["signal"] == Signal.EXIT_TP]
+    assert len(taken) >= 2
+    assert (taken["position"] == 0).all()
+    assert (taken["realised"] > 0).all()
+
+
+@pytest.mark.parametrize("budget", [0.01, 0.03])
+@pytest.mark.parametrize("name", ["dca", "grid"])
+def test_f38_a_market_that_falls_through_the_stop_costs_the_budget_and_no_more(name, budget):
+    """What may be lost is known before anything is opened: the whole ladder, or inventory, to its stop."""
+    candles = walk(3000, seed=8, volatility=0.0004)
+    fall = np.concatenate([np.ones(1500), np.exp(-np.linspace(0.0, 0.5, 1500))])
+    prices = [np.round(getattr(candles, n) * fall, 1) for n in ("open", "high", "low", "close")]
+    falling = Candles(candles.ts, *prices, candles.volume * 1e6, 60_000)
+    recording = play(name, falling, parameters={"risk_budget": budget})
+    stopped = recording.fills[recording.fills["signal"] == Signal.EXIT_SL]
+    assert len(stopped) > 0, "nothing ran into its stop"
+    assert 0.8 < -stopped["realised"].min() / (budget * config_of(name).capital) <= 1.0
+
+
 # Family 10: reproducibility.
 
 

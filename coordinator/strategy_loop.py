@@ -144,7 +144,7 @@ class StrategyLoop:
                 await self.rest()
             case Remember():
                 if self.recovered.is_set():
-                    await self._act([])
+                    await self._act()
             case Listed():
                 self._meet(message.instrument)
             case Adopt():
@@ -163,7 +163,7 @@ class StrategyLoop:
             missed = await self.gateway.candles(self.symbol, self.machine.time, bar.ts)
             bars = _joined(missed, bars)
         if self._take_bars(bars):
-            await self._act([])
+            await self._act()
         self._tell_portfolio()
 
     def _take_bars(self, bars: Any) -> bool:
@@ -182,24 +182,24 @@ class StrategyLoop:
     async def _on_execution(self, execution: Execution) -> None:
         if not self.recovered.is_set():
             return  # recovery asks for it
-        booked = self._book(execution)
-        if booked is not None:
+        if self._book(execution):
             self.reactions.heard(execution.heard)
-            await self._act([booked])
+            await self._act()
             self.reactions.heard(0.0)
 
-    def _book(self, execution: Execution) -> tuple[Execution, Any] | None:
-        """Take an execution into the books, once."""
+    def _book(self, execution: Execution) -> bool:
+        """Take an execution into the books, once; it is stored with the next memory, whatever happens until then."""
         if execution.id in self.seen:
-            return None
+            return False
         self.seen[execution.id] = None
         if execution.funding:
             self.machine.take_funding(-execution.fee)
-            return execution, None
+            self._unsaved[0].append((execution, None))
+            return True
         order = self.orders.get(execution.link) or self._forgotten(execution.link)
         if order is None:
             self._log.error("foreign_execution", execution=execution.id, order=execution.link)
-            return None
+            return False
         self.fills += 1
         found = self.resting.get(order.link)
         self.filled[order.link] = self.filled.get(order.link, 0) + execution.lots
@@ -208,8 +208,9 @@ class StrategyLoop:
         record = self.machine.take_fill(
             order, execution.ts, execution.price, execution.lots, execution.fee, maker=execution.maker
         )
+        self._unsaved[0].append((execution, record))
         self._log.info("filled", order=order.link, side=execution.side, price=execution.price, lots=execution.lots)
-        return execution, record
+        return True
 
     def _forgotten(self, link: str) -> Order | None:
         """An order that was sent while the store was away is what is wished now: the same events decide the same."""
@@ -236,7 +237,7 @@ class StrategyLoop:
             self.machine.wish_anew(wish)  # somebody's hand, or no volume: what is left goes as a new order
         else:
             self._take_refusal(wish)
-        await self._act([])
+        await self._act()
 
     async def _on_directive(self, directive: Directive) -> None:
         if directive.sequence < self.directed:
@@ -244,7 +245,7 @@ class StrategyLoop:
         self.directed = directive.sequence
         if differs(self.machine.states[0].directive, directive.record[0]):
             self.machine.take_directive(directive.record)
-            await self._act([])
+            await self._act()
         self._tell_portfolio(answers=max(directive.sequence, 1))
 
     def _tell_portfolio(self, answers: int = 0) -> None:
@@ -255,16 +256,15 @@ class StrategyLoop:
 
     # Remember and act
 
-    async def _act(self, fills: list[tuple[Execution, Any]]) -> None:
+    async def _act(self) -> None:
         """Store what was decided, then make the venue match it; refusals are decided on at once.
 
         While the store is away nothing is opened: entries leave the venue, exits are placed and kept.
         """
         for _ in range(ROUNDS):
             wished = self._wishes()
-            if not await self._remember(wished, fills):
+            if not await self._remember(wished):
                 wished = [order for order in wished if order.signal != Signal.ENTRY]
-            fills = []
             refused, again = await self._reconcile(wished)
             if not refused and not again:
                 return
@@ -297,12 +297,11 @@ class StrategyLoop:
             filled=self.filled,
         )
 
-    async def _remember(self, wished: list[Order], fills: list[tuple[Execution, Any]]) -> bool:
+    async def _remember(self, wished: list[Order]) -> bool:
         """Store memory, wishes, fills and notes in one transaction; False while the store does not answer.
 
         It goes on trying by itself, and has what happened meanwhile stored when it has come back.
         """
-        self._unsaved[0].extend(fills)
         self._unsaved[1].extend((self.symbol, note) for note in self.machine.take_notes())
         sent = [order for order in wished if self.orders.get(order.link) != order]
         self.orders.update((order.link, order) for order in sent)
@@ -340,7 +339,7 @@ class StrategyLoop:
             for key in list(known)[:-KEPT]:
                 del known[key]
         self.filled = {link: lots for link, lots in self.filled.items() if link in self.orders}
-        await self._remember(self._wishes(), [])
+        await self._remember([])
 
     async def _reconcile(self, wished: list[Order]) -> tuple[list[tuple[Order, Refused]], bool]:
         """Make the venue match; returns the orders it refused, and whether wishes have changed their names."""
@@ -458,13 +457,12 @@ class StrategyLoop:
         bars = await self.gateway.candles(self.symbol, since or self.start - self.warmup_ms, NEVER)
         if since == 0:
             bars = bars[bars["ts"] < self.start] if self.start else bars
-        fills = []
+        booked = False
         for execution in executions:
             due = bars["ts"] + machine.pairs[0].bar_ms <= execution.ts
             self._take_bars(bars[due])
             bars = bars[~due]
-            booked = self._book(execution)
-            fills += [booked] if booked is not None else []
+            booked = self._book(execution) or booked
         decided = self._take_bars(bars)
         self._mind_silence()
         shown = {one.link: one for one in await self.gateway.resting(self.symbol) if self._is_ours(one.link)}
@@ -472,9 +470,9 @@ class StrategyLoop:
         machine.asked[0] = max(since, asked)
         self.resting = shown
         self.filled.update((link, one.filled) for link, one in shown.items())
-        if self.behind or fills or decided or corrected:
+        if self.behind or booked or decided or corrected:
             self.corrections += int(corrected and not first)
-            await self._act(fills)
+            await self._act()
         self.behind = False
 
     async def _load(self) -> None:

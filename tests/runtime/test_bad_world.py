@@ -443,6 +443,48 @@ def test_f_12_a_stop_that_cannot_be_placed_in_two_seconds_is_a_closed_position(d
     assert [one for one in logs if one["event"] == "stop_does_not_rest"]
 
 
+def test_f_23_a_recovery_that_fails_in_the_middle_forgets_no_fill(dsn, name, monkeypatch):
+    """What was booked before the venue went away is stored with the next memory, and booked once."""
+    monkeypatch.setattr("coordinator.strategy_loop.RETRY_SECONDS", 0.01)
+
+    class Fails(Bybit):
+        left = 0
+
+        async def resting(self, symbol):
+            if type(self).left:
+                type(self).left -= 1
+                raise Unreachable("not now")
+            return await super().resting(symbol)
+
+    async def main():
+        chosen = config()
+        exchange = exchange_for(chosen)
+        async with venue(exchange) as house:
+            bot = Bot(chosen, house.address, dsn, name)
+            bot.make_gateway = lambda address: gateway_to(address, Fails)
+            await bot.start()
+            for _ in range(150):
+                await bot.steps.minute()
+            before, deaf = len(exchange.trades), bot.runtime.gateway.client.sink
+            bot.runtime.gateway.client.sink = lambda message: None
+            while len(exchange.trades) == before:
+                exchange.step()
+            exchange.events.clear()
+            bot.runtime.gateway.client.sink = deaf
+            Fails.left = 2
+            await bot.runtime.poll()
+            await bot.runtime.settled()
+            booked = sorted(one.id for one in await bot.store.fills())
+            assert booked == sorted(one.id for one in exchange.trades)
+            await bot.crash()
+            await bot.start()
+            for symbol, loop in bot.runtime.loops.items():
+                assert loop.machine.position == exchange.books[symbol].position
+            await bot.stop()
+
+    asyncio.run(main())
+
+
 def test_a_leverage_that_cannot_be_set_is_refused_at_the_start(dsn, name):
     async def main():
         exchange = exchange_for(config())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -219,8 +220,13 @@ class PortfolioMachine:
 
 def layout(arrays: tuple[Any, ...]) -> str:
     """Name of the arrays' layout: 16 hex digits that change with any field, type or length."""
-    described = repr([(str(array.dtype), array.shape) for array in arrays])
+    described = repr([(_described(array.dtype), array.shape) for array in arrays])
     return hashlib.sha256(described.encode()).hexdigest()[:16]
+
+
+@cache
+def _described(dtype: np.dtype[Any]) -> str:
+    return str(dtype)
 
 
 def pack(arrays: tuple[Any, ...]) -> bytes:

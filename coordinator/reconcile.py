@@ -9,11 +9,20 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bot.order import OrderKind, Side
 from bot.ports import Order, OrderState, Resting, link_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+
+# What an order takes over from its slot as it is.
+FIELDS = [
+    *("generation", "side", "kind", "price", "quantity", "reduce_only", "post_only"),
+    *("signal", "part", "entry", "stop"),
+]
 
 
 class Action(IntEnum):
@@ -39,33 +48,18 @@ def wishes(slots: Any, position: int, *, linear: bool, bot: str, symbol: str, fi
     `filled`: lots already filled by link, since a venue counts an order's quantity from its birth.
     """
     found = []
-    for index in range(len(slots)):
-        slot = slots[index]
-        if not slot.wanted:
-            continue
-        side, market = int(slot.side), int(slot.kind) == OrderKind.MARKET
-        if slot.reduce_only and position * side >= 0:
+    for index in np.flatnonzero(slots["wanted"]).tolist():
+        slot = dict(zip(FIELDS, slots[FIELDS][index].item(), strict=True))
+        side = slot["side"]
+        if slot["reduce_only"] and position * side >= 0:
             continue
         if side == Side.SELL and position <= 0 and not linear:
             continue
-        link = link_of(bot, symbol, index, int(slot.generation))
-        found.append(
-            Order(
-                link=link,
-                slot=index,
-                generation=int(slot.generation),
-                side=side,
-                kind=int(slot.kind),
-                price=0 if market else int(slot.price),
-                lots=int(slot.quantity) + filled.get(link, 0),
-                reduce_only=bool(slot.reduce_only),
-                post_only=bool(slot.post_only),
-                signal=int(slot.signal),
-                part=int(slot.part),
-                entry=int(slot.entry),
-                stop=int(slot.stop),
-            )
-        )
+        link = link_of(bot, symbol, index, slot["generation"])
+        lots = slot.pop("quantity") + filled.get(link, 0)
+        if slot["kind"] == OrderKind.MARKET:
+            slot["price"] = 0
+        found.append(Order(link=link, slot=index, lots=lots, **slot))
     return found
 
 

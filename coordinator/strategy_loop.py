@@ -28,7 +28,6 @@ from bot.ports import (
     OrderState,
     Refused,
     Resting,
-    Saved,
     Store,
     Unanswered,
     Unreachable,
@@ -36,7 +35,8 @@ from bot.ports import (
 from bot.record import new_records
 from bot.rollup import BAR
 from coordinator.breaker import Breaker
-from coordinator.machine import PairMachine, layout, pack, unpack
+from coordinator.machine import PairMachine
+from coordinator.memory import Memory
 from coordinator.messages import Adopt, Directive, HoldOff, Listed, PairReport, Recover, Remember, Room
 from coordinator.portfolio import differs
 from coordinator.reaction import Reactions
@@ -48,9 +48,8 @@ log = structlog.get_logger()
 Message = Event | Directive | Room | Recover | Remember | Listed | Adopt
 ROUNDS = 20  # refusals answered by new wishes, within one event
 RETRY_SECONDS = 1.0
-PATIENCE_SECONDS = 2.0  # with a store that does not answer, and with a stop that does not rest
+PATIENCE_SECONDS = 2.0  # with a stop that does not rest
 SILENCE_SECONDS = 180.0  # without a candle, of stream and REST together
-KEPT = 5000  # orders and executions to know again
 NOTHING_TO_REDUCE = 110017
 
 
@@ -71,15 +70,14 @@ class StrategyLoop:
         clock: Callable[[], float],
         most_actions: int,
     ) -> None:
-        self.bot, self.machine, self.gateway, self.store, self.bus = bot, machine, gateway, store, bus
+        self.bot, self.machine, self.gateway = bot, machine, gateway
+        self.memory = Memory(machine, store, bus, lambda: self.tell(Remember()))  # back, it opens what was withdrawn
         self.symbol = machine.instrument.symbol
         self.linear = bool(machine.pairs[0].instrument.linear)
         self.warmup_ms, self.start = warmup_ms, start
         self.mailbox: asyncio.Queue[Message] = asyncio.Queue()
         self.resting: dict[str, Resting] = {}
-        self.orders: dict[str, Order] = {}  # every order that may still be filled, by link
         self.filled: dict[str, int] = {}  # lots
-        self.seen: dict[str, None] = {}  # executions booked, oldest first
         self.breaker = Breaker(most_actions)
         self.reactions = Reactions()
         self.fills = 0
@@ -93,8 +91,6 @@ class StrategyLoop:
         self._report, self._clock = report, clock
         self._bar_at = clock()
         self._silent = False
-        self._saving: asyncio.Task[None] | None = None
-        self._unsaved: tuple[list[tuple[Execution, Any]], list[tuple[str, Any]]] = ([], [])  # fills and notes
         self._log = log.bind(pair=self.symbol)
 
     def tell(self, message: Message) -> None:
@@ -106,8 +102,7 @@ class StrategyLoop:
         try:
             await self._listen()
         finally:
-            if self._saving is not None:
-                self._saving.cancel()
+            self.memory.close()
 
     async def _listen(self) -> None:
         while True:
@@ -189,14 +184,13 @@ class StrategyLoop:
 
     def _book(self, execution: Execution) -> bool:
         """Take an execution into the books, once; it is stored with the next memory, whatever happens until then."""
-        if execution.id in self.seen:
+        if execution.id in self.memory.booked:
             return False
-        self.seen[execution.id] = None
         if execution.funding:
             self.machine.take_funding(-execution.fee)
-            self._unsaved[0].append((execution, None))
+            self.memory.book(execution, None)
             return True
-        order = self.orders.get(execution.link) or self._forgotten(execution.link)
+        order = self._sent(execution.link)
         if order is None:
             self._log.error("foreign_execution", execution=execution.id, order=execution.link)
             return False
@@ -208,13 +202,13 @@ class StrategyLoop:
         record = self.machine.take_fill(
             order, execution.ts, execution.price, execution.lots, execution.fee, maker=execution.maker
         )
-        self._unsaved[0].append((execution, record))
+        self.memory.book(execution, record)
         self._log.info("filled", order=order.link, side=execution.side, price=execution.price, lots=execution.lots)
         return True
 
-    def _forgotten(self, link: str) -> Order | None:
-        """An order that was sent while the store was away is what is wished now: the same events decide the same."""
-        return next((order for order in self._wishes() if order.link == link), None)
+    def _sent(self, link: str) -> Order | None:
+        """The order of this name. One that was sent while the store was away, or long ago, is what is wished still."""
+        return self.memory.orders.get(link) or next((one for one in self._wishes() if one.link == link), None)
 
     async def _on_change(self, changed: Changed) -> None:
         order = changed.order
@@ -229,8 +223,8 @@ class StrategyLoop:
     async def _ended(self, order: Resting) -> None:
         """The venue ended an order that we did not cancel."""
         self.resting.pop(order.link)
-        wish = self.orders[order.link]
-        if not self.machine.wishes(wish):
+        wish = self._sent(order.link)
+        if wish is None or not self.machine.wishes(wish):
             return
         self._log.warning("order_ended_by_venue", order=order.link, state=order.state.value, filled=order.filled)
         if wish.reduce_only and order.state is OrderState.CANCELLED:
@@ -263,7 +257,7 @@ class StrategyLoop:
         """
         for _ in range(ROUNDS):
             wished = self._wishes()
-            if not await self._remember(wished):
+            if not await self.memory.save(wished):
                 wished = [order for order in wished if order.signal != Signal.ENTRY]
             refused, again = await self._reconcile(wished)
             if not refused and not again:
@@ -297,49 +291,13 @@ class StrategyLoop:
             filled=self.filled,
         )
 
-    async def _remember(self, wished: list[Order]) -> bool:
-        """Store memory, wishes, fills and notes in one transaction; False while the store does not answer.
-
-        It goes on trying by itself, and has what happened meanwhile stored when it has come back.
-        """
-        self._unsaved[1].extend((self.symbol, note) for note in self.machine.take_notes())
-        sent = [order for order in wished if self.orders.get(order.link) != order]
-        self.orders.update((order.link, order) for order in sent)
-        if self._saving is not None and not self._saving.done():
-            return False
-        if self._saving is not None:
-            self._saving.result()
-        (booked, notes), self._unsaved = self._unsaved, ([], [])
-        self._saving = asyncio.create_task(self._store(sent, booked, notes))
-        for _ in range(2):  # halves, so that work of our own that held the loop up is not taken for the store's silence
-            await asyncio.wait({self._saving}, timeout=PATIENCE_SECONDS / 2)
-        if not self._saving.done():
-            self._log.error("store_away", remedy="nothing is opened until it answers; exits go on")
-            self._saving.add_done_callback(lambda _: self.tell(Remember()))  # and what was withdrawn opens again
-            return False
-        saving, self._saving = self._saving, None
-        saving.result()
-        return True
-
-    async def _store(self, sent: list[Order], fills: list[tuple[Execution, Any]], notes: list[tuple[str, Any]]) -> None:
-        """Store, then tell."""
-        arrays = self.machine.remembered()
-        saved = Saved(layout(arrays), pack(arrays))
-        await self.store.save(self.symbol, saved, self.machine.time, sent, fills, notes)
-        for _, note in notes:
-            self.bus.publish("note", {"pair": self.symbol, "note": note})
-        for execution, _ in fills:
-            self.bus.publish("fill", {"pair": self.symbol, "execution": execution})
-
     async def rest(self) -> None:
         """Remember everything, also what called for no action; forget what no restart can meet again."""
         if not self.recovered.is_set():
             return
-        for known in (self.orders, self.seen):
-            for key in list(known)[:-KEPT]:
-                del known[key]
-        self.filled = {link: lots for link, lots in self.filled.items() if link in self.orders}
-        await self._remember([])
+        self.memory.forget()
+        self.filled = {link: lots for link, lots in self.filled.items() if link in self.memory.orders}
+        await self.memory.save([])
 
     async def _reconcile(self, wished: list[Order]) -> tuple[list[tuple[Order, Refused]], bool]:
         """Make the venue match; returns the orders it refused, and whether wishes have changed their names."""
@@ -476,11 +434,7 @@ class StrategyLoop:
         self.behind = False
 
     async def _load(self) -> None:
-        saved = await self.store.load(self.symbol)
-        if saved is not None:
-            unpack(self.symbol, self.machine.remembered(), saved)
-            self.orders = await self.store.orders(self.symbol)
-            self.seen = dict.fromkeys(await self.store.executions(self.symbol))
+        if await self.memory.load():
             listed = self.machine.instrument
             tick, lot = self.machine.remembered_units()
             self.machine.instrument = listed.model_copy(update={"tick_size": tick, "lot_size": lot})

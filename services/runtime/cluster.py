@@ -387,15 +387,6 @@ class RayRuntime:
                 return
             before = now
 
-    def check(self) -> None:
-        """Raise what broke the bot for good."""
-        self.keeper.check()
-
-    async def ended(self) -> None:
-        """Wait for what breaks the bot for good, and raise it."""
-        await asyncio.wait(self.keeper.tasks, return_when=asyncio.FIRST_COMPLETED)
-        self.check()
-
     async def stop(self) -> None:
         """Stop all loops, and Ray where it was started here; what rests at the venue stays there."""
         await self.keeper.stop()

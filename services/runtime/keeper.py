@@ -44,6 +44,11 @@ class Keeper:
                     raise
             await renew()
 
+    async def ended(self) -> None:
+        """Wait for the first task that breaks for good, and raise what broke it."""
+        await asyncio.wait(self.tasks, return_when=asyncio.FIRST_COMPLETED)
+        self.check()
+
     def check(self) -> None:
         """Raise what broke a task for good."""
         for task in self.tasks:

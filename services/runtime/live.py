@@ -125,7 +125,7 @@ class LiveBot:
             log.info("stopped", bot=self.settings.name)
 
     async def _until_stopped(self, duties: list[asyncio.Task[None]]) -> None:
-        ends = [asyncio.create_task(one) for one in (self.stopping.wait(), self.runtime.ended())]
+        ends = [asyncio.create_task(one) for one in (self.stopping.wait(), self.runtime.keeper.ended())]
         done, _ = await asyncio.wait([*ends, *duties], return_when=asyncio.FIRST_COMPLETED)
         for one in ends:
             one.cancel()

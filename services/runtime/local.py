@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -106,15 +105,6 @@ class LocalRuntime:
     async def settled(self) -> None:
         """Wait until nothing is left to do about what has been heard."""
         await self.keeper.settled(lambda: [*self.portfolio.mailboxes(), *self.pairs.mailboxes()])
-
-    def check(self) -> None:
-        """Raise what broke a loop for good."""
-        self.keeper.check()
-
-    async def ended(self) -> None:
-        """Wait for the first loop that breaks for good, and raise what broke it."""
-        await asyncio.wait(self.keeper.tasks, return_when=asyncio.FIRST_COMPLETED)
-        self.check()
 
     async def stop(self) -> None:
         """Stop all loops; what rests at the venue stays there."""

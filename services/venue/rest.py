@@ -273,23 +273,25 @@ def _trading_stop(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
 
 def _ticks(server: VenueServer, book: Book, price: Any) -> int:
     """Whole ticks of the book; the price has to be on the grid that is listed now."""
-    try:
-        value = Decimal(str(price))
-    except InvalidOperation:
-        raise Answer(10001, "params error: price invalid") from None
-    if value % server.exchange.instruments[book.instrument.symbol].tick_size:
-        raise Answer(110003, "Order price is no multiple of the tick size.")
-    return int(value / book.instrument.tick_size)
+    step = server.exchange.instruments[book.instrument.symbol].tick_size
+    wrong = Answer(110003, "Order price is no multiple of the tick size.")
+    return _whole(price, step, book.instrument.tick_size, wrong)
 
 
 def _lots(server: VenueServer, book: Book, quantity: Any) -> int:
+    step = server.exchange.instruments[book.instrument.symbol].lot_size
+    return _whole(quantity, step, book.instrument.lot_size, Answer(10001, "Qty invalid: no multiple of the step"))
+
+
+def _whole(text: Any, step: Decimal, unit: Decimal, wrong: Answer) -> int:
+    """How many units a number is, which has to be a multiple of the step."""
     try:
-        value = Decimal(str(quantity))
+        value = Decimal(str(text))
     except InvalidOperation:
-        raise Answer(10001, "params error: qty invalid") from None
-    if value % server.exchange.instruments[book.instrument.symbol].lot_size:
-        raise Answer(10001, "Qty invalid: no multiple of the step")
-    return int(value / book.instrument.lot_size)
+        raise Answer(10001, "params error: no number") from None
+    if value % step:
+        raise wrong
+    return int(value / unit)
 
 
 ROUTES: dict[tuple[str, str], Any] = {

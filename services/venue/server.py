@@ -123,6 +123,7 @@ class VenueServer:
         while not self.exchange.finished:
             while self.exchange.step():
                 await self._flush()
+                await asyncio.sleep(pause / (2 * len(self.exchange.books)))  # no minute has all its fills at once
             await self._flush()
             due += pause
             await asyncio.sleep(max(due - time.monotonic(), 0.0))

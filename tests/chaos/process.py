@@ -21,7 +21,7 @@ async def main(address, dsn, name):
     while True:
         await asyncio.sleep(2.0)
         await runtime.poll()
-        runtime.check()
+        runtime.keeper.check()
 
 
 if __name__ == "__main__":

@@ -126,5 +126,5 @@ def with_bot(dsn, name, play, minutes=200, options=None, **sections):
 
 def entries(bot, exchange):
     """Orders at the venue that open; a grid's counter orders close what its cells hold, and stay."""
-    sent = {link: order for loop in bot.runtime.loops.values() for link, order in loop.orders.items()}
+    sent = {link: order for loop in bot.runtime.loops.values() for link, order in loop.memory.orders.items()}
     return [one for one in exchange.live(None) if sent[one.link].signal == Signal.ENTRY]

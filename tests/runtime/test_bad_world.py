@@ -38,7 +38,7 @@ def held_off(bot, symbol):
 
 def exits(bot, exchange, symbol):
     """What rests to leave: everything but entries."""
-    sent = bot.runtime.loops[symbol].orders
+    sent = bot.runtime.loops[symbol].memory.orders
     return sorted(one.link for one in exchange.live(symbol) if sent[one.link].signal != Signal.ENTRY)
 
 
@@ -240,7 +240,7 @@ def test_f_12_while_the_store_is_away_nothing_is_opened_and_a_fill_still_gets_it
             await bot.start()
             while not all(book.position for book in exchange.books.values()):
                 await bot.steps.minute()
-            monkeypatch.setattr("coordinator.strategy_loop.PATIENCE_SECONDS", 0.05)
+            monkeypatch.setattr("coordinator.memory.PATIENCE_SECONDS", 0.05)
             before = {one.link for one in exchange.live(None)}
             sick[-1].well.clear()
             for symbol in exchange.books:

@@ -63,7 +63,8 @@ async def played(kind, dsn, name, *, minutes=MINUTES, trouble=None, every=50):
     traded = [(one.id, one.link.partition("-")[2], one.price, one.lots, one.ts) for one in exchange.trades]
     resting = sorted((one.link.partition("-")[2], one.price, one.lots) for one in exchange.live(None))
     figures = {key: now[key] for key in ("at", "equity", "wallet", "exposure", "modes")}
-    pairs = [{key: value for key, value in one.items() if key != "corrections"} for one in now["pairs"]]
+    own = ("corrections", "reactions")  # of the process, not of the trading
+    pairs = [{key: value for key, value in one.items() if key not in own} for one in now["pairs"]]
     return (traded, resting, figures, pairs), broken
 
 

@@ -23,8 +23,15 @@ KEPT = 5000  # orders and executions to know again
 class Memory:
     """Orders that may still be filled, executions that are booked, and what is not stored yet."""
 
-    def __init__(self, machine: PairMachine, store: Store, bus: Bus, back: Callable[[], None]) -> None:
-        """`back` is called when the store answers again."""
+    def __init__(
+        self,
+        machine: PairMachine,
+        store: Store,
+        bus: Bus,
+        back: Callable[[], None],
+        patience: float | None = PATIENCE_SECONDS,
+    ) -> None:
+        """`back` is called when the store answers again; patience None is for a market that waits for the bot."""
         self.machine, self.store, self.bus = machine, store, bus
         self.symbol = machine.instrument.symbol
         self.orders: dict[str, Order] = {}  # by link, oldest first
@@ -33,7 +40,7 @@ class Memory:
         self._fills: list[tuple[Execution, Any]] = []
         self._notes: list[tuple[str, Any]] = []
         self._saving: asyncio.Task[None] | None = None
-        self._back = back
+        self._back, self._half = back, None if patience is None else patience / 2
 
     async def load(self) -> bool:
         """Fill the machine from what was stored; False when nothing was. Raises Misconfigured for another layout."""
@@ -62,7 +69,7 @@ class Memory:
             self._saving.result()
         self._saving = asyncio.create_task(self._store())
         for _ in range(2):  # halves, so that work of our own that held the loop up is not taken for the store's silence
-            await asyncio.wait({self._saving}, timeout=PATIENCE_SECONDS / 2)
+            await asyncio.wait({self._saving}, timeout=self._half)
         if not self._saving.done():
             log.error("store_away", pair=self.symbol, remedy="nothing is opened until it answers; exits go on")
             self._saving.add_done_callback(lambda _: self._back())

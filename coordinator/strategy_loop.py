@@ -69,9 +69,10 @@ class StrategyLoop:
         start: int,
         clock: Callable[[], float],
         most_actions: int,
+        patience: float | None,
     ) -> None:
         self.bot, self.machine, self.gateway = bot, machine, gateway
-        self.memory = Memory(machine, store, bus, lambda: self.tell(Remember()))  # back, it opens what was withdrawn
+        self.memory = Memory(machine, store, bus, lambda: self.tell(Remember()), patience)
         self.symbol = machine.instrument.symbol
         self.linear = bool(machine.pairs[0].instrument.linear)
         self.warmup_ms, self.start = warmup_ms, start

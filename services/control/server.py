@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from bot.errors import TradingError
@@ -33,7 +34,7 @@ class ControlServer:
 
     async def start(self, port: int = 0) -> int:
         """Open it on loopback, and leave address and token where only this user can read them."""
-        app = web.Application()
+        app = web.Application(middlewares=[_refusals])
         app.router.add_get("/health", self._health)
         app.router.add_get("/ready", self._ready)
         app.router.add_get("/metrics", self._metrics)
@@ -89,8 +90,14 @@ class ControlServer:
         if not self._trusts(request):
             return web.json_response({"error": "the token is not this bot's"}, status=403)
         said = await request.json()
-        try:
-            done = await self.act(str(said["word"]), said.get("pair"), bool(said.get("force")))
-        except TradingError as error:
-            return web.json_response({"error": str(error)}, status=409)
+        done = await self.act(str(said["word"]), said.get("pair"), bool(said.get("force")))
         return web.json_response({"done": done})
+
+
+@web.middleware
+async def _refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A refusal, or a part of the bot that is away, is a sentence."""
+    try:
+        return await handler(request)
+    except TradingError as error:
+        return web.json_response({"error": str(error)}, status=409)

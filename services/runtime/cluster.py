@@ -49,7 +49,7 @@ AGAIN_SECONDS = 0.2
 LIFE = 1 << 40  # reports of a later life have higher numbers
 
 
-class NotStarted(TradingError):
+class NotStarted(Unreachable):
     """The actor is new, or was made anew, and has not been started yet."""
 
 
@@ -96,6 +96,7 @@ class _Actor:
         self.plan, self.keeper, self.stack = plan, Keeper(), AsyncExitStack()
         self.posts: list[Post] = []
         self.taken, self.started = 0, False
+        self._host: Any = None
 
     async def _backed(self) -> tuple[PostgresStore, Any]:
         from services.redis.bus import RedisBus  # noqa: PLC0415, not every bot has one
@@ -114,19 +115,30 @@ class _Actor:
         self.keeper.add(self.posts[-1].run())
         return self.posts[-1]
 
-    def _count(self, letters: int) -> None:
+    @property
+    def host(self) -> Any:
+        """What it hosts; raises NotStarted."""
         if not self.started:
-            raise NotStarted("not started yet")
-        self.taken += letters
+            raise NotStarted("an actor is being woken; ask again in a moment.")
+        return self._host
 
     async def pulse(self) -> bool:
         """Whether it has been started; raises what broke it for good."""
         self.keeper.check()
         return self.started
 
-    async def _settled(self, host: PairHost | PortfolioHost) -> int:
-        await self.keeper.settled(lambda: [*host.mailboxes(), *(post.letters for post in self.posts)])
+    async def settled(self) -> int:
+        """Wait until nothing is left to do; how many letters it has taken so far."""
+        await self.keeper.settled(lambda: [*self.host.mailboxes(), *(post.letters for post in self.posts)])
         return self.taken
+
+    async def snapshot(self) -> None:
+        """Store memory, and a readable copy of it."""
+        await self.host.snapshot()
+
+    async def adopt(self, config: PortfolioConfig) -> None:
+        """Follow another config."""
+        self.host.adopt(config)
 
 
 @ray.remote(max_restarts=-1, num_cpus=0)
@@ -143,15 +155,15 @@ class PortfolioActor(_Actor):
         def tell(symbol: str, message: ToPair) -> None:
             ways[symbol].letters.put_nowait((symbol, message))
 
-        self.host = PortfolioHost(self.plan.config, store, bus, tell, self.keeper)
-        await self.host.start(beginning)
+        self._host = PortfolioHost(self.plan.config, store, bus, tell, self.keeper)
+        await self._host.start(beginning)
         self.started = True
 
     async def take(self, letters: list[ToPortfolio]) -> None:
         """Hand letters to the loop."""
-        self._count(len(letters))
         for letter in letters:
             self.host.tell(letter)
+        self.taken += len(letters)
 
     async def call(self) -> None:
         """Let every pair report again."""
@@ -159,23 +171,11 @@ class PortfolioActor(_Actor):
 
     async def obey(self, word: str, pair: str | None, force: bool) -> str:
         """Do what the operator says."""
-        return await self.host.obey(word, pair, force)
-
-    async def adopt(self, config: PortfolioConfig) -> None:
-        """Follow another config."""
-        self.host.adopt(config)
-
-    async def settled(self) -> int:
-        """Wait until nothing is left to do; how many letters it has taken so far."""
-        return await self._settled(self.host)
+        return str(await self.host.obey(word, pair, force))
 
     async def status(self) -> dict[str, Any]:
         """How the portfolio stands."""
-        return self.host.status()
-
-    async def snapshot(self) -> None:
-        """Keep a readable copy of its state."""
-        await self.host.snapshot()
+        return dict(self.host.status())
 
     async def stop(self) -> None:
         """End."""
@@ -192,27 +192,23 @@ class PairActor(_Actor):
         store, bus = await self._backed()
         gateway = self.plan.account.gateway(self.plan.share)
         report = self._post(portfolio).letters.put_nowait
-        self.host = PairHost(
+        self._host = PairHost(
             *(self.plan.name, self.plan.config, gateway, store, bus, report, self.keeper),
             most_actions=self.plan.most_actions,
         )
         await gateway.measure_clock()
-        await self.host.start(symbols, beginning, life * LIFE)
+        await self._host.start(symbols, beginning, life * LIFE)
         self.started = True
 
     async def take(self, letters: list[tuple[str, ToPair]]) -> None:
         """Hand letters to the loops."""
-        self._count(len(letters))
         for symbol, message in letters:
             self.host.tell(symbol, message)
+        self.taken += len(letters)
 
     async def poll(self) -> None:
         """Let every pair ask the venue for what the streams may not have told."""
         self.host.poll()
-
-    async def adopt(self, config: PortfolioConfig) -> None:
-        """Follow another config."""
-        self.host.adopt(config)
 
     async def look_at_venue(self) -> None:
         """See whether instruments, leverage and clock are still what they were."""
@@ -225,21 +221,17 @@ class PairActor(_Actor):
 
     async def settled(self) -> int:
         """Wait until nothing is left to do; how many letters and messages of streams it has taken so far."""
-        taken = await self._settled(self.host)
-        return taken + sum(self.host.gateway.heard.values())
+        return await super().settled() + sum(self.host.gateway.heard.values())
 
     async def status(self) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
         """How its loops and its gateway stand."""
         return self.host.status(), gateway_status(self.host.gateway)
 
-    async def snapshot(self) -> None:
-        """Store memory, and a readable copy of it."""
-        await self.host.snapshot()
-
     async def stop(self) -> None:
         """End; what rests at the venue stays there."""
         await self.keeper.stop()
-        await self.host.stop()
+        if self.started:
+            await self.host.stop()
         await self.stack.aclose()
 
 

@@ -67,7 +67,7 @@ async def demonstration(seed: int, data_dir: Path, pairs: tuple[str, ...] = PAIR
         behind = await stack.enter_async_context(backing(NAME, folder))
         news = News(behind.bus, instruments)
         gateway = Bybit(key=KEY.key, secret=KEY.secret, market=config.market, address=address, rate=100_000.0)
-        runtime = LocalRuntime(NAME, config, gateway, behind.store, news)
+        runtime = LocalRuntime(NAME, config, gateway, behind.store, news, patience=None)
         stack.push_async_callback(runtime.stop)
         await runtime.start()
         steps = LockStep(address, runtime)

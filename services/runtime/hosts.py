@@ -17,6 +17,7 @@ from bot.record import new_records, to_dict
 from coordinator.machine import PairMachine, PortfolioMachine, layout
 from coordinator.master_loop import NAME, MasterLoop
 from coordinator.master_loop import Message as ToPortfolio
+from coordinator.memory import PATIENCE_SECONDS
 from coordinator.messages import Adopt, Command, HoldOff, Listed, Recover, Remember
 from coordinator.operator import Word
 from coordinator.strategy_loop import Message as ToPair
@@ -65,9 +66,11 @@ class PairHost:
         *,
         most_actions: int = MOST_ACTIONS,
         clock: Callable[[], float] = time.monotonic,
+        patience: float | None = PATIENCE_SECONDS,
     ) -> None:
         self.name, self.config, self.gateway, self.store, self.bus = name, config, gateway, store, bus
-        self.report, self.keeper, self.most_actions, self.clock = report, keeper, most_actions, clock
+        self.report, self.keeper = report, keeper
+        self.most_actions, self.clock, self.patience = most_actions, clock, patience
         self.loops: dict[str, StrategyLoop] = {}
 
     async def start(self, symbols: list[str], beginning: Beginning, first: int = 0) -> None:
@@ -93,6 +96,7 @@ class PairHost:
             start=self.beginning.at,
             clock=self.clock,
             most_actions=self.most_actions,
+            patience=self.patience,
         )
 
     async def _kept(self, symbol: str) -> None:

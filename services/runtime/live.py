@@ -12,7 +12,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Histogram
 
 from bot.errors import Misconfigured
-from bot.ports import NotPermitted, Unreachable
+from bot.ports import NotPermitted, Refused, Unreachable
 from coordinator.messages import Standing
 from coordinator.reaction import SECONDS
 from coordinator.risk import HaltPolicy
@@ -152,7 +152,7 @@ class LiveBot:
             await asyncio.sleep(seconds)
             try:
                 await duty()
-            except (Unreachable, NotPermitted) as error:
+            except (Unreachable, NotPermitted, Refused) as error:
                 log.warning("duty_failed", duty=duty.__name__, reason=str(error))
 
     async def _measure_lag(self) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from coordinator.memory import PATIENCE_SECONDS
 from services.runtime.beginning import changes, look_around
 from services.runtime.config import MOST_ACTIONS, Foreign
 from services.runtime.hosts import PairHost, PortfolioHost
@@ -36,7 +37,9 @@ class LocalRuntime:
         foreign: Foreign = Foreign.REFUSE,
         most_actions: int = MOST_ACTIONS,
         clock: Callable[[], float] = time.monotonic,
+        patience: float | None = PATIENCE_SECONDS,
     ) -> None:
+        """`patience`: seconds with the store before entries are withdrawn; None where the market waits for the bot."""
         self.name, self.config, self.gateway, self.store, self.foreign = name, config, gateway, store, foreign
         self.keeper = Keeper()
         self.portfolio = PortfolioHost(config, store, bus, self._tell_pair, self.keeper)
@@ -44,6 +47,7 @@ class LocalRuntime:
             *(name, config, gateway, store, bus, self.portfolio.tell, self.keeper),
             most_actions=most_actions,
             clock=clock,
+            patience=patience,
         )
 
     async def start(self) -> None:

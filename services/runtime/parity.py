@@ -127,7 +127,7 @@ async def _live(
     with tempfile.TemporaryDirectory() as folder:
         async with backing(NAME, Path(folder), bus=NONE) as behind:
             gateway = Bybit(key=KEY.key, secret=KEY.secret, market=config.market, address=address, rate=100_000.0)
-            runtime = LocalRuntime(NAME, config, gateway, behind.store, behind.bus)
+            runtime = LocalRuntime(NAME, config, gateway, behind.store, behind.bus, patience=None)
             steps = LockStep(address, runtime)
             try:
                 await runtime.start()

@@ -90,7 +90,8 @@ class Bot:
             raise
 
     def make_runtime(self, gateway):
-        return LocalRuntime(*(self.name, self.chosen, gateway, self.wrap_store(self.store), self.bus), **self.options)
+        options = {"patience": None, **self.options}  # the market waits for the bot
+        return LocalRuntime(*(self.name, self.chosen, gateway, self.wrap_store(self.store), self.bus), **options)
 
     async def crash(self):
         """End at once, remembering nothing that is not stored."""

@@ -225,7 +225,7 @@ class Sick:
         await self.store.save(*arguments)
 
 
-def test_f_12_while_the_store_is_away_nothing_is_opened_and_a_fill_still_gets_its_stop(dsn, name, monkeypatch):
+def test_f_12_while_the_store_is_away_nothing_is_opened_and_a_fill_still_gets_its_stop(dsn, name):
     sick = []
 
     def wrap(store):
@@ -236,11 +236,10 @@ def test_f_12_while_the_store_is_away_nothing_is_opened_and_a_fill_still_gets_it
         chosen = config()
         exchange = exchange_for(chosen)
         async with venue(exchange) as house:
-            bot = Bot(chosen, house.address, dsn, name, wrap_store=wrap)
+            bot = Bot(chosen, house.address, dsn, name, wrap_store=wrap, options={"patience": 1.0})
             await bot.start()
             while not all(book.position for book in exchange.books.values()):
                 await bot.steps.minute()
-            monkeypatch.setattr("coordinator.memory.PATIENCE_SECONDS", 0.05)
             before = {one.link for one in exchange.live(None)}
             sick[-1].well.clear()
             for symbol in exchange.books:

@@ -12,12 +12,12 @@ from bot.errors import Misconfigured
 from bot.instrument import Market
 from coordinator.messages import Standing
 from coordinator.operator import Disobeyed
-from services.runtime.config import Account, Environment, load_bot
+from services.runtime.config import Account, Environment
 from tests.chaos.test_crash_points import assert_covered
 from tests.runtime.house import KEY, Bot, config, exchange_for, venue
-from tests.runtime.test_operator import written
 
 cluster = pytest.importorskip("services.runtime.cluster", reason="Ray is not installed")
+pytestmark = pytest.mark.slow  # Ray itself takes its time
 PAIRS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 MINUTES = 400
 
@@ -123,7 +123,6 @@ def test_the_operator_and_the_config_reach_the_actors_and_errors_come_back(dsn, 
     assert now["streams"] == {"public": True, "private": True}
 
 
-@pytest.mark.slow
 def test_actors_that_are_killed_come_back_and_lose_nothing(dsn, name, in_one_process):
     killed = 0
 
@@ -150,9 +149,3 @@ async def _woken(bot, broken):
     except cluster.RayError:
         return False
     return bot.runtime.keeper.broken > broken and all(started)
-
-
-def test_a_cluster_cannot_lean_on_an_embedded_database(tmp_path):
-    bot = {"name": "house", "runtime": "ray", "ray_address": "auto"}
-    with pytest.raises(Misconfigured, match=r"bot\.database"):
-        load_bot(written(tmp_path, bot=bot))

@@ -280,6 +280,7 @@ def written(tmp_path, **changes):
         ({"bot": {"environment": "venue"}}, "bot.address"),
         ({"bot": {"colour": "red"}}, "bot.colour is no known key"),
         ({"strategy": "grid", "pair": "BTCUSDT", "pairs": None}, "strategy"),
+        ({"bot": {"runtime": "ray", "ray_address": "auto"}}, "cannot reach an embedded database"),
     ],
 )
 def test_a_config_that_cannot_run_is_one_sentence(tmp_path, changes, sentence):

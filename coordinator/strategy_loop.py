@@ -47,7 +47,9 @@ log = structlog.get_logger()
 
 Message = Event | Directive | Room | Recover | Remember | Listed | Adopt
 ROUNDS = 20  # refusals answered by new wishes, within one event
-RETRY_SECONDS = 1.0
+RETRY_SECONDS, MOST_RETRY_SECONDS = 1.0, 30.0
+# Besides an order that is refused: also a question that is, as for a symbol the venue no longer knows.
+TROUBLE = (Unreachable, Unanswered, NotPermitted, Refused)
 PATIENCE_SECONDS = 2.0  # with a stop that does not rest
 SILENCE_SECONDS = 180.0  # without a candle, of stream and REST together
 NOTHING_TO_REDUCE = 110017
@@ -111,7 +113,7 @@ class StrategyLoop:
             try:
                 await self._handle(message)
                 await self._take_up()
-            except (Unreachable, Unanswered, NotPermitted) as error:
+            except TROUBLE as error:
                 self._log.error("venue_trouble", reason=str(error))
                 self.behind = True
                 await self._recover()
@@ -369,6 +371,9 @@ class StrategyLoop:
                 self._log.warning("instrument_changed", known=str(known), listed=str(listed))
             self.machine.take_terms(listed)
             self.gateway.know(listed)
+            if self.awaited is not None:
+                self.awaited = None
+                self._hold_off(HeldOff.INSTRUMENT, "tick and lot size are what they were", over=True)
             return
         if self.awaited is None:
             self._hold_off(
@@ -393,13 +398,15 @@ class StrategyLoop:
 
     async def _recover(self) -> None:
         """Catch up with the venue and make it match, until that has worked; trading waits for it."""
+        pause = RETRY_SECONDS
         while True:
             try:
                 await self._catch_up()
-            except (Unreachable, Unanswered, NotPermitted) as error:
+            except TROUBLE as error:
                 self._log.warning("recovery_waits", reason=str(error))
                 self.behind = True
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(pause)
+                pause = min(2.0 * pause, MOST_RETRY_SECONDS)
             else:
                 break
         self.recovered.set()

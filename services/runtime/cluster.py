@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -315,16 +315,21 @@ class RayRuntime:
             self.keeper.broken += 1
             try:
                 await wake(life)
-            except RayError:
+            except (RayError, Unreachable):
                 log.exception("actor_not_woken", life=life)
                 ray.kill(actor, no_restart=False)
 
     async def _wake_portfolio(self, _life: int) -> None:
         await self._start_portfolio()
+        await self.portfolio.adopt.remote(self.config)
         await self.portfolio.call.remote()
 
     async def _wake_pairs(self, number: int, life: int) -> None:
+        listed = await self.gateway.listing(self.shares[number])
+        fresh = {symbol: one for symbol, one in listed.items() if not isinstance(one, str)}
+        self.beginning = replace(self.beginning, instruments={**self.beginning.instruments, **fresh})
         await self._start_pairs(number, life)
+        await self.pairs[number].adopt.remote(self.config)
         for symbol in self.shares[number]:
             self.tell(Again(symbol))
 

@@ -8,6 +8,7 @@ from decimal import Decimal
 import asyncpg
 import pytest
 import structlog
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from bot.errors import Misconfigured
 from bot.order import OrderKind, Signal
@@ -440,6 +441,53 @@ def test_f_12_a_stop_that_cannot_be_placed_in_two_seconds_is_a_closed_position(d
     assert position == 0
     assert len(tried) == 4, "2.7 s after the first attempt, not before 2 s"
     assert [one for one in logs if one["event"] == "stop_does_not_rest"]
+
+
+def test_a_pair_whose_questions_are_refused_waits_and_the_others_trade_on(dsn, name, monkeypatch):
+    """A venue that has forgotten a symbol answers 10001 to whatever concerns it."""
+    monkeypatch.setattr("coordinator.strategy_loop.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("coordinator.strategy_loop.MOST_RETRY_SECONDS", 0.05)
+
+    class Forgot(Bybit):
+        symbol = None
+
+        async def candles(self, symbol, since, until):
+            if symbol == self.symbol:
+                raise Refused(10001, "params error: symbol invalid")
+            return await super().candles(symbol, since, until)
+
+    async def main():
+        chosen = config()
+        exchange = exchange_for(chosen)
+        async with venue(exchange) as house:
+            bot = Bot(chosen, house.address, dsn, name)
+            bot.make_gateway = lambda address: gateway_to(address, Forgot)
+            await bot.start()
+            for _ in range(150):
+                await bot.steps.minute()
+            bot.runtime.gateway.symbol = "SOLUSDT"
+            before = bot.runtime.loops["BTCUSDT"].machine.time
+            await bot.runtime.poll()
+            for _ in range(3):
+                while exchange.step():
+                    await house.server._flush()
+                await house.server._flush()
+            await _until(lambda: bot.runtime.loops["BTCUSDT"].machine.time >= before + 3 * 60_000)
+            stuck = bot.runtime.loops["SOLUSDT"].machine.time
+            bot.runtime.gateway.symbol = None
+            await _until(lambda: bot.runtime.loops["SOLUSDT"].machine.time >= before + 3 * 60_000)
+            await bot.runtime.settled()
+            broken = bot.runtime.keeper.broken
+            await bot.stop()
+        return stuck - before, broken
+
+    stuck, broken = asyncio.run(main())
+    assert (stuck, broken) == (0, 0)
+
+
+@retry(retry=retry_if_result(lambda done: not done), wait=wait_fixed(0.02), stop=stop_after_delay(30))
+async def _until(done):
+    return done()
 
 
 def test_f_23_a_recovery_that_fails_in_the_middle_forgets_no_fill(dsn, name, monkeypatch):

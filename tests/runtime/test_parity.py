@@ -35,6 +35,7 @@ def test_the_same_candles_give_the_same_fills_and_decisions(found):
     assert {"regime", "allocation", "start", "verdict"} <= kinds
 
 
+@pytest.mark.slow
 def test_a_halt_and_a_transition_are_the_same_too():
     """A halt that comes early, answered by half, and a resume: the operator of the simulation plays in both."""
     risk = {"reduce_day_loss": 0.001, "halt_day_loss": 0.0015, "halt_policy": "reduce_50", "halt_resume_hours": 3}

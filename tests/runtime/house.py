@@ -74,6 +74,7 @@ class Bot:
     wrap_store: object = field(default=lambda store: store)
     bus: object = field(default_factory=SilentBus)
     options: dict = field(default_factory=dict)
+    server: VenueServer = None
     runtime: LocalRuntime = None
     steps: LockStep = None
     store: PostgresStore = None
@@ -106,14 +107,15 @@ class Bot:
         await self.store.close()
 
 
-def with_bot(dsn, name, play, minutes=200, options=None, **sections):
-    """Play so many minutes with a bot, then `play(bot, exchange)`; `options` are the runtime's."""
+def with_bot(dsn, name, play, minutes=200, options=None, kind=Bybit, **sections):
+    """Play so many minutes, then `play(bot, exchange)`; `options` are the runtime's, `kind` the gateway's class."""
 
     async def main():
         chosen = config(**sections)
         exchange = exchange_for(chosen)
         async with venue(exchange) as house:
-            bot = Bot(chosen, house.address, dsn, name, options=options or {})
+            bot = Bot(chosen, house.address, dsn, name, options=options or {}, server=house.server)
+            bot.make_gateway = lambda address: gateway_to(address, kind)
             await bot.start()
             for _ in range(minutes):
                 await bot.steps.minute()

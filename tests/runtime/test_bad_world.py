@@ -19,7 +19,7 @@ from services.bybit.gateway import Bybit
 from services.postgres.store import PostgresStore
 from services.runtime.status import status
 from tests.chaos.test_crash_points import assert_covered
-from tests.runtime.house import Bot, config, entries, exchange_for, gateway_to, venue, with_bot
+from tests.runtime.house import Bot, config, entries, exchange_for, venue, with_bot
 
 
 class Clock:
@@ -360,30 +360,14 @@ class Refusing(Bybit):
         await super().place(symbol, order)
 
 
-def with_trouble(dsn, name, play, options=None):
-    async def main():
-        chosen = config()
-        exchange = exchange_for(chosen)
-        async with venue(exchange) as house:
-            bot = Bot(chosen, house.address, dsn, name, options=options or {})
-            bot.make_gateway = lambda address: gateway_to(address, Refusing)
-            await bot.start()
-            while not any(book.position for book in exchange.books.values()):
-                await bot.steps.minute()
-            try:
-                return await play(bot, exchange)
-            finally:
-                await bot.stop()
-
-    return asyncio.run(main())
-
-
-def take_stops_away(exchange):
-    stops = [one for one in exchange.live(None) if one.kind == OrderKind.STOP]
-    for one in stops:
-        exchange.cancel(one.symbol, one.id, "")
+async def take_stop_away(bot, exchange):
+    """Somebody cancels a position's stop, and no stream tells of it; returns the pair."""
+    while not any(one.kind == OrderKind.STOP for one in exchange.live(None)):
+        await bot.steps.minute()
+    stop = next(one for one in exchange.live(None) if one.kind == OrderKind.STOP)
+    exchange.cancel(stop.symbol, stop.id, "")
     exchange.events.clear()
-    return {one.symbol for one in stops}
+    return stop.symbol
 
 
 def test_f_09_exits_that_fail_again_and_again_are_told_and_tried_again_but_not_without_end(dsn, name):
@@ -394,7 +378,7 @@ def test_f_09_exits_that_fail_again_and_again_are_told_and_tried_again_but_not_w
         raise Refused(110099, "not today")
 
     async def play(bot, exchange):
-        (symbol,) = take_stops_away(exchange)
+        symbol = await take_stop_away(bot, exchange)
         bot.runtime.gateway.trouble = refuse
         await bot.runtime.poll()
         with structlog.testing.capture_logs() as logs:
@@ -409,7 +393,7 @@ def test_f_09_exits_that_fail_again_and_again_are_told_and_tried_again_but_not_w
         assert_covered(exchange.books[symbol])
         return reasons, attempts, logs
 
-    reasons, attempts, logs = with_trouble(dsn, name, play)
+    reasons, attempts, logs = with_bot(dsn, name, play, kind=Refusing)
     assert reasons == ["exits"]
     assert attempts == MOST_EXITS == len(set(tried))
     assert any("exits fail" in one.get("sentence", "") for one in logs)
@@ -427,7 +411,7 @@ def test_f_12_a_stop_that_cannot_be_placed_in_two_seconds_is_a_closed_position(d
             raise Unreachable("stops are not taken at present")
 
     async def play(bot, exchange):
-        (symbol,) = take_stops_away(exchange)
+        symbol = await take_stop_away(bot, exchange)
         bot.runtime.gateway.trouble = fail
         await bot.runtime.poll()
         with structlog.testing.capture_logs() as logs:
@@ -437,7 +421,7 @@ def test_f_12_a_stop_that_cannot_be_placed_in_two_seconds_is_a_closed_position(d
             await bot.steps.minute()
         return exchange.books[symbol].position, logs
 
-    position, logs = with_trouble(dsn, name, play, options={"clock": clock})
+    position, logs = with_bot(dsn, name, play, options={"clock": clock}, kind=Refusing)
     assert position == 0
     assert len(tried) == 4, "2.7 s after the first attempt, not before 2 s"
     assert [one for one in logs if one["event"] == "stop_does_not_rest"]
@@ -456,33 +440,22 @@ def test_a_pair_whose_questions_are_refused_waits_and_the_others_trade_on(dsn, n
                 raise Refused(10001, "params error: symbol invalid")
             return await super().candles(symbol, since, until)
 
-    async def main():
-        chosen = config()
-        exchange = exchange_for(chosen)
-        async with venue(exchange) as house:
-            bot = Bot(chosen, house.address, dsn, name)
-            bot.make_gateway = lambda address: gateway_to(address, Forgot)
-            await bot.start()
-            for _ in range(150):
-                await bot.steps.minute()
-            bot.runtime.gateway.symbol = "SOLUSDT"
-            before = bot.runtime.loops["BTCUSDT"].machine.time
-            await bot.runtime.poll()
-            for _ in range(3):
-                while exchange.step():
-                    await house.server._flush()
-                await house.server._flush()
-            await _until(lambda: bot.runtime.loops["BTCUSDT"].machine.time >= before + 3 * 60_000)
-            stuck = bot.runtime.loops["SOLUSDT"].machine.time
-            bot.runtime.gateway.symbol = None
-            await _until(lambda: bot.runtime.loops["SOLUSDT"].machine.time >= before + 3 * 60_000)
-            await bot.runtime.settled()
-            broken = bot.runtime.keeper.broken
-            await bot.stop()
-        return stuck - before, broken
+    async def play(bot, exchange):
+        bot.runtime.gateway.symbol = "SOLUSDT"
+        before = bot.runtime.loops["BTCUSDT"].machine.time
+        await bot.runtime.poll()
+        for _ in range(3):
+            while exchange.step():
+                await bot.server._flush()
+            await bot.server._flush()
+        await _until(lambda: bot.runtime.loops["BTCUSDT"].machine.time >= before + 3 * 60_000)
+        stuck = bot.runtime.loops["SOLUSDT"].machine.time - before
+        bot.runtime.gateway.symbol = None
+        await _until(lambda: bot.runtime.loops["SOLUSDT"].machine.time >= before + 3 * 60_000)
+        await bot.runtime.settled()
+        return stuck, bot.runtime.keeper.broken
 
-    stuck, broken = asyncio.run(main())
-    assert (stuck, broken) == (0, 0)
+    assert with_bot(dsn, name, play, minutes=150, kind=Forgot) == (0, 0)
 
 
 @retry(retry=retry_if_result(lambda done: not done), wait=wait_fixed(0.02), stop=stop_after_delay(30))
@@ -503,33 +476,24 @@ def test_f_23_a_recovery_that_fails_in_the_middle_forgets_no_fill(dsn, name, mon
                 raise Unreachable("not now")
             return await super().resting(symbol)
 
-    async def main():
-        chosen = config()
-        exchange = exchange_for(chosen)
-        async with venue(exchange) as house:
-            bot = Bot(chosen, house.address, dsn, name)
-            bot.make_gateway = lambda address: gateway_to(address, Fails)
-            await bot.start()
-            for _ in range(150):
-                await bot.steps.minute()
-            before, deaf = len(exchange.trades), bot.runtime.gateway.client.sink
-            bot.runtime.gateway.client.sink = lambda message: None
-            while len(exchange.trades) == before:
-                exchange.step()
-            exchange.events.clear()
-            bot.runtime.gateway.client.sink = deaf
-            Fails.left = 2
-            await bot.runtime.poll()
-            await bot.runtime.settled()
-            booked = sorted(one.id for one in await bot.store.fills())
-            assert booked == sorted(one.id for one in exchange.trades)
-            await bot.crash()
-            await bot.start()
-            for symbol, loop in bot.runtime.loops.items():
-                assert loop.machine.position == exchange.books[symbol].position
-            await bot.stop()
+    async def play(bot, exchange):
+        before, deaf = len(exchange.trades), bot.runtime.gateway.client.sink
+        bot.runtime.gateway.client.sink = lambda message: None
+        while len(exchange.trades) == before:
+            exchange.step()
+        exchange.events.clear()
+        bot.runtime.gateway.client.sink = deaf
+        Fails.left = 2
+        await bot.runtime.poll()
+        await bot.runtime.settled()
+        booked = sorted(one.id for one in await bot.store.fills())
+        assert booked == sorted(one.id for one in exchange.trades)
+        await bot.crash()
+        await bot.start()
+        for symbol, loop in bot.runtime.loops.items():
+            assert loop.machine.position == exchange.books[symbol].position
 
-    asyncio.run(main())
+    with_bot(dsn, name, play, minutes=150, kind=Fails)
 
 
 def test_a_leverage_that_cannot_be_set_is_refused_at_the_start(dsn, name):

@@ -206,9 +206,9 @@ class PairActor(_Actor):
             self.host.tell(symbol, message)
         self.taken += len(letters)
 
-    async def poll(self) -> None:
-        """Let every pair ask the venue for what the streams may not have told."""
-        self.host.poll()
+    async def poll(self, only: str | None) -> None:
+        """Let every pair, or one, ask the venue for what the streams may not have told."""
+        self.host.poll(only)
 
     async def look_at_venue(self) -> None:
         """See whether instruments, leverage and clock are still what they were."""
@@ -351,9 +351,9 @@ class RayRuntime:
         await self._answered(*(actor.adopt.remote(config) for actor in (self.portfolio, *self.pairs)))
         return changed
 
-    async def poll(self) -> None:
-        """Let every pair ask the venue for what the streams may not have told."""
-        await self._answered(*(actor.poll.remote() for actor in self.pairs))
+    async def poll(self, only: str | None = None) -> None:
+        """Let every pair, or one, ask the venue for what the streams may not have told."""
+        await self._answered(*(actor.poll.remote(only) for actor in self.pairs))
 
     async def look_at_venue(self) -> None:
         """See whether instruments and leverage are still what they were."""

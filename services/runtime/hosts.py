@@ -115,10 +115,11 @@ class PairHost:
         """Hand a message to a pair."""
         self.loops[symbol].tell(message)
 
-    def poll(self) -> None:
-        """Let every pair ask the venue for what the streams may not have told."""
+    def poll(self, only: str | None = None) -> None:
+        """Let every pair, or one, ask the venue for what the streams may not have told."""
         for symbol, loop in self.loops.items():
-            loop.tell(Gap(symbol))
+            if only in (None, symbol):
+                loop.tell(Gap(symbol))
 
     def adopt(self, config: PortfolioConfig) -> None:
         """Follow another config."""

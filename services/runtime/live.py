@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,7 @@ class LiveBot:
             control_file(settings.data_dir, settings.name), self.status, self.act, self.registry
         )
         self.registry.register(StandingMetrics(self.control.last))
+        self._turns = cycle(config.pairs)
         self.stopping = asyncio.Event()
         self.path: Path | None = None
 
@@ -137,7 +139,7 @@ class LiveBot:
             self._every(SNAPSHOT_SECONDS, self._snapshot),
             self._every(ACCOUNT_SECONDS, self._look_at_account),
             self._every(CLOCK_SECONDS, self._look_at_clock),
-            self._every(self._poll_seconds(), self._poll),
+            self._every(self._poll_seconds() / len(self.config.pairs), self._poll),
             self._every(VENUE_SECONDS, self.runtime.look_at_venue),
             self._measure_lag(),
         ]
@@ -165,8 +167,8 @@ class LiveBot:
         self.runtime.tell(Standing(await self.runtime.gateway.account()))
 
     async def _poll(self) -> None:
-        """Ask for what a stream may have kept back; this alone would do to trade correctly."""
-        await self.runtime.poll()
+        """Ask for what a stream may have kept back, pair after pair; this alone would do to trade correctly."""
+        await self.runtime.poll(next(self._turns))
 
     async def _look_at_clock(self) -> None:
         offset = await self.runtime.gateway.measure_clock()

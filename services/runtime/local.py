@@ -85,9 +85,9 @@ class LocalRuntime:
         self.pairs.adopt(config)
         return changed
 
-    async def poll(self) -> None:
-        """Let every pair ask the venue for what the streams may not have told."""
-        self.pairs.poll()
+    async def poll(self, only: str | None = None) -> None:
+        """Let every pair, or one, ask the venue for what the streams may not have told."""
+        self.pairs.poll(only)
 
     async def look_at_venue(self) -> None:
         """See whether instruments and leverage are still what they were."""

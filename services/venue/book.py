@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from backtesting.candles import Candles
     from bot.instrument import Instrument
 
-NEW, PARTIAL, FILLED, CANCELLED, REJECTED = "New", "PartiallyFilled", "Filled", "Cancelled", "Rejected"
+NEW, PARTIAL, FILLED, CANCELLED = "New", "PartiallyFilled", "Filled", "Cancelled"
 PARTIAL_CANCELLED = "PartiallyFilledCanceled"
 UNTRIGGERED, TRIGGERED = "Untriggered", "Triggered"
 LIVE = (NEW, PARTIAL, UNTRIGGERED, TRIGGERED)

@@ -35,16 +35,25 @@ class Backing:
 
 
 @asynccontextmanager
-async def backing(name: str, directory: Path, database: str = EMBEDDED, bus: str = EMBEDDED) -> AsyncIterator[Backing]:
+async def database(directory: Path, address: str = EMBEDDED) -> AsyncIterator[str]:
+    """Start, or join, the database; yields its DSN."""
+    if address != EMBEDDED:
+        yield address
+        return
+    async with AsyncExitStack() as stack:
+        postgres = EmbeddedPostgres(directory)
+        dsn = await postgres.start()
+        stack.push_async_callback(postgres.stop)
+        keeper = asyncio.create_task(postgres.keep())
+        stack.callback(keeper.cancel)
+        yield dsn
+
+
+@asynccontextmanager
+async def backing(name: str, directory: Path, address: str = EMBEDDED, bus: str = EMBEDDED) -> AsyncIterator[Backing]:
     """Start, or join, what the bot `name` needs; what was started here ends here."""
     async with AsyncExitStack() as stack:
-        dsn = database
-        if database == EMBEDDED:
-            postgres = EmbeddedPostgres(directory)
-            dsn = await postgres.start()
-            stack.push_async_callback(postgres.stop)
-            keeper = asyncio.create_task(postgres.keep())
-            stack.callback(keeper.cancel)
+        dsn = await stack.enter_async_context(database(directory, address))
         store = await PostgresStore.open(dsn, name)
         stack.push_async_callback(store.close)
         if bus == NONE:

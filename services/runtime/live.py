@@ -20,6 +20,7 @@ from coordinator.risk import HaltPolicy
 from services.control.client import control_file
 from services.control.server import ControlServer
 from services.logs import configure
+from services.postgres.claim import Claim
 from services.runtime.backing import Backing, backing
 from services.runtime.config import Account, BotSettings, Runtime, Secrets, load_bot
 from services.runtime.local import LocalRuntime
@@ -84,9 +85,15 @@ def runtime_of(
 class LiveBot:
     """The loops of a bot, its control interface and its regular duties."""
 
-    def __init__(self, settings: BotSettings, config: PortfolioConfig, runtime: LocalRuntime | RayRuntime) -> None:
-        """`config` is the one `as_live`."""
-        self.settings, self.config, self.runtime = settings, config, runtime
+    def __init__(
+        self,
+        settings: BotSettings,
+        config: PortfolioConfig,
+        runtime: LocalRuntime | RayRuntime,
+        claim: Claim | None = None,
+    ) -> None:
+        """`config` is the one `as_live`; `claim`, if given, is kept."""
+        self.settings, self.config, self.runtime, self.claim = settings, config, runtime, claim
         self.registry = CollectorRegistry()
         self.lag = Histogram(
             "traderagent_loop_lag_seconds", "How late the event loop wakes", buckets=SECONDS, registry=self.registry
@@ -142,6 +149,7 @@ class LiveBot:
             self._every(self._poll_seconds() / len(self.config.pairs), self._poll),
             self._every(VENUE_SECONDS, self.runtime.look_at_venue),
             self._measure_lag(),
+            *([] if self.claim is None else [self.claim.keep()]),
         ]
 
     def _poll_seconds(self) -> float:
@@ -216,9 +224,12 @@ async def run_bot(path: Path) -> None:
     account = account_of(settings, config, Secrets().present())
     configure(account.secrets())
     directory = settings.data_dir / "bots" / settings.name
-    async with backing(settings.name, directory, settings.database, settings.redis) as behind:
+    async with (
+        backing(settings.name, directory, settings.database, settings.redis) as behind,
+        Claim.held(behind.database, settings.name) as claim,
+    ):
         runtime = runtime_of(settings, as_live(config), account, behind)
         try:
-            await LiveBot(settings, as_live(config), runtime).run(path)
+            await LiveBot(settings, as_live(config), runtime, claim).run(path)
         finally:
             await runtime.gateway.close()

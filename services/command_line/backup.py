@@ -1,0 +1,77 @@
+"""`traderagent backup` and `restore`: what a bot remembers, as one file."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from services.postgres.backup import Contents
+    from services.runtime.config import BotSettings
+
+console = Console()
+FILE = Annotated[Path, typer.Argument(help="YAML file of the bot")]
+
+
+def backup(
+    config: FILE,
+    out: Annotated[Path | None, typer.Option(help="file to write; else one named by bot and time")] = None,
+) -> None:
+    """Write all that a bot remembers (state, orders, fills, decisions) to one file; the bot may run meanwhile."""
+    from services.logs import quieten  # noqa: PLC0415
+    from services.runtime.config import load_bot  # noqa: PLC0415
+
+    quieten()
+    settings, _ = load_bot(config)
+    file = out or Path(f"{settings.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.zip")
+    contents = asyncio.run(_back_up(settings, file))
+    console.print(f"{file}: {_told(contents)}, {file.stat().st_size / 1e6:.1f} MB")
+
+
+async def _back_up(settings: BotSettings, file: Path) -> Contents:
+    from services.postgres.backup import back_up  # noqa: PLC0415
+
+    async with AsyncExitStack() as stack:
+        return await back_up(await _database(settings, stack), settings.name, file)
+
+
+def restore(
+    config: FILE,
+    file: Annotated[Path, typer.Argument(help="what `traderagent backup` wrote")],
+    replace: Annotated[bool, typer.Option(help="give up what the database holds of this bot")] = False,
+) -> None:
+    """Put a backup into the bot's database, while the bot does not run; its next start books what it missed."""
+    from services.logs import quieten  # noqa: PLC0415
+    from services.runtime.config import load_bot  # noqa: PLC0415
+
+    quieten()
+    settings, _ = load_bot(config)
+    contents = asyncio.run(_restore(settings, file, replace=replace))
+    console.print(f"restored {_told(contents)}, as of {contents.at:%Y-%m-%dT%H:%M:%SZ}")
+
+
+async def _restore(settings: BotSettings, file: Path, *, replace: bool) -> Contents:
+    from services.postgres.backup import look_into, restore  # noqa: PLC0415
+    from services.postgres.claim import Claim  # noqa: PLC0415
+
+    look_into(file)  # before a database is started for it
+    async with AsyncExitStack() as stack:
+        dsn = await _database(settings, stack)
+        await stack.enter_async_context(Claim.held(dsn, settings.name))
+        return await restore(dsn, settings.name, file, replace=replace)
+
+
+async def _database(settings: BotSettings, stack: AsyncExitStack) -> str:
+    from services.runtime.backing import database  # noqa: PLC0415
+
+    return await stack.enter_async_context(database(settings.data_dir / "bots" / settings.name, settings.database))
+
+
+def _told(contents: Contents) -> str:
+    return f"bot {contents.bot}, " + ", ".join(f"{count:,} {table}" for table, count in contents.rows.items())

@@ -1,0 +1,115 @@
+"""What a bot of twenty pairs takes of a small server, as processes: memory, and one bot of a name at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+
+import psutil
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+PAIRS = [f"C{index:02d}USDT" for index in range(20)]
+MINUTES = 60
+BUDGET = 700  # MB: bot, embedded Postgres and Redis
+COMMAND = [sys.executable, "-c", "from services.command_line.main import main; main()"]
+
+
+class Processes:
+    """A venue and bots, each as a user starts them."""
+
+    def __init__(self, folder):
+        self.folder, self.started = folder, []
+        given = {"DATA_DIR": str(folder), "KEY": "venue-key", "SECRET": "venue-secret"}
+        self.environment = {**os.environ, **{f"TRADERAGENT_{key}": value for key, value in given.items()}}
+
+    def start(self, *arguments):
+        process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.started.append(process)
+        return process
+
+    def end(self):
+        for process in reversed(self.started):
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+
+
+def heard(process, *words):
+    """Read what a process says until one line has all of the words; returns that line."""
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if all(word in line for word in words):
+            threading.Thread(target=process.stdout.read, daemon=True).start()  # or it would wait for a reader
+            return line
+    pytest.fail("".join(said[-20:]))
+
+
+@pytest.fixture
+def processes(tmp_path):
+    made = Processes(tmp_path)
+    yield made
+    made.end()
+
+
+def proportional_megabytes(process):
+    """Memory of a process and its children, shared pages divided between those that share them."""
+    family = [process, *process.children(recursive=True)]
+    return {f"{one.name()} {one.pid}": one.memory_full_info().pss / 1e6 for one in family}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="shared pages are divided by Linux's /proc alone")
+def test_f_65_twenty_pairs_fit_a_small_server_and_run_once(processes):
+    """F-65: the bot with its own database and bus stays inside its budget; a second of the same name is refused."""
+    names = ",".join(PAIRS)
+    venue = processes.start(
+        *("venue", "--pairs", names, "--speed", "0", "--days", "12", "--history", "9", "--port", "0"),
+        *("--capital", "200000"),
+    )
+    address = heard(venue, "venue at http").split()[2]
+    config = processes.folder / "bot.yaml"
+    bot = {"name": "budget", "environment": "venue", "address": address, "requests_per_second": 100}
+    config.write_text(yaml.safe_dump({"strategy": "auto", "pairs": PAIRS, "capital": 200_000, "bot": bot}))
+    running = processes.start("run", str(config))
+    heard(running, '"running"')
+    for _ in range(MINUTES):
+        while advance(address)["inside"]:
+            pass
+    memory = proportional_megabytes(psutil.Process(running.pid))
+    second = subprocess.run(
+        [*COMMAND, "run", str(config)],
+        cwd=ROOT,
+        env=processes.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    total = sum(memory.values())
+    print(f"{total:.0f} MB: {memory}")  # noqa: T201, the figure is the point
+    assert any("postgres" in name for name in memory), memory
+    assert any("redis" in name for name in memory), memory
+    assert 100 < total < BUDGET
+    assert second.returncode == 2
+    assert "bot 'budget' already runs on this database" in second.stderr
+    assert running.poll() is None, "the first one was disturbed"
+
+
+def advance(address):
+    with urllib.request.urlopen(urllib.request.Request(f"{address}/venue/advance", method="POST")) as answer:
+        return json.load(answer)

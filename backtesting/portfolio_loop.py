@@ -1,7 +1,8 @@
 """The loop over many pairs on one clock: each pair's bars through its own step, then the portfolio's step.
 
-At every time all pairs that have a bar are played before the portfolio looks, so their order does not matter. Bars
-that reach no order, wake nobody and complete nothing cost a pair a few comparisons and its mark.
+At every time all pairs that have a bar are played before the portfolio looks, so their order does not matter. What
+stirs nobody is passed over: every pair knows how far its own bars are quiet (`scan`), and while all are and the account
+keeps inside the corridor in which the portfolio does nothing, the clock glides on by marks alone (`glide`).
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ import numpy as np
 
 from backtesting.exchange import Outcome, World, band, survey, trade_bar
 from backtesting.loop import begin_bar, end_bar, pay_funding, write_change, write_wishes
-from bot.kernel import Record, kernel, template, unowned
+from bot.kernel import Record, inlined, kernel, template, unowned
 from bot.ledger import imbalance
 from bot.rollup import BAR
 from bot.strategy import Event, stirred
 from coordinator.gate import margin_rate
-from coordinator.pair import NOTES, decide, fill_report
-from coordinator.portfolio import Desk, begin, differs, limit, look, step
+from coordinator.pair import NOTES, decide, fill_report, pass_zones
+from coordinator.portfolio import Desk, begin, corridor, differs, limit, look, step
 
 # A longer bar of a pair and the base bar (index into the flat arrays) that completes it.
 CLOSING = np.dtype([("end", "i8"), ("timeframe", "i8"), ("bar", BAR)])
@@ -32,6 +33,7 @@ TALLY = np.dtype(
         ("pair", "i8"),  # whose step did not end
         ("clock", "i8"),  # ms: the time that comes next
         ("free", "f8"),  # what the pairs leave of the account for others, quote currency
+        ("reserved", "f8"),  # by all pairs, quote currency
         ("begun", "b1"),
         ("played", "i8"),  # bars that were not passed over
         ("stepped", "i8"),  # times the portfolio's step was called for
@@ -39,9 +41,12 @@ TALLY = np.dtype(
     align=True,
 )
 NEVER = np.iinfo(np.int64).max
+PLACES = 6  # rows of `places`, one column per pair
+FARTHEST = 240  # bars that are scanned ahead at once: a directive may make all of it vain
 # What a quiet bar needs to know of a pair, beside each other: the band, the position, and what it adds to the sums.
 UP, DOWN, OVER, UNDER, WAKE, HELD, CASH, RESTING, RESERVED, MARGIN, MAINTENANCE, EQUITY, EXPOSURE, FREE = range(14)
-HOT = 14
+FIRM_UP, FIRM_DOWN = 14, 15  # the band without the zones
+HOT = 16
 
 
 @kernel
@@ -85,19 +90,18 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
     wishes: Record,
     shown: Record,
     notes: Record,
-    times: Record,
     equities: Record,
     until: int,
 ) -> None:
     """Run n pairs over one clock until `until` (ms), the end, or until a list might overflow; call again to go on.
 
-    Shapes: bars of all pairs, pair p's at bounds[p]:bounds[p + 1], prices in ticks; closings and payments likewise by
-    their bounds, with `end` and payment as indices into the bars; slots, shown (n, s); places (4, n) int64 and
-    hot (n, HOT) are scratch; times, equities: room for every time of the clock; names with a trailing underscore and
-    tallies are arrays of one.
+    Shapes: bars of all pairs, pair p's at bounds[p]:bounds[p + 1], prices in ticks; closings and payments
+    likewise by their bounds, with `end` and payment as indices into the bars; slots, shown (n, s); places (PLACES, n)
+    int64 and hot (n, HOT) are scratch; equities: room for every time of the clock; names with a trailing underscore
+    and tallies are arrays of one.
     """
     bars, bounds, pairs, states, runs = unowned(bars), unowned(bounds), unowned(pairs), unowned(states), unowned(runs)
-    times, equities, closings, payments = unowned(times), unowned(equities), unowned(closings), unowned(payments)
+    equities, closings, payments = unowned(equities), unowned(closings), unowned(payments)
     n, params, settings, tally = len(pairs), params_[0], settings_[0], tallies[0]
     hot, closing_bounds, payment_bounds = unowned(hot), unowned(closing_bounds), unowned(payment_bounds)
     slots, shown, events = unowned(slots), unowned(shown), unowned(events)
@@ -109,74 +113,83 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
         unowned(desk.notes),
     )
     cursor, closing, payment, due = unowned(places[0]), unowned(places[1]), unowned(places[2]), unowned(places[3])
+    stop, present = unowned(places[4]), unowned(places[5])
     bar_ms = pairs[0].bar_ms
     if not tally.begun:
         tally.begun = True
         cursor[:], closing[:], payment[:] = bounds[:-1], closing_bounds[:-1], payment_bounds[:-1]
         begin(params, desk, settings.capital)
+        tally.clock = earliest(bars, cursor, bounds)
         for p in range(n):
             pairs[p].coordinated = True
-            due[p] = 0  # the first bar is played
-        tally.clock = earliest(bars, cursor, bounds)
+            due[p] = present[p] = 0  # the first bar is played
+            stop[p] = tally.clock
     while tally.clock < until and tally.outcome == Outcome.COMPLETE:
+        glide(bars, cursor, stop, present, hot, equities, params, desk.portfolio, settings, tally, bar_ms, until)
         clock = tally.clock
-        if not has_room(tally, n, slots.shape[1], len(fills), len(changes), len(wishes), len(notes)):
+        if clock >= until or not has_room(tally, n, slots.shape[1], len(fills), len(changes), len(wishes), len(notes)):
             return
         others, now, active = tally.free, clock + bar_ms, 0
         ill, maintenance, equity, exposure, reserved, free = 0.0, 0.0, settings.capital, 0.0, 0.0, 0.0
         closed = limited = False
         for p in range(n):
-            i = cursor[p]
-            row = hot[p]
-            if i < bounds[p + 1] and bars[i].ts == clock:
-                cursor[p] = i + 1
-                bar = bars[i]
-                active += 1
-                if not quiet(row, bar, i >= due[p], now):
-                    pair, run = pairs[p], runs[p]
-                    tally.played += 1
-                    if not limited:
-                        limited = True
-                        mark_reports(hot, reports)
-                        limit(params, desk)
-                    states[p].directive.exposure_limit = directives[p].exposure_limit
-                    run.fills, run.changes, run.wishes = tally.fills, tally.changes, tally.wishes
-                    pair.credit = settings.capital + others - row[FREE]
-                    world = World(pair, params, states[p], slots[p], events[0], run, settings, fills)
-                    cash, position = pair.ledger.cash, pair.ledger.position
-                    closing[p], payment[p] = play(
-                        *(world, p, i, bar),
-                        *(closings, closing[p], closing_bounds[p + 1], payments, payment[p], payment_bounds[p + 1]),
-                    )
-                    due[p] = min(
-                        next_due(
-                            closings, closing[p], closing_bounds[p + 1], payments, payment[p], payment_bounds[p + 1]
-                        ),
-                        bounds[p + 1] - 1,
-                    )
-                    reports[p].alive = i + 1 < bounds[p + 1]
-                    if states[p].acted:
-                        states[p].acted = False
-                        fill_report(pair, params, states[p], world.slots, reports[p])
-                    closed = closed or reports[p].regime_bars != desk.regimes[p].bars
-                    if run.outcome != Outcome.COMPLETE:
-                        tally.outcome, tally.pair = run.outcome, p
-                    if pair.ledger.cash != cash or pair.ledger.position != position:
-                        write_change(changes, pair.ledger, run, p)
-                    take_notes(states[p], p, notes, tally)
-                    if settings.keep_wishes:
-                        write_wishes(world.slots, run, wishes, shown[p], p)
-                    tally.fills, tally.changes, tally.wishes = run.fills, run.changes, run.wishes
-                    heat(row, pair, run, reports[p])
+            i, row = cursor[p], hot[p]
+            if stop[p] == clock and not arrive(bars, i, bounds[p + 1], clock, stop, present, p):
+                continue
+            if not present[p]:
+                continue
+            active += 1
+            cursor[p] = i + 1
+            if stop[p] != clock:
+                continue
+            bar, pair, run = bars[i], pairs[p], runs[p]
+            if firm(row, bar, i >= due[p], now):
+                pair.time, tick = now, pair.instrument.tick_size
+                pass_zones(pair, params, states[p], bar.high * tick, bar.low * tick)
+                take_notes(states[p], p, notes, tally)
+                band(pair, run)
+                row[UP], row[DOWN], row[OVER], row[UNDER] = run.up, run.down, run.over, run.under
+            else:
+                tally.played += 1
+                if not limited:
+                    limited = True
+                    mark_reports(hot, reports)
+                    limit(params, desk)
+                states[p].directive.exposure_limit = directives[p].exposure_limit
+                run.fills, run.changes, run.wishes = tally.fills, tally.changes, tally.wishes
+                pair.credit = settings.capital + others - row[FREE]
+                world = World(pair, params, states[p], slots[p], events[0], run, settings, fills)
+                cash, position = pair.ledger.cash, pair.ledger.position
+                closing[p], payment[p] = play(
+                    *(world, p, i, bar),
+                    *(closings, closing[p], closing_bounds[p + 1], payments, payment[p], payment_bounds[p + 1]),
+                )
+                due[p] = min(
+                    next_due(closings, closing[p], closing_bounds[p + 1], payments, payment[p], payment_bounds[p + 1]),
+                    bounds[p + 1] - 1,
+                )
+                reports[p].alive = i + 1 < bounds[p + 1]
+                if states[p].acted:
+                    states[p].acted = False
+                    fill_report(pair, params, states[p], world.slots, reports[p])
+                closed = closed or reports[p].regime_bars != desk.regimes[p].bars
+                if run.outcome != Outcome.COMPLETE:
+                    tally.outcome, tally.pair = run.outcome, p
+                if pair.ledger.cash != cash or pair.ledger.position != position:
+                    write_change(changes, pair.ledger, run, p)
+                take_notes(states[p], p, notes, tally)
+                if settings.keep_wishes:
+                    write_wishes(world.slots, run, wishes, shown[p], p)
+                tally.fills, tally.changes, tally.wishes = run.fills, run.changes, run.wishes
+                heat(row, pair, run, states[p], reports[p])
+            stop[p] = scan(row, bars, i + 1, due[p], now, bar_ms)
         for p in range(n):  # valued only now: what a pair decides must not know another's close
-            i, row = cursor[p] - 1, hot[p]
+            row = hot[p]
             held = row[HELD]
-            if held != 0.0 and i >= bounds[p] and bars[i].ts == clock:
-                bar = bars[i]
+            if held != 0.0 and present[p]:
+                bar = bars[cursor[p] - 1]
                 worth, worst = held * bar.close, held * (bar.low if held > 0.0 else bar.high)
-                row[EQUITY] = row[CASH] + worth
-                row[EXPOSURE] = abs(worth) + row[RESTING]
-                row[FREE] = row[EQUITY] - abs(worth) * row[MARGIN]
+                value(row, worth)
                 ill += min(worst - worth, 0.0)
                 maintenance += abs(worst) * row[MAINTENANCE]
             equity += row[EQUITY]
@@ -186,25 +199,28 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
         if active == 0:
             tally.clock = earliest(bars, cursor, bounds)
             continue
-        tally.free = free
-        if clock >= settings.start and look(params, desk, equity, exposure, reserved, closed, now):
+        tally.free, tally.reserved = free, reserved
+        if clock >= settings.start and look(params, desk.portfolio, equity, exposure, reserved, closed, now):
             tally.stepped += 1
             mark_reports(hot, reports)
             step(params, desk, now)
             take_portfolio_notes(desk, notes, tally)
+            tally.reserved = 0.0
             for p in range(n):
                 pair, at = pairs[p], cursor[p] - 1
-                if at < bounds[p] or not differs(states[p].directive, directives[p]):
-                    continue
-                states[p].directive = directives[p]
-                pair.time, pair.price = now, bars[at].close * pair.instrument.tick_size
-                world = World(pair, params, states[p], slots[p], events[0], runs[p], settings, fills)
-                direct(world, bars[at].close)
-                states[p].acted = False
-                fill_report(pair, params, states[p], world.slots, reports[p])
-                take_notes(states[p], p, notes, tally)
-                heat(hot[p], pair, runs[p], reports[p])
-        times[tally.times], equities[tally.times] = clock, equity
+                if at >= bounds[p] and differs(states[p].directive, directives[p]):
+                    states[p].directive = directives[p]
+                    pair.time, pair.price = now, bars[at].close * pair.instrument.tick_size
+                    world = World(pair, params, states[p], slots[p], events[0], runs[p], settings, fills)
+                    direct(world, bars[at].close)
+                    states[p].acted = False
+                    fill_report(pair, params, states[p], world.slots, reports[p])
+                    take_notes(states[p], p, notes, tally)
+                    heat(hot[p], pair, runs[p], states[p], reports[p])
+                    if present[p]:
+                        stop[p] = scan(hot[p], bars, at + 1, due[p], now, bar_ms)
+                tally.reserved += hot[p, RESERVED]
+        equities[tally.times] = equity
         tally.times += 1
         if tally.outcome == Outcome.COMPLETE and equity <= 0.0:
             tally.outcome = Outcome.RUINED
@@ -218,23 +234,130 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
 
 
 @kernel
-def quiet(row: Record, bar: Record, due: bool, now: int) -> bool:
-    """Whether a bar, prices in ticks, reaches no order of the pair and wakes nobody."""
-    return not (
-        bar.high >= row[UP]
-        or bar.low <= row[DOWN]
-        or due
-        or bar.low > row[OVER]
-        or bar.high < row[UNDER]
-        or now >= row[WAKE]
-    )
+def firm(row: Record, bar: Record, due: bool, now: int) -> bool:
+    """Whether a bar, prices in ticks, reaches no order of the pair and wakes nobody, unless it be a zone."""
+    return not (bar.high >= row[FIRM_UP] or bar.low <= row[FIRM_DOWN] or due or now >= row[WAKE])
 
 
-@kernel
-def heat(row: Record, pair: Record, run: Record, report: Record) -> None:
+@inlined
+def arrive(bars: Record, i: int, end: int, clock: int, stop: Record, present: Record, p: int) -> bool:
+    """Whether pair `p` has its bar `i` at the clock where its quiet bars ended; if not, it is absent until the next."""
+    present[p] = i < end and bars[i].ts == clock
+    if not present[p]:
+        stop[p] = bars[i].ts if i < end else NEVER
+    return bool(present[p])
+
+
+@inlined
+def scan(row: Record, bars: Record, i: int, due: int, ts: int, bar_ms: int) -> int:
+    """Find the time, `ts` being bar i's, of the first bar that is not quiet, is due, or is missing."""
+    up, down, over, under, awake = row[UP], row[DOWN], row[OVER], row[UNDER], row[WAKE] - bar_ms
+    for j in range(i, min(due, i + FARTHEST)):
+        bar = bars[j]
+        if bar.ts != ts or ts >= awake:
+            break
+        if bar.high >= up or bar.low <= down or bar.low > over or bar.high < under:
+            break
+        ts += bar_ms
+    return ts
+
+
+@inlined
+def glide(
+    bars: Record,
+    cursor: Record,
+    stop: Record,
+    present: Record,
+    hot: Record,
+    equities: Record,
+    params: Record,
+    portfolio: Record,
+    settings: Record,
+    tally: Record,
+    bar_ms: int,
+    until: int,
+) -> None:
+    """Let the clock go on, marking what is held, to the first time that may stir a pair or the portfolio."""
+    n, clock, end, there = len(cursor), tally.clock, until, False
+    low, high = -np.inf, np.inf
+    if clock < settings.start:
+        end = min(end, settings.start)
+    else:
+        low, high, calm = corridor(params, portfolio, tally.reserved)
+        end = min(end, calm - bar_ms)
+    for p in range(n):
+        end = min(end, stop[p])
+        there = there or bool(present[p])
+    if not there or clock >= end:
+        return
+    steps, at = (end - clock + bar_ms - 1) // bar_ms, tally.times
+    if not mark_ahead(bars, cursor, present, hot, equities[at : at + steps], settings.capital, low, high):
+        return
+    done, exposure, free = 0, 0.0, 0.0
+    while done < steps and low <= equities[at + done] <= high:
+        done += 1
+    for p in range(n):
+        if present[p]:
+            cursor[p] += done
+            if hot[p, HELD] != 0.0:
+                value(hot[p], hot[p, HELD] * bars[cursor[p] - 1].close)
+        exposure += hot[p, EXPOSURE]
+        free += hot[p, FREE]
+    tally.times, tally.clock, tally.free = at + done, clock + done * bar_ms, free
+    if clock >= settings.start:
+        portfolio.risk.equity, portfolio.exposure = equities[at + done - 1], exposure
+
+
+@inlined
+def mark_ahead(
+    bars: Record,
+    cursor: Record,
+    present: Record,
+    hot: Record,
+    equities: Record,
+    capital: float,
+    low: float,
+    high: float,
+) -> bool:
+    """Value the account at each coming close; False when the first leaves the corridor, or ruin is thinkable."""
+    steps, deepest, maintenance = len(equities), capital, 0.0
+    equities[:] = capital
+    for p in range(len(cursor)):
+        held, cash, i = hot[p, HELD], hot[p, CASH], cursor[p]
+        if held == 0.0 or not present[p]:
+            worth = lowest = hot[p, EQUITY]
+            for k in range(steps):
+                equities[k] += worth
+        else:
+            bottom, top = bars[i].low, bars[i].high
+            for k in range(steps):
+                bar = bars[i + k]
+                equities[k] += cash + held * bar.close
+                bottom, top = min(bottom, bar.low), max(top, bar.high)
+            lowest = cash + held * (bottom if held > 0.0 else top)
+            maintenance += abs(held) * top * hot[p, MAINTENANCE]
+        deepest += lowest
+    return low <= equities[0] <= high and not (maintenance > 0.0 and deepest <= maintenance)
+
+
+@inlined
+def value(row: Record, worth: float) -> None:
+    """Mark a position that is worth this, quote currency."""
+    row[EQUITY] = row[CASH] + worth
+    row[EXPOSURE] = abs(worth) + row[RESTING]
+    row[FREE] = row[EQUITY] - abs(worth) * row[MARGIN]
+
+
+@inlined
+def heat(row: Record, pair: Record, run: Record, state: Record, report: Record) -> None:
     """Lay out beside each other what a quiet bar of this pair needs."""
     instrument = pair.instrument
+    tick = instrument.tick_size
     row[UP], row[DOWN], row[OVER], row[UNDER], row[WAKE] = run.up, run.down, run.over, run.under, float(pair.wake_at)
+    row[FIRM_UP] = min(run.order_up, state.wake_above / tick * (1.0 - 1e-12))
+    row[FIRM_DOWN] = max(run.order_down, state.wake_below / tick * (1.0 + 1e-12))
+    if run.up == -np.inf:  # every bar is asked about
+        row[FIRM_UP] = -np.inf
     row[HELD] = pair.ledger.position * instrument.tick_value
     row[CASH], row[RESTING], row[RESERVED] = pair.ledger.cash, report.resting, report.reserved
     row[MARGIN] = margin_rate(instrument)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import numba
@@ -43,7 +43,7 @@ class Reel:
 
     pairs: tuple[str, ...]
     tapes: tuple[Tape, ...]
-    bars: Any  # BAR, prices in ticks: a quiet bar is then one line of the processor's cache
+    bars: Any  # BAR, prices in ticks: a bar is one line of the processor's cache
     bounds: NDArray[np.int64]
     closed: dict[tuple[int, ...], tuple[Any, NDArray[np.int64]]] = field(default_factory=dict)
 
@@ -69,6 +69,15 @@ class Reel:
                 part[name] = getattr(tape, name)
             tapes.append(tape.laid(part["ts"], part["volume"], *(part[name] for name in PRICES)))
         return cls(tuple(pairs), tuple(tapes), bars.view(np.recarray), bounds)
+
+    @cached_property
+    def clock(self) -> NDArray[np.int64]:
+        """Every opening time at which some pair has a bar, ms."""
+        first, last, bar_ms = self.bars.ts.min(), self.bars.ts.max(), self.tapes[0].candles.bar_ms
+        some = np.zeros((last - first) // bar_ms + 1, np.bool_)
+        for tape in self.tapes:
+            some[(tape.candles.ts - first) // bar_ms] = True
+        return first + np.flatnonzero(some) * bar_ms
 
     def closings(self, timeframes: tuple[int, ...]) -> tuple[Any, NDArray[np.int64]]:
         """Every longer bar of every pair by the base bar that completes it, shorter before longer; and its bounds."""
@@ -159,13 +168,12 @@ class PortfolioSimulator:
         runs, tallies, desk = new_records(RUN, count), new_records(TALLY, 1), new_desk(count)
         bar_ms = int(reel.tapes[0].candles.bar_ms)
         first, last = int(reel.bars.ts[reel.bounds[:-1]].min()), int(reel.bars.ts[reel.bounds[1:] - 1].max())
-        room = min((last - first) // bar_ms + 1, len(reel.bars))
-        times, equity = np.empty(room, np.int64), np.empty(room)
+        equity = np.empty(len(reel.clock))
         settings = settings_record(config, every_bar=self.every_bar, keep_wishes=self.keep_wishes)
         arguments = (
             *(reel.bars, reel.bounds, closings, closing_bounds, payments, payment_bounds),
             *(settings, params, desk, pairs, states, slots, new_records(EVENT, 1), runs),
-            *(np.empty((4, count), np.int64), np.zeros((count, loop_module.HOT)), tallies),
+            *(np.empty((loop_module.PLACES, count), np.int64), np.zeros((count, loop_module.HOT)), tallies),
         )
         lists, tally = self._lists(count, slots.shape[1]), tallies[0]
         shown, play = np.zeros(slots.shape, np.int64), compiled_loop()
@@ -174,7 +182,7 @@ class PortfolioSimulator:
                 NEVER if progress is None else (tally.clock if tally.begun else first) + (last - first) // 100 + bar_ms
             )
             fills, changes, wishes, notes = lists
-            play(*arguments, fills, changes, wishes, shown, notes, times, equity, part)
+            play(*arguments, fills, changes, wishes, shown, notes, equity, part)
             if tally.outcome == Outcome.COMPLETE and tally.clock < part:
                 used = (tally.fills, tally.changes, tally.wishes, tally.notes)
                 lists = [_with_room(one, count) for one, count in zip(lists, used, strict=True)]
@@ -200,7 +208,7 @@ class PortfolioSimulator:
             reel.pairs,
             recordings,
             Outcome(int(tally.outcome)),
-            times[: tally.times],
+            reel.clock[: tally.times],
             equity[: tally.times],
             notes[: tally.notes],
             desk.portfolio,

@@ -46,6 +46,12 @@ def kernel(function: F) -> F:
     return cast("F", compiled)
 
 
+def inlined(function: F) -> F:
+    """Compile `function` into each kernel that calls it: for what is called once and would be handed much."""
+    compiled: Any = numba.njit(error_model="numpy", nogil=True, forceinline=True)(function)
+    return cast("F", compiled)
+
+
 def sources(root: Path = ROOT) -> list[Path]:
     """List every source of the packages that may hold kernels."""
     return sorted(path for package in PACKAGES for path in (root / package).rglob("*.py"))
@@ -58,7 +64,7 @@ def kernel_sources(root: Path = ROOT) -> list[Path]:
     for path in sources(root):
         modules, names = _imports(path)
         imported[path] = {root.joinpath(*module.split(".")).with_suffix(".py") for module in modules}
-        if names & {"kernel", "template"}:
+        if names & {"kernel", "inlined", "template"}:
             waiting.append(path)
     found: set[Path] = set()
     while waiting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,15 @@ def new_records(dtype: np.dtype[Any], count: int) -> Any:
 
     Raises Misconfigured for a field whose name is one of NumPy's own attributes, which would hide it.
     """
-    for name in dtype.names or ():
+    _refuse_hidden(dtype.names or ())
+    return np.zeros(count, dtype).view(np.recarray)
+
+
+@cache
+def _refuse_hidden(names: tuple[str, ...]) -> None:
+    for name in names:
         if hasattr(np.void, name):
             raise Misconfigured(f"field {name!r} of a record has a name that NumPy uses itself; rename it.")
-    return np.zeros(count, dtype).view(np.recarray)
 
 
 def to_dict(record: Any) -> dict[str, Any]:

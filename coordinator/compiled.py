@@ -197,7 +197,7 @@ def judge(params: Record, desk: Desk, now: int) -> bool:
         exposure += report.exposure
         reserved += report.reserved
         closed = closed or report.regime_bars != desk.regimes[i].bars
-    if not look(params[0], desk, equity, exposure, reserved, closed, now):
+    if not look(params[0], desk.portfolio, equity, exposure, reserved, closed, now):
         return False
     step(params[0], desk, now)
     return True

@@ -233,13 +233,25 @@ def _on_base(pair: Record, params: Record, state: Record, slots: Record, event: 
     """A base bar closed: zones are visited, and the strategy that runs looks at it. False: zones were all it meant."""
     bar = event.bar
     matters = bar.high >= state.wake_above or bar.low <= state.wake_below or pair.time >= pair.wake_at
-    if params.smc.enabled and not zones_quiet(state.smc.zones, bar.high, bar.low):
-        filter_.smc_touch(params.smc, state.smc, bar.high, bar.low, pair.time)
-        _note_zones(pair, state)
+    _visit_zones(pair, params, state, bar.high, bar.low)
     if matters and state.family != NOBODY:
         pair.may_enter = may_open(pair, params, state)
         tell(pair, params, state, slots, event, Event.BASE, state.family)
     return matters
+
+
+@kernel
+def _visit_zones(pair: Record, params: Record, state: Record, high: float, low: float) -> None:
+    if params.smc.enabled and not zones_quiet(state.smc.zones, high, low):
+        filter_.smc_touch(params.smc, state.smc, high, low, pair.time)
+        _note_zones(pair, state)
+
+
+@kernel
+def pass_zones(pair: Record, params: Record, state: Record, high: float, low: float) -> None:
+    """Do what `decide` does on a base bar that matters to zones alone; a driver may take this shorter way."""
+    _visit_zones(pair, params, state, high, low)
+    _watch_zones(pair, params, state)
 
 
 # Fills
@@ -616,6 +628,13 @@ def _watch(pair: Record, params: Record, state: Record) -> None:
         else:
             above = min(above, price * (1.0 - 1e-9))
     state.wake_above, state.wake_below = above, below
+    _watch_zones(pair, params, state)
+
+
+@kernel
+def _watch_zones(pair: Record, params: Record, state: Record) -> None:
+    """Add the prices at which zones are visited and left to those that wake the pair anyway."""
+    above, below = state.wake_above, state.wake_below
     pair.left_above, pair.left_below = np.inf, -np.inf
     if params.smc.enabled:
         zones = state.smc.zones

@@ -1,7 +1,8 @@
 """The portfolio's step: reports of all pairs in, directives out. The master loop's whole judgement.
 
 `look` is the cheap half, made at every tick: it values the account, moves the modes and says whether anything calls
-for `step`, which routes, allocates and answers. `limit` shares the room for entries and is made before a pair decides.
+for `step`, which routes, allocates and answers; `corridor` says where looking is vain. `limit` shares the room for
+entries and is made before a pair decides.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bot.kernel import Record, kernel
+from bot.kernel import Record, inlined, kernel
 from coordinator.allocation import allocate
 from coordinator.correlation import group, history_push, stress
 from coordinator.regime import Regime, classify, confirm
 from coordinator.risk import (
     RISK,
     answer,
+    calm_equities,
     day_loss,
     drawdown,
     drawdown_factor,
@@ -32,6 +34,7 @@ from coordinator.router import reroute
 from coordinator.vocabulary import NOBODY, Cap, Note, note
 
 HOUR, DAY = 3_600_000, 86_400_000
+LEAST = 1e-9  # quote currency: without equity nothing is calm
 
 PORTFOLIO = np.dtype(
     [
@@ -87,12 +90,13 @@ def _alone(params: Record, desk: Desk, index: int) -> int:
 
 
 @kernel
-def look(params: Record, desk: Desk, equity: float, exposure: float, reserved: float, closed: bool, now: int) -> bool:
+def look(
+    params: Record, portfolio: Record, equity: float, exposure: float, reserved: float, closed: bool, now: int
+) -> bool:
     """Value the account by the sums over its pairs; True when `step` is called for.
 
     `equity` holds the deposits too; `closed` says that some pair has completed a regime bar since the last step.
     """
-    portfolio = desk.portfolio
     portfolio.exposure = exposure
     begins = mark(params, portfolio.risk, equity, now)
     moved = abs(equity - portfolio.allocated) > params.rebalance_change * portfolio.allocated
@@ -111,6 +115,24 @@ def look(params: Record, desk: Desk, equity: float, exposure: float, reserved: f
 
 
 @kernel
+def corridor(params: Record, portfolio: Record, reserved: float) -> tuple[float, float, int]:
+    """Equities from which to which, and time (ms) before which, `look` would do nothing but take note of the equity.
+
+    That holds while `reserved` stays and no regime bar closes. Limits but the high itself stand in by a hair, so that
+    what lies near them is looked at.
+    """
+    risk = portfolio.risk
+    if risk.halted or portfolio.overcommitted or portfolio.urged or modes(risk) != portfolio.modes:
+        return np.inf, -np.inf, 0
+    allocated, change = portfolio.allocated, params.rebalance_change
+    low, high = calm_equities(params, risk)
+    low = max(low, allocated * (1.0 - change), reserved / params.overcommitted)
+    high = min(high, allocated * (1.0 + change))
+    until = min(portfolio.next_rebalance, (portfolio.hour + 1) * HOUR)
+    return max(low * (1.0 + 1e-9), LEAST), min(high * (1.0 - 1e-9), risk.high), until
+
+
+@inlined
 def limit(params: Record, desk: Desk) -> None:
     """Set every pair's exposure limit: the room under the cap, and under each group's, shared by the targets."""
     equity, exposure = desk.portfolio.risk.equity, desk.portfolio.exposure
@@ -135,7 +157,7 @@ def limit(params: Record, desk: Desk) -> None:
         desk.directives[i].exposure_limit = reports[i].exposure + own
 
 
-@kernel
+@inlined
 def step(params: Record, desk: Desk, now: int) -> None:
     """Regimes, routes, correlation, halt, allocation, and a directive for every pair."""
     portfolio = desk.portfolio
@@ -157,7 +179,7 @@ def step(params: Record, desk: Desk, now: int) -> None:
     limit(params, desk)
 
 
-@kernel
+@inlined
 def jot(desk: Desk, now: int, pair: int, kind: int) -> Record:
     """Begin a note of the portfolio about a pair."""
     entry = note(desk.notes, desk.portfolio.noted, now, pair, kind)
@@ -165,7 +187,7 @@ def jot(desk: Desk, now: int, pair: int, kind: int) -> Record:
     return entry
 
 
-@kernel
+@inlined
 def _hourly(params: Record, desk: Desk, now: int) -> None:
     """Take in the closes of the hour, and with a new hour the stress share, with a new day the groups."""
     portfolio, hour = desk.portfolio, now // HOUR
@@ -186,7 +208,7 @@ def _hourly(params: Record, desk: Desk, now: int) -> None:
         group(desk.histories, hour - 1, params, desk.groups, desk.group_sums)
 
 
-@kernel
+@inlined
 def _judge(params: Record, desk: Desk, i: int, now: int) -> bool:
     """Classify a pair's newest regime bar, confirm, route; True when another strategy is called for."""
     report, regime, route = desk.reports[i], desk.regimes[i], desk.routes[i]
@@ -199,7 +221,7 @@ def _judge(params: Record, desk: Desk, i: int, now: int) -> bool:
     return reroute(params, route, regime, report.enhanced, now)
 
 
-@kernel
+@inlined
 def _classify(params: Record, desk: Desk, i: int, now: int) -> None:
     report, regime = desk.reports[i], desk.regimes[i]
     atr_pct = 100.0 * report.atr / report.close
@@ -216,7 +238,7 @@ def _classify(params: Record, desk: Desk, i: int, now: int) -> None:
     entry.x, entry.y, entry.z = report.adx, atr_pct, report.fast / report.slow - 1.0
 
 
-@kernel
+@inlined
 def _halt(params: Record, desk: Desk, now: int) -> None:
     """Note a halt that begins, take the simulated operator's answer, and resume when its time has come."""
     risk = desk.portfolio.risk
@@ -231,7 +253,7 @@ def _halt(params: Record, desk: Desk, now: int) -> None:
         entry.x = risk.equity
 
 
-@kernel
+@inlined
 def _note_modes(params: Record, desk: Desk, now: int) -> bool:
     """Note a change of modes; True when there is one."""
     portfolio, risk = desk.portfolio, desk.portfolio.risk
@@ -246,7 +268,7 @@ def _note_modes(params: Record, desk: Desk, now: int) -> bool:
     return True
 
 
-@kernel
+@inlined
 def _rebalance(params: Record, desk: Desk, now: int, regular: bool) -> None:
     """Allocate the pool anew; in DRAWDOWN the targets shrink and positions are trimmed to them."""
     portfolio, risk = desk.portfolio, desk.portfolio.risk
@@ -279,7 +301,7 @@ def _rebalance(params: Record, desk: Desk, now: int, regular: bool) -> None:
             entry.z, entry.w = allocation.confidence, allocation.performance
 
 
-@kernel
+@inlined
 def _overcommitted(params: Record, desk: Desk, now: int) -> None:
     """Reserved beyond the limit: withdraw far entries of the least important pair, and shrink its target."""
     portfolio, reports = desk.portfolio, desk.reports
@@ -301,7 +323,7 @@ def _overcommitted(params: Record, desk: Desk, now: int) -> None:
         directive.withdraw = min(excess, reports[least].entries_reserved)
 
 
-@kernel
+@inlined
 def _direct(params: Record, desk: Desk, now: int) -> None:
     """Write every pair's directive."""
     portfolio, risk = desk.portfolio, desk.portfolio.risk

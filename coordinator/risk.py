@@ -98,6 +98,18 @@ def mark(params: Record, risk: Record, equity: float, now: int) -> bool:
 
 
 @kernel
+def calm_equities(params: Record, risk: Record) -> tuple[float, float]:
+    """Lowest and highest equity that `mark` would answer by nothing on the same day, no new high being one."""
+    anchor, high = risk.anchor, risk.high
+    low = max(anchor * (1.0 - params.halt_day_loss), high * (1.0 - params.halt_drawdown))
+    if not risk.reduced:
+        low = max(low, anchor * (1.0 - params.reduce_day_loss))
+    if risk.drawdown:
+        return low, high * (1.0 - params.drawdown_leave)
+    return max(low, high * (1.0 - params.drawdown_enter)), np.inf
+
+
+@kernel
 def note_stress(params: Record, risk: Record, share: float, correlation: float) -> None:
     """Take the stress share of an hour: above the limit STRESS begins, at or under the lower one it ends."""
     risk.stress_share, risk.correlation = share, correlation

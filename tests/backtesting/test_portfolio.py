@@ -59,16 +59,35 @@ def test_it_trades_every_strategy_and_switches():
     assert np.count_nonzero(recording.notes["kind"] == Note.TRANSITION) > 3
 
 
-def test_skipping_quiet_bars_changes_nothing():
-    one = {"BTCUSDT": market()["BTCUSDT"].rows(slice(0, 20 * 1440))}
-    quick, thorough = played(one), played(one, every_bar=True)
-    assert fills(quick) == fills(thorough)
-    assert len(fills(quick)) > 50
-    kinds = [Note.REGIME, Note.START, Note.TRANSITION, Note.VERDICT, Note.ALLOCATION, Note.ZONE, Note.PAUSE]
+def one_pair():
+    return {"BTCUSDT": market()["BTCUSDT"].rows(slice(0, 20 * 1440))}, {}
+
+
+def three_with_holes():
+    """Pairs that start and end at different times; one misses six hours, another single minutes."""
+    days = {pair: one.rows(slice(0, 20 * 1440)) for pair, one in market().items()}
+    here = np.ones(20 * 1440, bool)
+    here[13 * 1440 + 7 : 13 * 1440 + 367] = False
+    days["ETHUSDT"] = days["ETHUSDT"].rows(here).rows(slice(3 * 1440 + 11, None))
+    days["SOLUSDT"] = days["SOLUSDT"].rows(np.arange(20 * 1440) % 997 != 0).rows(slice(0, 17 * 1440 - 5))
+    return days, {"leverage": 5.0, "grid": {"risk_budget": 0.2}}
+
+
+@pytest.mark.parametrize("make", [one_pair, three_with_holes])
+def test_skipping_quiet_bars_changes_nothing(make):
+    candles, options = make()
+    quick, thorough = played(candles, **options), played(candles, every_bar=True, **options)
+    for pair in range(len(candles)):
+        assert fills(quick, pair) == fills(thorough, pair)
+        assert repr(quick.recordings[pair].state["smc"]) == repr(thorough.recordings[pair].state["smc"])
+    assert sum(len(fills(quick, pair)) for pair in range(len(candles))) > 50
+    kinds = [Note.REGIME, Note.START, Note.TRANSITION, Note.VERDICT, Note.ALLOCATION, Note.ZONE, Note.PAUSE, Note.MODE]
     for kind in kinds:
         chosen = [one.notes[one.notes["kind"] == kind].tolist() for one in (quick, thorough)]
         assert repr(chosen[0]) == repr(chosen[1]), kind
     assert quick.equity.tolist() == thorough.equity.tolist()
+    assert quick.ts.tolist() == thorough.ts.tolist()
+    assert quick.ts.tolist() == sorted({int(ts) for one in candles.values() for ts in one.ts})
 
 
 def test_family_1_a_longer_history_changes_nothing_before_its_end():

@@ -31,7 +31,7 @@ def backup(
     settings, _ = load_bot(config)
     file = out or Path(f"{settings.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.zip")
     contents = asyncio.run(_back_up(settings, file))
-    console.print(f"{file}: {_told(contents)}, {file.stat().st_size / 1e6:.1f} MB")
+    console.print(f"{file}: {_told(contents)}, {file.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
 
 
 async def _back_up(settings: BotSettings, file: Path) -> Contents:
@@ -53,7 +53,7 @@ def restore(
     quieten()
     settings, _ = load_bot(config)
     contents = asyncio.run(_restore(settings, file, replace=replace))
-    console.print(f"restored {_told(contents)}, as of {contents.at:%Y-%m-%dT%H:%M:%SZ}")
+    console.print(f"restored {_told(contents)}, as of {contents.at:%Y-%m-%dT%H:%M:%SZ}", soft_wrap=True)
 
 
 async def _restore(settings: BotSettings, file: Path, *, replace: bool) -> Contents:

@@ -27,6 +27,7 @@ class EmbeddedPostgres:
     async def start(self) -> str:
         """Start it, or join the one that runs; returns its DSN."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.chmod(0o700)  # what a bot remembers is its owner's; the library's lock lies here too
         return await asyncio.to_thread(self._start)
 
     async def keep(self) -> None:

@@ -42,6 +42,17 @@ class Processes:
         self.started.append(process)
         return process
 
+    def finished(self, *arguments):
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
     def end(self):
         for process in reversed(self.started):
             process.send_signal(signal.SIGINT)
@@ -66,16 +77,16 @@ def processes(tmp_path):
     made.end()
 
 
-def proportional_megabytes(process):
-    """Memory of a process and its children, shared pages divided between those that share them."""
-    family = [process, *process.children(recursive=True)]
+def proportional_megabytes(*processes):
+    """Memory of processes and their children, shared pages divided between those that share them."""
+    family = [one for process in processes for one in (process, *process.children(recursive=True))]
     return {f"{one.name()} {one.pid}": one.memory_full_info().pss / 1e6 for one in family}
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="shared pages are divided by Linux's /proc alone")
 def test_f_65_twenty_pairs_fit_a_small_server_and_run_once(processes):
-    """F-65: the bot with its own database and bus stays inside its budget; a second of the same name is refused."""
+    """F-65: the bot with its own database and bus keeps to its budget; it runs once; backup and restore as commands."""
     names = ",".join(PAIRS)
     venue = processes.start(
         *("venue", "--pairs", names, "--speed", "0", "--days", "12", "--history", "9", "--port", "0"),
@@ -90,24 +101,28 @@ def test_f_65_twenty_pairs_fit_a_small_server_and_run_once(processes):
     for _ in range(MINUTES):
         while advance(address)["inside"]:
             pass
-    memory = proportional_megabytes(psutil.Process(running.pid))
-    second = subprocess.run(
-        [*COMMAND, "run", str(config)],
-        cwd=ROOT,
-        env=processes.environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    postmaster = processes.folder / "bots" / "budget" / "postgres" / "postmaster.pid"  # a daemon, nobody's child
+    database = psutil.Process(int(postmaster.read_text().splitlines()[0]))
+    memory = proportional_megabytes(psutil.Process(running.pid), database)
+    second = processes.finished("run", str(config))
+    saved = processes.finished("backup", str(config), "--out", str(processes.folder / "saved.zip"))
+    early = processes.finished("restore", str(config), str(processes.folder / "saved.zip"), "--replace")
+    still = running.poll() is None
+    running.send_signal(signal.SIGINT)
+    running.wait(30)
+    refused = processes.finished("restore", str(config), str(processes.folder / "saved.zip"))
+    restored = processes.finished("restore", str(config), str(processes.folder / "saved.zip"), "--replace")
     total = sum(memory.values())
     print(f"{total:.0f} MB: {memory}")  # noqa: T201, the figure is the point
     assert any("postgres" in name for name in memory), memory
     assert any("redis" in name for name in memory), memory
     assert 100 < total < BUDGET
-    assert second.returncode == 2
-    assert "bot 'budget' already runs on this database" in second.stderr
-    assert running.poll() is None, "the first one was disturbed"
+    assert still, "the running bot was disturbed"
+    for one in (second, early):
+        assert (one.returncode, "bot 'budget' already runs on this database" in one.stderr) == (2, True), one
+    assert (refused.returncode, "add --replace" in refused.stderr) == (2, True), refused
+    for one in (saved, restored):
+        assert (one.returncode, "bot budget, 21 memory" in one.stdout) == (0, True), one
 
 
 def advance(address):

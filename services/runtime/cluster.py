@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import socket
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +22,7 @@ os.environ.setdefault("RAY_worker_niceness", "0")  # a trader gives way to nobod
 import numpy.rec  # noqa: F401, a record array is pickled by reference only where its module is loaded
 import ray
 import structlog
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import AuthenticationError, RayActorError, RayError, RayTaskError
 from tenacity import retry, retry_if_exception_type, wait_fixed
 
 from bot.errors import Misconfigured, TradingError
@@ -46,6 +48,7 @@ log = structlog.get_logger()
 
 PULSE_SECONDS = 1.0
 AGAIN_SECONDS = 0.2
+CONNECT_SECONDS = 5.0
 LIFE = 1 << 40  # reports of a later life have higher numbers
 
 
@@ -235,6 +238,22 @@ class PairActor(_Actor):
         await self.stack.aclose()
 
 
+@contextlib.contextmanager
+def joining(address: str | None) -> Iterator[None]:
+    """Say in one sentence why a cluster cannot be joined; Ray itself would wait for minutes for a head that is away."""
+    try:
+        if address is not None:
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+        yield
+    except (OSError, AuthenticationError) as error:
+        raise Misconfigured(
+            f"bot.ray_address {address} cannot be joined ({type(error).__name__}); give host:port of a head that "
+            "`ray start --head` started, and if it asks for a token, set RAY_AUTH_MODE=token and copy its "
+            "~/.ray/auth_token to this machine."
+        ) from None
+
+
 class RayRuntime:
     """The driver: it starts the actors, wakes those that died, and speaks to them."""
 
@@ -276,7 +295,8 @@ class RayRuntime:
         self._ours = not ray.is_initialized() and self.address is None
         if not ray.is_initialized():
             options: dict[str, Any] = {"address": self.address} if self.address else {"include_dashboard": False}
-            ray.init(namespace=f"traderagent-{self.name}", configure_logging=False, log_to_driver=True, **options)
+            with joining(self.address):
+                ray.init(namespace=f"traderagent-{self.name}", configure_logging=False, log_to_driver=True, **options)
 
     def _start_portfolio(self) -> Any:
         return self.portfolio.start.remote(self.beginning, list(zip(self.shares, self.pairs, strict=True)))

@@ -65,7 +65,9 @@ class BotSettings(BaseModel):
     )
     runtime: Runtime = Field(Runtime.LOCAL, description="local, or ray for more processes and machines")
     workers: int = Field(2, ge=1, le=1000, description="processes that share the pairs, with runtime: ray")
-    ray_address: str | None = Field(None, description="a Ray cluster to join; else Ray runs on this machine")
+    ray_address: str | None = Field(
+        None, pattern=r"^[\w.-]+:\d{1,5}$", description="host:port of a Ray cluster to join; else Ray runs here"
+    )
     control_port: int = Field(0, ge=0, le=65535, description="port of the control interface; 0 takes a free one")
 
 

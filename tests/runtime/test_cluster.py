@@ -40,6 +40,14 @@ def ray():
     cluster.ray.shutdown()
 
 
+def test_a_cluster_that_is_away_or_asks_for_a_token_is_one_sentence():
+    away = r"bot\.ray_address 127\.0\.0\.1:9 cannot be joined \(ConnectionRefused"
+    with pytest.raises(Misconfigured, match=away), cluster.joining("127.0.0.1:9"):
+        pytest.fail("nothing listens there")
+    with pytest.raises(Misconfigured, match="RAY_AUTH_MODE=token"), cluster.joining(None):
+        raise cluster.AuthenticationError("no token")
+
+
 async def played(kind, dsn, name, *, minutes=MINUTES, trouble=None, every=50):
     chosen = config(PAIRS)
     exchange = exchange_for(chosen)

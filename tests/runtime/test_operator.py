@@ -280,7 +280,8 @@ def written(tmp_path, **changes):
         ({"bot": {"environment": "venue"}}, "bot.address"),
         ({"bot": {"colour": "red"}}, "bot.colour is no known key"),
         ({"strategy": "grid", "pair": "BTCUSDT", "pairs": None}, "strategy"),
-        ({"bot": {"runtime": "ray", "ray_address": "auto"}}, "cannot reach an embedded database"),
+        ({"bot": {"runtime": "ray", "ray_address": "10.0.0.1:6379"}}, "cannot reach an embedded database"),
+        ({"bot": {"runtime": "ray", "ray_address": "auto"}}, "ray_address"),
     ],
 )
 def test_a_config_that_cannot_run_is_one_sentence(tmp_path, changes, sentence):

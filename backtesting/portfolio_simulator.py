@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from bot.instrument import Instrument
 
 NAME = "algorithm"
+ROOM = 65_536  # places in each list to begin with; one that is not written to takes no memory
 
 
 @dataclass(frozen=True)
@@ -218,10 +219,10 @@ class PortfolioSimulator:
     def _lists(self, count: int, slots: int) -> list[Any]:
         """Lists of fills, changes, wishes and notes with room for many times of the clock."""
         return [
-            new_records(FILL, 4096 + 4 * count * loop_module.fills_needed(slots)),
-            new_records(CHANGE, 4096 + 4 * count),
-            new_records(WISH, 4096 + 4 * count * slots),
-            new_records(NOTE, 4096 + 12 * (count + 1) * pair_step.NOTES),
+            new_records(FILL, ROOM + 4 * count * loop_module.fills_needed(slots)),
+            new_records(CHANGE, ROOM + 4 * count),
+            new_records(WISH, ROOM + 4 * count * slots),
+            new_records(NOTE, ROOM + 12 * (count + 1) * pair_step.NOTES),
         ]
 
     def check(self, reel: Reel) -> None:
@@ -245,7 +246,7 @@ class PortfolioSimulator:
         recordings = []
         for p, tape in enumerate(reel.tapes):
             first = reel.bounds[p]
-            own_fills, own_changes, own_wishes = (one[one["pair"] == p].copy() for one in (fills, changes, wishes))
+            own_fills, own_changes, own_wishes = (one[one["pair"] == p] for one in (fills, changes, wishes))
             for one in (own_fills, own_changes, own_wishes):
                 one["bar"] -= first
             recordings.append(

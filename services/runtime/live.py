@@ -224,12 +224,9 @@ async def run_bot(path: Path) -> None:
     account = account_of(settings, config, Secrets().present())
     configure(account.secrets())
     directory = settings.data_dir / "bots" / settings.name
-    async with (
-        backing(settings.name, directory, settings.database, settings.redis) as behind,
-        Claim.held(behind.database, settings.name) as claim,
-    ):
+    async with backing(settings.name, directory, settings.database, settings.redis) as behind:
         runtime = runtime_of(settings, as_live(config), account, behind)
         try:
-            await LiveBot(settings, as_live(config), runtime, claim).run(path)
+            await LiveBot(settings, as_live(config), runtime, behind.claim).run(path)
         finally:
             await runtime.gateway.close()

@@ -12,6 +12,7 @@ import urllib.request
 
 import psutil
 import pytest
+import redis
 import yaml
 
 from tests.conftest import ROOT
@@ -57,6 +58,7 @@ class Processes:
         for process in reversed(self.started):
             process.send_signal(signal.SIGINT)
             process.wait(30)
+            process.stdout.close()
 
 
 def heard(process, *words):
@@ -107,7 +109,13 @@ def test_f_65_twenty_pairs_fit_a_small_server_and_run_once(processes):
     second = processes.finished("run", str(config))
     saved = processes.finished("backup", str(config), "--out", str(processes.folder / "saved.zip"))
     early = processes.finished("restore", str(config), str(processes.folder / "saved.zip"), "--replace")
+    bus = bus_process(processes.folder)
     still = running.poll() is None
+    running.kill()
+    running.wait(30)
+    running = processes.start("run", str(config))
+    heard(running, '"running"')
+    taken_over = bus_process(processes.folder)
     running.send_signal(signal.SIGINT)
     running.wait(30)
     refused = processes.finished("restore", str(config), str(processes.folder / "saved.zip"))
@@ -118,11 +126,20 @@ def test_f_65_twenty_pairs_fit_a_small_server_and_run_once(processes):
     assert any("redis" in name for name in memory), memory
     assert 100 < total < BUDGET
     assert still, "the running bot was disturbed"
+    assert f"redis-server {bus}" in memory, "a second start took its bus away"
+    assert taken_over == bus, "a killed bot's bus was left behind"
+    assert not psutil.pid_exists(bus)
     for one in (second, early):
         assert (one.returncode, "bot 'budget' already runs on this database" in one.stderr) == (2, True), one
     assert (refused.returncode, "add --replace" in refused.stderr) == (2, True), refused
     for one in (saved, restored):
         assert (one.returncode, "bot budget, 21 memory" in one.stdout) == (0, True), one
+
+
+def bus_process(folder):
+    """Number of the process that answers at the bus's socket."""
+    with redis.Redis(unix_socket_path=str(folder / "bots" / "budget" / "redis.sock")) as client:
+        return client.info("server")["process_id"]
 
 
 def advance(address):

@@ -62,6 +62,14 @@ class EmbeddedPostgres:
     async def stop(self) -> None:
         """Stop it, unless somebody else uses it."""
         if self._server is not None:
+            self._forget_the_dead()
             with contextlib.suppress(psutil.NoSuchProcess):  # it has died already
                 await asyncio.to_thread(self._server.cleanup)
             self._server = None
+
+    def _forget_the_dead(self) -> None:
+        """Strike processes that were killed off the list of users, or the server would wait for them for ever."""
+        users = self._server.global_process_id_list
+        for user in users.get_and_add(os.getpid()):
+            if not psutil.pid_exists(user):
+                users.get_and_remove(user)

@@ -109,7 +109,7 @@ def test_f_65_twenty_pairs_fit_a_small_server_and_run_once(processes):
     second = processes.finished("run", str(config))
     saved = processes.finished("backup", str(config), "--out", str(processes.folder / "saved.zip"))
     early = processes.finished("restore", str(config), str(processes.folder / "saved.zip"), "--replace")
-    bus = bus_process(processes.folder)
+    bus = psutil.Process(bus_process(processes.folder))
     still = running.poll() is None
     running.kill()
     running.wait(30)
@@ -118,6 +118,7 @@ def test_f_65_twenty_pairs_fit_a_small_server_and_run_once(processes):
     taken_over = bus_process(processes.folder)
     running.send_signal(signal.SIGINT)
     running.wait(30)
+    _, left = psutil.wait_procs([database, bus], timeout=20)
     refused = processes.finished("restore", str(config), str(processes.folder / "saved.zip"))
     restored = processes.finished("restore", str(config), str(processes.folder / "saved.zip"), "--replace")
     total = sum(memory.values())
@@ -126,9 +127,9 @@ def test_f_65_twenty_pairs_fit_a_small_server_and_run_once(processes):
     assert any("redis" in name for name in memory), memory
     assert 100 < total < BUDGET
     assert still, "the running bot was disturbed"
-    assert f"redis-server {bus}" in memory, "a second start took its bus away"
-    assert taken_over == bus, "a killed bot's bus was left behind"
-    assert not psutil.pid_exists(bus)
+    assert f"redis-server {bus.pid}" in memory, "a second start took its bus away"
+    assert taken_over == bus.pid, "a killed bot's bus was left behind"
+    assert not left, "what a killed bot started outlives the next one's end"
     for one in (second, early):
         assert (one.returncode, "bot 'budget' already runs on this database" in one.stderr) == (2, True), one
     assert (refused.returncode, "add --replace" in refused.stderr) == (2, True), refused

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -183,7 +184,12 @@ async def _venue(
     traded = Exchange(instruments, candles, capital, exchange_settings(Execution()))
     traded.begin(int(traded.clock[0]) + history * 86_400_000)
     server = VenueServer(traded, [Key(*key)], speed=speed)
-    opened = await server.start(port)
+    try:
+        opened = await server.start(port)
+    except OSError as error:
+        raise Misconfigured(
+            f"port {port} cannot be opened ({os.strerror(error.errno or 0)}); give another with --port."
+        ) from None
     console.print(f"venue at http://127.0.0.1:{opened}  key {key[0]}  secret {key[1]}  pairs {', '.join(names)}")
     try:
         await asyncio.Event().wait()

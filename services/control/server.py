@@ -17,7 +17,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-from bot.errors import TradingError
+from bot.errors import Misconfigured, TradingError
 
 Ask = Callable[[], Awaitable[dict[str, Any]]]
 Act = Callable[[str, str | None, bool], Awaitable[str]]
@@ -33,7 +33,10 @@ class ControlServer:
         self._runner: web.AppRunner | None = None
 
     async def start(self, port: int = 0) -> int:
-        """Open it on loopback, and leave address and token where only this user can read them."""
+        """Open it on loopback, and leave address and token where only this user can read them.
+
+        Raises Misconfigured for a port that is taken.
+        """
         app = web.Application(middlewares=[_refusals])
         app.router.add_get("/health", self._health)
         app.router.add_get("/ready", self._ready)
@@ -42,7 +45,12 @@ class ControlServer:
         app.router.add_post("/command", self._command)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", port).start()
+        try:
+            await web.TCPSite(self._runner, "127.0.0.1", port).start()
+        except OSError as error:
+            raise Misconfigured(
+                f"bot.control_port {port} cannot be opened ({os.strerror(error.errno or 0)}); choose 0."
+            ) from None
         port = int(self._runner.addresses[0][1])
         self.file.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

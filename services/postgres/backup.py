@@ -45,10 +45,14 @@ class Contents(BaseModel):
 
 
 async def back_up(dsn: str, bot: str, file: Path) -> Contents:
-    """Write every row of the bot, as of one moment, to `file`, whole or not at all."""
+    """Write every row of the bot, as of one moment, to `file`, whole or not at all; raises Misconfigured."""
     await migrate(dsn)
     partial = file.with_name(f"{file.name}.partial")
-    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+    except OSError as error:
+        raise Misconfigured(f"{file} cannot be written ({error.strerror}); give another place with --out.") from None
     connection = await asyncpg.connect(dsn, server_settings=SESSION)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):

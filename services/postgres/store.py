@@ -11,8 +11,9 @@ from typing import Any, Self
 
 import asyncpg
 import structlog
-from tenacity import retry, retry_if_exception_type, wait_exponential
+from tenacity import AsyncRetrying, retry, retry_if_exception_type, stop_after_delay, wait_exponential
 
+from bot.errors import Misconfigured
 from bot.ports import Execution, Order, Saved
 from coordinator.vocabulary import Note
 
@@ -26,6 +27,7 @@ AWAY = (
 )
 KEPT = 5000  # orders and executions of a symbol that a restart may still meet
 KEPT_SNAPSHOTS = 20
+START_SECONDS = 30.0
 
 VERSION = "0001"  # of the tables: the newest migration
 
@@ -81,6 +83,25 @@ def moment(ms: int) -> datetime:
 def epoch(at: datetime) -> int:
     """Epoch milliseconds of an aware time."""
     return round(at.timestamp() * 1000.0)
+
+
+async def reach(dsn: str) -> None:
+    """Wait a while for a database that is starting; raises Misconfigured when it stays away or does not let us in."""
+    trying = AsyncRetrying(
+        retry=retry_if_exception_type((OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError)),
+        stop=stop_after_delay(START_SECONDS),
+        wait=wait_exponential(0.1, max=2),
+        before_sleep=_complain,
+        reraise=True,
+    )
+    try:
+        connection: Any = await trying(asyncpg.connect, dsn)
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise Misconfigured(
+            f"bot.database cannot be used ({type(error).__name__}); check its address, name, user and password, and "
+            "that the server runs."
+        ) from None
+    await connection.close()
 
 
 async def migrate(dsn: str) -> None:

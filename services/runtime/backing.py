@@ -12,7 +12,7 @@ from typing import Any
 from bot.ports import Bus
 from services.postgres.claim import Claim
 from services.postgres.embedded import EmbeddedPostgres
-from services.postgres.store import PostgresStore
+from services.postgres.store import PostgresStore, reach
 from services.redis.bus import RedisBus
 from services.redis.embedded import EmbeddedRedis
 from services.runtime.config import EMBEDDED, NONE
@@ -38,8 +38,9 @@ class Backing:
 
 @asynccontextmanager
 async def database(directory: Path, address: str = EMBEDDED) -> AsyncIterator[str]:
-    """Start, or join, the database; yields its DSN."""
+    """Start, or join, the database; yields its DSN. Raises Misconfigured for one of the user's that cannot be used."""
     if address != EMBEDDED:
+        await reach(address)
         yield address
         return
     async with AsyncExitStack() as stack:

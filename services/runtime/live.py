@@ -116,8 +116,15 @@ class LiveBot:
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, self.stopping.set)
-        await self.runtime.start()
-        await self.control.start(self.settings.control_port)
+        try:
+            await self.runtime.start()
+        except Unreachable as error:
+            raise Unreachable(f"{error}; look at the network and at bot.address, and start again.") from None
+        try:
+            await self.control.start(self.settings.control_port)
+        except Misconfigured:
+            await self.runtime.stop()
+            raise
         log.info(
             "running", bot=self.settings.name, pairs=list(self.config.pairs), equity=(await self.status())["equity"]
         )

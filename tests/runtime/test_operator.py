@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import socket
 import stat
 
 import aiohttp
@@ -14,10 +15,12 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from bot.errors import Misconfigured
+from bot.instrument import Market
 from bot.ports import Account, NotPermitted
 from coordinator.messages import Standing
 from coordinator.operator import Disobeyed
 from coordinator.vocabulary import Answer, HeldOff
+from services.command_line.live import venue as venue_command
 from services.control.client import ask
 from services.control.server import ControlServer
 from services.logs import Rarely, configure
@@ -408,3 +411,13 @@ def test_the_doctor_names_what_is_wrong_and_its_remedy(tmp_path, world, what, re
     assert remedy in found[what].remedy
     with pytest.raises(Misconfigured, match="checks failed"):
         refuse(list(found.values()))
+
+
+def test_a_port_that_is_taken_is_one_sentence(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        control = ControlServer(tmp_path / "bot.json", None, None, CollectorRegistry())
+        with pytest.raises(Misconfigured, match=rf"bot\.control_port {port} cannot be opened \(Address already in use"):
+            asyncio.run(control.start(port))
+        with pytest.raises(Misconfigured, match=rf"port {port} cannot be opened .* --port"):
+            venue_command("BTCUSDT", 0.0, port, 1, 0, 7, None, Market.LINEAR, 10_000.0, "key", "secret")

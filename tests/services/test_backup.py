@@ -11,6 +11,7 @@ import pytest
 
 from bot.errors import Misconfigured
 from services.postgres import claim as claim_module
+from services.postgres import store as store_module
 from services.postgres.backup import MANIFEST, TABLES, back_up, look_into, restore
 from services.postgres.claim import Claim
 from services.postgres.store import PostgresStore
@@ -205,3 +206,28 @@ def test_a_claim_that_the_database_drops_is_taken_again_unless_another_was_faste
         await admin.close()
 
     asyncio.run(main())
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(dsn, name, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(Misconfigured, match=r"cannot be written \(.+\); give another place with --out"):
+        asyncio.run(back_up(dsn, name, tmp_path / "file" / "backup.zip"))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://nobody@127.0.0.1:1/x",
+        "bogus://x",
+        lambda dsn: dsn.replace("/postgres?", "/nowhere?"),
+        lambda dsn: dsn.replace("postgres:@", "nobody:@"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_one_sentence(dsn, address, monkeypatch):
+    monkeypatch.setattr(store_module, "START_SECONDS", 0.0)
+    address = address(dsn) if callable(address) else address
+    assert address != dsn
+    with pytest.raises(Misconfigured, match=r"bot\.database cannot be used \(\w+\); check its address") as caught:
+        asyncio.run(store_module.reach(address))
+    assert address not in str(caught.value), "an address may hold a password"
+    asyncio.run(store_module.reach(dsn))

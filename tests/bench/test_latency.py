@@ -1,0 +1,60 @@
+"""How soon a bot of a hundred pairs answers its fills, and what it takes of a processor, at twelve times real time.
+
+uv run pytest tests/bench/test_latency.py -n 0 --benchmark-only -s
+
+TRADERAGENT_BENCH_MINUTES=120 measures for two market hours, some ten minutes; a tail needs that many fills.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import urllib.request
+
+import psutil
+
+from tests.runtime.processes import Processes, minute
+
+PAIRS = [f"C{index:03d}USDT" for index in range(100)]
+CAPITAL = 2_000_000
+WARM = 200  # market minutes, until most grids are laid
+MEASURED = int(os.environ.get("TRADERAGENT_BENCH_MINUTES", "24"))
+SECONDS = 5.0  # that a market minute takes
+BETWEEN = 0.1  # seconds from fill to fill: at real time they come spread over the minute
+SERIES = "traderagent_fill_to_order_seconds_bucket"
+
+
+def paced(address, minutes, seconds):
+    """Play so many minutes, each in so many seconds."""
+    for _ in range(minutes):
+        began = time.monotonic()
+        minute(address, BETWEEN if seconds >= SECONDS else 0.0)
+        time.sleep(max(seconds - (time.monotonic() - began), 0.0))
+
+
+def reactions(folder):
+    """Reactions so far by the longest time they took, seconds; cumulative."""
+    address = json.loads((folder / "bots" / "hundred.json").read_text())["address"]
+    with urllib.request.urlopen(f"{address}/metrics") as answer:
+        lines = [line.decode() for line in answer if line.startswith(SERIES.encode())]
+    return {float(line.split('le="')[1].split('"')[0]): float(line.split()[-1]) for line in lines}
+
+
+def test_a_hundred_pairs(benchmark, tmp_path):
+    processes = Processes(tmp_path)
+    try:
+        address = processes.venue(PAIRS, CAPITAL)
+        running = processes.run(processes.config("hundred", address, PAIRS, CAPITAL, grid={"levels": 20}))
+        paced(address, WARM, 0.5)
+        paced(address, 1, SECONDS)
+        before, spent = reactions(tmp_path), sum(psutil.Process(running.pid).cpu_times()[:2])
+        began = time.monotonic()
+        benchmark.pedantic(paced, args=(address, MEASURED, SECONDS), rounds=1)
+        share = (sum(psutil.Process(running.pid).cpu_times()[:2]) - spent) / (time.monotonic() - began)
+        after = reactions(tmp_path)
+    finally:
+        processes.end()
+    counts = {limit: int(after[limit] - before[limit]) for limit in after}
+    told = ", ".join(f"{counts[limit]} within {limit * 1000:.0f} ms" for limit in (0.01, 0.02, 0.05, 0.1))
+    print(f"\n100 pairs: of {counts[float('inf')]} fills answered {told}; {share:.2f} of a core")  # noqa: T201

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,8 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from services.postgres.backup import Contents
     from services.runtime.config import BotSettings
 
@@ -37,8 +38,8 @@ def backup(
 async def _back_up(settings: BotSettings, file: Path) -> Contents:
     from services.postgres.backup import back_up  # noqa: PLC0415
 
-    async with AsyncExitStack() as stack:
-        return await back_up(await _database(settings, stack), settings.name, file)
+    async with _database(settings) as dsn:
+        return await back_up(dsn, settings.name, file)
 
 
 def restore(
@@ -61,16 +62,14 @@ async def _restore(settings: BotSettings, file: Path, *, replace: bool) -> Conte
     from services.postgres.claim import Claim  # noqa: PLC0415
 
     look_into(file)  # before a database is started for it
-    async with AsyncExitStack() as stack:
-        dsn = await _database(settings, stack)
-        await stack.enter_async_context(Claim.held(dsn, settings.name))
+    async with _database(settings) as dsn, Claim.held(dsn, settings.name):
         return await restore(dsn, settings.name, file, replace=replace)
 
 
-async def _database(settings: BotSettings, stack: AsyncExitStack) -> str:
+def _database(settings: BotSettings) -> AbstractAsyncContextManager[str]:
     from services.runtime.backing import database  # noqa: PLC0415
 
-    return await stack.enter_async_context(database(settings.data_dir / "bots" / settings.name, settings.database))
+    return database(settings.data_dir / "bots" / settings.name, settings.database)
 
 
 def _told(contents: Contents) -> str:

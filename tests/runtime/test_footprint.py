@@ -36,11 +36,9 @@ def test_f_65_twenty_pairs_fit_a_small_server_and_run_once(processes):
     address = processes.venue(PAIRS, 200_000)
     config = processes.config("budget", address, PAIRS, 200_000)
     running = processes.run(config)
-    for _ in range(MINUTES):
-        minute(address)
+    minute(address)
     postmaster = processes.folder / "bots" / "budget" / "postgres" / "postmaster.pid"  # a daemon, nobody's child
     database = psutil.Process(int(postmaster.read_text().splitlines()[0]))
-    memory = proportional_megabytes(psutil.Process(running.pid), database)
     second = processes.finished("run", config)
     saved = processes.finished("backup", config, "--out", str(processes.folder / "saved.zip"))
     early = processes.finished("restore", config, str(processes.folder / "saved.zip"), "--replace")
@@ -50,6 +48,9 @@ def test_f_65_twenty_pairs_fit_a_small_server_and_run_once(processes):
     running.wait(30)
     running = processes.run(config)
     taken_over = bus_process(processes.folder)
+    for _ in range(MINUTES):  # a life that compiled nothing, which takes more than trading
+        minute(address)
+    memory = proportional_megabytes(psutil.Process(running.pid), database, bus)
     running.send_signal(signal.SIGINT)
     running.wait(30)
     _, left = psutil.wait_procs([database, bus], timeout=20)
@@ -61,8 +62,7 @@ def test_f_65_twenty_pairs_fit_a_small_server_and_run_once(processes):
     assert any("redis" in name for name in memory), memory
     assert 100 < total < BUDGET
     assert still, "the running bot was disturbed"
-    assert f"redis-server {bus.pid}" in memory, "a second start took its bus away"
-    assert taken_over == bus.pid, "a killed bot's bus was left behind"
+    assert taken_over == bus.pid, "a second start took its bus away, or a killed bot's was left behind"
     assert not left, "what a killed bot started outlives the next one's end"
     for one in (second, early):
         assert (one.returncode, "bot 'budget' already runs on this database" in one.stderr) == (2, True), one

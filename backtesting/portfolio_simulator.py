@@ -168,7 +168,7 @@ class PortfolioSimulator:
         slots = new_records(SLOT, count * slots_of(config.algorithm)).reshape(count, -1)
         runs, tallies, desk = new_records(RUN, count), new_records(TALLY, 1), new_desk(count)
         bar_ms = int(reel.tapes[0].candles.bar_ms)
-        first, last = int(reel.bars.ts[reel.bounds[:-1]].min()), int(reel.bars.ts[reel.bounds[1:] - 1].max())
+        first, last = int(reel.clock[0]), int(reel.clock[-1])
         equity = np.empty(len(reel.clock))
         settings = settings_record(config, every_bar=self.every_bar, keep_wishes=self.keep_wishes)
         arguments = (

@@ -53,16 +53,23 @@ async def back_up(dsn: str, bot: str, file: Path) -> Contents:
         partial.touch()
     except OSError as error:
         raise Misconfigured(f"{file} cannot be written ({error.strerror}); give another place with --out.") from None
-    connection = await asyncpg.connect(dsn, server_settings=SESSION)
     try:
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-                rows = {table: await _write(connection, archive, table, bot) for table in TABLES}
-                contents = Contents(bot=bot, version=VERSION, at=datetime.now(UTC), rows=rows)
-                archive.writestr(MANIFEST, contents.model_dump_json(indent=1))
+        contents = await _write_all(dsn, bot, partial)
         partial.replace(file)
     finally:
         partial.unlink(missing_ok=True)
+    return contents
+
+
+async def _write_all(dsn: str, bot: str, file: Path) -> Contents:
+    connection = await asyncpg.connect(dsn, server_settings=SESSION)
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+                rows = {table: await _write(connection, archive, table, bot) for table in TABLES}
+                contents = Contents(bot=bot, version=VERSION, at=datetime.now(UTC), rows=rows)
+                archive.writestr(MANIFEST, contents.model_dump_json(indent=1))
+    finally:
         await connection.close()
     return contents
 

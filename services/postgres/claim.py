@@ -44,18 +44,24 @@ class Claim:
     async def take(self) -> None:
         """Connect and take the lock."""
         session = await asyncpg.connect(self.dsn)
+        try:
+            await self._lock(session)
+        except BaseException:  # a session that is left open may get the lock yet
+            session.terminate()
+            raise
+        session.add_termination_listener(lambda _: self._lost.set())
+        self._session = session
+        self._lost.clear()
+
+    async def _lock(self, session: asyncpg.Connection) -> None:
         deadline = asyncio.get_running_loop().time() + PATIENCE
         while not await session.fetchval("SELECT pg_try_advisory_lock($1)", _number(self.bot)):
             if asyncio.get_running_loop().time() > deadline:
-                await session.close()
                 raise Misconfigured(
                     f"bot {self.bot!r} already runs on this database; stop it with `traderagent ctl --bot {self.bot} "
                     "stop`, or give this one another bot.name and account."
                 )
             await asyncio.sleep(RETRY)
-        session.add_termination_listener(lambda _: self._lost.set())
-        self._session = session
-        self._lost.clear()
 
     async def keep(self) -> None:
         """Take it again whenever the database has dropped it; raises Misconfigured when another was faster."""

@@ -120,16 +120,12 @@ class LiveBot:
             await self.runtime.start()
         except Unreachable as error:
             raise Unreachable(f"{error}; look at the network and at bot.address, and start again.") from None
+        duties: list[asyncio.Task[None]] = []
         try:
             await self.control.start(self.settings.control_port)
-        except Misconfigured:
-            await self.runtime.stop()
-            raise
-        log.info(
-            "running", bot=self.settings.name, pairs=list(self.config.pairs), equity=(await self.status())["equity"]
-        )
-        duties = [asyncio.create_task(one) for one in self._duties()]
-        try:
+            equity = (await self.status())["equity"]
+            log.info("running", bot=self.settings.name, pairs=list(self.config.pairs), equity=equity)
+            duties += [asyncio.create_task(one) for one in self._duties()]
             await self._until_stopped(duties)
         finally:
             for one in duties:

@@ -25,11 +25,11 @@ BETWEEN = 0.1  # seconds from fill to fill: at real time they come spread over t
 SERIES = "traderagent_fill_to_order_seconds_bucket"
 
 
-def paced(address, minutes, seconds):
-    """Play so many minutes, each in so many seconds."""
+def paced(address, minutes, seconds, between=0.0):
+    """Play so many minutes, each in so many seconds, and so many from fill to fill."""
     for _ in range(minutes):
         began = time.monotonic()
-        minute(address, BETWEEN if seconds >= SECONDS else 0.0)
+        minute(address, between)
         time.sleep(max(seconds - (time.monotonic() - began), 0.0))
 
 
@@ -47,10 +47,10 @@ def test_a_hundred_pairs(benchmark, tmp_path):
         address = processes.venue(PAIRS, CAPITAL)
         running = processes.run(processes.config("hundred", address, PAIRS, CAPITAL, grid={"levels": 20}))
         paced(address, WARM, 0.5)
-        paced(address, 1, SECONDS)
+        paced(address, 1, SECONDS, BETWEEN)
         before, spent = reactions(tmp_path), sum(psutil.Process(running.pid).cpu_times()[:2])
         began = time.monotonic()
-        benchmark.pedantic(paced, args=(address, MEASURED, SECONDS), rounds=1)
+        benchmark.pedantic(paced, args=(address, MEASURED, SECONDS, BETWEEN), rounds=1)
         share = (sum(psutil.Process(running.pid).cpu_times()[:2]) - spent) / (time.monotonic() - began)
         after = reactions(tmp_path)
     finally:

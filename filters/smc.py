@@ -101,11 +101,15 @@ def smc_bar(params: Record, smc: Record, timeframe: int, bar: Record, now: int) 
     structure, table = smc.structures[timeframe], smc.zones
     length = params.swing_length_4h if timeframe == 1 else params.swing_length_1h
     structure_update(params, structure, length, bar)
-    _use_up(params, table, timeframe, bar, now)
+    numbered = table.numbered
+    used = _use_up(params, table, timeframe, bar, now)
     for index in range(structure.says):
         _learn(structure, table, structure.said[index], timeframe, now)
     grow_old(table, now - int(params.zone_max_age_days * DAY), now)
-    find_quiet(table)
+    if table.changed:
+        find_quiet(table)
+    if used or table.numbered != numbered:
+        _find_use(table)
 
 
 @kernel
@@ -149,8 +153,10 @@ def _learn_liquidity(table: Record, fact: Record, timeframe: int, now: int) -> N
 
 
 @kernel
-def _use_up(params: Record, table: Record, timeframe: int, bar: Record, now: int) -> None:
-    """Mitigate order blocks and fill gaps of this timeframe by its closed bar."""
+def _use_up(params: Record, table: Record, timeframe: int, bar: Record, now: int) -> bool:
+    """Mitigate order blocks and fill gaps of this timeframe by its closed bar; False where it reaches none."""
+    if table.used_below[timeframe] <= bar.low and bar.high <= table.used_above[timeframe]:
+        return False
     for index in range(table.used):
         zone = table.zones[index]
         if not zone.alive or zone.timeframe != timeframe or zone.kind == ZoneKind.LIQUIDITY:
@@ -166,6 +172,25 @@ def _use_up(params: Record, table: Record, timeframe: int, bar: Record, now: int
         zone.filled = max(zone.filled, min(into / (zone.top - zone.bottom), 1.0))
         if zone.filled >= 1.0:
             kill(table, index, End.FILLED, now)
+    return True
+
+
+@kernel
+def _find_use(table: Record) -> None:
+    """Find between which prices the next bar of a timeframe uses nothing up; a gap's by a hair too near."""
+    table.used_above[:], table.used_below[:] = np.inf, -np.inf
+    for index in range(table.used):
+        zone = table.zones[index]
+        if not zone.alive or zone.kind == ZoneKind.LIQUIDITY:
+            continue
+        bottom, top, timeframe = zone.bottom, zone.top, zone.timeframe
+        if zone.kind == ZoneKind.FAIR_VALUE_GAP:
+            left = (1.0 - zone.filled) * (top - bottom)
+            bottom, top = (bottom + left) * (1.0 + 1e-12), (top - left) * (1.0 - 1e-12)
+        if zone.way > 0:
+            table.used_below[timeframe] = max(table.used_below[timeframe], bottom)
+        else:
+            table.used_above[timeframe] = min(table.used_above[timeframe], top)
 
 
 @kernel

@@ -88,6 +88,8 @@ STRUCTURE = np.dtype(
         ("grouped", "i8"),
         ("said", FACT, (SAID,)),
         ("says", "i8"),
+        ("calm_above", "f8"),  # a bar between these breaks and sweeps nothing
+        ("calm_below", "f8"),
     ],
     align=True,
 )
@@ -102,10 +104,13 @@ def structure_update(params: Record, structure: Record, swing_length: int, bar: 
     structure.count += 1
     structure.says = 0
     atr_update(structure.atr, bar.high, bar.low, bar.close, params.atr_period)
-    broke = _breaks(params, structure)
-    _sweeps(params, structure, bar)
+    broke, stirs = False, bar.high >= structure.calm_above or bar.low <= structure.calm_below
+    if stirs:
+        broke = _breaks(params, structure)
+        _sweeps(params, structure, bar)
     _gap(params, structure, broke)
-    _swing(params, structure, swing_length)
+    if _swing(params, structure, swing_length) or stirs:
+        _find_calm(structure)
 
 
 @kernel
@@ -148,24 +153,24 @@ def _is_extreme(structure: Record, middle: int, length: int, way: int) -> bool:
 
 
 @kernel
-def _swing(params: Record, structure: Record, length: int) -> None:
-    """Find the swing whose right side this bar closes; of a run the farthest counts, then the first."""
+def _swing(params: Record, structure: Record, length: int) -> bool:
+    """Find the swing whose right side this bar closes; of a run the farthest counts, then the first. True if so."""
     middle = structure.count - 1 - length
     if middle < 2 * length - 1:
-        return
+        return False
     if _is_extreme(structure, middle, length, 1):
         way, level = 1, structure.highs[middle % KEPT]
     elif _is_extreme(structure, middle, length, -1):
         way, level = -1, structure.lows[middle % KEPT]
     else:
-        return
+        return False
     _say(structure, Fact.CANDIDATE, way, middle, level, level)
     last = structure.swings[(structure.swung - 1) % SWINGS]
     if structure.swung > 0 and last.way == way:
         if (level - last.level) * way > 0.0:
             last.index, last.level, last.broken = middle, level, 0
             last.crossed = last.swept = False
-        return
+        return True
     if structure.swung > 0:
         _say(structure, Fact.SWING, last.way, last.index, last.level, last.level)
         _label(structure)
@@ -174,9 +179,34 @@ def _swing(params: Record, structure: Record, length: int) -> None:
     swing.index, swing.way, swing.level, swing.broken = middle, way, level, 0
     swing.crossed = swing.swept = False
     structure.swung += 1
+    return True
 
 
 # Breaks
+
+
+@kernel
+def _find_calm(structure: Record) -> None:
+    """Find between which prices a bar leaves every swing and group of swings as it is."""
+    above, below = np.inf, -np.inf
+    seen_high = seen_low = False
+    for back in range(min(structure.swung, SWINGS)):
+        swing = _swung(structure, back)
+        newest = not seen_high if swing.way > 0 else not seen_low
+        seen_high = seen_high or swing.way > 0
+        seen_low = seen_low or swing.way < 0
+        if swing.broken == 0 or (newest and not swing.crossed) or (back == 0 and not swing.swept):
+            if swing.way > 0:
+                above = min(above, swing.level)
+            else:
+                below = max(below, swing.level)
+    for index in range(min(structure.grouped, GROUPS)):
+        group = structure.groups[index]
+        if group.open and group.way > 0:
+            above = min(above, group.level + group.reach)
+        elif group.open:
+            below = max(below, group.level - group.reach)
+    structure.calm_above, structure.calm_below = above, below
 
 
 @kernel

@@ -72,6 +72,10 @@ TABLE = np.dtype(
         ("visited_bottom", "f8"),
         ("high", "f8"),  # of the last base bar
         ("low", "f8"),
+        ("changed", "b1"),  # a zone came, went or moved since the prices were last found
+        ("used_above", "f8", (2,)),  # a closed bar of a timeframe between these mitigates and fills nothing
+        ("used_below", "f8", (2,)),
+        ("oldest", "i8"),  # ms: every living zone was born then or later
         ("journal", ZONE, (JOURNAL,)),  # births and deaths that nobody has taken down yet
         ("entries", "i8"),
     ],
@@ -117,6 +121,7 @@ def kill(table: Record, index: int, end: int, now: int) -> None:
     zone.died = now
     _journal(table, zone)
     table.bottoms[index], table.tops[index], table.inside[index] = np.inf, -np.inf, False
+    table.changed = True
     while table.used > 0 and not table.zones[table.used - 1].alive:
         table.used -= 1
 
@@ -127,6 +132,7 @@ def reshape(table: Record, index: int, bottom: float, top: float) -> None:
     zone = table.zones[index]
     zone.bottom, zone.top = bottom, top
     table.bottoms[index], table.tops[index] = bottom, top
+    table.changed = True
 
 
 @kernel
@@ -135,12 +141,7 @@ def add_zone(table: Record, kind: int, way: int, timeframe: int, bottom: float, 
 
     The stay in which it is born is no visit.
     """
-    place, oldest = 0, np.iinfo(np.int64).max
-    for index in range(ZONES):
-        zone = table.zones[index]
-        rank = zone.born if zone.alive else -1
-        if rank < oldest:
-            place, oldest = index, rank
+    place = _place(table)
     zone = table.zones[place]
     if zone.alive:
         kill(table, place, End.REPLACED, now)
@@ -150,10 +151,24 @@ def add_zone(table: Record, kind: int, way: int, timeframe: int, bottom: float, 
     zone.born, zone.died, zone.end = now, 0, End.ALIVE
     zone.quality, zone.visits, zone.filled, zone.group = 0.0, 0, 0.0, -1
     zone.alive = True
+    table.oldest = min(table.oldest, now)
     table.used = max(table.used, place + 1)
     zone.visiting = zone.forming = overlaps(zone, table.high, table.low)
     table.inside[place] = zone.visiting
     return zone
+
+
+@kernel
+def _place(table: Record) -> int:
+    """Where no zone lives, or else the oldest."""
+    oldest = 0
+    for index in range(ZONES):
+        zone = table.zones[index]
+        if not zone.alive:
+            return index
+        if zone.born < table.zones[oldest].born:
+            oldest = index
+    return oldest
 
 
 @kernel
@@ -204,6 +219,7 @@ def _end_visit(table: Record, index: int, max_touches: int, now: int) -> bool:
 @kernel
 def find_quiet(table: Record) -> None:
     """Find the four prices of `zones_quiet` from what is visited at present."""
+    table.changed = False
     above, below, top, bottom = np.inf, -np.inf, np.inf, -np.inf
     for index in range(table.used):
         lower, upper = table.bottoms[index], table.tops[index]
@@ -220,7 +236,14 @@ def find_quiet(table: Record) -> None:
 @kernel
 def grow_old(table: Record, oldest: int, now: int) -> None:
     """End the zones born before `oldest`, ms."""
+    if table.oldest >= oldest:
+        return
+    table.oldest = now
     for index in range(table.used):
         zone = table.zones[index]
-        if zone.alive and zone.born < oldest:
+        if not zone.alive:
+            continue
+        if zone.born < oldest:
             kill(table, index, End.OLD, now)
+        else:
+            table.oldest = min(table.oldest, zone.born)

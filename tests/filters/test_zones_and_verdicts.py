@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bot.kernel import Record, specialise, template
 from bot.record import from_dict, new_record, new_records, to_dict
@@ -207,6 +209,50 @@ def test_saved_and_loaded_in_the_middle_it_goes_on_the_same():
             smc_bar(params, one, 0, bar, int(bar.ts))
     assert to_dict(through) == to_dict(stopped)
     assert through.zones.numbered > 20
+
+
+@settings(deadline=None, max_examples=25)
+@given(seed=st.integers(0, 10_000), length=st.sampled_from([2, 5]), close=st.booleans(), touches=st.integers(1, 3))
+def test_what_a_bar_does_not_reach_need_not_be_looked_at(seed, length, close, touches):
+    """One filter looks only where its prices say that something may happen, its twin at everything every time."""
+    params = SmcParameters(
+        swing_length_1h=length,
+        swing_length_4h=length,
+        close_break=close,
+        mitigation="close" if close else "wick",
+        fvg_min_pct=0.0,
+        max_touches=touches,
+        zone_max_age_days=3.0,
+    ).record()
+    sparing, thorough, candles = new_record(SMC), new_record(SMC), walk(400, seed)
+    for i in range(len(candles)):
+        bar = new_record(BAR)
+        for name in BAR.names:
+            bar[name] = getattr(candles, name)[i]
+        high, low, now = float(bar.high), float(bar.low), i * 3_600_000
+        if not zones_quiet(sparing.zones, high, low):
+            smc_touch(params, sparing, high, low, now)
+        if not zones_quiet(thorough.zones, high, low):
+            smc_touch(params, thorough, high, low, now)
+        for timeframe in (0, 1) if i % 4 == 3 else (0,):
+            structure, table = thorough.structures[timeframe], thorough.zones
+            structure.calm_above, structure.calm_below = -np.inf, np.inf
+            table.used_above[:], table.used_below[:] = -np.inf, np.inf
+            table.changed, table.oldest = True, 0
+            for one in (sparing, thorough):
+                smc_bar(params, one, timeframe, bar, now)
+            assert said(sparing.structures[timeframe]) == said(structure)
+            assert sparing.zones.zones.tolist() == table.zones.tolist()
+            assert quiet(sparing.zones) == quiet(table)
+    assert sparing.zones.numbered > 5
+
+
+def said(structure):
+    return structure.said[: structure.says].tolist()
+
+
+def quiet(table):
+    return table.untouched_above, table.untouched_below, table.visited_top, table.visited_bottom
 
 
 # Chance

@@ -60,6 +60,11 @@ class Instrument(BaseModel):
     taker_fee: Decimal = Field(Decimal("0.00055"), gt=-1, lt=1, description="fraction of the notional")
     maintenance_margin: Decimal = Field(Decimal("0.005"), ge=0, lt=1, description="fraction of the notional")
 
+    @property
+    def linear(self) -> bool:
+        """Whether it is a perpetual contract."""
+        return self.market is Market.LINEAR
+
     def lots(self, quantity: Decimal) -> int:
         """Whole lots that fit into `quantity` (base currency); never rounds an order up."""
         return int((quantity / self.lot_size).to_integral_value(ROUND_DOWN))
@@ -88,7 +93,7 @@ class Instrument(BaseModel):
         record.taker_fee = float(self.taker_fee)
         record.maintenance_margin = float(self.maintenance_margin)
         record.leverage = leverage
-        record.linear = self.market is Market.LINEAR
+        record.linear = self.linear
         return record
 
 

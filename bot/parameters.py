@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from bot.record import new_record
 from bot.rollup import TIMEFRAMES
 
 
@@ -44,15 +43,11 @@ class Section(BaseModel):
 
     def record(self) -> Any:
         """Build the kernels' view: enums as their values, timeframes in ms, a missing number as NaN."""
-        record = new_record(self.dtype())
-        for name in record.dtype.names:
-            value = getattr(self, name)
-            if isinstance(value, str) and not isinstance(value, Enum):
-                value = TIMEFRAMES[value]
-            elif isinstance(value, Enum):
-                value = value.value if isinstance(value.value, int) else list(type(value)).index(value)
-            record[name] = np.nan if value is None else value
-        return record
+        return np.array([self.numbers()], self.dtype()).view(np.recarray)[0]
+
+    def numbers(self) -> tuple[Any, ...]:
+        """Values of the record's fields, in their order."""
+        return tuple(_number(getattr(self, name)) for name in self.dtype().names or ())
 
     def changed(self, **values: Any) -> Self:
         """Return a copy with `values` replaced, validated again."""
@@ -87,6 +82,15 @@ class Parameters(Section):
     def timeframe_ms(self) -> int:
         """Length of a signal bar in milliseconds."""
         return TIMEFRAMES[self.timeframe]
+
+
+def _number(value: Any) -> Any:
+    """What kernels see of a parameter's value."""
+    if value is None:
+        return np.nan
+    if isinstance(value, Enum):
+        return value.value if isinstance(value.value, int) else list(type(value)).index(value)
+    return TIMEFRAMES[value] if isinstance(value, str) else value
 
 
 def _kind(annotation: Any) -> str | None:

@@ -184,7 +184,7 @@ class Book:
         payments = ts // FUNDING_MS - self.funded // FUNDING_MS
         self.funded = ts
         paid = self.pair.ledger.funding
-        if payments and self.instrument.record().linear and pay_funding(world, open_, payments):
+        if payments and self.instrument.linear and pay_funding(world, open_, payments):
             amount = float(paid - self.pair.ledger.funding)
             yield [self._trade("Funding", "", "", -_sign(self.position), round(open_), 0, amount, True, ts, 0)]
         if volume > 0.0:

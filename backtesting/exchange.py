@@ -66,6 +66,7 @@ RUN = np.dtype(
         ("decided", "b1"),  # the strategy was asked at this close
         ("up", "f8"),  # ticks: bars inside (down, up) reach no order
         ("down", "f8"),
+        ("surveyed", "i8"),  # version of the table of wishes that the exchange has received
         ("order_up", "f8"),  # the same for orders alone
         ("order_down", "f8"),
         ("over", "f8"),  # ticks: a coordinated pair is also woken by a bar that lies whole above or below
@@ -174,10 +175,22 @@ def first_reached(pair: Record, slots: Record, through: float, x: float, y: floa
 
 @template
 def survey(world: World, market: float) -> None:
-    """Receive fresh wishes at market price `market` (ticks) and find the band that reaches nothing.
+    """Receive what is wished anew at market price `market` (ticks) and find the band that reaches nothing.
 
-    A fresh limit that crosses is marked, with post-only refused. While the path stays inside (run.down, run.up),
-    ticks, no order is reached and no bar wakes the strategy.
+    While the path stays inside (run.down, run.up), ticks, no order is reached and no bar wakes the strategy.
+    """
+    pair, run = world.pair, world.run
+    if pair.coordinated and run.surveyed == world.slots[0].version and min(run.order_up, run.up) > -np.inf:
+        band(pair, run)
+    else:
+        receive(world, market)
+
+
+@template
+def receive(world: World, market: float) -> None:
+    """Go through the whole table of wishes.
+
+    A fresh limit that crosses is marked, with post-only refused.
     """
     pair, slots, run = world.pair, world.slots, world.run
     up, down, index = np.inf, -np.inf, 0
@@ -208,7 +221,7 @@ def survey(world: World, market: float) -> None:
             down = max(down, liquidation)
         else:
             up = min(up, liquidation)
-    run.order_up, run.order_down = up, down
+    run.order_up, run.order_down, run.surveyed = up, down, slots[0].version
     band(pair, run)
     if world.settings.every_bar:
         run.up = -np.inf

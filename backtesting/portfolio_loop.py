@@ -11,12 +11,13 @@ import numpy as np
 
 from backtesting.exchange import Outcome, World, band, survey, trade_bar
 from backtesting.loop import begin_bar, end_bar, pay_funding, write_change, write_wishes
-from bot.kernel import Record, inlined, kernel, template, unowned
+from bot.kernel import Record, fetch, inlined, kernel, template, unowned
 from bot.ledger import imbalance
 from bot.rollup import BAR
 from bot.strategy import Event, stirred
 from coordinator.gate import margin_rate
-from coordinator.pair import NOTES, decide, fill_report, pass_zones
+from coordinator.pair import decide, fill_report, pass_zones
+from coordinator.pair_state import NOTES
 from coordinator.portfolio import Desk, begin, corridor, differs, limit, look, step
 
 # A longer bar of a pair and the base bar (index into the flat arrays) that completes it.
@@ -42,6 +43,7 @@ TALLY = np.dtype(
 )
 NEVER = np.iinfo(np.int64).max
 PLACES = 6  # rows of `places`, one column per pair
+AHEAD = 64  # bars that are asked of the memory while one is played
 FARTHEST = 240  # bars that are scanned ahead at once: a directive may make all of it vain
 # What a quiet bar needs to know of a pair, beside each other: the band, the position, and what it adds to the sums.
 UP, DOWN, OVER, UNDER, WAKE, HELD, CASH, RESTING, RESERVED, MARGIN, MAINTENANCE, EQUITY, EXPOSURE, FREE = range(14)
@@ -122,85 +124,68 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
         tally.clock = earliest(bars, cursor, bounds)
         for p in range(n):
             pairs[p].coordinated = True
+            runs[p].surveyed = -1
             due[p] = present[p] = 0  # the first bar is played
             stop[p] = tally.clock
     while tally.clock < until and tally.outcome == Outcome.COMPLETE:
-        glide(bars, cursor, stop, present, hot, equities, params, desk.portfolio, settings, tally, bar_ms, until)
-        clock = tally.clock
-        if clock >= until or not has_room(tally, n, slots.shape[1], len(fills), len(changes), len(wishes), len(notes)):
+        if not has_room(tally, n, slots.shape[1], len(fills), len(changes), len(wishes), len(notes)):
             return
+        busy = visit(bars, bounds, cursor, stop, present, due, hot, params, pairs, states, runs, notes, tally)
+        if not busy and glide(
+            bars, cursor, stop, present, hot, equities, params, desk.portfolio, settings, tally, bar_ms, until
+        ):
+            continue
+        clock = tally.clock
         others, now, active = tally.free, clock + bar_ms, 0
-        ill, maintenance, equity, exposure, reserved, free = 0.0, 0.0, settings.capital, 0.0, 0.0, 0.0
         closed = limited = False
         for p in range(n):
             i, row = cursor[p], hot[p]
-            if stop[p] == clock and not arrive(bars, i, bounds[p + 1], clock, stop, present, p):
-                continue
             if not present[p]:
                 continue
             active += 1
             cursor[p] = i + 1
             if stop[p] != clock:
                 continue
-            bar, pair, run = bars[i], pairs[p], runs[p]
-            if firm(row, bar, i >= due[p], now):
-                pair.time, tick = now, pair.instrument.tick_size
-                pass_zones(pair, params, states[p], bar.high * tick, bar.low * tick)
-                take_notes(states[p], p, notes, tally)
-                band(pair, run)
-                row[UP], row[DOWN], row[OVER], row[UNDER] = run.up, run.down, run.over, run.under
-            else:
-                tally.played += 1
-                if not limited:
-                    limited = True
-                    mark_reports(hot, reports)
-                    limit(params, desk)
-                states[p].directive.exposure_limit = directives[p].exposure_limit
-                run.fills, run.changes, run.wishes = tally.fills, tally.changes, tally.wishes
-                pair.credit = settings.capital + others - row[FREE]
-                world = World(pair, params, states[p], slots[p], events[0], run, settings, fills)
-                cash, position = pair.ledger.cash, pair.ledger.position
-                closing[p], payment[p] = play(
-                    *(world, p, i, bar),
-                    *(closings, closing[p], closing_bounds[p + 1], payments, payment[p], payment_bounds[p + 1]),
-                )
-                due[p] = min(
-                    next_due(closings, closing[p], closing_bounds[p + 1], payments, payment[p], payment_bounds[p + 1]),
-                    bounds[p + 1] - 1,
-                )
-                reports[p].alive = i + 1 < bounds[p + 1]
-                if states[p].acted:
-                    states[p].acted = False
-                    fill_report(pair, params, states[p], world.slots, reports[p])
-                closed = closed or reports[p].regime_bars != desk.regimes[p].bars
-                if run.outcome != Outcome.COMPLETE:
-                    tally.outcome, tally.pair = run.outcome, p
-                if pair.ledger.cash != cash or pair.ledger.position != position:
-                    write_change(changes, pair.ledger, run, p)
-                take_notes(states[p], p, notes, tally)
-                if settings.keep_wishes:
-                    write_wishes(world.slots, run, wishes, shown[p], p)
-                tally.fills, tally.changes, tally.wishes = run.fills, run.changes, run.wishes
-                heat(row, pair, run, states[p], reports[p])
+            pair, run = pairs[p], runs[p]
+            tally.played += 1
+            if not limited:
+                limited = True
+                mark_reports(hot, reports)
+                limit(params, desk)
+            states[p].directive.exposure_limit = directives[p].exposure_limit
+            run.fills, run.changes, run.wishes = tally.fills, tally.changes, tally.wishes
+            pair.credit = settings.capital + others - row[FREE]
+            world = World(pair, params, states[p], slots[p], events[0], run, settings, fills)
+            cash, position = pair.ledger.cash, pair.ledger.position
+            closing[p], payment[p] = play(
+                *(world, p, i, bars[i]),
+                *(closings, closing[p], closing_bounds[p + 1], payments, payment[p], payment_bounds[p + 1]),
+            )
+            due[p] = min(
+                next_due(closings, closing[p], closing_bounds[p + 1], payments, payment[p], payment_bounds[p + 1]),
+                bounds[p + 1] - 1,
+            )
+            reports[p].alive = i + 1 < bounds[p + 1]
+            if states[p].acted:
+                states[p].acted = False
+                fill_report(pair, params, states[p], reports[p])
+            closed = closed or reports[p].regime_bars != desk.regimes[p].bars
+            if run.outcome != Outcome.COMPLETE:
+                tally.outcome, tally.pair = run.outcome, p
+            if pair.ledger.cash != cash or pair.ledger.position != position:
+                write_change(changes, pair.ledger, run, p)
+            take_notes(states[p], p, notes, tally)
+            if settings.keep_wishes:
+                write_wishes(world.slots, run, wishes, shown[p], p)
+            tally.fills, tally.changes, tally.wishes = run.fills, run.changes, run.wishes
+            heat(row, pair, run, states[p], reports[p])
             stop[p] = scan(row, bars, i + 1, due[p], now, bar_ms)
-        for p in range(n):  # valued only now: what a pair decides must not know another's close
-            row = hot[p]
-            held = row[HELD]
-            if held != 0.0 and present[p]:
-                bar = bars[cursor[p] - 1]
-                worth, worst = held * bar.close, held * (bar.low if held > 0.0 else bar.high)
-                value(row, worth)
-                ill += min(worst - worth, 0.0)
-                maintenance += abs(worst) * row[MAINTENANCE]
-            equity += row[EQUITY]
-            exposure += row[EXPOSURE]
-            reserved += row[RESERVED]
-            free += row[FREE]
         if active == 0:
             tally.clock = earliest(bars, cursor, bounds)
             continue
-        tally.free, tally.reserved = free, reserved
-        if clock >= settings.start and look(params, desk.portfolio, equity, exposure, reserved, closed, now):
+        # Only now: what a pair decides must not know another's close.
+        equity, exposure, worst, maintenance = value_all(bars, cursor, present, hot, settings.capital, tally)
+        if clock >= settings.start and look(params, desk.portfolio, equity, exposure, tally.reserved, closed, now):
             tally.stepped += 1
             mark_reports(hot, reports)
             step(params, desk, now)
@@ -214,7 +199,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
                     world = World(pair, params, states[p], slots[p], events[0], runs[p], settings, fills)
                     direct(world, bars[at].close)
                     states[p].acted = False
-                    fill_report(pair, params, states[p], world.slots, reports[p])
+                    fill_report(pair, params, states[p], reports[p])
                     take_notes(states[p], p, notes, tally)
                     heat(hot[p], pair, runs[p], states[p], reports[p])
                     if present[p]:
@@ -224,13 +209,54 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
         tally.times += 1
         if tally.outcome == Outcome.COMPLETE and equity <= 0.0:
             tally.outcome = Outcome.RUINED
-        elif tally.outcome == Outcome.COMPLETE and maintenance > 0.0 and equity + ill <= maintenance:
+        elif tally.outcome == Outcome.COMPLETE and maintenance > 0.0 and worst <= maintenance:
             tally.outcome = Outcome.LIQUIDATED
         tally.clock = now
     for p in range(n):
         last = max(cursor[p] - 1, bounds[p])
         runs[p].bars = cursor[p] - bounds[p]
         runs[p].imbalance = imbalance(pairs[p].ledger, bars[last].close, pairs[p].instrument.tick_value)
+
+
+@inlined
+def visit(
+    bars: Record,
+    bounds: Record,
+    cursor: Record,
+    stop: Record,
+    present: Record,
+    due: Record,
+    hot: Record,
+    params: Record,
+    pairs: Record,
+    states: Record,
+    runs: Record,
+    notes: Record,
+    tally: Record,
+) -> bool:
+    """See which pairs have a bar at the clock; where it matters to zones alone, let them be visited.
+
+    True when some pair's bar is to be played.
+    """
+    clock, stirs = tally.clock, False
+    for p in range(len(pairs)):
+        i, row = cursor[p], hot[p]
+        if stop[p] != clock or not arrive(bars, i, bounds[p + 1], clock, stop, present, p):
+            continue
+        for k in range(i + 1, i + AHEAD):
+            fetch(bars, k)
+        bar, pair, run = bars[i], pairs[p], runs[p]
+        now, tick = clock + pair.bar_ms, pair.instrument.tick_size
+        if not firm(row, bar, i >= due[p], now):
+            stirs = True
+            continue
+        pair.time = now
+        pass_zones(pair, params, states[p], bar.high * tick, bar.low * tick)
+        take_notes(states[p], p, notes, tally)
+        band(pair, run)
+        row[UP], row[DOWN], row[OVER], row[UNDER] = run.up, run.down, run.over, run.under
+        stop[p] = scan(row, bars, i + 1, due[p], now, pair.bar_ms)
+    return stirs
 
 
 @kernel
@@ -276,26 +302,31 @@ def glide(
     tally: Record,
     bar_ms: int,
     until: int,
-) -> None:
-    """Let the clock go on, marking what is held, to the first time that may stir a pair or the portfolio."""
-    n, clock, end, there = len(cursor), tally.clock, until, False
+) -> bool:
+    """Let the clock go on, marking what is held, to the first time that may stir a pair or the portfolio.
+
+    False when the portfolio is to look at the time where it stands then.
+    """
+    n, clock, end = len(cursor), tally.clock, until
     low, high = -np.inf, np.inf
     if clock < settings.start:
         end = min(end, settings.start)
     else:
         low, high, calm = corridor(params, portfolio, tally.reserved)
         end = min(end, calm - bar_ms)
-    for p in range(n):
-        end = min(end, stop[p])
-        there = there or bool(present[p])
-    if not there or clock >= end:
-        return
+    end = min(end, horizon(stop, present))
+    if clock >= end:
+        return False
     steps, at = (end - clock + bar_ms - 1) // bar_ms, tally.times
-    if not mark_ahead(bars, cursor, present, hot, equities[at : at + steps], settings.capital, low, high):
-        return
-    done, exposure, free = 0, 0.0, 0.0
-    while done < steps and low <= equities[at + done] <= high:
-        done += 1
+    coming = equities[at : at + steps]
+    least, most = mark_ahead(bars, cursor, present, hot, coming, settings.capital)
+    done, exposure, free = steps, 0.0, 0.0
+    if not (low <= least and most <= high):
+        done = 0
+        while done < steps and low <= coming[done] <= high:
+            done += 1
+    if done == 0 or least == -np.inf:
+        return False
     for p in range(n):
         if present[p]:
             cursor[p] += done
@@ -306,6 +337,17 @@ def glide(
     tally.times, tally.clock, tally.free = at + done, clock + done * bar_ms, free
     if clock >= settings.start:
         portfolio.risk.equity, portfolio.exposure = equities[at + done - 1], exposure
+    return done == steps
+
+
+@inlined
+def horizon(stop: Record, present: Record) -> int:
+    """Find the first time at which some pair's quiet bars end; 0 when no pair has a bar now."""
+    first, there = NEVER, False
+    for p in range(len(stop)):
+        first = min(first, stop[p])
+        there = there or bool(present[p])
+    return first if there else 0
 
 
 @inlined
@@ -316,28 +358,55 @@ def mark_ahead(
     hot: Record,
     equities: Record,
     capital: float,
-    low: float,
-    high: float,
-) -> bool:
-    """Value the account at each coming close; False when the first leaves the corridor, or ruin is thinkable."""
-    steps, deepest, maintenance = len(equities), capital, 0.0
+) -> tuple[float, float]:
+    """Value the account at each coming close, between two equities; the least is -inf when ruin is thinkable."""
+    steps, least, most, maintenance = len(equities), capital, capital, 0.0
     equities[:] = capital
     for p in range(len(cursor)):
         held, cash, i = hot[p, HELD], hot[p, CASH], cursor[p]
         if held == 0.0 or not present[p]:
-            worth = lowest = hot[p, EQUITY]
+            worst = best = hot[p, EQUITY]
             for k in range(steps):
-                equities[k] += worth
+                equities[k] += best
         else:
-            bottom, top = bars[i].low, bars[i].high
+            coming = bars[i : i + steps]
+            bottom, top = coming[0].low, coming[0].high
             for k in range(steps):
-                bar = bars[i + k]
+                bar = coming[k]
                 equities[k] += cash + held * bar.close
                 bottom, top = min(bottom, bar.low), max(top, bar.high)
-            lowest = cash + held * (bottom if held > 0.0 else top)
+            worst, best = cash + held * bottom, cash + held * top
+            if held < 0.0:
+                worst, best = best, worst
             maintenance += abs(held) * top * hot[p, MAINTENANCE]
-        deepest += lowest
-    return low <= equities[0] <= high and not (maintenance > 0.0 and deepest <= maintenance)
+        least += worst
+        most += best
+    if maintenance > 0.0 and least <= maintenance:
+        least = -np.inf
+    return least, most
+
+
+@inlined
+def value_all(
+    bars: Record, cursor: Record, present: Record, hot: Record, capital: float, tally: Record
+) -> tuple[float, float, float, float]:
+    """Value the account: equity and exposure at the closes, equity and maintenance margin at each bar's worst price."""
+    equity, exposure, ill, maintenance = capital, 0.0, 0.0, 0.0
+    tally.reserved = tally.free = 0.0
+    for p in range(len(hot)):
+        row = hot[p]
+        held = row[HELD]
+        if held != 0.0 and present[p]:
+            bar = bars[cursor[p] - 1]
+            worth, worst = held * bar.close, held * (bar.low if held > 0.0 else bar.high)
+            value(row, worth)
+            ill += min(worst - worth, 0.0)
+            maintenance += abs(worst) * row[MAINTENANCE]
+        equity += row[EQUITY]
+        exposure += row[EXPOSURE]
+        tally.reserved += row[RESERVED]
+        tally.free += row[FREE]
+    return equity, exposure, equity + ill, maintenance
 
 
 @inlined

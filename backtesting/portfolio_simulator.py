@@ -22,6 +22,7 @@ from bot.rollup import BAR
 from bot.strategy import EVENT, PAIR
 from coordinator import pair as pair_step
 from coordinator.machine import new_desk, slots_of
+from coordinator.pair_state import NOTES, STATE
 from coordinator.vocabulary import NOTE
 from strategies import dca, grid, trend
 
@@ -101,7 +102,7 @@ class Reel:
     def payments(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Bars (flat index) that pay funding, by pair, with their bounds."""
         parts = [
-            tape.funding_bars + first if tape.instrument.record().linear else tape.funding_bars[:0]
+            tape.funding_bars + first if tape.instrument.linear else tape.funding_bars[:0]
             for tape, first in zip(self.tapes, self.bounds, strict=False)
         ]
         return np.concatenate(parts).astype(np.int64), np.cumsum([0] + [len(part) for part in parts]).astype(np.int64)
@@ -148,6 +149,16 @@ class PortfolioSimulator:
         self.config = config
         self.every_bar = every_bar
         self.keep_wishes = keep_wishes
+        self.slots = slots_of(config.algorithm)
+        self.params: dict[tuple[str, ...], Any] = {}
+
+    def params_for(self, pairs: tuple[str, ...]) -> Any:
+        """Return the kernels' view of the parameters for these pairs, an array of one, made once."""
+        if pairs not in self.params:
+            record = self.config.algorithm.record(list(pairs))
+            self.params[pairs] = new_records(record.dtype, 1)
+            self.params[pairs][0] = record
+        return self.params[pairs]
 
     def run(self, reel: Reel, progress: Callable[[float], None] | None = None) -> PortfolioRecording:
         """Play the reel, telling `progress` the share that is done.
@@ -158,14 +169,12 @@ class PortfolioSimulator:
         self.check(reel)
         closings, closing_bounds = reel.closings(config.algorithm.timeframes())
         payments, payment_bounds = reel.payments()
-        pairs, states = new_records(PAIR, count), new_records(pair_step.STATE, count)
+        pairs, states = new_records(PAIR, count), new_records(STATE, count)
         for pair, tape in zip(pairs, reel.tapes, strict=True):
             pair["instrument"] = tape.instrument.record(config.leverage)
             pair.bar_ms = tape.candles.bar_ms
-        record = config.algorithm.record(list(reel.pairs))
-        params = new_records(record.dtype, 1)
-        params[0] = record
-        slots = new_records(SLOT, count * slots_of(config.algorithm)).reshape(count, -1)
+        params = self.params_for(reel.pairs)
+        slots = new_records(SLOT, count * self.slots).reshape(count, -1)
         runs, tallies, desk = new_records(RUN, count), new_records(TALLY, 1), new_desk(count)
         bar_ms = int(reel.tapes[0].candles.bar_ms)
         first, last = int(reel.clock[0]), int(reel.clock[-1])
@@ -218,12 +227,13 @@ class PortfolioSimulator:
 
     def _lists(self, count: int, slots: int) -> list[Any]:
         """Lists of fills, changes, wishes and notes with room for many times of the clock."""
-        return [
-            new_records(FILL, ROOM + 4 * count * loop_module.fills_needed(slots)),
-            new_records(CHANGE, ROOM + 4 * count),
-            new_records(WISH, ROOM + 4 * count * slots),
-            new_records(NOTE, ROOM + 12 * (count + 1) * pair_step.NOTES),
-        ]
+        lengths = (
+            (FILL, ROOM + 4 * count * loop_module.fills_needed(slots)),
+            (CHANGE, ROOM + 4 * count),
+            (WISH, ROOM + 4 * count * slots),
+            (NOTE, ROOM + 12 * (count + 1) * NOTES),
+        )
+        return [np.empty(length, dtype).view(np.recarray) for dtype, length in lengths]
 
     def check(self, reel: Reel) -> None:
         """Refuse parameters that cannot work on one of the pairs; raises Misconfigured with the pair's name."""
@@ -246,7 +256,9 @@ class PortfolioSimulator:
         recordings = []
         for p, tape in enumerate(reel.tapes):
             first = reel.bounds[p]
-            own_fills, own_changes, own_wishes = (one[one["pair"] == p] for one in (fills, changes, wishes))
+            own_fills, own_changes, own_wishes = (
+                one.take(np.flatnonzero(one["pair"] == p)) for one in (fills, changes, wishes)
+            )
             for one in (own_fills, own_changes, own_wishes):
                 one["bar"] -= first
             recordings.append(
@@ -262,7 +274,7 @@ class PortfolioSimulator:
                     slots=slots[p],
                     refused=int(runs[p].refused),
                     incomplete=sum(rolled.incomplete for rolled in tape.rolled.values()),
-                    funding_rate=self.config.execution.funding_rate if tape.instrument.record().linear else 0.0,
+                    funding_rate=self.config.execution.funding_rate if tape.instrument.linear else 0.0,
                     imbalance=float(runs[p].imbalance),
                 )
             )

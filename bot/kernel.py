@@ -130,6 +130,28 @@ def _itself(array: Record) -> Record:
 unowned: Callable[[Record], Record] = _itself if numba.config.DISABLE_JIT else intrinsic(_without_owner)
 
 
+def _fetch(_context: Any, array: numba_types.Array, index: numba_types.Integer) -> tuple[Any, Any]:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, arguments[0])
+        place, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [place, word, word, word])
+        hint = builder.module.declare_intrinsic("llvm.prefetch", [place], kind)
+        record = builder.bitcast(builder.gep(view.data, [arguments[1]]), place)
+        builder.call(hint, [record, word(0), word(3), word(1)])  # to read, often, data
+        return context.get_dummy_value()
+
+    return numba_types.none(array, index), generate
+
+
+def _nothing(array: Record, index: int) -> None:
+    """Do nothing."""
+
+
+# Ask the memory for a record that is read soon, so that it comes while something else is done; changes nothing, and
+# the index may lie beyond the array. Outside compiled code it is nothing at all.
+fetch: Callable[[Record, int], None] = _nothing if numba.config.DISABLE_JIT else intrinsic(_fetch)
+
+
 def template(function: F) -> F:
     """Mark a function that calls a kernel yet unknown, by a global name that `specialise` binds."""
     function.__dict__["template"] = True

@@ -52,6 +52,7 @@ WHOLE_POSITION = -1
 SLOT = np.dtype(
     [
         ("generation", "i8"),
+        ("version", "i8"),  # in a table's first slot: how often one of its wishes was made, moved or withdrawn
         ("price", "i8"),  # ticks: limit, or trigger of a stop; unused by a market order
         ("quantity", "i8"),  # lots still wanted
         ("stop", "i8"),  # ticks: the stop that protects this entry, 0 when none is planned
@@ -98,6 +99,16 @@ FILL = np.dtype(
 
 
 @kernel
+def withdraw(slots: Record, index: int) -> None:
+    """Wish nothing in slot `index` any more."""
+    slot = slots[index]
+    if slot.wanted or slot.shelved:
+        slot.wanted = False
+        slot.shelved = False
+        slots[0].version += 1
+
+
+@kernel
 def want(slots: Record, index: int, side: int, kind: int, price: int, quantity: int, signal: int, part: int) -> Record:
     """Wish that slot `index` rests so: price in ticks, `quantity` lots still to fill. Returns the slot.
 
@@ -107,14 +118,16 @@ def want(slots: Record, index: int, side: int, kind: int, price: int, quantity: 
     """
     slot = slots[index]
     if quantity < 1:
-        slot.wanted = False
-        slot.shelved = False
+        withdraw(slots, index)
         return slot
-    if slot.wanted and slot.kind == OrderKind.MARKET and kind == OrderKind.STOP:
-        slot.quantity = quantity
-        return slot
+    triggered = slot.wanted and slot.kind == OrderKind.MARKET and kind == OrderKind.STOP
     anew = not slot.wanted or slot.kind != kind or slot.side != side
     moved = anew or slot.price != price
+    if moved or slot.quantity != quantity or slot.signal != signal:
+        slots[0].version += 1
+    if triggered:
+        slot.quantity = quantity
+        return slot
     if not slot.wanted:
         slot.wanted = True
         slot.judged = False
@@ -140,13 +153,6 @@ def want(slots: Record, index: int, side: int, kind: int, price: int, quantity: 
 
 
 @kernel
-def withdraw(slots: Record, index: int) -> None:
-    """Wish nothing in slot `index` any more."""
-    slots[index].wanted = False
-    slots[index].shelved = False
-
-
-@kernel
 def withdraw_all(slots: Record) -> None:
     """Wish nothing at all."""
     for index in range(len(slots)):
@@ -154,15 +160,18 @@ def withdraw_all(slots: Record) -> None:
 
 
 @kernel
-def shelve(slot: Record) -> None:
+def shelve(slots: Record, index: int) -> None:
     """Keep an entry in mind without letting it rest."""
-    slot.wanted = False
-    slot.shelved = True
+    slots[index].wanted = False
+    slots[index].shelved = True
+    slots[0].version += 1
 
 
 @kernel
-def unshelve(slot: Record) -> None:
+def unshelve(slots: Record, index: int) -> None:
     """Let a shelved entry rest again; one that has rested before is a new order."""
+    slot = slots[index]
+    slots[0].version += 1
     if slot.passed:
         slot.generation += 1
     slot.wanted = True

@@ -85,7 +85,7 @@ def play_bars(
         paid = False
         if state.acted:
             state.acted, acted = False, True
-            fill_report(pair, params[0], state, slots, reports[0])
+            fill_report(pair, params[0], state, reports[0])
     _tell_standing(pair, state, slots, reports[0])
     return acted
 
@@ -137,7 +137,7 @@ def play_directive(
     event.kind = Event.DIRECTIVE
     decide(pair, params[0], state, slots, event)
     state.acted = False
-    fill_report(pair, params[0], state, slots, reports[0])
+    fill_report(pair, params[0], state, reports[0])
     _tell_standing(pair, state, slots, reports[0])
 
 

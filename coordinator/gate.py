@@ -52,14 +52,18 @@ def is_entry(slot: Record) -> bool:
 
 
 @kernel
-def resting(pair: Record, slots: Record) -> float:
-    """Notional of the entries that have passed and rest."""
-    total = 0.0
+def resting(pair: Record, slots: Record) -> tuple[float, bool]:
+    """Notional of the entries that have passed and rest, and whether others wait to."""
+    total, waiting = 0.0, False
     for index in range(len(slots)):
         slot = slots[index]
-        if slot.wanted and slot.passed and slot.signal == Signal.ENTRY:
+        if slot.signal != Signal.ENTRY:
+            continue
+        if slot.wanted and slot.passed:
             total += entry_notional(pair, slot)
-    return total
+        elif slot.wanted or slot.shelved:
+            waiting = True
+    return total, waiting
 
 
 @kernel
@@ -73,17 +77,21 @@ def shelve_entries(slots: Record) -> int:
                 withdraw(slots, index)
                 dropped = index
             else:
-                shelve(slot)
+                shelve(slots, index)
     return dropped
 
 
 @kernel
-def pass_entries(pair: Record, slots: Record, allow_new: bool, target: float, limit: float) -> int:
+def pass_entries(pair: Record, slots: Record, allow_new: bool, target: float, limit: float) -> tuple[int, float, bool]:
     """Let the entries rest that fit into `target` (reserve) and `limit` (exposure), quote currency, in their order.
 
-    Returns the slot of a market entry that does not fit, already withdrawn, or -1; ask again until it is.
+    Returns the slot of a market entry that does not fit, already withdrawn, or -1; ask again until it is. Beside it
+    the notional of all that rest, and whether others still wait to.
     """
-    entries = resting(pair, slots)
+    entries, waiting = resting(pair, slots)
+    if not waiting:
+        return -1, entries, False
+    waiting = False
     exposure = position_notional(pair) + entries
     reserved = position_reserve(pair) + entry_reserve(pair, entries)
     for index in range(len(slots)):
@@ -96,16 +104,19 @@ def pass_entries(pair: Record, slots: Record, allow_new: bool, target: float, li
         allowed = allow_new or (slot.shelved and slot.passed)
         if allowed and fits:
             if slot.shelved:
-                unshelve(slot)
+                unshelve(slots, index)
             slot.passed = True
+            entries += notional
             exposure += notional
             reserved += reserve
         elif slot.kind == OrderKind.MARKET:
             withdraw(slots, index)
-            return index
-        elif slot.wanted:
-            shelve(slot)
-    return -1
+            return index, entries, waiting
+        else:
+            waiting = True
+            if slot.wanted:
+                shelve(slots, index)
+    return -1, entries, waiting
 
 
 @kernel

@@ -19,10 +19,10 @@ from bot.order import SLOT, Liquidity
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP
 from bot.strategy import EVENT, PAIR
-from coordinator import pair as pair_step
 from coordinator.allocation import ALLOCATION
 from coordinator.compiled import Happening, compiled_play, compiled_tick
 from coordinator.correlation import HISTORY
+from coordinator.pair_state import OWN, STATE
 from coordinator.portfolio import PORTFOLIO, Desk, begin
 from coordinator.regime import REGIME
 from coordinator.router import ROUTE
@@ -42,7 +42,7 @@ def slots_of(algorithm: AlgorithmParameters) -> int:
     """Count the wishes of a pair: the hungriest variant's, and the pair's own."""
     grids, deals, trends = algorithm.variants()
     needs = [grid.slots(one) for one in grids] + [dca.slots(one) for one in deals]
-    return max(needs + [trend.slots(one) for one in trends]) + pair_step.OWN
+    return max(needs + [trend.slots(one) for one in trends]) + OWN
 
 
 def new_desk(count: int) -> Desk:
@@ -73,7 +73,7 @@ class PairMachine:
         record = algorithm.record([instrument.symbol])
         self.params = new_records(record.dtype, 1)
         self.params[0] = record
-        self.states = new_records(pair_step.STATE, 1)
+        self.states = new_records(STATE, 1)
         self.slots = new_records(SLOT, slots_of(algorithm))
         self.events = new_records(EVENT, 1)
         self.timeframes = np.array(algorithm.timeframes(), np.int64)

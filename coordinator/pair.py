@@ -9,79 +9,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from bot.kernel import Record, kernel, unowned
-from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, want, withdraw, withdraw_all
-from bot.strategy import Event, away, equity_now, watch_nothing, whole_down
-from bot.trade import TRADE, book_trade
-from coordinator.features import FEATURES, features_update
-from coordinator.gate import (
-    entry_reserve,
-    pass_entries,
-    position_notional,
-    position_reserve,
-    resting,
-    shelve_entries,
-    withdraw_farthest,
-)
-from coordinator.phase import Phase, Trigger, advance, can
-from coordinator.vocabulary import DIRECTIVE, NOBODY, NOTE, Answer, Family, Note, Pause, note
+from bot.kernel import Record, kernel
+from bot.strategy import Event, equity_now, watch_nothing
+from bot.trade import book_trade
+from coordinator.features import features_update
+from coordinator.gate import entry_reserve, position_notional, position_reserve
+from coordinator.obedience import follow_directive
+from coordinator.outcomes import book_outcome, sum_outcomes
+from coordinator.pair_state import OWN, jot, may_open, tell
+from coordinator.phase import Phase, Trigger, advance
+from coordinator.vocabulary import NOBODY, Family, Note, Pause
+from coordinator.wishes import judge_range, let_pass, wish_own
 from filters import smc as filter_
-from filters.smc import Action
 from filters.zones import zones_quiet
-from strategies import dca, grid, trend
 
-NOTES = 64
-RECENT = 30
-HOUR, DAY, MINUTE = 3_600_000, 86_400_000, 60_000
+HOUR, DAY = 3_600_000, 86_400_000
 ONE_HOUR, FOUR_HOURS = 0, 1
-NEVER = np.iinfo(np.int64).max
-OWN = 3  # slots of the pair itself, behind the strategy's: stop, target, closing order
-
-OUTCOME = np.dtype([("ts", "i8"), ("profit", "f8")])
-
-STATE = np.dtype(
-    [
-        ("phase", "i8"),
-        ("family", "i8"),  # strategy that runs, or whose position this is
-        ("variant", "i8"),
-        ("directive", DIRECTIVE),
-        ("features", FEATURES),
-        ("smc", filter_.SMC),
-        ("verdict", filter_.VERDICT),
-        ("grid", grid.STATE),
-        ("dca", dca.STATE),
-        ("trend", trend.STATE),
-        ("signal_bars", "i8", (len(Family),)),
-        ("watch_above", "f8"),  # the running strategy's band
-        ("watch_below", "f8"),
-        ("wake_above", "f8"),  # the same with the day's loss, but without the zones
-        ("wake_below", "f8"),
-        ("enhanced", "b1"),  # the filter gave the standing grid its full size
-        ("started", "b1"),
-        ("acted", "b1"),  # more than zones has changed since the driver last looked
-        ("day", "i8"),
-        ("day_equity", "f8"),
-        ("losing", "i8"),  # losing trades in a row
-        ("paused_until", "i8"),  # ms
-        ("pause", "i8"),
-        ("drain_start", "i8"),  # ms
-        ("drain_stop", "i8"),  # ticks; 0 for none. A halt that holds uses it too
-        ("drain_target", "i8"),
-        ("answered", "i8"),
-        ("trimmed", "i8"),  # number of the last trim and withdrawal obeyed
-        ("withdrawn", "i8"),
-        ("blocked", "b1"),
-        ("hour", "i8"),
-        ("hour_close", "f8"),
-        ("parts", TRADE, (grid.MAX_LEVELS + 1,)),
-        ("closed", TRADE, (grid.MAX_LEVELS + 1,)),
-        ("outcomes", OUTCOME, (RECENT,)),
-        ("outcome_count", "i8"),
-        ("noted", "i8"),  # notes not yet taken
-        ("notes", NOTE, (NOTES,)),
-    ],
-    align=True,
-)
 
 
 @kernel
@@ -90,6 +33,8 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
     kind = event.kind
     if not state.started:
         _begin(pair, state)
+    if kind == Event.FILL or kind == Event.REFUSED:  # noqa: PLR1714, the driver has changed a wish
+        slots[0].version += 1
     if kind == Event.FILL:
         _on_fill(pair, params, state, slots, event)
     elif kind == Event.SIGNAL:
@@ -102,10 +47,10 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
         tell(pair, params, state, slots, event, Event.REFUSED, state.family)
     state.acted = True
     _new_day(pair, state)
-    _follow_directive(pair, params, state, slots, event)
+    follow_directive(pair, params, state, slots, event)
     _pause(pair, params, state)
-    _wish_own(pair, state, slots)
-    _pass(pair, params, state, slots, event)
+    wish_own(pair, state, slots)
+    let_pass(pair, params, state, slots, event)
     _watch(pair, params, state)
 
 
@@ -118,50 +63,6 @@ def _begin(pair: Record, state: Record) -> None:
     pair.coordinated = True
     watch_nothing(pair)
     state.watch_above, state.watch_below = pair.watch_above, pair.watch_below
-
-
-@kernel
-def jot(pair: Record, state: Record, kind: int) -> Record:
-    """Begin a note of this pair."""
-    entry = note(state.notes, state.noted, pair.time, NOBODY, kind)
-    state.noted += 1
-    return entry
-
-
-@kernel
-def strategy_slots(slots: Record) -> Record:
-    """The strategy's part of the table."""
-    return unowned(slots[: len(slots) - OWN])
-
-
-@kernel
-def tell(pair: Record, params: Record, state: Record, slots: Record, event: Record, kind: int, family: int) -> None:
-    """Let one strategy decide on the event, as `kind`, with its variant's parameters."""
-    wishes = strategy_slots(slots)
-    event.kind = kind
-    variant = state.variant
-    if family == Family.GRID:
-        grid.decide(pair, params.grid[variant], state.grid, wishes, event)
-    elif family == Family.DCA:
-        dca.decide(pair, params.dca[variant], state.dca, wishes, event)
-    elif family == Family.TREND:
-        trend.decide(pair, params.trend[variant], state.trend, wishes, event)
-    if family == state.family:
-        state.watch_above, state.watch_below = pair.watch_above, pair.watch_below
-
-
-@kernel
-def may_rest(state: Record) -> bool:
-    """Whether entries may rest at all."""
-    return state.phase == Phase.RUNNING
-
-
-@kernel
-def may_open(pair: Record, params: Record, state: Record) -> bool:
-    """Whether new entries are allowed."""
-    directive = state.directive
-    warm = state.family >= 0 and state.signal_bars[max(state.family, 0)] >= params.warmups[max(state.family, 0)]
-    return may_rest(state) and warm and not directive.blocked and pair.target > 0.0
 
 
 # Bars
@@ -190,7 +91,7 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, event
             tell(pair, params, state, slots, event, Event.SIGNAL, family)
     pair.may_enter = may_open(pair, params, state)
     if pair.range_asked:
-        _judge_range(pair, params, state, slots, event)
+        judge_range(pair, params, state, slots, event)
 
 
 @kernel
@@ -263,207 +164,10 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, event: 
     fill = event.execution
     closed = book_trade(state.parts, fill, pair.instrument.tick_value, state.closed)
     for index in range(closed):
-        _book_outcome(state, state.closed[index], fill.ts)
+        book_outcome(state.outcomes, state.closed[index], fill.ts)
     pair.may_enter = may_open(pair, params, state)
     if state.family != NOBODY:
         tell(pair, params, state, slots, event, Event.FILL, state.family)
-
-
-@kernel
-def _book_outcome(state: Record, trade: Record, ts: int) -> None:
-    """Remember a closed trade's profit (without funding) for the pair's performance and its run of losses."""
-    profit = trade.side * (trade.exit_value - trade.entry_value) - trade.fees
-    outcome = state.outcomes[state.outcome_count % RECENT]
-    outcome.ts, outcome.profit = ts, profit
-    state.outcome_count += 1
-    state.losing = state.losing + 1 if profit < 0.0 else 0
-
-
-# The directive and the phase
-
-
-@kernel
-def _follow_directive(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
-    """Move the phase until it agrees with the directive and the position."""
-    directive = state.directive
-    variant = directive.variant if state.family == NOBODY else state.variant
-    size = params.sizes[state.family, variant] if state.family != NOBODY else 1.0
-    pair.target = directive.target * directive.multiplier * size
-    if directive.halted and state.phase != Phase.HALTED:
-        advance(state, Trigger.HALT)
-        state.answered = Answer.WAITING
-    if state.phase == Phase.HALTED:
-        if directive.halted:
-            _obey_answer(pair, params, state, slots)
-            return
-        advance(state, Trigger.RESUME)
-        state.drain_stop = state.drain_target = 0
-    if directive.blocked != state.blocked:
-        state.blocked = directive.blocked
-        entry = jot(pair, state, Note.BLOCKED)
-        entry.a, entry.c = int(directive.blocked), state.family
-    _obey_once(pair, state, slots)
-    _leave_or_start(pair, params, state, slots, event)
-
-
-@kernel
-def _leave_or_start(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
-    """Drain what is not called for, close what took too long, start what is."""
-    directive, position = state.directive, pair.ledger.position
-    if (state.phase == Phase.DRAINING or state.phase == Phase.CLOSING) and position == 0:  # noqa: PLR1714
-        entry = jot(pair, state, Note.FLAT)
-        entry.x = (pair.time - state.drain_start) / MINUTE
-        advance(state, Trigger.FLAT)
-        state.drain_stop = state.drain_target = 0
-    if state.phase == Phase.DRAINING and pair.time - state.drain_start >= params.transition_hours * HOUR:
-        advance(state, Trigger.DEADLINE)
-        entry = jot(pair, state, Note.CLOSING)
-        entry.x, entry.y = pair.price, position_notional(pair)
-    if state.family != directive.family:
-        if position != 0 and can(state, Trigger.SWITCH):
-            _drain(pair, params, state, slots, event)
-        elif position == 0 and can(state, Trigger.LEAVE):
-            _dismiss(pair, params, state, slots, event)
-            advance(state, Trigger.LEAVE)
-            if directive.family == NOBODY:
-                entry = jot(pair, state, Note.START)
-                entry.a = NOBODY
-    if state.phase == Phase.IDLE:
-        orphan = position != 0 and (state.family == NOBODY or state.family != directive.family)
-        if orphan:
-            _drain(pair, params, state, slots, event)
-        elif directive.family != NOBODY:
-            _start(pair, params, state, slots, event)
-
-
-@kernel
-def _start(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
-    """Begin with the strategy that is called for; after a halt it may find its own position again."""
-    directive = state.directive
-    if state.family != directive.family:
-        _dismiss(pair, params, state, slots, event)
-        state.family, state.variant = directive.family, directive.variant
-        state.enhanced = False
-    advance(state, Trigger.START)
-    pair.target = directive.target * directive.multiplier * params.sizes[state.family, state.variant]
-    entry = jot(pair, state, Note.START)
-    entry.a, entry.b, entry.x = state.family, state.variant, pair.target
-
-
-@kernel
-def _dismiss(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
-    """Let the strategy forget what it was about; its indicators stay."""
-    if state.family != NOBODY:
-        tell(pair, params, state, slots, event, Event.RESET, state.family)
-    withdraw_all(strategy_slots(slots))
-    state.family = NOBODY
-    watch_nothing(pair)
-    state.watch_above, state.watch_below = pair.watch_above, pair.watch_below
-
-
-@kernel
-def _present_stop(slots: Record, way: int) -> int:
-    """Ticks of the tightest stop that rests for a position of this side; 0 for none, -1 when it leaves already."""
-    found = 0
-    for index in range(len(slots)):
-        slot = slots[index]
-        if not slot.wanted or slot.side == way or slot.signal <= Signal.GRID_COUNTER:
-            continue
-        if slot.kind == OrderKind.MARKET:
-            return -1
-        if slot.kind == OrderKind.STOP and (found == 0 or (slot.price - found) * way > 0):
-            found = slot.price
-    return found
-
-
-@kernel
-def _tighter(first: int, second: int, way: int) -> int:
-    """Tighter of two stops of a position of this side, ticks; 0 is none."""
-    if first <= 0 or second <= 0:
-        return max(first, second)
-    return max(first, second) if way > 0 else min(first, second)
-
-
-@kernel
-def _drain(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
-    """Begin a transition: entries vanish, the position gets a stop and a target around the mark."""
-    way = 1 if pair.ledger.position > 0 else -1
-    present, family, atr = _present_stop(slots, way), state.family, state.features.atr.value
-    _dismiss(pair, params, state, slots, event)
-    advance(state, Trigger.SWITCH)
-    state.drain_start = pair.time
-    stop = pair.price - way * params.transition_stop * atr
-    target = pair.price + way * params.transition_target * atr
-    state.drain_stop = _tighter(max(away(pair, -way, stop, True), 0), max(present, 0), way)
-    state.drain_target = max(away(pair, -way, target, False), 1)
-    entry = jot(pair, state, Note.TRANSITION)
-    entry.a, entry.b, entry.x, entry.y = family, state.directive.family, pair.price, position_notional(pair) * way
-    tick = pair.instrument.tick_size
-    entry.z, entry.w = state.drain_stop * tick, state.drain_target * tick
-    if present < 0 or atr <= 0.0 or state.drain_stop <= 0:
-        advance(state, Trigger.DEADLINE)
-
-
-@kernel
-def _obey_answer(pair: Record, params: Record, state: Record, slots: Record) -> None:
-    """Do once what the operator, or the time without an answer, has decided on a halted pair."""
-    answer, position = state.directive.answer, pair.ledger.position
-    if answer == state.answered:
-        return
-    state.answered = answer
-    if position == 0:
-        return
-    way, lots = 1 if position > 0 else -1, abs(position)
-    if answer == Answer.HOLD:
-        atr, price = state.features.atr.value, pair.price
-        stop = _tighter(away(pair, -way, price - way * params.hold_stop * atr, True), _present_stop(slots, way), way)
-        if (price / pair.instrument.tick_size - stop) * way <= 0.0:
-            stop = away(pair, -way, price - way * 0.25 * atr, True)
-        state.drain_stop = max(stop, 1)
-    elif answer == Answer.CLOSE_ALL:
-        _leave(pair, slots, lots)
-    elif answer == Answer.REDUCE_50:
-        _leave(pair, slots, _at_least_minimum(pair, whole_down(lots / 2.0), lots))
-
-
-@kernel
-def _at_least_minimum(pair: Record, lots: int, held: int) -> int:
-    """Lots of a reduction: all of them when either half would be under the venue's minimum."""
-    instrument = pair.instrument
-    least = max(instrument.min_quantity, 1)
-    value = instrument.lot_size * pair.price
-    for part in (lots, held - lots):
-        if part < least or part * value < instrument.min_notional:
-            return held
-    return lots
-
-
-@kernel
-def _leave(pair: Record, slots: Record, lots: int) -> None:
-    """Wish to leave `lots` of the position at the market."""
-    side = Side.SELL if pair.ledger.position > 0 else Side.BUY
-    want(slots, len(slots) - 1, side, OrderKind.MARKET, 0, lots, Signal.EXIT_TRANSITION, WHOLE_POSITION)
-
-
-@kernel
-def _obey_once(pair: Record, state: Record, slots: Record) -> None:
-    """Trim the position or withdraw far entries, once for each number given."""
-    directive = state.directive
-    if directive.trim_id != state.trimmed:
-        state.trimmed = directive.trim_id
-        held = position_reserve(pair)
-        if held > directive.trim_to and pair.ledger.position != 0 and state.phase <= Phase.PAUSED:
-            lots = abs(pair.ledger.position)
-            over = _at_least_minimum(pair, whole_down(lots * (1.0 - directive.trim_to / held)), lots)
-            if over >= max(pair.instrument.min_quantity, 1):
-                _leave(pair, slots, over)
-                entry = jot(pair, state, Note.TRIM)
-                entry.x, entry.y = held, float(over)
-    if directive.withdraw_id != state.withdrawn:
-        state.withdrawn = directive.withdraw_id
-        count = withdraw_farthest(pair, strategy_slots(slots), directive.withdraw)
-        entry = jot(pair, state, Note.WITHDRAWN)
-        entry.a, entry.x = count, directive.withdraw
 
 
 # Limits of the pair
@@ -488,11 +192,11 @@ def _pause(pair: Record, params: Record, state: Record) -> None:
         state.paused_until, state.pause = midnight, Pause.DAY_LOSS
         entry = jot(pair, state, Note.PAUSE)
         entry.a, entry.b, entry.x = Pause.DAY_LOSS, midnight, loss / directive.target
-    if state.losing >= params.losing_trades:
+    if state.outcomes.losing >= params.losing_trades:
         until = pair.time + int(params.losing_pause_hours * HOUR)
         entry = jot(pair, state, Note.PAUSE)
-        entry.a, entry.b, entry.x = Pause.LOSING_TRADES, until, float(state.losing)
-        state.losing = 0
+        entry.a, entry.b, entry.x = Pause.LOSING_TRADES, until, float(state.outcomes.losing)
+        state.outcomes.losing = 0
         if until > state.paused_until:
             state.paused_until, state.pause = until, Pause.LOSING_TRADES
     paused = directive.paused or pair.time < state.paused_until
@@ -501,113 +205,6 @@ def _pause(pair: Record, params: Record, state: Record) -> None:
     elif not paused and state.phase == Phase.PAUSED:
         advance(state, Trigger.UNPAUSE)
         jot(pair, state, Note.UNPAUSE)
-
-
-# The table of wishes
-
-
-@kernel
-def _wish_own(pair: Record, state: Record, slots: Record) -> None:
-    """The pair's own orders: stop and target of a transition or a hold, and the closing order."""
-    position, first = pair.ledger.position, len(slots) - OWN
-    way = 1 if position > 0 else -1
-    lots = abs(position)
-    draining = state.phase == Phase.DRAINING or state.phase == Phase.CLOSING  # noqa: PLR1714
-    covered = lots if draining or (state.phase == Phase.HALTED and state.drain_stop > 0) else 0
-    signal = Signal.EXIT_TRANSITION if draining else Signal.EXIT_SL
-    want(
-        slots,
-        first,
-        -way,
-        OrderKind.STOP,
-        state.drain_stop,
-        covered if state.drain_stop > 0 else 0,
-        signal,
-        WHOLE_POSITION,
-    )
-    aimed = lots if (draining or state.phase == Phase.HALTED) and state.drain_target > 0 else 0
-    want(slots, first + 1, -way, OrderKind.LIMIT, state.drain_target, aimed, Signal.EXIT_TRANSITION, WHOLE_POSITION)
-    if state.phase == Phase.CLOSING:
-        _leave(pair, slots, lots)
-    elif slots[first + 2].wanted and (lots == 0 or slots[first + 2].side == way):
-        withdraw(slots, first + 2)
-
-
-@kernel
-def _pass(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
-    """Judge new entries by the filter, then let rest what permission, capital and exposure allow."""
-    wishes = strategy_slots(slots)
-    pair.may_enter = may_open(pair, params, state)
-    if not may_rest(state):
-        dropped = shelve_entries(wishes)
-        if dropped >= 0:
-            _refuse(pair, params, state, slots, event, dropped)
-        return
-    if params.smc.enabled and state.family != Family.GRID:  # a grid is judged whole, when it is laid
-        _judge_entries(pair, params, state, slots, event)
-    directive = state.directive
-    for _ in range(len(wishes)):
-        refused = pass_entries(pair, wishes, pair.may_enter, directive.target, directive.exposure_limit)
-        if refused < 0:
-            return
-        _refuse(pair, params, state, slots, event, refused)
-
-
-@kernel
-def _refuse(pair: Record, params: Record, state: Record, slots: Record, event: Record, index: int) -> None:
-    """Tell the strategy that an entry was refused; it is withdrawn already."""
-    event.execution.slot = index
-    event.execution.generation = slots[index].generation
-    tell(pair, params, state, slots, event, Event.REFUSED, state.family)
-
-
-@kernel
-def _judge_range(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
-    """Ask the filter about a grid that was laid, and tell the grid how much of its size it may use."""
-    pair.range_asked = False
-    state.enhanced = False
-    if not params.smc.enabled:
-        return
-    verdict = state.verdict
-    filter_.judge_range(params.smc, state.smc, verdict, pair.range_lower, pair.range_upper)
-    state.enhanced = verdict.action == Action.ENHANCED
-    pair.range_share = verdict.multiplier
-    _note_verdict(pair, state, 0, pair.range_lower, pair.range_upper)
-    tell(pair, params, state, slots, event, Event.VERDICT, Family.GRID)
-
-
-@kernel
-def _judge_entries(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
-    """Ask the filter about every new entry of the whole position; a safety order is halved at most."""
-    for index in range(len(slots) - OWN):
-        slot = slots[index]
-        if not slot.wanted or slot.signal != Signal.ENTRY or slot.part != WHOLE_POSITION or slot.judged:
-            continue
-        slot.judged = True
-        price = pair.price if slot.kind == OrderKind.MARKET else slot.price * pair.instrument.tick_size
-        filter_.judge_entry(params.smc, state.smc, state.verdict, slot.side, price)
-        _note_verdict(pair, state, slot.side, price, 0.0)
-        share = state.verdict.multiplier
-        safety = state.family == Family.DCA and slot.entry > 0
-        if safety and share <= 0.0:
-            share = params.smc.neutral_size
-        lots = whole_down(slot.quantity * share)
-        instrument = pair.instrument
-        small = lots < max(instrument.min_quantity, 1) or lots * instrument.lot_size * price < instrument.min_notional
-        if not small:
-            slot.quantity = lots
-        elif not safety:
-            withdraw(slots, index)
-            _refuse(pair, params, state, slots, event, index)
-
-
-@kernel
-def _note_verdict(pair: Record, state: Record, side: int, price: float, upper: float) -> None:
-    verdict = state.verdict
-    entry = jot(pair, state, Note.VERDICT)
-    entry.a, entry.b, entry.c = verdict.action, verdict.reason, side
-    entry.x, entry.y, entry.z, entry.w = verdict.confidence, verdict.multiplier, price, upper
-    entry.v = float(state.family)
 
 
 @kernel
@@ -644,10 +241,9 @@ def _watch_zones(pair: Record, params: Record, state: Record) -> None:
 
 
 @kernel
-def fill_report(pair: Record, params: Record, state: Record, slots: Record, report: Record) -> None:
+def fill_report(pair: Record, params: Record, state: Record, report: Record) -> None:
     """Tell the portfolio how the pair stands."""
-    features, wishes = state.features, strategy_slots(slots)
-    entries = resting(pair, wishes)
+    features, entries = state.features, state.resting
     report.time = pair.time
     report.equity = equity_now(pair)
     report.resting = entries
@@ -659,22 +255,7 @@ def fill_report(pair: Record, params: Record, state: Record, slots: Record, repo
     report.fast, report.slow = features.fast.value, features.slow.value
     report.hour, report.hour_close = state.hour, state.hour_close
     report.family, report.enhanced = state.family, state.enhanced
-    _fill_performance(params, state, pair.time, report)
-
-
-@kernel
-def _fill_performance(params: Record, state: Record, now: int, report: Record) -> None:
-    """Sum the last closed trades that are young enough."""
-    report.trades = report.wins = 0
-    report.gains = report.losses = 0.0
-    oldest = now - int(params.performance_days * DAY)
-    for index in range(min(state.outcome_count, RECENT)):
-        outcome = state.outcomes[index]
-        if outcome.ts < oldest:
-            continue
-        report.trades += 1
-        if outcome.profit > 0.0:
-            report.wins += 1
-            report.gains += outcome.profit
-        else:
-            report.losses -= outcome.profit
+    outcomes = state.outcomes
+    sum_outcomes(outcomes, int(params.performance_days * DAY), pair.time)
+    report.trades, report.wins = outcomes.trades, outcomes.wins
+    report.gains, report.losses = outcomes.gains, outcomes.losses

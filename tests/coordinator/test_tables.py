@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.record import new_record, new_records
+from bot.trade import TRADE
 from coordinator.allocation import ALLOCATION, allocate, measured, performance, regime_confidence
 from coordinator.correlation import HISTORY, correlation, group, history_push, stress
+from coordinator.outcomes import OUTCOMES, RECENT, book_outcome, sum_outcomes
 from coordinator.parameters import AlgorithmParameters
 from coordinator.phase import NEXT, NOWHERE, TABLE, Phase, Trigger
 from coordinator.regime import REGIME, Kind, Regime, classify, confirm, family_by_adx
@@ -250,6 +252,29 @@ def test_a_pair_at_zero_comes_back_on_probation():
     assert performance(PARAMS, allocation, report, HOUR) == 0.0
     assert performance(PARAMS, allocation, report, HOUR + 72 * HOUR - 1) == 0.0
     assert performance(PARAMS, allocation, report, HOUR + 72 * HOUR) == 0.3
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 99), st.sampled_from([0, 0, 3, -2]), st.sampled_from([7, 7, 7, 30])), max_size=60)
+)
+def test_performance_sums_the_last_trades_that_are_young_enough(steps):
+    """Hours pass and trades close, one a step (none at profit 0); the sums are those of a plain list each time."""
+    outcomes, trade, closed, now = new_record(OUTCOMES), new_record(TRADE), [], 0
+    for hours, profit, days in steps:
+        now += hours * HOUR
+        if profit:
+            trade.side, trade.exit_value = 1, float(profit)
+            book_outcome(outcomes, trade, now)
+            closed.append((now, profit))
+        sum_outcomes(outcomes, days * DAY, now)
+        young = [earned for ts, earned in closed[-RECENT:] if now - ts <= days * DAY]
+        assert outcomes.trades == len(young)
+        assert outcomes.wins == sum(earned > 0 for earned in young)
+        assert outcomes.gains == sum(max(earned, 0) for earned in young)
+        assert outcomes.losses == sum(max(-earned, 0) for earned in young)
+    run = next((index for index, (_, earned) in enumerate(reversed(closed)) if earned > 0), len(closed))
+    assert outcomes.losing == run
 
 
 def allotted(families, adx, pool=1000.0, **changes):

@@ -1,0 +1,200 @@
+"""How a pair follows its directive: its phase moves until it agrees with what is called for and with the position.
+
+Strategies start, drain and are dismissed here; a halt is answered, a trim and a withdrawal are obeyed once each.
+"""
+
+from __future__ import annotations
+
+from bot.kernel import Record, kernel
+from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, want, withdraw_all
+from bot.strategy import Event, away, watch_nothing, whole_down
+from coordinator.gate import position_notional, position_reserve, withdraw_farthest
+from coordinator.pair_state import jot, strategy_slots, tell
+from coordinator.phase import Phase, Trigger, advance, can
+from coordinator.vocabulary import NOBODY, Answer, Note
+
+HOUR, MINUTE = 3_600_000, 60_000
+
+
+@kernel
+def follow_directive(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+    """Move the phase until it agrees with the directive and the position."""
+    directive = state.directive
+    variant = directive.variant if state.family == NOBODY else state.variant
+    size = params.sizes[state.family, variant] if state.family != NOBODY else 1.0
+    pair.target = directive.target * directive.multiplier * size
+    if directive.halted and state.phase != Phase.HALTED:
+        advance(state, Trigger.HALT)
+        state.answered = Answer.WAITING
+    if state.phase == Phase.HALTED:
+        if directive.halted:
+            _obey_answer(pair, params, state, slots)
+            return
+        advance(state, Trigger.RESUME)
+        state.drain_stop = state.drain_target = 0
+    if directive.blocked != state.blocked:
+        state.blocked = directive.blocked
+        entry = jot(pair, state, Note.BLOCKED)
+        entry.a, entry.c = int(directive.blocked), state.family
+    _obey_once(pair, state, slots)
+    _leave_or_start(pair, params, state, slots, event)
+
+
+@kernel
+def _leave_or_start(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+    """Drain what is not called for, close what took too long, start what is."""
+    directive, position = state.directive, pair.ledger.position
+    if (state.phase == Phase.DRAINING or state.phase == Phase.CLOSING) and position == 0:  # noqa: PLR1714
+        entry = jot(pair, state, Note.FLAT)
+        entry.x = (pair.time - state.drain_start) / MINUTE
+        advance(state, Trigger.FLAT)
+        state.drain_stop = state.drain_target = 0
+    if state.phase == Phase.DRAINING and pair.time - state.drain_start >= params.transition_hours * HOUR:
+        advance(state, Trigger.DEADLINE)
+        entry = jot(pair, state, Note.CLOSING)
+        entry.x, entry.y = pair.price, position_notional(pair)
+    if state.family != directive.family:
+        if position != 0 and can(state, Trigger.SWITCH):
+            _drain(pair, params, state, slots, event)
+        elif position == 0 and can(state, Trigger.LEAVE):
+            _dismiss(pair, params, state, slots, event)
+            advance(state, Trigger.LEAVE)
+            if directive.family == NOBODY:
+                entry = jot(pair, state, Note.START)
+                entry.a = NOBODY
+    if state.phase == Phase.IDLE:
+        orphan = position != 0 and (state.family == NOBODY or state.family != directive.family)
+        if orphan:
+            _drain(pair, params, state, slots, event)
+        elif directive.family != NOBODY:
+            _start(pair, params, state, slots, event)
+
+
+@kernel
+def _start(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+    """Begin with the strategy that is called for; after a halt it may find its own position again."""
+    directive = state.directive
+    if state.family != directive.family:
+        _dismiss(pair, params, state, slots, event)
+        state.family, state.variant = directive.family, directive.variant
+        state.enhanced = False
+    advance(state, Trigger.START)
+    pair.target = directive.target * directive.multiplier * params.sizes[state.family, state.variant]
+    entry = jot(pair, state, Note.START)
+    entry.a, entry.b, entry.x = state.family, state.variant, pair.target
+
+
+@kernel
+def _dismiss(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+    """Let the strategy forget what it was about; its indicators stay."""
+    if state.family != NOBODY:
+        tell(pair, params, state, slots, event, Event.RESET, state.family)
+    withdraw_all(strategy_slots(slots))
+    state.family = NOBODY
+    watch_nothing(pair)
+    state.watch_above, state.watch_below = pair.watch_above, pair.watch_below
+
+
+@kernel
+def _present_stop(slots: Record, way: int) -> int:
+    """Ticks of the tightest stop that rests for a position of this side; 0 for none, -1 when it leaves already."""
+    found = 0
+    for index in range(len(slots)):
+        slot = slots[index]
+        if not slot.wanted or slot.side == way or slot.signal <= Signal.GRID_COUNTER:
+            continue
+        if slot.kind == OrderKind.MARKET:
+            return -1
+        if slot.kind == OrderKind.STOP and (found == 0 or (slot.price - found) * way > 0):
+            found = slot.price
+    return found
+
+
+@kernel
+def _tighter(first: int, second: int, way: int) -> int:
+    """Tighter of two stops of a position of this side, ticks; 0 is none."""
+    if first <= 0 or second <= 0:
+        return max(first, second)
+    return max(first, second) if way > 0 else min(first, second)
+
+
+@kernel
+def _drain(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+    """Begin a transition: entries vanish, the position gets a stop and a target around the mark."""
+    way = 1 if pair.ledger.position > 0 else -1
+    present, family, atr = _present_stop(slots, way), state.family, state.features.atr.value
+    _dismiss(pair, params, state, slots, event)
+    advance(state, Trigger.SWITCH)
+    state.drain_start = pair.time
+    stop = pair.price - way * params.transition_stop * atr
+    target = pair.price + way * params.transition_target * atr
+    state.drain_stop = _tighter(max(away(pair, -way, stop, True), 0), max(present, 0), way)
+    state.drain_target = max(away(pair, -way, target, False), 1)
+    entry = jot(pair, state, Note.TRANSITION)
+    entry.a, entry.b, entry.x, entry.y = family, state.directive.family, pair.price, position_notional(pair) * way
+    tick = pair.instrument.tick_size
+    entry.z, entry.w = state.drain_stop * tick, state.drain_target * tick
+    if present < 0 or atr <= 0.0 or state.drain_stop <= 0:
+        advance(state, Trigger.DEADLINE)
+
+
+@kernel
+def _obey_answer(pair: Record, params: Record, state: Record, slots: Record) -> None:
+    """Do once what the operator, or the time without an answer, has decided on a halted pair."""
+    answer, position = state.directive.answer, pair.ledger.position
+    if answer == state.answered:
+        return
+    state.answered = answer
+    if position == 0:
+        return
+    way, lots = 1 if position > 0 else -1, abs(position)
+    if answer == Answer.HOLD:
+        atr, price = state.features.atr.value, pair.price
+        stop = _tighter(away(pair, -way, price - way * params.hold_stop * atr, True), _present_stop(slots, way), way)
+        if (price / pair.instrument.tick_size - stop) * way <= 0.0:
+            stop = away(pair, -way, price - way * 0.25 * atr, True)
+        state.drain_stop = max(stop, 1)
+    elif answer == Answer.CLOSE_ALL:
+        leave(pair, slots, lots)
+    elif answer == Answer.REDUCE_50:
+        leave(pair, slots, _at_least_minimum(pair, whole_down(lots / 2.0), lots))
+
+
+@kernel
+def _at_least_minimum(pair: Record, lots: int, held: int) -> int:
+    """Lots of a reduction: all of them when either half would be under the venue's minimum."""
+    instrument = pair.instrument
+    least = max(instrument.min_quantity, 1)
+    value = instrument.lot_size * pair.price
+    for part in (lots, held - lots):
+        if part < least or part * value < instrument.min_notional:
+            return held
+    return lots
+
+
+@kernel
+def leave(pair: Record, slots: Record, lots: int) -> None:
+    """Wish to leave `lots` of the position at the market."""
+    side = Side.SELL if pair.ledger.position > 0 else Side.BUY
+    want(slots, len(slots) - 1, side, OrderKind.MARKET, 0, lots, Signal.EXIT_TRANSITION, WHOLE_POSITION)
+
+
+@kernel
+def _obey_once(pair: Record, state: Record, slots: Record) -> None:
+    """Trim the position or withdraw far entries, once for each number given."""
+    directive = state.directive
+    if directive.trim_id != state.trimmed:
+        state.trimmed = directive.trim_id
+        held = position_reserve(pair)
+        if held > directive.trim_to and pair.ledger.position != 0 and state.phase <= Phase.PAUSED:
+            lots = abs(pair.ledger.position)
+            over = _at_least_minimum(pair, whole_down(lots * (1.0 - directive.trim_to / held)), lots)
+            if over >= max(pair.instrument.min_quantity, 1):
+                leave(pair, slots, over)
+                entry = jot(pair, state, Note.TRIM)
+                entry.x, entry.y = held, float(over)
+    if directive.withdraw_id != state.withdrawn:
+        state.withdrawn = directive.withdraw_id
+        count = withdraw_farthest(pair, strategy_slots(slots), directive.withdraw)
+        entry = jot(pair, state, Note.WITHDRAWN)
+        entry.a, entry.x = count, directive.withdraw

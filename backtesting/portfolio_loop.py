@@ -1,8 +1,7 @@
 """The loop over many pairs on one clock: each pair's bars through its own step, then the portfolio's step.
 
 At every time all pairs that have a bar are played before the portfolio looks, so their order does not matter. What
-stirs nobody is passed over: every pair knows how far its own bars are quiet (`scan`), and while all are and the account
-keeps inside the corridor in which the portfolio does nothing, the clock glides on by marks alone (`glide`).
+stirs nobody is passed over, which is quiet_bars.py.
 """
 
 from __future__ import annotations
@@ -11,14 +10,25 @@ import numpy as np
 
 from backtesting.exchange import Outcome, World, band, survey, trade_bar
 from backtesting.loop import begin_bar, end_bar, pay_funding, write_change, write_wishes
-from bot.kernel import Record, fetch, inlined, kernel, template, unowned
+from backtesting.quiet_bars import (
+    FREE,
+    NEVER,
+    RESERVED,
+    glide,
+    heat,
+    mark_reports,
+    scan,
+    take_notes,
+    value_all,
+    visit,
+)
+from bot.kernel import Record, kernel, template, unowned
 from bot.ledger import imbalance
 from bot.rollup import BAR
 from bot.strategy import Event, stirred
-from coordinator.gate import margin_rate
-from coordinator.pair import decide, fill_report, pass_zones
+from coordinator.pair import decide, fill_report
 from coordinator.pair_state import NOTES
-from coordinator.portfolio import Desk, begin, corridor, differs, limit, look, step
+from coordinator.portfolio import Desk, begin, differs, limit, look, step
 
 # A longer bar of a pair and the base bar (index into the flat arrays) that completes it.
 CLOSING = np.dtype([("end", "i8"), ("timeframe", "i8"), ("bar", BAR)])
@@ -41,14 +51,7 @@ TALLY = np.dtype(
     ],
     align=True,
 )
-NEVER = np.iinfo(np.int64).max
 PLACES = 6  # rows of `places`, one column per pair
-AHEAD = 64  # bars that are asked of the memory while one is played
-FARTHEST = 240  # bars that are scanned ahead at once: a directive may make all of it vain
-# What a quiet bar needs to know of a pair, beside each other: the band, the position, and what it adds to the sums.
-UP, DOWN, OVER, UNDER, WAKE, HELD, CASH, RESTING, RESERVED, MARGIN, MAINTENANCE, EQUITY, EXPOSURE, FREE = range(14)
-FIRM_UP, FIRM_DOWN = 14, 15  # the band without the zones
-HOT = 16
 
 
 @kernel
@@ -218,229 +221,6 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
         runs[p].imbalance = imbalance(pairs[p].ledger, bars[last].close, pairs[p].instrument.tick_value)
 
 
-@inlined
-def visit(
-    bars: Record,
-    bounds: Record,
-    cursor: Record,
-    stop: Record,
-    present: Record,
-    due: Record,
-    hot: Record,
-    params: Record,
-    pairs: Record,
-    states: Record,
-    runs: Record,
-    notes: Record,
-    tally: Record,
-) -> bool:
-    """See which pairs have a bar at the clock; where it matters to zones alone, let them be visited.
-
-    True when some pair's bar is to be played.
-    """
-    clock, stirs = tally.clock, False
-    for p in range(len(pairs)):
-        i, row = cursor[p], hot[p]
-        if stop[p] != clock or not arrive(bars, i, bounds[p + 1], clock, stop, present, p):
-            continue
-        for k in range(i + 1, i + AHEAD):
-            fetch(bars, k)
-        bar, pair, run = bars[i], pairs[p], runs[p]
-        now, tick = clock + pair.bar_ms, pair.instrument.tick_size
-        if not firm(row, bar, i >= due[p], now):
-            stirs = True
-            continue
-        pair.time = now
-        pass_zones(pair, params, states[p], bar.high * tick, bar.low * tick)
-        take_notes(states[p], p, notes, tally)
-        band(pair, run)
-        row[UP], row[DOWN], row[OVER], row[UNDER] = run.up, run.down, run.over, run.under
-        stop[p] = scan(row, bars, i + 1, due[p], now, pair.bar_ms)
-    return stirs
-
-
-@kernel
-def firm(row: Record, bar: Record, due: bool, now: int) -> bool:
-    """Whether a bar, prices in ticks, reaches no order of the pair and wakes nobody, unless it be a zone."""
-    return not (bar.high >= row[FIRM_UP] or bar.low <= row[FIRM_DOWN] or due or now >= row[WAKE])
-
-
-@inlined
-def arrive(bars: Record, i: int, end: int, clock: int, stop: Record, present: Record, p: int) -> bool:
-    """Whether pair `p` has its bar `i` at the clock where its quiet bars ended; if not, it is absent until the next."""
-    present[p] = i < end and bars[i].ts == clock
-    if not present[p]:
-        stop[p] = bars[i].ts if i < end else NEVER
-    return bool(present[p])
-
-
-@inlined
-def scan(row: Record, bars: Record, i: int, due: int, ts: int, bar_ms: int) -> int:
-    """Find the time, `ts` being bar i's, of the first bar that is not quiet, is due, or is missing."""
-    up, down, over, under, awake = row[UP], row[DOWN], row[OVER], row[UNDER], row[WAKE] - bar_ms
-    for j in range(i, min(due, i + FARTHEST)):
-        bar = bars[j]
-        if bar.ts != ts or ts >= awake:
-            break
-        if bar.high >= up or bar.low <= down or bar.low > over or bar.high < under:
-            break
-        ts += bar_ms
-    return ts
-
-
-@inlined
-def glide(
-    bars: Record,
-    cursor: Record,
-    stop: Record,
-    present: Record,
-    hot: Record,
-    equities: Record,
-    params: Record,
-    portfolio: Record,
-    settings: Record,
-    tally: Record,
-    bar_ms: int,
-    until: int,
-) -> bool:
-    """Let the clock go on, marking what is held, to the first time that may stir a pair or the portfolio.
-
-    False when the portfolio is to look at the time where it stands then.
-    """
-    n, clock, end = len(cursor), tally.clock, until
-    low, high = -np.inf, np.inf
-    if clock < settings.start:
-        end = min(end, settings.start)
-    else:
-        low, high, calm = corridor(params, portfolio, tally.reserved)
-        end = min(end, calm - bar_ms)
-    end = min(end, horizon(stop, present))
-    if clock >= end:
-        return False
-    steps, at = (end - clock + bar_ms - 1) // bar_ms, tally.times
-    coming = equities[at : at + steps]
-    least, most = mark_ahead(bars, cursor, present, hot, coming, settings.capital)
-    done, exposure, free = steps, 0.0, 0.0
-    if not (low <= least and most <= high):
-        done = 0
-        while done < steps and low <= coming[done] <= high:
-            done += 1
-    if done == 0 or least == -np.inf:
-        return False
-    for p in range(n):
-        if present[p]:
-            cursor[p] += done
-            if hot[p, HELD] != 0.0:
-                value(hot[p], hot[p, HELD] * bars[cursor[p] - 1].close)
-        exposure += hot[p, EXPOSURE]
-        free += hot[p, FREE]
-    tally.times, tally.clock, tally.free = at + done, clock + done * bar_ms, free
-    if clock >= settings.start:
-        portfolio.risk.equity, portfolio.exposure = equities[at + done - 1], exposure
-    return done == steps
-
-
-@inlined
-def horizon(stop: Record, present: Record) -> int:
-    """Find the first time at which some pair's quiet bars end; 0 when no pair has a bar now."""
-    first, there = NEVER, False
-    for p in range(len(stop)):
-        first = min(first, stop[p])
-        there = there or bool(present[p])
-    return first if there else 0
-
-
-@inlined
-def mark_ahead(
-    bars: Record,
-    cursor: Record,
-    present: Record,
-    hot: Record,
-    equities: Record,
-    capital: float,
-) -> tuple[float, float]:
-    """Value the account at each coming close, between two equities; the least is -inf when ruin is thinkable."""
-    steps, least, most, maintenance = len(equities), capital, capital, 0.0
-    equities[:] = capital
-    for p in range(len(cursor)):
-        held, cash, i = hot[p, HELD], hot[p, CASH], cursor[p]
-        if held == 0.0 or not present[p]:
-            worst = best = hot[p, EQUITY]
-            for k in range(steps):
-                equities[k] += best
-        else:
-            coming = bars[i : i + steps]
-            bottom, top = coming[0].low, coming[0].high
-            for k in range(steps):
-                bar = coming[k]
-                equities[k] += cash + held * bar.close
-                bottom, top = min(bottom, bar.low), max(top, bar.high)
-            worst, best = cash + held * bottom, cash + held * top
-            if held < 0.0:
-                worst, best = best, worst
-            maintenance += abs(held) * top * hot[p, MAINTENANCE]
-        least += worst
-        most += best
-    if maintenance > 0.0 and least <= maintenance:
-        least = -np.inf
-    return least, most
-
-
-@inlined
-def value_all(
-    bars: Record, cursor: Record, present: Record, hot: Record, capital: float, tally: Record
-) -> tuple[float, float, float, float]:
-    """Value the account: equity and exposure at the closes, equity and maintenance margin at each bar's worst price."""
-    equity, exposure, ill, maintenance = capital, 0.0, 0.0, 0.0
-    tally.reserved = tally.free = 0.0
-    for p in range(len(hot)):
-        row = hot[p]
-        held = row[HELD]
-        if held != 0.0 and present[p]:
-            bar = bars[cursor[p] - 1]
-            worth, worst = held * bar.close, held * (bar.low if held > 0.0 else bar.high)
-            value(row, worth)
-            ill += min(worst - worth, 0.0)
-            maintenance += abs(worst) * row[MAINTENANCE]
-        equity += row[EQUITY]
-        exposure += row[EXPOSURE]
-        tally.reserved += row[RESERVED]
-        tally.free += row[FREE]
-    return equity, exposure, equity + ill, maintenance
-
-
-@inlined
-def value(row: Record, worth: float) -> None:
-    """Mark a position that is worth this, quote currency."""
-    row[EQUITY] = row[CASH] + worth
-    row[EXPOSURE] = abs(worth) + row[RESTING]
-    row[FREE] = row[EQUITY] - abs(worth) * row[MARGIN]
-
-
-@inlined
-def heat(row: Record, pair: Record, run: Record, state: Record, report: Record) -> None:
-    """Lay out beside each other what a quiet bar of this pair needs."""
-    instrument = pair.instrument
-    tick = instrument.tick_size
-    row[UP], row[DOWN], row[OVER], row[UNDER], row[WAKE] = run.up, run.down, run.over, run.under, float(pair.wake_at)
-    row[FIRM_UP] = min(run.order_up, state.wake_above / tick * (1.0 - 1e-12))
-    row[FIRM_DOWN] = max(run.order_down, state.wake_below / tick * (1.0 + 1e-12))
-    if run.up == -np.inf:  # every bar is asked about
-        row[FIRM_UP] = -np.inf
-    row[HELD] = pair.ledger.position * instrument.tick_value
-    row[CASH], row[RESTING], row[RESERVED] = pair.ledger.cash, report.resting, report.reserved
-    row[MARGIN] = margin_rate(instrument)
-    row[MAINTENANCE] = instrument.maintenance_margin if instrument.linear else 0.0
-    row[EQUITY], row[EXPOSURE], row[FREE] = report.equity, report.exposure, pair.ledger.cash
-
-
-@kernel
-def mark_reports(hot: Record, reports: Record) -> None:
-    """Bring equity and exposure of every report up to the last marks."""
-    for p in range(len(reports)):
-        reports[p].equity, reports[p].exposure = hot[p, EQUITY], hot[p, EXPOSURE]
-
-
 @kernel
 def earliest(bars: Record, cursor: Record, bounds: Record) -> int:
     """Find the first time of the clock."""
@@ -516,16 +296,6 @@ def direct(world: World, close: float) -> None:
     world.event.kind = Event.DIRECTIVE
     decide(world.pair, world.params, world.state, world.slots, world.event)
     survey(world, close)
-
-
-@kernel
-def take_notes(state: Record, p: int, notes: Record, tally: Record) -> None:
-    """Take a pair's notes down."""
-    for k in range(min(state.noted, len(state.notes))):
-        notes[tally.notes] = state.notes[k]
-        notes[tally.notes].pair = p
-        tally.notes += 1
-    state.noted = 0
 
 
 @kernel

@@ -12,7 +12,8 @@ import numpy as np
 from backtesting import portfolio_loop as loop_module
 from backtesting.exchange import RUN, Outcome
 from backtesting.loop import CHANGE, WISH
-from backtesting.portfolio_loop import CLOSING, NEVER, TALLY
+from backtesting.portfolio_loop import CLOSING, TALLY
+from backtesting.quiet_bars import HOT, NEVER
 from backtesting.simulator import PRICES, Recording, Tape, check_balance, settings_record
 from bot.errors import Misconfigured
 from bot.kernel import is_compiled, specialise
@@ -183,7 +184,7 @@ class PortfolioSimulator:
         arguments = (
             *(reel.bars, reel.bounds, closings, closing_bounds, payments, payment_bounds),
             *(settings, params, desk, pairs, states, slots, new_records(EVENT, 1), runs),
-            *(np.empty((loop_module.PLACES, count), np.int64), np.zeros((count, loop_module.HOT)), tallies),
+            *(np.empty((loop_module.PLACES, count), np.int64), np.zeros((count, HOT)), tallies),
         )
         lists, tally = self._lists(count, slots.shape[1]), tallies[0]
         shown, play = np.zeros(slots.shape, np.int64), compiled_loop()

@@ -66,9 +66,9 @@ RUN = np.dtype(
         ("decided", "b1"),  # the strategy was asked at this close
         ("up", "f8"),  # ticks: bars inside (down, up) reach no order
         ("down", "f8"),
-        ("surveyed", "i8"),  # version of the table of wishes that the exchange has received
         ("order_up", "f8"),  # the same for orders alone
         ("order_down", "f8"),
+        ("surveyed", "i8"),  # version of the table of wishes by which these were found
         ("over", "f8"),  # ticks: a coordinated pair is also woken by a bar that lies whole above or below
         ("under", "f8"),
     ],
@@ -180,7 +180,7 @@ def survey(world: World, market: float) -> None:
     While the path stays inside (run.down, run.up), ticks, no order is reached and no bar wakes the strategy.
     """
     pair, run = world.pair, world.run
-    if pair.coordinated and run.surveyed == world.slots[0].version and min(run.order_up, run.up) > -np.inf:
+    if pair.coordinated and run.surveyed == world.slots[0].version and run.up > -np.inf:
         band(pair, run)
     else:
         receive(world, market)

@@ -127,7 +127,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
         tally.clock = earliest(bars, cursor, bounds)
         for p in range(n):
             pairs[p].coordinated = True
-            runs[p].surveyed = -1
+            runs[p].up = -np.inf  # nothing is surveyed yet
             due[p] = present[p] = 0  # the first bar is played
             stop[p] = tally.clock
     while tally.clock < until and tally.outcome == Outcome.COMPLETE:

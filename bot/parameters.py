@@ -43,11 +43,9 @@ class Section(BaseModel):
 
     def record(self) -> Any:
         """Build the kernels' view: enums as their values, timeframes in ms, a missing number as NaN."""
-        return np.array([self.numbers()], self.dtype()).view(np.recarray)[0]
-
-    def numbers(self) -> tuple[Any, ...]:
-        """Values of the record's fields, in their order."""
-        return tuple(_number(getattr(self, name)) for name in self.dtype().names or ())
+        dtype = self.dtype()
+        numbers = tuple(_number(getattr(self, name)) for name in dtype.names or ())
+        return np.array([numbers], dtype).view(np.recarray)[0]
 
     def changed(self, **values: Any) -> Self:
         """Return a copy with `values` replaced, validated again."""

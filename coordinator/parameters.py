@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bot.parameters import Fraction, Number, Section, Timeframe
+from bot.record import new_record
 from bot.rollup import TIMEFRAMES
 from coordinator.allocation import FAMILIES, PerformanceMeasure
 from coordinator.risk import HaltPolicy
@@ -162,25 +163,27 @@ class AlgorithmParameters(BaseModel):
 
     def record(self, pairs: list[str]) -> Any:
         """Build the kernels' view for these pairs: one record of `dtype()`."""
-        own = [number for section in (self.auto, self.allocation, self.risk) for number in section.numbers()]
-        variants = []
-        for configured in self.variants():
-            numbers = {one: one.numbers() for one in set(configured)}
-            variants.append([numbers[one] for one in configured])
-        sizes = np.ones((FAMILIES, VARIANTS))
-        sizes[Family.DCA, [Variant.CAUTIOUS, Variant.ACCUMULATE]] = 0.5
-        strategies = (self.grid, self.dca, self.trend)
-        weights, groups = np.zeros(MOST_PAIRS), np.zeros(MOST_PAIRS, np.int64)
+        record = new_record(dtype())
+        for section in (self.auto, self.allocation, self.risk):
+            values = section.record()
+            for name in values.dtype.names:
+                record[name] = values[name]
+        record["smc"] = self.smc.record()
+        for name, variants in zip(("grid", "dca", "trend"), self.variants(), strict=True):
+            for index, one in enumerate(variants):
+                record[name][index] = one.record()
+        record.sizes[:] = 1.0
+        record.sizes[Family.DCA, Variant.CAUTIOUS] = 0.5
+        record.sizes[Family.DCA, Variant.ACCUMULATE] = 0.5
+        for index, name in enumerate(("grid", "dca", "trend")):
+            record.timeframes[index] = getattr(self, name).timeframe_ms
+            record.warmups[index] = getattr(self, name).warmup_bars
         names = list(dict.fromkeys(self.risk.groups.values()))
+        record.grouped = bool(names)
         for index, pair in enumerate(pairs):
-            weights[index] = self.allocation.weights.get(pair, 0.0 if self.allocation.weights else 1.0)
-            groups[index] = names.index(self.risk.groups[pair]) if pair in self.risk.groups else -1
-        values = (
-            *(*own, self.smc.numbers(), *variants, sizes),
-            *([one.timeframe_ms for one in strategies], [one.warmup_bars for one in strategies]),
-            *(weights, groups, bool(names)),
-        )
-        return np.array([values], dtype()).view(np.recarray)[0]
+            record.weights[index] = self.allocation.weights.get(pair, 0.0 if self.allocation.weights else 1.0)
+            record.groups[index] = names.index(self.risk.groups[pair]) if pair in self.risk.groups else -1
+        return record
 
 
 @cache

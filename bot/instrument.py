@@ -23,6 +23,8 @@ INSTRUMENT = np.dtype(
         ("tick_value", "f8"),  # quote currency per tick and lot
         ("min_quantity", "i8"),  # lots
         ("min_notional", "f8"),
+        ("max_lots", "i8"),  # lots of the largest limit order
+        ("max_market_lots", "i8"),  # lots of the largest market order: what one exit can close
         ("maker_fee", "f8"),
         ("taker_fee", "f8"),
         ("maintenance_margin", "f8"),
@@ -30,6 +32,8 @@ INSTRUMENT = np.dtype(
         ("linear", "b1"),
     ]
 )
+
+NO_LIMIT = 1 << 48  # lots, where the venue states none
 
 # Prices further than this fraction of a tick from the grid keep their fraction.
 ON_GRID = 1e-6
@@ -56,6 +60,11 @@ class Instrument(BaseModel):
     lot_size: Positive = Field(description="smallest quantity step, base currency")
     min_quantity: Decimal = Field(Decimal(0), ge=0, description="smallest order, base currency")
     min_notional: Decimal = Field(Decimal(0), ge=0, description="smallest order, quote currency")
+    max_quantity: Positive | None = Field(None, description="largest limit order, base currency")
+    max_market_quantity: Positive | None = Field(None, description="largest market order, base currency")
+    max_notional: Positive | None = Field(None, description="largest order, quote currency")
+    max_leverage: Positive | None = Field(None, description="largest leverage")
+    price_band: Positive | None = Field(None, description="how far a price may lie beyond the mark, fraction")
     maker_fee: Decimal = Field(Decimal("0.0002"), gt=-1, lt=1, description="fraction of the notional")
     taker_fee: Decimal = Field(Decimal("0.00055"), gt=-1, lt=1, description="fraction of the notional")
     maintenance_margin: Decimal = Field(Decimal("0.005"), ge=0, lt=1, description="fraction of the notional")
@@ -89,6 +98,8 @@ class Instrument(BaseModel):
         record.tick_value = float(self.tick_size * self.lot_size)
         record.min_quantity = -int(-self.min_quantity // self.lot_size)
         record.min_notional = float(self.min_notional)
+        record.max_lots = NO_LIMIT if self.max_quantity is None else self.lots(self.max_quantity)
+        record.max_market_lots = NO_LIMIT if self.max_market_quantity is None else self.lots(self.max_market_quantity)
         record.maker_fee = float(self.maker_fee)
         record.taker_fee = float(self.taker_fee)
         record.maintenance_margin = float(self.maintenance_margin)

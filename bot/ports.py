@@ -15,6 +15,28 @@ from bot.errors import TradingError
 from bot.instrument import Instrument
 
 
+class Cause(Enum):
+    """Why an execution happened."""
+
+    ORDER = "order"  # an order filled: ours by its link, somebody else's without
+    STOP = "stop"  # the position's own stop fired; it has no link
+    FUNDING = "funding"  # a payment: no lots, `fee` is what was paid
+    FORCED = "forced"  # liquidation, auto-deleveraging, settlement or delivery; no link
+
+
+class Refusal(Enum):
+    """Why the venue said no to an order: all that anybody below the adapter may act on."""
+
+    NOTHING_TO_REDUCE = "nothing to reduce"
+    TRIGGER_PASSED = "trigger passed"
+    POST_ONLY_WOULD_CROSS = "post-only would cross"
+    TOO_SMALL = "too small"
+    TOO_LARGE = "too large"
+    NO_MONEY = "no money"
+    NOT_AMENDABLE = "not amendable"  # a partly filled entry keeps the stop it was sent with
+    OTHER = "other"
+
+
 class OrderState(Enum):
     """What became of an order. A word nobody knows is UNKNOWN, and is never taken for a fill."""
 
@@ -41,12 +63,12 @@ class Order:
     signal: int
     part: int
     entry: int
-    stop: int
+    stop: int  # ticks: the stop that the position gets with this order's first fill, 0 for none
 
 
 @dataclass(frozen=True)
 class Resting:
-    """An order as the venue shows it."""
+    """An order as the venue shows it. The position's own stop is none."""
 
     link: str
     side: int
@@ -55,6 +77,26 @@ class Resting:
     lots: int  # in all
     filled: int
     state: OrderState
+    stop: int = 0  # ticks: attached, as in Order
+
+
+@dataclass(frozen=True)
+class Position:
+    """A symbol's position as the venue shows it; absence is a position of zero lots."""
+
+    symbol: str
+    lots: int = 0  # signed
+    stop: int = 0  # ticks: the stop of the whole position, which follows its size and leaves with it; 0 for none
+    price: float = 0.0  # average entry, quote currency
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Money that came into the account or left it, by the venue's own log."""
+
+    id: str
+    ts: int  # ms
+    amount: float  # settlement coin; negative when it left
 
 
 @dataclass(frozen=True)
@@ -70,8 +112,13 @@ class Execution:
     fee: float  # quote currency
     maker: bool
     ts: int
-    funding: bool = False
+    cause: Cause = Cause.ORDER
     heard: float = field(default=0.0, compare=False)  # seconds of the clock when a stream told it; 0: it was asked for
+
+    @property
+    def funding(self) -> bool:
+        """Whether it is a payment and no fill."""
+        return self.cause is Cause.FUNDING
 
 
 @dataclass(frozen=True)
@@ -102,13 +149,16 @@ class Gap:
     symbol: str
 
 
-Event = Execution | Changed | Closed | Gap
+Event = Execution | Changed | Closed | Gap | Position
 Sink = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
 class Account:
-    """What the venue holds: wallet without unrealised profit, and lots by symbol."""
+    """What the venue holds: the settlement coin's own wallet without unrealised profit, and lots by symbol.
+
+    Every symbol of the bot is among the positions, a flat one with zero.
+    """
 
     wallet: float
     positions: dict[str, int] = field(default_factory=dict)
@@ -125,13 +175,20 @@ class Unanswered(TradingError):
 class Refused(TradingError):
     """The venue said no to this order, for good."""
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, reason: Refusal = Refusal.OTHER) -> None:
         super().__init__(f"the venue refused ({code}): {message}")
-        self.code = code
+        self.code, self.reason = code, reason
 
 
 class Gone(TradingError):
-    """The order to change is no longer there: filled or cancelled, which its executions tell."""
+    """The order to change is no longer there: filled or cancelled, which its executions tell.
+
+    `order` is what it has become, where the venue was asked.
+    """
+
+    def __init__(self, message: str, order: Resting | None = None) -> None:
+        super().__init__(message)
+        self.order = order
 
 
 class NotPermitted(TradingError):
@@ -161,6 +218,21 @@ class Gateway(Protocol):
         """Wallet and positions."""
         ...
 
+    async def transfers(self, since: int) -> list[Transfer] | None:
+        """What the venue's log calls a transfer of the settlement coin after `since` (ms); None where it has no log."""
+        ...
+
+    async def position(self, symbol: str) -> Position:
+        """The symbol's position and its stop, flat ones too."""
+        ...
+
+    async def set_stop(self, symbol: str, price: int) -> None:
+        """See that the whole position has its stop at this price (ticks), read back; 0 takes it away.
+
+        Raises Refused (NOTHING_TO_REDUCE without a position, TRIGGER_PASSED) or Unanswered.
+        """
+        ...
+
     async def prepare(self, symbol: str, leverage: float) -> bool:
         """See that the account trades this symbol as the bot needs it; True when it had to be changed."""
         ...
@@ -173,12 +245,16 @@ class Gateway(Protocol):
         """Every execution from `since` on, oldest first."""
         ...
 
+    async def executions_of(self, symbol: str, link: str) -> list[Execution]:
+        """Every execution of one order, oldest first."""
+        ...
+
     async def find(self, symbol: str, link: str) -> Resting | None:
         """What the venue knows of an order; None if it never heard of it."""
         ...
 
     async def place(self, symbol: str, order: Order) -> None:
-        """See that this order exists."""
+        """See that this order exists, with its stop attached; Gone when its name is used up, by a fill too."""
         ...
 
     async def amend(self, symbol: str, order: Order) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bot.instrument import Instrument, Market
 from bot.order import OrderKind, Side
-from bot.ports import Closed, Execution, Order, OrderState, Resting
+from bot.ports import Cause, Closed, Execution, Order, OrderState, Resting
 
 # https://bybit-exchange.github.io/docs/v5/enum#orderstatus
 STATES = {
@@ -149,7 +149,7 @@ def execution(row: dict[str, Any], of: Instrument, heard: float = 0.0) -> Execut
         fee=float(row["execFee"] or 0.0),
         maker=row.get("isMaker") in (True, "true"),
         ts=int(row["execTime"]),
-        funding=kind == "Funding",
+        cause=Cause.FUNDING if kind == "Funding" else Cause.ORDER,
         heard=heard,
     )
 

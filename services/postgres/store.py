@@ -14,7 +14,7 @@ import structlog
 from tenacity import AsyncRetrying, retry, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from bot.errors import Misconfigured
-from bot.ports import Execution, Order, Saved
+from bot.ports import Cause, Execution, Order, Saved
 from coordinator.vocabulary import Note
 
 log = structlog.get_logger()
@@ -29,7 +29,7 @@ KEPT = 5000  # orders and executions of a symbol that a restart may still meet
 KEPT_SNAPSHOTS = 20
 START_SECONDS = 30.0
 
-VERSION = "0001"  # of the tables: the newest migration
+VERSION = "0002"  # of the tables: the newest migration
 
 REMEMBER = """
 INSERT INTO memory (bot, name, layout, data, at) VALUES ($1, $2, $3, $4, $5)
@@ -42,7 +42,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 ON CONFLICT (bot, link) DO UPDATE SET kind = $7, price = $8, lots = $9, stop = $15, at = $16
 """
 FILL = """
-INSERT INTO fills (bot, execution, symbol, link, side, price, lots, fee, maker, funding, position, realised, at)
+INSERT INTO fills (bot, execution, symbol, link, side, price, lots, fee, maker, cause, position, realised, at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 ON CONFLICT (bot, execution) DO NOTHING
 """
@@ -187,7 +187,7 @@ class PostgresStore:
         return [
             Execution(
                 *(row["execution"], row["symbol"], row["link"], row["side"], row["price"], row["lots"], row["fee"]),
-                *(row["maker"], epoch(row["at"]), row["funding"]),
+                *(row["maker"], epoch(row["at"]), Cause(row["cause"])),
             )
             for row in rows
         ]
@@ -224,7 +224,7 @@ class PostgresStore:
 
     def _fill(self, symbol: str, one: Execution, record: Any) -> tuple[Any, ...]:
         after = (None, None) if record is None else (int(record.position), float(record.realised))
-        money = (one.fee, one.maker, one.funding)
+        money = (one.fee, one.maker, one.cause.value)
         return (self.bot, one.id, symbol, one.link, int(one.side), one.price, one.lots, *money, *after, moment(one.ts))
 
     def _note(self, name: str, note: Any) -> tuple[Any, ...]:

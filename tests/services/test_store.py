@@ -9,7 +9,7 @@ import asyncpg
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from bot.ports import Execution, Saved
+from bot.ports import Cause, Execution, Saved
 from services.postgres.store import VERSION, PostgresStore, epoch, migrate, moment
 from tests.conftest import START
 
@@ -31,7 +31,7 @@ def test_f_60_every_time_is_a_timestamptz_and_comes_back_as_the_same_millisecond
             "WHERE table_schema = 'public' AND data_type LIKE '%time%'"
         )
         at = START + 123_457
-        execution = Execution("e1", "BTCUSDT", "", 1, 0, 0, 0.5, maker=False, ts=at, funding=True)
+        execution = Execution("e1", "BTCUSDT", "", 1, 0, 0, 0.5, maker=False, ts=at, cause=Cause.FUNDING)
         await store.save("BTCUSDT", Saved("layout", b"x"), at, [], [(execution, None)], [])
         await store.save("BTCUSDT", Saved("layout", b"y"), at, [], [(execution, None)], [])
         found, memory, ids = await store.fills(), await store.load("BTCUSDT"), await store.executions("BTCUSDT")

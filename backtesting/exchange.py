@@ -14,7 +14,7 @@ import numpy as np
 
 from bot.kernel import Record, kernel, template
 from bot.ledger import book_fill, equity
-from bot.order import WHOLE_POSITION, Liquidity, OrderKind, Side, Signal
+from bot.order import WHOLE_POSITION, Liquidity, OrderKind, Side, Signal, stops_position
 from bot.strategy import Decide, Event, whole_down, whole_up
 
 
@@ -282,6 +282,8 @@ def fill(world: World, index: int, x: float, at: float) -> None:
     aim = aimed_price(slot, x, at, run.at_open)
     maker = slot.kind == OrderKind.LIMIT and not slot.crossing
     if slot.kind == OrderKind.STOP:
+        if instrument.linear and stops_position(slot):
+            slot.quantity = abs(pair.ledger.position)
         slot.kind = OrderKind.MARKET
     quantity = min(slot.quantity, run.budget)
     if slot.reduce_only or (slot.side < 0 and not instrument.linear):

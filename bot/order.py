@@ -55,7 +55,7 @@ SLOT = np.dtype(
         ("version", "i8"),  # in a table's first slot: how often one of its wishes was made, moved or withdrawn
         ("price", "i8"),  # ticks: limit, or trigger of a stop; unused by a market order
         ("quantity", "i8"),  # lots still wanted
-        ("stop", "i8"),  # ticks: the stop that protects this entry, 0 when none is planned
+        ("stop", "i8"),  # ticks: the stop that the position gets with this order's first fill, 0 when none is planned
         ("part", "i4"),  # which part of the position it opens or closes: a grid's cell, else WHOLE_POSITION
         ("entry", "i1"),  # what kind of entry, an index into the strategy's `entries`
         ("side", "i1"),
@@ -178,6 +178,12 @@ def unshelve(slots: Record, index: int) -> None:
     slot.shelved = False
     slot.fresh = True
     slot.crossing = False
+
+
+@kernel
+def stops_position(slot: Record) -> bool:
+    """Whether a slot wishes the stop of the whole position: a linear contract's position carries it, no order."""
+    return slot.wanted and slot.kind == OrderKind.STOP and slot.reduce_only and slot.part == WHOLE_POSITION
 
 
 @kernel

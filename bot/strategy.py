@@ -32,7 +32,7 @@ from bot.rollup import BAR
 class Event(IntEnum):
     """What happened. BASE and SIGNAL bars are closed; a FILL may come at any moment, REFUSED says a wish was.
 
-    The last three come only where a coordinator steers the pair.
+    VERDICT and what follows it come only where a coordinator steers the pair.
     """
 
     BASE = 0  # a base bar closed
@@ -42,6 +42,7 @@ class Event(IntEnum):
     VERDICT = 4  # the range proposed in pair.range_* was judged: pair.range_share of its size may be used
     RESET = 5  # the position belongs to somebody else now and all wishes are withdrawn: only indicators stay
     DIRECTIVE = 6  # the portfolio has spoken; meant for the pair, not for a strategy
+    FOREIGN = 7  # lots that nobody here asked for joined the position; meant for the pair
 
 
 EVENT = np.dtype([("kind", "i8"), ("timeframe", "i8"), ("bar", BAR), ("execution", FILL)], align=True)
@@ -131,9 +132,12 @@ def stirred(pair: Record, bar: Record) -> bool:
 
 @kernel
 def lots_for(pair: Record, notional: float, price: float) -> int:
-    """Whole lots worth at most `notional` at `price` (quote currency), 0 if the venue would refuse so few."""
+    """Whole lots worth at most `notional` at `price` (quote currency), 0 if the venue would refuse so few.
+
+    Never more than one market order can close again.
+    """
     instrument = pair.instrument
-    lots = whole_down(notional / (price * instrument.lot_size))
+    lots = min(whole_down(notional / (price * instrument.lot_size)), instrument.max_market_lots)
     if lots < max(instrument.min_quantity, 1) or lots * instrument.lot_size * price < instrument.min_notional:
         pair.under_minimum += 1
         return 0

@@ -15,7 +15,7 @@ import numpy as np
 from bot.instrument import ON_GRID
 from bot.kernel import Record, kernel, specialise, template
 from bot.ledger import book_fill, book_funding
-from bot.order import OrderKind, is_exit
+from bot.order import OrderKind, is_exit, stops_position
 from bot.rollup import rollup_update
 from bot.strategy import Decide, Event, stirred
 from coordinator import pair as pair_step
@@ -101,6 +101,8 @@ def play_fill(pairs: Record, params: Record, states: Record, slots: Record, even
     if current:
         slot = slots[record.slot]
         if slot.kind == OrderKind.STOP:
+            if stops_position(slot):
+                slot.quantity = abs(pair.ledger.position)
             slot.kind = OrderKind.MARKET
         record.kind = slot.kind
         slot.quantity -= record.quantity
@@ -112,6 +114,21 @@ def play_fill(pairs: Record, params: Record, states: Record, slots: Record, even
     pair.time = max(pair.time, record.ts)
     pair.price = price * instrument.tick_size
     event.kind = Event.FILL
+    decide(pair, params[0], states[0], slots, event)
+
+
+@template
+def play_foreign(pairs: Record, params: Record, states: Record, slots: Record, events: Record) -> None:
+    """Book the execution in `events[0].execution`, which nobody here asked for and which adds to the position."""
+    pair, event = pairs[0], events[0]
+    record, instrument = event.execution, pairs[0].instrument
+    record.realised = book_fill(
+        pair.ledger, record.side, float(record.price), record.quantity, instrument.tick_value, record.fee
+    )
+    record.position = pair.ledger.position
+    pair.time = max(pair.time, record.ts)
+    pair.price = record.price * instrument.tick_size
+    event.kind = Event.FOREIGN
     decide(pair, params[0], states[0], slots, event)
 
 
@@ -149,6 +166,7 @@ class Happening(IntEnum):
     REFUSAL = 2
     DIRECTIVE = 3
     FUNDING = 4
+    FOREIGN = 5
 
 
 @template
@@ -181,6 +199,8 @@ def play(
         play_refusal(pairs, params, states, slots, events, index)
     elif happening == Happening.DIRECTIVE:
         play_directive(pairs, params, states, slots, events, reports, given)
+    elif happening == Happening.FOREIGN:
+        play_foreign(pairs, params, states, slots, events)
     elif happening == Happening.FUNDING:
         book_funding(pairs[0].ledger, amount)
         pairs[0].wake_at = 0

@@ -52,18 +52,19 @@ def is_entry(slot: Record) -> bool:
 
 
 @kernel
-def resting(pair: Record, slots: Record) -> tuple[float, bool]:
-    """Notional of the entries that have passed and rest, and whether others wait to."""
-    total, waiting = 0.0, False
+def resting(pair: Record, slots: Record) -> tuple[float, int, bool]:
+    """Notional and lots of the entries that have passed and rest, and whether others wait to."""
+    total, lots, waiting = 0.0, 0, False
     for index in range(len(slots)):
         slot = slots[index]
         if slot.signal != Signal.ENTRY:
             continue
         if slot.wanted and slot.passed:
             total += entry_notional(pair, slot)
+            lots += slot.quantity
         elif slot.wanted or slot.shelved:
             waiting = True
-    return total, waiting
+    return total, lots, waiting
 
 
 @kernel
@@ -85,13 +86,14 @@ def shelve_entries(slots: Record) -> int:
 def pass_entries(pair: Record, slots: Record, allow_new: bool, target: float, limit: float) -> tuple[int, float, bool]:
     """Let the entries rest that fit into `target` (reserve) and `limit` (exposure), quote currency, in their order.
 
-    Returns the slot of a market entry that does not fit, already withdrawn, or -1; ask again until it is. Beside it
-    the notional of all that rest, and whether others still wait to.
+    Position and entries together stay within what one market order can close. Returns the slot of a market entry that
+    does not fit, already withdrawn, or -1; ask again until it is. Beside it the notional of all that rest, and whether others still wait to.
     """
-    entries, waiting = resting(pair, slots)
+    entries, lots, waiting = resting(pair, slots)
     if not waiting:
         return -1, entries, False
     waiting = False
+    lots += abs(pair.ledger.position)
     exposure = position_notional(pair) + entries
     reserved = position_reserve(pair) + entry_reserve(pair, entries)
     for index in range(len(slots)):
@@ -101,12 +103,14 @@ def pass_entries(pair: Record, slots: Record, allow_new: bool, target: float, li
         notional = entry_notional(pair, slot)
         reserve = entry_reserve(pair, notional)
         fits = exposure + notional <= limit * (1.0 + TOLERANCE) and reserved + reserve <= target * (1.0 + TOLERANCE)
+        fits = fits and lots + slot.quantity <= pair.instrument.max_market_lots
         allowed = allow_new or (slot.shelved and slot.passed)
         if allowed and fits:
             if slot.shelved:
                 unshelve(slots, index)
             slot.passed = True
             entries += notional
+            lots += slot.quantity
             exposure += notional
             reserved += reserve
         elif slot.kind == OrderKind.MARKET:

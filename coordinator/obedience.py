@@ -26,6 +26,8 @@ def follow_directive(pair: Record, params: Record, state: Record, slots: Record,
     if directive.halted and state.phase != Phase.HALTED:
         advance(state, Trigger.HALT)
         state.answered = Answer.WAITING
+    if state.disowned and (pair.ledger.position == 0 or not directive.paused):
+        state.disowned = False
     if state.phase == Phase.HALTED:
         if directive.halted:
             _obey_answer(pair, params, state, slots)
@@ -37,7 +39,8 @@ def follow_directive(pair: Record, params: Record, state: Record, slots: Record,
         entry = jot(pair, state, Note.BLOCKED)
         entry.a, entry.c = int(directive.blocked), state.family
     _obey_once(pair, state, slots)
-    _leave_or_start(pair, params, state, slots, event)
+    if not state.disowned:
+        _leave_or_start(pair, params, state, slots, event)
 
 
 @kernel
@@ -93,6 +96,18 @@ def _dismiss(pair: Record, params: Record, state: Record, slots: Record, event: 
     state.family = NOBODY
     watch_nothing(pair)
     state.watch_above, state.watch_below = pair.watch_above, pair.watch_below
+
+
+@kernel
+def disown(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+    """Leave a position that other hands have changed to a stop of its own until the operator resumes the pair."""
+    _dismiss(pair, params, state, slots, event)
+    withdraw_all(slots)
+    state.drain_stop = state.drain_target = state.guard_stop = 0
+    advance(state, Trigger.LEAVE)
+    advance(state, Trigger.FLAT)
+    state.disowned = True
+    state.directive.paused = True
 
 
 @kernel

@@ -14,7 +14,7 @@ from bot.strategy import Event, equity_now, watch_nothing
 from bot.trade import book_trade
 from coordinator.features import features_update
 from coordinator.gate import entry_reserve, position_notional, position_reserve
-from coordinator.obedience import follow_directive
+from coordinator.obedience import disown, follow_directive
 from coordinator.outcomes import book_outcome, sum_outcomes
 from coordinator.pair_state import OWN, jot, may_open, tell
 from coordinator.phase import Phase, Trigger, advance
@@ -45,11 +45,13 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
             return
     elif kind == Event.REFUSED and event.execution.slot < len(slots) - OWN:
         tell(pair, params, state, slots, event, Event.REFUSED, state.family)
+    elif kind == Event.FOREIGN:
+        _on_foreign(pair, params, state, slots, event)
     state.acted = True
     _new_day(pair, state)
     follow_directive(pair, params, state, slots, event)
     _pause(pair, params, state)
-    wish_own(pair, state, slots)
+    wish_own(pair, params, state, slots)
     let_pass(pair, params, state, slots, event)
     _watch(pair, params, state)
 
@@ -168,6 +170,13 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, event: 
     pair.may_enter = may_open(pair, params, state)
     if state.family != NOBODY:
         tell(pair, params, state, slots, event, Event.FILL, state.family)
+
+
+@kernel
+def _on_foreign(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+    """Lots that nobody here asked for: the position is no strategy's any more."""
+    book_trade(state.parts, event.execution, pair.instrument.tick_value, state.closed)
+    disown(pair, params, state, slots, event)
 
 
 # Limits of the pair

@@ -80,6 +80,7 @@ class RiskParameters(Section):
     """Limits of a pair and of the account."""
 
     pair_day_loss: Fraction = Field(0.03, gt=0, le=1, description="loss of a day that pauses a pair, of its target")
+    protective_stop: Fraction = Field(0.20, gt=0, lt=1, description="stop of a position without one, from its average")
     losing_trades: int = Field(3, ge=1, le=1000, description="losing trades in a row that pause a pair")
     losing_pause_hours: Number = Field(2.0, ge=0, le=10_000, description="pause after losing trades, hours")
     reduce_day_loss: Fraction = Field(0.05, gt=0, le=1, description="day's loss that enters REDUCED, of the day's open")

@@ -4,41 +4,49 @@ from __future__ import annotations
 
 from bot.kernel import Record, kernel
 from bot.order import WHOLE_POSITION, OrderKind, Signal, want, withdraw
-from bot.strategy import Event, whole_down
+from bot.strategy import Event, away, whole_down
 from coordinator.gate import pass_entries, shelve_entries
 from coordinator.obedience import leave
 from coordinator.pair_state import OWN, jot, may_open, may_rest, strategy_slots, tell
 from coordinator.phase import Phase
-from coordinator.vocabulary import Family, Note
+from coordinator.vocabulary import NOBODY, Family, Note
 from filters import smc as filter_
 from filters.smc import Action
 
 
 @kernel
-def wish_own(pair: Record, state: Record, slots: Record) -> None:
+def wish_own(pair: Record, params: Record, state: Record, slots: Record) -> None:
     """The pair's own orders: stop and target of a transition or a hold, and the closing order."""
     position, first = pair.ledger.position, len(slots) - OWN
     way = 1 if position > 0 else -1
     lots = abs(position)
     draining = state.phase == Phase.DRAINING or state.phase == Phase.CLOSING  # noqa: PLR1714
-    covered = lots if draining or (state.phase == Phase.HALTED and state.drain_stop > 0) else 0
+    stop = state.drain_stop if draining or state.phase == Phase.HALTED else 0
+    if position == 0:
+        state.guard_stop = 0
+    elif stop <= 0 and state.family == NOBODY:
+        stop = _guard(pair, params, state, way)
     signal = Signal.EXIT_TRANSITION if draining else Signal.EXIT_SL
-    want(
-        slots,
-        first,
-        -way,
-        OrderKind.STOP,
-        state.drain_stop,
-        covered if state.drain_stop > 0 else 0,
-        signal,
-        WHOLE_POSITION,
-    )
+    want(slots, first, -way, OrderKind.STOP, stop, lots if stop > 0 else 0, signal, WHOLE_POSITION)
     aimed = lots if (draining or state.phase == Phase.HALTED) and state.drain_target > 0 else 0
     want(slots, first + 1, -way, OrderKind.LIMIT, state.drain_target, aimed, Signal.EXIT_TRANSITION, WHOLE_POSITION)
     if state.phase == Phase.CLOSING:
         leave(pair, slots, lots)
     elif slots[first + 2].wanted and (lots == 0 or slots[first + 2].side == way):
         withdraw(slots, first + 2)
+
+
+@kernel
+def _guard(pair: Record, params: Record, state: Record, way: int) -> int:
+    """Stop of a position that no strategy owns: `protective_stop` from its average, or from the price if that is worse.
+
+    It stands where it was first found until the position is flat or other hands have changed it.
+    """
+    if state.guard_stop == 0:
+        average = pair.ledger.cost / (pair.ledger.position * pair.instrument.lot_size)
+        worse = min(average, pair.price) if way > 0 else max(average, pair.price)
+        state.guard_stop = max(away(pair, -way, worse * (1.0 - way * params.protective_stop), True), 1)
+    return state.guard_stop
 
 
 @kernel

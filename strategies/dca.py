@@ -295,7 +295,18 @@ def _trail(pair: Record, params: Record, state: Record, slots: Record, bar: Reco
         state.best = best
     trail = away(pair, -way, state.best * (1.0 - way * params.trail_distance), True)
     state.stop = max(state.stop, trail) if way > 0 else min(state.stop, trail)
+    _follow_stop(state, slots, way)
     _wish_exits(pair, params, state, slots, way)
+
+
+@kernel
+def _follow_stop(state: Record, slots: Record, way: int) -> None:
+    """Give safety orders the stop as it is now; those beyond it could fill only after it, and are withdrawn."""
+    for index in range(1, len(slots) - 2):
+        slot = slots[index]
+        if (slot.price - state.stop) * way <= 0:
+            withdraw(slots, index)
+        slot.stop = state.stop
 
 
 @kernel

@@ -60,9 +60,18 @@ class Trailing(StrEnum):
     ATR = "atr"
 
 
+class TurningEntries(StrEnum):
+    """What entries do that would turn the position of a neutral grid: wait until it is flat, or rest."""
+
+    SUSPEND = "suspend"
+    REST = "rest"
+
+
 # Kernels see an enumeration as its index.
 GEOMETRIC = list(Spacing).index(Spacing.GEOMETRIC)
 LONG, SHORT = list(Direction).index(Direction.LONG), list(Direction).index(Direction.SHORT)
+NEUTRAL = list(Direction).index(Direction.NEUTRAL)
+SUSPEND = list(TurningEntries).index(TurningEntries.SUSPEND)
 TRAIL_OFF, TRAIL_ATR = list(Trailing).index(Trailing.OFF), list(Trailing).index(Trailing.ATR)
 
 
@@ -77,6 +86,9 @@ class GridParameters(Parameters):
     upper: Number | None = Field(None, gt=0, description="fixed upper bound, quote currency; with `lower`")
     profit_per_grid: Fraction = Field(0.005, gt=0, le=0.5, description="distance of a counter, fraction of price")
     direction: Direction = Field(Direction.NEUTRAL, description="neutral, long or short; spot is always long")
+    turning_entries: TurningEntries = Field(
+        TurningEntries.SUSPEND, description="neutral: entries against the position suspend until flat, or rest"
+    )
     initial_inventory: bool = Field(True, description="long/short: fill cells beyond the price at market first")
     stop_loss: Fraction = Field(0.05, gt=0, lt=1, description="stop beyond the bound, fraction of the bound")
     max_drawdown: Fraction = Field(0.10, gt=0, le=1, description="loss that closes the grid, fraction of target")
@@ -122,6 +134,9 @@ STATE = np.dtype(
         ("atr", ATR),
         ("laid", "b1"),
         ("closing", "b1"),
+        ("nets", "b1"),  # neutral on a linear contract: buys and sells meet in one position
+        ("suspends", "b1"),  # entries that would turn the position wait until it is flat
+        ("sign", "i8"),  # of the position for which the cells were wished last
         ("levels", "i8"),  # of the present range; cells beyond it are of an earlier one and only leave
         ("spacing", "i8"),
         ("share", "f8"),  # of the full size, by the filter's verdict
@@ -171,7 +186,7 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: R
     if fill.part == WHOLE_POSITION:
         if position == 0:
             _end(params, state, slots, fill.ts)
-        elif fill.signal == Signal.EXIT_TRANSITION and not state.closing:
+        elif fill.signal >= Signal.EXIT_TRANSITION and not state.closing:
             _shed(pair, params, state, slots, fill.quantity)
         else:
             state.closing = True
@@ -189,9 +204,11 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: R
         state.low_stop = state.range_low_stop
         state.high_stop = state.range_high_stop
         _wish(pair, state, slots)
-    else:
-        _wish_cell(pair, state, slots, fill.part)
-        _wish_stop(pair, state, slots)
+        return
+    if state.suspends and np.sign(position) != state.sign:
+        _turn(pair, state, slots)
+    _wish_cell(pair, state, slots, fill.part)
+    _wish_stop(pair, state, slots)
 
 
 @kernel
@@ -299,6 +316,8 @@ def _set_range(pair: Record, params: Record, state: Record, lower: float, upper:
     Only here do new parameters count, so they may change under a grid that stands.
     """
     state.levels, state.spacing = params.levels, params.spacing
+    state.nets = params.direction == NEUTRAL and pair.instrument.linear
+    state.suspends = state.nets and params.turning_entries == SUSPEND
     tick = pair.instrument.tick_size
     state.lower, state.upper, state.centre = lower, upper, pair.price
     state.laid_at = pair.time
@@ -366,18 +385,53 @@ def _wish(pair: Record, state: Record, slots: Record) -> None:
     for index in range(_capacity(slots)):
         _wish_cell(pair, state, slots, index)
     _wish_stop(pair, state, slots)
+    state.sign = np.sign(pair.ledger.position)
+
+
+@kernel
+def _turn(pair: Record, state: Record, slots: Record) -> None:
+    """Follow a position that was opened, closed or turned: entries against it wait, counters against it only reduce."""
+    sign = np.sign(pair.ledger.position)
+    for index in range(_capacity(slots)):
+        cell = state.cells[index]
+        if cell.side * sign < 0 or cell.side * state.sign < 0:
+            _wish_entry(pair, state, slots, index)
+        if cell.held > 0:
+            _wish_counter(pair, state, slots, index)
+    state.sign = sign
 
 
 @kernel
 def _wish_cell(pair: Record, state: Record, slots: Record, index: int) -> None:
     """Wish what the cell still misses at its entry, and what it holds at its counter."""
+    _wish_entry(pair, state, slots, index)
+    _wish_counter(pair, state, slots, index)
+
+
+@kernel
+def _wish_entry(pair: Record, state: Record, slots: Record, index: int) -> None:
     cell = state.cells[index]
     side, stop = cell.side, state.low_stop if cell.side > 0 else state.high_stop
     missing = cell.lots - cell.held if side * (cell.entry - stop) > 0 else 0
+    if state.suspends and side * pair.ledger.position < 0:
+        missing = 0
     slot = enter(pair, slots, index, side, OrderKind.LIMIT, cell.entry, missing, index)
     slot.stop = stop
-    counter = _capacity(slots) + index
-    want(slots, counter, -side, OrderKind.LIMIT, cell.counter, cell.held, Signal.GRID_COUNTER, index)
+
+
+@kernel
+def _wish_counter(pair: Record, state: Record, slots: Record, index: int) -> None:
+    """Wish the counter of what a cell holds; it is reduce-only except where a neutral grid may open by it."""
+    cell, number = state.cells[index], _capacity(slots) + index
+    side = -cell.side
+    stop = state.low_stop if side > 0 else state.high_stop
+    against = state.suspends and side * pair.ledger.position < 0
+    reduces = not state.nets or against or side * (cell.counter - stop) <= 0
+    if slots[number].wanted and slots[number].reduce_only != reduces:
+        withdraw(slots, number)  # no venue amends this
+    slot = want(slots, number, side, OrderKind.LIMIT, cell.counter, cell.held, Signal.GRID_COUNTER, index)
+    slot.reduce_only = reduces
+    slot.stop = 0 if reduces else stop
 
 
 @kernel

@@ -127,6 +127,7 @@ class Slot:
     fresh: bool = False
     crossing: bool = False
     triggered: bool = False
+    only_reduces: bool = False  # although its signal may open
 
     @property
     def immediate(self) -> bool:
@@ -135,7 +136,7 @@ class Slot:
 
     @property
     def reduce_only(self) -> bool:
-        return self.signal not in OPENING_SIGNALS
+        return self.only_reduces or self.signal not in OPENING_SIGNALS
 
     @property
     def falling(self) -> bool:
@@ -212,6 +213,7 @@ class Exchange:
             slot.triggered = slot.triggered and (slot.side, slot.kind) == (side, kind)
             slot.fresh, slot.crossing = True, False
         slot.side, slot.kind, slot.price, slot.quantity, slot.signal = side, kind, price, quantity, signal
+        slot.only_reduces = False
         self.reach = None
 
     # One bar

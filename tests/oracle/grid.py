@@ -45,6 +45,7 @@ class GridParameters(Exact):
     shift_cooldown_minutes: Decimal = Decimal(60)
     max_age_days: Decimal | None = None
     risk_budget: Decimal = Decimal("0.1")
+    turning_entries: str = "suspend"
 
 
 @dataclass
@@ -73,6 +74,10 @@ class Range:
     cells: list[Cell]
 
 
+def sign(position: int) -> int:
+    return (position > 0) - (position < 0)
+
+
 class Grid:
     """Cells of fixed pairs of prices, one stop for all they hold."""
 
@@ -86,6 +91,7 @@ class Grid:
         self.range: Range | None = None  # None while no grid stands
         self.closing = False
         self.low_stop = self.high_stop = 0
+        self.sign = 0  # of the position when the cells were wished last
         self.laid = 0  # time of the last laying or shift
         self.cooldown_end: Decimal | None = None
         self.target = self.highest = ZERO
@@ -206,7 +212,12 @@ class Grid:
 
     # Wishes
 
+    def _suspends(self, exchange: Exchange) -> bool:
+        neutral = self.parameters.direction == "neutral" and exchange.instrument.linear
+        return neutral and self.parameters.turning_entries == "suspend"
+
     def _wish_all(self, exchange: Exchange) -> None:
+        self.sign = sign(exchange.position)
         for i in range(len(self.cells)):
             self._wish_entry(exchange, i)
         for i in range(len(self.cells)):
@@ -217,11 +228,21 @@ class Grid:
         cell = self.cells[i]
         inside = cell.entry > self.low_stop if cell.side == BUY else cell.entry < self.high_stop
         quantity = cell.size - cell.held if cell.side and inside and exchange.may_enter else 0
+        if self._suspends(exchange) and cell.side * exchange.position < 0:
+            quantity = 0
         exchange.wish(i, cell.side, LIMIT, cell.entry, quantity, ENTRY)
 
     def _wish_counter(self, exchange: Exchange, i: int) -> None:
-        cell = self.cells[i]
-        exchange.wish(len(self.cells) + i, -cell.side, LIMIT, cell.counter, cell.held, GRID_COUNTER)
+        cell, number, side = self.cells[i], len(self.cells) + i, -self.cells[i].side
+        stop = self.low_stop if side == BUY else self.high_stop
+        against = self._suspends(exchange) and side * exchange.position < 0
+        opens = self.parameters.direction == "neutral" and exchange.instrument.linear and not against
+        reduces = not opens or side * (cell.counter - stop) <= 0
+        standing = exchange.slots[number]
+        if standing.quantity and standing.only_reduces != reduces:
+            exchange.withdraw(number)
+        exchange.wish(number, side, LIMIT, cell.counter, cell.held, GRID_COUNTER)
+        standing.only_reduces = reduces
 
     def _wish_stop(self, exchange: Exchange) -> None:
         side, price = (SELL, self.low_stop) if exchange.position > 0 else (BUY, self.high_stop)
@@ -241,6 +262,13 @@ class Grid:
             self.low_stop, self.high_stop = natural
             self._wish_all(exchange)
             return
+        if self._suspends(exchange) and sign(exchange.position) != self.sign:
+            before, self.sign = self.sign, sign(exchange.position)
+            for k, other in enumerate(self.cells):
+                if other.side * self.sign < 0 or other.side * before < 0:
+                    self._wish_entry(exchange, k)
+                if other.held:
+                    self._wish_counter(exchange, k)
         self._wish_entry(exchange, i)
         self._wish_counter(exchange, i)
         self._wish_stop(exchange)

@@ -10,7 +10,7 @@ MOST_EXITS = 3  # exits that fail, in a minute
 
 
 class Breaker:
-    """Counts a pair's order actions and its failed exits in the present minute."""
+    """Counts what a pair places and amends, and its failed exits in the present minute."""
 
     def __init__(self, most_actions: int) -> None:
         self.most_actions = most_actions

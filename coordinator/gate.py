@@ -87,7 +87,8 @@ def pass_entries(pair: Record, slots: Record, allow_new: bool, target: float, li
     """Let the entries rest that fit into `target` (reserve) and `limit` (exposure), quote currency, in their order.
 
     Position and entries together stay within what one market order can close. Returns the slot of a market entry that
-    does not fit, already withdrawn, or -1; ask again until it is. Beside it the notional of all that rest, and whether others still wait to.
+    does not fit, already withdrawn, or -1 (ask again until it is); the notional of all that rest; and whether others
+    still wait to.
     """
     entries, lots, waiting = resting(pair, slots)
     if not waiting:

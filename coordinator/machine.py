@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from dataclasses import replace
 from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,8 @@ import numpy as np
 
 from bot.errors import Misconfigured
 from bot.instrument import in_ticks
-from bot.order import SLOT, Liquidity
+from bot.order import SLOT, WHOLE_POSITION, Liquidity, OrderKind, Side, Signal, want
+from bot.ports import Order, link_of
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP
 from bot.strategy import EVENT, PAIR
@@ -24,6 +26,8 @@ from coordinator.compiled import Happening, compiled_play, compiled_tick
 from coordinator.correlation import HISTORY
 from coordinator.pair_state import OWN, STATE
 from coordinator.portfolio import PORTFOLIO, Desk, begin
+from coordinator.protection import guard_price
+from coordinator.reconcile import position_stop
 from coordinator.regime import REGIME
 from coordinator.router import ROUTE
 from coordinator.vocabulary import DIRECTIVE, NOTE, REPORT
@@ -31,7 +35,7 @@ from strategies import dca, grid, trend
 
 if TYPE_CHECKING:
     from bot.instrument import Instrument
-    from bot.ports import Saved
+    from bot.ports import Execution, Saved
     from coordinator.parameters import AlgorithmParameters
 
 NO_BARS = new_records(BAR, 0)
@@ -115,16 +119,103 @@ class PairMachine:
 
     def take_fill(self, order: Any, ts: int, ticks: int, lots: int, fee: float, *, maker: bool) -> Any:
         """Book an execution of `order` (an Order) and let the pair answer; returns the FILL record as booked."""
-        record, current = self.events[0].execution, self.wishes(order)
+        current = self.wishes(order)
+        self._describe(order, ts, ticks, lots, fee, maker=maker, current=current)
+        self._play(Happening.FILL, index=int(current))
+        return self.events[0].execution.copy()
+
+    def _describe(
+        self, order: Order, ts: int, ticks: int, lots: int, fee: float, *, maker: bool, current: bool
+    ) -> None:
+        """Write an execution of `order` into the event."""
+        record = self.events[0].execution
         record.ts, record.bar, record.slot, record.generation = ts, 0, order.slot, order.generation
         record.price, record.quantity, record.fee = ticks, lots, fee
-        record.part, record.entry, record.stop = order.part, order.entry, order.stop
+        record.part, record.entry = order.part, order.entry
+        record.stop = int(self.slots[order.slot].stop) if current else order.stop
         record.side, record.kind, record.signal = order.side, order.kind, order.signal
         record.liquidity = Liquidity.MAKER if maker else Liquidity.TAKER
         aimed = order.price if order.price > 0 else round(self.pairs[0].price / self.pairs[0].instrument.tick_size)
         record.slippage = 0.0 if maker else abs(ticks - aimed) * lots * float(self.pairs[0].instrument.tick_value)
-        self._play(Happening.FILL, index=int(current))
-        return record.copy()
+
+    def take_foreign(self, execution: Execution) -> Any:
+        """Book an execution that nobody here asked for; returns its FILL record.
+
+        What it takes from the position leaves the running strategy as an emergency exit does; what it adds makes the
+        position nobody's. The pair is paused until its next directive.
+        """
+        held, side = self.position, execution.side
+        self.states[0].directive.paused = True
+        reduces = min(execution.lots, abs(held)) if held * side < 0 else 0
+        record, realised = None, 0.0
+        if reduces:
+            record = self._take_part(execution, reduces, Signal.EXIT_EMERGENCY)
+            realised = float(record.realised)
+        if execution.lots > reduces:
+            record = self._take_part(execution, execution.lots - reduces, Signal.ENTRY)
+        assert record is not None
+        record.realised, record.quantity, record.fee = float(record.realised) + realised, execution.lots, execution.fee
+        return record
+
+    def _take_part(self, execution: Execution, lots: int, signal: Signal) -> Any:
+        fee = execution.fee * lots / execution.lots
+        order = self._nameless(len(self.slots) - 1, execution.side, OrderKind.MARKET, lots, signal)
+        if signal is not Signal.ENTRY:
+            return self.take_fill(order, execution.ts, execution.price, lots, fee, maker=execution.maker)
+        self._describe(order, execution.ts, execution.price, lots, fee, maker=execution.maker, current=False)
+        self._play(Happening.FOREIGN)
+        return self.events[0].execution.copy()
+
+    def close(self, lots: int) -> None:
+        """Wish to leave so many lots (signed) at the market: they cannot be protected."""
+        side = Side.SELL if lots > 0 else Side.BUY
+        want(
+            self.slots, len(self.slots) - 1, side, OrderKind.MARKET, 0, abs(lots), Signal.EXIT_EMERGENCY, WHOLE_POSITION
+        )
+
+    def leaves(self, lots: int) -> bool:
+        """Whether a position of so many lots (signed) is leaving at the market."""
+        return self._triggered(Side.SELL if lots > 0 else Side.BUY) >= 0
+
+    def guard(self, lots: int, average: float) -> int:
+        """Ticks of the stop of a position that nobody else protects; `average` in quote currency, 0 if unknown."""
+        price = float(self.pairs[0].price)
+        tick = float(self.pairs[0].instrument.tick_size)
+        return max(round(guard_price(lots, average, price, float(self.params[0].protective_stop)) / tick), 1)
+
+    @property
+    def ticks(self) -> int:
+        """Last price, ticks."""
+        return round(float(self.pairs[0].price) / float(self.pairs[0].instrument.tick_size))
+
+    def readable(self, lots: int) -> str:
+        """Name a position of so many lots (signed) as people do."""
+        return f"{self.instrument.quantity(lots).normalize():f} {self.instrument.symbol}"
+
+    def stop_order(self, bot: str, lots: int) -> Order:
+        """Build the order that a fill of `lots` by the position's stop stands for: its slot's, as it is wished."""
+        side = Side.SELL if self.position > 0 else Side.BUY
+        found = position_stop(self.slots, self.position)
+        index = self._triggered(side) if found is None else found.slot
+        signal = Signal.EXIT_SL if index < 0 else Signal(int(self.slots[index].signal))
+        index = index if index >= 0 else len(self.slots) - OWN
+        order = self._nameless(index, side, OrderKind.STOP, lots, signal)
+        generation = int(self.slots[index].generation)
+        link = link_of(bot, self.instrument.symbol, index, generation)
+        return replace(order, link=link, generation=generation, price=0 if found is None else found.price)
+
+    def _triggered(self, side: int) -> int:
+        """Slot of a stop that was triggered and has not left whole; -1 for none."""
+        for index in range(len(self.slots)):
+            slot = self.slots[index]
+            leaves = slot.wanted and slot.reduce_only and slot.kind == OrderKind.MARKET and slot.side == side
+            if leaves and slot.part == WHOLE_POSITION:
+                return index
+        return -1
+
+    def _nameless(self, slot: int, side: int, kind: OrderKind, lots: int, signal: Signal) -> Order:
+        reduces = signal is not Signal.ENTRY
+        return Order("", slot, 0, side, kind, 0, lots, reduces, False, int(signal), WHOLE_POSITION, 0, 0)
 
     def wishes(self, order: Any) -> bool:
         """Whether the slot of `order` (an Order) still wishes this very order."""

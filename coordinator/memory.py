@@ -41,6 +41,12 @@ class Memory:
         self._notes: list[tuple[str, Any]] = []
         self._saving: asyncio.Task[None] | None = None
         self._back, self._half = back, None if patience is None else patience / 2
+        self.lost = False  # somebody has found the store away
+
+    @property
+    def away(self) -> bool:
+        """Whether the store does not answer: what is decided now would not be remembered."""
+        return self.lost or (self._saving is not None and not self._saving.done())
 
     async def load(self) -> bool:
         """Fill the machine from what was stored; False when nothing was. Raises Misconfigured for another layout."""
@@ -76,6 +82,7 @@ class Memory:
             return False
         saving, self._saving = self._saving, None
         saving.result()
+        self.lost = False
         return True
 
     async def _store(self) -> None:

@@ -92,6 +92,18 @@ class Remember:
 
 
 @dataclass(frozen=True)
+class StoreAway:
+    """The store does not answer: what could increase exposure leaves the venue until it does."""
+
+
+@dataclass(frozen=True)
+class Withdraw:
+    """The bot is ending: take back what could increase exposure and, with `close`, leave the position too."""
+
+    close: bool = False
+
+
+@dataclass(frozen=True)
 class Adopt:
     """Parameters to follow from now on: a record of the same layout, in an array of one."""
 

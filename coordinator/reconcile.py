@@ -1,17 +1,18 @@
 """What to do so that exactly the wished orders rest. Pure: two tables in, changes out, always in the same order.
 
-A restart, a lost message, a moved grid and a cancelled order are all the same case.
+A restart, a lost message, a moved grid and a cancelled order are all the same case. On linear contracts the stop of
+the whole position is none of the orders: the position itself carries it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from bot.order import OrderKind, Side
+from bot.order import WHOLE_POSITION, OrderKind, Side
 from bot.ports import Order, OrderState, Resting, link_of
 
 if TYPE_CHECKING:
@@ -42,10 +43,20 @@ class Change:
     order: Order | None = None
 
 
-def wishes(slots: Any, position: int, *, linear: bool, bot: str, symbol: str, filled: dict[str, int]) -> list[Order]:
-    """List what should rest now: wanted slots, but those that could only reduce where nothing is to reduce.
+class PositionStop(NamedTuple):
+    """The stop that the position should carry: the slot that wishes it, and its trigger in ticks."""
 
-    `filled`: lots already filled by link, since a venue counts an order's quantity from its birth.
+    slot: int
+    price: int
+
+
+def wishes(
+    slots: Any, position: int, *, linear: bool, bot: str, symbol: str, filled: dict[str, int], largest: int
+) -> list[Order]:
+    """List what should rest now: wanted slots, except those that could only reduce where nothing is to reduce.
+
+    `filled`: lots already filled by link, since a venue counts an order's quantity from its birth. `largest`: lots of
+    the largest market order; an exit that is larger goes in several, one after the other.
     """
     found = []
     for index in np.flatnonzero(slots["wanted"]).tolist():
@@ -55,18 +66,39 @@ def wishes(slots: Any, position: int, *, linear: bool, bot: str, symbol: str, fi
             continue
         if side == Side.SELL and position <= 0 and not linear:
             continue
+        if linear and slot["reduce_only"] and slot["kind"] == OrderKind.STOP and slot["part"] == WHOLE_POSITION:
+            continue
         link = link_of(bot, symbol, index, slot["generation"])
-        lots = slot.pop("quantity") + filled.get(link, 0)
+        lots = slot.pop("quantity")
         if slot["kind"] == OrderKind.MARKET:
-            slot["price"] = 0
-        found.append(Order(link=link, slot=index, lots=lots, **slot))
+            slot["price"], lots = 0, min(lots, largest)
+        if slot["reduce_only"] or not linear:
+            slot["stop"] = 0
+        found.append(Order(link=link, slot=index, lots=lots + filled.get(link, 0), **slot))
     return found
+
+
+def position_stop(slots: Any, position: int) -> PositionStop | None:
+    """Find the tightest stop that is wished for the whole position; of equals the first."""
+    if position == 0:
+        return None
+    side = Side.SELL if position > 0 else Side.BUY
+    chosen = (
+        slots["wanted"]
+        & slots["reduce_only"]
+        & (slots["kind"] == OrderKind.STOP)
+        & (slots["part"] == WHOLE_POSITION)
+        & (slots["side"] == side)
+    )
+    found = [PositionStop(index, int(slots["price"][index])) for index in np.flatnonzero(chosen).tolist()]
+    return min(found, key=lambda one: one.price * side, default=None)
 
 
 def difference(wished: Iterable[Order], resting: Mapping[str, Resting]) -> list[Change]:
     """List what to cancel, amend and place: cancellations first, then exits before entries, then by slot.
 
-    A stop that was triggered is the market order it became, and a market order is never amended.
+    A stop that was triggered is the market order it became, and a market order is never amended. An entry that moves
+    or whose stop moves is amended with both.
     """
     wanted = {order.link: order for order in wished}
     changes = [Change(Action.CANCEL, link) for link in sorted(resting) if link not in wanted]
@@ -74,11 +106,20 @@ def difference(wished: Iterable[Order], resting: Mapping[str, Resting]) -> list[
         found = resting.get(order.link)
         if found is None:
             changes.append(Change(Action.PLACE, order.link, order))
-        elif order.kind != OrderKind.MARKET and (found.price, found.lots) != (order.price, order.lots):
+        elif order.kind != OrderKind.MARKET and _numbers(found) != _numbers(order):
             changes.append(Change(Action.AMEND, order.link, order))
     return changes
 
 
+def _numbers(order: Order | Resting) -> tuple[int, int, int]:
+    return order.price, order.lots, order.stop
+
+
+def only_reducing(wished: Iterable[Order]) -> list[Order]:
+    """List the orders that cannot increase exposure, whatever becomes of the bot."""
+    return [order for order in wished if order.reduce_only]
+
+
 def as_resting(order: Order, filled: int = 0) -> Resting:
     """How the venue shows an order that it has just taken."""
-    return Resting(order.link, order.side, order.kind, order.price, order.lots, filled, OrderState.RESTING)
+    return Resting(order.link, order.side, order.kind, order.price, order.lots, filled, OrderState.RESTING, order.stop)

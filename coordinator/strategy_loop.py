@@ -1,7 +1,8 @@
 """The loop of one pair: decide, remember, act, tell. It owns the pair's machine and nobody else touches it.
 
 A crash between any two of these loses nothing: what was decided is stored before it is acted on, and acting twice is
-harmless because an order's name is its slot and generation. Starting is recovering; there is no second way.
+harmless because an order's name is its slot and generation. Starting is recovering; there is no second way. The
+venue's present is the truth: at every look the position is compared, and absence is zero.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, assert_never
 import structlog
 
 from bot.instrument import Instrument
-from bot.order import OrderKind, Signal
+from bot.order import OrderKind
 from bot.ports import (
     Bus,
     Changed,
@@ -22,10 +23,11 @@ from bot.ports import (
     Execution,
     Gap,
     Gateway,
-    Gone,
     NotPermitted,
     Order,
     OrderState,
+    Position,
+    Refusal,
     Refused,
     Resting,
     Store,
@@ -34,25 +36,36 @@ from bot.ports import (
 )
 from bot.record import new_records
 from bot.rollup import BAR
+from coordinator.books import Books
 from coordinator.breaker import Breaker
+from coordinator.executor import Executor
 from coordinator.machine import PairMachine
 from coordinator.memory import Memory
-from coordinator.messages import Adopt, Directive, HoldOff, Listed, PairReport, Recover, Remember, Room
+from coordinator.messages import (
+    Adopt,
+    Directive,
+    HoldOff,
+    Listed,
+    PairReport,
+    Recover,
+    Remember,
+    Room,
+    StoreAway,
+    Withdraw,
+)
 from coordinator.portfolio import differs
-from coordinator.reaction import Reactions
-from coordinator.reconcile import Action, Change, as_resting, difference, wishes
-from coordinator.vocabulary import HeldOff
+from coordinator.reconcile import only_reducing, position_stop, wishes
+from coordinator.vocabulary import Answer, HeldOff
 
 log = structlog.get_logger()
 
-Message = Event | Directive | Room | Recover | Remember | Listed | Adopt
+Message = Event | Directive | Room | Recover | Remember | Listed | Adopt | StoreAway | Withdraw
 ROUNDS = 20  # refusals answered by new wishes, within one event
+LOOKS = 3  # at a position that differs, before the difference is believed
 RETRY_SECONDS, MOST_RETRY_SECONDS = 1.0, 30.0
 # Besides an order that is refused: also a question that is, as for a symbol the venue no longer knows.
 TROUBLE = (Unreachable, Unanswered, NotPermitted, Refused)
-PATIENCE_SECONDS = 2.0  # with a stop that does not rest
 SILENCE_SECONDS = 180.0  # without a candle, of stream and REST together
-NOTHING_TO_REDUCE = 110017
 
 
 class StrategyLoop:
@@ -72,20 +85,23 @@ class StrategyLoop:
         clock: Callable[[], float],
         most_actions: int,
         patience: float | None,
+        adopt: bool = False,
     ) -> None:
+        """`adopt`: take over a position that nothing explains, once."""
         self.bot, self.machine, self.gateway = bot, machine, gateway
         self.memory = Memory(machine, store, bus, lambda: self.tell(Remember()), patience)
         self.symbol = machine.instrument.symbol
         self.linear = bool(machine.pairs[0].instrument.linear)
-        self.warmup_ms, self.start = warmup_ms, start
+        self.warmup_ms, self.start, self.adopt = warmup_ms, start, adopt
         self.mailbox: asyncio.Queue[Message] = asyncio.Queue()
-        self.resting: dict[str, Resting] = {}
-        self.filled: dict[str, int] = {}  # lots
+        self.books = Books(bot, machine, self.memory, self._wishes)
         self.breaker = Breaker(most_actions)
-        self.reactions = Reactions()
-        self.fills = 0
+        self.executor = Executor(
+            self.books, gateway, self.breaker, clock, lambda why: self._hold_off(HeldOff.ACTIONS, why)
+        )
+        self.actual: Position | None = None  # what the venue holds, where it is not what the bot knows of
+        self.leaving = False  # the bot is ending: nothing is opened any more
         self.awaited: Instrument | None = None  # of other ticks or lots: taken up once the pair is flat
-        self.exposed: dict[str, float] = {}  # stops that could not be placed, since when (seconds of the clock)
         self.sequence = 0
         self.directed = 0
         self.corrections = 0
@@ -93,8 +109,13 @@ class StrategyLoop:
         self.recovered = asyncio.Event()
         self._report, self._clock = report, clock
         self._bar_at = clock()
-        self._silent = False
+        self._silent = self._barred = self._others_traded = False
         self._log = log.bind(pair=self.symbol)
+
+    @property
+    def resting(self) -> dict[str, Resting]:
+        """Orders at the venue, by link."""
+        return self.books.resting
 
     def tell(self, message: Message) -> None:
         """Put a message into the mailbox."""
@@ -128,12 +149,14 @@ class StrategyLoop:
                 await self._on_execution(message)
             case Changed():
                 await self._on_change(message)
+            case Position():
+                await self._on_position(message)
             case Gap() | Recover():
                 await self._recover()
             case _:
                 await self._on_word(message)
 
-    async def _on_word(self, message: Directive | Room | Remember | Listed | Adopt) -> None:
+    async def _on_word(self, message: Directive | Room | Remember | Listed | Adopt | StoreAway | Withdraw) -> None:
         match message:
             case Directive():
                 await self._on_directive(message)
@@ -143,6 +166,12 @@ class StrategyLoop:
             case Remember():
                 if self.recovered.is_set():
                     await self._act()
+            case StoreAway():
+                self.memory.lost = True
+                if self.recovered.is_set():
+                    await self._carry_out()
+            case Withdraw():
+                await self._on_withdraw(message)
             case Listed():
                 self._meet(message.instrument)
             case Adopt():
@@ -180,43 +209,20 @@ class StrategyLoop:
     async def _on_execution(self, execution: Execution) -> None:
         if not self.recovered.is_set():
             return  # recovery asks for it
-        if self._book(execution):
-            self.reactions.heard(execution.heard)
+        if self.books.book(execution):
+            self.executor.reactions.heard(execution.heard)
             await self._act()
-            self.reactions.heard(0.0)
-
-    def _book(self, execution: Execution) -> bool:
-        """Take an execution into the books, once; it is stored with the next memory, whatever happens until then."""
-        if execution.id in self.memory.booked:
-            return False
-        if execution.funding:
-            self.machine.take_funding(-execution.fee)
-            self.memory.book(execution, None)
-            return True
-        order = self._sent(execution.link)
-        if order is None:
-            self._log.error("foreign_execution", execution=execution.id, order=execution.link)
-            return False
-        self.fills += 1
-        found = self.resting.get(order.link)
-        self.filled[order.link] = self.filled.get(order.link, 0) + execution.lots
-        if found is not None and self.filled[order.link] >= found.lots:
-            self.resting.pop(order.link)
-        record = self.machine.take_fill(
-            order, execution.ts, execution.price, execution.lots, execution.fee, maker=execution.maker
-        )
-        self.memory.book(execution, record)
-        self._log.info("filled", order=order.link, side=execution.side, price=execution.price, lots=execution.lots)
-        return True
-
-    def _sent(self, link: str) -> Order | None:
-        """The order of this name. One that was sent while the store was away, or long ago, is what is wished still."""
-        return self.memory.orders.get(link) or next((one for one in self._wishes() if one.link == link), None)
+            self.executor.reactions.heard(0.0)
 
     async def _on_change(self, changed: Changed) -> None:
         order = changed.order
+        if not self.recovered.is_set() or not self.books.is_ours(order.link):
+            return
+        more = order.filled > self.books.filled.get(order.link, 0) and order.link in self.memory.orders
+        if more and await self.executor.learn_fills(order.link, order.filled):
+            await self._act()  # a fill is an execution and nothing else
         if order.state in (OrderState.RESTING, OrderState.FILLED) or order.link not in self.resting:
-            return  # a fill is an execution and nothing else
+            return
         if order.state is OrderState.UNKNOWN:
             self._log.error("order_unknown", order=order.link)
             await self._recover()
@@ -226,15 +232,26 @@ class StrategyLoop:
     async def _ended(self, order: Resting) -> None:
         """The venue ended an order that we did not cancel."""
         self.resting.pop(order.link)
-        wish = self._sent(order.link)
+        wish = self.books.sent(order.link)
         if wish is None or not self.machine.wishes(wish):
             return
-        self._log.warning("order_ended_by_venue", order=order.link, state=order.state.value, filled=order.filled)
+        self._log.warning("order_ended_by_venue", order=order.link, state=order.state.value)
         if wish.reduce_only and order.state is OrderState.CANCELLED:
             self.machine.wish_anew(wish)  # somebody's hand, or no volume: what is left goes as a new order
         else:
             self._take_refusal(wish)
         await self._act()
+
+    async def _on_position(self, position: Position) -> None:
+        """The venue tells of the position: news only where it is not as it is known; then it is asked for."""
+        known = self.machine.position if self.actual is None else self.actual.lots
+        if not self.recovered.is_set() or (position.lots, position.stop) == (known, self.books.stop):
+            return
+        if position.lots == known:  # the stop alone: it may be news of before the last change
+            self.books.stop = (await self.gateway.position(self.symbol)).stop
+            await self._carry_out()
+            return
+        await self._recover()
 
     async def _on_directive(self, directive: Directive) -> None:
         if directive.sequence < self.directed:
@@ -244,6 +261,16 @@ class StrategyLoop:
             self.machine.take_directive(directive.record)
             await self._act()
         self._tell_portfolio(answers=max(directive.sequence, 1))
+
+    async def _on_withdraw(self, message: Withdraw) -> None:
+        """Take back what could increase exposure; with `close`, leave the position too."""
+        self.leaving = True
+        if message.close:
+            given = new_records(self.machine.states["directive"].dtype, 1)
+            given[0] = self.machine.states[0].directive
+            given[0].halted, given[0].answer = True, Answer.CLOSE_ALL
+            self.machine.take_directive(given)
+        await self._recover()
 
     def _tell_portfolio(self, answers: int = 0) -> None:
         self.sequence += 1
@@ -258,27 +285,70 @@ class StrategyLoop:
 
         While the store is away nothing is opened: entries leave the venue, exits are placed and kept.
         """
+        foreign = self.books.take_foreign()
+        if foreign is not None:
+            self._others_traded = True
+            self._hold_off(HeldOff.POSITION, foreign)
         for _ in range(ROUNDS):
-            wished = self._wishes()
-            if not await self.memory.save(wished):
-                wished = [order for order in wished if order.signal != Signal.ENTRY]
-            refused, again = await self._reconcile(wished)
-            if not refused and not again:
+            await self.memory.save(self._wishes())
+            if await self._carry_out():
                 return
-            for order, refusal in refused:
-                self._log.warning("order_refused", order=order.link, reason=str(refusal))
-                self._take_refusal(order, refusal.code)
         self._log.error("refusals_without_end", rounds=ROUNDS)
 
-    def _take_refusal(self, order: Order, code: int = 0) -> None:
+    async def _carry_out(self) -> bool:
+        """Make the venue match; True when nothing has changed on the way that calls for another round."""
+        if self.linear and not await self._protect():
+            return False
+        wished = self._wishes()
+        if self.memory.away or self.leaving or self.actual is not None:
+            wished = only_reducing(wished)
+        outcome = await self.executor.carry_out(wished)
+        for order, refusal in outcome.refused:
+            self._log.warning("order_refused", order=order.link, reason=str(refusal))
+            self._take_refusal(order, refusal)
+        return not (outcome.refused or outcome.renamed or outcome.booked)
+
+    async def _protect(self) -> bool:
+        """See that the position has its stop; where it cannot have one it is to close at the market."""
+        lots = self.machine.position if self.actual is None else self.actual.lots
+        found = position_stop(self.machine.slots, self.machine.position)
+        try:
+            if await self.executor.protect(self._stop_of(lots), lots):
+                return True
+        except Refused as refusal:
+            if refusal.reason is not Refusal.NOTHING_TO_REDUCE:
+                raise
+            self.tell(Recover())  # the position is not what it was
+            return True
+        if found is not None:
+            self.machine.slots[found.slot].kind = OrderKind.MARKET
+        else:
+            self.machine.close(lots)
+        return False
+
+    def _stop_of(self, lots: int) -> int:
+        """Ticks of the stop that a position of `lots` at the venue should carry; 0 leaves it as it is."""
+        ours = self.machine.position
+        found = position_stop(self.machine.slots, ours)
+        if found is not None and ours * lots > 0:
+            return found.price
+        if lots == 0 or self.books.stop or self.machine.leaves(lots):
+            return 0
+        average = 0.0 if self.actual is None else self.actual.price
+        return self.machine.guard(lots, average)
+
+    def _take_refusal(self, order: Order, refusal: Refused | None = None) -> None:
         """Withdraw an entry that the venue will not have; an exit is never given up while there is what to reduce.
 
         A stop that the price has passed is refused by venues, and is what it would have become: a market order.
         """
-        if not order.reduce_only or code == NOTHING_TO_REDUCE:
+        reason = Refusal.OTHER if refusal is None else refusal.reason
+        if reason is Refusal.NOTHING_TO_REDUCE and self.machine.position and self.linear:
+            self.tell(Recover())  # the position is not what it was
+        if not order.reduce_only or reason is Refusal.NOTHING_TO_REDUCE:
             self.machine.take_refusal(order.slot)
             return
-        if order.kind == OrderKind.STOP:
+        if order.kind == OrderKind.STOP and reason is Refusal.TRIGGER_PASSED:
             self.machine.slots[order.slot].kind = OrderKind.MARKET
         self.machine.wish_anew(order)
         self.breaker.exit_failed(self.machine.time)
@@ -287,79 +357,20 @@ class StrategyLoop:
 
     def _wishes(self) -> list[Order]:
         return wishes(
-            *(self.machine.slots, self.machine.position),
+            *(self.machine.slots, self.machine.position if self.actual is None else self.actual.lots),
             linear=self.linear,
             bot=self.bot,
             symbol=self.symbol,
-            filled=self.filled,
+            filled=self.books.filled,
+            largest=int(self.machine.pairs[0].instrument.max_market_lots),
         )
 
     async def rest(self) -> None:
         """Remember everything, also what called for no action; forget what no restart can meet again."""
         if not self.recovered.is_set():
             return
-        self.memory.forget()
-        self.filled = {link: lots for link, lots in self.filled.items() if link in self.memory.orders}
+        self.books.forget()
         await self.memory.save([])
-
-    async def _reconcile(self, wished: list[Order]) -> tuple[list[tuple[Order, Refused]], bool]:
-        """Make the venue match; returns the orders it refused, and whether wishes have changed their names."""
-        refused, again = [], False
-        for change in difference(wished, self.resting):
-            if not self._may(change):
-                continue
-            try:
-                await self._ask(change)
-            except Refused as refusal:
-                if change.order is None:
-                    raise Unreachable(f"{change.link} could not be cancelled: {refusal}") from None
-                refused.append((change.order, refusal))
-            except Gone:
-                self.resting.pop(change.link, None)  # its execution, or its end, is on the way
-                if change.action is Action.PLACE:
-                    assert change.order is not None
-                    self._log.warning("order_had_ended", order=change.link)
-                    self.machine.wish_anew(change.order)
-                    again = True
-        return refused, again
-
-    def _may(self, change: Change) -> bool:
-        """Whether a loop gone wild may do this now; what reduces always may, a failing exit but a few times."""
-        now = self.machine.time
-        if change.order is not None and change.order.signal == Signal.ENTRY and self.breaker.wild(now):
-            self._hold_off(HeldOff.ACTIONS, "more order actions in a minute than a sound loop needs; look, then resume")
-            return False
-        if change.order is not None and change.order.reduce_only and self.breaker.barred(now):
-            return False
-        self.breaker.act(now)
-        return True
-
-    async def _ask(self, change: Change) -> None:
-        if change.action is Action.CANCEL:
-            await self.gateway.cancel(self.symbol, change.link)
-            self.resting.pop(change.link, None)
-            return
-        assert change.order is not None
-        self.reactions.sent(self._clock())
-        if change.action is Action.PLACE:
-            await self._place(change.order)
-        else:
-            await self.gateway.amend(self.symbol, change.order)
-        self.resting[change.link] = as_resting(change.order, self.filled.get(change.link, 0))
-
-    async def _place(self, order: Order) -> None:
-        """Place an order; a stop that cannot be placed in time leaves the position no protection, so that it closes."""
-        try:
-            await self.gateway.place(self.symbol, order)
-        except (Unreachable, Unanswered):
-            if order.kind == OrderKind.STOP and order.reduce_only:
-                since = self.exposed.setdefault(order.link, self._clock())
-                if self._clock() - since >= PATIENCE_SECONDS:
-                    self._log.error("stop_does_not_rest", order=order.link, remedy="closing the position")
-                    self.exposed.pop(order.link)
-                    self._take_refusal(order)
-            raise
-        self.exposed.pop(order.link, None)
 
     # Another instrument
 
@@ -405,15 +416,25 @@ class StrategyLoop:
             except TROUBLE as error:
                 self._log.warning("recovery_waits", reason=str(error))
                 self.behind = True
+                if isinstance(error, NotPermitted):
+                    self._mind_permission(str(error))
+                    pause = MOST_RETRY_SECONDS
                 await asyncio.sleep(pause)
                 pause = min(2.0 * pause, MOST_RETRY_SECONDS)
             else:
                 break
+        self._mind_permission(None)
         self.recovered.set()
         self._tell_portfolio()
 
+    def _mind_permission(self, trouble: str | None) -> None:
+        """Hold the pair off while the key may not trade; what reduces is tried on, slowly."""
+        if (trouble is not None) != self._barred:
+            self._barred = trouble is not None
+            self._hold_off(HeldOff.PERMISSION, trouble or "the key may trade again", over=trouble is None)
+
     async def _catch_up(self) -> None:
-        machine = self.machine
+        machine, books = self.machine, self.books
         first = not self.recovered.is_set()
         if first:
             await self._load()
@@ -428,18 +449,61 @@ class StrategyLoop:
             due = bars["ts"] + machine.pairs[0].bar_ms <= execution.ts
             self._take_bars(bars[due])
             bars = bars[~due]
-            booked = self._book(execution) or booked
+            booked = books.book(execution) or booked
         decided = self._take_bars(bars)
         self._mind_silence()
-        shown = {one.link: one for one in await self.gateway.resting(self.symbol) if self._is_ours(one.link)}
-        corrected = shown.keys() != self.resting.keys()
+        if self.linear:
+            booked = await self._compare_position(asked) or booked
+        shown = {one.link: one for one in await self.gateway.resting(self.symbol) if books.is_ours(one.link)}
+        corrected = shown.keys() != books.resting.keys()
         machine.asked[0] = max(since, asked)
-        self.resting = shown
-        self.filled.update((link, one.filled) for link, one in shown.items())
-        if self.behind or booked or decided or corrected:
+        books.resting = shown
+        books.filled.update((link, one.filled) for link, one in shown.items())
+        wanting = self.linear and self._stop_of(machine.position) not in (0, books.stop)
+        if self.behind or booked or decided or corrected or wanting or self.actual is not None or self.leaving:
             self.corrections += int(corrected and not first)
             await self._act()
         self.behind = False
+
+    async def _compare_position(self, since: int) -> bool:
+        """Hold the venue's position against the bot's; executions that explain a difference are asked for first.
+
+        Returns whether any was booked. What nothing explains holds the pair off: entries leave, and what is held at the
+        venue has a stop.
+        """
+        booked = False
+        for _ in range(LOOKS):
+            seen = await self.gateway.position(self.symbol)
+            self.books.stop = seen.stop
+            if seen.lots == self.machine.position:
+                self._agree()
+                return booked
+            booked = self.books.book_all(await self.gateway.executions(self.symbol, since - MINUTE)) or booked
+        if self.adopt:
+            self._adopt(seen)
+            return True
+        theirs, ours = (self.machine.readable(lots) for lots in (seen.lots, self.machine.position))
+        self._hold_off(
+            HeldOff.POSITION, f"the venue holds {theirs}, the bot knows of {ours}; make them equal, then resume."
+        )
+        self.actual = seen
+        return booked
+
+    def _agree(self) -> None:
+        """The positions are equal; what held the pair off for that alone is over."""
+        if self.actual is not None and not self._others_traded:
+            self._hold_off(HeldOff.POSITION, "the positions are equal again", over=True)
+        self.actual = None
+
+    def _adopt(self, seen: Position) -> None:
+        """Take over a position that nothing explains: as if the difference had been traded at its average just now."""
+        self.adopt, difference = False, seen.lots - self.machine.position
+        ticks = round(seen.price / float(self.machine.instrument.tick_size)) or self.machine.ticks
+        side, name = 1 if difference > 0 else -1, f"adopted-{self.symbol}-{self.machine.time}"
+        self.books.book(
+            Execution(name, self.symbol, "", side, ticks, abs(difference), 0.0, maker=True, ts=self.machine.time)
+        )
+        self.books.stop, self.actual = seen.stop, None
 
     async def _load(self) -> None:
         if await self.memory.load():
@@ -454,9 +518,6 @@ class StrategyLoop:
         if not self._silent and self._clock() - self._bar_at > SILENCE_SECONDS:
             self._silent = True
             self._hold_off(HeldOff.SILENCE, f"no candle for {SILENCE_SECONDS:.0f} s; entries wait for the next.")
-
-    def _is_ours(self, link: str) -> bool:
-        return link.startswith(f"{self.bot}-{self.symbol}-")
 
 
 MINUTE = 60_000

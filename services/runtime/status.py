@@ -84,8 +84,8 @@ def loop_status(loop: StrategyLoop) -> dict[str, Any]:
         "resting": len(loop.resting),
         "recovered": loop.recovered.is_set(),
         "corrections": loop.corrections,
-        "fills": loop.fills,
-        "reactions": {"counts": list(loop.reactions.counts), "seconds": loop.reactions.total},
+        "fills": loop.books.fills,
+        "reactions": {"counts": list(loop.executor.reactions.counts), "seconds": loop.executor.reactions.total},
     }
 
 

@@ -217,13 +217,22 @@ def test_a_grid_shifts_and_what_is_held_keeps_its_counter() -> None:
     """At 113 the range is 103..123; the short cells keep their prices until flat."""
     rise = [(100, 106, 100, 106), (106, 108, 106, 108), (108, 113, 108, 113)]
     bars = candles(STILL, STILL, *rise, (113, 113, 102, 102))
-    plan = grid(trailing="fixed", shift_cooldown_minutes=0, shift_threshold="0.02")
+    plan = grid(trailing="fixed", shift_cooldown_minutes=0, shift_threshold="0.02", turning_entries="rest")
     end = play(bars, instrument(leverage=1), Settings(1000), plan)
     assert short(end.fills)[:2] == [(2, 3, 105, -1, "maker"), (4, 4, 110, -1, "maker")]
     # Laid again at 113: 103..123, cells 103 and 108 buy. The counters of 105 and 110 stay at 102 and 107.
     after = short(end.fills)[2:]
     assert (5, 1, 108, 1, "maker") in after
     assert (5, 9, 107, 1, "maker") in after
+
+
+def test_entries_against_the_position_of_a_neutral_grid_wait_until_it_is_flat() -> None:
+    """The same market: cell 108 would buy against what the short cells hold."""
+    rise = [(100, 106, 100, 106), (106, 108, 106, 108), (108, 113, 108, 113)]
+    bars = candles(STILL, STILL, *rise, (113, 113, 102, 102))
+    plan = grid(trailing="fixed", shift_cooldown_minutes=0, shift_threshold="0.02")
+    end = play(bars, instrument(leverage=1), Settings(1000), plan)
+    assert [fill for fill in short(end.fills) if fill[0] == 5] == [(5, 9, 107, 1, "maker")]
 
 
 def dca(**changes: Any) -> Dca:

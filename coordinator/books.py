@@ -1,0 +1,125 @@
+"""Takes executions into a pair's machine and memory, each once, whoever caused them.
+
+Money and position follow the venue whoever acted; what nobody here asked for is reported, so that the pair is held off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from bot.ports import Cause, Execution, Order, Resting
+from coordinator.protection import Whose, stop_after_fill, whose
+
+if TYPE_CHECKING:
+    from coordinator.machine import PairMachine
+    from coordinator.memory import Memory
+
+log = structlog.get_logger()
+
+
+class Books:
+    """What was filled, what is known of the position's stop, and the sentence about what others did."""
+
+    def __init__(self, bot: str, machine: PairMachine, memory: Memory, wished: Callable[[], list[Order]]) -> None:
+        """`wished` lists the orders that should rest now."""
+        self.bot, self.machine, self.memory, self._wished = bot, machine, memory, wished
+        self.symbol = machine.instrument.symbol
+        self.resting: dict[str, Resting] = {}  # as the venue showed or took them
+        self.filled: dict[str, int] = {}  # lots, by link
+        self.stop = 0  # ticks: what the position carries, as far as is known
+        self.fills = 0
+        self.foreign: str | None = None  # what others did, in words, until somebody takes it
+        self._log = log.bind(pair=self.symbol)
+
+    def book(self, execution: Execution) -> bool:
+        """Take an execution in, once; it is stored with the next memory, whatever happens until then."""
+        if execution.id in self.memory.booked:
+            return False
+        if execution.funding:
+            self.machine.take_funding(-execution.fee)
+            self.memory.book(execution, None)
+            return True
+        order = self.sent(execution.link)
+        before, self.fills = self.machine.position, self.fills + 1
+        match whose(execution, order):
+            case Whose.OURS:
+                assert order is not None
+                attached = self._book_ours(execution, order)
+            case Whose.STOP:
+                attached = 0
+                self._book_stop(execution)
+            case Whose.FOREIGN:
+                attached = 0
+                self._book_foreign(execution)
+        self.stop = stop_after_fill(self.stop, attached, execution.side, before, self.machine.position)
+        return True
+
+    def book_all(self, executions: list[Execution]) -> bool:
+        """Take all of these in; whether any was new."""
+        booked = False
+        for execution in executions:
+            booked = self.book(execution) or booked
+        return booked
+
+    def sent(self, link: str) -> Order | None:
+        """The order of this name. One that was sent while the store was away, or long ago, is what is wished still."""
+        return self.memory.orders.get(link) or next((one for one in self._wished() if one.link == link), None)
+
+    def _book_ours(self, execution: Execution, order: Order) -> int:
+        """Book a fill of an order of the bot; returns the stop that it brought along."""
+        found = self.resting.get(order.link)
+        self.filled[order.link] = self.filled.get(order.link, 0) + execution.lots
+        if found is not None and self.filled[order.link] >= found.lots:
+            self.resting.pop(order.link)
+        self._take(execution, order)
+        if order.reduce_only:
+            return 0
+        return found.stop if found is not None else order.stop
+
+    def _book_stop(self, execution: Execution) -> None:
+        """Book a fill of the position's stop as one of the slot that wishes it, and by its name."""
+        order = self.machine.stop_order(self.bot, execution.lots)
+        self._take(replace(execution, link=order.link), order)
+
+    def _take(self, execution: Execution, order: Order) -> None:
+        record = self.machine.take_fill(
+            order, execution.ts, execution.price, execution.lots, execution.fee, maker=execution.maker
+        )
+        self.memory.book(execution, record)
+        self._log.info("filled", order=order.link, **self._readable(execution))
+
+    def _book_foreign(self, execution: Execution) -> None:
+        self.memory.book(execution, self.machine.take_foreign(execution))
+        told = self._readable(execution)
+        who = "the venue" if execution.cause is Cause.FORCED else "somebody else"
+        self.foreign = (
+            f"{who} {'bought' if execution.side > 0 else 'sold'} {told['quantity']} at {told['price']}; it is booked "
+            "and protected, and nothing is opened until you resume the pair."
+        )
+        self._log.error("foreign_execution", execution=execution.id, order=execution.link, **told)
+
+    def _readable(self, execution: Execution) -> dict[str, str]:
+        instrument = self.machine.instrument
+        return {
+            "side": "buy" if execution.side > 0 else "sell",
+            "price": format(instrument.price(execution.price).normalize(), "f"),
+            "quantity": format(instrument.quantity(execution.lots).normalize(), "f"),
+        }
+
+    def take_foreign(self) -> str | None:
+        """Hand out what others did since the last time."""
+        told, self.foreign = self.foreign, None
+        return told
+
+    def forget(self) -> None:
+        """Let go of what no restart can meet again."""
+        self.memory.forget()
+        self.filled = {link: lots for link, lots in self.filled.items() if link in self.memory.orders}
+
+    def is_ours(self, link: str) -> bool:
+        """Whether an order has a name of this bot and pair."""
+        return link.startswith(f"{self.bot}-{self.symbol}-")

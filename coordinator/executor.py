@@ -1,0 +1,174 @@
+"""Makes the venue match what a pair wishes: the position's stop first, then cancellations, exits and entries.
+
+It decides nothing about trading. What the venue refuses, and names that are used up, go back to the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from bot.ports import Gateway, Gone, Order, Refusal, Refused, Unanswered, Unreachable
+from coordinator.reaction import Reactions
+from coordinator.reconcile import Action, Change, as_resting, difference
+
+if TYPE_CHECKING:
+    from coordinator.books import Books
+    from coordinator.breaker import Breaker
+
+log = structlog.get_logger()
+
+PATIENCE_SECONDS = 2.0  # with a position that has no stop
+PAUSE_SECONDS = 0.1  # between two attempts to protect one, or to learn of a fill
+LOOKS = 3  # for the executions of an order that the venue calls filled
+
+
+@dataclass
+class Outcome:
+    """What came of carrying out the wishes."""
+
+    refused: list[tuple[Order, Refused]] = field(default_factory=list)
+    renamed: bool = False  # orders go under new names now
+    booked: bool = False  # fills were learnt of on the way
+
+
+class Executor:
+    """One pair's hand at the venue."""
+
+    def __init__(
+        self,
+        books: Books,
+        gateway: Gateway,
+        breaker: Breaker,
+        clock: Callable[[], float],
+        told: Callable[[str], None],
+        asleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        """`told` hears that entries are held back because the loop asks for too much; `asleep` waits seconds."""
+        self.books, self.gateway, self.breaker = books, gateway, breaker
+        self.symbol = books.symbol
+        self.reactions = Reactions()
+        self.bare_since: float | None = None  # seconds of the clock: the position has had no stop since
+        self._clock, self._told, self._asleep = clock, told, asleep
+        self._log = log.bind(pair=self.symbol)
+
+    # The position's stop
+
+    async def protect(self, price: int, lots: int) -> bool:
+        """See that the position of `lots` has its stop at `price` (ticks; 0: none is wished, what rests stays).
+
+        False when it has none after two seconds of trying, or the venue says that the trigger has passed: then the
+        position has to close. One that has an older stop is not closed: raises Unreachable, Unanswered or Refused.
+        """
+        if lots == 0 or price in (0, self.books.stop):
+            self.bare_since = None
+            return True
+        bare = self.books.stop == 0
+        if bare and self.bare_since is None:
+            self.bare_since = self._clock()
+        while True:
+            try:
+                await self._set_stop(price, bare=bare)
+            except (Refused, Unreachable, Unanswered, TimeoutError) as trouble:
+                reason = trouble.reason if isinstance(trouble, Refused) else None
+                if reason is Refusal.TRIGGER_PASSED:
+                    return False
+                if not bare or reason is Refusal.NOTHING_TO_REDUCE:
+                    raise
+                self._log.warning("stop_fails", reason=str(trouble) or "no answer in time")
+            else:
+                return True
+            if self._left() <= 0.0:
+                self._log.error("stop_does_not_rest", remedy="closing the position")
+                return False
+            await self._asleep(min(PAUSE_SECONDS, self._left()))
+
+    def _left(self) -> float:
+        """Seconds of patience that are left."""
+        assert self.bare_since is not None
+        return PATIENCE_SECONDS - (self._clock() - self.bare_since)
+
+    async def _set_stop(self, price: int, *, bare: bool) -> None:
+        self.reactions.sent(self._clock())
+        async with asyncio.timeout(max(self._left(), PAUSE_SECONDS) if bare else None):
+            await self.gateway.set_stop(self.symbol, price)
+        self.books.stop, self.bare_since = price, None
+
+    # Orders
+
+    async def carry_out(self, wished: list[Order]) -> Outcome:
+        """Cancel, amend and place until exactly these rest, as far as the venue lets."""
+        outcome = Outcome()
+        for change in difference(wished, self.books.resting):
+            if not self._may(change):
+                continue
+            try:
+                await self._ask(change)
+            except Refused as refusal:
+                self._refused(change, refusal, outcome)
+            except Gone as gone:
+                await self._gone(change, gone, outcome)
+        return outcome
+
+    def _may(self, change: Change) -> bool:
+        """Whether a loop gone wild may do this now; what reduces always may, a failing exit a few times."""
+        now, order = self.books.machine.time, change.order
+        if order is None:
+            return True
+        if not order.reduce_only and self.breaker.wild(now):
+            self._told("more order actions in a minute than a sound loop needs; look, then resume")
+            return False
+        if order.reduce_only and self.breaker.barred(now):
+            return False
+        self.breaker.act(now)
+        return True
+
+    async def _ask(self, change: Change) -> None:
+        if change.action is Action.CANCEL:
+            await self.gateway.cancel(self.symbol, change.link)
+            self.books.resting.pop(change.link, None)
+            return
+        assert change.order is not None
+        self.reactions.sent(self._clock())
+        if change.action is Action.PLACE:
+            await self.gateway.place(self.symbol, change.order)
+        else:
+            await self.gateway.amend(self.symbol, change.order)
+        self.books.resting[change.link] = as_resting(change.order, self.books.filled.get(change.link, 0))
+
+    def _refused(self, change: Change, refusal: Refused, outcome: Outcome) -> None:
+        """A change that is refused: an order that may not be amended goes under a new name instead."""
+        if change.order is None:
+            raise Unreachable(f"{change.link} could not be cancelled: {refusal}") from None
+        if change.action is Action.AMEND and refusal.reason is Refusal.NOT_AMENDABLE:
+            self.books.machine.wish_anew(change.order)
+            outcome.renamed = True
+            return
+        outcome.refused.append((change.order, refusal))
+
+    async def _gone(self, change: Change, gone: Gone, outcome: Outcome) -> None:
+        """An order that is no longer there: learn of its fills first, and only then use another name."""
+        self.books.resting.pop(change.link, None)
+        filled = gone.order.filled if gone.order is not None else 0
+        outcome.booked = await self.learn_fills(change.link, filled) or outcome.booked
+        order = change.order
+        if order is not None and change.action is Action.PLACE and self.books.machine.wishes(order):
+            self._log.warning("order_had_ended", order=change.link, filled=filled)
+            self.books.machine.wish_anew(order)
+            outcome.renamed = True
+
+    async def learn_fills(self, link: str, filled: int = 0) -> bool:
+        """Ask for an order's executions until they make up `filled` lots, a few times; whether any was new."""
+        booked = False
+        for look in range(LOOKS):
+            executions = await self.gateway.executions_of(self.symbol, link)
+            booked = self.books.book_all(executions) or booked
+            if sum(one.lots for one in executions) >= filled:
+                break
+            if look + 1 < LOOKS:
+                await self._asleep(PAUSE_SECONDS)
+        return booked

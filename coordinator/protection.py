@@ -1,0 +1,61 @@
+"""What protects a position at the venue, and whose an execution is. Pure: rules of the loops, without the loops.
+
+A linear position carries one stop for all of it, which follows its size and leaves with it. An order that can increase
+exposure brings its stop along, and the one that fills last sets the position's.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from bot.ports import Cause
+
+if TYPE_CHECKING:
+    from bot.ports import Execution, Order
+
+
+class Whose(Enum):
+    """Who caused an execution."""
+
+    OURS = "ours"
+    STOP = "stop"  # of the position
+    FOREIGN = "foreign"  # by hand, by another program, or by the venue
+
+
+def whose(execution: Execution, order: Order | None) -> Whose:
+    """Say whose a fill is; `order` is the one of its name that the bot has sent, if any."""
+    if order is not None:
+        return Whose.OURS
+    return Whose.STOP if execution.cause is Cause.STOP else Whose.FOREIGN
+
+
+def stop_after_fill(stop: int, attached: int, side: int, before: int, after: int) -> int:
+    """Give the position's stop (ticks, 0 for none) after a fill on `side` took it from `before` to `after` lots.
+
+    `attached`: the stop that the order brought along. A fill that reduces leaves the stop as it is; without a position
+    there is none, and one that was turned has what the turning order brought.
+    """
+    if after == 0:
+        return 0
+    if side * after < 0:
+        return stop
+    if attached > 0:
+        return attached
+    return stop if before * after > 0 else 0
+
+
+def guard_price(lots: int, average: float, price: float, share: float) -> float:
+    """Stop of a position that nobody else protects: `share` from its average, or from the price if that is worse.
+
+    Prices in quote currency; `lots` signed; `average` may be 0 where it is not known.
+    """
+    known = [one for one in (average, price) if one > 0.0]
+    if lots > 0:
+        return min(known) * (1.0 - share)
+    return max(known) * (1.0 + share)
+
+
+def on_its_side(stop: int, lots: int, ticks: float) -> bool:
+    """Whether a stop (ticks) lies on the side of the price on which a position of so many lots loses."""
+    return (ticks - stop) * lots > 0

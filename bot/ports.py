@@ -305,6 +305,10 @@ class Store(Protocol):
         """Remember all of it, or nothing."""
         ...
 
+    async def alive(self) -> bool:
+        """Whether it can be written to now; asked without patience."""
+        ...
+
     async def snapshot(self, name: str, schema: str, state: str, at: int) -> None:
         """Keep a readable copy (JSON) of a state."""
         ...

@@ -12,14 +12,14 @@ from typing import Any, assert_never
 
 import structlog
 
-from bot.ports import Bus, Saved, Store
+from bot.ports import Bus, Saved, Store, Transfer
 from bot.record import new_records
 from coordinator.machine import PortfolioMachine, layout, pack, unpack
 from coordinator.messages import Adopt, Again, Command, Directive, HoldOff, PairReport, Recover, Room, Standing
 from coordinator.operator import Disobeyed, obey
 from coordinator.portfolio import differs
 from coordinator.risk import deposited
-from coordinator.vocabulary import DIRECTIVE, NOBODY, HeldOff
+from coordinator.vocabulary import DIRECTIVE, NOBODY
 
 log = structlog.get_logger()
 
@@ -48,7 +48,6 @@ class MasterLoop:
         self.arrived: set[str] = set()
         self.unanswered: set[str] = set()
         self.rooms: dict[str, float] = {}
-        self.astray: dict[str, tuple[int, int]] = {}  # pairs whose position seems another at the venue: theirs, ours
         self.unexplained = 0.0  # quote currency in the wallet that no pair has earned
         self._tell = tell
 
@@ -56,8 +55,10 @@ class MasterLoop:
         """Take a message."""
         self.mailbox.put_nowait(message)
 
-    async def start(self, now: int) -> None:
+    async def start(self, now: int, transferred: int = 0) -> None:
         """Load what was stored, or begin at `now` (ms): only later closes are judged.
+
+        `transferred` (ms): transfers up to then are in the wallet already.
 
         The pairs hear their directives again, since they may not have heard them before.
         """
@@ -66,6 +67,7 @@ class MasterLoop:
             unpack(NAME, self.machine.remembered(), saved)
             return
         self.machine.judged[0] = now
+        self.machine.desk.portfolio.transfers_at = max(now, transferred)
         await self._remember(now)
 
     async def run(self) -> None:
@@ -159,28 +161,40 @@ class MasterLoop:
         return None if pair is None else self.symbols.index(pair)
 
     async def _on_standing(self, standing: Standing) -> None:
-        """Hold wallet and positions against what the bot believes; believe a difference when it is seen twice."""
+        """Hold wallet and positions against what the bot believes.
+
+        A pair whose position differs looks for itself. Only what the venue's log calls a transfer moves the anchors;
+        other money that nobody has earned, believed when it is seen twice, is a gain or a loss of the day.
+        """
         desk, account = self.machine.desk, standing.account
-        astray = {
-            symbol: (account.positions[symbol], int(report.position))
+        differing = [
+            symbol
             for symbol, report in zip(self.symbols, desk.reports, strict=True)
-            if report.alive and symbol in account.positions and account.positions[symbol] != int(report.position)
-        }
-        for symbol, (theirs, ours) in sorted(astray.items()):
-            if self.astray.get(symbol) == (theirs, ours):
-                sentence = f"{symbol}: the venue holds {theirs} lots, the bot {ours}; make them equal, then resume."
-                self._hold_off(HoldOff(symbol, HeldOff.POSITION, sentence))
-            else:
-                self._tell(symbol, Recover())  # a fill may be on its way: it catches up, and reports again
-        self.astray = astray
+            if report.alive and account.positions.get(symbol, 0) != int(report.position)
+        ]
+        for symbol in differing:
+            self._tell(symbol, Recover())
+        self._take_transfers(standing.transfers or ())
         extra = account.wallet - float(desk.portfolio.deposits) - sum(float(one.settled) for one in desk.reports)
         seen_twice = abs(extra - self.unexplained) < CENT
         self.unexplained = extra
-        if abs(extra) >= max(CENT, 1e-5 * abs(account.wallet)) and seen_twice and not astray:
-            log.warning("deposit" if extra > 0 else "withdrawal", amount=extra, wallet=account.wallet)
+        if abs(extra) >= max(CENT, 1e-5 * abs(account.wallet)) and seen_twice and not differing:
+            log.error("unexplained_money", amount=extra, wallet=account.wallet, remedy="look at the account's log")
+            self.bus.publish(
+                "alarm", {"pair": "", "sentence": f"{extra:+.2f} in the wallet is no transfer", "over": False}
+            )
             desk.portfolio.deposits += extra
-            deposited(desk.portfolio.risk, extra)
             self.unexplained = 0.0
+
+    def _take_transfers(self, transfers: tuple[Transfer, ...]) -> None:
+        """Let deposits and withdrawals that are new move the anchors, not the profit."""
+        portfolio = self.machine.desk.portfolio
+        for one in sorted(transfers, key=lambda each: each.ts):
+            if one.ts > int(portfolio.transfers_at):
+                log.warning("deposit" if one.amount > 0 else "withdrawal", amount=one.amount)
+                portfolio.deposits += one.amount
+                deposited(portfolio.risk, one.amount)
+        portfolio.transfers_at = max([int(portfolio.transfers_at), *(one.ts for one in transfers)])
 
     async def _tick(self, now: int) -> None:
         """Judge, remember, direct. A close that was judged before a restart is not judged again."""

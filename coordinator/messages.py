@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.instrument import Instrument
-from bot.ports import Account
+from bot.ports import Account, Transfer
 from coordinator.operator import Word
 from coordinator.vocabulary import HeldOff
 
@@ -57,9 +57,13 @@ class Command:
 
 @dataclass(frozen=True)
 class Standing:
-    """What the venue says the account holds, to be held against what the bot believes."""
+    """What the venue says the account holds, to be held against what the bot believes.
+
+    `transfers`: the newest ones of the venue's log; None where it keeps none.
+    """
 
     account: Account
+    transfers: tuple[Transfer, ...] | None = None
 
 
 @dataclass(frozen=True)

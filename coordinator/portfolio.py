@@ -40,6 +40,7 @@ PORTFOLIO = np.dtype(
     [
         ("risk", RISK),
         ("deposits", "f8"),  # quote currency
+        ("transfers_at", "i8"),  # ms: the venue's transfers up to here are among them
         ("hour", "i8"),  # last hour looked at for correlation, and day for groups
         ("group_day", "i8"),
         ("first_day", "i8"),

@@ -68,7 +68,6 @@ class HeldOff(IntFlag):
     EXITS = 8  # exits that fail again and again
     SILENCE = 16  # no candles
     INSTRUMENT = 32  # not what it was when the bot began
-    DATABASE = 64  # what is decided cannot be remembered
     PERMISSION = 256  # the key may not trade
 
 

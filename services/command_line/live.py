@@ -71,14 +71,19 @@ def _line(now: dict[str, Any], fills: int) -> str:
     return f"{now['at']}  equity {now['equity']:,.2f}  {' '.join(now['modes']) or 'normal'}  {fills} fills  {pairs}"
 
 
-def run(config: Annotated[Path, typer.Argument(help="YAML file: strategy auto, pairs, and a section bot")]) -> None:
-    """Trade, until Ctrl-C, `ctl stop` or the end of the world; orders and stops stay at the venue.
+def run(
+    config: Annotated[Path, typer.Argument(help="YAML file: strategy auto, pairs, and a section bot")],
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="take over orders and positions of this name that the database lacks")
+    ] = False,
+) -> None:
+    """Trade until Ctrl-C or `ctl stop`. Then entries are withdrawn; stops and targets stay at the exchange.
 
     Keys come from TRADERAGENT_KEY and TRADERAGENT_SECRET.
     """
     from services.runtime.live import run_bot  # noqa: PLC0415
 
-    asyncio.run(run_bot(config))
+    asyncio.run(run_bot(config, adopt=adopt))
 
 
 def doctor(config: Annotated[Path, typer.Argument(help="YAML file of the bot")]) -> None:
@@ -97,13 +102,14 @@ def doctor(config: Annotated[Path, typer.Argument(help="YAML file of the bot")])
     refuse(findings)
 
 
-WORDS = ("status", "pause", "resume", "halt", "close-all", "hold", "reduce-50", "reload", "stop")
+WORDS = ("status", "pause", "resume", "halt", "close-all", "hold", "reduce-50", "reload", "stop", "shutdown")
 
 
 def ctl(
     word: Annotated[str, typer.Argument(help=", ".join(WORDS))],
     bot: Annotated[str, typer.Option(help="name of the bot")] = "main",
     pair: Annotated[str | None, typer.Option(help="pause or resume this pair alone")] = None,
+    leave_entries: Annotated[bool, typer.Option("--leave-entries", help="stop, and let entries rest")] = False,
     force: Annotated[bool, typer.Option(help="resume a second time on the same UTC day")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="status as JSON")] = False,
 ) -> None:
@@ -112,6 +118,10 @@ def ctl(
 
     if word not in WORDS:
         raise Misconfigured(f"command {word!r} is unknown; choose one of {', '.join(WORDS)}.")
+    if leave_entries and word != "stop":
+        raise Misconfigured(f"--leave-entries belongs to stop, not to {word}; leave it out.")
+    if leave_entries:
+        word = "stop-leave-entries"
     file = control_file(Settings().data_dir, bot)
     if word != "status":
         console.print(ask(file, "/command", {"word": word, "pair": pair, "force": force})["done"])

@@ -10,6 +10,8 @@ from typing import Any
 
 from bot.errors import Misconfigured
 
+PATIENCE_SECONDS = 120.0  # a shutdown waits for positions to close
+
 
 def control_file(data_dir: Path, bot: str) -> Path:
     """Where a running bot leaves its address and token."""
@@ -28,7 +30,7 @@ def ask(file: Path, path: str, body: dict[str, Any] | None = None) -> dict[str, 
         headers={"Authorization": f"Bearer {known['token']}", "Content-Type": "application/json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310
             return dict(json.load(answer))
     except urllib.error.HTTPError as error:
         raise Misconfigured(str(json.load(error).get("error", error))) from None

@@ -232,6 +232,14 @@ class PostgresStore:
         numbers = (float(note[key]) for key in ("x", "y", "z", "w", "v"))
         return (self.bot, name, Note(int(note["kind"])).name.lower(), *whole, *numbers, moment(int(note["ts"])))
 
+    async def alive(self) -> bool:
+        """Whether the database takes a change of this bot's rows now; a full or read-only one does not."""
+        try:
+            await self.pool.execute("UPDATE memory SET at = at WHERE bot = $1 AND name = 'portfolio'", self.bot)
+        except AWAY:
+            return False
+        return True
+
     @waiting
     async def snapshot(self, name: str, schema: str, state: str, at: int) -> None:
         """Keep a readable copy (JSON) of a state; the last few remain."""

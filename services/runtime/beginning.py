@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from typing import TYPE_CHECKING
 
 from bot.errors import Misconfigured
@@ -11,23 +13,95 @@ from services.runtime.config import Foreign
 from services.runtime.hosts import Beginning
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from backtesting.config import PortfolioConfig
     from bot.ports import Account, Store
     from services.bybit.gateway import Bybit
 
+LISTEN_SECONDS = 10.0  # for a twin: another bot of this name that is alive
+DAY, WEEK = 86_400_000, 7 * 86_400_000
+OUR_NAMES = re.compile(r"^([a-z0-9]{1,8})-([A-Z0-9]+)-\d{3}-\d+$")
 
-async def look_around(name: str, config: PortfolioConfig, gateway: Bybit, store: Store, foreign: Foreign) -> Beginning:
-    """Check clock, instruments and account. Raises Misconfigured or NotPermitted before anything is sent."""
+
+async def look_around(
+    name: str,
+    config: PortfolioConfig,
+    gateway: Bybit,
+    store: Store,
+    foreign: Foreign,
+    *,
+    adopt: bool = False,
+    asleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Beginning:
+    """Check clock, instruments and account. Raises Misconfigured or NotPermitted before anything is sent.
+
+    `adopt`: take over orders under this name that the store does not know, once no twin has moved them for ten seconds.
+    """
     symbols = list(config.pairs)
     await gateway.measure_clock()
     instruments = await gateway.instruments(symbols)
-    for symbol in symbols:
-        await gateway.prepare(symbol, config.leverage)
     begun = await gateway.newest(symbols[0])
     account = await gateway.account()
-    if foreign is not Foreign.IGNORE:
+    await _refuse_neighbours(name, symbols, gateway, foreign)
+    unknown = await _unknown(name, symbols, gateway, store, begun - DAY)
+    if unknown:
+        await _refuse_unknown(name, symbols, gateway, unknown, adopt=adopt, asleep=asleep)
+    if foreign is not Foreign.IGNORE and not adopt:
         await _refuse_foreign(name, symbols, gateway, store, account)
-    return Beginning(begun, account.wallet, instruments)
+    for symbol in symbols:
+        await gateway.prepare(symbol, config.leverage)
+    transfers = await gateway.transfers(begun - WEEK) or []
+    return Beginning(begun, account.wallet, instruments, max((one.ts for one in transfers), default=0))
+
+
+async def _refuse_neighbours(name: str, symbols: list[str], gateway: Bybit, foreign: Foreign) -> None:
+    """Refuse to trade beside another bot of ours on this account, except on other pairs with `foreign: ignore`."""
+    for link in await gateway.open_names():
+        found = OUR_NAMES.match(link)
+        if found is None or found[1] == name:
+            continue
+        if foreign is not Foreign.IGNORE or found[2] in symbols:
+            raise NotPermitted(
+                f"a bot named {found[1]} has orders on {found[2]} in this account; two bots need pairs of their own "
+                "and bot.foreign: ignore, or an account each."
+            )
+
+
+async def _unknown(name: str, symbols: list[str], gateway: Bybit, store: Store, since: int) -> list[str]:
+    """List orders under this bot's name that rest or were filled, and that its store knows nothing of."""
+    found = []
+    for symbol in symbols:
+        known = await store.orders(symbol)
+        own = f"{name}-{symbol}-"
+        open_ = [one.link for one in await gateway.resting(symbol) if one.link.startswith(own)]
+        if await store.load(symbol) is None:
+            open_ += [one.link for one in await gateway.executions(symbol, since) if one.link.startswith(own)]
+        found += [link for link in open_ if link not in known]
+    return sorted(set(found))
+
+
+async def _refuse_unknown(
+    name: str,
+    symbols: list[str],
+    gateway: Bybit,
+    unknown: list[str],
+    *,
+    adopt: bool,
+    asleep: Callable[[float], Awaitable[None]],
+) -> None:
+    """Refuse orders of this name that another database knows; with `adopt` only where somebody still moves them."""
+    shown = ", ".join(unknown[:3]) + (f" and {len(unknown) - 3} more" if len(unknown) > 3 else "")
+    if not adopt:
+        raise NotPermitted(
+            f"the account has orders named {name} that this database does not know ({shown}); a bot of this name runs "
+            "elsewhere, or its database is another one: use that, choose another bot.name, or take them over with "
+            "--adopt."
+        )
+    before = [await gateway.resting(symbol) for symbol in symbols]
+    await asleep(LISTEN_SECONDS)
+    if [await gateway.resting(symbol) for symbol in symbols] != before:
+        raise NotPermitted(f"orders named {name} were moved in the last ten seconds: that bot is alive; stop it first.")
 
 
 async def _refuse_foreign(name: str, symbols: list[str], gateway: Bybit, store: Store, account: Account) -> None:

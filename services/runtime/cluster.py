@@ -67,6 +67,7 @@ class Plan:
     redis: str | None
     share: float  # of the account's requests a second
     most_actions: int
+    adopt: bool = False  # orders and positions under this name that the store does not know
 
 
 class Post:
@@ -198,6 +199,7 @@ class PairActor(_Actor):
         self._host = PairHost(
             *(self.plan.name, self.plan.config, gateway, store, bus, report, self.keeper),
             most_actions=self.plan.most_actions,
+            adopt=self.plan.adopt,
         )
         await gateway.measure_clock()
         await self._host.start(symbols, beginning, life * LIFE)
@@ -212,6 +214,10 @@ class PairActor(_Actor):
     async def poll(self, only: str | None) -> None:
         """Let every pair, or one, ask the venue for what the streams may not have told."""
         self.host.poll(only)
+
+    async def withdraw(self, close: bool) -> None:
+        """Let every pair take back what could increase exposure, and with `close` leave its position."""
+        self.host.withdraw(close=close)
 
     async def look_at_venue(self) -> None:
         """See whether instruments, leverage and clock are still what they were."""
@@ -276,7 +282,9 @@ class RayRuntime:
 
     async def start(self) -> None:
         """Check the account, join or start Ray, and begin."""
-        self.beginning = await look_around(self.name, self.config, self.gateway, self.store, self.foreign)
+        self.beginning = await look_around(
+            *(self.name, self.config, self.gateway, self.store, self.foreign), adopt=self.plan.adopt
+        )
         await asyncio.to_thread(self._join)
         self.portfolio = PortfolioActor.options(name="portfolio").remote(self.plan)  # type: ignore[attr-defined]
         self.pairs = [
@@ -378,6 +386,11 @@ class RayRuntime:
     async def look_at_venue(self) -> None:
         """See whether instruments and leverage are still what they were."""
         await self._answered(*(actor.look_at_venue.remote() for actor in self.pairs))
+
+    async def withdraw(self, *, close: bool = False) -> None:
+        """Take back what could increase exposure and, with `close`, leave every position; ends when that is done."""
+        await self._answered(*(actor.withdraw.remote(close) for actor in self.pairs))
+        await self.settled()
 
     async def status(self) -> dict[str, Any]:
         """How the bot stands."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
@@ -18,7 +19,7 @@ from coordinator.machine import PairMachine, PortfolioMachine, layout
 from coordinator.master_loop import NAME, MasterLoop
 from coordinator.master_loop import Message as ToPortfolio
 from coordinator.memory import PATIENCE_SECONDS
-from coordinator.messages import Adopt, Command, HoldOff, Listed, Recover, Remember
+from coordinator.messages import Adopt, Command, HoldOff, Listed, Recover, Remember, StoreAway, Withdraw
 from coordinator.operator import Word
 from coordinator.strategy_loop import Message as ToPair
 from coordinator.strategy_loop import StrategyLoop
@@ -27,8 +28,6 @@ from services.runtime.config import MOST_ACTIONS
 from services.runtime.status import loop_status, portfolio_status
 
 if TYPE_CHECKING:
-    import asyncio
-
     from backtesting.config import PortfolioConfig
     from bot.instrument import Instrument
     from bot.ports import Bus, Event, Store
@@ -39,6 +38,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 MINUTE = 60_000
+STORE_SECONDS = 1.0
+STORE_REMEDY = "entries leave the venue until the database can be written to; exits go on"
 NO_NUMBER = re.compile(r"-?Infinity|NaN")
 
 
@@ -49,6 +50,7 @@ class Beginning:
     at: int
     wallet: float
     instruments: dict[str, Instrument]
+    transferred: int = 0  # ms: the last transfer that is in the wallet
 
 
 class PairHost:
@@ -67,10 +69,13 @@ class PairHost:
         most_actions: int = MOST_ACTIONS,
         clock: Callable[[], float] = time.monotonic,
         patience: float | None = PATIENCE_SECONDS,
+        adopt: bool = False,
     ) -> None:
+        """`adopt`: take over positions that nothing explains, when starting."""
         self.name, self.config, self.gateway, self.store, self.bus = name, config, gateway, store, bus
         self.report, self.keeper = report, keeper
         self.most_actions, self.clock, self.patience = most_actions, clock, patience
+        self.adopting = adopt
         self.loops: dict[str, StrategyLoop] = {}
 
     async def start(self, symbols: list[str], beginning: Beginning, first: int = 0) -> None:
@@ -83,6 +88,8 @@ class PairHost:
             self.loops[symbol].tell(Recover())
             self.keeper.add(self._kept(symbol))
         self.keeper.add(self.gateway.listen(symbols, self._heard))
+        if self.patience is not None:
+            self.keeper.add(self._watch_store(self.patience))
         await self.keeper.wait(*(event.wait() for event in self.gateway.hearing.values()))
         await self.keeper.wait(*(loop.recovered.wait() for loop in self.loops.values()))
 
@@ -97,7 +104,24 @@ class PairHost:
             clock=self.clock,
             most_actions=self.most_actions,
             patience=self.patience,
+            adopt=self.adopting,
         )
+
+    async def _watch_store(self, patience: float) -> None:
+        """See every second whether the store can be written to: without it nothing may stay open that can be filled."""
+        away = False
+        while True:
+            await asyncio.sleep(STORE_SECONDS)
+            try:
+                async with asyncio.timeout(patience):
+                    answers = await self.store.alive()
+            except TimeoutError:
+                answers = False
+            if answers is away:  # news
+                away = not answers
+                (log.error if away else log.warning)("store_away" if away else "store_back", remedy=STORE_REMEDY)
+                for loop in self.loops.values():
+                    loop.tell(StoreAway() if away else Remember())
 
     async def _kept(self, symbol: str) -> None:
         async def renew() -> None:
@@ -146,6 +170,11 @@ class PairHost:
             if await self.gateway.prepare(symbol, self.config.leverage):
                 log.warning("leverage_restored", pair=symbol, leverage=self.config.leverage)
 
+    def withdraw(self, *, close: bool) -> None:
+        """Let every pair take back what could increase exposure, and with `close` leave its position."""
+        for loop in self.loops.values():
+            loop.tell(Withdraw(close))
+
     async def snapshot(self) -> None:
         """Store every pair's memory, and a readable copy of it."""
         for symbol, loop in self.loops.items():
@@ -185,7 +214,7 @@ class PortfolioHost:
     async def _made(self) -> MasterLoop:
         machine = PortfolioMachine(self.config.algorithm, self.symbols, self.beginning.wallet)
         loop = MasterLoop(machine, self.symbols, self.store, self.bus, self._tell)
-        await loop.start(self.beginning.at)
+        await loop.start(self.beginning.at, self.beginning.transferred)
         return loop
 
     async def _renew(self) -> None:

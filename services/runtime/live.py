@@ -23,11 +23,13 @@ from services.logs import configure
 from services.postgres.claim import Claim
 from services.runtime.backing import Backing, backing
 from services.runtime.config import Account, BotSettings, Runtime, Secrets, load_bot
+from services.runtime.ending import close_everything, withdraw_entries
 from services.runtime.local import LocalRuntime
 from services.runtime.metrics import Standing as StandingMetrics
 
 if TYPE_CHECKING:
     from backtesting.config import PortfolioConfig
+    from services.bybit.gateway import Bybit
     from services.runtime.cluster import RayRuntime
 
 log = structlog.get_logger()
@@ -36,8 +38,9 @@ SNAPSHOT_SECONDS = 30.0
 ACCOUNT_SECONDS = 60.0
 CLOCK_SECONDS = 300.0
 POLL_SECONDS = 20.0
-POLL_REQUESTS = 5  # of one pair
+POLL_REQUESTS = 6  # of one pair
 VENUE_SECONDS = 300.0
+TRANSFERS_MS = 7 * 86_400_000
 # The operator is a person: no policy answers for him and no hour resumes.
 LIVE_RISK = {"halt_policy": HaltPolicy.NONE, "halt_resume_hours": 1e6}
 
@@ -57,21 +60,22 @@ def account_of(settings: BotSettings, config: PortfolioConfig, secrets: Secrets)
 
 
 def runtime_of(
-    settings: BotSettings, config: PortfolioConfig, account: Account, behind: Backing
+    settings: BotSettings, config: PortfolioConfig, account: Account, behind: Backing, *, adopt: bool = False
 ) -> LocalRuntime | RayRuntime:
-    """Build what the config asks for; Ray is loaded only then."""
+    """Build what the config asks for; Ray is loaded only then. `adopt`: what the store does not know of, see there."""
     if settings.runtime is Runtime.LOCAL:
         return LocalRuntime(
             *(settings.name, config, account.gateway(), behind.store, behind.bus),
             foreign=settings.foreign,
             most_actions=settings.max_actions_per_minute,
+            adopt=adopt,
         )
     try:
         from services.runtime.cluster import Plan, RayRuntime  # noqa: PLC0415
     except ModuleNotFoundError:
         raise Misconfigured("bot.runtime is ray, which is not installed; `uv sync --extra ray` does it.") from None
     share = 1.0 / (min(settings.workers, len(config.pairs)) + 1)
-    where = (behind.database, behind.redis, share, settings.max_actions_per_minute)
+    where = (behind.database, behind.redis, share, settings.max_actions_per_minute, adopt)
     return RayRuntime(
         Plan(settings.name, config, account, *where),
         account.gateway(share),
@@ -80,6 +84,12 @@ def runtime_of(
         address=settings.ray_address,
         foreign=settings.foreign,
     )
+
+
+async def standing(gateway: Bybit, symbol: str) -> Standing:
+    """Ask what the account holds, and for its newest transfers; `symbol` tells the market's time."""
+    transfers = await gateway.transfers(await gateway.newest(symbol) - TRANSFERS_MS)
+    return Standing(await gateway.account(), None if transfers is None else tuple(transfers))
 
 
 class LiveBot:
@@ -104,6 +114,7 @@ class LiveBot:
         self.registry.register(StandingMetrics(self.control.last))
         self._turns = cycle(config.pairs)
         self.stopping = asyncio.Event()
+        self.leave_entries = self.closed = False
         self.path: Path | None = None
 
     async def status(self) -> dict[str, Any]:
@@ -111,7 +122,7 @@ class LiveBot:
         return {**await self.runtime.status(), "environment": self.settings.environment.value}
 
     async def run(self, path: Path | None = None) -> None:
-        """Run until stopped; what rests at the venue stays there."""
+        """Run until stopped. Stops and targets stay at the venue; entries are withdrawn unless they are to be left."""
         self.path = path
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
@@ -131,6 +142,8 @@ class LiveBot:
             for one in duties:
                 one.cancel()
             await asyncio.gather(*duties, return_exceptions=True)
+            if not self.leave_entries and not self.closed:
+                await withdraw_entries(self.runtime)
             await self.control.stop()
             await self.runtime.stop()
             await self._snapshot()
@@ -175,7 +188,7 @@ class LiveBot:
             self.lag.observe(max(time.monotonic() - before - 0.5, 0.0))
 
     async def _look_at_account(self) -> None:
-        self.runtime.tell(Standing(await self.runtime.gateway.account()))
+        self.runtime.tell(await standing(self.runtime.gateway, self.config.pairs[0]))
 
     async def _poll(self) -> None:
         """Ask for what a stream may have kept back, pair after pair; this alone would do to trade correctly."""
@@ -192,9 +205,16 @@ class LiveBot:
 
     async def act(self, word: str, pair: str | None, force: bool) -> str:
         """Do what the operator says."""
-        if word == "stop":
+        if word in ("stop", "stop-leave-entries"):
+            self.leave_entries = word != "stop"
             self.stopping.set()
-            return "stopping; orders and stops stay at the venue"
+            what = "everything stays" if self.leave_entries else "entries are withdrawn, stops and targets stay"
+            return f"stopping; {what} at the venue"
+        if word == "shutdown":
+            done = await close_everything(self.runtime, self.settings.name, self.config.pairs)
+            self.closed = True
+            self.stopping.set()
+            return done
         if word == "reload":
             return await self._reload()
         return await self.runtime.obey(word, pair, force)
@@ -221,14 +241,17 @@ class LiveBot:
         return f"adopted {', '.join(changed)}" if changed else "nothing has changed"
 
 
-async def run_bot(path: Path) -> None:
-    """Run the bot of a config file. Raises Misconfigured or NotPermitted before anything is sent."""
+async def run_bot(path: Path, *, adopt: bool = False) -> None:
+    """Run the bot of a config file; `adopt`: take over orders and positions of its name that its database lacks.
+
+    Raises Misconfigured or NotPermitted before anything is sent.
+    """
     settings, config = load_bot(path)
     account = account_of(settings, config, Secrets().present())
     configure(account.secrets())
     directory = settings.data_dir / "bots" / settings.name
     async with backing(settings.name, directory, settings.database, settings.redis) as behind:
-        runtime = runtime_of(settings, as_live(config), account, behind)
+        runtime = runtime_of(settings, as_live(config), account, behind, adopt=adopt)
         try:
             await LiveBot(settings, as_live(config), runtime, behind.claim).run(path)
         finally:

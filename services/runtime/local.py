@@ -38,8 +38,13 @@ class LocalRuntime:
         most_actions: int = MOST_ACTIONS,
         clock: Callable[[], float] = time.monotonic,
         patience: float | None = PATIENCE_SECONDS,
+        adopt: bool = False,
     ) -> None:
-        """`patience`: seconds with the store before entries are withdrawn; None where the market waits for the bot."""
+        """`patience`: seconds with the store before entries are withdrawn; None where the market waits for the bot.
+
+        `adopt`: take over orders and positions under this name that the store does not know.
+        """
+        self.adopt_unknown = adopt
         self.name, self.config, self.gateway, self.store, self.foreign = name, config, gateway, store, foreign
         self.keeper = Keeper()
         self.portfolio = PortfolioHost(config, store, bus, self._tell_pair, self.keeper)
@@ -48,11 +53,14 @@ class LocalRuntime:
             most_actions=most_actions,
             clock=clock,
             patience=patience,
+            adopt=adopt,
         )
 
     async def start(self) -> None:
         """Check the account, load what is remembered, catch up with the venue, and begin."""
-        beginning = await look_around(self.name, self.config, self.gateway, self.store, self.foreign)
+        beginning = await look_around(
+            *(self.name, self.config, self.gateway, self.store, self.foreign), adopt=self.adopt_unknown
+        )
         await self.portfolio.start(beginning)
         await self.pairs.start(list(self.config.pairs), beginning)
 
@@ -92,6 +100,11 @@ class LocalRuntime:
     async def look_at_venue(self) -> None:
         """See whether instruments and leverage are still what they were."""
         await self.pairs.look_at_venue()
+
+    async def withdraw(self, *, close: bool = False) -> None:
+        """Take back what could increase exposure and, with `close`, leave every position; ends when that is done."""
+        self.pairs.withdraw(close=close)
+        await self.settled()
 
     async def status(self) -> dict[str, Any]:
         """How the bot stands."""

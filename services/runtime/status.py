@@ -36,8 +36,13 @@ def merged(
         "stream_age_seconds": max(one["stream_age_seconds"] for one in gateways),
         "errors": dict(sum((Counter(one["errors"]) for one in gateways), Counter())),
         "changes": dict(sum((Counter(one["changes"]) for one in gateways), Counter())),
-        "pairs": [{**pair, **loops[pair["pair"]]} for pair in portfolio["pairs"]],
+        "pairs": [_whole(pair, loops[pair["pair"]]) for pair in portfolio["pairs"]],
     }
+
+
+def _whole(pair: dict[str, Any], loop: dict[str, Any]) -> dict[str, Any]:
+    """What portfolio and loop know of a pair; the loop knows first that the database is away."""
+    return {**pair, **loop, "held_off": pair["held_off"] + loop["held_off"]}
 
 
 def portfolio_status(loop: MasterLoop, instruments: dict[str, Instrument]) -> dict[str, Any]:
@@ -82,6 +87,7 @@ def loop_status(loop: StrategyLoop) -> dict[str, Any]:
     """What a pair's loop alone knows."""
     return {
         "resting": len(loop.resting),
+        "held_off": ["database"] if loop.memory.away else [],
         "recovered": loop.recovered.is_set(),
         "corrections": loop.corrections,
         "fills": loop.books.fills,

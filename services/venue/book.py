@@ -6,8 +6,8 @@ orders the one with the smaller client order id goes first.
 
 from __future__ import annotations
 
+import itertools
 from bisect import insort
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +16,14 @@ from backtesting.exchange import NOTHING, RUN, Outcome, World
 from backtesting.loop import begin_bar, pay_funding
 from backtesting.stepwise import LIQUIDATION, compiled_next_fill
 from bot.instrument import in_ticks
-from bot.ledger import equity
+from bot.ledger import book_fill, equity
 from bot.order import FILL, SLOT, WHOLE_POSITION, OrderKind, Side, Signal
 from bot.record import new_records
 from bot.strategy import EVENT, PAIR
 from coordinator.gate import margin_rate
+from services.venue import stops
+from services.venue.records import CANCELLED, FILLED, PARTIAL, STOP_LOSS, Happened, Trade, VenueOrder, order_id
+from services.venue.unverified import Unverified
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,63 +31,21 @@ if TYPE_CHECKING:
     from backtesting.candles import Candles
     from bot.instrument import Instrument
 
-NEW, PARTIAL, FILLED, CANCELLED = "New", "PartiallyFilled", "Filled", "Cancelled"
-PARTIAL_CANCELLED = "PartiallyFilledCanceled"
-UNTRIGGERED, TRIGGERED = "Untriggered", "Triggered"
-LIVE = (NEW, PARTIAL, UNTRIGGERED, TRIGGERED)
-
-
-@dataclass
-class VenueOrder:
-    """An order as the venue keeps it; prices in ticks, quantities in lots."""
-
-    id: str
-    link: str
-    symbol: str
-    side: int
-    kind: int
-    price: int
-    lots: int
-    reduce_only: bool
-    post_only: bool
-    created: int
-    updated: int
-    status: str = NEW
-    filled: int = 0
-    value: float = 0.0  # quote currency filled
-    fee: float = 0.0
-    reason: str = "EC_NoError"
-
-    def __lt__(self, other: VenueOrder) -> bool:
-        """Order by client order id, then by birth."""
-        return (self.link, self.id) < (other.link, other.id)
-
-
-@dataclass(frozen=True)
-class Trade:
-    """One execution; `link` and `order` are empty for funding, whose `fee` is what was paid."""
-
-    id: str
-    order: str
-    link: str
-    symbol: str
-    side: int
-    price: int
-    lots: int
-    fee: float
-    maker: bool
-    ts: int
-    kind: str  # Trade, Funding, BustTrade
-    left: int
-
-
-Happened = VenueOrder | Trade
-
 
 class Book:
     """Orders, position and candles of one symbol."""
 
-    def __init__(self, instrument: Instrument, candles: Candles, settings: Any, leverage: float) -> None:
+    def __init__(
+        self,
+        instrument: Instrument,
+        candles: Candles,
+        settings: Any,
+        leverage: float,
+        numbers: Iterator[int] | None = None,
+        unverified: Unverified | None = None,
+    ) -> None:
+        self.numbers = numbers or itertools.count(1)  # of orders
+        self.unverified = unverified or Unverified()
         self.instrument, self.candles, self.settings = instrument, candles, settings
         tick = float(instrument.tick_size)
         self.ticks = [in_ticks(getattr(candles, name), tick) for name in ("open", "high", "low", "close")]
@@ -159,12 +120,12 @@ class Book:
         if fresh:
             self.arrived(order)
 
-    def remove(self, order: VenueOrder, status: str, reason: str = "EC_NoError") -> None:
+    def remove(self, order: VenueOrder, status: str, reason: str = "EC_NoError", cancel_type: str = "UNKNOWN") -> None:
         """Let an order rest no more."""
         index = self.live.index(order)
         self.slots = np.delete(self.slots, index).view(np.recarray)
         self.live.pop(index)
-        order.status, order.reason = status, reason
+        order.status, order.reason, order.cancel_type = status, reason, cancel_type
 
     # Time
 
@@ -186,7 +147,7 @@ class Book:
         paid = self.pair.ledger.funding
         if payments and self.instrument.linear and pay_funding(world, open_, payments):
             amount = float(paid - self.pair.ledger.funding)
-            yield [self._trade("Funding", "", "", -_sign(self.position), round(open_), 0, amount, True, ts, 0)]
+            yield [self._trade("Funding", -_sign(self.position), round(open_), 0, amount, ts, maker=True)]
         if volume > 0.0:
             yield from self._path(open_, high, low, close, ts)
         self.here = close
@@ -218,10 +179,9 @@ class Book:
             return [], False
         if index == LIQUIDATION:
             record = self.fills[0]
-            lots, fee = int(record.quantity), float(record.fee)
-            return [
-                self._trade("BustTrade", "", "", int(record.side), int(record.price), lots, fee, False, ts, 0)
-            ], True
+            side, lots, fee, price = int(record.side), int(record.quantity), float(record.fee), int(record.price)
+            trade = self._trade("BustTrade", side, price, lots, fee, ts, realised=float(record.realised), closed=lots)
+            return [trade, *stops.follow(self, -side * lots, None, ts)], True
         order = self.live[index]
         order.updated = ts
         if self.runs[0].fills == 0:
@@ -240,15 +200,81 @@ class Book:
         left = order.lots - order.filled
         if not slot.wanted:
             self.remove(order, FILLED)
-        maker = int(record.liquidity) == 0
-        trade = self._trade("Trade", order.id, order.link, order.side, price, lots, fee, maker, ts, left)
-        return [trade, order]
+        elif order.stop_type == STOP_LOSS:  # a triggered stop is immediate-or-cancel
+            self.remove(order, CANCELLED, "EC_NoImmediateQtyToFill")
+        before = int(record.position) - order.side * lots
+        trade = self._trade(
+            *("Trade", order.side, price, lots, fee, ts),
+            maker=int(record.liquidity) == 0,
+            order=order,
+            left=left,
+            realised=float(record.realised),
+            closed=_closed(before, order.side * lots),
+        )
+        return [trade, order, *stops.follow(self, before, order, ts)]
 
-    def _trade(self, kind: str, order: str, link: str, side: int, price: int, lots: int, *rest: Any) -> Trade:
+    def execute(
+        self, side: int, lots: int, ts: int, *, kind: str, created_by: str, charged: bool, as_order: bool
+    ) -> list[Happened]:
+        """Execute at the present price what no trader of the interface asked for; what happened."""
+        before, price, tick_value = self.position, round(self.here), float(self.pair.instrument.tick_value)
+        fee = price * lots * tick_value * float(self.pair.instrument.taker_fee) if charged else 0.0
+        realised = float(book_fill(self.pair.ledger, side, float(price), lots, tick_value, fee))
+        order = None
+        if as_order:
+            order = VenueOrder(
+                *(order_id(next(self.numbers)), "", self.instrument.symbol, side, OrderKind.MARKET, 0, lots),
+                reduce_only=_closed(before, side * lots) == lots,
+                post_only=False,
+                created=ts,
+                updated=ts,
+                status=FILLED,
+                filled=lots,
+                value=price * lots * tick_value,
+                fee=fee,
+                created_by=created_by,
+            )
+        closed = _closed(before, side * lots)
+        trade = self._trade(
+            *(kind, side, price, lots, fee, ts), order=order, created_by=created_by, realised=realised, closed=closed
+        )
+        return [trade, *([order] if order else []), *stops.follow(self, before, order, ts)]
+
+    def _trade(
+        self,
+        kind: str,
+        side: int,
+        price: int,
+        lots: int,
+        fee: float,
+        ts: int,
+        *,
+        maker: bool = False,
+        order: VenueOrder | None = None,
+        left: int = 0,
+        realised: float = 0.0,
+        closed: int = 0,
+        created_by: str = "",
+    ) -> Trade:
         self.trades += 1
-        fee, maker, ts, left = rest
-        number = f"{self.instrument.symbol}-{self.trades:09d}"
-        return Trade(number, order, link, self.instrument.symbol, side, price, lots, fee, maker, ts, kind, left)
+        return Trade(
+            id=f"{self.instrument.symbol}-{self.trades:09d}",
+            order=order.id if order else "",
+            link=order.link if order else "",
+            symbol=self.instrument.symbol,
+            side=side,
+            price=price,
+            lots=lots,
+            fee=fee,
+            maker=maker,
+            ts=ts,
+            kind=kind,
+            left=left,
+            stop_type=order.stop_type if order else "",
+            created_by=order.created_by if order else created_by,
+            realised=realised,
+            closed=closed,
+        )
 
     @property
     def ended(self) -> bool:
@@ -261,3 +287,8 @@ FUNDING_MS = 8 * 3_600_000
 
 def _sign(lots: int) -> int:
     return Side.BUY if lots >= 0 else Side.SELL
+
+
+def _closed(before: int, change: int) -> int:
+    """Lots of a change that reduce the position of before."""
+    return min(abs(before), abs(change)) if before * change < 0 else 0

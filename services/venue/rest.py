@@ -1,4 +1,7 @@
-"""What each address of the venue answers: (server, query) to the `result` of Bybit's v5 interface, or `Answer`."""
+"""What each address of the venue answers: (server, query) to the `result` of Bybit's v5 interface, or `Answer`.
+
+Orders, positions and executions are here; answers.py has the market and the account.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
 from bot.order import OrderKind, Side
-from services.venue import words
-from services.venue.book import CANCELLED, VenueOrder
-from services.venue.exchange import Answer
+from services.venue import answers, words
+from services.venue.answers import page
+from services.venue.checks import Answer
+from services.venue.records import LIVE, Trade, VenueOrder
 
 if TYPE_CHECKING:
     from services.venue.book import Book
@@ -17,157 +21,69 @@ if TYPE_CHECKING:
 PAGE = 50
 
 
-def _time(server: VenueServer, _query: dict[str, Any]) -> dict[str, Any]:
-    wall = server.wall()
-    return {"timeSecond": str(wall // 1000), "timeNano": str(wall * 1_000_000)}
-
-
-def _instruments(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    known = [
-        one for symbol, one in sorted(server.exchange.instruments.items()) if query.get("symbol", symbol) == symbol
-    ]
-    if query.get("category") != server.category:
-        known = []
-    return _page(server, query, [words.instrument(one, one.symbol not in server.exchange.closed) for one in known], 500)
-
-
-def _kline(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    book, exchange = server.exchange.book(query.get("symbol", "")), server.exchange
-    candles = book.candles
-    if query.get("interval") != str(candles.bar_ms // 60_000):
-        raise Answer(10001, f"this venue has bars of {candles.bar_ms // 60_000} minutes")
-    limit = min(int(query.get("limit", 200)), 1000)
-    last = int(candles.ts.searchsorted(exchange.now - candles.bar_ms, side="right"))
-    if "end" in query:
-        last = min(last, int(candles.ts.searchsorted(int(query["end"]), side="right")))
-    first = max(last - limit, 0)
-    if "start" in query:
-        first = max(first, int(candles.ts.searchsorted(int(query["start"]))))
-    rows = [words.candle(book, index) for index in range(last - 1, first - 1, -1)]
-    if int(query.get("start", 0)) <= exchange.now <= int(query.get("end", exchange.now)):
-        rows = [words.forming(book, exchange.now), *rows][:limit]
-    return {"category": server.category, "symbol": book.instrument.symbol, "list": rows}
-
-
-def _tickers(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    books = server.exchange.books
-    chosen = [server.exchange.book(query["symbol"])] if "symbol" in query else list(books.values())
-    return {"category": server.category, "list": [words.ticker(book) for book in chosen]}
-
-
-def _orderbook(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    book = server.exchange.book(query.get("symbol", ""))
-    now = words.ticker(book)
-    return {
-        "s": book.instrument.symbol,
-        "b": [[now["bid1Price"], "1"]],
-        "a": [[now["ask1Price"], "1"]],
-        "ts": server.exchange.now,
-        "u": server.exchange.at,
-        "seq": server.exchange.at,
-        "cts": server.exchange.now,
-    }
-
-
-def _funding(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    book = server.exchange.book(query.get("symbol", ""))
-    last = server.exchange.now // 28_800_000 * 28_800_000
-    rate = words.number(float(book.settings[0].funding_rate))
-    rows = [
-        {"symbol": book.instrument.symbol, "fundingRate": rate, "fundingRateTimestamp": str(last - k * 28_800_000)}
-        for k in range(min(int(query.get("limit", 200)), 200))
-    ]
-    return {"category": server.category, "list": rows}
-
-
-def _wallet(server: VenueServer, _query: dict[str, Any]) -> dict[str, Any]:
-    return {"list": [words.wallet(server.exchange)]}
-
-
-def _account(_server: VenueServer, _query: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "marginMode": "REGULAR_MARGIN",
-        "unifiedMarginStatus": 5,
-        "dcpStatus": "OFF",
-        "timeWindow": 0,
-        "smpGroup": 0,
-        "isMasterTrader": False,
-        "spotHedgingStatus": "OFF",
-        "updatedTime": "0",
-    }
-
-
-def _key(server: VenueServer, _query: dict[str, Any]) -> dict[str, Any]:
-    key = next(iter(server.keys.values()))
-    rights = ["Order", "Position"] if key.may_trade else []
-    return {
-        "readOnly": 0 if key.may_trade else 1,
-        "ips": list(key.addresses) or ["*"],
-        "uta": 1,
-        "type": 1,
-        "permissions": {"ContractTrade": rights, "Spot": ["SpotTrade"] if key.may_trade else []},
-    }
-
-
-def _fees(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    chosen = [server.exchange.book(query["symbol"])] if "symbol" in query else list(server.exchange.books.values())
-    rows = [
-        {
-            "symbol": book.instrument.symbol,
-            "makerFeeRate": words.plain(book.instrument.maker_fee),
-            "takerFeeRate": words.plain(book.instrument.taker_fee),
-        }
-        for book in chosen
-    ]
-    return {"list": rows}
-
-
 def _positions(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+    """One symbol's row, flat too, or every position that is held in contracts of a coin."""
     exchange = server.exchange
-    held = [book for book in exchange.books.values() if book.position]
-    chosen = [exchange.book(query["symbol"])] if "symbol" in query else held
+    if query.get("symbol"):
+        chosen = [exchange.book(query["symbol"])]
+    elif query.get("settleCoin"):
+        coin = query["settleCoin"]
+        chosen = [one for name, one in exchange.books.items() if one.position and words.coins(name)[1] == coin]
+    else:
+        raise Answer(10001, "params error: symbol or settleCoin is required")
     rows = [words.position(book, index) for book in chosen for index in ((1, 2) if exchange.hedge else (0,))]
-    return _page(server, query, rows, 200)
+    return page(server, query, rows, 200)
 
 
 def _realtime(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    exchange, symbol = server.exchange, query.get("symbol")
-    found = exchange.live(symbol)
-    if "orderId" in query or "orderLinkId" in query:  # like Bybit: the latest state, also of what has just ended
-        one = exchange.known.get(query.get("orderId", "")) or exchange.links.get(query.get("orderLinkId", ""))
-        found = [one] if one is not None else []
-    return _page(server, query, _orders(server, found), PAGE)
+    exchange = server.exchange
+    if _names_one(query):  # like Bybit: the latest state, also of what has just ended
+        one = _named_one(server, query)
+        return page(server, query, _orders(server, [one] if one is not None else []), PAGE)
+    only = query.get("orderFilter") or ""
+    found = [one for one in exchange.live(query.get("symbol")) if only in ("", one.filter)]
+    return page(server, query, _orders(server, found), PAGE)
 
 
 def _history(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    symbol, link, number = query.get("symbol"), query.get("orderLinkId"), query.get("orderId")
-    found = [
-        one
-        for one in reversed(server.exchange.ended)
-        if symbol in (None, one.symbol) and link in (None, one.link) and number in (None, one.id)
-    ]
-    return _page(server, query, _orders(server, found), PAGE)
+    symbol = query.get("symbol")
+    if _names_one(query):
+        one = _named_one(server, query)
+        found = [one] if one is not None and one.status not in LIVE else []
+    else:
+        found = [one for one in reversed(server.exchange.ended) if symbol in (None, one.symbol)]
+    return page(server, query, _orders(server, found), PAGE)
 
 
 def _executions(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    symbol, link, number = query.get("symbol"), query.get("orderLinkId"), query.get("orderId")
+    link, number = query.get("orderLinkId"), query.get("orderId")
+    symbol, kind = query.get("symbol"), query.get("execType") or None
     start, end = int(query.get("startTime", 0)), int(query.get("endTime", 1 << 60))
+
+    def wanted(one: Trade) -> bool:
+        if number:  # an order's name overrides every other filter
+            return one.order == number
+        if link:
+            return one.link == link
+        return symbol in (None, one.symbol) and kind in (None, one.kind) and start <= one.ts <= end
+
     found = [
         words.execution(one, server.exchange.books[one.symbol], server.category)
         for one in reversed(server.exchange.trades)
-        if symbol in (None, one.symbol)
-        and link in (None, one.link)
-        and number in (None, one.order)
-        and start <= one.ts <= end
+        if wanted(one)
     ]
-    return _page(server, query, found, 100)
+    return page(server, query, found, 100)
 
 
-def _page(server: VenueServer, query: dict[str, Any], rows: list[Any], most: int) -> dict[str, Any]:
-    """A page of a list, newest first, with the cursor of the next."""
-    limit, first = min(int(query.get("limit", min(20, most))), most), int(query.get("cursor") or 0)
-    cursor = str(first + limit) if first + limit < len(rows) else ""
-    return {"category": server.category, "list": rows[first : first + limit], "nextPageCursor": cursor}
+def _names_one(query: dict[str, Any]) -> bool:
+    return bool(query.get("orderId") or query.get("orderLinkId"))
+
+
+def _named_one(server: VenueServer, query: dict[str, Any]) -> VenueOrder | None:
+    """The order that a query names, whatever else it says; the venue's own id goes first."""
+    if query.get("orderId"):
+        return server.exchange.known.get(query["orderId"])
+    return server.exchange.links.get(query["orderLinkId"])
 
 
 def _orders(server: VenueServer, orders: list[VenueOrder]) -> list[dict[str, Any]]:
@@ -198,8 +114,30 @@ def _create(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
         link=link,
         reduce_only=query.get("reduceOnly") in (True, "true"),
         post_only=query.get("timeInForce") == "PostOnly",
+        stop=_attached(server, book, query) or 0,
+        stop_by=query.get("slTriggerBy") or "LastPrice",
     )
     return _named(order)
+
+
+def _attached(server: VenueServer, book: Book, query: dict[str, Any]) -> int | None:
+    """The stop that an order brings for its position, ticks; 0 takes it away, None says nothing of it."""
+    if query.get("takeProfit") not in (None, "", "0"):
+        raise Answer(10001, "this venue takes no takeProfit with an order")
+    if query.get("stopLoss") in (None, ""):
+        return None
+    if server.category != "linear":
+        raise Answer(10001, "this venue takes no stopLoss with a spot order")
+    _refuse_other_modes(query)
+    return _ticks(server, book, query["stopLoss"])
+
+
+def _refuse_other_modes(query: dict[str, Any]) -> None:
+    """Only tpslMode Full is simulated: market stops of the whole position."""
+    if query.get("tpslMode") not in (None, "", "Full"):
+        raise Answer(10001, "this venue has tpslMode Full only")
+    if query.get("slOrderType") not in (None, "", "Market"):
+        raise Answer(10001, "slOrderType only support Market when tpSlMode is Full")
 
 
 def _batch(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
@@ -219,6 +157,7 @@ def _amend(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
         *(book.instrument.symbol, query.get("orderId", ""), query.get("orderLinkId", "")),
         _ticks(server, book, price) if price else None,
         _lots(server, book, lots) if lots else None,
+        _attached(server, book, query),
     )
     return _named(order)
 
@@ -229,7 +168,8 @@ def _cancel(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cancel_all(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    return {"list": [_named(one) for one in server.exchange.cancel_all(query.get("symbol"))]}
+    only, stop_type = query.get("orderFilter") or "", query.get("stopOrderType") or ""
+    return {"list": [_named(one) for one in server.exchange.cancel_all(query.get("symbol"), only, stop_type)]}
 
 
 def _leverage(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
@@ -244,30 +184,20 @@ def _mode(_server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
 
 
 def _trading_stop(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    """A stop and a target for the whole position; each given one replaces the one before, zero takes it away.
-
-    The target rests as a limit, which is where its trigger would fill.
-    """
+    """A stop and a target for the whole position; each given one replaces the one before, zero takes it away."""
     book = server.exchange.book(query.get("symbol", ""))
-    if book.position == 0:
-        raise Answer(10001, "can not set tp/sl/ts for zero position")
-    way = Side.BUY if book.position > 0 else Side.SELL
-    for name, kind, beyond in (("stopLoss", OrderKind.STOP, -way), ("takeProfit", OrderKind.LIMIT, way)):
-        price = query.get(name)
-        if price is None or price == "":
-            continue
-        ticks = _ticks(server, book, price)
-        if ticks and (ticks - book.here) * beyond <= 0:
-            raise Answer(10001, f"{name} for this position should be on the other side of the base price")
-        for one in [each for each in book.live if each.kind == kind and not each.link and each.reduce_only]:
-            book.remove(one, CANCELLED, "EC_PerCancelRequest")
-        if ticks:
-            server.exchange.create(
-                *(book.instrument.symbol, -way, kind, ticks, abs(book.position)),
-                link="",
-                reduce_only=True,
-                post_only=False,
-            )
+    if not query.get("tpslMode"):
+        raise Answer(10001, "params error: tpslMode is required")
+    if query.get("positionIdx") not in (0, "0"):
+        raise Answer(10001, "position idx not match position mode")
+    _refuse_other_modes(query)
+    if query.get("trailingStop") not in (None, "", "0"):
+        raise Answer(10001, "this venue has no trailing stops")
+    stop, target = (
+        None if query.get(name) in (None, "") else _ticks(server, book, query[name])
+        for name in ("stopLoss", "takeProfit")
+    )
+    server.exchange.trading_stop(book.instrument.symbol, stop, target)
     return {}
 
 
@@ -295,16 +225,17 @@ def _whole(text: Any, step: Decimal, unit: Decimal, wrong: Answer) -> int:
 
 
 ROUTES: dict[tuple[str, str], Any] = {
-    ("GET", "market/time"): _time,
-    ("GET", "market/instruments-info"): _instruments,
-    ("GET", "market/kline"): _kline,
-    ("GET", "market/tickers"): _tickers,
-    ("GET", "market/orderbook"): _orderbook,
-    ("GET", "market/funding/history"): _funding,
-    ("GET", "account/wallet-balance"): _wallet,
-    ("GET", "account/info"): _account,
-    ("GET", "account/fee-rate"): _fees,
-    ("GET", "user/query-api"): _key,
+    ("GET", "market/time"): answers.time,
+    ("GET", "market/instruments-info"): answers.instruments,
+    ("GET", "market/kline"): answers.kline,
+    ("GET", "market/tickers"): answers.tickers,
+    ("GET", "market/orderbook"): answers.orderbook,
+    ("GET", "market/funding/history"): answers.funding,
+    ("GET", "account/wallet-balance"): answers.wallet,
+    ("GET", "account/transaction-log"): answers.transactions,
+    ("GET", "account/info"): answers.account,
+    ("GET", "account/fee-rate"): answers.fees,
+    ("GET", "user/query-api"): answers.key,
     ("GET", "position/list"): _positions,
     ("GET", "order/realtime"): _realtime,
     ("GET", "order/history"): _history,

@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 import hmac
 import json
-import random
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,37 +17,15 @@ from aiohttp import WSMsgType, web
 
 from bot.instrument import Market
 from services.venue import words
-from services.venue.book import Trade
-from services.venue.exchange import Answer, Bar, Exchange
+from services.venue.checks import Answer
+from services.venue.exchange import Bar, Exchange
+from services.venue.faults import Faults
+from services.venue.records import LogRow, Trade
 from services.venue.rest import ROUTES
 
 RATE = 600  # requests a key may send in five seconds, per address
 NOT_IN_DEMO = ("account/fee-rate", "user/query-api")
 SPOT_CODES = {110001: 170213, 110003: 170132, 110007: 170131, 110072: 170141, 110094: 170140, 110020: 170810}
-
-
-@dataclass
-class Faults:
-    """What goes wrong on purpose: shares of requests or events, and delays."""
-
-    latency_ms: float = 0.0
-    lose_response: float = 0.0  # an order is taken, and the answer never arrives
-    error: float = 0.0  # 503 before anything is done
-    rate_limit: float = 0.0
-    duplicate: float = 0.0  # an event is told twice
-    late: float = 0.0  # an event is told after the next one
-    clock_skew_ms: int = 0
-    maintenance: bool = False
-    demo: bool = False  # what Bybit's demo trading does not answer is not answered
-    seed: int = 0
-    chance: random.Random = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self.chance = random.Random(self.seed)  # noqa: S311, faults are to be repeatable
-
-    def strikes(self, share: float) -> bool:
-        """Whether a fault of this share happens now."""
-        return share > 0.0 and self.chance.random() < share
 
 
 @dataclass(frozen=True)
@@ -86,6 +63,8 @@ class VenueServer:
         self.category = "spot" if next(iter(exchange.instruments.values())).market is Market.SPOT else "linear"
         self._runner: web.AppRunner | None = None
         self._clock: asyncio.Task[None] | None = None
+        self._held: set[asyncio.TimerHandle] = set()  # executions that are told late
+        self._telling: set[asyncio.Task[None]] = set()
 
     # Life
 
@@ -95,6 +74,7 @@ class VenueServer:
         app.router.add_get("/v5/public/{category}", self._public)
         app.router.add_get("/v5/private", self._private)
         app.router.add_get("/venue/status", self._status)
+        app.router.add_get("/venue/audit", self._audit)
         app.router.add_post("/venue/advance", self._advance)
         app.router.add_post("/venue/faults", self._set_faults)
         app.router.add_post("/venue/drop", self._drop)
@@ -111,6 +91,10 @@ class VenueServer:
         """Close everything."""
         if self._clock is not None:
             self._clock.cancel()
+        for late in self._held:
+            late.cancel()
+        for task in self._telling:
+            task.cancel()
         for one in list(self.listeners):
             await one.socket.close()
         if self._runner is not None:
@@ -140,6 +124,14 @@ class VenueServer:
                 "sent": {"public": self._sent(private=False), "private": self._sent(private=True)},
             }
         )
+
+    async def _audit(self, _request: web.Request) -> web.Response:
+        """How well positions were protected, and whether a client order id was used twice."""
+        exchange = self.exchange
+        exchange.audit.look()
+        names = [one.link for one in exchange.known.values() if one.link]
+        duplicates = {"taken": len(names) - len(set(names)), "refused": exchange.duplicates}
+        return web.json_response({"symbols": exchange.audit.report(), "duplicate_ids": duplicates})
 
     def _sent(self, *, private: bool) -> int:
         return sum(one.sent for one in self.listeners if one.private is private)
@@ -175,9 +167,18 @@ class VenueServer:
         faults = self.faults
         if faults.latency_ms:
             await asyncio.sleep(faults.latency_ms / 1000.0)
-        if faults.maintenance or faults.strikes(faults.error):
-            return web.Response(status=503, text="<html>Service Unavailable</html>")
         path, body = request.path.removeprefix("/v5/"), await request.text()
+        if faults.maintenance or faults.at(faults.down_path, path) or faults.strikes(faults.error):
+            return web.Response(status=503, text="<html>Service Unavailable</html>")
+        answer = await self._done(request, path, body)
+        if faults.at(faults.slow_path, path):
+            await asyncio.sleep(faults.slow_s)
+        garbage = faults.garbage(path)
+        return answer if garbage is None else web.Response(text=garbage[1], content_type=garbage[0])
+
+    async def _done(self, request: web.Request, path: str, body: str) -> web.Response:
+        """Do what is asked, tell whoever listens, and give the answer."""
+        faults = self.faults
         try:
             public = path.startswith("market/")
             key = None if public else self._authentic(request, body)
@@ -188,7 +189,9 @@ class VenueServer:
                 return web.Response(status=404)
             self._permitted(request, path, key)
             result = answer(self, query)
+            self.exchange.audit.look()
         except Answer as refused:
+            self.exchange.audit.look()
             await self._flush()
             return self._answer(refused.code, refused.message, {})
         await self._flush()
@@ -283,7 +286,7 @@ class VenueServer:
         if len(arguments) != 3:
             return False
         key = self.keys.get(arguments[0])
-        if key is None or int(arguments[1]) < self.wall():
+        if key is None or not str(arguments[1]).isdigit() or int(arguments[1]) <= self.wall():
             return False
         return hmac.compare_digest(signature(key.secret, f"GET/realtime{arguments[1]}"), arguments[2])
 
@@ -295,9 +298,31 @@ class VenueServer:
                 message = {"topic": topic, "type": "snapshot", "ts": self.exchange.now, "data": data}
                 if private:
                     message = {"id": "1", "topic": topic, "creationTime": self.exchange.now, "data": data}
-                for one in list(self.listeners):
-                    if one.private is private and topic in one.topics:
-                        await self._send(one, message)
+                if topic == "execution" and self._withheld(message):
+                    continue
+                await self._spread(topic, private, message)
+
+    async def _spread(self, topic: str, private: bool, message: dict[str, Any]) -> None:
+        for one in list(self.listeners):
+            if one.private is private and topic in one.topics:
+                await self._send(one, message)
+
+    def _withheld(self, message: dict[str, Any]) -> bool:
+        """Whether an execution is not told now: never, or later."""
+        if self.faults.strikes(self.faults.silent_executions):
+            return True
+        if self.faults.hold_executions_s <= 0.0:
+            return False
+
+        def tell() -> None:
+            self._held.discard(handle)
+            task = asyncio.ensure_future(self._spread("execution", True, message))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
+
+        handle = asyncio.get_running_loop().call_later(self.faults.hold_executions_s, tell)
+        self._held.add(handle)
+        return True
 
     def _told(self, event: Any) -> list[tuple[str, bool, Any]]:
         if isinstance(event, Bar):
@@ -307,6 +332,8 @@ class VenueServer:
                 (f"kline.{minutes}.{event.symbol}", False, [words.kline(book, event.index)]),
                 (f"tickers.{event.symbol}", False, words.ticker(book)),
             ]
+        if isinstance(event, LogRow):
+            return [("wallet", True, [words.wallet(self.exchange)])]
         book = self.exchange.books[event.symbol]
         if isinstance(event, Trade):
             public = {
@@ -324,7 +351,12 @@ class VenueServer:
                 ("wallet", True, [words.wallet(self.exchange)]),
                 (f"publicTrade.{event.symbol}", False, [public]),
             ]
-        return [("order", True, [words.order(event, book, self.category)])]
+        told = [("order", True, [words.order(event, book, self.category)])]
+        if (
+            self.category == "linear"
+        ):  # like Bybit: with every change of an order, whether it concerns the position or not
+            told.append(("position", True, [words.position(book)]))
+        return told
 
     async def _send(self, one: Listener, message: dict[str, Any]) -> None:
         faults = self.faults

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from bot.instrument import Market
 from bot.order import OrderKind, Side
-from services.venue.book import LIVE
+from services.venue import stops
+from services.venue.checks import LARGEST, STEEPEST
+from services.venue.records import LIVE, STOP_LOSS, TAKE_PROFIT, Trade
 
 if TYPE_CHECKING:
     from bot.instrument import Instrument
-    from services.venue.book import Book, Trade, VenueOrder
+    from services.venue.book import Book
     from services.venue.exchange import Exchange
+    from services.venue.records import LogRow, VenueOrder
 
 QUOTES = ("USDT", "USDC", "USD")
 
@@ -44,8 +47,8 @@ def instrument(one: Instrument, trading: bool) -> dict[str, Any]:
     base, quote = coins(one.symbol)
     lot = {
         "minOrderQty": plain(max(one.min_quantity, one.lot_size)),
-        "maxOrderQty": "1000000000",
-        "maxMktOrderQty": "1000000000",
+        "maxOrderQty": plain(one.max_quantity or LARGEST),
+        "maxMktOrderQty": plain(one.max_market_quantity or LARGEST),
         "minNotionalValue": plain(one.min_notional),
     }
     common = {
@@ -64,9 +67,10 @@ def instrument(one: Instrument, trading: bool) -> dict[str, Any]:
             "basePrecision": plain(one.lot_size),
             "quotePrecision": "0.00000001",
             "minOrderAmt": plain(one.min_notional),
-            "maxOrderAmt": "1000000000",
+            "maxOrderAmt": plain(one.max_notional or LARGEST),
         }
         return {**common, "innovation": "0", "marginTrading": "none", "lotSizeFilter": lot}
+    band = plain(one.price_band) if one.price_band is not None else ""
     return {
         **common,
         "contractType": "LinearPerpetual",
@@ -74,8 +78,13 @@ def instrument(one: Instrument, trading: bool) -> dict[str, Any]:
         "deliveryTime": "0",
         "deliveryFeeRate": "",
         "priceScale": str(max(-int(one.tick_size.as_tuple().exponent), 0)),
-        "leverageFilter": {"minLeverage": "1", "maxLeverage": "125.00", "leverageStep": "0.01"},
-        "lotSizeFilter": {**lot, "qtyStep": plain(one.lot_size), "postOnlyMaxOrderQty": "1000000000"},
+        "leverageFilter": {
+            "minLeverage": "1",
+            "maxLeverage": format(one.max_leverage or STEEPEST, ".2f"),
+            "leverageStep": "0.01",
+        },
+        "lotSizeFilter": {**lot, "qtyStep": plain(one.lot_size), "postOnlyMaxOrderQty": lot["maxOrderQty"]},
+        "riskParameters": {"priceLimitRatioX": band, "priceLimitRatioY": band},
         "unifiedMarginTrade": True,
         "fundingInterval": 480,
         "settleCoin": quote,
@@ -100,7 +109,7 @@ def order(one: VenueOrder, book: Book, category: str) -> dict[str, Any]:
         "qty": plain(what.quantity(one.lots)),
         "orderStatus": one.status,
         "rejectReason": one.reason,
-        "cancelType": "CancelByUser" if one.reason == "EC_PerCancelRequest" else "UNKNOWN",
+        "cancelType": one.cancel_type,
         "avgPrice": number(average) if one.filled else "",
         "cumExecQty": plain(what.quantity(one.filled)),
         "cumExecValue": number(one.value),
@@ -109,18 +118,21 @@ def order(one: VenueOrder, book: Book, category: str) -> dict[str, Any]:
         "leavesValue": "0",
         "timeInForce": "PostOnly" if one.post_only else ("GTC" if one.kind == OrderKind.LIMIT else "IOC"),
         "reduceOnly": one.reduce_only,
-        "closeOnTrigger": False,
+        "closeOnTrigger": bool(one.stop_type),
         "positionIdx": 0,
         "isLeverage": "",
-        "stopOrderType": "Stop" if stop else "",
-        "orderFilter": "StopOrder" if stop else "Order",
+        "stopOrderType": one.stop_type or ("Stop" if stop else ""),
+        "orderFilter": "StopOrder" if stop or one.stop_type else "Order",
+        "createType": one.created_by,
+        "parentOrderLinkId": one.parent,
+        "tpslMode": "Full" if one.stop or one.stop_type else "",
         "triggerPrice": plain(what.price(one.price)) if stop else "",
         "triggerDirection": (1 if one.side == Side.BUY else 2) if stop else 0,
         "triggerBy": "LastPrice" if stop else "",
         "takeProfit": "",
-        "stopLoss": "",
+        "stopLoss": plain(what.price(one.stop)) if one.stop else "",
         "tpTriggerBy": "",
-        "slTriggerBy": "",
+        "slTriggerBy": one.stop_by,
         "createdTime": str(one.created),
         "updatedTime": str(one.updated),
         "placeType": "",
@@ -155,8 +167,11 @@ def execution(one: Trade, book: Book, category: str) -> dict[str, Any]:
         "leavesQty": plain(what.quantity(one.left)),
         "orderPrice": plain(price),
         "orderQty": plain(quantity),
-        "orderType": "Limit" if one.maker else "Market",
-        "stopOrderType": "UNKNOWN",
+        "orderType": "UNKNOWN" if one.kind == "Funding" else "Limit" if one.maker else "Market",
+        "stopOrderType": one.stop_type or "UNKNOWN",
+        "createType": one.created_by,
+        "closedSize": plain(what.quantity(one.closed)),
+        "execPnl": number(one.realised),
         "execTime": str(one.ts),
         "seq": int(one.id.rsplit("-", 1)[1]),
     }
@@ -189,8 +204,8 @@ def position(book: Book, index: int = 0) -> dict[str, Any]:
         "positionMM": number(worth * float(what.maintenance_margin)),
         "positionIM": number(worth / float(book.pair.instrument.leverage)),
         "tpslMode": "Full",
-        "takeProfit": "",
-        "stopLoss": "",
+        "takeProfit": _own_price(book, TAKE_PROFIT) if lots else "",
+        "stopLoss": _own_price(book, STOP_LOSS) if lots else "",
         "trailingStop": "0",
         "unrealisedPnl": number(book.worth - book.realised),
         "cumRealisedPnl": number(book.realised),
@@ -202,37 +217,92 @@ def position(book: Book, index: int = 0) -> dict[str, Any]:
     }
 
 
-def wallet(exchange: Exchange) -> dict[str, Any]:
-    """The unified account."""
-    balance, worth = exchange.wallet, exchange.equity
-    coin = {
-        "coin": "USDT",
+def _own_price(book: Book, stop_type: str) -> str:
+    ticks = stops.price(book, stop_type)
+    return plain(book.instrument.price(ticks)) if ticks else ""
+
+
+def wallet(exchange: Exchange, asked: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The unified account: totals in USD over all coins, and a row for each that is not zero or is `asked` for."""
+    balance, worth, rate = exchange.wallet, exchange.equity, exchange.usdt_usd
+    held = {"USDT": (balance, worth, rate), **{coin: (one[0], *one) for coin, one in exchange.coins.items()}}
+    names = asked or tuple(coin for coin, (amount, whole, _) in held.items() if amount or whole)
+    rows = [_coin(coin, *held.get(coin, (0.0, 0.0, 0.0)), exchange.capital) for coin in names]
+    others = sum(amount * price for amount, price in exchange.coins.values())
+    total = {
+        "totalEquity": number(worth * rate + others),
+        "totalWalletBalance": number(balance * rate + others),
+        "totalMarginBalance": number(worth * rate + others),
+        "totalAvailableBalance": number(worth * rate + others),
+        "totalPerpUPL": number((worth - balance) * rate),
+        "totalInitialMargin": "0",
+        "totalMaintenanceMargin": "0",
+        "accountIMRate": "0",
+        "accountMMRate": "0",
+    }
+    if not exchange.unified:  # a classic account has no totals, only coins
+        return {"accountType": "CONTRACT", **dict.fromkeys(total, ""), "coin": rows}
+    return {"accountType": "UNIFIED", **total, "coin": rows}
+
+
+def _coin(coin: str, balance: float, worth: float, usd: float, deposited: float) -> dict[str, Any]:
+    return {
+        "coin": coin,
         "equity": number(worth),
-        "usdValue": number(worth),
+        "usdValue": number(worth * usd),
         "walletBalance": number(balance),
         "unrealisedPnl": number(worth - balance),
         "locked": "0",
         "borrowAmount": "0",
+        "spotBorrow": "0",
+        "bonus": "0",
         "availableToWithdraw": "",
-        "cumRealisedPnl": number(balance - exchange.capital),
+        "cumRealisedPnl": number(balance - deposited if coin == "USDT" else 0.0),
         "totalOrderIM": "0",
         "totalPositionIM": "0",
         "totalPositionMM": "0",
         "marginCollateral": True,
         "collateralSwitch": True,
     }
-    return {
-        "accountType": "UNIFIED",
-        "accountIMRate": "0",
-        "accountMMRate": "0",
-        "totalEquity": number(worth),
-        "totalWalletBalance": number(balance),
-        "totalMarginBalance": number(worth),
-        "totalAvailableBalance": number(worth),
-        "totalPerpUPL": number(worth - balance),
-        "totalInitialMargin": "0",
-        "totalMaintenanceMargin": "0",
-        "coin": [coin],
+
+
+def log_row(one: LogRow, book: Book | None, category: str) -> dict[str, Any]:
+    """A row of the transaction log; `book` is that of its trade, None for a transfer."""
+    row = {
+        "id": one.id,
+        "symbol": "",
+        "category": "",
+        "side": "None",
+        "transactionTime": str(one.ts),
+        "type": one.type,
+        "transSubType": "",
+        "qty": "0",
+        "size": "",
+        "currency": one.currency,
+        "tradePrice": "0",
+        "funding": number(one.funding) if one.funding else "",
+        "fee": number(one.fee),
+        "cashFlow": number(one.cash_flow),
+        "change": number(one.change),
+        "cashBalance": number(one.balance),
+        "feeRate": "",
+        "bonusChange": "",
+        "tradeId": "",
+        "orderId": "",
+        "orderLinkId": "",
+    }
+    if one.trade is None or book is None:
+        return row
+    trade, what = one.trade, book.instrument
+    return row | {
+        "symbol": trade.symbol,
+        "category": category,
+        "side": side(trade.side),
+        "qty": plain(what.quantity(trade.lots)),
+        "tradePrice": plain(what.price(trade.price)),
+        "tradeId": trade.id,
+        "orderId": trade.order,
+        "orderLinkId": trade.link,
     }
 
 

@@ -96,7 +96,7 @@ def test_pybit_lives_a_whole_order_life_over_http_and_websocket(monkeypatch):
         assert (fill["execQty"], fill["side"], fill["isMaker"]) == ("0.01", "Buy", False)
         (held,) = session.get_positions(category="linear", symbol="BTCUSDT")["result"]["list"]
         assert (held["size"], held["side"]) == ("0.01", "Buy")
-        stop = {"category": "linear", "symbol": "BTCUSDT", "positionIdx": 0}
+        stop = {"category": "linear", "symbol": "BTCUSDT", "positionIdx": 0, "tpslMode": "Full"}
         high = f"{round(price * 1.1):d}.0"
         session.set_trading_stop(**stop, stopLoss=low, takeProfit=high)
         session.set_trading_stop(**stop, stopLoss=f"{round(price * 0.8):d}.0")

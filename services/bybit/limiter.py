@@ -7,6 +7,10 @@ import heapq
 from enum import IntEnum
 from itertools import count
 
+from bot.ports import Unreachable
+
+LEAST_SHUT, MOST_SHUT = 10.0, 600.0  # seconds; the venue's own ban lasts ten minutes
+
 
 class Priority(IntEnum):
     """Who goes first when the venue's limit is near."""
@@ -26,9 +30,17 @@ class Limiter:
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._numbers = count()
         self._alarm: asyncio.TimerHandle | None = None
+        self._shut_until = 0.0
+        self._shut_for = 0.0  # seconds, the last time
 
     async def turn(self, priority: Priority) -> None:
-        """Wait until this request may begin."""
+        """Wait until this request may begin. Raises Unreachable at once while the venue lets nothing through."""
+        left = self._shut_until - asyncio.get_running_loop().time()
+        if left > 0:
+            raise Unreachable(
+                f"the venue lets nothing through from this address (HTTP 403: too many requests, or a country that it "
+                f"does not serve); the next try is in {left:.0f} s"
+            )
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._waiting, (priority, next(self._numbers), future))
         self._release()
@@ -38,6 +50,18 @@ class Limiter:
         """Let nothing begin for so long: the venue has said that it was too much."""
         self._refill()
         self._tokens = min(self._tokens, 0.0) - seconds * self.rate
+
+    def shut(self) -> None:
+        """Send nothing for a while: each request during the venue's ban would lengthen it."""
+        now = asyncio.get_running_loop().time()
+        if now < self._shut_until:
+            return  # sent before it was known
+        self._shut_for = min(max(2 * self._shut_for, LEAST_SHUT), MOST_SHUT)
+        self._shut_until = now + self._shut_for
+
+    def opened(self) -> None:
+        """Note that the venue has answered: the next ban begins short again."""
+        self._shut_for = 0.0
 
     def _refill(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -1,0 +1,171 @@
+"""What changes the account at Bybit: orders, the position's stop, leverage.
+
+An answer only says that a request was accepted. One whose outcome is unknown is looked up (an order by its client order
+id, a stop by the position) and never blindly sent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from decimal import Decimal
+from typing import Any
+
+import structlog
+
+from bot.ports import (
+    Gone,
+    NotPermitted,
+    Order,
+    OrderState,
+    Position,
+    Refusal,
+    Refused,
+    Resting,
+    Unanswered,
+    Unreachable,
+)
+from services.bybit import codes, words
+from services.bybit.asking import Asking
+from services.bybit.connection import Taken
+from services.bybit.limiter import Priority
+
+log = structlog.get_logger()
+
+LOOKUPS = 4
+STOP_ATTEMPTS = 6  # 1.6 s in all where the venue answers at once: the loop closes a position after two without a stop
+PAUSE = 0.05  # seconds, doubled each time
+
+
+class Changing(Asking):
+    """Changes."""
+
+    async def prepare(self, symbol: str, leverage: float) -> bool:
+        """See that the account trades this symbol in one-way mode and with this leverage; NotPermitted if it cannot.
+
+        True when the leverage was another.
+        """
+        if self.category != "linear":
+            return False
+
+        def read(answer: dict[str, Any]) -> tuple[bool, float]:
+            rows = words.rows(answer)
+            is_hedge = any(words.is_hedge(row) for row in rows)
+            return is_hedge, words.number(rows[0].get("leverage") or 0) if rows else leverage
+
+        is_hedge, found = await self.ask("privateGetV5PositionList", {"category": "linear", "symbol": symbol}, read)
+        if is_hedge:
+            raise NotPermitted(words.hedge_sentence(symbol))
+        if found == leverage:
+            return False
+        level = format(Decimal(repr(leverage)).normalize(), "f")
+        request = {"category": "linear", "symbol": symbol, "buyLeverage": level, "sellLeverage": level}
+        try:
+            await self._repeat("privatePostV5PositionSetLeverage", request, Priority.ASK)
+        except Refused as refusal:
+            raise NotPermitted(f"{symbol}: leverage {level} cannot be set; {refusal}") from None
+        return True
+
+    # Orders
+
+    async def place(self, symbol: str, order: Order) -> None:
+        """See that this order exists, its stop attached.
+
+        Raises Refused; Gone with what the order of this name has become, when it lives no more; Unanswered when nothing
+        helped.
+        """
+        request = words.creation(self.category, order, self.known[symbol], self.listed.get(symbol))
+        priority = Priority.PROTECT if order.reduce_only else Priority.ENTER
+        for attempt in range(LOOKUPS):
+            try:
+                return await self.change("privatePostV5OrderCreate", request, priority)
+            except Taken:
+                return _living(await self._found_at_last(symbol, order.link), order.link)
+            except Unreachable:
+                await _pause(attempt)
+            except Unanswered:
+                log.warning("order_unanswered", pair=symbol, order=order.link)
+                found = await self.find(symbol, order.link)
+                if found is not None:
+                    return _living(found, order.link)
+        raise Unanswered(f"{symbol}: order {order.link} could not be placed in {LOOKUPS} attempts")
+
+    async def _found_at_last(self, symbol: str, link: str) -> Resting | None:
+        """Find an order that exists; the venue's lists may be later than its word."""
+        for attempt in range(LOOKUPS):
+            found = await self.find(symbol, link)
+            if found is not None:
+                return found
+            await _pause(attempt)
+        return None
+
+    async def amend(self, symbol: str, order: Order) -> None:
+        """Move a resting order and its stop; sent twice, it is harmless. Raises Gone, Refused or Unanswered."""
+        request = words.amendment(self.category, order, self.known[symbol], self.listed.get(symbol))
+        priority = Priority.PROTECT if order.reduce_only else Priority.ENTER
+        try:
+            await self._repeat("privatePostV5OrderAmend", request, priority)
+        except Refused as refusal:
+            if codes.concerns_attached_stop(refusal.code, str(refusal)):
+                refusal.reason = Refusal.NOT_AMENDABLE
+            raise
+
+    async def cancel(self, symbol: str, link: str) -> None:
+        """Cancel an order; one that is no longer there raises Gone."""
+        request = {"category": self.category, "symbol": symbol, "orderLinkId": link}
+        await self._repeat("privatePostV5OrderCancel", request, Priority.PROTECT)
+
+    async def _repeat(self, method: str, request: dict[str, Any], priority: Priority) -> None:
+        for attempt in range(LOOKUPS):
+            try:
+                return await self.change(method, request, priority)
+            except (Unreachable, Unanswered):
+                if attempt == LOOKUPS - 1:
+                    raise
+                await _pause(attempt)
+        return None
+
+    # The position's stop
+
+    async def set_stop(self, symbol: str, price: int) -> None:
+        """See that the whole position has its stop at this price (ticks), read back; 0 takes it away.
+
+        Raises Refused (NOTHING_TO_REDUCE without a position, except where the stop is to go, TRIGGER_PASSED), or
+        Unanswered when the position has not shown it within the attempts.
+        """
+        of = self.known[symbol]
+        request = words.position_stop(price, of, self.listed.get(symbol))
+        wanted = words.ticks(of, request["stopLoss"])  # the venue's steps may be coarser
+        for attempt in range(STOP_ATTEMPTS):
+            try:
+                await self.change("privatePostV5PositionTradingStop", request, Priority.PROTECT)
+            except (Unreachable, Unanswered) as error:
+                log.warning("stop_unanswered", pair=symbol, reason=str(error))
+            except Refused as refusal:
+                if price == 0 and refusal.reason is Refusal.NOTHING_TO_REDUCE:
+                    return
+                raise
+            found = await self._position_if_told(symbol)
+            if found is not None and found.stop == wanted:
+                return
+            await _pause(attempt)
+        raise Unanswered(f"{symbol}: the position has not shown its stop in {STOP_ATTEMPTS} attempts")
+
+    async def _position_if_told(self, symbol: str) -> Position | None:
+        try:
+            return await self.position(symbol)
+        except Unreachable:
+            return None
+
+
+def _living(found: Resting | None, link: str) -> None:
+    """Return if the order lives; its name is used up otherwise."""
+    if found is None:
+        raise Gone(f"order {link} has ended so long ago that the venue has forgotten it")
+    if found.state is OrderState.UNKNOWN:
+        raise Unanswered(f"order {link} is in a state that nobody knows")
+    if found.state is not OrderState.RESTING:
+        raise Gone(f"order {link} has ended: {found.state.value}", found)
+
+
+async def _pause(attempt: int) -> None:
+    await asyncio.sleep(PAUSE * 2**attempt)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
 import sys
 import sysconfig
 from functools import cache
@@ -27,12 +26,13 @@ from llvmlite import ir
 from numba.core import types as numba_types
 from numba.extending import intrinsic
 
+from bot import kernel_cache
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("bot", "strategies", "filters", "coordinator", "backtesting")
-KEPT_CACHES = 6
 IMPORT = re.compile(r"^\s*(?:from|import) ([\w.]+)(?: import (\([^)]*\)|.*))?", re.MULTILINE)
 
 # A structured record, or one field of it: inside kernels the dtype is the type.
@@ -172,7 +172,7 @@ def specialise(entry: Callable[..., Any], name: str, *, inlined: bool = True, **
         namespace.update(function.__globals__)
     namespace.update(bindings)
     directory = cache_directory(extra=user_sources())
-    _make_room(directory)
+    kept = kernel_cache.use(directory)
     previous, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(directory)
     try:
         for function in functions:
@@ -181,7 +181,7 @@ def specialise(entry: Callable[..., Any], name: str, *, inlined: bool = True, **
             bound.__module__ = function.__module__
             own = function is entry
             namespace[function.__name__] = numba.njit(
-                error_model="numpy", nogil=True, cache=own, forceinline=inlined and not own
+                error_model="numpy", nogil=True, cache=own and kept, forceinline=inlined and not own
             )(bound)
     finally:
         numba.config.CACHE_DIR = previous
@@ -224,13 +224,3 @@ def user_sources() -> list[Path]:
 
 
 _NOT_KERNELS = frozenset({"__main__", "services", "tests", "conftest"})
-
-
-def _make_room(directory: Path) -> None:
-    """Create `directory`; of its siblings, the code of earlier sources, keep the latest few."""
-    if directory.exists():
-        return
-    directory.mkdir(parents=True, exist_ok=True)
-    siblings = sorted(directory.parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-    for old in siblings[KEPT_CACHES:]:
-        shutil.rmtree(old, ignore_errors=True)

@@ -326,14 +326,25 @@ def pack(arrays: tuple[Any, ...]) -> bytes:
 
 
 def unpack(name: str, arrays: tuple[Any, ...], saved: Saved) -> None:
-    """Fill the arrays from what was stored under `name`; raises Misconfigured when its layout is another."""
+    """Fill the arrays from what was stored under `name`; raises Misconfigured for another layout, or damaged bytes."""
     if saved.layout != layout(arrays):
         raise Misconfigured(
             f"the stored state of {name} was written by another version, or with other grid.levels; start with those, "
             "or with another bot name once its positions are closed."
         )
-    data = zlib.decompress(saved.data)
-    at = 0
+    data, at = _decompressed(saved.data, sum(array.nbytes for array in arrays)), 0
+    if data is None:
+        raise Misconfigured(f"the stored state of {name} is damaged; restore a backup with `traderagent restore`.")
     for array in arrays:
         array[...] = np.frombuffer(data, array.dtype, array.size, at).reshape(array.shape)
         at += array.nbytes
+
+
+def _decompressed(data: bytes, size: int) -> bytes | None:
+    """Decompress exactly `size` bytes, and never more; None for anything else."""
+    stream = zlib.decompressobj()
+    try:
+        found = stream.decompress(data, size + 1)
+    except zlib.error:
+        return None
+    return found if len(found) == size and stream.eof and not stream.unused_data else None

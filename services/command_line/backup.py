@@ -13,7 +13,8 @@ from rich.console import Console
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from services.postgres.backup import Contents
+    from backtesting.config import PortfolioConfig
+    from services.postgres.archive import Contents
     from services.runtime.config import BotSettings
 
 console = Console()
@@ -52,18 +53,20 @@ def restore(
     from services.runtime.config import load_bot  # noqa: PLC0415
 
     quieten()
-    settings, _ = load_bot(config)
-    contents = asyncio.run(_restore(settings, file, replace=replace))
+    settings, chosen = load_bot(config)
+    contents = asyncio.run(_restore(settings, chosen, file, replace=replace))
     console.print(f"restored {_told(contents)}, as of {contents.at:%Y-%m-%dT%H:%M:%SZ}", soft_wrap=True)
 
 
-async def _restore(settings: BotSettings, file: Path, *, replace: bool) -> Contents:
-    from services.postgres.backup import look_into, restore  # noqa: PLC0415
+async def _restore(settings: BotSettings, chosen: PortfolioConfig, file: Path, *, replace: bool) -> Contents:
+    from services.postgres.archive import look_into  # noqa: PLC0415
+    from services.postgres.backup import restore  # noqa: PLC0415
     from services.postgres.claim import Claim  # noqa: PLC0415
+    from services.runtime.memories import empty_memories  # noqa: PLC0415
 
     look_into(file)  # before a database is started for it
     async with _database(settings) as dsn, Claim.held(dsn, settings.name):
-        return await restore(dsn, settings.name, file, replace=replace)
+        return await restore(dsn, settings.name, file, replace=replace, memories=empty_memories(chosen))
 
 
 def _database(settings: BotSettings) -> AbstractAsyncContextManager[str]:

@@ -20,6 +20,7 @@ from services.control.client import control_file
 from services.control.server import ControlServer
 from services.data.synth import generate
 from services.runtime.backing import backing
+from services.runtime.live import as_live
 from services.runtime.local import LocalRuntime
 from services.runtime.lockstep import LockStep
 from services.runtime.status import status
@@ -55,6 +56,7 @@ async def demonstration(seed: int, data_dir: Path, pairs: tuple[str, ...] = PAIR
     """Start everything; it ends, and forgets, with the context."""
     config = load_config({"strategy": "auto", "pairs": list(pairs)})
     assert isinstance(config, PortfolioConfig)
+    config = as_live(config)  # the operator is whoever watches: a halt waits for `ctl resume`
     candles = await asyncio.to_thread(generate, list(pairs), HISTORY_DAYS + DAYS, seed)
     instruments = {pair: instrument_for(pair, config.market, candles[pair])[0] for pair in pairs}
     exchange = Exchange(instruments, candles, config.capital, exchange_settings(config.execution), config.leverage)

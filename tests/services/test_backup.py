@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import os
+import stat
+import struct
+import subprocess
+import sys
 import zipfile
+import zlib
 
 import asyncpg
 import pytest
 
 from bot.errors import Misconfigured
+from bot.kernel import ROOT
+from bot.ports import Cause, Execution, Order, Saved
+from bot.record import new_records
+from coordinator.machine import layout, pack
+from coordinator.vocabulary import NOTE
+from services.postgres import archive as archive_module
 from services.postgres import claim as claim_module
 from services.postgres import store as store_module
-from services.postgres.backup import MANIFEST, TABLES, back_up, look_into, restore
+from services.postgres.archive import LARGEST, MANIFEST, TABLES, look_into
+from services.postgres.backup import back_up, restore
 from services.postgres.claim import Claim
 from services.postgres.store import PostgresStore
+from services.runtime.memories import empty_memories
 from tests.runtime.house import Bot, config, exchange_for, venue
 
 
@@ -80,14 +95,30 @@ def test_f_65_a_bot_moves_to_another_database_and_books_what_it_missed(dsn, name
     assert held == {pair: exchange.books[pair].position for pair in held}
 
 
+PAIRS = ("BTCUSDT", "SOLUSDT")
+
+
+@pytest.fixture(scope="module")
+def memories():
+    """The arrays that a bot of the tests' config would load its memory into."""
+    return empty_memories(config(PAIRS))
+
+
 @pytest.fixture
-def kept(dsn, name, tmp_path):
-    """A backup of a bot that has one row, and its file."""
+def kept(dsn, name, tmp_path, memories):
+    """A backup of a bot that has a row in every table, its file, and the rows."""
     file = tmp_path / "kept.zip"
 
     async def main():
         store = await PostgresStore.open(dsn, name)
         await store.snapshot("BTCUSDT", "schema", '{"a": "ä,\\"\\n"}', 1_704_067_200_000)
+        order = Order("l1", 1, 0, 1, 0, 100, 5, False, True, 0, -1, 0, 0)
+        fill = Execution("e1", "BTCUSDT", "l1", 1, 100, 5, 0.1, True, 1_704_067_200_000, Cause.ORDER)
+        note = new_records(NOTE, 1)[0]
+        note["ts"] = 1_704_067_200_000
+        arrays = memories["BTCUSDT"]
+        saved = Saved(layout(arrays), pack(arrays))
+        await store.save("BTCUSDT", saved, 1_704_067_200_000, [order], [(fill, None)], [("BTCUSDT", note)])
         await store.close()
         await back_up(dsn, name, file)
         return await rows_of(dsn, name)
@@ -95,11 +126,15 @@ def kept(dsn, name, tmp_path):
     return file, asyncio.run(main())
 
 
-def rewritten(file, change):
-    """The same backup with some of its members changed."""
+def rewritten(file, change, *, checksums=True):
+    """The same backup with some of its members changed, and the checksums after that unless told otherwise."""
     with zipfile.ZipFile(file) as archive:
         members = {one: archive.read(one) for one in archive.namelist()}
     change(members)
+    if checksums and MANIFEST in members:
+        told = json.loads(members[MANIFEST])
+        sums = {one: hashlib.sha256(data).hexdigest() for one, data in members.items() if one in told["checksums"]}
+        members[MANIFEST] = json.dumps({**told, "checksums": {**told["checksums"], **sums}}).encode()
     other = file.with_name("changed.zip")
     with zipfile.ZipFile(other, "w") as archive:
         for one, data in members.items():
@@ -114,16 +149,41 @@ def manifest(**values):
     return change
 
 
+def replaced(member, old, new):
+    def change(members):
+        assert old in members[member]
+        members[member] = members[member].replace(old, new, 1)
+
+    return change
+
+
 def fewer_rows(members):
     members["snapshots.csv"] = members["snapshots.csv"].splitlines(keepends=True)[0]
 
 
-def another_column(members):
-    members["snapshots.csv"] = members["snapshots.csv"].replace(b"schema", b"nonsense", 1)
+def other_bots_row(members):
+    header, row = members["orders.csv"].splitlines(keepends=True)
+    bot = row.partition(b",")[0]
+    members["orders.csv"] = header + row.replace(bot, b"other", 1)
 
 
-def broken_value(members):
-    members["snapshots.csv"] = members["snapshots.csv"].replace(b"2024-01-01", b"yesterday-ish", 1)
+def payload(data):
+    """Another memory of the pair: `data` of the true one's bytes."""
+
+    def change(members):
+        header, row = members["memory.csv"].splitlines(keepends=True)
+        values = row.split(b",")
+        at = next(index for index, value in enumerate(values) if b"\\x" in value)
+        values[at] = b"\\x" + data(bytes.fromhex(values[at].strip(b'"\n')[2:].decode())).hex().encode()
+        members["memory.csv"] = header + b",".join(values)
+
+    return change
+
+
+def bomb(_true):
+    """A gigabyte of nothing."""
+    packer = zlib.compressobj(9)
+    return b"".join(packer.compress(bytes(1 << 20)) for _ in range(1024)) + packer.flush()
 
 
 @pytest.mark.parametrize(
@@ -131,18 +191,192 @@ def broken_value(members):
     [
         (manifest(bot="other"), "is of bot 'other'"),
         (manifest(version="9999"), "newer version"),
+        (manifest(version="0001"), "older version"),
+        (manifest(format=2), "newer version"),
+        (manifest(format="1"), "no backup"),
+        (manifest(rows={}), "damaged"),
+        (manifest(rows={"memory": -1}), "no backup"),
+        (manifest(more=1), "no backup"),
+        (replaced(MANIFEST, b'"format"', b'"form"'), "no backup"),
         (fewer_rows, "damaged"),
-        (another_column, "damaged"),
-        (broken_value, "damaged"),
+        (other_bots_row, "rows of another bot"),
+        (replaced("snapshots.csv", b"schema", b"nonsense"), "damaged"),
+        (replaced("snapshots.csv", b"2024-01-01", b"yesterday-ish"), "damaged"),
+        (replaced("orders.csv", b",100,5,", b",100,many,"), "damaged"),
+        (replaced("orders.csv", b",1,0,1,0,100,5,", b",1,0,7,0,100,5,"), "cannot load"),
+        (replaced("orders.csv", b"2024-01-01 00:00:00+00", b"infinity"), "cannot load"),
+        (replaced("fills.csv", b",order", b",chance"), "cannot load"),
+        (payload(lambda true: true[:-9]), "state of BTCUSDT is damaged"),
+        (payload(lambda true: b"no zlib"), "state of BTCUSDT is damaged"),
+        (payload(lambda true: zlib.compress(zlib.decompress(true) + b"x")), "state of BTCUSDT is damaged"),
+        (payload(lambda true: zlib.compress(zlib.decompress(true)[:-1])), "state of BTCUSDT is damaged"),
+        (payload(lambda true: true + b"more"), "state of BTCUSDT is damaged"),
+        (payload(bomb), "state of BTCUSDT is damaged"),
+        (lambda members: replaced("memory.csv", layout_of(members), b"f" * 16)(members), "written by another version"),
         (lambda members: members.pop("notes.csv"), "damaged"),
         (lambda members: members.pop(MANIFEST), "no backup"),
+        (lambda members: members.update({"more.csv": b""}), "holds 7 members"),
+        (lambda members: members.update({"../notes.csv": members.pop("notes.csv")}), r"holds '\.\./notes\.csv'"),
+        (lambda members: members.update({"/etc/x": members.pop("notes.csv")}), "holds '/etc/x'"),
     ],
 )
-def test_what_cannot_be_restored_is_refused_and_changes_nothing(dsn, name, kept, change, sentence):
+def test_what_cannot_be_restored_is_refused_and_changes_nothing(dsn, name, kept, memories, change, sentence):
     file, before = kept
-    with pytest.raises(Misconfigured, match=sentence):
-        asyncio.run(restore(dsn, name, rewritten(file, change), replace=True))
+    with pytest.raises(Misconfigured, match=sentence) as caught:
+        asyncio.run(restore(dsn, name, rewritten(file, change), replace=True, memories=memories))
+    assert "\n" not in str(caught.value)
     assert asyncio.run(rows_of(dsn, name)) == before
+
+
+def layout_of(members):
+    return members["memory.csv"].splitlines()[1].split(b",")[2]
+
+
+def test_a_member_that_was_changed_since_the_backup_is_found_by_its_checksum(dsn, name, kept):
+    file, before = kept
+    other = rewritten(file, replaced("fills.csv", b"e1", b"e2"), checksums=False)
+    with pytest.raises(Misconfigured, match=r"the checksum of fills\.csv is another"):
+        asyncio.run(restore(dsn, name, other, replace=True))
+    assert asyncio.run(rows_of(dsn, name)) == before
+
+
+def test_a_backup_of_every_table_is_restored_as_it_was(dsn, name, kept, memories):
+    file, before = kept
+    assert all(before.values())
+    asyncio.run(restore(dsn, name, file, replace=True, memories=memories))
+    assert asyncio.run(rows_of(dsn, name)) == before
+
+
+def never_read(*_):
+    raise AssertionError("a member was read")
+
+
+def directory_says(file, field, value):
+    """The same file, and another size in what its directory says of the first member."""
+    data = bytearray(file.read_bytes())
+    at = data.index(b"PK\x01\x02")
+    struct.pack_into("<L", data, at + field, value)
+    other = file.with_name("lies.zip")
+    other.write_bytes(data)
+    return other
+
+
+def with_member(file, member, data, packing=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(file) as archive:
+        members = {one: archive.read(one) for one in archive.namelist()}
+    other = file.with_name("large.zip")
+    with zipfile.ZipFile(other, "w", packing) as archive:
+        for one, own in members.items():
+            archive.writestr(one, data if one == member else own)
+    return other
+
+
+def test_sizes_are_judged_from_the_zips_directory_before_anything_is_read(kept, monkeypatch):
+    file, _ = kept
+    plain = rewritten(file, lambda members: None)
+    wrong = [
+        (with_member(file, MANIFEST, b"x" * 100_000).rename(file.with_name("1.zip")), "more than the 65,536"),
+        (
+            with_member(file, "notes.csv", bytes(50 << 20)).rename(file.with_name("2.zip")),
+            "packed more than 200 to one",
+        ),
+        (with_member(file, "notes.csv", b"a", zipfile.ZIP_LZMA), "packed in another way"),
+        (directory_says(plain, 24, 3 << 30).rename(file.with_name("3.zip")), r"more than the 1,073,741,824"),
+        (directory_says(plain, 20, 1 << 30).rename(file.with_name("4.zip")), "overlap"),
+    ]
+    monkeypatch.setattr(zipfile.ZipFile, "open", never_read)
+    for other, sentence in wrong:
+        with pytest.raises(Misconfigured, match=sentence):
+            look_into(other)
+    monkeypatch.setattr(archive_module, "LARGEST_IN_ALL", 10)
+    with pytest.raises(Misconfigured, match="would be more than 10 bytes"):
+        look_into(plain)
+
+
+def test_a_directory_of_many_members_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    other = tmp_path / "many.zip"
+    with zipfile.ZipFile(other, "w") as archive:
+        for number in range(70_000):  # so many that the zip ends in the larger record
+            archive.writestr(f"{number}", b"")
+    monkeypatch.setattr(archive_module.zipfile, "ZipFile", never_read)
+    with pytest.raises(Misconfigured, match="holds 70000 members"):
+        look_into(other)
+
+
+def test_a_member_that_is_there_twice_is_refused(kept):
+    file, _ = kept
+    plain = rewritten(file, lambda members: members.pop("notes.csv"))
+    with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(plain, "a") as archive:
+        archive.writestr("fills.csv", b"")
+    with pytest.raises(Misconfigured, match=r"fills\.csv twice"):
+        look_into(plain)
+
+
+@pytest.mark.parametrize(
+    "kind", ["empty", "text", "cut", "flipped", "manifest", "directory", "missing", "encrypted", "method"]
+)
+def test_a_file_that_is_no_backup_is_one_sentence(kept, tmp_path, kind):
+    file, _ = kept
+    data = bytearray(rewritten(file, lambda members: None).read_bytes())
+    if kind == "manifest":
+        data = bytearray(with_member(file, MANIFEST, b"[").read_bytes())
+    if kind == "cut":
+        data = data[: len(data) // 2]
+    if kind == "flipped":
+        data[data.index(b"e1")] ^= 1
+    if kind == "encrypted":
+        data[data.index(b"PK\x01\x02") + 8] |= 1
+    if kind == "method":
+        data[data.index(b"PK\x01\x02") + 6] = 99
+    other = tmp_path / "other.zip"
+    other.write_bytes({"empty": b"", "text": b"hello\n" * 1000}.get(kind, bytes(data)))
+    other = {"directory": tmp_path, "missing": tmp_path / "none.zip"}.get(kind, other)
+    with pytest.raises(Misconfigured, match=r"is no backup") as caught:
+        look_into(other)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_backup_is_its_owners_alone_and_leaves_nothing_beside_it(dsn, name, kept):
+    file, _ = kept
+    file.chmod(0o644)  # an earlier one
+    asyncio.run(back_up(dsn, name, file))
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [one.name for one in file.parent.iterdir()] == [file.name]
+
+
+def test_a_backup_that_fails_on_the_way_leaves_the_last_one(dsn, name, kept, monkeypatch):
+    file, _ = kept
+    before = file.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Misconfigured, match="No space left on device"):
+        asyncio.run(back_up(dsn, name, file))
+    assert file.read_bytes() == before
+    assert [one.name for one in file.parent.iterdir()] == [file.name]
+
+
+def test_the_sizes_known_are_those_of_the_members_there_are():
+    assert set(LARGEST) == {MANIFEST, *(f"{table}.csv" for table in TABLES)}
+
+
+def test_a_file_that_cannot_be_restored_is_exit_code_2_before_a_database_is_started(tmp_path):
+    (tmp_path / "bot.yaml").write_text("strategy: auto\npairs: [BTCUSDT]\nbot: {name: x, environment: demo}\n")
+    (tmp_path / "odd.zip").write_bytes(b"hello")
+    done = subprocess.run(
+        [sys.executable, "-m", "bot", "restore", str(tmp_path / "bot.yaml"), str(tmp_path / "odd.zip")],
+        cwd=ROOT,
+        env={**os.environ, "TRADERAGENT_DATA_DIR": str(tmp_path / "data")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "data").exists()
 
 
 def test_rows_that_are_there_are_given_up_only_when_told(dsn, name, kept):

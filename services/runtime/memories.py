@@ -1,0 +1,26 @@
+"""What a bot of a config remembers, empty: the arrays that a stored memory must fit to be loaded."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from bot.instrument import Instrument
+from coordinator.machine import PairMachine, PortfolioMachine
+from coordinator.master_loop import NAME
+from services.runtime.hosts import MINUTE
+
+if TYPE_CHECKING:
+    from backtesting.config import PortfolioConfig
+
+
+def empty_memories(config: PortfolioConfig) -> dict[str, tuple[Any, ...]]:
+    """Arrays of the portfolio and of every pair, by the name that they are stored under."""
+    portfolio = PortfolioMachine(config.algorithm, list(config.pairs), config.capital)
+    return {NAME: portfolio.remembered(), **{pair: _of_pair(config, pair) for pair in config.pairs}}
+
+
+def _of_pair(config: PortfolioConfig, pair: str) -> tuple[Any, ...]:
+    """Arrays of a pair; their form does not depend on the venue's ticks and lots."""
+    instrument = Instrument(symbol=pair, market=config.market, tick_size=Decimal(1), lot_size=Decimal(1))
+    return PairMachine(config.algorithm, instrument, config.leverage, MINUTE).remembered()

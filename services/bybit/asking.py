@@ -155,6 +155,14 @@ class Asking(Connection):
             "privateGetV5OrderRealtime", request, lambda row: None if words.is_own(row) else words.resting(row, of)
         )
 
+    async def open_names(self) -> list[str]:
+        """Client order ids of everything that rests in the account, whatever the symbol."""
+        request: dict[str, Any] = {"category": self.category, "openOnly": 0, "limit": 50}
+        if self.category == "linear":
+            request["settleCoin"] = words.COIN
+        found = await self.ask_all("privateGetV5OrderRealtime", request, lambda row: str(row["orderLinkId"]))
+        return [link for link in found if link]
+
     async def executions(self, symbol: str, since: int) -> list[Execution]:
         """Every execution from `since` (ms) on, oldest first."""
         found: list[Execution] = []

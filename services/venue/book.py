@@ -97,7 +97,8 @@ class Book:
         insort(self.live, order)
         index = self.live.index(order)
         slot = new_records(SLOT, 1)
-        slot[0].price, slot[0].side, slot[0].kind, slot[0].part = order.price, order.side, order.kind, WHOLE_POSITION
+        slot[0].price, slot[0].side, slot[0].kind = order.price, order.side, order.kind
+        slot[0].part = WHOLE_POSITION if order.stop_type else 0  # an own conditional order keeps its quantity
         slot[0].signal = Signal.ENTRY  # a venue does not know why
         slot[0].reduce_only, slot[0].post_only, slot[0].quantity = order.reduce_only, order.post_only, order.lots
         slot[0].wanted = True

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from backtesting.config import load_config
 from backtesting.instruments import instrument_for
 from bot.instrument import Market
-from bot.order import Signal
 from services.bybit.gateway import Bybit
 from services.data.synth import generate
 from services.postgres.store import PostgresStore
@@ -128,6 +127,5 @@ def with_bot(dsn, name, play, minutes=200, options=None, kind=Bybit, **sections)
 
 
 def entries(bot, exchange):
-    """Orders at the venue that open; a grid's counter orders close what its cells hold, and stay."""
-    sent = {link: order for loop in bot.runtime.loops.values() for link, order in loop.memory.orders.items()}
-    return [one for one in exchange.live(None) if sent[one.link].signal == Signal.ENTRY]
+    """Orders at the venue that could increase exposure."""
+    return [one for one in exchange.live(None) if not one.reduce_only]

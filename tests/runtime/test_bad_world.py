@@ -11,7 +11,7 @@ import structlog
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from bot.errors import Misconfigured
-from bot.order import OrderKind, Signal
+from bot.order import OrderKind
 from bot.ports import NotPermitted, Refused, Unreachable
 from coordinator.breaker import MOST_EXITS, Breaker
 from coordinator.messages import Remember, Standing
@@ -38,9 +38,8 @@ def held_off(bot, symbol):
 
 
 def exits(bot, exchange, symbol):
-    """What rests to leave: everything but entries."""
-    sent = bot.runtime.loops[symbol].memory.orders
-    return sorted(one.link for one in exchange.live(symbol) if sent[one.link].signal != Signal.ENTRY)
+    """What rests to leave: orders by their names, the position's stop by its price."""
+    return sorted(one.link or f"stop at {one.price}" for one in exchange.live(symbol) if one.reduce_only)
 
 
 async def flat(bot, exchange, symbol):

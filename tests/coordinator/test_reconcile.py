@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bot.order import SLOT, OrderKind, Side, Signal, want
 from bot.ports import Order, OrderState, Resting, link_of
 from bot.record import new_records
-from coordinator.reconcile import Action, as_resting, difference, wishes
+from coordinator.reconcile import Action, as_resting, difference, only_reducing, position_stop, wishes
 
 orders = st.builds(
     lambda slot, generation, side, kind, price, lots, reduce_only: Order(
@@ -72,20 +72,56 @@ def test_a_triggered_stop_is_the_same_order_and_not_amended():
     assert difference([market], {stop.link: shown(stop)}) == []
 
 
+NAMED = {"linear": True, "bot": "b", "symbol": "BTCUSDT", "filled": {}, "largest": 1000}
+
+
 def test_f_11_an_exit_is_reduce_only_and_is_not_sent_where_there_is_nothing_to_reduce():
     slots = new_records(SLOT, 2)
-    want(slots, 0, Side.SELL, OrderKind.STOP, 90, 4, Signal.EXIT_SL, -1)
+    want(slots, 0, Side.SELL, OrderKind.LIMIT, 110, 4, Signal.EXIT_TP, -1)
     want(slots, 1, Side.BUY, OrderKind.LIMIT, 95, 4, Signal.ENTRY, -1)
-    named = {"linear": True, "bot": "b", "symbol": "BTCUSDT", "filled": {}}
-    assert [one.slot for one in wishes(slots, 0, **named)] == [1]
-    assert [(one.slot, one.reduce_only) for one in wishes(slots, 4, **named)] == [(0, True), (1, False)]
+    assert [one.slot for one in wishes(slots, 0, **NAMED)] == [1]
+    assert [(one.slot, one.reduce_only) for one in wishes(slots, 4, **NAMED)] == [(0, True), (1, False)]
+    assert [one.slot for one in only_reducing(wishes(slots, 4, **NAMED))] == [0]
+
+
+def test_the_stop_of_a_whole_linear_position_is_no_order_and_the_tightest_counts():
+    slots = new_records(SLOT, 4)
+    want(slots, 0, Side.SELL, OrderKind.STOP, 90, 4, Signal.EXIT_SL, -1)
+    want(slots, 1, Side.SELL, OrderKind.STOP, 92, 4, Signal.EXIT_SL, -1)
+    want(slots, 2, Side.SELL, OrderKind.STOP, 91, 2, Signal.EXIT_SL, 7)  # of a part: an order of its own
+    want(slots, 3, Side.BUY, OrderKind.STOP, 120, 4, Signal.EXIT_SL, -1)  # of a short position
+    assert [one.slot for one in wishes(slots, 4, **NAMED)] == [2]
+    assert position_stop(slots, 4) == (1, 92)
+    assert position_stop(slots, -4) == (3, 120)
+    assert position_stop(slots, 0) is None
+    assert [one.slot for one in wishes(slots, 4, **{**NAMED, "linear": False})] == [0, 1, 2]
+
+
+def test_f_72_an_exit_larger_than_one_market_order_goes_in_several():
+    slots = new_records(SLOT, 1)
+    want(slots, 0, Side.SELL, OrderKind.MARKET, 0, 25, Signal.EXIT_SL, -1)
+    (one,) = wishes(slots, 25, **{**NAMED, "largest": 10})
+    assert one.lots == 10
+
+
+def test_an_entry_whose_stop_moves_is_amended_with_it_and_an_exit_carries_none():
+    slots = new_records(SLOT, 2)
+    want(slots, 0, Side.BUY, OrderKind.LIMIT, 95, 4, Signal.ENTRY, -1).stop = 90
+    want(slots, 1, Side.SELL, OrderKind.LIMIT, 110, 4, Signal.EXIT_TP, -1).stop = 90
+    wished = wishes(slots, 4, **NAMED)
+    assert [one.stop for one in wished] == [90, 0]
+    resting = {one.link: as_resting(one) for one in wished}
+    assert difference(wished, resting) == []
+    slots[0].stop = 91
+    (change,) = difference(wishes(slots, 4, **NAMED), resting)
+    assert (change.action, change.order.stop) == (Action.AMEND, 91)
 
 
 def test_a_partly_filled_order_keeps_its_whole_quantity():
     """A venue counts from the order's birth: what is wished still, and what was filled."""
     slots = new_records(SLOT, 1)
     want(slots, 0, Side.BUY, OrderKind.LIMIT, 95, 3, Signal.ENTRY, -1)
-    (one,) = wishes(slots, 1, linear=True, bot="b", symbol="BTCUSDT", filled={"b-BTCUSDT-000-1": 1})
+    (one,) = wishes(slots, 1, **{**NAMED, "filled": {"b-BTCUSDT-000-1": 1}})
     assert one.lots == 4
 
 

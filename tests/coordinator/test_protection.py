@@ -1,0 +1,45 @@
+"""What protects a position, and whose an execution is: the rules without any loop."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.ports import Cause, Execution, Order
+from coordinator.protection import Whose, guard_price, stop_after_fill, whose
+
+OURS = Order("b-BTCUSDT-000-1", 0, 1, 1, 0, 95, 4, False, False, 0, 0, 0, 90)
+lots = st.integers(-9, 9)
+
+
+def execution(cause=Cause.ORDER, link=""):
+    return Execution("e", "BTCUSDT", link, 1, 95, 4, 0.1, maker=True, ts=0, cause=cause)
+
+
+def test_an_execution_is_ours_by_its_order_the_stops_by_its_cause_and_else_foreign():
+    assert whose(execution(link=OURS.link), OURS) is Whose.OURS
+    assert whose(execution(Cause.STOP), None) is Whose.STOP
+    for cause in (Cause.ORDER, Cause.FORCED):
+        assert whose(execution(cause), None) is Whose.FOREIGN
+
+
+@given(lots, st.integers(1, 9), st.sampled_from([1, -1]), st.integers(0, 3), st.integers(0, 3))
+def test_the_position_has_the_stop_of_what_filled_last_and_none_when_flat(before, quantity, side, stop, attached):
+    after = before + side * quantity
+    found = stop_after_fill(stop, attached, side, before, after)
+    if after == 0:
+        assert found == 0
+    elif side * after < 0:  # only reduced
+        assert found == stop
+    elif attached:
+        assert found == attached
+    else:
+        assert found == (stop if before * after > 0 else 0)
+
+
+@given(st.sampled_from([1, -1]), st.floats(1, 1e6), st.floats(1, 1e6), st.floats(0.01, 0.9))
+def test_a_guard_lies_beyond_both_the_average_and_the_price(way, average, price, share):
+    found = guard_price(way, average, price, share)
+    assert (average - found) * way > 0
+    assert (price - found) * way > 0
+    assert guard_price(way, 0.0, price, share) == price * (1 - way * share)

@@ -219,7 +219,7 @@ class Book:
         """Execute at the present price what no trader of the interface asked for; what happened."""
         before, price, tick_value = self.position, round(self.here), float(self.pair.instrument.tick_value)
         fee = price * lots * tick_value * float(self.pair.instrument.taker_fee) if charged else 0.0
-        realised = float(book_fill(self.pair.ledger, side, float(price), lots, tick_value, fee))
+        realised = float(book_fill(self.pair.ledger, int(side), float(price), lots, tick_value, fee))
         order = None
         if as_order:
             order = VenueOrder(

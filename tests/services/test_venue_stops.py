@@ -1,4 +1,4 @@
-"""The position's own stop on the simulated exchange, rule by rule; docs/bybit.md has the same rules with their sources."""
+"""The position's own stop on the simulated exchange, rule by rule; docs/bybit.md names each source."""
 
 from __future__ import annotations
 

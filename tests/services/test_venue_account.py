@@ -106,6 +106,13 @@ def test_liquidation_and_delisting_cancel_what_rests(name, cancel_type):
     assert status == ("Closed" if name == "settle" else "Trading")
 
 
+def test_what_has_no_position_is_delisted_too():
+    exchange = exchange_of(QUIET)
+    exchange.settle(BTC)
+    exchange.close_by_hand(BTC)
+    assert (list(exchange.trades), exchange.closed) == ([], {BTC})
+
+
 # The transaction log
 
 
@@ -231,6 +238,7 @@ def test_the_instrument_s_limits_are_stated():
     assert row["riskParameters"] == {"priceLimitRatioX": "0.1", "priceLimitRatioY": "0.1"}
     (row,) = ask(exchange_of(QUIET), "GET market/instruments-info")["list"]
     assert (row["lotSizeFilter"]["maxOrderQty"], row["leverageFilter"]["maxLeverage"]) == ("1000000000", "125.00")
+    assert row["riskParameters"] == {}
 
 
 def test_more_than_an_order_may_be_is_refused_unless_it_only_reduces():

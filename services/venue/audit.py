@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bot.order import OrderKind
-from services.venue.records import STOP_LOSS
 
 if TYPE_CHECKING:
     from services.venue.book import Book
@@ -28,16 +27,13 @@ class BareSpell:
 
 
 def protection(book: Book) -> tuple[int, int]:
-    """Lots held, and how many of them a stop or a market order is to close."""
+    """Lots held, and how many of them a stop or a market order is to close; the position's own stop is one of them."""
     held = book.position
-    if held == 0:
-        return 0, 0
-    covered = 0
-    for one in book.live:
-        if one.stop_type == STOP_LOSS:
-            return abs(held), abs(held)
-        if one.reduce_only and one.side * held < 0 and one.kind in (OrderKind.STOP, OrderKind.MARKET):
-            covered += one.lots - one.filled
+    covered = sum(
+        one.lots - one.filled
+        for one in book.live
+        if one.reduce_only and one.side * held < 0 and one.kind in (OrderKind.STOP, OrderKind.MARKET)
+    )
     return abs(held), min(covered, abs(held))
 
 

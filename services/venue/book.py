@@ -220,12 +220,13 @@ class Book:
         """Execute at the present price what no trader of the interface asked for; what happened."""
         before, price, tick_value = self.position, round(self.here), float(self.pair.instrument.tick_value)
         fee = price * lots * tick_value * float(self.pair.instrument.taker_fee) if charged else 0.0
-        realised = float(book_fill(self.pair.ledger, side, float(price), lots, tick_value, fee))
+        closed = _closed(before, side * lots)
+        realised = float(book_fill(self.pair.ledger, int(side), float(price), lots, tick_value, fee))
         order = None
         if as_order:
             order = VenueOrder(
                 *(order_id(next(self.numbers)), "", self.instrument.symbol, side, OrderKind.MARKET, 0, lots),
-                reduce_only=_closed(before, side * lots) == lots,
+                reduce_only=closed == lots,
                 post_only=False,
                 created=ts,
                 updated=ts,
@@ -235,7 +236,6 @@ class Book:
                 fee=fee,
                 created_by=created_by,
             )
-        closed = _closed(before, side * lots)
         trade = self._trade(
             *(kind, side, price, lots, fee, ts), order=order, created_by=created_by, realised=realised, closed=closed
         )

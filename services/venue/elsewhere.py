@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bot.order import Side
-from services.venue.checks import Answer
 from services.venue.records import CANCELLED
 
 if TYPE_CHECKING:
@@ -13,12 +12,11 @@ if TYPE_CHECKING:
 
 
 def close(exchange: Exchange, symbol: str, lots: int | None = None, **how: Any) -> None:
-    """Close the position, or so many lots of it."""
+    """Close the position if there is one, or so many lots of it."""
     held = exchange.book(symbol).position
-    if held == 0:
-        raise Answer(110017, "current position is zero")
-    side = Side.SELL if held > 0 else Side.BUY
-    trade(exchange, symbol, side, min(abs(held), lots or abs(held)), **how)
+    if held:
+        side = Side.SELL if held > 0 else Side.BUY
+        trade(exchange, symbol, side, min(abs(held), lots or abs(held)), **how)
 
 
 def trade(

@@ -70,7 +70,9 @@ def instrument(one: Instrument, trading: bool) -> dict[str, Any]:
             "maxOrderAmt": plain(one.max_notional or LARGEST),
         }
         return {**common, "innovation": "0", "marginTrading": "none", "lotSizeFilter": lot}
-    band = plain(one.price_band) if one.price_band is not None else ""
+    band = (
+        {} if one.price_band is None else dict.fromkeys(("priceLimitRatioX", "priceLimitRatioY"), plain(one.price_band))
+    )
     return {
         **common,
         "contractType": "LinearPerpetual",
@@ -84,7 +86,7 @@ def instrument(one: Instrument, trading: bool) -> dict[str, Any]:
             "leverageStep": "0.01",
         },
         "lotSizeFilter": {**lot, "qtyStep": plain(one.lot_size), "postOnlyMaxOrderQty": lot["maxOrderQty"]},
-        "riskParameters": {"priceLimitRatioX": band, "priceLimitRatioY": band},
+        "riskParameters": band,
         "unifiedMarginTrade": True,
         "fundingInterval": 480,
         "settleCoin": quote,

@@ -1,0 +1,77 @@
+"""A small market by hand for tests of the simulated exchange: whole prices, whole lots, no slippage."""
+
+from __future__ import annotations
+
+from backtesting.config import BarPath, Execution, FillRule
+from services.venue.exchange import Answer, Exchange, exchange_settings
+from services.venue.records import Trade, VenueOrder
+from services.venue.rest import ROUTES
+from services.venue.server import Key, VenueServer
+from services.venue.unverified import Unverified
+from tests.conftest import bars, instrument
+
+KEY = Key("house-key-0123456789", "house-secret-9876543210")
+BTC = "BTCUSDT"
+QUIET = (105, 105, 105, 105)
+FALL_TO_98 = (105, 105, 98, 99)  # reaches an entry at 100 and no stop below 98
+DROP = (99, 99, 80, 85)
+
+
+def exchange_of(*rows, volume=1000.0, participation=1.0, unverified=None, capital=100_000.0, **fields):
+    of = instrument("1", "1", **fields)
+    rules = Execution(fill_rule=FillRule.TOUCH, path=BarPath.NEAREST, slippage_bps=0.0, max_participation=participation)
+    settings = exchange_settings(rules)
+    return Exchange({BTC: of}, {BTC: bars(*rows, volume=volume)}, capital, settings, 1.0, unverified or Unverified())
+
+
+def ask(exchange, address, **query):
+    """What the address answers, in Bybit's words."""
+    method, path = address.split()
+    server = VenueServer(exchange, [KEY])
+    return ROUTES[(method, path)](server, {"category": server.category, **query})
+
+
+def refused(exchange, address, **query):
+    """Code and text of the refusal; fails if there is none."""
+    try:
+        answer = ask(exchange, address, **query)
+    except Answer as answer:
+        return answer.code, answer.message
+    raise AssertionError(f"not refused: {answer}")
+
+
+def entry(exchange, link="e", side="Buy", qty=10, price=100, stop=95, **more):
+    """A limit entry, a stop attached unless it is None."""
+    given = {} if stop is None else {"stopLoss": str(stop), "tpslMode": "Full", "slTriggerBy": "LastPrice"}
+    given |= {"price": str(price)} if price else {}
+    kind = "Limit" if price else "Market"
+    named = {"symbol": BTC, "orderLinkId": link, "side": side, "orderType": kind, "qty": str(qty)}
+    return ask(exchange, "POST order/create", **named, **given, **more)
+
+
+def trading_stop(exchange, **what):
+    return ask(exchange, "POST position/trading-stop", symbol=BTC, tpslMode="Full", positionIdx=0, **what)
+
+
+def position(exchange):
+    (row,) = ask(exchange, "GET position/list", symbol=BTC)["list"]
+    return row
+
+
+def own_rows(exchange):
+    """Rows of the position's own: (kind of row, trigger or price, lots)."""
+    return [(one.stop_type, one.price, one.lots) for one in exchange.books[BTC].live if one.stop_type]
+
+
+def minute(exchange):
+    while exchange.step():
+        pass
+
+
+def take_events(exchange):
+    events, exchange.events = exchange.events, []
+    return [one for one in events if isinstance(one, (Trade, VenueOrder))]
+
+
+def fills(exchange):
+    return [(one.link, one.side, one.price, one.lots) for one in exchange.trades]

@@ -80,6 +80,9 @@ class Client(ccxt.pro.bybit):  # type: ignore[misc]
         if "topic" in message:
             self.topic_heard(message)
             return
+        if message.get("success") is False:  # ccxt stumbles over a refusal without words
+            client.reject(ccxt.ExchangeError(f"{message.get('op')} refused: {message.get('ret_msg')}"))
+            return
         if message.get("op") == "subscribe" and message.get("success"):
             self.subscribed(client.url)
         super().handle_message(client, message)

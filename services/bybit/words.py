@@ -134,12 +134,12 @@ def fees(answer: dict[str, Any]) -> tuple[Decimal, Decimal] | None:
 
 def ticks(instrument_: Instrument, price: str) -> int:
     """Whole ticks of a price of the venue."""
-    return round(Decimal(price or "0") / instrument_.tick_size)
+    return round(Decimal(_word(price) or "0") / instrument_.tick_size)
 
 
 def lots(instrument_: Instrument, quantity: str) -> int:
     """Whole lots of a quantity of the venue."""
-    found = int(Decimal(quantity or "0") / instrument_.lot_size)
+    found = int(Decimal(_word(quantity) or "0") / instrument_.lot_size)
     if found < 0:
         raise ValueError(f"quantity {quantity} is negative")
     return found

@@ -18,6 +18,8 @@ from services.settings import Settings
 
 EMBEDDED, NONE = "embedded", "none"
 MOST_ACTIONS = 60
+LONGEST_ID = 36  # characters of a client order id
+REST_OF_ID = 3 + 9 + 3  # its slot, its generation, and three dashes
 
 
 class Environment(StrEnum):
@@ -136,4 +138,17 @@ def load_bot(path: Path) -> tuple[BotSettings, PortfolioConfig]:
             f"strategy is {config.loaded.name}, but a bot runs strategy: auto; set it, and auto.router: "
             f"{config.loaded.name} to keep to one strategy."
         )
+    _refuse_long_names(settings.name, list(config.pairs))
     return settings, config
+
+
+def _refuse_long_names(name: str, pairs: list[str]) -> None:
+    """Raise Misconfigured if an order's id could grow longer than the venue allows."""
+    longest = max(pairs, key=len)
+    room = LONGEST_ID - REST_OF_ID - len(longest)
+    if len(name) > room:
+        remedy = f"use a bot.name of at most {room} characters" if room > 0 else f"remove {longest} from pairs"
+        raise Misconfigured(
+            f"orders of {longest} by a bot named {name!r} need ids longer than the {LONGEST_ID} characters "
+            f"that the venue allows; {remedy}."
+        )

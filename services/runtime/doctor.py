@@ -17,6 +17,7 @@ from services.runtime.live import account_of
 
 if TYPE_CHECKING:
     from backtesting.config import PortfolioConfig
+    from bot.instrument import Instrument
     from services.bybit.gateway import Bybit
 
 CLOCK_MS = 500
@@ -83,7 +84,7 @@ async def _account(gateway: Bybit, _config: PortfolioConfig) -> list[Finding]:
 
 
 async def _pairs(gateway: Bybit, config: PortfolioConfig) -> list[Finding]:
-    """Instruments, and whether a pair's share of the wallet pays a grid's smallest orders."""
+    """Instruments: whether a pair's share of the wallet pays a grid's smallest orders, and which limits bind."""
     wallet = (await gateway.account()).wallet
     instruments = await gateway.instruments(list(config.pairs))
     share = wallet * (1.0 - config.algorithm.allocation.reserve) / len(config.pairs) * config.leverage
@@ -93,8 +94,24 @@ async def _pairs(gateway: Bybit, config: PortfolioConfig) -> list[Finding]:
         need = one.smallest_order(price) * config.algorithm.grid.levels
         what = f"smallest order {one.smallest_order(price):,.2f} USDT, a grid needs {need:,.2f} of {share:,.2f}"
         remedy = "" if need <= share else "use fewer pairs, fewer grid.levels, more capital or more leverage"
-        findings.append(Finding(symbol, what, remedy))
+        if one.max_leverage is not None and config.leverage > one.max_leverage:
+            remedy = (
+                f"leverage {config.leverage:g} is above the venue's {one.max_leverage:g}; lower it, or remove the pair"
+            )
+        findings.append(Finding(symbol, "; ".join([what, *_limits(one, price, share)]), remedy))
     return findings
+
+
+def _limits(one: Instrument, price: float, share: float) -> list[str]:
+    """Tell what binds the pair: how much one market exit closes, and the leverage that the venue allows."""
+    limits = []
+    if one.max_market_quantity is not None:
+        most = float(one.max_market_quantity) * price
+        binds = ", less than its share: entries stop there" if most < share else ""
+        limits.append(f"one market exit closes at most {most:,.2f}{binds}")
+    if one.max_leverage is not None:
+        limits.append(f"leverage at most {one.max_leverage:g}")
+    return limits
 
 
 async def _database(settings: BotSettings) -> Finding:

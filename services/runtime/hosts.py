@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from bot.errors import Misconfigured
-from bot.ports import Gap
+from bot.ports import Gap, NotPermitted, Refused, Unanswered, Unreachable
 from bot.record import new_records, to_dict
 from coordinator.machine import PairMachine, PortfolioMachine, layout
 from coordinator.master_loop import NAME, MasterLoop
@@ -160,15 +160,32 @@ class PairHost:
         return {symbol: loop_status(loop) for symbol, loop in self.loops.items()}
 
     async def look_at_venue(self) -> None:
-        """See whether instruments and leverage are still what they were, and tell whom it concerns."""
-        for symbol, listed in (await self.gateway.listing(list(self.loops))).items():
-            if isinstance(listed, str):
-                sentence = f"{symbol}: the venue trades it no more ({listed}); what is held leaves by its exits."
-                self.report(HoldOff(symbol, HeldOff.INSTRUMENT, sentence))
-                continue
-            self.loops[symbol].tell(Listed(listed))
-            if await self.gateway.prepare(symbol, self.config.leverage):
-                log.warning("leverage_restored", pair=symbol, leverage=self.config.leverage)
+        """See whether instruments and leverage are still what they were, and tell whom it concerns.
+
+        Trouble with one pair is that pair's: the look goes on to the others.
+        """
+        for symbol in self.loops:
+            try:
+                await self._look_at(symbol)
+            except (Unreachable, Unanswered, Refused, NotPermitted) as error:
+                log.warning("look_failed", pair=symbol, reason=str(error))
+
+    async def _look_at(self, symbol: str) -> None:
+        listed = (await self.gateway.listing([symbol]))[symbol]
+        if isinstance(listed, str):
+            sentence = f"{symbol}: the venue trades it no more ({listed}); what is held leaves by its exits."
+            self.report(HoldOff(symbol, HeldOff.INSTRUMENT, sentence))
+            return
+        self.loops[symbol].tell(Listed(listed))
+        try:
+            changed = await self.gateway.prepare(symbol, self.config.leverage)
+        except NotPermitted as error:  # margin and sizes are reckoned with the leverage of the config
+            sentence = f"{symbol}: the account does not trade it as the bot needs it; nothing is opened. {error}"
+            self.report(HoldOff(symbol, HeldOff.LEVERAGE, sentence))
+            return
+        if changed:
+            log.warning("leverage_restored", pair=symbol, leverage=self.config.leverage)
+        self.report(HoldOff(symbol, HeldOff.LEVERAGE, f"{symbol}: leverage is as configured", over=True))
 
     def withdraw(self, *, close: bool) -> None:
         """Let every pair take back what could increase exposure, and with `close` leave its position."""

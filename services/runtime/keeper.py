@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
@@ -10,7 +11,9 @@ import structlog
 
 log = structlog.get_logger()
 
-LIVES = 20  # of one loop, within one run of the bot
+LIVES = 20  # of one loop, within WINDOW; one more break ends the bot
+WINDOW = 600.0  # seconds after which a break is forgiven
+LEAST_PAUSE, MOST_PAUSE = 0.1, 30.0  # seconds before a broken loop is made anew
 
 
 class Loop(Protocol):
@@ -24,7 +27,12 @@ class Loop(Protocol):
 class Keeper:
     """The tasks of one process."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.clock, self.sleep = clock, sleep
         self.tasks: list[asyncio.Task[None]] = []
         self.broken = 0  # loops that had to be made anew
 
@@ -33,16 +41,28 @@ class Keeper:
         self.tasks.append(asyncio.create_task(task))
 
     async def keep(self, name: str, current: Callable[[], Loop], renew: Callable[[], Awaitable[None]]) -> None:
-        """Run the current loop; one that breaks is made anew by `renew`, from what is stored, but not for ever."""
-        for life in range(1, LIVES + 1):
+        """Run the current loop; one that breaks is made anew by `renew`, from what is stored, but not too often.
+
+        The pause before doubles with each break, and begins short again after a WINDOW without one.
+        """
+        breaks: list[float] = []
+        pause, broke = LEAST_PAUSE, False
+        while True:
             try:
+                if broke:
+                    await renew()
                 await current().run()
             except Exception:
-                log.exception("loop_broke", loop=name, life=life)
+                now = self.clock()
+                breaks = [one for one in breaks if now - one < WINDOW]
+                pause = min(2 * pause, MOST_PAUSE) if breaks else LEAST_PAUSE
+                breaks.append(now)
+                log.exception("loop_broke", loop=name, breaks=len(breaks), pause=pause)
                 self.broken += 1
-                if life == LIVES:
+                if len(breaks) > LIVES:
                     raise
-            await renew()
+                await self.sleep(pause)
+            broke = True
 
     async def ended(self) -> None:
         """Wait for the first task that breaks for good, and raise what broke it."""

@@ -13,7 +13,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Histogram
 
 from bot.errors import Misconfigured
-from bot.ports import NotPermitted, Refused, Unreachable
+from bot.ports import NotPermitted, Refused, Unanswered, Unreachable
 from coordinator.messages import Standing
 from coordinator.reaction import SECONDS
 from coordinator.risk import HaltPolicy
@@ -178,7 +178,7 @@ class LiveBot:
             await asyncio.sleep(seconds)
             try:
                 await duty()
-            except (Unreachable, NotPermitted, Refused) as error:
+            except (Unreachable, Unanswered, NotPermitted, Refused) as error:
                 log.warning("duty_failed", duty=duty.__name__, reason=str(error))
 
     async def _measure_lag(self) -> None:

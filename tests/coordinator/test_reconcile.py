@@ -106,8 +106,9 @@ def test_f_72_an_exit_larger_than_one_market_order_goes_in_several():
 
 def test_an_entry_whose_stop_moves_is_amended_with_it_and_an_exit_carries_none():
     slots = new_records(SLOT, 2)
-    want(slots, 0, Side.BUY, OrderKind.LIMIT, 95, 4, Signal.ENTRY, -1).stop = 90
-    want(slots, 1, Side.SELL, OrderKind.LIMIT, 110, 4, Signal.EXIT_TP, -1).stop = 90
+    want(slots, 0, Side.BUY, OrderKind.LIMIT, 95, 4, Signal.ENTRY, -1)
+    want(slots, 1, Side.SELL, OrderKind.LIMIT, 110, 4, Signal.EXIT_TP, -1)
+    slots["stop"] = 90
     wished = wishes(slots, 4, **NAMED)
     assert [one.stop for one in wished] == [90, 0]
     resting = {one.link: as_resting(one) for one in wished}

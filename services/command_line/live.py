@@ -114,12 +114,21 @@ def ctl(
         raise Misconfigured(f"command {word!r} is unknown; choose one of {', '.join(WORDS)}.")
     file = control_file(Settings().data_dir, bot)
     if word != "status":
-        console.print(ask(file, "/command", {"word": word, "pair": pair, "force": force})["done"])
+        done = ask(file, "/command", {"word": word, "pair": pair, "force": force}).get("done")
+        console.print(str(done), markup=False)
         return
     now = ask(file, "/status")
     if as_json:
         console.print_json(json.dumps(now))
         return
+    try:
+        _show(now)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise Misconfigured(f"the status of bot {bot!r} is of another version; look at it with --json.") from None
+
+
+def _show(now: dict[str, Any]) -> None:
+    """Show a status as a table."""
     table = Table("pair", "price", "regime", "strategy", "phase", "position", "profit", "orders", "target", box=None)
     for one in now["pairs"]:
         numbers = (f"{one['position']:g}", f"{one['equity']:+.2f}", f"{one['entries']}+{one['exits']}")

@@ -83,13 +83,15 @@ def run(config: Annotated[Path, typer.Argument(help="YAML file: strategy auto, p
 
 def doctor(config: Annotated[Path, typer.Argument(help="YAML file of the bot")]) -> None:
     """Look at keys, permissions, clock, pairs, minimums, database and bus, and say what to mend. Changes nothing."""
-    from services.logs import quieten  # noqa: PLC0415
+    from services.logs import passwords, quieten  # noqa: PLC0415
     from services.runtime.config import Secrets, load_bot  # noqa: PLC0415
     from services.runtime.doctor import examine, refuse  # noqa: PLC0415
 
-    quieten()
     settings, chosen = load_bot(config)
-    findings = asyncio.run(examine(settings, chosen, Secrets().present()))
+    secrets = Secrets().present()
+    hidden = (secrets.key.get_secret_value(), secrets.secret.get_secret_value())
+    quieten(secrets=[*hidden, *passwords(settings.database, settings.redis)])
+    findings = asyncio.run(examine(settings, chosen, secrets))
     table = Table("what", "found", "remedy", box=None)
     for one in findings:
         table.add_row(one.what, one.found, f"[red]{one.remedy}[/red]" if one.remedy else "[green]fine[/green]")

@@ -170,6 +170,8 @@ def _task_failed(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> N
 
 def relay(said: dict[str, Any]) -> None:
     """Pass on what another process of the bot has printed: its own log lines as they are, other text in one of ours."""
+    if said.get("pid") == "autoscaler":  # Ray's own, a page of figures every few seconds
+        return
     for line in said["lines"]:
         if _is_event(line):
             structlog.PrintLogger(sys.stderr).msg(line)  # its secrets are concealed already

@@ -116,6 +116,7 @@ def test_passwords_in_addresses_are_secrets():
 
 def test_what_an_actor_prints_is_passed_on_as_lines(stream, capsys):
     relay({"lines": ['{"event": "filled"}', f"a library: {SECRET}", ""], "actor_name": "Pairs", "pid": 7})
+    relay({"lines": ["0B of 20 GiB memory"], "pid": "autoscaler"})
     assert capsys.readouterr().err == '{"event": "filled"}\n'
     (line,) = told(stream)
     assert (line["event"], line["actor"], line["process"]) == ("a library: ***", "Pairs", 7)

@@ -26,11 +26,11 @@ def backup(
     out: Annotated[Path | None, typer.Option(help="file to write; else one named by bot and time")] = None,
 ) -> None:
     """Write all that a bot remembers (state, orders, fills, decisions) to one file; the bot may run meanwhile."""
-    from services.logs import quieten  # noqa: PLC0415
+    from services.logs import passwords, quieten  # noqa: PLC0415
     from services.runtime.config import load_bot  # noqa: PLC0415
 
-    quieten()
     settings, _ = load_bot(config)
+    quieten(secrets=passwords(settings.database))
     file = out or Path(f"{settings.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.zip")
     contents = asyncio.run(_back_up(settings, file))
     console.print(f"{file}: {_told(contents)}, {file.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
@@ -49,11 +49,11 @@ def restore(
     replace: Annotated[bool, typer.Option(help="give up what the database holds of this bot")] = False,
 ) -> None:
     """Put a backup into the bot's database, while the bot does not run; its next start books what it missed."""
-    from services.logs import quieten  # noqa: PLC0415
+    from services.logs import passwords, quieten  # noqa: PLC0415
     from services.runtime.config import load_bot  # noqa: PLC0415
 
-    quieten()
     settings, chosen = load_bot(config)
+    quieten(secrets=passwords(settings.database))
     contents = asyncio.run(_restore(settings, chosen, file, replace=replace))
     console.print(f"restored {_told(contents)}, as of {contents.at:%Y-%m-%dT%H:%M:%SZ}", soft_wrap=True)
 

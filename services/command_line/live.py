@@ -88,13 +88,15 @@ def run(
 
 def doctor(config: Annotated[Path, typer.Argument(help="YAML file of the bot")]) -> None:
     """Look at keys, permissions, clock, pairs, minimums, database and bus, and say what to mend. Changes nothing."""
-    from services.logs import quieten  # noqa: PLC0415
+    from services.logs import passwords, quieten  # noqa: PLC0415
     from services.runtime.config import Secrets, load_bot  # noqa: PLC0415
     from services.runtime.doctor import examine, refuse  # noqa: PLC0415
 
-    quieten()
     settings, chosen = load_bot(config)
-    findings = asyncio.run(examine(settings, chosen, Secrets().present()))
+    secrets = Secrets().present()
+    hidden = (secrets.key.get_secret_value(), secrets.secret.get_secret_value())
+    quieten(secrets=[*hidden, *passwords(settings.database, settings.redis)])
+    findings = asyncio.run(examine(settings, chosen, secrets))
     table = Table("what", "found", "remedy", box=None)
     for one in findings:
         table.add_row(one.what, one.found, f"[red]{one.remedy}[/red]" if one.remedy else "[green]fine[/green]")
@@ -124,12 +126,21 @@ def ctl(
         word = "stop-leave-entries"
     file = control_file(Settings().data_dir, bot)
     if word != "status":
-        console.print(ask(file, "/command", {"word": word, "pair": pair, "force": force})["done"])
+        done = ask(file, "/command", {"word": word, "pair": pair, "force": force}).get("done")
+        console.print(str(done), markup=False)
         return
     now = ask(file, "/status")
     if as_json:
         console.print_json(json.dumps(now))
         return
+    try:
+        _show(now)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise Misconfigured(f"the status of bot {bot!r} is of another version; look at it with --json.") from None
+
+
+def _show(now: dict[str, Any]) -> None:
+    """Show a status as a table."""
     table = Table("pair", "price", "regime", "strategy", "phase", "position", "profit", "orders", "target", box=None)
     for one in now["pairs"]:
         numbers = (f"{one['position']:g}", f"{one['equity']:+.2f}", f"{one['entries']}+{one['exits']}")

@@ -71,7 +71,7 @@ def parity(
     if differences:
         table = Table("side", "what", title=f"the first of {len(differences)} differences", title_justify="left")
         for side, one in differences[:SHOWN]:
-            table.add_row(side, str(told(one)))
+            table.add_row(side, str(told(one, instruments)))
         console.print(table)
     console.print(f"{len(differences)} differences")
     if not found.fills:

@@ -28,7 +28,9 @@ class EmbeddedPostgres:
         """Start it, or join the one that runs; returns its DSN."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self.directory.chmod(0o700)  # what a bot remembers is its owner's; the library's lock lies here too
-        return await asyncio.to_thread(self._start)
+        dsn = await asyncio.to_thread(self._start)
+        log.info("database_started", log=str(self.directory / "postgres" / "log"))
+        return dsn
 
     async def keep(self) -> None:
         """Start it again whenever it has died."""

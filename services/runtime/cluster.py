@@ -22,6 +22,7 @@ os.environ.setdefault("RAY_worker_niceness", "0")  # a trader gives way to nobod
 import numpy.rec  # noqa: F401, a record array is pickled by reference only where its module is loaded
 import ray
 import structlog
+from ray._private.ray_logging import global_worker_stdstream_dispatcher
 from ray.exceptions import AuthenticationError, RayActorError, RayError, RayTaskError
 from tenacity import retry, retry_if_exception_type, wait_fixed
 
@@ -31,7 +32,7 @@ from coordinator.master_loop import Message as ToPortfolio
 from coordinator.messages import Again
 from coordinator.strategy_loop import Message as ToPair
 from services.bybit.gateway import Bybit
-from services.logs import configure
+from services.logs import configure, passwords, relay
 from services.postgres.store import PostgresStore
 from services.runtime.backing import SilentBus
 from services.runtime.beginning import changes, look_around
@@ -96,7 +97,7 @@ class _Actor:
     """What both kinds of actor have in common."""
 
     def __init__(self, plan: Plan) -> None:
-        configure(plan.account.secrets())
+        configure([*plan.account.secrets(), *passwords(plan.database, plan.redis)])
         self.plan, self.keeper, self.stack = plan, Keeper(), AsyncExitStack()
         self.posts: list[Post] = []
         self.taken, self.started = 0, False
@@ -305,6 +306,9 @@ class RayRuntime:
             options: dict[str, Any] = {"address": self.address} if self.address else {"include_dashboard": False}
             with joining(self.address):
                 ray.init(namespace=f"traderagent-{self.name}", configure_logging=False, log_to_driver=True, **options)
+            # Ray would put the actor's name before each line, which is then no JSON.
+            global_worker_stdstream_dispatcher.remove_handler("ray_print_logs")
+            global_worker_stdstream_dispatcher.add_handler("ray_print_logs", relay)
 
     def _start_portfolio(self) -> Any:
         return self.portfolio.start.remote(self.beginning, list(zip(self.shares, self.pairs, strict=True)))

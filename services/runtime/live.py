@@ -19,7 +19,7 @@ from coordinator.reaction import SECONDS
 from coordinator.risk import HaltPolicy
 from services.control.client import control_file
 from services.control.server import ControlServer
-from services.logs import configure
+from services.logs import catch_the_rest, configure, passwords
 from services.postgres.claim import Claim
 from services.runtime.backing import Backing, backing
 from services.runtime.config import Account, BotSettings, Runtime, Secrets, load_bot
@@ -246,9 +246,11 @@ async def run_bot(path: Path, *, adopt: bool = False) -> None:
 
     Raises Misconfigured or NotPermitted before anything is sent.
     """
+    configure([])
+    catch_the_rest(asyncio.get_running_loop())
     settings, config = load_bot(path)
     account = account_of(settings, config, Secrets().present())
-    configure(account.secrets())
+    configure([*account.secrets(), *passwords(settings.database, settings.redis)])
     directory = settings.data_dir / "bots" / settings.name
     async with backing(settings.name, directory, settings.database, settings.redis) as behind:
         runtime = runtime_of(settings, as_live(config), account, behind, adopt=adopt)

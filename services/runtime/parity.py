@@ -164,6 +164,10 @@ def sensible_start(candles: dict[str, Candles], days: float) -> int:
     return int(np.maximum(end - round(days * 86_400_000), first))
 
 
-def told(one: Fill | Decision) -> dict[str, Any]:
-    """A plain dict, for a table."""
-    return dict(vars(one))
+def told(one: Fill | Decision, instruments: dict[str, Instrument]) -> dict[str, Any]:
+    """A plain dict, for a table: price and quantity instead of ticks and lots."""
+    fields = dict(vars(one))
+    if isinstance(one, Fill):
+        of, ticks, lots = instruments[one.pair], fields.pop("ticks"), fields.pop("lots")
+        fields |= {"price": f"{of.price(ticks).normalize():f}", "quantity": f"{of.quantity(lots).normalize():f}"}
+    return fields

@@ -60,8 +60,14 @@ class News:
         self.notes[name] = self.notes.get(name, 0) + 1
         if kind in QUIET:
             return
-        said = ", ".join(f"{label} {_short(read(note[field]))}" for field, label, read in FIELDS[kind])
+        said = ", ".join(self._field(pair, label, read(note[field])) for field, label, read in FIELDS[kind])
         self.lines.append(f"{iso(int(note['ts']))[:16]}  {pair or 'account'}  {name} {said}")
+
+    def _field(self, pair: str, label: str, value: Any) -> str:
+        """One field of a note in words; lots mean nothing to a person, a quantity does."""
+        if label == "lots":
+            return f"quantity {self.instruments[pair].quantity(round(value)).normalize():f}"
+        return f"{label} {_short(value)}"
 
 
 def _short(value: Any) -> str:

@@ -425,6 +425,7 @@ def test_the_stop_is_larger_than_a_market_order_may_be_and_fires_whole():
 
 def one_of_each():
     exchange = held(QUIET)
+    trading_stop(exchange, takeProfit="130")
     entry(exchange, "plain", price=90, stop=80)
     named = {"symbol": BTC, "side": "Sell", "orderType": "Market", "qty": "6", "orderLinkId": "own"}
     ask(exchange, "POST order/create", **named, triggerPrice="94", reduceOnly=True)
@@ -434,9 +435,9 @@ def one_of_each():
 @pytest.mark.parametrize(
     ("query", "left"),
     [
-        ({"orderFilter": "Order"}, ["", "own"]),
+        ({"orderFilter": "Order"}, ["", "", "own"]),
         ({"orderFilter": "StopOrder"}, ["plain"]),
-        ({"orderFilter": "StopOrder", "stopOrderType": "Stop"}, ["", "plain"]),
+        ({"orderFilter": "StopOrder", "stopOrderType": "Stop"}, ["", "", "plain"]),
         ({}, []),
     ],
 )
@@ -479,7 +480,7 @@ def test_an_order_s_name_overrides_the_other_filters():
 def test_orders_are_listed_by_what_they_wait_for():
     exchange = one_of_each()
     rows = ask(exchange, "GET order/realtime", symbol=BTC, orderFilter="StopOrder")["list"]
-    assert sorted(one["orderLinkId"] for one in rows) == ["", "own"]
+    assert sorted(one["orderLinkId"] for one in rows) == ["", "", "own"]
 
 
 def test_positions_by_symbol_are_shown_flat_too_and_by_coin_only_where_held():

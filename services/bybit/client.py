@@ -33,7 +33,7 @@ class Client(ccxt.pro.bybit):  # type: ignore[misc]
     """Ccxt's client for Bybit."""
 
     ahead = 0  # ms that this machine's clock is ahead of the venue's
-    topic_heard: Callable[[dict[str, Any]], None]
+    sink: Callable[[dict[str, Any]], None]
     unreadable_heard: Callable[[str, Exception | None], None]  # address
     subscribed: Callable[[str], None]  # address
 
@@ -78,7 +78,7 @@ class Client(ccxt.pro.bybit):  # type: ignore[misc]
             self.unreadable_heard(client.url, None)
             return
         if "topic" in message:
-            self.topic_heard(message)
+            self.sink(message)
             return
         if message.get("success") is False:  # ccxt stumbles over a refusal without words
             client.reject(ccxt.ExchangeError(f"{message.get('op')} refused: {message.get('ret_msg')}"))

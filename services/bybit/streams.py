@@ -31,7 +31,7 @@ class Streams(Connection):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.client.topic_heard = self._heard
+        self.client.sink = self._heard
         self.client.unreadable_heard = self._unreadable
         self.client.subscribed = self._subscribed
         self.heard = {"public": 0, "private": 0}

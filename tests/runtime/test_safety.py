@@ -48,6 +48,8 @@ async def until(done):
 async def heard(bot):
     """Let the bot hear what has happened at the exchange, and do what it does about it."""
     await bot.server._flush()
+    await bot.runtime.poll()
+    await bot.runtime.settled()
     for _ in range(3):
         await bot.steps.minute()
 
@@ -531,13 +533,12 @@ def test_row_11_a_revoked_key_holds_the_pairs_off_and_ends_when_it_trades_again(
         refused = (10010, "Unmatched IP, please check your API key's bound IP addresses.")
         for path in ("order/create", "order/amend", "order/cancel", "position/trading-stop"):
             server.answers[path] = refused
-        one = entries(bot, exchange)[0]
-        exchange.cancel(one.symbol, one.id, "")
+        exchange.trading_stop(symbol, 0, None)
         await server._flush()
         asked = len(server.asked)
-        await until(lambda: "permission" in held_off(bot, one.symbol))
+        await until(lambda: "permission" in held_off(bot, symbol))
         server.answers.clear()
-        await until(lambda: "permission" not in held_off(bot, one.symbol))
+        await until(lambda: "permission" not in held_off(bot, symbol))
         await bot.runtime.settled()
         await bot.steps.begin()
         await bot.steps.minute()

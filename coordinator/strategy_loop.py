@@ -210,6 +210,8 @@ class StrategyLoop:
         if not self.recovered.is_set():
             return  # recovery asks for it
         if self.books.book(execution):
+            if self.actual is not None and self.actual.lots == self.machine.position:
+                self._agree()  # it was told late, and explains what differed
             self.executor.reactions.heard(execution.heard)
             await self._act()
             self.executor.reactions.heard(0.0)

@@ -47,7 +47,7 @@ def chaos(
     for path in (report, log):
         _writable(path)
     try:
-        found = _played(config, plan, exchange)
+        found = played(config, plan, exchange)
     except KeyboardInterrupt:
         notes.print("stopped; nothing is left behind")
         raise typer.Exit(130) from None
@@ -64,7 +64,7 @@ def _writable(path: Path | None) -> None:
         raise Misconfigured(f"{path} cannot be written; its folder does not exist.")
 
 
-def _played(path: Path, plan: Plan, source: str | None) -> Findings:
+def played(path: Path, plan: Plan, source: str | None) -> Findings:
     """Prepare everything that takes long in this thread, where Ctrl-C ends it at once, and run."""
     from backtesting.config import read_values  # noqa: PLC0415
     from services.runtime.chaos import Chaos, exchange_of  # noqa: PLC0415

@@ -226,10 +226,11 @@ class Gateway(Protocol):
         """The symbol's position and its stop, flat ones too."""
         ...
 
-    async def set_stop(self, symbol: str, price: int) -> None:
-        """See that the whole position has its stop at this price (ticks), read back; 0 takes it away.
+    async def set_stop(self, symbol: str, price: int) -> int:
+        """See that the whole position has its stop at this price (ticks); 0 takes it away.
 
-        Raises Refused (NOTHING_TO_REDUCE without a position, TRIGGER_PASSED) or Unanswered.
+        Returns the stop that the position shows, which may be rounded. Raises Refused (NOTHING_TO_REDUCE without
+        a position, TRIGGER_PASSED) or Unanswered.
         """
         ...
 

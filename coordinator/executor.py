@@ -52,6 +52,7 @@ class Executor:
         self.books, self.gateway, self.breaker = books, gateway, breaker
         self.symbol = books.symbol
         self.reactions = Reactions()
+        self._rounded = (0, 0)  # ticks: a stop as it was asked for, and as the venue showed it
         self.bare_since: float | None = None  # seconds of the clock: the position has had no stop since
         self._clock, self._told, self._asleep = clock, told, asleep
         self._log = log.bind(pair=self.symbol)
@@ -64,7 +65,7 @@ class Executor:
         False when it has none after two seconds of trying, or the venue says that the trigger has passed: then the
         position has to close. One that has an older stop is not closed: raises Unreachable, Unanswered or Refused.
         """
-        if lots == 0 or price in (0, self.books.stop):
+        if lots == 0 or price in (0, self.books.stop) or self._rounded == (price, self.books.stop):
             self.bare_since = None
             return True
         bare = self.books.stop == 0
@@ -95,8 +96,8 @@ class Executor:
     async def _set_stop(self, price: int, *, bare: bool) -> None:
         self.reactions.sent(self._clock())
         async with asyncio.timeout(max(self._left(), PAUSE_SECONDS) if bare else None):
-            await self.gateway.set_stop(self.symbol, price)
-        self.books.stop, self.bare_since = price, None
+            shown = await self.gateway.set_stop(self.symbol, price)
+        self.books.stop, self.bare_since, self._rounded = shown, None, (price, shown)
 
     # Orders
 

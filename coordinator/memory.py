@@ -41,12 +41,7 @@ class Memory:
         self._notes: list[tuple[str, Any]] = []
         self._saving: asyncio.Task[None] | None = None
         self._back, self._half = back, None if patience is None else patience / 2
-        self.lost = False  # somebody has found the store away
-
-    @property
-    def away(self) -> bool:
-        """Whether the store does not answer: what is decided now would not be remembered."""
-        return self.lost or (self._saving is not None and not self._saving.done())
+        self.away = False  # the store does not answer: what is decided now would not be remembered
 
     async def load(self) -> bool:
         """Fill the machine from what was stored; False when nothing was. Raises Misconfigured for another layout."""
@@ -79,10 +74,11 @@ class Memory:
         if not self._saving.done():
             log.error("store_away", pair=self.symbol, remedy="nothing is opened until it answers; exits go on")
             self._saving.add_done_callback(lambda _: self._back())
+            self.away = True
             return False
         saving, self._saving = self._saving, None
         saving.result()
-        self.lost = False
+        self.away = False
         return True
 
     async def _store(self) -> None:

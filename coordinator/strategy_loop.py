@@ -167,7 +167,7 @@ class StrategyLoop:
                 if self.recovered.is_set():
                     await self._act()
             case StoreAway():
-                self.memory.lost = True
+                self.memory.away = True
                 if self.recovered.is_set():
                     await self._carry_out()
             case Withdraw():

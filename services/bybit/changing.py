@@ -33,6 +33,7 @@ log = structlog.get_logger()
 
 LOOKUPS = 4
 STOP_ATTEMPTS = 6  # 1.6 s in all where the venue answers at once: the loop closes a position after two without a stop
+ROUNDED = 1e-3  # share of the price by which a venue may round a stop
 PAUSE = 0.05  # seconds, doubled each time
 
 
@@ -103,11 +104,22 @@ class Changing(Asking):
         request = words.amendment(self.category, order, self.known[symbol], self.listed.get(symbol))
         priority = Priority.PROTECT if order.reduce_only else Priority.ENTER
         try:
-            await self._repeat("privatePostV5OrderAmend", request, priority)
+            await self._amend(request, priority)
         except Refused as refusal:
             if codes.concerns_attached_stop(refusal.code, str(refusal)):
                 refusal.reason = Refusal.NOT_AMENDABLE
             raise
+
+    async def _amend(self, request: dict[str, Any], priority: Priority) -> None:
+        """Amend at once or, where the new price lies beyond the old stop, the stop first and then all of it."""
+        try:
+            return await self._repeat("privatePostV5OrderAmend", request, priority)
+        except Refused as refusal:
+            if "stopLoss" not in request or not codes.stands_beyond_its_stop(refusal.code, str(refusal)):
+                raise
+        alone = {name: value for name, value in request.items() if name not in ("price", "qty", "triggerPrice")}
+        await self._repeat("privatePostV5OrderAmend", alone, priority)
+        return await self._repeat("privatePostV5OrderAmend", request, priority)
 
     async def cancel(self, symbol: str, link: str) -> None:
         """Cancel an order; one that is no longer there raises Gone."""
@@ -126,15 +138,17 @@ class Changing(Asking):
 
     # The position's stop
 
-    async def set_stop(self, symbol: str, price: int) -> None:
-        """See that the whole position has its stop at this price (ticks), read back; 0 takes it away.
+    async def set_stop(self, symbol: str, price: int) -> int:
+        """See that the whole position has its stop at this price (ticks); 0 takes it away.
 
-        Raises Refused (NOTHING_TO_REDUCE without a position, except where the stop is to go, TRIGGER_PASSED), or
-        Unanswered when the position has not shown it within the attempts.
+        Returns the stop that the position shows: another one only where the venue has rounded it. Raises Refused
+        (NOTHING_TO_REDUCE without a position, except where the stop is to go, TRIGGER_PASSED), or Unanswered when the
+        position has not shown it within the attempts.
         """
         of = self.known[symbol]
         request = words.position_stop(price, of, self.listed.get(symbol))
         wanted = words.ticks(of, request["stopLoss"])  # the venue's steps may be coarser
+        found = None
         for attempt in range(STOP_ATTEMPTS):
             try:
                 await self.change("privatePostV5PositionTradingStop", request, Priority.PROTECT)
@@ -142,12 +156,15 @@ class Changing(Asking):
                 log.warning("stop_unanswered", pair=symbol, reason=str(error))
             except Refused as refusal:
                 if price == 0 and refusal.reason is Refusal.NOTHING_TO_REDUCE:
-                    return
+                    return 0
                 raise
             found = await self._position_if_told(symbol)
             if found is not None and found.stop == wanted:
-                return
+                return wanted
             await _pause(attempt)
+        if found is not None and found.stop and abs(found.stop - wanted) <= ROUNDED * wanted:
+            log.warning("stop_rounded", pair=symbol, asked=request["stopLoss"], shown=str(of.price(found.stop)))
+            return found.stop
         raise Unanswered(f"{symbol}: the position has not shown its stop in {STOP_ATTEMPTS} attempts")
 
     async def _position_if_told(self, symbol: str) -> Position | None:

@@ -113,6 +113,11 @@ def refusal(code: int, message: str) -> Refusal:
     return next((reason for pattern, reason in TEXTS if pattern.search(text)), Refusal.OTHER)
 
 
+def stands_beyond_its_stop(code: int, message: str) -> bool:
+    """Whether an amendment was refused because the new price lies beyond the stop that the order carried before."""
+    return code == INVALID and "base_price" in message
+
+
 def concerns_attached_stop(code: int, message: str) -> bool:
     """Whether a refused amendment failed by the stop that the order carries."""
-    return code in AMENDS_NO_STOP or (code == INVALID and "base_price" in message)
+    return code in AMENDS_NO_STOP or stands_beyond_its_stop(code, message)

@@ -28,6 +28,9 @@ CLOCK_MARGIN_MS = 500  # a request from the future is refused sooner than one fr
 
 T = TypeVar("T")
 
+OWN_PACE_SECONDS = 1.0  # without a request, after the venue has said that they were too many
+VENUE_LOAD_SECONDS = 0.3  # after it has said that it is busy itself: a stop has two seconds to rest
+
 
 class Taken(Exception):
     """An order with this client order id exists already, alive or not."""
@@ -157,7 +160,7 @@ class Connection:
         if what is Remedy.SHUT:
             self.limiter.shut()
         elif said.code in codes.TOO_FAST:
-            self.limiter.pause(1.0)
+            self.limiter.pause(OWN_PACE_SECONDS if what is Remedy.SLOWER else VENUE_LOAD_SECONDS)
         elif what is Remedy.CLOCK:
             await self.measure_clock()
 

@@ -210,6 +210,8 @@ class StrategyLoop:
         if not self.recovered.is_set():
             return  # recovery asks for it
         if self.books.book(execution):
+            if self.actual is not None and self.actual.lots == self.machine.position:
+                self._agree()  # it was told late, and explains what differed
             self.executor.reactions.heard(execution.heard)
             await self._act()
             self.executor.reactions.heard(0.0)
@@ -299,14 +301,17 @@ class StrategyLoop:
         """Make the venue match; True when nothing has changed on the way that calls for another round."""
         if self.linear and not await self._protect():
             return False
-        wished = self._wishes()
-        if self.memory.away or self.leaving or self.actual is not None:
-            wished = only_reducing(wished)
-        outcome = await self.executor.carry_out(wished)
+        outcome = await self.executor.carry_out(self.due())
         for order, refusal in outcome.refused:
             self._log.warning("order_refused", order=order.link, reason=str(refusal))
             self._take_refusal(order, refusal)
         return not (outcome.refused or outcome.renamed or outcome.booked)
+
+    def due(self) -> list[Order]:
+        """List what should rest at the venue now: what is wished, less what is held back."""
+        wished = self._wishes()
+        held_back = self.memory.away or self.leaving or self.actual is not None
+        return only_reducing(wished) if held_back else wished
 
     async def _protect(self) -> bool:
         """See that the position has its stop; where it cannot have one it is to close at the market."""

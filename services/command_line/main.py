@@ -11,7 +11,7 @@ import sys
 import typer
 
 from bot.errors import TradingError
-from services.command_line import backtest, backup, compare, data, explain, live, parameters, parity
+from services.command_line import backtest, backup, chaos, compare, data, explain, live, parameters, parity
 
 app = typer.Typer(
     name="traderagent",
@@ -31,6 +31,7 @@ app.command("ctl")(live.ctl)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("venue")(live.venue)
+app.command("chaos")(chaos.chaos)
 app.command("parity")(parity.parity)
 app.command("parameters")(parameters.parameters)
 

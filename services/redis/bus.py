@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import asdict, is_dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -59,10 +60,12 @@ class RedisBus:
 
 
 def _plain(value: Any) -> Any:
-    """Plain form of what messages carry: records, dataclasses, NumPy's numbers."""
+    """Plain form of what messages carry: records, dataclasses, words of a list, NumPy's numbers. It never fails."""
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if isinstance(value, np.void):
         assert value.dtype.names is not None
         return {name: value[name].item() for name in value.dtype.names}
-    return value.item()
+    if isinstance(value, Enum):
+        return value.value
+    return value.item() if isinstance(value, np.generic) else str(value)

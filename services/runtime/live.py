@@ -241,8 +241,10 @@ class LiveBot:
         return f"adopted {', '.join(changed)}" if changed else "nothing has changed"
 
 
-async def run_bot(path: Path, *, adopt: bool = False) -> None:
+async def run_bot(path: Path, *, adopt: bool = False, make: type[LiveBot] = LiveBot) -> None:
     """Run the bot of a config file; `adopt`: take over orders and positions of its name that its database lacks.
+
+    `make` is the kind of bot.
 
     Raises Misconfigured or NotPermitted before anything is sent.
     """
@@ -255,6 +257,6 @@ async def run_bot(path: Path, *, adopt: bool = False) -> None:
     async with backing(settings.name, directory, settings.database, settings.redis) as behind:
         runtime = runtime_of(settings, as_live(config), account, behind, adopt=adopt)
         try:
-            await LiveBot(settings, as_live(config), runtime, behind.claim).run(path)
+            await make(settings, as_live(config), runtime, behind.claim).run(path)
         finally:
             await runtime.gateway.close()

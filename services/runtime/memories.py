@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 def empty_memories(config: PortfolioConfig) -> dict[str, tuple[Any, ...]]:
     """Arrays of the portfolio and of every pair, by the name that they are stored under."""
     portfolio = PortfolioMachine(config.algorithm, list(config.pairs), config.capital)
-    return {NAME: portfolio.remembered(), **{pair: _of_pair(config, pair) for pair in config.pairs}}
+    return {NAME: portfolio.remembered(), **{pair: machine_of(config, pair).remembered() for pair in config.pairs}}
 
 
-def _of_pair(config: PortfolioConfig, pair: str) -> tuple[Any, ...]:
-    """Arrays of a pair; their form does not depend on the venue's ticks and lots."""
+def machine_of(config: PortfolioConfig, pair: str) -> PairMachine:
+    """A pair's machine, empty; its form does not depend on the venue's ticks and lots."""
     instrument = Instrument(symbol=pair, market=config.market, tick_size=Decimal(1), lot_size=Decimal(1))
-    return PairMachine(config.algorithm, instrument, config.leverage, MINUTE).remembered()
+    return PairMachine(config.algorithm, instrument, config.leverage, MINUTE)

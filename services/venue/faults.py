@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass, field
 
 JSON = "application/json"
@@ -40,13 +41,18 @@ class Faults:
     demo: bool = False  # what Bybit's demo trading does not answer is not answered
     seed: int = 0
     chance: random.Random = field(init=False, repr=False)
+    struck: Counter[str] = field(init=False, repr=False, default_factory=Counter)  # faults that happened, by name
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)  # noqa: S311, faults are to be repeatable
 
-    def strikes(self, share: float) -> bool:
-        """Whether a fault of this share happens now."""
-        return share > 0.0 and self.chance.random() < share
+    def strikes(self, name: str) -> bool:
+        """Whether the fault of this name, which is a share, happens now."""
+        share: float = getattr(self, name)
+        struck = share > 0.0 and self.chance.random() < share
+        if struck:
+            self.struck[name] += 1
+        return struck
 
     def at(self, part: str, path: str) -> bool:
         """Whether a fault of this part of an address concerns `path`."""
@@ -54,6 +60,6 @@ class Faults:
 
     def garbage(self, path: str) -> tuple[str, str] | None:
         """Content type and body of an answer that is none, if this one is to be spoiled."""
-        if self.malformed_path not in path or not self.strikes(self.malformed):
+        if self.malformed_path not in path or not self.strikes("malformed"):
             return None
         return self.chance.choice(GARBAGE)

@@ -87,10 +87,14 @@ class VenueServer:
             self._clock = asyncio.create_task(self._run())
         return int(self._runner.addresses[0][1])
 
-    async def stop(self) -> None:
-        """Close everything."""
+    def stand_still(self) -> None:
+        """Let the market go no further."""
         if self._clock is not None:
             self._clock.cancel()
+
+    async def stop(self) -> None:
+        """Close everything."""
+        self.stand_still()
         for late in self._held:
             late.cancel()
         for task in self._telling:
@@ -168,7 +172,7 @@ class VenueServer:
         if faults.latency_ms:
             await asyncio.sleep(faults.latency_ms / 1000.0)
         path, body = request.path.removeprefix("/v5/"), await request.text()
-        if faults.maintenance or faults.at(faults.down_path, path) or faults.strikes(faults.error):
+        if faults.maintenance or faults.at(faults.down_path, path) or faults.strikes("error"):
             return web.Response(status=503, text="<html>Service Unavailable</html>")
         answer = await self._done(request, path, body)
         if faults.at(faults.slow_path, path):
@@ -195,7 +199,7 @@ class VenueServer:
             await self._flush()
             return self._answer(refused.code, refused.message, {})
         await self._flush()
-        if request.method == "POST" and faults.strikes(faults.lose_response):
+        if request.method == "POST" and faults.strikes("lose_response"):
             assert request.transport is not None
             request.transport.close()
             return web.Response()
@@ -238,7 +242,7 @@ class VenueServer:
     def _within_rate(self, request: web.Request, key: Key | None) -> None:
         if key is None:
             return
-        if self.faults.strikes(self.faults.rate_limit):
+        if self.faults.strikes("rate_limit"):
             raise Answer(10006, "Too many visits. Exceeded the API Rate Limit.")
         now, name = time.monotonic(), f"{key.key} {request.path}"
         recent = [one for one in self.requests.get(name, []) if now - one < 5.0]
@@ -309,7 +313,7 @@ class VenueServer:
 
     def _withheld(self, message: dict[str, Any]) -> bool:
         """Whether an execution is not told now: never, or later."""
-        if self.faults.strikes(self.faults.silent_executions):
+        if self.faults.strikes("silent_executions"):
             return True
         if self.faults.hold_executions_s <= 0.0:
             return False
@@ -320,6 +324,7 @@ class VenueServer:
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
 
+        self.faults.struck["hold_executions_s"] += 1
         handle = asyncio.get_running_loop().call_later(self.faults.hold_executions_s, tell)
         self._held.add(handle)
         return True
@@ -360,12 +365,12 @@ class VenueServer:
 
     async def _send(self, one: Listener, message: dict[str, Any]) -> None:
         faults = self.faults
-        if one.private and faults.strikes(faults.late):
+        if one.private and faults.strikes("late"):
             one.held.append(message)
             return
         messages = [message, *one.held]
         one.held = []
-        if one.private and faults.strikes(faults.duplicate):
+        if one.private and faults.strikes("duplicate"):
             messages.append(message)
         for each in messages:
             try:

@@ -48,8 +48,8 @@ class Venue:
 
 
 @asynccontextmanager
-async def venue(exchange, *, faults=None, keys=(KEY,), speed=0.0):
-    server = VenueServer(exchange, list(keys), faults=faults or Faults(), speed=speed)
+async def venue(exchange, *, faults=None, keys=(KEY,), speed=0.0, kind=VenueServer, **options):
+    server = kind(exchange, list(keys), faults=faults or Faults(), speed=speed, **options)
     address = f"http://127.0.0.1:{await server.start()}"
     try:
         yield Venue(server, address, exchange)

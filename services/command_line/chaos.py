@@ -1,0 +1,102 @@
+"""`traderagent chaos`: kill a bot again and again on an exchange that misbehaves, and certify what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from bot.errors import Misconfigured
+from bot.instrument import Market
+from services.settings import Settings
+
+if TYPE_CHECKING:
+    from backtesting.candles import Candles
+    from backtesting.config import PortfolioConfig
+    from services.runtime.chaos import Findings, Plan
+
+console = Console()
+notes = Console(stderr=True)
+
+
+def chaos(
+    config: Annotated[Path, typer.Argument(help="YAML file of the bot; its environment and keys are not used")],
+    kills: Annotated[int, typer.Option(help="how often the bot is killed", min=1)] = 200,
+    seed: Annotated[int, typer.Option(help="of the market, the faults and the moments")] = 1,
+    speed: Annotated[float, typer.Option(help="of the market, times real time")] = 1200.0,
+    exchange: Annotated[str | None, typer.Option(help="candles of this exchange from the store instead")] = None,
+    report: Annotated[Path | None, typer.Option(help="Markdown file to write the certificate to")] = None,
+    log: Annotated[Path | None, typer.Option(help="file for every line that the bots log")] = None,
+) -> None:
+    """Kill the bot again and again on an exchange of its own that misbehaves, and certify that nothing came of it.
+
+    Positions are held against their stops at every minute, also while the bot is dead. Exit code 1 when anything is
+    lost, doubled, bare or different. Nothing is sent to a real exchange.
+    """
+    from services.logs import quieten  # noqa: PLC0415, loads what the command needs only now
+    from services.runtime.chaos import Plan  # noqa: PLC0415
+
+    if not 1.0 <= speed <= 100_000.0:
+        raise Misconfigured(f"speed is {speed:g}; give 1 to 100000 times real time, such as 1200.")
+    quieten(level=50)
+    plan = Plan(kills, seed, speed, log)
+    for path in (report, log):
+        _writable(path)
+    try:
+        found = played(config, plan, exchange)
+    except KeyboardInterrupt:
+        notes.print("stopped; nothing is left behind")
+        raise typer.Exit(130) from None
+    from services.runtime.chaos_report import certificate, markdown  # noqa: PLC0415
+
+    if report is not None:
+        report.write_text(markdown(found, exchange), encoding="utf-8")
+    console.print(certificate(found), markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(0 if found.passed else 1)
+
+
+def _writable(path: Path | None) -> None:
+    if path is not None and not path.absolute().parent.is_dir():
+        raise Misconfigured(f"{path} cannot be written; its folder does not exist.")
+
+
+def played(path: Path, plan: Plan, source: str | None) -> Findings:
+    """Prepare everything that takes long in this thread, where Ctrl-C ends it at once, and run."""
+    from backtesting.config import read_values  # noqa: PLC0415
+    from services.runtime.chaos import Chaos, exchange_of  # noqa: PLC0415
+    from services.runtime.config import load_bot  # noqa: PLC0415
+    from services.runtime.warm import warm, warm_exchange  # noqa: PLC0415
+
+    settings, config = load_bot(path)
+    if config.market is not Market.LINEAR:
+        raise Misconfigured(f"market is {config.market}, but chaos holds positions against their stops; use linear.")
+    values = {name: value for name, value in read_values(path).items() if name != "bot"}
+    with notes.status("preparing candles, exchange and program; the first time compiles for some minutes"):
+        candles = _candles(config, plan, source)
+        warm(config)
+        exchange = exchange_of(config, candles)
+        warm_exchange(exchange)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=notes, transient=True) as bar:
+        task = bar.add_task("kills", total=plan.kills)
+
+        def show(found: Findings) -> None:
+            bar.update(task, completed=found.kills, description=f"kills, {len(exchange.trades)} executions")
+
+        return asyncio.run(Chaos(settings, config, values, exchange, plan, show).run())
+
+
+def _candles(config: PortfolioConfig, plan: Plan, source: str | None) -> dict[str, Candles]:
+    from services.data.store import CandleStore  # noqa: PLC0415
+    from services.data.synth import generate  # noqa: PLC0415
+    from services.runtime.chaos import DAY, days_needed  # noqa: PLC0415
+
+    if source is None:
+        days = -(-config.algorithm.warmup_ms // DAY) + 1 + days_needed(plan)
+        return generate(list(config.pairs), days, plan.seed)
+    store = CandleStore(Settings().data_dir)
+    return {pair: store.read(store.finest(source, str(config.market), pair)) for pair in config.pairs}

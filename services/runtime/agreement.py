@@ -1,0 +1,77 @@
+"""Whether exchange, database and bot agree while the market stands still: each execution booked once, nothing over."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from coordinator.reconcile import position_stop
+from services.venue import stops
+from services.venue.records import STOP_LOSS
+
+if TYPE_CHECKING:
+    from bot.ports import Execution
+    from coordinator.strategy_loop import StrategyLoop
+    from services.venue.exchange import Exchange
+
+CENT = 0.01
+SHOWN = 4  # orders that differ
+
+
+@dataclass
+class Agreement:
+    """What was found; everything empty is agreement."""
+
+    doubled: list[str] = field(default_factory=list)  # executions booked twice, client order ids used twice
+    lost: list[str] = field(default_factory=list)  # executions that are not booked, or booked without having happened
+    differences: list[str] = field(default_factory=list)  # sentences
+
+
+def compare(exchange: Exchange, booked: list[Execution], loops: dict[str, StrategyLoop]) -> Agreement:
+    """Hold what the database has booked, and what a bot's loops believe and wish, against the exchange."""
+    found = Agreement()
+    _executions(exchange, booked, found)
+    names = Counter(one.link for one in exchange.known.values() if one.link)
+    found.doubled += [f"order {link}" for link, count in sorted(names.items()) if count > 1]
+    for symbol, loop in loops.items():
+        _pair(exchange, symbol, loop, booked, found)
+    return found
+
+
+def _executions(exchange: Exchange, booked: list[Execution], found: Agreement) -> None:
+    happened = {one.id: one for one in exchange.trades}
+    known = Counter(one.id for one in booked)
+    found.doubled += [f"execution {number}" for number, count in sorted(known.items()) if count > 1]
+    found.lost += [f"execution {number} is not booked" for number in sorted(happened.keys() - known.keys())]
+    found.lost += [f"execution {number} never happened" for number in sorted(known.keys() - happened.keys())]
+    for one in booked:
+        trade = happened.get(one.id)
+        if trade is None or one.funding:
+            continue
+        if (one.symbol, one.side, one.price, one.lots) != (trade.symbol, trade.side, trade.price, trade.lots):
+            found.differences.append(f"execution {one.id} is booked with other numbers")
+
+
+def _pair(exchange: Exchange, symbol: str, loop: StrategyLoop, booked: list[Execution], found: Agreement) -> None:
+    book, machine = exchange.books[symbol], loop.machine
+    summed = sum(one.side * one.lots for one in booked if one.symbol == symbol and not one.funding)
+    if not summed == machine.position == book.position:
+        found.differences.append(
+            f"{symbol}: position {book.position} lots at the exchange, {summed} in the database, {machine.position} "
+            "in the bot"
+        )
+    ledger = machine.pairs[0].ledger
+    earned = float(ledger.realised - ledger.fees + ledger.funding)
+    if abs(earned - book.realised) > CENT:
+        found.differences.append(f"{symbol}: {book.realised:.2f} earned at the exchange, {earned:.2f} in the bot")
+    resting = {one.link: (one.price, one.lots) for one in exchange.live(symbol) if not one.stop_type}
+    wished = {one.link: (one.price, one.lots) for one in loop.due()}
+    if resting != wished:
+        wrong = sorted(set(resting.items()) ^ set(wished.items()))
+        found.differences.append(
+            f"{symbol}: other orders rest than are wished ({wrong[0][0]} and {len(wrong) - 1} more)"
+        )
+    stop, rests = position_stop(machine.slots, machine.position), stops.price(book, STOP_LOSS)
+    if stop is not None and stop.price != rests:
+        found.differences.append(f"{symbol}: the position's stop is at {rests} ticks instead of {stop.price}")

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -16,6 +16,10 @@ from rich.table import Table
 from bot.errors import Misconfigured
 from bot.instrument import Market
 from services.settings import Settings
+
+if TYPE_CHECKING:
+    from backtesting.config import PortfolioConfig
+    from services.runtime.config import BotSettings
 
 console = Console()
 SHOWN_EVERY = 60  # minutes, where the output is no terminal
@@ -86,8 +90,15 @@ def run(
     asyncio.run(run_bot(config, adopt=adopt))
 
 
-def doctor(config: Annotated[Path, typer.Argument(help="YAML file of the bot")]) -> None:
-    """Look at keys, permissions, clock, pairs, minimums, database and bus, and say what to mend. Changes nothing."""
+def doctor(
+    config: Annotated[Path, typer.Argument(help="YAML file of the bot")],
+    probe: Annotated[bool, typer.Option("--probe", help="demo account: also ask, by four small trades")] = False,
+) -> None:
+    """Look at keys, permissions, clock, pairs, limits, database and bus, and say what to mend. Changes nothing.
+
+    With --probe it trades on the first pair, which has to be flat, to see what the exchange does with stops where its
+    documentation is silent; on a demo or test account alone.
+    """
     from services.logs import passwords, quieten  # noqa: PLC0415
     from services.runtime.config import Secrets, load_bot  # noqa: PLC0415
     from services.runtime.doctor import examine, refuse  # noqa: PLC0415
@@ -102,6 +113,29 @@ def doctor(config: Annotated[Path, typer.Argument(help="YAML file of the bot")])
         table.add_row(one.what, one.found, f"[red]{one.remedy}[/red]" if one.remedy else "[green]fine[/green]")
     console.print(table)
     refuse(findings)
+    if probe:
+        _probe(settings, chosen)
+
+
+def _probe(settings: BotSettings, chosen: PortfolioConfig) -> None:
+    from services.runtime.config import Environment, Secrets  # noqa: PLC0415
+    from services.runtime.live import account_of  # noqa: PLC0415
+    from services.runtime.probe import Answer, probe  # noqa: PLC0415
+
+    async def ask() -> list[Answer]:
+        gateway = account_of(settings, chosen, Secrets().present()).gateway()
+        try:
+            await gateway.measure_clock()
+            return await probe(gateway, chosen.pairs[0], live=settings.environment is Environment.LIVE)
+        finally:
+            await gateway.close()
+
+    answers = asyncio.run(ask())
+    for one in answers:
+        console.print(f"{'[green]yes[/green]' if one.holds else '[red]no[/red]'}  {one.question}")
+    turning = next(one for one in answers if one.rule == "turning_stops_hold")
+    if turning.holds:
+        console.print("grid.turning_entries: rest is possible here", style="dim")
 
 
 WORDS = ("status", "pause", "resume", "halt", "close-all", "hold", "reduce-50", "reload", "stop", "shutdown")

@@ -1,0 +1,108 @@
+"""Asks an exchange what no page of its documentation says of stops, with the smallest orders on a demo account.
+
+Four market orders on a flat pair, each watched in the position; at the end the pair is flat again. It is refused on a
+live account, and on a pair that holds anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bot.order import WHOLE_POSITION, OrderKind, Side, Signal
+from bot.ports import NotPermitted, Order, Position, Unreachable, link_of
+
+if TYPE_CHECKING:
+    from bot.instrument import Instrument
+    from services.bybit.gateway import Bybit
+
+NAME = "probe"
+SECONDS, PAUSE = 20.0, 0.2  # that an order may take to fill, and between two looks
+FAR, NEAR = 0.90, 0.93  # stops, as shares of the price
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the exchange does; `rule` is the switch of the simulated exchange that it answers, if there is one."""
+
+    question: str
+    holds: bool
+    rule: str = ""
+
+
+class Probe:
+    """One pair's questions."""
+
+    def __init__(
+        self, gateway: Bybit, instrument: Instrument, price: float, asleep: Callable[[float], Awaitable[None]]
+    ) -> None:
+        self.gateway, self.instrument, self.asleep = gateway, instrument, asleep
+        self.symbol = instrument.symbol
+        least = max(float(instrument.min_notional) * 1.1 / price, float(instrument.min_quantity))
+        self.lots = max(-int(-least // float(instrument.lot_size)), 1)
+        self.ticks = price / float(instrument.tick_size)
+        self._orders = 0
+
+    async def ask(self) -> list[Answer]:
+        """Ask everything, and leave the pair flat whatever happens."""
+        try:
+            return await self._questions()
+        finally:
+            await self._flatten()
+
+    async def _questions(self) -> list[Answer]:
+        far, near, above = (round(self.ticks * share) for share in (FAR, NEAR, 2.0 - FAR))
+        first = await self._trade(Side.BUY, self.lots, far, self.lots)
+        second = await self._trade(Side.BUY, self.lots, near, 2 * self.lots)
+        third = await self._trade(Side.BUY, self.lots, 0, 3 * self.lots)
+        turned = await self._trade(Side.SELL, 4 * self.lots, above, -self.lots)
+        return [
+            Answer("an entry's stop is the position's with its fill", first.stop == far),
+            Answer("the entry that fills last sets the position's stop", second.stop == near),
+            Answer("an entry without a stop leaves the position's", third.stop == near, "plain_fill_keeps_stop"),
+            Answer("an entry that turns the position brings its stop", turned.stop == above, "turning_stops_hold"),
+        ]
+
+    async def _trade(self, side: Side, lots: int, stop: int, held: int) -> Position:
+        """Trade at the market and wait until the position is `held` lots; returns it."""
+        await self.gateway.place(self.symbol, self._order(side, lots, stop, Signal.ENTRY))
+        return await self._until(held)
+
+    def _order(self, side: Side, lots: int, stop: int, signal: Signal) -> Order:
+        self._orders += 1
+        link = link_of(NAME, self.symbol, self._orders, int(self.ticks) % 10_000_000)
+        exits = signal is not Signal.ENTRY
+        return Order(
+            *(link, self._orders, 1, side, OrderKind.MARKET, 0, lots, exits, False, signal, WHOLE_POSITION, 0, stop)
+        )
+
+    async def _until(self, held: int) -> Position:
+        for _ in range(int(SECONDS / PAUSE)):
+            found = await self.gateway.position(self.symbol)
+            if found.lots == held:
+                return found
+            await self.asleep(PAUSE)
+        raise Unreachable(
+            f"{self.symbol}: an order of the probe was not filled within {SECONDS:.0f} s; look at the pair."
+        )
+
+    async def _flatten(self) -> None:
+        found = await self.gateway.position(self.symbol)
+        if found.lots:
+            side = Side.SELL if found.lots > 0 else Side.BUY
+            await self.gateway.place(self.symbol, self._order(side, abs(found.lots), 0, Signal.EXIT_EMERGENCY))
+            await self._until(0)
+
+
+async def probe(
+    gateway: Bybit, symbol: str, *, live: bool, asleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> list[Answer]:
+    """Ask on a flat pair of a demo account; raises NotPermitted elsewhere, Unreachable when an order does not fill."""
+    if live:
+        raise NotPermitted("the probe trades: it is for a demo or test account, never for a live one.")
+    instrument = (await gateway.instruments([symbol]))[symbol]
+    if (await gateway.position(symbol)).lots or await gateway.resting(symbol):
+        raise NotPermitted(f"{symbol} is not flat or has orders; the probe needs a pair that nobody trades.")
+    return await Probe(gateway, instrument, await gateway.price(symbol), asleep).ask()

@@ -91,7 +91,9 @@ class Memory:
         for _, note in notes:
             self.bus.publish("note", {"pair": self.symbol, "note": note})
         for execution, _ in fills:
-            self.bus.publish("fill", {"pair": self.symbol, "execution": execution})
+            of = self.machine.instrument
+            people = {"price": str(of.price(execution.price)), "quantity": str(of.quantity(execution.lots))}
+            self.bus.publish("fill", {"pair": self.symbol, "execution": execution, **people})
 
     def forget(self) -> None:
         """Let go of what no restart can meet again."""

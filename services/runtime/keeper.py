@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 import structlog
 
+from bot.errors import Misconfigured
+
 log = structlog.get_logger()
 
 LIVES = 20  # of one loop, within WINDOW; one more break ends the bot
@@ -52,6 +54,8 @@ class Keeper:
                 if broke:
                     await renew()
                 await current().run()
+            except Misconfigured:
+                raise  # another life would find the same
             except Exception:
                 now = self.clock()
                 breaks = [one for one in breaks if now - one < WINDOW]

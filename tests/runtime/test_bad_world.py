@@ -11,12 +11,12 @@ import structlog
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from bot.errors import Misconfigured
-from bot.order import OrderKind
 from bot.ports import NotPermitted, Refused, Unreachable
 from coordinator.breaker import MOST_EXITS, Breaker
-from coordinator.messages import Remember, Standing
+from coordinator.messages import Remember
 from services.bybit.gateway import Bybit
 from services.postgres.store import PostgresStore
+from services.runtime.live import standing
 from services.runtime.status import status
 from tests.chaos.test_crash_points import assert_covered
 from tests.runtime.house import Bot, config, entries, exchange_for, venue, with_bot
@@ -148,10 +148,10 @@ def test_a_minimum_above_the_levels_is_followed_and_exits_go_below_it(dsn, name)
 
 def test_money_that_was_withdrawn_is_not_traded_with_and_exits_work(dsn, name):
     async def play(bot, exchange):
-        exchange.capital -= exchange.equity - 40.0
+        exchange.transfer(40.0 - exchange.equity)
         with structlog.testing.capture_logs() as logs:
             for _ in range(2):
-                bot.runtime.tell(Standing(await bot.runtime.gateway.account()))
+                bot.runtime.tell(await standing(bot.runtime.gateway, "SOLUSDT"))
                 await bot.runtime.settled()
             for _ in range(90):
                 await bot.steps.minute()
@@ -240,22 +240,22 @@ def test_f_12_while_the_store_is_away_nothing_is_opened_and_a_fill_still_gets_it
             await bot.start()
             while not all(book.position for book in exchange.books.values()):
                 await bot.steps.minute()
-            before = {one.link for one in exchange.live(None)}
+            before = {one.id for one in exchange.live(None)}
             sick[-1].well.clear()
             for symbol in exchange.books:
                 bot.runtime.pairs.tell(symbol, Remember())
             await asyncio.gather(*(box.join() for box in bot.runtime.pairs.mailboxes()))
             without = entries(bot, exchange)
-            kept = {one.link for one in exchange.live(None)}
+            kept = {one.id for one in exchange.live(None)}
             held = {symbol: book.position for symbol, book in exchange.books.items()}
-            for one in [each for each in exchange.live(None) if each.kind == OrderKind.STOP]:
-                exchange.cancel(one.symbol, one.id, "")  # somebody's hand, while nothing can be remembered
+            for symbol in exchange.books:
+                exchange.trading_stop(symbol, 0, None)  # somebody's hand, while nothing can be remembered
             await house.server._flush()
             await bot.runtime.poll()
             await asyncio.gather(*(box.join() for box in bot.runtime.pairs.mailboxes()))
             for book in exchange.books.values():
                 assert_covered(book)
-            sent = {one.link for one in exchange.live(None)} - kept
+            sent = {one.id for one in exchange.live(None)} - kept
             await bot.crash()  # and these were never stored
             sick[-1].well.set()
             await bot.start()
@@ -349,7 +349,7 @@ def test_f_09_a_loop_gone_wild_opens_nothing_more_and_the_operator_is_told(dsn, 
 
 
 class Refusing(Bybit):
-    """A gateway that will not place some orders."""
+    """A gateway that will not place some exits."""
 
     trouble = None
 
@@ -359,14 +359,13 @@ class Refusing(Bybit):
         await super().place(symbol, order)
 
 
-async def take_stop_away(bot, exchange):
-    """Somebody cancels a position's stop, and no stream tells of it; returns the pair."""
-    while not any(one.kind == OrderKind.STOP for one in exchange.live(None)):
+async def take_exit_away(bot, exchange):
+    """Somebody cancels an order that would leave, and no stream tells of it; returns the pair."""
+    while not (found := [one for one in exchange.live(None) if one.reduce_only and one.link]):
         await bot.steps.minute()
-    stop = next(one for one in exchange.live(None) if one.kind == OrderKind.STOP)
-    exchange.cancel(stop.symbol, stop.id, "")
+    exchange.cancel(found[0].symbol, found[0].id, "")
     exchange.events.clear()
-    return stop.symbol
+    return found[0].symbol
 
 
 def test_f_09_exits_that_fail_again_and_again_are_told_and_tried_again_but_not_without_end(dsn, name):
@@ -377,7 +376,7 @@ def test_f_09_exits_that_fail_again_and_again_are_told_and_tried_again_but_not_w
         raise Refused(110099, "not today")
 
     async def play(bot, exchange):
-        symbol = await take_stop_away(bot, exchange)
+        symbol = await take_exit_away(bot, exchange)
         bot.runtime.gateway.trouble = refuse
         await bot.runtime.poll()
         with structlog.testing.capture_logs() as logs:
@@ -396,34 +395,6 @@ def test_f_09_exits_that_fail_again_and_again_are_told_and_tried_again_but_not_w
     assert reasons == ["exits"]
     assert attempts == MOST_EXITS == len(set(tried))
     assert any("exits fail" in one.get("sentence", "") for one in logs)
-
-
-def test_f_12_a_stop_that_cannot_be_placed_in_two_seconds_is_a_closed_position(dsn, name, monkeypatch):
-    monkeypatch.setattr("coordinator.strategy_loop.RETRY_SECONDS", 0.01)
-    clock = Clock()
-    tried = []
-
-    def fail(order):
-        if order.kind == OrderKind.STOP:
-            tried.append(order)
-            clock.now += 0.9
-            raise Unreachable("stops are not taken at present")
-
-    async def play(bot, exchange):
-        symbol = await take_stop_away(bot, exchange)
-        bot.runtime.gateway.trouble = fail
-        await bot.runtime.poll()
-        with structlog.testing.capture_logs() as logs:
-            await bot.runtime.settled()
-        bot.runtime.gateway.trouble = None
-        for _ in range(2):
-            await bot.steps.minute()
-        return exchange.books[symbol].position, logs
-
-    position, logs = with_bot(dsn, name, play, options={"clock": clock}, kind=Refusing)
-    assert position == 0
-    assert len(tried) == 4, "2.7 s after the first attempt, not before 2 s"
-    assert [one for one in logs if one["event"] == "stop_does_not_rest"]
 
 
 def test_a_pair_whose_questions_are_refused_waits_and_the_others_trade_on(dsn, name, monkeypatch):

@@ -68,10 +68,8 @@ def _pair(exchange: Exchange, symbol: str, loop: StrategyLoop, booked: list[Exec
     resting = {one.link: (one.price, one.lots) for one in exchange.live(symbol) if not one.stop_type}
     wished = {one.link: (one.price, one.lots) for one in loop.due()}
     if resting != wished:
-        wrong = sorted(set(resting.items()) ^ set(wished.items()))
-        found.differences.append(
-            f"{symbol}: other orders rest than are wished ({wrong[0][0]} and {len(wrong) - 1} more)"
-        )
+        wrong = sorted({link for link, _ in set(resting.items()) ^ set(wished.items())})
+        found.differences.append(f"{symbol}: other orders rest than are wished: {', '.join(wrong[:SHOWN])}")
     stop, rests = position_stop(machine.slots, machine.position), stops.price(book, STOP_LOSS)
     if stop is not None and stop.price != rests:
         found.differences.append(f"{symbol}: the position's stop is at {rests} ticks instead of {stop.price}")

@@ -26,7 +26,7 @@ from tests.runtime.processes import COMMAND
 SEED = int(os.environ.get("TRADERAGENT_CHAOS_SEED", "1"))
 
 
-def run(path, kills, speed=1200.0):
+def run(path, kills, speed=2400.0):
     """Play a run; a failure shows the certificate."""
     found = played(path, Plan(int(os.environ.get("TRADERAGENT_CHAOS_KILLS", kills)), SEED, speed), None)
     report = os.environ.get("TRADERAGENT_CHAOS_REPORT")

@@ -1,0 +1,99 @@
+"""The checks themselves: what is wrong on purpose is found, and only that."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from services.runtime.agreement import compare
+from services.venue.server import Faults
+from tests.chaos.test_elsewhere import SYMBOL, with_position
+from tests.runtime.house import config, exchange_for
+
+
+def test_what_is_lost_doubled_or_different_is_found_and_only_that(dsn, name):
+    async def play(bot, exchange, house):
+        booked, loops = await bot.store.fills(), bot.runtime.loops
+
+        def found(told):
+            one = compare(exchange, told, loops)
+            return one.doubled, one.lost, one.differences
+
+        assert found(booked) == ([], [], [])
+        last, first = booked[-1], booked[0]
+        assert found(booked[:-1])[:2] == ([], [f"execution {last.id} is not booked"])
+        assert found([*booked, replace(first, id="x", lots=0)]) == ([], ["execution x never happened"], [])
+        twice = found([*booked, last])
+        assert twice[:2] == ([f"execution {last.id}"], [])
+        assert "lots at the exchange" in twice[2][0], "the position differs too"
+        other = found([replace(first, price=first.price + 1), *booked[1:]])
+        assert other == ([], [], [f"execution {first.id} is booked with other numbers"])
+
+        ledger = loops[SYMBOL].machine.pairs[0].ledger
+        ledger.fees += 1.0
+        (said,) = found(booked)[2]
+        assert "earned at the exchange" in said
+        ledger.fees -= 1.0
+
+        stop = next(each for each in exchange.live(SYMBOL) if each.stop_type)
+        exchange.trading_stop(SYMBOL, stop.price + stop.side, None)
+        (said,) = found(booked)[2]
+        assert "the position's stop is at" in said
+        exchange.trading_stop(SYMBOL, stop.price - stop.side, None)
+
+        order = next(each for each in exchange.live(SYMBOL) if each.link)
+        exchange.cancel(SYMBOL, order.id, "")
+        (said,) = found(booked)[2]
+        assert f"other orders rest than are wished: {order.link}" in said
+
+        exchange.known["again"] = order
+        assert found(booked)[0] == [f"order {order.link}"]
+
+    asyncio.run(with_position(dsn, name, play, minutes=0))
+
+
+def test_a_watch_sees_a_position_without_a_stop_and_for_how_many_minutes_and_who_was_there(watches):
+    exchange = exchange_for(config())
+    watch = watches[-1]
+    watch.bot = "dead"
+    exchange.trade_by_hand(SYMBOL, 1, 5)
+    for _ in range(3):
+        while exchange.step():
+            pass
+    assert [(one.symbol, one.held, one.protected, one.bot) for one in watch.bare_minutes] == [
+        (SYMBOL, 5, 0, "dead")
+    ] * 3
+    assert watch.longest()[1] == 3
+    assert watch.minutes == {"dead": 3}
+    exchange.trading_stop(SYMBOL, round(exchange.books[SYMBOL].here * 0.9), None)
+    exchange.audit.look()
+    count = len(watch.bare_moments)
+    while exchange.step():
+        pass
+    assert len(watch.bare_moments) == count
+    watch.bare_moments.clear()
+
+
+def test_a_watch_weighs_entries_when_they_are_taken_and_not_what_the_price_makes_of_them(watches):
+    exchange = exchange_for(config())
+    watch, book = watches[-1], exchange.books[SYMBOL]
+    price, lots = round(book.here) - 500, 50
+    options = {"link": "a", "reduce_only": False, "post_only": True, "stop": price - 500}
+    exchange.create(SYMBOL, 1, 0, price, lots, **options)
+    exchange.audit.look()
+    value = price * lots * float(book.pair.instrument.tick_value)
+    assert watch.peak == pytest.approx(value / exchange.equity)
+    before = watch.peak
+    exchange.cancel(SYMBOL, "", "a")
+    exchange.audit.look()
+    assert watch.peak == before
+
+
+def test_faults_that_strike_are_counted_by_name():
+    faults = Faults(error=1.0, malformed=1.0)
+    assert faults.strikes("error")
+    assert not faults.strikes("late")
+    assert faults.garbage("order/create")
+    assert faults.struck == {"error": 1, "malformed": 1}

@@ -84,6 +84,7 @@ class PairMachine:
         self.rollups = new_records(ROLLUP, len(self.timeframes))
         self.reports = new_records(REPORT, 1)
         self.paid = np.zeros(1, np.int64)  # 1: funding was booked since the last bar
+        self.renamed: dict[int, int] = {}  # generation that each slot's wish had before it was renamed
         self.asked = np.zeros(1, np.int64)  # ms: executions up to here are all known
 
     @property
@@ -119,7 +120,7 @@ class PairMachine:
 
     def take_fill(self, order: Any, ts: int, ticks: int, lots: int, fee: float, *, maker: bool) -> Any:
         """Book an execution of `order` (an Order) and let the pair answer; returns the FILL record as booked."""
-        current = self.wishes(order)
+        current = self.wishes(order) or self._was_renamed(order)
         self._describe(order, ts, ticks, lots, fee, maker=maker, current=current)
         self._play(Happening.FILL, index=int(current))
         return self.events[0].execution.copy()
@@ -224,7 +225,13 @@ class PairMachine:
 
     def wish_anew(self, order: Any) -> None:
         """Let what is wished of `order` go under a new name, since this one is used up."""
+        self.renamed[order.slot] = order.generation
         self.slots[order.slot].generation += 1
+
+    def _was_renamed(self, order: Any) -> bool:
+        """Whether what is left of this very order is wished under its next name: a late fill still counts to it."""
+        slot, before = self.slots[order.slot], self.renamed.get(order.slot)
+        return bool(slot.wanted) and before == order.generation == int(slot.generation) - 1
 
     def begin_anew(self, instrument: Instrument) -> None:
         """Forget, while flat, all but the money and the names already used: ticks and lots are others from now on."""

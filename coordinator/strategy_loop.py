@@ -273,6 +273,9 @@ class StrategyLoop:
             given[0].halted, given[0].answer = True, Answer.CLOSE_ALL
             self.machine.take_directive(given)
         await self._recover()
+        if message.close and self.actual is not None and self.actual.lots:
+            self.machine.close(self.actual.lots)  # nothing explains it, and it is to leave all the same
+            await self._act()
 
     def _tell_portfolio(self, answers: int = 0) -> None:
         self.sequence += 1

@@ -1,0 +1,109 @@
+"""What becomes of executions: ours, the stop's, other hands', late ones; each once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from bot.order import OrderKind, Side, Signal, want
+from bot.ports import Cause, Execution
+from bot.record import new_records
+from coordinator.books import Books
+from coordinator.machine import PairMachine
+from coordinator.parameters import AlgorithmParameters
+from coordinator.phase import Phase
+from coordinator.reconcile import as_resting, position_stop, wishes
+from coordinator.vocabulary import DIRECTIVE, Family
+from tests.conftest import instrument
+
+
+@dataclass
+class Remembered:
+    """A memory without a store."""
+
+    booked: dict = field(default_factory=dict)
+    orders: dict = field(default_factory=dict)
+    fills: list = field(default_factory=list)
+
+    def book(self, execution, record):
+        self.booked[execution.id] = None
+        self.fills.append((execution, record))
+
+
+@pytest.fixture
+def books():
+    machine = PairMachine(AlgorithmParameters(), instrument("0.1", "0.001"), 1.0, 60_000)
+    machine.pairs[0].price = 50_000.0
+    given = new_records(DIRECTIVE, 1)
+    given[0].family, given[0].multiplier = Family.DCA, 1.0  # a long deal: its stop stands for the whole position
+    given[0].target = given[0].exposure_limit = 1e9
+    for _ in range(2):  # the first event of a pair's life begins it
+        machine.take_directive(given)
+    memory = Remembered()
+
+    def wished():
+        named = {"bot": "b", "symbol": "BTCUSDT", "filled": made.filled, "largest": 1 << 40}
+        return wishes(machine.slots, machine.position, linear=True, **named)
+
+    made = Books("b", machine, memory, wished)
+    return made
+
+
+def execution(number, side, lots, *, link="", cause=Cause.ORDER, price=500_000):
+    return Execution(f"e{number}", "BTCUSDT", link, side, price, lots, 0.01, maker=True, ts=number, cause=cause)
+
+
+def sent(books, slot, lots, stop=490_000):
+    """Wish an entry, and send it; returns it."""
+    want(books.machine.slots, slot, Side.BUY, OrderKind.LIMIT, 500_000, lots, Signal.ENTRY, -1)
+    wish = books.machine.slots[slot]
+    wish.stop, wish.passed, wish.judged = stop, True, True
+    (order,) = [one for one in books._wished() if one.slot == slot]
+    books.memory.orders[order.link] = order
+    books.resting[order.link] = as_resting(order)
+    return order
+
+
+def test_f_23_an_execution_is_booked_once(books):
+    order = sent(books, 0, 4)
+    assert books.book(execution(1, 1, 4, link=order.link))
+    assert not books.book(execution(1, 1, 4, link=order.link))
+    assert (books.machine.position, books.fills, books.stop) == (4, 1, 490_000)
+
+
+def test_a_late_fill_under_the_former_name_counts_to_what_is_wished_of_it(books):
+    """A partly filled entry cannot be amended: what is left goes under a new name, and nothing is bought twice."""
+    order = sent(books, 0, 4)
+    books.machine.wish_anew(order)
+    books.book(execution(1, 1, 3, link=order.link))
+    (renamed,) = [one for one in books._wished() if one.slot == 0]
+    assert (renamed.lots, renamed.generation) == (1, order.generation + 1)
+
+
+def test_the_stop_of_the_position_is_booked_by_the_name_of_its_slot(books):
+    books.book(execution(1, 1, 4, link=sent(books, 0, 4).link))
+    slot = position_stop(books.machine.slots, 4).slot
+    books.book(execution(2, -1, 4, cause=Cause.STOP, price=489_990))
+    assert (books.machine.position, books.stop) == (0, 0)
+    booked, record = books.memory.fills[-1]
+    assert booked.link == f"b-BTCUSDT-{slot:03d}-1"
+    assert (int(record.slot), int(record.signal)) == (slot, Signal.EXIT_SL)
+    assert books.foreign is None
+
+
+@pytest.mark.parametrize(("side", "lots", "left"), [(-1, 4, 0), (-1, 1, 3), (1, 2, 6), (-1, 9, -5)])
+def test_f_69_what_other_hands_trade_is_booked_told_and_guarded(books, side, lots, left):
+    books.book(execution(1, 1, 4, link=sent(books, 0, 4).link))
+    books.book(execution(2, side, lots, cause=Cause.FORCED))
+    machine = books.machine
+    assert machine.position == left
+    assert "the venue" in books.take_foreign()
+    assert books.take_foreign() is None
+    assert machine.states[0].directive.paused
+    guard = position_stop(machine.slots, left)
+    if left:
+        assert (guard.price - 500_000) * left < 0
+        assert machine.states[0].phase in (Phase.IDLE, Phase.PAUSED)
+    else:
+        assert guard is None

@@ -54,8 +54,3 @@ def guard_price(lots: int, average: float, price: float, share: float) -> float:
     if lots > 0:
         return min(known) * (1.0 - share)
     return max(known) * (1.0 + share)
-
-
-def on_its_side(stop: int, lots: int, ticks: float) -> bool:
-    """Whether a stop (ticks) lies on the side of the price on which a position of so many lots loses."""
-    return (ticks - stop) * lots > 0

@@ -54,14 +54,14 @@ from coordinator.messages import (
     Withdraw,
 )
 from coordinator.portfolio import differs
-from coordinator.reconcile import only_reducing, position_stop, wishes
+from coordinator.position_watch import PositionWatch
+from coordinator.reconcile import only_reducing, wishes
 from coordinator.vocabulary import Answer, HeldOff
 
 log = structlog.get_logger()
 
 Message = Event | Directive | Room | Recover | Remember | Listed | Adopt | StoreAway | Withdraw
 ROUNDS = 20  # refusals answered by new wishes, within one event
-LOOKS = 3  # at a position that differs, before the difference is believed
 RETRY_SECONDS, MOST_RETRY_SECONDS = 1.0, 30.0
 # Besides an order that is refused: also a question that is, as for a symbol the venue no longer knows.
 TROUBLE = (Unreachable, Unanswered, NotPermitted, Refused)
@@ -92,14 +92,16 @@ class StrategyLoop:
         self.memory = Memory(machine, store, bus, lambda: self.tell(Remember()), patience)
         self.symbol = machine.instrument.symbol
         self.linear = bool(machine.pairs[0].instrument.linear)
-        self.warmup_ms, self.start, self.adopt = warmup_ms, start, adopt
+        self.warmup_ms, self.start = warmup_ms, start
         self.mailbox: asyncio.Queue[Message] = asyncio.Queue()
         self.books = Books(bot, machine, self.memory, self._wishes)
         self.breaker = Breaker(most_actions)
         self.executor = Executor(
             self.books, gateway, self.breaker, clock, lambda why: self._hold_off(HeldOff.ACTIONS, why)
         )
-        self.actual: Position | None = None  # what the venue holds, where it is not what the bot knows of
+        self.watch = PositionWatch(
+            *(self.books, gateway, self.executor, self._hold_off, lambda: self.tell(Recover())), adopt=adopt
+        )
         self.leaving = False  # the bot is ending: nothing is opened any more
         self.awaited: Instrument | None = None  # of other ticks or lots: taken up once the pair is flat
         self.sequence = 0
@@ -109,7 +111,7 @@ class StrategyLoop:
         self.recovered = asyncio.Event()
         self._report, self._clock = report, clock
         self._bar_at = clock()
-        self._silent = self._barred = self._others_traded = False
+        self._silent = self._barred = False
         self._log = log.bind(pair=self.symbol)
 
     @property
@@ -210,8 +212,8 @@ class StrategyLoop:
         if not self.recovered.is_set():
             return  # recovery asks for it
         if self.books.book(execution):
-            if self.actual is not None and self.actual.lots == self.machine.position:
-                self._agree()  # it was told late, and explains what differed
+            if self.watch.lots == self.machine.position:
+                self.watch.agree()  # it may have been told late, and explain what differed
             self.executor.reactions.heard(execution.heard)
             await self._act()
             self.executor.reactions.heard(0.0)
@@ -246,7 +248,7 @@ class StrategyLoop:
 
     async def _on_position(self, position: Position) -> None:
         """The venue tells of the position: news only where it is not as it is known; then it is asked for."""
-        known = self.machine.position if self.actual is None else self.actual.lots
+        known = self.watch.lots
         if not self.recovered.is_set() or (position.lots, position.stop) == (known, self.books.stop):
             return
         if position.lots == known:  # the stop alone: it may be news of before the last change
@@ -273,8 +275,8 @@ class StrategyLoop:
             given[0].halted, given[0].answer = True, Answer.CLOSE_ALL
             self.machine.take_directive(given)
         await self._recover()
-        if message.close and self.actual is not None and self.actual.lots:
-            self.machine.close(self.actual.lots)  # nothing explains it, and it is to leave all the same
+        if message.close and self.watch.differs and self.watch.lots:
+            self.machine.close(self.watch.lots)  # nothing explains it, and it is to leave all the same
             await self._act()
 
     def _tell_portfolio(self, answers: int = 0) -> None:
@@ -290,10 +292,7 @@ class StrategyLoop:
 
         While the store is away nothing is opened: entries leave the venue, exits are placed and kept.
         """
-        foreign = self.books.take_foreign()
-        if foreign is not None:
-            self._others_traded = True
-            self._hold_off(HeldOff.POSITION, foreign)
+        self.watch.tell_of_others()
         for _ in range(ROUNDS):
             await self.memory.save(self._wishes())
             if await self._carry_out():
@@ -302,7 +301,7 @@ class StrategyLoop:
 
     async def _carry_out(self) -> bool:
         """Make the venue match; True when nothing has changed on the way that calls for another round."""
-        if self.linear and not await self._protect():
+        if self.linear and not await self.watch.protect():
             return False
         outcome = await self.executor.carry_out(self.due())
         for order, refusal in outcome.refused:
@@ -313,37 +312,8 @@ class StrategyLoop:
     def due(self) -> list[Order]:
         """List what should rest at the venue now: what is wished, less what is held back."""
         wished = self._wishes()
-        held_back = self.memory.away or self.leaving or self.actual is not None
+        held_back = self.memory.away or self.leaving or self.watch.differs
         return only_reducing(wished) if held_back else wished
-
-    async def _protect(self) -> bool:
-        """See that the position has its stop; where it cannot have one it is to close at the market."""
-        lots = self.machine.position if self.actual is None else self.actual.lots
-        found = position_stop(self.machine.slots, self.machine.position)
-        try:
-            if await self.executor.protect(self._stop_of(lots), lots):
-                return True
-        except Refused as refusal:
-            if refusal.reason is not Refusal.NOTHING_TO_REDUCE:
-                raise
-            self.tell(Recover())  # the position is not what it was
-            return True
-        if found is not None:
-            self.machine.slots[found.slot].kind = OrderKind.MARKET
-        else:
-            self.machine.close(lots)
-        return False
-
-    def _stop_of(self, lots: int) -> int:
-        """Ticks of the stop that a position of `lots` at the venue should carry; 0 leaves it as it is."""
-        ours = self.machine.position
-        found = position_stop(self.machine.slots, ours)
-        if found is not None and ours * lots > 0:
-            return found.price
-        if lots == 0 or self.books.stop or self.machine.leaves(lots):
-            return 0
-        average = 0.0 if self.actual is None else self.actual.price
-        return self.machine.guard(lots, average)
 
     def _take_refusal(self, order: Order, refusal: Refused | None = None) -> None:
         """Withdraw an entry that the venue will not have; an exit is never given up while there is what to reduce.
@@ -365,7 +335,7 @@ class StrategyLoop:
 
     def _wishes(self) -> list[Order]:
         return wishes(
-            *(self.machine.slots, self.machine.position if self.actual is None else self.actual.lots),
+            *(self.machine.slots, self.watch.lots),
             linear=self.linear,
             bot=self.bot,
             symbol=self.symbol,
@@ -461,57 +431,24 @@ class StrategyLoop:
         decided = self._take_bars(bars)
         self._mind_silence()
         if self.linear:
-            booked = await self._compare_position(asked) or booked
+            booked = await self.watch.compare(asked) or booked
         shown = {one.link: one for one in await self.gateway.resting(self.symbol) if books.is_ours(one.link)}
         corrected = shown.keys() != books.resting.keys()
         machine.asked[0] = max(since, asked)
         books.resting = shown
         books.filled.update((link, one.filled) for link, one in shown.items())
-        wanting = self.linear and self._stop_of(machine.position) not in (0, books.stop)
-        if self.behind or booked or decided or corrected or wanting or self.actual is not None or self.leaving:
+        if (
+            self.behind
+            or booked
+            or decided
+            or corrected
+            or self.watch.differs
+            or self.leaving
+            or (self.linear and self.watch.stop_differs)
+        ):
             self.corrections += int(corrected and not first)
             await self._act()
         self.behind = False
-
-    async def _compare_position(self, since: int) -> bool:
-        """Hold the venue's position against the bot's; executions that explain a difference are asked for first.
-
-        Returns whether any was booked. What nothing explains holds the pair off: entries leave, and what is held at the
-        venue has a stop.
-        """
-        booked = False
-        for _ in range(LOOKS):
-            seen = await self.gateway.position(self.symbol)
-            self.books.stop = seen.stop
-            if seen.lots == self.machine.position:
-                self._agree()
-                return booked
-            booked = self.books.book_all(await self.gateway.executions(self.symbol, since - MINUTE)) or booked
-        if self.adopt:
-            self._adopt(seen)
-            return True
-        theirs, ours = (self.machine.readable(lots) for lots in (seen.lots, self.machine.position))
-        self._hold_off(
-            HeldOff.POSITION, f"the venue holds {theirs}, the bot knows of {ours}; make them equal, then resume."
-        )
-        self.actual = seen
-        return booked
-
-    def _agree(self) -> None:
-        """The positions are equal; what held the pair off for that alone is over."""
-        if self.actual is not None and not self._others_traded:
-            self._hold_off(HeldOff.POSITION, "the positions are equal again", over=True)
-        self.actual = None
-
-    def _adopt(self, seen: Position) -> None:
-        """Take over a position that nothing explains: as if the difference had been traded at its average just now."""
-        self.adopt, difference = False, seen.lots - self.machine.position
-        ticks = round(seen.price / float(self.machine.instrument.tick_size)) or self.machine.ticks
-        side, name = 1 if difference > 0 else -1, f"adopted-{self.symbol}-{self.machine.time}"
-        self.books.book(
-            Execution(name, self.symbol, "", side, ticks, abs(difference), 0.0, maker=True, ts=self.machine.time)
-        )
-        self.books.stop, self.actual = seen.stop, None
 
     async def _load(self) -> None:
         if await self.memory.load():

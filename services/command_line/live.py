@@ -120,9 +120,9 @@ def doctor(
 def _probe(settings: BotSettings, chosen: PortfolioConfig) -> None:
     from services.runtime.config import Environment, Secrets  # noqa: PLC0415
     from services.runtime.live import account_of  # noqa: PLC0415
-    from services.runtime.probe import Answer, probe  # noqa: PLC0415
+    from services.runtime.probe import Observation, probe  # noqa: PLC0415
 
-    async def ask() -> list[Answer]:
+    async def ask() -> list[Observation]:
         gateway = account_of(settings, chosen, Secrets().present()).gateway()
         try:
             await gateway.measure_clock()

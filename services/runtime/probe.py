@@ -24,7 +24,7 @@ FAR, NEAR = 0.90, 0.93  # stops, as shares of the price
 
 
 @dataclass(frozen=True)
-class Answer:
+class Observation:
     """What the exchange does; `rule` is the switch of the simulated exchange that it answers, if there is one."""
 
     question: str
@@ -45,24 +45,24 @@ class Probe:
         self.ticks = price / float(instrument.tick_size)
         self._orders = 0
 
-    async def ask(self) -> list[Answer]:
+    async def ask(self) -> list[Observation]:
         """Ask everything, and leave the pair flat whatever happens."""
         try:
             return await self._questions()
         finally:
             await self._flatten()
 
-    async def _questions(self) -> list[Answer]:
+    async def _questions(self) -> list[Observation]:
         far, near, above = (round(self.ticks * share) for share in (FAR, NEAR, 2.0 - FAR))
         first = await self._trade(Side.BUY, self.lots, far, self.lots)
         second = await self._trade(Side.BUY, self.lots, near, 2 * self.lots)
         third = await self._trade(Side.BUY, self.lots, 0, 3 * self.lots)
         turned = await self._trade(Side.SELL, 4 * self.lots, above, -self.lots)
         return [
-            Answer("an entry's stop is the position's with its fill", first.stop == far),
-            Answer("the entry that fills last sets the position's stop", second.stop == near),
-            Answer("an entry without a stop leaves the position's", third.stop == near, "plain_fill_keeps_stop"),
-            Answer("an entry that turns the position brings its stop", turned.stop == above, "turning_stops_hold"),
+            Observation("an entry's stop is the position's with its fill", first.stop == far),
+            Observation("the entry that fills last sets the position's stop", second.stop == near),
+            Observation("an entry without a stop leaves the position's", third.stop == near, "plain_fill_keeps_stop"),
+            Observation("an entry that turns the position brings its stop", turned.stop == above, "turning_stops_hold"),
         ]
 
     async def _trade(self, side: Side, lots: int, stop: int, held: int) -> Position:
@@ -98,7 +98,7 @@ class Probe:
 
 async def probe(
     gateway: Bybit, symbol: str, *, live: bool, asleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-) -> list[Answer]:
+) -> list[Observation]:
     """Ask on a flat pair of a demo account; raises NotPermitted elsewhere, Unreachable when an order does not fill."""
     if live:
         raise NotPermitted("the probe trades: it is for a demo or test account, never for a live one.")

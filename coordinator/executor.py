@@ -74,19 +74,29 @@ class Executor:
         while True:
             try:
                 await self._set_stop(price, bare=bare)
-            except (Refused, Unreachable, Unanswered, TimeoutError) as trouble:
+            except (Refused, Gone, Unreachable, Unanswered, TimeoutError) as trouble:
                 reason = trouble.reason if isinstance(trouble, Refused) else None
                 if reason is Refusal.TRIGGER_PASSED:
+                    self.bare_since = None
                     return False
-                if not bare or reason is Refusal.NOTHING_TO_REDUCE:
+                if not bare or (reason is Refusal.NOTHING_TO_REDUCE and await self._is_flat()):
+                    self.bare_since = None
                     raise
                 self._log.warning("stop_fails", reason=str(trouble) or "no answer in time")
             else:
                 return True
             if self._left() <= 0.0:
                 self._log.error("stop_does_not_rest", remedy="closing the position")
+                self.bare_since = None
                 return False
             await self._asleep(min(PAUSE_SECONDS, self._left()))
+
+    async def _is_flat(self) -> bool:
+        """Whether the venue shows no position, as its refusal says; one that it cannot show counts as held."""
+        try:
+            return (await self.gateway.position(self.symbol)).lots == 0
+        except (Unreachable, Refused):
+            return False
 
     def _left(self) -> float:
         """Seconds of patience that are left."""
@@ -102,17 +112,34 @@ class Executor:
     # Orders
 
     async def carry_out(self, wished: list[Order]) -> Outcome:
-        """Cancel, amend and place until exactly these rest, as far as the venue lets."""
+        """Cancel, amend and place until exactly these rest, as far as the venue lets.
+
+        A cancellation that fails holds up what opens, never an exit. Fills that are learnt of on the way have changed
+        the wishes: the rest is left to another round.
+        """
         outcome = Outcome()
+        trouble: Unreachable | Unanswered | None = None
         for change in difference(wished, self.books.resting):
-            if not self._may(change):
+            opens = change.order is not None and not change.order.reduce_only
+            if (opens and trouble is not None) or not self._may(change):
                 continue
             try:
                 await self._ask(change)
             except Refused as refusal:
-                self._refused(change, refusal, outcome)
+                if change.order is None:
+                    trouble = Unreachable(f"{change.link} could not be cancelled: {refusal}")
+                else:
+                    self._refused(change.action, change.order, refusal, outcome)
+            except (Unreachable, Unanswered) as error:
+                if change.order is not None:
+                    raise
+                trouble = error
             except Gone as gone:
                 await self._gone(change, gone, outcome)
+                if outcome.booked:
+                    return outcome
+        if trouble is not None:
+            raise trouble
         return outcome
 
     def _may(self, change: Change) -> bool:
@@ -141,35 +168,47 @@ class Executor:
             await self.gateway.amend(self.symbol, change.order)
         self.books.resting[change.link] = as_resting(change.order, self.books.filled.get(change.link, 0))
 
-    def _refused(self, change: Change, refusal: Refused, outcome: Outcome) -> None:
+    def _refused(self, action: Action, order: Order, refusal: Refused, outcome: Outcome) -> None:
         """A change that is refused: an order that may not be amended goes under a new name instead."""
-        if change.order is None:
-            raise Unreachable(f"{change.link} could not be cancelled: {refusal}") from None
-        if change.action is Action.AMEND and refusal.reason is Refusal.NOT_AMENDABLE:
-            self.books.machine.wish_anew(change.order)
+        if action is Action.AMEND and refusal.reason is Refusal.NOT_AMENDABLE:
+            self.books.machine.wish_anew(order)
             outcome.renamed = True
             return
-        outcome.refused.append((change.order, refusal))
+        outcome.refused.append((order, refusal))
 
     async def _gone(self, change: Change, gone: Gone, outcome: Outcome) -> None:
-        """An order that is no longer there: learn of its fills first, and only then use another name."""
+        """An order that is no longer there: learn of its fills first, and only then use another name.
+
+        Raises Unanswered for a fill that shows in the position and not among the executions yet: it is not sent twice.
+        """
         self.books.resting.pop(change.link, None)
         filled = gone.order.filled if gone.order is not None else 0
-        outcome.booked = await self.learn_fills(change.link, filled) or outcome.booked
+        booked, learnt = await self.learn_fills(change.link, filled)
+        outcome.booked = outcome.booked or booked
         order = change.order
+        if learnt < filled and (await self.gateway.position(self.symbol)).lots != self.books.machine.position:
+            raise Unanswered(f"{self.symbol}: the fill of {change.link} is not told yet")
         if order is not None and change.action is Action.PLACE and self.books.machine.wishes(order):
             self._log.warning("order_had_ended", order=change.link, filled=filled)
             self.books.machine.wish_anew(order)
             outcome.renamed = True
 
-    async def learn_fills(self, link: str, filled: int = 0) -> bool:
-        """Ask for an order's executions until they make up `filled` lots, a few times; whether any was new."""
-        booked = False
+    async def learn_fills(self, link: str, filled: int = 0) -> tuple[bool, int]:
+        """Ask for an order's executions until they make up `filled` lots, a few times.
+
+        Returns whether any was new, and how many lots they make up.
+        """
+        booked, learnt = False, 0
         for look in range(LOOKS):
             executions = await self.gateway.executions_of(self.symbol, link)
             booked = self.books.book_all(executions) or booked
-            if sum(one.lots for one in executions) >= filled:
+            learnt = sum(one.lots for one in executions)
+            if learnt >= filled:
                 break
             if look + 1 < LOOKS:
-                await self._asleep(PAUSE_SECONDS)
-        return booked
+                await self.pause()
+        return booked, learnt
+
+    async def pause(self) -> None:
+        """Give the venue's lists a moment."""
+        await self._asleep(PAUSE_SECONDS)

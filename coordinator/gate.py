@@ -46,9 +46,9 @@ def position_notional(pair: Record) -> float:
 
 
 @kernel
-def is_entry(slot: Record) -> bool:
-    """Whether a slot holds an entry, resting or shelved."""
-    return slot.signal == Signal.ENTRY and (slot.wanted or slot.shelved)
+def opens(slot: Record) -> bool:
+    """Whether a slot holds an order, resting or shelved, that can increase exposure: an entry, or a grid's counter."""
+    return not slot.reduce_only and (slot.wanted or slot.shelved)
 
 
 @kernel
@@ -57,12 +57,12 @@ def resting(pair: Record, slots: Record) -> tuple[float, int, bool]:
     total, lots, waiting = 0.0, 0, False
     for index in range(len(slots)):
         slot = slots[index]
-        if slot.signal != Signal.ENTRY:
+        if not opens(slot):
             continue
         if slot.wanted and slot.passed:
             total += entry_notional(pair, slot)
             lots += slot.quantity
-        elif slot.wanted or slot.shelved:
+        else:
             waiting = True
     return total, lots, waiting
 
@@ -73,7 +73,7 @@ def shelve_entries(slots: Record) -> int:
     dropped = -1
     for index in range(len(slots)):
         slot = slots[index]
-        if slot.wanted and slot.signal == Signal.ENTRY:
+        if slot.wanted and opens(slot):
             if slot.kind == OrderKind.MARKET:
                 withdraw(slots, index)
                 dropped = index
@@ -99,7 +99,7 @@ def pass_entries(pair: Record, slots: Record, allow_new: bool, target: float, li
     reserved = position_reserve(pair) + entry_reserve(pair, entries)
     for index in range(len(slots)):
         slot = slots[index]
-        if not is_entry(slot) or (slot.wanted and slot.passed):
+        if not opens(slot) or (slot.wanted and slot.passed):
             continue
         notional = entry_notional(pair, slot)
         reserve = entry_reserve(pair, notional)

@@ -185,6 +185,12 @@ class PairMachine:
         return max(round(guard_price(lots, average, price, float(self.params[0].protective_stop)) / tick), 1)
 
     @property
+    def average(self) -> float:
+        """Average entry of the position, quote currency; 0 when flat."""
+        ledger, lot = self.pairs[0].ledger, float(self.pairs[0].instrument.lot_size)
+        return float(ledger.cost) / (int(ledger.position) * lot) if ledger.position else 0.0
+
+    @property
     def ticks(self) -> int:
         """Last price, ticks."""
         return round(float(self.pairs[0].price) / float(self.pairs[0].instrument.tick_size))

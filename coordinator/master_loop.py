@@ -15,7 +15,18 @@ import structlog
 from bot.ports import Bus, Saved, Store, Transfer
 from bot.record import new_records
 from coordinator.machine import PortfolioMachine, layout, pack, unpack
-from coordinator.messages import Adopt, Again, Command, Directive, HoldOff, PairReport, Recover, Room, Standing
+from coordinator.messages import (
+    Adopt,
+    Again,
+    Command,
+    Directive,
+    HoldOff,
+    PairReport,
+    Recover,
+    Remember,
+    Room,
+    Standing,
+)
 from coordinator.operator import Disobeyed, obey
 from coordinator.portfolio import differs
 from coordinator.risk import deposited
@@ -26,7 +37,7 @@ log = structlog.get_logger()
 NAME = "portfolio"
 CENT = 0.01  # quote currency: what the venue's rounding of fees may add up to between two looks at the wallet
 
-Message = PairReport | Command | Standing | HoldOff | Again | Adopt
+Message = PairReport | Command | Standing | HoldOff | Again | Adopt | Remember
 
 
 class MasterLoop:
@@ -39,7 +50,9 @@ class MasterLoop:
         store: Store,
         bus: Bus,
         tell: Callable[[str, Directive | Room | Recover], None],
+        patience: float | None = None,
     ) -> None:
+        """`patience`: seconds with a store that does not answer; None where the market waits for the bot."""
         self.machine, self.symbols, self.store, self.bus = machine, symbols, store, bus
         self.mailbox: asyncio.Queue[Message] = asyncio.Queue()
         self.held: dict[str, Any] = {}  # the directive each pair was given last
@@ -49,7 +62,9 @@ class MasterLoop:
         self.unanswered: set[str] = set()
         self.rooms: dict[str, float] = {}
         self.unexplained = 0.0  # quote currency in the wallet that no pair has earned
-        self._tell = tell
+        self._tell, self._patience = tell, patience
+        self._saving: asyncio.Task[None] | None = None
+        self._notes: list[tuple[str, Any]] = []  # decided and not stored yet
 
     def tell(self, message: Message) -> None:
         """Take a message."""
@@ -72,12 +87,16 @@ class MasterLoop:
 
     async def run(self) -> None:
         """Handle reports, one after the other, for ever."""
-        while True:
-            message = await self.mailbox.get()
-            try:
-                await self._handle(message)
-            finally:
-                self.mailbox.task_done()
+        try:
+            while True:
+                message = await self.mailbox.get()
+                try:
+                    await self._handle(message)
+                finally:
+                    self.mailbox.task_done()
+        finally:
+            if self._saving is not None:
+                self._saving.cancel()
 
     async def _handle(self, message: Message) -> None:
         match message:
@@ -90,6 +109,8 @@ class MasterLoop:
             case HoldOff():
                 if self._hold_off(message):
                     await self._tick(self._now)
+            case Remember():
+                await self._remember(self._now)
             case Again():
                 self.held.pop(message.symbol, None)
                 self.rooms.pop(message.symbol, None)
@@ -206,7 +227,19 @@ class MasterLoop:
             self._share_room()
 
     async def _remember(self, now: int) -> None:
-        notes = [(self._about(note), note) for note in self.machine.take_notes()]
+        """Store what was decided; a store that does not answer is not waited for, since an operator's word cannot."""
+        self._notes += [(self._about(note), note) for note in self.machine.take_notes()]
+        if self._saving is None or self._saving.done():
+            self._saving = asyncio.create_task(self._store(now))
+            await asyncio.wait({self._saving}, timeout=self._patience)
+            if not self._saving.done():
+                log.error("store_away", pair="", remedy="decisions count at once, and are stored when it answers")
+                self._saving.add_done_callback(lambda _: self.tell(Remember()))
+        if self._saving.done():
+            self._saving.result()
+
+    async def _store(self, now: int) -> None:
+        notes, self._notes = self._notes, []
         arrays = self.machine.remembered()
         await self.store.save(NAME, Saved(layout(arrays), pack(arrays)), now, [], [], notes)
         for pair, note in notes:

@@ -101,9 +101,13 @@ def _dismiss(pair: Record, params: Record, state: Record, slots: Record, event: 
 @kernel
 def disown(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Leave a position that other hands have changed to a stop of its own until the operator resumes the pair."""
+    way = 1 if pair.ledger.position > 0 else -1
+    present = _present_stop(slots, way)
     _dismiss(pair, params, state, slots, event)
     withdraw_all(slots)
-    state.drain_stop = state.drain_target = state.guard_stop = 0
+    state.drain_stop = state.drain_target = 0
+    on_its_side = present > 0 and (pair.price / pair.instrument.tick_size - present) * way > 0.0
+    state.guard_stop = present if on_its_side else 0  # a stop never loosens
     advance(state, Trigger.LEAVE)
     advance(state, Trigger.FLAT)
     state.disowned = True

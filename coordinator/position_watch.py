@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from coordinator.books import Books
     from coordinator.executor import Executor
 
-LOOKS = 3  # at a position that differs, before the difference is believed
+DIFFERENT = 3  # looks at a position that differs, before the difference is believed
 MINUTE = 60_000
 
 Report = Callable[..., None]  # reason, sentence, over
@@ -61,13 +61,15 @@ class PositionWatch:
         Returns whether any was booked.
         """
         booked = False
-        for look in range(LOOKS + 1):
+        for look in range(DIFFERENT + 1):
             seen = await self.gateway.position(self.books.symbol)
             self.books.stop = seen.stop
             if seen.lots == self.machine.position:
                 self.agree()
                 return booked
-            if look < LOOKS:
+            if look:
+                await self.executor.pause()
+            if look < DIFFERENT:
                 found = await self.gateway.executions(self.books.symbol, since - MINUTE)
                 booked = self.books.book_all(found) or booked
         if self.adopt:
@@ -85,6 +87,10 @@ class PositionWatch:
         if self.actual is not None and not self._others_traded:
             self._report(HeldOff.POSITION, "the positions are equal again", over=True)
         self.actual = None
+
+    def resumed(self) -> None:
+        """Forget what others traded: the operator has let the pair trade again."""
+        self._others_traded = False
 
     def tell_of_others(self) -> None:
         """Hold the pair off for what somebody else has traded since the last time."""
@@ -136,7 +142,7 @@ class PositionWatch:
             return found.price
         if lots == 0 or self.books.stop or self.machine.leaves(lots):
             return 0
-        average = 0.0 if self.actual is None else self.actual.price
+        average = self.machine.average if self.actual is None else self.actual.price
         return self.machine.guard(lots, average)
 
     @property

@@ -122,4 +122,5 @@ def only_reducing(wished: Iterable[Order]) -> list[Order]:
 
 def as_resting(order: Order, filled: int = 0) -> Resting:
     """How the venue shows an order that it has just taken."""
-    return Resting(order.link, order.side, order.kind, order.price, order.lots, filled, OrderState.RESTING, order.stop)
+    numbers = (order.link, order.side, order.kind, order.price, order.lots, filled)
+    return Resting(*numbers, OrderState.RESTING, order.stop, order.reduce_only)

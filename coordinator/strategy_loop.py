@@ -23,6 +23,7 @@ from bot.ports import (
     Execution,
     Gap,
     Gateway,
+    Gone,
     NotPermitted,
     Order,
     OrderState,
@@ -64,7 +65,7 @@ Message = Event | Directive | Room | Recover | Remember | Listed | Adopt | Store
 ROUNDS = 20  # refusals answered by new wishes, within one event
 RETRY_SECONDS, MOST_RETRY_SECONDS = 1.0, 30.0
 # Besides an order that is refused: also a question that is, as for a symbol the venue no longer knows.
-TROUBLE = (Unreachable, Unanswered, NotPermitted, Refused)
+TROUBLE = (Unreachable, Unanswered, NotPermitted, Refused, Gone)
 SILENCE_SECONDS = 180.0  # without a candle, of stream and REST together
 
 
@@ -102,7 +103,7 @@ class StrategyLoop:
         self.watch = PositionWatch(
             *(self.books, gateway, self.executor, self._hold_off, lambda: self.tell(Recover())), adopt=adopt
         )
-        self.leaving = False  # the bot is ending: nothing is opened any more
+        self.leaving = self.closing = False  # the bot is ending: nothing is opened any more, or everything is closed
         self.awaited: Instrument | None = None  # of other ticks or lots: taken up once the pair is flat
         self.sequence = 0
         self.directed = 0
@@ -223,7 +224,7 @@ class StrategyLoop:
         if not self.recovered.is_set() or not self.books.is_ours(order.link):
             return
         more = order.filled > self.books.filled.get(order.link, 0) and order.link in self.memory.orders
-        if more and await self.executor.learn_fills(order.link, order.filled):
+        if more and (await self.executor.learn_fills(order.link, order.filled))[0]:
             await self._act()  # a fill is an execution and nothing else
         if order.state in (OrderState.RESTING, OrderState.FILLED) or order.link not in self.resting:
             return
@@ -242,6 +243,7 @@ class StrategyLoop:
         self._log.warning("order_ended_by_venue", order=order.link, state=order.state.value)
         if wish.reduce_only and order.state is OrderState.CANCELLED:
             self.machine.wish_anew(wish)  # somebody's hand, or no volume: what is left goes as a new order
+            self._exit_failed()
         else:
             self._take_refusal(wish)
         await self._act()
@@ -261,6 +263,8 @@ class StrategyLoop:
         if directive.sequence < self.directed:
             return
         self.directed = directive.sequence
+        if not directive.record[0].paused:
+            self.watch.resumed()
         if differs(self.machine.states[0].directive, directive.record[0]):
             self.machine.take_directive(directive.record)
             await self._act()
@@ -268,16 +272,13 @@ class StrategyLoop:
 
     async def _on_withdraw(self, message: Withdraw) -> None:
         """Take back what could increase exposure; with `close`, leave the position too."""
-        self.leaving = True
+        self.leaving, self.closing = True, message.close
         if message.close:
             given = new_records(self.machine.states["directive"].dtype, 1)
             given[0] = self.machine.states[0].directive
             given[0].halted, given[0].answer = True, Answer.CLOSE_ALL
             self.machine.take_directive(given)
         await self._recover()
-        if message.close and self.watch.differs and self.watch.lots:
-            self.machine.close(self.watch.lots)  # nothing explains it, and it is to leave all the same
-            await self._act()
 
     def _tell_portfolio(self, answers: int = 0) -> None:
         self.sequence += 1
@@ -303,6 +304,8 @@ class StrategyLoop:
         """Make the venue match; True when nothing has changed on the way that calls for another round."""
         if self.linear and not await self.watch.protect():
             return False
+        if self.closing and self.watch.differs and not self.machine.leaves(self.watch.lots):
+            self.machine.close(self.watch.lots)  # nothing explains it, and it is to leave all the same
         outcome = await self.executor.carry_out(self.due())
         for order, refusal in outcome.refused:
             self._log.warning("order_refused", order=order.link, reason=str(refusal))
@@ -321,14 +324,19 @@ class StrategyLoop:
         A stop that the price has passed is refused by venues, and is what it would have become: a market order.
         """
         reason = Refusal.OTHER if refusal is None else refusal.reason
-        if reason is Refusal.NOTHING_TO_REDUCE and self.machine.position and self.linear:
-            self.tell(Recover())  # the position is not what it was
-        if not order.reduce_only or reason is Refusal.NOTHING_TO_REDUCE:
+        held = self.machine.position != 0 and self.linear
+        if reason is Refusal.NOTHING_TO_REDUCE and held:
+            self.tell(Recover())  # the position may not be what it was
+        if not order.reduce_only or (reason is Refusal.NOTHING_TO_REDUCE and not held):
             self.machine.take_refusal(order.slot)
             return
         if order.kind == OrderKind.STOP and reason is Refusal.TRIGGER_PASSED:
             self.machine.slots[order.slot].kind = OrderKind.MARKET
         self.machine.wish_anew(order)
+        self._exit_failed()
+
+    def _exit_failed(self) -> None:
+        """Count an exit that was refused, or that the venue ended; several in a minute are told."""
         self.breaker.exit_failed(self.machine.time)
         if self.breaker.barred(self.machine.time):
             self._hold_off(HeldOff.EXITS, "exits fail again and again; look at the position at the venue, then resume.")
@@ -436,7 +444,7 @@ class StrategyLoop:
         corrected = shown.keys() != books.resting.keys()
         machine.asked[0] = max(since, asked)
         books.resting = shown
-        books.filled.update((link, one.filled) for link, one in shown.items())
+        booked = await self._learn_of(shown, first=first) or booked
         if (
             self.behind
             or booked
@@ -449,6 +457,16 @@ class StrategyLoop:
             self.corrections += int(corrected and not first)
             await self._act()
         self.behind = False
+
+    async def _learn_of(self, shown: dict[str, Resting], *, first: bool) -> bool:
+        """Know how much of each order is filled: after a start as the venue shows it, later by executions alone."""
+        filled, booked = self.books.filled, False
+        for link, one in shown.items():
+            if first:
+                filled[link] = one.filled
+            elif one.filled > filled.get(link, 0):
+                booked = (await self.executor.learn_fills(link, one.filled))[0] or booked
+        return booked
 
     async def _load(self) -> None:
         if await self.memory.load():

@@ -76,14 +76,19 @@ class Changing(Asking):
         """
         request = words.creation(self.category, order, self.known[symbol], self.listed.get(symbol))
         priority = Priority.PROTECT if order.reduce_only else Priority.ENTER
+        sent = False
         for attempt in range(LOOKUPS):
             try:
                 return await self.change("privatePostV5OrderCreate", request, priority)
             except Taken:
-                return _living(await self._found_at_last(symbol, order.link), order.link)
+                found = await self._found_at_last(symbol, order.link)
+                if found is None and sent:
+                    break  # it is the one that was sent just now, and the lists do not show it yet
+                return _living(found, order.link)
             except Unreachable:
                 await _pause(attempt)
             except Unanswered:
+                sent = True
                 log.warning("order_unanswered", pair=symbol, order=order.link)
                 found = await self.find(symbol, order.link)
                 if found is not None:
@@ -148,7 +153,7 @@ class Changing(Asking):
         of = self.known[symbol]
         request = words.position_stop(price, of, self.listed.get(symbol))
         wanted = words.ticks(of, request["stopLoss"])  # the venue's steps may be coarser
-        found = None
+        found: Position | None = None
         for attempt in range(STOP_ATTEMPTS):
             try:
                 await self.change("privatePostV5PositionTradingStop", request, Priority.PROTECT)
@@ -158,13 +163,14 @@ class Changing(Asking):
                 if price == 0 and refusal.reason is Refusal.NOTHING_TO_REDUCE:
                     return 0
                 raise
-            found = await self._position_if_told(symbol)
+            before, found = found, await self._position_if_told(symbol)
             if found is not None and found.stop == wanted:
                 return wanted
-            await _pause(attempt)
-        if found is not None and found.stop and abs(found.stop - wanted) <= ROUNDED * wanted:
-            log.warning("stop_rounded", pair=symbol, asked=request["stopLoss"], shown=str(of.price(found.stop)))
-            return found.stop
+            if found is not None and found == before and 0 < abs(found.stop - wanted) <= ROUNDED * wanted:
+                log.warning("stop_rounded", pair=symbol, asked=request["stopLoss"], shown=str(of.price(found.stop)))
+                return found.stop
+            if attempt < STOP_ATTEMPTS - 1:
+                await _pause(attempt)
         raise Unanswered(f"{symbol}: the position has not shown its stop in {STOP_ATTEMPTS} attempts")
 
     async def _position_if_told(self, symbol: str) -> Position | None:

@@ -49,7 +49,7 @@ class Limiter:
     def pause(self, seconds: float) -> None:
         """Let nothing begin for so long: the venue has said that it was too much."""
         self._refill()
-        self._tokens = min(self._tokens, 0.0) - seconds * self.rate
+        self._tokens = min(self._tokens, -seconds * self.rate)
 
     def shut(self) -> None:
         """Send nothing for a while: each request during the venue's ban would lengthen it."""

@@ -167,6 +167,7 @@ def resting(row: dict[str, Any], of: Instrument) -> Resting:
         filled=lots(of, row["cumExecQty"]),
         state=STATES.get(row["orderStatus"], OrderState.UNKNOWN),
         stop=ticks(of, row.get("stopLoss") or "0"),
+        reduce_only=row.get("reduceOnly") is True,
     )
 
 
@@ -177,13 +178,13 @@ def _word(text: Any) -> str:
 
 
 def position(row: dict[str, Any], of: Instrument) -> Position:
-    """Translate a row of one-way mode's position; a flat one has no side."""
+    """Translate a row of one-way mode's position; a flat one has no side. The stream calls the average otherwise."""
     held = lots(of, row["size"])
     return Position(
         symbol=row["symbol"],
         lots=held * SIDES[row["side"]] if held else 0,
         stop=ticks(of, row["stopLoss"]),
-        price=number(row["avgPrice"] or 0.0) if held else 0.0,
+        price=number(row["avgPrice" if "avgPrice" in row else "entryPrice"] or 0.0) if held else 0.0,
     )
 
 

@@ -277,6 +277,9 @@ class RayRuntime:
         self.plan, self.gateway, self.store, self.address, self.foreign = plan, gateway, store, address, foreign
         self.name, self.config = plan.name, plan.config
         self.keeper = Keeper()
+        self.portfolio: Any = None
+        self.pairs: list[Any] = []
+        self._ours = False  # Ray was started here
         symbols = list(plan.config.pairs)
         count = min(workers, len(symbols))
         self.shares = [symbols[k::count] for k in range(count)]
@@ -424,7 +427,7 @@ class RayRuntime:
     async def stop(self) -> None:
         """Stop all loops, and Ray where it was started here; what rests at the venue stays there."""
         await self.keeper.stop()
-        for actor in (*self.pairs, self.portfolio):
+        for actor in (*self.pairs, *([] if self.portfolio is None else [self.portfolio])):
             with contextlib.suppress(RayActorError):  # it is dead already
                 await actor.stop.remote()
             ray.kill(actor)

@@ -32,7 +32,7 @@ async def withdraw_entries(runtime: LocalRuntime | RayRuntime) -> None:
     try:
         async with asyncio.timeout(WITHDRAW_SECONDS):
             await runtime.withdraw()
-    except TimeoutError:
+    except (TimeoutError, TradingError):
         log.error(  # noqa: TRY400, a time-out's trace says nothing
             "entries_not_withdrawn", remedy="each carries its stop; withdraw them at the venue, or start again"
         )
@@ -64,8 +64,12 @@ async def _left(gateway: Bybit, name: str, symbols: Iterable[str]) -> str:
     found = []
     for symbol in symbols:
         own = f"{name}-{symbol}-"
-        orders = sum(one.link.startswith(own) for one in await gateway.resting(symbol))
-        lots = (await gateway.position(symbol)).lots
+        try:
+            orders = sum(one.link.startswith(own) for one in await gateway.resting(symbol))
+            lots = (await gateway.position(symbol)).lots
+        except TradingError as error:
+            found.append(f"something unknown of {symbol} ({error})")
+            continue
         if orders:
             found.append(f"{orders} orders on {symbol}")
         if lots:

@@ -77,6 +77,7 @@ class PairHost:
         self.most_actions, self.clock, self.patience = most_actions, clock, patience
         self.adopting = adopt
         self.loops: dict[str, StrategyLoop] = {}
+        self.delisted: set[str] = set()  # pairs that the venue did not trade at the last look
 
     async def start(self, symbols: list[str], beginning: Beginning, first: int = 0) -> None:
         """Load what is remembered, catch up with the venue, and begin; reports are numbered from `first` on."""
@@ -174,8 +175,12 @@ class PairHost:
         listed = (await self.gateway.listing([symbol]))[symbol]
         if isinstance(listed, str):
             sentence = f"{symbol}: the venue trades it no more ({listed}); what is held leaves by its exits."
+            self.delisted.add(symbol)
             self.report(HoldOff(symbol, HeldOff.INSTRUMENT, sentence))
             return
+        if symbol in self.delisted:
+            self.delisted.remove(symbol)
+            self.report(HoldOff(symbol, HeldOff.INSTRUMENT, f"{symbol}: the venue trades it again", over=True))
         self.loops[symbol].tell(Listed(listed))
         try:
             changed = await self.gateway.prepare(symbol, self.config.leverage)
@@ -215,8 +220,16 @@ class PortfolioHost:
     """The master loop."""
 
     def __init__(
-        self, config: PortfolioConfig, store: Store, bus: Bus, tell: Callable[[str, ToPair], None], keeper: Keeper
+        self,
+        config: PortfolioConfig,
+        store: Store,
+        bus: Bus,
+        tell: Callable[[str, ToPair], None],
+        keeper: Keeper,
+        *,
+        patience: float | None = PATIENCE_SECONDS,
     ) -> None:
+        self.patience = patience
         self.config, self.store, self.bus, self.keeper = config, store, bus, keeper
         self._tell = tell
         self.symbols = list(config.pairs)
@@ -230,7 +243,7 @@ class PortfolioHost:
 
     async def _made(self) -> MasterLoop:
         machine = PortfolioMachine(self.config.algorithm, self.symbols, self.beginning.wallet)
-        loop = MasterLoop(machine, self.symbols, self.store, self.bus, self._tell)
+        loop = MasterLoop(machine, self.symbols, self.store, self.bus, self._tell, self.patience)
         await loop.start(self.beginning.at, self.beginning.transferred)
         return loop
 

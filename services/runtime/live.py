@@ -40,7 +40,6 @@ CLOCK_SECONDS = 300.0
 POLL_SECONDS = 20.0
 POLL_REQUESTS = 6  # of one pair
 VENUE_SECONDS = 300.0
-TRANSFERS_MS = 7 * 86_400_000
 # The operator is a person: no policy answers for him and no hour resumes.
 LIVE_RISK = {"halt_policy": HaltPolicy.NONE, "halt_resume_hours": 1e6}
 
@@ -86,9 +85,9 @@ def runtime_of(
     )
 
 
-async def standing(gateway: Bybit, symbol: str) -> Standing:
-    """Ask what the account holds, and for its newest transfers; `symbol` tells the market's time."""
-    transfers = await gateway.transfers(await gateway.newest(symbol) - TRANSFERS_MS)
+async def standing(gateway: Bybit, since: int) -> Standing:
+    """Ask what the account holds, and for the transfers after `since` (ms)."""
+    transfers = await gateway.transfers(since)
     return Standing(await gateway.account(), None if transfers is None else tuple(transfers))
 
 
@@ -127,10 +126,8 @@ class LiveBot:
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, self.stopping.set)
-        try:
-            await self.runtime.start()
-        except Unreachable as error:
-            raise Unreachable(f"{error}; look at the network and at bot.address, and start again.") from None
+        if not await self._started():
+            return
         duties: list[asyncio.Task[None]] = []
         try:
             await self.control.start(self.settings.control_port)
@@ -142,12 +139,32 @@ class LiveBot:
             for one in duties:
                 one.cancel()
             await asyncio.gather(*duties, return_exceptions=True)
-            if not self.leave_entries and not self.closed:
-                await withdraw_entries(self.runtime)
-            await self.control.stop()
+            try:
+                if not self.leave_entries and not self.closed:
+                    await withdraw_entries(self.runtime)
+            finally:
+                await self.control.stop()
+                await self.runtime.stop()
+                await self._snapshot()
+                log.info("stopped", bot=self.settings.name)
+
+    async def _started(self) -> bool:
+        """Start everything; False when somebody has stopped it meanwhile, which leaves all as it is."""
+        starting = asyncio.create_task(self.runtime.start())
+        stopping = asyncio.create_task(self.stopping.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not starting.done():
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
             await self.runtime.stop()
-            await self._snapshot()
             log.info("stopped", bot=self.settings.name)
+            return False
+        try:
+            starting.result()
+        except Unreachable as error:
+            raise Unreachable(f"{error}; look at the network and at bot.address, and start again.") from None
+        return True
 
     async def _until_stopped(self, duties: list[asyncio.Task[None]]) -> None:
         ends = [asyncio.create_task(one) for one in (self.stopping.wait(), self.runtime.keeper.ended())]
@@ -188,7 +205,8 @@ class LiveBot:
             self.lag.observe(max(time.monotonic() - before - 0.5, 0.0))
 
     async def _look_at_account(self) -> None:
-        self.runtime.tell(await standing(self.runtime.gateway, self.config.pairs[0]))
+        since = (await self.runtime.status())["transfers_at"]
+        self.runtime.tell(await standing(self.runtime.gateway, since))
 
     async def _poll(self) -> None:
         """Ask for what a stream may have kept back, pair after pair; this alone would do to trade correctly."""

@@ -47,7 +47,7 @@ class LocalRuntime:
         self.adopt_unknown = adopt
         self.name, self.config, self.gateway, self.store, self.foreign = name, config, gateway, store, foreign
         self.keeper = Keeper()
-        self.portfolio = PortfolioHost(config, store, bus, self._tell_pair, self.keeper)
+        self.portfolio = PortfolioHost(config, store, bus, self._tell_pair, self.keeper, patience=patience)
         self.pairs = PairHost(
             *(name, config, gateway, store, bus, self.portfolio.tell, self.keeper),
             most_actions=most_actions,
@@ -104,7 +104,7 @@ class LocalRuntime:
     async def withdraw(self, *, close: bool = False) -> None:
         """Take back what could increase exposure and, with `close`, leave every position; ends when that is done."""
         self.pairs.withdraw(close=close)
-        await self.settled()
+        await self.keeper.settled(self.pairs.mailboxes)
 
     async def status(self) -> dict[str, Any]:
         """How the bot stands."""

@@ -59,6 +59,7 @@ def portfolio_status(loop: MasterLoop, instruments: dict[str, Instrument]) -> di
         "drawdown_pct": 100.0 * float(drawdown(risk)),
         "modes": [str(mode.name).lower() for mode in Mode if bits & mode],
         "halted": bool(risk.halted),
+        "transfers_at": int(desk.portfolio.transfers_at),
         "answer": Answer(int(risk.answer)).name.lower() if risk.halted else None,
         "pairs": [_pair(loop, index, instruments[symbol]) for index, symbol in enumerate(loop.symbols)],
     }

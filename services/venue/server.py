@@ -352,7 +352,7 @@ class VenueServer:
             }
             return [
                 ("execution", True, [words.execution(event, book, self.category)]),
-                ("position", True, [words.position(book)]),
+                ("position", True, [words.position(book, average_name="entryPrice")]),
                 ("wallet", True, [words.wallet(self.exchange)]),
                 (f"publicTrade.{event.symbol}", False, [public]),
             ]
@@ -360,7 +360,7 @@ class VenueServer:
         if (
             self.category == "linear"
         ):  # like Bybit: with every change of an order, whether it concerns the position or not
-            told.append(("position", True, [words.position(book)]))
+            told.append(("position", True, [words.position(book, average_name="entryPrice")]))
         return told
 
     async def _send(self, one: Listener, message: dict[str, Any]) -> None:

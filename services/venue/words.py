@@ -179,8 +179,11 @@ def execution(one: Trade, book: Book, category: str) -> dict[str, Any]:
     }
 
 
-def position(book: Book, index: int = 0) -> dict[str, Any]:
-    """A row of the symbol's position: the one of one-way mode (0), or hedge mode's for buys (1) and for sells (2)."""
+def position(book: Book, index: int = 0, average_name: str = "avgPrice") -> dict[str, Any]:
+    """A row of the symbol's position: the one of one-way mode (0), or hedge mode's for buys (1) and for sells (2).
+
+    `average_name`: the list calls the average price avgPrice, the stream entryPrice.
+    """
     what, ledger = book.instrument, book.pair.ledger
     lots = book.position if index == 0 or (book.position > 0) == (index == 1) else 0
     mark = book.here * float(what.tick_size)
@@ -193,8 +196,7 @@ def position(book: Book, index: int = 0) -> dict[str, Any]:
         "symbol": what.symbol,
         "side": side(1 if lots > 0 else -1) if lots else "",
         "size": plain(what.quantity(abs(lots))),
-        "avgPrice": number(average),
-        "entryPrice": number(average),
+        average_name: number(average),
         "positionValue": number(worth),
         "tradeMode": 0,
         "autoAddMargin": 0,

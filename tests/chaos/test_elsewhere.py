@@ -126,7 +126,7 @@ def test_f_70_the_loss_of_a_liquidation_is_a_loss_of_the_day_and_no_withdrawal(d
         with structlog.testing.capture_logs() as logs:
             await agree(bot, exchange)
             for _ in range(3):
-                told = await standing(bot.runtime.gateway, SYMBOL)
+                told = await standing(bot.runtime.gateway, bot.runtime.master.machine.desk.portfolio.transfers_at)
                 assert isinstance(told, Standing)
                 bot.runtime.tell(told)
                 await bot.runtime.settled()

@@ -151,7 +151,7 @@ def test_money_that_was_withdrawn_is_not_traded_with_and_exits_work(dsn, name):
         exchange.transfer(40.0 - exchange.equity)
         with structlog.testing.capture_logs() as logs:
             for _ in range(2):
-                bot.runtime.tell(await standing(bot.runtime.gateway, "SOLUSDT"))
+                bot.runtime.tell(await standing(bot.runtime.gateway, status(bot.runtime)["transfers_at"]))
                 await bot.runtime.settled()
             for _ in range(90):
                 await bot.steps.minute()

@@ -57,7 +57,7 @@ async def heard(bot):
 async def look(bot):
     """The regular look at the account, twice: what is seen twice is believed."""
     for _ in range(2):
-        bot.runtime.tell(await standing(bot.runtime.gateway, bot.chosen.pairs[0]))
+        bot.runtime.tell(await standing(bot.runtime.gateway, status(bot.runtime)["transfers_at"]))
         await bot.runtime.settled()
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from bot.errors import Misconfigured
 from bot.kernel import ROOT
-from bot.ports import Cause, Execution, Order, Saved
+from bot.ports import Cause, Execution, NotPermitted, Order, Saved
 from bot.record import new_records
 from coordinator.machine import layout, pack
 from coordinator.vocabulary import NOTE
@@ -55,7 +55,7 @@ async def another_database(dsn, name):
     return dsn.replace("/postgres?", f"/{name}?")
 
 
-def test_f_65_a_bot_moves_to_another_database_and_books_what_it_missed(dsn, name, tmp_path):
+def test_f_65_a_bot_moves_to_another_database_and_books_what_it_missed(dsn, name, tmp_path, monkeypatch):
     """F-65: backup while it trades, more trading, restore elsewhere: memory and venue agree, and it trades on."""
     file = tmp_path / "backup.zip"
 
@@ -77,7 +77,10 @@ def test_f_65_a_bot_moves_to_another_database_and_books_what_it_missed(dsn, name
             elsewhere = await another_database(dsn, name)
             await restore(elsewhere, name, file, replace=False)
             after = await rows_of(elsewhere, name)
-            second = Bot(chosen, house.address, elsewhere, name)
+            second = Bot(chosen, house.address, elsewhere, name, options={"adopt": True})
+            with pytest.raises(NotPermitted, match="--adopt"):  # orders rest that an older database does not know
+                await Bot(chosen, house.address, elsewhere, name).start()
+            monkeypatch.setattr("services.runtime.beginning.LISTEN_SECONDS", 0.0)
             await second.start()
             for _ in range(200):
                 await second.steps.minute()

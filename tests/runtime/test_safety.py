@@ -265,6 +265,8 @@ def test_row_5_what_somebody_trades_by_hand_gets_a_stop_on_its_own_side(dsn, nam
         book = exchange.books[symbol]
         before = book.position
         change = {"flipped": -2 * before, "added": before, "reduced": -(abs(before) // 2) * (1 if before > 0 else -1)}
+        (stop,) = (one for one in exchange.live(symbol) if one.kind == OrderKind.STOP)
+        earlier = stop.price
         exchange.trade_by_hand(symbol, 1 if change[lots] > 0 else -1, abs(change[lots]))
         await heard(bot)
         assert bot.runtime.loops[symbol].machine.position == book.position == before + change[lots]
@@ -272,6 +274,8 @@ def test_row_5_what_somebody_trades_by_hand_gets_a_stop_on_its_own_side(dsn, nam
         assert [one for one in entries(bot, exchange) if one.symbol == symbol] == []
         (stop,) = (one for one in exchange.live(symbol) if one.kind == OrderKind.STOP)
         assert (stop.side * book.position < 0, stop.lots) == (True, abs(book.position))
+        if lots != "flipped":
+            assert (stop.price - earlier) * book.position >= 0, "other hands have loosened the stop"
         for _ in range(60):
             await bot.steps.minute()
         assert_protected(exchange)
@@ -633,6 +637,38 @@ def test_row_14_entries_leave_at_once_when_the_database_goes_and_status_says_why
     reasons, after = asyncio.run(asyncio.wait_for(main(), 120))
     assert all("database" in one for one in reasons)
     assert after == [[], []]
+
+
+def test_f_07_a_halt_reaches_the_pairs_while_the_database_is_away(dsn, name):
+    stores = []
+
+    def wrap(store):
+        stores.append(Gone(store))
+        return stores[-1]
+
+    async def main():
+        exchange = exchange_for(config())
+        async with venue(exchange) as house:
+            bot = Bot(
+                config(), house.address, dsn, name, wrap_store=wrap, options={"patience": 0.2}, server=house.server
+            )
+            await bot.start()
+            await one_held(bot, exchange)
+            stores[-1].back.clear()
+            said = await asyncio.wait_for(bot.runtime.obey("halt", None, False), 5.0)
+            await until(lambda: not entries(bot, exchange))
+            assert_protected(exchange)
+            stores[-1].back.set()
+            await until(lambda: all(not loop.memory.away for loop in bot.runtime.loops.values()))
+            await bot.runtime.settled()
+            await bot.crash()
+            await bot.start()
+            await bot.steps.minute()
+            assert status(bot.runtime)["halted"], "what was decided meanwhile is stored when the database is back"
+            await bot.stop()
+        return said
+
+    assert "halted" in asyncio.run(asyncio.wait_for(main(), 120))
 
 
 def test_every_reason_to_hold_off_has_a_name_that_people_read():

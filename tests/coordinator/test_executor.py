@@ -1,0 +1,130 @@
+"""Making the venue match, where the venue answers in ways that cost money: no order is doubled and no exit waits."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from bot.order import OrderKind, Side, Signal, want
+from bot.ports import Execution, Gone, OrderState, Position, Refused, Resting, Unanswered, Unreachable
+from coordinator.breaker import Breaker
+from coordinator.executor import Executor
+from coordinator.reconcile import as_resting
+from tests.coordinator.test_books import books, sent
+
+__all__ = ["books"]  # a fixture
+
+
+class Venue:
+    """What the tests say the venue answers; everything asked of it is kept."""
+
+    def __init__(self):
+        self.asked, self.refused, self.executions, self.held = [], {}, {}, 0
+
+    def _ask(self, what, link):
+        self.asked.append((what, link))
+        if (what, link) in self.refused:
+            raise self.refused[what, link]
+
+    async def place(self, symbol, order):
+        self._ask("place", order.link)
+
+    async def amend(self, symbol, order):
+        self._ask("amend", order.link)
+
+    async def cancel(self, symbol, link):
+        self._ask("cancel", link)
+
+    async def set_stop(self, symbol, price):
+        self._ask("set_stop", price)
+        return price
+
+    async def executions_of(self, symbol, link):
+        return self.executions.get(link, [])
+
+    async def position(self, symbol):
+        return Position(symbol, self.held)
+
+
+async def _at_once(_seconds):
+    pass
+
+
+def hand(books):
+    venue = Venue()
+    return venue, Executor(books, venue, Breaker(60), lambda: 0.0, lambda _: None, _at_once)
+
+
+def entry(books, slot=0, lots=4):
+    """An entry that is wished and has not been sent."""
+    order = sent(books, slot, lots)
+    books.resting.clear()
+    return order
+
+
+def filled(order, lots):
+    return Resting(order.link, order.side, order.kind, order.price, order.lots, lots, OrderState.FILLED)
+
+
+def test_f_82_a_filled_order_whose_executions_are_late_is_not_bought_again(books):
+    order = entry(books)
+    venue, executor = hand(books)
+    venue.refused["place", order.link] = Gone("filled", filled(order, 4))
+    venue.held = 4  # the position shows it already
+    with pytest.raises(Unanswered):
+        asyncio.run(executor.carry_out([order]))
+    assert venue.asked == [("place", order.link)]
+    assert books.machine.wishes(order), "its name is kept until its fill is told"
+
+
+def test_row_8_a_name_that_was_used_long_ago_gives_way_to_the_next(books):
+    order = entry(books)
+    venue, executor = hand(books)
+    venue.refused["place", order.link] = Gone("filled", filled(order, 4))
+    outcome = asyncio.run(executor.carry_out([order]))
+    assert outcome.renamed
+    assert not books.machine.wishes(order)
+
+
+def test_a_fill_that_is_learnt_of_on_the_way_ends_the_round(books):
+    """What was planned before it may be one order too many."""
+    old = sent(books, 0, 4)
+    other = replace(old, link="b-BTCUSDT-001-1", slot=1)
+    venue, executor = hand(books)
+    venue.refused["cancel", old.link] = Gone("it has ended")
+    venue.executions[old.link] = [Execution("e1", "BTCUSDT", old.link, 1, old.price, 4, 0.0, maker=True, ts=1)]
+    outcome = asyncio.run(executor.carry_out([other]))
+    assert outcome.booked
+    assert venue.asked == [("cancel", old.link)]
+
+
+@pytest.mark.parametrize("trouble", [Refused(10001, "no"), Unanswered("no answer")])
+def test_a_cancellation_that_fails_holds_up_what_opens_and_no_exit(books, trouble):
+    left = sent(books, 0, 4)
+    books.resting[left.link] = as_resting(left)
+    slots = books.machine.slots
+    want(slots, 1, Side.SELL, OrderKind.MARKET, 0, 2, Signal.EXIT_SL, -1)
+    leaving = replace(left, link="b-BTCUSDT-001-1", slot=1, side=-1, kind=OrderKind.MARKET, price=0, reduce_only=True)
+    opening = replace(left, link="b-BTCUSDT-002-1", slot=2)
+    venue, executor = hand(books)
+    venue.refused["cancel", left.link] = trouble
+    with pytest.raises((Unreachable, Unanswered)):
+        asyncio.run(executor.carry_out([leaving, opening]))
+    assert venue.asked == [("cancel", left.link), ("place", leaving.link)]
+
+
+def test_f_73_only_words_that_say_so_mean_that_the_trigger_has_passed(books):
+    """Any other refusal is tried again for two seconds of the clock, and then the position is to close."""
+    venue, executor = hand(books)
+    books.book(Execution("e1", "BTCUSDT", sent(books, 0, 4).link, 1, 500_000, 4, 0.0, maker=True, ts=1))
+    books.stop, seconds = 0, iter(range(100))
+    executor._clock = lambda: next(seconds) * 0.5
+    venue.refused["set_stop", 480_000] = Refused(12345, "never heard of it")
+    assert asyncio.run(executor.protect(480_000, 4)) is False
+    assert len(venue.asked) >= 2
+    executor._clock = lambda: 0.0
+    venue.refused.clear()
+    assert asyncio.run(executor.protect(480_000, 4)) is True
+    assert books.stop == 480_000

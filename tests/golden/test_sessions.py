@@ -12,7 +12,12 @@ from tests.golden.sessions import SESSIONS, played
 FOLDER = Path(__file__).parent
 
 
-@pytest.mark.parametrize("session", SESSIONS)
+PLAIN = ("closed_by_hand", "restarted")
+
+
+@pytest.mark.parametrize(
+    "session", [one if one in PLAIN else pytest.param(one, marks=pytest.mark.slow) for one in SESSIONS]
+)
 def test_a_session_is_decided_as_it_was_recorded(dsn, name, session, monkeypatch):
     lines = played(dsn, name, session, monkeypatch)
     file = FOLDER / f"{session}.jsonl"

@@ -301,15 +301,24 @@ class StrategyLoop:
         self._log.error("refusals_without_end", rounds=ROUNDS)
 
     async def _carry_out(self) -> bool:
-        """Make the venue match; True when nothing has changed on the way that calls for another round."""
-        if self.linear and not await self.watch.protect():
-            return False
+        """Make the venue match; True when nothing has changed on the way that calls for another round.
+
+        A stop that cannot be moved at present holds up what opens, never an exit.
+        """
+        trouble: Unreachable | Unanswered | Refused | None = None
+        try:
+            if self.linear and not await self.watch.protect():
+                return False
+        except (Unreachable, Unanswered, Refused) as error:
+            trouble = error
         if self.closing and self.watch.differs and not self.machine.leaves(self.watch.lots):
             self.machine.close(self.watch.lots)  # nothing explains it, and it is to leave all the same
-        outcome = await self.executor.carry_out(self.due())
+        outcome = await self.executor.carry_out(self.due() if trouble is None else only_reducing(self.due()))
         for order, refusal in outcome.refused:
             self._log.warning("order_refused", order=order.link, reason=str(refusal))
             self._take_refusal(order, refusal)
+        if trouble is not None:
+            raise trouble
         return not (outcome.refused or outcome.renamed or outcome.booked)
 
     def due(self) -> list[Order]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from services.bybit.gateway import Bybit
 
 CLOCK_MS = 500
+NEAR = 100  # limits that are so many times what a pair may use are not worth a word
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,10 @@ def _limits(one: Instrument, price: float, share: float) -> list[str]:
     limits = []
     if one.max_market_quantity is not None:
         most = float(one.max_market_quantity) * price
-        binds = ", less than its share: entries stop there" if most < share else ""
-        limits.append(f"one market exit closes at most {most:,.2f}{binds}")
+        if most < share:
+            limits.append(f"one market exit closes at most {most:,.2f}, less than its share: entries stop there")
+        elif most < NEAR * share:
+            limits.append(f"one market exit closes at most {most:,.2f}")
     if one.max_leverage is not None:
         limits.append(f"leverage at most {one.max_leverage:g}")
     return limits

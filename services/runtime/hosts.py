@@ -93,6 +93,7 @@ class PairHost:
             self.keeper.add(self._watch_store(self.patience))
         await self.keeper.wait(*(event.wait() for event in self.gateway.hearing.values()))
         await self.keeper.wait(*(loop.recovered.wait() for loop in self.loops.values()))
+        self.adopting = False  # a loop that is made anew later finds its own
 
     def _made(self, symbol: str) -> StrategyLoop:
         algorithm = self.config.algorithm

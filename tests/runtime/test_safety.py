@@ -673,3 +673,31 @@ def test_f_07_a_halt_reaches_the_pairs_while_the_database_is_away(dsn, name):
 
 def test_every_reason_to_hold_off_has_a_name_that_people_read():
     assert {one.name for one in HeldOff} >= {"POSITION", "EXITS", "PERMISSION", "LEVERAGE"}
+
+
+def test_a_stop_that_cannot_be_moved_holds_up_what_opens_and_no_exit(dsn, name, monkeypatch):
+    """The position keeps its older stop; its counters and targets are placed all the same."""
+    monkeypatch.setattr("coordinator.strategy_loop.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("coordinator.strategy_loop.MOST_RETRY_SECONDS", 0.05)
+
+    async def play(bot, exchange, server):
+        symbol = await one_held(bot, exchange)
+        loop = bot.runtime.loops[symbol]
+        way = 1 if exchange.books[symbol].position > 0 else -1
+        exits = [one for one in exchange.live(symbol) if one.reduce_only and one.link]
+        assert exits
+        server.answers["position/trading-stop"] = (10001, "params error")
+        loop.machine.states[0].grid.low_stop += way  # the strategy moves its stop
+        loop.machine.states[0].grid.high_stop += way
+        for slot in loop.machine.slots:
+            if slot.wanted and slot.kind == OrderKind.STOP:
+                slot.price += way
+        exchange.cancel(symbol, exits[0].id, "")
+        await server._flush()
+        await until(lambda: any(one.reduce_only and one.link for one in exchange.live(symbol)))
+        held, covered = exchange.protection()[symbol]
+        assert held == covered
+        server.answers.clear()
+        await bot.runtime.settled()
+
+    hooked(dsn, name, play)

@@ -255,7 +255,7 @@ class StrategyLoop:
             return
         if position.lots == known:  # the stop alone: it may be news of before the last change
             self.books.stop = (await self.gateway.position(self.symbol)).stop
-            await self._carry_out()
+            await self._act()
             return
         await self._recover()
 

@@ -78,8 +78,7 @@ async def _unknown(name: str, symbols: list[str], gateway: Bybit, store: Store, 
         resting = [one for one in await gateway.resting(symbol) if one.link.startswith(own)]
         # Exits that were placed while the database was away are not known to it, and open nothing.
         open_ = [one.link for one in resting if empty or not one.reduce_only]
-        if empty:
-            open_ += [one.link for one in await gateway.executions(symbol, since) if one.link.startswith(own)]
+        open_ += [one.link for one in await gateway.executions(symbol, since) if one.link.startswith(own)]
         found += [link for link in open_ if link not in known]
     return sorted(set(found))
 

@@ -17,6 +17,7 @@ from tests.runtime.house import Bot, config, exchange_for, venue
 MINUTE = 60_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "path"), [(0.15, ""), (0.4, "order/")])
 def test_answers_that_cannot_be_read_change_nothing(dsn, name, undisturbed, share, path):
     faults = Faults(malformed=share, malformed_path=path, seed=3)
@@ -25,6 +26,7 @@ def test_answers_that_cannot_be_read_change_nothing(dsn, name, undisturbed, shar
     assert_same(found, undisturbed[0])
 
 
+@pytest.mark.slow
 def test_lists_of_many_pages_are_read_to_the_end(dsn, name, undisturbed, monkeypatch):
     """Two rows a page, so that orders and executions fill more than two; and the bot lives by lists alone."""
     cursors = []
@@ -106,6 +108,7 @@ LIMIT = 0.05  # low enough to bind
 SEEDS = [(20_000, 7), (60_000, 7), *(pytest.param(60_000, seed, marks=pytest.mark.slow) for seed in (9, 10, 11, 12))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("late_ms", "seed"), SEEDS)
 def test_f_82_exposure_stays_under_its_limit_however_late_fills_are_told(
     dsn, name, watches, monkeypatch, late_ms, seed

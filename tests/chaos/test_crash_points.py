@@ -146,7 +146,7 @@ def same(one, other):
     return all(np.array_equal(a.view(np.uint8), b.view(np.uint8)) for a, b in zip(one, other))
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_bot_that_was_killed_again_and_again_ends_where_one_ends_that_never_was(dsn, name, undisturbed, seed):
     left, burnt = undisturbed
     chance = random.Random(seed)

@@ -93,6 +93,7 @@ def test_a_database_that_is_older_than_the_account_books_what_it_missed_and_adop
     assert len(names) == len(set(names))
 
 
+@pytest.mark.slow
 def test_a_database_that_is_equal_changes_nothing(dsn, name):
     async def play():
         chosen = config()
@@ -130,6 +131,7 @@ class NeverSends(Bybit):
         raise Killed("before cancel")
 
 
+@pytest.mark.slow
 def test_a_database_that_is_ahead_of_what_was_sent_sends_it_once(dsn, name):
     """Every decision is stored and its sender killed, three lives long, before one may send."""
 
@@ -168,6 +170,7 @@ def test_a_database_that_is_ahead_of_what_was_sent_sends_it_once(dsn, name):
     assert all(same(found[2][symbol], left[2][symbol]) for symbol in left[2])
 
 
+@pytest.mark.slow
 def test_rows_that_are_gone_altogether_are_refused_and_with_adopt_the_position_is_taken_over(dsn, name, monkeypatch):
     monkeypatch.setattr("services.runtime.beginning.LISTEN_SECONDS", 0.0)
 

@@ -64,6 +64,7 @@ def held_off(bot):
     return next(one["held_off"] for one in status(bot.runtime)["pairs"] if one["pair"] == SYMBOL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("event", "dead"), [(one, dead) for one in EVENTS for dead in (False, True) if (one, dead) != ("settled", True)]
 )
@@ -95,6 +96,7 @@ def test_what_others_do_to_a_position_is_booked_once_and_holds_the_pair_off(dsn,
             watch.bare_moments.clear()
 
 
+@pytest.mark.slow
 def test_a_symbol_that_was_settled_while_the_bot_was_dead_is_named_and_the_others_keep_their_stops(dsn, name):
     async def play(bot, exchange, house):
         await bot.crash()
@@ -170,6 +172,7 @@ def recent_only(known, since):
     return executions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", ["kept", "gone"])
 def test_f_84_a_position_older_than_any_history_is_held_protected_and_does_not_keep_the_bot_from_starting(
     dsn, name, memory, monkeypatch

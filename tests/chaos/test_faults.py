@@ -54,6 +54,7 @@ def test_lost_answers_repeated_events_errors_and_rate_limits_change_nothing(dsn,
     assert_same(found, undisturbed[0])
 
 
+@pytest.mark.slow
 def test_streams_that_break_change_nothing(dsn, name, undisturbed):
     """What a broken stream did not tell is asked for."""
     drops = 0
@@ -74,6 +75,7 @@ def test_streams_that_break_change_nothing(dsn, name, undisturbed):
     assert_same(found, undisturbed[0])
 
 
+@pytest.mark.slow
 def test_loops_that_break_are_made_anew_from_what_is_stored(dsn, name, undisturbed):
     chance = random.Random(3)
 
@@ -116,6 +118,7 @@ def test_a_database_that_dies_is_waited_for_and_nothing_is_lost(tmp_path, name, 
     assert_same(found, undisturbed[0])
 
 
+@pytest.mark.slow
 def test_a_bus_that_dies_is_not_waited_for(tmp_path, dsn, name, undisturbed):
     async def play():
         redis = EmbeddedRedis(tmp_path)

@@ -54,6 +54,7 @@ async def by_hand(bot, exchange, house, direction):
     return held != 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("switch", "setting"), VARIANTS)
 def test_a_position_is_protected_whichever_way_the_exchange_has_it(dsn, name, watches, switch, setting):
     async def play():

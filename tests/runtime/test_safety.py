@@ -71,7 +71,7 @@ def assert_protected(exchange, *, bare_minutes=0):
 # A dead bot leaves a protected position
 
 
-@pytest.mark.parametrize("seed", [7, 11])
+@pytest.mark.parametrize("seed", [7, pytest.param(11, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("death", ["kill", "leave"])
 def test_f_83_entries_that_fill_while_the_bot_is_dead_bring_their_stop(dsn, name, seed, death):
     async def main():
@@ -140,6 +140,7 @@ def test_shutdown_leaves_neither_orders_nor_positions_and_says_so(dsn, name):
     assert (orders, positions) == ([], [0, 0])
 
 
+@pytest.mark.slow
 def test_a_shutdown_that_cannot_close_says_what_is_left(dsn, name):
     async def play(bot, exchange):
         symbol = await one_held(bot, exchange)
@@ -173,6 +174,7 @@ def test_row_2_a_position_whose_stop_cannot_be_set_is_closed_after_two_seconds(d
     assert 1.9 < took < 3.5
 
 
+@pytest.mark.slow
 def test_row_2_an_exchange_that_answers_late_does_not_hold_the_clock(dsn, name):
     async def play(bot, exchange):
         symbol = await one_held(bot, exchange)
@@ -258,7 +260,7 @@ def test_f_69_f_84_a_position_that_is_gone_without_any_execution_is_noticed(dsn,
     with_bot(dsn, name, play)
 
 
-@pytest.mark.parametrize("lots", ["flipped", "added", "reduced"])
+@pytest.mark.parametrize("lots", ["flipped", "added", pytest.param("reduced", marks=pytest.mark.slow)])
 def test_row_5_what_somebody_trades_by_hand_gets_a_stop_on_its_own_side(dsn, name, lots):
     async def play(bot, exchange):
         symbol = await one_held(bot, exchange, least=2)
@@ -306,7 +308,9 @@ def test_row_5_a_position_that_nothing_explains_is_protected_where_it_stands(dsn
     with_bot(dsn, name, play)
 
 
-@pytest.mark.parametrize("how", ["bust", "deleverage", "settle"])
+@pytest.mark.parametrize(
+    "how", ["bust", *(pytest.param(one, marks=pytest.mark.slow) for one in ("deleverage", "settle"))]
+)
 def test_f_70_what_the_venue_takes_is_a_loss_of_the_day_and_no_withdrawal(dsn, name, how):
     async def play(bot, exchange):
         symbol = await one_held(bot, exchange)
@@ -347,6 +351,7 @@ def test_f_71_another_coin_and_its_price_are_not_the_bots_money_and_only_transfe
     with_bot(dsn, name, play)
 
 
+@pytest.mark.slow
 def test_row_8_names_that_are_used_up_are_not_taken_for_resting(dsn, name):
     """As after a restore: the exchange knows the next orders of every slot as filled, long ago."""
 
@@ -433,6 +438,7 @@ def test_row_9_a_second_machine_of_the_same_name_is_refused_and_named(dsn, name)
     asyncio.run(with_three())
 
 
+@pytest.mark.slow
 def test_row_9_adopt_takes_over_what_another_database_left(dsn, name):
     """Its orders are withdrawn; its position is booked at its average, guarded, and drains after a resume."""
 

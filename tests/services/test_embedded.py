@@ -11,7 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from bot.errors import Misconfigured
 from services.postgres.embedded import EmbeddedPostgres, _lives
+from services.redis.embedded import EmbeddedRedis
 
 
 def test_a_user_that_was_killed_and_that_nobody_has_buried_keeps_no_database_running(tmp_path):
@@ -83,3 +85,31 @@ def test_a_user_that_is_killed_while_it_writes_strikes_nobody_off_the_list(tmp_p
         return left
 
     assert asyncio.run(use()) == [os.getpid()]
+
+
+def test_a_directory_whose_path_is_too_long_for_a_socket_has_a_bus_all_the_same(tmp_path):
+    directory = tmp_path / ("long" * 20) / "main"
+
+    async def lives():
+        first, second = EmbeddedRedis(directory), EmbeddedRedis(directory)
+        urls = [await first.start(), await second.start()]
+        taken_over = second.process is None
+        await second.stop()
+        await first.stop()
+        return urls, taken_over, first
+
+    urls, taken_over, first = asyncio.run(lives())
+    assert urls[0] == urls[1]
+    assert taken_over
+    assert not first.socket.exists()
+    assert first.socket.parent.stat().st_mode & 0o777 == 0o700
+    assert first.log_file.is_file()
+
+
+def test_a_place_for_sockets_that_is_somebody_elses_is_refused(tmp_path, monkeypatch):
+    redis = EmbeddedRedis(tmp_path / ("long" * 20) / "main")
+    monkeypatch.setattr(EmbeddedRedis, "socket", tmp_path / "elsewhere" / "redis.sock")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "real")
+    with pytest.raises(Misconfigured, match="too long for a socket"):
+        asyncio.run(redis.start())

@@ -69,7 +69,7 @@ RUN = np.dtype(
         ("order_up", "f8"),  # the same for orders alone
         ("order_down", "f8"),
         ("surveyed", "i8"),  # version of the table of wishes by which these were found
-        ("over", "f8"),  # ticks: a coordinated pair is also woken by a bar that lies whole above or below
+        ("over", "f8"),  # ticks: a coordinator's pair is also woken by a bar that lies whole above or below
         ("under", "f8"),
     ],
     align=True,
@@ -116,13 +116,13 @@ def liquidation_price(pair: Record) -> float:
     An account of several pairs is liquidated as a whole, which its loop looks after.
     """
     ledger, instrument = pair.ledger, pair.instrument
-    if not instrument.linear or ledger.position == 0 or pair.coordinated:
+    if not instrument.linear or ledger.position == 0 or pair.shared:
         return np.nan
-    worth = instrument.tick_value * abs(ledger.position)
+    worth, cash = instrument.tick_value * abs(ledger.position), ledger.cash + pair.credit
     if ledger.position > 0:
-        price = -ledger.cash / (worth * (1.0 - instrument.maintenance_margin))
+        price = -cash / (worth * (1.0 - instrument.maintenance_margin))
         return float(whole_up(price)) if price > 0.0 else np.nan
-    price = ledger.cash / (worth * (1.0 + instrument.maintenance_margin))
+    price = cash / (worth * (1.0 + instrument.maintenance_margin))
     return float(whole_down(price)) if price > 0.0 else np.nan
 
 
@@ -180,7 +180,7 @@ def survey(world: World, market: float) -> None:
     While the path stays inside (run.down, run.up), ticks, no order is reached and no bar wakes the strategy.
     """
     pair, run = world.pair, world.run
-    if pair.coordinated and run.surveyed == world.slots[0].version and run.up > -np.inf:
+    if pair.shared and run.surveyed == world.slots[0].version and run.up > -np.inf:
         band(pair, run)
     else:
         receive(world, market)
@@ -333,7 +333,7 @@ def liquidate(world: World, price: float) -> None:
     record.slot, record.generation, record.part, record.entry = LIQUIDATION, 0, WHOLE_POSITION, 0
     record.side, record.kind, record.signal, record.stop = side, OrderKind.MARKET, Signal.EXIT_EMERGENCY, 0
     record.liquidity = Liquidity.TAKER
-    left = max(equity(ledger, price, world.pair.instrument.tick_value), 0.0)
+    left = max(equity(ledger, price, world.pair.instrument.tick_value) + world.pair.credit, 0.0)
     book(world, price, abs(ledger.position), left, 0.0)
     world.run.outcome = Outcome.LIQUIDATED
 

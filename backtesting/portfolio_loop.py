@@ -6,9 +6,11 @@ stirs nobody is passed over, which is quiet_bars.py.
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 
-from backtesting.exchange import Outcome, World, band, survey, trade_bar
+from backtesting.exchange import Outcome, World, band, move, survey, trade_bar
 from backtesting.loop import begin_bar, end_bar, pay_funding, write_change, write_wishes
 from backtesting.quiet_bars import (
     FREE,
@@ -25,8 +27,8 @@ from backtesting.quiet_bars import (
 from bot.kernel import Record, kernel, template, unowned
 from bot.ledger import imbalance
 from bot.rollup import BAR
-from bot.strategy import Event, stirred
-from coordinator.pair import decide, fill_report
+from bot.strategy import Decide, Event, stirred
+from coordinator.pair import fill_report
 from coordinator.pair_state import NOTES
 from coordinator.portfolio import Desk, begin, differs, limit, look, step
 
@@ -52,6 +54,9 @@ TALLY = np.dtype(
     align=True,
 )
 PLACES = 6  # rows of `places`, one column per pair
+
+# The pair's kernel: `specialise` binds it.
+decide = cast("Decide", None)
 
 
 @kernel
@@ -126,7 +131,8 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
         begin(params, desk, settings.capital)
         tally.clock = earliest(bars, cursor, bounds)
         for p in range(n):
-            pairs[p].coordinated = True
+            pairs[p].coordinated = not params.solo
+            pairs[p].shared = n > 1 or not params.solo
             runs[p].up = -np.inf  # nothing is surveyed yet
             due[p] = present[p] = 0  # the first bar is played
             stop[p] = tally.clock
@@ -156,6 +162,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
                 mark_reports(hot, reports)
                 limit(params, desk)
             states[p].directive.exposure_limit = directives[p].exposure_limit
+            states[p].directive.others = directives[p].others
             run.fills, run.changes, run.wishes = tally.fills, tally.changes, tally.wishes
             pair.credit = settings.capital + others - row[FREE]
             world = World(pair, params, states[p], slots[p], events[0], run, settings, fills)
@@ -163,6 +170,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
             closing[p], payment[p] = play(
                 *(world, p, i, bars[i]),
                 *(closings, closing[p], closing_bounds[p + 1], payments, payment[p], payment_bounds[p + 1]),
+                i + 1 == bounds[p + 1],
             )
             due[p] = min(
                 next_due(closings, closing[p], closing_bounds[p + 1], payments, payment[p], payment_bounds[p + 1]),
@@ -212,7 +220,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
         tally.times += 1
         if tally.outcome == Outcome.COMPLETE and equity <= 0.0:
             tally.outcome = Outcome.RUINED
-        elif tally.outcome == Outcome.COMPLETE and maintenance > 0.0 and worst <= maintenance:
+        elif tally.outcome == Outcome.COMPLETE and maintenance > 0.0 and worst <= maintenance and pairs[0].shared:
             tally.outcome = Outcome.LIQUIDATED
         tally.clock = now
     for p in range(n):
@@ -254,8 +262,9 @@ def play(
     payments: Record,
     payment: int,
     payment_end: int,
+    last: bool,
 ) -> tuple[int, int]:
-    """One bar of one pair: funding, path, close, longer bars; returns the next closing and payment."""
+    """One bar of one pair, its `last` or not: funding, path, close, longer bars; returns next closing and payment."""
     pair, run, event, tick = world.pair, world.run, world.event, world.pair.instrument.tick_size
     open_, high, low, close = ticks.open, ticks.high, ticks.low, ticks.close
     begin_bar(world, i, ticks.ts, ticks.volume)
@@ -287,6 +296,8 @@ def play(
         survey(world, close)
     else:
         band(pair, run)
+    if world.settings.fill_at_close and ticks.volume > 0.0 and not last:
+        move(world, close, close)
     return closing, payment
 
 

@@ -23,9 +23,9 @@ from bot.rollup import BAR
 from bot.strategy import EVENT, PAIR
 from coordinator import pair as pair_step
 from coordinator.machine import new_desk, slots_of
-from coordinator.pair_state import NOTES, STATE
+from coordinator.pair_state import NOTES, state_dtype
+from coordinator.roster import Roster
 from coordinator.vocabulary import NOTE
-from strategies import dca, grid, trend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from backtesting.config import PortfolioConfig
     from bot.instrument import Instrument
 
-NAME = "algorithm"
 ROOM = 65_536  # places in each list to begin with; one that is not written to takes no memory
 
 
@@ -124,14 +123,15 @@ class PortfolioRecording:
 
 
 @cache
-def compiled_loop() -> Any:
-    """Compile the loop around the whole algorithm (once per process; on disk once per source)."""
-    return specialise(loop_module.portfolio_loop, NAME, inlined=False, decide=pair_step.decide)
+def compiled_loop(roster: Roster) -> Any:
+    """Compile the loop around the whole algorithm for a roster (once per process; on disk once per source)."""
+    bindings = {"decide": pair_step.decide, "dispatch": roster.dispatch()}
+    return specialise(loop_module.portfolio_loop, roster.code_name, inlined=False, **bindings)
 
 
-def is_ready() -> bool:
+def is_ready(roster: Roster) -> bool:
     """Whether the machine code lies in the cache, so that a run starts at once."""
-    return numba.config.DISABLE_JIT or is_compiled(loop_module.portfolio_loop, NAME)
+    return numba.config.DISABLE_JIT or is_compiled(loop_module.portfolio_loop, roster.code_name)
 
 
 def _with_room(records: Any, used: int) -> Any:
@@ -151,6 +151,7 @@ class PortfolioSimulator:
         self.every_bar = every_bar
         self.keep_wishes = keep_wishes
         self.slots = slots_of(config.algorithm)
+        self.roster = config.algorithm.roster
         self.params: dict[tuple[str, ...], Any] = {}
 
     def params_for(self, pairs: tuple[str, ...]) -> Any:
@@ -170,7 +171,7 @@ class PortfolioSimulator:
         self.check(reel)
         closings, closing_bounds = reel.closings(config.algorithm.timeframes())
         payments, payment_bounds = reel.payments()
-        pairs, states = new_records(PAIR, count), new_records(STATE, count)
+        pairs, states = new_records(PAIR, count), new_records(state_dtype(self.roster.strategies), count)
         for pair, tape in zip(pairs, reel.tapes, strict=True):
             pair["instrument"] = tape.instrument.record(config.leverage)
             pair.bar_ms = tape.candles.bar_ms
@@ -187,7 +188,7 @@ class PortfolioSimulator:
             *(np.empty((loop_module.PLACES, count), np.int64), np.zeros((count, HOT)), tallies),
         )
         lists, tally = self._lists(count, slots.shape[1]), tallies[0]
-        shown, play = np.zeros(slots.shape, np.int64), compiled_loop()
+        shown, play = np.zeros(slots.shape, np.int64), compiled_loop(self.roster)
         while not tally.begun or (tally.clock <= last and tally.outcome == Outcome.COMPLETE):
             part = (
                 NEVER if progress is None else (tally.clock if tally.begun else first) + (last - first) // 100 + bar_ms
@@ -202,8 +203,8 @@ class PortfolioSimulator:
         fills, changes, wishes, notes = lists
         if tally.outcome == Outcome.RESTLESS:
             raise Misconfigured(
-                f"strategy auto: {reel.pairs[tally.pair]} answered {runs[tally.pair].bar_fills} fills inside the bar "
-                f"{int(runs[tally.pair].ts)}; raise execution.slippage_bps or the grid's profit_per_grid."
+                f"strategy {config.strategy}: {reel.pairs[tally.pair]} answered {runs[tally.pair].bar_fills} fills inside the bar "
+                f"{int(runs[tally.pair].ts)}; make it want less in answer to a fill, or raise execution.slippage_bps."
             )
         recordings = self._split(
             reel,
@@ -241,13 +242,19 @@ class PortfolioSimulator:
         config, share = self.config, 1.0 / len(reel.pairs)
         for pair, tape in zip(reel.pairs, reel.tapes, strict=True):
             price = float(tape.open[0]) * float(tape.instrument.tick_size)
-            capital = config.capital * max(share, config.algorithm.allocation.pair_cap)
+            capital = config.capital * self._largest_share(pair, share)
             try:
-                for module, parameters in ((grid, config.algorithm.grid), (dca, config.algorithm.dca)):
-                    module.STRATEGY.check(parameters, tape.instrument, capital, price, config.leverage)
-                trend.STRATEGY.check(config.algorithm.trend, tape.instrument, capital, price, config.leverage)
+                for strategy, parameters in config.algorithm.trading():
+                    strategy.check(parameters, tape.instrument, capital, price, config.leverage)
             except Misconfigured as error:
                 raise Misconfigured(f"{pair}: {error}") from None
+
+    def _largest_share(self, pair: str, equal: float) -> float:
+        """Largest share of the capital that a pair may ever be given."""
+        allocation = self.config.algorithm.allocation
+        if self.config.algorithm.alone is None or self.config.algorithm.alone.allocated:
+            return max(equal, allocation.pair_cap)
+        return allocation.weights.get(pair, 0.0) / sum(allocation.weights.values()) if allocation.weights else equal
 
     def _split(
         self, reel: Reel, outcome: Outcome, records: tuple[Any, ...], fills: Any, changes: Any, wishes: Any

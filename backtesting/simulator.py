@@ -20,11 +20,12 @@ from backtesting.config import BarPath, FillPolicy, FillRule
 from backtesting.exchange import RUN, SETTINGS, Outcome
 from bot.errors import BrokenLedger, Misconfigured
 from bot.instrument import Instrument, in_ticks
-from bot.kernel import Record, is_compiled, kernel, specialise, template
+from bot.kernel import Record, is_compiled, kernel, specialise, template, unowned
 from bot.order import FILL, SLOT
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP, rollup_update
-from bot.strategy import EVENT, PAIR, Strategy
+from bot.strategy import EVENT, PAIR, Decide, Strategy, protect
+from coordinator.parameters import RiskParameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,7 +141,20 @@ def _roller() -> Callable[..., int]:
 @cache
 def compiled_loop(strategy: Strategy) -> Any:
     """Compile the loop around this strategy's decisions (once per process; on disk once per source)."""
-    return specialise(loop_module.loop, _code_name(strategy), decide=strategy.decide)
+    decide = strategy.decide if strategy.own_stop else _protected(strategy.decide)
+    return specialise(loop_module.loop, _code_name(strategy), decide=decide)
+
+
+def _protected(decide: Decide) -> Decide:
+    """Give what a strategy holds without a stop the stop that a bot gives it, in a slot behind the strategy's own."""
+    distance = RiskParameters().protective_stop
+
+    def protected(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+        own = len(slots) - 1
+        decide(pair, params, state, unowned(slots[:own]), event)
+        protect(pair, slots, own, distance)
+
+    return kernel(protected)
 
 
 def is_ready(strategy: Strategy) -> bool:
@@ -211,7 +225,7 @@ class UniversalSimulator:
         rolled = tape.rollup(config.parameters.timeframe_ms)
         pairs = self._pair(tape)
         states = new_records(self.strategy.state, 1)
-        slots = new_records(SLOT, self.strategy.slots(config.parameters))
+        slots = new_records(SLOT, self.strategy.slots(config.parameters) + int(not self.strategy.own_stop))
         runs = new_records(RUN, 1)
         candles = tape.candles
         funding = tape.funding_bars if pairs[0].instrument.linear else tape.funding_bars[:0]

@@ -9,6 +9,7 @@ With NUMBA_DISABLE_JIT=1 everything here is plain Python.
 
 from __future__ import annotations
 
+import dis
 import hashlib
 import os
 import re
@@ -166,11 +167,8 @@ def specialise(entry: Callable[..., Any], name: str, *, inlined: bool = True, **
     each binding gets its own name, and
     sources from outside the project (a user's strategy) take part in the directory's name.
     """
-    functions = _templates(entry)
-    namespace: dict[str, Any] = {}
-    for function in functions:
-        namespace.update(function.__globals__)
-    namespace.update(bindings)
+    functions = _templates(entry, *(bound for bound in bindings.values() if getattr(bound, "template", False)))
+    namespace = _joined(functions, bindings)
     directory = cache_directory(extra=user_sources())
     kept = kernel_cache.use(directory)
     previous, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(directory)
@@ -188,16 +186,33 @@ def specialise(entry: Callable[..., Any], name: str, *, inlined: bool = True, **
     return namespace[entry.__name__]
 
 
-def _templates(entry: Callable[..., Any]) -> list[FunctionType]:
-    """List `entry` and every template that it calls, directly or through another."""
+def _joined(functions: list[FunctionType], bindings: dict[str, Any]) -> dict[str, Any]:
+    """One name space for all of these: a name means the same in each, or is bound."""
+    namespace: dict[str, Any] = {}
+    for function in functions:
+        for name in _globals_of(function) & function.__globals__.keys():
+            known = namespace.setdefault(name, function.__globals__[name])
+            same = known is function.__globals__[name] or name in bindings
+            assert same, f"{name} means two things in the templates of {functions[0].__name__}"
+        namespace.setdefault("__builtins__", function.__globals__["__builtins__"])
+    return {**namespace, **bindings}
+
+
+def _globals_of(function: FunctionType) -> set[str]:
+    """Names that a function looks up in its module."""
+    return {one.argval for one in dis.get_instructions(function) if one.opname == "LOAD_GLOBAL"}
+
+
+def _templates(*entries: Callable[..., Any]) -> list[FunctionType]:
+    """List these and every template that they call, directly or through another."""
     found: list[FunctionType] = []
-    waiting = [entry]
+    waiting = list(entries)
     while waiting:
         function = waiting.pop()
         assert isinstance(function, FunctionType)
         if function not in found:
             found.append(function)
-            called = (function.__globals__.get(name) for name in function.__code__.co_names)
+            called = (function.__globals__.get(name) for name in _globals_of(function))
             waiting.extend(other for other in called if other is not None and getattr(other, "template", False))
     return found
 

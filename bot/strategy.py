@@ -24,9 +24,17 @@ from bot.errors import Misconfigured
 from bot.instrument import INSTRUMENT, Instrument
 from bot.kernel import Record, kernel
 from bot.ledger import LEDGER
-from bot.order import FILL, Signal, want
+from bot.order import FILL, WHOLE_POSITION, OrderKind, Signal, want
 from bot.parameters import Parameters
 from bot.rollup import BAR
+
+
+class JudgedAs(IntEnum):
+    """How the filter judges what a strategy opens: the whole range when it is laid, or every entry."""
+
+    RANGE = 0
+    ENTRY = 1
+    LADDER = 2  # the first entry like any other; those that follow it are halved at most, so the ladder keeps its shape
 
 
 class Event(IntEnum):
@@ -69,6 +77,7 @@ PAIR = np.dtype(
         ("range_share", "f8"),  # the verdict: share of its size
         ("range_asked", "b1"),
         ("coordinated", "b1"),  # a coordinator decides which entries may rest, so each may be wished
+        ("shared", "b1"),  # its account holds other pairs too, and is margined and liquidated as a whole
     ],
     align=True,
 )
@@ -82,11 +91,21 @@ def _accept(_parameters: Any, _instrument: Instrument, _capital: float, _price: 
 
 
 @dataclass(frozen=True)
+class Variation:
+    """Another way in which the router may ask for a strategy, by its name: other parameters, a share of the sizes."""
+
+    name: str
+    changed: Callable[[Any], Any]
+    size: float = 1.0
+
+
+@dataclass(frozen=True)
 class Strategy:
     """A strategy as the drivers know it.
 
     `slots(parameters)` is how many wishes they need; `entries` names the kinds of entry a slot may carry;
-    `check(parameters, instrument, capital, price, leverage)` raises Misconfigured for what cannot work.
+    `check(parameters, instrument, capital, price, leverage)` raises Misconfigured for what cannot work; `own_stop`: it
+    wishes a stop, or leaves, whenever it holds something, so that none is added.
     """
 
     name: str
@@ -97,6 +116,9 @@ class Strategy:
     decide: Decide
     entries: tuple[str, ...] = ("entry",)
     check: Check = field(default=_accept)
+    judged_as: JudgedAs = JudgedAs.ENTRY
+    variations: tuple[Variation, ...] = ()
+    own_stop: bool = False
 
 
 @kernel
@@ -128,6 +150,28 @@ def stirred(pair: Record, bar: Record) -> bool:
         or bar.high < pair.left_below
         or bar.ts + pair.bar_ms >= pair.wake_at
     )
+
+
+@kernel
+def protect(pair: Record, slots: Record, index: int, distance: float) -> None:
+    """Wish, in slot `index`, a stop for a position whose strategy wishes none: `distance` (fraction) from its average.
+
+    The strategy's own slots lie before it. One that leaves at the market needs none.
+    """
+    position, covered = pair.ledger.position, False
+    way = 1 if position > 0 else -1
+    if position != 0:
+        for own in range(index):
+            slot = slots[own]
+            leaves = slot.kind == OrderKind.STOP or slot.kind == OrderKind.MARKET  # noqa: PLR1714
+            if slot.wanted and slot.reduce_only and leaves and slot.part == WHOLE_POSITION and slot.side != way:
+                covered = True
+    if position == 0 or covered:
+        want(slots, index, -way, OrderKind.STOP, 0, 0, Signal.EXIT_SL, WHOLE_POSITION)
+        return
+    average = pair.ledger.cost / (position * pair.instrument.lot_size)
+    stop = max(away(pair, -way, average * (1.0 - way * distance), True), 1)
+    want(slots, index, -way, OrderKind.STOP, stop, abs(position), Signal.EXIT_SL, WHOLE_POSITION)
 
 
 @kernel

@@ -10,7 +10,6 @@ from bot.kernel import Record, kernel
 from coordinator.vocabulary import NOBODY, Cap
 
 HOUR = 3_600_000
-FAMILIES = 3
 
 
 class PerformanceMeasure(StrEnum):
@@ -99,9 +98,23 @@ def allocate(params: Record, pool: float, reports: Record, routes: Record, alloc
     family_cap = max(params.strategy_cap, 1.0 / max(living, 1)) * pool
     for i in range(n):
         _give(allocations[i], allocations[i].raw * scale, pair_cap)
-    _cap_families(routes, allocations, family_cap)
+    _cap_families(params, routes, allocations, family_cap)
     if params.fill_pool:
-        _pour(pool, pair_cap, family_cap, routes, allocations)
+        _pour(params, pool, pair_cap, family_cap, routes, allocations)
+
+
+@kernel
+def share_out(params: Record, equity: float, reports: Record, allocations: Record) -> None:
+    """Give every pair its fixed share, by the configured weights, of the equity or of the capital if that is less."""
+    weights = 0.0
+    for i in range(len(allocations)):
+        weights += params.weights[i]
+    for i in range(len(allocations)):
+        allocation = allocations[i]
+        allocation.weight = allocation.raw = params.weights[i] / weights
+        allocation.confidence, allocation.performance, allocation.cap = 1.0, 1.0, Cap.NONE
+        target = allocation.weight * min(max(equity, 0.0), params.capital)
+        allocation.target = target if reports[i].alive else 0.0
 
 
 @kernel
@@ -122,9 +135,9 @@ def _given(routes: Record, allocations: Record, family: int) -> float:
 
 
 @kernel
-def _cap_families(routes: Record, allocations: Record, family_cap: float) -> None:
+def _cap_families(params: Record, routes: Record, allocations: Record, family_cap: float) -> None:
     """Scale down the pairs of a strategy that together have too much."""
-    for family in range(FAMILIES):
+    for family in range(len(params.timeframes)):
         total = _given(routes, allocations, family)
         if total > family_cap * (1.0 + 1e-12):
             for i in range(len(allocations)):
@@ -134,7 +147,7 @@ def _cap_families(routes: Record, allocations: Record, family_cap: float) -> Non
 
 
 @kernel
-def _pour(pool: float, pair_cap: float, family_cap: float, routes: Record, allocations: Record) -> None:
+def _pour(params: Record, pool: float, pair_cap: float, family_cap: float, routes: Record, allocations: Record) -> None:
     """Pour what the caps took over those that no cap binds, by their raw share, until none is left or all are full."""
     for _ in range(len(allocations)):
         left, open_raw = pool, 0.0
@@ -147,4 +160,4 @@ def _pour(pool: float, pair_cap: float, family_cap: float, routes: Record, alloc
         for i in range(len(allocations)):
             if allocations[i].cap == Cap.NONE:
                 _give(allocations[i], allocations[i].target + left * allocations[i].raw / open_raw, pair_cap)
-        _cap_families(routes, allocations, family_cap)
+        _cap_families(params, routes, allocations, family_cap)

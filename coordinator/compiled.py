@@ -21,6 +21,7 @@ from bot.strategy import Decide, Event, stirred
 from coordinator import pair as pair_step
 from coordinator.pair import fill_report
 from coordinator.portfolio import Desk, limit, look, step
+from coordinator.roster import Roster
 
 # The pair's kernel: `specialise` binds it.
 decide = cast("Decide", None)
@@ -233,12 +234,13 @@ def tick(params: Record, desk: Desk, now: int, judged: bool) -> bool:
 
 
 @cache
-def compiled_play() -> Any:
-    """Compile the pair's entry point, once per process, on disk once per source."""
-    return specialise(play, "live", inlined=False, decide=pair_step.decide)
+def compiled_play(roster: Roster) -> Any:
+    """Compile the pair's entry point for a roster, once per process, on disk once per source."""
+    bindings = {"decide": pair_step.decide, "dispatch": roster.dispatch()}
+    return specialise(play, f"live_{roster.code_name}", inlined=False, **bindings)
 
 
 @cache
-def compiled_tick() -> Any:
-    """Compile the portfolio's entry point."""
-    return specialise(tick, "live", inlined=False)
+def compiled_tick(roster: Roster) -> Any:
+    """Compile the portfolio's entry point, which reads a roster's parameters."""
+    return specialise(tick, f"live_{roster.code_name}", inlined=False)

@@ -24,14 +24,13 @@ from bot.strategy import EVENT, PAIR
 from coordinator.allocation import ALLOCATION
 from coordinator.compiled import Happening, compiled_play, compiled_tick
 from coordinator.correlation import HISTORY
-from coordinator.pair_state import OWN, STATE
+from coordinator.pair_state import OWN, state_dtype
 from coordinator.portfolio import PORTFOLIO, Desk, begin
 from coordinator.protection import guard_price
 from coordinator.reconcile import position_stop
 from coordinator.regime import REGIME
 from coordinator.router import ROUTE
 from coordinator.vocabulary import DIRECTIVE, NOTE, REPORT
-from strategies import dca, grid, trend
 
 if TYPE_CHECKING:
     from bot.instrument import Instrument
@@ -44,9 +43,8 @@ NOTHING_GIVEN = new_records(DIRECTIVE, 1)
 
 def slots_of(algorithm: AlgorithmParameters) -> int:
     """Count the wishes of a pair: the hungriest variant's, and the pair's own."""
-    grids, deals, trends = algorithm.variants()
-    needs = [grid.slots(one) for one in grids] + [dca.slots(one) for one in deals]
-    return max(needs + [trend.slots(one) for one in trends]) + OWN
+    strategies = zip(algorithm.roster.strategies, algorithm.variants(), strict=True)
+    return max(strategy.slots(one) for strategy, variants in strategies for one, _ in variants) + OWN
 
 
 def new_desk(count: int) -> Desk:
@@ -73,11 +71,13 @@ class PairMachine:
         self.pairs = new_records(PAIR, 1)
         self.pairs[0]["instrument"] = instrument.record(leverage)
         self.pairs[0].bar_ms = bar_ms
-        self.pairs[0].coordinated = True
+        self.pairs[0].coordinated = algorithm.alone is None
+        self.pairs[0].shared = True
         record = algorithm.record([instrument.symbol])
         self.params = new_records(record.dtype, 1)
         self.params[0] = record
-        self.states = new_records(STATE, 1)
+        self.roster = algorithm.roster
+        self.states = new_records(state_dtype(self.roster.strategies), 1)
         self.slots = new_records(SLOT, slots_of(algorithm))
         self.events = new_records(EVENT, 1)
         self.timeframes = np.array(algorithm.timeframes(), np.int64)
@@ -101,7 +101,7 @@ class PairMachine:
         self, happening: Happening, bars: Any = NO_BARS, given: Any = NOTHING_GIVEN, index: int = 0, amount: float = 0.0
     ) -> bool:
         return bool(
-            compiled_play()(
+            compiled_play(self.roster)(
                 *(int(happening), self.pairs, self.params, self.states, self.slots, self.events, self.rollups),
                 *(self.timeframes, self.reports, bars, given, index, amount),
             )
@@ -289,6 +289,7 @@ class PortfolioMachine:
 
     def __init__(self, algorithm: AlgorithmParameters, symbols: list[str], capital: float) -> None:
         record = algorithm.record(symbols)
+        self.roster = algorithm.roster
         self.params = new_records(record.dtype, 1)
         self.params[0] = record
         self.portfolios = new_records(PORTFOLIO, 1)
@@ -299,11 +300,11 @@ class PortfolioMachine:
     def judge(self, now: int) -> bool:
         """Look at the reports; whether the directives were written anew."""
         self.judged[0] = now
-        return bool(compiled_tick()(self.params, self.desk, now, False))
+        return bool(compiled_tick(self.roster)(self.params, self.desk, now, False))
 
     def share_room(self) -> None:
         """Set every pair's exposure limit from the reports as they are."""
-        compiled_tick()(self.params, self.desk, 0, True)
+        compiled_tick(self.roster)(self.params, self.desk, 0, True)
 
     def take_notes(self) -> list[Any]:
         """Hand out what was decided since the last time, as NOTE records."""

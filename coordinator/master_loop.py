@@ -60,7 +60,7 @@ class MasterLoop:
         self.at = 0  # ms: the close being gathered
         self.arrived: set[str] = set()
         self.unanswered: set[str] = set()
-        self.rooms: dict[str, float] = {}
+        self.rooms: dict[str, Room] = {}
         self.unexplained = 0.0  # quote currency in the wallet that no pair has earned
         self._tell, self._patience = tell, patience
         self._saving: asyncio.Task[None] | None = None
@@ -267,7 +267,9 @@ class MasterLoop:
     def _share_room(self) -> None:
         self.machine.share_room()
         for index, symbol in enumerate(self.symbols):
-            limit = float(self.machine.desk.directives[index].exposure_limit)
-            if self.rooms.get(symbol) != limit:
-                self.rooms[symbol] = limit
-                self._tell(symbol, Room(int(self.machine.judged[0]), limit))
+            directive = self.machine.desk.directives[index]
+            room = Room(int(self.machine.judged[0]), float(directive.exposure_limit), float(directive.others))
+            known = self.rooms.get(symbol)
+            if known is None or (known.limit, known.others) != (room.limit, room.others):
+                self.rooms[symbol] = room
+                self._tell(symbol, room)

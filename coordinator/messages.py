@@ -34,10 +34,11 @@ class Directive:
 
 @dataclass(frozen=True)
 class Room:
-    """How much exposure the pair's entries may reach until the next tick, quote currency."""
+    """How much exposure the pair's entries may reach until the next tick, and what others hold; quote currency."""
 
     sequence: int
     limit: float
+    others: float  # equity outside the pair, where shares are fixed
 
 
 @dataclass(frozen=True)

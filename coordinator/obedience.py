@@ -5,7 +5,7 @@ Strategies start, drain and are dismissed here; a halt is answered, a trim and a
 
 from __future__ import annotations
 
-from bot.kernel import Record, kernel
+from bot.kernel import Record, kernel, template
 from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, want, withdraw_all
 from bot.strategy import Event, away, watch_nothing, whole_down
 from coordinator.gate import position_notional, position_reserve, withdraw_farthest
@@ -16,13 +16,14 @@ from coordinator.vocabulary import NOBODY, Answer, Note
 HOUR, MINUTE = 3_600_000, 60_000
 
 
-@kernel
+@template
 def follow_directive(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Move the phase until it agrees with the directive and the position."""
     directive = state.directive
     variant = directive.variant if state.family == NOBODY else state.variant
     size = params.sizes[state.family, variant] if state.family != NOBODY else 1.0
-    pair.target = directive.target * directive.multiplier * size
+    if not params.shares:  # a share is reckoned at signal bars
+        pair.target = directive.target * directive.multiplier * size
     if directive.halted and state.phase != Phase.HALTED:
         advance(state, Trigger.HALT)
         state.answered = Answer.WAITING
@@ -43,7 +44,7 @@ def follow_directive(pair: Record, params: Record, state: Record, slots: Record,
         _leave_or_start(pair, params, state, slots, event)
 
 
-@kernel
+@template
 def _leave_or_start(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Drain what is not called for, close what took too long, start what is."""
     directive, position = state.directive, pair.ledger.position
@@ -73,7 +74,7 @@ def _leave_or_start(pair: Record, params: Record, state: Record, slots: Record, 
             _start(pair, params, state, slots, event)
 
 
-@kernel
+@template
 def _start(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Begin with the strategy that is called for; after a halt it may find its own position again."""
     directive = state.directive
@@ -82,12 +83,13 @@ def _start(pair: Record, params: Record, state: Record, slots: Record, event: Re
         state.family, state.variant = directive.family, directive.variant
         state.enhanced = False
     advance(state, Trigger.START)
-    pair.target = directive.target * directive.multiplier * params.sizes[state.family, state.variant]
+    if not params.shares:
+        pair.target = directive.target * directive.multiplier * params.sizes[state.family, state.variant]
     entry = jot(pair, state, Note.START)
-    entry.a, entry.b, entry.x = state.family, state.variant, pair.target
+    entry.a, entry.b, entry.x = state.family, state.variant, directive.target if params.shares else pair.target
 
 
-@kernel
+@template
 def _dismiss(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Let the strategy forget what it was about; its indicators stay."""
     if state.family != NOBODY:
@@ -98,7 +100,7 @@ def _dismiss(pair: Record, params: Record, state: Record, slots: Record, event: 
     state.watch_above, state.watch_below = pair.watch_above, pair.watch_below
 
 
-@kernel
+@template
 def disown(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Leave a position that other hands have changed to a stop of its own until the operator resumes the pair."""
     way = 1 if pair.ledger.position > 0 else -1
@@ -137,7 +139,7 @@ def _tighter(first: int, second: int, way: int) -> int:
     return max(first, second) if way > 0 else min(first, second)
 
 
-@kernel
+@template
 def _drain(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Begin a transition: entries vanish, the position gets a stop and a target around the mark."""
     way = 1 if pair.ledger.position > 0 else -1

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bot.kernel import Record, kernel
-from bot.strategy import Event, equity_now, watch_nothing
+from bot.kernel import Record, kernel, template
+from bot.strategy import Event, JudgedAs, equity_now, watch_nothing
 from bot.trade import book_trade
 from coordinator.features import features_update
 from coordinator.gate import entry_reserve, position_notional, position_reserve
@@ -18,7 +18,7 @@ from coordinator.obedience import disown, follow_directive
 from coordinator.outcomes import book_outcome, sum_outcomes
 from coordinator.pair_state import OWN, jot, may_open, tell
 from coordinator.phase import Phase, Trigger, advance
-from coordinator.vocabulary import NOBODY, Family, Note, Pause
+from coordinator.vocabulary import NOBODY, Note, Pause
 from coordinator.wishes import judge_range, let_pass, wish_own
 from filters import smc as filter_
 from filters.zones import zones_quiet
@@ -27,12 +27,12 @@ HOUR, DAY = 3_600_000, 86_400_000
 ONE_HOUR, FOUR_HOURS = 0, 1
 
 
-@kernel
+@template
 def decide(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """One event of the pair's life."""
     kind = event.kind
     if not state.started:
-        _begin(pair, state)
+        _begin(pair, params, state)
     if kind == Event.FILL or kind == Event.REFUSED:  # noqa: PLR1714, the driver has changed a wish
         slots[0].version += 1
     if kind == Event.FILL:
@@ -57,12 +57,12 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
 
 
 @kernel
-def _begin(pair: Record, state: Record) -> None:
+def _begin(pair: Record, params: Record, state: Record) -> None:
     state.started = True
     state.family = NOBODY
     state.directive.family = NOBODY
     state.day = pair.time // DAY
-    pair.coordinated = True
+    pair.coordinated = not params.solo
     watch_nothing(pair)
     state.watch_above, state.watch_below = pair.watch_above, pair.watch_below
 
@@ -70,7 +70,7 @@ def _begin(pair: Record, state: Record) -> None:
 # Bars
 
 
-@kernel
+@template
 def _on_signal(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """A longer bar closed: the filter, the features and every strategy that waits for this length learn from it."""
     length, bar = event.timeframe, event.bar
@@ -84,16 +84,24 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, event
         _note_zones(pair, state)
     if length == params.regime_timeframe:
         features_update(state.features, bar, bar.ts + length)
-    _adopt_variant(pair, state, slots)
+    _adopt_variant(pair, params, state, slots)
     for family in range(len(params.timeframes)):
         if length == params.timeframes[family]:
             state.signal_bars[family] += 1
             pair.signal_bars = state.signal_bars[family]
+            if params.shares and family == state.family:
+                pair.target = _share(pair, params, state.directive)
             pair.may_enter = family == state.family and may_open(pair, params, state)
             tell(pair, params, state, slots, event, Event.SIGNAL, family)
     pair.may_enter = may_open(pair, params, state)
     if pair.range_asked:
         judge_range(pair, params, state, slots, event)
+
+
+@kernel
+def _share(pair: Record, params: Record, directive: Record) -> float:
+    """Capital of a pair that has a fixed share of the account, by the equity of the moment, quote currency."""
+    return directive.share * min(directive.others + equity_now(pair), params.capital) * directive.multiplier
 
 
 @kernel
@@ -110,12 +118,13 @@ def _note_zones(pair: Record, state: Record) -> None:
 
 
 @kernel
-def _adopt_variant(pair: Record, state: Record, slots: Record) -> None:
-    """Take another variant of the running strategy: a grid at once, since it counts only when next laid."""
+def _adopt_variant(pair: Record, params: Record, state: Record, slots: Record) -> None:
+    """Take another variant of the running strategy: a range's at once, since it counts only when next laid."""
     directive = state.directive
     if state.family == NOBODY or directive.family != state.family or directive.variant == state.variant:
         return
-    if state.family != Family.GRID and (pair.ledger.position != 0 or _wishes(slots)):
+    laid_later = params.judged_as[state.family] == JudgedAs.RANGE
+    if not laid_later and (pair.ledger.position != 0 or _wishes(slots)):
         return
     entry = jot(pair, state, Note.VARIANT)
     entry.a, entry.b, entry.c = state.family, directive.variant, state.variant
@@ -131,7 +140,7 @@ def _wishes(slots: Record) -> bool:
     return False
 
 
-@kernel
+@template
 def _on_base(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> bool:
     """A base bar closed: zones are visited, and the strategy that runs looks at it. False: zones were all it meant."""
     bar = event.bar
@@ -160,7 +169,7 @@ def pass_zones(pair: Record, params: Record, state: Record, high: float, low: fl
 # Fills
 
 
-@kernel
+@template
 def _on_fill(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Book the trade and let the strategy answer; what the pair's own orders take, it hears of too."""
     fill = event.execution
@@ -172,7 +181,7 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, event: 
         tell(pair, params, state, slots, event, Event.FILL, state.family)
 
 
-@kernel
+@template
 def _on_foreign(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Lots that nobody here asked for: the position is no strategy's any more."""
     book_trade(state.parts, event.execution, pair.instrument.tick_value, state.closed)

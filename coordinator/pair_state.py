@@ -2,67 +2,80 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import TYPE_CHECKING, Any, cast
+
 import numpy as np
 
-from bot.kernel import Record, kernel, unowned
+from bot.kernel import Record, kernel, template, unowned
 from bot.trade import TRADE
 from coordinator.features import FEATURES
 from coordinator.outcomes import OUTCOMES
 from coordinator.phase import Phase
-from coordinator.vocabulary import DIRECTIVE, NOBODY, NOTE, Family, note
+from coordinator.vocabulary import DIRECTIVE, NOBODY, NOTE, note
 from filters import smc as filter_
-from strategies import dca, grid, trend
+
+if TYPE_CHECKING:
+    from bot.strategy import Strategy
+    from coordinator.roster import Dispatch
 
 NOTES = 64
 OWN = 3  # slots of the pair itself, behind the strategy's: stop, target, closing order
+MOST_PARTS = 101  # of a position: a grid's cells, and the whole
 
-STATE = np.dtype(
-    [
-        ("phase", "i8"),
-        ("family", "i8"),  # strategy that runs, or whose position this is
-        ("variant", "i8"),
-        ("directive", DIRECTIVE),
-        ("features", FEATURES),
-        ("smc", filter_.SMC),
-        ("verdict", filter_.VERDICT),
-        ("grid", grid.STATE),
-        ("dca", dca.STATE),
-        ("trend", trend.STATE),
-        ("signal_bars", "i8", (len(Family),)),
-        ("watch_above", "f8"),  # the running strategy's band
-        ("watch_below", "f8"),
-        ("wake_above", "f8"),  # the same with the day's loss, but without the zones
-        ("wake_below", "f8"),
-        ("resting", "f8"),  # notional of the entries that the gate lets rest, quote currency
-        ("gated", "i8"),  # version of the table of wishes that the gate has seen
-        ("waiting", "b1"),  # an entry of it may yet pass
-        ("rested", "b1"),  # entries were allowed to rest then
-        ("enhanced", "b1"),  # the filter gave the standing grid its full size
-        ("started", "b1"),
-        ("acted", "b1"),  # more than zones has changed since the driver last looked
-        ("day", "i8"),
-        ("day_equity", "f8"),
-        ("paused_until", "i8"),  # ms
-        ("pause", "i8"),
-        ("drain_start", "i8"),  # ms
-        ("drain_stop", "i8"),  # ticks; 0 for none. A halt that holds uses it too
-        ("drain_target", "i8"),
-        ("guard_stop", "i8"),  # ticks: of a position that no strategy owns; 0 for none
-        ("disowned", "b1"),  # lots came by another hand: the position waits for the operator
-        ("answered", "i8"),
-        ("trimmed", "i8"),  # number of the last trim and withdrawal obeyed
-        ("withdrawn", "i8"),
-        ("blocked", "b1"),
-        ("hour", "i8"),
-        ("hour_close", "f8"),
-        ("parts", TRADE, (grid.MAX_LEVELS + 1,)),
-        ("closed", TRADE, (grid.MAX_LEVELS + 1,)),
-        ("outcomes", OUTCOMES),
-        ("noted", "i8"),  # notes not yet taken
-        ("notes", NOTE, (NOTES,)),
-    ],
-    align=True,
-)
+# The roster's kernel: `specialise` binds it.
+dispatch = cast("Dispatch", None)
+
+
+@cache
+def state_dtype(strategies: tuple[Strategy, ...]) -> np.dtype[Any]:
+    """Lay out what a pair remembers: each strategy's own state under its name."""
+    own = [(one.name, one.state) for one in strategies]
+    return np.dtype([*_BEFORE, *own, ("signal_bars", "i8", (len(strategies),)), *_AFTER], align=True)
+
+
+_BEFORE: list[Any] = [
+    ("phase", "i8"),
+    ("family", "i8"),  # strategy that runs, or whose position this is
+    ("variant", "i8"),
+    ("directive", DIRECTIVE),
+    ("features", FEATURES),
+    ("smc", filter_.SMC),
+    ("verdict", filter_.VERDICT),
+]
+_AFTER: list[Any] = [
+    ("watch_above", "f8"),  # the running strategy's band
+    ("watch_below", "f8"),
+    ("wake_above", "f8"),  # the same with the day's loss, but without the zones
+    ("wake_below", "f8"),
+    ("resting", "f8"),  # notional of the entries that the gate lets rest, quote currency
+    ("gated", "i8"),  # version of the table of wishes that the gate has seen
+    ("waiting", "b1"),  # an entry of it may yet pass
+    ("rested", "b1"),  # entries were allowed to rest then
+    ("enhanced", "b1"),  # the filter gave the standing grid its full size
+    ("started", "b1"),
+    ("acted", "b1"),  # more than zones has changed since the driver last looked
+    ("day", "i8"),
+    ("day_equity", "f8"),
+    ("paused_until", "i8"),  # ms
+    ("pause", "i8"),
+    ("drain_start", "i8"),  # ms
+    ("drain_stop", "i8"),  # ticks; 0 for none. A halt that holds uses it too
+    ("drain_target", "i8"),
+    ("guard_stop", "i8"),  # ticks: of a position that no strategy owns; 0 for none
+    ("disowned", "b1"),  # lots came by another hand: the position waits for the operator
+    ("answered", "i8"),
+    ("trimmed", "i8"),  # number of the last trim and withdrawal obeyed
+    ("withdrawn", "i8"),
+    ("blocked", "b1"),
+    ("hour", "i8"),
+    ("hour_close", "f8"),
+    ("parts", TRADE, (MOST_PARTS,)),
+    ("closed", TRADE, (MOST_PARTS,)),
+    ("outcomes", OUTCOMES),
+    ("noted", "i8"),  # notes not yet taken
+    ("notes", NOTE, (NOTES,)),
+]
 
 
 @kernel
@@ -79,18 +92,11 @@ def strategy_slots(slots: Record) -> Record:
     return unowned(slots[: len(slots) - OWN])
 
 
-@kernel
+@template
 def tell(pair: Record, params: Record, state: Record, slots: Record, event: Record, kind: int, family: int) -> None:
     """Let one strategy decide on the event, as `kind`, with its variant's parameters."""
-    wishes = strategy_slots(slots)
     event.kind = kind
-    variant = state.variant
-    if family == Family.GRID:
-        grid.decide(pair, params.grid[variant], state.grid, wishes, event)
-    elif family == Family.DCA:
-        dca.decide(pair, params.dca[variant], state.dca, wishes, event)
-    elif family == Family.TREND:
-        trend.decide(pair, params.trend[variant], state.trend, wishes, event)
+    dispatch(pair, params, state, strategy_slots(slots), event, family, state.variant)
     if family == state.family:
         state.watch_above, state.watch_below = pair.watch_above, pair.watch_below
 

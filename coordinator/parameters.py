@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bot.parameters import Fraction, Number, Section, Timeframe
+from bot.parameters import Fraction, Number, Parameters, Section, Timeframe
 from bot.record import new_record
 from bot.rollup import TIMEFRAMES
-from coordinator.allocation import FAMILIES, PerformanceMeasure
+from bot.strategy import Strategy
+from coordinator.allocation import PerformanceMeasure
+from coordinator.regime import Regime
 from coordinator.risk import HaltPolicy
-from coordinator.router import BearStrategy, Router
-from coordinator.vocabulary import Family, Variant
+from coordinator.roster import BUILT_IN, Roster, all_variants, parameter_fields
+from coordinator.router import BEAR, BY_REGIME, CASH, FORBIDDEN, ROUTES, BearStrategy
+from coordinator.vocabulary import NOBODY, Never, Variant
 from filters.smc import SmcParameters
 from strategies.dca import DcaParameters
-from strategies.grid import GridParameters, Spacing
-from strategies.trend import Direction, TrendParameters
+from strategies.grid import GridParameters
+from strategies.trend import TrendParameters
 
 MOST_PAIRS = 512
-VARIANTS = len(Variant)
-CAUTION = 0.7
-ACCUMULATING_ORDERS = 3
 
 
 class RegimeParameters(Section):
@@ -40,7 +42,8 @@ class RegimeParameters(Section):
     atr_band: Fraction = Field(0.10, ge=0, lt=1, description="band around the ATR limits, fraction of the limit")
     direction_band: Fraction = Field(0.001, ge=0, lt=1, description="EMA divergence that turns a trend, fraction")
     confirmations: int = Field(3, ge=1, le=100, description="regime bars in a row that confirm a candidate, bars")
-    router: Router = Field(Router.REGIME, description="regime, or always grid, dca or trend as configured")
+    router: str = Field(BY_REGIME, description="regime, or always one strategy as it is configured, by its name")
+    routes: dict[str, str] = Field({}, description="strategy by regime, such as tight_range: grid; cash for none")
     bear_strategy: BearStrategy = Field(BearStrategy.DCA, description="dca, trend_short or cash in a falling market")
     min_regime_hours: Number = Field(4.0, ge=0, le=10_000, description="least time between two switches, hours")
     transition_hours: Number = Field(2.0, ge=0, le=10_000, description="time a position gets to leave by itself, hours")
@@ -54,6 +57,10 @@ class RegimeParameters(Section):
                 f"enter_range ({self.enter_range:g}) < exit_range ({self.exit_range:g}) <= exit_trend "
                 f"({self.exit_trend:g}) < enter_trend ({self.enter_trend:g}) must hold; move the one that breaks it"
             )
+        known = [regime.name.lower() for regime in ROUTES]
+        unknown = next((name for name in self.routes if name not in known), None)
+        if unknown is not None:
+            raise ValueError(f"routes names {unknown[:200]!r}, which is no regime; choose of {', '.join(known)}")
         return self
 
 
@@ -120,10 +127,36 @@ class RiskParameters(Section):
         return self
 
 
+@dataclass(frozen=True)
+class Alone:
+    """What a bot of one strategy is told of it: no router, and a fixed share of the capital for every pair.
+
+    `capital`, quote currency, is the most that all pairs together use; infinite where results are reinvested.
+    `allocated`: the config has a section `allocation`, by which the pairs share instead.
+    """
+
+    strategy: str
+    capital: float = math.inf
+    allocated: bool = False
+
+
+@dataclass(frozen=True)
+class Own:
+    """A strategy of the user's: where it was found, and how it is configured."""
+
+    reference: str
+    strategy: Strategy
+    parameters: Parameters
+
+
+# Sections of the built-in strategies in the order of their roster.
+SECTIONS = tuple(one.name for one in BUILT_IN)
+
+
 class AlgorithmParameters(BaseModel):
     """Every section of the whole algorithm."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     auto: RegimeParameters = RegimeParameters()
     allocation: AllocationParameters = AllocationParameters()
@@ -132,53 +165,73 @@ class AlgorithmParameters(BaseModel):
     grid: GridParameters = GridParameters()
     dca: DcaParameters = DcaParameters()
     trend: TrendParameters = TrendParameters()
+    own: tuple[Own, ...] = Field((), exclude=True)
+    alone: Alone | None = Field(None, exclude=True)
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        self.roster.check_names()
+        known = {**{name: name for name in self.roster.names}, **{one.reference: one.strategy.name for one in self.own}}
+        places = {"auto.router": self.auto.router} if self.auto.router != BY_REGIME else {}
+        places.update({f"auto.routes.{regime}": name for regime, name in self.auto.routes.items() if name != CASH})
+        for place, name in places.items():
+            if name not in known:
+                raise ValueError(f"{place} is {name[:200]!r}; choose one of {', '.join(known)}, or FILE.py:NAME")
+        return self
+
+    @property
+    def roster(self) -> Roster:
+        """The strategies that may trade: the built-in ones and the user's, or the user's alone."""
+        own = tuple(one.strategy for one in self.own)
+        if self.alone is not None and self.alone.strategy not in SECTIONS:
+            return Roster(own)
+        return Roster((*BUILT_IN, *own))
+
+    def configured(self) -> list[Any]:
+        """Parameters of the roster's strategies as they are configured."""
+        own = {one.strategy.name: one.parameters for one in self.own}
+        return [own[name] if name in own else getattr(self, name) for name in self.roster.names]
+
+    def trading(self) -> list[tuple[Strategy, Any]]:
+        """Those strategies that may ever be called for, with their parameters."""
+        both = zip(self.roster.strategies, self.configured(), strict=True)
+        return [(one, own) for one, own in both if self.alone is None or one.name == self.alone.strategy]
 
     def timeframes(self) -> tuple[int, ...]:
         """Every length of bar that somebody waits for, ms, ascending."""
-        named = {self.auto.regime_timeframe, self.grid.timeframe, self.dca.timeframe, self.trend.timeframe, "1h"}
+        lengths = {TIMEFRAMES[self.auto.regime_timeframe], TIMEFRAMES["1h"]}
+        lengths.update(one.timeframe_ms for one in self.configured())
         if self.smc.enabled:
-            named.add("4h")
-        return tuple(sorted(TIMEFRAMES[name] for name in named))
+            lengths.add(TIMEFRAMES["4h"])
+        return tuple(sorted(lengths))
 
     @property
     def warmup_ms(self) -> int:
         """How much is to be seen before the first entry, ms."""
-        signal = max(one.warmup_bars * one.timeframe_ms for one in (self.grid, self.dca, self.trend))
-        return max(signal, self.auto.warmup_bars * TIMEFRAMES[self.auto.regime_timeframe])
+        signal = max(one.warmup_bars * one.timeframe_ms for _, one in self.trading())
+        return int(max(signal, self.auto.warmup_bars * TIMEFRAMES[self.auto.regime_timeframe]))
 
-    def variants(self) -> tuple[list[Any], list[Any], list[Any]]:
-        """Parameters of grid, DCA and trend by variant; one that means nothing to a strategy is as configured."""
-        grids: list[GridParameters] = [self.grid] * VARIANTS
-        grids[Variant.ARITHMETIC] = self.grid.changed(spacing=Spacing.ARITHMETIC)
-        grids[Variant.GEOMETRIC] = self.grid.changed(spacing=Spacing.GEOMETRIC)
-        grids[Variant.CAUTIOUS] = self.grid.changed(
-            levels=max(2, round(self.grid.levels * CAUTION)), range_factor=self.grid.range_factor * CAUTION
-        )
-        deals: list[DcaParameters] = [self.dca] * VARIANTS
-        few = self.dca.changed(max_safety_orders=min(self.dca.max_safety_orders, ACCUMULATING_ORDERS))
-        deals[Variant.CAUTIOUS] = deals[Variant.ACCUMULATE] = few
-        trends: list[TrendParameters] = [self.trend] * VARIANTS
-        trends[Variant.LONG] = self.trend.changed(direction=Direction.LONG)
-        trends[Variant.SHORT] = self.trend.changed(direction=Direction.SHORT)
-        return grids, deals, trends
+    def variants(self) -> list[list[tuple[Any, float]]]:
+        """Parameters and share of the sizes of every strategy by variant."""
+        return [all_variants(*both) for both in zip(self.roster.strategies, self.configured(), strict=True)]
 
     def record(self, pairs: list[str]) -> Any:
-        """Build the kernels' view for these pairs: one record of `dtype()`."""
-        record = new_record(dtype())
+        """Build the kernels' view for these pairs: one record of `dtype` of the roster."""
+        roster = self.roster
+        record = new_record(dtype(roster.strategies))
         for section in (self.auto, self.allocation, self.risk):
             values = section.record()
             for name in values.dtype.names:
                 record[name] = values[name]
         record["smc"] = self.smc.record()
-        for name, variants in zip(("grid", "dca", "trend"), self.variants(), strict=True):
-            for index, one in enumerate(variants):
-                record[name][index] = one.record()
-        record.sizes[:] = 1.0
-        record.sizes[Family.DCA, Variant.CAUTIOUS] = 0.5
-        record.sizes[Family.DCA, Variant.ACCUMULATE] = 0.5
-        for index, name in enumerate(("grid", "dca", "trend")):
-            record.timeframes[index] = getattr(self, name).timeframe_ms
-            record.warmups[index] = getattr(self, name).warmup_bars
+        for family, variants in enumerate(self.variants()):
+            configured, strategy = variants[Variant.CONFIGURED][0], roster.strategies[family]
+            for index, (one, size) in enumerate(variants):
+                record[strategy.name][index] = one.record()
+                record.sizes[family, index] = size
+            record.timeframes[family], record.warmups[family] = configured.timeframe_ms, configured.warmup_bars
+            record.judged_as[family], record.own_stop[family] = strategy.judged_as, strategy.own_stop
+        self._route(record)
         names = list(dict.fromkeys(self.risk.groups.values()))
         record.grouped = bool(names)
         for index, pair in enumerate(pairs):
@@ -186,25 +239,50 @@ class AlgorithmParameters(BaseModel):
             record.groups[index] = names.index(self.risk.groups[pair]) if pair in self.risk.groups else -1
         return record
 
+    def _route(self, record: Any) -> None:
+        """Fill in whom the router calls for, and when."""
+        roster = self.roster
+        families = {**{name: roster.family(name) for name in roster.names}, CASH: NOBODY}
+        families.update({one.reference: roster.family(one.strategy.name) for one in self.own})
+        record.pinned = families.get(self.auto.router, NOBODY)
+        record.capital = math.inf
+        if self.alone is not None:
+            record.solo, record.shares = True, not self.alone.allocated
+            record.pinned, record.capital = families[self.alone.strategy], self.alone.capital
+            return
+        for regime, (name, variant) in {**ROUTES, Regime.BEAR_TREND: BEAR[self.auto.bear_strategy]}.items():
+            called = families[self.auto.routes.get(regime.name.lower(), name)]
+            record.calls[regime] = called, variant
+            for forbidden in SECTIONS:
+                if families[forbidden] != called:
+                    record.never[regime, families[forbidden]] = FORBIDDEN.get((regime, forbidden), Never.ALLOWED)
+
+
+def unlimited(risk: RiskParameters) -> RiskParameters:
+    """Take away every limit of the account and the pair, and leave what protects a position."""
+    return risk.model_copy(
+        update={
+            **dict.fromkeys(("pair_day_loss", "reduce_day_loss", "halt_day_loss", "halt_drawdown"), math.inf),
+            **dict.fromkeys(("exposure", "stress_exposure", "group_exposure", "overcommitted"), math.inf),
+            **dict.fromkeys(("stress_enter", "drawdown_enter"), math.inf),
+            "losing_trades": np.iinfo(np.int64).max,
+        }
+    )
+
 
 @cache
-def dtype() -> np.dtype[Any]:
+def dtype(strategies: tuple[Strategy, ...] = BUILT_IN) -> np.dtype[Any]:
     """Layout of the one record: the sections' numbers side by side, the strategies' by variant."""
-    own = [
-        (name, section.dtype()[name])
-        for section in (RegimeParameters, AllocationParameters, RiskParameters)
-        for name in section.dtype().names or ()
-    ]
+    sections = (RegimeParameters.dtype(), AllocationParameters.dtype(), RiskParameters.dtype())
     return np.dtype(
         [
-            *own,
+            *((name, section[name]) for section in sections for name in section.names or ()),
             ("smc", SmcParameters.dtype()),
-            ("grid", GridParameters.dtype(), (VARIANTS,)),
-            ("dca", DcaParameters.dtype(), (VARIANTS,)),
-            ("trend", TrendParameters.dtype(), (VARIANTS,)),
-            ("sizes", "f8", (FAMILIES, VARIANTS)),
-            ("timeframes", "i8", (FAMILIES,)),
-            ("warmups", "i8", (FAMILIES,)),
+            *parameter_fields(strategies),
+            ("pinned", "i8"),  # family that trades whatever the regime, or NOBODY
+            ("solo", "b1"),  # one strategy trades, without router
+            ("shares", "b1"),  # every pair has a fixed share of the account
+            ("capital", "f8"),  # the most that fixed shares are taken of, quote currency
             ("weights", "f8", (MOST_PAIRS,)),
             ("groups", "i8", (MOST_PAIRS,)),
             ("grouped", "b1"),

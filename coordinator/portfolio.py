@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bot.kernel import Record, inlined, kernel
-from coordinator.allocation import allocate
+from coordinator.allocation import allocate, share_out
 from coordinator.correlation import group, history_push, stress
 from coordinator.regime import Regime, classify, confirm
 from coordinator.risk import (
@@ -136,11 +136,17 @@ def corridor(params: Record, portfolio: Record, reserved: float) -> tuple[float,
 @inlined
 def limit(params: Record, desk: Desk) -> None:
     """Set every pair's exposure limit: the room under the cap, and under each group's, shared by the targets."""
+    if params.shares:
+        _tell_others(desk)
     equity, exposure = desk.portfolio.risk.equity, desk.portfolio.exposure
     reports, allocations, groups, sums = desk.reports, desk.allocations, desk.groups, desk.group_sums
     n = len(reports)
-    pool = equity * (1.0 - params.reserve)
-    room = max(exposure_cap(params, desk.portfolio.risk) * equity - exposure, 0.0)
+    pool, cap = equity * (1.0 - params.reserve), exposure_cap(params, desk.portfolio.risk)
+    if cap == np.inf:
+        for i in range(n):
+            desk.directives[i].exposure_limit = np.inf
+        return
+    room = max(cap * equity - exposure, 0.0)
     targets = 0.0
     for i in range(n):
         targets += allocations[i].target
@@ -156,6 +162,17 @@ def limit(params: Record, desk: Desk) -> None:
             group_room = max(params.group_exposure * pool - sums[groups[i], 0], 0.0)
             own = min(own, group_room * target / of_group)
         desk.directives[i].exposure_limit = reports[i].exposure + own
+
+
+@kernel
+def _tell_others(desk: Desk) -> None:
+    """Tell every pair what the account holds outside it, by the reports as they are; a pair knows its own better."""
+    reports, directives = desk.reports, desk.directives
+    for i in range(len(reports)):
+        directives[i].others = desk.portfolio.deposits
+        for j in range(len(reports)):
+            if j != i:
+                directives[i].others += reports[j].equity
 
 
 @inlined
@@ -213,6 +230,10 @@ def _hourly(params: Record, desk: Desk, now: int) -> None:
 def _judge(params: Record, desk: Desk, i: int, now: int) -> bool:
     """Classify a pair's newest regime bar, confirm, route; True when another strategy is called for."""
     report, regime, route = desk.reports[i], desk.regimes[i], desk.routes[i]
+    if params.solo:
+        switched = route.family != params.pinned
+        route.family = params.pinned
+        return switched
     if report.regime_bars != regime.bars:
         regime.bars = report.regime_bars
         if report.regime_bars >= params.warmup_bars:
@@ -278,7 +299,10 @@ def _rebalance(params: Record, desk: Desk, now: int, regular: bool) -> None:
         portfolio.next_rebalance = (now // period + 1) * period
     portfolio.allocated = risk.equity
     pool = max(risk.equity, 0.0) * (1.0 - params.reserve)
-    allocate(params, pool, desk.reports, desk.routes, desk.allocations, now)
+    if params.shares:
+        share_out(params, risk.equity, desk.reports, desk.allocations)
+    else:
+        allocate(params, pool, desk.reports, desk.routes, desk.allocations, now)
     factor = drawdown_factor(params, risk)
     for i in range(len(desk.reports)):
         allocation, directive = desk.allocations[i], desk.directives[i]
@@ -333,10 +357,11 @@ def _direct(params: Record, desk: Desk, now: int) -> None:
     multiplier = size_multiplier(params, risk) / factor
     for i in range(len(desk.reports)):
         directive, route, report = desk.directives[i], desk.routes[i], desk.reports[i]
-        stale = now - report.regime_end > 2 * params.regime_timeframe
+        stale = now - report.regime_end > 2 * params.regime_timeframe and not params.solo
         directive.sequence = portfolio.sequence
         directive.family, directive.variant = route.family, route.variant
         directive.target = desk.allocations[i].target
+        directive.share = desk.allocations[i].weight
         directive.multiplier = multiplier
         directive.blocked = route.blocked
         directive.paused = route.held_off != 0 or (route.family != NOBODY and (stale or not report.alive))
@@ -350,6 +375,7 @@ def differs(held: Record, given: Record) -> bool:
         held.family != given.family
         or held.variant != given.variant
         or held.target != given.target
+        or held.share != given.share
         or held.multiplier != given.multiplier
         or held.blocked != given.blocked
         or held.paused != given.paused

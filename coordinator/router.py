@@ -8,18 +8,11 @@ import numpy as np
 
 from bot.kernel import Record, kernel
 from coordinator.regime import Regime
-from coordinator.vocabulary import NOBODY, Family, Variant
+from coordinator.vocabulary import NOBODY, Never, Variant
 
 HOUR = 3_600_000
-
-
-class Router(StrEnum):
-    """By the regime, or always the same strategy as it is configured."""
-
-    REGIME = "regime"
-    GRID = "grid"
-    DCA = "dca"
-    TREND = "trend"
+CASH = "cash"
+BY_REGIME = "regime"
 
 
 class BearStrategy(StrEnum):
@@ -30,8 +23,27 @@ class BearStrategy(StrEnum):
     CASH = "cash"
 
 
-BY_REGIME = list(Router).index(Router.REGIME)
-BEAR_DCA, BEAR_SHORT = list(BearStrategy).index(BearStrategy.DCA), list(BearStrategy).index(BearStrategy.TREND_SHORT)
+# What a regime calls for, strategy and variation, and whom it forbids; `bear_strategy` and `routes` change the former.
+ROUTES: dict[Regime, tuple[str, Variant]] = {
+    Regime.TIGHT_RANGE: ("grid", Variant.ARITHMETIC),
+    Regime.WIDE_RANGE: ("grid", Variant.GEOMETRIC),
+    Regime.QUIET_TRANSITION: ("grid", Variant.CAUTIOUS),
+    Regime.VOLATILE_TRANSITION: ("dca", Variant.CAUTIOUS),
+    Regime.BULL_TREND: ("trend", Variant.LONG),
+    Regime.BEAR_TREND: ("dca", Variant.ACCUMULATE),
+}
+FORBIDDEN: dict[tuple[Regime, str], Never] = {
+    (Regime.TIGHT_RANGE, "trend"): Never.FORBIDDEN,
+    (Regime.VOLATILE_TRANSITION, "grid"): Never.UNLESS_ENHANCED,
+    (Regime.BULL_TREND, "grid"): Never.FORBIDDEN,
+    (Regime.BULL_TREND, "dca"): Never.FORBIDDEN,
+    (Regime.BEAR_TREND, "grid"): Never.FORBIDDEN,
+}
+BEAR = {
+    BearStrategy.DCA: ("dca", Variant.ACCUMULATE),
+    BearStrategy.TREND_SHORT: ("trend", Variant.SHORT),
+    BearStrategy.CASH: (CASH, Variant.CONFIGURED),
+}
 
 ROUTE = np.dtype(
     [
@@ -46,39 +58,20 @@ ROUTE = np.dtype(
 
 
 @kernel
-def called_for(params: Record, regime: int) -> tuple[int, int]:  # noqa: PLR0911, a table
+def called_for(params: Record, regime: int) -> tuple[int, int]:
     """Family and variant for a confirmed regime."""
-    if params.router != BY_REGIME:
-        return params.router - 1, Variant.CONFIGURED
-    if regime == Regime.TIGHT_RANGE:
-        return Family.GRID, Variant.ARITHMETIC
-    if regime == Regime.WIDE_RANGE:
-        return Family.GRID, Variant.GEOMETRIC
-    if regime == Regime.QUIET_TRANSITION:
-        return Family.GRID, Variant.CAUTIOUS
-    if regime == Regime.VOLATILE_TRANSITION:
-        return Family.DCA, Variant.CAUTIOUS
-    if regime == Regime.BULL_TREND:
-        return Family.TREND, Variant.LONG
-    if params.bear_strategy == BEAR_DCA:
-        return Family.DCA, Variant.ACCUMULATE
-    if params.bear_strategy == BEAR_SHORT:
-        return Family.TREND, Variant.SHORT
-    return NOBODY, Variant.CONFIGURED
+    if params.pinned != NOBODY:
+        return params.pinned, Variant.CONFIGURED
+    return params.calls[regime, 0], params.calls[regime, 1]
 
 
 @kernel
 def forbids(params: Record, regime: int, family: int, enhanced: bool) -> bool:
     """Whether a regime's `never` column names the family; `enhanced`: the filter gave the grid its full size."""
-    if params.router != BY_REGIME:
+    if params.pinned != NOBODY or family == NOBODY:
         return False
-    if regime == Regime.TIGHT_RANGE:
-        return family == Family.TREND
-    if regime == Regime.VOLATILE_TRANSITION:
-        return family == Family.GRID and not enhanced
-    if regime == Regime.BULL_TREND:
-        return family == Family.GRID or family == Family.DCA  # noqa: PLR1714, Numba has no set of these
-    return regime == Regime.BEAR_TREND and family == Family.GRID
+    never = params.never[regime, family]
+    return never == Never.FORBIDDEN or (never == Never.UNLESS_ENHANCED and not enhanced)
 
 
 @kernel

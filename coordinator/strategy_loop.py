@@ -165,6 +165,7 @@ class StrategyLoop:
                 await self._on_directive(message)
             case Room():
                 self.machine.states[0].directive.exposure_limit = message.limit
+                self.machine.states[0].directive.others = message.others
                 await self.rest()
             case Remember():
                 if self.recovered.is_set():

@@ -8,15 +8,15 @@ import numpy as np
 
 from bot.kernel import Record, kernel
 
-NOBODY = -1
+NOBODY = -1  # in place of a strategy's number: cash
 
 
-class Family(IntEnum):
-    """The strategies the router knows; NOBODY trades in cash."""
+class Never(IntEnum):
+    """Whether a regime forbids a strategy."""
 
-    GRID = 0
-    DCA = 1
-    TREND = 2
+    ALLOWED = 0
+    FORBIDDEN = 1
+    UNLESS_ENHANCED = 2  # forbidden unless the filter gave the standing range its full size
 
 
 class Variant(IntEnum):
@@ -155,6 +155,8 @@ DIRECTIVE = np.dtype(
         ("target", "f8"),  # capital, quote currency
         ("multiplier", "f8"),  # of sizes
         ("exposure_limit", "f8"),  # notional up to which entries may rest
+        ("share", "f8"),  # of the account, where shares are fixed
+        ("others", "f8"),  # equity of the account outside this pair at the last close, where shares are fixed
         ("blocked", "b1"),  # no new entries
         ("paused", "b1"),  # no entries at all: the operator, or bad data
         ("halted", "b1"),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from bot.kernel import Record, kernel
+import numpy as np
+
+from bot.kernel import Record, kernel, template
 from bot.order import WHOLE_POSITION, OrderKind, Signal, want, withdraw
-from bot.strategy import Event, away, whole_down
+from bot.strategy import Event, JudgedAs, away, protect, whole_down
 from coordinator.gate import pass_entries, shelve_entries
 from coordinator.obedience import leave
 from coordinator.pair_state import OWN, jot, may_open, may_rest, strategy_slots, tell
 from coordinator.phase import Phase
-from coordinator.vocabulary import NOBODY, Family, Note
+from coordinator.vocabulary import NOBODY, Note
 from filters import smc as filter_
 from filters.smc import Action
 
@@ -26,8 +28,11 @@ def wish_own(pair: Record, params: Record, state: Record, slots: Record) -> None
         state.guard_stop = 0
     elif stop <= 0 and state.family == NOBODY:
         stop = _guard(pair, params, state, way)
-    signal = Signal.EXIT_TRANSITION if draining else Signal.EXIT_SL
-    want(slots, first, -way, OrderKind.STOP, stop, lots if stop > 0 else 0, signal, WHOLE_POSITION)
+    if stop <= 0 and state.family != NOBODY and not params.own_stop[state.family]:
+        protect(pair, slots, first, params.protective_stop)
+    else:
+        signal = Signal.EXIT_TRANSITION if draining else Signal.EXIT_SL
+        want(slots, first, -way, OrderKind.STOP, stop, lots if stop > 0 else 0, signal, WHOLE_POSITION)
     aimed = lots if (draining or state.phase == Phase.HALTED) and state.drain_target > 0 else 0
     want(slots, first + 1, -way, OrderKind.LIMIT, state.drain_target, aimed, Signal.EXIT_TRANSITION, WHOLE_POSITION)
     if state.phase == Phase.CLOSING:
@@ -49,7 +54,7 @@ def _guard(pair: Record, params: Record, state: Record, way: int) -> int:
     return state.guard_stop
 
 
-@kernel
+@template
 def let_pass(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Judge new entries by the filter, then let rest what permission, capital and exposure allow."""
     pair.may_enter = may_open(pair, params, state)
@@ -60,7 +65,7 @@ def let_pass(pair: Record, params: Record, state: Record, slots: Record, event: 
     state.gated = slots[0].version
 
 
-@kernel
+@template
 def _gate(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Go through the whole table of wishes."""
     wishes = strategy_slots(slots)
@@ -70,19 +75,20 @@ def _gate(pair: Record, params: Record, state: Record, slots: Record, event: Rec
         if dropped >= 0:
             _refuse(pair, params, state, slots, event, dropped)
         return
-    if params.smc.enabled and state.family != Family.GRID:  # a grid is judged whole, when it is laid
+    if params.smc.enabled and params.judged_as[state.family] != JudgedAs.RANGE:  # that was judged when it was laid
         _judge_entries(pair, params, state, slots, event)
     directive = state.directive
+    target = np.inf if params.shares else directive.target
     for _ in range(len(wishes)):
         refused, state.resting, state.waiting = pass_entries(
-            pair, wishes, pair.may_enter, directive.target, directive.exposure_limit
+            pair, wishes, pair.may_enter or params.solo, target, directive.exposure_limit
         )
         if refused < 0:
             return
         _refuse(pair, params, state, slots, event, refused)
 
 
-@kernel
+@template
 def _refuse(pair: Record, params: Record, state: Record, slots: Record, event: Record, index: int) -> None:
     """Tell the strategy that an entry was refused; it is withdrawn already."""
     event.execution.slot = index
@@ -90,7 +96,7 @@ def _refuse(pair: Record, params: Record, state: Record, slots: Record, event: R
     tell(pair, params, state, slots, event, Event.REFUSED, state.family)
 
 
-@kernel
+@template
 def judge_range(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Ask the filter about a grid that was laid, and tell the grid how much of its size it may use."""
     pair.range_asked = False
@@ -102,10 +108,10 @@ def judge_range(pair: Record, params: Record, state: Record, slots: Record, even
     state.enhanced = verdict.action == Action.ENHANCED
     pair.range_share = verdict.multiplier
     _note_verdict(pair, state, 0, pair.range_lower, pair.range_upper)
-    tell(pair, params, state, slots, event, Event.VERDICT, Family.GRID)
+    tell(pair, params, state, slots, event, Event.VERDICT, state.family)
 
 
-@kernel
+@template
 def _judge_entries(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Ask the filter about every new entry of the whole position; a safety order is halved at most."""
     for index in range(len(slots) - OWN):
@@ -117,7 +123,7 @@ def _judge_entries(pair: Record, params: Record, state: Record, slots: Record, e
         filter_.judge_entry(params.smc, state.smc, state.verdict, slot.side, price)
         _note_verdict(pair, state, slot.side, price, 0.0)
         share = state.verdict.multiplier
-        safety = state.family == Family.DCA and slot.entry > 0
+        safety = params.judged_as[state.family] == JudgedAs.LADDER and slot.entry > 0
         if safety and share <= 0.0:
             share = params.smc.neutral_size
         lots = whole_down(slot.quantity * share)

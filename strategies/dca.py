@@ -34,9 +34,10 @@ from bot.instrument import Instrument, Market
 from bot.kernel import Record, kernel
 from bot.order import WHOLE_POSITION, OrderKind, Signal, want, withdraw, withdraw_all
 from bot.parameters import Fraction, Number, Parameters
-from bot.strategy import Event, Strategy, affordable, away, enter, lots_for, watch_nothing
+from bot.strategy import Event, JudgedAs, Strategy, Variation, affordable, away, enter, lots_for, watch_nothing
 
 MAX_SAFETY_ORDERS = 30
+FEW_SAFETY_ORDERS = 3
 BARS = 20  # of the Bollinger bands and of the lowest low
 WEIGHTS = 9.0  # TREND 3, PRICE 2, INDICATORS 2, RISK 1, TIMING 1
 
@@ -343,6 +344,11 @@ def slots(parameters: DcaParameters) -> int:
     return parameters.max_safety_orders + 3
 
 
+def _few(parameters: DcaParameters) -> DcaParameters:
+    """Keep few safety orders."""
+    return parameters.changed(max_safety_orders=min(parameters.max_safety_orders, FEW_SAFETY_ORDERS))
+
+
 STRATEGY = Strategy(
     name="dca",
     version=1,
@@ -352,4 +358,7 @@ STRATEGY = Strategy(
     decide=decide,
     entries=("base", "safety"),
     check=check,
+    judged_as=JudgedAs.LADDER,
+    variations=(Variation("cautious", _few, 0.5), Variation("accumulate", _few, 0.5)),
+    own_stop=True,
 )

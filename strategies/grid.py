@@ -21,7 +21,9 @@ from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, want, withdraw, w
 from bot.parameters import Fraction, Number, Parameters
 from bot.strategy import (
     Event,
+    JudgedAs,
     Strategy,
+    Variation,
     affordable,
     away,
     enter,
@@ -34,6 +36,7 @@ from bot.strategy import (
 )
 
 MAX_LEVELS = 100
+CAUTION = 0.7
 HOUR = 3_600_000
 
 
@@ -530,6 +533,13 @@ def slots(parameters: GridParameters) -> int:
     return 2 * parameters.levels + 2
 
 
+def _cautious(parameters: GridParameters) -> GridParameters:
+    """Keep fewer levels in a narrower range."""
+    return parameters.changed(
+        levels=max(2, round(parameters.levels * CAUTION)), range_factor=parameters.range_factor * CAUTION
+    )
+
+
 STRATEGY = Strategy(
     name="grid",
     version=1,
@@ -538,4 +548,11 @@ STRATEGY = Strategy(
     slots=slots,
     decide=decide,
     check=check,
+    judged_as=JudgedAs.RANGE,
+    variations=(
+        Variation("arithmetic", lambda parameters: parameters.changed(spacing=Spacing.ARITHMETIC)),
+        Variation("geometric", lambda parameters: parameters.changed(spacing=Spacing.GEOMETRIC)),
+        Variation("cautious", _cautious),
+    ),
+    own_stop=True,
 )

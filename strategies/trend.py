@@ -30,7 +30,7 @@ from bot.instrument import Instrument, Market
 from bot.kernel import Record, kernel
 from bot.order import WHOLE_POSITION, OrderKind, Signal, want, withdraw, withdraw_all
 from bot.parameters import Fraction, Number, Parameters
-from bot.strategy import Event, Strategy, affordable, away, enter, lots_for, watch_nothing, whole_down
+from bot.strategy import Event, Strategy, Variation, affordable, away, enter, lots_for, watch_nothing, whole_down
 
 ENTRY, STOP, TARGET, PARTIAL = range(4)
 
@@ -343,4 +343,9 @@ STRATEGY = Strategy(
     decide=decide,
     entries=("break-out", "pull-back", "reversal"),
     check=check,
+    variations=(
+        Variation("long", lambda parameters: parameters.changed(direction=Direction.LONG)),
+        Variation("short", lambda parameters: parameters.changed(direction=Direction.SHORT)),
+    ),
+    own_stop=True,
 )

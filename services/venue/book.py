@@ -52,7 +52,7 @@ class Book:
         self.pairs, self.runs = new_records(PAIR, 1), new_records(RUN, 1)
         self.pairs[0]["instrument"] = instrument.record(leverage)
         self.pairs[0].bar_ms = candles.bar_ms
-        self.pairs[0].coordinated = True  # the account is margined as a whole
+        self.pairs[0].shared = True  # the account is margined as a whole
         self.events, self.fills = new_records(EVENT, 1), new_records(FILL, 4)
         self.slots = new_records(SLOT, 0)
         self.live: list[VenueOrder] = []

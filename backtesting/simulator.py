@@ -15,9 +15,8 @@ import numba
 import numpy as np
 
 from backtesting import loop as loop_module
-from backtesting.candles import bar_name
-from backtesting.config import BarPath, FillPolicy, FillRule
 from backtesting.exchange import RUN, SETTINGS, Outcome
+from bot.candles import bar_name
 from bot.errors import BrokenLedger, Misconfigured
 from bot.instrument import Instrument, in_ticks
 from bot.kernel import Record, is_compiled, kernel, specialise, template
@@ -25,14 +24,15 @@ from bot.order import FILL, SLOT
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP, rollup_update
 from bot.strategy import EVENT, PAIR, Strategy
+from coordinator.config import BarPath, FillPolicy, FillRule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from backtesting.candles import Candles
-    from backtesting.config import BacktestConfig, RunConfig
+    from bot.candles import Candles
+    from coordinator.config import BacktestConfig, RunConfig
 
 FUNDING_MS = 8 * 3_600_000
 BALANCE_TOLERANCE = 1e-9

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backtesting.candles import Candles
-from backtesting.config import iso
+from bot.candles import Candles, iso
 from bot.errors import BadCandles
 
 if TYPE_CHECKING:

@@ -1,28 +1,23 @@
-"""Candles of one pair as arrays, from a frame or a file.
+"""Candles from a frame or a file, and back to a frame.
 
-A candle's time is its opening, UTC, epoch milliseconds. Reading never changes, sorts or drops a row:
-`backtesting.candle_checks` judges and repairs.
+Reading never changes, sorts or drops a row: `backtesting.candle_checks` judges and repairs.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from bot.candles import COLUMNS, Candles, bar_length, parse_time, to_ms
 from bot.errors import Misconfigured
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-COLUMNS = ("ts", "open", "high", "low", "close", "volume")
 
 # Names that exchanges, libraries and people give these columns, without case and punctuation.
 KNOWN_NAMES = {
@@ -46,66 +41,10 @@ KNOWN_NAMES = {
     "volume": ("volume", "vol", "v", "basevolume", "volumebase", "quantity"),
 }
 
-SECOND = 1000
-BAR_LENGTHS = tuple(
-    SECOND * s for s in (1, 5, 15, 30, 60, 180, 300, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 604800)
-)
 
-
-@dataclass(frozen=True, slots=True)
-class Candles:
-    """Base bars of one pair: six arrays of shape (n,), ascending in `ts` once checked, gaps allowed.
-
-    `ts` is int64 (ms, opening time); prices are float64 in quote currency, `volume` float64 in base currency;
-    `bar_ms` is the length of one bar.
-    """
-
-    ts: NDArray[np.int64]
-    open: NDArray[np.float64]
-    high: NDArray[np.float64]
-    low: NDArray[np.float64]
-    close: NDArray[np.float64]
-    volume: NDArray[np.float64]
-    bar_ms: int
-
-    def __len__(self) -> int:
-        return len(self.ts)
-
-    def snapshot(self) -> str:
-        """Data snapshot id: SHA-256 over the six arrays, first 16 hex digits; equal data, equal id."""
-        digest = hashlib.sha256(str(self.bar_ms).encode())
-        for name in COLUMNS:
-            digest.update(np.ascontiguousarray(getattr(self, name)).tobytes())
-        return digest.hexdigest()[:16]
-
-    def rows(self, chosen: Any) -> Candles:
-        """Rows chosen by a slice, mask or index array."""
-        return Candles(bar_ms=self.bar_ms, **{name: getattr(self, name)[chosen] for name in COLUMNS})
-
-    def between(self, start_ms: int | None, end_ms: int | None) -> Candles:
-        """Bars that open in [start_ms, end_ms); None is unbounded. The candles must be ascending."""
-        first = 0 if start_ms is None else int(np.searchsorted(self.ts, start_ms))
-        last = len(self) if end_ms is None else int(np.searchsorted(self.ts, end_ms))
-        return self.rows(slice(first, max(first, last)))
-
-    def frame(self) -> pl.DataFrame:
-        """Columns ts, open, high, low, close, volume."""
-        return pl.DataFrame({name: getattr(self, name) for name in COLUMNS})
-
-
-def parse_time(text: str) -> int:
-    """Epoch milliseconds of "2024-03-05", "2024-03-05T12:00[Z]" or epoch digits; naive means UTC.
-
-    Raises Misconfigured when it is none of these.
-    """
-    text = text.strip()
-    if re.fullmatch(r"-?\d+", text):
-        return int(_to_ms(np.array([int(text)]))[0])
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise Misconfigured(f"time {text!r} is no date; write it like 2024-03-05 or 2024-03-05T12:00.") from None
-    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
+def to_frame(candles: Candles) -> pl.DataFrame:
+    """Columns ts, open, high, low, close, volume."""
+    return pl.DataFrame({name: getattr(candles, name) for name in COLUMNS})
 
 
 def from_frame(frame: Any, bar_ms: int | None = None) -> Candles:
@@ -149,25 +88,6 @@ def read_candles(path: str | Path, bar_ms: int | None = None) -> Candles:
         raise Misconfigured(f"candles {path} cannot be read ({reason}); check that the file is whole.") from None
 
 
-def bar_length(ts: NDArray[np.int64]) -> int:
-    """Length of a bar: the most common step between times; raises Misconfigured when it is no usual length."""
-    if len(ts) < 2:
-        raise Misconfigured("candles: a single row does not tell the length of a bar; give at least two.")
-    steps, counts = np.unique(np.abs(np.diff(ts)), return_counts=True)
-    step = int(steps[np.argmax(np.where(steps > 0, counts, 0))])
-    if step not in BAR_LENGTHS:
-        raise Misconfigured(f"candles: the usual step between rows is {step} ms, which is no bar length known.")
-    return step
-
-
-def bar_name(bar_ms: int) -> str:
-    """Name of a bar's length: 1m, 5m, 1h, 1d."""
-    for unit, length in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000)):
-        if bar_ms % length == 0:
-            return f"{bar_ms // length}{unit}"
-    return f"{bar_ms // 1000}s"
-
-
 def _plain(name: str) -> str:
     return re.sub(r"[^a-z]", "", name.lower())
 
@@ -205,16 +125,9 @@ def _times(column: pl.Series) -> NDArray[np.int64]:
     if column.dtype == pl.String:
         numbers = column.str.strip_chars().cast(pl.Float64, strict=False)
         if numbers.null_count() == 0:
-            return _to_ms(numbers.to_numpy())
+            return to_ms(numbers.to_numpy())
         return np.array([parse_time(text or "") for text in column.to_list()], np.int64)
-    return _to_ms(column.cast(pl.Float64).to_numpy())
-
-
-def _to_ms(values: NDArray[Any]) -> NDArray[np.int64]:
-    """Epoch numbers in seconds, ms, µs or ns to ms; the size of the largest tells the unit."""
-    largest = float(np.nanmax(np.abs(values.astype(np.float64)), initial=0.0))
-    scale = 1000.0 if largest < 1e11 else 1.0 if largest < 1e14 else 1e-3 if largest < 1e17 else 1e-6
-    return np.rint(np.nan_to_num(values.astype(np.float64) * scale, nan=-1.0)).astype(np.int64)
+    return to_ms(column.cast(pl.Float64).to_numpy())
 
 
 def _floats(column: pl.Series) -> NDArray[np.float64]:

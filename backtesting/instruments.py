@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backtesting.config import validated
 from bot.errors import Misconfigured
 from bot.instrument import Instrument, Market, in_ticks
+from coordinator.config import validated
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from backtesting.candles import Candles
+    from bot.candles import Candles
 
 SAMPLE = 20_000
 MOST_DECIMALS = 10

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from backtesting.config import iso
+from bot.candles import iso
 from bot.order import Signal
 
 if TYPE_CHECKING:

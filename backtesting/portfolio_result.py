@@ -14,8 +14,6 @@ import polars as pl
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from backtesting.config import PortfolioConfig, iso, run_id
-from backtesting.events import events
 from backtesting.metrics import (
     DAY_MS,
     LEAST_DAYS,
@@ -26,10 +24,13 @@ from backtesting.metrics import (
     ratio_figures,
     trade_figures,
 )
-from backtesting.result import BacktestResult, write_whole
+from backtesting.result import BacktestResult, run_id, write_whole
 from backtesting.trades import trades_of
+from bot.candles import iso
 from bot.kernel import source_hash
 from bot.order import Signal
+from coordinator.config import PortfolioConfig
+from coordinator.events import events
 from coordinator.regime import Regime
 from coordinator.risk import Mode
 from coordinator.vocabulary import NOBODY, Family, Note, Pause

@@ -9,23 +9,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backtesting.candle_checks import check
-from backtesting.candles import Candles, from_frame, read_candles
-from backtesting.config import PortfolioConfig, iso, load_config
+from backtesting.candles import from_frame, read_candles
 from backtesting.exchange import Outcome
 from backtesting.instruments import instrument_for
 from backtesting.metrics import Metrics, daily_returns, drawdown_figures, ratio_figures
 from backtesting.portfolio_result import PortfolioResult
 from backtesting.portfolio_simulator import PortfolioSimulator, Reel
+from bot.candles import Candles, iso
 from bot.errors import Misconfigured
+from coordinator.config import PortfolioConfig, load_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
-    from backtesting.config import Source
     from backtesting.result import BacktestResult
     from bot.instrument import Instrument
+    from coordinator.config import Source
 
 
 def simulate_portfolio(

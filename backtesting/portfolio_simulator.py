@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from backtesting.candles import Candles
-    from backtesting.config import PortfolioConfig
+    from bot.candles import Candles
     from bot.instrument import Instrument
+    from coordinator.config import PortfolioConfig
 
 ROOM = 65_536  # places in each list to begin with; one that is not written to takes no memory
 

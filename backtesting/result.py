@@ -6,6 +6,8 @@ running the same thing twice gives the same bytes.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 from dataclasses import dataclass
@@ -18,12 +20,13 @@ import polars as pl
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from backtesting.config import BacktestConfig, run_id
+from backtesting.candles import to_frame
 from backtesting.metrics import Metrics, measure, profits, strategy_figures
 from backtesting.trades import trades_of
 from bot.errors import Misconfigured
 from bot.kernel import source_hash, user_sources
 from bot.order import Liquidity, OrderKind, Side, Signal
+from coordinator.config import BacktestConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backtesting.simulator import Recording
+    from bot.instrument import Instrument
+    from coordinator.config import RunConfig
 
 MARKER = "result.json"
 
@@ -58,6 +63,14 @@ class ResultDocument(BaseModel):
     metrics: Metrics
     notices: list[str]
     bounds: dict[str, Metrics] | None = Field(None, description="figures under the worst and the best rules")
+
+
+def run_id(config: RunConfig, instruments: list[Instrument], snapshots: list[str], sources: str) -> str:
+    """Name a run by all that decides its result: 12 hex digits; where the candles lay is no part of it."""
+    left_out = ("candles", "instrument", "instruments")
+    document = {key: value for key, value in config.document().items() if key not in left_out}
+    whole = [document, [one.model_dump(mode="json") for one in instruments], snapshots, sources]
+    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -179,7 +192,7 @@ class BacktestResult:
     @cached_property
     def candles(self) -> pl.DataFrame:
         """The period's base bars: ts, open, high, low, close, volume."""
-        return self.recording.tape.candles.frame()[self.first : self.recording.bars]
+        return to_frame(self.recording.tape.candles)[self.first : self.recording.bars]
 
     @cached_property
     def levels(self) -> pl.DataFrame:

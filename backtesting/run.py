@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backtesting.candle_checks import check
-from backtesting.candles import Candles, bar_name, from_frame, read_candles
-from backtesting.config import BacktestConfig, BarPath, FillRule, iso, load_single
+from backtesting.candles import from_frame, read_candles
 from backtesting.exchange import Outcome
 from backtesting.instruments import instrument_for
 from backtesting.result import BacktestResult
 from backtesting.simulator import Tape, UniversalSimulator
+from bot.candles import Candles, bar_name, iso
 from bot.errors import Misconfigured
+from coordinator.config import BacktestConfig, BarPath, FillRule, load_single
 
 if TYPE_CHECKING:
     from backtesting.metrics import Metrics

@@ -15,9 +15,8 @@ import numba
 import numpy as np
 
 from backtesting import loop as loop_module
-from backtesting.candles import bar_name
-from backtesting.config import BarPath, FillPolicy, FillRule
 from backtesting.exchange import RUN, SETTINGS, Outcome
+from bot.candles import bar_name
 from bot.errors import BrokenLedger, Misconfigured
 from bot.instrument import Instrument, in_ticks
 from bot.kernel import Record, is_compiled, kernel, specialise, template, unowned
@@ -25,6 +24,7 @@ from bot.order import FILL, SLOT
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP, rollup_update
 from bot.strategy import EVENT, PAIR, Decide, Strategy, protect
+from coordinator.config import BarPath, FillPolicy, FillRule
 from coordinator.parameters import RiskParameters
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from backtesting.candles import Candles
-    from backtesting.config import BacktestConfig, RunConfig
+    from bot.candles import Candles
+    from coordinator.config import BacktestConfig, RunConfig
 
 FUNDING_MS = 8 * 3_600_000
 BALANCE_TOLERANCE = 1e-9

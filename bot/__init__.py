@@ -6,6 +6,7 @@ orders should rest at the venue now, and whoever drives it makes the venue match
 
 Read in this order:
 
+    bot/candles.py      candles as arrays, times and bar lengths as text
     bot/rollup.py       a bar, and longer bars from closed and complete ones
     bot/order.py        the vocabulary of wishes: slot, side, kind, signal; a fill
     bot/instrument.py   ticks and lots, where prices and quantities become whole
@@ -18,6 +19,7 @@ Read in this order:
     filters/smc.py                  verdicts on entries
     backtesting/exchange.py, loop.py, portfolio_loop.py   the simulated exchange around the same decisions
     bot/ports.py                    what the loops need of the world
+    coordinator/config.py, events.py   what a bot is told, and what it tells
     coordinator/reconcile.py        wishes against what rests
     coordinator/strategy_loop.py, master_loop.py          decide, remember, act, tell
 

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from hypothesis import settings
 
-from backtesting.candles import Candles
+from bot.candles import Candles
 from bot.instrument import Instrument, Market
 from services.postgres.embedded import EmbeddedPostgres
 

@@ -26,6 +26,8 @@ BREAKS = {
     "the database below": ("coordinator/strategy_loop.py", "import asyncpg"),
     "waiting outside the loops": ("coordinator/machine.py", "import asyncio"),
     "a service in another": ("services/bybit/gateway.py", "import services.postgres.store"),
+    "a backtest in a bot": ("services/runtime/status.py", "import backtesting.exchange"),
+    "data frames in a bot": ("coordinator/config.py", "import polars"),
     "Ray elsewhere": ("services/runtime/local.py", "import ray"),
     "a composition root in a service": ("services/venue/server.py", "import services.runtime.local"),
 }

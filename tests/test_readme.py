@@ -32,7 +32,7 @@ def test_every_command_and_option_shown_exists():
 def test_the_yaml_shown_is_a_config():
     import yaml
 
-    from backtesting.config import load_config
+    from coordinator.config import load_config
 
     shown = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)
     assert shown is not None

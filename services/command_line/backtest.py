@@ -12,20 +12,20 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from backtesting.config import AUTO, PortfolioConfig, load_config
 from bot.errors import Misconfigured
 from bot.instrument import Market
+from coordinator.config import AUTO, PortfolioConfig, load_config
 from services.data.store import SYNTHETIC, CandleStore
 from services.data.venue import saved_instrument
 from services.settings import Settings
 
 if TYPE_CHECKING:
-    from backtesting.candles import Candles
-    from backtesting.config import BacktestConfig
     from backtesting.metrics import Metrics
     from backtesting.portfolio_result import PortfolioResult
     from backtesting.portfolio_run import Side
     from backtesting.result import BacktestResult
+    from bot.candles import Candles
+    from coordinator.config import BacktestConfig
 
 console = Console()
 notes = Console(stderr=True)

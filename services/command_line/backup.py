@@ -13,7 +13,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from backtesting.config import PortfolioConfig
+    from coordinator.config import PortfolioConfig
     from services.postgres.archive import Contents
     from services.runtime.config import BotSettings
 

@@ -16,8 +16,8 @@ from bot.instrument import Market
 from services.settings import Settings
 
 if TYPE_CHECKING:
-    from backtesting.candles import Candles
-    from backtesting.config import PortfolioConfig
+    from bot.candles import Candles
+    from coordinator.config import PortfolioConfig
     from services.runtime.chaos import Findings, Plan
 
 console = Console()
@@ -67,7 +67,7 @@ def _writable(path: Path | None) -> None:
 
 def played(path: Path, plan: Plan, source: str | None) -> Findings:
     """Prepare everything that takes long in this thread, where Ctrl-C ends it at once, and run."""
-    from backtesting.config import read_values  # noqa: PLC0415
+    from coordinator.config import read_values  # noqa: PLC0415
     from services.runtime.chaos import Chaos, exchange_of  # noqa: PLC0415
     from services.runtime.config import load_bot  # noqa: PLC0415
     from services.runtime.warm import warm, warm_exchange  # noqa: PLC0415

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from backtesting.config import AUTO, BacktestConfig, PortfolioConfig, load_config
 from bot.errors import Misconfigured
 from bot.instrument import Market
+from coordinator.config import AUTO, BacktestConfig, PortfolioConfig, load_config
 from services.command_line.backtest import (
     assignment,
     console,

@@ -11,8 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from backtesting.candle_checks import faults, gaps, repair
-from backtesting.candles import Candles, parse_time, read_candles
-from backtesting.config import iso
+from backtesting.candles import read_candles
+from bot.candles import Candles, iso, parse_time
 from bot.errors import BadCandles, Misconfigured, TradingError
 from bot.instrument import Market
 from services.data.importer import candle_files, import_file

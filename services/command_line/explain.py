@@ -10,8 +10,7 @@ import polars as pl
 import typer
 from rich.console import Console
 
-from backtesting.candles import parse_time
-from backtesting.config import iso
+from bot.candles import iso, parse_time
 from bot.errors import Misconfigured
 
 console = Console()
@@ -23,7 +22,7 @@ def explain(
     at: Annotated[str, typer.Option(help="moment, UTC, such as 2024-03-05T12:00")],
 ) -> None:
     """Say what the bot held on a pair at a moment, and why."""
-    from backtesting.events import explain as sentences  # noqa: PLC0415, loads the compiler
+    from coordinator.events import explain as sentences  # noqa: PLC0415, loads the compiler
 
     path = run / "events.jsonl"
     if not path.exists():

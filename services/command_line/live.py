@@ -18,7 +18,7 @@ from bot.instrument import Market
 from services.settings import Settings
 
 if TYPE_CHECKING:
-    from backtesting.config import PortfolioConfig
+    from coordinator.config import PortfolioConfig
     from services.runtime.config import BotSettings
 
 console = Console()
@@ -223,8 +223,8 @@ async def _venue(
     capital: float,
     key: tuple[str, str],
 ) -> None:
-    from backtesting.config import Execution  # noqa: PLC0415
     from backtesting.instruments import instrument_for  # noqa: PLC0415
+    from coordinator.config import Execution  # noqa: PLC0415
     from services.data.store import CandleStore  # noqa: PLC0415
     from services.data.synth import generate  # noqa: PLC0415
     from services.venue.exchange import Exchange, exchange_settings  # noqa: PLC0415

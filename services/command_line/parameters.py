@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from backtesting.config import AUTO, BUILT_IN, strategy_named
+from coordinator.config import AUTO, BUILT_IN, strategy_named
 from coordinator.parameters import AlgorithmParameters
 
 console = Console()

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from backtesting.config import AUTO, PortfolioConfig, load_config
 from bot.errors import Misconfigured
+from coordinator.config import AUTO, PortfolioConfig, load_config
 from services.command_line.backtest import assignment, notes
 from services.data.store import CandleStore
 from services.data.synth import generate

@@ -17,7 +17,8 @@ import numpy as np
 import polars as pl
 
 from backtesting.candle_checks import Gap, check, gaps
-from backtesting.candles import Candles, bar_name, from_frame
+from backtesting.candles import from_frame, to_frame
+from bot.candles import Candles, bar_name
 from bot.errors import Misconfigured
 
 MONTH_FILE = re.compile(r"(\d{4}-\d{2})\.parquet")
@@ -74,7 +75,7 @@ class CandleStore:
         folder.mkdir(parents=True, exist_ok=True)
         months = pl.from_epoch(pl.Series(candles.ts), "ms").dt.strftime("%Y-%m")
         new = 0
-        for (month,), rows in candles.frame().with_columns(month=months).group_by("month", maintain_order=True):
+        for (month,), rows in to_frame(candles).with_columns(month=months).group_by("month", maintain_order=True):
             path, fresh = folder / f"{month}.parquet", rows.drop("month")
             before = pl.read_parquet(path) if path.exists() else fresh.clear()
             merged = pl.concat([before, fresh]).unique("ts", keep="last", maintain_order=True).sort("ts")

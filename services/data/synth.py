@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from backtesting.candles import Candles
 from backtesting.instruments import table
+from bot.candles import Candles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from backtesting.candles import COLUMNS, Candles
+from bot.candles import COLUMNS, Candles
 from bot.errors import Misconfigured, TradingError
 from bot.instrument import Instrument, Market
 from services.data.store import Series

@@ -15,8 +15,8 @@ from services.runtime.hosts import Beginning
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from backtesting.config import PortfolioConfig
     from bot.ports import Account, Store
+    from coordinator.config import PortfolioConfig
     from services.bybit.gateway import Bybit
 
 LISTEN_SECONDS = 10.0  # for a twin: another bot of this name that is alive

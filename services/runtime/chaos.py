@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from backtesting.config import iso
 from backtesting.instruments import instrument_for
+from bot.candles import iso
 from bot.errors import TradingError
 from services.bybit.gateway import Bybit
 from services.postgres.store import PostgresStore
@@ -39,8 +39,8 @@ from services.venue.server import Key, VenueServer
 from services.venue.watch import Watch
 
 if TYPE_CHECKING:
-    from backtesting.candles import Candles
-    from backtesting.config import PortfolioConfig
+    from bot.candles import Candles
+    from coordinator.config import PortfolioConfig
     from services.runtime.config import BotSettings
 
 KEY = Key("chaos-key-0123456789", "chaos-secret-9876543210")

@@ -42,7 +42,7 @@ from services.runtime.keeper import LIVES, Keeper
 from services.runtime.status import gateway_status, merged
 
 if TYPE_CHECKING:
-    from backtesting.config import PortfolioConfig
+    from coordinator.config import PortfolioConfig
     from services.runtime.config import Account
 
 log = structlog.get_logger()

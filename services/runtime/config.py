@@ -10,9 +10,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from backtesting.config import PortfolioConfig, load_config, read_values, validated
 from bot.errors import Misconfigured
 from bot.instrument import Market
+from coordinator.config import PortfolioConfig, load_config, read_values, validated
 from services.bybit.gateway import Bybit
 from services.settings import Settings
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from backtesting.config import PortfolioConfig, load_config
 from backtesting.instruments import instrument_for
+from coordinator.config import PortfolioConfig, load_config
 from services.bybit.gateway import Bybit
 from services.control.client import control_file
 from services.control.server import ControlServer

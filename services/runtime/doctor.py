@@ -16,8 +16,8 @@ from services.runtime.config import EMBEDDED, NONE, BotSettings, Runtime, Secret
 from services.runtime.live import account_of
 
 if TYPE_CHECKING:
-    from backtesting.config import PortfolioConfig
     from bot.instrument import Instrument
+    from coordinator.config import PortfolioConfig
     from services.bybit.gateway import Bybit
 
 CLOCK_MS = 500

@@ -28,9 +28,9 @@ from services.runtime.config import MOST_ACTIONS
 from services.runtime.status import loop_status, portfolio_status
 
 if TYPE_CHECKING:
-    from backtesting.config import PortfolioConfig
     from bot.instrument import Instrument
     from bot.ports import Bus, Event, Store
+    from coordinator.config import PortfolioConfig
     from services.bybit.gateway import Bybit
     from services.runtime.keeper import Keeper
 

@@ -28,7 +28,7 @@ from services.runtime.local import LocalRuntime
 from services.runtime.metrics import Standing as StandingMetrics
 
 if TYPE_CHECKING:
-    from backtesting.config import PortfolioConfig
+    from coordinator.config import PortfolioConfig
     from services.bybit.gateway import Bybit
     from services.runtime.cluster import RayRuntime
 

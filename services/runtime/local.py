@@ -14,8 +14,8 @@ from services.runtime.keeper import Keeper
 from services.runtime.status import status
 
 if TYPE_CHECKING:
-    from backtesting.config import PortfolioConfig
     from bot.ports import Bus, Store
+    from coordinator.config import PortfolioConfig
     from coordinator.master_loop import MasterLoop
     from coordinator.master_loop import Message as ToPortfolio
     from coordinator.strategy_loop import Message as ToPair

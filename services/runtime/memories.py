@@ -11,7 +11,7 @@ from coordinator.master_loop import NAME
 from services.runtime.hosts import MINUTE
 
 if TYPE_CHECKING:
-    from backtesting.config import PortfolioConfig
+    from coordinator.config import PortfolioConfig
 
 
 def empty_memories(config: PortfolioConfig) -> dict[str, tuple[Any, ...]]:

@@ -23,9 +23,9 @@ from services.venue.server import Key, VenueServer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from backtesting.candles import Candles
-    from backtesting.config import PortfolioConfig
+    from bot.candles import Candles
     from bot.instrument import Instrument
+    from coordinator.config import PortfolioConfig
 
 NAME = "parity"
 KEY = Key("parity-key", "parity-secret")

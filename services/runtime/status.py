@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from backtesting.config import iso
+from bot.candles import iso
 from coordinator.phase import Phase
 from coordinator.regime import Regime
 from coordinator.risk import Mode, day_loss, drawdown

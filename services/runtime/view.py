@@ -10,9 +10,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from backtesting.config import iso
-from backtesting.events import FIELDS
+from bot.candles import iso
 from bot.order import Side
+from coordinator.events import FIELDS
 from coordinator.vocabulary import Note
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from services.runtime.memories import machine_of
 from services.venue.book import Book
 
 if TYPE_CHECKING:
-    from backtesting.config import PortfolioConfig
+    from coordinator.config import PortfolioConfig
     from services.venue.exchange import Exchange
 
 

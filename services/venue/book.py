@@ -28,7 +28,7 @@ from services.venue.unverified import Unverified
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backtesting.candles import Candles
+    from bot.candles import Candles
     from bot.instrument import Instrument
 
 

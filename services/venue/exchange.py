@@ -37,9 +37,9 @@ from services.venue.records import (
 from services.venue.unverified import Unverified
 
 if TYPE_CHECKING:
-    from backtesting.candles import Candles
-    from backtesting.config import Execution
+    from bot.candles import Candles
     from bot.instrument import Instrument
+    from coordinator.config import Execution
 
 KEPT = 100_000  # ended orders, executions and movements of money
 SETTLED_IN = "USDT"
@@ -361,7 +361,7 @@ class Exchange:
 
 def exchange_settings(execution: Execution) -> Any:
     """Build the rules of the simulated exchange as the venue plays them; a forced exit costs no more than another."""
-    from backtesting.config import BarPath, FillRule  # noqa: PLC0415
+    from coordinator.config import BarPath, FillRule  # noqa: PLC0415
 
     settings = new_records(SETTINGS, 1)
     chosen = settings[0]

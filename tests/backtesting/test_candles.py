@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backtesting.candle_checks import check, faults, gaps, repair
-from backtesting.candles import COLUMNS, Candles, from_frame, parse_time, read_candles
+from backtesting.candles import from_frame, read_candles, to_frame
 from backtesting.instruments import instrument_for
+from bot.candles import COLUMNS, Candles, parse_time
 from bot.errors import BadCandles, Misconfigured
 from bot.instrument import Market
 from tests.conftest import START, bars, real, walk
@@ -30,19 +31,19 @@ def same(one: Candles, other: Candles) -> None:
 
 
 def rows(scale=1.0):
-    frame = TEN.frame()
+    frame = to_frame(TEN)
     return [[int(r[0] * scale), *r[1:]] for r in frame.iter_rows()]
 
 
 WRITERS = {
-    "candles.csv": lambda path: TEN.frame().write_csv(path),
-    "headerless.csv": lambda path: TEN.frame().write_csv(path, include_header=False),
-    "semicolons.csv": lambda path: TEN.frame().write_csv(path, separator=";"),
-    "tabs.tsv": lambda path: TEN.frame().write_csv(path, separator="\t"),
-    "candles.parquet": lambda path: TEN.frame().write_parquet(path),
-    "candles.feather": lambda path: TEN.frame().write_ipc(path),
+    "candles.csv": lambda path: to_frame(TEN).write_csv(path),
+    "headerless.csv": lambda path: to_frame(TEN).write_csv(path, include_header=False),
+    "semicolons.csv": lambda path: to_frame(TEN).write_csv(path, separator=";"),
+    "tabs.tsv": lambda path: to_frame(TEN).write_csv(path, separator="\t"),
+    "candles.parquet": lambda path: to_frame(TEN).write_parquet(path),
+    "candles.feather": lambda path: to_frame(TEN).write_ipc(path),
     "candles.json": lambda path: path.write_text(json.dumps(rows())),
-    "objects.json": lambda path: path.write_text(json.dumps(TEN.frame().to_dicts())),
+    "objects.json": lambda path: path.write_text(json.dumps(to_frame(TEN).to_dicts())),
     "wrapped.json": lambda path: path.write_text(json.dumps({"data": rows()})),
 }
 
@@ -66,7 +67,7 @@ def test_iso_times_dates_and_zones():
         [m.replace(tzinfo=None) for m in moments],
         moments,
     ):
-        same(from_frame(TEN.frame().with_columns(ts=pl.Series(column))), TEN)
+        same(from_frame(to_frame(TEN).with_columns(ts=pl.Series(column))), TEN)
 
 
 @pytest.mark.parametrize(
@@ -78,18 +79,18 @@ def test_iso_times_dates_and_zones():
     ],
 )
 def test_usual_names_are_recognised(names):
-    same(from_frame(TEN.frame().rename(dict(zip(COLUMNS, names, strict=True)))), TEN)
+    same(from_frame(to_frame(TEN).rename(dict(zip(COLUMNS, names, strict=True)))), TEN)
 
 
 def test_a_pandas_frame_with_the_time_as_its_index():
-    frame = TEN.frame().to_pandas()
+    frame = to_frame(TEN).to_pandas()
     frame.index = pd.to_datetime(frame.pop("ts"), unit="ms", utc=True)
     same(from_frame(frame), TEN)
 
 
 def test_a_column_that_is_not_there_is_named():
     with pytest.raises(Misconfigured, match=r"no column for close among ts, open, high, low, volume"):
-        from_frame(TEN.frame().drop("close"))
+        from_frame(to_frame(TEN).drop("close"))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import pytest
 from pydantic import Field
 
 from backtesting import simulate
-from backtesting.config import load_config
 from backtesting.exchange import Outcome
 from backtesting.run import BOUNDS
 from backtesting.simulator import Tape, UniversalSimulator, check_balance
@@ -27,6 +26,7 @@ from bot.authoring import (
 from bot.errors import BrokenLedger, Misconfigured
 from bot.instrument import Market
 from bot.order import Liquidity, Signal
+from coordinator.config import load_config
 from tests.conftest import bars, instrument
 
 

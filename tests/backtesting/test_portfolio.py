@@ -9,14 +9,14 @@ from functools import cache
 import numpy as np
 import pytest
 
-from backtesting.candles import Candles
-from backtesting.config import PortfolioConfig, load_config
 from backtesting.portfolio_run import simulate_portfolio
 from backtesting.portfolio_simulator import PortfolioSimulator, Reel
 from backtesting.simulator import Tape, UniversalSimulator
+from bot.candles import Candles
 from bot.errors import Misconfigured
 from bot.instrument import Instrument, Market
 from bot.order import Signal
+from coordinator.config import PortfolioConfig, load_config
 from coordinator.vocabulary import NOBODY, Answer, Family, Note
 from services.data.synth import generate
 from tests.conftest import MINUTE, START, real

@@ -12,10 +12,10 @@ import yaml
 
 from backtesting import simulate
 from backtesting.charts import monthly_returns, thinned
-from backtesting.config import load_config
 from backtesting.report import GROUPS, verdict
 from backtesting.result import ResultDocument
 from bot.errors import Misconfigured
+from coordinator.config import load_config
 from tests.conftest import bars, walk
 
 GRID = {"strategy": "grid", "pair": "BTCUSDT", "grid": {"warmup_bars": 20, "timeframe": "15m"}}

@@ -10,9 +10,10 @@ import sys
 
 import pytest
 
-from backtesting.config import load_config
+from backtesting.candles import to_frame
 from backtesting.portfolio_simulator import PortfolioSimulator, Reel
 from backtesting.simulator import PRICES, Tape, UniversalSimulator
+from coordinator.config import load_config
 from services.data.synth import generate
 from tests.conftest import instrument
 
@@ -63,7 +64,7 @@ from pathlib import Path
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 from backtesting.candles import read_candles
-from backtesting.config import load_config
+from coordinator.config import load_config
 from backtesting.portfolio_simulator import PortfolioSimulator, Reel, compiled_loop
 from tests.conftest import instrument
 pairs = [f"P{index}" for index in range(10)]
@@ -83,7 +84,7 @@ print((peak() - before) / bars)
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read from Linux's /proc")
 def test_memory_of_the_whole_algorithm(benchmark, tape, tmp_path):
     path = tmp_path / "year.parquet"
-    tape.candles.frame().write_parquet(path)
+    to_frame(tape.candles).write_parquet(path)
     command = [sys.executable, "-c", WHOLE, str(path)]
     done = benchmark.pedantic(subprocess.run, args=(command,), kwargs={"capture_output": True, "check": True}, rounds=1)
     print(f"\nauto, 10 pairs: {float(done.stdout):.0f} bytes per pair-bar at the peak, over an idle process")  # noqa: T201
@@ -93,7 +94,7 @@ ALONE = """
 import re, sys
 from pathlib import Path
 from backtesting.candles import read_candles
-from backtesting.config import load_config
+from coordinator.config import load_config
 from backtesting.simulator import Tape, UniversalSimulator
 from tests.conftest import instrument
 tape = Tape.of(read_candles(sys.argv[2]), instrument())
@@ -106,7 +107,7 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[
 @pytest.mark.parametrize("name", ["grid", "dca", "trend"])
 def test_memory_of_a_process_that_plays_a_year(benchmark, tape, tmp_path, name):
     path = tmp_path / "year.parquet"
-    tape.candles.frame().write_parquet(path)
+    to_frame(tape.candles).write_parquet(path)
     command = [sys.executable, "-c", ALONE, name, str(path)]
     done = benchmark.pedantic(subprocess.run, args=(command,), kwargs={"capture_output": True, "check": True}, rounds=2)
     print(f"\n{name}: peak memory {int(done.stdout)} MB, interpreter, libraries and candles included")  # noqa: T201

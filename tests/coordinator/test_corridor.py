@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backtesting.config import load_config
+from coordinator.config import load_config
 from coordinator.machine import new_desk
 from coordinator.portfolio import HOUR, corridor, look
 from coordinator.risk import modes

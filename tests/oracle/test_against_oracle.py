@@ -6,10 +6,10 @@ from decimal import Decimal
 
 import pytest
 
-from backtesting.config import load_config
 from backtesting.simulator import Tape, UniversalSimulator
 from bot.instrument import Market
 from bot.order import Liquidity, Signal
+from coordinator.config import load_config
 from tests.conftest import instrument, real, walk
 from tests.oracle import exchange as oracle
 from tests.oracle.dca import Dca, DcaParameters

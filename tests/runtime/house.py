@@ -6,9 +6,9 @@ import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from backtesting.config import load_config
 from backtesting.instruments import instrument_for
 from bot.instrument import Market
+from coordinator.config import load_config
 from services.bybit.gateway import Bybit
 from services.data.synth import generate
 from services.postgres.store import PostgresStore

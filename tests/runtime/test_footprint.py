@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -50,6 +51,7 @@ def test_f_65_twenty_pairs_fit_a_small_server_and_run_once(processes):
     taken_over = bus_process(processes.folder)
     for _ in range(MINUTES):  # a life that compiled nothing, which takes more than trading
         minute(address)
+    mapped = Path(f"/proc/{running.pid}/maps").read_text()
     memory = proportional_megabytes(psutil.Process(running.pid), database, bus)
     running.send_signal(signal.SIGINT)
     running.wait(30)
@@ -61,6 +63,8 @@ def test_f_65_twenty_pairs_fit_a_small_server_and_run_once(processes):
     assert any("postgres" in name for name in memory), memory
     assert any("redis" in name for name in memory), memory
     assert 100 < total < BUDGET
+    assert "numba" in mapped
+    assert "polars" not in mapped, "a bot that trades loads data frames"
     assert still, "the running bot was disturbed"
     assert taken_over == bus.pid, "a second start took its bus away, or a killed bot's was left behind"
     assert not left, "what a killed bot started outlives the next one's end"

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from backtesting.config import Execution, PortfolioConfig
 from bot.kernel import ROOT
+from coordinator.config import Execution, PortfolioConfig
 from coordinator.parameters import AlgorithmParameters
 from services.runtime.parity import parity, sensible_start
 from tests.runtime.house import DAY, config, market

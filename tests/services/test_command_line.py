@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from backtesting.candles import to_frame
 from bot.kernel import ROOT
 from tests.conftest import bars, walk
 
@@ -87,7 +88,7 @@ def test_the_config_written_runs_again(stocked, tmp_path):
 
 
 def test_a_file_outside_the_store(tmp_path, store_dir):
-    walk(20_000, seed=3).frame().write_csv(tmp_path / "mine.csv")
+    to_frame(walk(20_000, seed=3)).write_csv(tmp_path / "mine.csv")
     options = ("--strategy", "trend", "--pair", "BTCUSDT", "--candles", "mine.csv", "--out", "run", "--bounds")
     shown = run("backtest", *options, cwd=tmp_path).stdout
     assert "optimistic" in shown
@@ -161,7 +162,7 @@ def test_a_config_of_another_version(stocked, tmp_path):
 
 @pytest.mark.parametrize("strategy", ["grid", "dca", "trend"])
 def test_every_parameter_of_a_strategy_is_listed(strategy):
-    from backtesting.config import strategy_named
+    from coordinator.config import strategy_named
 
     shown = run("parameters", strategy).stdout
     assert all(f"{strategy}.{name}" in shown for name in strategy_named(strategy).parameters.model_fields)
@@ -169,7 +170,7 @@ def test_every_parameter_of_a_strategy_is_listed(strategy):
 
 def test_import_check_and_repair(store_dir, tmp_path):
     spoilt = bars((1, 2, 1, 2), (2, 3, 2, 9), (3, 4, 3, 4))
-    spoilt.frame().write_csv(tmp_path / "BTCUSDT.csv")
+    to_frame(spoilt).write_csv(tmp_path / "BTCUSDT.csv")
     assert "row 1" in run("data", "check", tmp_path / "BTCUSDT.csv", code=2).stdout
     assert "row 1" in run("data", "import", tmp_path / "BTCUSDT.csv", code=2).stderr
     assert "widened" in run("data", "import", tmp_path / "BTCUSDT.csv", "--repair").stdout
@@ -177,8 +178,8 @@ def test_import_check_and_repair(store_dir, tmp_path):
 
 
 def test_import_of_a_folder_tells_of_each_file(store_dir, tmp_path):
-    walk(100).frame().write_csv(tmp_path / "BTCUSDT.csv")
-    walk(100).frame().write_csv(tmp_path / "prices.csv")
+    to_frame(walk(100)).write_csv(tmp_path / "BTCUSDT.csv")
+    to_frame(walk(100)).write_csv(tmp_path / "prices.csv")
     done = run("data", "import", tmp_path, code=2)
     assert "100 bars of BTCUSDT" in done.stdout
     assert "skipped prices.csv" in done.stdout

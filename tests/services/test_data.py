@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backtesting.candle_checks import check
-from backtesting.candles import COLUMNS, bar_name
+from backtesting.candles import to_frame
+from bot.candles import COLUMNS, bar_name
 from bot.errors import BadCandles, Misconfigured
 from services.data.importer import import_file, place_of
 from services.data.store import CandleStore, Series, bar_length_of
@@ -113,7 +114,7 @@ def test_a_file_that_does_not_tell_its_symbol(tmp_path):
 def test_import_is_all_or_nothing_and_repair_says_what_it_did(store, tmp_path):
     spoilt = bars((1, 2, 1, 2), (2, 3, 2, 9), (3, 4, 3, 4))
     path = tmp_path / "BTCUSDT.csv"
-    spoilt.frame().write_csv(path)
+    to_frame(spoilt).write_csv(path)
     with pytest.raises(BadCandles, match="row 1"):
         import_file(store, path, None, None, None, mend=False)
     assert store.series() == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backtesting.config import BarPath, Execution, FillRule
+from coordinator.config import BarPath, Execution, FillRule
 from services.venue.exchange import Answer, Exchange, exchange_settings
 from services.venue.records import Trade, VenueOrder
 from services.venue.rest import ROUTES

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backtesting import simulate
-from backtesting.candles import Candles
-from backtesting.config import load_config
 from backtesting.exchange import Outcome
 from backtesting.simulator import Tape, UniversalSimulator
+from bot.candles import Candles
 from bot.order import OrderKind, Signal
 from bot.record import to_dict
+from coordinator.config import load_config
 from tests.conftest import bars, instrument, walk
 
 EXAMPLE = "tests/examples/ema_cross.py:EMA_CROSS"

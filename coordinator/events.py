@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from backtesting.config import iso
+from bot.candles import iso
 from coordinator.regime import Regime
 from coordinator.risk import Mode
 from coordinator.vocabulary import NOBODY, Answer, Cap, Family, Note, Pause, Variant

@@ -1,4 +1,4 @@
-"""What a backtest is asked: one validated model, from a file, a dict or options, and back to a file.
+"""What a bot or a backtest is asked: one validated model, from a file, a dict or options, and back to a file.
 
 The strategy's parameters stand in a section with the strategy's name (`grid:`). A mistake becomes one
 sentence that names the field, the value and the remedy.
@@ -7,9 +7,6 @@ sentence that names the field, the value and the remedy.
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
-from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -26,9 +23,9 @@ from pydantic import (
     model_validator,
 )
 
-from backtesting.candles import parse_time
+from bot.candles import iso, parse_time
 from bot.errors import Misconfigured
-from bot.instrument import Instrument, Market
+from bot.instrument import Market
 from bot.parameters import Fraction, Number, Parameters
 from bot.strategy import Strategy, load_strategy
 from coordinator.parameters import MOST_PAIRS, AlgorithmParameters
@@ -177,19 +174,6 @@ class PortfolioConfig(RunConfig):
         for name in ("grid", "dca", "trend"):
             sections[name].pop("preset", None)
         return {**self._plain("algorithm"), **sections}
-
-
-def iso(ms: int) -> str:
-    """UTC time of epoch milliseconds, such as 2024-03-05T12:00:00Z."""
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def run_id(config: RunConfig, instruments: list[Instrument], snapshots: list[str], sources: str) -> str:
-    """Name a run by all that decides its result: 12 hex digits; where the candles lay is no part of it."""
-    left_out = ("candles", "instrument", "instruments")
-    document = {key: value for key, value in config.document().items() if key not in left_out}
-    whole = [document, [one.model_dump(mode="json") for one in instruments], snapshots, sources]
-    return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def load_config(source: Source, changes: dict[str, Any] | None = None) -> BacktestConfig | PortfolioConfig:

@@ -133,9 +133,9 @@ def end_bar(world: World, close: float) -> None:
     pair = world.pair
     pair.time = world.run.ts + pair.bar_ms
     pair.price = close * pair.instrument.tick_size
-    if pair.coordinated:
+    if pair.shared or world.run.outcome != Outcome.COMPLETE:
         return
-    if world.run.outcome == Outcome.COMPLETE and equity(pair.ledger, close, pair.instrument.tick_value) <= 0.0:
+    if equity(pair.ledger, close, pair.instrument.tick_value) + pair.credit <= 0.0:
         world.run.outcome = Outcome.RUINED
 
 

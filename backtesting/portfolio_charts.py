@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,7 @@ REGIMES = {
     "bull_trend": "#4ade80",
     "bear_trend": "#f87171",
 }
-STRATEGIES = {"cash": "#e5e7eb", "grid": "#6366f1", "dca": "#14b8a6", "trend": "#f97316", "draining": "#475569"}
+CASH, DRAINING = "#e5e7eb", "#475569"
 MODES = {"reduced": "#fde047", "stress": "#fb923c", "drawdown": "#c084fc", "halt": "#ef4444"}
 SIDES = (INK, "#6366f1", "#14b8a6", "#f97316", "#db2777", "#65a30d", "#0891b2", "#7c3aed")
 CANDLES, ZONES, SHOWN_PAIRS = 360, 160, 12
@@ -124,6 +125,12 @@ def correlation_chart(result: PortfolioResult) -> Figure:
     return figure
 
 
+def strategy_colours(result: PortfolioResult) -> dict[str, str]:
+    """Colour of everything that a pair can be about."""
+    names = result.config.algorithm.roster.names
+    return {"cash": CASH, **dict(zip(names, cycle(SIDES[1:]), strict=False)), "draining": DRAINING}
+
+
 def pair_chart(result: PortfolioResult, index: int) -> Figure:
     """Candles with fills and zones, regime and strategy ribbons under them."""
     pair = result.recording.pairs[index]
@@ -131,7 +138,8 @@ def pair_chart(result: PortfolioResult, index: int) -> Figure:
     top, regimes, strategies = figure.subplots(3, 1, sharex=True, height_ratios=[10, 1, 1])
     _candles(top, result, index)
     _ribbon(regimes, result.regime_spans(index), REGIMES, "regime")
-    _ribbon(strategies, result.strategy_spans(index), STRATEGIES, "strategy")
+    colours = strategy_colours(result)
+    _ribbon(strategies, result.strategy_spans(index), colours, "strategy")
     for start, end, names in result.mode_spans():
         if "halt" in names.split("+"):
             strategies.axvspan(*dates(np.array([start, end])), color=MODES["halt"], linewidth=0)
@@ -139,7 +147,7 @@ def pair_chart(result: PortfolioResult, index: int) -> Figure:
     used = [
         Patch(color=REGIMES[n], label=n.replace("_", " ")) for n in REGIMES if n in _names(result.regime_spans(index))
     ]
-    used += [Patch(color=STRATEGIES[n], label=n) for n in STRATEGIES if n in _names(result.strategy_spans(index))]
+    used += [Patch(color=colours[n], label=n) for n in colours if n in _names(result.strategy_spans(index))]
     strategies.legend(handles=used, frameon=False, fontsize=8, ncols=6, loc="upper center", bbox_to_anchor=(0.5, -0.6))
     time_axis(strategies)
     return figure

@@ -49,7 +49,7 @@ ACCOUNT = {
 def write_report(result: PortfolioResult, path: Path) -> None:
     """Write the self-contained report of a run of the whole algorithm."""
     document = result.document
-    title = f"auto on {', '.join(document.pairs[:6])}{' …' if len(document.pairs) > 6 else ''}"
+    title = f"{document.strategy} on {', '.join(document.pairs[:6])}{' …' if len(document.pairs) > 6 else ''}"
     subtitle = f"{document.exchange} {document.market} · {document.start} to {document.end} · run {document.run_id}"
     pictures = "".join(_picture(name, picture) for name, picture in result.pictures.items())
     body = _account(result) + pictures + _pairs(result) + _algorithm(result)

@@ -33,7 +33,7 @@ from coordinator.config import PortfolioConfig
 from coordinator.events import events
 from coordinator.regime import Regime
 from coordinator.risk import Mode
-from coordinator.vocabulary import NOBODY, Family, Note, Pause
+from coordinator.vocabulary import Note, Pause
 from filters.smc import Action
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class PortfolioDocument(BaseModel):
 
     version: Literal[1] = 1
     run_id: str = Field(description="hash of config, instruments, candles and program sources")
-    strategy: Literal["auto"] = "auto"
+    strategy: str = Field(description="auto, or the one that trades every pair")
     pairs: list[str]
     exchange: str
     market: str
@@ -238,10 +238,10 @@ class PortfolioResult:
 
     def strategy_spans(self, pair: int) -> list[tuple[int, int, str]]:
         """Spans (from, to, strategy) of a pair over the period, ms; `draining` and `cash` are such too."""
-        marks = []
+        marks, roster = [], self.config.algorithm.roster
         for one in self.notes(Note.START, Note.TRANSITION, Note.FLAT, pair=pair):
             kind, family = int(one["kind"]), int(one["a"])
-            name = "cash" if kind == Note.FLAT or family == NOBODY else Family(family).name.lower()
+            name = "cash" if kind == Note.FLAT else roster.name_of(family)
             marks.append((int(one["ts"]), "draining" if kind == Note.TRANSITION else name))
         return self._spans(marks, "cash")
 
@@ -377,6 +377,7 @@ class PortfolioResult:
         parameters = {key: value for key, value in config.document().items() if isinstance(value, dict)}
         return PortfolioDocument(
             run_id=run_id(config, list(instruments.values()), snapshots, source_hash()),
+            strategy=strategy_name(config),
             pairs=list(recording.pairs),
             exchange=config.exchange,
             market=str(config.market),
@@ -386,7 +387,7 @@ class PortfolioResult:
             outcome=recording.outcome.name.lower(),
             instruments={pair: one.model_dump(mode="json") for pair, one in instruments.items()},
             execution=config.execution.model_dump(mode="json"),
-            parameters={key: parameters[key] for key in config.algorithm.model_dump() if key in parameters},
+            parameters={key: one for key, one in parameters.items() if isinstance(one, dict) and key not in _RUN},
             metrics=self.metrics,
             algorithm=self.figures,
             results=self.pair_figures,
@@ -429,7 +430,7 @@ class PortfolioResult:
             self.document.model_dump_json(indent=2, by_alias=True) + "\n", encoding="utf-8"
         )
         with (folder / "events.jsonl").open("w", encoding="utf-8") as file:
-            for one in events(self.recording.notes, self.recording.pairs):
+            for one in events(self.recording.notes, self.recording.pairs, self.config.algorithm.roster):
                 file.write(json.dumps(one) + "\n")
         self.frame("fills").write_csv(folder / "fills.csv")
         self.frame("trades").write_csv(folder / "trades.csv")
@@ -442,9 +443,12 @@ class PortfolioResult:
             (folder / f"{name}.png").write_bytes(picture)
 
 
+_RUN = frozenset(PortfolioConfig.model_fields)  # keys that are no section of the algorithm
+
+
 @dataclass(frozen=True)
 class _Loaded:
-    name: str = "auto"
+    name: str
 
 
 @dataclass(frozen=True)
@@ -453,11 +457,20 @@ class _Named:
 
     portfolio: PortfolioConfig
     pair: str
-    loaded: _Loaded = _Loaded()
+
+    @property
+    def loaded(self) -> _Loaded:
+        return _Loaded(strategy_name(self.portfolio))
 
     @property
     def capital(self) -> float:
         return self.portfolio.capital
+
+
+def strategy_name(config: PortfolioConfig) -> str:
+    """Short name of what trades: a strategy of the user's by its own, not by where it was found."""
+    alone = config.algorithm.alone
+    return config.strategy if alone is None else alone.strategy
 
 
 def _mode_names() -> list[str]:

@@ -12,19 +12,18 @@ from backtesting.candle_checks import check
 from backtesting.candles import from_frame, read_candles
 from backtesting.exchange import Outcome
 from backtesting.instruments import instrument_for
-from backtesting.metrics import Metrics, daily_returns, drawdown_figures, ratio_figures
+from backtesting.metrics import Metrics
 from backtesting.portfolio_result import PortfolioResult
 from backtesting.portfolio_simulator import PortfolioSimulator, Reel
 from bot.candles import Candles, iso
 from bot.errors import Misconfigured
-from coordinator.config import PortfolioConfig, load_config
+from coordinator.config import PortfolioConfig, load_portfolio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
-    from backtesting.result import BacktestResult
     from bot.instrument import Instrument
     from coordinator.config import Source
 
@@ -36,13 +35,12 @@ def simulate_portfolio(
     fetched: Mapping[str, Instrument] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> PortfolioResult:
-    """Backtest the whole algorithm; `candles` by pair are frames, paths or `Candles`, or stand in the config.
+    """Backtest the whole algorithm, or one strategy, on pairs that share an account.
 
-    Bars before `from` only warm up. `progress` hears the share that is done. Raises Misconfigured and BadCandles.
+    `candles` by pair are frames, paths or `Candles`, or stand in the config. Bars before `from` only warm up.
+    `progress` hears the share that is done. Raises Misconfigured and BadCandles.
     """
-    config = load_config(source)
-    if not isinstance(config, PortfolioConfig):
-        raise Misconfigured(f"strategy is {config.strategy} but a portfolio is traded by auto; set strategy: auto.")
+    config = load_portfolio(source)
     given = dict(candles if candles is not None else config.candles or {})
     missing = next((pair for pair in config.pairs if pair not in given), None)
     if missing is not None:
@@ -113,8 +111,8 @@ class Side:
 
 
 def side_of(result: PortfolioResult) -> Side:
-    """The whole algorithm as one side of a comparison."""
-    return Side("auto", result.ts, result.equity, figures_of(result.metrics))
+    """A run as one side of a comparison."""
+    return Side(result.document.strategy, result.ts, result.equity, figures_of(result.metrics))
 
 
 def figures_of(metrics: Metrics) -> dict[str, Any]:
@@ -133,35 +131,6 @@ COMPARED = (
     "fees",
     "slippage",
 )
-
-
-def side_by_side(name: str, results: Mapping[str, BacktestResult]) -> Side:
-    """A single strategy on several pairs, each with its part of the capital, as one account."""
-    from backtesting.metrics import trade_figures  # noqa: PLC0415
-
-    first = next(iter(results.values()))
-    bar_ms = first.recording.tape.candles.bar_ms
-    clock = np.unique(np.concatenate([one.equity["ts"].to_numpy() for one in results.values()]))
-    equity, exposure = np.zeros(len(clock)), np.zeros(len(clock))
-    for one in results.values():
-        frame = one.equity
-        at = np.searchsorted(frame["ts"].to_numpy(), clock, side="right") - 1
-        values, worth = frame["equity"].to_numpy(), (frame["close"] * frame["position"].abs()).to_numpy()
-        equity += np.where(at >= 0, values[np.maximum(at, 0)], one.metrics.initial_capital)
-        exposure += np.where(at >= 0, worth[np.maximum(at, 0)], 0.0)
-    initial = sum(one.metrics.initial_capital for one in results.values())
-    all_trades = np.concatenate([one._trades for one in results.values()])  # noqa: SLF001
-    figures: dict[str, Any] = {
-        "total_return_pct": (float(equity[-1]) / initial - 1.0) * 100.0,
-        "benchmark_return_pct": float(np.mean([one.metrics.benchmark_return_pct for one in results.values()])),
-        "max_drawdown_pct": drawdown_figures(equity, clock, bar_ms, initial)["max_drawdown_pct"],
-        **ratio_figures(daily_returns(equity, clock, initial)),
-        "mean_exposure_pct": float(np.mean(exposure / np.where(equity > 0, equity, np.inf))) * 100.0,
-        "trades": trade_figures(all_trades)["trades"],
-        "fees": sum(one.metrics.fees for one in results.values()),
-        "slippage": sum(one.metrics.slippage for one in results.values()),
-    }
-    return Side(name, clock, equity, figures)
 
 
 def verdict(sides: list[Side]) -> str:

@@ -202,8 +202,9 @@ class PortfolioSimulator:
                 progress(min((min(int(tally.clock), last) - first) / max(last - first, 1), 1.0))
         fills, changes, wishes, notes = lists
         if tally.outcome == Outcome.RESTLESS:
+            answered = f"{reel.pairs[tally.pair]} answered {runs[tally.pair].bar_fills} fills"
             raise Misconfigured(
-                f"strategy {config.strategy}: {reel.pairs[tally.pair]} answered {runs[tally.pair].bar_fills} fills inside the bar "
+                f"strategy {config.strategy}: {answered} inside the bar "
                 f"{int(runs[tally.pair].ts)}; make it want less in answer to a fill, or raise execution.slippage_bps."
             )
         recordings = self._split(

@@ -237,7 +237,8 @@ def heat(row: Record, pair: Record, run: Record, state: Record, report: Record) 
     row[CASH], row[RESTING], row[RESERVED] = pair.ledger.cash, report.resting, report.reserved
     row[MARGIN] = margin_rate(instrument)
     row[MAINTENANCE] = instrument.maintenance_margin if instrument.linear else 0.0
-    row[EQUITY], row[EXPOSURE], row[FREE] = report.equity, report.exposure, pair.ledger.cash
+    row[EQUITY], row[EXPOSURE] = report.equity, report.exposure
+    row[FREE] = report.equity - abs(row[HELD]) * pair.price / tick * row[MARGIN]
 
 
 @kernel

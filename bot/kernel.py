@@ -191,8 +191,9 @@ def _joined(functions: list[FunctionType], bindings: dict[str, Any]) -> dict[str
     namespace: dict[str, Any] = {}
     for function in functions:
         for name in _globals_of(function) & function.__globals__.keys():
-            known = namespace.setdefault(name, function.__globals__[name])
-            same = known is function.__globals__[name] or name in bindings
+            own = function.__globals__[name]
+            known = namespace.setdefault(name, own)
+            same = known is own or (isinstance(own, int | float) and known == own) or name in bindings
             assert same, f"{name} means two things in the templates of {functions[0].__name__}"
         namespace.setdefault("__builtins__", function.__globals__["__builtins__"])
     return {**namespace, **bindings}

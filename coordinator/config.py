@@ -7,6 +7,8 @@ sentence that names the field, the value and the remedy.
 from __future__ import annotations
 
 import difflib
+import math
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -28,12 +30,14 @@ from bot.errors import Misconfigured
 from bot.instrument import Market
 from bot.parameters import Fraction, Number, Parameters
 from bot.strategy import Strategy, load_strategy
-from coordinator.parameters import MOST_PAIRS, AlgorithmParameters
+from coordinator import roster
+from coordinator.parameters import MOST_PAIRS, AlgorithmParameters, Alone, Own, RiskParameters, unlimited
 from coordinator.router import BearStrategy
+from filters.smc import SmcParameters
 
 VERSION = 1
 AUTO = "auto"
-BUILT_IN = {name: f"strategies.{name}:STRATEGY" for name in ("grid", "dca", "trend")}
+BUILT_IN = {one.name: one for one in roster.BUILT_IN}
 
 
 class FillRule(StrEnum):
@@ -132,9 +136,10 @@ class BacktestConfig(RunConfig):
 
 
 class PortfolioConfig(RunConfig):
-    """Everything that decides the result of the whole algorithm on its pairs."""
+    """Everything that decides the result of the whole algorithm, or of one strategy, on its pairs."""
 
-    strategy: Literal["auto"] = Field("auto", description="the router chooses")
+    strategy: str = Field(AUTO, description="auto: the router chooses; or one strategy for all pairs")
+    reinvest: bool = Field(False, description="one strategy: size by present equity instead of the initial capital")
     pairs: tuple[str, ...] = Field(min_length=1, max_length=MOST_PAIRS, description="symbols, such as BTCUSDT")
     candles: dict[str, Path] | None = Field(None, description="candle files by pair instead of the store")
     instruments: dict[str, dict[str, Any]] = Field({}, description="fields of instruments by pair, over the known")
@@ -151,6 +156,16 @@ class PortfolioConfig(RunConfig):
         if twice is not None:
             raise ValueError(f"{twice} is named twice; name each pair once")
         return tuple(sorted(names))
+
+    @model_validator(mode="after")
+    def _shared_capital(self) -> Self:
+        """Tell a strategy that trades alone what its pairs share."""
+        if self.algorithm.alone is not None:
+            alone = replace(self.algorithm.alone, capital=math.inf if self.reinvest else self.capital)
+            object.__setattr__(self, "algorithm", self.algorithm.model_copy(update={"alone": alone}))
+        elif self.reinvest:
+            raise ValueError("reinvest is for one strategy; auto always sizes by the present equity, so leave it out")
+        return self
 
     @model_validator(mode="after")
     def _known_pairs(self) -> Self:
@@ -170,19 +185,30 @@ class PortfolioConfig(RunConfig):
 
     def document(self) -> dict[str, Any]:
         """Plain dict for a YAML file: reading it back gives this config."""
-        sections = self.algorithm.model_dump(mode="json", exclude_none=True)
-        for name in ("grid", "dca", "trend"):
-            sections[name].pop("preset", None)
-        return {**self._plain("algorithm"), **sections}
+        algorithm, alone = self.algorithm, self.algorithm.alone
+        sections = algorithm.model_dump(mode="json", exclude_none=True)
+        if alone is not None:
+            weights = algorithm.allocation.weights
+            kept = {"risk": alone.limited, "allocation": alone.allocated or weights, "smc": algorithm.smc.enabled}
+            sections = {name: sections[name] for name, given in kept.items() if given}
+            if weights and not alone.allocated:
+                sections["allocation"] = {"weights": weights}
+        own = {strategy.name: parameters for strategy, parameters in algorithm.trading()}
+        sections.update(
+            {name: one.model_dump(mode="json", exclude={"preset"}, exclude_none=True) for name, one in own.items()}
+        )
+        return {**self._plain("algorithm", *(() if alone else ("reinvest",))), **sections}
 
 
-def load_config(source: Source, changes: dict[str, Any] | None = None) -> BacktestConfig | PortfolioConfig:
+def load_config(
+    source: Source, changes: dict[str, Any] | None = None, *, together: bool = False
+) -> BacktestConfig | PortfolioConfig:
     """Validate a config from a model, a dict or a YAML file, `changes` laid over it by dotted key.
 
     Raises Misconfigured with one sentence for the first thing that is wrong.
     """
     if isinstance(source, BacktestConfig | PortfolioConfig):
-        if not changes:
+        if not changes and (isinstance(source, PortfolioConfig) or not together):
             return source
         source = source.document()
     values = dict(source) if isinstance(source, dict) else read_values(Path(source))
@@ -195,8 +221,8 @@ def load_config(source: Source, changes: dict[str, Any] | None = None) -> Backte
         )
     name = str(values.get("strategy", ""))
     if not name:
-        raise Misconfigured("strategy is missing; choose grid, dca, trend, auto or your own module:NAME.")
-    config = _portfolio(values) if name == AUTO else _single(name, values)
+        raise Misconfigured("strategy is missing; choose grid, dca, trend, auto or your own FILE.py:NAME.")
+    config = _portfolio(name, values) if together or _needs_portfolio(name, values) else _single(name, values)
     if config.start is not None and config.end is not None and config.start >= config.end:
         raise Misconfigured(f"from ({iso(config.start)}) must lie before to ({iso(config.end)}); swap or widen them.")
     if config.market is Market.SPOT and config.leverage != 1:
@@ -204,51 +230,104 @@ def load_config(source: Source, changes: dict[str, Any] | None = None) -> Backte
     return config
 
 
+def load_portfolio(source: Source, changes: dict[str, Any] | None = None) -> PortfolioConfig:
+    """Load a config as `load_config` does, of whatever strategy, as one of pairs that share an account."""
+    config = load_config(source, changes, together=True)
+    assert isinstance(config, PortfolioConfig)
+    return config
+
+
 def load_single(source: Source, changes: dict[str, Any] | None = None) -> BacktestConfig:
-    """Load a config as `load_config` does, and refuse one for the whole algorithm."""
+    """Load a config as `load_config` does, and refuse one of several pairs or of the whole algorithm."""
     config = load_config(source, changes)
     if isinstance(config, PortfolioConfig):
-        raise Misconfigured("strategy is auto, which is no single strategy; choose grid, dca, trend or your own.")
+        raise Misconfigured(
+            f"strategy {config.strategy} on {', '.join(config.pairs)[:200]} is a portfolio; choose one strategy and "
+            "one pair, without sections risk, allocation and smc."
+        )
     return config
+
+
+def _needs_portfolio(name: str, values: dict[str, Any]) -> bool:
+    """Whether more is asked than one strategy on one pair with all of the capital."""
+    pairs = values.get("pairs", ())
+    several = len(pairs.split(",") if isinstance(pairs, str) else tuple(pairs)) > 1
+    return name == AUTO or several or any(section in values for section in ("risk", "allocation", "smc"))
 
 
 def _single(name: str, values: dict[str, Any]) -> BacktestConfig:
     strategy = strategy_named(name)
     section = values.pop(strategy.name, None) or {}
-    if "smc" in values:
-        raise Misconfigured(
-            f"smc judges the entries of strategy auto, not of {name}; leave it out, or set strategy: auto and "
-            f"auto.router: {name if name in BUILT_IN else 'grid'}."
-        )
+    pairs = values.pop("pairs", None)
+    if pairs is not None:
+        values["pair"] = pairs.strip() if isinstance(pairs, str) else next(iter(pairs), "")
+        for plural, singular in (("candles", "candles"), ("instruments", "instrument")):
+            if isinstance(values.get(plural), dict):
+                values[singular] = values.pop(plural).get(values["pair"])
     parameters = validated(strategy.parameters, section, strategy.name)
     config: BacktestConfig = validated(BacktestConfig, {**values, "parameters": parameters, "loaded": strategy}, "")
     return config
 
 
-def _portfolio(values: dict[str, Any]) -> PortfolioConfig:
-    if "pair" in values:
-        values["pairs"] = [values.pop("pair")]
-    if isinstance(values.get("candles"), str | Path) and len(values.get("pairs", ())) == 1:
-        values["candles"] = {values["pairs"][0]: values["candles"]}
-    sections = {
-        name: validated(field.annotation, values.pop(name, None) or {}, name)
-        for name, field in AlgorithmParameters.model_fields.items()
-        if isinstance(field.annotation, type)
-    }
-    algorithm = AlgorithmParameters(**sections)
+def _portfolio(name: str, values: dict[str, Any]) -> PortfolioConfig:
+    _in_plural(values)
+    given = {section for section in ("allocation", "risk", "smc") if section in values}
+    allocated = bool(set(values.get("allocation") or ()) - {"weights"})
+    own = _own_strategies(name, values)
+    alone = None if name == AUTO else strategy_named(name)
+    sections: dict[str, Any] = {}
+    for section, field in AlgorithmParameters.model_fields.items():
+        wanted = alone is None or section in given or section == alone.name
+        if isinstance(field.annotation, type) and wanted:
+            sections[section] = validated(field.annotation, values.pop(section, None) or {}, section)
+    if alone is not None:
+        sections["alone"] = Alone(alone.name, allocated=allocated, limited="risk" in given)
+        sections.setdefault("risk", unlimited(RiskParameters()))
+        sections.setdefault("smc", SmcParameters(enabled=False))
+    algorithm = validated(AlgorithmParameters, {**sections, "own": own}, "")
     config: PortfolioConfig = validated(PortfolioConfig, {**values, "algorithm": algorithm}, "")
-    if config.market is Market.SPOT and algorithm.auto.bear_strategy is BearStrategy.TREND_SHORT:
+    if config.market is Market.SPOT and alone is None and algorithm.auto.bear_strategy is BearStrategy.TREND_SHORT:
         raise Misconfigured("auto.bear_strategy is trend_short but spot cannot be sold short; choose dca or cash.")
     return config
 
 
+def _in_plural(values: dict[str, Any]) -> None:
+    """Say what belongs to one pair as it is said of several."""
+    if "pair" in values:
+        values["pairs"] = [values.pop("pair")]
+    pairs = values.get("pairs", ())
+    names = [one.strip() for one in pairs.split(",")] if isinstance(pairs, str) else list(pairs)
+    for singular, plural in (("candles", "candles"), ("instrument", "instruments")):
+        one = values.get(singular)
+        if one is not None and len(names) == 1 and (plural != singular or isinstance(one, str | Path)):
+            values[plural] = {names[0]: values.pop(singular)}
+
+
+def _own_strategies(name: str, values: dict[str, Any]) -> tuple[Own, ...]:
+    """Load the strategies of the user's that a config names, with their sections, which leave the values."""
+    auto = values.get("auto") or {}
+    routes = auto.get("routes") if isinstance(auto, dict) else None
+    named = [name, *(routes.values() if isinstance(routes, dict) else ())]
+    if isinstance(auto, dict):
+        named.append(str(auto.get("router", "")))
+    found: dict[str, Own] = {}
+    for reference in named:
+        if isinstance(reference, str) and ":" in reference and reference not in found:
+            strategy = strategy_named(reference)
+            section = values.pop(strategy.name, None) or {}
+            found[reference] = Own(reference, strategy, validated(strategy.parameters, section, strategy.name))
+    return tuple(found.values())
+
+
 def strategy_named(name: str) -> Strategy:
-    """Load a built-in strategy by its name, or one's own by module:NAME; raises Misconfigured."""
-    if name not in BUILT_IN and ":" not in name:
+    """Load a built-in strategy by its name, or one's own by FILE.py:NAME; raises Misconfigured."""
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    if ":" not in name:
         raise Misconfigured(
-            f"strategy {name!r} is unknown; {_suggest(name, BUILT_IN)} or give your own as module:NAME."
+            f"strategy {name[:200]!r} is unknown; {_suggest(name, BUILT_IN)} or give your own as FILE.py:NAME."
         )
-    return load_strategy(BUILT_IN.get(name, name))
+    return load_strategy(name)
 
 
 def validated(model: type[BaseModel], values: Any, section: str) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bot.candles import iso
 from coordinator.regime import Regime
 from coordinator.risk import Mode
-from coordinator.vocabulary import NOBODY, Answer, Cap, Family, Note, Pause, Variant
+from coordinator.vocabulary import NOBODY, Answer, Cap, Note, Pause, Variant
 from filters.smc import Action, Reason
 from filters.zones import ZoneKind
 
@@ -17,13 +17,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from coordinator.roster import Roster
+
 
 def _name(enumeration: Any) -> Any:
     return lambda value: enumeration(int(value)).name.lower()
-
-
-def _family(value: float) -> str:
-    return "cash" if int(value) == NOBODY else Family(int(value)).name.lower()
 
 
 def _modes(value: float) -> list[str]:
@@ -42,6 +40,7 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
+FAMILY = "family"  # in place of a reader: the roster has the name
 # For each kind of note: field of the note, name, and how it reads.
 FIELDS: dict[Note, tuple[tuple[str, str, Any], ...]] = {
     Note.CANDIDATE: (
@@ -59,11 +58,11 @@ FIELDS: dict[Note, tuple[tuple[str, str, Any], ...]] = {
         ("y", "atr_pct", _number),
         ("z", "ema_divergence", _number),
     ),
-    Note.START: (("a", "strategy", _family), ("b", "variant", _name(Variant)), ("x", "size", _number)),
-    Note.VARIANT: (("a", "strategy", _family), ("b", "variant", _name(Variant)), ("c", "before", _name(Variant))),
+    Note.START: (("a", "strategy", FAMILY), ("b", "variant", _name(Variant)), ("x", "size", _number)),
+    Note.VARIANT: (("a", "strategy", FAMILY), ("b", "variant", _name(Variant)), ("c", "before", _name(Variant))),
     Note.TRANSITION: (
-        ("a", "from", _family),
-        ("b", "to", _family),
+        ("a", "from", FAMILY),
+        ("b", "to", FAMILY),
         ("x", "price", _number),
         ("y", "position", _number),
         ("z", "stop", _number),
@@ -79,7 +78,7 @@ FIELDS: dict[Note, tuple[tuple[str, str, Any], ...]] = {
         ("y", "share", _number),
         ("z", "price", _number),
         ("w", "upper", _number),
-        ("v", "strategy", _family),
+        ("v", "strategy", FAMILY),
     ),
     Note.PAUSE: (("a", "reason", _name(Pause)), ("b", "until", lambda value: iso(int(value))), ("x", "size", _number)),
     Note.UNPAUSE: (),
@@ -96,7 +95,7 @@ FIELDS: dict[Note, tuple[tuple[str, str, Any], ...]] = {
     Note.RESUME: (("x", "equity", _number),),
     Note.ALLOCATION: (
         ("a", "cap", _name(Cap)),
-        ("b", "strategy", _family),
+        ("b", "strategy", FAMILY),
         ("c", "group", int),
         ("x", "target", _number),
         ("y", "raw", _number),
@@ -107,7 +106,7 @@ FIELDS: dict[Note, tuple[tuple[str, str, Any], ...]] = {
     Note.TRIM: (("x", "reserved", _number), ("y", "lots", _number)),
     Note.OVERCOMMITTED: (("a", "begins", _yes), ("x", "reserved", _number), ("y", "limit", _number)),
     Note.WITHDRAWN: (("a", "entries", int), ("x", "reserve", _number)),
-    Note.BLOCKED: (("a", "begins", _yes), ("c", "strategy", _family)),
+    Note.BLOCKED: (("a", "begins", _yes), ("c", "strategy", FAMILY)),
     Note.ZONE: (
         ("a", "kind", _name(ZoneKind)),
         ("b", "side", lambda value: "demand" if value > 0 else "supply"),
@@ -121,7 +120,13 @@ FIELDS: dict[Note, tuple[tuple[str, str, Any], ...]] = {
 }
 
 
-def events(notes: NDArray[Any], pairs: tuple[str, ...]) -> Iterable[dict[str, Any]]:
+def fields(note: Any, roster: Roster) -> Iterable[tuple[str, Any]]:
+    """Name and value of every field of a NOTE, as people read them."""
+    for field, name, read in FIELDS[Note(int(note["kind"]))]:
+        yield name, roster.name_of(int(note[field])) if read is FAMILY else read(note[field])
+
+
+def events(notes: NDArray[Any], pairs: tuple[str, ...], roster: Roster) -> Iterable[dict[str, Any]]:
     """Every note as a plain dict: at (UTC), event, pair (None for the portfolio), and its own fields."""
     for entry in notes:
         kind = Note(int(entry["kind"]))
@@ -131,7 +136,7 @@ def events(notes: NDArray[Any], pairs: tuple[str, ...]) -> Iterable[dict[str, An
             "event": kind.name.lower(),
             "pair": None if pair == NOBODY else pairs[pair],
         }
-        yield {**head, **{name: read(entry[field]) for field, name, read in FIELDS[kind]}}
+        yield {**head, **dict(fields(entry, roster))}
 
 
 def explain(told: list[dict[str, Any]], pair: str, at: str) -> list[str]:

@@ -29,6 +29,7 @@ from coordinator.portfolio import PORTFOLIO, Desk, begin
 from coordinator.protection import guard_price
 from coordinator.reconcile import position_stop
 from coordinator.regime import REGIME
+from coordinator.roster import all_variants
 from coordinator.router import ROUTE
 from coordinator.vocabulary import DIRECTIVE, NOTE, REPORT
 
@@ -43,8 +44,12 @@ NOTHING_GIVEN = new_records(DIRECTIVE, 1)
 
 def slots_of(algorithm: AlgorithmParameters) -> int:
     """Count the wishes of a pair: the hungriest variant's, and the pair's own."""
-    strategies = zip(algorithm.roster.strategies, algorithm.variants(), strict=True)
-    return max(strategy.slots(one) for strategy, variants in strategies for one, _ in variants) + OWN
+    each = [
+        strategy.slots(one)
+        for strategy, configured in algorithm.trading()
+        for one, _ in all_variants(strategy, configured)
+    ]
+    return max(each) + OWN
 
 
 def new_desk(count: int) -> Desk:

@@ -171,6 +171,8 @@ def _obey_answer(pair: Record, params: Record, state: Record, slots: Record) -> 
     way, lots = 1 if position > 0 else -1, abs(position)
     if answer == Answer.HOLD:
         atr, price = state.features.atr.value, pair.price
+        if atr <= 0.0:  # no regime bars yet
+            atr = params.protective_stop * price / params.hold_stop
         stop = _tighter(away(pair, -way, price - way * params.hold_stop * atr, True), _present_stop(slots, way), way)
         if (price / pair.instrument.tick_size - stop) * way <= 0.0:
             stop = away(pair, -way, price - way * 0.25 * atr, True)

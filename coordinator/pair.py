@@ -86,7 +86,7 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, event
         features_update(state.features, bar, bar.ts + length)
     _adopt_variant(pair, params, state, slots)
     for family in range(len(params.timeframes)):
-        if length == params.timeframes[family]:
+        if length == params.timeframes[family] and (family == params.pinned or not params.solo):
             state.signal_bars[family] += 1
             pair.signal_bars = state.signal_bars[family]
             if params.shares and family == state.family:

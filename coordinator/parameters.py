@@ -132,12 +132,13 @@ class Alone:
     """What a bot of one strategy is told of it: no router, and a fixed share of the capital for every pair.
 
     `capital`, quote currency, is the most that all pairs together use; infinite where results are reinvested.
-    `allocated`: the config has a section `allocation`, by which the pairs share instead.
+    `allocated`: the config has a section `allocation`, by which the pairs share instead; `limited`: a section `risk`.
     """
 
     strategy: str
     capital: float = math.inf
     allocated: bool = False
+    limited: bool = False
 
 
 @dataclass(frozen=True)
@@ -207,8 +208,10 @@ class AlgorithmParameters(BaseModel):
 
     @property
     def warmup_ms(self) -> int:
-        """How much is to be seen before the first entry, ms."""
+        """How much is to be seen before the first entry, ms; a strategy alone waits for no regime."""
         signal = max(one.warmup_bars * one.timeframe_ms for _, one in self.trading())
+        if self.alone is not None:
+            return int(signal)
         return int(max(signal, self.auto.warmup_bars * TIMEFRAMES[self.auto.regime_timeframe]))
 
     def variants(self) -> list[list[tuple[Any, float]]]:

@@ -108,7 +108,7 @@ def _or_else(number: int, strategy: Strategy, other: Dispatch) -> Dispatch:
         pair: Record, params: Record, state: Record, wishes: Record, event: Record, family: int, variant: int
     ) -> None:
         if family == number:
-            decide(pair, params[name][variant], state[name], wishes, event)
+            decide(pair, getattr(params, name)[variant], getattr(state, name), wishes, event)
         else:
             other(pair, params, state, wishes, event, family, variant)
 

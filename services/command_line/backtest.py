@@ -14,7 +14,7 @@ from rich.table import Table
 
 from bot.errors import Misconfigured
 from bot.instrument import Market
-from coordinator.config import AUTO, PortfolioConfig, load_config
+from coordinator.config import PortfolioConfig, load_config
 from services.data.store import SYNTHETIC, CandleStore
 from services.data.venue import saved_instrument
 from services.settings import Settings
@@ -67,7 +67,7 @@ def backtest(
 ) -> None:
     """Backtest and write config, result, fills, trades, equity, events and a report.
 
-    A single strategy on several pairs trades each with its part of the capital; auto trades them as one account.
+    Several pairs share one account: a single strategy's in fixed shares, auto's as it allocates.
     """
     options = {
         "strategy": strategy,
@@ -84,58 +84,30 @@ def backtest(
     given.update(assignment(text) for text in changes or [])
     settings = Settings()
     pairs = [name.strip() for text in pair or [] for name in text.split(",") if name.strip()]
-    first = load_config(
-        config or {}, {**given, **named(pairs[:1] if strategy != AUTO else pairs, strategy or "", config)}
-    )
-    if isinstance(first, PortfolioConfig):
+    chosen = load_config(config or {}, {**given, **({"pairs": pairs} if pairs else {})})
+    if isinstance(chosen, PortfolioConfig):
         if bounds:
-            raise Misconfigured("bounds compares the rules of one strategy on one pair; leave it out for auto.")
-        whole = run_portfolio(first, CandleStore(settings.data_dir), settings.data_dir)
-        name = f"auto-{'-'.join(whole.recording.pairs[:3])}-{whole.document.run_id}"
-        with notes.status("writing the report"):
-            folder = whole.write(out or settings.data_dir / "runs" / name)
-        if as_json:
-            print(whole.document.model_dump_json(indent=2, by_alias=True))  # noqa: T201, for other programs
-            return
-        _print_portfolio(whole, folder)
-        return
-    results = {}
-    for one in pairs or [first.pair]:
-        share = {"pair": one, "capital": first.capital / len(pairs)} if len(pairs) > 1 else {"pair": one}
-        part = load_config(config or {}, {**given, **share})
-        assert not isinstance(part, PortfolioConfig)
-        chosen, held = find_candles(part, CandleStore(settings.data_dir))
-        results[one] = run_single(chosen, held, settings.data_dir, bounds=bounds)
-    for one, result in results.items():
-        name = f"{first.loaded.name}-{one}-{result.document.run_id}"
-        place = settings.data_dir / "runs" / name if out is None else out / one if len(results) > 1 else out
-        with notes.status("writing the report"):
-            folder = result.write(place)
-        if as_json:
-            print(result.document.model_dump_json(indent=2, by_alias=True))  # noqa: T201, for other programs
-            continue
-        _print_summary(result, folder)
-    if len(results) > 1 and not as_json:
-        from backtesting.portfolio_run import side_by_side  # noqa: PLC0415
-
-        print_sides([side_by_side(first.loaded.name, results)])
+            raise Misconfigured("bounds compares the rules of one strategy on one pair; leave it out for a portfolio.")
+        whole = run_portfolio(chosen, CandleStore(settings.data_dir), settings.data_dir)
+        folder = _written(whole, list(chosen.pairs), out, settings.data_dir)
+        if not as_json:
+            _print_portfolio(whole, folder)
+    else:
+        single, held = find_candles(chosen, CandleStore(settings.data_dir))
+        result = run_single(single, held, settings.data_dir, bounds=bounds)
+        folder = _written(result, [single.pair], out, settings.data_dir)
+        if not as_json:
+            _print_summary(result, folder)
+    if as_json:
+        print((folder / "result.json").read_text(encoding="utf-8").rstrip())  # noqa: T201, for other programs
 
 
-def named(pairs: list[str], strategy: str, config: Path | None) -> dict[str, Any]:
-    """Options that name the pairs: `pairs` for the whole algorithm, `pair` for one strategy."""
-    if not pairs:
-        return {}
-    whole = strategy == AUTO or (not strategy and config is not None and _is_portfolio(config))
-    return {"pairs": pairs} if whole else {"pair": pairs[0]}
-
-
-def _is_portfolio(path: Path) -> bool:
-    """Whether a config file is one of the whole algorithm; what is wrong with it is told by reading it in earnest."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return False
-    return isinstance(values, dict) and values.get("strategy") == AUTO
+def _written(result: BacktestResult | PortfolioResult, pairs: list[str], out: Path | None, data_dir: Path) -> Path:
+    """Write a run where it is told, or in a folder named by what traded, where, and all that decided its result."""
+    document = result.document
+    place = out or data_dir / "runs" / "-".join((document.strategy, *pairs[:3], document.run_id))
+    with notes.status("writing the report"):
+        return result.write(place)
 
 
 def run_portfolio(config: PortfolioConfig, store: CandleStore, data_dir: Path) -> PortfolioResult:
@@ -155,7 +127,7 @@ def run_portfolio(config: PortfolioConfig, store: CandleStore, data_dir: Path) -
         known = saved_instrument(data_dir, config.exchange, config.market, pair)
         if known is not None:
             fetched[pair] = known
-    if not is_ready():
+    if not is_ready(config.algorithm.roster):
         notes.print("compiling the whole algorithm for this machine, once; about a minute", style="dim")
     columns = (TextColumn("playing"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=notes, transient=True) as bar:
@@ -220,7 +192,9 @@ def run_single(config: BacktestConfig, candles: Candles | Path, data_dir: Path, 
 
 def _print_portfolio(result: PortfolioResult, folder: Path) -> None:
     metrics, document, figures = result.metrics, result.document, result.figures
-    table = Table("", "", title=f"auto on {len(document.pairs)} pairs", show_header=False, title_justify="left")
+    table = Table(
+        "", "", title=f"{document.strategy} on {len(document.pairs)} pairs", show_header=False, title_justify="left"
+    )
     for name, label, form in SUMMARY:
         value = getattr(metrics, name)
         table.add_row(label, "n/a" if value is None else form.format(value))
@@ -229,9 +203,10 @@ def _print_portfolio(result: PortfolioResult, folder: Path) -> None:
     table.add_row("filter", ", ".join(f"{name} {count:,}" for name, count in figures.verdicts.items()))
     table.add_row("modes", ", ".join(f"{name} {share * 100:.1f} %" for name, share in figures.modes.items() if share))
     console.print(table)
-    pairs = Table("pair", "profit", "holding", "trades", "grid", "dca", "trend", "draining", "cash")
+    columns = (*result.config.algorithm.roster.names, "draining", "cash")
+    pairs = Table("pair", "profit", "holding", "trades", *columns)
     for pair, one in result.pair_figures.items():
-        shares = [f"{one.strategies.get(name, 0.0) * 100:.0f} %" for name in pairs_columns()]
+        shares = [f"{one.strategies.get(name, 0.0) * 100:.0f} %" for name in columns]
         pairs.add_row(pair, f"{one.profit:+,.2f}", f"{one.benchmark_return_pct:+.2f} %", f"{one.trades:,}", *shares)
     console.print(pairs)
     period = f"{metrics.start} to {metrics.end}"
@@ -241,11 +216,6 @@ def _print_portfolio(result: PortfolioResult, folder: Path) -> None:
     for notice in document.notices:
         console.print(f"note: {notice}", highlight=False, soft_wrap=True)
     console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
-
-
-def pairs_columns() -> tuple[str, ...]:
-    """What a pair can be about, in the order of the table."""
-    return ("grid", "dca", "trend", "draining", "cash")
 
 
 def print_sides(sides: list[Side]) -> None:

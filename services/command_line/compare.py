@@ -9,15 +9,13 @@ import typer
 
 from bot.errors import Misconfigured
 from bot.instrument import Market
-from coordinator.config import AUTO, BacktestConfig, PortfolioConfig, load_config
+from coordinator.config import AUTO, load_portfolio
 from services.command_line.backtest import (
     assignment,
     console,
-    find_candles,
     notes,
     print_sides,
     run_portfolio,
-    run_single,
 )
 from services.data.store import SYNTHETIC, CandleStore
 from services.settings import Settings
@@ -38,11 +36,11 @@ def compare(
 ) -> None:
     """Run strategies side by side and say in words which did better.
 
-    A single strategy trades each pair with its part of the capital, sized and stopped by itself; auto trades them as
-    one account. `--set` of a section counts for the strategies that have it.
+    Every strategy trades all pairs in one account: a single one in equal shares, auto as it allocates. `--set` of a
+    section counts for the strategies that have it.
     """
     from backtesting.portfolio_report import write_comparison  # noqa: PLC0415, loads the compiler and the drawing
-    from backtesting.portfolio_run import side_by_side, side_of, verdict  # noqa: PLC0415
+    from backtesting.portfolio_run import side_of, verdict  # noqa: PLC0415
 
     options = {"from": start, "to": end, "capital": capital, "exchange": exchange, "market": market}
     options["leverage"] = leverage
@@ -57,22 +55,11 @@ def compare(
     sides = []
     for name in sorted(names, key=lambda one: one != AUTO):
         own = {key: value for key, value in sections.items() if _concerns(key, name)}
-        if name == AUTO:
-            more = {} if smc is None else {"smc.enabled": smc}
-            whole = load_config({}, {**given, **own, **more, "strategy": AUTO, "pairs": pairs})
-            assert isinstance(whole, PortfolioConfig)
-            result = run_portfolio(whole, store, settings.data_dir)
-            given.setdefault("exchange", result.config.exchange)
-            sides.append(side_of(result))
-            continue
-        results = {}
-        for one in pairs:
-            part = load_config({}, {**given, **own, "strategy": name, "pair": one})
-            assert isinstance(part, BacktestConfig)
-            part = part.changed(capital=part.capital / len(pairs))
-            chosen, held = find_candles(part, store)
-            results[one] = run_single(chosen, held, settings.data_dir, bounds=False)
-        sides.append(side_by_side(name, results))
+        more = {"smc.enabled": smc} if name == AUTO and smc is not None else {}
+        config = load_portfolio({}, {**given, **own, **more, "strategy": name, "pairs": pairs})
+        result = run_portfolio(config, store, settings.data_dir)
+        given.setdefault("exchange", result.config.exchange)
+        sides.append(side_of(result))
     sides.sort(key=lambda one: names.index(one.name) if one.name in names else len(names))
     title = f"{', '.join(one.name for one in sides)} on {', '.join(pairs)}"
     path = out or settings.data_dir / "runs" / f"compare-{'-'.join(names)}-{'-'.join(pairs[:3])}.html"

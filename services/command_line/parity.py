@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from bot.errors import Misconfigured
-from coordinator.config import AUTO, PortfolioConfig, load_config
+from coordinator.config import AUTO, load_portfolio
 from services.command_line.backtest import assignment, notes
 from services.data.store import CandleStore
 from services.data.synth import generate
@@ -28,6 +28,7 @@ def parity(
     start: Annotated[str | None, typer.Option("--from", help="first day from the store; else candles are made")] = None,
     exchange: Annotated[str, typer.Option(help="whose candles, from the store")] = "bybit",
     seed: Annotated[int, typer.Option(help="seed of the made candles")] = 7,
+    strategy: Annotated[str, typer.Option(help="grid, dca, trend, auto, or your own FILE.py:NAME")] = AUTO,
     changes: Annotated[list[str] | None, typer.Option("--set", help="any key, such as grid.levels=20")] = None,
 ) -> None:
     """Play candles through the simulator and through actors, ccxt and the venue in lock-step; compare every fill.
@@ -42,9 +43,8 @@ def parity(
     quieten()
     names = _names(pairs, exchange, start)
     sections = dict(assignment(text) for text in changes or [])
-    options = {"strategy": AUTO, "pairs": names, "from": start}
-    config = load_config({key: value for key, value in options.items() if value is not None}, sections)
-    assert isinstance(config, PortfolioConfig)
+    options = {"strategy": strategy, "pairs": names, "from": start}
+    config = load_portfolio({key: value for key, value in options.items() if value is not None}, sections)
     history = config.algorithm.warmup_ms / DAY
     if config.start is None:
         candles = generate(names, int(-(-(history + days) // 1)), seed)
@@ -64,7 +64,7 @@ def parity(
     differences = found.differences
     kinds = sorted({one.kind for one in found.decisions})
     console.print(
-        f"{found.minutes} minutes of {', '.join(names)}: "
+        f"{strategy}, {found.minutes} minutes of {', '.join(names)}: "
         f"{found.fills.total()} fills and {found.decisions.total()} events ({', '.join(kinds)}) in the simulation, "
         f"{found.live_fills.total()} and {found.live_decisions.total()} live."
     )

@@ -128,9 +128,13 @@ def changes(old: PortfolioConfig, new: PortfolioConfig) -> list[str]:
         raise Misconfigured(
             "more levels and other timeframes need room that a running bot does not have; stop it and start it again."
         )
+    if new.algorithm.roster != old.algorithm.roster or new.strategy != old.strategy:
+        raise Misconfigured("another strategy needs a restart; stop the bot and start it again.")
+    before, after = old.document(), new.document()
     return [
         f"{section}.{name}"
-        for section, before in old.algorithm
-        for name, value in getattr(new.algorithm, section)
-        if getattr(before, name) != value
+        for section, values in after.items()
+        if isinstance(values, dict) and section not in ("execution", "instruments")
+        for name, value in values.items()
+        if before[section].get(name) != value
     ]

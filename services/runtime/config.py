@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.errors import Misconfigured
 from bot.instrument import Market
-from coordinator.config import PortfolioConfig, load_config, read_values, validated
+from coordinator.config import PortfolioConfig, load_portfolio, read_values, validated
 from services.bybit.gateway import Bybit
 from services.settings import Settings
 
@@ -117,7 +117,7 @@ class Secrets(BaseSettings):
 
 
 def load_bot(path: Path) -> tuple[BotSettings, PortfolioConfig]:
-    """Read a config: what a backtest takes (strategy: auto), and a section `bot`. Raises Misconfigured."""
+    """Read a config: what a backtest takes, and a section `bot`. Raises Misconfigured."""
     values: dict[str, Any] = read_values(path)
     settings: BotSettings = validated(BotSettings, values.pop("bot", None) or {}, "bot")
     if (settings.environment is Environment.VENUE) != (settings.address is not None):
@@ -132,12 +132,7 @@ def load_bot(path: Path) -> tuple[BotSettings, PortfolioConfig]:
             "market is spot, but Bybit takes the fee of a spot purchase in the coin, so that less is held than was "
             "bought; trade market: linear, or spot on the project's own venue."
         )
-    config = load_config(values)
-    if not isinstance(config, PortfolioConfig):
-        raise Misconfigured(
-            f"strategy is {config.loaded.name}, but a bot runs strategy: auto; set it, and auto.router: "
-            f"{config.loaded.name} to keep to one strategy."
-        )
+    config = load_portfolio(values)
     _refuse_long_names(settings.name, list(config.pairs))
     return settings, config
 

@@ -14,7 +14,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from backtesting.instruments import instrument_for
-from coordinator.config import PortfolioConfig, load_config
+from coordinator.config import load_portfolio
 from services.bybit.gateway import Bybit
 from services.control.client import control_file
 from services.control.server import ControlServer
@@ -54,8 +54,7 @@ class Demo:
 @asynccontextmanager
 async def demonstration(seed: int, data_dir: Path, pairs: tuple[str, ...] = PAIRS) -> AsyncIterator[Demo]:
     """Start everything; it ends, and forgets, with the context."""
-    config = load_config({"strategy": "auto", "pairs": list(pairs)})
-    assert isinstance(config, PortfolioConfig)
+    config = load_portfolio({"strategy": "auto", "pairs": list(pairs)})
     config = as_live(config)  # the operator is whoever watches: a halt waits for `ctl resume`
     candles = await asyncio.to_thread(generate, list(pairs), HISTORY_DAYS + DAYS, seed)
     instruments = {pair: instrument_for(pair, config.market, candles[pair])[0] for pair in pairs}
@@ -67,7 +66,7 @@ async def demonstration(seed: int, data_dir: Path, pairs: tuple[str, ...] = PAIR
         address = f"http://127.0.0.1:{await server.start()}"
         stack.push_async_callback(server.stop)
         behind = await stack.enter_async_context(backing(NAME, folder))
-        news = News(behind.bus, instruments)
+        news = News(behind.bus, instruments, config.algorithm.roster)
         gateway = Bybit(key=KEY.key, secret=KEY.secret, market=config.market, address=address, rate=100_000.0)
         runtime = LocalRuntime(NAME, config, gateway, behind.store, news, patience=None)
         stack.push_async_callback(runtime.stop)

@@ -10,7 +10,7 @@ from bot.candles import iso
 from coordinator.phase import Phase
 from coordinator.regime import Regime
 from coordinator.risk import Mode, day_loss, drawdown
-from coordinator.vocabulary import NOBODY, Answer, Family, HeldOff
+from coordinator.vocabulary import Answer, HeldOff
 
 if TYPE_CHECKING:
     from bot.instrument import Instrument
@@ -72,7 +72,7 @@ def _pair(loop: MasterLoop, index: int, instrument: Instrument) -> dict[str, Any
         "pair": instrument.symbol,
         "price": float(report.price),
         "regime": Regime(int(desk.regimes[index].confirmed)).name.lower(),
-        "strategy": "cash" if family == NOBODY else Family(family).name.lower(),
+        "strategy": loop.machine.roster.name_of(family),
         "phase": Phase(int(report.phase)).name.lower(),
         "held_off": [str(why.name).lower() for why in HeldOff(int(desk.routes[index].held_off))],
         "target": float(desk.allocations[index].target),

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from bot.candles import iso
 from bot.order import Side
-from coordinator.events import FIELDS
+from coordinator.events import fields
 from coordinator.vocabulary import Note
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bot.instrument import Instrument
     from bot.ports import Bus
+    from coordinator.roster import Roster
 
 BARS = "▁▂▃▄▅▆▇█"
 TOLD = 12  # events shown
@@ -31,8 +32,8 @@ COLOURS = {"running": "green", "draining": "yellow", "closing": "yellow", "pause
 class News:
     """A bus that also keeps the last events in words."""
 
-    def __init__(self, bus: Bus, instruments: dict[str, Instrument]) -> None:
-        self.bus, self.instruments = bus, instruments
+    def __init__(self, bus: Bus, instruments: dict[str, Instrument], roster: Roster) -> None:
+        self.bus, self.instruments, self.roster = bus, instruments, roster
         self.lines: deque[str] = deque(maxlen=TOLD)
         self.fills = 0
         self.notes: dict[str, int] = {}
@@ -60,7 +61,7 @@ class News:
         self.notes[name] = self.notes.get(name, 0) + 1
         if kind in QUIET:
             return
-        said = ", ".join(self._field(pair, label, read(note[field])) for field, label, read in FIELDS[kind])
+        said = ", ".join(self._field(pair, label, value) for label, value in fields(note, self.roster))
         self.lines.append(f"{iso(int(note['ts']))[:16]}  {pair or 'account'}  {name} {said}")
 
     def _field(self, pair: str, label: str, value: Any) -> str:

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from bot.errors import Misconfigured
-from bot.instrument import Market
-from coordinator.config import AUTO, BacktestConfig, PortfolioConfig, load_config
+from bot.market import Market
+from coordinator.config_file import AUTO, refuse_unknown
 from services.command_line.backtest import (
     assignment,
     console,
@@ -19,7 +19,6 @@ from services.command_line.backtest import (
     run_portfolio,
     run_single,
 )
-from services.data.store import SYNTHETIC, CandleStore
 from services.settings import Settings
 
 
@@ -41,9 +40,6 @@ def compare(
     A single strategy trades each pair with its part of the capital, sized and stopped by itself; auto trades them as
     one account. `--set` of a section counts for the strategies that have it.
     """
-    from backtesting.portfolio_report import write_comparison  # noqa: PLC0415, loads the compiler and the drawing
-    from backtesting.portfolio_run import side_by_side, side_of, verdict  # noqa: PLC0415
-
     options = {"from": start, "to": end, "capital": capital, "exchange": exchange, "market": market}
     options["leverage"] = leverage
     given = {key: value for key, value in options.items() if value is not None}
@@ -52,6 +48,14 @@ def compare(
     names = [name.strip() for name in strategies.split(",") if name.strip()]
     if not names:
         raise Misconfigured("strategies names none; give some, such as grid,dca,trend,auto.")
+    for name in names:
+        if name != AUTO:
+            refuse_unknown(name)
+    from backtesting.portfolio_report import write_comparison
+    from backtesting.portfolio_run import side_by_side, side_of, verdict
+    from coordinator.config import BacktestConfig, PortfolioConfig, load_config
+    from services.data.store import SYNTHETIC, CandleStore
+
     settings = Settings()
     store = CandleStore(settings.data_dir)
     sides = []

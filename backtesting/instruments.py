@@ -16,7 +16,7 @@ import numpy as np
 
 from bot.errors import Misconfigured
 from bot.instrument import Instrument, Market, in_ticks
-from coordinator.config import validated
+from bot.validation import validated
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,11 +7,12 @@ become whole, and each rounding says which way.
 from __future__ import annotations
 
 from decimal import ROUND_DOWN, Decimal
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+
+from bot.market import Market as Market  # noqa: PLC0414, whoever has an instrument finds its market here
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,13 +38,6 @@ NO_LIMIT = 1 << 48  # lots, where the venue states none
 
 # Prices further than this fraction of a tick from the grid keep their fraction.
 ON_GRID = 1e-6
-
-
-class Market(StrEnum):
-    """Spot owns the coin; linear is a perpetual contract margined and settled in the quote currency."""
-
-    SPOT = "spot"
-    LINEAR = "linear"
 
 
 Positive = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]

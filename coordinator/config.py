@@ -6,21 +6,18 @@ sentence that names the field, the value and the remedy.
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     SerializeAsAny,
-    ValidationError,
     field_validator,
     model_validator,
 )
@@ -30,14 +27,15 @@ from bot.errors import Misconfigured
 from bot.instrument import Market
 from bot.parameters import Fraction, Number, Parameters
 from bot.strategy import Strategy, load_strategy
-from coordinator import roster
+from bot.validation import validated
+from coordinator.config_file import AUTO, config_values, refuse_unknown
 from coordinator.parameters import MOST_PAIRS, AlgorithmParameters, Alone, Own, RiskParameters, unlimited
+from coordinator.roster import BUILT_IN
 from coordinator.router import BearStrategy
 from filters.smc import SmcParameters
 
-VERSION = 1
-AUTO = "auto"
-BUILT_IN = {one.name: one for one in roster.BUILT_IN}
+BY_NAME = {one.name: one for one in BUILT_IN}
+Source = Any  # a config, a dict, or the path of a YAML file
 
 
 class FillRule(StrEnum):
@@ -82,9 +80,6 @@ def _time(value: Any) -> Any:
 
 
 Time = Annotated[int, BeforeValidator(_time)]
-
-
-Source = Any  # a config, a dict, or the path of a YAML file
 
 
 class RunConfig(BaseModel):
@@ -211,17 +206,8 @@ def load_config(
         if not changes and (isinstance(source, PortfolioConfig) or not together):
             return source
         source = source.document()
-    values = dict(source) if isinstance(source, dict) else read_values(Path(source))
-    for key, value in (changes or {}).items():
-        _set(values, key, value)
-    if values.get("version", VERSION) != VERSION:
-        raise Misconfigured(
-            f"version is {values['version']!r} but this program reads version {VERSION}; "
-            "write the config anew from the README's example."
-        )
-    name = str(values.get("strategy", ""))
-    if not name:
-        raise Misconfigured("strategy is missing; choose grid, dca, trend, auto or your own FILE.py:NAME.")
+    values = config_values(source, changes)
+    name = values["strategy"]
     config = _portfolio(name, values) if together or _needs_portfolio(name, values) else _single(name, values)
     if config.start is not None and config.end is not None and config.start >= config.end:
         raise Misconfigured(f"from ({iso(config.start)}) must lie before to ({iso(config.end)}); swap or widen them.")
@@ -321,71 +307,5 @@ def _own_strategies(name: str, values: dict[str, Any]) -> tuple[Own, ...]:
 
 def strategy_named(name: str) -> Strategy:
     """Load a built-in strategy by its name, or one's own by FILE.py:NAME; raises Misconfigured."""
-    if name in BUILT_IN:
-        return BUILT_IN[name]
-    if ":" not in name:
-        raise Misconfigured(
-            f"strategy {name[:200]!r} is unknown; {_suggest(name, BUILT_IN)} or give your own as FILE.py:NAME."
-        )
-    return load_strategy(name)
-
-
-def validated(model: type[BaseModel], values: Any, section: str) -> Any:
-    """Build `model`, or raise Misconfigured with a sentence for its first fault."""
-    if not isinstance(values, dict):
-        raise Misconfigured(f"{section or 'config'} must be a section of keys and values, not {values!r}.")
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        location = ".".join([section] * bool(section) + [str(part) for part in first["loc"]])
-        if first["type"] == "extra_forbidden":
-            place = _model_at(model, first["loc"][:-1])
-            known = [f.alias or n for n, f in place.model_fields.items() if n not in ("loaded", "parameters")]
-            raise Misconfigured(f"{location} is no known key; {_suggest(str(first['loc'][-1]), known)}.") from None
-        if first["type"] == "missing":
-            raise Misconfigured(f"{location} is missing; give it a value.") from None
-        cause = first.get("ctx", {}).get("error")
-        if isinstance(cause, Misconfigured):
-            raise cause from None
-        if first["type"] == "value_error":
-            raise Misconfigured(f"{location}: {cause}.") from None
-        raise Misconfigured(f"{location} is {first['input']!r}: {first['msg'].lower()}; change it.") from None
-
-
-def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:
-    for part in location:
-        inner = model.model_fields[str(part)].annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
-    return model
-
-
-def _suggest(wrong: str, known: Any) -> str:
-    close = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?".rstrip("?") if close else "choose one of " + ", ".join(sorted(known))
-
-
-def read_values(path: Path) -> dict[str, Any]:
-    """Read a YAML file of keys and values; raises Misconfigured."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise Misconfigured(f"config {path} does not exist; give the path of a YAML file.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise Misconfigured(f"config {path} cannot be read ({reason}); mend the file.") from None
-    if not isinstance(values, dict):
-        raise Misconfigured(f"config {path} holds no keys and values; see the README's example.")
-    if isinstance(values.get("candles"), str):
-        values["candles"] = (path.parent / values["candles"]).resolve()
-    return values
-
-
-def _set(values: dict[str, Any], key: str, value: Any) -> None:
-    *path, last = key.split(".")
-    for part in path:
-        inner = values.get(part)
-        values[part] = dict(inner) if isinstance(inner, dict) else {}
-        values = values[part]
-    values[last] = value
+    refuse_unknown(name)
+    return BY_NAME[name] if name in BY_NAME else load_strategy(name)

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from bot.errors import Misconfigured
 from bot.kernel import Record, kernel
+from bot.strategy import Strategy, load_strategy
+from coordinator import config_file
 from coordinator.pair_state import state_dtype
 from coordinator.regime import Regime
 from coordinator.vocabulary import NOBODY, Variant
-from strategies import dca, grid, trend
 
 if TYPE_CHECKING:
     from bot.parameters import Parameters
-    from bot.strategy import Strategy
 
 Dispatch = Callable[[Record, Record, Record, Record, Record, int, int], None]
 
-BUILT_IN = (grid.STRATEGY, dca.STRATEGY, trend.STRATEGY)
+BUILT_IN = tuple(load_strategy(reference) for reference in config_file.BUILT_IN.values())
 VARIANTS, REGIMES = len(Variant), len(Regime)
 # Keys of a config, beside which a strategy's section stands under its name.
 KEYS = (

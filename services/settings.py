@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import platformdirs
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class Settings(BaseSettings):
-    """Where things lie on this machine."""
+def _data_dir() -> Path:
+    """What TRADERAGENT_DATA_DIR says, or the platform's folder for a user's data."""
+    return Path(os.environ.get("TRADERAGENT_DATA_DIR") or platformdirs.user_data_dir("traderagent"))
 
-    model_config = SettingsConfigDict(env_prefix="TRADERAGENT_", extra="ignore")
 
-    data_dir: Path = Field(
-        default_factory=lambda: Path(platformdirs.user_data_dir("traderagent")),
-        description="folder of candles, instruments and runs",
-    )
+@dataclass(frozen=True)
+class Settings:
+    """Where things lie on this machine; `data_dir` is the folder of candles, instruments and runs."""
+
+    data_dir: Path = field(default_factory=_data_dir)

@@ -13,10 +13,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from bot.errors import Misconfigured
-from bot.instrument import Market
-from coordinator.config import PortfolioConfig, load_config
-from services.data.store import SYNTHETIC, CandleStore
-from services.data.venue import saved_instrument
+from bot.market import Market
+from coordinator.config_file import config_values
 from services.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,7 +23,8 @@ if TYPE_CHECKING:
     from backtesting.portfolio_run import Side
     from backtesting.result import BacktestResult
     from bot.candles import Candles
-    from coordinator.config import BacktestConfig
+    from coordinator.config import BacktestConfig, PortfolioConfig
+    from services.data.store import CandleStore
 
 console = Console()
 notes = Console(stderr=True)
@@ -84,7 +83,11 @@ def backtest(
     given.update(assignment(text) for text in changes or [])
     settings = Settings()
     pairs = [name.strip() for text in pair or [] for name in text.split(",") if name.strip()]
-    chosen = load_config(config or {}, {**given, **({"pairs": pairs} if pairs else {})})
+    asked = config_values(config or {}, {**given, **({"pairs": pairs} if pairs else {})})
+    from coordinator.config import PortfolioConfig, load_config
+    from services.data.store import CandleStore
+
+    chosen = load_config(asked)
     if isinstance(chosen, PortfolioConfig):
         if bounds:
             raise Misconfigured("bounds compares the rules of one strategy on one pair; leave it out for a portfolio.")
@@ -112,8 +115,9 @@ def _written(result: BacktestResult | PortfolioResult, pairs: list[str], out: Pa
 
 def run_portfolio(config: PortfolioConfig, store: CandleStore, data_dir: Path) -> PortfolioResult:
     """Find the candles of every pair and run the whole algorithm, with progress and time left."""
-    from backtesting.portfolio_run import simulate_portfolio  # noqa: PLC0415
-    from backtesting.portfolio_simulator import is_ready  # noqa: PLC0415
+    from backtesting.portfolio_run import simulate_portfolio
+    from backtesting.portfolio_simulator import is_ready
+    from services.data.venue import saved_instrument
 
     config = config if config.candles else config.changed(exchange=_venue(config, store))
     warmup = None if config.start is None else config.start - config.algorithm.warmup_ms
@@ -141,6 +145,8 @@ def _venue(config: PortfolioConfig, store: CandleStore) -> str:
     """Whose candles: what the config says, or the venue that has most of the pairs."""
     if "exchange" in config.model_fields_set:
         return config.exchange
+    from services.data.store import SYNTHETIC
+
     held: dict[str, set[str]] = {}
     for one in store.series():
         if one.market == config.market:
@@ -165,13 +171,14 @@ def find_candles(config: BacktestConfig, store: CandleStore) -> tuple[BacktestCo
     """Find the candles; where the config does not say whose, take the venue that has them."""
     if config.candles is not None:
         return config, config.candles
+    from backtesting.run import warmup_start
+    from services.data.store import SYNTHETIC
+
     if "exchange" not in config.model_fields_set:
         known = [one.venue for one in store.series() if (one.market, one.symbol) == (config.market, config.pair)]
         if known:
             venue = min(known, key=lambda name: (name == SYNTHETIC, name != "bybit", name))
             config = config.changed(exchange=venue)
-    from backtesting.run import warmup_start  # noqa: PLC0415, loads the compiler, which takes most of a second
-
     series = store.finest(config.exchange, str(config.market), config.pair)
     candles = store.read(series, warmup_start(config), config.end)
     # An empty period is refused with what the store does hold.
@@ -180,8 +187,9 @@ def find_candles(config: BacktestConfig, store: CandleStore) -> tuple[BacktestCo
 
 def run_single(config: BacktestConfig, candles: Candles | Path, data_dir: Path, *, bounds: bool) -> BacktestResult:
     """Run one strategy on one pair, saying so when it must be compiled first."""
-    from backtesting.run import simulate  # noqa: PLC0415
-    from backtesting.simulator import is_ready  # noqa: PLC0415
+    from backtesting.run import simulate
+    from backtesting.simulator import is_ready
+    from services.data.venue import saved_instrument
 
     fetched = saved_instrument(data_dir, config.exchange, config.market, config.pair)
     ready = is_ready(config.loaded)
@@ -191,6 +199,8 @@ def run_single(config: BacktestConfig, candles: Candles | Path, data_dir: Path, 
 
 
 def _print_portfolio(result: PortfolioResult, folder: Path) -> None:
+    from services.data.store import SYNTHETIC
+
     metrics, document, figures = result.metrics, result.document, result.figures
     table = Table(
         "", "", title=f"{document.strategy} on {len(document.pairs)} pairs", show_header=False, title_justify="left"
@@ -220,7 +230,7 @@ def _print_portfolio(result: PortfolioResult, folder: Path) -> None:
 
 def print_sides(sides: list[Side]) -> None:
     """Print the figures of several sides beside each other."""
-    from backtesting.portfolio_report import ACCOUNT  # noqa: PLC0415
+    from backtesting.portfolio_report import ACCOUNT
 
     table = Table("", *(one.name for one in sides))
     for name, (label, form) in ACCOUNT.items():
@@ -230,6 +240,8 @@ def print_sides(sides: list[Side]) -> None:
 
 
 def _print_summary(result: BacktestResult, folder: Path) -> None:
+    from services.data.store import SYNTHETIC
+
     metrics, document = result.metrics, result.document
     columns: dict[str, Metrics] = {"": metrics, **(result.bounds or {})}
     title = f"{document.strategy} on {document.pair} ({document.exchange} {document.market})"

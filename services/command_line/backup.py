@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from coordinator.config_file import read_values
+
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
@@ -26,8 +28,9 @@ def backup(
     out: Annotated[Path | None, typer.Option(help="file to write; else one named by bot and time")] = None,
 ) -> None:
     """Write all that a bot remembers (state, orders, fills, decisions) to one file; the bot may run meanwhile."""
-    from services.logs import passwords, quieten  # noqa: PLC0415
-    from services.runtime.config import load_bot  # noqa: PLC0415
+    read_values(config)  # a file that cannot be read is told before the rest is loaded
+    from services.logs import passwords, quieten
+    from services.runtime.config import load_bot
 
     settings, _ = load_bot(config)
     quieten(secrets=passwords(settings.database))
@@ -37,7 +40,7 @@ def backup(
 
 
 async def _back_up(settings: BotSettings, file: Path) -> Contents:
-    from services.postgres.backup import back_up  # noqa: PLC0415
+    from services.postgres.backup import back_up
 
     async with _database(settings) as dsn:
         return await back_up(dsn, settings.name, file)
@@ -49,8 +52,9 @@ def restore(
     replace: Annotated[bool, typer.Option(help="give up what the database holds of this bot")] = False,
 ) -> None:
     """Put a backup into the bot's database, while the bot does not run; its next start books what it missed."""
-    from services.logs import passwords, quieten  # noqa: PLC0415
-    from services.runtime.config import load_bot  # noqa: PLC0415
+    read_values(config)  # a file that cannot be read is told before the rest is loaded
+    from services.logs import passwords, quieten
+    from services.runtime.config import load_bot
 
     settings, chosen = load_bot(config)
     quieten(secrets=passwords(settings.database))
@@ -59,10 +63,10 @@ def restore(
 
 
 async def _restore(settings: BotSettings, chosen: PortfolioConfig, file: Path, *, replace: bool) -> Contents:
-    from services.postgres.archive import look_into  # noqa: PLC0415
-    from services.postgres.backup import restore  # noqa: PLC0415
-    from services.postgres.claim import Claim  # noqa: PLC0415
-    from services.runtime.memories import empty_memories  # noqa: PLC0415
+    from services.postgres.archive import look_into
+    from services.postgres.backup import restore
+    from services.postgres.claim import Claim
+    from services.runtime.memories import empty_memories
 
     look_into(file)  # before a database is started for it
     async with _database(settings) as dsn, Claim.held(dsn, settings.name):
@@ -70,7 +74,7 @@ async def _restore(settings: BotSettings, chosen: PortfolioConfig, file: Path, *
 
 
 def _database(settings: BotSettings) -> AbstractAsyncContextManager[str]:
-    from services.runtime.backing import database  # noqa: PLC0415
+    from services.runtime.backing import database
 
     return database(settings.data_dir / "bots" / settings.name, settings.database)
 

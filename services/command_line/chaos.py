@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bot.errors import Misconfigured
-from bot.instrument import Market
+from bot.market import Market
+from coordinator.config_file import read_values
 from services.settings import Settings
 
 if TYPE_CHECKING:
@@ -38,21 +39,22 @@ def chaos(
     Positions are held against their stops at every minute, also while the bot is dead. Exit code 1 when anything is
     lost, doubled, bare or different. Nothing is sent to a real exchange.
     """
-    from services.logs import quieten  # noqa: PLC0415, loads what the command needs only now
-    from services.runtime.chaos import Plan  # noqa: PLC0415
-
     if not 1.0 <= speed <= 100_000.0:
         raise Misconfigured(f"speed is {speed:g}; give 1 to 100000 times real time, such as 1200.")
-    quieten(level=50)
-    plan = Plan(kills, seed, speed, log)
     for path in (report, log):
         _writable(path)
+    read_values(config)
+    from services.logs import quieten
+    from services.runtime.chaos import Plan
+
+    quieten(level=50)
+    plan = Plan(kills, seed, speed, log)
     try:
         found = played(config, plan, exchange)
     except KeyboardInterrupt:
         notes.print("stopped; nothing is left behind")
         os._exit(130)  # an orderly end of the compiler's library would take another second
-    from services.runtime.chaos_report import certificate, markdown  # noqa: PLC0415
+    from services.runtime.chaos_report import certificate, markdown
 
     if report is not None:
         report.write_text(markdown(found, exchange), encoding="utf-8")
@@ -67,10 +69,9 @@ def _writable(path: Path | None) -> None:
 
 def played(path: Path, plan: Plan, source: str | None) -> Findings:
     """Prepare everything that takes long in this thread, where Ctrl-C ends it at once, and run."""
-    from coordinator.config import read_values  # noqa: PLC0415
-    from services.runtime.chaos import Chaos, exchange_of  # noqa: PLC0415
-    from services.runtime.config import load_bot  # noqa: PLC0415
-    from services.runtime.warm import warm, warm_exchange  # noqa: PLC0415
+    from services.runtime.chaos import Chaos, exchange_of
+    from services.runtime.config import load_bot
+    from services.runtime.warm import warm, warm_exchange
 
     settings, config = load_bot(path)
     if config.market is not Market.LINEAR:
@@ -92,9 +93,9 @@ def played(path: Path, plan: Plan, source: str | None) -> Findings:
 
 
 def _candles(config: PortfolioConfig, plan: Plan, source: str | None) -> dict[str, Candles]:
-    from services.data.store import CandleStore  # noqa: PLC0415
-    from services.data.synth import generate  # noqa: PLC0415
-    from services.runtime.chaos import DAY, days_needed  # noqa: PLC0415
+    from services.data.store import CandleStore
+    from services.data.synth import generate
+    from services.runtime.chaos import DAY, days_needed
 
     if source is None:
         days = -(-config.algorithm.warmup_ms // DAY) + 1 + days_needed(plan)

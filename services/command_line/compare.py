@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from bot.errors import Misconfigured
-from bot.instrument import Market
-from coordinator.config import AUTO, load_portfolio
+from bot.market import Market
+from coordinator.config_file import AUTO, refuse_unknown
 from services.command_line.backtest import (
     assignment,
     console,
@@ -17,7 +17,6 @@ from services.command_line.backtest import (
     print_sides,
     run_portfolio,
 )
-from services.data.store import SYNTHETIC, CandleStore
 from services.settings import Settings
 
 
@@ -39,9 +38,6 @@ def compare(
     Every strategy trades all pairs in one account: a single one in equal shares, auto as it allocates. `--set` of a
     section counts for the strategies that have it.
     """
-    from backtesting.portfolio_report import write_comparison  # noqa: PLC0415, loads the compiler and the drawing
-    from backtesting.portfolio_run import side_of, verdict  # noqa: PLC0415
-
     options = {"from": start, "to": end, "capital": capital, "exchange": exchange, "market": market}
     options["leverage"] = leverage
     given = {key: value for key, value in options.items() if value is not None}
@@ -50,6 +46,13 @@ def compare(
     names = [name.strip() for name in strategies.split(",") if name.strip()]
     if not names:
         raise Misconfigured("strategies names none; give some, such as grid,dca,trend,auto.")
+    for name in names:
+        if name != AUTO:
+            refuse_unknown(name)
+    from backtesting.portfolio_report import write_comparison
+    from backtesting.portfolio_run import side_of, verdict
+    from services.data.store import SYNTHETIC, CandleStore
+
     settings = Settings()
     store = CandleStore(settings.data_dir)
     sides = []

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from backtesting.candle_checks import faults, gaps, repair
-from backtesting.candles import read_candles
-from bot.candles import Candles, iso, parse_time
 from bot.errors import BadCandles, Misconfigured, TradingError
-from bot.instrument import Market
-from services.data.importer import candle_files, import_file
-from services.data.store import SYNTHETIC, CandleStore, Series
-from services.data.synth import START_MS, generate
-from services.data.venue import client, download, fetch_instruments, save_instruments
+from bot.market import Market
 from services.settings import Settings
+
+if TYPE_CHECKING:
+    from bot.candles import Candles
+    from services.data.store import CandleStore
 
 app = typer.Typer(help="Candles: import, download, generate, list, check.", no_args_is_help=True)
 console = Console()
@@ -41,6 +38,8 @@ def _progress() -> Progress:
 
 
 def _store() -> CandleStore:
+    from services.data.store import CandleStore
+
     return CandleStore(Settings().data_dir)
 
 
@@ -53,6 +52,8 @@ def import_(
     repair: Repair = False,
 ) -> None:
     """Bring candles from files into the store."""
+    from services.data.importer import candle_files, import_file
+
     store, failed = _store(), []
     files = candle_files(path)
     for file in files:
@@ -80,9 +81,13 @@ def download_(
     market: MarketOption = Market.LINEAR,
 ) -> None:
     """Download one-minute candles; what is stored already is not asked for again."""
+    from bot.candles import parse_time
+
     first, last = parse_time(start), parse_time(end)
     if first >= last:
         raise Misconfigured(f"from ({start}) must lie before to ({end}); swap or widen them.")
+    from services.data.venue import client, download
+
     venue = client(exchange, market)
     with _progress() as progress:
         task = progress.add_task(f"{symbol} minutes", total=None)
@@ -104,6 +109,10 @@ def synth(
     names = [name.strip().upper() for name in pairs.split(",") if name.strip()]
     if not names:
         raise Misconfigured("pairs is empty; name at least one, such as BTCUSDT.")
+    from bot.candles import iso
+    from services.data.store import SYNTHETIC
+    from services.data.synth import START_MS, generate
+
     store = _store()
     with _progress() as progress:
         for name in progress.track(names, description="generating pairs"):
@@ -114,6 +123,8 @@ def synth(
 @app.command("list")
 def list_() -> None:
     """Show what the store holds, with its gaps."""
+    from bot.candles import iso
+
     store = _store()
     columns = ("venue", "market", "symbol", "bar", "first", "last", "bars", "gaps", "missing")
     table = Table(*columns, box=None, padding=(0, 1, 0, 0), pad_edge=False)
@@ -143,6 +154,9 @@ def check(
     repair: Repair = False,
 ) -> None:
     """Report faults and gaps by row and reason; with --repair show what mending would change."""
+    from backtesting.candle_checks import faults, gaps
+    from bot.candles import iso
+
     candles = _candles(what, exchange, market)
     if repair:
         candles = _print_repaired(candles)
@@ -162,6 +176,9 @@ def check(
 
 
 def _candles(what: str, exchange: str, market: Market) -> Candles:
+    from backtesting.candles import read_candles
+    from services.data.store import SYNTHETIC, Series
+
     if Path(what).is_file():
         return read_candles(what)
     store = _store()
@@ -172,6 +189,8 @@ def _candles(what: str, exchange: str, market: Market) -> Candles:
 
 
 def _print_repaired(candles: Candles) -> Candles:
+    from backtesting.candle_checks import repair
+
     mended, changes = repair(candles)
     _print_changes(changes)
     return mended
@@ -185,6 +204,8 @@ def _print_changes(changes: list[str]) -> None:
 @app.command()
 def instruments(exchange: Exchange = "bybit", market: MarketOption = Market.LINEAR) -> None:
     """Fetch tick, lot, minimum and fees of every pair from the venue and keep them."""
+    from services.data.venue import client, fetch_instruments, save_instruments
+
     with console.status(f"asking {exchange} for its {market} instruments"):
         found = fetch_instruments(client(exchange, market), market)
         path = save_instruments(Settings().data_dir, exchange, market, found)

@@ -6,11 +6,9 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import polars as pl
 import typer
 from rich.console import Console
 
-from bot.candles import iso, parse_time
 from bot.errors import Misconfigured
 
 console = Console()
@@ -22,8 +20,6 @@ def explain(
     at: Annotated[str, typer.Option(help="moment, UTC, such as 2024-03-05T12:00")],
 ) -> None:
     """Say what the bot held on a pair at a moment, and why."""
-    from coordinator.events import explain as sentences  # noqa: PLC0415, loads the compiler
-
     path = run / "events.jsonl"
     if not path.exists():
         raise Misconfigured(f"run {run} holds no events.jsonl; give the directory of a backtest with strategy auto.")
@@ -31,9 +27,13 @@ def explain(
     document = json.loads((run / "result.json").read_text(encoding="utf-8"))
     if pair not in document["pairs"]:
         raise Misconfigured(f"pair {pair} is not in this run; choose one of {', '.join(document['pairs'])}.")
+    from bot.candles import iso, parse_time
+
     moment = parse_time(at)
     if not document["from"] <= iso(moment) <= document["to"]:
         raise Misconfigured(f"at is {iso(moment)} but the run goes from {document['from']} to {document['to']}.")
+    from coordinator.events import explain as sentences
+
     console.print(f"[bold]{pair} at {iso(moment)}[/]")
     console.print(_held(run, pair, moment), soft_wrap=True, highlight=False)
     for sentence in sentences(told, pair, iso(moment)):
@@ -42,6 +42,10 @@ def explain(
 
 def _held(run: Path, pair: str, moment: int) -> str:
     """What the position was, and the fill that left it so."""
+    import polars as pl
+
+    from bot.candles import iso
+
     fills = pl.read_csv(run / "fills.csv")
     before = fills.filter((pl.col("pair") == pair) & (pl.col("ts") <= moment))
     if not len(before):

@@ -14,7 +14,8 @@ from rich.live import Live
 from rich.table import Table
 
 from bot.errors import Misconfigured
-from bot.instrument import Market
+from bot.market import Market
+from coordinator.config_file import read_values
 from services.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def demo(
     """
     if speed <= 0:
         raise Misconfigured(f"speed is {speed:g}; give market minutes a second, such as 20.")
-    from services.logs import quieten  # noqa: PLC0415, loads what the command needs only now
+    from services.logs import quieten
 
     quieten()
     try:
@@ -46,8 +47,8 @@ def demo(
 
 
 async def _demo(speed: float, minutes: int, seed: int) -> None:
-    from services.runtime.demo import Pace, demonstration  # noqa: PLC0415
-    from services.runtime.view import draw  # noqa: PLC0415
+    from services.runtime.demo import Pace, demonstration
+    from services.runtime.view import draw
 
     waiting = console.status("starting market, database and bot; the first start compiles for about two minutes")
     waiting.start()
@@ -85,7 +86,8 @@ def run(
 
     Keys come from TRADERAGENT_KEY and TRADERAGENT_SECRET.
     """
-    from services.runtime.live import run_bot  # noqa: PLC0415
+    read_values(config)  # a file that cannot be read is told before all that trades is loaded
+    from services.runtime.live import run_bot
 
     asyncio.run(run_bot(config, adopt=adopt))
 
@@ -99,9 +101,10 @@ def doctor(
     With --probe it trades on the first pair, which has to be flat, to see what the exchange does with stops where its
     documentation is silent; on a demo or test account alone.
     """
-    from services.logs import passwords, quieten  # noqa: PLC0415
-    from services.runtime.config import Secrets, load_bot  # noqa: PLC0415
-    from services.runtime.doctor import examine, refuse  # noqa: PLC0415
+    read_values(config)
+    from services.logs import passwords, quieten
+    from services.runtime.config import Secrets, load_bot
+    from services.runtime.doctor import examine, refuse
 
     settings, chosen = load_bot(config)
     secrets = Secrets().present()
@@ -118,9 +121,9 @@ def doctor(
 
 
 def _probe(settings: BotSettings, chosen: PortfolioConfig) -> None:
-    from services.runtime.config import Environment, Secrets  # noqa: PLC0415
-    from services.runtime.live import account_of  # noqa: PLC0415
-    from services.runtime.probe import Observation, probe  # noqa: PLC0415
+    from services.runtime.config import Environment, Secrets
+    from services.runtime.live import account_of
+    from services.runtime.probe import Observation, probe
 
     async def ask() -> list[Observation]:
         gateway = account_of(settings, chosen, Secrets().present()).gateway()
@@ -150,7 +153,7 @@ def ctl(
     as_json: Annotated[bool, typer.Option("--json", help="status as JSON")] = False,
 ) -> None:
     """Ask a running bot how it stands, or tell it what to do."""
-    from services.control.client import ask, control_file  # noqa: PLC0415
+    from services.control.client import ask, control_file
 
     if word not in WORDS:
         raise Misconfigured(f"command {word!r} is unknown; choose one of {', '.join(WORDS)}.")
@@ -223,12 +226,12 @@ async def _venue(
     capital: float,
     key: tuple[str, str],
 ) -> None:
-    from backtesting.instruments import instrument_for  # noqa: PLC0415
-    from coordinator.config import Execution  # noqa: PLC0415
-    from services.data.store import CandleStore  # noqa: PLC0415
-    from services.data.synth import generate  # noqa: PLC0415
-    from services.venue.exchange import Exchange, exchange_settings  # noqa: PLC0415
-    from services.venue.server import Key, VenueServer  # noqa: PLC0415
+    from backtesting.instruments import instrument_for
+    from coordinator.config import Execution
+    from services.data.store import CandleStore
+    from services.data.synth import generate
+    from services.venue.exchange import Exchange, exchange_settings
+    from services.venue.server import Key, VenueServer
 
     if source is None:
         candles = generate(names, days, seed)

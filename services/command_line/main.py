@@ -1,7 +1,8 @@
 """The command `traderagent`: its sub-commands, and what a person sees when something is wrong.
 
-Bad input is one sentence on the error stream and exit code 2. Anything unforeseen is a fault of the program
-and shows its trace.
+Importing this loads every command, and no library that only some of them need (numba, polars, ccxt): a command
+imports what it works with when it runs. Bad input is one sentence on the error stream and exit code 2. Anything
+unforeseen is a fault of the program and shows its trace.
 """
 
 from __future__ import annotations

@@ -8,8 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from coordinator.config import AUTO, BUILT_IN, strategy_named
-from coordinator.parameters import AlgorithmParameters
+from coordinator.config_file import AUTO, BUILT_IN, refuse_unknown
 
 console = Console()
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
@@ -20,10 +19,15 @@ def parameters(
 ) -> None:
     """List every parameter of a strategy, to set with --set or in the config's section."""
     if strategy == AUTO:
+        from coordinator.parameters import AlgorithmParameters
+
         for name, section in AlgorithmParameters.model_fields.items():
             if name not in BUILT_IN and isinstance(section.annotation, type):
                 _show(name, section.annotation, f"{name}, a section of auto")
         return
+    refuse_unknown(strategy)
+    from coordinator.config import strategy_named
+
     chosen = strategy_named(strategy)
     _show(chosen.name, chosen.parameters, f"{strategy}, version {chosen.version}")
     for name, values in chosen.parameters.presets().items():

@@ -11,10 +11,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from bot.errors import Misconfigured
-from coordinator.config import AUTO, load_portfolio
+from coordinator.config_file import AUTO, config_values
 from services.command_line.backtest import assignment, notes
-from services.data.store import CandleStore
-from services.data.synth import generate
 from services.settings import Settings
 
 console = Console()
@@ -35,16 +33,20 @@ def parity(
 
     Exit code 1 when anything differs.
     """
-    from backtesting.instruments import instrument_for  # noqa: PLC0415, loads the compiler
-    from services.logs import quieten  # noqa: PLC0415
-    from services.runtime.parity import parity as compare  # noqa: PLC0415
-    from services.runtime.parity import sensible_start, told  # noqa: PLC0415
-
-    quieten()
     names = _names(pairs, exchange, start)
     sections = dict(assignment(text) for text in changes or [])
     options = {"strategy": strategy, "pairs": names, "from": start}
-    config = load_portfolio({key: value for key, value in options.items() if value is not None}, sections)
+    asked = config_values({key: value for key, value in options.items() if value is not None}, sections)
+    from backtesting.instruments import instrument_for
+    from coordinator.config import load_portfolio
+    from services.data.store import CandleStore
+    from services.data.synth import generate
+    from services.logs import quieten
+    from services.runtime.parity import parity as compare
+    from services.runtime.parity import sensible_start, told
+
+    quieten()
+    config = load_portfolio(asked)
     history = config.algorithm.warmup_ms / DAY
     if config.start is None:
         candles = generate(names, int(-(-(history + days) // 1)), seed)
@@ -88,6 +90,8 @@ def _names(pairs: str, exchange: str, start: str | None) -> list[str]:
         return [name.strip() for name in pairs.split(",") if name.strip()]
     known = list(NAMES)
     if start is not None:
+        from services.data.store import CandleStore
+
         known = sorted({one.symbol for one in CandleStore(Settings().data_dir).series() if one.venue == exchange})
     count = int(pairs)
     if not 1 <= count <= len(known):

@@ -12,7 +12,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from bot.errors import Misconfigured
 from bot.instrument import Market
-from coordinator.config import PortfolioConfig, load_portfolio, read_values, validated
+from bot.validation import validated
+from coordinator.config import PortfolioConfig, load_portfolio
+from coordinator.config_file import read_values
 from services.bybit.gateway import Bybit
 from services.settings import Settings
 

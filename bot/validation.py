@@ -1,0 +1,40 @@
+"""A model from values of any kind, or one sentence that names the field, the value and the remedy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from bot.errors import Misconfigured, suggestion
+
+
+def validated(model: type[BaseModel], values: Any, section: str) -> Any:
+    """Build `model`, or raise Misconfigured with a sentence for its first fault."""
+    if not isinstance(values, dict):
+        raise Misconfigured(f"{section or 'config'} must be a section of keys and values, not {values!r}.")
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        location = ".".join([section] * bool(section) + [str(part) for part in first["loc"]])
+        if first["type"] == "extra_forbidden":
+            place = _model_at(model, first["loc"][:-1])
+            known = [f.alias or n for n, f in place.model_fields.items() if n not in ("loaded", "parameters")]
+            raise Misconfigured(f"{location} is no known key; {suggestion(str(first['loc'][-1]), known)}.") from None
+        if first["type"] == "missing":
+            raise Misconfigured(f"{location} is missing; give it a value.") from None
+        cause = first.get("ctx", {}).get("error")
+        if isinstance(cause, Misconfigured):
+            raise cause from None
+        if first["type"] == "value_error":
+            raise Misconfigured(f"{location}: {cause}.") from None
+        raise Misconfigured(f"{location} is {first['input']!r}: {first['msg'].lower()}; change it.") from None
+
+
+def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:
+    for part in location:
+        inner = model.model_fields[str(part)].annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+    return model

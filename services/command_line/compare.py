@@ -51,6 +51,7 @@ def compare(
             refuse_unknown(name)
     from backtesting.portfolio_report import write_comparison
     from backtesting.portfolio_run import side_of, verdict
+    from coordinator.config import load_portfolio
     from services.data.store import SYNTHETIC, CandleStore
 
     settings = Settings()

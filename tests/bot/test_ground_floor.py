@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import backtesting
+from bot.candles import parse_time
 from bot.errors import Misconfigured
 from bot.instrument import in_ticks
 from bot.kernel import PACKAGES, ROOT, cache_directory, kernel_sources, source_hash
@@ -22,7 +23,7 @@ from bot.ledger import LEDGER, book_fill, book_funding, deposit, equity, imbalan
 from bot.order import SLOT, OrderKind, Side, Signal, want, withdraw
 from bot.parameters import Parameters
 from bot.record import from_dict, new_record, new_records, to_dict
-from bot.rollup import BAR, ROLLUP, rollup_update
+from bot.rollup import BAR, ROLLUP, TIMEFRAMES, bucket_start, rollup_update
 from bot.strategy import EVENT, PAIR, load_strategy, whole_down, whole_up
 from strategies import dca, grid, trend
 from tests.conftest import START, instrument
@@ -63,6 +64,14 @@ def test_rolled_bars_are_exactly_the_complete_buckets(minutes):
     done, _ = rolled(sorted(minutes), 15)
     complete = [b for b in range(0, 201, 15) if all(m in minutes for m in range(b, b + 15))]
     assert [start for start, _ in done] == complete
+
+
+@pytest.mark.parametrize(("name", "opens"), [("1w", "2024-01-01"), ("3d", "2023-12-31"), ("12h", "2024-01-03T12:00")])
+def test_weeks_open_on_monday_and_other_lengths_count_from_the_epoch(name, opens):
+    """2024-01-01 was a Monday, and 2023-12-31 lies a multiple of three days after the epoch."""
+    assert bucket_start(parse_time("2024-01-03T13:37" if name == "12h" else "2024-01-02T13:37"), TIMEFRAMES[name]) == (
+        parse_time(opens)
+    )
 
 
 # Records.

@@ -26,7 +26,9 @@ from strategies.grid import GridParameters
 from strategies.trend import TrendParameters
 
 MOST_PAIRS = 512
-UNREACHABLE = 1e9  # a fraction that no loss, share or reserve comes to; finite, since nothing times infinity is no number
+UNREACHABLE = (
+    1e9  # a fraction that no loss, share or reserve comes to; finite, since nothing times infinity is no number
+)
 
 
 class RegimeParameters(Section):

@@ -49,7 +49,7 @@ SUMMARY = (
 
 def backtest(
     config: Annotated[Path | None, typer.Argument(help="YAML file; options go over what it says")] = None,
-    strategy: Annotated[str | None, typer.Option(help="grid, dca, trend, auto, or your own module:NAME")] = None,
+    strategy: Annotated[str | None, typer.Option(help="grid, dca, trend, auto, or your own FILE.py:NAME")] = None,
     pair: Annotated[list[str] | None, typer.Option(help="such as BTCUSDT; several times for several pairs")] = None,
     start: Annotated[str | None, typer.Option("--from", help="first day or minute that may trade, UTC")] = None,
     end: Annotated[str | None, typer.Option("--to", help="end, not included, UTC")] = None,

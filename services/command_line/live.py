@@ -77,7 +77,7 @@ def _line(now: dict[str, Any], fills: int) -> str:
 
 
 def run(
-    config: Annotated[Path, typer.Argument(help="YAML file: strategy auto, pairs, and a section bot")],
+    config: Annotated[Path, typer.Argument(help="YAML file: strategy, pairs, and a section bot")],
     adopt: Annotated[
         bool, typer.Option("--adopt", help="take over orders and positions of this name that the database lacks")
     ] = False,

@@ -85,16 +85,24 @@ async def _account(gateway: Bybit, _config: PortfolioConfig) -> list[Finding]:
 
 
 async def _pairs(gateway: Bybit, config: PortfolioConfig) -> list[Finding]:
-    """Instruments: whether a pair's share of the wallet pays a grid's smallest orders, and which limits bind."""
+    """Instruments: whether a pair's share of the wallet is enough for what trades it, and which limits bind."""
     wallet = (await gateway.account()).wallet
     instruments = await gateway.instruments(list(config.pairs))
-    share = wallet * (1.0 - config.algorithm.allocation.reserve) / len(config.pairs) * config.leverage
+    algorithm = config.algorithm
+    shares = algorithm.alone is not None and not algorithm.alone.allocated
+    capital = (min(wallet, algorithm.alone.capital) if algorithm.alone and shares else wallet) / len(config.pairs)
+    capital *= 1.0 if shares else 1.0 - algorithm.allocation.reserve
+    share = capital * config.leverage
     findings = []
     for symbol, one in instruments.items():
         price = await gateway.price(symbol)
-        need = one.smallest_order(price) * config.algorithm.grid.levels
-        what = f"smallest order {one.smallest_order(price):,.2f} USDT, a grid needs {need:,.2f} of {share:,.2f}"
-        remedy = "" if need <= share else "use fewer pairs, fewer grid.levels, more capital or more leverage"
+        what = f"smallest order {one.smallest_order(price):,.2f} USDT, its share {share:,.2f}"
+        remedy = ""
+        for strategy, parameters in algorithm.trading():
+            try:
+                strategy.check(parameters, one, capital, price, config.leverage)
+            except Misconfigured as error:
+                remedy = str(error)
         if one.max_leverage is not None and config.leverage > one.max_leverage:
             remedy = (
                 f"leverage {config.leverage:g} is above the venue's {one.max_leverage:g}; lower it, or remove the pair"

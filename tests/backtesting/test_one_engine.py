@@ -96,7 +96,7 @@ def config_of(strategy, parameters, **more):
     return {"strategy": name, "pair": "BTCUSDT", "exchange": "synth", strategy: section, **more}
 
 
-@settings(max_examples=int(os.environ.get("EX","25")), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=int(os.environ.get("EX", "25")), suppress_health_check=[HealthCheck.too_slow])
 @given(
     choice=chosen,
     execution=executions,

@@ -26,9 +26,8 @@ from strategies.grid import GridParameters
 from strategies.trend import TrendParameters
 
 MOST_PAIRS = 512
-UNREACHABLE = (
-    1e9  # a fraction that no loss, share or reserve comes to; finite, since nothing times infinity is no number
-)
+# A fraction that no loss, share or reserve comes to; finite, since nothing times infinity is no number.
+UNREACHABLE = 1e9
 
 
 class RegimeParameters(Section):

@@ -47,7 +47,7 @@ def rows(found: Findings) -> list[tuple[str, str]]:
         ("longest bare spell", f"{found.bare_seconds * 1000.0:.0f} ms of real time, {found.bare_minutes} minutes"),
         (
             "largest exposure",
-            f"{found.peak:.3f} of the equity, limit {'none' if math.isinf(found.limit) else f'{found.limit:g}'}",
+            f"{found.peak:.3f} of the equity, limit {'none' if math.isinf(found.limit) else found.limit}",
         ),
         ("warnings of the bots", _counted(found.told)),
         ("duration", f"{found.seconds:.0f} s"),

@@ -63,7 +63,7 @@ class PositionWatch:
         booked = False
         for look in range(DIFFERENT + 1):
             seen = await self.gateway.position(self.books.symbol)
-            self.books.stop = seen.stop
+            self.books.stop, self.executor.partial = seen.stop, None
             if seen.lots == self.machine.position:
                 self.agree()
                 return booked

@@ -56,7 +56,7 @@ from coordinator.messages import (
 )
 from coordinator.portfolio import differs
 from coordinator.position_watch import PositionWatch
-from coordinator.reconcile import only_reducing, wishes
+from coordinator.reconcile import only_reducing, opening_lots, wishes
 from coordinator.vocabulary import Answer, HeldOff
 
 log = structlog.get_logger()
@@ -309,6 +309,8 @@ class StrategyLoop:
         try:
             if self.linear and not await self.watch.protect():
                 return False
+            if self.machine.large_positions:
+                await self.executor.cover(self.watch.lots, opening_lots(self.due(), self.resting))
         except (Unreachable, Unanswered, Refused) as error:
             trouble = error
         if self.closing and self.watch.differs and not self.machine.leaves(self.watch.lots):
@@ -462,6 +464,7 @@ class StrategyLoop:
             or self.watch.differs
             or self.leaving
             or (self.linear and self.watch.stop_differs)
+            or machine.large_positions
         ):
             self.corrections += int(corrected and not first)
             await self._act()

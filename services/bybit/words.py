@@ -6,12 +6,14 @@ What is not written as agreed raises an error of Python (client.MALFORMED), whic
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 import structlog
 
-from bot.instrument import Instrument, Market
+from bot.instrument import Instrument, Market, RiskTier
 from bot.order import OrderKind, Side
 from bot.ports import (
     Cause,
@@ -48,7 +50,8 @@ STATES = {
 SIDES = {"Buy": Side.BUY, "Sell": Side.SELL}
 
 # The position's own stop and target: the venue makes, resizes and removes them. They have no client order id.
-OWN_STOPS = {"StopLoss", "PartialStopLoss", "TrailingStop"}
+PARTIAL_STOP = "PartialStopLoss"
+OWN_STOPS = {"StopLoss", PARTIAL_STOP, "TrailingStop"}
 OWN_TARGETS = {"TakeProfit", "PartialTakeProfit"}
 OWN = {*OWN_STOPS, *OWN_TARGETS}
 
@@ -97,8 +100,15 @@ def settles_in(row: dict[str, Any], market: Market) -> str:
     return str(row["quoteCoin"] if market is Market.SPOT else row["settleCoin"])
 
 
-def instrument(row: dict[str, Any], market: Market, fees: tuple[Decimal, Decimal] | None) -> Instrument:
-    """Translate an entry of instruments-info."""
+def instrument(
+    row: dict[str, Any],
+    market: Market,
+    fees: tuple[Decimal, Decimal] | None,
+    tiers: Sequence[RiskTier] = (),
+    *,
+    large_positions: bool = False,
+) -> Instrument:
+    """Translate an entry of instruments-info; fees and tiers are told elsewhere, and large positions are a choice."""
     lots = row["lotSizeFilter"]
     values: dict[str, Any] = {
         "symbol": row["symbol"],
@@ -120,6 +130,8 @@ def instrument(row: dict[str, Any], market: Market, fees: tuple[Decimal, Decimal
             "max_market_quantity": _limit(lots.get("maxMktOrderQty")),
             "max_leverage": _limit(row.get("leverageFilter", {}).get("maxLeverage")),
             "price_band": _limit(row.get("riskParameters", {}).get("priceLimitRatioX")),
+            "risk_tiers": tuple(tiers),
+            "large_positions": large_positions,
         }
     if fees is not None:
         values |= {"maker_fee": fees[0], "taker_fee": fees[1]}
@@ -130,6 +142,11 @@ def fees(answer: dict[str, Any]) -> tuple[Decimal, Decimal] | None:
     """Translate an answer of fee-rate: maker's and taker's, None where it tells none."""
     row = next(iter(rows(answer)), None)
     return None if row is None else (Decimal(row["makerFeeRate"]), Decimal(row["takerFeeRate"]))
+
+
+def risk_tier(row: dict[str, Any]) -> RiskTier:
+    """Translate a row of risk-limit."""
+    return RiskTier(max_notional=Decimal(row["riskLimitValue"]), max_leverage=Decimal(row["maxLeverage"]))
 
 
 def ticks(instrument_: Instrument, price: str) -> int:
@@ -149,7 +166,7 @@ def is_own(row: dict[str, Any]) -> bool:
     """Whether an order's row is the position's own stop or target."""
     if row.get("orderLinkId"):
         return False
-    return row.get("stopOrderType") in OWN or str(row.get("createType", "")).removeprefix("CreateBy") in OWN
+    return row.get("stopOrderType") in OWN or _made_as(row) in OWN
 
 
 def resting(row: dict[str, Any], of: Instrument) -> Resting:
@@ -169,6 +186,27 @@ def resting(row: dict[str, Any], of: Instrument) -> Resting:
         stop=ticks(of, row.get("stopLoss") or "0"),
         reduce_only=row.get("reduceOnly") is True,
     )
+
+
+@dataclass(frozen=True)
+class PartialStop:
+    """A stop of a part of the position: price in ticks, size in lots. It has no client order id."""
+
+    order_id: str
+    price: int
+    lots: int
+
+
+def partial_stop(row: dict[str, Any], of: Instrument) -> PartialStop | None:
+    """Translate an order's row; None for what is no partial stop."""
+    if not is_own(row) or PARTIAL_STOP not in (row.get("stopOrderType"), _made_as(row)):
+        return None
+    left = lots(of, row["qty"]) - lots(of, row["cumExecQty"])
+    return PartialStop(_word(row["orderId"]), ticks(of, row["triggerPrice"]), left)
+
+
+def _made_as(row: dict[str, Any]) -> str:
+    return str(row.get("createType", "")).removeprefix("CreateBy")
 
 
 def _word(text: Any) -> str:
@@ -358,6 +396,28 @@ def position_stop(price: int, of: Instrument, listed: Instrument | None = None) 
     """Parameters of position/trading-stop; a price of 0 takes the stop away."""
     request = {"category": "linear", "symbol": of.symbol, "positionIdx": 0}
     return {**request, **_stop(price, of, listed), "slOrderType": "Market"}
+
+
+def partial_changes(
+    found: Sequence[PartialStop], price: int, sizes: Sequence[int], of: Instrument, listed: Instrument | None = None
+) -> list[tuple[str, dict[str, Any]]]:
+    """List requests after which exactly these stops rest: what covers more goes first, what is too many last.
+
+    `sizes` in lots, `price` in ticks.
+    """
+    text = _price(price, of, listed)
+    rows = sorted(found, key=lambda one: (-one.lots, one.order_id))
+    named = {"category": "linear", "symbol": of.symbol}
+    changes: list[tuple[str, dict[str, Any]]] = []
+    for one, lots_ in zip(rows, sizes, strict=False):
+        if (one.price, one.lots) != (ticks(of, text), lots_):
+            moved = {"orderId": one.order_id, "triggerPrice": text, "qty": format(of.quantity(lots_), "f")}
+            changes.append(("privatePostV5OrderAmend", {**named, **moved}))
+    for lots_ in sizes[len(rows) :]:
+        request = {**position_stop(price, of, listed), "tpslMode": "Partial", "slSize": format(of.quantity(lots_), "f")}
+        changes.append(("privatePostV5PositionTradingStop", request))
+    gone = [("privatePostV5OrderCancel", {**named, "orderId": one.order_id}) for one in rows[len(sizes) :]]
+    return changes + gone
 
 
 def _stop(price: int, of: Instrument, listed: Instrument | None) -> dict[str, Any]:

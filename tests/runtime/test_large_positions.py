@@ -21,7 +21,7 @@ from tests.runtime.house import DAY, HISTORY, Bot, config, entries, gateway_to, 
 from tests.runtime.test_safety import assert_protected, heard
 from tests.services.hooked import Hooked
 
-ORDER = 320.0  # quote currency of the largest market order: more than one cell of a grid, less than two
+ORDER = 100.0  # quote currency of the largest market order: about one cell of a grid
 STRICT = Unverified(large_stop_fires_whole=False)
 CHANGES = ("position/trading-stop", "order/amend", "order/cancel", "order/create")
 

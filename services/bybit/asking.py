@@ -12,6 +12,7 @@ from bot.rollup import BAR
 from services.bybit import words
 from services.bybit.connection import Connection
 from services.bybit.limiter import Priority
+from services.bybit.partial_stops import PartialStop, partial_stop
 
 DAY = 86_400_000
 WEEK_MS = 7 * DAY  # the most that the venue answers about at once
@@ -163,11 +164,11 @@ class Asking(Connection):
             "privateGetV5OrderRealtime", request, lambda row: None if words.is_own(row) else words.resting(row, of)
         )
 
-    async def partial_stops(self, symbol: str) -> list[words.PartialStop]:
+    async def partial_stops(self, symbol: str) -> list[PartialStop]:
         """Every stop of a part of the position."""
         of = self.known[symbol]
         request = {"category": self.category, "symbol": symbol, "openOnly": 0, "limit": 50}
-        return await self.ask_all("privateGetV5OrderRealtime", request, lambda row: words.partial_stop(row, of))
+        return await self.ask_all("privateGetV5OrderRealtime", request, lambda row: partial_stop(row, of))
 
     async def open_names(self) -> list[str]:
         """Client order ids of everything that rests in the account, whatever the symbol."""

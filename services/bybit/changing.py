@@ -28,6 +28,7 @@ from services.bybit import codes, words
 from services.bybit.asking import Asking
 from services.bybit.connection import Taken
 from services.bybit.limiter import Priority
+from services.bybit.partial_stops import PartialStop, partial_changes
 
 log = structlog.get_logger()
 
@@ -179,11 +180,11 @@ class Changing(Asking):
         They have no client order id, so that a request that was sent is sent again only once the list of them has
         changed. Raises Refused, or Unanswered when the list has not shown them within the attempts.
         """
-        answered: list[words.PartialStop] | None = None  # the list for which everything was sent
+        answered: list[PartialStop] | None = None  # the list for which everything was sent
         for attempt in range(STOP_ATTEMPTS):
             try:
                 found = await self.partial_stops(symbol)
-                changes = words.partial_changes(found, price, sizes, self.known[symbol], self.listed.get(symbol))
+                changes = partial_changes(found, price, sizes, self.known[symbol], self.listed.get(symbol))
                 if not changes:
                     return
                 if found != answered:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 from typing import Any
 
@@ -166,7 +165,7 @@ def is_own(row: dict[str, Any]) -> bool:
     """Whether an order's row is the position's own stop or target."""
     if row.get("orderLinkId"):
         return False
-    return row.get("stopOrderType") in OWN or _made_as(row) in OWN
+    return row.get("stopOrderType") in OWN or made_as(row) in OWN
 
 
 def resting(row: dict[str, Any], of: Instrument) -> Resting:
@@ -188,24 +187,8 @@ def resting(row: dict[str, Any], of: Instrument) -> Resting:
     )
 
 
-@dataclass(frozen=True)
-class PartialStop:
-    """A stop of a part of the position: price in ticks, size in lots. It has no client order id."""
-
-    order_id: str
-    price: int
-    lots: int
-
-
-def partial_stop(row: dict[str, Any], of: Instrument) -> PartialStop | None:
-    """Translate an order's row; None for what is no partial stop."""
-    if not is_own(row) or PARTIAL_STOP not in (row.get("stopOrderType"), _made_as(row)):
-        return None
-    left = lots(of, row["qty"]) - lots(of, row["cumExecQty"])
-    return PartialStop(_word(row["orderId"]), ticks(of, row["triggerPrice"]), left)
-
-
-def _made_as(row: dict[str, Any]) -> str:
+def made_as(row: dict[str, Any]) -> str:
+    """What the venue made an order as, such as StopLoss."""
     return str(row.get("createType", "")).removeprefix("CreateBy")
 
 
@@ -366,10 +349,13 @@ def creation(category: str, order: Order, of: Instrument, listed: Instrument | N
     if category == "linear":
         request |= {"positionIdx": 0, "reduceOnly": order.reduce_only}
     if order.kind == OrderKind.LIMIT:
-        request |= {"price": _price(order.price, of, listed), "timeInForce": "PostOnly" if order.post_only else "GTC"}
+        request |= {
+            "price": price_text(order.price, of, listed),
+            "timeInForce": "PostOnly" if order.post_only else "GTC",
+        }
     if order.kind == OrderKind.STOP:
         request |= {
-            "triggerPrice": _price(order.price, of, listed),
+            "triggerPrice": price_text(order.price, of, listed),
             "triggerDirection": 1 if order.side == Side.BUY else 2,
             "triggerBy": "LastPrice",
         }
@@ -386,7 +372,7 @@ def amendment(category: str, order: Order, of: Instrument, listed: Instrument | 
     """Parameters of order/amend."""
     request = {"category": category, "symbol": of.symbol, "orderLinkId": order.link}
     if order.kind != OrderKind.MARKET:
-        request["triggerPrice" if order.kind == OrderKind.STOP else "price"] = _price(order.price, of, listed)
+        request["triggerPrice" if order.kind == OrderKind.STOP else "price"] = price_text(order.price, of, listed)
     if carries_stop(category, order):
         request |= _stop(order.stop, of, listed)
     return {**request, "qty": _quantity(order, of, listed)}
@@ -398,34 +384,13 @@ def position_stop(price: int, of: Instrument, listed: Instrument | None = None) 
     return {**request, **_stop(price, of, listed), "slOrderType": "Market"}
 
 
-def partial_changes(
-    found: Sequence[PartialStop], price: int, sizes: Sequence[int], of: Instrument, listed: Instrument | None = None
-) -> list[tuple[str, dict[str, Any]]]:
-    """List requests after which exactly these stops rest: what covers more goes first, what is too many last.
-
-    `sizes` in lots, `price` in ticks.
-    """
-    text = _price(price, of, listed)
-    rows = sorted(found, key=lambda one: (-one.lots, one.order_id))
-    named = {"category": "linear", "symbol": of.symbol}
-    changes: list[tuple[str, dict[str, Any]]] = []
-    for one, lots_ in zip(rows, sizes, strict=False):
-        if (one.price, one.lots) != (ticks(of, text), lots_):
-            moved = {"orderId": one.order_id, "triggerPrice": text, "qty": format(of.quantity(lots_), "f")}
-            changes.append(("privatePostV5OrderAmend", {**named, **moved}))
-    for lots_ in sizes[len(rows) :]:
-        request = {**position_stop(price, of, listed), "tpslMode": "Partial", "slSize": format(of.quantity(lots_), "f")}
-        changes.append(("privatePostV5PositionTradingStop", request))
-    gone = [("privatePostV5OrderCancel", {**named, "orderId": one.order_id}) for one in rows[len(sizes) :]]
-    return changes + gone
-
-
 def _stop(price: int, of: Instrument, listed: Instrument | None) -> dict[str, Any]:
-    text = _price(price, of, listed) if price else "0"
+    text = price_text(price, of, listed) if price else "0"
     return {"stopLoss": text, "tpslMode": "Full", "slTriggerBy": "LastPrice"}
 
 
-def _price(price: int, of: Instrument, listed: Instrument | None) -> str:
+def price_text(price: int, of: Instrument, listed: Instrument | None) -> str:
+    """A price (ticks) as the venue takes it, in its present steps."""
     step = (listed or of).tick_size
     return format((of.price(price) / step).to_integral_value(ROUND_HALF_EVEN) * step, "f")
 

@@ -13,6 +13,7 @@ import pytest
 
 from coordinator.protection import partial_sizes
 from services.runtime.agreement import compare
+from services.runtime.ending import close_everything
 from services.runtime.parity import parity, sensible_start
 from services.venue.exchange import Exchange, exchange_settings
 from services.venue.records import PARTIAL_STOP
@@ -147,6 +148,26 @@ def test_after_the_position_has_closed_no_partial_stop_is_left(dsn, name, leave)
         assert partial_rows(exchange, symbol) == []
 
     large_bot(dsn, name, play, rules=Unverified(large_stop_fires_whole=False, partial_stops_leave=leave))
+
+
+def test_shutdown_closes_a_large_position_in_several_orders(dsn, name):
+    async def play(bot, exchange):
+        symbol = await one_large(bot, exchange)
+        before = len(exchange.trades)
+        closing = asyncio.create_task(close_everything(bot.runtime, bot.name, bot.chosen.pairs))
+        while not closing.done():
+            if not exchange.finished:
+                exchange.step()
+                await bot.server._flush()
+            await asyncio.sleep(0)
+        assert "0 orders and 0 positions" in await closing
+        assert exchange.live(None) == []
+        left = [one for one in list(exchange.trades)[before:] if one.symbol == symbol]
+        assert len(left) > 1
+        assert max(one.lots for one in left) <= largest(exchange.books[symbol])
+        assert_never_bare(exchange)
+
+    large_bot(dsn, name, play)
 
 
 def crash(exchange):

@@ -93,20 +93,27 @@ class Executor:
                 return False
             await self._asleep(min(PAUSE_SECONDS, self._left()))
 
-    async def cover(self, lots: int, opening: int) -> None:
+    async def cover(self, lots: int, opening: int) -> bool:
         """See that a position of `lots`, too large for one market order, has its partial stops, and any other none.
 
-        `opening`: lots that may be filled before this is asked again. Raises Unreachable, Unanswered or Refused; until
-        then the stops of before cover what is held, and nothing new may be opened.
+        `opening`: lots that may be filled before this is asked again. False when the venue says that the trigger has
+        passed: then the position has to close. Raises Unreachable, Unanswered or Refused; the stops of before cover
+        what is held, and nothing new may be opened.
         """
         largest = int(self.books.machine.pairs[0].instrument.max_market_lots)
         sizes = partial_sizes(abs(lots), opening, largest)
         wanted = (self.books.stop if sizes else 0, sizes)
         if wanted == self.partial or (sizes and self.books.stop == 0):  # without a stop the position is leaving
-            return
+            return True
         self.partial = None
-        await self.gateway.set_partial_stops(self.symbol, *wanted)
+        try:
+            await self.gateway.set_partial_stops(self.symbol, *wanted)
+        except Refused as refusal:
+            if refusal.reason is Refusal.TRIGGER_PASSED:
+                return False
+            raise
         self.partial = wanted
+        return True
 
     async def _is_flat(self) -> bool:
         """Whether the venue shows no position, as its refusal says; one that it cannot show counts as held."""

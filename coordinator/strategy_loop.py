@@ -307,10 +307,9 @@ class StrategyLoop:
         """
         trouble: Unreachable | Unanswered | Refused | None = None
         try:
-            if self.linear and not await self.watch.protect():
+            opening = opening_lots(self.due(), self.resting) if self.machine.large_positions else 0
+            if self.linear and not await self.watch.protect(opening):
                 return False
-            if self.machine.large_positions:
-                await self.executor.cover(self.watch.lots, opening_lots(self.due(), self.resting))
         except (Unreachable, Unanswered, Refused) as error:
             trouble = error
         if self.closing and self.watch.differs and not self.machine.leaves(self.watch.lots):

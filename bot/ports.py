@@ -235,6 +235,13 @@ class Gateway(Protocol):
         """
         ...
 
+    async def set_partial_stops(self, symbol: str, price: int, sizes: tuple[int, ...]) -> None:
+        """See that exactly these stops of a part of the position rest, by lots, all at this price (ticks).
+
+        They stand beside the stop of the whole position. Raises Refused or Unanswered.
+        """
+        ...
+
     async def prepare(self, symbol: str, leverage: float) -> bool:
         """See that the account trades this symbol as the bot needs it; True when it had to be changed."""
         ...

@@ -178,9 +178,10 @@ def protect(pair: Record, slots: Record, index: int, distance: float) -> None:
 def lots_for(pair: Record, notional: float, price: float) -> int:
     """Whole lots worth at most `notional` at `price` (quote currency), 0 if the venue would refuse so few.
 
-    Never more than one market order can close again.
+    Never more than one market order can close again, nor than the risk tier holds.
     """
     instrument = pair.instrument
+    notional = min(notional, instrument.max_position_notional)
     lots = min(whole_down(notional / (price * instrument.lot_size)), instrument.max_market_lots)
     if lots < max(instrument.min_quantity, 1) or lots * instrument.lot_size * price < instrument.min_notional:
         pair.under_minimum += 1

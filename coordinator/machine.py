@@ -102,6 +102,12 @@ class PairMachine:
         """Lots held, signed."""
         return int(self.pairs[0].ledger.position)
 
+    @property
+    def large_positions(self) -> bool:
+        """Whether a position may be larger than one market order closes."""
+        instrument = self.pairs[0].instrument
+        return bool(instrument.max_position_lots > instrument.max_market_lots)
+
     def _play(
         self, happening: Happening, bars: Any = NO_BARS, given: Any = NOTHING_GIVEN, index: int = 0, amount: float = 0.0
     ) -> bool:

@@ -120,6 +120,19 @@ def only_reducing(wished: Iterable[Order]) -> list[Order]:
     return [order for order in wished if order.reduce_only]
 
 
+def opening_lots(wished: Iterable[Order], resting: Mapping[str, Resting]) -> int:
+    """Lots that may still be filled of orders that can increase exposure, of those that rest or are wished."""
+    lots: dict[str, int] = {}
+    for order in wished:
+        if not order.reduce_only:
+            found = resting.get(order.link)
+            lots[order.link] = order.lots - (found.filled if found is not None else 0)
+    for link, one in resting.items():
+        if not one.reduce_only:
+            lots[link] = max(lots.get(link, 0), one.lots - one.filled)
+    return sum(lots.values())
+
+
 def as_resting(order: Order, filled: int = 0) -> Resting:
     """How the venue shows an order that it has just taken."""
     numbers = (order.link, order.side, order.kind, order.price, order.lots, filled)

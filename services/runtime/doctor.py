@@ -12,6 +12,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from bot.errors import Misconfigured, TradingError
+from bot.instrument import PARTIAL_STOPS
 from services.runtime.config import EMBEDDED, NONE, BotSettings, Runtime, Secrets
 from services.runtime.live import account_of
 
@@ -107,19 +108,27 @@ async def _pairs(gateway: Bybit, config: PortfolioConfig) -> list[Finding]:
             remedy = (
                 f"leverage {config.leverage:g} is above the venue's {one.max_leverage:g}; lower it, or remove the pair"
             )
-        findings.append(Finding(symbol, "; ".join([what, *_limits(one, price, share)]), remedy))
+        findings.append(Finding(symbol, "; ".join([what, *_limits(one, price, share, config.leverage)]), remedy))
     return findings
 
 
-def _limits(one: Instrument, price: float, share: float) -> list[str]:
-    """Tell what binds the pair: how much one market exit closes, and the leverage that the venue allows."""
+def _limits(one: Instrument, price: float, share: float, leverage: float) -> list[str]:
+    """Tell what binds the pair: how much its exits close, its risk tier, and the leverage that the venue allows."""
+    lots_value = float(one.lot_size) * price
+    holds = one.max_position_notional(leverage)
+    if one.large_positions:
+        exits = f"its stops close at most {{:,.2f}}, {PARTIAL_STOPS} market orders"
+    else:
+        exits = "one market exit closes at most {:,.2f}"
     limits = []
-    if one.max_market_quantity is not None:
-        most = float(one.max_market_quantity) * price
+    for sentence, most in (
+        (exits, int(one.record(leverage).max_position_lots) * lots_value),
+        (f"the risk tier of leverage {leverage:g} holds at most {{:,.2f}}", holds),
+    ):
         if most < share:
-            limits.append(f"one market exit closes at most {most:,.2f}, less than its share: entries stop there")
+            limits.append(f"{sentence.format(most)}, less than its share: entries stop there")
         elif most < NEAR * share:
-            limits.append(f"one market exit closes at most {most:,.2f}")
+            limits.append(sentence.format(most))
     if one.max_leverage is not None:
         limits.append(f"leverage at most {one.max_leverage:g}")
     return limits

@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from bot.order import SLOT, OrderKind, Side, Signal, want
 from bot.ports import Order, OrderState, Resting, link_of
 from bot.record import new_records
-from coordinator.reconcile import Action, as_resting, difference, only_reducing, position_stop, wishes
+from coordinator.reconcile import (
+    Action,
+    as_resting,
+    difference,
+    only_reducing,
+    opening_lots,
+    position_stop,
+    wishes,
+)
 
 orders = st.builds(
     lambda slot, generation, side, kind, price, lots, reduce_only: Order(
@@ -124,6 +132,17 @@ def test_a_partly_filled_order_keeps_its_whole_quantity():
     want(slots, 0, Side.BUY, OrderKind.LIMIT, 95, 3, Signal.ENTRY, -1)
     (one,) = wishes(slots, 1, **{**NAMED, "filled": {"b-BTCUSDT-000-1": 1}})
     assert one.lots == 4
+
+
+def test_what_may_still_be_filled_counts_orders_that_rest_and_that_are_wished_once():
+    wished = [
+        Order("b-BTCUSDT-000-1", 0, 1, 1, OrderKind.LIMIT, 95, 4, False, False, 0, 0, 0, 0),
+        Order("b-BTCUSDT-001-1", 1, 1, 1, OrderKind.LIMIT, 94, 3, False, False, 0, 0, 0, 0),
+        Order("b-BTCUSDT-002-1", 2, 1, -1, OrderKind.LIMIT, 99, 9, True, False, 0, 0, 0, 0),
+    ]
+    resting = {one.link: as_resting(one, filled) for one, filled in ((replace(wished[0], lots=6), 1), (wished[2], 0))}
+    leaving = as_resting(replace(wished[1], link="b-BTCUSDT-003-1", lots=2))
+    assert opening_lots(wished, {**resting, leaving.link: leaving}) == 5 + 3 + 2
 
 
 def test_f_04_the_name_of_an_order_is_its_wish_and_fits_every_venue():

@@ -81,12 +81,19 @@ def _accept(_parameters: Any, _instrument: Instrument, _capital: float, _price: 
     """Accept every parameter set: what a strategy without a check of its own does."""
 
 
+def _by_index(count: int) -> tuple[str, ...]:
+    """Name slots by where they are: what a strategy without roles of its own does."""
+    return tuple(f"slot/{index}" for index in range(count))
+
+
 @dataclass(frozen=True)
 class Strategy:
     """A strategy as the drivers know it.
 
-    `slots(parameters)` is how many wishes they need; `entries` names the kinds of entry a slot may carry;
-    `check(parameters, instrument, capital, price, leverage)` raises Misconfigured for what cannot work.
+    `slots(parameters)` is how many wishes they need; `roles(count)` names what each slot of so many is for, by
+    which an order finds its slot again when the table has another length after a restart; `entries` names the kinds of
+    entry a slot may carry; `check(parameters, instrument, capital, price, leverage)` raises Misconfigured for what
+    cannot work.
     """
 
     name: str
@@ -97,6 +104,7 @@ class Strategy:
     decide: Decide
     entries: tuple[str, ...] = ("entry",)
     check: Check = field(default=_accept)
+    roles: Callable[[int], tuple[str, ...]] = field(default=_by_index)
 
 
 @kernel

@@ -343,6 +343,11 @@ def slots(parameters: DcaParameters) -> int:
     return parameters.max_safety_orders + 3
 
 
+def roles(count: int) -> tuple[str, ...]:
+    """Name the slots of a table of `count`: the exits are its last two."""
+    return ("base", *(f"safety/{k}" for k in range(1, count - 2)), "take", "stop")
+
+
 STRATEGY = Strategy(
     name="dca",
     version=1,
@@ -352,4 +357,5 @@ STRATEGY = Strategy(
     decide=decide,
     entries=("base", "safety"),
     check=check,
+    roles=roles,
 )

@@ -530,6 +530,13 @@ def slots(parameters: GridParameters) -> int:
     return 2 * parameters.levels + 2
 
 
+def roles(count: int) -> tuple[str, ...]:
+    """Name the slots of a table of `count`, as `_capacity` divides it."""
+    cells = (count - 2) // 2
+    named = (*(f"entry/{k}" for k in range(cells)), *(f"counter/{k}" for k in range(cells)), "stop", "close")
+    return named + ("spare",) * (count % 2)
+
+
 STRATEGY = Strategy(
     name="grid",
     version=1,
@@ -538,4 +545,5 @@ STRATEGY = Strategy(
     slots=slots,
     decide=decide,
     check=check,
+    roles=roles,
 )

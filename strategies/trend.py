@@ -334,6 +334,11 @@ def slots(_parameters: TrendParameters) -> int:
     return 4
 
 
+def roles(count: int) -> tuple[str, ...]:
+    """Name the slots of a table of `count`: the first four are used."""
+    return ("entry", "stop", "target", "partial", *(f"spare/{k}" for k in range(4, count)))
+
+
 STRATEGY = Strategy(
     name="trend",
     version=1,
@@ -343,4 +348,5 @@ STRATEGY = Strategy(
     decide=decide,
     entries=("break-out", "pull-back", "reversal"),
     check=check,
+    roles=roles,
 )

@@ -9,10 +9,12 @@ by its index, which is another one in a table of another length; the number stay
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
 from bot.kernel import Record, kernel
+from bot.record import new_records
 
 
 class Side(IntEnum):
@@ -98,6 +100,13 @@ FILL = np.dtype(
     ],
     align=True,
 )
+
+
+def new_slots(count: int) -> Any:
+    """A table of `count` slots that wish nothing, each numbered as it lies."""
+    slots = new_records(SLOT, count)
+    slots["number"] = np.arange(count)
+    return slots
 
 
 @kernel

@@ -14,7 +14,7 @@ import numpy as np
 
 from bot.errors import Misconfigured
 from bot.instrument import in_ticks
-from bot.order import SLOT, WHOLE_POSITION, Liquidity, OrderKind, Side, Signal, want
+from bot.order import WHOLE_POSITION, Liquidity, OrderKind, Side, Signal, new_slots, want
 from bot.ports import Order, link_of
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP
@@ -88,7 +88,7 @@ class PairMachine:
         self.params = new_records(record.dtype, 1)
         self.params[0] = record
         self.states = new_records(STATE, 1)
-        self.slots = _new_slots(slots_of(algorithm))
+        self.slots = new_slots(slots_of(algorithm))
         self.next_number = np.array([len(self.slots)])  # of a slot; those below have names of orders used up
         self.events = new_records(EVENT, 1)
         self.timeframes = np.array(algorithm.timeframes(), np.int64)
@@ -271,7 +271,7 @@ class PairMachine:
         """Forget, while flat, all but the money and the names already used: ticks and lots are others from now on."""
         ledger, used, asked = self.pairs[0].ledger.copy(), self.slots.copy(), int(self.asked[0])
         fresh = PairMachine(self.algorithm, instrument, self.leverage, int(self.pairs[0].bar_ms))
-        fresh.slots, fresh.next_number = _new_slots(len(used)), self.next_number
+        fresh.slots, fresh.next_number = new_slots(len(used)), self.next_number
         for own, new in zip(self.remembered(), fresh.remembered(), strict=True):
             own.array[...] = new.array
         self.instrument, self.asked[0] = instrument, asked
@@ -340,7 +340,7 @@ class PairMachine:
         stored = self._read(saved)
         count = len(stored.columns["slots.number"])
         if count > len(self.slots) and _in_use(stored):
-            self.slots = _new_slots(count)
+            self.slots = new_slots(count)
             self.__dict__.pop("_packer", None)  # it packs the other table
         self.states[0].family = stored.columns["state.family"][0]  # which says what each slot is for
         fill(name, self.remembered(), stored)
@@ -364,13 +364,6 @@ class PairMachine:
         stored.columns["slots.number"], stored.columns["next_number"] = np.arange(count), np.array([count])
         stored.keys["slots"] = roles_of(family, count)
         return stored
-
-
-def _new_slots(count: int) -> Any:
-    """A table of slots that wish nothing, each numbered as it lies."""
-    slots = new_records(SLOT, count)
-    slots["number"] = np.arange(count)
-    return slots
 
 
 def _stored_pair(symbol: str, saved: Saved) -> Stored:

@@ -1,12 +1,11 @@
 """Reads what version 0.1.0 stored: the bytes of its records one after the other, under a hash of their layout.
 
-`layouts_0_1_0.json` holds those records as NumPy described them. Only their number is not known: slots and lengths of
-bars of a pair, pairs of a portfolio; the hash tells.
+`layouts_0_1_0.json` holds the type of each array: the text that NumPy wrote for it, which the hash was made of, and
+where its fields lie. Only lengths are not known (slots and timeframes of a pair, pairs of a portfolio); the hash tells.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import zlib
@@ -32,10 +31,11 @@ def read_raw(name: str, saved: Saved, kind: str) -> Stored:
     Raises Misconfigured for bytes that are damaged, or that another version has written.
     """
     described = _described()[kind]
-    shapes = next((shapes for shapes in _shapes(kind) if _layout(described, shapes) == saved.layout), None)
+    texts = [one["text"] for one in described.values()]
+    shapes = next((shapes for shapes in _shapes(kind) if _layout(texts, shapes) == saved.layout), None)
     if shapes is None:
         raise unreadable(name)
-    types = {piece: _dtype(text) for piece, text in described.items()}
+    types = {piece: _dtype(one["type"]) for piece, one in described.items()}
     size = sum(types[piece].itemsize * shape[0] for piece, shape in zip(types, shapes, strict=True))
     try:
         data = decompressed(saved.data, size)
@@ -53,9 +53,9 @@ def read_raw(name: str, saved: Saved, kind: str) -> Stored:
 
 
 @cache
-def _described() -> dict[str, dict[str, str]]:
-    """Texts that NumPy wrote for the type of each piece, by kind."""
-    found: dict[str, dict[str, str]] = json.loads((files("coordinator") / "layouts_0_1_0.json").read_text("utf-8"))
+def _described() -> dict[str, dict[str, Any]]:
+    """Text and type of each array, by kind."""
+    found: dict[str, dict[str, Any]] = json.loads((files("coordinator") / "layouts_0_1_0.json").read_text("utf-8"))
     return found
 
 
@@ -70,12 +70,18 @@ def _shapes(kind: str) -> Iterator[list[tuple[int, ...]]]:
             yield [(1,), (1,), (slots,), (lengths,), (1,), (1,), (1,)]
 
 
-def _layout(described: dict[str, str], shapes: list[tuple[int, ...]]) -> str:
+def _layout(texts: list[str], shapes: list[tuple[int, ...]]) -> str:
     """Name that 0.1.0 gave to arrays of these types and shapes."""
-    text = repr(list(zip(described.values(), shapes, strict=True)))
+    text = repr(list(zip(texts, shapes, strict=True)))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _dtype(text: str) -> np.dtype[Any]:
-    plain = text.removeprefix("(numpy.record, ").removesuffix(")") if text.startswith("(numpy.record, ") else text
-    return np.dtype(ast.literal_eval(plain) if plain[0] in "[{" else plain)
+def _dtype(described: Any) -> np.dtype[Any]:
+    """Build a type: a name, an array as type and shape, or fields with their offsets."""
+    if isinstance(described, str):
+        return np.dtype(described)
+    if isinstance(described, list):
+        inner, shape = described
+        return np.dtype((_dtype(inner), tuple(shape)))
+    fields: Any = {**described, "formats": [_dtype(one) for one in described["formats"]]}
+    return np.dtype(fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import zipfile
 from functools import cache
@@ -15,10 +16,13 @@ from bot.errors import Misconfigured
 from bot.ports import Saved
 from bot.record import new_records
 from coordinator.machine import NAME, ROLES, PortfolioMachine, roles_of
+from coordinator.master_loop import MasterLoop
 from coordinator.migrations import Migration
 from coordinator.pair_state import OWN
 from coordinator.saved_state import LAYOUT, Packer, Piece, fill, read
 from coordinator.vocabulary import NOBODY
+from services.postgres.store import PostgresStore
+from services.runtime.backing import SilentBus
 from services.runtime.memories import machine_of
 from tests.conftest import ROOT
 from tests.runtime.house import config
@@ -281,6 +285,27 @@ def test_pairs_are_found_by_their_symbols_when_others_come_and_go():
     alone = portfolio(["AUSDT"])
     alone.restore(before.saved())
     assert (alone.desk.groups.tolist(), int(alone.desk.portfolio.least)) == ([0], NOBODY)
+
+
+def test_the_money_that_a_pair_has_made_stays_when_it_goes_and_counts_once_when_it_is_back(dsn, name):
+    async def main():
+        store = await PostgresStore.open(dsn, name)
+        machine = machine_with(15)
+        ledger = machine.pairs[0].ledger
+        ledger.realised, ledger.fees, ledger.funding = 50.0, 2.0, 1.0
+        await store.save(PAIR, machine.saved(), 1, [], [], [])
+        found = []
+        for pairs in (["BTCUSDT", PAIR], ["BTCUSDT"], ["ETHUSDT", "BTCUSDT"], [PAIR, "BTCUSDT"], [PAIR, "BTCUSDT"]):
+            loop = MasterLoop(portfolio(pairs), pairs, store, SilentBus(), lambda *_: None)
+            await loop.start(1)
+            if not found:
+                loop.machine.desk.portfolio.deposits = 1000.0
+                await store.save(NAME, loop.machine.saved(), 1, [], [], [])
+            found.append(float(loop.machine.desk.portfolio.deposits))
+        await store.close()
+        return found
+
+    assert asyncio.run(main()) == [1000.0, 1049.0, 1049.0, 1000.0, 1000.0]
 
 
 def test_a_portfolio_that_does_not_name_its_pairs_is_loaded_with_as_many():

@@ -90,6 +90,11 @@ def _accept(_parameters: Any, _instrument: Instrument, _capital: float, _price: 
     """Accept every parameter set: what a strategy without a check of its own does."""
 
 
+def _by_index(count: int) -> tuple[str, ...]:
+    """Name slots by where they are: what a strategy without roles of its own does."""
+    return tuple(f"slot/{index}" for index in range(count))
+
+
 @dataclass(frozen=True)
 class Variation:
     """Another way in which the router may ask for a strategy, by its name: other parameters, a share of the sizes."""
@@ -103,9 +108,10 @@ class Variation:
 class Strategy:
     """A strategy as the drivers know it.
 
-    `slots(parameters)` is how many wishes they need; `entries` names the kinds of entry a slot may carry;
-    `check(parameters, instrument, capital, price, leverage)` raises Misconfigured for what cannot work; `own_stop`: it
-    wishes a stop, or leaves, whenever it holds something, so that none is added.
+    `slots(parameters)` is how many wishes they need; `roles(count)` names what each slot of so many is for, by
+    which an order finds its slot again when the table has another length after a restart; `entries` names the kinds of
+    entry a slot may carry; `check(parameters, instrument, capital, price, leverage)` raises Misconfigured for what
+    cannot work; `own_stop`: it wishes a stop, or leaves, whenever it holds something, so that none is added.
     """
 
     name: str
@@ -119,6 +125,7 @@ class Strategy:
     judged_as: JudgedAs = JudgedAs.ENTRY
     variations: tuple[Variation, ...] = ()
     own_stop: bool = False
+    roles: Callable[[int], tuple[str, ...]] = field(default=_by_index)
 
 
 @kernel

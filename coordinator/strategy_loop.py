@@ -339,10 +339,10 @@ class StrategyLoop:
         if reason is Refusal.NOTHING_TO_REDUCE and held:
             self.tell(Recover())  # the position may not be what it was
         if not order.reduce_only or (reason is Refusal.NOTHING_TO_REDUCE and not held):
-            self.machine.take_refusal(order.slot)
+            self.machine.take_refusal(order)
             return
         if order.kind == OrderKind.STOP and reason is Refusal.TRIGGER_PASSED:
-            self.machine.slots[order.slot].kind = OrderKind.MARKET
+            self.machine.wish_at_market(order)
         self.machine.wish_anew(order)
         self._exit_failed()
 

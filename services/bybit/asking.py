@@ -178,6 +178,15 @@ class Asking(Connection):
         found = await self.ask_all("privateGetV5OrderRealtime", request, lambda row: str(row["orderLinkId"]))
         return [link for link in found if link]
 
+    async def open_positions(self) -> list[str]:
+        """Symbols of every position in the account; spot has none."""
+        if self.category != "linear":
+            return []
+        request = {"category": "linear", "settleCoin": words.COIN, "limit": "200"}
+        return await self.ask_all(
+            "privateGetV5PositionList", request, lambda row: str(row["symbol"]) if float(row["size"]) else None
+        )
+
     async def executions(self, symbol: str, since: int) -> list[Execution]:
         """Every execution from `since` (ms) on, oldest first."""
         found: list[Execution] = []

@@ -23,7 +23,9 @@ class Migration:
     convert: Callable[[Any], Any] | None = None  # stored numbers (rows, …) to those of today's meaning
 
 
-MIGRATIONS: tuple[Migration, ...] = ()
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration("pair.instrument.max_lots", None),  # no kernel reads it
+)
 
 # First value of a field that what is stored does not have, where it is neither zero nor set by a machine that is made.
 DEFAULTS: dict[str, float] = {

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from backtesting.portfolio_simulator import PortfolioSimulator, Reel
+from backtesting.run import play_single
 from backtesting.simulator import Tape, UniversalSimulator
 from bot.errors import Misconfigured
 from bot.instrument import Market
@@ -174,6 +175,17 @@ def test_a_strategy_that_names_no_stop_gets_the_protective_one():
     stopped = fast.fills[fast.fills["slot"] == 2]
     assert stopped["kind"].tolist() == [OrderKind.MARKET]
     assert stopped["quantity"][0] == fast.fills["quantity"][0]
+
+
+def test_where_a_limit_of_the_exchange_binds_the_engine_plays():
+    """Position and entries stay within one market exit, in a backtest of one pair as in a bot."""
+    candles, most = walk(2 * 1440, volatility=0.003), Decimal("0.05")
+    config = load_config(config_of("grid", {"risk_budget": 1.0}))
+    free = play_single(config, Tape.of(candles, instrument()))
+    capped = play_single(config, Tape.of(candles, instrument(max_market_quantity=most)))
+    assert np.abs(free.fills["position"]).max() > 50
+    assert 0 < np.abs(capped.fills["position"]).max() <= 50
+    assert capped.equity()[0] == free.equity()[0] == 10_000
 
 
 def test_several_pairs_share_the_account():

@@ -349,13 +349,13 @@ class PairMachine:
         return (
             Piece("pair", self.pairs),
             Piece("state", self.states),
-            _strategies(self.roster),
             Piece("slots", self.slots, roles_of(self.roster, int(self.states[0].family), len(self.slots))),
             Piece("rollups", self.rollups, tuple(str(length) for length in self.timeframes)),
             Piece("report", self.reports),
             Piece("paid", self.paid),
             Piece("asked", self.asked),
             Piece("next_number", self.next_number),
+            _strategies(self.roster),
         )
 
     @cached_property

@@ -28,8 +28,8 @@ from backtesting.metrics import (
 )
 from backtesting.result import BacktestResult, write_whole
 from backtesting.trades import trades_of
-from bot.kernel import source_hash
 from bot.order import Signal
+from bot.sources import source_hash
 from coordinator.regime import Regime
 from coordinator.risk import Mode
 from coordinator.vocabulary import NOBODY, Family, Note, Pause

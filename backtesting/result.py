@@ -22,8 +22,9 @@ from backtesting.config import BacktestConfig, run_id
 from backtesting.metrics import Metrics, measure, profits, strategy_figures
 from backtesting.trades import trades_of
 from bot.errors import Misconfigured
-from bot.kernel import source_hash, user_sources
 from bot.order import Liquidity, OrderKind, Side, Signal
+from bot.sources import source_hash
+from bot.strategy_file import own_sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +84,7 @@ class BacktestResult:
         """Content of result.json."""
         config, tape = self.config, self.recording.tape
         snapshot = tape.candles.snapshot()
-        sources = source_hash(extra=tuple(user_sources()) if ":" in config.strategy else ())
+        sources = source_hash(own_sources(config.loaded.decide.__module__))
         return ResultDocument(
             run_id=run_id(config, [tape.instrument], [snapshot], sources),
             strategy=config.strategy,

@@ -20,7 +20,7 @@ from backtesting.config import BarPath, FillPolicy, FillRule
 from backtesting.exchange import RUN, SETTINGS, Outcome
 from bot.errors import BrokenLedger, Misconfigured
 from bot.instrument import Instrument, in_ticks
-from bot.kernel import Record, is_compiled, kernel, specialise, template
+from bot.kernel import Record, kernel, specialise, template
 from bot.order import FILL, SLOT
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP, rollup_update
@@ -141,11 +141,6 @@ def _roller() -> Callable[..., int]:
 def compiled_loop(strategy: Strategy) -> Any:
     """Compile the loop around this strategy's decisions (once per process; on disk once per source)."""
     return specialise(loop_module.loop, _code_name(strategy), decide=strategy.decide)
-
-
-def is_ready(strategy: Strategy) -> bool:
-    """Whether the machine code for this strategy lies in the cache, so that a run starts at once."""
-    return numba.config.DISABLE_JIT or is_compiled(loop_module.loop, _code_name(strategy))
 
 
 def _code_name(strategy: Strategy) -> str:

@@ -49,7 +49,7 @@ async def _demo(speed: float, minutes: int, seed: int) -> None:
     from services.runtime.demo import Pace, demonstration  # noqa: PLC0415
     from services.runtime.view import draw  # noqa: PLC0415
 
-    waiting = console.status("starting market, database and bot; the first start compiles for about two minutes")
+    waiting = console.status("starting market, database and bot")
     waiting.start()
     async with demonstration(seed, Settings().data_dir) as show:
         first = show.status()["equity"]

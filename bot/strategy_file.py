@@ -158,4 +158,4 @@ class _Neighbours(ast.NodeTransformer):
         return not is_provided(top) and (near.is_dir() or near.with_suffix(".py").is_file())
 
 
-sys.meta_path.append(_Finder())
+sys.meta_path.insert(0, _Finder())  # before the one that would load its modules as they stand

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from backtesting.config import Execution, PortfolioConfig
-from bot.kernel import ROOT
+from bot.sources import ROOT
 from coordinator.parameters import AlgorithmParameters
 from services.runtime.parity import parity, sensible_start
 from tests.runtime.house import DAY, config, market

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from bot.kernel import ROOT
+from bot.sources import ROOT
 from tests.conftest import bars, walk
 
 COMMAND = [sys.executable, "-m", "bot"]

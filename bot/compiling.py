@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
 import pickle
 import sys
@@ -19,12 +20,17 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from numba.core import compiler, event, serialize
+from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import _Cache
 from numba.core.environment import _rebuild_env
 
 from bot import kernel_cache
 
 DIGEST = 32  # bytes of SHA-256 in front of what a file holds
+
+# Numba numbers what it compiles from 1 in each process, and the linker takes functions of the same name and number,
+# in two files of machine code, for the same function. So each process begins elsewhere.
+FunctionIdentity._unique_ids = itertools.count(int.from_bytes(os.urandom(6), "big"))  # noqa: SLF001
 
 names: WeakKeyDictionary[Any, str] = WeakKeyDictionary()  # what is compiled here, as a person is told of it
 

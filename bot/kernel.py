@@ -13,11 +13,12 @@ import hashlib
 import os
 import sys
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import llvmlite.binding as llvm
 import numba
+import numpy as np
 import platformdirs
 from llvmlite import ir
 from numba.core import types as numba_types
@@ -26,10 +27,10 @@ from numba.extending import intrinsic
 from bot import kernel_cache
 from bot.compiling import MachineCode, names
 from bot.sources import closure, code_hash
-from bot.strategy_file import folder_of
+from bot.strategy_file import folder_of, is_users
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterator, Sequence
 
 # A structured record, or one field of it: inside kernels the dtype is the type.
 Record = Any
@@ -103,8 +104,7 @@ def specialise(entry: Callable[..., Any], name: str, *, inlined: bool = True, **
     """Compile the template `entry` as `name`, its globals and those of the templates it calls bound to these kernels.
 
     Templates are inlined into the entry point, which pays where their arithmetic is all there is and costs minutes of
-    compilation where it is not: `inlined` says so. Code that depends on other sources has another name, because machine
-    code of two versions may be loaded by one process.
+    compilation where it is not: `inlined` says so.
     """
     functions = _templates(entry)
     namespace: dict[str, Any] = {}
@@ -112,10 +112,9 @@ def specialise(entry: Callable[..., Any], name: str, *, inlined: bool = True, **
         namespace.update(function.__globals__)
     namespace.update(bindings)
     directory = None if numba.config.DISABLE_JIT else cache_directory([*functions, *bindings.values()])
-    version = "" if directory is None else f"_{directory.name[:8]}"
     for function in functions:
         bound = FunctionType(function.__code__, namespace, function.__name__)
-        bound.__qualname__ = f"{function.__name__}_{name}{version}"
+        bound.__qualname__ = f"{function.__name__}_{name}"
         bound.__module__ = function.__module__
         made = numba.njit(error_model="numpy", nogil=True, forceinline=inlined and function is not entry)(bound)
         namespace[function.__name__] = _named(made, bound, f" ({name})")
@@ -125,8 +124,8 @@ def specialise(entry: Callable[..., Any], name: str, *, inlined: bool = True, **
     return made
 
 
-def cache_directory(functions: Iterable[Any]) -> Path | None:
-    """Directory for machine code made of these functions: named by their sources, this Numba and this processor.
+def cache_directory(functions: Sequence[Any]) -> Path | None:
+    """Directory for machine code made of these functions: named by their sources and data, this Numba, this processor.
 
     None where the source of one is no file, as in a notebook: nobody could tell when it changes.
     """
@@ -135,7 +134,8 @@ def cache_directory(functions: Iterable[Any]) -> Path | None:
     if len(known) < len(starts):
         return None
     machine = f"{numba.__version__} {sys.version} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
-    name = hashlib.sha256(f"{code_hash(closure(known))} {machine}".encode()).hexdigest()[:16]
+    code = f"{code_hash(closure(known))} {_constants(functions)}"
+    name = hashlib.sha256(f"{code} {machine}".encode()).hexdigest()[:16]
     chosen = os.environ.get("TRADERAGENT_CACHE_DIR")
     parent = Path(chosen) if chosen else Path(platformdirs.user_cache_dir("traderagent")) / "kernels"
     return parent / name
@@ -150,6 +150,41 @@ def _start(function: FunctionType) -> tuple[Path, Path] | None:
     name = str(getattr(getattr(module, "__spec__", None), "name", file.stem))  # a script has none
     depth = len(name.split(".")) - (file.name != "__init__.py")
     return file, folder_of(function.__module__) or file.parents[min(depth, len(file.parents) - 1)]
+
+
+def _constants(functions: Sequence[Any]) -> str:
+    """Hash of numbers, text and arrays that become part of the machine code of the user's functions.
+
+    Their modules may have read them from a file of data, which no source tells of.
+    """
+    digest = hashlib.sha256()
+    found, waiting = set(), list(functions)
+    while waiting:
+        function = waiting.pop(0)
+        function = getattr(function, "py_func", function)
+        if not isinstance(function, FunctionType) or function in found or not is_users(function.__module__):
+            continue
+        found.add(function)
+        for name, value in sorted(_outside(function), key=lambda one: one[0]):
+            if isinstance(value, np.ndarray):
+                digest.update(f"{name} {value.dtype} {value.shape} ".encode() + value.tobytes())
+            elif isinstance(value, bool | int | float | complex | str | bytes | tuple | np.generic):
+                digest.update(f"{name} {value!r} ".encode())
+            else:
+                waiting.append(value)
+    return digest.hexdigest()
+
+
+def _outside(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """What a function's code may read from its module, from modules of the same owner, and from its closure."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        yield name, cell.cell_contents
+    names = function.__code__.co_names
+    for name in names:
+        value = function.__globals__.get(name)
+        yield name, value
+        if isinstance(value, ModuleType) and is_users(value.__name__):
+            yield from ((f"{name}.{one}", getattr(value, one, None)) for one in names)
 
 
 def _templates(entry: Callable[..., Any]) -> list[FunctionType]:

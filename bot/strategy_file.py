@@ -41,6 +41,11 @@ def load(folder: Path, module: str) -> ModuleType:
             return loaded
 
 
+def is_users(module: str) -> bool:
+    """Whether a module is the user's own: neither this project's, nor Python's, nor of an installed package."""
+    return module.startswith(PREFIX) or not is_provided(module.split(".")[0])
+
+
 def folder_of(module: str) -> Path | None:
     """Folder in which the imports of a module of this package begin, None for any other module."""
     if not module.startswith(PREFIX):

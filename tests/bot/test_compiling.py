@@ -58,12 +58,14 @@ def house(tmp_path):
     return checkout(tmp_path / "one")
 
 
-def played(folder, *, program="program.py", code=0):
+def played(folder, *, program="program.py", code=0, given=""):
     """What the program printed, and what it said meanwhile, with no terminal anywhere."""
     cache = folder.parent / "kernels"
     environment = {**os.environ, "TRADERAGENT_CACHE_DIR": str(cache), "PYTHONPATH": "", "PYTHONWARNINGS": "error"}
     command = [sys.executable, program]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, input=given, capture_output=True, text=True, check=False
+    )
     assert done.returncode == code, done.stderr
     return done.stdout.split(), [re.sub(r"\b\d+\.\d s", "# s", line) for line in done.stderr.splitlines()]
 
@@ -179,6 +181,62 @@ def test_kernels_in_the_script_itself_have_the_same_machine_code_in_a_spawned_pr
     assert first[0] == first[1]
     (house / "caller.py").write_text((house / "caller.py").read_text().replace("return value", "return -value"))
     assert played(house, program="caller.py")[0][0] != first[0], "here the script is a source"
+
+
+DATA = """
+import mine
+import near
+from pathlib import Path
+import numpy as np
+from bot.kernel import kernel, specialise
+import given
+
+def make(power):
+    @kernel
+    def decide(value):
+        return inner(value) ** power
+    return decide
+
+@kernel
+def inner(value):
+    return value + WEIGHTS[1] + given.OFFSET
+
+WEIGHTS = np.loadtxt("weights.txt")
+print(*(specialise(mine.first, "test", inlined=False, decide=make(power))(2.0) for power in (1, 2)))
+"""
+
+
+def test_data_that_becomes_part_of_machine_code_counts_as_its_sources_do(house):
+    """Weights of a model, say: their file may change and the source that reads it not."""
+    (house / "data.py").write_text(DATA)
+    (house / "given.py").write_text("from pathlib import Path\nOFFSET = float(Path('offset.txt').read_text())\n")
+    for weight, offset, answers in ((1, 0, ["4.0", "10.0"]), (2, 0, ["5.0", "17.0"]), (2, 1, ["6.0", "26.0"])):
+        (house / "weights.txt").write_text(f"0 {weight}")
+        (house / "offset.txt").write_text(str(offset))
+        assert played(house, program="data.py") == (answers, SAID[:2] * 2)
+        assert played(house, program="data.py") == (answers, [])
+
+
+SAME = """
+import sys
+import mine
+from bot.kernel import kernel, specialise
+def make(factor):
+    @kernel
+    def deep(value):
+        return 0 if value < 1 else factor + deep(value - 1)
+    return deep
+for factor in sys.stdin.read().split():
+    print(specialise(mine.first, "test", inlined=False, decide=make(int(factor)))(9))
+"""
+
+
+def test_machine_code_of_functions_that_two_processes_numbered_alike_keeps_apart(house):
+    (house / "same.py").write_text(SAME)
+    for factors, answers in (("1", ["10.0"]), ("2", ["19.0"]), ("1 2", ["10.0", "19.0"]), ("2 1", ["19.0", "10.0"])):
+        out, said = played(house, program="same.py", given=factors)
+        assert out == answers
+        assert bool(said) == (len(answers) == 1)
 
 
 TYPED = """

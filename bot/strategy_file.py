@@ -43,7 +43,7 @@ def load(folder: Path, module: str) -> ModuleType:
 
 def is_users(module: str) -> bool:
     """Whether a module is the user's own: neither this project's, nor Python's, nor of an installed package."""
-    return module.startswith(PREFIX) or not is_provided(module.split(".")[0])
+    return module.startswith(PREFIX) or not is_provided(module.split(".", maxsplit=1)[0])
 
 
 def folder_of(module: str) -> Path | None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import shutil
 import statistics
 import subprocess
 import sys
@@ -201,7 +203,7 @@ def test_machine_code_of_two_versions_keeps_apart_in_one_process(tmp_path):
     def told(*chosen):
         command = [sys.executable, tmp_path / "program.py", *chosen]
         environment = {
-            **__import__("os").environ,
+            **os.environ,
             "TRADERAGENT_CACHE_DIR": str(tmp_path / "c"),
             "PYTHONPATH": str(ROOT),
         }
@@ -212,3 +214,7 @@ def test_machine_code_of_two_versions_keeps_apart_in_one_process(tmp_path):
     for file, value in zip(files, ("9", "18")):
         assert told(file)[0] == [value]
     assert told(*files) == (["9", "18"], "")
+    moved = shutil.copytree(tmp_path / "1", tmp_path / "elsewhere") / "mine.py"
+    shutil.rmtree(tmp_path / "1")
+    moved.write_text("# a comment\n" + moved.read_text())
+    assert told(str(moved)) == (["9"], ""), "nor does it matter where the file lies"

@@ -66,10 +66,12 @@ def closure(starts: Iterable[tuple[Path, Path]], project: Path | None = ROOT) ->
         if path in found:
             continue
         found[path] = name
-        for module in _modules(path, name):
+        for module, relative in _modules(path, name):
             top = module.split(".")[0]
             places: tuple[Path, ...] = ()
-            if top in PACKAGES and project is not None:
+            if relative:
+                places = (folder,)
+            elif top in PACKAGES and project is not None:
                 places = (project,)
             elif not is_provided(top):
                 places = (folder, *_own_places())
@@ -116,13 +118,16 @@ def _name(path: Path, folder: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def _modules(path: Path, name: str) -> Iterator[str]:
-    """Modules that a source may import, by full name, packages first; a name taken from a package may be one."""
+def _modules(path: Path, name: str) -> Iterator[tuple[str, bool]]:
+    """Modules that a source may import, by full name, packages first, and whether relative to its own package.
+
+    A name taken from a package may be a module.
+    """
     package = name.split(".") if path.stem == "__init__" else name.split(".")[:-1]
     for dots, module, names in _facts(path.read_bytes())[1]:
         steps = [*(package[: len(package) - dots + 1] if dots else ()), *(module.split(".") if module else ())]
-        yield from (".".join(steps[:count]) for count in range(1, len(steps) + 1))
-        yield from (".".join((*steps, one)) for one in names if one != "*")
+        full = [steps[:count] for count in range(1, len(steps) + 1)] + [[*steps, one] for one in names if one != "*"]
+        yield from ((".".join(parts), dots > 0) for parts in full)
 
 
 @lru_cache(maxsize=1024)

@@ -94,7 +94,7 @@ def test_an_edit_of_a_source_changes_the_code_that_imports_it_and_a_comment_chan
 
 USER = {
     "mine.py": "import near\nimport json\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import only_types\n"
-    "from pkg import deep\nimport bot.order\ndef late():\n    from pkg.late import X\n",
+    "import pkg.deep\nimport bot.order\ndef late():\n    from pkg.late import X\n",
     "near.py": "from farther import A\n",
     "farther.py": "A = 1\n",
     "json.py": "A = 1\n",

@@ -101,7 +101,7 @@ USER = {
     "only_types.py": "A = 1\n",
     "unused.py": "A = 1\n",
     "pkg/__init__.py": "A = 1\n",
-    "pkg/deep.py": "from . import beside\nfrom .. import above\nfrom ..statistics import A\n",
+    "pkg/deep.py": "from .beside import A as B\nfrom .. import above\nfrom ..statistics import A\n",
     "pkg/beside.py": "A = 1\n",
     "pkg/late.py": "X = 1\n",
     "above.py": "A = 1\n",

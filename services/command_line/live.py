@@ -50,7 +50,7 @@ async def _demo(speed: float, minutes: int, seed: int) -> None:
     from services.runtime.demo import Pace, demonstration
     from services.runtime.view import draw
 
-    waiting = console.status("starting market, database and bot; the first start compiles for about two minutes")
+    waiting = console.status("starting market, database and bot")
     waiting.start()
     async with demonstration(seed, Settings().data_dir) as show:
         first = show.status()["equity"]

@@ -17,9 +17,9 @@ import asyncpg
 import pytest
 
 from bot.errors import Misconfigured
-from bot.kernel import ROOT
 from bot.ports import Cause, Execution, NotPermitted, Order
 from bot.record import new_records
+from bot.sources import ROOT
 from coordinator.saved_state import LAYOUT, LENGTH
 from coordinator.vocabulary import NOTE
 from services.postgres import archive as archive_module

@@ -9,7 +9,7 @@ import sys
 
 import yaml
 
-from bot.kernel import ROOT
+from bot.sources import ROOT
 
 FRAMES = {"matplotlib", "pandas", "plotly", "polars", "pyarrow"}
 

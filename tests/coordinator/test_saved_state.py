@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import Misconfigured
+from bot.order import OrderKind
 from bot.ports import Saved
 from bot.record import new_records
 from coordinator.machine import NAME, PortfolioMachine, roles_of
@@ -204,6 +205,7 @@ def assert_in_place(machine):
             assert int(slot.part) == int(cell)
         if slot.wanted and roles[index] in ("stop", "pair/stop"):
             assert slot.reduce_only
+            assert slot.kind == OrderKind.STOP
             assert slot.quantity == abs(machine.position)
 
 

@@ -59,8 +59,9 @@ def backtest(
     bounds: Annotated[bool, typer.Option("--bounds", help="show the worst and the best fill rules too")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print result.json instead of the summary")] = False,
 ) -> None:
-    """Backtest and write config, result, fills, trades, equity, events and a report.
+    """Backtest a strategy, or auto, on recorded candles.
 
+    Writes config, result, fills, trades, equity, events and a report into a run directory.
     Several pairs share one account: a single strategy's in fixed shares, auto's as it allocates.
     """
     options = {

@@ -25,7 +25,10 @@ def backup(
     config: FILE,
     out: Annotated[Path | None, typer.Option(help="file to write; else one named by bot and time")] = None,
 ) -> None:
-    """Write all that a bot remembers (state, orders, fills, decisions) to one file; the bot may run meanwhile."""
+    """Write all that a bot remembers to one file.
+
+    That is state, orders, fills and decisions. The bot may run meanwhile.
+    """
     read_values(config)  # a file that cannot be read is told before the rest is loaded
     import asyncio
 
@@ -51,7 +54,10 @@ def restore(
     file: Annotated[Path, typer.Argument(help="what `traderagent backup` wrote")],
     replace: Annotated[bool, typer.Option(help="give up what the database holds of this bot")] = False,
 ) -> None:
-    """Put a backup into the bot's database, while the bot does not run; its next start books what it missed."""
+    """Put a backup into the bot's database.
+
+    The bot must not run meanwhile; its next start books what it missed.
+    """
     read_values(config)  # a file that cannot be read is told before the rest is loaded
     import asyncio
 

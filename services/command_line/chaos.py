@@ -29,9 +29,9 @@ def chaos(
     report: Annotated[Path | None, typer.Option(help="Markdown file to write the certificate to")] = None,
     log: Annotated[Path | None, typer.Option(help="file for every line that the bots log")] = None,
 ) -> None:
-    """Kill the bot again and again on an exchange of its own that misbehaves, and certify that nothing came of it.
+    """Kill a bot again and again, and certify what came of it.
 
-    Positions are held against their stops at every minute, also while the bot is dead. Exit code 1 when anything is
+    It trades on an exchange of its own that misbehaves. Positions are held against their stops at every minute, also while the bot is dead. Exit code 1 when anything is
     lost, doubled, bare or different. Nothing is sent to a real exchange.
     """
     if not 1.0 <= speed <= 100_000.0:

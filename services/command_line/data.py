@@ -81,7 +81,10 @@ def download_(
     exchange: Exchange = "bybit",
     market: MarketOption = Market.LINEAR,
 ) -> None:
-    """Download one-minute candles; what is stored already is not asked for again."""
+    """Download one-minute candles.
+
+    What is stored already is not asked for again.
+    """
     from bot.candles import parse_time
 
     first, last = parse_time(start), parse_time(end)
@@ -106,7 +109,10 @@ def synth(
     days: Annotated[int, typer.Option(min=1, max=3650, help="length, days")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="same seed, same candles")] = 7,
 ) -> None:
-    """Generate a market with all regimes and store it under the venue `synth`."""
+    """Generate a market with all regimes.
+
+    It is stored under the venue `synth`.
+    """
     names = [name.strip().upper() for name in pairs.split(",") if name.strip()]
     if not names:
         raise Misconfigured("pairs is empty; name at least one, such as BTCUSDT.")
@@ -156,7 +162,10 @@ def check(
     market: MarketOption = Market.LINEAR,
     repair: Repair = False,
 ) -> None:
-    """Report faults and gaps by row and reason; with --repair show what mending would change."""
+    """Report faults and gaps by row and reason.
+
+    With --repair, also show what mending would change.
+    """
     from backtesting.candle_checks import faults, gaps
     from bot.candles import iso
 
@@ -206,7 +215,10 @@ def _print_changes(changes: list[str]) -> None:
 
 @app.command()
 def instruments(exchange: Exchange = "bybit", market: MarketOption = Market.LINEAR) -> None:
-    """Fetch tick, lot, minimum and fees of every pair from the venue and keep them."""
+    """Fetch tick, lot, minimum and fees of every pair.
+
+    They are kept in the data directory.
+    """
     from services.data.venue import client, fetch_instruments, save_instruments
 
     with console().status(f"asking {exchange} for its {market} instruments"):

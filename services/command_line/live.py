@@ -26,9 +26,9 @@ def demo(
     minutes: Annotated[int, typer.Option(help="end after so many market minutes; 0 runs until Ctrl-C")] = 0,
     seed: Annotated[int, typer.Option(help="seed of the market")] = 11,
 ) -> None:
-    """Trade a market of its own: four correlated pairs, every regime, no keys, no network.
+    """Trade a market of its own: no keys, no network.
 
-    The market waits for the bot, so nothing is missed at any speed. `traderagent ctl --bot demo halt` commands it.
+    Four correlated pairs go through every regime. The market waits for the bot, so nothing is missed at any speed. `traderagent ctl --bot demo halt` commands it.
     """
     if speed <= 0:
         raise Misconfigured(f"speed is {speed:g}; give market minutes a second, such as 20.")
@@ -97,7 +97,9 @@ def doctor(
     config: Annotated[Path, typer.Argument(help="YAML file of the bot")],
     probe: Annotated[bool, typer.Option("--probe", help="demo account: also ask, by four small trades")] = False,
 ) -> None:
-    """Look at keys, permissions, clock, pairs, limits, database and bus, and say what to mend. Changes nothing.
+    """Say what to mend before a bot trades. Changes nothing.
+
+    Looks at keys, permissions, clock, pairs, limits, database and bus.
 
     With --probe it trades on the first pair, which has to be flat, to see what the exchange does with stops where its
     documentation is silent; on a demo or test account alone.
@@ -216,7 +218,10 @@ def venue(
     key: Annotated[str, typer.Option(help="API key that it takes")] = "venue-key",
     secret: Annotated[str, typer.Option(help="its secret")] = "venue-secret",  # noqa: S107, it guards play money
 ) -> None:
-    """Open a Bybit v5-compatible exchange on this machine; stock clients need only its address."""
+    """Open a Bybit v5-compatible exchange on this machine.
+
+    Stock clients need only its address.
+    """
     names = [name.strip() for name in pairs.split(",") if name.strip()]
     if not 0 <= history < days:
         raise Misconfigured(f"history is {history} of {days} days; leave some days to play.")

@@ -15,7 +15,10 @@ SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 def parameters(
     strategy: Annotated[str, typer.Argument(help="grid, dca, trend, auto, or your own module:NAME")],
 ) -> None:
-    """List every parameter of a strategy, to set with --set or in the config's section."""
+    """List every parameter of a strategy.
+
+    Set them with --set or in the config's section.
+    """
     if strategy == AUTO:
         from coordinator.parameters import AlgorithmParameters
 

@@ -25,8 +25,9 @@ def parity(
     strategy: Annotated[str, typer.Option(help="grid, dca, trend, auto, or your own FILE.py:NAME")] = AUTO,
     changes: Annotated[list[str] | None, typer.Option("--set", help="any key, such as grid.levels=20")] = None,
 ) -> None:
-    """Play candles through the simulator and through actors, ccxt and the venue in lock-step; compare every fill.
+    """Compare simulation and live bot, fill by fill.
 
+    Candles are played through the simulator, and in lock-step through actors, ccxt and the simulated exchange.
     Exit code 1 when anything differs.
     """
     names = _names(pairs, exchange, start)

@@ -31,7 +31,8 @@ def chaos(
 ) -> None:
     """Kill a bot again and again, and certify what came of it.
 
-    It trades on an exchange of its own that misbehaves. Positions are held against their stops at every minute, also while the bot is dead. Exit code 1 when anything is
+    It trades on an exchange of its own that misbehaves.
+    Positions are held against their stops at every minute, also while the bot is dead. Exit code 1 when anything is
     lost, doubled, bare or different. Nothing is sent to a real exchange.
     """
     if not 1.0 <= speed <= 100_000.0:

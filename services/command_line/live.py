@@ -28,7 +28,8 @@ def demo(
 ) -> None:
     """Trade a market of its own: no keys, no network.
 
-    Four correlated pairs go through every regime. The market waits for the bot, so nothing is missed at any speed. `traderagent ctl --bot demo halt` commands it.
+    Four correlated pairs go through every regime.
+    The market waits for the bot, so nothing is missed at any speed. `traderagent ctl --bot demo halt` commands it.
     """
     if speed <= 0:
         raise Misconfigured(f"speed is {speed:g}; give market minutes a second, such as 20.")

@@ -53,7 +53,7 @@ def backtest(
     market: Annotated[Market | None, typer.Option(help="spot or linear")] = None,
     leverage: Annotated[float | None, typer.Option(help="leverage, linear only")] = None,
     candles: Annotated[Path | None, typer.Option(help="a candle file instead of the store, one pair only")] = None,
-    smc: Annotated[bool | None, typer.Option("--smc/--no-smc", help="auto: judge entries by market structure")] = None,
+    smc: Annotated[bool | None, typer.Option("--smc/--no-smc", help="judge entries by market structure")] = None,
     changes: Annotated[list[str] | None, typer.Option("--set", help="any key, such as grid.levels=20")] = None,
     out: Annotated[Path | None, typer.Option(help="run directory [default: in the data directory]")] = None,
     bounds: Annotated[bool, typer.Option("--bounds", help="show the worst and the best fill rules too")] = False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -44,7 +43,7 @@ SUMMARY = (
 
 def backtest(
     config: Annotated[Path | None, typer.Argument(help="YAML file; options go over what it says")] = None,
-    strategy: Annotated[str | None, typer.Option(help="grid, dca, trend, auto, or your own module:NAME")] = None,
+    strategy: Annotated[str | None, typer.Option(help="grid, dca, trend, auto, or your own FILE.py:NAME")] = None,
     pair: Annotated[list[str] | None, typer.Option(help="such as BTCUSDT; several times for several pairs")] = None,
     start: Annotated[str | None, typer.Option("--from", help="first day or minute that may trade, UTC")] = None,
     end: Annotated[str | None, typer.Option("--to", help="end, not included, UTC")] = None,
@@ -112,7 +111,6 @@ def _written(result: BacktestResult | PortfolioResult, pairs: list[str], out: Pa
 def run_portfolio(config: PortfolioConfig, store: CandleStore, data_dir: Path) -> PortfolioResult:
     """Find the candles of every pair and run the whole algorithm, with progress and time left."""
     from backtesting.portfolio_run import simulate_portfolio
-    from backtesting.portfolio_simulator import is_ready
     from services.data.venue import saved_instrument
 
     config = config if config.candles else config.changed(exchange=_venue(config, store))
@@ -127,8 +125,6 @@ def run_portfolio(config: PortfolioConfig, store: CandleStore, data_dir: Path) -
         known = saved_instrument(data_dir, config.exchange, config.market, pair)
         if known is not None:
             fetched[pair] = known
-    if not is_ready(config.algorithm.roster):
-        notes().print("compiling the whole algorithm for this machine, once; about a minute", style="dim")
     with progress("playing") as show:
         return simulate_portfolio(config, candles, fetched=fetched, progress=show)
 
@@ -180,15 +176,12 @@ def find_candles(config: BacktestConfig, store: CandleStore) -> tuple[BacktestCo
 
 
 def run_single(config: BacktestConfig, candles: Candles | Path, data_dir: Path, *, bounds: bool) -> BacktestResult:
-    """Run one strategy on one pair, saying so when it must be compiled first."""
+    """Run one strategy on one pair."""
     from backtesting.run import simulate
-    from backtesting.simulator import is_ready
     from services.data.venue import saved_instrument
 
     fetched = saved_instrument(data_dir, config.exchange, config.market, config.pair)
-    ready = is_ready(config.loaded)
-    what = f"compiling the decisions of {config.loaded.name} for this machine, once; about half a minute"
-    with nullcontext() if ready else notes().status(what):
+    with notes().status("playing"):
         return simulate(config, candles, fetched=fetched, bounds=bounds)
 
 

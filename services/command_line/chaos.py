@@ -84,7 +84,7 @@ def played(path: Path, plan: Plan, source: str | None) -> Findings:
     if config.market is not Market.LINEAR:
         raise Misconfigured(f"market is {config.market}, but chaos holds positions against their stops; use linear.")
     values = {name: value for name, value in read_values(path).items() if name != "bot"}
-    with notes().status("preparing candles, exchange and program; the first time compiles for some minutes"):
+    with notes().status("preparing candles, exchange and program"):
         candles = _candles(config, plan, source)
         warm(config)
         exchange = exchange_of(config, candles)

@@ -50,7 +50,7 @@ async def _demo(speed: float, minutes: int, seed: int) -> None:
     from services.runtime.demo import Pace, demonstration
     from services.runtime.view import draw
 
-    waiting = console().status("starting market, database and bot; the first start compiles for about two minutes")
+    waiting = console().status("starting market, database and bot")
     waiting.start()
     async with demonstration(seed, Settings().data_dir) as show:
         first = show.status()["equity"]
@@ -77,7 +77,7 @@ def _line(now: dict[str, Any], fills: int) -> str:
 
 
 def run(
-    config: Annotated[Path, typer.Argument(help="YAML file: strategy auto, pairs, and a section bot")],
+    config: Annotated[Path, typer.Argument(help="YAML file: strategy, pairs, and a section bot")],
     adopt: Annotated[
         bool, typer.Option("--adopt", help="take over orders and positions of this name that the database lacks")
     ] = False,

@@ -126,7 +126,15 @@ async def _live(
     address = f"http://127.0.0.1:{await server.start()}"
     with tempfile.TemporaryDirectory() as folder:
         async with backing(NAME, Path(folder), bus=NONE) as behind:
-            gateway = Bybit(key=KEY.key, secret=KEY.secret, market=config.market, address=address, rate=100_000.0)
+            large = any(one.large_positions for one in chosen.values())
+            gateway = Bybit(
+                key=KEY.key,
+                secret=KEY.secret,
+                market=config.market,
+                address=address,
+                rate=100_000.0,
+                large_positions=large,
+            )
             runtime = LocalRuntime(NAME, config, gateway, behind.store, behind.bus, patience=None)
             steps = LockStep(address, runtime)
             try:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from bot.kernel import ROOT
+from bot.sources import ROOT
 from coordinator.config import Execution, PortfolioConfig
 from coordinator.parameters import AlgorithmParameters
 from services.runtime.parity import parity, sensible_start

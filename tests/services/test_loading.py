@@ -10,7 +10,7 @@ import sys
 import pytest
 import yaml
 
-from bot.kernel import ROOT
+from bot.sources import ROOT
 from tests.services.test_control import answering
 
 FRAMES = {"matplotlib", "pandas", "plotly", "polars", "pyarrow"}

@@ -308,7 +308,8 @@ def _rounded(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return np.asarray(np.round(values, min(max(decimals, 0), 20)), np.float64)
 
 
-def _names(enumeration: Any, values: NDArray[Any]) -> list[str]:
+def _names(enumeration: Any, values: NDArray[Any]) -> pl.Series:
+    """Names of an enumeration's members; a column of text also where there are none."""
     names = {member.value: member.name for member in enumeration}
     lower = enumeration in (Side, Liquidity, OrderKind)
-    return [names[value].lower() if lower else names[value] for value in values.tolist()]
+    return pl.Series([names[value].lower() if lower else names[value] for value in values.tolist()], dtype=pl.String)

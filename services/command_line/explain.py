@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from bot.errors import Misconfigured
-
-console = Console()
+from services.command_line.console import console
 
 
 def explain(
@@ -34,10 +32,10 @@ def explain(
         raise Misconfigured(f"at is {iso(moment)} but the run goes from {document['from']} to {document['to']}.")
     from coordinator.events import explain as sentences
 
-    console.print(f"[bold]{pair} at {iso(moment)}[/]")
-    console.print(_held(run, pair, moment), soft_wrap=True, highlight=False)
+    console().print(f"[bold]{pair} at {iso(moment)}[/]")
+    console().print(_held(run, pair, moment), soft_wrap=True, highlight=False)
     for sentence in sentences(told, pair, iso(moment)):
-        console.print(sentence, soft_wrap=True, highlight=False)
+        console().print(sentence, soft_wrap=True, highlight=False)
 
 
 def _held(run: Path, pair: str, moment: int) -> str:

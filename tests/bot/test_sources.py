@@ -6,7 +6,6 @@ import shutil
 from types import FunctionType, ModuleType
 
 import pytest
-from backtesting.config import BUILT_IN
 
 from backtesting import loop, portfolio_loop, simulator, stepwise, trades
 from bot.kernel import _start, _templates
@@ -14,6 +13,7 @@ from bot.sources import PACKAGES, ROOT, closure, code_hash, is_provided
 from bot.strategy import load_strategy
 from coordinator import compiled
 from coordinator import pair as pair_step
+from coordinator.config_file import BUILT_IN
 
 ENTRIES = {
     **{name: [loop.loop, load_strategy(place).decide] for name, place in BUILT_IN.items()},

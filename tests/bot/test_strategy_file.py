@@ -12,13 +12,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from backtesting.config import load_config
 from ray import cloudpickle
 
 from bot.errors import Misconfigured
 from bot.sources import ROOT
 from bot.strategy import load_strategy
 from bot.strategy_file import own_sources
+from coordinator.config import load_config
 
 EXAMPLE = (ROOT / "tests" / "examples" / "ema_cross.py").read_text()
 

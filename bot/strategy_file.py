@@ -146,7 +146,7 @@ class _Neighbours(ast.NodeTransformer):
                 made.append(ast.Import([one]))
                 continue
             top, *_ = one.name.split(".")
-            made.append(ast.Import([ast.alias(f"{self.space}.{one.name}", one.asname or f"_{top}")]))
+            made.append(ast.Import([ast.alias(f"{self.space}.{one.name}", one.asname or top)]))
             if one.asname is None:
                 made.append(ast.ImportFrom(self.space, [ast.alias(top)], 0))
         return [ast.copy_location(one, node) for one in made]

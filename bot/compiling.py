@@ -110,6 +110,10 @@ class MachineCode(_Cache):  # type: ignore[misc]
             with suppress(OSError):
                 part.unlink()  # nothing was moved: an interruption, or no room
 
+    def holds_any(self) -> bool:
+        """Whether machine code for arguments of some types is kept: an entry point of a bot has those of its roster."""
+        return any(self.directory.glob(f"{self.name}-*.nbc"))
+
     def _path(self, signature: Any, codegen: Any) -> Path:
         kind = hashlib.sha256(f"{signature} {codegen.magic_tuple()}".encode()).hexdigest()[:16]
         return self.directory / f"{self.name}-{kind}.nbc"

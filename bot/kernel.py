@@ -9,10 +9,10 @@ module has inlined. With NUMBA_DISABLE_JIT=1 everything here is plain Python.
 
 from __future__ import annotations
 
-import dis
 import hashlib
 import os
 import sys
+from contextvars import ContextVar
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -27,6 +27,7 @@ from numba.extending import intrinsic
 
 from bot import kernel_cache
 from bot.compiling import MachineCode, names
+from bot.interpreting import Interpreter, Meanwhile, globals_of
 from bot.sources import closure, code_hash
 from bot.strategy_file import folder_of, is_users
 
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 # A structured record, or one field of it: inside kernels the dtype is the type.
 Record = Any
 F = TypeVar("F", bound="Callable[..., Any]")
+
+# Whether an entry point whose machine code is not there is interpreted until another process has compiled it.
+interpreted_first: ContextVar[bool] = ContextVar("interpreted_first", default=False)
 
 
 def kernel(function: F) -> F:
@@ -117,9 +121,17 @@ def specialise(entry: Callable[..., Any], name: str, *, inlined: bool = True, **
         made = numba.njit(error_model="numpy", nogil=True, forceinline=inlined and function is not entry)(bound)
         namespace[function.__name__] = _named(made, bound, f" ({name})")
     made = namespace[entry.__name__]
-    if directory is not None and kernel_cache.use(directory):
-        made._cache = MachineCode(directory, f"{entry.__name__}_{name}")  # noqa: SLF001, as its enable_caching does
-    return made
+    if directory is None or not kernel_cache.use(directory):
+        return made
+    made._cache = kept = MachineCode(directory, f"{entry.__name__}_{name}")  # noqa: SLF001, as its enable_caching does
+    if not interpreted_first.get() or kept.holds_any():
+        return made
+    return Meanwhile(made, interpreted(entry, **bindings), kept.holds_any)
+
+
+def interpreted(entry: Callable[..., Any], **bindings: Any) -> Any:
+    """Make a plain function of the template `entry`, bound to these kernels: for arguments as machine code takes them."""
+    return Interpreter(bindings, {unowned: _itself, fetch: _nothing}).plain(entry)
 
 
 def _reached(functions: Sequence[Any]) -> list[Any]:
@@ -202,18 +214,13 @@ def _joined(functions: list[FunctionType], bindings: dict[str, Any]) -> dict[str
     """One name space for all of these: a name means the same in each, or is bound."""
     namespace: dict[str, Any] = {}
     for function in functions:
-        for name in _globals_of(function) & function.__globals__.keys():
+        for name in globals_of(function) & function.__globals__.keys():
             own = function.__globals__[name]
             known = namespace.setdefault(name, own)
             same = known is own or (isinstance(own, int | float) and known == own) or name in bindings
             assert same, f"{name} means two things in the templates of {functions[0].__name__}"
         namespace.setdefault("__builtins__", function.__globals__["__builtins__"])
     return {**namespace, **bindings}
-
-
-def _globals_of(function: FunctionType) -> set[str]:
-    """Names that a function looks up in its module."""
-    return {one.argval for one in dis.get_instructions(function) if one.opname == "LOAD_GLOBAL"}
 
 
 def _templates(*entries: Callable[..., Any]) -> list[FunctionType]:
@@ -225,6 +232,6 @@ def _templates(*entries: Callable[..., Any]) -> list[FunctionType]:
         assert isinstance(function, FunctionType)
         if function not in found:
             found.append(function)
-            called = (function.__globals__.get(name) for name in _globals_of(function))
+            called = (function.__globals__.get(name) for name in globals_of(function))
             waiting.extend(other for other in called if other is not None and getattr(other, "template", False))
     return found

@@ -78,7 +78,8 @@ def played(path: Path, plan: Plan, source: str | None) -> Findings:
 
     from services.runtime.chaos import Chaos, exchange_of
     from services.runtime.config import load_bot
-    from services.runtime.warm import warm, warm_exchange
+    from services.runtime.warm import warm
+    from services.runtime.warm_exchange import warm_exchange
 
     settings, config = load_bot(path)
     if config.market is not Market.LINEAR:
@@ -88,7 +89,7 @@ def played(path: Path, plan: Plan, source: str | None) -> Findings:
         candles = _candles(config, plan, source)
         warm(config)
         exchange = exchange_of(config, candles)
-        warm_exchange(exchange)
+        warm_exchange(config)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=notes(), transient=True) as bar:
         task = bar.add_task("kills", total=plan.kills)

@@ -19,12 +19,14 @@ from services.bybit.gateway import Bybit
 from services.control.client import control_file
 from services.control.server import ControlServer
 from services.data.synth import generate
+from services.runtime import warm_exchange
 from services.runtime.backing import backing
 from services.runtime.live import as_live
 from services.runtime.local import LocalRuntime
 from services.runtime.lockstep import LockStep
 from services.runtime.status import status
 from services.runtime.view import News
+from services.runtime.warm import compiled_meanwhile
 from services.venue.exchange import Exchange, exchange_settings
 from services.venue.server import Key, VenueServer
 
@@ -62,6 +64,7 @@ async def demonstration(seed: int, data_dir: Path, pairs: tuple[str, ...] = PAIR
     exchange.begin(int(exchange.clock[0]) + HISTORY_DAYS * DAY)
     server = VenueServer(exchange, [KEY])
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(compiled_meanwhile(config, warm_exchange.__name__))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         address = f"http://127.0.0.1:{await server.start()}"
         stack.push_async_callback(server.stop)

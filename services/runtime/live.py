@@ -26,6 +26,7 @@ from services.runtime.config import Account, BotSettings, Runtime, Secrets, load
 from services.runtime.ending import close_everything, withdraw_entries
 from services.runtime.local import LocalRuntime
 from services.runtime.metrics import Standing as StandingMetrics
+from services.runtime.warm import compiled_meanwhile
 
 if TYPE_CHECKING:
     from coordinator.config import PortfolioConfig
@@ -272,7 +273,10 @@ async def run_bot(path: Path, *, adopt: bool = False, make: type[LiveBot] = Live
     account = account_of(settings, config, Secrets().present())
     configure([*account.secrets(), *passwords(settings.database, settings.redis)])
     directory = settings.data_dir / "bots" / settings.name
-    async with backing(settings.name, directory, settings.database, settings.redis) as behind:
+    async with (
+        backing(settings.name, directory, settings.database, settings.redis) as behind,
+        compiled_meanwhile(config),
+    ):
         runtime = runtime_of(settings, as_live(config), account, behind, adopt=adopt)
         try:
             await make(settings, as_live(config), runtime, behind.claim).run(path)

@@ -1,18 +1,32 @@
-"""Compiles, or loads from the cache, what a bot and a simulated exchange run: so that nothing waits for it later."""
+"""Compiles, or loads from the cache, what a bot runs: so that nothing waits for it later.
+
+As a program it does so for the config on its standard input: beside a bot that is interpreted meanwhile.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
 
+import structlog
+
+from bot.kernel import interpreted_first
 from bot.record import new_records
 from bot.rollup import BAR
+from coordinator.config import load_portfolio
 from coordinator.machine import PortfolioMachine
 from services.runtime.memories import machine_of
-from services.venue.book import Book
 
 if TYPE_CHECKING:
     from coordinator.config import PortfolioConfig
-    from services.venue.exchange import Exchange
+
+log = structlog.get_logger()
 
 
 def warm(config: PortfolioConfig) -> None:
@@ -23,9 +37,45 @@ def warm(config: PortfolioConfig) -> None:
     PortfolioMachine(config.algorithm, list(config.pairs), config.capital).judge(0)
 
 
-def warm_exchange(exchange: Exchange) -> None:
-    """Walk one bar of one symbol on a book of its own."""
-    known = next(iter(exchange.books.values()))
-    book = Book(known.instrument, known.candles, exchange.settings, exchange.leverage)
-    for _ in book.minute(0, exchange.capital):
-        pass
+@asynccontextmanager
+async def compiled_meanwhile(config: PortfolioConfig, program: str = __name__) -> AsyncIterator[None]:
+    """Interpret what is not compiled, while another process, the module `program`, compiles it.
+
+    What is built within changes over by itself. Where everything is there already, that process ends at once.
+    """
+    interpreted_first.set(True)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", program),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    waiting = asyncio.create_task(_wait(process, config.document()))
+    try:
+        yield
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        await asyncio.gather(waiting, return_exceptions=True)
+        interpreted_first.set(False)
+
+
+async def _wait(process: asyncio.subprocess.Process, asked: dict[str, Any]) -> None:
+    """Tell what is compiled, and when that is done."""
+    began = time.monotonic()
+    await process.communicate(json.dumps(asked, default=str).encode())
+    seconds = round(time.monotonic() - began, 1)
+    if process.returncode == 0:
+        log.info("machine_code_ready", seconds=seconds)
+    else:
+        log.warning("not_compiled", seconds=seconds, remedy="the bot goes on interpreted; start it again for speed")
+
+
+def main() -> None:
+    """Compile what the config on the standard input needs."""
+    warm(load_portfolio(json.load(sys.stdin)))
+
+
+if __name__ == "__main__":
+    main()

@@ -130,7 +130,7 @@ def specialise(entry: Callable[..., Any], name: str, *, inlined: bool = True, **
 
 
 def interpreted(entry: Callable[..., Any], **bindings: Any) -> Any:
-    """Make a plain function of the template `entry`, bound to these kernels: for arguments as machine code takes them."""
+    """Make a plain function of the template `entry`, bound to these kernels."""
     return Interpreter(bindings, {unowned: _itself, fetch: _nothing}).plain(entry)
 
 

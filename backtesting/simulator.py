@@ -19,16 +19,16 @@ from backtesting.exchange import RUN, SETTINGS, Outcome
 from bot.candles import bar_name
 from bot.errors import BrokenLedger, Misconfigured
 from bot.instrument import Instrument, in_ticks
-from bot.kernel import Record, is_compiled, kernel, specialise, template, unowned
+from bot.kernel import Record, is_compiled, kernel, specialise, unowned
 from bot.order import FILL, SLOT
 from bot.record import new_records
-from bot.rollup import BAR, ROLLUP, rollup_update
+from bot.rollup import BAR, ROLLUP, roll_up
 from bot.strategy import EVENT, PAIR, Decide, Strategy, protect
 from coordinator.config import BarPath, FillPolicy, FillRule
 from coordinator.parameters import RiskParameters
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 FUNDING_MS = 8 * 3_600_000
 BALANCE_TOLERANCE = 1e-9
 PRICES = ("open", "high", "low", "close")
+AT_ONCE = 100_000  # base bars that are rolled up at a time
 
 
 @dataclass(frozen=True)
@@ -90,52 +91,24 @@ class Tape:
                 f"timeframe is {bar_name(timeframe_ms)} but the candles are {bar_name(candles.bar_ms)}; "
                 "choose a timeframe that these candles divide."
             )
-        bars = np.zeros(len(candles) * candles.bar_ms // timeframe_ms + 2, BAR)
-        ends = np.zeros(len(bars), np.int64)
-        rollup = new_records(ROLLUP, 1)
-        base = new_records(BAR, 1)
-        arrays = (candles.ts, self.open, self.high, self.low, self.close, candles.volume)
-        tick = float(self.instrument.tick_size)
-        count = _roller()(*arrays, tick, candles.bar_ms, timeframe_ms, rollup, base, bars, ends)
-        return Rolled(bars[:count].copy(), ends[:count].copy(), int(rollup[0].incomplete))
+        rollup, found, first = new_records(ROLLUP, 1), [], 0
+        for bases in self.base_bars():
+            bars, ends = roll_up(rollup, bases, candles.bar_ms, timeframe_ms)
+            found.append((bars, ends + first))
+            first += len(bases)
+        bars, ends = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return Rolled(bars, ends, int(rollup[0].incomplete))
 
-
-@kernel
-def _scaled(bar: Record, ts: int, open_: float, high: float, low: float, close: float, volume: float) -> None:
-    bar.ts, bar.open, bar.high, bar.low, bar.close, bar.volume = ts, open_, high, low, close, volume
-
-
-@template
-def roll(
-    ts: Record,
-    open_: Record,
-    high: Record,
-    low: Record,
-    close: Record,
-    volume: Record,
-    tick: float,
-    bar_ms: int,
-    timeframe_ms: int,
-    rollups: Record,
-    bases: Record,
-    bars: Record,
-    ends: Record,
-) -> int:
-    """Run the streaming roll-up ahead over (n,) base bars; fills `bars` and `ends`, returns how many."""
-    count = 0
-    for i in range(len(ts)):
-        _scaled(bases[0], ts[i], open_[i] * tick, high[i] * tick, low[i] * tick, close[i] * tick, volume[i])
-        if rollup_update(rollups[0], bases[0], bar_ms, timeframe_ms):
-            bars[count] = rollups[0].bar
-            ends[count] = i
-            count += 1
-    return count
-
-
-@cache
-def _roller() -> Callable[..., int]:
-    compiled: Callable[..., int] = specialise(roll, "bars")
-    return compiled
+    def base_bars(self) -> Iterator[Any]:
+        """Base bars in order, BAR (n,) with prices in quote currency, some at a time."""
+        tick, candles = float(self.instrument.tick_size), self.candles
+        for first in range(0, len(candles), AT_ONCE):
+            part = slice(first, first + AT_ONCE)
+            bars = new_records(BAR, len(candles.ts[part]))
+            bars["ts"], bars["volume"] = candles.ts[part], candles.volume[part]
+            for name in PRICES:
+                bars[name] = getattr(self, name)[part] * tick
+            yield bars
 
 
 @cache

@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from bot.errors import Misconfigured
+from bot.inputs import Input
 from bot.instrument import INSTRUMENT, Instrument
 from bot.kernel import Record, kernel
 from bot.ledger import LEDGER
@@ -84,6 +85,7 @@ PAIR = np.dtype(
 
 Decide = Callable[[Record, Record, Record, Record, Record], None]
 Check = Callable[[Any, Instrument, float, float, float], None]
+Inputs = Mapping[str, Input] | Callable[[Any], Mapping[str, Input]]
 
 
 def _accept(_parameters: Any, _instrument: Instrument, _capital: float, _price: float, _leverage: float) -> None:
@@ -105,7 +107,8 @@ class Strategy:
 
     `slots(parameters)` is how many wishes they need; `entries` names the kinds of entry a slot may carry;
     `check(parameters, instrument, capital, price, leverage)` raises Misconfigured for what cannot work; `own_stop`: it
-    wishes a stop, or leaves, whenever it holds something, so that none is added.
+    wishes a stop, or leaves, whenever it holds something, so that none is added. `inputs`: columns that it reads as
+    `event.inputs` with SIGNAL, by name; or a function of the parameters that returns them, under the same names.
     """
 
     name: str
@@ -119,6 +122,7 @@ class Strategy:
     judged_as: JudgedAs = JudgedAs.ENTRY
     variations: tuple[Variation, ...] = ()
     own_stop: bool = False
+    inputs: Inputs = field(default_factory=dict, hash=False)
 
 
 @kernel

@@ -15,6 +15,7 @@ from backtesting.result import BacktestResult
 from backtesting.simulator import Tape, UniversalSimulator
 from bot.candles import Candles, bar_name, iso
 from bot.errors import Misconfigured
+from coordinator.columns import history_ms
 from coordinator.config import BacktestConfig, BarPath, FillRule, load_single
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def warmup_start(config: BacktestConfig) -> int | None:
     """Time from which bars are needed so that trading can begin at `from`; None for all there are."""
     if config.start is None:
         return None
-    return config.start - config.parameters.warmup_bars * config.parameters.timeframe_ms
+    signal = config.parameters.warmup_bars * config.parameters.timeframe_ms
+    return config.start - max(signal, history_ms([(config.loaded, [config.parameters])]))
 
 
 def notices_of(config: BacktestConfig, tape: Tape, outcome: Outcome, under_minimum: int, first: int) -> list[str]:

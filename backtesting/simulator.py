@@ -18,17 +18,20 @@ from backtesting import loop as loop_module
 from backtesting.exchange import RUN, SETTINGS, Outcome
 from bot.candles import bar_name
 from bot.errors import BrokenLedger, Misconfigured
+from bot.inputs import names_of
 from bot.instrument import Instrument, in_ticks
 from bot.kernel import Record, is_compiled, kernel, specialise, unowned
 from bot.order import FILL, SLOT
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP, roll_up
-from bot.strategy import EVENT, PAIR, Decide, Strategy, protect
+from bot.strategy import PAIR, Decide, Strategy, protect
+from coordinator.columns import Asked, Columns
 from coordinator.config import BarPath, FillPolicy, FillRule
 from coordinator.parameters import RiskParameters
+from coordinator.roster import VARIANTS, Roster, decide_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -111,11 +114,35 @@ class Tape:
             yield bars
 
 
+@dataclass(frozen=True)
+class Found:
+    """Rows of inputs (m,), and the base bar that completes each one's longer bar (m,)."""
+
+    rows: Any
+    ends: NDArray[np.int64]
+
+
+def inputs_over(tape: Tape, asked: Sequence[Asked]) -> Found:
+    """Compute the inputs of strategies over all of a tape; raises Misconfigured for what cannot be computed."""
+    columns, rows, ends, first = Columns(asked, tape.candles.bar_ms), [], [], 0
+    for bases in tape.base_bars():
+        completed, found = columns.take(bases)
+        rows.append(found)
+        ends.append(completed + first)
+        first += len(bases)
+    return Found(np.concatenate(rows), np.concatenate(ends))
+
+
 @cache
 def compiled_loop(strategy: Strategy) -> Any:
     """Compile the loop around this strategy's decisions (once per process; on disk once per source)."""
-    decide = strategy.decide if strategy.own_stop else _protected(strategy.decide)
-    return specialise(loop_module.loop, _code_name(strategy), decide=decide)
+    decide = decide_alone(strategy)
+    bindings = {"decide": decide if strategy.own_stop else _protected(decide), "take_inputs": _take_inputs(strategy)}
+    return specialise(loop_module.loop, _code_name(strategy), **bindings)
+
+
+def _take_inputs(strategy: Strategy) -> Any:
+    return Roster((strategy,)).take_inputs()
 
 
 def _protected(decide: Decide) -> Decide:
@@ -207,8 +234,8 @@ class UniversalSimulator:
         settings[0].warmup_bars = config.parameters.warmup_bars
         fills, changes, wishes = self._played(
             *(candles.ts, tape.open, tape.high, tape.low, tape.close, candles.volume),
-            *(rolled.bars, rolled.ends, funding, settings, pairs, self.params, states, slots),
-            *(new_records(EVENT, 1), runs, new_records(FILL, 1024), new_records(loop_module.CHANGE, 1024)),
+            *(self._signal_bars(tape), rolled.ends, funding, settings, pairs, self.params, states, slots),
+            *(Roster((self.strategy,)).new_events(), runs, new_records(FILL, 1024), new_records(loop_module.CHANGE, 1024)),
             *(new_records(loop_module.WISH, 1024), np.zeros(len(slots), np.int64)),
         )
         run = runs[0]
@@ -234,6 +261,17 @@ class UniversalSimulator:
         )
         check_balance(recording)
         return recording
+
+    def _signal_bars(self, tape: Tape) -> Any:
+        """Signal bars, with the inputs of each where the strategy has some."""
+        rolled, parameters = tape.rollup(self.config.parameters.timeframe_ms), self.config.parameters
+        fields: list[Any] = [("bar", BAR)]
+        if not names_of(self.strategy):
+            return rolled.bars.view(np.dtype(fields)).view(np.recarray)
+        found = inputs_over(tape, [(self.strategy, [parameters] * VARIANTS)])
+        bars = new_records(np.dtype([*fields, ("inputs", found.rows.dtype)]), len(rolled.bars))
+        bars["bar"], bars["inputs"] = rolled.bars, found.rows
+        return bars
 
     def _played(self, *arguments: Any) -> Any:
         """Run the loop; raises Misconfigured when the strategy's own code does not compile."""

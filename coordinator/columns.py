@@ -48,13 +48,19 @@ def unknown(dtype: np.dtype[Any], count: int) -> Any:
 
 def history_ms(asked: Sequence[Asked]) -> int:
     """How much must be known before a time for every input to have a value there, ms; 0 without inputs."""
+    inputs = zip(asked, inputs_by_variant(asked), strict=True)
     lengths = [
         needed(one, one.length(parameters.timeframe_ms))
-        for strategy, variants in asked
-        for parameters in variants
-        for one in inputs_of(strategy, parameters).values()
+        for (_, variants), named in inputs
+        for parameters, own in zip(variants, named, strict=True)
+        for one in own.values()
     ]
     return max(lengths, default=0)
+
+
+def inputs_by_variant(asked: Sequence[Asked]) -> list[list[dict[str, Input]]]:
+    """Inputs of each strategy, by variant and name, checked; raises Misconfigured."""
+    return [[inputs_of(strategy, one) for one in variants] for strategy, variants in asked]
 
 
 class Columns:
@@ -63,7 +69,7 @@ class Columns:
     def __init__(self, asked: Sequence[Asked], bar_ms: int) -> None:
         """Raise Misconfigured where a timeframe is not made of whole base bars."""
         self.asked = [(strategy, variants) for strategy, variants in asked if names_of(strategy)]
-        self.inputs = [[inputs_of(strategy, one) for one in variants] for strategy, variants in self.asked]
+        self.inputs = inputs_by_variant(self.asked)
         dtype = row_dtype(tuple(strategy for strategy, _ in self.asked), len(self.inputs[0]))
         assert dtype is not None
         self.dtype = dtype

@@ -15,6 +15,7 @@ from bot.record import new_record
 from bot.rollup import TIMEFRAMES
 from bot.strategy import Strategy
 from coordinator.allocation import PerformanceMeasure
+from coordinator.columns import Asked, history_ms
 from coordinator.regime import Regime
 from coordinator.risk import HaltPolicy
 from coordinator.roster import BUILT_IN, Roster, all_variants, parameter_fields
@@ -172,6 +173,7 @@ class AlgorithmParameters(BaseModel):
     @model_validator(mode="after")
     def _known(self) -> Self:
         self.roster.check_names()
+        history_ms(self.asked())  # which checks every input
         known = {**{name: name for name in self.roster.names}, **{one.reference: one.strategy.name for one in self.own}}
         places = {"auto.router": self.auto.router} if self.auto.router != BY_REGIME else {}
         places.update({f"auto.routes.{regime}": name for regime, name in self.auto.routes.items() if name != CASH})
@@ -206,13 +208,19 @@ class AlgorithmParameters(BaseModel):
             lengths.add(TIMEFRAMES["4h"])
         return tuple(sorted(lengths))
 
+    def asked(self) -> list[Asked]:
+        """Every strategy of the roster with its parameters by variant, as inputs are computed for them."""
+        variants = ([one for one, _ in own] for own in self.variants())
+        return list(zip(self.roster.strategies, variants, strict=True))
+
     @property
     def warmup_ms(self) -> int:
         """How much is to be seen before the first entry, ms; a strategy alone waits for no regime."""
         signal = max(one.warmup_bars * one.timeframe_ms for _, one in self.trading())
+        known = max(signal, history_ms(self.asked()))
         if self.alone is not None:
-            return int(signal)
-        return int(max(signal, self.auto.warmup_bars * TIMEFRAMES[self.auto.regime_timeframe]))
+            return int(known)
+        return int(max(known, self.auto.warmup_bars * TIMEFRAMES[self.auto.regime_timeframe]))
 
     def variants(self) -> list[list[tuple[Any, float]]]:
         """Parameters and share of the sizes of every strategy by variant."""

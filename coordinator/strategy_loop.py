@@ -434,6 +434,7 @@ class StrategyLoop:
         first = not self.recovered.is_set()
         if first:
             await self._load()
+            await self._learn_history()
         since = machine.time
         asked = int(machine.asked[0]) or self.start
         executions = await self.gateway.executions(self.symbol, asked - MINUTE)
@@ -467,6 +468,12 @@ class StrategyLoop:
             self.corrections += int(corrected and not first)
             await self._act()
         self.behind = False
+
+    async def _learn_history(self) -> None:
+        """Ask for the candles before what is remembered, over which the inputs of strategies are computed."""
+        since = self.machine.history_since
+        if since is not None and self.machine.time:
+            self.machine.take_history(await self.gateway.candles(self.symbol, since, self.machine.time))
 
     async def _learn_of(self, shown: dict[str, Resting], *, first: bool) -> bool:
         """Know how much of each order is filled: after a start as the venue shows it, later by executions alone."""

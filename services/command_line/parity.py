@@ -28,6 +28,7 @@ def parity(
     seed: Annotated[int, typer.Option(help="seed of the made candles")] = 7,
     strategy: Annotated[str, typer.Option(help="grid, dca, trend, auto, or your own FILE.py:NAME")] = AUTO,
     changes: Annotated[list[str] | None, typer.Option("--set", help="any key, such as grid.levels=20")] = None,
+    restart: Annotated[bool, typer.Option(help="stop the bot half-way, and start another on what it stored")] = False,
 ) -> None:
     """Play candles through the simulator and through actors, ccxt and the venue in lock-step; compare every fill.
 
@@ -62,7 +63,11 @@ def parity(
     columns = (TextColumn("playing live"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=notes, transient=True) as bar:
         task = bar.add_task("", total=1.0)
-        found = asyncio.run(compare(config, candles, instruments, lambda share: bar.update(task, completed=share)))
+        found = asyncio.run(
+            compare(
+                config, candles, instruments, lambda share: bar.update(task, completed=share), restart=restart
+            )
+        )
     differences = found.differences
     kinds = sorted({one.kind for one in found.decisions})
     console.print(

@@ -235,7 +235,12 @@ class UniversalSimulator:
         fills, changes, wishes = self._played(
             *(candles.ts, tape.open, tape.high, tape.low, tape.close, candles.volume),
             *(self._signal_bars(tape), rolled.ends, funding, settings, pairs, self.params, states, slots),
-            *(Roster((self.strategy,)).new_events(), runs, new_records(FILL, 1024), new_records(loop_module.CHANGE, 1024)),
+            *(
+                Roster((self.strategy,)).new_events(),
+                runs,
+                new_records(FILL, 1024),
+                new_records(loop_module.CHANGE, 1024),
+            ),
             *(new_records(loop_module.WISH, 1024), np.zeros(len(slots), np.int64)),
         )
         run = runs[0]

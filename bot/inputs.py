@@ -9,7 +9,7 @@ Functions that sum up for ever, such as OBV, restart at the anchor.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -295,7 +295,7 @@ def inputs_of(strategy: Strategy, parameters: Any) -> dict[str, Input]:
     """A strategy's inputs for these parameters, checked; raises Misconfigured."""
     names, declared = names_of(strategy), _declared(strategy, parameters)
     if set(declared) != set(names):
-        odd = sorted(set(declared) ^ set(names))[0]
+        odd = min(set(declared) ^ set(names))
         raise Misconfigured(
             f"strategy {strategy.name}: input {odd!r} is there for some parameters only; let the names stay the same."
         )
@@ -328,14 +328,15 @@ def anchor(one: Input, timeframe_ms: int, ts: int) -> int:
     return ts // block * block - one.reach() * timeframe_ms
 
 
-def needed(one: Input, timeframe_ms: int) -> int:
-    """How long the history must be, whatever the date, for a value at a bar that closes at its end, ms."""
-    return block_of(timeframe_ms) + (one.reach() + 2) * timeframe_ms + DAY
+def history_start(one: Input, timeframe_ms: int, now: int) -> int:
+    """Time from which base bars must be known for the values at `now` and later, ms.
+
+    A day before the anchor, so that minutes missing there are not taken for a history that is too short.
+    """
+    return anchor(one, timeframe_ms, now - 2 * timeframe_ms) - DAY
 
 
-def values(
-    one: Input, timeframe_ms: int, bars: Any, at: NDArray[np.int64], begin: int
-) -> NDArray[np.float64]:
+def values(one: Input, timeframe_ms: int, bars: Any, at: NDArray[np.int64], begin: int) -> NDArray[np.float64]:
     """Values (k,) of an input at the bars numbered `at` (k,), ascending, of all complete bars since `begin`, BAR (n,).
 
     `begin` (ms) is the opening of the first base bar known: what is anchored before it is NaN.

@@ -13,7 +13,7 @@ import numpy as np
 
 from bot.candles import bar_name
 from bot.errors import Misconfigured
-from bot.inputs import DAY, Input, Series, anchor, inputs_of, names_of, needed, values
+from bot.inputs import Input, Series, anchor, history_start, inputs_of, names_of, values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,16 +46,14 @@ def unknown(dtype: np.dtype[Any], count: int) -> Any:
     return rows.view(np.recarray)
 
 
-def history_ms(asked: Sequence[Asked]) -> int:
-    """How much must be known before a time for every input to have a value there, ms; 0 without inputs."""
-    inputs = zip(asked, inputs_by_variant(asked), strict=True)
-    lengths = [
-        needed(one, one.length(parameters.timeframe_ms))
-        for (_, variants), named in inputs
-        for parameters, own in zip(variants, named, strict=True)
-        for one in own.values()
-    ]
-    return max(lengths, default=0)
+def inputs_start(asked: Sequence[Asked], now: int) -> int:
+    """Time from which base bars must be known for every input to have a value at `now` and later, ms."""
+    found = [now]
+    for (_, variants), by_variant in zip(asked, inputs_by_variant(asked), strict=True):
+        for parameters, inputs in zip(variants, by_variant, strict=True):
+            lengths = {one: one.length(parameters.timeframe_ms) for one in inputs.values()}
+            found += [history_start(one, length, now) for one, length in lengths.items()]
+    return min(found)
 
 
 def inputs_by_variant(asked: Sequence[Asked]) -> list[list[dict[str, Input]]]:
@@ -97,13 +95,6 @@ class Columns:
     def _lengths(self) -> list[int]:
         return [length for _, length in self._each()]
 
-    def since(self, now: int) -> int:
-        """Time from which the base bars before `now` must be known to go on from there, ms.
-
-        A day more than the anchors, so that minutes missing there are not taken for a history that is too short.
-        """
-        return min(anchor(one, length, now - 2 * length) for one, length in self._each()) - DAY
-
     def take(self, bases: Any) -> tuple[NDArray[np.int64], Any]:
         """Take closed base bars in order, BAR (n,), prices in quote currency.
 
@@ -114,7 +105,7 @@ class Columns:
         ends = {length: one.take(bases) for length, one in self.series.items()}
         completed = np.unique(np.concatenate([ends[own] for own in self._own()]))
         rows = unknown(self.dtype, len(completed))
-        for (strategy, variants), own, inputs in zip(self.asked, self._own(), self.inputs, strict=True):
+        for (strategy, _), own, inputs in zip(self.asked, self._own(), self.inputs, strict=True):
             if len(ends[own]):
                 bars = self.series[own].bars
                 closes = bars["ts"][len(bars) - len(ends[own]) :] + own

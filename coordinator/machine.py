@@ -22,7 +22,7 @@ from bot.record import new_records
 from bot.rollup import BAR, ROLLUP
 from bot.strategy import PAIR
 from coordinator.allocation import ALLOCATION
-from coordinator.columns import Columns, row_dtype
+from coordinator.columns import Columns, inputs_start, row_dtype
 from coordinator.compiled import Happening, compiled_play, compiled_tick
 from coordinator.correlation import HISTORY
 from coordinator.pair_state import OWN, state_dtype
@@ -158,7 +158,7 @@ class PairMachine:
     @property
     def history_since(self) -> int | None:
         """Time from which the inputs need the base bars before `time`, ms; None without inputs."""
-        return None if self.columns is None else self.columns.since(self.time)
+        return None if self.columns is None else inputs_start(self.algorithm.asked(), self.time)
 
     def take_history(self, bars: Any) -> None:
         """Know the closed base bars before `time`, BAR (n,), which a start has not: nothing is decided on them."""

@@ -146,9 +146,7 @@ def event_dtype(strategies: tuple[Strategy, ...]) -> np.dtype[Any]:
         return EVENT
     base = [(name, EVENT[name]) for name in EVENT.names or ()]
     told = [
-        (one.name, np.dtype([*base, ("inputs", inputs_dtype(one))], align=True))
-        for one in strategies
-        if names_of(one)
+        (one.name, np.dtype([*base, ("inputs", inputs_dtype(one))], align=True)) for one in strategies if names_of(one)
     ]
     return np.dtype([*base, ("inputs", rows), ("unknown", rows), ("told", np.dtype(told, align=True))], align=True)
 

@@ -48,12 +48,12 @@ def parity(
 
     quieten()
     config = load_portfolio(asked)
-    history = config.algorithm.warmup_ms / DAY
+    history = config.algorithm.most_history_ms / DAY
     if config.start is None:
         candles = generate(names, int(-(-(history + days) // 1)), seed)
         config = config.changed(start=sensible_start(candles, days))
     else:
-        begin = config.start - config.algorithm.warmup_ms
+        begin = config.algorithm.history_start(config.start)
         config = config.changed(end=config.start + round(days * DAY))
         store = CandleStore(Settings().data_dir)
         candles = {
@@ -64,9 +64,7 @@ def parity(
     with Progress(*columns, console=notes, transient=True) as bar:
         task = bar.add_task("", total=1.0)
         found = asyncio.run(
-            compare(
-                config, candles, instruments, lambda share: bar.update(task, completed=share), restart=restart
-            )
+            compare(config, candles, instruments, lambda share: bar.update(task, completed=share), restart=restart)
         )
     differences = found.differences
     kinds = sorted({one.kind for one in found.decisions})

@@ -87,13 +87,14 @@ async def parity(
 ) -> Parity:
     """Run both; `config.start` to `config.end` is compared, what lies before it (at most the warm-up) is history.
 
-    With `restart` the bot is stopped half-way and another is started on what it stored. The last minute belongs to neither: the simulation ends its pairs there, a venue does not.
+    With `restart` the bot is stopped half-way and another is started on what it stored. The last minute belongs to
+    neither: the simulation ends its pairs there, a venue does not.
     """
     start = config.start
     assert start is not None
     execution = config.execution.model_copy(update=WITHOUT_SURCHARGE)
     config = config.changed(execution=execution)
-    begin = start - config.algorithm.warmup_ms
+    begin = config.algorithm.history_start(start)
     played = {pair: candles[pair].between(begin, config.end) for pair in config.pairs}
     last = max(int(one.ts[-1]) for one in played.values())
     live_fills, live_decisions, minutes = await _live(config, played, instruments, last, progress, restart=restart)
@@ -134,7 +135,9 @@ async def _live(
             halves = (total // 2, total) if restart else (total,)
             try:
                 for until in halves:
-                    gateway = Bybit(key=KEY.key, secret=KEY.secret, market=config.market, address=address, rate=100_000.0)
+                    gateway = Bybit(
+                        key=KEY.key, secret=KEY.secret, market=config.market, address=address, rate=100_000.0
+                    )
                     runtime = LocalRuntime(NAME, config, gateway, behind.store, behind.bus, patience=None)
                     async with _in_lock_step(address, runtime) as steps:
                         more = minutes < until

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import talib as library
+import talib.abstract
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -23,6 +23,7 @@ from bot.authoring import (
 
 class PullbackParameters(Parameters):
     length: int = Field(14, ge=2, le=200, description="RSI, signal bars")
+    average: int = Field(20, ge=2, le=200, description="average of the price, hours")
     low: float = Field(40.0, gt=0, lt=100, description="RSI below which it buys, points")
     high: float = Field(60.0, gt=0, lt=100, description="RSI above which it sells, points")
 
@@ -30,7 +31,7 @@ class PullbackParameters(Parameters):
 def inputs(parameters):
     return {
         "rsi": talib("RSI", timeperiod=parameters.length),
-        "average": talib("EMA", timeperiod=20, timeframe="1h"),
+        "average": talib("EMA", timeperiod=parameters.average, timeframe="1h"),
     }
 
 

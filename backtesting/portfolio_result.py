@@ -27,8 +27,8 @@ from backtesting.metrics import (
 from backtesting.result import BacktestResult, run_id, write_whole
 from backtesting.trades import trades_of
 from bot.candles import iso
-from bot.kernel import source_hash
 from bot.order import Signal
+from bot.sources import source_hash
 from coordinator.config import PortfolioConfig
 from coordinator.events import events
 from coordinator.regime import Regime

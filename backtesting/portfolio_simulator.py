@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 
 from backtesting import portfolio_loop as loop_module
@@ -16,7 +15,7 @@ from backtesting.portfolio_loop import CLOSING, TALLY
 from backtesting.quiet_bars import HOT, NEVER
 from backtesting.simulator import PRICES, Recording, Tape, check_balance, inputs_over, settings_record
 from bot.errors import Misconfigured
-from bot.kernel import is_compiled, specialise
+from bot.kernel import specialise
 from bot.order import FILL, SLOT
 from bot.record import new_records
 from bot.rollup import BAR
@@ -128,11 +127,6 @@ def compiled_loop(roster: Roster) -> Any:
     """Compile the loop around the whole algorithm for a roster (once per process; on disk once per source)."""
     bindings = {"decide": pair_step.decide, "dispatch": roster.dispatch(), "take_inputs": roster.take_inputs()}
     return specialise(loop_module.portfolio_loop, roster.code_name, inlined=False, **bindings)
-
-
-def is_ready(roster: Roster) -> bool:
-    """Whether the machine code lies in the cache, so that a run starts at once."""
-    return numba.config.DISABLE_JIT or is_compiled(loop_module.portfolio_loop, roster.code_name)
 
 
 def _with_room(records: Any, used: int) -> Any:

@@ -24,8 +24,9 @@ from backtesting.candles import to_frame
 from backtesting.metrics import Metrics, measure, profits, strategy_figures
 from backtesting.trades import trades_of
 from bot.errors import Misconfigured
-from bot.kernel import source_hash, user_sources
 from bot.order import Liquidity, OrderKind, Side, Signal
+from bot.sources import source_hash
+from bot.strategy_file import own_sources
 from coordinator.config import BacktestConfig
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class BacktestResult:
         """Content of result.json."""
         config, tape = self.config, self.recording.tape
         snapshot = tape.candles.snapshot()
-        sources = source_hash(extra=tuple(user_sources()) if ":" in config.strategy else ())
+        sources = source_hash(own_sources(config.loaded.decide.__module__))
         return ResultDocument(
             run_id=run_id(config, [tape.instrument], [snapshot], sources),
             strategy=config.strategy,
@@ -307,7 +308,8 @@ def _rounded(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return np.asarray(np.round(values, min(max(decimals, 0), 20)), np.float64)
 
 
-def _names(enumeration: Any, values: NDArray[Any]) -> list[str]:
+def _names(enumeration: Any, values: NDArray[Any]) -> pl.Series:
+    """Names of an enumeration's members; a column of text also where there are none."""
     names = {member.value: member.name for member in enumeration}
     lower = enumeration in (Side, Liquidity, OrderKind)
-    return [names[value].lower() if lower else names[value] for value in values.tolist()]
+    return pl.Series([names[value].lower() if lower else names[value] for value in values.tolist()], dtype=pl.String)

@@ -11,17 +11,21 @@ from backtesting.candle_checks import check
 from backtesting.candles import from_frame, read_candles
 from backtesting.exchange import Outcome
 from backtesting.instruments import instrument_for
+from backtesting.portfolio_simulator import PortfolioSimulator, Reel
 from backtesting.result import BacktestResult
 from backtesting.simulator import Tape, UniversalSimulator
 from bot.candles import Candles, bar_name, iso
 from bot.errors import Misconfigured
+from bot.instrument import NO_LIMIT
+from bot.ledger import deposit
 from coordinator.columns import inputs_start
-from coordinator.config import BacktestConfig, BarPath, FillRule, load_single
+from coordinator.config import BacktestConfig, BarPath, FillRule, load_portfolio, load_single
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from backtesting.metrics import Metrics
+    from backtesting.simulator import Recording
     from bot.instrument import Instrument
     from coordinator.columns import Asked
 
@@ -67,11 +71,32 @@ def simulate(
         end=int(played.ts[-1]) + played.bar_ms,
     )
     tape = Tape.of(played, instrument)
-    recording = UniversalSimulator(config, keep_wishes=True).run(tape)
+    recording = play_single(config, tape, keep_wishes=True)
     notices = [notice] if notice else []
     notices += notices_of(config, tape, recording.outcome, int(recording.pair.under_minimum), first)
     figures = _bounds(config, tape, first) if bounds else None
     return BacktestResult(config, recording, first, tuple(notices), figures)
+
+
+def play_single(config: BacktestConfig, tape: Tape, *, keep_wishes: bool = False) -> Recording:
+    """Play one strategy on one pair: by the fast loop, or by the engine where the instrument's limits may bind."""
+    if not limits_may_bind(config, tape):
+        return UniversalSimulator(config, keep_wishes=keep_wishes).run(tape)
+    together = load_portfolio(config)
+    reel = Reel.of({config.pair: tape.candles}, {config.pair: tape.instrument})
+    recording = PortfolioSimulator(together, keep_wishes=keep_wishes).run(reel).recordings[0]
+    recording.changes["cash"] += config.capital  # an account's money lies beside its pairs' ledgers
+    deposit(recording.pair.ledger, config.capital)
+    return recording
+
+
+def limits_may_bind(config: BacktestConfig, tape: Tape) -> bool:
+    """Whether all that the capital carries may be more than one exit closes, or than the venue lets anyone hold."""
+    held = tape.instrument.record(config.leverage)
+    most = np.inf if config.reinvest else config.capital * config.leverage
+    lots = most / (float(np.min(tape.low)) * float(held.tick_value))
+    closed = min(int(held.max_market_lots), int(held.max_position_lots))
+    return (closed < NO_LIMIT and lots > closed) or most > float(held.max_position_notional)
 
 
 def warmup_start(config: BacktestConfig) -> int | None:
@@ -121,7 +146,7 @@ def _bounds(config: BacktestConfig, tape: Tape, first: int) -> dict[str, Metrics
     figures = {}
     for name, rules in BOUNDS.items():
         changed = config.changed(execution=config.execution.model_copy(update=rules))
-        recording = UniversalSimulator(changed).run(tape)
+        recording = play_single(changed, tape)
         figures[name] = BacktestResult(changed, recording, first).metrics
     return figures
 

@@ -20,7 +20,7 @@ from bot.candles import bar_name
 from bot.errors import BrokenLedger, Misconfigured
 from bot.inputs import names_of
 from bot.instrument import Instrument, in_ticks
-from bot.kernel import Record, is_compiled, kernel, specialise, unowned
+from bot.kernel import Record, kernel, specialise, unowned
 from bot.order import FILL, SLOT
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP, roll_up
@@ -155,11 +155,6 @@ def _protected(decide: Decide) -> Decide:
         protect(pair, slots, own, distance)
 
     return kernel(protected)
-
-
-def is_ready(strategy: Strategy) -> bool:
-    """Whether the machine code for this strategy lies in the cache, so that a run starts at once."""
-    return numba.config.DISABLE_JIT or is_compiled(loop_module.loop, _code_name(strategy))
 
 
 def _code_name(strategy: Strategy) -> str:

@@ -24,7 +24,7 @@ Read in this order:
     coordinator/strategy_loop.py, master_loop.py          decide, remember, act, tell
 
 and bot/parameters.py (models for people, records for kernels), bot/record.py (records to dicts and back),
-bot/kernel.py (compiled, cached, never stale), bot/errors.py when you meet them. bot/authoring.py gathers what a
-strategy of your own needs. Nothing here imports anything of ours above it, does I/O (but for loading sources) or
-knows what time it is.
+bot/kernel.py (compiled, cached, never stale; by bot/sources.py, compiling.py and kernel_cache.py), bot/errors.py when
+you meet them. bot/authoring.py gathers what a strategy of your own needs, bot/strategy_file.py holds it. Nothing here
+imports anything of ours above it, does I/O (but for loading sources and keeping machine code) or knows what time it is.
 """

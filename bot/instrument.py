@@ -6,6 +6,7 @@ become whole, and each rounding says which way.
 
 from __future__ import annotations
 
+import math
 from decimal import ROUND_DOWN, Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,8 +25,9 @@ INSTRUMENT = np.dtype(
         ("tick_value", "f8"),  # quote currency per tick and lot
         ("min_quantity", "i8"),  # lots
         ("min_notional", "f8"),
-        ("max_lots", "i8"),  # lots of the largest limit order
         ("max_market_lots", "i8"),  # lots of the largest market order: what one exit can close
+        ("max_position_lots", "i8"),  # lots that its stops can close
+        ("max_position_notional", "f8"),  # largest position that the risk tier of the leverage holds, quote currency
         ("maker_fee", "f8"),
         ("taker_fee", "f8"),
         ("maintenance_margin", "f8"),
@@ -36,11 +38,24 @@ INSTRUMENT = np.dtype(
 
 NO_LIMIT = 1 << 48  # lots, where the venue states none
 
+# Stops, each of one market order, that together cover a large position: with the stop of the whole position they are
+# the ten conditional orders that a venue takes of a symbol.
+PARTIAL_STOPS = 9
+
 # Prices further than this fraction of a tick from the grid keep their fraction.
 ON_GRID = 1e-6
 
 
 Positive = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
+
+
+class RiskTier(BaseModel):
+    """How large a position may be at which leverage."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_notional: Positive = Field(description="largest position, quote currency")
+    max_leverage: Positive = Field(description="largest leverage for it")
 
 
 class Instrument(BaseModel):
@@ -58,6 +73,8 @@ class Instrument(BaseModel):
     max_market_quantity: Positive | None = Field(None, description="largest market order, base currency")
     max_notional: Positive | None = Field(None, description="largest order, quote currency")
     max_leverage: Positive | None = Field(None, description="largest leverage")
+    risk_tiers: tuple[RiskTier, ...] = Field((), description="largest positions by leverage; none: no limit")
+    large_positions: bool = Field(False, description="a position may be larger than one market order closes")
     price_band: Positive | None = Field(None, description="how far a price may lie beyond the mark, fraction")
     maker_fee: Decimal = Field(Decimal("0.0002"), gt=-1, lt=1, description="fraction of the notional")
     taker_fee: Decimal = Field(Decimal("0.00055"), gt=-1, lt=1, description="fraction of the notional")
@@ -84,6 +101,13 @@ class Instrument(BaseModel):
         """Notional of the smallest order the venue takes at `price`, quote currency."""
         return max(float(self.min_notional), float(max(self.min_quantity, self.lot_size)) * price)
 
+    def max_position_notional(self, leverage: float) -> float:
+        """Largest position that may be held with `leverage`, quote currency; infinite where the venue states none."""
+        if not self.risk_tiers:
+            return math.inf
+        allowed = (float(one.max_notional) for one in self.risk_tiers if float(one.max_leverage) >= leverage)
+        return max(allowed, default=0.0)
+
     def record(self, leverage: float = 1.0) -> Any:
         """Build the kernels' view of this instrument: one INSTRUMENT record."""
         record = np.zeros(1, INSTRUMENT).view(np.recarray)[0]
@@ -92,8 +116,11 @@ class Instrument(BaseModel):
         record.tick_value = float(self.tick_size * self.lot_size)
         record.min_quantity = -int(-self.min_quantity // self.lot_size)
         record.min_notional = float(self.min_notional)
-        record.max_lots = NO_LIMIT if self.max_quantity is None else self.lots(self.max_quantity)
-        record.max_market_lots = NO_LIMIT if self.max_market_quantity is None else self.lots(self.max_market_quantity)
+        largest = self.max_market_quantity
+        record.max_market_lots = NO_LIMIT if largest is None else self.lots(largest)
+        several = PARTIAL_STOPS if self.large_positions and largest is not None else 1
+        record.max_position_lots = several * record.max_market_lots
+        record.max_position_notional = self.max_position_notional(leverage)
         record.maker_fee = float(self.maker_fee)
         record.taker_fee = float(self.taker_fee)
         record.maintenance_margin = float(self.maintenance_margin)

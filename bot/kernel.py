@@ -1,10 +1,10 @@
 """Compiled kernels: what is compiled, how it is cached, and why it can never run stale.
 
 A kernel is a pure function over numbers and structured records. `kernel` compiles it when another kernel
-calls it; `specialise` makes an entry point from templates by binding kernels into them, and caches the
-machine code on disk. The cache directory is named by a hash of every source that kernels are made of, Numba's version
-and the processor, because Numba itself does not notice a change in a function that another module has inlined.
-With NUMBA_DISABLE_JIT=1 everything here is plain Python.
+calls it; `specialise` makes an entry point from templates by binding kernels into them, and keeps the machine
+code on disk. The directory is named by a hash of the sources that the code is made of and of all that these
+import, Numba's version and the processor: Numba itself does not notice a change in a function that another
+module has inlined. With NUMBA_DISABLE_JIT=1 everything here is plain Python.
 """
 
 from __future__ import annotations
@@ -12,29 +12,26 @@ from __future__ import annotations
 import dis
 import hashlib
 import os
-import re
 import sys
-import sysconfig
-from functools import cache
 from pathlib import Path
-from types import FunctionType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import llvmlite.binding as llvm
 import numba
+import numpy as np
 import platformdirs
 from llvmlite import ir
 from numba.core import types as numba_types
 from numba.extending import intrinsic
 
 from bot import kernel_cache
+from bot.compiling import MachineCode, names
+from bot.sources import closure, code_hash
+from bot.strategy_file import folder_of, is_users
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("bot", "strategies", "filters", "coordinator", "backtesting")
-IMPORT = re.compile(r"^\s*(?:from|import) ([\w.]+)(?: import (\([^)]*\)|.*))?", re.MULTILINE)
+    from collections.abc import Callable, Iterator, Sequence
 
 # A structured record, or one field of it: inside kernels the dtype is the type.
 Record = Any
@@ -43,73 +40,18 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 def kernel(function: F) -> F:
     """Compile `function` for use by other kernels; callable from Python too, one event at a time."""
-    compiled: Any = numba.njit(error_model="numpy", nogil=True)(function)
-    return cast("F", compiled)
+    return cast("F", _named(numba.njit(error_model="numpy", nogil=True)(function), function))
 
 
 def inlined(function: F) -> F:
     """Compile `function` into each kernel that calls it: for what is called once and would be handed much."""
-    compiled: Any = numba.njit(error_model="numpy", nogil=True, forceinline=True)(function)
-    return cast("F", compiled)
+    return cast("F", _named(numba.njit(error_model="numpy", nogil=True, forceinline=True)(function), function))
 
 
-def sources(root: Path = ROOT) -> list[Path]:
-    """List every source of the packages that may hold kernels."""
-    return sorted(path for package in PACKAGES for path in (root / package).rglob("*.py"))
-
-
-def kernel_sources(root: Path = ROOT) -> list[Path]:
-    """List the sources that machine code depends on: those that define kernels, and all that these import."""
-    imported: dict[Path, set[Path]] = {}
-    waiting = []
-    for path in sources(root):
-        modules, names = _imports(path)
-        imported[path] = {root.joinpath(*module.split(".")).with_suffix(".py") for module in modules}
-        if names & {"kernel", "inlined", "template"}:
-            waiting.append(path)
-    found: set[Path] = set()
-    while waiting:
-        path = waiting.pop()
-        if path in imported and path not in found:
-            found.add(path)
-            waiting.extend(imported[path])
-    return sorted(found)
-
-
-def _imports(path: Path) -> tuple[set[str], set[str]]:
-    """Modules that a source imports, by full name (a name taken from a package may be one), and the names alone."""
-    modules: set[str] = set()
-    names: set[str] = set()
-    for module, taken in IMPORT.findall(path.read_text(encoding="utf-8")):
-        found = re.findall(r"\w+", taken)
-        names.update(found)
-        modules.update((module, *(f"{module}.{name}" for name in found)))
-    return modules, names
-
-
-@cache
-def source_hash(root: Path = ROOT, extra: tuple[Path, ...] = (), *, kernels: bool = False) -> str:
-    """Hash of every source under `root`, or of the `kernels`' alone, and of `extra` files: 16 hex digits.
-
-    It is the same on any machine.
-    """
-    digest = hashlib.sha256()
-    for path in kernel_sources(root) if kernels else sources(root):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
-        digest.update(path.read_bytes() + b"\0")
-    for path in extra:  # machine code names its module, so a copy under another name is other code
-        digest.update(path.stem.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
-
-
-def cache_directory(root: Path = ROOT, extra: Iterable[Path] = ()) -> Path:
-    """Directory for machine code of exactly these sources, this Numba and this processor."""
-    machine = f"{numba.__version__} {sys.version} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
-    code = source_hash(root, tuple(sorted(extra)), kernels=True)
-    name = hashlib.sha256(f"{code} {machine}".encode()).hexdigest()[:16]
-    chosen = os.environ.get("TRADERAGENT_CACHE_DIR")
-    parent = Path(chosen) if chosen else Path(platformdirs.user_cache_dir("traderagent")) / "kernels"
-    return parent / name
+def _named(compiled: Any, function: Callable[..., Any], more: str = "") -> Any:
+    if compiled is not function:
+        names[compiled] = f"{function.__module__}.{function.__name__}{more}"
+    return compiled
 
 
 def _without_owner(_context: Any, array: numba_types.Array) -> tuple[Any, Any]:
@@ -163,27 +105,97 @@ def specialise(entry: Callable[..., Any], name: str, *, inlined: bool = True, **
     """Compile the template `entry` as `name`, its globals and those of the templates it calls bound to these kernels.
 
     Templates are inlined into the entry point, which pays where their arithmetic is all there is and costs minutes of
-    compilation where it is not: `inlined` says so. Numba caches by source and argument types but not by globals, so
-    each binding gets its own name, and
-    sources from outside the project (a user's strategy) take part in the directory's name.
+    compilation where it is not: `inlined` says so.
     """
     functions = _templates(entry, *(bound for bound in bindings.values() if getattr(bound, "template", False)))
     namespace = _joined(functions, bindings)
-    directory = cache_directory(extra=user_sources())
-    kept = kernel_cache.use(directory)
-    previous, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(directory)
-    try:
-        for function in functions:
-            bound = FunctionType(function.__code__, namespace, function.__name__)
-            bound.__qualname__ = f"{function.__name__}_{name}"
-            bound.__module__ = function.__module__
-            own = function is entry
-            namespace[function.__name__] = numba.njit(
-                error_model="numpy", nogil=True, cache=own and kept, forceinline=inlined and not own
-            )(bound)
-    finally:
-        numba.config.CACHE_DIR = previous
-    return namespace[entry.__name__]
+    directory = None if numba.config.DISABLE_JIT else cache_directory(_reached([*functions, *bindings.values()]))
+    for function in functions:
+        bound = FunctionType(function.__code__, namespace, function.__name__)
+        bound.__qualname__ = f"{function.__name__}_{name}"
+        bound.__module__ = function.__module__
+        made = numba.njit(error_model="numpy", nogil=True, forceinline=inlined and function is not entry)(bound)
+        namespace[function.__name__] = _named(made, bound, f" ({name})")
+    made = namespace[entry.__name__]
+    if directory is not None and kernel_cache.use(directory):
+        made._cache = MachineCode(directory, f"{entry.__name__}_{name}")  # noqa: SLF001, as its enable_caching does
+    return made
+
+
+def _reached(functions: Sequence[Any]) -> list[Any]:
+    """List functions with those that lie in their closures, such as the strategies of a roster in its dispatch."""
+    found: list[Any] = []
+    waiting = list(functions)
+    while waiting:
+        function = waiting.pop(0)
+        plain = getattr(function, "py_func", function)
+        if isinstance(plain, FunctionType) and plain not in found:
+            found.append(plain)
+            waiting.extend(cell.cell_contents for cell in plain.__closure__ or ())
+    return found
+
+
+def cache_directory(functions: Sequence[Any]) -> Path | None:
+    """Directory for machine code made of these functions: named by their sources and data, this Numba, this processor.
+
+    None where the source of one is no file, as in a notebook: nobody could tell when it changes.
+    """
+    starts = [_start(getattr(function, "py_func", function)) for function in functions]
+    known = [start for start in starts if start is not None]
+    if len(known) < len(starts):
+        return None
+    machine = f"{numba.__version__} {sys.version} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    code = f"{code_hash(closure(known))} {_constants(functions)}"
+    name = hashlib.sha256(f"{code} {machine}".encode()).hexdigest()[:16]
+    chosen = os.environ.get("TRADERAGENT_CACHE_DIR")
+    parent = Path(chosen) if chosen else Path(platformdirs.user_cache_dir("traderagent")) / "kernels"
+    return parent / name
+
+
+def _start(function: FunctionType) -> tuple[Path, Path] | None:
+    """Source of a function, and the folder in which the imports there begin; None where it is no file."""
+    file = Path(function.__code__.co_filename).resolve()
+    if not file.is_file():
+        return None
+    module = sys.modules.get(function.__module__)
+    name = str(getattr(getattr(module, "__spec__", None), "name", file.stem))  # a script has none
+    depth = len(name.split(".")) - (file.name != "__init__.py")
+    return file, folder_of(function.__module__) or file.parents[min(depth, len(file.parents) - 1)]
+
+
+def _constants(functions: Sequence[Any]) -> str:
+    """Hash of numbers, text and arrays that become part of the machine code of the user's functions.
+
+    Their modules may have read them from a file of data, which no source tells of.
+    """
+    digest = hashlib.sha256()
+    found, waiting = set(), list(functions)
+    while waiting:
+        function = waiting.pop(0)
+        function = getattr(function, "py_func", function)
+        if not isinstance(function, FunctionType) or function in found or not is_users(function.__module__):
+            continue
+        found.add(function)
+        for name, value in sorted(_outside(function), key=lambda one: one[0]):
+            if isinstance(value, np.ndarray):
+                digest.update(f"{name} {value.dtype} {value.shape} ".encode() + value.tobytes())
+            elif isinstance(value, bool | int | float | complex | str | bytes | tuple | np.generic):
+                digest.update(f"{name} {value!r} ".encode())
+            else:
+                waiting.append(value)
+    return digest.hexdigest()
+
+
+def _outside(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """What a function's code may read from its module, from modules of the same owner, and from its closure."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        yield name, cell.cell_contents
+    names = function.__code__.co_names
+    for name in names:
+        value = function.__globals__.get(name)
+        yield name, value
+        if isinstance(value, ModuleType) and is_users(value.__name__):
+            yield from ((f"{name}.{one}", getattr(value, one, None)) for one in names)
 
 
 def _joined(functions: list[FunctionType], bindings: dict[str, Any]) -> dict[str, Any]:
@@ -216,27 +228,3 @@ def _templates(*entries: Callable[..., Any]) -> list[FunctionType]:
             called = (function.__globals__.get(name) for name in _globals_of(function))
             waiting.extend(other for other in called if other is not None and getattr(other, "template", False))
     return found
-
-
-def is_compiled(entry: Callable[..., Any], name: str) -> bool:
-    """Whether machine code of this specialisation lies in the cache already."""
-    directory = cache_directory(extra=user_sources())
-    return any(directory.rglob(f"*.{entry.__name__}_{name}-*.nbc"))
-
-
-def user_sources() -> list[Path]:
-    """Source files of every loaded module that is neither ours, nor installed, nor Python's own."""
-    paths = sysconfig.get_paths()
-    installed = {Path(paths[key]).resolve() for key in ("stdlib", "platstdlib", "purelib", "platlib")}
-    found = set()
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if file is None or not file.endswith(".py") or module.__name__.split(".")[0] in _NOT_KERNELS:
-            continue
-        path = Path(file).resolve()
-        if not any(path.is_relative_to(place) for place in installed):
-            found.add(path)
-    return sorted(path for path in found if not any(path.is_relative_to(ROOT / own) for own in PACKAGES))
-
-
-_NOT_KERNELS = frozenset({"__main__", "services", "tests", "conftest"})

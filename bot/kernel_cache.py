@@ -2,7 +2,8 @@
 
 A process that uses a directory holds a shared lock on a file in it for as long as it lives, however it ends. A
 directory in use is never removed; of the others, those used least recently are, beyond KEPT_CACHES in all. One lock
-of the parent is held while this is decided, so that any number of processes may do it at once.
+of the parent is held while this is decided, so that any number of processes may do it at once. Here too is where
+people are told what the compiler does: `tell`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,15 +23,24 @@ except ImportError:  # a system without it also refuses to remove what another p
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-KEPT_CACHES = 6
+KEPT_CACHES = 48  # an entry point has one for each version of the sources it depends on
 LOCK = ".lock"  # of the parent
 USERS = ".users"  # in each directory
 NAME = re.compile(r"[0-9a-f]{16}")  # of a directory of ours: the parent may be one of the user's
 
 _held: dict[Path, int] = {}  # directories that this process uses, and the descriptors of their locks
 _warned: set[Path] = set()
+
+
+def on_stderr(code: str, seconds: float | None) -> None:
+    """Print that `code` is being compiled, or that it has been, in so many `seconds`."""
+    said = f"compiling {code} for this machine" if seconds is None else f"compiled {code} in {seconds:.1f} s"
+    print(said, file=sys.stderr, flush=True)  # noqa: T201, where nobody has set up a log
+
+
+tell: Callable[[str, float | None], None] = on_stderr  # replaced by who has a better place for it
 
 
 def use(directory: Path) -> bool:
@@ -46,7 +57,7 @@ def use(directory: Path) -> bool:
             if fresh:
                 _make_room(directory.parent)
     except OSError as error:
-        _warn(directory.parent, error)
+        warn(directory.parent, error)
         return False
     return True
 
@@ -118,7 +129,8 @@ def _locked(parent: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _warn(parent: Path, error: OSError) -> None:
+def warn(parent: Path, error: OSError) -> None:
+    """Warn, once, that `parent` cannot be written to."""
     if parent in _warned:
         return
     _warned.add(parent)

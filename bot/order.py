@@ -1,17 +1,20 @@
 """Desired orders: the slots a strategy keeps, and the fills that come back.
 
 A strategy never sends an order. It keeps a table of slots, one wish each; whoever drives it makes the venue
-match the table. Slot and generation together name one order for ever: a wish withdrawn and made again is a
-new generation, a wish whose price or quantity changes while it rests is the same order amended.
+match the table. A slot's number and generation together name one order for ever: a wish withdrawn and made again is
+a new generation, a wish whose price or quantity changes while it rests is the same order amended. A kernel knows a slot
+by its index, which is another one in a table of another length; the number stays.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
 from bot.kernel import Record, kernel
+from bot.record import new_records
 
 
 class Side(IntEnum):
@@ -56,6 +59,7 @@ SLOT = np.dtype(
         ("price", "i8"),  # ticks: limit, or trigger of a stop; unused by a market order
         ("quantity", "i8"),  # lots still wanted
         ("stop", "i8"),  # ticks: the stop that the position gets with this order's first fill, 0 when none is planned
+        ("number", "i4"),  # names the slot in its orders' ids, and goes with its role; set where a bot trades
         ("part", "i4"),  # which part of the position it opens or closes: a grid's cell, else WHOLE_POSITION
         ("entry", "i1"),  # what kind of entry, an index into the strategy's `entries`
         ("side", "i1"),
@@ -96,6 +100,13 @@ FILL = np.dtype(
     ],
     align=True,
 )
+
+
+def new_slots(count: int) -> Any:
+    """A table of `count` slots that wish nothing, each numbered as it lies."""
+    slots = new_records(SLOT, count)
+    slots["number"] = np.arange(count)
+    return slots
 
 
 @kernel

@@ -26,7 +26,7 @@ def _fraction(value: Any) -> Any:
 
 Fraction = Annotated[float, BeforeValidator(_fraction), Field(allow_inf_nan=False)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
-Timeframe = Literal["1m", "5m", "15m", "30m", "1h", "4h", "1d"]
+Timeframe = Literal["1m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w"]
 
 
 class Section(BaseModel):

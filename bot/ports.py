@@ -51,8 +51,8 @@ class OrderState(Enum):
 class Order:
     """One wish as it was sent: enough to know what an execution of it means, long after the wish has changed."""
 
-    link: str  # client order id: bot, pair, slot and generation
-    slot: int
+    link: str  # client order id: bot, pair, number of the slot, generation
+    slot: int  # number of its slot, which is the index in a table that was never made longer or shorter
     generation: int
     side: int
     kind: int
@@ -235,6 +235,13 @@ class Gateway(Protocol):
         """
         ...
 
+    async def set_partial_stops(self, symbol: str, price: int, sizes: tuple[int, ...]) -> None:
+        """See that exactly these stops of a part of the position rest, by lots, all at this price (ticks).
+
+        They stand beside the stop of the whole position. Raises Refused or Unanswered.
+        """
+        ...
+
     async def prepare(self, symbol: str, leverage: float) -> bool:
         """See that the account trades this symbol as the bot needs it; True when it had to be changed."""
         ...
@@ -325,5 +332,5 @@ class Bus(Protocol):
 
 
 def link_of(bot: str, symbol: str, slot: int, generation: int) -> str:
-    """Client order id: the same wish is the same order for ever. At most 36 characters."""
+    """Client order id: the same wish is the same order for ever; `slot` is a slot's number. At most 36 characters."""
     return f"{bot}-{symbol}-{slot:03d}-{generation}"

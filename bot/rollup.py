@@ -27,19 +27,33 @@ TIMEFRAMES = {
     "15m": 15 * MINUTE,
     "30m": 30 * MINUTE,
     "1h": 60 * MINUTE,
+    "2h": 120 * MINUTE,
     "4h": 240 * MINUTE,
+    "6h": 360 * MINUTE,
+    "8h": 480 * MINUTE,
+    "12h": 720 * MINUTE,
     "1d": 1440 * MINUTE,
+    "3d": 3 * 1440 * MINUTE,
+    "1w": 7 * 1440 * MINUTE,
 }
+WEEK, MONDAY = 7 * 1440 * MINUTE, 4 * 1440 * MINUTE  # the epoch was a Thursday
+
+
+@kernel
+def bucket_start(ts: int, timeframe_ms: int) -> int:
+    """Opening (ms) of the bucket that holds `ts`: aligned to the epoch, weeks to Monday, 00:00 UTC."""
+    origin = MONDAY if timeframe_ms % WEEK == 0 else 0
+    return ts - (ts - origin) % timeframe_ms
 
 
 @kernel
 def rollup_update(rollup: Record, bar: Record, bar_ms: int, timeframe_ms: int) -> bool:
     """Add one closed base bar; True when it completes a bucket, whose bar is then `rollup.bar`.
 
-    Buckets are aligned to the epoch. One with a missing base bar is never returned, only counted in
+    Buckets are aligned as `bucket_start` says. One with a missing base bar is never returned, only counted in
     `rollup.incomplete`.
     """
-    start = bar.ts - bar.ts % timeframe_ms
+    start = bucket_start(bar.ts, timeframe_ms)
     whole = rollup.bar
     if rollup.bars == 0 or start != whole.ts:
         if 0 < rollup.bars < timeframe_ms // bar_ms:

@@ -10,16 +10,16 @@ loaded as `module:NAME` or `path/to/file.py:NAME`.
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from bot import strategy_file
 from bot.errors import Misconfigured
 from bot.inputs import Input
 from bot.instrument import INSTRUMENT, Instrument
@@ -28,6 +28,7 @@ from bot.ledger import LEDGER
 from bot.order import FILL, WHOLE_POSITION, OrderKind, Signal, want
 from bot.parameters import Parameters
 from bot.rollup import BAR
+from bot.sources import is_provided, module_file
 
 
 class JudgedAs(IntEnum):
@@ -92,6 +93,11 @@ def _accept(_parameters: Any, _instrument: Instrument, _capital: float, _price: 
     """Accept every parameter set: what a strategy without a check of its own does."""
 
 
+def _by_index(count: int) -> tuple[str, ...]:
+    """Name slots by where they are: what a strategy without roles of its own does."""
+    return tuple(f"slot/{index}" for index in range(count))
+
+
 @dataclass(frozen=True)
 class Variation:
     """Another way in which the router may ask for a strategy, by its name: other parameters, a share of the sizes."""
@@ -105,10 +111,12 @@ class Variation:
 class Strategy:
     """A strategy as the drivers know it.
 
-    `slots(parameters)` is how many wishes they need; `entries` names the kinds of entry a slot may carry;
-    `check(parameters, instrument, capital, price, leverage)` raises Misconfigured for what cannot work; `own_stop`: it
-    wishes a stop, or leaves, whenever it holds something, so that none is added. `inputs`: columns that it reads as
-    `event.inputs` with SIGNAL, by name; or a function of the parameters that returns them, under the same names.
+    `slots(parameters)` is how many wishes they need; `roles(count)` names what each slot of so many is for, by
+    which an order finds its slot again when the table has another length after a restart; `entries` names the kinds of
+    entry a slot may carry; `check(parameters, instrument, capital, price, leverage)` raises Misconfigured for what
+    cannot work; `own_stop`: it wishes a stop, or leaves, whenever it holds something, so that none is added. `inputs`:
+    columns that it reads as `event.inputs` with SIGNAL, by name; or a function of the parameters that returns them,
+    under the same names.
     """
 
     name: str
@@ -123,6 +131,12 @@ class Strategy:
     variations: tuple[Variation, ...] = ()
     own_stop: bool = False
     inputs: Inputs = field(default_factory=dict, hash=False)
+    roles: Callable[[int], tuple[str, ...]] = field(default=_by_index)
+
+    def __reduce__(self) -> str | tuple[Any, ...]:
+        """Travel to another process by name, if it was loaded by one: compiled functions cannot be pickled."""
+        place = _places.get(self)
+        return super().__reduce__() if place is None else (_strategy_at, place)
 
 
 @kernel
@@ -182,9 +196,10 @@ def protect(pair: Record, slots: Record, index: int, distance: float) -> None:
 def lots_for(pair: Record, notional: float, price: float) -> int:
     """Whole lots worth at most `notional` at `price` (quote currency), 0 if the venue would refuse so few.
 
-    Never more than one market order can close again.
+    Never more than one market order can close again, nor than the risk tier holds.
     """
     instrument = pair.instrument
+    notional = min(notional, instrument.max_position_notional)
     lots = min(whole_down(notional / (price * instrument.lot_size)), instrument.max_market_lots)
     if lots < max(instrument.min_quantity, 1) or lots * instrument.lot_size * price < instrument.min_notional:
         pair.under_minimum += 1
@@ -247,23 +262,13 @@ def enter(
 
 
 def load_strategy(reference: str) -> Strategy:
-    """Load `module:NAME` or `file.py:NAME`; raises Misconfigured with what was missing."""
+    """Load `module:NAME` or `file.py:NAME`; raises Misconfigured with what was missing.
+
+    A file of the user's is loaded again only when it, or what it imports, has changed.
+    """
     place, _, name = reference.rpartition(":")
     try:
-        if place.endswith(".py"):
-            path = Path(place).resolve()
-            spec = importlib.util.spec_from_file_location(path.stem, path)
-            if spec is None or spec.loader is None or not path.exists():
-                raise Misconfigured(f"strategy {reference!r}: there is no file {place}; give its path.")
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[path.stem] = module
-            spec.loader.exec_module(module)
-        else:
-            sys.path.insert(0, str(Path.cwd()))
-            try:
-                module = importlib.import_module(place)
-            finally:
-                sys.path.pop(0)
+        module = _module_at(place)
     except ModuleNotFoundError as error:
         raise Misconfigured(
             f"strategy {reference!r}: Python finds no module {error.name!r}; run in its folder or give file.py:NAME."
@@ -273,4 +278,27 @@ def load_strategy(reference: str) -> Strategy:
     found = getattr(module, name, None)
     if not isinstance(found, Strategy):
         raise Misconfigured(f"strategy {reference!r}: {place} has no Strategy named {name!r}; check the name.")
+    _places[found] = (module.__name__, name)
     return found
+
+
+def _module_at(place: str) -> ModuleType:
+    """Load a file, or a module: one that is installed or ours, else one under the folder the program runs in."""
+    if place.endswith(".py"):
+        path = Path(place).resolve()
+        if not path.is_file():
+            raise Misconfigured(f"strategy {place!r}: there is no file {place}; give its path.")
+        return strategy_file.load(path.parent, path.stem)
+    if not is_provided(place.split(".", maxsplit=1)[0]) and module_file(Path.cwd(), place) is not None:
+        return strategy_file.load(Path.cwd(), place)
+    return importlib.import_module(place)
+
+
+def _strategy_at(module: str, name: str) -> Strategy:
+    """Find a strategy that another process has pickled."""
+    found: Strategy = getattr(importlib.import_module(module), name)
+    _places[found] = (module, name)
+    return found
+
+
+_places: dict[Strategy, tuple[str, str]] = {}  # module and name of each that was loaded

@@ -66,8 +66,12 @@ class Books:
         return booked
 
     def sent(self, link: str) -> Order | None:
-        """The order of this name. One that was sent while the store was away, or long ago, is what is wished still."""
-        return self.memory.orders.get(link) or next((one for one in self._wished() if one.link == link), None)
+        """The order of this name. One that was sent while the store was away, or long ago, is what is wished still.
+
+        None also for one of a slot that a table made shorter since then does not have: nobody could answer its fill.
+        """
+        found = self.memory.orders.get(link) or next((one for one in self._wished() if one.link == link), None)
+        return found if found is not None and self.machine.knows(found) else None
 
     def _book_ours(self, execution: Execution, order: Order) -> int:
         """Book a fill of an order of the bot; returns the stop that it brought along."""

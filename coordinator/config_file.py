@@ -8,8 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from bot.errors import Misconfigured, suggestion
 
 VERSION = 1
@@ -50,17 +48,27 @@ def refuse_unknown(name: str) -> None:
 def read_values(path: Path) -> dict[str, Any]:
     """Read a YAML file of keys and values; raises Misconfigured."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise Misconfigured(f"config {path} does not exist; give the path of a YAML file.") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-        raise Misconfigured(f"config {path} cannot be read ({reason}); mend the file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from None
+    import yaml  # noqa: PLC0415, what needs no file is told without it
+
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise _unreadable(path, error) from None
     if not isinstance(values, dict):
         raise Misconfigured(f"config {path} holds no keys and values; see the README's example.")
     if isinstance(values.get("candles"), str):
         values["candles"] = (path.parent / values["candles"]).resolve()
     return values
+
+
+def _unreadable(path: Path, error: Exception) -> Misconfigured:
+    reason = str(error).splitlines()[0]
+    return Misconfigured(f"config {path} cannot be read ({reason}); mend the file.")
 
 
 def _set(values: dict[str, Any], key: str, value: Any) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from bot.ports import Gateway, Gone, Order, Refusal, Refused, Unanswered, Unreachable
+from coordinator.protection import partial_sizes
 from coordinator.reaction import Reactions
 from coordinator.reconcile import Action, Change, as_resting, difference
 
@@ -53,6 +54,7 @@ class Executor:
         self.symbol = books.symbol
         self.reactions = Reactions()
         self._rounded = (0, 0)  # ticks: a stop as it was asked for, and as the venue showed it
+        self.partial: tuple[int, tuple[int, ...]] | None = None  # partial stops: ticks and lots; None: not known
         self.bare_since: float | None = None  # seconds of the clock: the position has had no stop since
         self._clock, self._told, self._asleep = clock, told, asleep
         self._log = log.bind(pair=self.symbol)
@@ -90,6 +92,28 @@ class Executor:
                 self.bare_since = None
                 return False
             await self._asleep(min(PAUSE_SECONDS, self._left()))
+
+    async def cover(self, lots: int, opening: int) -> bool:
+        """See that a position of `lots`, too large for one market order, has its partial stops, and any other none.
+
+        `opening`: lots that may be filled before this is asked again. False when the venue says that the trigger has
+        passed: then the position has to close. Raises Unreachable, Unanswered or Refused; the stops of before cover
+        what is held, and nothing new may be opened.
+        """
+        largest = int(self.books.machine.pairs[0].instrument.max_market_lots)
+        sizes = partial_sizes(abs(lots), opening, largest)
+        wanted = (self.books.stop if sizes else 0, sizes)
+        if wanted == self.partial or (sizes and self.books.stop == 0):  # without a stop the position is leaving
+            return True
+        self.partial = None
+        try:
+            await self.gateway.set_partial_stops(self.symbol, *wanted)
+        except Refused as refusal:
+            if refusal.reason is Refusal.TRIGGER_PASSED:
+                return False
+            raise
+        self.partial = wanted
+        return True
 
     async def _is_flat(self) -> bool:
         """Whether the venue shows no position, as its refusal says; one that it cannot show counts as held."""

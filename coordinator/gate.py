@@ -86,7 +86,8 @@ def shelve_entries(slots: Record) -> int:
 def pass_entries(pair: Record, slots: Record, allow_new: bool, target: float, limit: float) -> tuple[int, float, bool]:
     """Let the entries rest that fit into `target` (reserve) and `limit` (exposure), quote currency, in their order.
 
-    Position and entries together stay within what one market order can close. Returns the slot of a market entry that
+    Position and entries together stay within what the position's stops can close and its risk tier holds, and the
+    entries alone within what one market order can close. Returns the slot of a market entry that
     does not fit, already withdrawn, or -1 (ask again until it is); the notional of all that rest; and whether others
     still wait to.
     """
@@ -94,7 +95,8 @@ def pass_entries(pair: Record, slots: Record, allow_new: bool, target: float, li
     if not waiting:
         return -1, entries, False
     waiting = False
-    lots += abs(pair.ledger.position)
+    instrument, held = pair.instrument, abs(pair.ledger.position)
+    limit = min(limit, instrument.max_position_notional)
     exposure = position_notional(pair) + entries
     reserved = position_reserve(pair) + entry_reserve(pair, entries)
     for index in range(len(slots)):
@@ -104,7 +106,7 @@ def pass_entries(pair: Record, slots: Record, allow_new: bool, target: float, li
         notional = entry_notional(pair, slot)
         reserve = entry_reserve(pair, notional)
         fits = exposure + notional <= limit * (1.0 + TOLERANCE) and reserved + reserve <= target * (1.0 + TOLERANCE)
-        fits = fits and lots + slot.quantity <= pair.instrument.max_market_lots
+        fits = fits and lots + slot.quantity <= min(instrument.max_market_lots, instrument.max_position_lots - held)
         allowed = allow_new or (slot.shelved and slot.passed)
         if allowed and fits:
             if slot.shelved:

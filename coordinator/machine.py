@@ -5,18 +5,16 @@ Nothing here waits, asks or decides. Whoever drives a machine feeds it what happ
 
 from __future__ import annotations
 
-import hashlib
-import zlib
 from dataclasses import replace
 from decimal import Decimal
-from functools import cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bot.errors import Misconfigured
 from bot.instrument import in_ticks
-from bot.order import SLOT, WHOLE_POSITION, Liquidity, OrderKind, Side, Signal, want
+from bot.order import WHOLE_POSITION, Liquidity, OrderKind, Side, Signal, new_slots, want
 from bot.ports import Order, link_of
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP
@@ -28,11 +26,13 @@ from coordinator.correlation import HISTORY
 from coordinator.pair_state import OWN, state_dtype
 from coordinator.portfolio import PORTFOLIO, Desk, begin
 from coordinator.protection import guard_price
+from coordinator.raw_state import read_raw
 from coordinator.reconcile import position_stop
 from coordinator.regime import REGIME
-from coordinator.roster import VARIANTS, all_variants
+from coordinator.roster import VARIANTS, Roster, all_variants
 from coordinator.router import ROUTE
-from coordinator.vocabulary import DIRECTIVE, NOTE, REPORT
+from coordinator.saved_state import LAYOUT, Packer, Piece, Stored, fill, read
+from coordinator.vocabulary import DIRECTIVE, NOBODY, NOTE, REPORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 NO_BARS = new_records(BAR, 0)
 NOTHING_GIVEN = new_records(DIRECTIVE, 1)
+NAME = "portfolio"  # under which its memory is stored; a pair's is under its symbol
+OWN_ROLES = ("pair/stop", "pair/target", "pair/close")
 
 
 def slots_of(algorithm: AlgorithmParameters) -> int:
@@ -53,6 +55,38 @@ def slots_of(algorithm: AlgorithmParameters) -> int:
         for one, _ in all_variants(strategy, configured)
     ]
     return max(each) + OWN
+
+
+@lru_cache(maxsize=64)
+def roles_of(roster: Roster, family: int, count: int) -> tuple[str, ...]:
+    """Name the slots of a pair's table of `count` while this family runs; by position while none does."""
+    own = count - OWN
+    named = [f"slot/{k}" for k in range(own)] if family == NOBODY else roster.strategies[family].roles(own)
+    return (*named, *OWN_ROLES)
+
+
+def _strategies(roster: Roster) -> Piece:
+    """Store the names of the families: what is stored numbers them, and another roster may number them otherwise."""
+    return Piece("strategies", np.zeros(len(roster.names), np.int8), roster.names)
+
+
+def _renumber(stored: Stored, roster: Roster, *families: str) -> None:
+    """Number the families in these columns as this roster does; one that is gone leaves what it held to nobody."""
+    before = stored.keys.get("strategies", Roster().names)
+    if before == roster.names:
+        return
+    places = [roster.names.index(name) if name in roster.names else NOBODY for name in before]
+    columns = stored.columns
+    for path in families:
+        columns[path] = np.array([places[old] if old != NOBODY else NOBODY for old in columns[path].tolist()])
+    bars = columns.pop("state.signal_bars", None)
+    if bars is not None:
+        known = {name: bars[:, old] for old, name in enumerate(before)}
+        none = np.zeros(len(bars), bars.dtype)
+        columns["state.signal_bars"] = np.stack([known.get(name, none) for name in roster.names], axis=1)
+    for gone in set(before) - set(roster.names):
+        for path in [path for path in columns if path.startswith(f"state.{gone}.")]:
+            del columns[path]
 
 
 def new_desk(count: int) -> Desk:
@@ -86,7 +120,8 @@ class PairMachine:
         self.params[0] = record
         self.roster = algorithm.roster
         self.states = new_records(state_dtype(self.roster.strategies), 1)
-        self.slots = new_records(SLOT, slots_of(algorithm))
+        self.slots = new_slots(slots_of(algorithm))
+        self.next_number = np.array([len(self.slots)])  # of a slot; those below have names of orders used up
         self.events = self.roster.new_events()
         self.columns = self._new_columns(bar_ms)
         self.timeframes = np.array(algorithm.timeframes(), np.int64)
@@ -105,6 +140,12 @@ class PairMachine:
     def position(self) -> int:
         """Lots held, signed."""
         return int(self.pairs[0].ledger.position)
+
+    @property
+    def large_positions(self) -> bool:
+        """Whether a position may be larger than one market order closes."""
+        instrument = self.pairs[0].instrument
+        return bool(instrument.max_position_lots > instrument.max_market_lots)
 
     def _play(
         self, happening: Happening, bars: Any = NO_BARS, given: Any = NOTHING_GIVEN, index: int = 0, amount: float = 0.0
@@ -178,10 +219,11 @@ class PairMachine:
     ) -> None:
         """Write an execution of `order` into the event."""
         record = self.events[0].execution
-        record.ts, record.bar, record.slot, record.generation = ts, 0, order.slot, order.generation
+        index = self.index_of(order)
+        record.ts, record.bar, record.slot, record.generation = ts, 0, index, order.generation
         record.price, record.quantity, record.fee = ticks, lots, fee
         record.part, record.entry = order.part, order.entry
-        record.stop = int(self.slots[order.slot].stop) if current else order.stop
+        record.stop = int(self.slots[index].stop) if current else order.stop
         record.side, record.kind, record.signal = order.side, order.kind, order.signal
         record.liquidity = Liquidity.MAKER if maker else Liquidity.TAKER
         aimed = order.price if order.price > 0 else round(self.pairs[0].price / self.pairs[0].instrument.tick_size)
@@ -256,7 +298,7 @@ class PairMachine:
         index = index if index >= 0 else len(self.slots) - OWN
         order = self._nameless(index, side, OrderKind.STOP, lots, signal)
         generation = int(self.slots[index].generation)
-        link = link_of(bot, self.instrument.symbol, index, generation)
+        link = link_of(bot, self.instrument.symbol, order.slot, generation)
         return replace(order, link=link, generation=generation, price=0 if found is None else found.price)
 
     def _triggered(self, side: int) -> int:
@@ -268,33 +310,51 @@ class PairMachine:
                 return index
         return -1
 
-    def _nameless(self, slot: int, side: int, kind: OrderKind, lots: int, signal: Signal) -> Order:
+    def _nameless(self, index: int, side: int, kind: OrderKind, lots: int, signal: Signal) -> Order:
         reduces = signal is not Signal.ENTRY
-        return Order("", slot, 0, side, kind, 0, lots, reduces, False, int(signal), WHOLE_POSITION, 0, 0)
+        return Order(
+            "", int(self.slots[index].number), 0, side, kind, 0, lots, reduces, False, int(signal), WHOLE_POSITION, 0, 0
+        )
 
-    def wishes(self, order: Any) -> bool:
-        """Whether the slot of `order` (an Order) still wishes this very order."""
-        slot = self.slots[order.slot]
+    def knows(self, order: Order) -> bool:
+        """Whether the table has the slot of this order: it may be of one that was longer."""
+        return bool(np.any(self.slots["number"] == order.slot))
+
+    def index_of(self, order: Order) -> int:
+        """Where the slot of this order is in the table."""
+        return int(np.flatnonzero(self.slots["number"] == order.slot)[0])
+
+    def wishes(self, order: Order) -> bool:
+        """Whether the slot of `order` still wishes this very order."""
+        if not self.knows(order):
+            return False
+        slot = self.slots[self.index_of(order)]
         return bool(slot.wanted) and int(slot.generation) == order.generation
 
-    def wish_anew(self, order: Any) -> None:
+    def wish_anew(self, order: Order) -> None:
         """Let what is wished of `order` go under a new name, since this one is used up."""
         self.renamed[order.slot] = order.generation
-        self.slots[order.slot].generation += 1
+        self.slots[self.index_of(order)].generation += 1
 
-    def _was_renamed(self, order: Any) -> bool:
+    def wish_at_market(self, order: Order) -> None:
+        """Let what is wished of `order`, a stop, go at the market."""
+        self.slots[self.index_of(order)].kind = OrderKind.MARKET
+
+    def _was_renamed(self, order: Order) -> bool:
         """Whether what is left of this very order is wished under its next name: a late fill still counts to it."""
-        slot, before = self.slots[order.slot], self.renamed.get(order.slot)
+        slot, before = self.slots[self.index_of(order)], self.renamed.get(order.slot)
         return bool(slot.wanted) and before == order.generation == int(slot.generation) - 1
 
     def begin_anew(self, instrument: Instrument) -> None:
         """Forget, while flat, all but the money and the names already used: ticks and lots are others from now on."""
-        ledger, used, asked = self.pairs[0].ledger.copy(), self.slots["generation"].copy(), int(self.asked[0])
+        ledger, used, asked = self.pairs[0].ledger.copy(), self.slots.copy(), int(self.asked[0])
         fresh = PairMachine(self.algorithm, instrument, self.leverage, int(self.pairs[0].bar_ms))
+        fresh.slots, fresh.next_number = new_slots(len(used)), self.next_number
         for own, new in zip(self.remembered(), fresh.remembered(), strict=True):
-            own[...] = new
+            own.array[...] = new.array
         self.instrument, self.asked[0] = instrument, asked
-        self.pairs[0]["ledger"], self.slots["generation"] = ledger, used
+        self.pairs[0]["ledger"] = ledger
+        self.slots["generation"], self.slots["number"] = used["generation"], used["number"]
         self.columns = fresh.columns
 
     def remembered_units(self) -> tuple[Decimal, Decimal]:
@@ -307,9 +367,9 @@ class PairMachine:
         self.instrument = instrument
         self.pairs[0]["instrument"] = instrument.record(self.leverage)
 
-    def take_refusal(self, slot: int) -> None:
-        """Withdraw the wish of this slot: the venue will not have it."""
-        self._play(Happening.REFUSAL, index=slot)
+    def take_refusal(self, order: Order) -> None:
+        """Withdraw the wish of this order's slot: the venue will not have it."""
+        self._play(Happening.REFUSAL, index=self.index_of(order))
 
     def take_directive(self, directive: Any) -> None:
         """Follow a directive, DIRECTIVE (1,)."""
@@ -328,9 +388,84 @@ class PairMachine:
         state.noted = 0
         return notes
 
-    def remembered(self) -> tuple[Any, ...]:
-        """The arrays that are the pair's whole memory."""
-        return self.pairs, self.states, self.slots, self.rollups, self.reports, self.paid, self.asked
+    def remembered(self) -> tuple[Piece, ...]:
+        """List the pieces of the pair's whole memory; a slot is known by what it is for."""
+        return (
+            Piece("pair", self.pairs),
+            Piece("state", self.states),
+            Piece("slots", self.slots, roles_of(self.roster, int(self.states[0].family), len(self.slots))),
+            Piece("rollups", self.rollups, tuple(str(length) for length in self.timeframes)),
+            Piece("report", self.reports),
+            Piece("paid", self.paid),
+            Piece("asked", self.asked),
+            Piece("next_number", self.next_number),
+            _strategies(self.roster),
+        )
+
+    @cached_property
+    def _packer(self) -> Packer:
+        return Packer(self.remembered())
+
+    def saved(self) -> Saved:
+        """The memory as it is stored."""
+        return self._packer.pack(self.remembered())
+
+    def restore(self, saved: Saved) -> None:
+        """Fill a machine that was just made from what was stored; raises Misconfigured for what does not fit.
+
+        Each slot of the table finds its role's order, and that keeps its name; a role that is new has a number that no
+        order ever had. While something is held or wished the table is as long as it was, else as the parameters ask.
+        """
+        name = self.instrument.symbol
+        stored = self._read(saved)
+        count = len(stored.columns["slots.number"])
+        if count > len(self.slots) and _in_use(stored):
+            self.slots = new_slots(count)
+            self.__dict__.pop("_packer", None)  # it packs the other table
+        self.states[0].family = stored.columns["state.family"][0]  # which says what each slot is for
+        fill(name, self.remembered(), stored)
+        known = set(stored.keys["slots"])
+        for index, role in enumerate(roles_of(self.roster, int(self.states[0].family), len(self.slots))):
+            if role not in known:
+                self.slots[index].number = self.next_number[0]
+                self.next_number[0] += 1
+
+    def _read(self, saved: Saved) -> Stored:
+        """Read what was stored, by 0.1.0 too: there a slot's number was its index, and nothing else named it."""
+        name = self.instrument.symbol
+        stored = _stored_pair(name, saved)
+        if saved.layout == LAYOUT:
+            _renumber(stored, self.roster, "state.family", "state.directive.family", "report.family")
+            return stored
+        count, family = len(stored.columns["slots.wanted"]), int(stored.columns["state.family"][0])
+        if len(stored.columns["rollups.bars"]) != len(self.timeframes):
+            raise Misconfigured(
+                f"the stored state of {name} was written with other timeframes; start this version with those once."
+            )
+        stored.columns["slots.number"], stored.columns["next_number"] = np.arange(count), np.array([count])
+        stored.keys["slots"] = roles_of(Roster(), family, count)
+        _renumber(stored, self.roster, "state.family", "state.directive.family", "report.family")
+        return stored
+
+
+def _stored_pair(symbol: str, saved: Saved) -> Stored:
+    return read(symbol, saved) if saved.layout == LAYOUT else read_raw(symbol, saved, "pair")
+
+
+def remembered_money(symbol: str, saved: Saved) -> tuple[int, float]:
+    """Lots that a pair's stored memory holds, signed, and what the pair has added to the wallet, quote currency."""
+    columns = _stored_pair(symbol, saved).columns
+    position, realised, fees, funding = (
+        columns[f"pair.ledger.{key}"][0] for key in ("position", "realised", "fees", "funding")
+    )
+    return int(position), float(realised - fees + funding)
+
+
+def _in_use(stored: Stored) -> bool:
+    """Whether a pair's stored memory holds a position, or an order that may rest."""
+    columns = stored.columns
+    wished = columns["slots.wanted"] | columns["slots.shelved"]
+    return bool(np.any(wished)) or bool(columns["pair.ledger.position"][0])
 
 
 class PortfolioMachine:
@@ -341,6 +476,7 @@ class PortfolioMachine:
         self.roster = algorithm.roster
         self.params = new_records(record.dtype, 1)
         self.params[0] = record
+        self.symbols = symbols
         self.portfolios = new_records(PORTFOLIO, 1)
         self.desk = new_desk(len(symbols))._replace(portfolio=self.portfolios[0])
         begin(self.params[0], self.desk, capital)
@@ -363,51 +499,71 @@ class PortfolioMachine:
         portfolio.noted = 0
         return notes
 
-    def remembered(self) -> tuple[Any, ...]:
-        """The arrays that are the portfolio's whole memory."""
-        desk = self.desk
+    def remembered(self) -> tuple[Piece, ...]:
+        """List the pieces of the portfolio's whole memory; a row of a pair is known by its symbol."""
+        desk, symbols = self.desk, tuple(self.symbols)
         return (
-            *(self.portfolios, desk.regimes, desk.routes, desk.allocations, desk.histories, desk.groups),
-            *(desk.reports, desk.directives, self.judged),
+            Piece("portfolio", self.portfolios),
+            _strategies(self.roster),
+            Piece("regimes", desk.regimes, symbols),
+            Piece("routes", desk.routes, symbols),
+            Piece("allocations", desk.allocations, symbols),
+            Piece("histories", desk.histories, symbols),
+            Piece("groups", desk.groups, symbols),
+            Piece("reports", desk.reports, symbols),
+            Piece("directives", desk.directives, symbols),
+            Piece("judged", self.judged),
         )
 
+    @cached_property
+    def _packer(self) -> Packer:
+        return Packer(self.remembered())
 
-def layout(arrays: tuple[Any, ...]) -> str:
-    """Name of the arrays' layout: 16 hex digits that change with any field, type or length."""
-    described = repr([(_described(array.dtype), array.shape) for array in arrays])
-    return hashlib.sha256(described.encode()).hexdigest()[:16]
+    def saved(self) -> Saved:
+        """The memory as it is stored."""
+        return self._packer.pack(self.remembered())
+
+    def restore(self, saved: Saved) -> list[str]:
+        """Fill a machine that was just made from what was stored; raises Misconfigured for what does not fit.
+
+        Returns the symbols of the pairs that it was stored with. What numbers pairs is numbered anew.
+        """
+        stored = self._read(saved)
+        _renumber(stored, self.roster, "routes.family", "directives.family", "reports.family")
+        known, columns = list(stored.keys["reports"]), stored.columns
+        places = [self.symbols.index(symbol) if symbol in self.symbols else NOBODY for symbol in known]
+        if self.params[0].grouped:  # as configured now
+            del columns["groups"]
+        else:
+            columns["groups"] = _renumbered(columns["groups"], places)
+        least = int(columns["portfolio.least"][0])
+        columns["portfolio.least"] = np.array([places[least] if least != NOBODY else NOBODY])
+        fill(NAME, self.remembered(), stored)
+        return known
+
+    def _read(self, saved: Saved) -> Stored:
+        """Read what was stored, by 0.1.0 too, which did not know pairs by their symbols."""
+        if saved.layout == LAYOUT:
+            return read(NAME, saved)
+        stored = read_raw(NAME, saved, "portfolio")
+        if len(stored.columns["groups"]) != len(self.symbols):
+            raise Misconfigured(
+                f"the stored state of {NAME} is of {len(stored.columns['groups'])} pairs and does not name them; "
+                "start this version with those once."
+            )
+        stored.keys = {piece.name: piece.keys for piece in self.remembered() if piece.keys}
+        return stored
 
 
-@cache
-def _described(dtype: np.dtype[Any]) -> str:
-    return str(dtype)
+def symbols_of(saved: Saved) -> list[str]:
+    """List the pairs of a stored portfolio; empty where it does not name them, as 0.1.0 did not."""
+    return list(read(NAME, saved).keys["reports"]) if saved.layout == LAYOUT else []
 
 
-def pack(arrays: tuple[Any, ...]) -> bytes:
-    """Every byte of the arrays, one after the other, compressed: most of a state is empty."""
-    return zlib.compress(b"".join(array.tobytes() for array in arrays), 1)
-
-
-def unpack(name: str, arrays: tuple[Any, ...], saved: Saved) -> None:
-    """Fill the arrays from what was stored under `name`; raises Misconfigured for another layout, or damaged bytes."""
-    if saved.layout != layout(arrays):
-        raise Misconfigured(
-            f"the stored state of {name} was written by another version, or with other grid.levels; start with those, "
-            "or with another bot name once its positions are closed."
-        )
-    data, at = _decompressed(saved.data, sum(array.nbytes for array in arrays)), 0
-    if data is None:
-        raise Misconfigured(f"the stored state of {name} is damaged; restore a backup with `traderagent restore`.")
-    for array in arrays:
-        array[...] = np.frombuffer(data, array.dtype, array.size, at).reshape(array.shape)
-        at += array.nbytes
-
-
-def _decompressed(data: bytes, size: int) -> bytes | None:
-    """Decompress exactly `size` bytes, and never more; None for anything else."""
-    stream = zlib.decompressobj()
-    try:
-        found = stream.decompress(data, size + 1)
-    except zlib.error:
-        return None
-    return found if len(found) == size and stream.eof and not stream.unused_data else None
+def _renumbered(groups: Any, places: list[int]) -> Any:
+    """Name each group by the lowest place of its pairs, as groups are; `places` (n,): where each pair is now."""
+    lowest: dict[int, int] = {}
+    for group, place in zip(groups.tolist(), places, strict=True):
+        if place != NOBODY:
+            lowest[group] = min(place, lowest.get(group, place))
+    return np.array([lowest.get(group, 0) for group in groups.tolist()])

@@ -12,9 +12,9 @@ from typing import Any, assert_never
 
 import structlog
 
-from bot.ports import Bus, Saved, Store, Transfer
+from bot.ports import Bus, Store, Transfer
 from bot.record import new_records
-from coordinator.machine import PortfolioMachine, layout, pack, unpack
+from coordinator.machine import NAME, PortfolioMachine, remembered_money
 from coordinator.messages import (
     Adopt,
     Again,
@@ -34,7 +34,6 @@ from coordinator.vocabulary import DIRECTIVE, NOBODY
 
 log = structlog.get_logger()
 
-NAME = "portfolio"
 CENT = 0.01  # quote currency: what the venue's rounding of fees may add up to between two looks at the wallet
 
 Message = PairReport | Command | Standing | HoldOff | Again | Adopt | Remember
@@ -79,11 +78,22 @@ class MasterLoop:
         """
         saved = await self.store.load(NAME)
         if saved is not None:
-            unpack(NAME, self.machine.remembered(), saved)
+            await self._follow_pairs(self.machine.restore(saved))
             return
         self.machine.judged[0] = now
         self.machine.desk.portfolio.transfers_at = max(now, transferred)
         await self._remember(now)
+
+    async def _follow_pairs(self, known: list[str]) -> None:
+        """Let the money that pairs have made stay in the sum when they come or go, since then no report tells of it."""
+        deposits = 0.0
+        for symbol in set(known) ^ set(self.symbols):
+            past = await self.store.load(symbol)
+            if past is not None:
+                deposits += remembered_money(symbol, past)[1] * (1.0 if symbol in known else -1.0)
+        if set(known) != set(self.symbols):
+            self.machine.desk.portfolio.deposits += deposits
+            await self._remember(self._now)
 
     async def run(self) -> None:
         """Handle reports, one after the other, for ever."""
@@ -240,8 +250,7 @@ class MasterLoop:
 
     async def _store(self, now: int) -> None:
         notes, self._notes = self._notes, []
-        arrays = self.machine.remembered()
-        await self.store.save(NAME, Saved(layout(arrays), pack(arrays)), now, [], [], notes)
+        await self.store.save(NAME, self.machine.saved(), now, [], [], notes)
         for pair, note in notes:
             self.bus.publish("note", {"pair": pair, "note": note})
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import structlog
 
-from bot.ports import Bus, Execution, Order, Saved, Store
-from coordinator.machine import PairMachine, layout, pack, unpack
+from bot.ports import Bus, Execution, Order, Store
+from coordinator.machine import PairMachine
 
 log = structlog.get_logger()
 
@@ -44,11 +44,11 @@ class Memory:
         self.away = False  # the store does not answer: what is decided now would not be remembered
 
     async def load(self) -> bool:
-        """Fill the machine from what was stored; False when nothing was. Raises Misconfigured for another layout."""
+        """Fill the machine from what was stored; False when nothing was. Raises Misconfigured for what does not fit."""
         saved = await self.store.load(self.symbol)
         if saved is None:
             return False
-        unpack(self.symbol, self.machine.remembered(), saved)
+        self.machine.restore(saved)
         self.orders = await self.store.orders(self.symbol)
         self.booked = dict.fromkeys(await self.store.executions(self.symbol))
         return True
@@ -85,9 +85,7 @@ class Memory:
         """Store, then tell."""
         orders, fills, notes = self._orders, self._fills, self._notes
         self._orders, self._fills, self._notes = [], [], []
-        arrays = self.machine.remembered()
-        saved = Saved(layout(arrays), pack(arrays))
-        await self.store.save(self.symbol, saved, self.machine.time, orders, fills, notes)
+        await self.store.save(self.symbol, self.machine.saved(), self.machine.time, orders, fills, notes)
         for _, note in notes:
             self.bus.publish("note", {"pair": self.symbol, "note": note})
         for execution, _ in fills:

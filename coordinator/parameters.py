@@ -28,6 +28,8 @@ from strategies.grid import GridParameters
 from strategies.trend import TrendParameters
 
 MOST_PAIRS = 512
+# A fraction that no loss, share or reserve comes to; finite, since nothing times infinity is no number.
+UNREACHABLE = 1e9
 
 
 class RegimeParameters(Section):
@@ -280,11 +282,11 @@ class AlgorithmParameters(BaseModel):
 
 def unlimited(risk: RiskParameters) -> RiskParameters:
     """Take away every limit of the account and the pair, and leave what protects a position."""
+    losses = ("pair_day_loss", "reduce_day_loss", "halt_day_loss", "halt_drawdown", "drawdown_enter")
     return risk.model_copy(
         update={
-            **dict.fromkeys(("pair_day_loss", "reduce_day_loss", "halt_day_loss", "halt_drawdown"), math.inf),
-            **dict.fromkeys(("exposure", "stress_exposure", "group_exposure", "overcommitted"), math.inf),
-            **dict.fromkeys(("stress_enter", "drawdown_enter"), math.inf),
+            **dict.fromkeys((*losses, "stress_enter", "overcommitted"), UNREACHABLE),
+            **dict.fromkeys(("exposure", "stress_exposure", "group_exposure"), math.inf),
             "losing_trades": np.iinfo(np.int64).max,
         }
     )

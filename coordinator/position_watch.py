@@ -63,7 +63,7 @@ class PositionWatch:
         booked = False
         for look in range(DIFFERENT + 1):
             seen = await self.gateway.position(self.books.symbol)
-            self.books.stop = seen.stop
+            self.books.stop, self.executor.partial = seen.stop, None
             if seen.lots == self.machine.position:
                 self.agree()
                 return booked
@@ -116,11 +116,16 @@ class PositionWatch:
 
     # Its stop
 
-    async def protect(self) -> bool:
-        """See that the position has its stop; False when it cannot have one and is to close at the market now."""
+    async def protect(self, opening: int) -> bool:
+        """See that the position has its stop; False when it cannot have one and is to close at the market now.
+
+        `opening`: lots that may be filled before this is asked again.
+        """
         lots = self.lots
         try:
-            if await self.executor.protect(self.stop_of(lots), lots):
+            if await self.executor.protect(self.stop_of(lots), lots) and (
+                not self.machine.large_positions or await self.executor.cover(lots, opening)
+            ):
                 return True
         except Refused as refusal:
             if refusal.reason is not Refusal.NOTHING_TO_REDUCE:

@@ -45,6 +45,18 @@ def stop_after_fill(stop: int, attached: int, side: int, before: int, after: int
     return stop if before * after > 0 else 0
 
 
+def partial_sizes(held: int, opening: int, largest: int) -> tuple[int, ...]:
+    """Lots of each partial stop beside the stop of the whole position, one market order (`largest` lots) each at most.
+
+    None while one market order can close what is `held` and what may still be filled of the `opening` orders. Else all
+    that is held has partial stops, so that the one stop of the position is left for what fills next.
+    """
+    if held == 0 or held + opening <= largest:
+        return ()
+    whole, rest = divmod(held, largest)
+    return (largest,) * whole + ((rest,) if rest else ())
+
+
 def guard_price(lots: int, average: float, price: float, share: float) -> float:
     """Stop of a position that nobody else protects: `share` from its average, or from the price if that is worse.
 

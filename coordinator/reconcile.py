@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-# What an order takes over from its slot as it is.
+# What an order takes over from its slot.
 FIELDS = [
-    *("generation", "side", "kind", "price", "quantity", "reduce_only", "post_only"),
+    *("number", "generation", "side", "kind", "price", "quantity", "reduce_only", "post_only"),
     *("signal", "part", "entry", "stop"),
 ]
 
@@ -68,13 +68,14 @@ def wishes(
             continue
         if linear and slot["reduce_only"] and slot["kind"] == OrderKind.STOP and slot["part"] == WHOLE_POSITION:
             continue
-        link = link_of(bot, symbol, index, slot["generation"])
+        number = slot.pop("number")
+        link = link_of(bot, symbol, number, slot["generation"])
         lots = slot.pop("quantity")
         if slot["kind"] == OrderKind.MARKET:
             slot["price"], lots = 0, min(lots, largest)
         if slot["reduce_only"] or not linear:
             slot["stop"] = 0
-        found.append(Order(link=link, slot=index, lots=lots + filled.get(link, 0), **slot))
+        found.append(Order(link=link, slot=number, lots=lots + filled.get(link, 0), **slot))
     return found
 
 
@@ -95,7 +96,7 @@ def position_stop(slots: Any, position: int) -> PositionStop | None:
 
 
 def difference(wished: Iterable[Order], resting: Mapping[str, Resting]) -> list[Change]:
-    """List what to cancel, amend and place: cancellations first, then exits before entries, then by slot.
+    """List what to cancel, amend and place: cancellations first, then exits before entries, then by slot's number.
 
     A stop that was triggered is the market order it became, and a market order is never amended. An entry that moves
     or whose stop moves is amended with both.
@@ -118,6 +119,19 @@ def _numbers(order: Order | Resting) -> tuple[int, int, int]:
 def only_reducing(wished: Iterable[Order]) -> list[Order]:
     """List the orders that cannot increase exposure, whatever becomes of the bot."""
     return [order for order in wished if order.reduce_only]
+
+
+def opening_lots(wished: Iterable[Order], resting: Mapping[str, Resting]) -> int:
+    """Lots that may still be filled of orders that can increase exposure, of those that rest or are wished."""
+    lots: dict[str, int] = {}
+    for order in wished:
+        if not order.reduce_only:
+            found = resting.get(order.link)
+            lots[order.link] = order.lots - (found.filled if found is not None else 0)
+    for link, one in resting.items():
+        if not one.reduce_only:
+            lots[link] = max(lots.get(link, 0), one.lots - one.filled)
+    return sum(lots.values())
 
 
 def as_resting(order: Order, filled: int = 0) -> Resting:

@@ -214,7 +214,7 @@ def parameter_fields(strategies: tuple[Strategy, ...]) -> list[Any]:
         ("timeframes", "i8", (count,)),  # ms
         ("warmups", "i8", (count,)),  # signal bars
         ("judged_as", "i8", (count,)),
-        ("own_stop", "b1", (count,)),
+        ("own_stop", "i8", (count,)),
         ("calls", "i8", (REGIMES, 2)),  # family and variant that a regime calls for
         ("never", "i8", (REGIMES, count)),  # Never, of a regime and a family
     ]

@@ -56,7 +56,7 @@ from coordinator.messages import (
 )
 from coordinator.portfolio import differs
 from coordinator.position_watch import PositionWatch
-from coordinator.reconcile import only_reducing, wishes
+from coordinator.reconcile import only_reducing, opening_lots, wishes
 from coordinator.vocabulary import Answer, HeldOff
 
 log = structlog.get_logger()
@@ -307,7 +307,8 @@ class StrategyLoop:
         """
         trouble: Unreachable | Unanswered | Refused | None = None
         try:
-            if self.linear and not await self.watch.protect():
+            opening = opening_lots(self.due(), self.resting) if self.machine.large_positions else 0
+            if self.linear and not await self.watch.protect(opening):
                 return False
         except (Unreachable, Unanswered, Refused) as error:
             trouble = error
@@ -337,10 +338,10 @@ class StrategyLoop:
         if reason is Refusal.NOTHING_TO_REDUCE and held:
             self.tell(Recover())  # the position may not be what it was
         if not order.reduce_only or (reason is Refusal.NOTHING_TO_REDUCE and not held):
-            self.machine.take_refusal(order.slot)
+            self.machine.take_refusal(order)
             return
         if order.kind == OrderKind.STOP and reason is Refusal.TRIGGER_PASSED:
-            self.machine.slots[order.slot].kind = OrderKind.MARKET
+            self.machine.wish_at_market(order)
         self.machine.wish_anew(order)
         self._exit_failed()
 
@@ -463,6 +464,7 @@ class StrategyLoop:
             or self.watch.differs
             or self.leaving
             or (self.linear and self.watch.stop_differs)
+            or machine.large_positions
         ):
             self.corrections += int(corrected and not first)
             await self._act()

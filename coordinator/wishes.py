@@ -28,7 +28,7 @@ def wish_own(pair: Record, params: Record, state: Record, slots: Record) -> None
         state.guard_stop = 0
     elif stop <= 0 and state.family == NOBODY:
         stop = _guard(pair, params, state, way)
-    if stop <= 0 and state.family != NOBODY and not params.own_stop[state.family]:
+    if stop <= 0 and state.family != NOBODY and params.own_stop[state.family] == 0:
         protect(pair, slots, first, params.protective_stop)
     else:
         signal = Signal.EXIT_TRANSITION if draining else Signal.EXIT_SL

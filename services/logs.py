@@ -21,6 +21,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import structlog
 
+from bot import kernel_cache
+
 REPEATED_SECONDS = 60.0
 LEVELS = (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO)
 CONCEALED = "***"
@@ -115,6 +117,8 @@ def configure(
         root = logging.getLogger()
         root.handlers = [one for one in root.handlers if not isinstance(one, Libraries)] + [Libraries()]
         warnings.showwarning = _warned
+        # A command that shows in its own way what happens shows this too.
+        kernel_cache.tell = _compiling if level <= logging.INFO else kernel_cache.on_stderr
 
 
 def quieten(level: int = logging.ERROR, secrets: Iterable[str] = ()) -> None:
@@ -144,6 +148,13 @@ def _warned(
     line: str | None = None,  # noqa: ARG001
 ) -> None:
     log.warning(str(message), category=category.__name__, place=f"{filename}:{lineno}")
+
+
+def _compiling(code: str, seconds: float | None) -> None:
+    if seconds is None:
+        log.info("compiling", code=code)
+    else:
+        log.info("compiled", code=code, seconds=round(seconds, 1))
 
 
 def catch_the_rest(loop: asyncio.AbstractEventLoop) -> None:

@@ -6,12 +6,14 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import platformdirs
-
 
 def _data_dir() -> Path:
     """What TRADERAGENT_DATA_DIR says, or the platform's folder for a user's data."""
-    return Path(os.environ.get("TRADERAGENT_DATA_DIR") or platformdirs.user_data_dir("traderagent"))
+    if named := os.environ.get("TRADERAGENT_DATA_DIR"):
+        return Path(named)
+    import platformdirs  # noqa: PLC0415, slow to load and seldom asked
+
+    return platformdirs.user_data_path("traderagent")
 
 
 @dataclass(frozen=True)

@@ -349,6 +349,11 @@ def _few(parameters: DcaParameters) -> DcaParameters:
     return parameters.changed(max_safety_orders=min(parameters.max_safety_orders, FEW_SAFETY_ORDERS))
 
 
+def roles(count: int) -> tuple[str, ...]:
+    """Name the slots of a table of `count`: the exits are its last two."""
+    return ("base", *(f"safety/{k}" for k in range(1, count - 2)), "take", "stop")
+
+
 STRATEGY = Strategy(
     name="dca",
     version=1,
@@ -361,4 +366,5 @@ STRATEGY = Strategy(
     judged_as=JudgedAs.LADDER,
     variations=(Variation("cautious", _few, 0.5), Variation("accumulate", _few, 0.5)),
     own_stop=True,
+    roles=roles,
 )

@@ -540,6 +540,13 @@ def _cautious(parameters: GridParameters) -> GridParameters:
     )
 
 
+def roles(count: int) -> tuple[str, ...]:
+    """Name the slots of a table of `count`, as `_capacity` divides it."""
+    cells = (count - 2) // 2
+    named = (*(f"entry/{k}" for k in range(cells)), *(f"counter/{k}" for k in range(cells)), "stop", "close")
+    return named + ("spare",) * (count % 2)
+
+
 STRATEGY = Strategy(
     name="grid",
     version=1,
@@ -555,4 +562,5 @@ STRATEGY = Strategy(
         Variation("cautious", _cautious),
     ),
     own_stop=True,
+    roles=roles,
 )

@@ -334,6 +334,11 @@ def slots(_parameters: TrendParameters) -> int:
     return 4
 
 
+def roles(count: int) -> tuple[str, ...]:
+    """Name the slots of a table of `count`: the first four are used."""
+    return ("entry", "stop", "target", "partial", *(f"spare/{k}" for k in range(4, count)))
+
+
 STRATEGY = Strategy(
     name="trend",
     version=1,
@@ -348,4 +353,5 @@ STRATEGY = Strategy(
         Variation("short", lambda parameters: parameters.changed(direction=Direction.SHORT)),
     ),
     own_stop=True,
+    roles=roles,
 )

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 from decimal import Decimal
+from enum import IntEnum
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import settings
 
 from bot.candles import Candles
 from bot.instrument import Instrument, Market
+from coordinator.roster import Roster
 from services.postgres.embedded import EmbeddedPostgres
 
 # A kernel that is compiled at its first call takes long once: no property fails by the clock.
@@ -24,6 +26,7 @@ settings.load_profile("here")
 ROOT = Path(__file__).parent.parent
 REAL = ROOT.parent / "shared" / "data" / "candles"
 START = 1_704_067_200_000
+Family = IntEnum("Family", {name.upper(): family for family, name in enumerate(Roster().names)})
 MINUTE = 60_000
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.kernel import ROOT
+from bot.sources import ROOT
 
 BREAKS = {
     "a floor above": ("bot/ledger.py", "import strategies.grid"),

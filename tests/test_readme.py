@@ -6,7 +6,7 @@ import re
 
 from typer.testing import CliRunner
 
-from bot.kernel import ROOT
+from bot.sources import ROOT
 from services.command_line.main import app
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

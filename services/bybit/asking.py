@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from bot.errors import Misconfigured
-from bot.instrument import Instrument
+from bot.instrument import Instrument, RiskTier
 from bot.ports import Account, Execution, Position, Resting, Transfer
 from bot.record import new_records
 from bot.rollup import BAR
 from services.bybit import words
 from services.bybit.connection import Connection
 from services.bybit.limiter import Priority
+from services.bybit.partial_stops import PartialStop, partial_stop
 
 DAY = 86_400_000
 WEEK_MS = 7 * DAY  # the most that the venue answers about at once
@@ -51,8 +52,16 @@ class Asking(Connection):
             return f"it settles in {coin}, and the bot's money is counted in {words.COIN} alone"
         request = {"category": self.category, "symbol": symbol}
         fees = await self.where_there_is(self.ask("privateGetV5AccountFeeRate", request, words.fees))
-        found = self.listed[symbol] = self.read(listing, lambda: words.instrument(row, self.market, fees))
+        tiers = await self._risk_tiers(symbol) if self.category == "linear" else []
+        found = self.listed[symbol] = self.read(
+            listing, lambda: words.instrument(row, self.market, fees, tiers, large_positions=self.large_positions)
+        )
         return found
+
+    async def _risk_tiers(self, symbol: str) -> list[RiskTier]:
+        """How large a position may be at which leverage; none where nobody says."""
+        request = {"category": self.category, "symbol": symbol}
+        return await self.where_there_is(self.ask_all("publicGetV5MarketRiskLimit", request, words.risk_tier)) or []
 
     def know(self, instrument: Instrument) -> None:
         """Translate prices and quantities of its symbol by this instrument from now on."""
@@ -155,6 +164,12 @@ class Asking(Connection):
             "privateGetV5OrderRealtime", request, lambda row: None if words.is_own(row) else words.resting(row, of)
         )
 
+    async def partial_stops(self, symbol: str) -> list[PartialStop]:
+        """Every stop of a part of the position."""
+        of = self.known[symbol]
+        request = {"category": self.category, "symbol": symbol, "openOnly": 0, "limit": 50}
+        return await self.ask_all("privateGetV5OrderRealtime", request, lambda row: partial_stop(row, of))
+
     async def open_names(self) -> list[str]:
         """Client order ids of everything that rests in the account, whatever the symbol."""
         request: dict[str, Any] = {"category": self.category, "openOnly": 0, "limit": 50}
@@ -162,6 +177,15 @@ class Asking(Connection):
             request["settleCoin"] = words.COIN
         found = await self.ask_all("privateGetV5OrderRealtime", request, lambda row: str(row["orderLinkId"]))
         return [link for link in found if link]
+
+    async def open_positions(self) -> list[str]:
+        """Symbols of every position in the account; spot has none."""
+        if self.category != "linear":
+            return []
+        request = {"category": "linear", "settleCoin": words.COIN, "limit": "200"}
+        return await self.ask_all(
+            "privateGetV5PositionList", request, lambda row: str(row["symbol"]) if float(row["size"]) else None
+        )
 
     async def executions(self, symbol: str, since: int) -> list[Execution]:
         """Every execution from `since` (ms) on, oldest first."""

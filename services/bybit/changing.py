@@ -28,6 +28,7 @@ from services.bybit import codes, words
 from services.bybit.asking import Asking
 from services.bybit.connection import Taken
 from services.bybit.limiter import Priority
+from services.bybit.partial_stops import PartialStop, partial_changes
 
 log = structlog.get_logger()
 
@@ -172,6 +173,37 @@ class Changing(Asking):
             if attempt < STOP_ATTEMPTS - 1:
                 await _pause(attempt)
         raise Unanswered(f"{symbol}: the position has not shown its stop in {STOP_ATTEMPTS} attempts")
+
+    async def set_partial_stops(self, symbol: str, price: int, sizes: tuple[int, ...]) -> None:
+        """See that exactly these stops of a part of the position rest, by lots, all at this price (ticks).
+
+        They have no client order id, so that a request that was sent is sent again only once the list of them has
+        changed. Raises Refused, or Unanswered when the list has not shown them within the attempts.
+        """
+        answered: list[PartialStop] | None = None  # the list for which everything was sent
+        for attempt in range(STOP_ATTEMPTS):
+            try:
+                found = await self.partial_stops(symbol)
+                changes = partial_changes(found, price, sizes, self.known[symbol], self.listed.get(symbol))
+                if not changes:
+                    return
+                if found != answered:
+                    answered = found
+                    for method, request in changes:
+                        await self._change_partial_stop(method, request)
+            except Unreachable as error:
+                answered = None
+                log.warning("partial_stops_wait", pair=symbol, reason=str(error))
+            if attempt < STOP_ATTEMPTS - 1:
+                await _pause(attempt)
+        raise Unanswered(f"{symbol}: the partial stops are not as they should be after {STOP_ATTEMPTS} attempts")
+
+    async def _change_partial_stop(self, method: str, request: dict[str, Any]) -> None:
+        """Send one change; whether it was done is for the list to show."""
+        try:
+            await self.change(method, request, Priority.PROTECT)
+        except (Unanswered, Gone) as error:
+            log.warning("partial_stop_unanswered", pair=request["symbol"], reason=str(error))
 
     async def _position_if_told(self, symbol: str) -> Position | None:
         try:

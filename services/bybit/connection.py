@@ -49,9 +49,12 @@ class Connection:
         address: str | None = None,
         rate: float = 10.0,
         timeout: float = 10.0,
+        large_positions: bool = False,
     ) -> None:
+        """`large_positions`: a position may be larger than one market order closes, covered by several stops."""
         self.category = str(market.value)
         self.market = market
+        self.large_positions = large_positions
         self.client = Client(
             {"apiKey": key, "secret": secret, "enableRateLimit": False, "timeout": int(timeout * 1000)}
         )

@@ -6,12 +6,13 @@ What is not written as agreed raises an error of Python (client.MALFORMED), whic
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 import structlog
 
-from bot.instrument import Instrument, Market
+from bot.instrument import Instrument, Market, RiskTier
 from bot.order import OrderKind, Side
 from bot.ports import (
     Cause,
@@ -48,7 +49,8 @@ STATES = {
 SIDES = {"Buy": Side.BUY, "Sell": Side.SELL}
 
 # The position's own stop and target: the venue makes, resizes and removes them. They have no client order id.
-OWN_STOPS = {"StopLoss", "PartialStopLoss", "TrailingStop"}
+PARTIAL_STOP = "PartialStopLoss"
+OWN_STOPS = {"StopLoss", PARTIAL_STOP, "TrailingStop"}
 OWN_TARGETS = {"TakeProfit", "PartialTakeProfit"}
 OWN = {*OWN_STOPS, *OWN_TARGETS}
 
@@ -97,8 +99,15 @@ def settles_in(row: dict[str, Any], market: Market) -> str:
     return str(row["quoteCoin"] if market is Market.SPOT else row["settleCoin"])
 
 
-def instrument(row: dict[str, Any], market: Market, fees: tuple[Decimal, Decimal] | None) -> Instrument:
-    """Translate an entry of instruments-info."""
+def instrument(
+    row: dict[str, Any],
+    market: Market,
+    fees: tuple[Decimal, Decimal] | None,
+    tiers: Sequence[RiskTier] = (),
+    *,
+    large_positions: bool = False,
+) -> Instrument:
+    """Translate an entry of instruments-info; fees and tiers are told elsewhere, and large positions are a choice."""
     lots = row["lotSizeFilter"]
     values: dict[str, Any] = {
         "symbol": row["symbol"],
@@ -120,6 +129,8 @@ def instrument(row: dict[str, Any], market: Market, fees: tuple[Decimal, Decimal
             "max_market_quantity": _limit(lots.get("maxMktOrderQty")),
             "max_leverage": _limit(row.get("leverageFilter", {}).get("maxLeverage")),
             "price_band": _limit(row.get("riskParameters", {}).get("priceLimitRatioX")),
+            "risk_tiers": tuple(tiers),
+            "large_positions": large_positions,
         }
     if fees is not None:
         values |= {"maker_fee": fees[0], "taker_fee": fees[1]}
@@ -130,6 +141,11 @@ def fees(answer: dict[str, Any]) -> tuple[Decimal, Decimal] | None:
     """Translate an answer of fee-rate: maker's and taker's, None where it tells none."""
     row = next(iter(rows(answer)), None)
     return None if row is None else (Decimal(row["makerFeeRate"]), Decimal(row["takerFeeRate"]))
+
+
+def risk_tier(row: dict[str, Any]) -> RiskTier:
+    """Translate a row of risk-limit."""
+    return RiskTier(max_notional=Decimal(row["riskLimitValue"]), max_leverage=Decimal(row["maxLeverage"]))
 
 
 def ticks(instrument_: Instrument, price: str) -> int:
@@ -149,7 +165,7 @@ def is_own(row: dict[str, Any]) -> bool:
     """Whether an order's row is the position's own stop or target."""
     if row.get("orderLinkId"):
         return False
-    return row.get("stopOrderType") in OWN or str(row.get("createType", "")).removeprefix("CreateBy") in OWN
+    return row.get("stopOrderType") in OWN or made_as(row) in OWN
 
 
 def resting(row: dict[str, Any], of: Instrument) -> Resting:
@@ -169,6 +185,11 @@ def resting(row: dict[str, Any], of: Instrument) -> Resting:
         stop=ticks(of, row.get("stopLoss") or "0"),
         reduce_only=row.get("reduceOnly") is True,
     )
+
+
+def made_as(row: dict[str, Any]) -> str:
+    """What the venue made an order as, such as StopLoss."""
+    return str(row.get("createType", "")).removeprefix("CreateBy")
 
 
 def _word(text: Any) -> str:
@@ -328,10 +349,13 @@ def creation(category: str, order: Order, of: Instrument, listed: Instrument | N
     if category == "linear":
         request |= {"positionIdx": 0, "reduceOnly": order.reduce_only}
     if order.kind == OrderKind.LIMIT:
-        request |= {"price": _price(order.price, of, listed), "timeInForce": "PostOnly" if order.post_only else "GTC"}
+        request |= {
+            "price": price_text(order.price, of, listed),
+            "timeInForce": "PostOnly" if order.post_only else "GTC",
+        }
     if order.kind == OrderKind.STOP:
         request |= {
-            "triggerPrice": _price(order.price, of, listed),
+            "triggerPrice": price_text(order.price, of, listed),
             "triggerDirection": 1 if order.side == Side.BUY else 2,
             "triggerBy": "LastPrice",
         }
@@ -348,7 +372,7 @@ def amendment(category: str, order: Order, of: Instrument, listed: Instrument | 
     """Parameters of order/amend."""
     request = {"category": category, "symbol": of.symbol, "orderLinkId": order.link}
     if order.kind != OrderKind.MARKET:
-        request["triggerPrice" if order.kind == OrderKind.STOP else "price"] = _price(order.price, of, listed)
+        request["triggerPrice" if order.kind == OrderKind.STOP else "price"] = price_text(order.price, of, listed)
     if carries_stop(category, order):
         request |= _stop(order.stop, of, listed)
     return {**request, "qty": _quantity(order, of, listed)}
@@ -361,11 +385,12 @@ def position_stop(price: int, of: Instrument, listed: Instrument | None = None) 
 
 
 def _stop(price: int, of: Instrument, listed: Instrument | None) -> dict[str, Any]:
-    text = _price(price, of, listed) if price else "0"
+    text = price_text(price, of, listed) if price else "0"
     return {"stopLoss": text, "tpslMode": "Full", "slTriggerBy": "LastPrice"}
 
 
-def _price(price: int, of: Instrument, listed: Instrument | None) -> str:
+def price_text(price: int, of: Instrument, listed: Instrument | None) -> str:
+    """A price (ticks) as the venue takes it, in its present steps."""
     step = (listed or of).tick_size
     return format((of.price(price) / step).to_integral_value(ROUND_HALF_EVEN) * step, "f")
 

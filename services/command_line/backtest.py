@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from bot.errors import Misconfigured
 from bot.market import Market
 from coordinator.config_file import config_values
+from services.command_line.console import console, notes, progress
 from services.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,8 +22,6 @@ if TYPE_CHECKING:
     from coordinator.config import BacktestConfig, PortfolioConfig
     from services.data.store import CandleStore
 
-console = Console()
-notes = Console(stderr=True)
 
 # What the summary shows: field, label, format.
 SUMMARY = (
@@ -49,7 +43,7 @@ SUMMARY = (
 
 def backtest(
     config: Annotated[Path | None, typer.Argument(help="YAML file; options go over what it says")] = None,
-    strategy: Annotated[str | None, typer.Option(help="grid, dca, trend, auto, or your own module:NAME")] = None,
+    strategy: Annotated[str | None, typer.Option(help="grid, dca, trend, auto, or your own FILE.py:NAME")] = None,
     pair: Annotated[list[str] | None, typer.Option(help="such as BTCUSDT; several times for several pairs")] = None,
     start: Annotated[str | None, typer.Option("--from", help="first day or minute that may trade, UTC")] = None,
     end: Annotated[str | None, typer.Option("--to", help="end, not included, UTC")] = None,
@@ -58,14 +52,15 @@ def backtest(
     market: Annotated[Market | None, typer.Option(help="spot or linear")] = None,
     leverage: Annotated[float | None, typer.Option(help="leverage, linear only")] = None,
     candles: Annotated[Path | None, typer.Option(help="a candle file instead of the store, one pair only")] = None,
-    smc: Annotated[bool | None, typer.Option("--smc/--no-smc", help="auto: judge entries by market structure")] = None,
+    smc: Annotated[bool | None, typer.Option("--smc/--no-smc", help="judge entries by market structure")] = None,
     changes: Annotated[list[str] | None, typer.Option("--set", help="any key, such as grid.levels=20")] = None,
     out: Annotated[Path | None, typer.Option(help="run directory [default: in the data directory]")] = None,
     bounds: Annotated[bool, typer.Option("--bounds", help="show the worst and the best fill rules too")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print result.json instead of the summary")] = False,
 ) -> None:
-    """Backtest and write config, result, fills, trades, equity, events and a report.
+    """Backtest a strategy, or auto, on recorded candles.
 
+    Writes config, result, fills, trades, equity, events and a report into a run directory.
     Several pairs share one account: a single strategy's in fixed shares, auto's as it allocates.
     """
     options = {
@@ -109,14 +104,13 @@ def _written(result: BacktestResult | PortfolioResult, pairs: list[str], out: Pa
     """Write a run where it is told, or in a folder named by what traded, where, and all that decided its result."""
     document = result.document
     place = out or data_dir / "runs" / "-".join((document.strategy, *pairs[:3], document.run_id))
-    with notes.status("writing the report"):
+    with notes().status("writing the report"):
         return result.write(place)
 
 
 def run_portfolio(config: PortfolioConfig, store: CandleStore, data_dir: Path) -> PortfolioResult:
     """Find the candles of every pair and run the whole algorithm, with progress and time left."""
     from backtesting.portfolio_run import simulate_portfolio
-    from backtesting.portfolio_simulator import is_ready
     from services.data.venue import saved_instrument
 
     config = config if config.candles else config.changed(exchange=_venue(config, store))
@@ -131,14 +125,8 @@ def run_portfolio(config: PortfolioConfig, store: CandleStore, data_dir: Path) -
         known = saved_instrument(data_dir, config.exchange, config.market, pair)
         if known is not None:
             fetched[pair] = known
-    if not is_ready(config.algorithm.roster):
-        notes.print("compiling the whole algorithm for this machine, once; about a minute", style="dim")
-    columns = (TextColumn("playing"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=notes, transient=True) as bar:
-        task = bar.add_task("", total=1.0)
-        return simulate_portfolio(
-            config, candles, fetched=fetched, progress=lambda share: bar.update(task, completed=share)
-        )
+    with progress("playing") as show:
+        return simulate_portfolio(config, candles, fetched=fetched, progress=show)
 
 
 def _venue(config: PortfolioConfig, store: CandleStore) -> str:
@@ -158,6 +146,8 @@ def _venue(config: PortfolioConfig, store: CandleStore) -> str:
 
 def assignment(text: str) -> tuple[str, Any]:
     """Read key=value of --set."""
+    import yaml
+
     key, sign, value = text.partition("=")
     if not sign or not key:
         raise Misconfigured(f"--set {text!r} is no assignment; write it like grid.levels=20.")
@@ -186,19 +176,18 @@ def find_candles(config: BacktestConfig, store: CandleStore) -> tuple[BacktestCo
 
 
 def run_single(config: BacktestConfig, candles: Candles | Path, data_dir: Path, *, bounds: bool) -> BacktestResult:
-    """Run one strategy on one pair, saying so when it must be compiled first."""
+    """Run one strategy on one pair."""
     from backtesting.run import simulate
-    from backtesting.simulator import is_ready
     from services.data.venue import saved_instrument
 
     fetched = saved_instrument(data_dir, config.exchange, config.market, config.pair)
-    ready = is_ready(config.loaded)
-    what = f"compiling the decisions of {config.loaded.name} for this machine, once; about half a minute"
-    with nullcontext() if ready else notes.status(what):
+    with notes().status("playing"):
         return simulate(config, candles, fetched=fetched, bounds=bounds)
 
 
 def _print_portfolio(result: PortfolioResult, folder: Path) -> None:
+    from rich.table import Table
+
     from services.data.store import SYNTHETIC
 
     metrics, document, figures = result.metrics, result.document, result.figures
@@ -212,34 +201,38 @@ def _print_portfolio(result: PortfolioResult, folder: Path) -> None:
     table.add_row("transitions", f"{forced}, cost {figures.transition_cost:,.2f}")
     table.add_row("filter", ", ".join(f"{name} {count:,}" for name, count in figures.verdicts.items()))
     table.add_row("modes", ", ".join(f"{name} {share * 100:.1f} %" for name, share in figures.modes.items() if share))
-    console.print(table)
+    console().print(table)
     columns = (*result.config.algorithm.roster.names, "draining", "cash")
     pairs = Table("pair", "profit", "holding", "trades", *columns)
     for pair, one in result.pair_figures.items():
         shares = [f"{one.strategies.get(name, 0.0) * 100:.0f} %" for name in columns]
         pairs.add_row(pair, f"{one.profit:+,.2f}", f"{one.benchmark_return_pct:+.2f} %", f"{one.trades:,}", *shares)
-    console.print(pairs)
+    console().print(pairs)
     period = f"{metrics.start} to {metrics.end}"
-    console.print(f"{period}, capital {metrics.initial_capital:,.2f}, run {document.run_id}", soft_wrap=True)
+    console().print(f"{period}, capital {metrics.initial_capital:,.2f}, run {document.run_id}", soft_wrap=True)
     if document.exchange == SYNTHETIC:
-        console.print("[yellow]generated candles: good for trying out, not for believing[/]")
+        console().print("[yellow]generated candles: good for trying out, not for believing[/]")
     for notice in document.notices:
-        console.print(f"note: {notice}", highlight=False, soft_wrap=True)
-    console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
+        console().print(f"note: {notice}", highlight=False, soft_wrap=True)
+    console().print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
 
 
 def print_sides(sides: list[Side]) -> None:
     """Print the figures of several sides beside each other."""
+    from rich.table import Table
+
     from backtesting.portfolio_report import ACCOUNT
 
     table = Table("", *(one.name for one in sides))
     for name, (label, form) in ACCOUNT.items():
         values = [one.figures[name] for one in sides]
         table.add_row(label, *("n/a" if value is None else form.format(value) for value in values))
-    console.print(table)
+    console().print(table)
 
 
 def _print_summary(result: BacktestResult, folder: Path) -> None:
+    from rich.table import Table
+
     from services.data.store import SYNTHETIC
 
     metrics, document = result.metrics, result.document
@@ -249,11 +242,11 @@ def _print_summary(result: BacktestResult, folder: Path) -> None:
     for name, label, form in SUMMARY:
         values = [getattr(one, name) for one in columns.values()]
         table.add_row(label, *("n/a" if value is None else form.format(value) for value in values))
-    console.print(table)
+    console().print(table)
     period = f"{metrics.start} to {metrics.end}"
-    console.print(f"{period}, capital {metrics.initial_capital:,.2f}, run {document.run_id}", soft_wrap=True)
+    console().print(f"{period}, capital {metrics.initial_capital:,.2f}, run {document.run_id}", soft_wrap=True)
     if document.exchange == SYNTHETIC:
-        console.print("[yellow]generated candles: good for trying out, not for believing[/]")
+        console().print("[yellow]generated candles: good for trying out, not for believing[/]")
     for notice in document.notices:
-        console.print(f"note: {notice}", highlight=False, soft_wrap=True)
-    console.print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
+        console().print(f"note: {notice}", highlight=False, soft_wrap=True)
+    console().print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from coordinator.config_file import read_values
+from services.command_line.console import console
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from services.postgres.archive import Contents
     from services.runtime.config import BotSettings
 
-console = Console()
 FILE = Annotated[Path, typer.Argument(help="YAML file of the bot")]
 
 
@@ -27,8 +25,13 @@ def backup(
     config: FILE,
     out: Annotated[Path | None, typer.Option(help="file to write; else one named by bot and time")] = None,
 ) -> None:
-    """Write all that a bot remembers (state, orders, fills, decisions) to one file; the bot may run meanwhile."""
+    """Write all that a bot remembers to one file.
+
+    That is state, orders, fills and decisions. The bot may run meanwhile.
+    """
     read_values(config)  # a file that cannot be read is told before the rest is loaded
+    import asyncio
+
     from services.logs import passwords, quieten
     from services.runtime.config import load_bot
 
@@ -36,7 +39,7 @@ def backup(
     quieten(secrets=passwords(settings.database))
     file = out or Path(f"{settings.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.zip")
     contents = asyncio.run(_back_up(settings, file))
-    console.print(f"{file}: {_told(contents)}, {file.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
+    console().print(f"{file}: {_told(contents)}, {file.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
 
 
 async def _back_up(settings: BotSettings, file: Path) -> Contents:
@@ -51,15 +54,20 @@ def restore(
     file: Annotated[Path, typer.Argument(help="what `traderagent backup` wrote")],
     replace: Annotated[bool, typer.Option(help="give up what the database holds of this bot")] = False,
 ) -> None:
-    """Put a backup into the bot's database, while the bot does not run; its next start books what it missed."""
+    """Put a backup into the bot's database.
+
+    The bot must not run meanwhile; its next start books what it missed.
+    """
     read_values(config)  # a file that cannot be read is told before the rest is loaded
+    import asyncio
+
     from services.logs import passwords, quieten
     from services.runtime.config import load_bot
 
     settings, chosen = load_bot(config)
     quieten(secrets=passwords(settings.database))
     contents = asyncio.run(_restore(settings, chosen, file, replace=replace))
-    console.print(f"restored {_told(contents)}, as of {contents.at:%Y-%m-%dT%H:%M:%SZ}", soft_wrap=True)
+    console().print(f"restored {_told(contents)}, as of {contents.at:%Y-%m-%dT%H:%M:%SZ}", soft_wrap=True)
 
 
 async def _restore(settings: BotSettings, chosen: PortfolioConfig, file: Path, *, replace: bool) -> Contents:

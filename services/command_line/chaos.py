@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bot.errors import Misconfigured
 from bot.market import Market
 from coordinator.config_file import read_values
+from services.command_line.console import console, notes
 from services.settings import Settings
 
 if TYPE_CHECKING:
     from bot.candles import Candles
     from coordinator.config import PortfolioConfig
     from services.runtime.chaos import Findings, Plan
-
-console = Console()
-notes = Console(stderr=True)
 
 
 def chaos(
@@ -34,8 +29,9 @@ def chaos(
     report: Annotated[Path | None, typer.Option(help="Markdown file to write the certificate to")] = None,
     log: Annotated[Path | None, typer.Option(help="file for every line that the bots log")] = None,
 ) -> None:
-    """Kill the bot again and again on an exchange of its own that misbehaves, and certify that nothing came of it.
+    """Kill a bot again and again, and certify what came of it.
 
+    It trades on an exchange of its own that misbehaves.
     Positions are held against their stops at every minute, also while the bot is dead. Exit code 1 when anything is
     lost, doubled, bare or different. Nothing is sent to a real exchange.
     """
@@ -52,13 +48,13 @@ def chaos(
     try:
         found = played(config, plan, exchange)
     except KeyboardInterrupt:
-        notes.print("stopped; nothing is left behind")
+        notes().print("stopped; nothing is left behind")
         os._exit(130)  # an orderly end of the compiler's library would take another second
     from services.runtime.chaos_report import certificate, markdown
 
     if report is not None:
         report.write_text(markdown(found, exchange), encoding="utf-8")
-    console.print(certificate(found), markup=False, highlight=False, soft_wrap=True)
+    console().print(certificate(found), markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(0 if found.passed else 1)
 
 
@@ -69,6 +65,17 @@ def _writable(path: Path | None) -> None:
 
 def played(path: Path, plan: Plan, source: str | None) -> Findings:
     """Prepare everything that takes long in this thread, where Ctrl-C ends it at once, and run."""
+    import asyncio
+
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     from services.runtime.chaos import Chaos, exchange_of
     from services.runtime.config import load_bot
     from services.runtime.warm import warm, warm_exchange
@@ -77,13 +84,13 @@ def played(path: Path, plan: Plan, source: str | None) -> Findings:
     if config.market is not Market.LINEAR:
         raise Misconfigured(f"market is {config.market}, but chaos holds positions against their stops; use linear.")
     values = {name: value for name, value in read_values(path).items() if name != "bot"}
-    with notes.status("preparing candles, exchange and program; the first time compiles for some minutes"):
+    with notes().status("preparing candles, exchange and program"):
         candles = _candles(config, plan, source)
         warm(config)
         exchange = exchange_of(config, candles)
         warm_exchange(exchange)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=notes, transient=True) as bar:
+    with Progress(*columns, TimeRemainingColumn(), console=notes(), transient=True) as bar:
         task = bar.add_task("kills", total=plan.kills)
 
         def show(found: Findings) -> None:

@@ -12,11 +12,10 @@ from bot.market import Market
 from coordinator.config_file import AUTO, refuse_unknown
 from services.command_line.backtest import (
     assignment,
-    console,
-    notes,
     print_sides,
     run_portfolio,
 )
+from services.command_line.console import console, notes
 from services.settings import Settings
 
 
@@ -69,11 +68,11 @@ def compare(
     path = out or settings.data_dir / "runs" / f"compare-{'-'.join(names)}-{'-'.join(pairs[:3])}.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     marks = ["Generated candles: good for trying out, not for believing."] if given.get("exchange") == SYNTHETIC else []
-    with notes.status("writing the report"):
+    with notes().status("writing the report"):
         write_comparison(sides, title, f"{start or 'all there is'} to {end or 'the last candle'}", marks, path)
     print_sides(sides)
-    console.print(verdict(sides), soft_wrap=True, highlight=False)
-    console.print(f"report: {path}", soft_wrap=True, highlight=False)
+    console().print(verdict(sides), soft_wrap=True, highlight=False)
+    console().print(f"report: {path}", soft_wrap=True, highlight=False)
 
 
 def _concerns(key: str, strategy: str) -> bool:

@@ -6,20 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from bot.errors import BadCandles, Misconfigured, TradingError
 from bot.market import Market
+from services.command_line.console import console
 from services.settings import Settings
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from bot.candles import Candles
     from services.data.store import CandleStore
 
-app = typer.Typer(help="Candles: import, download, generate, list, check.", no_args_is_help=True)
-console = Console()
+app = typer.Typer(help="Candles: import, download, generate, list, check.", no_args_is_help=True, rich_markup_mode=None)
 MOST_SHOWN = 20
 
 Exchange = Annotated[str, typer.Option(help="bybit or binance")]
@@ -28,12 +27,14 @@ Repair = Annotated[bool, typer.Option("--repair", help="mend what can be mended 
 
 
 def _progress() -> Progress:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=console,
+        console=console(),
     )
 
 
@@ -63,11 +64,11 @@ def import_(
             if len(files) == 1:
                 raise
             failed.append(file)
-            console.print(f"[red]skipped[/] {file.name}: {error}", highlight=False, soft_wrap=True)
+            console().print(f"[red]skipped[/] {file.name}: {error}", highlight=False, soft_wrap=True)
             continue
         _print_changes(done.changes)
         s = done.series
-        console.print(f"{file.name}: {done.rows} bars of {s.symbol} ({s.venue} {s.market} {s.bar}), {done.new} new")
+        console().print(f"{file.name}: {done.rows} bars of {s.symbol} ({s.venue} {s.market} {s.bar}), {done.new} new")
     if failed:
         raise Misconfigured(f"{len(failed)} of {len(files)} files were skipped; mend them or name them one by one.")
 
@@ -80,7 +81,10 @@ def download_(
     exchange: Exchange = "bybit",
     market: MarketOption = Market.LINEAR,
 ) -> None:
-    """Download one-minute candles; what is stored already is not asked for again."""
+    """Download one-minute candles.
+
+    What is stored already is not asked for again.
+    """
     from bot.candles import parse_time
 
     first, last = parse_time(start), parse_time(end)
@@ -96,7 +100,7 @@ def download_(
             *(venue, exchange, market, symbol, first, last),
             lambda done, total: progress.update(task, completed=done, total=total),
         )
-    console.print(f"{symbol}: {new} new bars ({exchange} {market})")
+    console().print(f"{symbol}: {new} new bars ({exchange} {market})")
 
 
 @app.command()
@@ -105,7 +109,10 @@ def synth(
     days: Annotated[int, typer.Option(min=1, max=3650, help="length, days")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="same seed, same candles")] = 7,
 ) -> None:
-    """Generate a market with all regimes and store it under the venue `synth`."""
+    """Generate a market with all regimes.
+
+    It is stored under the venue `synth`.
+    """
     names = [name.strip().upper() for name in pairs.split(",") if name.strip()]
     if not names:
         raise Misconfigured("pairs is empty; name at least one, such as BTCUSDT.")
@@ -117,12 +124,14 @@ def synth(
     with _progress() as progress:
         for name in progress.track(names, description="generating pairs"):
             series, _ = store.write(SYNTHETIC, Market.LINEAR, name, generate([name], days, seed)[name])
-    console.print(f"{', '.join(names)}: {days} days from {iso(START_MS)}, seed {seed}, stored as {series.venue}")
+    console().print(f"{', '.join(names)}: {days} days from {iso(START_MS)}, seed {seed}, stored as {series.venue}")
 
 
 @app.command("list")
 def list_() -> None:
     """Show what the store holds, with its gaps."""
+    from rich.table import Table
+
     from bot.candles import iso
 
     store = _store()
@@ -141,9 +150,9 @@ def list_() -> None:
         )
         table.add_row(*names, *(f"{number:,}" for number in numbers))
     if not table.row_count:
-        console.print("The store is empty; try `traderagent data synth` or `traderagent data import FILE`.")
+        console().print("The store is empty; try `traderagent data synth` or `traderagent data import FILE`.")
         return
-    console.print(table)
+    console().print(table)
 
 
 @app.command()
@@ -153,7 +162,10 @@ def check(
     market: MarketOption = Market.LINEAR,
     repair: Repair = False,
 ) -> None:
-    """Report faults and gaps by row and reason; with --repair show what mending would change."""
+    """Report faults and gaps by row and reason.
+
+    With --repair, also show what mending would change.
+    """
     from backtesting.candle_checks import faults, gaps
     from bot.candles import iso
 
@@ -162,17 +174,17 @@ def check(
         candles = _print_repaired(candles)
     found = faults(candles)
     for fault in found[:MOST_SHOWN]:
-        console.print(str(fault), highlight=False)
+        console().print(str(fault), highlight=False)
     if len(found) > MOST_SHOWN:
-        console.print(f"… and {len(found) - MOST_SHOWN} more")
+        console().print(f"… and {len(found) - MOST_SHOWN} more")
     if found:
         raise BadCandles(f"{what}: {len(found)} faults in {len(candles)} rows; `data import --repair` mends them.")
     missing = gaps(candles)
-    console.print(f"{what}: {len(candles)} bars, no fault, {len(missing)} gaps")
+    console().print(f"{what}: {len(candles)} bars, no fault, {len(missing)} gaps")
     for gap in missing[:MOST_SHOWN]:
-        console.print(f"gap of {gap.bars} bars from {iso(gap.ts)}", highlight=False)
+        console().print(f"gap of {gap.bars} bars from {iso(gap.ts)}", highlight=False)
     if len(missing) > MOST_SHOWN:
-        console.print(f"… and {len(missing) - MOST_SHOWN} more gaps")
+        console().print(f"… and {len(missing) - MOST_SHOWN} more gaps")
 
 
 def _candles(what: str, exchange: str, market: Market) -> Candles:
@@ -198,15 +210,18 @@ def _print_repaired(candles: Candles) -> Candles:
 
 def _print_changes(changes: list[str]) -> None:
     for change in changes:
-        console.print(change, highlight=False)
+        console().print(change, highlight=False)
 
 
 @app.command()
 def instruments(exchange: Exchange = "bybit", market: MarketOption = Market.LINEAR) -> None:
-    """Fetch tick, lot, minimum and fees of every pair from the venue and keep them."""
+    """Fetch tick, lot, minimum and fees of every pair.
+
+    They are kept in the data directory.
+    """
     from services.data.venue import client, fetch_instruments, save_instruments
 
-    with console.status(f"asking {exchange} for its {market} instruments"):
+    with console().status(f"asking {exchange} for its {market} instruments"):
         found = fetch_instruments(client(exchange, market), market)
         path = save_instruments(Settings().data_dir, exchange, market, found)
-    console.print(f"{len(found)} instruments in {path}", soft_wrap=True)
+    console().print(f"{len(found)} instruments in {path}", soft_wrap=True)

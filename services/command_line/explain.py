@@ -7,22 +7,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from bot.errors import Misconfigured
-
-console = Console()
+from services.command_line.console import console
 
 
 def explain(
-    run: Annotated[Path, typer.Argument(help="run directory of a backtest with strategy auto")],
+    run: Annotated[Path, typer.Argument(help="run directory of a backtest of auto or of several pairs")],
     pair: Annotated[str, typer.Option(help="such as BTCUSDT")],
     at: Annotated[str, typer.Option(help="moment, UTC, such as 2024-03-05T12:00")],
 ) -> None:
     """Say what the bot held on a pair at a moment, and why."""
     path = run / "events.jsonl"
     if not path.exists():
-        raise Misconfigured(f"run {run} holds no events.jsonl; give the directory of a backtest with strategy auto.")
+        raise Misconfigured(f"run {run} holds no events.jsonl; give that of a backtest of auto or of several pairs.")
     told = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     document = json.loads((run / "result.json").read_text(encoding="utf-8"))
     if pair not in document["pairs"]:
@@ -34,10 +32,10 @@ def explain(
         raise Misconfigured(f"at is {iso(moment)} but the run goes from {document['from']} to {document['to']}.")
     from coordinator.events import explain as sentences
 
-    console.print(f"[bold]{pair} at {iso(moment)}[/]")
-    console.print(_held(run, pair, moment), soft_wrap=True, highlight=False)
+    console().print(f"[bold]{pair} at {iso(moment)}[/]")
+    console().print(_held(run, pair, moment), soft_wrap=True, highlight=False)
     for sentence in sentences(told, pair, iso(moment)):
-        console.print(sentence, soft_wrap=True, highlight=False)
+        console().print(sentence, soft_wrap=True, highlight=False)
 
 
 def _held(run: Path, pair: str, moment: int) -> str:

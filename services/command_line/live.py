@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
 from bot.errors import Misconfigured
 from bot.market import Market
 from coordinator.config_file import read_values
+from services.command_line.console import console
 from services.settings import Settings
 
 if TYPE_CHECKING:
     from coordinator.config import PortfolioConfig
     from services.runtime.config import BotSettings
 
-console = Console()
 SHOWN_EVERY = 60  # minutes, where the output is no terminal
 
 
@@ -31,44 +26,49 @@ def demo(
     minutes: Annotated[int, typer.Option(help="end after so many market minutes; 0 runs until Ctrl-C")] = 0,
     seed: Annotated[int, typer.Option(help="seed of the market")] = 11,
 ) -> None:
-    """Trade a market of its own: four correlated pairs, every regime, no keys, no network.
+    """Trade a market of its own: no keys, no network.
 
+    Four correlated pairs go through every regime.
     The market waits for the bot, so nothing is missed at any speed. `traderagent ctl --bot demo halt` commands it.
     """
     if speed <= 0:
         raise Misconfigured(f"speed is {speed:g}; give market minutes a second, such as 20.")
+    import asyncio
+
     from services.logs import quieten
 
     quieten()
     try:
         asyncio.run(_demo(speed, minutes, seed))
     except KeyboardInterrupt:
-        console.print("stopped")
+        console().print("stopped")
 
 
 async def _demo(speed: float, minutes: int, seed: int) -> None:
+    from rich.live import Live
+
     from services.runtime.demo import Pace, demonstration
     from services.runtime.view import draw
 
-    waiting = console.status("starting market, database and bot; the first start compiles for about two minutes")
+    waiting = console().status("starting market, database and bot")
     waiting.start()
     async with demonstration(seed, Settings().data_dir) as show:
         first = show.status()["equity"]
         equity, played, more, pace = [first], 0, True, Pace(speed)
         waiting.stop()
-        with Live(console=console, auto_refresh=False, screen=False) as live:
+        with Live(console=console(), auto_refresh=False, screen=False) as live:
             while more and (minutes == 0 or played < minutes):
                 more = await show.steps.minute()
                 played += 1
-                if console.is_terminal and (played % max(int(speed / 10), 1) == 0):
+                if console().is_terminal and (played % max(int(speed / 10), 1) == 0):
                     now = show.status()
                     if played % 15 == 0:
                         equity.append(now["equity"])
                     live.update(draw(now, show.news, equity, first), refresh=True)
-                elif not console.is_terminal and played % SHOWN_EVERY == 0:
-                    console.print(_line(show.status(), show.news.fills))
+                elif not console().is_terminal and played % SHOWN_EVERY == 0:
+                    console().print(_line(show.status(), show.news.fills))
                 await pace.wait()
-        console.print(_line(show.status(), show.news.fills))
+        console().print(_line(show.status(), show.news.fills))
 
 
 def _line(now: dict[str, Any], fills: int) -> str:
@@ -77,7 +77,7 @@ def _line(now: dict[str, Any], fills: int) -> str:
 
 
 def run(
-    config: Annotated[Path, typer.Argument(help="YAML file: strategy auto, pairs, and a section bot")],
+    config: Annotated[Path, typer.Argument(help="YAML file: strategy, pairs, and a section bot")],
     adopt: Annotated[
         bool, typer.Option("--adopt", help="take over orders and positions of this name that the database lacks")
     ] = False,
@@ -87,6 +87,8 @@ def run(
     Keys come from TRADERAGENT_KEY and TRADERAGENT_SECRET.
     """
     read_values(config)  # a file that cannot be read is told before all that trades is loaded
+    import asyncio
+
     from services.runtime.live import run_bot
 
     asyncio.run(run_bot(config, adopt=adopt))
@@ -96,12 +98,18 @@ def doctor(
     config: Annotated[Path, typer.Argument(help="YAML file of the bot")],
     probe: Annotated[bool, typer.Option("--probe", help="demo account: also ask, by four small trades")] = False,
 ) -> None:
-    """Look at keys, permissions, clock, pairs, limits, database and bus, and say what to mend. Changes nothing.
+    """Say what to mend before a bot trades. Changes nothing.
+
+    Looks at keys, permissions, clock, pairs, limits, database and bus.
 
     With --probe it trades on the first pair, which has to be flat, to see what the exchange does with stops where its
     documentation is silent; on a demo or test account alone.
     """
     read_values(config)
+    import asyncio
+
+    from rich.table import Table
+
     from services.logs import passwords, quieten
     from services.runtime.config import Secrets, load_bot
     from services.runtime.doctor import examine, refuse
@@ -114,13 +122,15 @@ def doctor(
     table = Table("what", "found", "remedy", box=None)
     for one in findings:
         table.add_row(one.what, one.found, f"[red]{one.remedy}[/red]" if one.remedy else "[green]fine[/green]")
-    console.print(table)
+    console().print(table)
     refuse(findings)
     if probe:
         _probe(settings, chosen)
 
 
 def _probe(settings: BotSettings, chosen: PortfolioConfig) -> None:
+    import asyncio
+
     from services.runtime.config import Environment, Secrets
     from services.runtime.live import account_of
     from services.runtime.probe import Observation, probe
@@ -135,10 +145,10 @@ def _probe(settings: BotSettings, chosen: PortfolioConfig) -> None:
 
     answers = asyncio.run(ask())
     for one in answers:
-        console.print(f"{'[green]yes[/green]' if one.holds else '[red]no[/red]'}  {one.question}")
+        console().print(f"{'[green]yes[/green]' if one.holds else '[red]no[/red]'}  {one.question}")
     turning = next(one for one in answers if one.rule == "turning_stops_hold")
     if turning.holds:
-        console.print("grid.turning_entries: rest is possible here", style="dim")
+        console().print("grid.turning_entries: rest is possible here", style="dim")
 
 
 WORDS = ("status", "pause", "resume", "halt", "close-all", "hold", "reduce-50", "reload", "stop", "shutdown")
@@ -164,11 +174,11 @@ def ctl(
     file = control_file(Settings().data_dir, bot)
     if word != "status":
         done = ask(file, "/command", {"word": word, "pair": pair, "force": force}).get("done")
-        console.print(str(done), markup=False)
+        console().print(str(done), markup=False)
         return
     now = ask(file, "/status")
     if as_json:
-        console.print_json(json.dumps(now))
+        console().print_json(data=now)
         return
     try:
         _show(now)
@@ -178,20 +188,22 @@ def ctl(
 
 def _show(now: dict[str, Any]) -> None:
     """Show a status as a table."""
+    from rich.table import Table
+
     table = Table("pair", "price", "regime", "strategy", "phase", "position", "profit", "orders", "target", box=None)
     for one in now["pairs"]:
         numbers = (f"{one['position']:g}", f"{one['equity']:+.2f}", f"{one['entries']}+{one['exits']}")
         words = (one["regime"].replace("_", " "), one["strategy"], one["phase"] + ("*" if one["held_off"] else ""))
         table.add_row(one["pair"], f"{one['price']:.6g}", *words, *numbers, f"{one['target']:,.0f}")
-    console.print(
+    console().print(
         f"{now['bot']} at {now['at']}: equity {now['equity']:,.2f}, drawdown {now['drawdown_pct']:.2f} %, "
         f"{' '.join(now['modes']) or 'normal'}" + (f", halted ({now['answer']})" if now["halted"] else "")
     )
-    console.print(table)
+    console().print(table)
     for one in now["pairs"]:
         if one["held_off"]:
-            console.print(f"* {one['pair']} opens nothing: {', '.join(one['held_off'])}", style="yellow")
-    console.print("orders: entries + exits", style="dim")
+            console().print(f"* {one['pair']} opens nothing: {', '.join(one['held_off'])}", style="yellow")
+    console().print("orders: entries + exits", style="dim")
 
 
 def venue(
@@ -207,10 +219,15 @@ def venue(
     key: Annotated[str, typer.Option(help="API key that it takes")] = "venue-key",
     secret: Annotated[str, typer.Option(help="its secret")] = "venue-secret",  # noqa: S107, it guards play money
 ) -> None:
-    """Open a Bybit v5-compatible exchange on this machine; stock clients need only its address."""
+    """Open a Bybit v5-compatible exchange on this machine.
+
+    Stock clients need only its address.
+    """
     names = [name.strip() for name in pairs.split(",") if name.strip()]
     if not 0 <= history < days:
         raise Misconfigured(f"history is {history} of {days} days; leave some days to play.")
+    import asyncio
+
     asyncio.run(_venue(names, speed, port, days, history, seed, exchange, market, capital, (key, secret)))
 
 
@@ -226,6 +243,8 @@ async def _venue(
     capital: float,
     key: tuple[str, str],
 ) -> None:
+    import asyncio
+
     from backtesting.instruments import instrument_for
     from coordinator.config import Execution
     from services.data.store import CandleStore
@@ -248,7 +267,7 @@ async def _venue(
         raise Misconfigured(
             f"port {port} cannot be opened ({os.strerror(error.errno or 0)}); give another with --port."
         ) from None
-    console.print(f"venue at http://127.0.0.1:{opened}  key {key[0]}  secret {key[1]}  pairs {', '.join(names)}")
+    console().print(f"venue at http://127.0.0.1:{opened}  key {key[0]}  secret {key[1]}  pairs {', '.join(names)}")
     try:
         await asyncio.Event().wait()
     finally:

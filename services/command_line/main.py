@@ -19,7 +19,9 @@ app = typer.Typer(
     help="Trade with grid, DCA and trend bots, and backtest them with the very decisions the live bot takes.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # frames around the help would take longer to load than the help to print
     add_completion=False,
+    context_settings={"max_content_width": 120},
 )
 app.add_typer(data.app, name="data")
 app.command("backtest")(backtest.backtest)

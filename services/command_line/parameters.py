@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from coordinator.config_file import AUTO, BUILT_IN, refuse_unknown
+from services.command_line.console import console
 
-console = Console()
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
 def parameters(
-    strategy: Annotated[str, typer.Argument(help="grid, dca, trend, auto, or your own module:NAME")],
+    strategy: Annotated[str, typer.Argument(help="grid, dca, trend, auto, or your own FILE.py:NAME")],
 ) -> None:
-    """List every parameter of a strategy, to set with --set or in the config's section."""
+    """List every parameter of a strategy.
+
+    Set them with --set or in the config's section.
+    """
     if strategy == AUTO:
         from coordinator.parameters import AlgorithmParameters
 
@@ -31,17 +32,19 @@ def parameters(
     chosen = strategy_named(strategy)
     _show(chosen.name, chosen.parameters, f"{strategy}, version {chosen.version}")
     for name, values in chosen.parameters.presets().items():
-        console.print(
+        console().print(
             f"preset {name}: " + ", ".join(f"{key} {value}" for key, value in values.items()), highlight=False
         )
 
 
 def _show(section: str, model: type[Any], title: str) -> None:
+    from rich.table import Table
+
     table = Table("key", "default", "bounds", "meaning", title=title, title_justify="left")
     for name, field in model.model_fields.items():
         default = "" if field.default is None or field.default == {} else str(field.default)
         table.add_row(f"{section}.{name}", default, _bounds(field), field.description or "")
-    console.print(table)
+    console().print(table)
 
 
 def _bounds(field: Any) -> str:

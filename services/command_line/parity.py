@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from bot.errors import Misconfigured
 from coordinator.config_file import AUTO, config_values
-from services.command_line.backtest import assignment, notes
+from services.command_line.backtest import assignment
+from services.command_line.console import console, notes, progress
 from services.settings import Settings
 
-console = Console()
 NAMES = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT")
 SHOWN = 20
 
@@ -30,14 +26,17 @@ def parity(
     changes: Annotated[list[str] | None, typer.Option("--set", help="any key, such as grid.levels=20")] = None,
     restart: Annotated[bool, typer.Option(help="stop the bot half-way, and start another on what it stored")] = False,
 ) -> None:
-    """Play candles through the simulator and through actors, ccxt and the venue in lock-step; compare every fill.
+    """Compare simulation and live bot, fill by fill.
 
+    Candles are played through the simulator, and in lock-step through actors, ccxt and the simulated exchange.
     Exit code 1 when anything differs.
     """
     names = _names(pairs, exchange, start)
     sections = dict(assignment(text) for text in changes or [])
     options = {"strategy": strategy, "pairs": names, "from": start}
     asked = config_values({key: value for key, value in options.items() if value is not None}, sections)
+    import asyncio
+
     from backtesting.instruments import instrument_for
     from coordinator.config import load_portfolio
     from services.data.store import CandleStore
@@ -60,27 +59,25 @@ def parity(
             name: store.read(store.finest(exchange, str(config.market), name), begin, config.end) for name in names
         }
     instruments = {name: instrument_for(name, config.market, candles[name])[0] for name in names}
-    columns = (TextColumn("playing live"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=notes, transient=True) as bar:
-        task = bar.add_task("", total=1.0)
-        found = asyncio.run(
-            compare(config, candles, instruments, lambda share: bar.update(task, completed=share), restart=restart)
-        )
+    with progress("playing live") as show:
+        found = asyncio.run(compare(config, candles, instruments, show, restart=restart))
     differences = found.differences
     kinds = sorted({one.kind for one in found.decisions})
-    console.print(
+    console().print(
         f"{strategy}, {found.minutes} minutes of {', '.join(names)}: "
         f"{found.fills.total()} fills and {found.decisions.total()} events ({', '.join(kinds)}) in the simulation, "
         f"{found.live_fills.total()} and {found.live_decisions.total()} live."
     )
     if differences:
+        from rich.table import Table
+
         table = Table("side", "what", title=f"the first of {len(differences)} differences", title_justify="left")
         for side, one in differences[:SHOWN]:
             table.add_row(side, str(told(one, instruments)))
-        console.print(table)
-    console.print(f"{len(differences)} differences")
+        console().print(table)
+    console().print(f"{len(differences)} differences")
     if not found.fills:
-        notes.print("Nothing was filled in this period, so little was compared; take more days.")
+        notes().print("Nothing was filled in this period, so little was compared; take more days.")
     raise typer.Exit(1 if differences else 0)
 
 

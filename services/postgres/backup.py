@@ -13,17 +13,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import asyncpg
 
 from bot.errors import Misconfigured
 from bot.order import OrderKind, Side, Signal
 from bot.ports import Cause, Saved
-from coordinator.machine import unpack
 from coordinator.vocabulary import Note
 from services.postgres.archive import BROKEN, FORMAT, MANIFEST, TABLES, Contents, Hashed, damaged, look_into, opened
 from services.postgres.store import VERSION, migrate
+
+if TYPE_CHECKING:
+    from coordinator.machine import PairMachine, PortfolioMachine
+
+    Machine = PairMachine | PortfolioMachine
 
 GIVEN = "id"
 HEADER = 4096  # bytes of a CSV's first line
@@ -124,11 +128,16 @@ async def _columns(connection: Any, table: str) -> list[str]:
 
 
 async def restore(
-    dsn: str, bot: str, file: Path, *, replace: bool, memories: Mapping[str, tuple[Any, ...]] | None = None
+    dsn: str,
+    bot: str,
+    file: Path,
+    *,
+    replace: bool,
+    memories: Mapping[str, Machine] | None = None,
 ) -> Contents:
     """Put the rows of a backup into the database, all of them or none.
 
-    `memories`: by name, arrays as the bot will load what it remembers into; they are filled, and so tried. Raises
+    `memories`: by name, machines as the bot will load what it remembers into; they are filled, and so tried. Raises
     Misconfigured for another bot's, for one of another version, for a damaged one, for one that the bot could not
     load, and where the bot has rows already and `replace` is not given.
     """
@@ -180,12 +189,12 @@ async def _stage(connection: Any, archive: zipfile.ZipFile, table: str, contents
         raise ValueError(f"{table} has {wrong} rows that the bot cannot load")
 
 
-async def _try_memories(connection: Any, memories: Mapping[str, tuple[Any, ...]]) -> None:
+async def _try_memories(connection: Any, memories: Mapping[str, Machine]) -> None:
     """Load what the bot will load; raises Misconfigured. What it will not, memory of other pairs, harms nobody."""
-    for name, arrays in memories.items():
+    for name, machine in memories.items():
         row = await connection.fetchrow("SELECT layout, data FROM new_memory WHERE name = $1", name)
         if row is not None:
-            unpack(name, arrays, Saved(row["layout"], row["data"]))
+            machine.restore(Saved(row["layout"], row["data"]))
 
 
 async def _replace(connection: Any, bot: str, *, replace: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bot.errors import Misconfigured
 from bot.ports import NotPermitted
 from coordinator.columns import inputs_by_variant
-from coordinator.machine import slots_of
+from coordinator.machine import NAME, remembered_money, slots_of, symbols_of
 from services.runtime.config import Foreign
 from services.runtime.hosts import Beginning
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LISTEN_SECONDS = 10.0  # for a twin: another bot of this name that is alive
 DAY, WEEK = 86_400_000, 7 * 86_400_000
-OUR_NAMES = re.compile(r"^([a-z0-9]{1,8})-([A-Z0-9]+)-\d{3}-\d+$")
+OUR_NAMES = re.compile(r"^([a-z0-9]{1,8})-([A-Z0-9]+)-\d{3,}-\d+$")
 
 
 async def look_around(
@@ -45,6 +45,7 @@ async def look_around(
     begun = await gateway.newest(symbols[0])
     account = await gateway.account()
     await _refuse_neighbours(name, symbols, gateway, foreign)
+    await _refuse_left_pairs(name, symbols, gateway, store)
     unknown = await _unknown(name, symbols, gateway, store, begun - DAY)
     if unknown:
         await _refuse_unknown(name, symbols, gateway, unknown, adopt=adopt, asleep=asleep)
@@ -66,6 +67,27 @@ async def _refuse_neighbours(name: str, symbols: list[str], gateway: Bybit, fore
             raise NotPermitted(
                 f"a bot named {found[1]} has orders on {found[2]} in this account; two bots need pairs of their own "
                 "and bot.foreign: ignore, or an account each."
+            )
+
+
+async def _refuse_left_pairs(name: str, symbols: list[str], gateway: Bybit, store: Store) -> None:
+    """Refuse to leave alone what the bot holds on a pair that is not among its pairs any more.
+
+    The exchange's present counts: what it closed meanwhile, as with a contract that it delists, holds nobody up.
+    """
+    saved = await store.load(NAME)
+    left = sorted(set(symbols_of(saved)) - set(symbols)) if saved is not None else []
+    if not left:
+        return
+    resting, open_ = await gateway.open_names(), await gateway.open_positions()
+    for symbol in left:
+        memory = await store.load(symbol)
+        lots = 0 if memory is None else remembered_money(symbol, memory)[0]
+        held = lots != 0 and (symbol in open_ or gateway.category != "linear")
+        if held or any(link.startswith(f"{name}-{symbol}-") for link in resting):
+            raise Misconfigured(
+                f"pairs lacks {symbol}, of which this bot holds {'a position' if held else 'orders'}; start with it "
+                "among pairs, close it, and remove it then."
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,10 @@ def rows(found: Findings) -> list[tuple[str, str]]:
         ("fills and orders", f"{found.fills:,} fills, {found.orders:,} orders, {found.duplicates} ids refused"),
         ("bare minutes", str(found.bare)),
         ("longest bare spell", f"{found.bare_seconds * 1000.0:.0f} ms of real time, {found.bare_minutes} minutes"),
-        ("largest exposure", f"{found.peak:.3f} of the equity, limit {found.limit:g}"),
+        (
+            "largest exposure",
+            f"{found.peak:.3f} of the equity, limit {'none' if math.isinf(found.limit) else found.limit}",
+        ),
         ("warnings of the bots", _counted(found.told)),
         ("duration", f"{found.seconds:.0f} s"),
     ]

@@ -62,6 +62,9 @@ class BotSettings(BaseModel):
     max_actions_per_minute: int = Field(
         MOST_ACTIONS, ge=1, description="order actions on a pair in a minute, after which it opens nothing more"
     )
+    large_positions: bool = Field(
+        False, description="a position may be larger than one market order closes; several stops cover it then"
+    )
     database: str = Field(EMBEDDED, description="embedded, or a postgresql:// address")
     redis: str = Field(EMBEDDED, description="embedded, none, or a redis:// address")
     data_dir: Path = Field(
@@ -85,6 +88,7 @@ class Account:
     environment: Environment
     address: str | None
     rate: float  # requests a second
+    large_positions: bool = False
 
     def gateway(self, share: float = 1.0) -> Bybit:
         """Build an adapter to it that may send so much of its requests."""
@@ -95,6 +99,7 @@ class Account:
             environment="live" if self.environment is Environment.VENUE else self.environment.value,
             address=self.address,
             rate=self.rate * share,
+            large_positions=self.large_positions,
         )
 
     def secrets(self) -> list[str]:

@@ -12,6 +12,7 @@ import redis.asyncio
 from redis.exceptions import RedisError
 
 from bot.errors import Misconfigured, TradingError
+from bot.instrument import PARTIAL_STOPS
 from services.runtime.config import EMBEDDED, NONE, BotSettings, Runtime, Secrets
 from services.runtime.live import account_of
 
@@ -85,33 +86,49 @@ async def _account(gateway: Bybit, _config: PortfolioConfig) -> list[Finding]:
 
 
 async def _pairs(gateway: Bybit, config: PortfolioConfig) -> list[Finding]:
-    """Instruments: whether a pair's share of the wallet pays a grid's smallest orders, and which limits bind."""
+    """Instruments: whether a pair's share of the wallet is enough for what trades it, and which limits bind."""
     wallet = (await gateway.account()).wallet
     instruments = await gateway.instruments(list(config.pairs))
-    share = wallet * (1.0 - config.algorithm.allocation.reserve) / len(config.pairs) * config.leverage
+    algorithm = config.algorithm
+    shares = algorithm.alone is not None and not algorithm.alone.allocated
+    capital = (min(wallet, algorithm.alone.capital) if algorithm.alone and shares else wallet) / len(config.pairs)
+    capital *= 1.0 if shares else 1.0 - algorithm.allocation.reserve
+    share = capital * config.leverage
     findings = []
     for symbol, one in instruments.items():
         price = await gateway.price(symbol)
-        need = one.smallest_order(price) * config.algorithm.grid.levels
-        what = f"smallest order {one.smallest_order(price):,.2f} USDT, a grid needs {need:,.2f} of {share:,.2f}"
-        remedy = "" if need <= share else "use fewer pairs, fewer grid.levels, more capital or more leverage"
+        what = f"smallest order {one.smallest_order(price):,.2f} USDT, its share {share:,.2f}"
+        remedy = ""
+        for strategy, parameters in algorithm.trading():
+            try:
+                strategy.check(parameters, one, capital, price, config.leverage)
+            except Misconfigured as error:
+                remedy = str(error)
         if one.max_leverage is not None and config.leverage > one.max_leverage:
             remedy = (
                 f"leverage {config.leverage:g} is above the venue's {one.max_leverage:g}; lower it, or remove the pair"
             )
-        findings.append(Finding(symbol, "; ".join([what, *_limits(one, price, share)]), remedy))
+        findings.append(Finding(symbol, "; ".join([what, *_limits(one, price, share, config.leverage)]), remedy))
     return findings
 
 
-def _limits(one: Instrument, price: float, share: float) -> list[str]:
-    """Tell what binds the pair: how much one market exit closes, and the leverage that the venue allows."""
+def _limits(one: Instrument, price: float, share: float, leverage: float) -> list[str]:
+    """Tell what binds the pair: how much its exits close, its risk tier, and the leverage that the venue allows."""
+    lots_value = float(one.lot_size) * price
+    holds = one.max_position_notional(leverage)
+    if one.large_positions:
+        exits = f"its stops close at most {{:,.2f}}, {PARTIAL_STOPS} market orders"
+    else:
+        exits = "one market exit closes at most {:,.2f}"
     limits = []
-    if one.max_market_quantity is not None:
-        most = float(one.max_market_quantity) * price
+    for sentence, most in (
+        (exits, int(one.record(leverage).max_position_lots) * lots_value),
+        (f"the risk tier of leverage {leverage:g} holds at most {{:,.2f}}", holds),
+    ):
         if most < share:
-            limits.append(f"one market exit closes at most {most:,.2f}, less than its share: entries stop there")
+            limits.append(f"{sentence.format(most)}, less than its share: entries stop there")
         elif most < NEAR * share:
-            limits.append(f"one market exit closes at most {most:,.2f}")
+            limits.append(sentence.format(most))
     if one.max_leverage is not None:
         limits.append(f"leverage at most {one.max_leverage:g}")
     return limits

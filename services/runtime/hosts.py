@@ -15,12 +15,13 @@ import structlog
 from bot.errors import Misconfigured
 from bot.ports import Gap, NotPermitted, Refused, Unanswered, Unreachable
 from bot.record import new_records, to_dict
-from coordinator.machine import PairMachine, PortfolioMachine, layout
-from coordinator.master_loop import NAME, MasterLoop
+from coordinator.machine import NAME, PairMachine, PortfolioMachine
+from coordinator.master_loop import MasterLoop
 from coordinator.master_loop import Message as ToPortfolio
 from coordinator.memory import PATIENCE_SECONDS
 from coordinator.messages import Adopt, Command, HoldOff, Listed, Recover, Remember, StoreAway, Withdraw
 from coordinator.operator import Word
+from coordinator.saved_state import LAYOUT
 from coordinator.strategy_loop import Message as ToPair
 from coordinator.strategy_loop import StrategyLoop
 from coordinator.vocabulary import HeldOff
@@ -207,7 +208,7 @@ class PairHost:
                 "state": to_dict(machine.states[0]),
                 "slots": [to_dict(slot) for slot in machine.slots],
             }
-            await self.store.snapshot(symbol, layout(machine.remembered()), as_json(state), machine.time)
+            await self.store.snapshot(symbol, LAYOUT, as_json(state), machine.time)
 
     async def stop(self) -> None:
         """Remember everything, after the loops have ended; what rests at the venue stays there."""
@@ -287,7 +288,7 @@ class PortfolioHost:
         """Keep a readable copy of the portfolio's state."""
         machine = self.loop.machine
         state = to_dict(machine.desk.portfolio)
-        await self.store.snapshot(NAME, layout(machine.remembered()), as_json(state), self.loop.at)
+        await self.store.snapshot(NAME, LAYOUT, as_json(state), self.loop.at)
 
 
 def params_of(config: PortfolioConfig, symbols: list[str]) -> Any:

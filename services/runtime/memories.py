@@ -1,23 +1,22 @@
-"""What a bot of a config remembers, empty: the arrays that a stored memory must fit to be loaded."""
+"""What a bot of a config remembers, empty: the machines that a stored memory must fit to be loaded."""
 
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bot.instrument import Instrument
-from coordinator.machine import PairMachine, PortfolioMachine
-from coordinator.master_loop import NAME
+from coordinator.machine import NAME, PairMachine, PortfolioMachine
 from services.runtime.hosts import MINUTE
 
 if TYPE_CHECKING:
     from coordinator.config import PortfolioConfig
 
 
-def empty_memories(config: PortfolioConfig) -> dict[str, tuple[Any, ...]]:
-    """Arrays of the portfolio and of every pair, by the name that they are stored under."""
+def empty_memories(config: PortfolioConfig) -> dict[str, PairMachine | PortfolioMachine]:
+    """Machines of the portfolio and of every pair, by the name that their memory is stored under."""
     portfolio = PortfolioMachine(config.algorithm, list(config.pairs), config.capital)
-    return {NAME: portfolio.remembered(), **{pair: machine_of(config, pair).remembered() for pair in config.pairs}}
+    return {NAME: portfolio, **{pair: machine_of(config, pair) for pair in config.pairs}}
 
 
 def machine_of(config: PortfolioConfig, pair: str) -> PairMachine:

@@ -133,10 +133,16 @@ async def _live(
     with tempfile.TemporaryDirectory() as folder:
         async with backing(NAME, Path(folder), bus=NONE) as behind:
             halves = (total // 2, total) if restart else (total,)
+            large = any(one.large_positions for one in chosen.values())
             try:
                 for until in halves:
                     gateway = Bybit(
-                        key=KEY.key, secret=KEY.secret, market=config.market, address=address, rate=100_000.0
+                        key=KEY.key,
+                        secret=KEY.secret,
+                        market=config.market,
+                        address=address,
+                        rate=100_000.0,
+                        large_positions=large,
                     )
                     runtime = LocalRuntime(NAME, config, gateway, behind.store, behind.bus, patience=None)
                     async with _in_lock_step(address, runtime) as steps:

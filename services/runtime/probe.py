@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bot.order import WHOLE_POSITION, OrderKind, Side, Signal
-from bot.ports import NotPermitted, Order, Position, Unreachable, link_of
+from bot.ports import NotPermitted, Order, Position, Refused, Unreachable, link_of
 
 if TYPE_CHECKING:
     from bot.instrument import Instrument
@@ -57,13 +57,29 @@ class Probe:
         first = await self._trade(Side.BUY, self.lots, far, self.lots)
         second = await self._trade(Side.BUY, self.lots, near, 2 * self.lots)
         third = await self._trade(Side.BUY, self.lots, 0, 3 * self.lots)
+        beside = await self._partial_stop_beside(third, near)
         turned = await self._trade(Side.SELL, 4 * self.lots, above, -self.lots)
         return [
             Observation("an entry's stop is the position's with its fill", first.stop == far),
             Observation("the entry that fills last sets the position's stop", second.stop == near),
             Observation("an entry without a stop leaves the position's", third.stop == near, "plain_fill_keeps_stop"),
             Observation("an entry that turns the position brings its stop", turned.stop == above, "turning_stops_hold"),
+            Observation("a partial stop stands beside the position's", beside),
+            Observation(
+                "partial stops leave with the position", not await self._partial_stops(), "partial_stops_leave"
+            ),
         ]
+
+    async def _partial_stop_beside(self, held: Position, price: int) -> bool:
+        """Whether a stop of a part can be added, and leaves the one that the position has."""
+        try:
+            await self.gateway.set_partial_stops(self.symbol, price, (self.lots,))
+        except Refused:
+            return False
+        return (await self.gateway.position(self.symbol)).stop == held.stop and await self._partial_stops() == 1
+
+    async def _partial_stops(self) -> int:
+        return len(await self.gateway.partial_stops(self.symbol))
 
     async def _trade(self, side: Side, lots: int, stop: int, held: int) -> Position:
         """Trade at the market and wait until the position is `held` lots; returns it."""
@@ -94,6 +110,7 @@ class Probe:
             side = Side.SELL if found.lots > 0 else Side.BUY
             await self.gateway.place(self.symbol, self._order(side, abs(found.lots), 0, Signal.EXIT_EMERGENCY))
             await self._until(0)
+        await self.gateway.set_partial_stops(self.symbol, 0, ())
 
 
 async def probe(

@@ -29,6 +29,13 @@ def instruments(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     return page(server, query, [words.instrument(one, one.symbol not in server.exchange.closed) for one in known], 500)
 
 
+def risk_limit(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+    """Answer with the risk tiers of one symbol, or of every one."""
+    known = server.exchange.instruments
+    chosen = [known[server.exchange.book(query["symbol"]).instrument.symbol]] if "symbol" in query else known.values()
+    return page(server, query, [tier for one in chosen for tier in words.risk_tiers(one)], 500)
+
+
 def kline(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     """Answer with candles, newest first; the newest one still forms."""
     book, exchange = server.exchange.book(query.get("symbol", "")), server.exchange

@@ -22,7 +22,17 @@ from bot.record import new_records
 from bot.strategy import EVENT, PAIR
 from coordinator.gate import margin_rate
 from services.venue import stops
-from services.venue.records import CANCELLED, FILLED, PARTIAL, STOP_LOSS, Happened, Trade, VenueOrder, order_id
+from services.venue.records import (
+    CANCELLED,
+    FILLED,
+    PARTIAL,
+    PARTIAL_STOP,
+    STOP_LOSS,
+    Happened,
+    Trade,
+    VenueOrder,
+    order_id,
+)
 from services.venue.unverified import Unverified
 
 if TYPE_CHECKING:
@@ -98,7 +108,7 @@ class Book:
         index = self.live.index(order)
         slot = new_records(SLOT, 1)
         slot[0].price, slot[0].side, slot[0].kind = order.price, order.side, order.kind
-        slot[0].part = WHOLE_POSITION if order.stop_type else 0  # an own conditional order keeps its quantity
+        slot[0].part = WHOLE_POSITION if stops.is_whole(self, order) else 0  # others keep their quantity
         slot[0].signal = Signal.ENTRY  # a venue does not know why
         slot[0].reduce_only, slot[0].post_only, slot[0].quantity = order.reduce_only, order.post_only, order.lots
         slot[0].wanted = True
@@ -201,7 +211,7 @@ class Book:
         left = order.lots - order.filled
         if not slot.wanted:
             self.remove(order, FILLED)
-        elif order.stop_type == STOP_LOSS:  # a triggered stop is immediate-or-cancel
+        elif order.stop_type in (STOP_LOSS, PARTIAL_STOP):  # a triggered stop is immediate-or-cancel
             self.remove(order, CANCELLED, "EC_NoImmediateQtyToFill")
         before = int(record.position) - order.side * lots
         trade = self._trade(

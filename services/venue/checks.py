@@ -52,6 +52,19 @@ def refuse_too_large(exchange: Exchange, book: Book, kind: int, price: int, lots
         raise Answer(110090, "Order placement failed as your position may exceed the max limit")
 
 
+def refuse_above_tier(exchange: Exchange, book: Book, side: int, price: int, lots: int) -> None:
+    """Refuse `lots` more on this side where position and orders then exceed the risk tier of the leverage."""
+    tier = exchange.instruments[book.instrument.symbol].max_position_notional(float(book.pair.instrument.leverage))
+    resting = sum(
+        (one.lots - one.filled) * (one.price or book.here)
+        for one in book.live
+        if one.side == side and not one.reduce_only
+    )
+    value = max(book.position * side, 0) * book.here + resting + lots * (price or book.here)
+    if value * float(book.pair.instrument.tick_value) > tier:
+        raise Answer(110090, "Order placement failed as your position may exceed the max limit")
+
+
 def refuse_outside_band(exchange: Exchange, book: Book, side: int, price: int) -> None:
     """Refuse a limit that buys too far above the mark or sells too far below it; triggers have no band."""
     band = exchange.instruments[book.instrument.symbol].price_band

@@ -25,6 +25,7 @@ from services.venue.records import (
     CANCELLED,
     LIVE,
     PARTIAL_CANCELLED,
+    PARTIAL_STOP,
     STOP_LOSS,
     TAKE_PROFIT,
     UNTRIGGERED,
@@ -250,6 +251,7 @@ class Exchange:
         stop = 0 if reduce_only else stop
         if not reduce_only:
             checks.refuse_too_large(self, book, kind, price, lots)
+            checks.refuse_above_tier(self, book, side, price, lots)
             checks.refuse_unpayable(self, book, price, lots)
         if stop:
             checks.refuse_stop(book, side, stop, price or book.here)
@@ -280,6 +282,10 @@ class Exchange:
         """Set the position's stop and target (ticks): 0 takes away, None leaves as it is."""
         self.tell([*stops.request(self.book(symbol), {STOP_LOSS: stop, TAKE_PROFIT: target}, self.now)])
 
+    def add_partial_stop(self, symbol: str, stop: int, lots: int) -> None:
+        """Add a stop of a part of the position, at `stop` ticks."""
+        self.tell([stops.add_partial(self.book(symbol), stop, lots, self.now)])
+
     def relist(self, symbol: str, **changes: Any) -> None:
         """List a symbol with other steps or minima; what rests keeps its price."""
         self.instruments = {**self.instruments, symbol: self.instruments[symbol].model_copy(update=changes)}
@@ -296,7 +302,7 @@ class Exchange:
     ) -> VenueOrder:
         """Move an order; `lots` is its whole quantity, `stop` what the position is to get with it (0: nothing)."""
         order, book = self.find(symbol, order_id, link), self.book(symbol)
-        if order.stop_type:
+        if order.stop_type not in ("", PARTIAL_STOP):
             raise Answer(110060, "Under full TP/SL mode, it is not allowed to modify TP/SL")
         if stop is not None and order.filled:
             raise Answer(110059, "Not allowed to modify the TP/SL of a partially filled open order")
@@ -308,8 +314,13 @@ class Exchange:
             raise Answer(10001, "order not modified")
         if lots <= order.filled:
             raise Answer(10001, "The order quantity must exceed what is filled")
+        if order.stop_type:
+            stops.move_partial(book, order, price, lots, self.now)
+            self.tell([order])
+            return order
         if not order.reduce_only and lots != order.lots:
             checks.refuse_too_large(self, book, order.kind, price, lots)
+            checks.refuse_above_tier(self, book, order.side, price, lots - order.lots)
         if fresh and order.kind == OrderKind.LIMIT:
             checks.refuse_outside_band(self, book, order.side, price)
         for one in {stop, kept if fresh else stop} - {0}:  # a moved price is also held against the stop of before

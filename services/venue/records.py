@@ -11,7 +11,8 @@ PARTIAL_CANCELLED = "PartiallyFilledCanceled"
 UNTRIGGERED, TRIGGERED = "Untriggered", "Triggered"
 LIVE = (NEW, PARTIAL, UNTRIGGERED, TRIGGERED)
 
-STOP_LOSS, TAKE_PROFIT = "StopLoss", "TakeProfit"  # what belongs to a position instead of to a trader
+# What belongs to a position instead of to a trader.
+STOP_LOSS, PARTIAL_STOP, TAKE_PROFIT = "StopLoss", "PartialStopLoss", "TakeProfit"
 
 
 @dataclass
@@ -37,7 +38,7 @@ class VenueOrder:
     cancel_type: str = "UNKNOWN"
     stop: int = 0  # attached: the stop that the position gets with its first fill, 0 for none
     stop_by: str = ""  # which price triggers that stop
-    stop_type: str = ""  # StopLoss, TakeProfit: a row of the position, which follows its size
+    stop_type: str = ""  # StopLoss, PartialStopLoss, TakeProfit: a row of the position
     parent: str = ""  # client order id of the order that brought such a row
     created_by: str = "CreateByUser"
 

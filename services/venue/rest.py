@@ -133,7 +133,7 @@ def _attached(server: VenueServer, book: Book, query: dict[str, Any]) -> int | N
 
 
 def _refuse_other_modes(query: dict[str, Any]) -> None:
-    """Only tpslMode Full is simulated: market stops of the whole position."""
+    """Orders and the position's one stop have tpslMode Full alone: market stops of the whole position."""
     if query.get("tpslMode") not in (None, "", "Full"):
         raise Answer(10001, "this venue has tpslMode Full only")
     if query.get("slOrderType") not in (None, "", "Market"):
@@ -184,20 +184,35 @@ def _mode(_server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
 
 
 def _trading_stop(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    """A stop and a target for the whole position; each given one replaces the one before, zero takes it away."""
+    """A stop and a target for the whole position; each given one replaces the one before, zero takes it away.
+
+    In mode Partial: another stop, of a part of it.
+    """
     book = server.exchange.book(query.get("symbol", ""))
     if not query.get("tpslMode"):
         raise Answer(10001, "params error: tpslMode is required")
     if query.get("positionIdx") not in (0, "0"):
         raise Answer(10001, "position idx not match position mode")
-    _refuse_other_modes(query)
     if query.get("trailingStop") not in (None, "", "0"):
         raise Answer(10001, "this venue has no trailing stops")
+    if query["tpslMode"] == "Partial":
+        return _partial_stop(server, book, query)
+    _refuse_other_modes(query)
     stop, target = (
         None if query.get(name) in (None, "") else _ticks(server, book, query[name])
         for name in ("stopLoss", "takeProfit")
     )
     server.exchange.trading_stop(book.instrument.symbol, stop, target)
+    return {}
+
+
+def _partial_stop(server: VenueServer, book: Book, query: dict[str, Any]) -> dict[str, Any]:
+    if query.get("takeProfit") not in (None, "", "0") or query.get("slOrderType") not in (None, "", "Market"):
+        raise Answer(10001, "this venue has partial stops at the market only")
+    if not query.get("stopLoss") or not query.get("slSize"):
+        raise Answer(10001, "slSize and stopLoss need to input in pairs when tpslMode is Partial")
+    stop, lots = _ticks(server, book, query["stopLoss"]), _lots(server, book, query["slSize"])
+    server.exchange.add_partial_stop(book.instrument.symbol, stop, lots)
     return {}
 
 
@@ -227,6 +242,7 @@ def _whole(text: Any, step: Decimal, unit: Decimal, wrong: Answer) -> int:
 ROUTES: dict[tuple[str, str], Any] = {
     ("GET", "market/time"): answers.time,
     ("GET", "market/instruments-info"): answers.instruments,
+    ("GET", "market/risk-limit"): answers.risk_limit,
     ("GET", "market/kline"): answers.kline,
     ("GET", "market/tickers"): answers.tickers,
     ("GET", "market/orderbook"): answers.orderbook,

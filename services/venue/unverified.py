@@ -17,3 +17,7 @@ class Unverified:
     rest_rearms: bool = False
     # An order without a stop that adds to a position with one: the stop stays; else it is taken away.
     plain_fill_keeps_stop: bool = True
+    # A position's stop that is larger than the largest market order: it fires whole; else it closes that much.
+    large_stop_fires_whole: bool = True
+    # The stops of a part of a position: they leave with it; else they stay, and would cut the next one.
+    partial_stops_leave: bool = True

@@ -5,11 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from bot.instrument import Market
+from bot.instrument import Market, RiskTier
 from bot.order import OrderKind, Side
 from services.venue import stops
 from services.venue.checks import LARGEST, STEEPEST
-from services.venue.records import LIVE, STOP_LOSS, TAKE_PROFIT, Trade
+from services.venue.records import LIVE, PARTIAL_STOP, STOP_LOSS, TAKE_PROFIT, Trade
 
 if TYPE_CHECKING:
     from bot.instrument import Instrument
@@ -95,6 +95,25 @@ def instrument(one: Instrument, trading: bool) -> dict[str, Any]:
     }
 
 
+def risk_tiers(one: Instrument) -> list[dict[str, Any]]:
+    """Entries of risk-limit; one without an end where the instrument states none."""
+    steepest = one.max_leverage or STEEPEST
+    tiers = one.risk_tiers or (RiskTier(max_notional=LARGEST, max_leverage=steepest),)
+    return [
+        {
+            "id": number_,
+            "symbol": one.symbol,
+            "riskLimitValue": plain(tier.max_notional),
+            "maintenanceMargin": plain(one.maintenance_margin),
+            "initialMargin": plain(1 / tier.max_leverage),
+            "isLowestRisk": int(number_ == 1),
+            "maxLeverage": format(tier.max_leverage, ".2f"),
+            "mmDeduction": "",
+        }
+        for number_, tier in enumerate(tiers, 1)
+    ]
+
+
 def order(one: VenueOrder, book: Book, category: str) -> dict[str, Any]:
     """An order, as lists and the stream show it."""
     what, stop = book.instrument, one.price > 0 and _is_stop(one)
@@ -127,7 +146,7 @@ def order(one: VenueOrder, book: Book, category: str) -> dict[str, Any]:
         "orderFilter": "StopOrder" if stop or one.stop_type else "Order",
         "createType": one.created_by,
         "parentOrderLinkId": one.parent,
-        "tpslMode": "Full" if one.stop or one.stop_type else "",
+        "tpslMode": "Partial" if one.stop_type == PARTIAL_STOP else "Full" if one.stop or one.stop_type else "",
         "triggerPrice": plain(what.price(one.price)) if stop else "",
         "triggerDirection": (1 if one.side == Side.BUY else 2) if stop else 0,
         "triggerBy": "LastPrice" if stop else "",

@@ -17,9 +17,9 @@ from bot.errors import Misconfigured
 from bot.instrument import Instrument, Market
 from bot.order import Signal
 from coordinator.config import PortfolioConfig, load_config
-from coordinator.vocabulary import NOBODY, Answer, Family, Note
+from coordinator.vocabulary import NOBODY, Answer, Note
 from services.data.synth import generate
-from tests.conftest import MINUTE, START, real
+from tests.conftest import MINUTE, START, Family, real
 
 DAY, HOUR = 86_400_000, 3_600_000
 FIELDS = ("ts", "slot", "generation", "side", "signal", "price", "quantity")

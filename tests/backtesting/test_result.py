@@ -12,6 +12,7 @@ import yaml
 
 from backtesting import simulate
 from backtesting.charts import monthly_returns, thinned
+from backtesting.portfolio_run import simulate_portfolio
 from backtesting.report import GROUPS, verdict
 from backtesting.result import ResultDocument
 from bot.errors import Misconfigured
@@ -123,6 +124,18 @@ def test_a_run_without_a_single_fill_is_reported_too(tmp_path, count):
     assert "It never traded" in (folder / "report.html").read_text()
     assert quiet.metrics.trades == 0
     assert quiet.trades.is_empty()
+
+
+@pytest.mark.parametrize("warmup_bars", [20, 10_000])
+def test_a_portfolio_is_reported_also_where_one_pair_or_none_has_traded(tmp_path, warmup_bars):
+    candles = {"BTCUSDT": walk(3000, seed=3), "ETHUSDT": bars(*[(50_000.0, 50_000.0, 50_000.0, 50_000.0)] * 3000)}
+    section = {"warmup_bars": warmup_bars, "timeframe": "15m"}
+    asked = {"strategy": "grid", "pairs": list(candles), "capital": 100_000.0, "grid": section}
+    played = simulate_portfolio(asked, candles)
+    folder = played.write(tmp_path / "run")
+    assert (played.metrics.fills > 0) == (warmup_bars == 20)
+    assert len(played.frame("fills")) == played.metrics.fills
+    assert (folder / "report.html").exists()
 
 
 def test_plot_is_one_figure_of_three(result):

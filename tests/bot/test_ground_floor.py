@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import shutil
 import subprocess
 import sys
 from decimal import Decimal
@@ -15,14 +13,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import backtesting
+from bot.candles import parse_time
 from bot.errors import Misconfigured
 from bot.instrument import in_ticks
-from bot.kernel import PACKAGES, ROOT, cache_directory, kernel_sources, source_hash
 from bot.ledger import LEDGER, book_fill, book_funding, deposit, equity, imbalance
 from bot.order import SLOT, OrderKind, Side, Signal, want, withdraw
 from bot.parameters import Parameters
 from bot.record import from_dict, new_record, new_records, to_dict
-from bot.rollup import BAR, ROLLUP, rollup_update
+from bot.rollup import BAR, ROLLUP, TIMEFRAMES, bucket_start, rollup_update
+from bot.sources import ROOT
 from bot.strategy import EVENT, PAIR, load_strategy, whole_down, whole_up
 from strategies import dca, grid, trend
 from tests.conftest import START, instrument
@@ -63,6 +62,14 @@ def test_rolled_bars_are_exactly_the_complete_buckets(minutes):
     done, _ = rolled(sorted(minutes), 15)
     complete = [b for b in range(0, 201, 15) if all(m in minutes for m in range(b, b + 15))]
     assert [start for start, _ in done] == complete
+
+
+@pytest.mark.parametrize(("name", "opens"), [("1w", "2024-01-01"), ("3d", "2023-12-31"), ("12h", "2024-01-03T12:00")])
+def test_weeks_open_on_monday_and_other_lengths_count_from_the_epoch(name, opens):
+    """2024-01-01 was a Monday, and 2023-12-31 lies a multiple of three days after the epoch."""
+    assert bucket_start(parse_time("2024-01-03T13:37" if name == "12h" else "2024-01-02T13:37"), TIMEFRAMES[name]) == (
+        parse_time(opens)
+    )
 
 
 # Records.
@@ -219,52 +226,6 @@ def test_a_strategy_that_is_not_there_is_said_so():
     for reference, words in (("nowhere:X", "nowhere"), ("strategies.grid:NOPE", "NOPE"), ("gone.py:X", "gone.py")):
         with pytest.raises(Misconfigured, match=words):
             load_strategy(reference)
-
-
-# The kernel cache.
-
-
-@pytest.mark.parametrize("package", [p for p in PACKAGES if (ROOT / p).exists()])
-def test_editing_any_kernel_source_changes_the_cache_directory(tmp_path, package):
-    for name in PACKAGES:
-        if (ROOT / name).exists():
-            shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    before = cache_directory(tmp_path)
-    assert before == cache_directory(ROOT), "the same sources share a directory wherever they lie"
-    kernels = kernel_sources(tmp_path)
-    for source in sorted((tmp_path / package).rglob("*.py")):
-        source.write_text(source.read_text() + "\n# edited\n")
-        source_hash.cache_clear()
-        after = cache_directory(tmp_path)
-        assert (after != before) == (source in kernels), source
-        before = after
-
-
-def test_every_function_that_is_compiled_stands_in_a_kernel_source():
-    for name in ("backtesting.portfolio_simulator", "backtesting.stepwise", "coordinator.compiled", "bot.authoring"):
-        importlib.import_module(name)
-    compiled = [
-        (name, getattr(value, "py_func", value))
-        for module in list(sys.modules.values())
-        if module.__name__.split(".")[0] in PACKAGES
-        for name, value in vars(module).items()
-        if hasattr(value, "py_func") or getattr(value, "template", False) is True
-    ]
-    known = {str(path) for path in kernel_sources()}
-    assert len(compiled) > 150
-    assert {function.__code__.co_filename for _, function in compiled} <= known
-    assert str(ROOT / "bot/instrument.py") in known, "kernels take their constants from what they import"
-    for name in ("coordinator/strategy_loop.py", "backtesting/report.py"):
-        assert str(ROOT / name) not in known, "an edit of what nobody compiles is to compile nothing"
-
-
-def test_editing_a_users_strategy_changes_the_cache_directory(tmp_path):
-    source = tmp_path / "mine.py"
-    source.write_text("A = 1\n")
-    before = cache_directory(extra=[source])
-    source.write_text("A = 2\n")
-    source_hash.cache_clear()
-    assert cache_directory(extra=[source]) != before
 
 
 def test_without_the_compiler_the_fills_are_the_same(tmp_path):

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from bot.errors import Misconfigured
 from bot.inputs import DAY, HOUR, SHORT_BLOCK, made_up_bars, python, talib, values
-from bot.kernel import ROOT
 from bot.parameters import Parameters
 from bot.rollup import MINUTE
+from bot.sources import ROOT
 from bot.strategy import load_strategy
 from coordinator.columns import Columns, inputs_start
 

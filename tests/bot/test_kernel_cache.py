@@ -13,13 +13,16 @@ from pathlib import Path
 import pytest
 
 from bot import kernel_cache
-from bot.kernel import ROOT, specialise, template
-from bot.kernel_cache import KEPT_CACHES, USERS, use
+from bot.kernel import specialise, template
+from bot.kernel_cache import USERS, use
+from bot.sources import ROOT
 
+KEPT_CACHES = 6  # for these tests
 USER = """
 import sys
 from pathlib import Path
 from bot import kernel_cache
+kernel_cache.KEPT_CACHES = 6
 print(kernel_cache.use(Path(sys.argv[1])), flush=True)
 sys.stdin.readline()
 """
@@ -27,6 +30,7 @@ sys.stdin.readline()
 
 @pytest.fixture
 def parent(tmp_path, monkeypatch):
+    monkeypatch.setattr(kernel_cache, "KEPT_CACHES", KEPT_CACHES)
     monkeypatch.setattr(kernel_cache, "_held", {})
     monkeypatch.setattr(kernel_cache, "_warned", set())
     yield tmp_path / "kernels"

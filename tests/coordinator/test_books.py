@@ -14,8 +14,8 @@ from coordinator.machine import PairMachine
 from coordinator.parameters import AlgorithmParameters
 from coordinator.phase import Phase
 from coordinator.reconcile import as_resting, position_stop, wishes
-from coordinator.vocabulary import DIRECTIVE, Family
-from tests.conftest import instrument
+from coordinator.vocabulary import DIRECTIVE
+from tests.conftest import Family, instrument
 
 
 @dataclass

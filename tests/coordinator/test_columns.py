@@ -11,11 +11,12 @@ from backtesting.portfolio_simulator import PortfolioSimulator, Reel
 from backtesting.run import simulate
 from backtesting.simulator import Tape, UniversalSimulator
 from bot.inputs import SHORT_BLOCK, talib
-from bot.kernel import ROOT, kernel
+from bot.kernel import kernel
 from bot.order import SLOT
 from bot.parameters import Parameters
 from bot.record import new_records
 from bot.rollup import MINUTE
+from bot.sources import ROOT
 from bot.strategy import EVENT, PAIR, Event, Strategy
 from coordinator.config import load_config, load_portfolio
 from coordinator.pair_state import state_dtype
@@ -49,7 +50,8 @@ def quarters(days=45, seed=3):
 
 
 def values(**section):
-    return {"strategy": PULLBACK, "pair": "BTCUSDT", "pullback": {"timeframe": "15m", "average": 5, "low": 48, "high": 52, **section}}
+    own = {"timeframe": "15m", "average": 5, "low": 48, "high": 52, **section}
+    return {"strategy": PULLBACK, "pair": "BTCUSDT", "pullback": own}
 
 
 def test_built_in_strategies_are_told_what_they_always_were():

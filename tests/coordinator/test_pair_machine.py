@@ -17,7 +17,7 @@ from bot.record import from_dict, new_records, to_dict
 from bot.strategy import EVENT, PAIR, Event
 from coordinator.gate import position_notional, resting
 from coordinator.pair import decide
-from coordinator.pair_state import OWN, STATE
+from coordinator.pair_state import OWN, state_dtype
 from coordinator.parameters import AlgorithmParameters
 from coordinator.phase import Phase
 from coordinator.vocabulary import NOBODY
@@ -58,14 +58,14 @@ def drive(
 
 @cache
 def _driver():
-    return specialise(drive, "machine", inlined=False)
+    return specialise(drive, "machine", inlined=False, decide=decide, dispatch=ALGORITHM.roster.dispatch())
 
 
 class LifeOfAPair(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         instrument = Instrument(symbol="T", market=Market.LINEAR, tick_size="0.1", lot_size="0.001", min_notional="1")
-        self.pairs, self.states = new_records(PAIR, 1), new_records(STATE, 1)
+        self.pairs, self.states = new_records(PAIR, 1), new_records(state_dtype(ALGORITHM.roster.strategies), 1)
         self.pairs[0]["instrument"] = instrument.record(2.0)
         self.pairs[0].bar_ms, self.pairs[0].time = 60_000, START
         self.params = new_records(ALGORITHM.record(["T"]).dtype, 1)
@@ -178,7 +178,7 @@ class LifeOfAPair(RuleBasedStateMachine):
     @rule()
     def restart(self):
         """Save and load: nothing may depend on what is not in the record."""
-        self.states[0] = from_dict(STATE, to_dict(self.states[0]))
+        self.states[0] = from_dict(state_dtype(ALGORITHM.roster.strategies), to_dict(self.states[0]))
 
     @invariant()
     def no_entry_rests_unless_running(self):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.ports import Cause, Execution, Order
-from coordinator.protection import Whose, guard_price, stop_after_fill, whose
+from coordinator.protection import Whose, guard_price, partial_sizes, stop_after_fill, whose
 
 OURS = Order("b-BTCUSDT-000-1", 0, 1, 1, 0, 95, 4, False, False, 0, 0, 0, 90)
 lots = st.integers(-9, 9)
@@ -43,3 +43,12 @@ def test_a_guard_lies_beyond_both_the_average_and_the_price(way, average, price,
     assert (average - found) * way > 0
     assert (price - found) * way > 0
     assert guard_price(way, 0.0, price, share) == price * (1 - way * share)
+
+
+@given(st.integers(0, 90), st.integers(0, 10), st.integers(1, 10))
+def test_partial_stops_and_one_market_order_close_whatever_may_fill(held, opening, largest):
+    opening = min(opening, largest)
+    sizes = partial_sizes(held, opening, largest)
+    assert sum(sizes) + largest >= held + opening
+    assert all(0 < one <= largest for one in sizes)
+    assert bool(sizes) is (held > 0 and held + opening > largest)

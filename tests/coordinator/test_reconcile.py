@@ -7,10 +7,17 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.order import SLOT, OrderKind, Side, Signal, want
+from bot.order import OrderKind, Side, Signal, new_slots, want
 from bot.ports import Order, OrderState, Resting, link_of
-from bot.record import new_records
-from coordinator.reconcile import Action, as_resting, difference, only_reducing, position_stop, wishes
+from coordinator.reconcile import (
+    Action,
+    as_resting,
+    difference,
+    only_reducing,
+    opening_lots,
+    position_stop,
+    wishes,
+)
 
 orders = st.builds(
     lambda slot, generation, side, kind, price, lots, reduce_only: Order(
@@ -76,7 +83,7 @@ NAMED = {"linear": True, "bot": "b", "symbol": "BTCUSDT", "filled": {}, "largest
 
 
 def test_f_11_an_exit_is_reduce_only_and_is_not_sent_where_there_is_nothing_to_reduce():
-    slots = new_records(SLOT, 2)
+    slots = new_slots(2)
     want(slots, 0, Side.SELL, OrderKind.LIMIT, 110, 4, Signal.EXIT_TP, -1)
     want(slots, 1, Side.BUY, OrderKind.LIMIT, 95, 4, Signal.ENTRY, -1)
     assert [one.slot for one in wishes(slots, 0, **NAMED)] == [1]
@@ -85,7 +92,7 @@ def test_f_11_an_exit_is_reduce_only_and_is_not_sent_where_there_is_nothing_to_r
 
 
 def test_the_stop_of_a_whole_linear_position_is_no_order_and_the_tightest_counts():
-    slots = new_records(SLOT, 4)
+    slots = new_slots(4)
     want(slots, 0, Side.SELL, OrderKind.STOP, 90, 4, Signal.EXIT_SL, -1)
     want(slots, 1, Side.SELL, OrderKind.STOP, 92, 4, Signal.EXIT_SL, -1)
     want(slots, 2, Side.SELL, OrderKind.STOP, 91, 2, Signal.EXIT_SL, 7)  # of a part: an order of its own
@@ -98,14 +105,14 @@ def test_the_stop_of_a_whole_linear_position_is_no_order_and_the_tightest_counts
 
 
 def test_f_72_an_exit_larger_than_one_market_order_goes_in_several():
-    slots = new_records(SLOT, 1)
+    slots = new_slots(1)
     want(slots, 0, Side.SELL, OrderKind.MARKET, 0, 25, Signal.EXIT_SL, -1)
     (one,) = wishes(slots, 25, **{**NAMED, "largest": 10})
     assert one.lots == 10
 
 
 def test_an_entry_whose_stop_moves_is_amended_with_it_and_an_exit_carries_none():
-    slots = new_records(SLOT, 2)
+    slots = new_slots(2)
     want(slots, 0, Side.BUY, OrderKind.LIMIT, 95, 4, Signal.ENTRY, -1)
     want(slots, 1, Side.SELL, OrderKind.LIMIT, 110, 4, Signal.EXIT_TP, -1)
     slots["stop"] = 90
@@ -120,10 +127,21 @@ def test_an_entry_whose_stop_moves_is_amended_with_it_and_an_exit_carries_none()
 
 def test_a_partly_filled_order_keeps_its_whole_quantity():
     """A venue counts from the order's birth: what is wished still, and what was filled."""
-    slots = new_records(SLOT, 1)
+    slots = new_slots(1)
     want(slots, 0, Side.BUY, OrderKind.LIMIT, 95, 3, Signal.ENTRY, -1)
     (one,) = wishes(slots, 1, **{**NAMED, "filled": {"b-BTCUSDT-000-1": 1}})
     assert one.lots == 4
+
+
+def test_what_may_still_be_filled_counts_orders_that_rest_and_that_are_wished_once():
+    wished = [
+        Order("b-BTCUSDT-000-1", 0, 1, 1, OrderKind.LIMIT, 95, 4, False, False, 0, 0, 0, 0),
+        Order("b-BTCUSDT-001-1", 1, 1, 1, OrderKind.LIMIT, 94, 3, False, False, 0, 0, 0, 0),
+        Order("b-BTCUSDT-002-1", 2, 1, -1, OrderKind.LIMIT, 99, 9, True, False, 0, 0, 0, 0),
+    ]
+    resting = {one.link: as_resting(one, filled) for one, filled in ((replace(wished[0], lots=6), 1), (wished[2], 0))}
+    leaving = as_resting(replace(wished[1], link="b-BTCUSDT-003-1", lots=2))
+    assert opening_lots(wished, {**resting, leaving.link: leaving}) == 5 + 3 + 2
 
 
 def test_f_04_the_name_of_an_order_is_its_wish_and_fits_every_venue():

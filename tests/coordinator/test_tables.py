@@ -29,7 +29,8 @@ from coordinator.risk import (
     size_multiplier,
 )
 from coordinator.router import ROUTE, called_for, forbids, reroute
-from coordinator.vocabulary import NOBODY, REPORT, Answer, Cap, Family, Variant
+from coordinator.vocabulary import NOBODY, REPORT, Answer, Cap, Variant
+from tests.conftest import Family
 
 PARAMS = AlgorithmParameters().record(["A"])
 HOUR, DAY = 3_600_000, 86_400_000
@@ -186,7 +187,7 @@ def test_a_pinned_router_never_leaves_its_strategy():
 
 
 def test_cautious_variants():
-    grids, deals, trends = AlgorithmParameters().variants()
+    grids, deals, trends = ([one for one, _ in variants] for variants in AlgorithmParameters().variants())
     assert (grids[Variant.CAUTIOUS].levels, grids[Variant.CAUTIOUS].range_factor) == (10, pytest.approx(2.1))
     assert deals[Variant.CAUTIOUS].max_safety_orders == deals[Variant.ACCUMULATE].max_safety_orders == 3
     assert trends[Variant.LONG].direction == "long"

@@ -23,14 +23,14 @@ class Processes:
     """A venue and bots, each as a user starts them."""
 
     def __init__(self, folder):
-        self.folder, self.started = folder, []
+        self.folder, self.started, self.root = folder, [], ROOT
         given = {"DATA_DIR": str(folder), "KEY": "venue-key", "SECRET": "venue-secret"}
         self.environment = {**os.environ, **{f"TRADERAGENT_{key}": value for key, value in given.items()}}
 
     def start(self, *arguments):
         process = subprocess.Popen(
             [*COMMAND, *arguments],
-            cwd=ROOT,
+            cwd=self.root,
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -64,7 +64,7 @@ class Processes:
     def finished(self, *arguments):
         return subprocess.run(
             [*COMMAND, *arguments],
-            cwd=ROOT,
+            cwd=self.root,
             env=self.environment,
             capture_output=True,
             text=True,

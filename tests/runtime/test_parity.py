@@ -9,7 +9,7 @@ import pytest
 from backtesting.instruments import instrument_for
 from bot.inputs import HOUR, SHORT_BLOCK
 from bot.instrument import Market
-from bot.kernel import ROOT
+from bot.sources import ROOT
 from coordinator.config import Execution, PortfolioConfig, load_portfolio
 from coordinator.parameters import AlgorithmParameters
 from services.data.synth import generate

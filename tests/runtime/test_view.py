@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bot.ports import Execution
 from bot.record import new_records
+from coordinator.roster import Roster
 from coordinator.vocabulary import NOTE, Note
 from services.runtime.backing import SilentBus
 from services.runtime.parity import Fill
@@ -13,7 +14,7 @@ from tests.conftest import START, instrument
 
 
 def news():
-    return News(SilentBus(), {"BTCUSDT": instrument(tick="0.1", lot="0.001")})
+    return News(SilentBus(), {"BTCUSDT": instrument(tick="0.1", lot="0.001")}, Roster())
 
 
 def test_a_fill_is_told_by_price_and_quantity():

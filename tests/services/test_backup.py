@@ -17,10 +17,10 @@ import asyncpg
 import pytest
 
 from bot.errors import Misconfigured
-from bot.kernel import ROOT
-from bot.ports import Cause, Execution, NotPermitted, Order, Saved
+from bot.ports import Cause, Execution, NotPermitted, Order
 from bot.record import new_records
-from coordinator.machine import layout, pack
+from bot.sources import ROOT
+from coordinator.saved_state import LAYOUT, LENGTH
 from coordinator.vocabulary import NOTE
 from services.postgres import archive as archive_module
 from services.postgres import claim as claim_module
@@ -119,8 +119,7 @@ def kept(dsn, name, tmp_path, memories):
         fill = Execution("e1", "BTCUSDT", "l1", 1, 100, 5, 0.1, True, 1_704_067_200_000, Cause.ORDER)
         note = new_records(NOTE, 1)[0]
         note["ts"] = 1_704_067_200_000
-        arrays = memories["BTCUSDT"]
-        saved = Saved(layout(arrays), pack(arrays))
+        saved = memories["BTCUSDT"].saved()
         await store.save("BTCUSDT", saved, 1_704_067_200_000, [order], [(fill, None)], [("BTCUSDT", note)])
         await store.close()
         await back_up(dsn, name, file)
@@ -183,6 +182,33 @@ def payload(data):
     return change
 
 
+def parts(true):
+    """Header and body of what is stored of a pair, as they were before they were compressed."""
+    body = LENGTH + int.from_bytes(true[:LENGTH])
+    return zlib.decompress(true[LENGTH:body]), zlib.decompress(true[body:])
+
+
+def joined(header, body):
+    packed = zlib.compress(header)
+    return len(packed).to_bytes(LENGTH) + packed + zlib.compress(body)
+
+
+def with_body(change):
+    def changed(true):
+        header, body = parts(true)
+        return joined(header, change(body))
+
+    return changed
+
+
+def with_header(old, new):
+    def changed(true):
+        header, body = parts(true)
+        return joined(header.replace(old, new), body)
+
+    return changed
+
+
 def bomb(_true):
     """A gigabyte of nothing."""
     packer = zlib.compressobj(9)
@@ -211,11 +237,15 @@ def bomb(_true):
         (replaced("fills.csv", b",order", b",chance"), "cannot load"),
         (payload(lambda true: true[:-9]), "state of BTCUSDT is damaged"),
         (payload(lambda true: b"no zlib"), "state of BTCUSDT is damaged"),
-        (payload(lambda true: zlib.compress(zlib.decompress(true) + b"x")), "state of BTCUSDT is damaged"),
-        (payload(lambda true: zlib.compress(zlib.decompress(true)[:-1])), "state of BTCUSDT is damaged"),
+        (payload(with_body(lambda body: body + b"x")), "state of BTCUSDT is damaged"),
+        (payload(with_body(lambda body: body[:-1])), "state of BTCUSDT is damaged"),
+        (payload(with_body(lambda _: bytes(1 << 30))), "state of BTCUSDT is damaged"),
+        (payload(with_header(b'"<i8"', b'"|O8"')), "state of BTCUSDT is damaged"),
+        (payload(with_header(b"[1]", b"[99999999999]")), "state of BTCUSDT is damaged"),
+        (payload(with_header(b'"migrations":0', b'"migrations":7')), "state of BTCUSDT was written by a newer version"),
         (payload(lambda true: true + b"more"), "state of BTCUSDT is damaged"),
         (payload(bomb), "state of BTCUSDT is damaged"),
-        (lambda members: replaced("memory.csv", layout_of(members), b"f" * 16)(members), "written by another version"),
+        (replaced("memory.csv", LAYOUT.encode(), b"f" * 16), "this one cannot read"),
         (lambda members: members.pop("notes.csv"), "damaged"),
         (lambda members: members.pop(MANIFEST), "no backup"),
         (lambda members: members.update({"more.csv": b""}), "holds 7 members"),
@@ -229,10 +259,6 @@ def test_what_cannot_be_restored_is_refused_and_changes_nothing(dsn, name, kept,
         asyncio.run(restore(dsn, name, rewritten(file, change), replace=True, memories=memories))
     assert "\n" not in str(caught.value)
     assert asyncio.run(rows_of(dsn, name)) == before
-
-
-def layout_of(members):
-    return members["memory.csv"].splitlines()[1].split(b",")[2]
 
 
 def test_a_member_that_was_changed_since_the_backup_is_found_by_its_checksum(dsn, name, kept):

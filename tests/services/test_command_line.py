@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from backtesting.candles import to_frame
-from bot.kernel import ROOT
+from bot.sources import ROOT
 from tests.conftest import bars, walk
 
 COMMAND = [sys.executable, "-m", "bot"]
@@ -96,7 +96,7 @@ def test_a_file_outside_the_store(tmp_path, store_dir):
 
 
 def test_a_strategy_of_ones_own_under_two_names_in_another_folder(stocked, tmp_path):
-    """The same source under another name is other machine code; neither finds the other's in the cache."""
+    """The same source under another name is other machine code; neither runs the other's."""
     source = (ROOT / "tests" / "examples" / "ema_cross.py").read_text()
     for number, name in enumerate(("mine.py:EMA_CROSS", "other.py:EMA_CROSS", "mine:EMA_CROSS")):
         (tmp_path / f"{name.partition(':')[0].removesuffix('.py')}.py").write_text(source)
@@ -107,8 +107,9 @@ def test_a_strategy_that_does_not_compile_or_load_is_one_sentence(stocked, tmp_p
     source = (ROOT / "tests" / "examples" / "ema_cross.py").read_text()
     (tmp_path / "odd.py").write_text(source.replace("params.fast)", "params.quick)"))
     done = run("backtest", "--strategy", "odd.py:EMA_CROSS", "--pair", "BTCUSDT", cwd=tmp_path, code=2)
-    assert "strategy ema_cross does not compile: a record has no field 'quick'" in done.stderr
-    assert done.stderr.count("\n") == 1
+    *before, last = done.stderr.splitlines()
+    assert "strategy ema_cross does not compile: a record has no field 'quick'" in last
+    assert all(line.startswith(("compiling ", "compiled ")) for line in before)
     (tmp_path / "worse.py").write_text(source.replace("position > 0:", "position > 'none':"))
     done = run("backtest", "--strategy", "worse.py:EMA_CROSS", "--pair", "BTCUSDT", cwd=tmp_path, code=2)
     assert "strategy ema_cross does not compile: " in done.stderr
@@ -227,25 +228,37 @@ def test_compare_puts_strategies_side_by_side(stocked, tmp_path):
     assert "data:image/png" in page
 
 
-def test_a_single_strategy_on_several_pairs_divides_the_capital(stocked, tmp_path):
-    done = run("backtest", "--strategy", "grid", "--pair", "BTCUSDT", "--pair", "ETHUSDT", "--out", tmp_path / "runs")
-    for pair in ("BTCUSDT", "ETHUSDT"):
-        document = json.loads((tmp_path / "runs" / pair / "result.json").read_text())
-        assert document["metrics"]["initial_capital"] == 5000.0
-    assert "holding all pairs" in done.stdout
+def test_a_single_strategy_on_several_pairs_trades_them_in_one_account(stocked, tmp_path):
+    options = ("--strategy", "grid", "--pair", "BTCUSDT", "--pair", "ETHUSDT", "--to", "2024-01-12")
+    done = run("backtest", *options, "--out", tmp_path / "run")
+    assert "grid on 2 pairs" in done.stdout
+    document = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert document["pairs"] == ["BTCUSDT", "ETHUSDT"]
+    assert document["metrics"]["initial_capital"] == 10_000.0
+    assert document["metrics"]["fills"] > 0
+    assert document["algorithm"]["verdicts"] == {"enhanced": 0, "neutral": 0, "refused": 0}
+    run("backtest", tmp_path / "run" / "config.yaml", "--out", tmp_path / "again")
+    assert (tmp_path / "run" / "fills.csv").read_bytes() == (tmp_path / "again" / "fills.csv").read_bytes()
+
+
+def test_the_filter_judges_the_entries_of_a_single_strategy(stocked, tmp_path):
+    options = ("--strategy", "grid", "--pair", "BTCUSDT", "--smc", "--to", "2024-01-12")
+    run("backtest", *options, "--out", tmp_path / "run")
+    document = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert sum(document["algorithm"]["verdicts"].values()) > 0
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--strategy", "grid", "--pair", "BTCUSDT", "--smc"), "auto.router: grid"),
-        (("--strategy", "auto", "--pair", "BTCUSDT", "--bounds"), "leave it out for auto"),
+        (("--strategy", "auto", "--pair", "BTCUSDT", "--bounds"), "leave it out for a portfolio"),
+        (("--strategy", "grid", "--pair", "BTCUSDT,ETHUSDT", "--bounds"), "leave it out for a portfolio"),
         (("--strategy", "auto", "--pair", "BTCUSDT,BTCUSDT"), "named twice"),
         (("--strategy", "auto", "--pair", "BTCUSDT,NOPE"), "NOPE"),
         (("--strategy", "auto", "--pair", "BTCUSDT", "--set", "risk.exposre=1"), "did you mean 'exposure'"),
     ],
 )
-def test_what_auto_cannot_do_is_one_sentence(stocked, options, said):
+def test_what_a_portfolio_cannot_do_is_one_sentence(stocked, options, said):
     error = run("backtest", *options, code=2).stderr
     assert said in error
     assert len([line for line in error.splitlines() if line.startswith("error")]) == 1

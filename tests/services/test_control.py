@@ -18,7 +18,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from bot.errors import Misconfigured
-from bot.kernel import ROOT
+from bot.sources import ROOT
 from services.control.client import ask
 from services.control.server import LARGEST_BODY, ControlServer
 from services.logs import configure

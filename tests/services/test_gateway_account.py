@@ -143,6 +143,37 @@ def test_f_72_doctor_tells_which_limit_binds_and_refuses_too_much_leverage(most,
     assert ("leverage 3 is above the venue's 2" in found.remedy) is refused
 
 
+def test_f_72_the_risk_tiers_are_read_and_doctor_tells_what_they_hold():
+    async def play(gateway, exchange, server):
+        tier = theirs.risk_tiers(exchange.instruments["BTCUSDT"])[0]
+        server.answers["market/risk-limit"] = {
+            "list": [
+                {**tier, "riskLimitValue": "2000", "maxLeverage": "50.00"},
+                {**tier, "riskLimitValue": "9000", "maxLeverage": "2.00"},
+            ],
+        }
+        (found,) = await _pairs(gateway, config(pairs=("BTCUSDT",), leverage=3.0))
+        read = gateway.listed["BTCUSDT"]
+        server.answers["market/risk-limit"] = (10032, "Demo trading are not supported.")
+        demo = (await gateway.instruments(["BTCUSDT"]))["BTCUSDT"]
+        return found, [read.max_position_notional(leverage) for leverage in (1, 2, 3, 50, 51)], demo.risk_tiers
+
+    found, most, demo = with_gateway(play)
+    assert most == [9000.0, 9000.0, 2000.0, 2000.0, 0.0]
+    assert "the risk tier of leverage 3 holds at most 2,000.00, less than its share: entries stop there" in found.found
+    assert demo == ()
+
+
+def test_f_72_doctor_tells_what_the_stops_of_a_large_position_close():
+    async def play(gateway, exchange, server):
+        gateway.large_positions = True
+        exchange.relist("BTCUSDT", max_market_quantity=Decimal("0.01"))
+        (found,) = await _pairs(gateway, config(pairs=("BTCUSDT",), leverage=3.0))
+        return found.found
+
+    assert "its stops close at most" in with_gateway(play)
+
+
 def written(folder, name, pair):
     path = folder / "bot.yaml"
     path.write_text(f"strategy: auto\npairs: [{pair}]\nbot: {{name: {name}}}\n")

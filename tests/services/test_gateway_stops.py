@@ -10,6 +10,7 @@ from bot.order import OrderKind, Side
 from bot.ports import Cause, Gone, NotPermitted, OrderState, Position, Refusal, Refused, Unanswered
 from services.bybit import words
 from services.venue import words as theirs
+from services.venue.records import PARTIAL_STOP
 from tests.runtime.house import config, exchange_for
 from tests.services.hooked import text, with_gateway
 from tests.services.test_bybit_venue import order
@@ -114,6 +115,62 @@ def test_a_stop_that_is_to_go_from_a_flat_position_is_gone():
         return server.queries(STOP)
 
     assert [one["stopLoss"] for one in with_gateway(play)] == ["0"]
+
+
+def below(exchange, ticks=500):
+    return int(exchange.books["BTCUSDT"].here) - ticks
+
+
+def partial_rows(exchange):
+    rows = [one for one in exchange.books["BTCUSDT"].live if one.stop_type == PARTIAL_STOP]
+    return sorted((one.lots, one.price) for one in rows)
+
+
+def test_partial_stops_are_made_moved_resized_and_swept_and_never_sent_again():
+    async def play(gateway, exchange, server):
+        exchange.trade_by_hand("BTCUSDT", 1, 25)
+        near, far = below(exchange), below(exchange, 900)
+        seen = []
+        for price, sizes in ((far, (10, 10, 5)), (far, (10, 10, 5)), (near, (10, 10, 9)), (near, (10, 1)), (0, ())):
+            sent = len(server.asked)
+            await gateway.set_partial_stops("BTCUSDT", price, sizes)
+            changes = [path for path, _ in server.asked[sent:] if path != "order/realtime"]
+            seen.append((partial_rows(exchange) == sorted((lots, price) for lots in sizes), changes))
+        return seen
+
+    amend, cancel = "order/amend", "order/cancel"
+    assert with_gateway(play) == [
+        (True, [STOP] * 3),
+        (True, []),
+        (True, [amend] * 3),
+        (True, [amend, cancel]),
+        (True, [cancel] * 2),
+    ]
+
+
+def test_a_partial_stop_of_unknown_outcome_is_sent_again_only_once_the_list_has_changed():
+    async def play(gateway, exchange, server):
+        exchange.trade_by_hand("BTCUSDT", 1, 25)
+        server.answers[STOP] = (10016, "Server error")
+        with pytest.raises(Unanswered, match="partial stops are not as they should be"):
+            await gateway.set_partial_stops("BTCUSDT", below(exchange), (10,))
+        first = len(server.queries(STOP))
+        del server.answers[STOP]
+        await gateway.set_partial_stops("BTCUSDT", below(exchange), (10,))
+        return first, partial_rows(exchange) == [(10, below(exchange))]
+
+    assert with_gateway(play) == (1, True)
+
+
+def test_a_partial_stop_that_cannot_be_cancelled_is_not_taken_for_gone():
+    async def play(gateway, exchange, server):
+        exchange.trade_by_hand("BTCUSDT", 1, 25)
+        await gateway.set_partial_stops("BTCUSDT", below(exchange), (10,))
+        server.answers["order/cancel"] = (110001, "order not exists or too late to cancel")
+        with pytest.raises(Unanswered):
+            await gateway.set_partial_stops("BTCUSDT", 0, ())
+
+    with_gateway(play)
 
 
 def test_an_entry_is_sent_with_its_stop_and_what_reduces_without():

@@ -16,7 +16,7 @@ import structlog
 import yaml
 
 from bot.errors import Misconfigured
-from bot.kernel import ROOT
+from bot.sources import ROOT
 from services.logs import Libraries, configure, passwords, relay
 from services.redis.embedded import EmbeddedRedis
 

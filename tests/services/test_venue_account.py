@@ -14,6 +14,7 @@ from decimal import Decimal
 import aiohttp
 import pytest
 
+from bot.instrument import RiskTier
 from bot.order import OrderKind
 from services.venue.records import LogRow
 from services.venue.server import Faults, VenueServer
@@ -288,6 +289,30 @@ def test_the_largest_leverage():
     exchange = exchange_of(QUIET, **LIMITS)
     assert refused(exchange, "POST position/set-leverage", symbol=BTC, buyLeverage="26")[0] == 110013
     ask(exchange, "POST position/set-leverage", symbol=BTC, buyLeverage="25")
+
+
+TIERS = tuple(RiskTier(max_notional=notional, max_leverage=leverage) for notional, leverage in ((1000, 50), (2000, 25)))
+
+
+def test_f_72_the_risk_tiers_are_stated():
+    named = {"symbol": BTC}
+    rows = ask(exchange_of(QUIET, risk_tiers=TIERS), "GET market/risk-limit", **named)["list"]
+    assert [(one["riskLimitValue"], one["maxLeverage"]) for one in rows] == [("1000", "50.00"), ("2000", "25.00")]
+    (row,) = ask(exchange_of(QUIET), "GET market/risk-limit")["list"]
+    assert (row["riskLimitValue"], row["maxLeverage"]) == ("1000000000", "125.00")
+
+
+def test_f_72_position_and_orders_of_a_side_stay_within_the_risk_tier_of_the_leverage():
+    exchange = exchange_of(QUIET, risk_tiers=TIERS)
+    exchange.trade_by_hand(BTC, 1, 10)  # at 105
+    entry(exchange, qty=9)
+    named = {"symbol": BTC, "orderType": "Limit", "price": "100", "qty": "1"}
+    assert refused(exchange, "POST order/create", **named, side="Buy")[0] == 110090
+    assert refused(exchange, "POST order/amend", symbol=BTC, orderLinkId="e", qty="10")[0] == 110090
+    ask(exchange, "POST order/create", **named | {"price": "110"}, side="Sell")
+    exchange.cancel(BTC, "", "e")
+    ask(exchange, "POST position/set-leverage", symbol=BTC, buyLeverage="30")
+    assert refused(exchange, "POST order/create", **named, side="Buy")[0] == 110090
 
 
 # Audit

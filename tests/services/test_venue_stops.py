@@ -491,3 +491,105 @@ def test_positions_by_symbol_are_shown_flat_too_and_by_coin_only_where_held():
     exchange = held()
     assert len(ask(exchange, "GET position/list", settleCoin="USDT")["list"]) == 1
     assert ask(exchange, "GET position/list", settleCoin="USDC")["list"] == []
+
+
+# Stops of a part of the position
+
+
+def partial(exchange, price, size, **more):
+    named = {"symbol": BTC, "tpslMode": "Partial", "positionIdx": 0, "stopLoss": str(price), "slSize": str(size)}
+    return ask(exchange, "POST position/trading-stop", **named, **more)
+
+
+def refused_partial(exchange, **what):
+    named = {"symbol": BTC, "tpslMode": "Partial", "positionIdx": 0, "stopLoss": "94", "slSize": "4", **what}
+    return refused(exchange, "POST position/trading-stop", **named)[0]
+
+
+def test_partial_stops_stand_beside_the_position_s_own_and_keep_their_size():
+    exchange = held((99, 101, 99, 100))
+    partial(exchange, 94, 4)
+    partial(exchange, 94, 6)
+    assert own_rows(exchange) == [("StopLoss", 95, 10), ("PartialStopLoss", 94, 4), ("PartialStopLoss", 94, 6)]
+    assert position(exchange)["stopLoss"] == "95"
+    row = next(one for one in ask(exchange, "GET order/realtime", symbol=BTC)["list"] if one["qty"] == "4")
+    expected = {
+        "stopOrderType": "PartialStopLoss",
+        "createType": "CreateByPartialStopLoss",
+        "orderStatus": "Untriggered",
+        "tpslMode": "Partial",
+        "reduceOnly": True,
+        "closeOnTrigger": True,
+        "orderLinkId": "",
+        "parentOrderLinkId": "",
+        "triggerPrice": "94",
+    }
+    assert {name: row[name] for name in expected} == expected
+    entry(exchange, "exit", side="Sell", qty=7, price=100, stop=None, reduceOnly=True)
+    minute(exchange)
+    assert own_rows(exchange) == [("StopLoss", 95, 3), ("PartialStopLoss", 94, 4), ("PartialStopLoss", 94, 6)]
+
+
+def test_what_a_partial_stop_needs_is_asked_for():
+    exchange = held(QUIET, max_market_quantity=5)
+    assert refused_partial(exchange, slSize="") == 10001
+    assert refused_partial(exchange, stopLoss="") == 10001
+    assert refused_partial(exchange, stopLoss="99") == 10001  # where the price is
+    assert refused_partial(exchange, slSize="6") == 10001
+    assert refused_partial(exchange, takeProfit="120", tpSize="4") == 10001
+    assert refused_partial(exchange, slOrderType="Limit") == 10001
+    assert refused_partial(exchange_of(QUIET)) == 10001
+    for _ in range(20):
+        partial(exchange, 94, 1)
+    assert refused_partial(exchange, slSize="1") == 110061
+
+
+def test_a_partial_stop_is_moved_and_cancelled_by_its_id():
+    exchange = held(QUIET, max_market_quantity=5)
+    partial(exchange, 94, 4)
+    number = next(one.id for one in exchange.books[BTC].live if one.stop_type == "PartialStopLoss")
+    named = {"symbol": BTC, "orderId": number}
+    ask(exchange, "POST order/amend", **named, triggerPrice="93", qty="5")
+    assert own_rows(exchange)[1] == ("PartialStopLoss", 93, 5)
+    assert refused(exchange, "POST order/amend", **named, triggerPrice="99")[0] == 10001
+    assert refused(exchange, "POST order/amend", **named, qty="6")[0] == 10001
+    ask(exchange, "POST order/cancel", **named)
+    assert own_rows(exchange) == [("StopLoss", 95, 10)]
+
+
+def test_a_partial_stop_closes_its_part_and_tells_who_it_was():
+    exchange = held((99, 99, 96, 97))
+    partial(exchange, 97, 4)
+    minute(exchange)
+    assert fills(exchange)[-1] == ("", -1, 97, 4)
+    row = ask(exchange, "GET execution/list", symbol=BTC)["list"][0]
+    assert (row["stopOrderType"], row["createType"]) == ("PartialStopLoss", "CreateByPartialStopLoss")
+    assert own_rows(exchange) == [("StopLoss", 95, 6)]
+
+
+@pytest.mark.parametrize(("leave", "rows"), [(True, []), (False, [("PartialStopLoss", 94, 4)])])
+def test_partial_stops_leave_with_the_position(leave, rows):
+    exchange = held(QUIET, unverified=Unverified(partial_stops_leave=leave))
+    partial(exchange, 94, 4)
+    exchange.close_by_hand(BTC)
+    assert own_rows(exchange) == rows
+
+
+@pytest.mark.parametrize(("whole", "covered", "left"), [(True, 10, "0"), (False, 4, "6")])
+def test_a_stop_larger_than_one_market_order_closes_all_or_that_much(whole, covered, left):
+    exchange = held((99, 99, 90, 91), max_market_quantity=4, unverified=Unverified(large_stop_fires_whole=whole))
+    assert exchange.protection()[BTC] == (10, covered)
+    minute(exchange)
+    assert position(exchange)["size"] == left
+    assert own_rows(exchange) == []
+
+
+def test_partial_stops_count_as_protection_and_close_what_the_position_s_own_does_not():
+    rules = Unverified(large_stop_fires_whole=False)
+    exchange = held((99, 99, 90, 91), max_market_quantity=4, unverified=rules)
+    for size in (4, 2):
+        partial(exchange, 95, size)
+    assert exchange.protection()[BTC] == (10, 10)
+    minute(exchange)
+    assert position(exchange)["size"] == "0"
+    assert [one[3] for one in fills(exchange)[-3:]] == [4, 4, 2]

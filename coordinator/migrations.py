@@ -1,0 +1,45 @@
+"""What has become of stored fields whose name or meaning is no longer what it was.
+
+A field that is new needs nothing here, unless its first value is not zero (DEFAULTS). A field that was renamed, moved,
+given up or that means something else, also a ring of another length, needs a Migration. Append only: what is stored
+knows how many of them it has been through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from coordinator.vocabulary import NOBODY
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One change of one field, or of a record with all its fields, named as in `state.grid.cells.held`."""
+
+    old: str
+    new: str | None  # where it is kept now, which may be the same place; None: it is not needed any more
+    convert: Callable[[Any], Any] | None = None  # stored numbers (rows, …) to those of today's meaning
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration("pair.instrument.max_lots", None),  # no kernel reads it
+)
+
+# First value of a field that what is stored does not have, where it is neither zero nor set by a machine that is made.
+DEFAULTS: dict[str, float] = {
+    "state.family": NOBODY,
+    "state.directive.family": NOBODY,
+}
+
+# Fields that are not stored: what is told is stored as it is told, and scratch is written before it is read.
+UNSTORED = frozenset(
+    {
+        "state.notes",
+        "state.noted",
+        "state.closed",  # trades that one fill closed
+        "state.smc.zones.journal",
+        "state.smc.zones.entries",
+    }
+)

@@ -1,0 +1,205 @@
+"""The fast loop over one pair and the engine that a bot runs give the same fills, whatever the config.
+
+The fast loop leaves out what a lone strategy does not need; it may stay only as long as this holds.
+"""
+
+from __future__ import annotations
+
+import os
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from backtesting.portfolio_simulator import PortfolioSimulator, Reel
+from backtesting.run import play_single
+from backtesting.simulator import Tape, UniversalSimulator
+from bot.errors import Misconfigured
+from bot.instrument import Market
+from bot.order import FILL, OrderKind
+from coordinator.config import load_config, load_portfolio
+from tests.conftest import ROOT, START, instrument, walk
+
+OWN = f"{ROOT / 'tests' / 'examples' / 'ema_cross.py'}:EMA_CROSS"
+MONEY = ("fee", "slippage", "realised")
+WHOLE = [name for name in FILL.names if name not in MONEY]
+
+
+def both(candles, traded, config):
+    """Play the same candles through the fast loop and through the engine."""
+    fast = UniversalSimulator(load_config(config)).run(Tape.of(candles, traded))
+    played = PortfolioSimulator(load_portfolio(config)).run(Reel.of({"BTCUSDT": candles}, {"BTCUSDT": traded}))
+    return fast, played
+
+
+def agree(fast, played):
+    """Hold the engine's run to the fast loop's: every number of a fill that is whole to the bit, money but for dust."""
+    engine = played.recordings[0]
+    assert engine.fills[WHOLE].tolist() == fast.fills[WHOLE].tolist()
+    for name in MONEY:
+        np.testing.assert_allclose(engine.fills[name], fast.fills[name], rtol=1e-9, atol=1e-9)
+    assert played.outcome == fast.outcome
+    assert engine.bars == fast.bars
+    assert engine.refused == fast.refused
+    np.testing.assert_allclose(played.equity, fast.equity()[: len(played.equity)], rtol=1e-9)
+
+
+percent = st.floats(0.001, 0.05)
+grids = st.fixed_dictionaries(
+    {
+        "levels": st.integers(2, 40),
+        "spacing": st.sampled_from(["arithmetic", "geometric"]),
+        "direction": st.sampled_from(["neutral", "long", "short"]),
+        "trailing": st.sampled_from(["off", "fixed", "atr"]),
+        "profit_per_grid": percent,
+        "range_factor": st.floats(0.5, 8.0),
+        "risk_budget": st.floats(0.02, 1.0),
+        "max_drawdown": st.floats(0.01, 0.5),
+        "cooldown_hours": st.floats(0.0, 8.0),
+        "initial_inventory": st.booleans(),
+        "turning_entries": st.sampled_from(["suspend", "rest"]),
+    }
+)
+deals = st.fixed_dictionaries(
+    {
+        "confluence": st.floats(0.0, 0.6),
+        "max_safety_orders": st.integers(0, 8),
+        "take_profit": percent,
+        "direction": st.sampled_from(["long", "short"]),
+    }
+)
+trends = st.fixed_dictionaries(
+    {"trend_confirmation_bars": st.integers(1, 3), "direction": st.sampled_from(["both", "long", "short"])}
+)
+own = st.fixed_dictionaries({"fast": st.integers(2, 8), "slow": st.integers(9, 30)})
+chosen = st.one_of(
+    st.tuples(st.just("grid"), grids),
+    st.tuples(st.just("dca"), deals),
+    st.tuples(st.just("trend"), trends),
+    st.tuples(st.just("ema_cross"), own),
+)
+executions = st.fixed_dictionaries(
+    {
+        "fill_rule": st.sampled_from(["through", "touch"]),
+        "path": st.sampled_from(["adverse", "nearest"]),
+        "fill_policy": st.sampled_from(["next_open", "close"]),
+        "max_participation": st.sampled_from([1.0, 0.01, 0.0005]),
+        "slippage_bps": st.floats(0.0, 30.0),
+    }
+)
+
+
+def config_of(strategy, parameters, **more):
+    section = {"timeframe": "15m", "warmup_bars": 20, **parameters}
+    name = OWN if strategy == "ema_cross" else strategy
+    return {"strategy": name, "pair": "BTCUSDT", "exchange": "synth", strategy: section, **more}
+
+
+@settings(max_examples=int(os.environ.get("EX", "25")), suppress_health_check=[HealthCheck.too_slow])
+@given(
+    choice=chosen,
+    execution=executions,
+    seed=st.integers(0, 1000),
+    volatility=st.sampled_from([0.0005, 0.002, 0.006]),
+    leverage=st.sampled_from([1.0, 3.0, 25.0]),
+    reinvest=st.booleans(),
+    holes=st.booleans(),
+    late=st.sampled_from([None, 700]),
+)
+@example(
+    choice=("grid", {"direction": "short"}),
+    execution={},
+    seed=3,
+    volatility=0.006,
+    leverage=25.0,
+    reinvest=True,
+    holes=True,
+    late=None,
+)
+@example(
+    choice=("trend", {"trend_confirmation_bars": 1}),
+    execution={},
+    seed=5,
+    volatility=0.002,
+    leverage=3.0,
+    reinvest=False,
+    holes=False,
+    late=700,
+)
+def test_the_fast_loop_is_the_engine(choice, execution, seed, volatility, leverage, reinvest, holes, late):
+    candles = walk(3 * 1440, seed=seed, volatility=volatility)
+    if holes:
+        candles = candles.rows(np.arange(len(candles)) % 397 > 3)
+    more = {"execution": execution, "leverage": leverage, "reinvest": reinvest}
+    if late is not None:
+        more["from"] = START + late * 60_000
+    config = config_of(*choice, **more)
+    try:
+        load_config(config)
+        fast, played = both(candles, instrument(), config)
+    except Misconfigured:  # what cannot work is refused by both; that they agree on it is asked below
+        return
+    agree(fast, played)
+
+
+def test_spot_too():
+    traded = instrument(market=Market.SPOT)
+    fast, played = both(
+        walk(3 * 1440, volatility=0.003), traded, config_of("grid", {"risk_budget": 0.5}, market="spot")
+    )
+    agree(fast, played)
+    assert len(fast.fills) > 20
+
+
+def test_what_the_fast_loop_refuses_the_engine_refuses_too():
+    config = config_of("grid", {"levels": 100}, capital=20.0)
+    with pytest.raises(Misconfigured, match="over 100 levels") as fast:
+        UniversalSimulator(load_config(config)).run(Tape.of(walk(60), instrument()))
+    with pytest.raises(Misconfigured) as engine:
+        PortfolioSimulator(load_portfolio(config)).run(Reel.of({"BTCUSDT": walk(60)}, {"BTCUSDT": instrument()}))
+    assert str(engine.value) == f"BTCUSDT: {fast.value}"
+
+
+def test_a_strategy_that_names_no_stop_gets_the_protective_one():
+    """It lies a fifth from the average entry, and takes the whole position when the market falls through it."""
+    candles = walk(2 * 1440, seed=4, volatility=0.0005)
+    fall = np.where(np.arange(len(candles)) < 600, 1.0, 0.7)
+    for name in ("open", "high", "low", "close"):
+        getattr(candles, name)[:] = np.round(getattr(candles, name) * fall, 1)
+    fast, played = both(
+        candles, instrument(), config_of("ema_cross", {"fast": 2, "slow": 12, "timeframe": "4h", "warmup_bars": 0})
+    )
+    agree(fast, played)
+    stopped = fast.fills[fast.fills["slot"] == 2]
+    assert stopped["kind"].tolist() == [OrderKind.MARKET]
+    assert stopped["quantity"][0] == fast.fills["quantity"][0]
+
+
+def test_where_a_limit_of_the_exchange_binds_the_engine_plays():
+    """Position and entries stay within one market exit, in a backtest of one pair as in a bot."""
+    candles, most = walk(2 * 1440, volatility=0.003), Decimal("0.05")
+    config = load_config(config_of("grid", {"risk_budget": 1.0}))
+    free = play_single(config, Tape.of(candles, instrument()))
+    capped = play_single(config, Tape.of(candles, instrument(max_market_quantity=most)))
+    assert np.abs(free.fills["position"]).max() > 50
+    assert 0 < np.abs(capped.fills["position"]).max() <= 50
+    assert capped.equity()[0] == free.equity()[0] == 10_000
+
+
+def test_several_pairs_share_the_account():
+    """Each gets its part of the equity of all, so that one's loss makes the other's next entry smaller."""
+    calm, falling = walk(4 * 1440, seed=4, volatility=0.0005), walk(4 * 1440, seed=9, volatility=0.004)
+    config = {**config_of("grid", {"cooldown_hours": 0.0, "risk_budget": 1.0}), "leverage": 3.0}
+    del config["pair"]
+    pairs = {"AUSDT": calm, "BUSDT": falling}
+    coins = {pair: instrument().model_copy(update={"symbol": pair}) for pair in pairs}
+    together = PortfolioSimulator(load_portfolio({**config, "pairs": list(pairs)})).run(Reel.of(dict(pairs), coins))
+    alone = PortfolioSimulator(load_portfolio({**config, "pairs": ["AUSDT"], "capital": 5_000.0})).run(
+        Reel.of({"AUSDT": calm}, {"AUSDT": coins["AUSDT"]})
+    )
+    first, lone = together.recordings[0].fills, alone.recordings[0].fills
+    assert first[0][WHOLE] == lone[0][WHOLE]
+    assert Decimal(str(together.equity[0])) == 10_000
+    assert together.equity[-1] == pytest.approx(10_000 + sum(one.equity()[-1] for one in together.recordings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -227,6 +228,12 @@ def test_without_talib_the_sentence_says_how_to_get_it(monkeypatch):
         inputs_start([strategy({"rsi": talib("RSI")})], 0)
     monkeypatch.undo()
     inputs._library.cache_clear()
+
+
+def test_talib_brings_no_data_frames_along():
+    code = "import sys; from bot.inputs import talib; talib('RSI').check('x'); print({'pandas', 'polars'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_a_batch_gives_the_bits_of_its_windows():

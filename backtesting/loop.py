@@ -6,7 +6,7 @@ Bars that reach no order, wake nobody and complete nothing are passed over by tw
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -15,14 +15,18 @@ from bot.kernel import Record, kernel, template, unowned
 from bot.ledger import book_funding, deposit, equity, imbalance
 from bot.strategy import Decide, Event, watch_everything, whole_down, woken
 
+if TYPE_CHECKING:
+    from coordinator.roster import TakeInputs
+
 # Cash and position after each bar that changed them: equity at every close follows from these.
 CHANGE = np.dtype([("bar", "i8"), ("cash", "f8"), ("position", "i8"), ("pair", "i8")])
 WISH = np.dtype(
     [("bar", "i8"), ("slot", "i4"), ("pair", "i4"), ("price", "i8"), ("side", "i1"), ("kind", "i1")], align=True
 )
 
-# The strategy's kernel: `specialise` binds it.
+# The strategy's kernel, and what its signal bars bring besides: `specialise` binds them.
 decide = cast("Decide", None)
+take_inputs = cast("TakeInputs", None)
 
 
 @template
@@ -50,7 +54,7 @@ def loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls is elsewh
 ) -> tuple[Record, Record, Record]:
     """Run one pair over its bars; returns the (possibly regrown) fills, changes and wishes.
 
-    Shapes: ts … volume (n,), prices in ticks; signal_bars (m,) of BAR in quote currency and signal_ends (m,) the
+    Shapes: ts … volume (n,), prices in ticks; signal_bars (m,) in quote currency, with inputs, and signal_ends (m,) the
     bar index that completes each; funding_bars (f,) the bar index of each payment, ascending, repeated where
     a gap swallowed several; the records with a trailing underscore or plural are arrays of one.
     """
@@ -88,7 +92,8 @@ def loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls is elsewh
         if run.outcome == Outcome.COMPLETE:
             base_decision(world, paid, open_[i], high[i], low[i], close[i])
             if signal < len(signal_ends) and signal_ends[signal] == i:
-                events[0].bar = signal_bars[signal]
+                events[0].bar = signal_bars[signal].bar
+                take_inputs(events[0], signal_bars[signal])
                 signal += 1
                 signal_decision(world, signal, close[i])
             if run.decided or run.up == -np.inf:

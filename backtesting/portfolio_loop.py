@@ -6,7 +6,7 @@ stirs nobody is passed over, which is quiet_bars.py.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -32,8 +32,12 @@ from coordinator.pair import fill_report
 from coordinator.pair_state import NOTES
 from coordinator.portfolio import Desk, begin, differs, limit, look, step
 
-# A longer bar of a pair and the base bar (index into the flat arrays) that completes it.
-CLOSING = np.dtype([("end", "i8"), ("timeframe", "i8"), ("bar", BAR)])
+if TYPE_CHECKING:
+    from coordinator.roster import TakeInputs
+
+# A longer bar of a pair and the base bar (index into the flat arrays) that completes it. The inputs of strategies that
+# have some stand behind it.
+CLOSING: np.dtype[Any] = np.dtype([("end", "i8"), ("timeframe", "i8"), ("bar", BAR)])
 # What the loop leaves besides the lists: how far it came and how it ended.
 TALLY = np.dtype(
     [
@@ -55,8 +59,9 @@ TALLY = np.dtype(
 )
 PLACES = 6  # rows of `places`, one column per pair
 
-# The pair's kernel: `specialise` binds it.
+# The pair's kernel, and what a longer bar brings besides: `specialise` binds them.
 decide = cast("Decide", None)
+take_inputs = cast("TakeInputs", None)
 
 
 @kernel
@@ -288,6 +293,7 @@ def play(
         decide(pair, world.params, world.state, world.slots, event)
     while closing < closing_end and closings[closing].end == i:
         event.bar = closings[closing].bar
+        take_inputs(event, closings[closing])
         event.timeframe = closings[closing].timeframe
         event.kind = Event.SIGNAL
         decide(pair, world.params, world.state, world.slots, event)

@@ -15,6 +15,7 @@ from backtesting.instruments import instrument_for
 from backtesting.metrics import Metrics
 from backtesting.portfolio_result import PortfolioResult
 from backtesting.portfolio_simulator import PortfolioSimulator, Reel
+from backtesting.run import inputs_notice
 from bot.candles import Candles, iso
 from bot.errors import Misconfigured
 from coordinator.config import PortfolioConfig, load_portfolio
@@ -45,7 +46,7 @@ def simulate_portfolio(
     missing = next((pair for pair in config.pairs if pair not in given), None)
     if missing is not None:
         raise Misconfigured(f"candles of {missing} are missing; give them by pair, or import them first.")
-    warmup = None if config.start is None else config.start - config.algorithm.warmup_ms
+    warmup = None if config.start is None else config.algorithm.history_start(config.start)
     played, instruments, notices, snapshots = {}, {}, [], {}
     for pair in config.pairs:
         own = _candles(given.pop(pair))
@@ -91,6 +92,8 @@ def _notices(config: PortfolioConfig, reel: Reel, outcome: Outcome) -> list[str]
         begin = int(ts[0]) + need
         if begin > (config.start or 0):
             notices.append(f"{pair}: nothing could open before {iso(begin)}, until then it only warmed up.")
+        told = inputs_notice(config.algorithm.asked(), int(ts[0]), config.start or 0)
+        notices += [f"{pair}: {one}" for one in told]
         if int(ts[-1]) + bar_ms < (config.end or 0):
             notices.append(
                 f"{pair}: its candles end at {iso(int(ts[-1]) + bar_ms)}; what it held then stays at that price."

@@ -13,17 +13,18 @@ from backtesting.exchange import RUN, Outcome
 from backtesting.loop import CHANGE, WISH
 from backtesting.portfolio_loop import CLOSING, TALLY
 from backtesting.quiet_bars import HOT, NEVER
-from backtesting.simulator import PRICES, Recording, Tape, check_balance, settings_record
+from backtesting.simulator import PRICES, Recording, Tape, check_balance, inputs_over, settings_record
 from bot.errors import Misconfigured
 from bot.kernel import specialise
 from bot.order import FILL, SLOT
 from bot.record import new_records
 from bot.rollup import BAR
-from bot.strategy import EVENT, PAIR
+from bot.strategy import PAIR
 from coordinator import pair as pair_step
+from coordinator.columns import row_dtype, unknown
 from coordinator.machine import new_desk, slots_of
 from coordinator.pair_state import NOTES, state_dtype
-from coordinator.roster import Roster
+from coordinator.roster import VARIANTS, Roster
 from coordinator.vocabulary import NOTE
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class PortfolioRecording:
 @cache
 def compiled_loop(roster: Roster) -> Any:
     """Compile the loop around the whole algorithm for a roster (once per process; on disk once per source)."""
-    bindings = {"decide": pair_step.decide, "dispatch": roster.dispatch()}
+    bindings = {"decide": pair_step.decide, "dispatch": roster.dispatch(), "take_inputs": roster.take_inputs()}
     return specialise(loop_module.portfolio_loop, roster.code_name, inlined=False, **bindings)
 
 
@@ -164,6 +165,7 @@ class PortfolioSimulator:
         config, count = self.config, len(reel.pairs)
         self.check(reel)
         closings, closing_bounds = reel.closings(config.algorithm.timeframes())
+        closings = self._with_inputs(reel, closings, closing_bounds)
         payments, payment_bounds = reel.payments()
         pairs, states = new_records(PAIR, count), new_records(state_dtype(self.roster.strategies), count)
         for pair, tape in zip(pairs, reel.tapes, strict=True):
@@ -178,7 +180,7 @@ class PortfolioSimulator:
         settings = settings_record(config, every_bar=self.every_bar, keep_wishes=self.keep_wishes)
         arguments = (
             *(reel.bars, reel.bounds, closings, closing_bounds, payments, payment_bounds),
-            *(settings, params, desk, pairs, states, slots, new_records(EVENT, 1), runs),
+            *(settings, params, desk, pairs, states, slots, self.roster.new_events(), runs),
             *(np.empty((loop_module.PLACES, count), np.int64), np.zeros((count, HOT)), tallies),
         )
         lists, tally = self._lists(count, slots.shape[1]), tallies[0]
@@ -221,6 +223,23 @@ class PortfolioSimulator:
             desk.portfolio,
             sum(one.incomplete for tape in reel.tapes for one in tape.rolled.values()),
         )
+
+    def _with_inputs(self, reel: Reel, closings: Any, bounds: NDArray[np.int64]) -> Any:
+        """Longer bars with the inputs of the strategies that have some; as they are where none has."""
+        rows = row_dtype(self.roster.strategies, VARIANTS)
+        if rows is None:
+            return closings
+        whole = new_records(np.dtype([*CLOSING.descr, ("inputs", rows)]), len(closings))
+        for name in CLOSING.names or ():
+            whole[name] = closings[name]
+        whole["inputs"] = unknown(rows, 1)[0]
+        for p, tape in enumerate(reel.tapes):
+            found = inputs_over(tape, self.config.algorithm.asked())
+            own = whole[bounds[p] : bounds[p + 1]]
+            at = np.searchsorted(found.ends, own["end"] - reel.bounds[p])
+            there = np.flatnonzero(np.isin(own["end"] - reel.bounds[p], found.ends))
+            own["inputs"][there] = found.rows[at[there]]
+        return whole
 
     def _lists(self, count: int, slots: int) -> list[Any]:
         """Lists of fills, changes, wishes and notes with room for many times of the clock."""

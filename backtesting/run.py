@@ -18,12 +18,16 @@ from bot.candles import Candles, bar_name, iso
 from bot.errors import Misconfigured
 from bot.instrument import NO_LIMIT
 from bot.ledger import deposit
+from coordinator.columns import inputs_start
 from coordinator.config import BacktestConfig, BarPath, FillRule, load_portfolio, load_single
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from backtesting.metrics import Metrics
     from backtesting.simulator import Recording
     from bot.instrument import Instrument
+    from coordinator.columns import Asked
 
 MINUTE = 60_000
 BOUNDS = {
@@ -99,7 +103,8 @@ def warmup_start(config: BacktestConfig) -> int | None:
     """Time from which bars are needed so that trading can begin at `from`; None for all there are."""
     if config.start is None:
         return None
-    return config.start - config.parameters.warmup_bars * config.parameters.timeframe_ms
+    signal = config.parameters.warmup_bars * config.parameters.timeframe_ms
+    return min(config.start - signal, inputs_start([(config.loaded, [config.parameters])], config.start))
 
 
 def notices_of(config: BacktestConfig, tape: Tape, outcome: Outcome, under_minimum: int, first: int) -> list[str]:
@@ -117,11 +122,24 @@ def notices_of(config: BacktestConfig, tape: Tape, outcome: Outcome, under_minim
         last = rolled.ends[need - 1] if need <= len(rolled.ends) else -1
         until = iso(int(candles.ts[last]) + candles.bar_ms) if last >= 0 else "never in this period"
         notices.append(f"The first entry may come after {need} signal bars of warm-up: {until}.")
+    notices += inputs_notice([(config.loaded, [config.parameters])], int(candles.ts[0]), int(candles.ts[first]))
     if under_minimum:
         notices.append(f"{under_minimum} entries were under the venue's minimum and not placed.")
     if outcome is not Outcome.COMPLETE:
         notices.append(f"The run ended early: {outcome.name.lower()}.")
     return notices
+
+
+def inputs_notice(asked: Sequence[Asked], first: int, start: int) -> list[str]:
+    """Say so where candles, from `first` (ms) on, begin too late for the inputs of a run that trades from `start`."""
+    since = inputs_start(asked, start)
+    if since >= start or first <= since:
+        return []
+    told = (
+        f"Inputs are computed over candles from {iso(since)} on, of which the first is {iso(first)}: they may have no "
+        "value, and let nothing be opened, until the next block of 30 or 360 days."
+    )
+    return [told]
 
 
 def _bounds(config: BacktestConfig, tape: Tape, first: int) -> dict[str, Metrics]:

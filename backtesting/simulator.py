@@ -18,17 +18,20 @@ from backtesting import loop as loop_module
 from backtesting.exchange import RUN, SETTINGS, Outcome
 from bot.candles import bar_name
 from bot.errors import BrokenLedger, Misconfigured
+from bot.inputs import names_of
 from bot.instrument import Instrument, in_ticks
-from bot.kernel import Record, kernel, specialise, template, unowned
+from bot.kernel import Record, kernel, specialise, unowned
 from bot.order import FILL, SLOT
 from bot.record import new_records
-from bot.rollup import BAR, ROLLUP, rollup_update
-from bot.strategy import EVENT, PAIR, Decide, Strategy, protect
+from bot.rollup import BAR, ROLLUP, roll_up
+from bot.strategy import PAIR, Decide, Strategy, protect
+from coordinator.columns import Asked, Columns
 from coordinator.config import BarPath, FillPolicy, FillRule
 from coordinator.parameters import RiskParameters
+from coordinator.roster import VARIANTS, Roster, decide_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 FUNDING_MS = 8 * 3_600_000
 BALANCE_TOLERANCE = 1e-9
 PRICES = ("open", "high", "low", "close")
+AT_ONCE = 100_000  # base bars that are rolled up at a time
 
 
 @dataclass(frozen=True)
@@ -90,59 +94,55 @@ class Tape:
                 f"timeframe is {bar_name(timeframe_ms)} but the candles are {bar_name(candles.bar_ms)}; "
                 "choose a timeframe that these candles divide."
             )
-        bars = np.zeros(len(candles) * candles.bar_ms // timeframe_ms + 2, BAR)
-        ends = np.zeros(len(bars), np.int64)
-        rollup = new_records(ROLLUP, 1)
-        base = new_records(BAR, 1)
-        arrays = (candles.ts, self.open, self.high, self.low, self.close, candles.volume)
-        tick = float(self.instrument.tick_size)
-        count = _roller()(*arrays, tick, candles.bar_ms, timeframe_ms, rollup, base, bars, ends)
-        return Rolled(bars[:count].copy(), ends[:count].copy(), int(rollup[0].incomplete))
+        rollup, found, first = new_records(ROLLUP, 1), [], 0
+        for bases in self.base_bars():
+            bars, ends = roll_up(rollup, bases, candles.bar_ms, timeframe_ms)
+            found.append((bars, ends + first))
+            first += len(bases)
+        bars, ends = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return Rolled(bars, ends, int(rollup[0].incomplete))
+
+    def base_bars(self) -> Iterator[Any]:
+        """Base bars in order, BAR (n,) with prices in quote currency, some at a time."""
+        tick, candles = float(self.instrument.tick_size), self.candles
+        for first in range(0, len(candles), AT_ONCE):
+            part = slice(first, first + AT_ONCE)
+            bars = new_records(BAR, len(candles.ts[part]))
+            bars["ts"], bars["volume"] = candles.ts[part], candles.volume[part]
+            for name in PRICES:
+                bars[name] = getattr(self, name)[part] * tick
+            yield bars
 
 
-@kernel
-def _scaled(bar: Record, ts: int, open_: float, high: float, low: float, close: float, volume: float) -> None:
-    bar.ts, bar.open, bar.high, bar.low, bar.close, bar.volume = ts, open_, high, low, close, volume
+@dataclass(frozen=True)
+class Found:
+    """Rows of inputs (m,), and the base bar that completes each one's longer bar (m,)."""
+
+    rows: Any
+    ends: NDArray[np.int64]
 
 
-@template
-def roll(
-    ts: Record,
-    open_: Record,
-    high: Record,
-    low: Record,
-    close: Record,
-    volume: Record,
-    tick: float,
-    bar_ms: int,
-    timeframe_ms: int,
-    rollups: Record,
-    bases: Record,
-    bars: Record,
-    ends: Record,
-) -> int:
-    """Run the streaming roll-up ahead over (n,) base bars; fills `bars` and `ends`, returns how many."""
-    count = 0
-    for i in range(len(ts)):
-        _scaled(bases[0], ts[i], open_[i] * tick, high[i] * tick, low[i] * tick, close[i] * tick, volume[i])
-        if rollup_update(rollups[0], bases[0], bar_ms, timeframe_ms):
-            bars[count] = rollups[0].bar
-            ends[count] = i
-            count += 1
-    return count
-
-
-@cache
-def _roller() -> Callable[..., int]:
-    compiled: Callable[..., int] = specialise(roll, "bars")
-    return compiled
+def inputs_over(tape: Tape, asked: Sequence[Asked]) -> Found:
+    """Compute the inputs of strategies over all of a tape; raises Misconfigured for what cannot be computed."""
+    columns, rows, ends, first = Columns(asked, tape.candles.bar_ms), [], [], 0
+    for bases in tape.base_bars():
+        completed, found = columns.take(bases)
+        rows.append(found)
+        ends.append(completed + first)
+        first += len(bases)
+    return Found(np.concatenate(rows), np.concatenate(ends))
 
 
 @cache
 def compiled_loop(strategy: Strategy) -> Any:
     """Compile the loop around this strategy's decisions (once per process; on disk once per source)."""
-    decide = strategy.decide if strategy.own_stop else _protected(strategy.decide)
-    return specialise(loop_module.loop, _code_name(strategy), decide=decide)
+    decide = decide_alone(strategy)
+    bindings = {"decide": decide if strategy.own_stop else _protected(decide), "take_inputs": _take_inputs(strategy)}
+    return specialise(loop_module.loop, _code_name(strategy), **bindings)
+
+
+def _take_inputs(strategy: Strategy) -> Any:
+    return Roster((strategy,)).take_inputs()
 
 
 def _protected(decide: Decide) -> Decide:
@@ -229,8 +229,13 @@ class UniversalSimulator:
         settings[0].warmup_bars = config.parameters.warmup_bars
         fills, changes, wishes = self._played(
             *(candles.ts, tape.open, tape.high, tape.low, tape.close, candles.volume),
-            *(rolled.bars, rolled.ends, funding, settings, pairs, self.params, states, slots),
-            *(new_records(EVENT, 1), runs, new_records(FILL, 1024), new_records(loop_module.CHANGE, 1024)),
+            *(self._signal_bars(tape), rolled.ends, funding, settings, pairs, self.params, states, slots),
+            *(
+                Roster((self.strategy,)).new_events(),
+                runs,
+                new_records(FILL, 1024),
+                new_records(loop_module.CHANGE, 1024),
+            ),
             *(new_records(loop_module.WISH, 1024), np.zeros(len(slots), np.int64)),
         )
         run = runs[0]
@@ -256,6 +261,17 @@ class UniversalSimulator:
         )
         check_balance(recording)
         return recording
+
+    def _signal_bars(self, tape: Tape) -> Any:
+        """Signal bars, with the inputs of each where the strategy has some."""
+        rolled, parameters = tape.rollup(self.config.parameters.timeframe_ms), self.config.parameters
+        fields: list[Any] = [("bar", BAR)]
+        if not names_of(self.strategy):
+            return rolled.bars.view(np.dtype(fields)).view(np.recarray)
+        found = inputs_over(tape, [(self.strategy, [parameters] * VARIANTS)])
+        bars = new_records(np.dtype([*fields, ("inputs", found.rows.dtype)]), len(rolled.bars))
+        bars["bar"], bars["inputs"] = rolled.bars, found.rows
+        return bars
 
     def _played(self, *arguments: Any) -> Any:
         """Run the loop; raises Misconfigured when the strategy's own code does not compile."""

@@ -12,6 +12,7 @@ Read in this order:
     bot/instrument.py   ticks and lots, where prices and quantities become whole
     bot/ledger.py       position and money, and the identity that must hold
     bot/indicators.py   streaming indicators
+    bot/inputs.py       columns over closed bars that a strategy reads, and their anchors
     bot/strategy.py     the pair as a strategy sees it, the events it hears, rounding, loading
     strategies/dca.py   one strategy whole
     coordinator/phase.py, pair.py   the life of a pair: strategy, filter and directive in one step

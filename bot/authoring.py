@@ -19,6 +19,10 @@ from bot.indicators import (
     rsi_update,
     volume_update,
 )
+from bot.inputs import (
+    python,
+    talib,
+)
 from bot.kernel import (
     kernel,
 )
@@ -94,11 +98,13 @@ __all__ = [
     "equity_now",
     "kernel",
     "lots_for",
+    "python",
     "ring_highest",
     "ring_lowest",
     "ring_mean",
     "ring_push",
     "rsi_update",
+    "talib",
     "volume_update",
     "want",
     "watch_everything",

@@ -5,9 +5,17 @@ The simulator runs this kernel ahead over the whole array, the live bot bar by b
 
 from __future__ import annotations
 
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
-from bot.kernel import Record, kernel
+from bot.kernel import Record, kernel, specialise, template
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
 BAR = np.dtype([("ts", "i8"), ("open", "f8"), ("high", "f8"), ("low", "f8"), ("close", "f8"), ("volume", "f8")])
 ROLLUP = np.dtype([("bar", BAR), ("bars", "i8"), ("incomplete", "i8")])
@@ -62,3 +70,32 @@ def rollup_update(rollup: Record, bar: Record, bar_ms: int, timeframe_ms: int) -
     whole.volume += bar.volume
     rollup.bars += 1
     return rollup.bars == timeframe_ms // bar_ms
+
+
+def roll_up(rollups: Any, bases: Any, bar_ms: int, timeframe_ms: int) -> tuple[Any, NDArray[np.int64]]:
+    """Add closed base bars, BAR (n,), to the bucket that forms in `rollups`, ROLLUP (1,).
+
+    Returns the complete bars, BAR (m,), and the index of the base bar that completes each, (m,).
+    """
+    bars = np.zeros(len(bases) * bar_ms // timeframe_ms + 2, BAR)
+    ends = np.zeros(len(bars), np.int64)
+    count = _compiled_roll()(bases, bar_ms, timeframe_ms, rollups, bars, ends)
+    return bars[:count].copy(), ends[:count].copy()
+
+
+@template
+def roll(bases: Record, bar_ms: int, timeframe_ms: int, rollups: Record, bars: Record, ends: Record) -> int:
+    """Run the streaming roll-up over (n,) base bars; fills `bars` and `ends`, returns how many."""
+    count = 0
+    for i in range(len(bases)):
+        if rollup_update(rollups[0], bases[i], bar_ms, timeframe_ms):
+            bars[count] = rollups[0].bar
+            ends[count] = i
+            count += 1
+    return count
+
+
+@cache
+def _compiled_roll() -> Callable[..., int]:
+    compiled: Callable[..., int] = specialise(roll, "bars")
+    return compiled

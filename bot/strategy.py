@@ -10,7 +10,7 @@ loaded as `module:NAME` or `path/to/file.py:NAME`.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 
 from bot import strategy_file
 from bot.errors import Misconfigured
+from bot.inputs import Input
 from bot.instrument import INSTRUMENT, Instrument
 from bot.kernel import Record, kernel
 from bot.ledger import LEDGER
@@ -85,6 +86,7 @@ PAIR = np.dtype(
 
 Decide = Callable[[Record, Record, Record, Record, Record], None]
 Check = Callable[[Any, Instrument, float, float, float], None]
+Inputs = Mapping[str, Input] | Callable[[Any], Mapping[str, Input]]
 
 
 def _accept(_parameters: Any, _instrument: Instrument, _capital: float, _price: float, _leverage: float) -> None:
@@ -112,7 +114,9 @@ class Strategy:
     `slots(parameters)` is how many wishes they need; `roles(count)` names what each slot of so many is for, by
     which an order finds its slot again when the table has another length after a restart; `entries` names the kinds of
     entry a slot may carry; `check(parameters, instrument, capital, price, leverage)` raises Misconfigured for what
-    cannot work; `own_stop`: it wishes a stop, or leaves, whenever it holds something, so that none is added.
+    cannot work; `own_stop`: it wishes a stop, or leaves, whenever it holds something, so that none is added. `inputs`:
+    columns that it reads as `event.inputs` with SIGNAL, by name; or a function of the parameters that returns them,
+    under the same names.
     """
 
     name: str
@@ -126,6 +130,7 @@ class Strategy:
     judged_as: JudgedAs = JudgedAs.ENTRY
     variations: tuple[Variation, ...] = ()
     own_stop: bool = False
+    inputs: Inputs = field(default_factory=dict, hash=False)
     roles: Callable[[int], tuple[str, ...]] = field(default=_by_index)
 
     def __reduce__(self) -> str | tuple[Any, ...]:

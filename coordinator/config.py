@@ -24,6 +24,7 @@ from pydantic import (
 
 from bot.candles import iso, parse_time
 from bot.errors import Misconfigured
+from bot.inputs import inputs_of
 from bot.instrument import Market
 from bot.parameters import Fraction, Number, Parameters
 from bot.strategy import Strategy, load_strategy
@@ -251,6 +252,7 @@ def _single(name: str, values: dict[str, Any]) -> BacktestConfig:
             if isinstance(values.get(plural), dict):
                 values[singular] = values.pop(plural).get(values["pair"])
     parameters = validated(strategy.parameters, section, strategy.name)
+    inputs_of(strategy, parameters)
     config: BacktestConfig = validated(BacktestConfig, {**values, "parameters": parameters, "loaded": strategy}, "")
     return config
 

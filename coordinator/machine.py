@@ -18,8 +18,9 @@ from bot.order import WHOLE_POSITION, Liquidity, OrderKind, Side, Signal, new_sl
 from bot.ports import Order, link_of
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP
-from bot.strategy import EVENT, PAIR
+from bot.strategy import PAIR
 from coordinator.allocation import ALLOCATION
+from coordinator.columns import Columns, inputs_start, row_dtype
 from coordinator.compiled import Happening, compiled_play, compiled_tick
 from coordinator.correlation import HISTORY
 from coordinator.pair_state import OWN, state_dtype
@@ -28,12 +29,14 @@ from coordinator.protection import guard_price
 from coordinator.raw_state import read_raw
 from coordinator.reconcile import position_stop
 from coordinator.regime import REGIME
-from coordinator.roster import Roster, all_variants
+from coordinator.roster import VARIANTS, Roster, all_variants
 from coordinator.router import ROUTE
 from coordinator.saved_state import LAYOUT, Packer, Piece, Stored, fill, read
 from coordinator.vocabulary import DIRECTIVE, NOBODY, NOTE, REPORT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bot.instrument import Instrument
     from bot.ports import Execution, Saved
     from coordinator.parameters import AlgorithmParameters
@@ -119,7 +122,8 @@ class PairMachine:
         self.states = new_records(state_dtype(self.roster.strategies), 1)
         self.slots = new_slots(slots_of(algorithm))
         self.next_number = np.array([len(self.slots)])  # of a slot; those below have names of orders used up
-        self.events = new_records(EVENT, 1)
+        self.events = self.roster.new_events()
+        self.columns = self._new_columns(bar_ms)
         self.timeframes = np.array(algorithm.timeframes(), np.int64)
         self.rollups = new_records(ROLLUP, len(self.timeframes))
         self.reports = new_records(REPORT, 1)
@@ -155,14 +159,53 @@ class PairMachine:
 
     def take_bars(self, bars: Any) -> bool:
         """Take closed base bars as the venue gives them, BAR (n,); whether anything was decided."""
+        own, acted = self._on_grid(bars), False
+        for part in self._parts(own):
+            paid = int(self.paid[0]) if len(part) else 0
+            self.paid[0] *= not len(part)
+            acted = self._play(Happening.BARS, part, index=paid) or acted
+        return acted
+
+    def _on_grid(self, bars: Any) -> Any:
+        """Bars with prices on the grid of ticks, as simulation has them."""
         tick = float(self.instrument.tick_size)
         own = new_records(BAR, len(bars))
         own["ts"], own["volume"] = bars["ts"], bars["volume"]
         for name in ("open", "high", "low", "close"):
             own[name] = in_ticks(bars[name], tick) * tick
-        paid = int(self.paid[0]) if len(own) else 0
-        self.paid[0] *= not len(own)
-        return self._play(Happening.BARS, own, index=paid)
+        return own
+
+    # Inputs of strategies
+
+    def _new_columns(self, bar_ms: int) -> Columns | None:
+        has_inputs = row_dtype(self.roster.strategies, VARIANTS) is not None
+        return Columns(self.algorithm.asked(), bar_ms) if has_inputs else None
+
+    def _parts(self, bars: Any) -> Iterator[Any]:
+        """Base bars in parts, each to be played before the next: one that completes a signal bar has its inputs."""
+        if self.columns is None:
+            yield bars
+            return
+        first = 0
+        for end, row in zip(*self.columns.take(bars), strict=True):
+            if end > first:
+                yield bars[first:end]
+            self.events[0].inputs = row
+            yield bars[end : end + 1]
+            first = end + 1
+        if first < len(bars) or not len(bars):
+            yield bars[first:]
+
+    @property
+    def history_since(self) -> int | None:
+        """Time from which the inputs need the base bars before `time`, ms; None without inputs."""
+        return None if self.columns is None else inputs_start(self.algorithm.asked(), self.time)
+
+    def take_history(self, bars: Any) -> None:
+        """Know the closed base bars before `time`, BAR (n,), which a start has not: nothing is decided on them."""
+        self.columns = self._new_columns(int(self.pairs[0].bar_ms))
+        assert self.columns is not None
+        self.columns.take(self._on_grid(bars))
 
     def take_fill(self, order: Any, ts: int, ticks: int, lots: int, fee: float, *, maker: bool) -> Any:
         """Book an execution of `order` (an Order) and let the pair answer; returns the FILL record as booked."""
@@ -312,6 +355,7 @@ class PairMachine:
         self.instrument, self.asked[0] = instrument, asked
         self.pairs[0]["ledger"] = ledger
         self.slots["generation"], self.slots["number"] = used["generation"], used["number"]
+        self.columns = fresh.columns
 
     def remembered_units(self) -> tuple[Decimal, Decimal]:
         """Tick and lot size that the memory is written in."""

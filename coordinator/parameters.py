@@ -10,11 +10,13 @@ from typing import Any, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from bot.inputs import LONG_BLOCK
 from bot.parameters import Fraction, Number, Parameters, Section, Timeframe
 from bot.record import new_record
 from bot.rollup import TIMEFRAMES
 from bot.strategy import Strategy
 from coordinator.allocation import PerformanceMeasure
+from coordinator.columns import Asked, inputs_by_variant, inputs_start
 from coordinator.regime import Regime
 from coordinator.risk import HaltPolicy
 from coordinator.roster import BUILT_IN, Roster, all_variants, parameter_fields
@@ -174,6 +176,7 @@ class AlgorithmParameters(BaseModel):
     @model_validator(mode="after")
     def _known(self) -> Self:
         self.roster.check_names()
+        inputs_by_variant(self.asked())  # which checks every input
         known = {**{name: name for name in self.roster.names}, **{one.reference: one.strategy.name for one in self.own}}
         places = {"auto.router": self.auto.router} if self.auto.router != BY_REGIME else {}
         places.update({f"auto.routes.{regime}": name for regime, name in self.auto.routes.items() if name != CASH})
@@ -208,6 +211,11 @@ class AlgorithmParameters(BaseModel):
             lengths.add(TIMEFRAMES["4h"])
         return tuple(sorted(lengths))
 
+    def asked(self) -> list[Asked]:
+        """Every strategy of the roster with its parameters by variant, as inputs are computed for them."""
+        variants = ([one for one, _ in own] for own in self.variants())
+        return list(zip(self.roster.strategies, variants, strict=True))
+
     @property
     def warmup_ms(self) -> int:
         """How much is to be seen before the first entry, ms; a strategy alone waits for no regime."""
@@ -215,6 +223,15 @@ class AlgorithmParameters(BaseModel):
         if self.alone is not None:
             return int(signal)
         return int(max(signal, self.auto.warmup_bars * TIMEFRAMES[self.auto.regime_timeframe]))
+
+    def history_start(self, start: int) -> int:
+        """Time from which base bars are needed so that trading can begin at `start`, ms."""
+        return min(start - self.warmup_ms, inputs_start(self.asked(), start))
+
+    @property
+    def most_history_ms(self) -> int:
+        """How much history is needed at most, whatever the start, ms."""
+        return max(start - self.history_start(start) for start in (0, LONG_BLOCK - 1))
 
     def variants(self) -> list[list[tuple[Any, float]]]:
         """Parameters and share of the sizes of every strategy by variant."""

@@ -12,10 +12,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bot.errors import Misconfigured
+from bot.inputs import names_of
 from bot.kernel import Record, kernel
-from bot.strategy import Strategy, load_strategy
+from bot.record import new_records
+from bot.strategy import EVENT, Decide, Event, Strategy, load_strategy
 from coordinator import config_file
+from coordinator.columns import inputs_dtype, row_dtype, unknown
 from coordinator.pair_state import state_dtype
 from coordinator.regime import Regime
 from coordinator.vocabulary import NOBODY, Variant
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from bot.parameters import Parameters
 
 Dispatch = Callable[[Record, Record, Record, Record, Record, int, int], None]
+TakeInputs = Callable[[Record, Record], None]
 
 BUILT_IN = tuple(load_strategy(reference) for reference in config_file.BUILT_IN.values())
 VARIANTS, REGIMES = len(Variant), len(Regime)
@@ -71,6 +77,18 @@ class Roster:
         """Return the kernel that hands an event to one family, with its variant's parameters and its own state."""
         return _dispatch(self.strategies)
 
+    def new_events(self) -> Any:
+        """An event, in an array of one, as this roster is told it."""
+        events = new_records(event_dtype(self.strategies), 1)
+        rows = row_dtype(self.strategies, VARIANTS)
+        if rows is not None:
+            events[0].inputs = events[0].unknown = unknown(rows, 1)[0]
+        return events
+
+    def take_inputs(self) -> TakeInputs:
+        """Return the kernel that puts the inputs of a longer bar into an event."""
+        return _no_inputs if row_dtype(self.strategies, VARIANTS) is None else _inputs
+
 
 def word_of(name: str) -> str:
     """Keep letters and digits."""
@@ -102,6 +120,8 @@ def _dispatch(strategies: tuple[Strategy, ...]) -> Dispatch:
 
 def _or_else(number: int, strategy: Strategy, other: Dispatch) -> Dispatch:
     """Let `strategy` decide when the family is this number, else the `other`."""
+    if names_of(strategy):
+        return _or_else_with_inputs(number, strategy, other)
     name, decide = strategy.name, strategy.decide
 
     def handed(
@@ -113,6 +133,76 @@ def _or_else(number: int, strategy: Strategy, other: Dispatch) -> Dispatch:
             other(pair, params, state, wishes, event, family, variant)
 
     return kernel(handed)
+
+
+# Inputs: a strategy that has some is told an event of its own, with the values of its variant.
+
+
+@cache
+def event_dtype(strategies: tuple[Strategy, ...]) -> np.dtype[Any]:
+    """Lay out what a pair is told: an EVENT, behind which lie the inputs of all and the event of each that has some."""
+    rows = row_dtype(strategies, VARIANTS)
+    if rows is None:
+        return EVENT
+    base = [(name, EVENT[name]) for name in EVENT.names or ()]
+    told = [
+        (one.name, np.dtype([*base, ("inputs", inputs_dtype(one))], align=True)) for one in strategies if names_of(one)
+    ]
+    return np.dtype([*base, ("inputs", rows), ("unknown", rows), ("told", np.dtype(told, align=True))], align=True)
+
+
+@kernel
+def _no_inputs(_event: Record, _longer: Record) -> None:
+    """Leave an event as it is: no strategy reads more."""
+
+
+@kernel
+def _inputs(event: Record, longer: Record) -> None:
+    """Take the row that belongs to a longer bar."""
+    event.inputs = longer.inputs
+
+
+@kernel
+def _tell_own(own: Record, event: Record, newest: Record, unknown: Record) -> None:
+    """Write a strategy's own event: inputs belong to SIGNAL, and have no value with anything else."""
+    own.kind, own.timeframe = event.kind, event.timeframe
+    own.bar = event.bar
+    own.execution = event.execution
+    if event.kind == Event.SIGNAL:
+        own.inputs = newest
+    else:
+        own.inputs = unknown
+
+
+def _or_else_with_inputs(number: int, strategy: Strategy, other: Dispatch) -> Dispatch:
+    """Let `strategy` decide on its own event when the family is this number, else the `other`."""
+    name, decide = strategy.name, strategy.decide
+
+    def handed(
+        pair: Record, params: Record, state: Record, wishes: Record, event: Record, family: int, variant: int
+    ) -> None:
+        if family == number:
+            own = getattr(event.told, name)
+            _tell_own(own, event, getattr(event.inputs, name)[variant], getattr(event.unknown, name)[variant])
+            decide(pair, getattr(params, name)[variant], getattr(state, name), wishes, own)
+        else:
+            other(pair, params, state, wishes, event, family, variant)
+
+    return kernel(handed)
+
+
+def decide_alone(strategy: Strategy) -> Decide:
+    """Return the strategy's kernel for a driver that knows no other strategy and no variant but the first."""
+    name, decide = strategy.name, strategy.decide
+    if not names_of(strategy):
+        return decide
+
+    def alone(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+        own = getattr(event.told, name)
+        _tell_own(own, event, getattr(event.inputs, name)[0], getattr(event.unknown, name)[0])
+        decide(pair, params, state, slots, own)
+
+    return kernel(alone)
 
 
 def parameter_fields(strategies: tuple[Strategy, ...]) -> list[Any]:

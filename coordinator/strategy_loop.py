@@ -81,7 +81,6 @@ class StrategyLoop:
         bus: Bus,
         report: Callable[[PairReport | HoldOff], None],
         *,
-        warmup_ms: int,
         start: int,
         clock: Callable[[], float],
         most_actions: int,
@@ -93,7 +92,7 @@ class StrategyLoop:
         self.memory = Memory(machine, store, bus, lambda: self.tell(Remember()), patience)
         self.symbol = machine.instrument.symbol
         self.linear = bool(machine.pairs[0].instrument.linear)
-        self.warmup_ms, self.start = warmup_ms, start
+        self.start = start
         self.mailbox: asyncio.Queue[Message] = asyncio.Queue()
         self.books = Books(bot, machine, self.memory, self._wishes)
         self.breaker = Breaker(most_actions)
@@ -435,10 +434,11 @@ class StrategyLoop:
         first = not self.recovered.is_set()
         if first:
             await self._load()
+            await self._learn_history()
         since = machine.time
         asked = int(machine.asked[0]) or self.start
         executions = await self.gateway.executions(self.symbol, asked - MINUTE)
-        bars = await self.gateway.candles(self.symbol, since or self.start - self.warmup_ms, NEVER)
+        bars = await self.gateway.candles(self.symbol, since or machine.algorithm.history_start(self.start), NEVER)
         if since == 0:
             bars = bars[bars["ts"] < self.start] if self.start else bars
         booked = False
@@ -469,6 +469,12 @@ class StrategyLoop:
             self.corrections += int(corrected and not first)
             await self._act()
         self.behind = False
+
+    async def _learn_history(self) -> None:
+        """Ask for the candles before what is remembered, over which the inputs of strategies are computed."""
+        since = self.machine.history_since
+        if since is not None and self.machine.time:
+            self.machine.take_history(await self.gateway.candles(self.symbol, since, self.machine.time))
 
     async def _learn_of(self, shown: dict[str, Resting], *, first: bool) -> bool:
         """Know how much of each order is filled: after a start as the venue shows it, later by executions alone."""

@@ -114,7 +114,7 @@ def run_portfolio(config: PortfolioConfig, store: CandleStore, data_dir: Path) -
     from services.data.venue import saved_instrument
 
     config = config if config.candles else config.changed(exchange=_venue(config, store))
-    warmup = None if config.start is None else config.start - config.algorithm.warmup_ms
+    warmup = None if config.start is None else config.algorithm.history_start(config.start)
     candles: dict[str, Any] = dict(config.candles or {})
     fetched = {}
     for pair in config.pairs:

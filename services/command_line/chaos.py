@@ -106,7 +106,7 @@ def _candles(config: PortfolioConfig, plan: Plan, source: str | None) -> dict[st
     from services.runtime.chaos import DAY, days_needed
 
     if source is None:
-        days = -(-config.algorithm.warmup_ms // DAY) + 1 + days_needed(plan)
+        days = -(-config.algorithm.most_history_ms // DAY) + 1 + days_needed(plan)
         return generate(list(config.pairs), days, plan.seed)
     store = CandleStore(Settings().data_dir)
     return {pair: store.read(store.finest(source, str(config.market), pair)) for pair in config.pairs}

@@ -24,6 +24,7 @@ def parity(
     seed: Annotated[int, typer.Option(help="seed of the made candles")] = 7,
     strategy: Annotated[str, typer.Option(help="grid, dca, trend, auto, or your own FILE.py:NAME")] = AUTO,
     changes: Annotated[list[str] | None, typer.Option("--set", help="any key, such as grid.levels=20")] = None,
+    restart: Annotated[bool, typer.Option(help="stop the bot half-way, and start another on what it stored")] = False,
 ) -> None:
     """Compare simulation and live bot, fill by fill.
 
@@ -46,12 +47,12 @@ def parity(
 
     quieten()
     config = load_portfolio(asked)
-    history = config.algorithm.warmup_ms / DAY
+    history = config.algorithm.most_history_ms / DAY
     if config.start is None:
         candles = generate(names, int(-(-(history + days) // 1)), seed)
         config = config.changed(start=sensible_start(candles, days))
     else:
-        begin = config.start - config.algorithm.warmup_ms
+        begin = config.algorithm.history_start(config.start)
         config = config.changed(end=config.start + round(days * DAY))
         store = CandleStore(Settings().data_dir)
         candles = {
@@ -59,7 +60,7 @@ def parity(
         }
     instruments = {name: instrument_for(name, config.market, candles[name])[0] for name in names}
     with progress("playing live") as show:
-        found = asyncio.run(compare(config, candles, instruments, show))
+        found = asyncio.run(compare(config, candles, instruments, show, restart=restart))
     differences = found.differences
     kinds = sorted({one.kind for one in found.decisions})
     console().print(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bot.errors import Misconfigured
 from bot.ports import NotPermitted
+from coordinator.columns import inputs_by_variant
 from coordinator.machine import NAME, remembered_money, slots_of, symbols_of
 from services.runtime.config import Foreign
 from services.runtime.hosts import Beginning
@@ -152,6 +153,8 @@ def changes(old: PortfolioConfig, new: PortfolioConfig) -> list[str]:
         )
     if new.algorithm.roster != old.algorithm.roster or new.strategy != old.strategy:
         raise Misconfigured("another strategy needs a restart; stop the bot and start it again.")
+    if inputs_by_variant(old.algorithm.asked()) != inputs_by_variant(new.algorithm.asked()):
+        raise Misconfigured("other inputs of a strategy need a restart; stop the bot and start it again.")
     before, after = old.document(), new.document()
     return [
         f"{section}.{name}"

@@ -131,7 +131,7 @@ def exchange_of(config: PortfolioConfig, candles: dict[str, Candles]) -> Exchang
     }
     chosen = {pair: candles[pair] for pair in config.pairs}
     exchange = Exchange(instruments, chosen, config.capital, exchange_settings(config.execution), config.leverage)
-    exchange.begin(max(int(one.ts[0]) for one in chosen.values()) + config.algorithm.warmup_ms + DAY)
+    exchange.begin(max(int(one.ts[0]) for one in chosen.values()) + config.algorithm.most_history_ms + DAY)
     return exchange
 
 

@@ -102,7 +102,6 @@ class PairHost:
         machine = PairMachine(algorithm, instrument, self.config.leverage, MINUTE)
         return StrategyLoop(
             *(self.name, machine, self.gateway, self.store, self.bus, self.report),
-            warmup_ms=algorithm.warmup_ms,
             start=self.beginning.at,
             clock=self.clock,
             most_actions=self.most_actions,

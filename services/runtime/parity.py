@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from services.venue.exchange import Exchange, exchange_settings
 from services.venue.server import Key, VenueServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable
 
     from bot.candles import Candles
     from bot.instrument import Instrument
@@ -81,19 +82,22 @@ async def parity(
     candles: dict[str, Candles],
     instruments: dict[str, Instrument],
     progress: Callable[[float], None] | None = None,
+    *,
+    restart: bool = False,
 ) -> Parity:
     """Run both; `config.start` to `config.end` is compared, what lies before it (at most the warm-up) is history.
 
-    The last minute belongs to neither: the simulation ends its pairs there, a venue does not.
+    With `restart` the bot is stopped half-way and another is started on what it stored. The last minute belongs to
+    neither: the simulation ends its pairs there, a venue does not.
     """
     start = config.start
     assert start is not None
     execution = config.execution.model_copy(update=WITHOUT_SURCHARGE)
     config = config.changed(execution=execution)
-    begin = start - config.algorithm.warmup_ms
+    begin = config.algorithm.history_start(start)
     played = {pair: candles[pair].between(begin, config.end) for pair in config.pairs}
     last = max(int(one.ts[-1]) for one in played.values())
-    live_fills, live_decisions, minutes = await _live(config, played, instruments, last, progress)
+    live_fills, live_decisions, minutes = await _live(config, played, instruments, last, progress, restart=restart)
     recording = PortfolioSimulator(config).run(Reel.of(dict(played), instruments))
     fills: Counter[Fill] = Counter()
     for pair, one in zip(recording.pairs, recording.recordings, strict=True):
@@ -115,6 +119,8 @@ async def _live(
     instruments: dict[str, Instrument],
     last: int,
     progress: Callable[[float], None] | None,
+    *,
+    restart: bool,
 ) -> tuple[Counter[Fill], Counter[Decision], int]:
     assert config.start is not None
     chosen = {pair: instruments[pair] for pair in config.pairs}
@@ -126,29 +132,27 @@ async def _live(
     address = f"http://127.0.0.1:{await server.start()}"
     with tempfile.TemporaryDirectory() as folder:
         async with backing(NAME, Path(folder), bus=NONE) as behind:
+            halves = (total // 2, total) if restart else (total,)
             large = any(one.large_positions for one in chosen.values())
-            gateway = Bybit(
-                key=KEY.key,
-                secret=KEY.secret,
-                market=config.market,
-                address=address,
-                rate=100_000.0,
-                large_positions=large,
-            )
-            runtime = LocalRuntime(NAME, config, gateway, behind.store, behind.bus, patience=None)
-            steps = LockStep(address, runtime)
             try:
-                await runtime.start()
-                await steps.begin()
-                more = total > 0
-                while more:
-                    more = await steps.minute()
-                    minutes += 1
-                    if progress is not None and minutes % 60 == 0:
-                        progress(minutes / total)
+                for until in halves:
+                    gateway = Bybit(
+                        key=KEY.key,
+                        secret=KEY.secret,
+                        market=config.market,
+                        address=address,
+                        rate=100_000.0,
+                        large_positions=large,
+                    )
+                    runtime = LocalRuntime(NAME, config, gateway, behind.store, behind.bus, patience=None)
+                    async with _in_lock_step(address, runtime) as steps:
+                        more = minutes < until
+                        while more and minutes < until:
+                            more = await steps.minute()
+                            minutes += 1
+                            if progress is not None and minutes % 60 == 0:
+                                progress(minutes / total)
             finally:
-                await steps.end()
-                await runtime.stop()
                 await server.stop()
             rows = await behind.store.fills()
             notes = await behind.store.notes(config.start)
@@ -159,6 +163,19 @@ async def _live(
             fills[Fill(pair, row.ts, int(slot), int(generation), row.side, row.price, row.lots)] += 1
     decisions = Counter(Decision(pair, at, kind, _words(numbers)) for pair, at, kind, numbers in notes)
     return fills, decisions, minutes
+
+
+@asynccontextmanager
+async def _in_lock_step(address: str, runtime: LocalRuntime) -> AsyncIterator[LockStep]:
+    """Start a bot with its market waiting for it; stop it afterwards."""
+    steps = LockStep(address, runtime)
+    try:
+        await runtime.start()
+        await steps.begin()
+        yield steps
+    finally:
+        await steps.end()
+        await runtime.stop()
 
 
 def _words(numbers: Iterable[float]) -> tuple[str, ...]:

@@ -6,9 +6,13 @@ import asyncio
 
 import pytest
 
+from backtesting.instruments import instrument_for
+from bot.inputs import HOUR, SHORT_BLOCK
+from bot.instrument import Market
 from bot.sources import ROOT
-from coordinator.config import Execution, PortfolioConfig
+from coordinator.config import Execution, PortfolioConfig, load_portfolio
 from coordinator.parameters import AlgorithmParameters
+from services.data.synth import generate
 from services.runtime.parity import parity, sensible_start
 from tests.runtime.house import DAY, config, market
 
@@ -59,3 +63,20 @@ def test_a_difference_is_found(found):
     one = next(iter(found.live_fills))
     del found.live_fills[one]
     assert [side for side, _ in found.differences] == ["simulation"]
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["whole", "restarted"])
+def test_inputs_of_a_strategy_are_the_same_live_and_after_a_restart(restart):
+    """Two columns of TA-Lib's, one of another timeframe; the history that a restart asks for gives the same bits."""
+    section = {"timeframe": "1m", "length": 6, "average": 4, "low": 45, "high": 55, "warmup_bars": 30}
+    pairs = ("BTCUSDT", "ETHUSDT")
+    values = {"strategy": str(ROOT / "tests/examples/pullback.py:PULLBACK"), "pairs": pairs, "pullback": section}
+    candles = generate(list(pairs), 20, 7)
+    edge = int(candles[pairs[0]].ts[0]) // SHORT_BLOCK * SHORT_BLOCK + SHORT_BLOCK
+    begun = edge + 2 * HOUR  # so that little is warm-up
+    chosen = load_portfolio(values).changed(start=begun, end=begun + 5 * HOUR)
+    assert chosen.algorithm.history_start(begun) >= int(candles[pairs[0]].ts[0])
+    instruments = {pair: instrument_for(pair, Market.LINEAR, candles[pair])[0] for pair in pairs}
+    found = asyncio.run(parity(chosen, candles, instruments, restart=restart))
+    assert found.differences == []
+    assert found.fills.total() >= 10 and {one.pair for one in found.fills} == set(pairs)

@@ -1,0 +1,379 @@
+"""Inputs of a strategy: columns over closed bars, each value a pure function of the bars since its anchor.
+
+A driver computes them and tells the newest row with SIGNAL, so that simulation, live and restart agree to the last bit
+whatever history each happens to hold. The anchor of bar t is the start of t's calendar block less the input's warm-up.
+A bar with a missing base bar is left out of the series; without all of the history since the anchor a value is NaN.
+Functions that sum up for ever, such as OBV, restart at the anchor.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bot.errors import Misconfigured, suggestion
+from bot.record import new_records
+from bot.rollup import BAR, ROLLUP, TIMEFRAMES, roll_up
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from numpy.typing import NDArray
+
+    from bot.strategy import Strategy
+
+HOUR, DAY = 3_600_000, 86_400_000
+SHORT_BLOCK, LONG_BLOCK = 30 * DAY, 360 * DAY  # of bars up to an hour, and of longer ones
+LOOKBACKS = 10  # warm-up of an input that states none
+COLUMNS = ("open", "high", "low", "close", "volume")
+EXTRA = "install it with `pip install 'traderagent[indicators]'` (here: `uv sync --extra indicators`)"
+
+
+@dataclass(frozen=True)
+class Input:
+    """A column: `timeframe` of its bars, the strategy's own if None; `warmup` in bars, ten look-backs if None."""
+
+    timeframe: str | None = None
+    warmup: int | None = None
+
+    def length(self, own: int) -> int:
+        """Length of its bars, ms; `own` is the strategy's."""
+        return own if self.timeframe is None else TIMEFRAMES[self.timeframe]
+
+    def reach(self) -> int:
+        """Bars before a block that a value in it is computed over."""
+        return LOOKBACKS * self.lookback() if self.warmup is None else self.warmup
+
+    def lookback(self) -> int:
+        """Bars before one that its value depends on at least."""
+        raise NotImplementedError
+
+    def column(self, bars: Any, at: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Values at the bars numbered `at`, ascending, of a series BAR (n,); NaN within the look-back."""
+        raise NotImplementedError
+
+    def check(self, place: str) -> None:
+        """Raise Misconfigured for what cannot be computed; `place` names the input."""
+        if self.timeframe is not None and self.timeframe not in TIMEFRAMES:
+            choices = ", ".join(TIMEFRAMES)
+            raise Misconfigured(f"{place}: timeframe is {str(self.timeframe)[:200]!r}; choose one of {choices}.")
+        if self.warmup is not None and not (type(self.warmup) is int and self.warmup >= 0):
+            raise Misconfigured(f"{place}: warmup is {str(self.warmup)[:200]!r}; give a whole number of bars.")
+
+
+# TA-Lib
+
+
+@dataclass(frozen=True)
+class TaLibInput(Input):
+    """A function of TA-Lib with its parameters, and which of its outputs is meant."""
+
+    function: str = ""
+    output: str | int | None = None
+    parameters: tuple[tuple[str, Any], ...] = ()
+
+    def check(self, place: str) -> None:
+        """Raise Misconfigured for an unknown function, parameter, column or output, or without TA-Lib."""
+        super().check(place)
+        for key, value in self.parameters:
+            if not isinstance(value, int | float | str):
+                raise Misconfigured(f"{place}: {key} is {str(value)[:200]!r}; give a number.")
+        try:
+            _computed(self)
+        except Misconfigured as error:
+            raise Misconfigured(f"{place}: {error}") from None
+
+    def lookback(self) -> int:
+        """Bars before the first value, as TA-Lib counts them."""
+        return _computed(self).lookback
+
+    def column(self, bars: Any, at: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Compute the series up to the last bar asked for, as TA-Lib does."""
+        return _computed(self).values(bars)[at]
+
+
+@dataclass(frozen=True)
+class _Computed:
+    """A TA-Lib function ready to be called."""
+
+    function: Callable[..., Any]
+    columns: tuple[str, ...]
+    parameters: dict[str, Any]
+    output: int | None
+    lookback: int
+
+    def values(self, bars: Any) -> NDArray[np.float64]:
+        found = self.function(*(np.ascontiguousarray(bars[name]) for name in self.columns), **self.parameters)
+        values = np.asarray(found if self.output is None else found[self.output], np.float64).copy()
+        values[: self.lookback] = np.nan  # what is a whole number stands at 0 there
+        return values
+
+
+def talib(
+    function: str,
+    *,
+    output: str | int | None = None,
+    timeframe: str | None = None,
+    warmup: int | None = None,
+    **parameters: Any,
+) -> Input:
+    """Declare a TA-Lib function such as `talib("RSI", timeperiod=14)`.
+
+    `output` chooses one of several by name or number; a column other than the function's usual one is given by the
+    name of its argument, such as `price="volume"`. `timeframe`: of other bars than the strategy's, such as "4h".
+    """
+    return TaLibInput(timeframe, warmup, function, output, tuple(parameters.items()))
+
+
+@cache
+def _computed(one: TaLibInput) -> _Computed:
+    library = _library()
+    names = library.get_functions()
+    if one.function not in names:
+        raise Misconfigured(f"TA-Lib has no function {str(one.function)[:200]!r}; {suggestion(one.function, names)}.")
+    info = library.abstract.Function(one.function).info
+    columns, chosen = dict(info["input_names"]), dict(one.parameters)
+    for argument in [key for key in chosen if isinstance(columns.get(key), str)]:
+        columns[argument] = chosen.pop(argument)
+    read = [name for of in columns.values() for name in ([of] if isinstance(of, str) else of)]
+    stranger = next((name for name in read if name not in COLUMNS), None)
+    if stranger is not None:
+        raise Misconfigured(f"{one.function} is to read {str(stranger)[:200]!r}; a bar has {', '.join(COLUMNS)}.")
+    unknown = next((key for key in chosen if key not in info["parameters"]), None)
+    if unknown is not None:
+        choices = ", ".join([*info["parameters"], *(key for key, of in columns.items() if isinstance(of, str))])
+        raise Misconfigured(f"{one.function} has no parameter {unknown[:200]!r}; choose of {choices or 'none'}.")
+    try:
+        lookback = int(library.abstract.Function(one.function, **chosen).lookback)
+    except TypeError as error:
+        raise Misconfigured(f"{one.function}: {str(error)[:200]}; change it.") from None
+    if lookback < 0:
+        given = ", ".join(f"{key}={str(value)[:50]}" for key, value in chosen.items())
+        raise Misconfigured(f"{one.function} does not take {given}; keep its parameters within TA-Lib's bounds.")
+    output = _output(one, info["output_names"])
+    return _Computed(getattr(library, one.function), tuple(read), chosen, output, lookback)
+
+
+def _output(one: TaLibInput, names: list[str]) -> int | None:
+    """Place of the output meant; None where there is one alone."""
+    choices = ", ".join(names)
+    if len(names) == 1 and one.output in (None, 0, names[0]):
+        return None
+    if one.output in names:
+        return names.index(one.output)
+    if type(one.output) is int and 0 <= one.output < len(names):
+        return one.output
+    raise Misconfigured(f"{one.function}: output is {str(one.output)[:200]!r}; choose one of {choices}.")
+
+
+@cache
+def _library() -> ModuleType:
+    """TA-Lib, without the data frames that it would load to accept their columns."""
+    absent = [name for name in ("pandas", "polars") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None stands for a module that is not there
+    try:
+        import talib as library  # noqa: PLC0415, an extra that only such inputs need
+        import talib.abstract  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise Misconfigured(f"this function needs TA-Lib, which is not installed; {EXTRA}.") from None
+    finally:
+        for name in absent:
+            del sys.modules[name]
+    return library
+
+
+# Functions of the user's
+
+
+@dataclass(frozen=True)
+class PythonInput(Input):
+    """A function of the user's over windows of bars."""
+
+    function: Callable[[Any], Any] = float
+    window: int = 1
+    batch: bool = False
+
+    def check(self, place: str) -> None:
+        """Raise Misconfigured for a window that is none, and where batches give other bits than windows."""
+        super().check(place)
+        if not callable(self.function):
+            raise Misconfigured(f"{place}: {str(self.function)[:200]!r} is no function; give one that takes bars.")
+        if not (type(self.window) is int and self.window >= 1):
+            raise Misconfigured(f"{place}: window is {str(self.window)[:200]!r}; give a whole number of bars from 1.")
+        if self.batch:
+            odd = _differs(self)
+            if odd is not None:
+                raise Misconfigured(
+                    f"{place}: with batch=True {_name(self.function)} gives {odd[0]!r} for a column and {odd[1]!r} for "
+                    "the same bar's window alone; leave batch out, or compute each value from its window only."
+                )
+
+    def lookback(self) -> int:
+        """Bars of the window before its last."""
+        return self.window - 1
+
+    def column(self, bars: Any, at: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Give the function each window, or the whole series where it takes batches."""
+        shown = bars.view(np.recarray)
+        shown.flags.writeable = False
+        if self.batch:
+            values = np.array(self.function(shown), np.float64)
+            assert values.shape == (len(bars),), f"{_name(self.function)} gives {values.shape} for {len(bars)} bars"
+            values[: self.lookback()] = np.nan
+            return values[at]
+        windows = ((i, i + 1 - self.window) for i in at)
+        return np.array([np.nan if start < 0 else self.function(shown[start : i + 1]) for i, start in windows], float)
+
+
+def python(
+    function: Callable[[Any], Any],
+    *,
+    window: int,
+    batch: bool = False,
+    timeframe: str | None = None,
+    warmup: int | None = None,
+) -> Input:
+    """Declare a function of your own over the last `window` bars, BAR (window,), which returns one number.
+
+    With `batch` it is given any number of bars (n,) and returns as many numbers, each of its own window alone; a check
+    holds the two ways to each other bit by bit.
+    """
+    return PythonInput(timeframe, warmup, function, window, batch)
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__name__", function))[:200]
+
+
+@cache
+def _differs(one: PythonInput) -> tuple[float, float] | None:
+    """Find a value of a made-up walk that a batch computes otherwise than its window; None if all are the same bits."""
+    bars = made_up_bars(3 * one.window + 64)
+    whole = one.column(bars, np.arange(len(bars)))
+    for i in range(one.window - 1, len(bars)):
+        alone = one.column(bars[i + 1 - one.window : i + 1], np.array([one.window - 1]))
+        if alone.tobytes() != whole[i : i + 1].tobytes():
+            return float(whole[i]), float(alone[0])
+    return None
+
+
+def made_up_bars(count: int) -> Any:
+    """A walk of hourly bars, BAR (count,), the same every time."""
+    numbers = np.random.default_rng(1).normal(0.0, 0.01, (count, 4))
+    bars = new_records(BAR, count)
+    bars["ts"] = np.arange(count) * HOUR
+    bars["close"] = np.round(100.0 * np.exp(np.cumsum(numbers[:, 0])), 2)
+    bars["open"] = np.concatenate(([100.0], bars["close"][:-1]))
+    bars["high"] = np.round(np.maximum(bars["open"], bars["close"]) * (1.0 + np.abs(numbers[:, 1])), 2)
+    bars["low"] = np.round(np.minimum(bars["open"], bars["close"]) * (1.0 - np.abs(numbers[:, 2])), 2)
+    bars["volume"] = np.round(np.exp(numbers[:, 3]) * 1000.0, 3)
+    return bars
+
+
+# Inputs of a strategy
+
+
+@cache
+def names_of(strategy: Strategy) -> tuple[str, ...]:
+    """Names of a strategy's inputs, in their order; raises Misconfigured for one that cannot be a field."""
+    declared = _declared(strategy, None)
+    for name in declared:
+        if not isinstance(name, str) or not name.isidentifier() or hasattr(np.record, name):
+            raise Misconfigured(
+                f"strategy {strategy.name}: input {str(name)[:200]!r} has a name that is no word or that NumPy uses "
+                "itself; rename it."
+            )
+    return tuple(declared)
+
+
+def inputs_of(strategy: Strategy, parameters: Any) -> dict[str, Input]:
+    """A strategy's inputs for these parameters, checked; raises Misconfigured."""
+    names, declared = names_of(strategy), _declared(strategy, parameters)
+    if set(declared) != set(names):
+        odd = min(set(declared) ^ set(names))
+        raise Misconfigured(
+            f"strategy {strategy.name}: input {odd!r} is there for some parameters only; let the names stay the same."
+        )
+    for name in names:
+        place = f"strategy {strategy.name}: input {name}"
+        if not isinstance(declared[name], Input):
+            raise Misconfigured(f"{place} is {str(declared[name])[:200]!r}; declare it with talib(…) or python(…).")
+        declared[name].check(place)
+    return {name: declared[name] for name in names}
+
+
+def _declared(strategy: Strategy, parameters: Any) -> dict[str, Any]:
+    inputs = strategy.inputs
+    if callable(inputs):
+        return dict(inputs(strategy.parameters() if parameters is None else parameters))
+    return dict(inputs)
+
+
+# Bars
+
+
+def block_of(timeframe_ms: int) -> int:
+    """Length of the calendar blocks of bars this long, ms; blocks are counted from the epoch."""
+    return SHORT_BLOCK if timeframe_ms <= HOUR else LONG_BLOCK
+
+
+def anchor(one: Input, timeframe_ms: int, ts: int) -> int:
+    """Time from which bars count for the value at the bar that opens at `ts`, ms."""
+    block = block_of(timeframe_ms)
+    return ts // block * block - one.reach() * timeframe_ms
+
+
+def history_start(one: Input, timeframe_ms: int, now: int) -> int:
+    """Time from which base bars must be known for the values at `now` and later, ms.
+
+    A day before the anchor, so that minutes missing there are not taken for a history that is too short.
+    """
+    return anchor(one, timeframe_ms, now - 2 * timeframe_ms) - DAY
+
+
+def values(one: Input, timeframe_ms: int, bars: Any, at: NDArray[np.int64], begin: int) -> NDArray[np.float64]:
+    """Values (k,) of an input at the bars numbered `at` (k,), ascending, of all complete bars since `begin`, BAR (n,).
+
+    `begin` (ms) is the opening of the first base bar known: what is anchored before it is NaN.
+    """
+    found, block = np.full(len(at), np.nan), block_of(timeframe_ms)
+    blocks = bars["ts"][at] // block
+    for number in np.unique(blocks):
+        since = int(number) * block - one.reach() * timeframe_ms
+        if begin <= since:
+            chosen = np.flatnonzero(blocks == number)
+            first = int(np.searchsorted(bars["ts"], since))
+            found[chosen] = one.column(bars[first : at[chosen[-1]] + 1], at[chosen] - first)
+    return found
+
+
+class Series:
+    """Complete bars of one timeframe, as base bars come."""
+
+    def __init__(self, bar_ms: int, timeframe_ms: int) -> None:
+        self.bar_ms, self.timeframe_ms = bar_ms, timeframe_ms
+        self.rollup = new_records(ROLLUP, 1)
+        self.bars = new_records(BAR, 0)
+
+    def take(self, bases: Any) -> NDArray[np.int64]:
+        """Take closed base bars, BAR (n,); which of them complete a bar (m,), now at the end of `bars`."""
+        bars, ends = roll_up(self.rollup, bases, self.bar_ms, self.timeframe_ms)
+        self.bars = np.concatenate((self.bars, bars))
+        return ends
+
+    def newest(self, now: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Number of the bar that closed last before or at each time `now` (k,), ms; -1 where that bar is incomplete."""
+        closes = self.bars["ts"] + self.timeframe_ms
+        found = np.searchsorted(closes, now, side="right") - 1
+        if not len(closes):
+            return found
+        return np.where(now - closes[found] < self.timeframe_ms, found, -1)
+
+    def forget(self, before: int) -> None:
+        """Let go of bars that open before `before`, ms."""
+        self.bars = self.bars[np.searchsorted(self.bars["ts"], before) :]

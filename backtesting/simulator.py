@@ -72,7 +72,11 @@ class Tape:
         if len(candles) == 0:
             raise Misconfigured("candles: the period holds none; widen from and to, or import more data.")
         tick = float(instrument.tick_size)
-        open_, high, low, close = (in_ticks(getattr(candles, name), tick) for name in PRICES)
+        # Whole arrays: machine code is made for a layout, and views with gaps would be another.
+        open_, high, low, close = (np.ascontiguousarray(in_ticks(getattr(candles, name), tick)) for name in PRICES)
+        candles = replace(
+            candles, ts=np.ascontiguousarray(candles.ts), volume=np.ascontiguousarray(candles.volume, np.float64)
+        )
         return cls(instrument, candles, open_, high, low, close, _funding_bars(candles.ts))
 
     def laid(self, ts: Any, volume: Any, *prices: Any) -> Tape:

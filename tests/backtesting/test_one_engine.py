@@ -5,7 +5,6 @@ The fast loop leaves out what a lone strategy does not need; it may stay only as
 
 from __future__ import annotations
 
-import os
 from decimal import Decimal
 
 import numpy as np
@@ -73,13 +72,12 @@ deals = st.fixed_dictionaries(
 trends = st.fixed_dictionaries(
     {"trend_confirmation_bars": st.integers(1, 3), "direction": st.sampled_from(["both", "long", "short"])}
 )
-own = st.fixed_dictionaries({"fast": st.integers(2, 8), "slow": st.integers(9, 30)})
 chosen = st.one_of(
     st.tuples(st.just("grid"), grids),
     st.tuples(st.just("dca"), deals),
     st.tuples(st.just("trend"), trends),
-    st.tuples(st.just("ema_cross"), own),
 )
+own = st.fixed_dictionaries({"fast": st.integers(2, 8), "slow": st.integers(9, 30)})
 executions = st.fixed_dictionaries(
     {
         "fill_rule": st.sampled_from(["through", "touch"]),
@@ -97,51 +95,51 @@ def config_of(strategy, parameters, **more):
     return {"strategy": name, "pair": "BTCUSDT", "exchange": "synth", strategy: section, **more}
 
 
-@settings(max_examples=int(os.environ.get("EX", "25")), suppress_health_check=[HealthCheck.too_slow])
-@given(
-    choice=chosen,
-    execution=executions,
-    seed=st.integers(0, 1000),
-    volatility=st.sampled_from([0.0005, 0.002, 0.006]),
-    leverage=st.sampled_from([1.0, 3.0, 25.0]),
-    reinvest=st.booleans(),
-    holes=st.booleans(),
-    late=st.sampled_from([None, 700]),
+worlds = st.fixed_dictionaries(
+    {
+        "seed": st.integers(0, 1000),
+        "volatility": st.sampled_from([0.0005, 0.002, 0.006]),
+        "leverage": st.sampled_from([1.0, 3.0, 25.0]),
+        "reinvest": st.booleans(),
+        "holes": st.booleans(),
+        "late": st.sampled_from([None, 700]),
+    }
 )
-@example(
-    choice=("grid", {"direction": "short"}),
-    execution={},
-    seed=3,
-    volatility=0.006,
-    leverage=25.0,
-    reinvest=True,
-    holes=True,
-    late=None,
-)
-@example(
-    choice=("trend", {"trend_confirmation_bars": 1}),
-    execution={},
-    seed=5,
-    volatility=0.002,
-    leverage=3.0,
-    reinvest=False,
-    holes=False,
-    late=700,
-)
-def test_the_fast_loop_is_the_engine(choice, execution, seed, volatility, leverage, reinvest, holes, late):
-    candles = walk(3 * 1440, seed=seed, volatility=volatility)
-    if holes:
+WILD = {"seed": 3, "volatility": 0.006, "leverage": 25.0, "reinvest": True, "holes": True, "late": None}
+CALM = {"seed": 5, "volatility": 0.002, "leverage": 3.0, "reinvest": False, "holes": False, "late": 700}
+
+
+def compared(strategy, parameters, execution, world):
+    """Play one random world both ways, and hold them to each other."""
+    candles = walk(3 * 1440, seed=world["seed"], volatility=world["volatility"])
+    if world["holes"]:
         candles = candles.rows(np.arange(len(candles)) % 397 > 3)
-    more = {"execution": execution, "leverage": leverage, "reinvest": reinvest}
-    if late is not None:
-        more["from"] = START + late * 60_000
-    config = config_of(*choice, **more)
+    more = {"execution": execution, "leverage": world["leverage"], "reinvest": world["reinvest"]}
+    if world["late"] is not None:
+        more["from"] = START + world["late"] * 60_000
+    config = config_of(strategy, parameters, **more)
     try:
         load_config(config)
         fast, played = both(candles, instrument(), config)
     except Misconfigured:  # what cannot work is refused by both; that they agree on it is asked below
         return
     agree(fast, played)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(choice=chosen, execution=executions, world=worlds)
+@example(choice=("grid", {"direction": "short"}), execution={}, world=WILD)
+@example(choice=("trend", {"trend_confirmation_bars": 1}), execution={}, world=CALM)
+def test_the_fast_loop_is_the_engine(choice, execution, world):
+    compared(*choice, execution, world)
+
+
+@pytest.mark.slow
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(choice=st.one_of(chosen, st.tuples(st.just("ema_cross"), own)), execution=executions, world=worlds)
+@example(choice=("ema_cross", {"fast": 3, "slow": 10}), execution={}, world=WILD)
+def test_the_fast_loop_is_the_engine_with_a_strategy_of_ones_own_too(choice, execution, world):
+    compared(*choice, execution, world)
 
 
 def test_spot_too():
@@ -162,6 +160,7 @@ def test_what_the_fast_loop_refuses_the_engine_refuses_too():
     assert str(engine.value) == f"BTCUSDT: {fast.value}"
 
 
+@pytest.mark.slow
 def test_a_strategy_that_names_no_stop_gets_the_protective_one():
     """It lies a fifth from the average entry, and takes the whole position when the market falls through it."""
     candles = walk(2 * 1440, seed=4, volatility=0.0005)

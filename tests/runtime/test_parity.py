@@ -54,7 +54,8 @@ def test_f_59_every_option_has_a_row_in_the_register():
     register = (ROOT / "docs" / "parity.md").read_text(encoding="utf-8")
     models = (Execution, AlgorithmParameters, PortfolioConfig)
     options = {name for model in models for name in model.model_fields}
-    known = options - {"version", "strategy", "pairs", "execution", "algorithm"}  # what holds the others
+    holders = {"version", "strategy", "pairs", "execution", "algorithm", "own", "alone"}  # what holds the others
+    known = options - holders
     assert {name for name in known if f"`{name}`" not in register} == set()
 
 
@@ -65,6 +66,36 @@ def test_a_difference_is_found(found):
     assert [side for side, _ in found.differences] == ["simulation"]
 
 
+EMA_CROSS = str(ROOT / "tests/examples/ema_cross.py:EMA_CROSS")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("strategy", "section"),
+    [
+        ("grid", {"grid": {"warmup_bars": 30}}),
+        ("dca", {"dca": {"timeframe": "5m", "warmup_bars": 60, "confluence": 0.2, "take_profit": 0.003}}),
+        ("trend", {"trend": {"timeframe": "15m", "warmup_bars": 60, "trend_confirmation_bars": 1}}),
+        (EMA_CROSS, {"ema_cross": {"timeframe": "5m", "warmup_bars": 50}}),
+        (
+            "grid",
+            {"grid": {"warmup_bars": 30}, "smc": {}, "risk": {"losing_trades": 2}, "allocation": {"reserve": 0.1}},
+        ),
+    ],
+    ids=["grid", "dca", "trend", "own", "grid with every section"],
+)
+def test_every_strategy_is_the_same_live(strategy, section):
+    pairs = ("BTCUSDT", "ETHUSDT")
+    candles = generate(list(pairs), 12, 7)
+    chosen = load_portfolio({"strategy": strategy, "pairs": pairs, **section})
+    chosen = chosen.changed(start=sensible_start(candles, 1))
+    instruments = {pair: instrument_for(pair, Market.LINEAR, candles[pair])[0] for pair in pairs}
+    found = asyncio.run(parity(chosen, candles, instruments))
+    assert found.differences == []
+    assert found.fills.total() >= 4
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("restart", [False, True], ids=["whole", "restarted"])
 def test_inputs_of_a_strategy_are_the_same_live_and_after_a_restart(restart):
     """Two columns of TA-Lib's, one of another timeframe; the history that a restart asks for gives the same bits."""

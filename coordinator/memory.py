@@ -66,7 +66,7 @@ class Memory:
         self._orders.extend(fresh)
         if self._saving is not None and not self._saving.done():
             return False
-        if self._saving is not None:
+        if self._saving is not None and not self._saving.cancelled():
             self._saving.result()
         self._saving = asyncio.create_task(self._store())
         for _ in range(2):  # halves, so that work of our own that held the loop up is not taken for the store's silence
@@ -82,10 +82,14 @@ class Memory:
         return True
 
     async def _store(self) -> None:
-        """Store, then tell."""
+        """Store, then tell. What a stop cuts off is stored with the next save: the machine remembers it already."""
         orders, fills, notes = self._orders, self._fills, self._notes
         self._orders, self._fills, self._notes = [], [], []
-        await self.store.save(self.symbol, self.machine.saved(), self.machine.time, orders, fills, notes)
+        try:
+            await self.store.save(self.symbol, self.machine.saved(), self.machine.time, orders, fills, notes)
+        except asyncio.CancelledError:
+            self._orders, self._fills, self._notes = orders + self._orders, fills + self._fills, notes + self._notes
+            raise
         for _, note in notes:
             self.bus.publish("note", {"pair": self.symbol, "note": note})
         for execution, _ in fills:

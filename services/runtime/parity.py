@@ -18,7 +18,8 @@ from services.runtime.backing import backing
 from services.runtime.config import NONE
 from services.runtime.local import LocalRuntime
 from services.runtime.lockstep import LockStep
-from services.runtime.warm import warm, warm_exchange
+from services.runtime.warm import warm
+from services.runtime.warm_exchange import warm_exchange
 from services.venue.exchange import Exchange, exchange_settings
 from services.venue.server import Key, VenueServer
 

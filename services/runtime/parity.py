@@ -130,7 +130,7 @@ async def _live(
     exchange = Exchange(chosen, shown, config.capital, exchange_settings(config.execution), config.leverage)
     exchange.begin(config.start)
     warm(config)  # a stream is lost while a minute of compilation keeps the bot from answering
-    warm_exchange(exchange)
+    warm_exchange(config)
     total, minutes = len(exchange.clock) - exchange.at, 0
     server = VenueServer(exchange, [KEY])
     address = f"http://127.0.0.1:{await server.start()}"

@@ -18,6 +18,8 @@ from services.runtime.backing import backing
 from services.runtime.config import NONE
 from services.runtime.local import LocalRuntime
 from services.runtime.lockstep import LockStep
+from services.runtime.warm import warm
+from services.runtime.warm_exchange import warm_exchange
 from services.venue.exchange import Exchange, exchange_settings
 from services.venue.server import Key, VenueServer
 
@@ -127,6 +129,8 @@ async def _live(
     shown = {pair: one.between(None, last) for pair, one in candles.items()}
     exchange = Exchange(chosen, shown, config.capital, exchange_settings(config.execution), config.leverage)
     exchange.begin(config.start)
+    warm(config)  # a stream is lost while a minute of compilation keeps the bot from answering
+    warm_exchange(config)
     total, minutes = len(exchange.clock) - exchange.at, 0
     server = VenueServer(exchange, [KEY])
     address = f"http://127.0.0.1:{await server.start()}"

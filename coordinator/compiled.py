@@ -112,7 +112,6 @@ def play_fill(pairs: Record, params: Record, states: Record, slots: Record, even
     record.realised = book_fill(pair.ledger, record.side, price, record.quantity, instrument.tick_value, record.fee)
     record.position = pair.ledger.position
     pair.ledger.slippage += record.slippage
-    pair.time = max(pair.time, record.ts)
     pair.price = price * instrument.tick_size
     event.kind = Event.FILL
     decide(pair, params[0], states[0], slots, event)
@@ -127,7 +126,6 @@ def play_foreign(pairs: Record, params: Record, states: Record, slots: Record, e
         pair.ledger, record.side, float(record.price), record.quantity, instrument.tick_value, record.fee
     )
     record.position = pair.ledger.position
-    pair.time = max(pair.time, record.ts)
     pair.price = record.price * instrument.tick_size
     event.kind = Event.FOREIGN
     decide(pair, params[0], states[0], slots, event)

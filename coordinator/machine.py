@@ -220,6 +220,7 @@ class PairMachine:
         """Write an execution of `order` into the event."""
         record = self.events[0].execution
         index = self.index_of(order)
+        ts -= ts % int(self.pairs[0].bar_ms)  # as a simulation knows it: the opening of the bar that forms
         record.ts, record.bar, record.slot, record.generation = ts, 0, index, order.generation
         record.price, record.quantity, record.fee = ticks, lots, fee
         record.part, record.entry = order.part, order.entry

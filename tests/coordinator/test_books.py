@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -15,7 +15,7 @@ from coordinator.parameters import AlgorithmParameters
 from coordinator.phase import Phase
 from coordinator.reconcile import as_resting, position_stop, wishes
 from coordinator.vocabulary import DIRECTIVE
-from tests.conftest import Family, instrument
+from tests.conftest import START, Family, instrument
 
 
 @dataclass
@@ -79,6 +79,17 @@ def test_a_late_fill_under_the_former_name_counts_to_what_is_wished_of_it(books)
     books.book(execution(1, 1, 3, link=order.link))
     (renamed,) = [one for one in books._wished() if one.slot == 0]
     assert (renamed.lots, renamed.generation) == (1, order.generation + 1)
+
+
+@pytest.mark.parametrize("cause", [Cause.ORDER, Cause.FORCED])
+def test_a_fill_inside_a_minute_does_not_take_the_minute_away(books, cause):
+    """An exchange stamps a fill when it happens; the bar that forms then is still to come, and an hour needs it."""
+    books.machine.pairs[0].time = START
+    link = sent(books, 0, 4).link if cause is Cause.ORDER else ""
+    books.book(replace(execution(1, 1, 4, link=link, cause=cause), ts=START + 30_123))
+    assert books.machine.time == START
+    booked, record = books.memory.fills[-1]
+    assert (booked.ts, int(record.ts)) == (START + 30_123, START)
 
 
 def test_the_stop_of_the_position_is_booked_by_the_name_of_its_slot(books):

@@ -456,6 +456,7 @@ def test_a_wrong_config_is_one_sentence(config, said):
         load_config({"strategy": "auto", "pairs": ["A"], **config})
 
 
-def test_smc_belongs_to_auto():
-    with pytest.raises(Misconfigured, match="router"):
-        load_config({"strategy": "grid", "pair": "A", "smc": {"enabled": True}})
+def test_a_single_strategy_that_is_filtered_is_played_by_the_engine():
+    config = load_config({"strategy": "grid", "pair": "A", "smc": {"enabled": True}})
+    assert isinstance(config, PortfolioConfig)
+    assert config.algorithm.smc.enabled

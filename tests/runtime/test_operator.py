@@ -382,7 +382,7 @@ def test_the_doctor_finds_nothing_wrong_where_nothing_is(tmp_path):
         ({"keys": (Key(KEY.key, KEY.secret, may_trade=False),)}, "key", "permission to trade"),
         ({"key": Key("other", "other")}, "key", "not known here"),
         ({"faults": Faults(clock_skew_ms=60_000)}, "clock", "NTP"),
-        ({"grid": {"levels": 100}}, "BTCUSDT", "fewer grid.levels"),
+        ({"grid": {"levels": 100}}, "BTCUSDT", "lower grid.levels"),
         ({"bot": {**CONFIG["bot"], "database": "postgresql://nobody@127.0.0.1:1/x"}}, "database", "bot.database"),
         ({"bot": {**CONFIG["bot"], "redis": "redis://127.0.0.1:1"}}, "redis", "bot.redis"),
     ],

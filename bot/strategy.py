@@ -184,12 +184,12 @@ def protect(pair: Record, slots: Record, index: int, distance: float) -> None:
             leaves = slot.kind == OrderKind.STOP or slot.kind == OrderKind.MARKET  # noqa: PLR1714
             if slot.wanted and slot.reduce_only and leaves and slot.part == WHOLE_POSITION and slot.side != way:
                 covered = True
-    if position == 0 or covered:
-        want(slots, index, -way, OrderKind.STOP, 0, 0, Signal.EXIT_SL, WHOLE_POSITION)
-        return
-    average = pair.ledger.cost / (position * pair.instrument.lot_size)
-    stop = max(away(pair, -way, average * (1.0 - way * distance), True), 1)
-    want(slots, index, -way, OrderKind.STOP, stop, abs(position), Signal.EXIT_SL, WHOLE_POSITION)
+    stop = 0
+    if position != 0 and not covered:
+        average = pair.ledger.cost / (position * pair.instrument.lot_size)
+        stop = away(pair, -way, average * (1.0 - way * distance), True)
+    lots = abs(position) if stop > 0 else 0  # under a tick there is no price to stop at
+    want(slots, index, -way, OrderKind.STOP, stop, lots, Signal.EXIT_SL, WHOLE_POSITION)
 
 
 @kernel

@@ -361,7 +361,7 @@ def _direct(params: Record, desk: Desk, now: int) -> None:
         directive.sequence = portfolio.sequence
         directive.family, directive.variant = route.family, route.variant
         directive.target = desk.allocations[i].target
-        directive.share = desk.allocations[i].weight
+        directive.share = desk.allocations[i].weight if params.shares else 0.0
         directive.multiplier = multiplier
         directive.blocked = route.blocked
         directive.paused = route.held_off != 0 or (route.family != NOBODY and (stale or not report.alive))

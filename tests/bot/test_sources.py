@@ -7,21 +7,23 @@ from types import FunctionType, ModuleType
 
 import pytest
 
-from backtesting import loop, portfolio_loop, simulator, stepwise, trades
-from bot.kernel import _start, _templates
+from backtesting import loop, portfolio_loop, stepwise, trades
+from bot import rollup
+from bot.kernel import _reached, _start, _templates
 from bot.sources import PACKAGES, ROOT, closure, code_hash, is_provided
 from bot.strategy import load_strategy
 from coordinator import compiled
 from coordinator import pair as pair_step
 from coordinator.config_file import BUILT_IN
+from coordinator.roster import Roster
 
 ENTRIES = {
     **{name: [loop.loop, load_strategy(place).decide] for name, place in BUILT_IN.items()},
-    "auto": [portfolio_loop.portfolio_loop, pair_step.decide],
-    "live": [compiled.play, pair_step.decide],
+    "auto": [portfolio_loop.portfolio_loop, pair_step.decide, *_reached([Roster().dispatch()])],
+    "live": [compiled.play, pair_step.decide, *_reached([Roster().dispatch()])],
     "portfolio": [compiled.tick],
     "venue": [stepwise.next_fill, stepwise.nobody],
-    "bars": [simulator.roll],
+    "bars": [rollup.roll],
     "trades": [trades.match],
 }
 

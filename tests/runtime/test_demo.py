@@ -23,8 +23,10 @@ MOST_MINUTES = 1000  # until it trades again
 )
 def test_a_halt_of_the_demo_waits_for_its_watcher_and_then_it_trades(tmp_path, monkeypatch, hours, minutes):
     """A latch opens by hand alone: the simulated operator, who resumes after some hours, is not in the demo."""
-    made = demo_module.load_config
-    monkeypatch.setattr(demo_module, "load_config", lambda given: made({**given, "risk": {"halt_resume_hours": hours}}))
+    made = demo_module.load_portfolio
+    monkeypatch.setattr(
+        demo_module, "load_portfolio", lambda given: made({**given, "risk": {"halt_resume_hours": hours}})
+    )
     monkeypatch.setattr(demo_module, "DAYS", 3)
 
     async def main():

@@ -168,7 +168,8 @@ def bollinger_update(bands: Record, close: float, period: int) -> None:
     middle = ring_mean(bands.ring, period)
     squares = 0.0
     for back in range(n):
-        squares += (bands.ring.values[(bands.count - 1 - back) % WINDOW] - middle) ** 2
+        distance = bands.ring.values[(bands.count - 1 - back) % WINDOW] - middle
+        squares += distance * distance  # a power has other bits where it is interpreted, and so has NumPy's sum below
     bands.middle = middle
     bands.deviation = np.sqrt(squares / n)
 
@@ -218,4 +219,7 @@ def volume_update(volume: Record, ts: int, amount: float) -> None:
         total += volume.days[index]
     volume.ratio = 0.0
     if total > 0.0:
-        volume.ratio = volume.hours.sum() / (total / known)
+        hours = 0.0
+        for index in range(HOURS):
+            hours += volume.hours[index]
+        volume.ratio = hours / (total / known)

@@ -182,7 +182,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
                 bounds[p + 1] - 1,
             )
             reports[p].alive = i + 1 < bounds[p + 1]
-            if states[p].acted:
+            if states[p].acted or run.outcome != Outcome.COMPLETE:  # a liquidation asks nobody
                 states[p].acted = False
                 fill_report(pair, params, states[p], reports[p])
             closed = closed or reports[p].regime_bars != desk.regimes[p].bars

@@ -309,9 +309,7 @@ def test_a_memory_of_another_layout_is_refused_in_a_sentence(dsn, name):
             bot.store = await PostgresStore.open(dsn, name)
             await bot.store.pool.execute("UPDATE memory SET layout = 'older' WHERE bot = $1 AND name = 'SOLUSDT'", name)
             await bot.store.close()
-            with pytest.raises(
-                Misconfigured, match="SOLUSDT was written by a version that this one cannot read"
-            ):
+            with pytest.raises(Misconfigured, match="SOLUSDT was written by a version that this one cannot read"):
                 await bot.start()
 
     asyncio.run(main())

@@ -23,10 +23,10 @@ PAUSE = 0.1  # seconds between things of the market, for a bot that is not compi
 # Every cell buys at once what lies above the price, so the upper cells hold, and the range stays where it is.
 GRID = {"direction": "long", "trailing": "off", "profit_per_grid": 0.02}
 PACKAGES = ("bot", "strategies", "filters", "coordinator", "backtesting", "services")
-MIGRATED = """MIGRATIONS: tuple[Migration, ...] = (
-    Migration("state.grid.peak", "state.grid.summit"),
+LAST = """    Migration("pair.instrument.max_lots", None),  # no kernel reads it
+"""
+MIGRATED = """    Migration("state.grid.peak", "state.grid.summit"),
     Migration("state.dca.score", None),
-)
 """
 
 
@@ -46,13 +46,9 @@ def next_version(folder):
         ("strategies/grid.py", "peak", "summit"),
         ("strategies/dca.py", '        ("score", "f8"),\n', ""),
         ("strategies/dca.py", "state.score", "score"),
-        (
-            "coordinator/pair_state.py",
-            '        ("family", "i8"),',
-            '        ("mood", "f8"),\n        ("family", "i8"),',
-        ),
+        ("coordinator/pair_state.py", '    ("family", "i8"),', '    ("mood", "f8"),\n    ("family", "i8"),'),
         ("bot/order.py", '        ("version", "i8"),', '        ("weight", "f8"),\n        ("version", "i8"),'),
-        ("coordinator/migrations.py", "MIGRATIONS: tuple[Migration, ...] = ()\n", MIGRATED),
+        ("coordinator/migrations.py", LAST, LAST + MIGRATED),
     ):
         text = (folder / file).read_text(encoding="utf-8")
         assert old in text, f"{file} has no {old!r} any more: choose another field"

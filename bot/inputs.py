@@ -9,6 +9,7 @@ Functions that sum up for ever, such as OBV, restart at the anchor.
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -35,7 +36,7 @@ EXTRA = "install it with `pip install 'traderagent[indicators]'` (here: `uv sync
 
 
 @dataclass(frozen=True)
-class Input:
+class Input(ABC):
     """A column: `timeframe` of its bars, the strategy's own if None; `warmup` in bars, ten look-backs if None."""
 
     timeframe: str | None = None
@@ -49,13 +50,13 @@ class Input:
         """Bars before a block that a value in it is computed over."""
         return LOOKBACKS * self.lookback() if self.warmup is None else self.warmup
 
+    @abstractmethod
     def lookback(self) -> int:
         """Bars before one that its value depends on at least."""
-        raise NotImplementedError
 
+    @abstractmethod
     def column(self, bars: Any, at: NDArray[np.int64]) -> NDArray[np.float64]:
         """Values at the bars numbered `at`, ascending, of a series BAR (n,); NaN within the look-back."""
-        raise NotImplementedError
 
     def check(self, place: str) -> None:
         """Raise Misconfigured for what cannot be computed; `place` names the input."""

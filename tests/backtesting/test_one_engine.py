@@ -42,7 +42,8 @@ def agree(fast, played):
     assert played.outcome == fast.outcome
     assert engine.bars == fast.bars
     assert engine.refused == fast.refused
-    np.testing.assert_allclose(played.equity, fast.equity()[: len(played.equity)], rtol=1e-9)
+    capital = float(fast.pair.ledger.deposits)
+    np.testing.assert_allclose(played.equity, fast.equity()[: len(played.equity)], rtol=1e-9, atol=1e-9 * capital)
 
 
 percent = st.floats(0.001, 0.05)
@@ -126,7 +127,7 @@ def compared(strategy, parameters, execution, world):
     agree(fast, played)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(choice=chosen, execution=executions, world=worlds)
 @example(choice=("grid", {"direction": "short"}), execution={}, world=WILD)
 @example(choice=("trend", {"trend_confirmation_bars": 1}), execution={}, world=CALM)
@@ -134,8 +135,8 @@ def test_the_fast_loop_is_the_engine(choice, execution, world):
     compared(*choice, execution, world)
 
 
-@pytest.mark.slow
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.long
+@settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow])
 @given(choice=st.one_of(chosen, st.tuples(st.just("ema_cross"), own)), execution=executions, world=worlds)
 @example(choice=("ema_cross", {"fast": 3, "slow": 10}), execution={}, world=WILD)
 def test_the_fast_loop_is_the_engine_with_a_strategy_of_ones_own_too(choice, execution, world):

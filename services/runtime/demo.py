@@ -14,6 +14,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from backtesting.instruments import instrument_for
+from backtesting.stepwise import compiled_next_fill
 from coordinator.config import load_portfolio
 from services.bybit.gateway import Bybit
 from services.control.client import control_file
@@ -64,7 +65,7 @@ async def demonstration(seed: int, data_dir: Path, pairs: tuple[str, ...] = PAIR
     exchange.begin(int(exchange.clock[0]) + HISTORY_DAYS * DAY)
     server = VenueServer(exchange, [KEY])
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(compiled_meanwhile(config, warm_exchange.__name__))
+        await stack.enter_async_context(compiled_meanwhile(config, warm_exchange.__name__, compiled_next_fill))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         address = f"http://127.0.0.1:{await server.start()}"
         stack.push_async_callback(server.stop)

@@ -10,15 +10,17 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from bot.interpreting import Meanwhile
 from bot.kernel import interpreted_first
 from bot.record import new_records
 from bot.rollup import BAR
+from coordinator.compiled import compiled_play, compiled_tick
 from coordinator.config import load_portfolio
 from coordinator.machine import PortfolioMachine
 from services.runtime.memories import machine_of
@@ -38,12 +40,30 @@ def warm(config: PortfolioConfig) -> None:
 
 
 @asynccontextmanager
-async def compiled_meanwhile(config: PortfolioConfig, program: str = __name__) -> AsyncIterator[None]:
+async def compiled_meanwhile(
+    config: PortfolioConfig, program: str = __name__, *more: Callable[[], Any]
+) -> AsyncIterator[None]:
     """Interpret what is not compiled, while another process, the module `program`, compiles it.
 
-    What is built within changes over by itself. Where everything is there already, that process ends at once.
+    `more` make entry points besides the bot's own. What is built within changes over by itself. Where everything is
+    there already, there is no other process.
     """
     interpreted_first.set(True)
+    try:
+        roster = config.algorithm.roster
+        entries = (compiled_play(roster), compiled_tick(roster), *(make() for make in more))
+        if any(isinstance(one, Meanwhile) for one in entries):
+            async with _compiling(config, program):
+                yield
+        else:
+            yield
+    finally:
+        interpreted_first.set(False)
+
+
+@asynccontextmanager
+async def _compiling(config: PortfolioConfig, program: str) -> AsyncIterator[None]:
+    """Compile in another process, which ends with the context."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", program),
         stdin=asyncio.subprocess.PIPE,
@@ -58,7 +78,6 @@ async def compiled_meanwhile(config: PortfolioConfig, program: str = __name__) -
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
         await asyncio.gather(waiting, return_exceptions=True)
-        interpreted_first.set(False)
 
 
 async def _wait(process: asyncio.subprocess.Process, asked: dict[str, Any]) -> None:

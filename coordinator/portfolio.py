@@ -167,12 +167,14 @@ def limit(params: Record, desk: Desk) -> None:
 @kernel
 def _tell_others(desk: Desk) -> None:
     """Tell every pair what the account holds outside it, by the reports as they are; a pair knows its own better."""
-    reports, directives = desk.reports, desk.directives
-    for i in range(len(reports)):
-        directives[i].others = desk.portfolio.deposits
-        for j in range(len(reports)):
-            if j != i:
-                directives[i].others += reports[j].equity
+    reports, directives, n = desk.reports, desk.directives, len(desk.reports)
+    before, behind = desk.portfolio.deposits, 0.0
+    for i in range(n):
+        directives[i].others = before
+        before += reports[i].equity
+    for i in range(n - 1, -1, -1):
+        directives[i].others += behind
+        behind += reports[i].equity
 
 
 @inlined

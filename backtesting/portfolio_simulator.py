@@ -253,22 +253,17 @@ class PortfolioSimulator:
 
     def check(self, reel: Reel) -> None:
         """Refuse parameters that cannot work on one of the pairs; raises Misconfigured with the pair's name."""
-        config, share = self.config, 1.0 / len(reel.pairs)
+        config, count = self.config, len(reel.pairs)
         for pair, tape in zip(reel.pairs, reel.tapes, strict=True):
             price = float(tape.open[0]) * float(tape.instrument.tick_size)
-            capital = config.capital * self._largest_share(pair, share)
+            algorithm = config.algorithm
+            largest = max(1.0 / count, algorithm.allocation.pair_cap)
+            capital = config.capital * (algorithm.fixed_share(pair, count) if algorithm.shares else largest)
             try:
-                for strategy, parameters in config.algorithm.trading():
+                for strategy, parameters in algorithm.trading():
                     strategy.check(parameters, tape.instrument, capital, price, config.leverage)
             except Misconfigured as error:
                 raise Misconfigured(f"{pair}: {error}") from None
-
-    def _largest_share(self, pair: str, equal: float) -> float:
-        """Largest share of the capital that a pair may ever be given."""
-        allocation = self.config.algorithm.allocation
-        if self.config.algorithm.alone is None or self.config.algorithm.alone.allocated:
-            return max(equal, allocation.pair_cap)
-        return allocation.weights.get(pair, 0.0) / sum(allocation.weights.values()) if allocation.weights else equal
 
     def _split(
         self, reel: Reel, outcome: Outcome, records: tuple[Any, ...], fills: Any, changes: Any, wishes: Any

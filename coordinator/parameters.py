@@ -193,6 +193,16 @@ class AlgorithmParameters(BaseModel):
             return Roster(own)
         return Roster((*BUILT_IN, *own))
 
+    @property
+    def shares(self) -> bool:
+        """Whether every pair has a fixed share of the account."""
+        return self.alone is not None and not self.alone.allocated
+
+    def fixed_share(self, pair: str, count: int) -> float:
+        """Share of the account that one of `count` pairs has where shares are fixed: by its weight, else equal."""
+        weights = self.allocation.weights
+        return weights.get(pair, 0.0) / sum(weights.values()) if weights else 1.0 / count
+
     def configured(self) -> list[Any]:
         """Parameters of the roster's strategies as they are configured."""
         own = {one.strategy.name: one.parameters for one in self.own}
@@ -269,7 +279,7 @@ class AlgorithmParameters(BaseModel):
         record.pinned = families.get(self.auto.router, NOBODY)
         record.capital = math.inf
         if self.alone is not None:
-            record.solo, record.shares = True, not self.alone.allocated
+            record.solo, record.shares = True, self.shares
             record.pinned, record.capital = families[self.alone.strategy], self.alone.capital
             return
         for regime, (name, variant) in {**ROUTES, Regime.BEAR_TREND: BEAR[self.auto.bear_strategy]}.items():

@@ -89,13 +89,13 @@ async def _pairs(gateway: Bybit, config: PortfolioConfig) -> list[Finding]:
     """Instruments: whether a pair's share of the wallet is enough for what trades it, and which limits bind."""
     wallet = (await gateway.account()).wallet
     instruments = await gateway.instruments(list(config.pairs))
-    algorithm = config.algorithm
-    shares = algorithm.alone is not None and not algorithm.alone.allocated
-    capital = (min(wallet, algorithm.alone.capital) if algorithm.alone and shares else wallet) / len(config.pairs)
-    capital *= 1.0 if shares else 1.0 - algorithm.allocation.reserve
-    share = capital * config.leverage
+    algorithm, count = config.algorithm, len(config.pairs)
     findings = []
     for symbol, one in instruments.items():
+        capital = wallet * (1.0 - algorithm.allocation.reserve) / count
+        if algorithm.alone is not None and algorithm.shares:
+            capital = min(wallet, algorithm.alone.capital) * algorithm.fixed_share(symbol, count)
+        share = capital * config.leverage
         price = await gateway.price(symbol)
         what = f"smallest order {one.smallest_order(price):,.2f} USDT, its share {share:,.2f}"
         remedy = ""

@@ -7,6 +7,7 @@ sentence that names the field, the value and the remedy.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -89,7 +90,7 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
 
     version: Literal[1] = Field(1, description="version of this file's format")
-    strategy: str = Field(description="grid, dca, trend, auto, or module:NAME of your own")
+    strategy: str = Field(description="grid, dca, trend, auto, or FILE.py:NAME of your own")
     exchange: str = Field("bybit", description="whose candles: a venue's name, or synth")
     market: Market = Field(Market.LINEAR, description="spot or linear")
     start: Time | None = Field(None, alias="from", description="first minute that may trade, UTC")
@@ -131,6 +132,15 @@ class BacktestConfig(RunConfig):
         return {**self._plain("parameters"), self.loaded.name: section}
 
 
+def _names(pairs: Any) -> list[str]:
+    """Names of pairs, from a list or a text with commas between; raises Misconfigured."""
+    if isinstance(pairs, str):
+        return [one.strip() for one in pairs.split(",") if one.strip()]
+    if not isinstance(pairs, Iterable):
+        raise Misconfigured(f"pairs is {str(pairs)[:200]!r}; name them in a list, or with commas between.")
+    return [str(one) for one in pairs]
+
+
 class PortfolioConfig(RunConfig):
     """Everything that decides the result of the whole algorithm, or of one strategy, on its pairs."""
 
@@ -145,9 +155,7 @@ class PortfolioConfig(RunConfig):
     @classmethod
     def _in_order(cls, value: Any) -> Any:
         """Sort the pairs, so that their order cannot matter, and refuse one that is named twice."""
-        if isinstance(value, str):
-            value = [one.strip() for one in value.split(",") if one.strip()]
-        names = [str(one) for one in value]
+        names = _names(value)
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"{twice} is named twice; name each pair once")
@@ -237,17 +245,15 @@ def load_single(source: Source, changes: dict[str, Any] | None = None) -> Backte
 
 def _needs_portfolio(name: str, values: dict[str, Any]) -> bool:
     """Whether more is asked than one strategy on one pair with all of the capital."""
-    pairs = values.get("pairs", ())
-    several = len(pairs.split(",") if isinstance(pairs, str) else tuple(pairs)) > 1
+    several = len(_names(values.get("pairs", ()))) > 1
     return name == AUTO or several or any(section in values for section in ("risk", "allocation", "smc"))
 
 
 def _single(name: str, values: dict[str, Any]) -> BacktestConfig:
     strategy = strategy_named(name)
     section = values.pop(strategy.name, None) or {}
-    pairs = values.pop("pairs", None)
-    if pairs is not None:
-        values["pair"] = pairs.strip() if isinstance(pairs, str) else next(iter(pairs), "")
+    if "pairs" in values:
+        values["pair"] = next(iter(_names(values.pop("pairs"))), "")
         for plural, singular in (("candles", "candles"), ("instruments", "instrument")):
             if isinstance(values.get(plural), dict):
                 values[singular] = values.pop(plural).get(values["pair"])
@@ -283,8 +289,7 @@ def _in_plural(values: dict[str, Any]) -> None:
     """Say what belongs to one pair as it is said of several."""
     if "pair" in values:
         values["pairs"] = [values.pop("pair")]
-    pairs = values.get("pairs", ())
-    names = [one.strip() for one in pairs.split(",")] if isinstance(pairs, str) else list(pairs)
+    names = _names(values.get("pairs", ()))
     for singular, plural in (("candles", "candles"), ("instrument", "instruments")):
         one = values.get(singular)
         if one is not None and len(names) == 1 and (plural != singular or isinstance(one, str | Path)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bot.errors import Misconfigured
 from bot.ports import NotPermitted
@@ -158,8 +158,13 @@ def changes(old: PortfolioConfig, new: PortfolioConfig) -> list[str]:
     before, after = old.document(), new.document()
     return [
         f"{section}.{name}"
-        for section, values in after.items()
-        if isinstance(values, dict) and section not in ("execution", "instruments")
-        for name, value in values.items()
-        if before[section].get(name) != value
+        for section in {**before, **after}
+        for name, known, value in _values(before.get(section), after.get(section))
+        if section not in ("execution", "instruments") and known != value
     ]
+
+
+def _values(before: Any, after: Any) -> list[tuple[str, Any, Any]]:
+    """Every key of a section with its value before and after; a section that is not there has none."""
+    old, new = (one if isinstance(one, dict) else {} for one in (before, after))
+    return [(name, old.get(name), new.get(name)) for name in {**old, **new}]

@@ -19,6 +19,7 @@ from coordinator.regime import Regime
 from coordinator.roster import BUILT_IN, Roster
 from coordinator.router import called_for, forbids
 from coordinator.vocabulary import NOBODY, Variant
+from services.runtime.beginning import changes
 from tests.conftest import MINUTE, ROOT, Family, instrument
 
 OWN = f"{ROOT / 'tests' / 'examples' / 'ema_cross.py'}:EMA_CROSS"
@@ -91,6 +92,20 @@ def test_a_name_that_is_taken_is_refused(name):
     strategy = replace(BUILT_IN[0], name=name)
     with pytest.raises(Misconfigured, match="has a name that is taken or is no word"):
         AlgorithmParameters(own=(Own("x.py:Y", strategy, strategy.parameters()),))
+
+
+def test_a_reload_names_what_a_section_that_comes_or_goes_changes():
+    without, limited = alone("grid"), alone("grid", risk={"losing_trades": 5})
+    assert "risk.losing_trades" in changes(without, limited)
+    assert "risk.losing_trades" in changes(limited, without)
+    assert changes(limited, alone("grid", risk={"losing_trades": 7})) == ["risk.losing_trades"]
+    assert changes(without, without) == []
+
+
+@pytest.mark.parametrize("strategy", ["grid", "auto"])
+def test_pairs_that_are_no_names_are_one_sentence(strategy):
+    with pytest.raises(Misconfigured, match="pairs is '7'; name them in a list"):
+        load_config({"strategy": strategy, "pairs": 7})
 
 
 # Routes

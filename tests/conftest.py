@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 from hypothesis import settings
 
 from bot.candles import Candles
@@ -63,6 +64,14 @@ def real(relative: str) -> Candles:
     from backtesting.candles import from_frame
 
     return from_frame(frame)
+
+
+def unreachable_bot(folder: Path) -> Path:
+    """Write the config of a bot with its own database and bus, whose exchange does not answer."""
+    bot = {"name": "house", "environment": "venue", "address": "http://127.0.0.1:1", "data_dir": str(folder)}
+    path = folder / "bot.yaml"
+    path.write_text(yaml.safe_dump({"strategy": "auto", "pairs": ["BTCUSDT"], "bot": bot}))
+    return path
 
 
 @pytest.fixture

@@ -106,15 +106,29 @@ class Bot:
         await self.store.close()
 
 
-def with_bot(dsn, name, play, minutes=200, options=None, kind=Bybit, **sections):
-    """Play so many minutes, then `play(bot, exchange)`; `options` are the runtime's, `kind` the gateway's class."""
+def with_bot(
+    dsn,
+    name,
+    play,
+    minutes=200,
+    options=None,
+    kind=Bybit,
+    make=exchange_for,
+    server=VenueServer,
+    account=None,
+    **sections,
+):
+    """Play so many minutes, then `play(bot, exchange)`; `options` are the runtime's, `kind` the gateway's class.
+
+    `make` builds the exchange of a config, `server` is the class that serves it, `account` are the gateway's options.
+    """
 
     async def main():
         chosen = config(**sections)
-        exchange = exchange_for(chosen)
-        async with venue(exchange) as house:
+        exchange = make(chosen)
+        async with venue(exchange, kind=server) as house:
             bot = Bot(chosen, house.address, dsn, name, options=options or {}, server=house.server)
-            bot.make_gateway = lambda address: gateway_to(address, kind)
+            bot.make_gateway = lambda address: gateway_to(address, kind, **(account or {}))
             await bot.start()
             for _ in range(minutes):
                 await bot.steps.minute()

@@ -19,7 +19,7 @@ from services.runtime.parity import parity, sensible_start
 from services.venue.exchange import Exchange, exchange_settings
 from services.venue.records import PARTIAL_STOP
 from services.venue.unverified import Unverified
-from tests.runtime.house import DAY, HISTORY, Bot, config, entries, gateway_to, market, venue
+from tests.runtime.house import DAY, HISTORY, config, entries, market, with_bot
 from tests.runtime.test_safety import assert_protected, heard
 from tests.services.hooked import Hooked
 
@@ -44,25 +44,16 @@ def small_orders(instruments, candles, **fields):
 
 
 def large_bot(dsn, name, play, *, large=True, rules=STRICT, minutes=0, **sections):
-    async def main():
-        chosen = config(**sections)
+    def make(chosen):
         candles, instruments = market(chosen.pairs, 2, 7)
         settings = exchange_settings(chosen.execution)
         traded = small_orders(instruments, candles)
         exchange = Exchange(traded, candles, chosen.capital, settings, chosen.leverage, rules)
         exchange.begin(int(exchange.clock[0]) + HISTORY * DAY)
-        async with venue(exchange, kind=Hooked) as house:
-            bot = Bot(chosen, house.address, dsn, name, server=house.server)
-            bot.make_gateway = lambda address: gateway_to(address, large_positions=large)
-            await bot.start()
-            for _ in range(minutes):
-                await bot.steps.minute()
-            try:
-                return await play(bot, exchange)
-            finally:
-                await bot.stop()
+        return exchange
 
-    return asyncio.run(main())
+    account = {"large_positions": large}
+    return with_bot(dsn, name, play, minutes, make=make, server=Hooked, account=account, **sections)
 
 
 def largest(book):

@@ -8,9 +8,9 @@ import subprocess
 import sys
 
 import pytest
-import yaml
 
 from bot.sources import ROOT
+from tests.conftest import unreachable_bot
 from tests.services.test_control import answering
 
 FRAMES = {"matplotlib", "pandas", "plotly", "polars", "pyarrow"}
@@ -29,14 +29,9 @@ except TradingError as error:
 
 def test_a_bot_starts_without_data_frames_and_without_the_backtest(tmp_path):
     """With database and bus, to where it asks its exchange, which does not answer."""
-    values = {
-        "strategy": "auto",
-        "pairs": ["BTCUSDT"],
-        "bot": {"name": "house", "environment": "venue", "address": "http://127.0.0.1:1", "data_dir": str(tmp_path)},
-    }
-    (tmp_path / "bot.yaml").write_text(yaml.safe_dump(values))
+    path = unreachable_bot(tmp_path)
     done = subprocess.run(
-        [sys.executable, "-c", START, str(tmp_path / "bot.yaml")],
+        [sys.executable, "-c", START, str(path)],
         cwd=ROOT,
         env={**os.environ, "TRADERAGENT_KEY": "key-0123456789", "TRADERAGENT_SECRET": "secret-0123456789"},
         capture_output=True,

@@ -13,12 +13,12 @@ import warnings
 
 import pytest
 import structlog
-import yaml
 
 from bot.errors import Misconfigured
 from bot.sources import ROOT
 from services.logs import Libraries, configure, passwords, relay
 from services.redis.embedded import EmbeddedRedis
+from tests.conftest import unreachable_bot
 
 SECRET = "s3cret-0123456789"
 LOOSE = "loose-9876543210"
@@ -167,16 +167,11 @@ def test_what_nobody_caught_is_one_line_each_with_its_trace():
 
 def test_a_bot_that_cannot_start_prints_json_lines_and_one_sentence(tmp_path):
     """Its database and bus start, and the venue does not answer: everything on the way is a line of JSON."""
-    values = {
-        "strategy": "auto",
-        "pairs": ["BTCUSDT"],
-        "bot": {"name": "house", "environment": "venue", "address": "http://127.0.0.1:1", "data_dir": str(tmp_path)},
-    }
-    (tmp_path / "bot.yaml").write_text(yaml.safe_dump(values))
+    path = unreachable_bot(tmp_path)
     environment = {**os.environ, "TRADERAGENT_KEY": SECRET, "TRADERAGENT_SECRET": LOOSE}
     environment.pop("XDG_RUNTIME_DIR", None)
     done = subprocess.run(
-        [sys.executable, "-W", "always::RuntimeWarning", "-m", "bot", "run", str(tmp_path / "bot.yaml")],
+        [sys.executable, "-W", "always::RuntimeWarning", "-m", "bot", "run", str(path)],
         cwd=ROOT,
         env=environment,
         capture_output=True,

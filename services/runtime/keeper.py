@@ -81,11 +81,15 @@ class Keeper:
 
     async def wait(self, *waits: Awaitable[Any]) -> None:
         """Wait for all of these, or for the first task that breaks."""
-        waiting = asyncio.ensure_future(asyncio.gather(*waits))
+        waiting: asyncio.Future[Any] = asyncio.gather(*waits)
         both: list[asyncio.Future[Any]] = [waiting, *self.tasks]
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        self.check()
-        await waiting
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            self.check()
+            await waiting
+        finally:
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
 
     async def settled(self, mailboxes: Callable[[], list[asyncio.Queue[Any]]]) -> None:
         """Wait until nothing is left to do about what the loops were told."""

@@ -51,6 +51,20 @@ def kept(lives):
     return caught.type, keeper.broken, time.slept
 
 
+def test_a_wait_that_a_broken_task_ends_leaves_nothing_waiting():
+    async def main():
+        async def broken():
+            raise Broken
+
+        keeper = Keeper(Time().clock, Time().sleep)
+        keeper.tasks = [asyncio.create_task(broken())]
+        with pytest.raises(Broken):
+            await keeper.wait(asyncio.Event().wait())
+        return [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+    assert asyncio.run(main()) == []
+
+
 def test_row_12_a_loop_that_breaks_again_and_again_ends_the_bot_after_growing_pauses():
     ended, broken, slept = kept([0.0] * 1000)
     assert (ended, broken) == (Broken, LIVES + 1)

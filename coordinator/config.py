@@ -215,6 +215,7 @@ def load_config(
         source = source.document()
     plain, short = _by_fullness(changes or {})
     values = config_values(source, plain)
+    values.pop("bot", None)  # how a bot runs: nothing to a simulation
     name = values["strategy"]
     for key, value in short.items():
         set_value(values, key_meant(key, name), value)

@@ -149,14 +149,16 @@ WORDS = ("status", "pause", "resume", "halt", "close-all", "hold", "reduce-50", 
 
 def ctl(
     word: Annotated[str, typer.Argument(help=", ".join(WORDS))],
-    bot: Annotated[str, typer.Option(help="name of the bot", metavar="NAME")] = "main",
+    bot: Annotated[
+        str | None, typer.Option(help="name of the bot [default: the only one that runs]", metavar="NAME")
+    ] = None,
     pair: Annotated[str | None, typer.Option(help="pause or resume this pair alone", metavar="PAIR")] = None,
     leave_entries: Annotated[bool, typer.Option("--leave-entries", help="stop, and let entries rest")] = False,
     force: Annotated[bool, typer.Option("--force", help="resume a second time on the same UTC day")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="status as JSON")] = False,
 ) -> None:
     """Ask a running bot how it stands, or tell it what to do."""
-    from services.control.client import ask, control_file
+    from services.control.client import ask, file_of
 
     if word not in WORDS:
         raise Misconfigured(f"command {word!r} is unknown; choose one of {', '.join(WORDS)}.")
@@ -164,7 +166,7 @@ def ctl(
         raise Misconfigured(f"--leave-entries belongs to stop, not to {word}; leave it out.")
     if leave_entries:
         word = "stop-leave-entries"
-    file = control_file(Settings().data_dir, bot)
+    file = file_of(Settings().data_dir, bot)
     if word != "status":
         done = ask(file, "/command", {"word": word, "pair": pair, "force": force}).get("done")
         console().print(str(done), markup=False)
@@ -176,7 +178,7 @@ def ctl(
     try:
         _show(now)
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise Misconfigured(f"the status of bot {bot!r} is of another version; look at it with --json.") from None
+        raise Misconfigured(f"the status of bot {file.stem!r} is of another version; look at it with --json.") from None
 
 
 def _show(now: dict[str, Any]) -> None:

@@ -14,7 +14,20 @@ from typing import Annotated
 import typer
 
 from bot.errors import TradingError, cut
-from services.command_line import backtest, backup, chaos, compare, data, explain, live, parameters, parity
+from services.command_line import (
+    backtest,
+    backup,
+    chaos,
+    compare,
+    data,
+    explain,
+    live,
+    parameters,
+    parity,
+    past,
+    runs,
+    set_up,
+)
 
 app = typer.Typer(
     name="traderagent",
@@ -26,14 +39,19 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 a check found a difference or a fault, 2 bad input or refused, as one sentence says, "
     "130 interrupted by Ctrl-C.",
 )
+app.command("init")(set_up.init)
 app.add_typer(data.app, name="data")
 app.command("backtest")(backtest.backtest)
 app.command("compare")(compare.compare)
 app.command("explain")(explain.explain)
+app.add_typer(runs.app, name="runs")
 app.command("demo")(live.demo)
 app.command("run")(live.run)
 app.command("doctor")(live.doctor)
 app.command("ctl")(live.ctl)
+app.command("logs")(past.logs)
+app.command("stats")(past.stats)
+app.command("install-service")(set_up.install_service)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("venue")(live.venue)

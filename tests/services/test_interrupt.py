@@ -69,7 +69,7 @@ def test_ctrl_c_is_heard_at_once(moment):
 def test_ctrl_c_cancels_an_event_loop_which_has_its_time_to_end():
     code = (
         f"{BEGIN}import asyncio\nasync def work():\n    print('now', flush=True)\n    try:\n"
-        "        await asyncio.sleep(600)\n    finally:\n        await asyncio.sleep(1.5)\n        print('ended well')\n"
+        "        await asyncio.sleep(600)\n    finally:\n        await asyncio.sleep(1)\n        print('ended well')\n"
         "watch()\ntry:\n    run_loop(work())\nexcept KeyboardInterrupt:\n    sys.exit(130)\n"
     )
     said, code, _ = interrupted(started("-c", code), "now")

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from bot.candles import COLUMNS, Candles, bar_length, parse_time, to_ms
-from bot.errors import Misconfigured
+from bot.errors import Misconfigured, cut
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,9 +82,9 @@ def read_candles(path: str | Path, bar_ms: int | None = None) -> Candles:
             raise Misconfigured(f"ending {path.suffix!r} is unknown; give .csv, .parquet, .feather or .json.")  # noqa: TRY301
         return from_frame(frame, bar_ms)
     except Misconfigured as error:
-        raise Misconfigured(f"{path}: {error}") from None
-    except (pl.exceptions.PolarsError, OSError, ValueError, TypeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Misconfigured(f"{path}: {cut(str(error), 400)}") from None
+    except (pl.exceptions.PolarsError, OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        reason = cut(str(error) or type(error).__name__)
         raise Misconfigured(f"candles {path} cannot be read ({reason}); check that the file is whole.") from None
 
 

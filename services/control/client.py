@@ -58,7 +58,8 @@ def how_it_ended(data_dir: Path, bot: str) -> str:
     last = as_event(lines[-1]) if lines else {}
     at = cut(str(last.get("timestamp", "an unknown time")), 40)
     if last.get("event") == "ended":
-        return f"{bot!r} was running, ended at {at} because {cut(str(last.get('reason', 'of nothing it told')), 400)}"
+        why = cut(str(last.get("reason", "it said no more")), 400).rstrip(".")
+        return f"{bot!r} was running, ended at {at} because {why}."
     said = cut(str(last.get("event", "nothing")))
     why = f"it was killed or this machine stopped; its last line was {said!r}"
     return f"{bot!r} was running, ended at {at} because {why}. Start it again with `traderagent run`."

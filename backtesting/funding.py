@@ -51,22 +51,29 @@ class FundingHistory:
         return np.asarray(found, np.bool_)
 
 
+def settlements(first: int, last: int, history: FundingHistory | None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Times in (first, last], ms, and rates of what is settled, both (f,); a rate of NaN is the constant one.
+
+    Each 8 hours without a settlement in the history pay the constant rate at their end.
+    """
+    ends = np.arange((first // SPAN_MS + 1) * SPAN_MS, last + 1, SPAN_MS, dtype=np.int64)
+    if history is None:
+        return ends, np.full(len(ends), np.nan)
+    within = (history.ts > first) & (history.ts <= last)
+    ends = ends[~history.settles(ends)]
+    ts = np.concatenate([ends, history.ts[within]])
+    rates = np.concatenate([np.full(len(ends), np.nan), history.rate[within]])
+    order = np.argsort(ts)
+    return ts[order], rates[order]
+
+
 def payments_over(ts: NDArray[np.int64], history: FundingHistory | None) -> Any:
     """Payments of bars that open at `ts`, PAYMENT (f,), ascending; a rate of NaN is the constant one.
 
     A settlement falls on the first bar that opens at or after it, several on one where bars are missing; the first
-    bar pays nothing. Each 8 hours without a settlement pay the constant rate at their end.
+    bar pays nothing.
     """
-    first, last = int(ts[0]), int(ts[-1])
-    ends = np.arange((first // SPAN_MS + 1) * SPAN_MS, last + 1, SPAN_MS, dtype=np.int64)
-    rates = np.full(len(ends), np.nan)
-    if history is not None:
-        constant = ~history.settles(ends)
-        within = (history.ts > first) & (history.ts <= last)
-        ends = np.concatenate([ends[constant], history.ts[within]])
-        rates = np.concatenate([rates[constant], history.rate[within]])
-        order = np.argsort(ends)
-        ends, rates = ends[order], rates[order]
+    ends, rates = settlements(int(ts[0]), int(ts[-1]), history)
     payments = new_records(PAYMENT, len(ends))
     payments["bar"], payments["rate"] = np.searchsorted(ts, ends), rates
     return payments

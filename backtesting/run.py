@@ -83,7 +83,8 @@ def play_single(config: BacktestConfig, tape: Tape, *, keep_wishes: bool = False
     if not limits_may_bind(config, tape):
         return UniversalSimulator(config, keep_wishes=keep_wishes).run(tape)
     together = load_portfolio(config)
-    reel = Reel.of({config.pair: tape.candles}, {config.pair: tape.instrument})
+    histories = {} if tape.history is None else {config.pair: tape.history}
+    reel = Reel.of({config.pair: tape.candles}, {config.pair: tape.instrument}, histories)
     recording = PortfolioSimulator(together, keep_wishes=keep_wishes).run(reel).recordings[0]
     recording.changes["cash"] += config.capital  # an account's money lies beside its pairs' ledgers
     deposit(recording.pair.ledger, config.capital)

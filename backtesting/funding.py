@@ -5,6 +5,7 @@ At a settlement longs pay `rate` of their position's worth, shorts receive it; a
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from bot.errors import Misconfigured
 from bot.record import new_records
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 SPAN_MS = 8 * 3_600_000  # the constant rate is paid per 8 hours: at 00:00, 08:00 and 16:00 UTC
@@ -86,8 +89,26 @@ def with_constant(payments: Any, rate: float) -> Any:
     return whole
 
 
+def fingerprint(payments: Any) -> list[str]:
+    """Name the settlements of a history that a run was given, as its candles are named; none without a history."""
+    own = payments[~np.isnan(payments["rate"])]
+    return [hashlib.sha256(own.tobytes()).hexdigest()[:16]] if len(own) else []
+
+
+def told_together(told_: Mapping[str, str]) -> str:
+    """Say it of several pairs, those of which the same is said together."""
+    if len(set(told_.values())) == 1:
+        return next(iter(told_.values()))
+    groups: dict[str, list[str]] = {}
+    for pair, words in told_.items():
+        groups.setdefault(words, []).append(pair)
+    return "; ".join(f"{', '.join(pairs)}: {words}" for words, pairs in groups.items())
+
+
 def told(payments: Any, ts: NDArray[np.int64], rate: float) -> str:
     """Say where the rates of a run come from: `payments` over bars that open at `ts` (ms), `rate` the constant one."""
+    if not len(payments):
+        return "none"
     constant = np.isnan(payments["rate"])
     settled = len(payments) - int(constant.sum())
     words = f"constant rate {rate * 100:g} % per 8 h"

@@ -299,7 +299,7 @@ class PortfolioSimulator:
                     slots=slots[p],
                     refused=int(runs[p].refused),
                     incomplete=sum(rolled.incomplete for rolled in tape.rolled.values()),
-                    payments=with_constant(tape.payments, self.config.execution.funding_rate),
+                    funding_rate=self.config.execution.funding_rate,
                     imbalance=float(runs[p].imbalance),
                 )
             )

@@ -16,7 +16,7 @@ import numpy as np
 
 from backtesting import loop as loop_module
 from backtesting.exchange import RUN, SETTINGS, Outcome
-from backtesting.funding import PAYMENT, FundingHistory, payments_over, with_constant
+from backtesting.funding import PAYMENT, FundingHistory, payments_over, told, with_constant
 from bot.candles import bar_name
 from bot.errors import BrokenLedger, Misconfigured
 from bot.inputs import names_of
@@ -182,8 +182,14 @@ class Recording:
     slots: Any
     refused: int
     incomplete: int  # signal bars not used because a minute is missing
-    payments: Any  # of funding over the whole tape, PAYMENT (f,)
+    funding_rate: float  # per 8 hours, where the tape has no history
     imbalance: float  # equity by its parts - equity by the money that moved, at the end
+
+    def funding(self, since: int) -> str:
+        """Say where the rates of funding came from, for the bars from `since` (ms) on."""
+        tape = self.tape
+        first, bars = np.searchsorted(tape.candles.ts, since), tape.payments["bar"]
+        return told(tape.payments[(bars >= first) & (bars < self.bars)], tape.candles.ts, self.funding_rate)
 
     def equity(self) -> NDArray[np.float64]:
         """Equity at each close, (bars,), quote currency."""
@@ -255,7 +261,7 @@ class UniversalSimulator:
             slots,
             int(run.refused),
             rolled.incomplete,
-            payments,
+            config.execution.funding_rate,
             float(run.imbalance),
         )
         check_balance(recording)

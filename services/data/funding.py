@@ -8,7 +8,6 @@ Writing merges with what is there and replaces a file whole.
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +19,13 @@ from bot.candles import iso
 from bot.errors import Misconfigured
 from bot.market import Market
 from services.data.store import Series
-from services.data.tables import column, read_table, times
+from services.data.tables import column, read_table, symbol_of, table_files, times
 
 MINUTE = 60_000
 TIMES = ("ts", "fundingratetimestamp", "fundingtime", "calctime", "timestamp", "time", "date", "datetime")
 RATES = ("rate", "fundingrate", "lastfundingrate", "realizedrate")
 FREQTRADE_RATE = "open"  # freqtrade keeps rates as candles
 VENUES = {"binanceusdm": "binance"}
-SYMBOL = re.compile(r"([A-Z0-9]+?)[-_/]?(USDT|USDC|USD)(?![A-Z0-9])")
 
 
 @dataclass(frozen=True)
@@ -89,6 +87,14 @@ def is_funding(path: Path) -> bool:
     return "funding" in path.name.lower() or "funding" in path.resolve().parts[-4:-1]
 
 
+def funding_files(path: Path) -> list[Path]:
+    """The file itself, or every file of funding rates under the folder; raises Misconfigured when there is none."""
+    found = [file for file in table_files(path) if file == path or is_funding(file)]
+    if not found:
+        raise Misconfigured(f"{path} holds no file whose name or folder says funding; name the files one by one.")
+    return found
+
+
 def read_funding(path: Path) -> FundingHistory:
     """Settlements of a file of our own shape, of freqtrade, Binance, Bybit or ccxt; times are rounded to minutes.
 
@@ -125,12 +131,10 @@ def series_of(path: Path, exchange: str | None = None, symbol: str | None = None
         exchange = parts[-3]
     if exchange is None:
         raise Misconfigured(f"{path.name} does not tell its venue; give --exchange.")
-    found = SYMBOL.match(path.name.upper())
-    if symbol is None and found is None:
+    symbol = symbol or symbol_of(path.name)
+    if symbol is None:
         raise Misconfigured(f"{path.name} does not tell its symbol; give --symbol.")
-    return Series(
-        VENUES.get(exchange, exchange), str(Market.LINEAR), symbol or "".join(found.groups() if found else ())
-    )
+    return Series(VENUES.get(exchange, exchange), str(Market.LINEAR), symbol)
 
 
 def import_funding(

@@ -47,7 +47,7 @@ def shapes(folder):
     dates = pl.Series(ts).cast(pl.Datetime("ms", "UTC"))
     zeros = [0.0] * 3
     candles = {"high": zeros, "low": zeros, "close": zeros, "volume": zeros}
-    jitter = [one + 7 for one in ts]
+    jitter = [one + late for one, late in zip(ts, (7, -3, 0), strict=True)]
     bybit = [{"symbol": "X", "fundingRate": str(r), "fundingRateTimestamp": str(t)} for t, r in reversed(ROWS)]
     ccxt = [{"symbol": "X/USDT:USDT", "timestamp": t, "fundingRate": r, "datetime": "-"} for t, r in ROWS]
     binance = pl.DataFrame({"calc_time": jitter, "funding_interval_hours": [8, 8, 4], "last_funding_rate": rate})

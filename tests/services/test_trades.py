@@ -6,6 +6,7 @@ import gzip
 import math
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from typer.testing import CliRunner
@@ -22,12 +23,12 @@ from tests.conftest import ROOT, START, walk
 
 SHARED = ROOT.parent / "shared" / "data" / "trades"
 # ms after START, price, quantity
-TRADES = [(5, 100.0, 1.0), (900, 103.0, 2.0), (900, 102.0, 0.5), (3010, 99.0, 1.0), (4700, 98.0, 4.0)]
+TRADES = [(5, 100.0, 1.0), (999, 103.0, 2.0), (999, 102.0, 0.5), (3010, 99.0, 1.0), (4700, 98.0, 4.0)]
 NAMED = "agg_trade_id,price,quantity,first_trade_id,last_trade_id,transact_time,is_buyer_maker\n"
 BYBIT = "timestamp,symbol,side,size,price,tickDirection,trdMatchID,grossValue,homeNotional,foreignNotional\n"
 FILES = {
     "agg-futures.csv": "".join(f"1,{p},{q},7,8,{START + t},true\n" for t, p, q in TRADES),
-    "agg-spot-us.csv": "".join(f"1,{p},{q},7,8,{(START + t) * 1000},True,True\n" for t, p, q in TRADES),
+    "agg-spot-us.csv": "".join(f"1,{p},{q},7,8,{(START + t) * 1000 + 999},True,True\n" for t, p, q in TRADES),
     "agg-header.csv": NAMED + "".join(f"1,{p},{q},7,8,{START + t},true\n" for t, p, q in TRADES),
     "trades-futures.csv": "".join(f"5266583935,{p},{q},{p * q},{START + t},true\n" for t, p, q in TRADES),
     "trades-spot.csv": "".join(f"1,{p},{q},{p * q},{START + t},True,True\n" for t, p, q in TRADES),
@@ -56,6 +57,20 @@ def trades(*rows):
     return pl.DataFrame(
         {"ts": [START + t for t, _, _ in rows], "price": [p for _, p, _ in rows], "qty": [1.0] * len(rows)}
     )
+
+
+def test_the_first_and_the_last_trade_of_a_bar_are_its_open_and_close_in_the_files_order(tmp_path):
+    """Many trades of one millisecond, in random steps of time."""
+    rng = np.random.default_rng(3)
+    ts = START + np.cumsum(rng.integers(0, 3, 50_000))
+    price = np.round(100 + rng.random(len(ts)), 2)
+    pl.DataFrame({"ts": ts, "price": price, "qty": np.ones(len(ts))}).write_parquet(tmp_path / "x.parquet")
+    bars = read_bars(tmp_path / "x.parquet", 1000).candles
+    first = np.searchsorted(ts, bars.ts)
+    last = np.searchsorted(ts, bars.ts + 1000) - 1
+    assert bars.open.tolist() == price[first].tolist()
+    assert bars.close.tolist() == price[last].tolist()
+    assert bars.volume.tolist() == (last - first + 1).tolist()
 
 
 def test_a_silence_of_more_than_an_hour_stays_a_gap():

@@ -176,8 +176,9 @@ def test_a_history_of_funding_is_paid_and_told_and_where_it_ends_the_constant_ra
     assert (ticker["fundingRate"], ticker["nextFundingTime"]) == ("0.002", str(START + hour))
     while not exchange.finished:
         exchange.step()
-    received = [float(row["funding"]) for row in log(exchange, type="SETTLEMENT")]
-    assert received == pytest.approx([-10 * 105 * rate for rate in (0.0001, -0.001, 0.002)])
+    paid = log(exchange, type="SETTLEMENT")
+    assert [(int(row["transactionTime"]) - START) / hour for row in paid] == [16, 4, 1]
+    assert [float(row["funding"]) for row in paid] == pytest.approx([-10 * 105 * r for r in (0.0001, -0.001, 0.002)])
     span = {"startTime": str(START + hour), "endTime": str(START + 16 * hour)}
     rows = ask(exchange, "GET market/funding/history", symbol=BTC, **span)["list"]
     told = [((int(row["fundingRateTimestamp"]) - START) // hour, float(row["fundingRate"])) for row in rows]

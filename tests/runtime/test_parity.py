@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
 import pytest
 
+from backtesting.funding import FundingHistory
 from backtesting.instruments import instrument_for
+from backtesting.portfolio_simulator import PortfolioSimulator, Reel
 from bot.inputs import HOUR, SHORT_BLOCK
 from bot.instrument import Market
 from bot.sources import ROOT
@@ -47,6 +50,24 @@ def test_a_halt_and_a_transition_are_the_same_too():
     assert found.differences == []
     kinds = {one.kind for one in found.decisions}
     assert {"halt", "answer", "resume", "transition", "mode"} <= kinds, kinds
+
+
+@pytest.mark.slow
+def test_a_history_of_funding_is_paid_alike():
+    """The decisions name the equity, to the bit; settlements that only one side paid would be told from them."""
+    chosen = config(PAIRS)
+    candles, instruments = market(PAIRS, 1, 7)
+    chosen = chosen.changed(start=sensible_start(candles, 1))
+    ts = np.arange(chosen.start, chosen.start + DAY // 2, HOUR)
+    histories = {pair: FundingHistory(ts, np.resize([0.004, -0.003], len(ts))) for pair in PAIRS[:2]}
+    found = asyncio.run(parity(chosen, candles, instruments, histories=histories))
+    assert found.differences == []
+    begin = chosen.algorithm.history_start(chosen.start)
+    played = {pair: one.between(begin, chosen.end) for pair, one in candles.items()}
+    runs = [PortfolioSimulator(chosen).run(Reel.of(dict(played), instruments, one)) for one in (histories, {})]
+    with_history, constant = (run.recordings[0].pair.ledger.funding for run in runs)
+    assert abs(with_history) > 10 * abs(constant)
+    assert {"allocation"} <= {one.kind for one in found.decisions if one.at > ts[-1]}
 
 
 def test_f_59_every_option_has_a_row_in_the_register():

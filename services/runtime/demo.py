@@ -15,11 +15,12 @@ from prometheus_client import CollectorRegistry
 
 from backtesting.instruments import instrument_for
 from backtesting.stepwise import compiled_next_fill
-from coordinator.config import load_portfolio
+from bot.candles import Candles
+from coordinator.config import PortfolioConfig, load_portfolio
 from services.bybit.gateway import Bybit
 from services.control.client import control_file
 from services.control.server import ControlServer
-from services.data.synth import generate
+from services.data.synth import DEMO_PAST, DEMO_SCRIPT, demo_schedule, generate
 from services.runtime import warm_exchange
 from services.runtime.backing import backing
 from services.runtime.live import as_live
@@ -36,7 +37,18 @@ KEY = Key("demo-key", "demo-secret")
 PAIRS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT")
 DAYS = 60
 HISTORY_DAYS = 12
-DAY = 86_400_000
+HOUR = 3_600_000
+PAST_HOURS = sum(hours for _, hours in DEMO_PAST)
+SCRIPT_MINUTES = 60 * sum(hours for _, hours in DEMO_SCRIPT)
+SPEED = 20.0  # market minutes a second: the script takes less than five minutes
+# Bolder than the defaults, and with a narrower limit of the day: what a careful account meets once in months, this one
+# meets within the script. Performance forgets in hours, because the market changes in hours.
+CHOICES: dict[str, dict[str, Any]] = {
+    "grid": {"direction": "long", "risk_budget": 0.10},
+    "trend": {"breakout_volume": 0.0},
+    "allocation": {"strategy_cap": 1.0, "performance_days": 0.25},
+    "risk": {"reduce_day_loss": 0.01, "group_exposure": 0.60},
+}
 
 
 @dataclass
@@ -54,15 +66,25 @@ class Demo:
         return status(self.runtime)
 
 
+def demo_config(pairs: tuple[str, ...] = PAIRS) -> PortfolioConfig:
+    """What the demo's bot is told; its operator is whoever watches, so a halt waits for `ctl resume`."""
+    return as_live(load_portfolio({"strategy": "auto", "pairs": list(pairs), **CHOICES}))
+
+
+def demo_candles(pairs: tuple[str, ...], seed: int) -> dict[str, Candles]:
+    """The market of the demo: its past, its script, and then what the seed brings."""
+    days = HISTORY_DAYS + DAYS
+    return generate(list(pairs), days, seed, schedule=demo_schedule(24 * days, seed))
+
+
 @asynccontextmanager
 async def demonstration(seed: int, data_dir: Path, pairs: tuple[str, ...] = PAIRS) -> AsyncIterator[Demo]:
     """Start everything; it ends, and forgets, with the context."""
-    config = load_portfolio({"strategy": "auto", "pairs": list(pairs)})
-    config = as_live(config)  # the operator is whoever watches: a halt waits for `ctl resume`
-    candles = await asyncio.to_thread(generate, list(pairs), HISTORY_DAYS + DAYS, seed)
+    config = demo_config(pairs)
+    candles = await asyncio.to_thread(demo_candles, pairs, seed)
     instruments = {pair: instrument_for(pair, config.market, candles[pair])[0] for pair in pairs}
     exchange = Exchange(instruments, candles, config.capital, exchange_settings(config.execution), config.leverage)
-    exchange.begin(int(exchange.clock[0]) + HISTORY_DAYS * DAY)
+    exchange.begin(int(exchange.clock[0]) + PAST_HOURS * HOUR)
     server = VenueServer(exchange, [KEY])
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(compiled_meanwhile(config, warm_exchange.__name__, compiled_next_fill))

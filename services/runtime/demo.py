@@ -26,6 +26,7 @@ from services.runtime.backing import backing
 from services.runtime.live import as_live
 from services.runtime.local import LocalRuntime
 from services.runtime.lockstep import LockStep
+from services.runtime.stages import Stages
 from services.runtime.status import status
 from services.runtime.view import News
 from services.runtime.warm import compiled_meanwhile
@@ -40,7 +41,6 @@ HISTORY_DAYS = 12
 HOUR = 3_600_000
 PAST_HOURS = sum(hours for _, hours in DEMO_PAST)
 SCRIPT_MINUTES = 60 * sum(hours for _, hours in DEMO_SCRIPT)
-SPEED = 20.0  # market minutes a second: the script takes less than five minutes
 # Bolder than the defaults, and with a narrower limit of the day: what a careful account meets once in months, this one
 # meets within the script. Performance forgets in hours, because the market changes in hours.
 CHOICES: dict[str, dict[str, Any]] = {
@@ -60,6 +60,7 @@ class Demo:
     news: News
     exchange: Exchange
     address: str
+    stages: Stages
 
     def status(self) -> dict[str, Any]:
         """How the bot stands."""
@@ -78,21 +79,28 @@ def demo_candles(pairs: tuple[str, ...], seed: int) -> dict[str, Candles]:
 
 
 @asynccontextmanager
-async def demonstration(seed: int, data_dir: Path, pairs: tuple[str, ...] = PAIRS) -> AsyncIterator[Demo]:
-    """Start everything; it ends, and forgets, with the context."""
+async def demonstration(
+    seed: int, data_dir: Path, pairs: tuple[str, ...] = PAIRS, stages: Stages | None = None
+) -> AsyncIterator[Demo]:
+    """Start everything, stage by stage; it ends, and forgets, with the context."""
+    stages = stages or Stages()
+    stages.begin("market")
     config = demo_config(pairs)
     candles = await asyncio.to_thread(demo_candles, pairs, seed)
     instruments = {pair: instrument_for(pair, config.market, candles[pair])[0] for pair in pairs}
+    stages.begin("exchange")
     exchange = Exchange(instruments, candles, config.capital, exchange_settings(config.execution), config.leverage)
     exchange.begin(int(exchange.clock[0]) + PAST_HOURS * HOUR)
     server = VenueServer(exchange, [KEY])
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(compiled_meanwhile(config, warm_exchange.__name__, compiled_next_fill))
+        compiling = compiled_meanwhile(config, warm_exchange.__name__, compiled_next_fill)
+        stages.compilation = await stack.enter_async_context(compiling)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         address = f"http://127.0.0.1:{await server.start()}"
         stack.push_async_callback(server.stop)
-        behind = await stack.enter_async_context(backing(NAME, folder))
-        news = News(behind.bus, instruments, config.algorithm.roster)
+        behind = await stack.enter_async_context(backing(NAME, folder, begin=stages.begin))
+        stages.begin("trading")
+        news = News(behind.bus, instruments, config.algorithm)
         gateway = Bybit(key=KEY.key, secret=KEY.secret, market=config.market, address=address, rate=100_000.0)
         runtime = LocalRuntime(NAME, config, gateway, behind.store, news, patience=None)
         stack.push_async_callback(runtime.stop)
@@ -103,7 +111,8 @@ async def demonstration(seed: int, data_dir: Path, pairs: tuple[str, ...] = PAIR
         control = ControlServer(control_file(data_dir, NAME), runtime.status, runtime.obey, CollectorRegistry())
         await control.start()
         stack.push_async_callback(control.stop)
-        yield Demo(runtime, steps, news, exchange, address)
+        stages.end()
+        yield Demo(runtime, steps, news, exchange, address, stages)
 
 
 class Pace:

@@ -48,6 +48,7 @@ def demo(
 async def _demo(speed: float, minutes: int, seed: int) -> None:
     from rich.live import Live
 
+    from bot import kernel_cache
     from services.runtime.demo import Pace, demonstration
     from services.runtime.stages import Stages
     from services.runtime.view import View
@@ -56,6 +57,7 @@ async def _demo(speed: float, minutes: int, seed: int) -> None:
     stages = Stages() if terminal else Stages(lambda one: console().print(f"{one.name} ready, {one.seconds:.1f} s"))
     starting = Live(get_renderable=stages.table, console=console(), transient=True)
     if terminal:
+        kernel_cache.tell = stages.compiling
         starting.start()
     try:
         async with demonstration(seed, Settings().data_dir, stages=stages) as show:

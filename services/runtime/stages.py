@@ -31,6 +31,7 @@ class Stages:
     clock: Callable[[], float] = time.monotonic
     done: list[Stage] = field(default_factory=list)
     compilation: Compilation | None = None
+    compiled_here: str = ""  # what this process itself compiles now
 
     def begin(self, name: str) -> None:
         """Begin a stage, which ends the one before."""
@@ -43,12 +44,17 @@ class Stages:
             self.done[-1].seconds = self.clock() - self.done[-1].began
             self.told(self.done[-1])
 
+    def compiling(self, code: str, seconds: float | None) -> None:
+        """Hear that this process compiles `code`, or that it has, in so many `seconds`."""
+        self.compiled_here = f"compiling {code}" if seconds is None else ""
+
     def table(self) -> Table:
         """Draw one row for each stage."""
         table = Table.grid(padding=(0, 2, 0, 0))
         for one in self.done:
             seconds = self.clock() - one.began if one.seconds is None else one.seconds
-            table.add_row(self._mark(one.seconds is None), one.name, f"{seconds:.1f} s")
+            doing = self.compiled_here if one.seconds is None else ""
+            table.add_row(self._mark(one.seconds is None), one.name, f"{seconds:.1f} s", doing)
         if self.compilation is not None:
             table.add_row(self._mark(self.compilation.running), self.compilation.sentence())
         return table

@@ -186,6 +186,9 @@ def test_the_screen_fits_the_height_and_shows_the_newest_decision(height):
     assert any("REDUCED, STRESS" in one for one in lines)
 
 
+HERE = ["compiling", "bot.ledger.equity"]
+
+
 def test_stages_say_what_is_under_way_and_how_long_the_others_took():
     done, times = [], iter((0.0, 1.5, 1.5, 4.0))
     stages = Stages(done.append, times.__next__)
@@ -193,6 +196,10 @@ def test_stages_say_what_is_under_way_and_how_long_the_others_took():
     stages.begin("bus")
     assert [(one.name, one.seconds) for one in done] == [("database", 1.5)]
     stages.compilation = Compilation()
+    stages.compiling("bot.ledger.equity", None)
     shown = screen(stages.table(), 80)
-    assert [one.split() for one in shown.splitlines()[:2]] == [["✓", "database", "1.5", "s"], ["…", "bus", "2.5", "s"]]
+    assert [one.split() for one in shown.splitlines()[:2]] == [
+        ["✓", "database", "1.5", "s"],
+        ["…", "bus", "2.5", "s", *HERE],
+    ]
     assert "compiled before" in stages.line().plain

@@ -82,7 +82,7 @@ async def _demo(speed: float, minutes: int, seed: int) -> None:
 
 def _say(show: Demo) -> None:
     """Say in one line how the demo stands."""
-    console().print(_line(show.status(), show.news.fills), soft_wrap=True)
+    console().print(_line(show.status(), show.news.fills), f" {show.compilation.sentence()}", soft_wrap=True)
 
 
 def _line(now: dict[str, Any], fills: int) -> str:

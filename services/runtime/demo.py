@@ -29,7 +29,7 @@ from services.runtime.lockstep import LockStep
 from services.runtime.stages import Stages
 from services.runtime.status import status
 from services.runtime.view import News
-from services.runtime.warm import compiled_meanwhile
+from services.runtime.warm import Compilation, compiled_meanwhile
 from services.venue.exchange import Exchange, exchange_settings
 from services.venue.server import Key, VenueServer
 
@@ -60,7 +60,7 @@ class Demo:
     news: News
     exchange: Exchange
     address: str
-    stages: Stages
+    compilation: Compilation
 
     def status(self) -> dict[str, Any]:
         """How the bot stands."""
@@ -94,7 +94,7 @@ async def demonstration(
     server = VenueServer(exchange, [KEY])
     async with AsyncExitStack() as stack:
         compiling = compiled_meanwhile(config, warm_exchange.__name__, compiled_next_fill)
-        stages.compilation = await stack.enter_async_context(compiling)
+        stages.compilation = compilation = await stack.enter_async_context(compiling)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         address = f"http://127.0.0.1:{await server.start()}"
         stack.push_async_callback(server.stop)
@@ -112,7 +112,7 @@ async def demonstration(
         await control.start()
         stack.push_async_callback(control.stop)
         stages.end()
-        yield Demo(runtime, steps, news, exchange, address, stages)
+        yield Demo(runtime, steps, news, exchange, address, compilation)
 
 
 class Pace:

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backtesting.candles import to_frame
 from backtesting.funding import fingerprint
-from backtesting.metrics import Metrics, measure, profits, strategy_figures
+from backtesting.metrics import Metrics, last_worth, measure, profits, strategy_figures
 from backtesting.trades import trades_of
 from bot.errors import Misconfigured
 from bot.order import Liquidity, OrderKind, Side, Signal
@@ -146,10 +146,7 @@ class BacktestResult:
         instrument = self.recording.tape.instrument
         tick_value = float(instrument.tick_size * instrument.lot_size)
         left = trades["quantity"] - trades["held"]
-        mark = self.recording.tape.close[self.recording.bars - 1]
-        exit_value = trades["exit_value"] + trades["held"] * mark * tick_value
-        pnl = trades["side"] * (exit_value - trades["entry_value"]) - trades["fees"] + trades["funding"]
-        pnl = np.where(closed, profits(trades), pnl)
+        pnl = profits(trades, last_worth(self.recording))
         per_tick = float(instrument.tick_size) / tick_value
         entry = trades["entry_value"] / trades["quantity"] * per_tick if len(trades) else np.zeros(0)
         leaving = trades["exit_value"] / np.maximum(left, 1) * per_tick

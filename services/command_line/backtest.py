@@ -32,9 +32,14 @@ SUMMARY = (
     ("max_drawdown_pct", "max drawdown", "{:.2f} %"),
     ("sharpe", "Sharpe", "{:.2f}"),
     ("sortino", "Sortino", "{:.2f}"),
-    ("trades", "trades", "{:,}"),
-    ("win_rate_pct", "win rate", "{:.1f} %"),
-    ("profit_factor", "profit factor", "{:.2f}"),
+    ("trades", "closed trades", "{:,}"),
+    ("closed_profit", "profit of closed trades", "{:+,.2f}"),
+    ("win_rate_pct", "win rate, closed", "{:.1f} %"),
+    ("profit_factor", "profit factor, closed", "{:.2f}"),
+    ("open_trades", "open trades", "{:,}"),
+    ("open_profit", "profit of open trades so far", "{:+,.2f}"),
+    ("win_rate_with_open_pct", "win rate, with open", "{:.1f} %"),
+    ("profit_factor_with_open", "profit factor, with open", "{:.2f}"),
     ("position_coverage_pct", "time in position", "{:.1f} %"),
     ("fees", "fees", "{:,.2f}"),
     ("funding", "funding", "{:+,.2f}"),
@@ -235,10 +240,11 @@ def _print_portfolio(result: PortfolioResult, folder: Path) -> None:
     table.add_row("modes", ", ".join(f"{name} {share * 100:.1f} %" for name, share in figures.modes.items() if share))
     console().print(table)
     columns = (*result.config.algorithm.roster.names, "draining", "cash")
-    pairs = Table("pair", "profit", "holding", "trades", *columns)
+    pairs = Table("pair", "profit", "holding", "closed", "open", "of it", *columns)
     for pair, one in result.pair_figures.items():
         shares = [f"{one.strategies.get(name, 0.0) * 100:.0f} %" for name in columns]
-        pairs.add_row(pair, f"{one.profit:+,.2f}", f"{one.benchmark_return_pct:+.2f} %", f"{one.trades:,}", *shares)
+        trades = (f"{one.trades:,}", f"{one.open_trades:,}", f"{one.open_profit:+,.2f}")
+        pairs.add_row(pair, f"{one.profit:+,.2f}", f"{one.benchmark_return_pct:+.2f} %", *trades, *shares)
     console().print(pairs)
     period = f"{metrics.start} to {metrics.end}"
     console().print(f"{period}, capital {metrics.initial_capital:,.2f}, run {document.run_id}", soft_wrap=True)

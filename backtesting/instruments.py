@@ -78,7 +78,7 @@ def _fees(market: Market) -> dict[str, Any]:
 
 def _on_grid(candles: Candles, tick: float) -> bool:
     ticks = in_ticks(candles.close[-SAMPLE:], tick)
-    return bool(np.mean(ticks == np.rint(ticks)) >= ON_GRID_SHARE)
+    return bool(np.mean((ticks == np.rint(ticks)) & (ticks != 0)) >= ON_GRID_SHARE)
 
 
 def _inferred(symbol: str, market: Market, candles: Candles) -> dict[str, Any]:
@@ -99,10 +99,16 @@ def _inferred(symbol: str, market: Market, candles: Candles) -> dict[str, Any]:
 
 
 def _step(values: NDArray[np.float64]) -> Decimal:
-    """Smallest decimal step that all values are multiples of, allowing for 1 in 1000 that is not."""
-    for decimals in range(MOST_DECIMALS):
-        step = 10.0**-decimals
+    """Smallest decimal step that all values are multiples of, allowing for 1 in 1000 that is not.
+
+    A step at which a value that is not zero rounds to zero is none; small prices may have more decimals.
+    """
+    values = np.abs(values[values != 0])
+    least, most = float(np.min(values, initial=1.0)), float(np.max(values, initial=0.0)) or 1.0
+    decimals = MOST_DECIMALS - min(int(np.floor(np.log10(most))), 0)
+    for places in range(decimals):
+        step = 10.0**-places
         whole = in_ticks(values, step)
-        if np.mean(whole == np.rint(whole)) >= ON_GRID_SHARE:
-            return Decimal(1).scaleb(-decimals)
-    return Decimal(1).scaleb(-MOST_DECIMALS)
+        if step <= 2 * least and (not len(values) or np.mean(whole == np.rint(whole)) >= ON_GRID_SHARE):
+            return Decimal(1).scaleb(-places)
+    return Decimal(1).scaleb(-decimals)

@@ -8,6 +8,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from backtesting.charts import png
+from backtesting.funding import told_together
 from backtesting.portfolio_charts import compare_chart
 from backtesting.portfolio_run import verdict as compared_verdict
 from backtesting.report import verdict
@@ -51,6 +52,7 @@ def write_report(result: PortfolioResult, path: Path) -> None:
     document = result.document
     title = f"{document.strategy} on {', '.join(document.pairs[:6])}{' …' if len(document.pairs) > 6 else ''}"
     subtitle = f"{document.exchange} {document.market} · {document.start} to {document.end} · run {document.run_id}"
+    subtitle += f" · funding: {told_together(document.funding)}"
     pictures = "".join(_picture(name, picture) for name, picture in result.pictures.items())
     body = _account(result) + pictures + _pairs(result) + _algorithm(result)
     marks = list(document.notices)

@@ -14,6 +14,7 @@ import polars as pl
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from backtesting.funding import fingerprint
 from backtesting.metrics import (
     DAY_MS,
     LEAST_DAYS,
@@ -113,6 +114,7 @@ class PortfolioDocument(BaseModel):
     outcome: Literal["complete", "liquidated", "ruined"]
     instruments: dict[str, dict[str, Any]]
     execution: dict[str, Any]
+    funding: dict[str, str] = Field(description="where its rates came from, by pair")
     parameters: dict[str, Any]
     metrics: Metrics
     algorithm: AlgorithmFigures
@@ -372,8 +374,10 @@ class PortfolioResult:
     def document(self) -> PortfolioDocument:
         """Content of result.json."""
         config, recording = self.config, self.recording
-        instruments = {p: one.tape.instrument for p, one in zip(recording.pairs, recording.recordings, strict=True)}
-        snapshots = [self.snapshots[pair] for pair in recording.pairs]
+        pairs = dict(zip(recording.pairs, recording.recordings, strict=True))
+        instruments = {pair: one.tape.instrument for pair, one in pairs.items()}
+        snapshots = [self.snapshots[pair] for pair in pairs]
+        snapshots += [hash_ for one in pairs.values() for hash_ in fingerprint(one.tape.payments)]
         parameters = {key: value for key, value in config.document().items() if isinstance(value, dict)}
         return PortfolioDocument(
             run_id=run_id(config, list(instruments.values()), snapshots, source_hash()),
@@ -387,6 +391,7 @@ class PortfolioResult:
             outcome=recording.outcome.name.lower(),
             instruments={pair: one.model_dump(mode="json") for pair, one in instruments.items()},
             execution=config.execution.model_dump(mode="json"),
+            funding={pair: one.funding(int(self.ts[0])) for pair, one in pairs.items()},
             parameters={key: one for key, one in parameters.items() if isinstance(one, dict) and key not in _RUN},
             metrics=self.metrics,
             algorithm=self.figures,

@@ -15,8 +15,8 @@ from backtesting.instruments import instrument_for
 from backtesting.metrics import Metrics
 from backtesting.portfolio_result import PortfolioResult
 from backtesting.portfolio_simulator import PortfolioSimulator, Reel
-from backtesting.run import inputs_notice
-from bot.candles import Candles, iso
+from backtesting.run import inputs_notice, paid_history
+from bot.candles import Candles, bar_name, iso
 from bot.errors import Misconfigured
 from coordinator.config import PortfolioConfig, load_portfolio
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from backtesting.funding import FundingHistory
+    from backtesting.instruments import DatedInstrument
     from bot.instrument import Instrument
     from coordinator.config import Source
 
@@ -33,12 +35,14 @@ def simulate_portfolio(
     source: Source,
     candles: Mapping[str, Any] | None = None,
     *,
-    fetched: Mapping[str, Instrument] | None = None,
+    fetched: Mapping[str, Instrument | DatedInstrument] | None = None,
+    funding: Mapping[str, FundingHistory] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> PortfolioResult:
     """Backtest the whole algorithm, or one strategy, on pairs that share an account.
 
     `candles` by pair are frames, paths or `Candles`, or stand in the config. Bars before `from` only warm up.
+    `fetched`, `funding`: what the venue says of the pairs, and the rates it paid; the config may want the constant one.
     `progress` hears the share that is done. Raises Misconfigured and BadCandles.
     """
     config = load_portfolio(source)
@@ -65,7 +69,8 @@ def simulate_portfolio(
         start=config.start if config.start is not None else min(int(one.ts[0]) for one in played.values()),
         end=max(ends),
     )
-    reel = Reel.of(played, instruments)
+    histories = {pair: one for pair, history in (funding or {}).items() if (one := paid_history(config, history))}
+    reel = Reel.of(played, instruments, histories)
     recording = PortfolioSimulator(config, keep_wishes=False).run(reel, progress)
     notices += _notices(config, reel, recording.outcome)
     return PortfolioResult(config, recording, snapshots, tuple(notices))
@@ -81,8 +86,8 @@ def _notices(config: PortfolioConfig, reel: Reel, outcome: Outcome) -> list[str]
     """Sentences on what a reader of the figures should know."""
     notices = []
     bar_ms = reel.tapes[0].candles.bar_ms
-    if bar_ms != 60_000:
-        notices.append(f"Base bars are {bar_ms // 60_000} minutes: the path inside a bar is coarser than with 1m.")
+    if bar_ms > 60_000:
+        notices.append(f"Base bars are {bar_name(bar_ms)}: the path inside a bar is coarser than with 1m.")
     for pair, tape in zip(reel.pairs, reel.tapes, strict=True):
         ts = tape.candles.ts
         missing = int((ts[-1] - ts[0]) // bar_ms) + 1 - len(ts)

@@ -142,7 +142,7 @@ def _subtitle(result: BacktestResult) -> str:
     words = (
         f"{document.exchange} {document.market} · {document.start} to {document.end} · run {document.run_id} · "
         f"fill rule {rules['fill_rule']}, path {rules['path']}, fill policy {rules['fill_policy']}, "
-        f"slippage {rules['slippage_bps']:g} bps · leverage {result.config.leverage:g}"
+        f"slippage {rules['slippage_bps']:g} bps · leverage {result.config.leverage:g} · funding: {document.funding}"
     )
     return escape(words)
 

@@ -21,6 +21,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from backtesting.candles import to_frame
+from backtesting.funding import fingerprint
 from backtesting.metrics import Metrics, measure, profits, strategy_figures
 from backtesting.trades import trades_of
 from bot.errors import Misconfigured
@@ -60,6 +61,7 @@ class ResultDocument(BaseModel):
     outcome: Literal["complete", "liquidated", "ruined"]
     instrument: dict[str, Any]
     execution: dict[str, Any]
+    funding: str = Field(description="where its rates came from: none, constant rate, or history with its settlements")
     parameters: dict[str, Any]
     metrics: Metrics
     notices: list[str]
@@ -99,7 +101,7 @@ class BacktestResult:
         snapshot = tape.candles.snapshot()
         sources = source_hash(own_sources(config.loaded.decide.__module__))
         return ResultDocument(
-            run_id=run_id(config, [tape.instrument], [snapshot], sources),
+            run_id=run_id(config, [tape.instrument], [snapshot, *fingerprint(tape.payments)], sources),
             strategy=config.strategy,
             strategy_version=config.loaded.version,
             pair=config.pair,
@@ -111,6 +113,7 @@ class BacktestResult:
             outcome=self.recording.outcome.name.lower(),
             instrument=tape.instrument.model_dump(mode="json"),
             execution=config.execution.model_dump(mode="json"),
+            funding=self.recording.funding(int(tape.candles.ts[self.first])),
             parameters=config.parameters.model_dump(mode="json", exclude={"preset"}),
             metrics=self.metrics,
             notices=list(self.notices),

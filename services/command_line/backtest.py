@@ -14,13 +14,14 @@ from services.command_line.console import console, notes, progress
 from services.settings import Settings
 
 if TYPE_CHECKING:
+    from backtesting.funding import FundingHistory
     from backtesting.metrics import Metrics
     from backtesting.portfolio_result import PortfolioResult
     from backtesting.portfolio_run import Side
     from backtesting.result import BacktestResult
     from bot.candles import Candles
-    from coordinator.config import BacktestConfig, PortfolioConfig
-    from services.data.store import CandleStore
+    from coordinator.config import BacktestConfig, PortfolioConfig, RunConfig
+    from services.data.store import CandleStore, Series
 
 
 # What the summary shows: field, label, format.
@@ -111,22 +112,46 @@ def _written(result: BacktestResult | PortfolioResult, pairs: list[str], out: Pa
 def run_portfolio(config: PortfolioConfig, store: CandleStore, data_dir: Path) -> PortfolioResult:
     """Find the candles of every pair and run the whole algorithm, with progress and time left."""
     from backtesting.portfolio_run import simulate_portfolio
-    from services.data.venue import saved_instrument
+    from services.data.instruments import load_instruments
 
     config = config if config.candles else config.changed(exchange=_venue(config, store))
     warmup = None if config.start is None else config.algorithm.history_start(config.start)
     candles: dict[str, Any] = dict(config.candles or {})
-    fetched = {}
+    stated = load_instruments(data_dir, config.exchange, config.market)
+    funding = histories_of(config, data_dir)
     for pair in config.pairs:
         if pair not in candles:
-            series = store.finest(config.exchange, str(config.market), pair)
+            series = _series(config, store, pair)
             found = store.read(series, warmup, config.end)
             candles[pair] = found if len(found) else store.read(series)
-        known = saved_instrument(data_dir, config.exchange, config.market, pair)
-        if known is not None:
-            fetched[pair] = known
     with progress("playing") as show:
-        return simulate_portfolio(config, candles, fetched=fetched, progress=show)
+        return simulate_portfolio(config, candles, fetched=stated, funding=funding, progress=show)
+
+
+def _series(config: RunConfig, store: CandleStore, pair: str) -> Series:
+    """Name the bars to play: as long as the config says, else the shortest."""
+    from services.data.store import Series
+
+    if config.bar is None:
+        return store.finest(config.exchange, str(config.market), pair)
+    return Series(config.exchange, str(config.market), pair, config.bar)
+
+
+def histories_of(config: PortfolioConfig | BacktestConfig, data_dir: Path) -> dict[str, FundingHistory]:
+    """Funding rates by pair, where they are known and wanted; with candle files only of a venue that was named."""
+    from backtesting.run import paid_history
+    from coordinator.config import PortfolioConfig
+    from services.data.funding import FundingStore
+    from services.data.store import Series
+
+    if config.candles and "exchange" not in config.model_fields_set:
+        return {}
+    store, found = FundingStore(data_dir), {}
+    for pair in config.pairs if isinstance(config, PortfolioConfig) else (config.pair,):
+        history = paid_history(config, store.read(Series(config.exchange, str(config.market), pair)))
+        if history is not None:
+            found[pair] = history
+    return found
 
 
 def _venue(config: PortfolioConfig, store: CandleStore) -> str:
@@ -169,7 +194,7 @@ def find_candles(config: BacktestConfig, store: CandleStore) -> tuple[BacktestCo
         if known:
             venue = min(known, key=lambda name: (name == SYNTHETIC, name != "bybit", name))
             config = config.changed(exchange=venue)
-    series = store.finest(config.exchange, str(config.market), config.pair)
+    series = _series(config, store, config.pair)
     candles = store.read(series, warmup_start(config), config.end)
     # An empty period is refused with what the store does hold.
     return config, candles if len(candles) else store.read(series)
@@ -178,11 +203,12 @@ def find_candles(config: BacktestConfig, store: CandleStore) -> tuple[BacktestCo
 def run_single(config: BacktestConfig, candles: Candles | Path, data_dir: Path, *, bounds: bool) -> BacktestResult:
     """Run one strategy on one pair."""
     from backtesting.run import simulate
-    from services.data.venue import saved_instrument
+    from services.data.instruments import load_instruments
 
-    fetched = saved_instrument(data_dir, config.exchange, config.market, config.pair)
+    stated = load_instruments(data_dir, config.exchange, config.market).get(config.pair)
+    funding = histories_of(config, data_dir).get(config.pair)
     with notes().status("playing"):
-        return simulate(config, candles, fetched=fetched, bounds=bounds)
+        return simulate(config, candles, fetched=stated, funding=funding, bounds=bounds)
 
 
 def _print_portfolio(result: PortfolioResult, folder: Path) -> None:
@@ -210,6 +236,10 @@ def _print_portfolio(result: PortfolioResult, folder: Path) -> None:
     console().print(pairs)
     period = f"{metrics.start} to {metrics.end}"
     console().print(f"{period}, capital {metrics.initial_capital:,.2f}, run {document.run_id}", soft_wrap=True)
+    if document.market == Market.LINEAR:
+        from backtesting.funding import told_together
+
+        console().print(f"funding: {told_together(document.funding)}", highlight=False, soft_wrap=True)
     if document.exchange == SYNTHETIC:
         console().print("[yellow]generated candles: good for trying out, not for believing[/]")
     for notice in document.notices:
@@ -245,6 +275,8 @@ def _print_summary(result: BacktestResult, folder: Path) -> None:
     console().print(table)
     period = f"{metrics.start} to {metrics.end}"
     console().print(f"{period}, capital {metrics.initial_capital:,.2f}, run {document.run_id}", soft_wrap=True)
+    if document.market == Market.LINEAR:
+        console().print(f"funding: {document.funding}", highlight=False, soft_wrap=True)
     if document.exchange == SYNTHETIC:
         console().print("[yellow]generated candles: good for trying out, not for believing[/]")
     for notice in document.notices:

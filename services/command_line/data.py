@@ -13,6 +13,7 @@ import typer
 
 from bot.errors import BadCandles, Misconfigured
 from bot.market import Market
+from services.command_line import funding, instruments, trades
 from services.command_line.console import console
 from services.settings import Settings
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from services.data.store import CandleStore
 
 app = typer.Typer(help="Candles: import, download, generate, list, check.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(funding.app, name="funding")
+app.command("trades")(trades.trades)
+app.command("instruments")(instruments.instruments)
 MOST_SHOWN, MOST_NAMED = 20, 3
 
 
@@ -304,17 +308,3 @@ def _print_repaired(candles: Candles) -> Candles:
     for change in changes:
         console().print(str(change), highlight=False, soft_wrap=True)
     return mended
-
-
-@app.command()
-def instruments(exchange: Exchange = "bybit", market: MarketOption = Market.LINEAR) -> None:
-    """Fetch tick, lot, minimum and fees of every pair.
-
-    They are kept in the data directory.
-    """
-    from services.data.venue import client, fetch_instruments, save_instruments
-
-    with console().status(f"asking {exchange} for its {market} instruments"):
-        found = fetch_instruments(client(exchange, market), market)
-        path = save_instruments(Settings().data_dir, exchange, market, found)
-    console().print(f"{len(found)} instruments in {path}", soft_wrap=True)

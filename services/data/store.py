@@ -68,6 +68,13 @@ def bar_length_of(name: str) -> int:
     return int(name[:-1]) * {"s": 1000, "m": MINUTE, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}[name[-1]]
 
 
+def bar_length(name: str) -> int:
+    """Length in ms of a bar that a user named; raises Misconfigured."""
+    if not re.fullmatch(r"[1-9]\d{0,4}[smhd]", name):
+        raise Misconfigured(f"bar {name[:200]!r} is no length; write it like 1s, 5s, 1m or 1h.")
+    return bar_length_of(name)
+
+
 class CandleStore:
     """Candles under `data_dir`."""
 
@@ -143,9 +150,13 @@ class CandleStore:
         return sorted(Series(*folder.relative_to(self.root).parts) for folder in folders)
 
     def finest(self, venue: str, market: str, symbol: str) -> Series:
-        """The series with the shortest bars of a pair; with none stored, the one-minute series."""
+        """The series with the shortest bars of a pair; with none stored, the one-minute series.
+
+        Bars under a minute, which usually cover little, are taken where there are no others.
+        """
         bars = [s.bar for s in self.series() if (s.venue, s.market, s.symbol) == (venue, market, symbol)]
-        return Series(venue, market, symbol, min(bars, key=bar_length_of, default="1m"))
+        lengths = {bar: bar_length_of(bar) for bar in bars}
+        return Series(venue, market, symbol, min(bars, key=lambda b: (lengths[b] < MINUTE, lengths[b]), default="1m"))
 
     def coverage(self, series: Series) -> Coverage:
         """First and last bar, number and gaps of a series."""

@@ -8,8 +8,10 @@ from pydantic import Field
 
 from backtesting import simulate
 from backtesting.exchange import Outcome
+from backtesting.funding import FundingHistory
 from backtesting.run import BOUNDS
 from backtesting.simulator import Tape, UniversalSimulator, check_balance
+from backtesting.trades import trades_of
 from bot.authoring import (
     EXIT_SL,
     LIMIT,
@@ -27,7 +29,7 @@ from bot.errors import BrokenLedger, Misconfigured
 from bot.instrument import Market
 from bot.order import Liquidity, Signal
 from coordinator.config import load_config
-from tests.conftest import bars, instrument
+from tests.conftest import START, bars, instrument
 
 
 class Wishes(Parameters):
@@ -74,11 +76,21 @@ TEN = instrument("1", "1", maker_fee="0.001", taker_fee="0.002", min_notional=0)
 FLAT = (100.0, 100.0, 100.0, 100.0)
 
 
-def play(*rows, traded=TEN, volume=1000.0, capital=10_000.0, leverage=1, rules=None, market=Market.LINEAR, **wishes):
+def play(
+    *rows,
+    traded=TEN,
+    volume=1000.0,
+    capital=10_000.0,
+    leverage=1,
+    rules=None,
+    market=Market.LINEAR,
+    history=None,
+    **wishes,
+):
     execution = {"slippage_bps": 0, "funding_rate": 0, "path": "nearest", **(rules or {})}
     given = {"strategy": HERE, "pair": "X1", "capital": capital, "leverage": leverage, "market": market}
     config = load_config({**given, "execution": execution, "script": wishes})
-    return UniversalSimulator(config).run(Tape.of(bars(FLAT, *rows, volume=volume), traded))
+    return UniversalSimulator(config).run(Tape.of(bars(FLAT, *rows, volume=volume), traded, history))
 
 
 def fills(recording):
@@ -254,6 +266,17 @@ def test_funding_is_paid_by_longs_every_eight_hours():
     assert recording.pair.ledger.funding == pytest.approx(-10 * 100 * 0.001)
     recording = play(*flat, kind=MARKET, side=-1, rules={"funding_rate": 0.001})
     assert recording.pair.ledger.funding == pytest.approx(10 * 100 * 0.001)
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_funding_of_a_history_is_paid_when_it_was_settled(side):
+    """Hours 1 and 2 with other signs, hour 5; then the constant rate, at the end of eight hours without one."""
+    ts = START + 3_600_000 * np.array([0, 1, 2, 5])
+    history = FundingHistory(ts, np.array([0.5, 0.001, -0.003, 0.0005]))
+    recording = play(*[FLAT] * (16 * 60 + 5), kind=MARKET, side=side, rules={"funding_rate": 0.01}, history=history)
+    assert recording.pair.ledger.funding == pytest.approx(-side * 10 * 100 * (0.001 - 0.003 + 0.0005 + 0.01))
+    (trade,) = trades_of(recording)
+    assert trade["funding"] == pytest.approx(recording.pair.ledger.funding)
 
 
 def test_f44_liquidation_ends_the_run_with_nothing_left_and_no_debt():

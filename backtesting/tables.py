@@ -101,10 +101,12 @@ def _of_text(content: bytes) -> Table:
     head = content[:HEAD_BYTES].decode("utf-8", "replace").splitlines()[:HEAD_LINES]
     separator = _separator(head)
     rows = [_fields(line, separator) for line in head]
-    first = next((i for i, row in enumerate(rows) if sum(bool(NUMBER.fullmatch(f)) for f in row) >= FEWEST), None)
-    if first is None:
+    counts = [sum(bool(NUMBER.fullmatch(field)) for field in row) for row in rows]
+    fewest = min(max(counts, default=0), FEWEST)  # what is no candles has fewer, such as trades
+    if fewest < 2:
         raise NotCandles("no rows of numbers inside; give time, open, high, low, close and volume.")
-    header = next((row for row in reversed(rows[:first]) if len(row) >= FEWEST), None)
+    first = next(i for i, count in enumerate(counts) if count >= fewest)
+    header = next((row for row in reversed(rows[:first]) if len(row) >= fewest), None)
     frame = pl.read_csv(
         content,
         has_header=False,

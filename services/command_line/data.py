@@ -76,18 +76,22 @@ def import_(
     volume: Annotated[
         float | None, typer.Option(min=0, help="volume of every bar, base units, where a file has none")
     ] = None,
+    bar: Annotated[
+        str | None, typer.Option(help="length of the bars that single trades are rolled up into, such as 1s or 1m")
+    ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="stored bars take the file's values where they differ")
     ] = False,
     log: Annotated[Path | None, typer.Option(help="file for every faulty or changed row")] = None,
 ) -> None:
-    """Bring candles from files into the store.
+    """Bring candles, funding rates and trades from files into the store.
 
     A folder is searched whole: of freqtrade, Jesse, or downloads. What is there and differs needs --replace.
     """
     import time
 
     from services.data.importer import Faulty, Imported, Wanted, files_under, import_file, import_files
+    from services.data.store import bar_length
 
     store, files = _store(), files_under(path)
     wanted = Wanted(
@@ -98,6 +102,7 @@ def import_(
         mend=repair,
         strays=None if off_grid is None else off_grid.value,
         volume=volume,
+        bar_ms=None if bar is None else bar_length(bar),
         replace=replace,
     )
     with _log_of_rows(log) as write:
@@ -124,9 +129,11 @@ def import_(
 
 def _print_import(done: Imported) -> None:
     from bot.candles import iso
+    from services.data.file_names import Kind
 
     s, d = done.series, done.difference
-    told = f"{done.path.name}: {s.venue} {s.market} {s.symbol} {s.bar}, {iso(done.first)[:16]} to {iso(done.last)[:16]}"
+    what = s.bar if done.kind is Kind.CANDLES else str(done.kind)
+    told = f"{done.path.name}: {s.venue} {s.market} {s.symbol} {what}, {iso(done.first)[:16]} to {iso(done.last)[:16]}"
     console().print(
         f"{told}: {d.new:,} new, {d.equal:,} equal, {d.changed:,} changed",
         highlight=False,

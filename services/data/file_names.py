@@ -182,10 +182,10 @@ def _market(places: list[set[str]]) -> Market | None:
 
 def _kind(own: set[str], archive: str, around: list[set[str]]) -> Kind:
     """Kind by the words of the name, by the folder of an archive, and where the folder is that of a kind."""
-    words = own | {archive}
-    if any("funding" in word for word in words.union(*around[:4])):
+    near = set().union(*around[:4])
+    if "funding" in archive or any("funding" in word for word in own) or near & {"funding", "fundingrate"}:
         return Kind.FUNDING
-    words |= FOLDERS & set().union(*around[:4])
+    words = own | {archive} | (FOLDERS & near)
     return next((kind for kind, known in KIND_WORDS.items() if words & known), Kind.CANDLES)
 
 

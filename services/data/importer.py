@@ -1,4 +1,4 @@
-"""Files of candles into the store, one or a whole folder: recognised, checked, repaired on request, merged.
+"""Files into the stores, one or a whole folder: recognised, checked, repaired on request, merged.
 
 A file that is not imported changes nothing, and the others go on.
 """
@@ -16,20 +16,24 @@ from bot.candles import Candles, bar_name, iso
 from bot.errors import BadCandles, Misconfigured, TradingError
 from bot.market import Market
 from services.data.file_names import Kind, Named, name_of, pair_of
+from services.data.funding import FundingStore, has_rates, read_funding
+from services.data.store import Difference, Series
+from services.data.trades import is_trades, read_bars
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from backtesting.candle_checks import OffGrid
-    from services.data.store import CandleStore, Difference, Series
+    from services.data.store import CandleStore
 
 
 @dataclass(frozen=True)
 class Wanted:
     """What the user said of the files, where their names do not tell it, and what may be done to rows and store.
 
-    `volume` is that of every bar (base units) of a file without one, `now_ms` the time of the import.
+    `volume` is that of every bar (base units) of a file without one, `bar_ms` the length of bars that single trades are
+    rolled up into, `now_ms` the time of the import.
     """
 
     now_ms: int
@@ -39,6 +43,7 @@ class Wanted:
     mend: bool = False
     strays: OffGrid | None = None
     volume: float | None = None
+    bar_ms: int | None = None
     replace: bool = False
 
 
@@ -53,6 +58,7 @@ class Imported:
     difference: Difference
     changes: list[Rows]
     notices: list[str]
+    kind: Kind = Kind.CANDLES
 
 
 @dataclass(frozen=True)
@@ -102,41 +108,91 @@ def import_files(store: CandleStore, files: list[Path], wanted: Wanted) -> Itera
 def import_file(store: CandleStore, path: Path, wanted: Wanted, *, alone: bool = True) -> Imported:
     """Read, check and store one file; what the user said overrules its name where it is imported alone.
 
-    Raises Misconfigured, NotCandles or Faulty, and then stores nothing of it.
+    Rates of funding go into their own store, single trades are rolled up into bars. Raises Misconfigured, NotCandles
+    or Faulty, and then stores nothing of it.
     """
     named = name_of(path)
-    if named.kind is not Kind.CANDLES:
+    if named.kind not in (Kind.CANDLES, Kind.FUNDING, Kind.TRADES):
         raise NotCandles(f"{path.name} holds {named.kind}.")
     try:
-        table = read_table(path)
-        named = _completed(_told_inside(named, table), wanted, alone=alone)
+        table = read_table(path) if named.kind is Kind.CANDLES else None
+        if table is not None:
+            named = _told_inside(named, table)
+        named = _completed(named, wanted, alone=alone)
+        if named.kind is Kind.FUNDING:
+            return _import_funding(store, path, named, wanted)
+        if named.kind is Kind.TRADES or table is None:
+            return _import_trades(store, path, named, wanted)
         reading = candles_of(table, named.bar_ms, wanted.volume, wanted.now_ms)
+        place = _place(path, named)
+        candles, changes = _sound(reading, wanted)
+        return _stored(store, path, place, candles, wanted, changes, [*reading.notices, *suspicious(candles)])
+    except Faulty as error:
+        raise Faulty(f"{path}: {error}", error.found) from None
     except Misconfigured as error:
         text = str(error)
-        raise type(error)(text if str(path) in text else f"{path}: {text}") from None
-    place = _place(path, named)
-    candles, changes = _sound(path, reading, wanted)
+        raise type(error)(text if str(path) in text or path.name in text else f"{path}: {text}") from None
+
+
+def _stored(
+    store: CandleStore,
+    path: Path,
+    place: tuple[str, str, str],
+    candles: Candles,
+    wanted: Wanted,
+    changes: list[Rows],
+    notices: list[str],
+) -> Imported:
+    """Write sound candles; raises Misconfigured where stored bars would change without `replace`."""
     difference = store.difference(*place, candles)
     if difference.changed and not wanted.replace:
         raise Misconfigured(
-            f"{path}: {difference.changed} of its {len(candles)} bars differ from those stored, first at "
+            f"{difference.changed} of its {len(candles)} bars differ from those stored, first at "
             f"{iso(difference.first_changed or 0)}, and {difference.new} are new; nothing was stored, give --replace "
             "to take the file's."
         )
     series, _ = store.write(*place, candles)
-    notices = [*reading.notices, *suspicious(candles)]
     return Imported(path, series, int(candles.ts[0]), int(candles.ts[-1]), difference, changes, notices)
+
+
+def _import_funding(store: CandleStore, path: Path, named: Named, wanted: Wanted) -> Imported:
+    """Rates of a perpetual contract, which spot never has."""
+    series = Series(*_place(path, replace(named, market=Market.LINEAR)))
+    history = read_funding(path)
+    if not len(history):
+        raise NotCandles("it holds no rate.")
+    written = FundingStore(store.data_dir).write(series, history, replace=wanted.replace)
+    difference = Difference(written.new, written.equal, written.changed)
+    return Imported(path, series, int(history.ts[0]), int(history.ts[-1]), difference, [], [], Kind.FUNDING)
+
+
+def _import_trades(store: CandleStore, path: Path, named: Named, wanted: Wanted) -> Imported:
+    """Bars of the wanted length from single trades."""
+    if wanted.bar_ms is None:
+        raise Misconfigured(
+            f"{path.name} holds single trades; give --bar, such as 1s or 1m, to roll them up into bars."
+        )
+    place = _place(path, named)
+    rolled = read_bars(path, wanted.bar_ms)
+    said = f"{rolled.trades:,} trades; {rolled.silent:,} bars had none, {rolled.cut} at the ends are left out"
+    return _stored(store, path, place, rolled.candles, wanted, [], [said])
 
 
 def _told_inside(named: Named, table: Table) -> Named:
     """Add what the file itself says of its symbol and market, where its name does not."""
     inside = pair_of(table.facts.get("symbol") or symbol_column(table.frame) or "")
+    kind = named.kind
+    if table.named and is_trades(table.frame.columns):
+        kind = Kind.TRADES
+    elif table.named and has_rates(table.frame.columns):
+        kind = Kind.FUNDING
     category = table.facts.get("category")
     if category == "inverse":
         raise NotCandles(f"it holds {Kind.INVERSE}.")
     market = Market(category) if category in tuple(Market) else None
     return replace(
         named,
+        kind=kind,
         symbol=named.symbol or (inside.symbol if inside else None),
         market=named.market or market or (inside.market if inside else None),
     )
@@ -162,13 +218,13 @@ def _place(path: Path, named: Named) -> tuple[str, str, str]:
     return named.venue, str(named.market), named.symbol
 
 
-def _sound(path: Path, reading: Reading, wanted: Wanted) -> tuple[Candles, list[Rows]]:
+def _sound(reading: Reading, wanted: Wanted) -> tuple[Candles, list[Rows]]:
     """Candles without a fault, and what was changed for it; raises Faulty."""
     candles = reading.candles
     changes: list[Rows] = []
     strays = int(off_grid(candles).sum())
     if strays and wanted.strays is None and (not wanted.mend or too_many(strays, len(candles))):
-        raise Faulty(f"{path}: {_off_grid_choice(candles, strays)}", faults(candles, wanted.now_ms))
+        raise Faulty(_off_grid_choice(candles, strays), faults(candles, wanted.now_ms))
     if wanted.strays == "align" or (wanted.strays and not wanted.mend):
         candles, changes = put_on_grid(candles, wanted.strays)
     if wanted.mend:
@@ -177,9 +233,9 @@ def _sound(path: Path, reading: Reading, wanted: Wanted) -> tuple[Candles, list[
     try:
         check(candles, wanted.now_ms)
     except BadCandles as error:
-        raise Faulty(f"{path}: {error}", faults(candles, wanted.now_ms)) from None
+        raise Faulty(str(error), faults(candles, wanted.now_ms)) from None
     if not len(candles):
-        raise Faulty(f"{path}: no row is left after the repair; check the file.", faults(reading.candles))
+        raise Faulty("no row is left after the repair; check the file.", faults(reading.candles))
     return candles, changes
 
 

@@ -79,7 +79,7 @@ class CandleStore:
     """Candles under `data_dir`."""
 
     def __init__(self, data_dir: Path) -> None:
-        self.root = data_dir / "candles"
+        self.data_dir, self.root = data_dir, data_dir / "candles"
 
     def write(self, venue: str, market: str, symbol: str, candles: Candles) -> tuple[Series, int]:
         """Merge checked candles into the store; returns the series and how many bars were new.

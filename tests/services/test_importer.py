@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 
 from backtesting.candles import to_frame
@@ -15,6 +16,7 @@ from bot.candles import parse_time
 from bot.errors import BadCandles, Misconfigured
 from bot.market import Market
 from services.data.file_names import Kind, Named, name_of, pair_of
+from services.data.funding import FundingStore
 from services.data.importer import Imported, Wanted, files_under, import_file, import_files
 from services.data.store import CandleStore, Series
 from tests.conftest import ROOT, START, bars, walk
@@ -234,6 +236,30 @@ def test_a_folder_of_freqtrade_is_imported_by_one_command(store, tmp_path):
         "holds candles of a mark price, which nobody traded at.",
         "no list of candles inside",
     ]
+
+
+def test_funding_rates_and_trades_of_a_folder_are_stored_as_what_they_are(store, tmp_path):
+    futures = tmp_path / "binance" / "futures"
+    futures.mkdir(parents=True)
+    rates = pl.DataFrame({"date": [START, START + 8 * HOUR], "open": [1e-4, 2e-4], "close": [0.0, 0.0]})
+    rates.write_ipc(futures / "BTC_USDT_USDT-8h-funding_rate.feather")
+    trades = pl.DataFrame({"ts": [START + 20_000 * k for k in range(9)], "price": [1.0] * 9, "qty": [2.0] * 9})
+    trades.write_csv(futures / "ETHUSDT.csv")
+    pl.DataFrame({"time": [START], "symbol": "XRPUSDT", "fundingRate": [1e-4]}).write_csv(futures / "rates.csv")
+    (left, *done) = sorted(
+        import_files(store, files_under(tmp_path), Wanted(now_ms=NOW)), key=lambda one: len(vars(one))
+    )
+    assert (left.path.name, left.failed) == ("ETHUSDT.csv", True)
+    assert "single trades; give --bar" in left.reason
+    assert [(str(one.kind), one.series.symbol, one.difference.new) for one in done] == [
+        ("funding rates", "BTCUSDT", 2),
+        ("funding rates", "XRPUSDT", 1),
+    ]
+    history = FundingStore(store.data_dir).read(Series("binance", "linear", "BTCUSDT"))
+    assert history is not None and history.rate.tolist() == [1e-4, 2e-4]
+    done = import_file(store, futures / "ETHUSDT.csv", Wanted(now_ms=NOW, bar_ms=MINUTE))
+    assert (done.series, done.difference.new) == (Series("binance", "linear", "ETHUSDT", "1m"), 2)
+    assert "9 trades" in done.notices[0]
 
 
 def test_in_a_folder_options_fill_what_names_leave_open(store, tmp_path):

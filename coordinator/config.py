@@ -225,6 +225,7 @@ def load_config(
             return source
         source = source.document()
     values = config_values(source, changes)
+    values.pop("bot", None)  # where and under which name it trades live decides nothing
     name = values["strategy"]
     config = _portfolio(name, values) if together or _needs_portfolio(name, values) else _single(name, values)
     if config.start is not None and config.end is not None and config.start >= config.end:

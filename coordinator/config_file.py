@@ -61,9 +61,27 @@ def read_values(path: Path) -> dict[str, Any]:
         raise _unreadable(path, error) from None
     if not isinstance(values, dict):
         raise Misconfigured(f"config {path} holds no keys and values; see the README's example.")
-    if isinstance(values.get("candles"), str):
-        values["candles"] = (path.parent / values["candles"]).resolve()
-    return values
+    return _with_files_beside(path, values)
+
+
+def _with_files_beside(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Find files that a config names, candles and strategies of one's own, from the folder of the config."""
+
+    def strategy(name: Any) -> Any:
+        place, _, of_it = str(name).rpartition(":")
+        return f"{(path.parent / place).resolve()}:{of_it}" if place.endswith(".py") else name
+
+    found = dict(values)
+    if "strategy" in values:
+        found["strategy"] = strategy(values["strategy"])
+    candles, auto = values.get("candles"), values.get("auto")
+    if isinstance(candles, str):
+        found["candles"] = (path.parent / candles).resolve()
+    if isinstance(candles, dict):
+        found["candles"] = {pair: (path.parent / str(one)).resolve() for pair, one in candles.items()}
+    if isinstance(auto, dict) and isinstance(auto.get("routes"), dict):
+        found["auto"] = {**auto, "routes": {regime: strategy(name) for regime, name in auto["routes"].items()}}
+    return found
 
 
 def _unreadable(path: Path, error: Exception) -> Misconfigured:

@@ -129,12 +129,18 @@ def run_portfolio(config: PortfolioConfig, store: CandleStore, data_dir: Path) -
 
 
 def _series(config: RunConfig, store: CandleStore, pair: str) -> Series:
-    """Name the bars to play: as long as the config says, else the shortest."""
+    """Name the bars to play: as long as the config says, else the shortest; raises Misconfigured without such bars."""
     from services.data.store import Series
 
+    place = (config.exchange, str(config.market), pair)
     if config.bar is None:
-        return store.finest(config.exchange, str(config.market), pair)
-    return Series(config.exchange, str(config.market), pair, config.bar)
+        return store.finest(*place)
+    held = [one.bar for one in store.series() if (one.venue, one.market, one.symbol) == place]
+    if held and config.bar not in held:
+        raise Misconfigured(
+            f"bar is {config.bar} but the store holds {', '.join(held)} of {pair}; choose one of these."
+        )
+    return Series(*place, config.bar)
 
 
 def histories_of(config: PortfolioConfig | BacktestConfig, data_dir: Path) -> dict[str, FundingHistory]:

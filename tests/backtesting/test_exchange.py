@@ -270,11 +270,12 @@ def test_funding_is_paid_by_longs_every_eight_hours():
 
 @pytest.mark.parametrize("side", [1, -1])
 def test_funding_of_a_history_is_paid_when_it_was_settled(side):
-    """Hours 1 and 2 with other signs, hour 5; then the constant rate, at the end of eight hours without one."""
-    ts = START + 3_600_000 * np.array([0, 1, 2, 5])
-    history = FundingHistory(ts, np.array([0.5, 0.001, -0.003, 0.0005]))
+    """Two on the bar of hour 1, a negative one, hour 5; then the constant rate, after eight hours without one."""
+    ts = START + 30_000 * np.array([0, 119, 120, 240, 600])
+    rates = np.array([0.5, 0.0002, 0.001, -0.003, 0.0005])
+    history = FundingHistory(ts, rates)
     recording = play(*[FLAT] * (16 * 60 + 5), kind=MARKET, side=side, rules={"funding_rate": 0.01}, history=history)
-    assert recording.pair.ledger.funding == pytest.approx(-side * 10 * 100 * (0.001 - 0.003 + 0.0005 + 0.01))
+    assert recording.pair.ledger.funding == pytest.approx(-side * 10 * 100 * (0.0002 + 0.001 - 0.003 + 0.0005 + 0.01))
     (trade,) = trades_of(recording)
     assert trade["funding"] == pytest.approx(recording.pair.ledger.funding)
 

@@ -18,6 +18,7 @@ from backtesting.report import GROUPS, verdict
 from backtesting.result import ResultDocument
 from bot.errors import Misconfigured
 from coordinator.config import load_config
+from coordinator.config_file import config_values
 from tests.conftest import bars, walk
 
 GRID = {"strategy": "grid", "pair": "BTCUSDT", "grid": {"warmup_bars": 20, "timeframe": "15m"}}
@@ -223,6 +224,22 @@ def test_options_go_over_the_file(tmp_path):
     config = load_config(path, {"grid.levels": 20, "capital": 500})
     assert (config.parameters.levels, config.capital) == (20, 500)
     assert config.parameters.stop_loss == pytest.approx(0.03)
+
+
+def test_the_config_of_a_bot_is_one_of_a_backtest():
+    values = {"strategy": "grid", "pairs": ["BTCUSDT"]}
+    assert load_config({**values, "bot": {"name": "main"}}) == load_config(values)
+
+
+def test_files_that_a_config_names_lie_beside_it(tmp_path):
+    folder = tmp_path / "bots"
+    folder.mkdir()
+    own = f"{folder / 'mine.py'}:MINE"
+    path = folder / "bot.yaml"
+    path.write_text("strategy: mine.py:MINE\npair: BTCUSDT\ncandles: BTCUSDT.csv\n")
+    assert config_values(path) == {"strategy": own, "pair": "BTCUSDT", "candles": folder / "BTCUSDT.csv"}
+    path.write_text("strategy: auto\nauto: {routes: {tight_range: mine.py:MINE, bear_trend: cash}}\n")
+    assert config_values(path)["auto"] == {"routes": {"tight_range": own, "bear_trend": "cash"}}
 
 
 def test_a_file_that_is_no_config(tmp_path):

@@ -12,12 +12,17 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
-from backtesting.funding import SPAN_MS, FundingHistory, payments_over, told
+from backtesting import simulate
+from backtesting.funding import SPAN_MS, FundingHistory, payments_over, told, told_together
 from bot.errors import Misconfigured
+from coordinator.config import load_config
+from services.command_line.backtest import histories_of
+from services.command_line.main import app
 from services.data.funding import FundingStore, Written, import_funding, is_funding, read_funding, series_of
 from services.data.store import Series
-from tests.conftest import ROOT, START
+from tests.conftest import ROOT, START, walk
 
 HOUR = 3_600_000
 BTC = Series("bybit", "linear", "BTCUSDT")
@@ -42,7 +47,7 @@ def shapes(folder):
     dates = pl.Series(ts).cast(pl.Datetime("ms", "UTC"))
     zeros = [0.0] * 3
     candles = {"high": zeros, "low": zeros, "close": zeros, "volume": zeros}
-    jitter = [one + 7 for one in ts]
+    jitter = [one + late for one, late in zip(ts, (7, -3, 0), strict=True)]
     bybit = [{"symbol": "X", "fundingRate": str(r), "fundingRateTimestamp": str(t)} for t, r in reversed(ROWS)]
     ccxt = [{"symbol": "X/USDT:USDT", "timestamp": t, "fundingRate": r, "datetime": "-"} for t, r in ROWS]
     binance = pl.DataFrame({"calc_time": jitter, "funding_interval_hours": [8, 8, 4], "last_funding_rate": rate})
@@ -177,3 +182,60 @@ def test_every_eight_hours_are_settled_by_the_history_or_by_the_constant_rate(ti
     for end in range(START + SPAN_MS, int(MINUTES[-1]) + 1, SPAN_MS):
         assert (end in ends) != bool(((ts > end - SPAN_MS) & (ts <= end)).any())
     assert (np.diff(payments["bar"]) >= 0).all()
+
+
+# In a run
+
+GRID = {"strategy": "grid", "pair": "BTCUSDT", "exchange": "bybit", "grid": {"timeframe": "15m", "warmup_bars": 10}}
+
+
+def test_the_result_says_where_the_rates_came_from():
+    candles = walk(2 * 1440, seed=4)
+    rates = history(*ROWS)
+    document = simulate(GRID, candles, funding=rates).document
+    assert document.funding.startswith("history, 2 settlements; constant rate 0.01 % per 8 h at 3 of 5 payments")
+    constant = simulate({**GRID, "execution": {"funding": "constant"}}, candles, funding=rates).document
+    without = simulate(GRID, candles).document
+    assert constant.funding == without.funding == "constant rate 0.01 % per 8 h"
+    assert constant.metrics == without.metrics
+    others = [document, simulate(GRID, candles, funding=history(*ROWS[:2], (ROWS[2][0], 0.1))).document, without]
+    assert len({one.run_id for one in others}) == 3
+    spot = simulate({**GRID, "market": "spot"}, candles, funding=rates).document
+    assert spot.funding == "none"
+
+
+def test_pairs_of_which_the_same_is_said_are_said_together():
+    assert told_together({"A": "x", "B": "x"}) == "x"
+    assert told_together({"A": "x", "B": "y", "C": "x"}) == "A, C: x; B: y"
+
+
+def test_a_run_pays_what_is_stored_of_its_own_venue(tmp_path):
+    FundingStore(tmp_path).write(BTC, history(*ROWS))
+    known = {
+        "stored": GRID,
+        "another venue's": {**GRID, "exchange": "binance"},
+        "not wanted": {**GRID, "execution": {"funding": "constant"}},
+        "a file of somebody's": {name: value for name, value in GRID.items() if name != "exchange"}
+        | {"candles": "x.csv"},
+        "a file of the venue": {**GRID, "candles": "x.csv"},
+        "several": {"strategy": "auto", "exchange": "bybit", "pairs": ["BTCUSDT", "ETHUSDT"]},
+    }
+    found = {name for name, config in known.items() if list(histories_of(load_config(config), tmp_path)) == ["BTCUSDT"]}
+    assert found == {"stored", "a file of the venue", "several"}
+
+
+def test_the_command_imports_a_folder_and_lists_it(store_dir, tmp_path):
+    folder = tmp_path / "bybit" / "futures"
+    folder.mkdir(parents=True)
+    frame = pl.DataFrame({"date": pl.Series([START]).cast(pl.Datetime("ms", "UTC")), "open": [0.0001]})
+    write_table(folder / "BTC_USDT_USDT-8h-funding_rate.feather", frame)
+    write_table(folder / "BTC_USDT_USDT-8h-futures.feather", frame)
+    run = CliRunner().invoke
+    done = run(app, ["data", "funding", "import", str(tmp_path)])
+    assert done.output.count("\n") == 1
+    assert "funding of BTCUSDT (bybit linear), 1 new, 0 equal, 0 changed" in done.output
+    assert "0 new, 1 equal, 0 changed" in run(app, ["data", "funding", "import", str(tmp_path)]).output
+    listed = run(app, ["data", "funding", "list"]).output
+    assert listed.splitlines()[1].split() == ["bybit", "BTCUSDT", "2024-01-01T00:00", "2024-01-01T00:00", "1"]
+    refused = run(app, ["data", "funding", "download", "--symbol", "X", "--from", "2024-02-01", "--to", "2024-01-01"])
+    assert isinstance(refused.exception, Misconfigured)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backtesting.candle_checks import check
+from backtesting.candle_checks import check, suspicious
 from backtesting.candles import from_frame, read_candles
 from backtesting.exchange import Outcome
 from backtesting.instruments import instrument_for
@@ -63,6 +63,7 @@ def simulate_portfolio(
         )
         played[pair], instruments[pair], snapshots[pair] = own, instrument, own.snapshot()
         notices += [notice] if notice else []
+        notices += [f"{pair}: {said}." for said in suspicious(own)]
     ends = [int(one.ts[-1]) + one.bar_ms for one in played.values()]
     config = config.changed(
         instruments={pair: one.model_dump(mode="json") for pair, one in instruments.items()},

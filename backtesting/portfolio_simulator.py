@@ -15,7 +15,7 @@ from backtesting.loop import CHANGE, WISH
 from backtesting.portfolio_loop import CLOSING, TALLY
 from backtesting.quiet_bars import HOT, NEVER
 from backtesting.simulator import PRICES, Recording, Tape, check_balance, inputs_over, settings_record
-from bot.candles import bar_name
+from bot.candles import bar_name, iso
 from bot.errors import Misconfigured
 from bot.kernel import specialise
 from bot.order import FILL, SLOT
@@ -61,13 +61,17 @@ class Reel:
     ) -> Reel:
         """Lay checked candles out in the order of their symbols; takes them out of the dict, to need them once.
 
-        Raises Misconfigured for a pair without candles, and where the lengths of the bars differ.
+        Raises Misconfigured for a pair without candles, and where the lengths of the bars or their beginnings differ.
         """
         pairs = sorted(candles)
         lengths = {pair: candles[pair].bar_ms for pair in pairs}
         if len(set(lengths.values())) > 1:
             told = ", ".join(f"{pair} {bar_name(length)}" for pair, length in lengths.items())
             raise Misconfigured(f"pairs have bars of different lengths ({told}); import all of them with the same.")
+        begin = {pair: int(candles[pair].ts[0]) % lengths[pair] for pair in pairs if len(candles[pair])}
+        if len(set(begin.values())) > 1:
+            told = ", ".join(f"{pair} {iso(at)[11:16]}" for pair, at in begin.items())
+            raise Misconfigured(f"pairs have bars that begin at different times ({told} UTC); import them of one kind.")
         bounds = np.cumsum([0] + [len(candles[pair]) for pair in pairs]).astype(np.int64)
         bars = np.empty(bounds[-1], BAR)
         tapes = []

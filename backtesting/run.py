@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backtesting.candle_checks import check
+from backtesting.candle_checks import check, suspicious
 from backtesting.candles import from_frame, read_candles
 from backtesting.exchange import Outcome
 from backtesting.instruments import instrument_for
@@ -78,6 +78,7 @@ def simulate(
     tape = Tape.of(played, instrument, paid_history(config, funding))
     recording = play_single(config, tape, keep_wishes=True)
     notices = [notice] if notice else []
+    notices += [f"{said[0].upper()}{said[1:]}." for said in suspicious(played)]
     notices += notices_of(config, tape, recording.outcome, int(recording.pair.under_minimum), first)
     figures = _bounds(config, tape, first) if bounds else None
     return BacktestResult(config, recording, first, tuple(notices), figures)

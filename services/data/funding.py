@@ -8,6 +8,7 @@ Writing merges with what is there and replaces a file whole.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +86,11 @@ class FundingStore:
 def is_funding(path: Path) -> bool:
     """Whether a file holds funding rates, by its name or that of a folder of this store's layout."""
     return "funding" in path.name.lower() or "funding" in path.resolve().parts[-4:-1]
+
+
+def has_rates(columns: list[str]) -> bool:
+    """Whether columns are those of funding rates, by the name that exchanges give these."""
+    return any("fundingrate" in re.sub(r"[^a-z]", "", one.lower()) for one in columns)
 
 
 def funding_files(path: Path) -> list[Path]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential
 
+from backtesting.candle_checks import Rows, repair
 from backtesting.funding import SPAN_MS, FundingHistory
 from bot.candles import COLUMNS, Candles
 from bot.errors import Misconfigured, TradingError
@@ -33,6 +35,14 @@ FIRST_WAIT = 0.5  # seconds, doubled with each attempt
 
 class VenueUnreachable(TradingError):
     """The venue did not answer within the retries; what was downloaded before is kept."""
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """How many bars were new, and which candles of the venue were faulty: rows in the order they came."""
+
+    new: int
+    changes: list[Rows]
 
 
 def client(exchange: str, market: Market) -> Any:
@@ -85,16 +95,18 @@ def download(
     start_ms: int,
     end_ms: int,
     progress: Callable[[int, int], None],
-) -> int:
-    """Store closed one-minute candles of [start_ms, end_ms) that are not there yet; returns how many were new.
+) -> Downloaded:
+    """Store closed one-minute candles of [start_ms, end_ms) that are not there yet.
 
     Every page is stored as it comes, so an interrupted download goes on where it stopped. `progress` hears
-    the minutes done and the minutes in all. The bar that is still forming is left out.
+    the minutes done and the minutes in all. The bar that is still forming is left out, a faulty one of the venue is
+    repaired or left out.
     """
     found = market_of(venue, market, symbol)
     end_ms = min(end_ms, int(_ask(venue.fetch_time)) // MINUTE * MINUTE)
     missing = _missing(store, Series(exchange, str(market), symbol), start_ms, end_ms)
-    total, done, new = sum(last - first for first, last in missing) // MINUTE, 0, 0
+    total, done, new, received = sum(last - first for first, last in missing) // MINUTE, 0, 0, 0
+    changes: list[Rows] = []
     for first, last in missing:
         at = first
         while at < last:
@@ -105,11 +117,26 @@ def download(
                 columns = np.array(rows, np.float64).T
                 values = dict(zip(COLUMNS[1:], columns[1:6], strict=True))
                 candles = Candles(ts=columns[0].astype(np.int64), bar_ms=MINUTE, **values)
-                new += store.write(exchange, str(market), symbol, candles)[1]
+                candles, more = repair(candles)
+                changes += [Rows(one.what, one.rows + received, one.ts) for one in more]
+                received += len(rows)
+                new += store.write(exchange, str(market), symbol, candles)[1] if len(candles) else 0
             done += (after - at) // MINUTE
             at = after
             progress(done, total)
-    return new
+    return Downloaded(new, _together(changes))
+
+
+def _together(changes: list[Rows]) -> list[Rows]:
+    """Changes of all pages, one of each kind."""
+    kinds = dict.fromkeys(one.what for one in changes)
+    return [
+        Rows(
+            what,
+            *(np.concatenate([getattr(one, name) for one in changes if one.what == what]) for name in ("rows", "ts")),
+        )
+        for what in kinds
+    ]
 
 
 def _missing(store: CandleStore, series: Series, start_ms: int, end_ms: int) -> list[tuple[int, int]]:

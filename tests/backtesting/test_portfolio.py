@@ -280,6 +280,13 @@ def test_pairs_with_bars_of_different_lengths_are_refused():
         played({"A": five, "B": coarse})
 
 
+def test_pairs_whose_days_begin_at_different_hours_are_refused():
+    days = market(5)["ETHUSDT"].rows(slice(None, None, 1440))
+    days = replace(days, bar_ms=DAY)
+    with pytest.raises(Misconfigured, match=r"begin at different times \(A 00:00, B 16:00 UTC\)"):
+        played({"A": days, "B": replace(days, ts=days.ts + 16 * HOUR)})
+
+
 def crash():
     """Range, volatile transition, bear trend, a day of -12 %, then calm: one-minute bars around 100."""
     rng = np.random.default_rng(11)

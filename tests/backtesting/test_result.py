@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -28,6 +29,25 @@ PICTURES = {"equity.png", "drawdown.png", "monthly.png", "candles.png", "trades.
 @pytest.fixture(scope="module")
 def result():
     return simulate(GRID, walk(6000, seed=3), bounds=True)
+
+
+@pytest.mark.parametrize("strategy", ["grid", "dca", "trend"])
+def test_f75_prices_under_a_millionth_are_traded_at_an_inferred_tick(strategy):
+    config = {"strategy": strategy, "pair": "PEPEUSDT", strategy: {"warmup_bars": 20, "timeframe": "1m"}}
+    result = simulate(config, walk(300, start=7e-7, tick=1e-10))
+    assert result.config.instrument["tick_size"] in ("1E-10", "1e-10")
+    assert "inferred" in result.notices[0]
+    assert (result.fills["price"] > 5e-7).all()
+    assert 5_000 < result.metrics.final_capital < 20_000
+
+
+def test_a_spike_is_told_in_the_report():
+    candles = walk(300)
+    high = candles.high.copy()
+    high[150] *= 4
+    grid = {"strategy": "grid", "pair": "BTCUSDT", "grid": {"warmup_bars": 20, "timeframe": "1m"}}
+    told = simulate(grid, replace(candles, high=high)).notices
+    assert "1 spike over 3 times the bars beside" in "".join(told)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A strategy of one's own as a new user tries it: written, backtested, run, killed and started; the fills are the backtest's."""
+"""A strategy of one's own as a new user tries it: run, killed, started; the fills are those of its backtest."""
 
 from __future__ import annotations
 

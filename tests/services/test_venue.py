@@ -91,6 +91,8 @@ class Handler(BaseHTTPRequestHandler):
             [str(int(CANDLES.ts[i])), *(str(float(getattr(CANDLES, n)[i])) for n in names), "0"]
             for i in range(index, last)
         ]
+        for row in rows:
+            row[1:5] = self.server.spoilt.get(int(row[0]), row[1:5])
         return {"category": "linear", "symbol": "BTCUSDT", "list": rows[::-1]}
 
     def log_message(self, *arguments):
@@ -100,7 +102,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.asked, server.failures = [], 0
+    server.asked, server.failures, server.spoilt = [], 0, {}
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -125,7 +127,7 @@ def fetch(store, exchange, first, last, heard=None):
 
 def test_pages_are_put_together_and_the_forming_bar_is_left_out(tmp_path, bybit):
     store, heard = CandleStore(tmp_path), []
-    assert fetch(store, bybit, 0, 3000, heard) == 2500
+    assert fetch(store, bybit, 0, 3000, heard).new == 2500
     assert store.read(BTC).snapshot() == CANDLES.rows(slice(0, 2500)).snapshot()
     assert heard[-1] == (2500, 2500)
 
@@ -133,27 +135,40 @@ def test_pages_are_put_together_and_the_forming_bar_is_left_out(tmp_path, bybit)
 def test_what_is_stored_is_not_asked_for_again(tmp_path, bybit, server):
     store = CandleStore(tmp_path)
     store.write("bybit", "linear", "BTCUSDT", CANDLES.rows(slice(100, 900)))
-    assert fetch(store, bybit, 0, 1000) == 200
+    assert fetch(store, bybit, 0, 1000).new == 200
     asked = [int(query["start"]) for path, query in server.asked if path.endswith("kline")]
     assert asked == [START, START + 900 * 60_000]
-    assert fetch(store, bybit, 0, 1000) == 0
+    assert fetch(store, bybit, 0, 1000).new == 0
     assert store.read(BTC).snapshot() == CANDLES.rows(slice(0, 1000)).snapshot()
 
 
 def test_a_passing_fault_is_tried_again(tmp_path, bybit, server, monkeypatch):
     monkeypatch.setattr(adapter, "FIRST_WAIT", 0.0)
     server.failures = 2
-    assert fetch(CandleStore(tmp_path), bybit, 0, 50) == 50
+    assert fetch(CandleStore(tmp_path), bybit, 0, 50).new == 50
 
 
 def test_a_lasting_fault_is_said_and_what_came_before_is_kept(tmp_path, bybit, server, monkeypatch):
     monkeypatch.setattr(adapter, "FIRST_WAIT", 0.0)
     store = CandleStore(tmp_path)
-    assert fetch(store, bybit, 0, 1000) == 1000
+    assert fetch(store, bybit, 0, 1000).new == 1000
     server.failures = 10**6
     with pytest.raises(adapter.VenueUnreachable, match="did not answer"):
         fetch(store, bybit, 0, 2000)
     assert len(store.read(BTC)) == 1000
+
+
+def test_a_faulty_candle_of_the_exchange_is_repaired_or_left_out_and_said(tmp_path, bybit, server):
+    store, minute = CandleStore(tmp_path), START + 40 * 60_000
+    server.spoilt[minute] = ["100", "90", "80", "85"]
+    server.spoilt[START + 1500 * 60_000] = ["0", "0", "0", "0"]
+    done = fetch(store, bybit, 0, 1700)
+    assert done.new == 1699
+    assert [(one.what, one.ts.tolist()) for one in done.changes] == [
+        ("high and low widened to hold all four prices", [minute]),
+        ("dropped, a price is zero or negative", [START + 1500 * 60_000]),
+    ]
+    assert store.read(BTC, minute, minute + 1).high.tolist() == [100.0]
 
 
 def test_an_unknown_symbol_is_told_the_nearest(tmp_path, bybit):

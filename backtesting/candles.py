@@ -1,45 +1,36 @@
 """Candles from a frame or a file, and back to a frame.
 
-Reading never changes, sorts or drops a row: `backtesting.candle_checks` judges and repairs.
+Reading changes and drops no row, and turns only a file that is newest first: `backtesting.candle_checks` judges and
+repairs. A file whose layout is misread is refused, with the layout that would fit.
 """
 
 from __future__ import annotations
 
-import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from bot.candles import COLUMNS, Candles, bar_length, parse_time, to_ms
+from backtesting.candle_checks import misread, too_many, wrong_times
+from backtesting.layouts import KNOWN_NAMES, ORDERS, USUAL, best_order, named_columns, numbers, ordered_columns
+from backtesting.tables import Table, read_table
+from backtesting.timestamps import UNREADABLE, times
+from bot.candles import COLUMNS, DAY, HOUR, Candles, bar_length, bar_name, grid_offset, iso
 from bot.errors import Misconfigured, cut
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Names that exchanges, libraries and people give these columns, without case and punctuation.
-KNOWN_NAMES = {
-    "ts": (
-        "ts",
-        "timestamp",
-        "time",
-        "date",
-        "datetime",
-        "opentime",
-        "starttime",
-        "start",
-        "unix",
-        "t",
-        "timeutc",
-    ),
-    "open": ("open", "o", "openprice"),
-    "high": ("high", "h", "highprice", "max"),
-    "low": ("low", "l", "lowprice", "min"),
-    "close": ("close", "c", "closeprice", "last"),
-    "volume": ("volume", "vol", "v", "basevolume", "volumebase", "quantity"),
-}
+
+@dataclass(frozen=True)
+class Reading:
+    """Candles of a file, rows in order of time where they came newest first, and what a person should know."""
+
+    candles: Candles
+    notices: tuple[str, ...] = ()
 
 
 def to_frame(candles: Candles) -> pl.DataFrame:
@@ -54,109 +45,90 @@ def from_frame(frame: Any, bar_ms: int | None = None) -> Candles:
     """
     if not isinstance(frame, pl.DataFrame):
         frame = _from_pandas(frame)
-    found = _recognise(frame.columns)
-    ts = _times(frame[found["ts"]])
-    values = {name: _floats(frame[found[name]]) for name in COLUMNS[1:]}
-    return Candles(ts=ts, bar_ms=bar_ms or bar_length(ts), **values)
+    found = named_columns(frame)
+    ts, _ = times(found["ts"])
+    return _candles(found, ts, bar_ms or bar_length(ts))
 
 
 def read_candles(path: str | Path, bar_ms: int | None = None) -> Candles:
-    """Candles from a CSV (with or without header), Parquet, Feather or JSON file, rows as they are.
+    """Candles from a CSV (with or without header), Parquet, Feather or JSON file, packed or not.
 
-    Raises Misconfigured when the file is missing, unreadable or of another kind.
+    Raises Misconfigured when the file is missing, unreadable, misread or of another kind.
     """
     path = Path(path)
-    if not path.is_file():
-        raise Misconfigured(f"candles {path} is no file; give the path of a CSV, Parquet, Feather or JSON file.")
-    name = path.name.lower().removesuffix(".gz").removesuffix(".zst")
     try:
-        if name.endswith((".csv", ".txt", ".tsv")):
-            frame = _read_csv(path)
-        elif name.endswith((".parquet", ".pq")):
-            frame = pl.read_parquet(path)
-        elif name.endswith((".feather", ".arrow", ".ipc")):
-            frame = pl.read_ipc(path)
-        elif name.endswith(".json"):
-            frame = _read_json(path)
-        else:
-            raise Misconfigured(f"ending {path.suffix!r} is unknown; give .csv, .parquet, .feather or .json.")  # noqa: TRY301
-        return from_frame(frame, bar_ms)
+        return candles_of(read_table(path), named_ms=bar_ms).candles
     except Misconfigured as error:
-        raise Misconfigured(f"{path}: {cut(str(error), 400)}") from None
-    except (pl.exceptions.PolarsError, OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        reason = cut(str(error) or type(error).__name__)
-        raise Misconfigured(f"candles {path} cannot be read ({reason}); check that the file is whole.") from None
+        text = str(error)
+        raise Misconfigured(cut(text if str(path) in text else f"{path}: {text}", 600)) from None
 
 
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z]", "", name.lower())
+def candles_of(
+    table: Table, named_ms: int | None = None, volume: float | None = None, now_ms: int | None = None
+) -> Reading:
+    """Read candles from a table: columns, numbers, times and the length of bars.
+
+    `named_ms` is the length of a bar that the file's name tells, `volume` that of every bar where the table has none,
+    `now_ms` bounds its times. Raises Misconfigured for a table that is no candles or whose layout is misread.
+    """
+    notices = list(table.notices)
+    if table.named:
+        found = named_columns(table.frame, volume)
+    else:
+        found, order = ordered_columns(table.frame)
+        if order != USUAL:
+            notices.append(f"it has no header; its columns are in {order} order: {', '.join(ORDERS[order])}")
+    ts, said = times(found["ts"])
+    notices += said
+    _refuse_times(ts, now_ms)
+    candles = _candles(found, ts, bar_length(ts, named_ms))
+    if len(ts) > 1 and np.all(np.diff(ts) <= 0):
+        candles = candles.rows(slice(None, None, -1))
+    _refuse_misread(candles, table)
+    offset = grid_offset(candles.ts, candles.bar_ms)
+    if offset % DAY:
+        notices.append(f"its bars of {bar_name(candles.bar_ms)} begin at {offset % DAY // HOUR:02}:00 UTC")
+    return Reading(candles, tuple(notices))
 
 
-def _recognise(columns: list[str]) -> dict[str, str]:
-    """Map our names to the frame's; prefixes such as "Volume BTC" count when nothing else does."""
-    plain = {column: _plain(column) for column in columns}
-    found: dict[str, str] = {}
-    for name in COLUMNS:
-        exact = [c for known in KNOWN_NAMES[name] for c, p in plain.items() if p == known]
-        loose = [c for c, p in plain.items() if name == "volume" and p.startswith("volume") and "usd" not in p]
-        if not exact and not loose:
-            raise Misconfigured(
-                f"no column for {name} among {', '.join(columns[:12])}; rename one to {name!r} and try again."
-            )
-        found[name] = (exact or loose)[0]
-    return found
+def _candles(found: pl.DataFrame, ts: NDArray[np.int64], bar_ms: int) -> Candles:
+    return Candles(ts=ts, bar_ms=bar_ms, **{name: numbers(found[name]) for name in COLUMNS[1:]})
+
+
+def _refuse_times(ts: NDArray[np.int64], now_ms: int | None) -> None:
+    """Raise Misconfigured where the time column is none: more than a few rows lie outside any market's years."""
+    outside = wrong_times(ts, now_ms)
+    if not too_many(int(outside.sum()), len(ts)):
+        return
+    first = int(ts[np.flatnonzero(outside)[0]])
+    told = "cannot be read" if first == UNREADABLE else f"are times such as {iso(max(first, 0))}"
+    raise Misconfigured(
+        f"{outside.sum()} of {len(ts)} rows have times before 2009 or after tomorrow ({told}); name the right column "
+        "ts, or write the times as epoch numbers or 2024-03-05T12:00."
+    )
+
+
+def _refuse_misread(candles: Candles, table: Table) -> None:
+    """Raise Misconfigured where more than a few rows cannot be candles, with the order of columns that would fit."""
+    reasons = misread(candles)
+    if not reasons:
+        return
+    fitting, _ = best_order(table.frame) if table.frame.width >= len(COLUMNS) else (None, {})
+    remedy = (
+        f"they fit {fitting} order ({', '.join(ORDERS[fitting])}): correct the header"
+        if fitting
+        else "no known column order fits them: correct the header, or the file"
+    )
+    worst = reasons[0]
+    raise Misconfigured(f"its columns are misread, for in {len(worst)} of {len(candles)} rows {worst.what}; {remedy}.")
 
 
 def _from_pandas(frame: Any) -> pl.DataFrame:
     if not hasattr(frame, "columns") or not hasattr(frame, "reset_index"):
         raise Misconfigured(f"candles are a {type(frame).__name__}; give a Polars or pandas frame, or a file's path.")
-    columns = [str(column) for column in frame.columns]
-    if not any(_plain(column) in KNOWN_NAMES["ts"] for column in columns):
+    columns = [re.sub("[^a-z]", "", str(column).lower()) for column in frame.columns]
+    if not set(columns) & set(KNOWN_NAMES["ts"]):
         frame = frame.rename_axis("ts").reset_index()
     dates = {column: frame[column].dt.as_unit("ms") for column in frame.columns if frame[column].dtype.kind == "M"}
     values = {column: dates[column].astype("int64") if column in dates else frame[column] for column in frame.columns}
     return pl.DataFrame({str(column): values[column].to_numpy() for column in frame.columns})
-
-
-def _times(column: pl.Series) -> NDArray[np.int64]:
-    """Epoch ms of a column of numbers, dates, datetimes or ISO strings."""
-    if column.dtype in (pl.Date, pl.Datetime) or isinstance(column.dtype, pl.Datetime):
-        return column.cast(pl.Datetime("ms")).cast(pl.Int64).fill_null(-1).to_numpy().astype(np.int64)
-    if column.dtype == pl.String:
-        numbers = column.str.strip_chars().cast(pl.Float64, strict=False)
-        if numbers.null_count() == 0:
-            return to_ms(numbers.to_numpy())
-        return np.array([parse_time(text or "") for text in column.to_list()], np.int64)
-    return to_ms(column.cast(pl.Float64).to_numpy())
-
-
-def _floats(column: pl.Series) -> NDArray[np.float64]:
-    return column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy().astype(np.float64)
-
-
-def _read_csv(path: Path) -> pl.DataFrame:
-    """Read a CSV of commas, semicolons or tabs; without a header the six columns come in the usual order."""
-    head = pl.read_csv(path, has_header=False, n_rows=1, separator="\x1f", quote_char=None, infer_schema=False)
-    line = str(head.item(0, 0)) if head.height else ""
-    separator = max(",;\t", key=line.count)
-    has_header = not re.match(r"\s*\"?[-\d]", line)
-    frame = pl.read_csv(path, has_header=has_header, separator=separator, infer_schema_length=None)
-    return frame if has_header else _in_order(frame)
-
-
-def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
-    if frame.width < len(COLUMNS):
-        raise Misconfigured(f"{frame.width} columns without a header; six are needed: {', '.join(COLUMNS)}.")
-    return frame.select(frame.columns[: len(COLUMNS)]).rename(dict(zip(frame.columns, COLUMNS, strict=False)))
-
-
-def _read_json(path: Path) -> pl.DataFrame:
-    values = json.loads(path.read_text(encoding="utf-8"))
-    if isinstance(values, dict):
-        values = values.get("data", values.get("candles", []))
-    if not isinstance(values, list) or not values:
-        raise Misconfigured("no list of candles inside; give [[ts, open, high, low, close, volume], …].")
-    if isinstance(values[0], dict):
-        return pl.DataFrame(values)
-    columns = list(zip(*values, strict=True))
-    return _in_order(pl.DataFrame({f"column_{i}": list(column) for i, column in enumerate(columns)}, strict=False))

@@ -7,6 +7,8 @@ the table's grid overrule it.
 from __future__ import annotations
 
 import csv
+from bisect import bisect_right
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bot.candles import iso
 from bot.errors import Misconfigured
 from bot.instrument import Instrument, Market, in_ticks
 from bot.validation import validated
@@ -24,9 +27,22 @@ if TYPE_CHECKING:
     from bot.candles import Candles
 
 SAMPLE = 20_000
-MOST_DECIMALS = 10
+MOST_DECIMALS = 10  # of numbers from one on; smaller ones have as many from their first digit
 ON_GRID_SHARE = 0.999
 SPOT_FEE = Decimal("0.001")
+
+
+@dataclass(frozen=True)
+class DatedInstrument:
+    """What a venue said of one symbol: `since` (ms, ascending) and what held from then on, at least one."""
+
+    since: tuple[int, ...]
+    instruments: tuple[Instrument, ...]
+
+    def at(self, ms: int) -> tuple[Instrument, int]:
+        """What held at a time, and since when; before all that is known, the earliest."""
+        index = max(bisect_right(self.since, ms) - 1, 0)
+        return self.instruments[index], self.since[index]
 
 
 @cache
@@ -41,14 +57,24 @@ def instrument_for(
     market: Market,
     candles: Candles,
     override: dict[str, Any] | None = None,
-    fetched: Instrument | None = None,
+    fetched: Instrument | DatedInstrument | None = None,
 ) -> tuple[Instrument, str | None]:
-    """Choose the instrument for `candles`, with a sentence for the user where it had to be inferred.
+    """Choose the instrument for `candles`, with a sentence for the user where it had to be inferred or is of later.
 
+    Of dated ones that which held when the candles begin; one of later only where their prices lie on its grid.
     `override` (fields of Instrument) goes over whatever is known; raises Misconfigured when it does not fit.
     """
-    known: dict[str, Any] | None = fetched.model_dump() if fetched else _built_in(symbol, market)
     notice = None
+    if isinstance(fetched, DatedInstrument):
+        fetched, since = fetched.at(int(candles.ts[0]))
+        if since > candles.ts[0]:
+            notice = (
+                f"{symbol} {market}: tick, lot, minimum and fees are those of {iso(since)[:10]}, "
+                f"the earliest known, for candles from {iso(int(candles.ts[0]))[:10]} on."
+            )
+            fetched = fetched if _on_grid(candles, float(fetched.tick_size)) else None
+    known: dict[str, Any] | None = fetched.model_dump() if fetched else _built_in(symbol, market)
+    notice = notice if fetched else None
     given = override or {}
     if known is None or not (fetched or _on_grid(candles, float(known["tick_size"]))):
         known = _inferred(symbol, market, candles)
@@ -77,8 +103,13 @@ def _fees(market: Market) -> dict[str, Any]:
 
 
 def _on_grid(candles: Candles, tick: float) -> bool:
-    ticks = in_ticks(candles.close[-SAMPLE:], tick)
-    return bool(np.mean(ticks == np.rint(ticks)) >= ON_GRID_SHARE)
+    return bool(np.mean(_multiples(candles.close[-SAMPLE:], tick)) >= ON_GRID_SHARE)
+
+
+def _multiples(values: NDArray[np.float64], step: float) -> NDArray[np.bool_]:
+    """Whether each of the positive values (n,) is a multiple of `step`; one that rounds to zero is none."""
+    steps = in_ticks(values, step)
+    return np.asarray((steps == np.rint(steps)) & (steps != 0), np.bool_)
 
 
 def _inferred(symbol: str, market: Market, candles: Candles) -> dict[str, Any]:
@@ -99,10 +130,12 @@ def _inferred(symbol: str, market: Market, candles: Candles) -> dict[str, Any]:
 
 
 def _step(values: NDArray[np.float64]) -> Decimal:
-    """Smallest decimal step that all values are multiples of, allowing for 1 in 1000 that is not."""
-    for decimals in range(MOST_DECIMALS):
-        step = 10.0**-decimals
-        whole = in_ticks(values, step)
-        if np.mean(whole == np.rint(whole)) >= ON_GRID_SHARE:
+    """Smallest decimal step that all values but zeros are multiples of, allowing for 1 in 1000 that is not."""
+    values = values[values > 0.0]
+    if len(values) == 0:
+        return Decimal(1)
+    most = MOST_DECIMALS + max(-int(np.floor(np.log10(np.median(values)))), 0)
+    for decimals in range(most):
+        if np.mean(_multiples(values, 10.0**-decimals)) >= ON_GRID_SHARE:
             return Decimal(1).scaleb(-decimals)
-    return Decimal(1).scaleb(-MOST_DECIMALS)
+    return Decimal(1).scaleb(-most)

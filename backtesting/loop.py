@@ -39,7 +39,7 @@ def loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls is elsewh
     volume: Record,
     signal_bars: Record,
     signal_ends: Record,
-    funding_bars: Record,
+    payments: Record,
     settings_: Record,
     pairs: Record,
     params_: Record,
@@ -55,8 +55,8 @@ def loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls is elsewh
     """Run one pair over its bars; returns the (possibly regrown) fills, changes and wishes.
 
     Shapes: ts … volume (n,), prices in ticks; signal_bars (m,) in quote currency, with inputs, and signal_ends (m,) the
-    bar index that completes each; funding_bars (f,) the bar index of each payment, ascending, repeated where
-    a gap swallowed several; the records with a trailing underscore or plural are arrays of one.
+    bar index that completes each; payments (f,) of funding, ascending by bar, several of one bar where a gap
+    swallowed some; the records with a trailing underscore or plural are arrays of one.
     """
     run = runs[0]
     n, signal, payment = len(ts), 0, 0
@@ -70,8 +70,8 @@ def loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls is elsewh
         end = n - 1
         if signal < len(signal_ends):
             end = min(end, signal_ends[signal])
-        if payment < len(funding_bars):
-            end = min(end, funding_bars[payment])
+        if payment < len(payments):
+            end = min(end, payments[payment].bar)
         up, down = run.up, run.down
         while i < end and high[i] < up and low[i] > down:
             i += 1
@@ -80,10 +80,11 @@ def loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls is elsewh
             world = World(pairs[0], params_[0], states[0], slots, events[0], run, settings_[0], unowned(fills))
         cash, position = pairs[0].ledger.cash, pairs[0].ledger.position
         begin_bar(world, i, ts[i], volume[i])
-        due = payment
-        while payment < len(funding_bars) and funding_bars[payment] == i:
+        due, rate = payment, 0.0
+        while payment < len(payments) and payments[payment].bar == i:
+            rate += payments[payment].rate
             payment += 1
-        paid = payment > due and pay_funding(world, open_[i], payment - due)
+        paid = payment > due and pay_funding(world, open_[i], rate)
         if paid:  # money has moved, and the liquidation price with it: the band of before is not to be trusted
             up = run.up = -np.inf
         if volume[i] > 0.0 and (high[i] >= up or low[i] <= down):
@@ -123,12 +124,12 @@ def begin_bar(world: World, index: int, ts: int, volume: float) -> None:
 
 
 @kernel
-def pay_funding(world: World, price: float, payments: int) -> bool:
-    """Pay or receive `payments` times the funding rate at `price` (ticks); whether anything was due."""
+def pay_funding(world: World, price: float, rate: float) -> bool:
+    """Pay `rate` of the position's worth at `price` (ticks), or receive it when short; whether there was a position."""
     ledger = world.pair.ledger
     worth = ledger.position * price * world.pair.instrument.tick_value
     if ledger.position != 0:
-        book_funding(ledger, -worth * world.settings.funding_rate * payments)
+        book_funding(ledger, -worth * rate)
     return ledger.position != 0
 
 

@@ -111,9 +111,9 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
     """Run n pairs over one clock until `until` (ms), the end, or until a list might overflow; call again to go on.
 
     Shapes: bars of all pairs, pair p's at bounds[p]:bounds[p + 1], prices in ticks; closings and payments
-    likewise by their bounds, with `end` and payment as indices into the bars; slots, shown (n, s); places (PLACES, n)
-    int64 and hot (n, HOT) are scratch; equities: room for every time of the clock; names with a trailing underscore
-    and tallies are arrays of one.
+    likewise by their bounds, with their `end` and `bar` as indices into the bars; slots, shown (n, s); places
+    (PLACES, n) int64 and hot (n, HOT) are scratch; equities: room for every time of the clock; names with a trailing
+    underscore and tallies are arrays of one.
     """
     bars, bounds, pairs, states, runs = unowned(bars), unowned(bounds), unowned(pairs), unowned(states), unowned(runs)
     equities, closings, payments = unowned(equities), unowned(closings), unowned(payments)
@@ -155,6 +155,8 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
         for p in range(n):
             i, row = cursor[p], hot[p]
             if not present[p]:
+                if i == bounds[p + 1]:
+                    reports[p].alive = False
                 continue
             active += 1
             cursor[p] = i + 1
@@ -181,7 +183,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
                 next_due(closings, closing[p], closing_bounds[p + 1], payments, payment[p], payment_bounds[p + 1]),
                 bounds[p + 1] - 1,
             )
-            reports[p].alive = i + 1 < bounds[p + 1]
+            reports[p].alive = True  # that no bar follows is known only when one is due
             if states[p].acted or run.outcome != Outcome.COMPLETE:  # a liquidation asks nobody
                 states[p].acted = False
                 fill_report(pair, params, states[p], reports[p])
@@ -251,7 +253,7 @@ def next_due(closings: Record, closing: int, closing_end: int, payments: Record,
     if closing < closing_end:
         due = min(due, closings[closing].end)
     if payment < payment_end:
-        due = min(due, payments[payment])
+        due = min(due, payments[payment].bar)
     return due
 
 
@@ -274,10 +276,11 @@ def play(
     open_, high, low, close = ticks.open, ticks.high, ticks.low, ticks.close
     begin_bar(world, i, ticks.ts, ticks.volume)
     event.execution.pair = p
-    due = payment
-    while payment < payment_end and payments[payment] == i:
+    due, rate = payment, 0.0
+    while payment < payment_end and payments[payment].bar == i:
+        rate += payments[payment].rate
         payment += 1
-    paid = payment > due and pay_funding(world, open_, payment - due)
+    paid = payment > due and pay_funding(world, open_, rate)
     if paid:  # money has moved, and with it what the strategy and the day's loss wait for
         pair.wake_at = 0
     if ticks.volume > 0.0 and (high >= run.up or low <= run.down):

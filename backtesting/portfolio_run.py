@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backtesting.candle_checks import check
+from backtesting.candle_checks import check, suspicious
 from backtesting.candles import from_frame, read_candles
 from backtesting.exchange import Outcome
 from backtesting.instruments import instrument_for
 from backtesting.metrics import Metrics
 from backtesting.portfolio_result import PortfolioResult
 from backtesting.portfolio_simulator import PortfolioSimulator, Reel
-from backtesting.run import inputs_notice
-from bot.candles import Candles, iso
+from backtesting.run import inputs_notice, paid_history
+from bot.candles import Candles, bar_name, iso
 from bot.errors import Misconfigured
 from coordinator.config import PortfolioConfig, load_portfolio
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from backtesting.funding import FundingHistory
+    from backtesting.instruments import DatedInstrument
     from bot.instrument import Instrument
     from coordinator.config import Source
 
@@ -33,12 +35,14 @@ def simulate_portfolio(
     source: Source,
     candles: Mapping[str, Any] | None = None,
     *,
-    fetched: Mapping[str, Instrument] | None = None,
+    fetched: Mapping[str, Instrument | DatedInstrument] | None = None,
+    funding: Mapping[str, FundingHistory] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> PortfolioResult:
     """Backtest the whole algorithm, or one strategy, on pairs that share an account.
 
     `candles` by pair are frames, paths or `Candles`, or stand in the config. Bars before `from` only warm up.
+    `fetched`, `funding`: what the venue says of the pairs, and the rates it paid; the config may want the constant one.
     `progress` hears the share that is done. Raises Misconfigured and BadCandles.
     """
     config = load_portfolio(source)
@@ -59,13 +63,15 @@ def simulate_portfolio(
         )
         played[pair], instruments[pair], snapshots[pair] = own, instrument, own.snapshot()
         notices += [notice] if notice else []
+        notices += [f"{pair}: {said}." for said in suspicious(own)]
     ends = [int(one.ts[-1]) + one.bar_ms for one in played.values()]
     config = config.changed(
         instruments={pair: one.model_dump(mode="json") for pair, one in instruments.items()},
         start=config.start if config.start is not None else min(int(one.ts[0]) for one in played.values()),
         end=max(ends),
     )
-    reel = Reel.of(played, instruments)
+    histories = {pair: one for pair, history in (funding or {}).items() if (one := paid_history(config, history))}
+    reel = Reel.of(played, instruments, histories)
     recording = PortfolioSimulator(config, keep_wishes=False).run(reel, progress)
     notices += _notices(config, reel, recording.outcome)
     return PortfolioResult(config, recording, snapshots, tuple(notices))
@@ -81,8 +87,8 @@ def _notices(config: PortfolioConfig, reel: Reel, outcome: Outcome) -> list[str]
     """Sentences on what a reader of the figures should know."""
     notices = []
     bar_ms = reel.tapes[0].candles.bar_ms
-    if bar_ms != 60_000:
-        notices.append(f"Base bars are {bar_ms // 60_000} minutes: the path inside a bar is coarser than with 1m.")
+    if bar_ms > 60_000:
+        notices.append(f"Base bars are {bar_name(bar_ms)}: the path inside a bar is coarser than with 1m.")
     for pair, tape in zip(reel.pairs, reel.tapes, strict=True):
         ts = tape.candles.ts
         missing = int((ts[-1] - ts[0]) // bar_ms) + 1 - len(ts)
@@ -132,7 +138,13 @@ COMPARED = (
     "sharpe",
     "sortino",
     "mean_exposure_pct",
+    "return_per_exposure_pct",
     "trades",
+    "closed_profit",
+    "open_trades",
+    "open_profit",
+    "win_rate_pct",
+    "win_rate_with_open_pct",
     "fees",
     "slippage",
 )
@@ -149,6 +161,7 @@ def verdict(sides: list[Side]) -> str:
         f"{worst.figures['total_return_pct']:+.2f} %; holding all pairs in equal parts gave {held:+.2f} %."
     )
     words += f" The smallest drawdown had {calm.name}: {calm.figures['max_drawdown_pct']:.2f} %."
+    words += _per_exposure(sides)
     auto = next((one for one in sides if one.name == "auto"), None)
     if auto is not None and len(sides) > 1:
         parts = [one for one in sides if one is not auto]
@@ -160,4 +173,24 @@ def verdict(sides: list[Side]) -> str:
         )
     if all(one.figures["total_return_pct"] < 0 for one in sides):
         words += " All of them lost."
+    return words
+
+
+MOSTLY_CASH = 10.0  # mean exposure under which it is the cash that a return and a drawdown show, % of equity
+
+
+def _per_exposure(sides: list[Side]) -> str:
+    """Say who did best for what was held, and who held next to nothing."""
+    held = [one for one in sides if one.figures["return_per_exposure_pct"] is not None]
+    words = ""
+    if held:
+        best = max(held, key=lambda one: one.figures["return_per_exposure_pct"])
+        words = (
+            f" Per 100 % of exposure {best.name} did best with {best.figures['return_per_exposure_pct']:+.2f} %, "
+            f"at a mean exposure of {best.figures['mean_exposure_pct']:.1f} %."
+        )
+    idle = [one for one in sides if one.figures["mean_exposure_pct"] < MOSTLY_CASH]
+    if idle:
+        shares = ", ".join(f"{one.name} {100.0 - one.figures['mean_exposure_pct']:.0f} %" for one in idle)
+        words += f" Mostly cash on average: {shares}; a small loss or drawdown there is cash, not skill."
     return words

@@ -10,10 +10,12 @@ import numpy as np
 
 from backtesting import portfolio_loop as loop_module
 from backtesting.exchange import RUN, Outcome
+from backtesting.funding import with_constant
 from backtesting.loop import CHANGE, WISH
 from backtesting.portfolio_loop import CLOSING, TALLY
 from backtesting.quiet_bars import HOT, NEVER
 from backtesting.simulator import PRICES, Recording, Tape, check_balance, inputs_over, settings_record
+from bot.candles import bar_name, iso
 from bot.compile_errors import compiling
 from bot.errors import Misconfigured
 from bot.kernel import specialise
@@ -29,10 +31,11 @@ from coordinator.roster import VARIANTS, Roster
 from coordinator.vocabulary import NOTE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
+    from backtesting.funding import FundingHistory
     from bot.candles import Candles
     from bot.instrument import Instrument
     from coordinator.config import PortfolioConfig
@@ -51,22 +54,31 @@ class Reel:
     closed: dict[tuple[int, ...], tuple[Any, NDArray[np.int64]]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, candles: dict[str, Candles], instruments: dict[str, Instrument]) -> Reel:
+    def of(
+        cls,
+        candles: dict[str, Candles],
+        instruments: dict[str, Instrument],
+        histories: Mapping[str, FundingHistory] | None = None,
+    ) -> Reel:
         """Lay checked candles out in the order of their symbols; takes them out of the dict, to need them once.
 
-        Raises Misconfigured for a pair without candles, and where the lengths of the bars differ.
+        Raises Misconfigured for a pair without candles, and where the lengths of the bars or their beginnings differ.
         """
         pairs = sorted(candles)
         lengths = {pair: candles[pair].bar_ms for pair in pairs}
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{pair} {length // 60_000}m" for pair, length in lengths.items())
+            told = ", ".join(f"{pair} {bar_name(length)}" for pair, length in lengths.items())
             raise Misconfigured(f"pairs have bars of different lengths ({told}); import all of them with the same.")
+        begin = {pair: int(candles[pair].ts[0]) % lengths[pair] for pair in pairs if len(candles[pair])}
+        if len(set(begin.values())) > 1:
+            told = ", ".join(f"{pair} {iso(at)[11:16]}" for pair, at in begin.items())
+            raise Misconfigured(f"pairs have bars that begin at different times ({told} UTC); import them of one kind.")
         bounds = np.cumsum([0] + [len(candles[pair]) for pair in pairs]).astype(np.int64)
         bars = np.empty(bounds[-1], BAR)
         tapes = []
         for index, pair in enumerate(pairs):
             part = bars[bounds[index] : bounds[index + 1]]
-            tape = Tape.of(candles.pop(pair), instruments[pair])
+            tape = Tape.of(candles.pop(pair), instruments[pair], (histories or {}).get(pair))
             part["ts"], part["volume"] = tape.candles.ts, tape.candles.volume
             for name in PRICES:
                 part[name] = getattr(tape, name)
@@ -100,13 +112,13 @@ class Reel:
             bounds.append(bounds[-1] + len(part))
         return np.concatenate(parts).view(np.recarray), np.array(bounds, np.int64)
 
-    def payments(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Bars (flat index) that pay funding, by pair, with their bounds."""
-        parts = [
-            tape.funding_bars + first if tape.instrument.linear else tape.funding_bars[:0]
-            for tape, first in zip(self.tapes, self.bounds, strict=False)
-        ]
-        return np.concatenate(parts).astype(np.int64), np.cumsum([0] + [len(part) for part in parts]).astype(np.int64)
+    def payments(self, constant: float) -> tuple[Any, NDArray[np.int64]]:
+        """Payments of funding by pair, PAYMENT with flat bars, and their bounds; `constant`: rate without history."""
+        parts = [with_constant(tape.payments, constant) for tape in self.tapes]
+        for part, first in zip(parts, self.bounds, strict=False):
+            part["bar"] += first
+        bounds = np.cumsum([0] + [len(part) for part in parts]).astype(np.int64)
+        return np.concatenate(parts).view(np.recarray), bounds
 
 
 @dataclass(frozen=True)
@@ -167,7 +179,7 @@ class PortfolioSimulator:
         self.check(reel)
         closings, closing_bounds = reel.closings(config.algorithm.timeframes())
         closings = self._with_inputs(reel, closings, closing_bounds)
-        payments, payment_bounds = reel.payments()
+        payments, payment_bounds = reel.payments(config.execution.funding_rate)
         pairs, states = new_records(PAIR, count), new_records(state_dtype(self.roster.strategies), count)
         for pair, tape in zip(pairs, reel.tapes, strict=True):
             pair["instrument"] = tape.instrument.record(config.leverage)
@@ -293,7 +305,7 @@ class PortfolioSimulator:
                     slots=slots[p],
                     refused=int(runs[p].refused),
                     incomplete=sum(rolled.incomplete for rolled in tape.rolled.values()),
-                    funding_rate=self.config.execution.funding_rate if tape.instrument.linear else 0.0,
+                    funding_rate=self.config.execution.funding_rate,
                     imbalance=float(runs[p].imbalance),
                 )
             )

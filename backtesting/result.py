@@ -22,7 +22,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from backtesting.candles import to_frame
-from backtesting.metrics import Metrics, measure, profits, strategy_figures
+from backtesting.funding import fingerprint
+from backtesting.metrics import Metrics, last_worth, measure, profits, strategy_figures
 from backtesting.trades import trades_of
 from bot.errors import Misconfigured
 from bot.order import Liquidity, OrderKind, Side, Signal
@@ -61,6 +62,7 @@ class ResultDocument(BaseModel):
     outcome: Literal["complete", "liquidated", "ruined"]
     instrument: dict[str, Any]
     execution: dict[str, Any]
+    funding: str = Field(description="where its rates came from: none, constant rate, or history with its settlements")
     parameters: dict[str, Any]
     metrics: Metrics
     notices: list[str]
@@ -100,7 +102,7 @@ class BacktestResult:
         snapshot = tape.candles.snapshot()
         sources = source_hash(own_sources(config.loaded.decide.__module__))
         return ResultDocument(
-            run_id=run_id(config, [tape.instrument], [snapshot], sources),
+            run_id=run_id(config, [tape.instrument], [snapshot, *fingerprint(tape.payments)], sources),
             strategy=config.strategy,
             strategy_version=config.loaded.version,
             pair=config.pair,
@@ -112,6 +114,7 @@ class BacktestResult:
             outcome=self.recording.outcome.name.lower(),
             instrument=tape.instrument.model_dump(mode="json"),
             execution=config.execution.model_dump(mode="json"),
+            funding=self.recording.funding(int(tape.candles.ts[self.first])),
             parameters=config.parameters.model_dump(mode="json", exclude={"preset"}),
             metrics=self.metrics,
             notices=list(self.notices),
@@ -144,10 +147,7 @@ class BacktestResult:
         instrument = self.recording.tape.instrument
         tick_value = float(instrument.tick_size * instrument.lot_size)
         left = trades["quantity"] - trades["held"]
-        mark = self.recording.tape.close[self.recording.bars - 1]
-        exit_value = trades["exit_value"] + trades["held"] * mark * tick_value
-        pnl = trades["side"] * (exit_value - trades["entry_value"]) - trades["fees"] + trades["funding"]
-        pnl = np.where(closed, profits(trades), pnl)
+        pnl = profits(trades, last_worth(self.recording))
         per_tick = float(instrument.tick_size) / tick_value
         entry = trades["entry_value"] / trades["quantity"] * per_tick if len(trades) else np.zeros(0)
         leaving = trades["exit_value"] / np.maximum(left, 1) * per_tick

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backtesting.candle_checks import check
+from backtesting.candle_checks import check, suspicious
 from backtesting.candles import from_frame, read_candles
 from backtesting.exchange import Outcome
 from backtesting.instruments import instrument_for
@@ -19,15 +19,18 @@ from bot.errors import Misconfigured
 from bot.instrument import NO_LIMIT
 from bot.ledger import deposit
 from coordinator.columns import inputs_start
-from coordinator.config import BacktestConfig, BarPath, FillRule, load_portfolio, load_single
+from coordinator.config import BacktestConfig, BarPath, FillRule, FundingSource, load_portfolio, load_single
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from backtesting.funding import FundingHistory
+    from backtesting.instruments import DatedInstrument
     from backtesting.metrics import Metrics
     from backtesting.simulator import Recording
     from bot.instrument import Instrument
     from coordinator.columns import Asked
+    from coordinator.config import RunConfig
 
 MINUTE = 60_000
 BOUNDS = {
@@ -40,14 +43,16 @@ def simulate(
     config: BacktestConfig | dict[str, Any] | str | Path,
     candles: Any = None,
     *,
-    fetched: Instrument | None = None,
+    fetched: Instrument | DatedInstrument | None = None,
+    funding: FundingHistory | None = None,
     bounds: bool = False,
 ) -> BacktestResult:
     """Backtest one strategy on one pair.
 
     `config` is a model, a dict or a YAML file's path; `candles` a Polars or pandas frame, a path, or `Candles`, and
     may be left out when the config names a file. Bars before `from` only warm the indicators up. `fetched` is
-    the venue's own word on the instrument; `bounds` adds the figures under the worst and the best rules.
+    the venue's own word on the instrument; `funding` its rates, paid unless `execution.funding` is constant;
+    `bounds` adds the figures under the worst and the best rules.
     Raises Misconfigured and BadCandles with one sentence.
     """
     config = load_single(config)
@@ -70,12 +75,18 @@ def simulate(
         start=int(played.ts[first]),
         end=int(played.ts[-1]) + played.bar_ms,
     )
-    tape = Tape.of(played, instrument)
+    tape = Tape.of(played, instrument, paid_history(config, funding))
     recording = play_single(config, tape, keep_wishes=True)
     notices = [notice] if notice else []
+    notices += [f"{said[0].upper()}{said[1:]}." for said in suspicious(played)]
     notices += notices_of(config, tape, recording.outcome, int(recording.pair.under_minimum), first)
     figures = _bounds(config, tape, first) if bounds else None
     return BacktestResult(config, recording, first, tuple(notices), figures)
+
+
+def paid_history(config: RunConfig, history: FundingHistory | None) -> FundingHistory | None:
+    """The history of funding, unless the config wants the constant rate."""
+    return history if config.execution.funding is FundingSource.HISTORY else None
 
 
 def play_single(config: BacktestConfig, tape: Tape, *, keep_wishes: bool = False) -> Recording:
@@ -83,7 +94,8 @@ def play_single(config: BacktestConfig, tape: Tape, *, keep_wishes: bool = False
     if not limits_may_bind(config, tape):
         return UniversalSimulator(config, keep_wishes=keep_wishes).run(tape)
     together = load_portfolio(config)
-    reel = Reel.of({config.pair: tape.candles}, {config.pair: tape.instrument})
+    histories = {} if tape.history is None else {config.pair: tape.history}
+    reel = Reel.of({config.pair: tape.candles}, {config.pair: tape.instrument}, histories)
     recording = PortfolioSimulator(together, keep_wishes=keep_wishes).run(reel).recordings[0]
     recording.changes["cash"] += config.capital  # an account's money lies beside its pairs' ledgers
     deposit(recording.pair.ledger, config.capital)
@@ -111,7 +123,7 @@ def notices_of(config: BacktestConfig, tape: Tape, outcome: Outcome, under_minim
     """Sentences on what a reader of the figures should know."""
     notices = []
     candles, rolled = tape.candles, tape.rollup(config.parameters.timeframe_ms)
-    if candles.bar_ms != MINUTE:
+    if candles.bar_ms > MINUTE:
         notices.append(f"Base bars are {bar_name(candles.bar_ms)}: the path inside a bar is coarser than with 1m.")
     missing = int((candles.ts[-1] - candles.ts[0]) // candles.bar_ms) + 1 - len(candles)
     if missing:

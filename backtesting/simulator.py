@@ -15,6 +15,7 @@ import numpy as np
 
 from backtesting import loop as loop_module
 from backtesting.exchange import RUN, SETTINGS, Outcome
+from backtesting.funding import PAYMENT, FundingHistory, payments_over, told, with_constant
 from bot.candles import bar_name
 from bot.compile_errors import compiling
 from bot.errors import BrokenLedger, Misconfigured
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from bot.candles import Candles
     from coordinator.config import BacktestConfig, RunConfig
 
-FUNDING_MS = 8 * 3_600_000
 BALANCE_TOLERANCE = 1e-9
 PRICES = ("open", "high", "low", "close")
 AT_ONCE = 100_000  # base bars that are rolled up at a time
@@ -63,12 +63,13 @@ class Tape:
     high: NDArray[np.float64]
     low: NDArray[np.float64]
     close: NDArray[np.float64]
-    funding_bars: NDArray[np.int64]
+    payments: Any  # of funding, PAYMENT (f,), NaN where the constant rate is paid; none on spot
+    history: FundingHistory | None = None
     rolled: dict[int, Rolled] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, candles: Candles, instrument: Instrument) -> Tape:
-        """Convert checked candles; raises Misconfigured when there is none."""
+    def of(cls, candles: Candles, instrument: Instrument, history: FundingHistory | None = None) -> Tape:
+        """Convert checked candles, and the pair's funding where it is known; raises Misconfigured without candles."""
         if len(candles) == 0:
             raise Misconfigured("candles: the period holds none; widen from and to, or import more data.")
         tick = float(instrument.tick_size)
@@ -77,7 +78,8 @@ class Tape:
         candles = replace(
             candles, ts=np.ascontiguousarray(candles.ts), volume=np.ascontiguousarray(candles.volume, np.float64)
         )
-        return cls(instrument, candles, open_, high, low, close, _funding_bars(candles.ts))
+        payments = payments_over(candles.ts, history) if instrument.linear else new_records(PAYMENT, 0)
+        return cls(instrument, candles, open_, high, low, close, payments, history)
 
     def laid(self, ts: Any, volume: Any, *prices: Any) -> Tape:
         """Return the same tape over these equal arrays: ts, volume, and open, high, low, close in ticks."""
@@ -165,13 +167,6 @@ def _code_name(strategy: Strategy) -> str:
     return re.sub(r"\W", "_", strategy.name)
 
 
-def _funding_bars(ts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Index of the bar that pays each 8-hour boundary after the first bar; a gap's boundaries fall on one bar."""
-    first = (int(ts[0]) // FUNDING_MS + 1) * FUNDING_MS
-    boundaries = np.arange(first, int(ts[-1]) + 1, FUNDING_MS, dtype=np.int64)
-    return np.searchsorted(ts, boundaries).astype(np.int64)
-
-
 @dataclass(frozen=True)
 class Recording:
     """What a run left: fills, cash and position after each change, wishes, the final state."""
@@ -187,8 +182,14 @@ class Recording:
     slots: Any
     refused: int
     incomplete: int  # signal bars not used because a minute is missing
-    funding_rate: float  # per 8 hours, 0 on spot
+    funding_rate: float  # per 8 hours, where the tape has no history
     imbalance: float  # equity by its parts - equity by the money that moved, at the end
+
+    def funding(self, since: int) -> str:
+        """Say where the rates of funding came from, for the bars from `since` (ms) on."""
+        tape = self.tape
+        first, bars = np.searchsorted(tape.candles.ts, since), tape.payments["bar"]
+        return told(tape.payments[(bars >= first) & (bars < self.bars)], tape.candles.ts, self.funding_rate)
 
     def equity(self) -> NDArray[np.float64]:
         """Equity at each close, (bars,), quote currency."""
@@ -227,13 +228,13 @@ class UniversalSimulator:
         slots = new_records(SLOT, self.strategy.slots(config.parameters) + int(not self.strategy.own_stop))
         runs = new_records(RUN, 1)
         candles = tape.candles
-        funding = tape.funding_bars if pairs[0].instrument.linear else tape.funding_bars[:0]
+        payments = with_constant(tape.payments, config.execution.funding_rate)
         settings = settings_record(config, every_bar=self.every_bar, keep_wishes=self.keep_wishes)
         settings[0].reinvest = config.reinvest
         settings[0].warmup_bars = config.parameters.warmup_bars
         fills, changes, wishes = self._played(
             *(candles.ts, tape.open, tape.high, tape.low, tape.close, candles.volume),
-            *(self._signal_bars(tape), rolled.ends, funding, settings, pairs, self.params, states, slots),
+            *(self._signal_bars(tape), rolled.ends, payments, settings, pairs, self.params, states, slots),
             *(
                 Roster((self.strategy,)).new_events(),
                 runs,
@@ -260,7 +261,7 @@ class UniversalSimulator:
             slots,
             int(run.refused),
             rolled.incomplete,
-            config.execution.funding_rate if len(funding) else 0.0,
+            config.execution.funding_rate,
             float(run.imbalance),
         )
         check_balance(recording)

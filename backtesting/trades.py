@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from backtesting.funding import with_constant
 from bot.kernel import Record, kernel, specialise, template
 from bot.record import new_records
 from bot.trade import TRADE, book_trade
@@ -77,8 +78,9 @@ def trades_of(recording: Recording) -> Any:
     tick_value = float(tape.instrument.tick_size * tape.instrument.lot_size)
     parts = new_records(TRADE, int(fills["part"].max(initial=-1)) + 2)
     trades = new_records(TRADE, len(fills) + len(parts))
-    bars = tape.funding_bars[tape.funding_bars < recording.bars]
-    per_lot = -tape.open[bars] * tick_value * recording.funding_rate
+    payments = with_constant(tape.payments[tape.payments["bar"] < recording.bars], recording.funding_rate)
+    bars = np.ascontiguousarray(payments["bar"])
+    per_lot = -tape.open[bars] * tick_value * payments["rate"]
     count = _matcher()(
         *(fills, bars, per_lot, tape.high, tape.low, recording.bars - 1, tick_value),
         *(parts, parts.copy(), trades),

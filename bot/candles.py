@@ -22,8 +22,13 @@ COLUMNS = ("ts", "open", "high", "low", "close", "volume")
 
 SECOND = 1000
 BAR_LENGTHS = tuple(
-    SECOND * s for s in (1, 5, 15, 30, 60, 180, 300, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 604800)
+    SECOND * s
+    for s in (1, 5, 15, 30, 60, 180, 300, 900, 1800, 3600, 7200, 14400, 21600, 28800, 43200, 86400, 259200, 604800)
 )
+HOUR, DAY, WEEK = 3600 * SECOND, 86400 * SECOND, 604800 * SECOND
+EARLIEST_MS = 1_230_768_000_000  # 2009-01-01: no coin was traded before
+LATEST_MS = 253_402_300_799_000  # the last second that has a date
+NEARLY_ALL, OFTEN = 0.99, 0.02  # shares of a file's steps
 
 
 # Any time that is read lies between: 1900 and 2200.
@@ -68,12 +73,12 @@ class Candles:
 
 
 def parse_time(text: str) -> int:
-    """Epoch milliseconds of "2024-03-05", "2024-03-05T12:00[Z]" or epoch digits; naive means UTC.
+    """Epoch milliseconds of "2024-03-05", "20240305", "2024-03-05T12:00[Z]" or epoch digits; naive means UTC.
 
     Raises Misconfigured when it is none of these.
     """
     text = text.strip()
-    if re.fullmatch(r"-?[0-9]{1,20}", text):
+    if re.fullmatch(r"-?[0-9]{1,20}", text) and not re.fullmatch(r"(19|20)\d{6}", text):
         found = int(to_ms(np.array([float(text)]))[0])
     else:
         try:
@@ -95,27 +100,62 @@ def iso(ms: int) -> str:
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def bar_length(ts: NDArray[np.int64]) -> int:
-    """Length of a bar: the most common step between times; raises Misconfigured when it is no usual length."""
-    if len(ts) < 2:
-        raise Misconfigured("candles: a single row does not tell the length of a bar; give at least two.")
+def bar_length(ts: NDArray[np.int64], named_ms: int | None = None) -> int:
+    """Length of a bar in ms, by the steps between times and by the length that the file's name tells.
+
+    It is the longest known length that divides nearly every step and is a usual step itself: minutes of which mostly
+    every second one is there are minutes still. Steps that are all alike overrule the name. Raises Misconfigured when
+    it is no known length.
+    """
     steps, counts = np.unique(np.abs(np.diff(ts)), return_counts=True)
-    step = int(steps[np.argmax(np.where(steps > 0, counts, 0))])
+    steps, counts = steps[steps > 0], counts[steps > 0]
+    if not len(steps):
+        if named_ms is not None:
+            return named_ms
+        raise Misconfigured("candles: a single row does not tell the length of a bar; give at least two.")
+    if np.all((steps >= 28 * DAY) & (steps <= 31 * DAY)):
+        raise Misconfigured("candles: bars of a month differ in length; give bars of a week or shorter.")
+    shares = counts / counts.sum()
+
+    def divides(length: int) -> bool:
+        return bool(shares[steps % length == 0].sum() >= NEARLY_ALL)
+
+    if named_ms in BAR_LENGTHS and divides(named_ms) and (named_ms in steps or shares.max() < NEARLY_ALL):
+        return named_ms
+    usual = [length for length in BAR_LENGTHS if shares[steps == length].sum() >= OFTEN]
+    step = max((length for length in usual if divides(length)), default=int(steps[np.argmax(counts)]))
     if step not in BAR_LENGTHS:
         raise Misconfigured(f"candles: the usual step between rows is {step} ms, which is no bar length known.")
     return step
 
 
+def grid_offset(ts: NDArray[np.int64], bar_ms: int) -> int:
+    """How far bars begin after multiples of their length since the epoch, ms: whole hours, of long bars only.
+
+    Weeks begin on Mondays, and some exchanges' days at 16:00 UTC.
+    """
+    if bar_ms <= HOUR or not len(ts):
+        return 0
+    offsets, counts = np.unique(ts % bar_ms, return_counts=True)
+    offset = int(offsets[np.argmax(counts)])
+    return offset if offset % HOUR == 0 else 0
+
+
 def bar_name(bar_ms: int) -> str:
-    """Name of a bar's length: 1m, 5m, 1h, 1d."""
-    for unit, length in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000)):
+    """Name of a bar's length: 1m, 5m, 1h, 1d, 1w."""
+    if bar_ms == WEEK:
+        return "1w"
+    for unit, length in (("d", DAY), ("h", HOUR), ("m", 60 * SECOND)):
         if bar_ms % length == 0:
             return f"{bar_ms // length}{unit}"
     return f"{bar_ms // 1000}s"
 
 
 def to_ms(values: NDArray[Any]) -> NDArray[np.int64]:
-    """Epoch numbers in seconds, ms, µs or ns to ms; the size of the largest tells the unit."""
-    largest = float(np.nanmax(np.abs(values.astype(np.float64)), initial=0.0))
-    scale = 1000.0 if largest < 1e11 else 1.0 if largest < 1e14 else 1e-3 if largest < 1e17 else 1e-6
-    return np.rint(np.nan_to_num(values.astype(np.float64) * scale, nan=-1.0)).astype(np.int64)
+    """Epoch numbers in seconds, ms, µs or ns to ms; the size of each tells its unit, what is no number becomes -1."""
+    numbers = values.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        size = np.abs(numbers)
+        scale = np.select([size < 1e11, size < 1e14, size < 1e17], [1000.0, 1.0, 1e-3], 1e-6)
+        scaled = np.clip(np.nan_to_num(numbers * scale, nan=-1.0), -LATEST_MS, LATEST_MS)
+    return np.rint(scaled).astype(np.int64)

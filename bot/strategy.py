@@ -189,8 +189,7 @@ def protect(pair: Record, slots: Record, index: int, distance: float) -> None:
     if position != 0 and not covered:
         average = pair.ledger.cost / (position * pair.instrument.lot_size)
         stop = away(pair, -way, average * (1.0 - way * distance), True)
-    lots = abs(position) if stop > 0 else 0  # under a tick there is no price to stop at
-    want(slots, index, -way, OrderKind.STOP, stop, lots, Signal.EXIT_SL, WHOLE_POSITION)
+    want(slots, index, -way, OrderKind.STOP, stop, abs(position), Signal.EXIT_SL, WHOLE_POSITION)
 
 
 @kernel
@@ -200,6 +199,8 @@ def lots_for(pair: Record, notional: float, price: float) -> int:
     Never more than one market order can close again, nor than the risk tier holds.
     """
     instrument = pair.instrument
+    if price <= 0.0:
+        return 0
     notional = min(notional, instrument.max_position_notional)
     lots = min(whole_down(notional / (price * instrument.lot_size)), instrument.max_market_lots)
     if lots < max(instrument.min_quantity, 1) or lots * instrument.lot_size * price < instrument.min_notional:
@@ -237,6 +238,12 @@ def whole_down(value: float) -> int:
 def whole_up(value: float) -> int:
     """Smallest whole number not below `value`, with the same tolerance."""
     return int(np.ceil(value - dust(value)))
+
+
+@kernel
+def whole_ms(duration: float, unit: int) -> int:
+    """Whole milliseconds of `duration` times `unit` (ms): times are whole, and 0.2 days are no dust more than that."""
+    return int(np.rint(duration * unit))
 
 
 @kernel

@@ -61,6 +61,13 @@ class FillPolicy(StrEnum):
     CLOSE = "close"
 
 
+class FundingSource(StrEnum):
+    """Which rates of funding a simulation pays: the venue's history where it is known, or the constant one."""
+
+    HISTORY = "history"
+    CONSTANT = "constant"
+
+
 class Execution(BaseModel):
     """The rules of the simulated exchange; docs/execution.md has them in full."""
 
@@ -73,7 +80,8 @@ class Execution(BaseModel):
     slippage_impact: Number = Field(0.0, ge=0, le=10, description="slippage per share of the volume, fraction")
     forced_exit_bps: Number = Field(5.0, ge=0, le=1000, description="extra slippage of forced exits, basis points")
     max_participation: Fraction = Field(1.0, gt=0, le=1, description="share of a bar's volume filled, fraction")
-    funding_rate: Fraction = Field(0.0001, ge=-0.05, le=0.05, description="paid by longs every 8 h, fraction")
+    funding: FundingSource = Field(FundingSource.HISTORY, description="history where there is one, or constant")
+    funding_rate: Fraction = Field(0.0001, ge=-0.05, le=0.05, description="constant: longs pay every 8 h, fraction")
 
 
 def _time(value: Any) -> Any:
@@ -93,6 +101,7 @@ class RunConfig(BaseModel):
     strategy: str = Field(description="grid, dca, trend, auto, or FILE.py:NAME of your own")
     exchange: str = Field("bybit", description="whose candles: a venue's name, or synth")
     market: Market = Field(Market.LINEAR, description="spot or linear")
+    bar: str | None = Field(None, pattern=r"^[1-9]\d{0,4}[smhdw]$", description="bars of the store to play, such as 1s")
     start: Time | None = Field(None, alias="from", description="first minute that may trade, UTC")
     end: Time | None = Field(None, alias="to", description="end of the period, not included, UTC")
     capital: Number = Field(10_000.0, gt=0, le=1e12, description="initial capital, quote currency")
@@ -215,7 +224,7 @@ def load_config(
         source = source.document()
     plain, short = _by_fullness(changes or {})
     values = config_values(source, plain)
-    values.pop("bot", None)  # how a bot runs: nothing to a simulation
+    values.pop("bot", None)  # where and under which name it trades live decides nothing
     name = values["strategy"]
     for key, value in short.items():
         set_value(values, key_meant(key, name), value)

@@ -101,9 +101,27 @@ def read_values(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise Misconfigured(f"config {cut(str(path))} holds no keys and values; see the README's example.")
     _refuse_odd(values)
-    if isinstance(values.get("candles"), str):
-        values["candles"] = (path.parent / values["candles"]).resolve()
-    return values
+    return _with_files_beside(path, values)
+
+
+def _with_files_beside(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """Find files that a config names, candles and strategies of one's own, from the folder of the config."""
+
+    def strategy(name: Any) -> Any:
+        own = re.fullmatch(r"(.*\.py)(:.*)?", name) if isinstance(name, str) else None
+        return f"{(path.parent / own[1]).resolve()}{own[2] or ''}" if own else name
+
+    found = dict(values)
+    if "strategy" in values:
+        found["strategy"] = strategy(values["strategy"])
+    candles, auto = values.get("candles"), values.get("auto")
+    if isinstance(candles, str):
+        found["candles"] = (path.parent / candles).resolve()
+    if isinstance(candles, dict):
+        found["candles"] = {pair: (path.parent / str(one)).resolve() for pair, one in candles.items()}
+    if isinstance(auto, dict) and isinstance(auto.get("routes"), dict):
+        found["auto"] = {**auto, "routes": {regime: strategy(name) for regime, name in auto["routes"].items()}}
+    return found
 
 
 def parsed(text: str) -> Any:

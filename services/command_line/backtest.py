@@ -14,13 +14,14 @@ from services.command_line.console import console, notes, progress
 from services.settings import Settings
 
 if TYPE_CHECKING:
+    from backtesting.funding import FundingHistory
     from backtesting.metrics import Metrics
     from backtesting.portfolio_result import PortfolioResult
     from backtesting.portfolio_run import Side
     from backtesting.result import BacktestResult
     from bot.candles import Candles
-    from coordinator.config import BacktestConfig, PortfolioConfig
-    from services.data.store import CandleStore
+    from coordinator.config import BacktestConfig, PortfolioConfig, RunConfig
+    from services.data.store import CandleStore, Series
 
 
 # What the summary shows: field, label, format.
@@ -31,9 +32,14 @@ SUMMARY = (
     ("max_drawdown_pct", "max drawdown", "{:.2f} %"),
     ("sharpe", "Sharpe", "{:.2f}"),
     ("sortino", "Sortino", "{:.2f}"),
-    ("trades", "trades", "{:,}"),
-    ("win_rate_pct", "win rate", "{:.1f} %"),
-    ("profit_factor", "profit factor", "{:.2f}"),
+    ("trades", "closed trades", "{:,}"),
+    ("closed_profit", "profit of closed trades", "{:+,.2f}"),
+    ("win_rate_pct", "win rate, closed", "{:.1f} %"),
+    ("profit_factor", "profit factor, closed", "{:.2f}"),
+    ("open_trades", "open trades", "{:,}"),
+    ("open_profit", "profit of open trades so far", "{:+,.2f}"),
+    ("win_rate_with_open_pct", "win rate, with open", "{:.1f} %"),
+    ("profit_factor_with_open", "profit factor, with open", "{:.2f}"),
     ("position_coverage_pct", "time in position", "{:.1f} %"),
     ("fees", "fees", "{:,.2f}"),
     ("funding", "funding", "{:+,.2f}"),
@@ -124,22 +130,52 @@ def _written(result: BacktestResult | PortfolioResult, pairs: list[str], out: Pa
 def run_portfolio(config: PortfolioConfig, store: CandleStore, data_dir: Path) -> PortfolioResult:
     """Find the candles of every pair and run the whole algorithm, with progress and time left."""
     from backtesting.portfolio_run import simulate_portfolio
-    from services.data.venue import saved_instrument
+    from services.data.instruments import load_instruments
 
     config = config if config.candles else config.changed(exchange=_venue(config, store))
     warmup = None if config.start is None else config.algorithm.history_start(config.start)
     candles: dict[str, Any] = dict(config.candles or {})
-    fetched = {}
+    stated = load_instruments(data_dir, config.exchange, config.market)
+    funding = histories_of(config, data_dir)
     for pair in config.pairs:
         if pair not in candles:
-            series = store.finest(config.exchange, str(config.market), pair)
+            series = _series(config, store, pair)
             found = store.read(series, warmup, config.end)
             candles[pair] = found if len(found) else store.read(series)
-        known = saved_instrument(data_dir, config.exchange, config.market, pair)
-        if known is not None:
-            fetched[pair] = known
     with progress("playing") as show:
-        return simulate_portfolio(config, candles, fetched=fetched, progress=show)
+        return simulate_portfolio(config, candles, fetched=stated, funding=funding, progress=show)
+
+
+def _series(config: RunConfig, store: CandleStore, pair: str) -> Series:
+    """Name the bars to play: as long as the config says, else the shortest; raises Misconfigured without such bars."""
+    from services.data.store import Series
+
+    place = (config.exchange, str(config.market), pair)
+    if config.bar is None:
+        return store.finest(*place)
+    held = [one.bar for one in store.series() if (one.venue, one.market, one.symbol) == place]
+    if held and config.bar not in held:
+        raise Misconfigured(
+            f"bar is {config.bar} but the store holds {', '.join(held)} of {pair}; choose one of these."
+        )
+    return Series(*place, config.bar)
+
+
+def histories_of(config: PortfolioConfig | BacktestConfig, data_dir: Path) -> dict[str, FundingHistory]:
+    """Funding rates by pair, where they are known and wanted; with candle files only of a venue that was named."""
+    from backtesting.run import paid_history
+    from coordinator.config import PortfolioConfig
+    from services.data.funding import FundingStore
+    from services.data.store import Series
+
+    if config.candles and "exchange" not in config.model_fields_set:
+        return {}
+    store, found = FundingStore(data_dir), {}
+    for pair in config.pairs if isinstance(config, PortfolioConfig) else (config.pair,):
+        history = paid_history(config, store.read(Series(config.exchange, str(config.market), pair)))
+        if history is not None:
+            found[pair] = history
+    return found
 
 
 def _venue(config: PortfolioConfig, store: CandleStore) -> str:
@@ -182,7 +218,7 @@ def find_candles(config: BacktestConfig, store: CandleStore) -> tuple[BacktestCo
         if known:
             venue = min(known, key=lambda name: (name == SYNTHETIC, name != "bybit", name))
             config = config.changed(exchange=venue)
-    series = store.finest(config.exchange, str(config.market), config.pair)
+    series = _series(config, store, config.pair)
     candles = store.read(series, warmup_start(config), config.end)
     # An empty period is refused with what the store does hold.
     return config, candles if len(candles) else store.read(series)
@@ -191,11 +227,12 @@ def find_candles(config: BacktestConfig, store: CandleStore) -> tuple[BacktestCo
 def run_single(config: BacktestConfig, candles: Candles | Path, data_dir: Path, *, bounds: bool) -> BacktestResult:
     """Run one strategy on one pair."""
     from backtesting.run import simulate
-    from services.data.venue import saved_instrument
+    from services.data.instruments import load_instruments
 
-    fetched = saved_instrument(data_dir, config.exchange, config.market, config.pair)
+    stated = load_instruments(data_dir, config.exchange, config.market).get(config.pair)
+    funding = histories_of(config, data_dir).get(config.pair)
     with notes().status("playing"):
-        return simulate(config, candles, fetched=fetched, bounds=bounds)
+        return simulate(config, candles, fetched=stated, funding=funding, bounds=bounds)
 
 
 def _print_portfolio(result: PortfolioResult, folder: Path) -> None:
@@ -216,13 +253,18 @@ def _print_portfolio(result: PortfolioResult, folder: Path) -> None:
     table.add_row("modes", ", ".join(f"{name} {share * 100:.1f} %" for name, share in figures.modes.items() if share))
     console().print(table)
     columns = (*result.config.algorithm.roster.names, "draining", "cash")
-    pairs = Table("pair", "profit", "holding", "trades", *columns)
+    pairs = Table("pair", "profit", "holding", "closed", "open", "of it", *columns)
     for pair, one in result.pair_figures.items():
         shares = [f"{one.strategies.get(name, 0.0) * 100:.0f} %" for name in columns]
-        pairs.add_row(pair, f"{one.profit:+,.2f}", f"{one.benchmark_return_pct:+.2f} %", f"{one.trades:,}", *shares)
+        trades = (f"{one.trades:,}", f"{one.open_trades:,}", f"{one.open_profit:+,.2f}")
+        pairs.add_row(pair, f"{one.profit:+,.2f}", f"{one.benchmark_return_pct:+.2f} %", *trades, *shares)
     console().print(pairs)
     period = f"{metrics.start} to {metrics.end}"
     console().print(f"{period}, capital {metrics.initial_capital:,.2f}, run {document.run_id}", soft_wrap=True)
+    if document.market == Market.LINEAR:
+        from backtesting.funding import told_together
+
+        console().print(f"funding: {told_together(document.funding)}", highlight=False, soft_wrap=True)
     if document.exchange == SYNTHETIC:
         console().print("[yellow]generated candles: good for trying out, not for believing[/]")
     for notice in document.notices:
@@ -258,6 +300,8 @@ def _print_summary(result: BacktestResult, folder: Path) -> None:
     console().print(table)
     period = f"{metrics.start} to {metrics.end}"
     console().print(f"{period}, capital {metrics.initial_capital:,.2f}, run {document.run_id}", soft_wrap=True)
+    if document.market == Market.LINEAR:
+        console().print(f"funding: {document.funding}", highlight=False, soft_wrap=True)
     if document.exchange == SYNTHETIC:
         console().print("[yellow]generated candles: good for trying out, not for believing[/]")
     for notice in document.notices:

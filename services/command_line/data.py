@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot.errors import BadCandles, Misconfigured, TradingError
+from bot.errors import BadCandles, Misconfigured
 from bot.market import Market
+from services.command_line import funding, instruments, trades
 from services.command_line.console import console
 from services.settings import Settings
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from backtesting.candle_checks import Rows
     from bot.candles import Candles
+    from services.data.importer import Imported, Skipped
     from services.data.store import CandleStore
 
 app = typer.Typer(help="Candles: import, download, generate, list, check.", no_args_is_help=True, rich_markup_mode=None)
-MOST_SHOWN = 20
+app.add_typer(funding.app, name="funding")
+app.command("trades")(trades.trades)
+app.command("instruments")(instruments.instruments)
+MOST_SHOWN, MOST_NAMED = 20, 3
+
+
+class OffGrid(StrEnum):
+    """What becomes of rows that do not begin with a bar."""
+
+    DROP = "drop"
+    ALIGN = "align"
+
 
 Exchange = Annotated[str, typer.Option(help="bybit or binance")]
 MarketOption = Annotated[Market, typer.Option("--market", help="spot or linear")]
@@ -35,6 +53,7 @@ def _progress() -> Progress:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         console=console(),
+        transient=True,
     )
 
 
@@ -46,31 +65,117 @@ def _store() -> CandleStore:
 
 @app.command("import")
 def import_(
-    path: Annotated[Path, typer.Argument(help="a file (CSV, Parquet, Feather, JSON) or a folder of them")],
-    exchange: Annotated[str | None, typer.Option(help="venue the candles come from [default: bybit]")] = None,
-    market: Annotated[Market | None, typer.Option(help="spot or linear [default: linear]")] = None,
-    symbol: Annotated[str | None, typer.Option(help="pair, where the file's name does not tell it")] = None,
+    path: Annotated[Path, typer.Argument(help="a file (CSV, Parquet, Feather, JSON, also gz, zst or zip) or a folder")],
+    exchange: Annotated[str | None, typer.Option(help="venue, where the name does not tell it")] = None,
+    market: Annotated[Market | None, typer.Option(help="spot or linear, where the name does not tell it")] = None,
+    symbol: Annotated[str | None, typer.Option(help="pair, where the name does not tell it")] = None,
     repair: Repair = False,
+    off_grid: Annotated[
+        OffGrid | None, typer.Option(help="rows that do not begin with a bar: drop, or align to its opening")
+    ] = None,
+    volume: Annotated[
+        float | None, typer.Option(min=0, help="volume of every bar, base units, where a file has none")
+    ] = None,
+    bar: Annotated[
+        str | None, typer.Option(help="length of the bars that single trades are rolled up into, such as 1s or 1m")
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="stored bars take the file's values where they differ")
+    ] = False,
+    log: Annotated[Path | None, typer.Option(help="file for every faulty or changed row")] = None,
 ) -> None:
-    """Bring candles from files into the store."""
-    from services.data.importer import candle_files, import_file
+    """Bring candles, funding rates and trades from files into the store.
 
-    store, failed = _store(), []
-    files = candle_files(path)
-    for file in files:
-        try:
-            done = import_file(store, file, exchange, market, symbol, mend=repair)
-        except TradingError as error:
-            if len(files) == 1:
+    A folder is searched whole: of freqtrade, Jesse, or downloads. What is there and differs needs --replace.
+    """
+    import time
+
+    from services.data.importer import Faulty, Imported, Wanted, files_under, import_file, import_files
+    from services.data.store import bar_length
+
+    store, files = _store(), files_under(path)
+    wanted = Wanted(
+        now_ms=int(time.time() * 1000),
+        exchange=exchange,
+        market=market,
+        symbol=symbol,
+        mend=repair,
+        strays=None if off_grid is None else off_grid.value,
+        volume=volume,
+        bar_ms=None if bar is None else bar_length(bar),
+        replace=replace,
+    )
+    with _log_of_rows(log) as write:
+        if path.is_file():
+            try:
+                done = import_file(store, path, wanted)
+            except Faulty as error:
+                write(path, error.found)
                 raise
-            failed.append(file)
-            console().print(f"[red]skipped[/] {file.name}: {error}", highlight=False, soft_wrap=True)
-            continue
-        _print_changes(done.changes)
-        s = done.series
-        console().print(f"{file.name}: {done.rows} bars of {s.symbol} ({s.venue} {s.market} {s.bar}), {done.new} new")
+            _print_import(done)
+            write(path, done.changes)
+            return
+        left = []
+        with _progress() as progress:
+            for one in progress.track(import_files(store, files, wanted), len(files), description="importing files"):
+                if isinstance(one, Imported):
+                    _print_import(one)
+                    write(one.path, one.changes)
+                else:
+                    left.append(one)
+                    write(one.path, list(one.faults))
+    _print_skipped(left, len(files))
+
+
+def _print_import(done: Imported) -> None:
+    from bot.candles import iso
+    from services.data.file_names import Kind
+
+    s, d = done.series, done.difference
+    what = s.bar if done.kind is Kind.CANDLES else str(done.kind)
+    told = f"{done.path.name}: {s.venue} {s.market} {s.symbol} {what}, {iso(done.first)[:16]} to {iso(done.last)[:16]}"
+    console().print(
+        f"{told}: {d.new:,} new, {d.equal:,} equal, {d.changed:,} changed",
+        highlight=False,
+        soft_wrap=True,
+        markup=False,
+    )
+    for said in (*done.changes, *(f"note: {notice}" for notice in done.notices)):
+        console().print(f"  {said}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _print_skipped(left: list[Skipped], files: int) -> None:
+    """Print a line for each reason; raises Misconfigured when candles are among what was left out."""
+    reasons: dict[str, list[str]] = {}
+    for one in left:
+        reasons.setdefault(one.reason, []).append(one.path.name)
+    for reason, names in reasons.items():
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        console().print(
+            f"skipped {', '.join(names[:MOST_NAMED])}{more}: {reason}", highlight=False, soft_wrap=True, markup=False
+        )
+    failed = [one for one in left if one.failed]
     if failed:
-        raise Misconfigured(f"{len(failed)} of {len(files)} files were skipped; mend them or name them one by one.")
+        raise Misconfigured(f"{len(failed)} of {files} files were skipped; mend them or name them one by one.")
+
+
+@contextmanager
+def _log_of_rows(log: Path | None) -> Iterator[Callable[[Path, list[Rows]], None]]:
+    """Yield a function that writes every row of a file to the log, where there is one."""
+    if log is None:
+        yield lambda _path, _rows: None
+        return
+    try:
+        opened = log.open("w", encoding="utf-8")
+    except OSError as error:
+        raise Misconfigured(f"log {log} cannot be written ({os.strerror(error.errno or 0)}); give another.") from None
+    with opened:
+
+        def write(path: Path, found: list[Rows]) -> None:
+            for _, line in sorted(line for one in found for line in one.lines()):
+                opened.write(f"{path}: {line}\n")
+
+        yield write
 
 
 @app.command("download")
@@ -95,12 +200,14 @@ def download_(
     venue = client(exchange, market)
     with _progress() as progress:
         task = progress.add_task(f"{symbol} minutes", total=None)
-        new = download(
+        done = download(
             _store(),
             *(venue, exchange, market, symbol, first, last),
             lambda done, total: progress.update(task, completed=done, total=total),
         )
-    console().print(f"{symbol}: {new} new bars ({exchange} {market})")
+    for change in done.changes:
+        console().print(f"faulty candles of {exchange}: {change}", highlight=False, soft_wrap=True)
+    console().print(f"{symbol}: {done.new} new bars ({exchange} {market})")
 
 
 @app.command()
@@ -162,23 +269,24 @@ def check(
     market: MarketOption = Market.LINEAR,
     repair: Repair = False,
 ) -> None:
-    """Report faults and gaps by row and reason.
+    """Report faults by kind and row, and gaps.
 
     With --repair, also show what mending would change.
     """
-    from backtesting.candle_checks import faults, gaps
+    from backtesting.candle_checks import faults, gaps, suspicious
     from bot.candles import iso
 
     candles = _candles(what, exchange, market)
     if repair:
         candles = _print_repaired(candles)
     found = faults(candles)
-    for fault in found[:MOST_SHOWN]:
-        console().print(str(fault), highlight=False)
-    if len(found) > MOST_SHOWN:
-        console().print(f"… and {len(found) - MOST_SHOWN} more")
+    for fault in found:
+        console().print(str(fault), highlight=False, soft_wrap=True)
     if found:
-        raise BadCandles(f"{what}: {len(found)} faults in {len(candles)} rows; `data import --repair` mends them.")
+        count = sum(len(one) for one in found)
+        raise BadCandles(f"{what}: {count} faults in {len(candles)} rows; `data import --repair` mends them.")
+    for said in suspicious(candles):
+        console().print(f"note: {said}", highlight=False, soft_wrap=True)
     missing = gaps(candles)
     console().print(f"{what}: {len(candles)} bars, no fault, {len(missing)} gaps")
     for gap in missing[:MOST_SHOWN]:
@@ -204,24 +312,6 @@ def _print_repaired(candles: Candles) -> Candles:
     from backtesting.candle_checks import repair
 
     mended, changes = repair(candles)
-    _print_changes(changes)
-    return mended
-
-
-def _print_changes(changes: list[str]) -> None:
     for change in changes:
-        console().print(change, highlight=False)
-
-
-@app.command()
-def instruments(exchange: Exchange = "bybit", market: MarketOption = Market.LINEAR) -> None:
-    """Fetch tick, lot, minimum and fees of every pair.
-
-    They are kept in the data directory.
-    """
-    from services.data.venue import client, fetch_instruments, save_instruments
-
-    with console().status(f"asking {exchange} for its {market} instruments"):
-        found = fetch_instruments(client(exchange, market), market)
-        path = save_instruments(Settings().data_dir, exchange, market, found)
-    console().print(f"{len(found)} instruments in {path}", soft_wrap=True)
+        console().print(str(change), highlight=False, soft_wrap=True)
+    return mended

@@ -18,6 +18,7 @@ from services.settings import Settings
 if TYPE_CHECKING:
     from coordinator.config import PortfolioConfig
     from services.runtime.config import BotSettings
+    from services.runtime.demo import Demo
 
 SHOWN_EVERY = 60  # minutes, where the output is no terminal
 
@@ -29,7 +30,7 @@ def demo(
 ) -> None:
     """Trade a market of its own: no keys, no network.
 
-    Four correlated pairs go through every regime.
+    Within five minutes four correlated pairs go through a calm and a wild range, a trend, a crash and a recovery.
     The market waits for the bot, so nothing is missed at any speed. `traderagent ctl --bot demo halt` commands it.
     """
     if speed <= 0:
@@ -46,28 +47,41 @@ def demo(
 async def _demo(speed: float, minutes: int, seed: int) -> None:
     from rich.live import Live
 
+    from bot import kernel_cache
     from services.runtime.demo import Pace, demonstration
-    from services.runtime.view import draw
+    from services.runtime.stages import Stages
+    from services.runtime.view import View
 
-    waiting = console().status("starting market, database and bot")
-    waiting.start()
-    async with demonstration(seed, Settings().data_dir) as show:
-        first = show.status()["equity"]
-        equity, played, more, pace = [first], 0, True, Pace(speed)
-        waiting.stop()
-        with Live(console=console(), auto_refresh=False, screen=False) as live:
-            while more and (minutes == 0 or played < minutes):
-                more = await show.steps.minute()
-                played += 1
-                if console().is_terminal and (played % max(int(speed / 10), 1) == 0):
-                    now = show.status()
-                    if played % 15 == 0:
-                        equity.append(now["equity"])
-                    live.update(draw(now, show.news, equity, first), refresh=True)
-                elif not console().is_terminal and played % SHOWN_EVERY == 0:
-                    console().print(_line(show.status(), show.news.fills))
-                await pace.wait()
-        console().print(_line(show.status(), show.news.fills))
+    terminal = console().is_terminal
+    stages = Stages() if terminal else Stages(lambda one: console().print(f"{one.name} ready, {one.seconds:.1f} s"))
+    starting = Live(get_renderable=stages.table, console=console(), transient=True)
+    if terminal:
+        kernel_cache.tell = stages.compiling
+        starting.start()
+    try:
+        async with demonstration(seed, Settings().data_dir, stages=stages) as show:
+            starting.stop()
+            equity, played, more, pace = [show.status()["equity"]], 0, True, Pace(speed)
+            with Live(console=console(), auto_refresh=False, screen=False) as live:
+                while more and (minutes == 0 or played < minutes):
+                    more = await show.steps.minute()
+                    played += 1
+                    if terminal and (played % max(int(speed / 10), 1) == 0):
+                        now = show.status()
+                        if played % 15 == 0:
+                            equity.append(now["equity"])
+                        live.update(View(now, show.news, equity, stages), refresh=True)
+                    elif not terminal and played % SHOWN_EVERY == 0:
+                        _say(show)
+                    await pace.wait()
+            _say(show)
+    finally:
+        starting.stop()
+
+
+def _say(show: Demo) -> None:
+    """Say in one line how the demo stands."""
+    console().print(_line(show.status(), show.news.fills), f" {show.compilation.sentence()}", soft_wrap=True)
 
 
 def _line(now: dict[str, Any], fills: int) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from bot.errors import Misconfigured
 from coordinator.config_file import AUTO, config_values
-from services.command_line.backtest import assignment
+from services.command_line.backtest import assignment, histories_of
 from services.command_line.console import console, notes, progress
 from services.command_line.interrupt import run_loop
 from services.settings import Settings
@@ -59,7 +59,7 @@ def parity(
     config = load_portfolio(asked, sections)
     history = config.algorithm.most_history_ms / DAY
     if config.start is None:
-        candles = generate(names, int(-(-(history + days) // 1)), seed)
+        candles, histories = generate(names, int(-(-(history + days) // 1)), seed), {}
         config = config.changed(start=sensible_start(candles, days))
     else:
         begin = config.algorithm.history_start(config.start)
@@ -68,9 +68,10 @@ def parity(
         candles = {
             name: store.read(store.finest(exchange, str(config.market), name), begin, config.end) for name in names
         }
+        histories = histories_of(config.changed(exchange=exchange), Settings().data_dir)
     instruments = {name: instrument_for(name, config.market, candles[name])[0] for name in names}
     with progress("playing live") as show:
-        found = run_loop(compare(config, candles, instruments, show, restart=restart))
+        found = run_loop(compare(config, candles, instruments, show, restart=restart, histories=histories))
     differences = found.differences
     kinds = sorted({one.kind for one in found.decisions})
     console().print(

@@ -104,7 +104,10 @@ def _answer(question: str, given: Any, default: Any, check: Any) -> Any:
 
 
 def _strategy(value: str) -> str:
-    return value if value == AUTO else reference(value)
+    if value == AUTO:
+        return value
+    place, sign, name = reference(value).rpartition(":")
+    return f"{Path(place).resolve()}{sign}{name}" if place.endswith(".py") else value
 
 
 def _pairs(value: str) -> str:

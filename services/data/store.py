@@ -18,7 +18,7 @@ import polars as pl
 
 from backtesting.candle_checks import Gap, check, gaps
 from backtesting.candles import from_frame, to_frame
-from bot.candles import Candles, bar_name
+from bot.candles import COLUMNS, Candles, bar_name, iso
 from bot.errors import Misconfigured
 
 MONTH_FILE = re.compile(r"(\d{4}-\d{2})\.parquet")
@@ -53,24 +53,43 @@ class Coverage:
     gaps: list[Gap]
 
 
+@dataclass(frozen=True)
+class Difference:
+    """How many bars the store lacks, has alike and has otherwise, and the time of the first of the last, ms."""
+
+    new: int
+    equal: int
+    changed: int
+    first_changed: int | None = None
+
+
 def bar_length_of(name: str) -> int:
     """Length in ms of a bar's name."""
-    return int(name[:-1]) * {"s": 1000, "m": MINUTE, "h": 3_600_000, "d": 86_400_000}[name[-1]]
+    return int(name[:-1]) * {"s": 1000, "m": MINUTE, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}[name[-1]]
+
+
+def bar_length(name: str) -> int:
+    """Length in ms of a bar that a user named; raises Misconfigured."""
+    if not re.fullmatch(r"[1-9]\d{0,4}[smhd]", name):
+        raise Misconfigured(f"bar {name[:200]!r} is no length; write it like 1s, 5s, 1m or 1h.")
+    return bar_length_of(name)
 
 
 class CandleStore:
     """Candles under `data_dir`."""
 
     def __init__(self, data_dir: Path) -> None:
-        self.root = data_dir / "candles"
+        self.data_dir, self.root = data_dir, data_dir / "candles"
 
     def write(self, venue: str, market: str, symbol: str, candles: Candles) -> tuple[Series, int]:
         """Merge checked candles into the store; returns the series and how many bars were new.
 
-        A bar that is there already takes the new values. Raises BadCandles when they are faulty.
+        A bar that is there already takes the new values. Raises BadCandles when they are faulty, and Misconfigured
+        when the stored bars begin at other times.
         """
         check(candles)
         series = Series(venue, market, symbol, bar_name(candles.bar_ms))
+        self._refuse_other_grid(series, candles)
         folder = self._folder(series)
         folder.mkdir(parents=True, exist_ok=True)
         months = pl.from_epoch(pl.Series(candles.ts), "ms").dt.strftime("%Y-%m")
@@ -84,6 +103,33 @@ class CandleStore:
             merged.write_parquet(partial, compression="zstd")
             os.replace(partial, path)  # noqa: PTH105, atomic also where the file exists
         return series, new
+
+    def difference(self, venue: str, market: str, symbol: str, candles: Candles) -> Difference:
+        """Compare checked candles with what is stored of them."""
+        series = Series(venue, market, symbol, bar_name(candles.bar_ms))
+        if not self._months(series) or not len(candles):
+            return Difference(len(candles), 0, 0)
+        held = self.read(series, int(candles.ts[0]), int(candles.ts[-1]) + 1)
+        at = np.searchsorted(held.ts, candles.ts)
+        known = np.isin(candles.ts, held.ts)
+        same = known.copy()
+        for name in COLUMNS[1:]:
+            same[known] &= getattr(held, name)[at[known]] == getattr(candles, name)[known]
+        changed = np.flatnonzero(known & ~same)
+        first = int(candles.ts[changed[0]]) if len(changed) else None
+        return Difference(int((~known).sum()), int(same.sum()), len(changed), first)
+
+    def _refuse_other_grid(self, series: Series, candles: Candles) -> None:
+        stored = self._months(series)
+        if not stored or not len(candles):
+            return
+        before = int(pl.read_parquet(stored[0], columns=["ts"], n_rows=1).item()) % candles.bar_ms
+        if int(candles.ts[0]) % candles.bar_ms != before:
+            raise Misconfigured(
+                f"{series.symbol} ({series.venue} {series.market} {series.bar}): these bars begin at "
+                f"{iso(int(candles.ts[0]))[11:16]} UTC and those stored at {iso(before)[11:16]}; import them as "
+                "another symbol with --symbol."
+            )
 
     def read(self, series: Series, start_ms: int | None = None, end_ms: int | None = None) -> Candles:
         """Bars that open in [start_ms, end_ms); raises Misconfigured when the series is unknown."""
@@ -104,9 +150,13 @@ class CandleStore:
         return sorted(Series(*folder.relative_to(self.root).parts) for folder in folders)
 
     def finest(self, venue: str, market: str, symbol: str) -> Series:
-        """The series with the shortest bars of a pair; with none stored, the one-minute series."""
+        """The series with the shortest bars of a pair; with none stored, the one-minute series.
+
+        Bars under a minute, which usually cover little, are taken where there are no others.
+        """
         bars = [s.bar for s in self.series() if (s.venue, s.market, s.symbol) == (venue, market, symbol)]
-        return Series(venue, market, symbol, min(bars, key=bar_length_of, default="1m"))
+        lengths = {bar: bar_length_of(bar) for bar in bars}
+        return Series(venue, market, symbol, min(bars, key=lambda b: (lengths[b] < MINUTE, lengths[b]), default="1m"))
 
     def coverage(self, series: Series) -> Coverage:
         """First and last bar, number and gaps of a series."""

@@ -1,35 +1,48 @@
-"""What a venue publishes, through ccxt: candles with resume, and instruments. Needs no key."""
+"""What a venue publishes, through ccxt: candles and funding rates with resume, and instruments. Needs no key."""
 
 from __future__ import annotations
 
 import difflib
-import json
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential
 
+from backtesting.candle_checks import Rows, repair
+from backtesting.funding import SPAN_MS, FundingHistory
 from bot.candles import COLUMNS, Candles
 from bot.errors import Misconfigured, TradingError
 from bot.instrument import Instrument, Market
+from services.data.funding import Written
 from services.data.store import Series
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+    from services.data.funding import FundingStore
     from services.data.store import CandleStore
 
 EXCHANGES = ("bybit", "binance")
 MINUTE = 60_000
 PAGE = 1000
+FUNDING_PAGE = 200
+FUNDING_SPAN = FUNDING_PAGE * 3_600_000  # no venue settles more often than hourly
 ATTEMPTS = 5
 FIRST_WAIT = 0.5  # seconds, doubled with each attempt
 
 
 class VenueUnreachable(TradingError):
     """The venue did not answer within the retries; what was downloaded before is kept."""
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """How many bars were new, and which candles of the venue were faulty: rows in the order they came."""
+
+    new: int
+    changes: list[Rows]
 
 
 def client(exchange: str, market: Market) -> Any:
@@ -82,16 +95,18 @@ def download(
     start_ms: int,
     end_ms: int,
     progress: Callable[[int, int], None],
-) -> int:
-    """Store closed one-minute candles of [start_ms, end_ms) that are not there yet; returns how many were new.
+) -> Downloaded:
+    """Store closed one-minute candles of [start_ms, end_ms) that are not there yet.
 
     Every page is stored as it comes, so an interrupted download goes on where it stopped. `progress` hears
-    the minutes done and the minutes in all. The bar that is still forming is left out.
+    the minutes done and the minutes in all. The bar that is still forming is left out, a faulty one of the venue is
+    repaired or left out.
     """
     found = market_of(venue, market, symbol)
     end_ms = min(end_ms, int(_ask(venue.fetch_time)) // MINUTE * MINUTE)
     missing = _missing(store, Series(exchange, str(market), symbol), start_ms, end_ms)
-    total, done, new = sum(last - first for first, last in missing) // MINUTE, 0, 0
+    total, done, new, received = sum(last - first for first, last in missing) // MINUTE, 0, 0, 0
+    changes: list[Rows] = []
     for first, last in missing:
         at = first
         while at < last:
@@ -102,11 +117,26 @@ def download(
                 columns = np.array(rows, np.float64).T
                 values = dict(zip(COLUMNS[1:], columns[1:6], strict=True))
                 candles = Candles(ts=columns[0].astype(np.int64), bar_ms=MINUTE, **values)
-                new += store.write(exchange, str(market), symbol, candles)[1]
+                candles, more = repair(candles)
+                changes += [Rows(one.what, one.rows + received, one.ts) for one in more]
+                received += len(rows)
+                new += store.write(exchange, str(market), symbol, candles)[1] if len(candles) else 0
             done += (after - at) // MINUTE
             at = after
             progress(done, total)
-    return new
+    return Downloaded(new, _together(changes))
+
+
+def _together(changes: list[Rows]) -> list[Rows]:
+    """Changes of all pages, one of each kind."""
+    kinds = dict.fromkeys(one.what for one in changes)
+    return [
+        Rows(
+            what,
+            *(np.concatenate([getattr(one, name) for one in changes if one.what == what]) for name in ("rows", "ts")),
+        )
+        for what in kinds
+    ]
 
 
 def _missing(store: CandleStore, series: Series, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
@@ -117,6 +147,45 @@ def _missing(store: CandleStore, series: Series, start_ms: int, end_ms: int) -> 
     edges = np.concatenate(([start_ms - MINUTE], held, [end_ms]))
     holes = np.flatnonzero(np.diff(edges) > MINUTE)
     return [(int(edges[hole]) + MINUTE, int(edges[hole + 1])) for hole in holes]
+
+
+def download_funding(
+    store: FundingStore,
+    venue: Any,
+    series: Series,
+    start_ms: int,
+    end_ms: int,
+    progress: Callable[[int, int], None],
+) -> Written:
+    """Store the settlements of [start_ms, end_ms) that are not there yet; returns how many were new.
+
+    They are asked for in spans that cannot hold more than a page, however often is settled, and stored as they
+    come; a span in which every 8 hours are stored is not asked for. `progress` hears the spans done and in all.
+    """
+    found = market_of(venue, Market.LINEAR, series.symbol)
+    end_ms = min(end_ms, int(_ask(venue.fetch_time)))
+    firsts = [at for at in range(start_ms, end_ms, FUNDING_SPAN) if _lacks(store.read(series), at, end_ms)]
+    new = changed = 0
+    for done, first in enumerate(firsts, 1):
+        last = min(first + FUNDING_SPAN, end_ms)
+        asked = {"since": first, "limit": FUNDING_PAGE, "params": {"until": last - 1}}
+        rows = {
+            (int(row["timestamp"]) + MINUTE // 2) // MINUTE * MINUTE: float(row["fundingRate"])
+            for row in _ask(venue.fetch_funding_rate_history, found["symbol"], **asked)
+        }
+        ts = np.array(sorted(at for at in rows if first <= at < last), np.int64)
+        if len(ts):
+            history = FundingHistory(ts, np.array([rows[at] for at in ts.tolist()]))
+            written = store.write(series, history, replace=True)
+            new, changed = new + written.new, changed + written.changed
+        progress(done, len(firsts))
+    return Written(new, 0, changed)
+
+
+def _lacks(history: FundingHistory | None, first: int, end_ms: int) -> bool:
+    """Whether one of the 8 hours that lie in a span to be asked for has no settlement."""
+    ends = np.arange(first // SPAN_MS * SPAN_MS + SPAN_MS, min(first + FUNDING_SPAN, end_ms), SPAN_MS)
+    return history is None or not len(ends) or not history.settles(ends.astype(np.int64)).all()
 
 
 def fetch_instruments(venue: Any, market: Market) -> list[Instrument]:
@@ -143,27 +212,3 @@ def _instrument(one: dict[str, Any], market: Market) -> Instrument:
 
 def _decimal(value: Any) -> Decimal:
     return Decimal(repr(value) if isinstance(value, float) else str(value))
-
-
-def save_instruments(data_dir: Path, exchange: str, market: Market, instruments: list[Instrument]) -> Path:
-    """Keep the venue's instruments for later runs; returns the file."""
-    path = _instruments_file(data_dir, exchange, market)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    listed = {one.symbol: one.model_dump(mode="json") for one in instruments}
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(listed, indent=1), encoding="utf-8")
-    partial.replace(path)
-    return path
-
-
-def saved_instrument(data_dir: Path, exchange: str, market: Market, symbol: str) -> Instrument | None:
-    """The instrument as last fetched, if it was."""
-    path = _instruments_file(data_dir, exchange, market)
-    if not path.exists():
-        return None
-    fields = json.loads(path.read_text(encoding="utf-8")).get(symbol)
-    return Instrument.model_validate(fields) if fields else None
-
-
-def _instruments_file(data_dir: Path, exchange: str, market: Market) -> Path:
-    return data_dir / "instruments" / f"{exchange}-{market}.json"

@@ -24,8 +24,9 @@ from services.venue.exchange import Exchange, exchange_settings
 from services.venue.server import Key, VenueServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
+    from backtesting.funding import FundingHistory
     from bot.candles import Candles
     from bot.instrument import Instrument
     from coordinator.config import PortfolioConfig
@@ -86,9 +87,11 @@ async def parity(
     progress: Callable[[float], None] | None = None,
     *,
     restart: bool = False,
+    histories: Mapping[str, FundingHistory] | None = None,
 ) -> Parity:
     """Run both; `config.start` to `config.end` is compared, what lies before it (at most the warm-up) is history.
 
+    Both pay the funding of `histories`, and the constant rate of pairs that have none.
     With `restart` the bot is stopped half-way and another is started on what it stored. The last minute belongs to
     neither: the simulation ends its pairs there, a venue does not.
     """
@@ -99,8 +102,10 @@ async def parity(
     begin = config.algorithm.history_start(start)
     played = {pair: candles[pair].between(begin, config.end) for pair in config.pairs}
     last = max(int(one.ts[-1]) for one in played.values())
-    live_fills, live_decisions, minutes = await _live(config, played, instruments, last, progress, restart=restart)
-    recording = PortfolioSimulator(config).run(Reel.of(dict(played), instruments))
+    histories = dict(histories or {})
+    live = _live(config, played, instruments, last, progress, restart=restart, histories=histories)
+    live_fills, live_decisions, minutes = await live
+    recording = PortfolioSimulator(config).run(Reel.of(dict(played), instruments, histories))
     fills: Counter[Fill] = Counter()
     for pair, one in zip(recording.pairs, recording.recordings, strict=True):
         for fill in one.fills:
@@ -123,11 +128,13 @@ async def _live(
     progress: Callable[[float], None] | None,
     *,
     restart: bool,
+    histories: dict[str, FundingHistory],
 ) -> tuple[Counter[Fill], Counter[Decision], int]:
     assert config.start is not None
     chosen = {pair: instruments[pair] for pair in config.pairs}
     shown = {pair: one.between(None, last) for pair, one in candles.items()}
-    exchange = Exchange(chosen, shown, config.capital, exchange_settings(config.execution), config.leverage)
+    rules = exchange_settings(config.execution)
+    exchange = Exchange(chosen, shown, config.capital, rules, config.leverage, histories=histories)
     exchange.begin(config.start)
     warm(config)  # a stream is lost while a minute of compilation keeps the bot from answering
     warm_exchange(config)

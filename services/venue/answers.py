@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from backtesting.funding import SPAN_MS
 from services.venue import words
 from services.venue.checks import Answer
 
@@ -78,13 +79,14 @@ def orderbook(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
 
 
 def funding(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    """Answer with the rates of funding, newest first."""
+    """Answer with the rates of funding of a span of time, newest first."""
     book = server.exchange.book(query.get("symbol", ""))
-    last = server.exchange.now // 28_800_000 * 28_800_000
-    rate = words.number(float(book.settings[0].funding_rate))
+    limit = min(int(query.get("limit", 200)), 200)
+    last = min(int(query.get("endTime", server.exchange.now)), server.exchange.now)
+    first = int(query.get("startTime", last - limit * SPAN_MS))
     rows = [
-        {"symbol": book.instrument.symbol, "fundingRate": rate, "fundingRateTimestamp": str(last - k * 28_800_000)}
-        for k in range(min(int(query.get("limit", 200)), 200))
+        {"symbol": book.instrument.symbol, "fundingRate": words.number(rate), "fundingRateTimestamp": str(ts)}
+        for ts, rate in book.settled(first - 1, last)[:limit]
     ]
     return {"category": server.category, "list": rows}
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backtesting.exchange import NOTHING, RUN, Outcome, World
+from backtesting.funding import SPAN_MS, payments_over, settlements, with_constant
 from backtesting.loop import begin_bar, pay_funding
 from backtesting.stepwise import LIQUIDATION, compiled_next_fill
 from bot.instrument import in_ticks
@@ -38,6 +39,7 @@ from services.venue.unverified import Unverified
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from backtesting.funding import FundingHistory
     from bot.candles import Candles
     from bot.instrument import Instrument
 
@@ -53,6 +55,7 @@ class Book:
         leverage: float,
         numbers: Iterator[int] | None = None,
         unverified: Unverified | None = None,
+        history: FundingHistory | None = None,
     ) -> None:
         self.numbers = numbers or itertools.count(1)  # of orders
         self.unverified = unverified or Unverified()
@@ -67,7 +70,7 @@ class Book:
         self.slots = new_records(SLOT, 0)
         self.live: list[VenueOrder] = []
         self.here = float(self.ticks[0][0])  # price, ticks
-        self.funded = int(candles.ts[0])
+        self.history, self.payments = history, payments_over(candles.ts, history)
         self.trades = 0
 
     @property
@@ -99,6 +102,18 @@ class Book:
         """What the symbol has added to the wallet."""
         ledger = self.pair.ledger
         return float(ledger.realised - ledger.fees + ledger.funding)
+
+    def settled(self, first: int, last: int) -> list[tuple[int, float]]:
+        """Time (ms) and rate of every settlement in (first, last], newest first."""
+        ts, rates = settlements(first, last, self.history)
+        rates = np.where(np.isnan(rates), self.settings[0].funding_rate, rates)
+        return list(zip(ts.tolist(), rates.tolist(), strict=True))[::-1]
+
+    @property
+    def next_settlement(self) -> tuple[int, float]:
+        """Time (ms) and rate of the settlement that comes next."""
+        now = int(self.pair.time)
+        return self.settled(now, now + 2 * SPAN_MS)[-1]
 
     # Orders
 
@@ -153,10 +168,10 @@ class Book:
             self.pair, nothing, nothing, self.slots, self.events[0], self.runs[0], self.settings[0], self.fills
         )
         begin_bar(world, index, ts, volume)
-        payments = ts // FUNDING_MS - self.funded // FUNDING_MS
-        self.funded = ts
+        due = self.payments[slice(*np.searchsorted(self.payments["bar"], (index, index + 1)))]
+        rate = float(with_constant(due, float(self.settings[0].funding_rate))["rate"].sum())
         paid = self.pair.ledger.funding
-        if payments and self.instrument.linear and pay_funding(world, open_, payments):
+        if len(due) and self.instrument.linear and pay_funding(world, open_, rate):
             amount = float(paid - self.pair.ledger.funding)
             yield [self._trade("Funding", -_sign(self.position), round(open_), 0, amount, ts, maker=True)]
         if volume > 0.0:
@@ -291,9 +306,6 @@ class Book:
     def ended(self) -> bool:
         """Whether the account was liquidated here."""
         return int(self.runs[0].outcome) != Outcome.COMPLETE
-
-
-FUNDING_MS = 8 * 3_600_000
 
 
 def _sign(lots: int) -> int:

@@ -38,6 +38,7 @@ from services.venue.records import (
 from services.venue.unverified import Unverified
 
 if TYPE_CHECKING:
+    from backtesting.funding import FundingHistory
     from bot.candles import Candles
     from bot.instrument import Instrument
     from coordinator.config import Execution
@@ -66,6 +67,7 @@ class Exchange:
     leverage: float = 1.0
     unverified: Unverified = field(default_factory=Unverified)
     monotonic: Callable[[], float] = time.monotonic  # seconds, for the spells of the audit
+    histories: dict[str, FundingHistory] = field(default_factory=dict)  # of funding; without, the constant rate
     closed: set[str] = field(init=False, default_factory=set)  # symbols that take no new positions any more
     hedge: bool = field(init=False, default=False)  # two rows per position, as accounts in hedge mode show them
     unified: bool = field(init=False, default=True)  # False: a classic account
@@ -86,7 +88,8 @@ class Exchange:
     def __post_init__(self) -> None:
         own = (self.settings, self.leverage, self.numbers, self.unverified)
         self.books = {
-            symbol: Book(self.instruments[symbol], self.candles[symbol], *own) for symbol in sorted(self.instruments)
+            symbol: Book(self.instruments[symbol], self.candles[symbol], *own, self.histories.get(symbol))
+            for symbol in sorted(self.instruments)
         }
         self.audit = Audit(self.books, self.monotonic)
         self.clock = np.unique(np.concatenate([one.ts for one in self.candles.values()]))
@@ -100,7 +103,6 @@ class Exchange:
         for book in self.books.values():
             seen = int(np.searchsorted(book.candles.ts, self.now))
             book.here = float(book.ticks[3][seen - 1]) if seen else float(book.ticks[0][0])
-            book.funded = int(book.candles.ts[max(seen - 1, 0)])
         self._playing: Iterator[None] | None = None
 
     # Money

@@ -366,6 +366,7 @@ def ticker(book: Book) -> dict[str, Any]:
     """What the symbol is traded at now."""
     tick = book.instrument.tick_size
     last = number(book.here * float(tick))
+    at, rate = book.next_settlement
     return {
         "symbol": book.instrument.symbol,
         "lastPrice": last,
@@ -382,6 +383,6 @@ def ticker(book: Book) -> dict[str, Any]:
         "turnover24h": "0",
         "volume24h": "0",
         "openInterest": "0",
-        "fundingRate": number(float(book.settings[0].funding_rate)),
-        "nextFundingTime": str((int(book.pair.time) // 28_800_000 + 1) * 28_800_000),
+        "fundingRate": number(rate),
+        "nextFundingTime": str(at),
     }

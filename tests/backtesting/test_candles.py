@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backtesting.candle_checks import check, faults, gaps, repair
+from backtesting.candle_checks import check, faults, gaps, put_on_grid, repair, suspicious
 from backtesting.candles import from_frame, read_candles, to_frame
 from backtesting.instruments import instrument_for
 from bot.candles import COLUMNS, Candles, parse_time
@@ -151,7 +152,7 @@ FAULTS = {
     "open or close lies outside low and high": {"close": 103.0},
     "volume is not a finite number": {"volume": np.inf},
     "volume is negative": {"volume": -1.0},
-    "time is not a multiple of the bar's length": {"ts": START + 3 * 60_000 + 7},
+    "time is not on the grid of the bars": {"ts": START + 3 * 60_000 + 7},
     "same time as the row before": {"ts": START + 2 * 60_000},
     "earlier than the row before": {"ts": START + 60_000},
 }
@@ -159,8 +160,8 @@ FAULTS = {
 
 @pytest.mark.parametrize("reason", list(FAULTS))
 def test_each_fault_is_found_with_its_row_and_reason(reason):
-    found = faults(broken(**FAULTS[reason]))
-    assert [(f.row, f.reason) for f in found if f.reason == reason] == [(3, reason)]
+    found = {one.what: one.rows.tolist() for one in faults(broken(**FAULTS[reason]))}
+    assert found[reason] == [3]
     with pytest.raises(BadCandles, match="row 3"):
         check(broken(**FAULTS[reason]))
 
@@ -170,7 +171,7 @@ def test_each_fault_can_be_mended_and_every_change_is_said(reason):
     mended, changes = repair(broken(**FAULTS[reason]))
     check(mended)
     assert changes
-    assert any("row 3" in change or "row 2" in change for change in changes)
+    assert any("row 3" in str(change) or "row 2" in str(change) for change in changes)
     again, none = repair(mended)
     same(again, mended)
     assert none == []
@@ -191,11 +192,53 @@ def test_repair_accounts_for_every_row(data):
     spoilt = Candles(**arrays, bar_ms=60_000)
     mended, changes = repair(spoilt)
     check(mended)
-    dropped = sum("dropped" in change for change in changes)
+    dropped = sum(len(change) for change in changes if "dropped" in change.what)
     assert len(mended) == 30 - dropped
     if not faults(spoilt):
         assert changes == []
         same(mended, spoilt)
+
+
+def test_many_rows_of_one_kind_are_a_count_and_three_examples():
+    spoilt = replace(GOOD, volume=np.full(6, -1.0))
+    _, (change,) = repair(spoilt)
+    assert str(change) == (
+        "6 rows: volume set to 0: row 0 (2024-01-01T00:00:00Z), row 1 (2024-01-01T00:01:00Z), "
+        "row 2 (2024-01-01T00:02:00Z), …"
+    )
+    assert [row for row, _ in change.lines()] == list(range(6))
+
+
+def test_rows_off_the_grid_are_left_out_or_aligned_as_told():
+    strayed = replace(GOOD, ts=GOOD.ts + np.array([0, 0, 0, 7, 7, 7]))
+    dropped, (change,) = put_on_grid(strayed, "drop")
+    assert (dropped.ts.tolist(), change.rows.tolist()) == (GOOD.ts[:3].tolist(), [3, 4, 5])
+    aligned, (change,) = put_on_grid(strayed, "align")
+    same(aligned, GOOD)
+    assert change.rows.tolist() == [3, 4, 5]
+
+
+def test_times_before_2009_and_after_tomorrow_are_faults():
+    now = START + 60_000
+    assert faults(GOOD, now) == []
+    (late,) = faults(replace(GOOD, ts=GOOD.ts + 86_400_000), now)
+    assert (late.what, late.rows.tolist()) == ("time is after tomorrow", [2, 3, 4, 5])
+    (early,) = faults(replace(GOOD, ts=GOOD.ts - START))
+    assert (early.what, len(early)) == ("time is before 2009", 6)
+
+
+def test_a_jump_over_a_gap_and_a_spike_are_worth_a_note():
+    assert suspicious(GOOD) == []
+    doubled = replace(
+        GOOD, **{n: getattr(GOOD, n) * np.repeat([1.0, 1.52], 3) for n in ("open", "high", "low", "close")}
+    )
+    assert suspicious(doubled) == []
+    (said,) = suspicious(doubled.rows([0, 1, 4, 5]))
+    assert "jumps over 50% across 1 gap, first from 101 to 152 at 2024-01-01T00:04:00Z" in said
+    (said,) = suspicious(broken(high=310.0))
+    assert "1 spike over 3 times the bars beside, first from 99 to 310 at 2024-01-01T00:03:00Z" in said
+    (said,) = suspicious(broken(low=30.0))
+    assert "from 30 to 102" in said
 
 
 def test_gaps_are_told_and_are_no_fault():
@@ -234,6 +277,16 @@ def test_an_unknown_pair_is_inferred_from_its_decimals():
     assert "PEPEUSDT" in notice
 
 
+@pytest.mark.parametrize(("price", "tick"), [(7e-7, 1e-10), (3.1e-9, 1e-12), (1.2e-12, 1e-15)])
+def test_f75_no_price_rounds_to_zero_at_the_inferred_tick(price, tick):
+    prices = np.rint(price / tick + np.arange(50) % 7) * tick
+    candles = replace(walk(50), open=prices, high=prices, low=prices, close=prices)
+    instrument, _ = instrument_for("PEPEUSDT", Market.LINEAR, candles)
+    assert float(instrument.tick_size) == tick
+    with pytest.raises(Misconfigured, match="no multiples"):
+        instrument_for("PEPEUSDT", Market.LINEAR, candles, {"tick_size": 1})
+
+
 def test_the_config_has_the_last_word_and_must_fit():
     instrument, _ = instrument_for("BTCUSDT", Market.LINEAR, walk(50), {"taker_fee": "0.001"})
     assert str(instrument.taker_fee) == "0.001"
@@ -249,3 +302,31 @@ def test_the_config_has_the_last_word_and_must_fit():
 def test_real_candles_lie_on_the_tables_grid(path, tick):
     instrument, notice = instrument_for(path.split("/")[2], Market.LINEAR, real(path))
     assert (str(instrument.tick_size), notice) == (tick, None)
+
+
+@pytest.mark.parametrize("power", [7, 9, 11, 12])
+def test_f_75_prices_far_under_one_have_a_tick_that_shows_them(power):
+    """50,000.1 becomes 0.00500001 and less: the same decimals, further behind the point."""
+    candles = walk(500)
+    tiny = replace(
+        candles,
+        **{
+            name: np.round(getattr(candles, name) / 10.0**power, power + 1) for name in ("open", "high", "low", "close")
+        },
+    )
+    traded, _ = instrument_for("TINYUSDT", Market.LINEAR, tiny)
+    assert traded.tick_size == Decimal(1).scaleb(-power - 1)
+    assert traded.lot_size == 1 or traded.lot_size == Decimal("0.001")
+
+
+def test_f_75_a_tick_at_which_every_price_is_zero_is_refused():
+    candles = walk(500)
+    tiny = replace(candles, **{name: getattr(candles, name) / 1e12 for name in ("open", "high", "low", "close")})
+    with pytest.raises(Misconfigured, match="tick_size is 1 but"):
+        instrument_for("TINYUSDT", Market.LINEAR, tiny, {"tick_size": "1", "lot_size": "1"})
+
+
+def test_an_instrument_is_inferred_though_nothing_was_traded():
+    candles = walk(50, tick=0.01)
+    traded, _ = instrument_for("NEWUSDT", Market.LINEAR, replace(candles, volume=np.zeros(50)))
+    assert traded.lot_size > 0

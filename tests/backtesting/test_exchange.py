@@ -7,9 +7,11 @@ import pytest
 from pydantic import Field
 
 from backtesting import simulate
-from backtesting.exchange import Outcome
+from backtesting.exchange import NOTHING, Outcome, first_reached
+from backtesting.funding import FundingHistory
 from backtesting.run import BOUNDS
 from backtesting.simulator import Tape, UniversalSimulator, check_balance
+from backtesting.trades import trades_of
 from bot.authoring import (
     EXIT_SL,
     LIMIT,
@@ -25,9 +27,11 @@ from bot.authoring import (
 )
 from bot.errors import BrokenLedger, Misconfigured
 from bot.instrument import Market
-from bot.order import Liquidity, Signal
+from bot.order import SLOT, Liquidity, OrderKind, Side, Signal
+from bot.record import new_records
+from bot.strategy import PAIR
 from coordinator.config import load_config
-from tests.conftest import bars, instrument
+from tests.conftest import START, bars, instrument
 
 
 class Wishes(Parameters):
@@ -74,11 +78,21 @@ TEN = instrument("1", "1", maker_fee="0.001", taker_fee="0.002", min_notional=0)
 FLAT = (100.0, 100.0, 100.0, 100.0)
 
 
-def play(*rows, traded=TEN, volume=1000.0, capital=10_000.0, leverage=1, rules=None, market=Market.LINEAR, **wishes):
+def play(
+    *rows,
+    traded=TEN,
+    volume=1000.0,
+    capital=10_000.0,
+    leverage=1,
+    rules=None,
+    market=Market.LINEAR,
+    history=None,
+    **wishes,
+):
     execution = {"slippage_bps": 0, "funding_rate": 0, "path": "nearest", **(rules or {})}
     given = {"strategy": HERE, "pair": "X1", "capital": capital, "leverage": leverage, "market": market}
     config = load_config({**given, "execution": execution, "script": wishes})
-    return UniversalSimulator(config).run(Tape.of(bars(FLAT, *rows, volume=volume), traded))
+    return UniversalSimulator(config).run(Tape.of(bars(FLAT, *rows, volume=volume), traded, history))
 
 
 def fills(recording):
@@ -256,6 +270,18 @@ def test_funding_is_paid_by_longs_every_eight_hours():
     assert recording.pair.ledger.funding == pytest.approx(10 * 100 * 0.001)
 
 
+@pytest.mark.parametrize("side", [1, -1])
+def test_funding_of_a_history_is_paid_when_it_was_settled(side):
+    """Two on the bar of hour 1, a negative one, hour 5; then the constant rate, after eight hours without one."""
+    ts = START + 30_000 * np.array([0, 119, 120, 240, 600])
+    rates = np.array([0.5, 0.0002, 0.001, -0.003, 0.0005])
+    history = FundingHistory(ts, rates)
+    recording = play(*[FLAT] * (16 * 60 + 5), kind=MARKET, side=side, rules={"funding_rate": 0.01}, history=history)
+    assert recording.pair.ledger.funding == pytest.approx(-side * 10 * 100 * (0.0002 + 0.001 - 0.003 + 0.0005 + 0.01))
+    (trade,) = trades_of(recording)
+    assert trade["funding"] == pytest.approx(recording.pair.ledger.funding)
+
+
 def test_f44_liquidation_ends_the_run_with_nothing_left_and_no_debt():
     recording = play(FLAT, (100.0, 100.0, 50.0, 60.0), FLAT, kind=MARKET, leverage=10, capital=110.0)
     assert recording.outcome is Outcome.LIQUIDATED
@@ -343,3 +369,29 @@ def test_the_bounds_enclose_different_rules():
     assert result.bounds is not None
     assert result.bounds["optimistic"].fills != result.bounds["pessimistic"].fills
     assert result.bounds["pessimistic"].total_profit == result.metrics.total_profit
+
+
+def crossed():
+    """A market order, a limit buy at 100 that crossed, and a limit sell that only reduces and has nothing to."""
+    pair, slots = new_records(PAIR, 1)[0], new_records(SLOT, 3)
+    pair["instrument"] = instrument("1", "1").record(1.0)
+    want(slots, 0, Side.BUY, OrderKind.MARKET, 0, 1, Signal.ENTRY, 0)
+    want(slots, 1, Side.BUY, OrderKind.LIMIT, 100, 1, Signal.ENTRY, 1)
+    want(slots, 2, Side.SELL, OrderKind.LIMIT, 99, 1, Signal.EXIT_TP, 2)
+    slots["crossing"] = [False, True, True]
+    return pair, slots
+
+
+@pytest.mark.parametrize("filling", [True, False])
+@pytest.mark.parametrize(("x", "crossing"), [(100.0, True), (101.0, False)])
+def test_a_crossing_limit_rests_once_the_price_has_left_it_though_others_go_first_or_nothing_may_fill(
+    filling, x, crossing
+):
+    pair, slots = crossed()
+    assert first_reached(pair, slots, filling, 1.0, x, x) == ((0, x) if filling else (NOTHING, x))
+    assert bool(slots[1].crossing) is crossing
+    first_reached(pair, slots, filling, 1.0, 104.0, 104.0)
+    assert not slots[1].crossing
+    assert slots[2].crossing, "a sell at 99 is still allowed at 104"
+    first_reached(pair, slots, filling, 1.0, 98.0, 98.0)
+    assert not slots[2].crossing

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from backtesting.funding import FundingHistory
 from backtesting.portfolio_simulator import PortfolioSimulator, Reel
 from backtesting.run import play_single
 from backtesting.simulator import Tape, UniversalSimulator
@@ -26,11 +27,12 @@ MONEY = ("fee", "slippage", "realised")
 WHOLE = [name for name in FILL.names if name not in MONEY]
 
 
-def both(candles, traded, config):
-    """Play the same candles through the fast loop and through the engine."""
-    fast = UniversalSimulator(load_config(config)).run(Tape.of(candles, traded))
-    played = PortfolioSimulator(load_portfolio(config)).run(Reel.of({"BTCUSDT": candles}, {"BTCUSDT": traded}))
-    return fast, played
+def both(candles, traded, config, history=None):
+    """Play the same candles, and history of funding, through the fast loop and through the engine."""
+    histories = {} if history is None else {"BTCUSDT": history}
+    reel = Reel.of({"BTCUSDT": candles}, {"BTCUSDT": traded}, histories)
+    fast = UniversalSimulator(load_config(config)).run(Tape.of(candles, traded, history))
+    return fast, PortfolioSimulator(load_portfolio(config)).run(reel)
 
 
 def agree(fast, played):
@@ -43,6 +45,7 @@ def agree(fast, played):
     assert engine.bars == fast.bars
     assert engine.refused == fast.refused
     capital = float(fast.pair.ledger.deposits)
+    assert engine.pair.ledger.funding == pytest.approx(float(fast.pair.ledger.funding), rel=1e-9, abs=1e-9)
     np.testing.assert_allclose(played.equity, fast.equity()[: len(played.equity)], rtol=1e-9, atol=1e-9 * capital)
 
 
@@ -104,10 +107,26 @@ worlds = st.fixed_dictionaries(
         "reinvest": st.booleans(),
         "holes": st.booleans(),
         "late": st.sampled_from([None, 700]),
+        "funding": st.lists(st.tuples(st.sampled_from([1, 4, 8, 30]), st.floats(-0.01, 0.01)), max_size=40),
     }
 )
-WILD = {"seed": 3, "volatility": 0.006, "leverage": 25.0, "reinvest": True, "holes": True, "late": None}
-CALM = {"seed": 5, "volatility": 0.002, "leverage": 3.0, "reinvest": False, "holes": False, "late": 700}
+HOURLY = [(1, 0.01 * (-1) ** hour) for hour in range(40)]
+WILD = {
+    "seed": 3,
+    "volatility": 0.006,
+    "leverage": 25.0,
+    "reinvest": True,
+    "holes": True,
+    "late": None,
+    "funding": HOURLY,
+}
+CALM = {"seed": 5, "volatility": 0.002, "leverage": 3.0, "reinvest": False, "holes": False, "late": 700, "funding": []}
+
+
+def history_of(steps):
+    """Settlements from the first hour on, each (hours, rate) after the one before; None where there are no steps."""
+    hours = np.cumsum([hours for hours, _ in steps], dtype=np.int64)
+    return FundingHistory(START + 3_600_000 * hours, np.array([rate for _, rate in steps])) if steps else None
 
 
 def compared(strategy, parameters, execution, world):
@@ -121,7 +140,7 @@ def compared(strategy, parameters, execution, world):
     config = config_of(strategy, parameters, **more)
     try:
         load_config(config)
-        fast, played = both(candles, instrument(), config)
+        fast, played = both(candles, instrument(), config, history_of(world["funding"]))
     except Misconfigured:  # what cannot work is refused by both; that they agree on it is asked below
         return
     agree(fast, played)
@@ -141,6 +160,22 @@ def test_the_fast_loop_is_the_engine(choice, execution, world):
 @example(choice=("ema_cross", {"fast": 3, "slow": 10}), execution={}, world=WILD)
 def test_the_fast_loop_is_the_engine_with_a_strategy_of_ones_own_too(choice, execution, world):
     compared(*choice, execution, world)
+
+
+def test_funding_is_paid_by_history_in_both_and_by_longs():
+    """Two days of a bought position: hourly, then every 4 hours, one of them negative, then the constant rate."""
+    steps = [(1, 0.001)] * 12 + [(4, -0.002)] + [(4, 0.0005)] * 2
+    config = config_of("grid", {"direction": "long", "warmup_bars": 0}, execution={"funding_rate": 0.0003})
+    fast, played = both(walk(2 * 1440, seed=4), instrument(), config, history_of(steps))
+    agree(fast, played)
+    _, held = fast.holdings()
+    at = np.searchsorted(fast.tape.candles.ts, history_of(steps).ts)
+    rates = dict(zip(at.tolist(), history_of(steps).rate.tolist(), strict=True)) | {1920: 0.0003, 2400: 0.0003}
+    worth = fast.tape.open * 0.1 * 0.001
+    paid = sum(held[bar - 1] * worth[bar] * rate for bar, rate in rates.items())
+    assert held.min() >= 0 < held.max()
+    assert float(fast.pair.ledger.funding) == pytest.approx(-paid)
+    assert fast.funding(START).startswith("history, 15 settlements; constant rate 0.03 % per 8 h at 2 of 17 payments")
 
 
 def test_spot_too():

@@ -91,15 +91,16 @@ def test_skipping_quiet_bars_changes_nothing(make):
 
 
 def test_family_1_a_longer_history_changes_nothing_before_its_end():
+    """What the portfolio decides at the last instant of a run is decided there in a longer one too."""
     whole = played(market())
-    for cut in (12 * 1440 + 7, 25 * 1440 + 61):
+    for cut in (12 * 1440 + 7, 25 * 1440 + 240):
         part = played({pair: one.rows(slice(0, cut)) for pair, one in market().items()})
         end = START_OF_SYNTH + cut * MINUTE
         for pair in range(3):
             theirs = [one for one in fills(whole, pair) if one[0] < end]
             assert fills(part, pair) == theirs
-        before = whole.notes[whole.notes["ts"] < end]
-        assert repr(part.notes[part.notes["ts"] < end].tolist()) == repr(before.tolist())
+        before = whole.notes[whole.notes["ts"] <= end]
+        assert repr(part.notes.tolist()) == repr(before.tolist())
 
 
 START_OF_SYNTH = int(market(1)["BTCUSDT"].ts[0])
@@ -277,6 +278,13 @@ def test_pairs_with_bars_of_different_lengths_are_refused():
     coarse = replace(five.rows(slice(None, None, 5)), bar_ms=5 * MINUTE)
     with pytest.raises(Misconfigured, match="different lengths"):
         played({"A": five, "B": coarse})
+
+
+def test_pairs_whose_days_begin_at_different_hours_are_refused():
+    days = market(5)["ETHUSDT"].rows(slice(None, None, 1440))
+    days = replace(days, bar_ms=DAY)
+    with pytest.raises(Misconfigured, match=r"begin at different times \(A 00:00, B 16:00 UTC\)"):
+        played({"A": days, "B": replace(days, ts=days.ts + 16 * HOUR)})
 
 
 def crash():

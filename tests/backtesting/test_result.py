@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,7 @@ from backtesting.report import GROUPS, verdict
 from backtesting.result import ResultDocument
 from bot.errors import Misconfigured
 from coordinator.config import load_config
+from coordinator.config_file import config_values
 from tests.conftest import bars, walk
 
 GRID = {"strategy": "grid", "pair": "BTCUSDT", "grid": {"warmup_bars": 20, "timeframe": "15m"}}
@@ -27,6 +29,25 @@ PICTURES = {"equity.png", "drawdown.png", "monthly.png", "candles.png", "trades.
 @pytest.fixture(scope="module")
 def result():
     return simulate(GRID, walk(6000, seed=3), bounds=True)
+
+
+@pytest.mark.parametrize("strategy", ["grid", "dca", "trend"])
+def test_f75_prices_under_a_millionth_are_traded_at_an_inferred_tick(strategy):
+    config = {"strategy": strategy, "pair": "PEPEUSDT", strategy: {"warmup_bars": 20, "timeframe": "1m"}}
+    result = simulate(config, walk(300, start=7e-7, tick=1e-10))
+    assert result.config.instrument["tick_size"] in ("1E-10", "1e-10")
+    assert "inferred" in result.notices[0]
+    assert (result.fills["price"] > 5e-7).all()
+    assert 5_000 < result.metrics.final_capital < 20_000
+
+
+def test_a_spike_is_told_in_the_report():
+    candles = walk(300)
+    high = candles.high.copy()
+    high[150] *= 4
+    grid = {"strategy": "grid", "pair": "BTCUSDT", "grid": {"warmup_bars": 20, "timeframe": "1m"}}
+    told = simulate(grid, replace(candles, high=high)).notices
+    assert "1 spike over 3 times the bars beside" in "".join(told)
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +224,22 @@ def test_options_go_over_the_file(tmp_path):
     config = load_config(path, {"grid.levels": 20, "capital": 500})
     assert (config.parameters.levels, config.capital) == (20, 500)
     assert config.parameters.stop_loss == pytest.approx(0.03)
+
+
+def test_the_config_of_a_bot_is_one_of_a_backtest():
+    values = {"strategy": "grid", "pairs": ["BTCUSDT"]}
+    assert load_config({**values, "bot": {"name": "main"}}) == load_config(values)
+
+
+def test_files_that_a_config_names_lie_beside_it(tmp_path):
+    folder = tmp_path / "bots"
+    folder.mkdir()
+    own = f"{folder / 'mine.py'}:MINE"
+    path = folder / "bot.yaml"
+    path.write_text("strategy: mine.py:MINE\npair: BTCUSDT\ncandles: BTCUSDT.csv\n")
+    assert config_values(path) == {"strategy": own, "pair": "BTCUSDT", "candles": folder / "BTCUSDT.csv"}
+    path.write_text("strategy: auto\nauto: {routes: {tight_range: mine.py:MINE, bear_trend: cash}}\n")
+    assert config_values(path)["auto"] == {"routes": {"tight_range": own, "bear_trend": "cash"}}
 
 
 def test_a_file_that_is_no_config(tmp_path):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import numpy as np
 import pytest
 
+from backtesting.funding import FundingHistory
 from backtesting.instruments import instrument_for
+from backtesting.portfolio_simulator import PortfolioSimulator, Reel
 from bot.inputs import HOUR, SHORT_BLOCK
 from bot.instrument import Market
 from bot.sources import ROOT
@@ -49,6 +52,24 @@ def test_a_halt_and_a_transition_are_the_same_too():
     assert {"halt", "answer", "resume", "transition", "mode"} <= kinds, kinds
 
 
+@pytest.mark.slow
+def test_a_history_of_funding_is_paid_alike():
+    """The decisions name the equity, to the bit; settlements that only one side paid would be told from them."""
+    chosen = config(PAIRS)
+    candles, instruments = market(PAIRS, 1, 7)
+    chosen = chosen.changed(start=sensible_start(candles, 1))
+    ts = np.arange(chosen.start, chosen.start + DAY // 2, HOUR)
+    histories = {pair: FundingHistory(ts, np.resize([0.004, -0.003], len(ts))) for pair in PAIRS[:2]}
+    found = asyncio.run(parity(chosen, candles, instruments, histories=histories))
+    assert found.differences == []
+    begin = chosen.algorithm.history_start(chosen.start)
+    played = {pair: one.between(begin, chosen.end) for pair, one in candles.items()}
+    runs = [PortfolioSimulator(chosen).run(Reel.of(dict(played), instruments, one)) for one in (histories, {})]
+    with_history, constant = (run.recordings[0].pair.ledger.funding for run in runs)
+    assert abs(with_history) > 10 * abs(constant)
+    assert {"allocation"} <= {one.kind for one in found.decisions if one.at > ts[-1]}
+
+
 def test_f_59_every_option_has_a_row_in_the_register():
     """What a config can say is said of simulation, venue and live; a new option without a row fails."""
     register = (ROOT / "docs" / "parity.md").read_text(encoding="utf-8")
@@ -69,30 +90,41 @@ def test_a_difference_is_found(found):
 EMA_CROSS = str(ROOT / "tests/examples/ema_cross.py:EMA_CROSS")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("strategy", "section"),
-    [
-        ("grid", {"grid": {"warmup_bars": 30}}),
-        ("dca", {"dca": {"timeframe": "5m", "warmup_bars": 60, "confluence": 0.2, "take_profit": 0.003}}),
-        ("trend", {"trend": {"timeframe": "15m", "warmup_bars": 60, "trend_confirmation_bars": 1}}),
-        (EMA_CROSS, {"ema_cross": {"timeframe": "5m", "warmup_bars": 50}}),
-        (
-            "grid",
-            {"grid": {"warmup_bars": 30}, "smc": {}, "risk": {"losing_trades": 2}, "allocation": {"reserve": 0.1}},
-        ),
-    ],
-    ids=["grid", "dca", "trend", "own", "grid with every section"],
-)
-def test_every_strategy_is_the_same_live(strategy, section):
-    pairs = ("BTCUSDT", "ETHUSDT")
-    candles = generate(list(pairs), 12, 7)
+ALONE = {
+    "grid": ("grid", {"grid": {"warmup_bars": 30}}),
+    "dca": ("dca", {"dca": {"timeframe": "5m", "warmup_bars": 60, "confluence": 0.2, "take_profit": 0.003}}),
+    "trend": ("trend", {"trend": {"timeframe": "15m", "warmup_bars": 60, "trend_confirmation_bars": 1}}),
+    "own": (EMA_CROSS, {"ema_cross": {"timeframe": "5m", "warmup_bars": 50}}),
+    "grid with every section": (
+        "grid",
+        {"grid": {"warmup_bars": 30}, "smc": {}, "risk": {"losing_trades": 2}, "allocation": {"reserve": 0.1}},
+    ),
+}
+
+
+def of_one_strategy(name, pairs, days):
+    strategy, section = ALONE[name]
+    candles = generate(list(pairs), 11 + days, 7)
     chosen = load_portfolio({"strategy": strategy, "pairs": pairs, **section})
-    chosen = chosen.changed(start=sensible_start(candles, 1))
+    chosen = chosen.changed(start=sensible_start(candles, days))
     instruments = {pair: instrument_for(pair, Market.LINEAR, candles[pair])[0] for pair in pairs}
-    found = asyncio.run(parity(chosen, candles, instruments))
+    return asyncio.run(parity(chosen, candles, instruments))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALONE)
+def test_every_strategy_is_the_same_live(name):
+    found = of_one_strategy(name, PAIRS[:2], 1)
     assert found.differences == []
     assert found.fills.total() >= 4
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ALONE)
+def test_every_strategy_is_the_same_live_over_two_days_of_three_pairs(name):
+    found = of_one_strategy(name, PAIRS, 2)
+    assert found.differences == []
+    assert {one.pair for one in found.fills} == set(PAIRS)
 
 
 @pytest.mark.slow

@@ -171,22 +171,39 @@ def test_every_parameter_of_a_strategy_is_listed(strategy):
     assert all(f"{strategy}.{name}" in shown for name in strategy_named(strategy).parameters.model_fields)
 
 
+HERE = ("--exchange", "bybit", "--market", "linear")
+
+
 def test_import_check_and_repair(store_dir, tmp_path):
     spoilt = bars((1, 2, 1, 2), (2, 3, 2, 9), (3, 4, 3, 4))
-    to_frame(spoilt).write_csv(tmp_path / "BTCUSDT.csv")
-    assert "row 1" in run("data", "check", tmp_path / "BTCUSDT.csv", code=2).stdout
-    assert "row 1" in run("data", "import", tmp_path / "BTCUSDT.csv", code=2).stderr
-    assert "widened" in run("data", "import", tmp_path / "BTCUSDT.csv", "--repair").stdout
+    path, log = tmp_path / "BTCUSDT.csv", tmp_path / "rows.log"
+    to_frame(spoilt).write_csv(path)
+    assert "row 1" in run("data", "check", path, code=2).stdout
+    assert "give --exchange and --market" in run("data", "import", path, code=2).stderr
+    assert "row 1" in run("data", "import", path, *HERE, code=2).stderr
+    done = run("data", "import", path, *HERE, "--repair", "--log", log)
+    assert "1 row: high and low widened" in done.stdout
+    assert "bybit linear BTCUSDT 1m, 2024-01-01T00:00 to 2024-01-01T00:02: 3 new, 0 equal, 0 changed" in done.stdout
+    assert log.read_text() == f"{path}: row 1 (2024-01-01T00:01:00Z): high and low widened to hold all four prices\n"
     assert "no fault" in run("data", "check", "BTCUSDT").stdout
+    to_frame(bars((1, 2, 1, 2), (2, 3, 2, 3), (3, 4, 3, 4))).write_csv(path)
+    assert "1 of its 3 bars differ" in run("data", "import", path, *HERE, code=2).stderr
+    assert "0 new, 2 equal, 1 changed" in run("data", "import", path, *HERE, "--replace").stdout
 
 
-def test_import_of_a_folder_tells_of_each_file(store_dir, tmp_path):
-    to_frame(walk(100)).write_csv(tmp_path / "BTCUSDT.csv")
-    to_frame(walk(100)).write_csv(tmp_path / "prices.csv")
-    done = run("data", "import", tmp_path, code=2)
-    assert "100 bars of BTCUSDT" in done.stdout
-    assert "skipped prices.csv" in done.stdout
-    assert "1 of 2 files" in done.stderr
+def test_import_of_a_folder_tells_of_each_file_and_of_each_kind(store_dir, tmp_path):
+    folder = tmp_path / "user_data" / "data" / "binance"
+    folder.mkdir(parents=True)
+    to_frame(walk(100)).rename({"ts": "date"}).write_ipc(folder / "BTC_USDT-1m.feather")
+    for name in ("a.csv", "b.csv"):
+        to_frame(walk(100)).write_csv(tmp_path / "user_data" / name)
+    for name in ("mine.py", "yours.py"):
+        (tmp_path / "user_data" / name).write_text("pass")
+    done = run("data", "import", tmp_path / "user_data", code=2)
+    assert "BTC_USDT-1m.feather: binance spot BTCUSDT 1m" in done.stdout
+    assert "skipped a.csv, b.csv: does not tell its exchange and market and symbol; give --exchange" in done.stdout
+    assert "skipped mine.py, yours.py: .py files hold no candles" in done.stdout
+    assert "2 of 5 files" in done.stderr
 
 
 def test_ctrl_c_leaves_no_half_written_run(stocked, tmp_path):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backtesting.candle_checks import check
-from backtesting.candles import to_frame
 from bot.candles import COLUMNS, bar_name
 from bot.errors import BadCandles, Misconfigured
-from services.data.importer import import_file, place_of
-from services.data.store import CandleStore, Series, bar_length_of
+from services.data.store import CandleStore, Difference, Series, bar_length_of
 from services.data.synth import REGIMES, generate, regime_schedule
 from tests.conftest import START, bars, walk
 
@@ -57,6 +57,21 @@ def test_new_values_of_a_bar_win(store):
     assert store.read(BTC).close.tolist() == [2.0, 9.0]
 
 
+def test_new_equal_and_changed_bars_are_told_apart(store):
+    assert store.difference("bybit", "linear", "BTCUSDT", bars((1, 2, 1, 2))) == Difference(1, 0, 0)
+    store.write("bybit", "linear", "BTCUSDT", bars((1, 2, 1, 2), (2, 3, 2, 3)))
+    other = bars((1, 2, 1, 2), (2, 9, 2, 3), (3, 4, 3, 4))
+    assert store.difference("bybit", "linear", "BTCUSDT", other) == Difference(1, 1, 1, START + 60_000)
+    assert store.read(BTC).high.tolist() == [2.0, 3.0]
+
+
+def test_days_that_begin_at_another_hour_are_no_bars_of_the_same_series(store):
+    days = bars((1, 2, 1, 2), (2, 3, 2, 3), minute=1440)
+    store.write("okx", "spot", "BTCUSDT", days)
+    with pytest.raises(Misconfigured, match=r"begin at 16:00 UTC and those stored at 00:00"):
+        store.write("okx", "spot", "BTCUSDT", replace(days, ts=days.ts + 16 * 3_600_000))
+
+
 def test_faulty_candles_are_not_stored(store):
     with pytest.raises(BadCandles):
         store.write("bybit", "linear", "BTCUSDT", bars((1, 2, 1, 5), (2, 3, 2, 3)))
@@ -74,7 +89,7 @@ def test_f54_names_are_matched_whole(store):
     assert len(store.read(Series("bybit", "linear", "BTCUSDT", "5m"))) == 2
 
 
-@pytest.mark.parametrize("name", ["1m", "5m", "15m", "1h", "4h", "1d", "5s"])
+@pytest.mark.parametrize("name", ["1m", "5m", "15m", "1h", "4h", "8h", "1d", "3d", "1w", "5s"])
 def test_bar_names_and_lengths_agree(name):
     assert bar_name(bar_length_of(name)) == name
 
@@ -88,39 +103,6 @@ def test_an_unknown_pair_is_told_what_there_is(store):
     store.write("bybit", "linear", "ETHUSDT", walk(10))
     with pytest.raises(Misconfigured, match=r"BTCUSDT has no candles .* ETHUSDT \(bybit linear\)"):
         store.read(BTC)
-
-
-# Importer.
-
-
-@pytest.mark.parametrize(
-    ("path", "place"),
-    [
-        ("bybit/linear/DOGEUSDT/1m.parquet", ("bybit", "linear", "DOGEUSDT")),
-        ("x/BTCUSDT.csv", ("bybit", "linear", "BTCUSDT")),
-        ("x/ETHUSDT_1m-2024.csv", ("bybit", "linear", "ETHUSDT")),
-        ("binance/spot/ETHUSDT/1m-2021.parquet", ("binance", "spot", "ETHUSDT")),
-    ],
-)
-def test_the_place_of_a_file_is_told_by_its_path(tmp_path, path, place):
-    assert place_of(tmp_path / path, None, None, None) == place
-
-
-def test_a_file_that_does_not_tell_its_symbol(tmp_path):
-    with pytest.raises(Misconfigured, match="--symbol"):
-        place_of(tmp_path / "prices.csv", None, None, None)
-
-
-def test_import_is_all_or_nothing_and_repair_says_what_it_did(store, tmp_path):
-    spoilt = bars((1, 2, 1, 2), (2, 3, 2, 9), (3, 4, 3, 4))
-    path = tmp_path / "BTCUSDT.csv"
-    to_frame(spoilt).write_csv(path)
-    with pytest.raises(BadCandles, match="row 1"):
-        import_file(store, path, None, None, None, mend=False)
-    assert store.series() == []
-    done = import_file(store, path, None, None, None, mend=True)
-    assert (done.rows, done.new, len(done.changes)) == (3, 3, 1)
-    assert import_file(store, path, None, None, None, mend=True).new == 0
 
 
 # Generator.

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
+from dataclasses import replace
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import pytest
 
+from backtesting.funding import FundingHistory
 from bot.errors import Misconfigured
 from bot.instrument import Market
+from coordinator.config import Execution
 from services.data import venue as adapter
+from services.data.funding import FundingStore
 from services.data.store import CandleStore, Series
-from tests.conftest import START, walk
+from services.venue.exchange import Exchange, exchange_settings
+from services.venue.server import Key, VenueServer
+from tests.conftest import START, instrument, walk
 
 CANDLES = walk(3000, seed=1)
 NOW = START + 2500 * 60_000 + 30_000  # half a minute into bar 2500, which is still forming
@@ -83,6 +91,8 @@ class Handler(BaseHTTPRequestHandler):
             [str(int(CANDLES.ts[i])), *(str(float(getattr(CANDLES, n)[i])) for n in names), "0"]
             for i in range(index, last)
         ]
+        for row in rows:
+            row[1:5] = self.server.spoilt.get(int(row[0]), row[1:5])
         return {"category": "linear", "symbol": "BTCUSDT", "list": rows[::-1]}
 
     def log_message(self, *arguments):
@@ -92,7 +102,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.asked, server.failures = [], 0
+    server.asked, server.failures, server.spoilt = [], 0, {}
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()
@@ -117,7 +127,7 @@ def fetch(store, exchange, first, last, heard=None):
 
 def test_pages_are_put_together_and_the_forming_bar_is_left_out(tmp_path, bybit):
     store, heard = CandleStore(tmp_path), []
-    assert fetch(store, bybit, 0, 3000, heard) == 2500
+    assert fetch(store, bybit, 0, 3000, heard).new == 2500
     assert store.read(BTC).snapshot() == CANDLES.rows(slice(0, 2500)).snapshot()
     assert heard[-1] == (2500, 2500)
 
@@ -125,27 +135,40 @@ def test_pages_are_put_together_and_the_forming_bar_is_left_out(tmp_path, bybit)
 def test_what_is_stored_is_not_asked_for_again(tmp_path, bybit, server):
     store = CandleStore(tmp_path)
     store.write("bybit", "linear", "BTCUSDT", CANDLES.rows(slice(100, 900)))
-    assert fetch(store, bybit, 0, 1000) == 200
+    assert fetch(store, bybit, 0, 1000).new == 200
     asked = [int(query["start"]) for path, query in server.asked if path.endswith("kline")]
     assert asked == [START, START + 900 * 60_000]
-    assert fetch(store, bybit, 0, 1000) == 0
+    assert fetch(store, bybit, 0, 1000).new == 0
     assert store.read(BTC).snapshot() == CANDLES.rows(slice(0, 1000)).snapshot()
 
 
 def test_a_passing_fault_is_tried_again(tmp_path, bybit, server, monkeypatch):
     monkeypatch.setattr(adapter, "FIRST_WAIT", 0.0)
     server.failures = 2
-    assert fetch(CandleStore(tmp_path), bybit, 0, 50) == 50
+    assert fetch(CandleStore(tmp_path), bybit, 0, 50).new == 50
 
 
 def test_a_lasting_fault_is_said_and_what_came_before_is_kept(tmp_path, bybit, server, monkeypatch):
     monkeypatch.setattr(adapter, "FIRST_WAIT", 0.0)
     store = CandleStore(tmp_path)
-    assert fetch(store, bybit, 0, 1000) == 1000
+    assert fetch(store, bybit, 0, 1000).new == 1000
     server.failures = 10**6
     with pytest.raises(adapter.VenueUnreachable, match="did not answer"):
         fetch(store, bybit, 0, 2000)
     assert len(store.read(BTC)) == 1000
+
+
+def test_a_faulty_candle_of_the_exchange_is_repaired_or_left_out_and_said(tmp_path, bybit, server):
+    store, minute = CandleStore(tmp_path), START + 40 * 60_000
+    server.spoilt[minute] = ["100", "90", "80", "85"]
+    server.spoilt[START + 1500 * 60_000] = ["0", "0", "0", "0"]
+    done = fetch(store, bybit, 0, 1700)
+    assert done.new == 1699
+    assert [(one.what, one.ts.tolist()) for one in done.changes] == [
+        ("high and low widened to hold all four prices", [minute]),
+        ("dropped, a price is zero or negative", [START + 1500 * 60_000]),
+    ]
+    assert store.read(BTC, minute, minute + 1).high.tolist() == [100.0]
 
 
 def test_an_unknown_symbol_is_told_the_nearest(tmp_path, bybit):
@@ -154,13 +177,49 @@ def test_an_unknown_symbol_is_told_the_nearest(tmp_path, bybit):
         adapter.download(CandleStore(tmp_path), bybit, "bybit", Market.LINEAR, "BTCUSD", *span, print)
 
 
-def test_instruments_come_from_the_venue_and_stay(tmp_path, bybit):
-    found = adapter.fetch_instruments(bybit, Market.LINEAR)
-    adapter.save_instruments(tmp_path, "bybit", Market.LINEAR, found)
-    kept = adapter.saved_instrument(tmp_path, "bybit", Market.LINEAR, "BTCUSDT")
-    assert kept == found[0]
-    assert (kept.tick_size, kept.lot_size, kept.min_notional) == (Decimal("0.1"), Decimal("0.001"), 5)
-    assert adapter.saved_instrument(tmp_path, "bybit", Market.LINEAR, "NOPE") is None
+def test_instruments_come_from_the_venue(bybit):
+    (found,) = adapter.fetch_instruments(bybit, Market.LINEAR)
+    assert (found.tick_size, found.lot_size, found.min_notional) == (Decimal("0.1"), Decimal("0.001"), 5)
+
+
+DAYS = 20
+HOUR = 3_600_000
+# Every 8 hours, then hourly, then every 4 hours: more than one page in a span of 8-hourly settlements would be.
+HOURS = np.concatenate([np.arange(0, 80, 8), np.arange(80, 380), np.arange(380, DAYS * 24, 4)])
+SETTLED = FundingHistory(START + HOUR * HOURS, np.sin(HOURS) / 1000)
+
+
+async def funding_of(tmp_path, *spans, play=None):
+    """Download spans (hours) from the simulated exchange; what each gave, and how often it was asked."""
+    candles = walk(DAYS * 24, seed=1)
+    candles = replace(candles, ts=START + HOUR * np.arange(DAYS * 24), bar_ms=HOUR)
+    market = ({"BTCUSDT": instrument()}, {"BTCUSDT": candles}, 10_000.0, exchange_settings(Execution()))
+    exchange = Exchange(*market, histories={"BTCUSDT": SETTLED})
+    exchange.begin(int(candles.ts[-1]))
+    server = VenueServer(exchange, [Key("k", "s")])
+    address = f"http://127.0.0.1:{await server.start()}"
+    store, given = FundingStore(tmp_path), []
+    bybit = adapter.client("bybit", Market.LINEAR)
+    bybit.urls["api"] = dict.fromkeys(bybit.urls["api"], address)
+    bybit.options["fetchMarkets"], bybit.rateLimit = {"types": ["linear"]}, 1
+    try:
+        for first, last in spans:
+            heard = []
+            ms = (START + first * HOUR, START + last * HOUR)
+            written = await asyncio.to_thread(
+                adapter.download_funding, store, bybit, BTC, *ms, lambda *p, heard=heard: heard.append(p)
+            )
+            given.append((written.new, len(heard)))
+    finally:
+        await server.stop()
+    return store.read(BTC), given
+
+
+def test_funding_is_downloaded_whole_whatever_its_interval_and_once(tmp_path):
+    held, given = asyncio.run(funding_of(tmp_path, (0, 150), (0, 480), (0, 400)))
+    assert held.ts.tolist() == SETTLED.ts[SETTLED.ts < START + (DAYS * 24 - 1) * HOUR].tolist()
+    assert held.rate.tolist() == SETTLED.rate[: len(held)].tolist()
+    assert given == [(80, 1), (len(held) - 80, 3), (0, 0)]
 
 
 def test_an_unknown_exchange():

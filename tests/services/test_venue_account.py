@@ -12,8 +12,10 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 
 import aiohttp
+import numpy as np
 import pytest
 
+from backtesting.funding import FundingHistory
 from bot.instrument import RiskTier
 from bot.order import OrderKind
 from services.venue.records import LogRow
@@ -161,6 +163,28 @@ def test_funding_is_logged_with_the_sign_of_what_was_received():
     assert paid == pytest.approx(10 * 105 * 0.0001)
     assert (float(row["funding"]), float(row["change"]), float(row["fee"])) == (-paid, -paid, 0.0)
     assert last_execution(exchange)["orderType"] == "UNKNOWN"
+
+
+def test_a_history_of_funding_is_paid_and_told_and_where_it_ends_the_constant_rate():
+    hour = 60 * MINUTE
+    history = FundingHistory(START + hour * np.array([1, 4]), np.array([0.002, -0.001]))
+    exchange = exchange_of(FALL_TO_98, *[QUIET] * (16 * 60), history=history)
+    entry(exchange, stop=None)
+    assert ask(exchange, "GET market/tickers", symbol=BTC)["list"][0]["fundingRate"] == "0.0001"  # a span before it
+    minute(exchange)
+    ticker = ask(exchange, "GET market/tickers", symbol=BTC)["list"][0]
+    assert (ticker["fundingRate"], ticker["nextFundingTime"]) == ("0.002", str(START + hour))
+    while not exchange.finished:
+        exchange.step()
+    paid = log(exchange, type="SETTLEMENT")
+    assert [(int(row["transactionTime"]) - START) / hour for row in paid] == [16, 4, 1]
+    assert [float(row["funding"]) for row in paid] == pytest.approx([-10 * 105 * r for r in (0.0001, -0.001, 0.002)])
+    span = {"startTime": str(START + hour), "endTime": str(START + 16 * hour)}
+    rows = ask(exchange, "GET market/funding/history", symbol=BTC, **span)["list"]
+    told = [((int(row["fundingRateTimestamp"]) - START) // hour, float(row["fundingRate"])) for row in rows]
+    assert told == [(16, 0.0001), (4, -0.001), (1, 0.002)]
+    rows = ask(exchange, "GET market/funding/history", symbol=BTC, **span, limit="1")["list"]
+    assert [row["fundingRate"] for row in rows] == ["0.0001"]
 
 
 def test_the_log_covers_the_last_day_of_the_market_unless_told_otherwise_and_comes_in_pages():

@@ -17,11 +17,12 @@ FALL_TO_98 = (105, 105, 98, 99)  # reaches an entry at 100 and no stop below 98
 DROP = (99, 99, 80, 85)
 
 
-def exchange_of(*rows, volume=1000.0, participation=1.0, unverified=None, capital=100_000.0, **fields):
+def exchange_of(*rows, volume=1000.0, participation=1.0, unverified=None, capital=100_000.0, history=None, **fields):
     of = instrument("1", "1", **fields)
     rules = Execution(fill_rule=FillRule.TOUCH, path=BarPath.NEAREST, slippage_bps=0.0, max_participation=participation)
     settings = exchange_settings(rules)
-    return Exchange({BTC: of}, {BTC: bars(*rows, volume=volume)}, capital, settings, 1.0, unverified or Unverified())
+    market = ({BTC: of}, {BTC: bars(*rows, volume=volume)}, capital, settings, 1.0, unverified or Unverified())
+    return Exchange(*market, histories={} if history is None else {BTC: history})
 
 
 def ask(exchange, address, **query):

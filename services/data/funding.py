@@ -16,11 +16,12 @@ import numpy as np
 import polars as pl
 
 from backtesting.funding import FundingHistory
+from backtesting.tables import Table, read_table
 from bot.candles import iso
 from bot.errors import Misconfigured
 from bot.market import Market
 from services.data.store import Series
-from services.data.tables import column, read_table, symbol_of, table_files, times
+from services.data.tables import column, symbol_of, table_files, times
 
 MINUTE = 60_000
 TIMES = ("ts", "fundingratetimestamp", "fundingtime", "calctime", "timestamp", "time", "date", "datetime")
@@ -106,16 +107,17 @@ def read_funding(path: Path) -> FundingHistory:
 
     Equal rows are taken once. Raises Misconfigured naming the file, and what is wrong with it.
     """
-    frame = read_table(path)
+    table = read_table(path)
     try:
-        return _history(frame, (*RATES, FREQTRADE_RATE) if "funding" in path.name.lower() else RATES)
+        return _history(table, (*RATES, FREQTRADE_RATE) if "funding" in path.name.lower() else RATES)
     except Misconfigured as error:
         raise Misconfigured(f"{path}: {error}") from None
 
 
-def _history(frame: pl.DataFrame, rates: tuple[str, ...]) -> FundingHistory:
+def _history(table: Table, rates: tuple[str, ...]) -> FundingHistory:
     """Pick times and rates out; raises Misconfigured when a row lacks one."""
-    if "column_1" in frame.columns:
+    frame = table.frame
+    if not table.named:
         raise Misconfigured("it has no header; name its columns ts and rate.")
     rounded = (times(column(frame, "ts", TIMES)) + MINUTE // 2) // MINUTE * MINUTE
     whole = pl.DataFrame({"ts": rounded, "rate": column(frame, "rate", rates).cast(pl.Float64, strict=False)})

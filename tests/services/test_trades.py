@@ -103,7 +103,7 @@ def test_a_length_that_does_not_divide_a_day_is_refused(length):
     [
         ("ts,price,qty\n1704067200000,0,1\n", "1 of 1 rows have no usable time, price or quantity, the first is row 0"),
         ("ts,price,qty\n1704067200000,5,1\n1704067200000,nan,1\n", "the first is row 1"),
-        ("ts,price,qty\n", "holds no trades"),
+        ("ts,price,qty\n", "holds no rows of numbers"),
         ("1,2,3,4\n", "no archive of Binance"),
         (BYBIT + "1704067200.1,A,Buy,1,1,x,a,1,1,1\n1704067200.1,B,Buy,1,1,x,a,1,1,1\n", "2 symbols"),
     ],

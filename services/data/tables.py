@@ -14,24 +14,9 @@ import polars as pl
 
 from bot.errors import Misconfigured
 
-ENDINGS = re.compile(
-    r"\.(csv|tsv|txt|parquet|pq|feather|arrow|ipc|json)(\.gz|\.zst)?$|\.zip$",
-    re.IGNORECASE,
-)
 PACKED = re.compile(r"\.(gz|zst)$", re.IGNORECASE)
-SYMBOL = re.compile(r"([A-Z0-9]+?)[-_/]?(USDT|USDC|USD)(?![A-Z])")
 NUMBER = re.compile(r'\s*"?[-+]?\d')
 LISTS = ("result", "data", "list", "rows")  # under which venues put their rows
-
-
-def table_files(path: Path) -> list[Path]:
-    """The file itself, or every table under the folder, sorted; raises Misconfigured when there is none."""
-    if path.is_file():
-        return [path]
-    found = sorted(file for file in path.rglob("*") if file.is_file() and ENDINGS.search(file.name))
-    if not found:
-        raise Misconfigured(f"{path} holds no table; give a CSV, Parquet, Feather or JSON file, or a folder of them.")
-    return found
 
 
 def read_table(path: Path) -> pl.DataFrame:
@@ -55,12 +40,6 @@ def read_table(path: Path) -> pl.DataFrame:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise Misconfigured(f"{path} cannot be read ({reason}); check that the file is whole.") from None
     raise Misconfigured(f"{path}: ending {path.suffix!r} is unknown; give .csv, .parquet, .feather or .json.")
-
-
-def symbol_of(name: str) -> str | None:
-    """Symbol at the beginning of a file's name, such as BTCUSDT2024-01-01.csv or BTC_USDT_USDT-8h.feather."""
-    found = SYMBOL.match(name.upper())
-    return None if found is None else "".join(found.groups())
 
 
 def _unpacked(path: Path) -> tuple[Path | io.BytesIO, str]:

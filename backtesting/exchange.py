@@ -136,24 +136,32 @@ def passes(pair: Record, slot: Record) -> bool:
 
 
 @kernel
-def first_reached(pair: Record, slots: Record, through: float, x: float, y: float) -> tuple[int, float]:
+def settle(slot: Record, x: float) -> None:
+    """Let a limit that crossed rest, once the price stands at an `x` (ticks) that it does not allow."""
+    if slot.crossing and slot.side * (slot.price - x) < 0.0:
+        slot.crossing = False
+
+
+@kernel
+def first_reached(pair: Record, slots: Record, filling: bool, through: float, x: float, y: float) -> tuple[int, float]:
     """Slot that a price moving from `x` to `y` reaches first, and where (ticks); (NOTHING, y) if none.
 
-    Distances are signed along the movement: negative for orders that `x` has passed already.
+    Distances are signed along the movement: negative for orders that `x` has passed already, and -inf for those that
+    go at once. Without `filling` no order is reached, and only a liquidation may be.
     """
     chosen, at, nearest, chosen_stop = NOTHING, y, np.inf, False
     for index in range(len(slots)):
         slot = slots[index]
-        if not slot.wanted or passes(pair, slot):
+        if not slot.wanted:
             continue
-        side = slot.side
-        if slot.kind == OrderKind.MARKET:
-            return index, x
-        if slot.crossing:
-            if side * (slot.price - x) >= 0.0:
-                return index, x
-            slot.crossing = False
-        stop = slot.kind == OrderKind.STOP
+        settle(slot, x)
+        if not filling or passes(pair, slot):
+            continue
+        if slot.kind == OrderKind.MARKET or slot.crossing:
+            if nearest > -np.inf:
+                chosen, at, nearest = index, x, -np.inf
+            continue
+        side, stop = slot.side, slot.kind == OrderKind.STOP
         reach = float(slot.price) if stop else slot.price - side * through
         falling = (side < 0) == stop
         distance = x - reach if falling else reach - x
@@ -190,7 +198,7 @@ def survey(world: World, market: float) -> None:
 def receive(world: World, market: float) -> None:
     """Go through the whole table of wishes.
 
-    A fresh limit that crosses is marked, with post-only refused.
+    A fresh limit that crosses is marked, with post-only refused; one that does not cross any more rests.
     """
     pair, slots, run = world.pair, world.slots, world.run
     up, down, index = np.inf, -np.inf, 0
@@ -206,6 +214,7 @@ def receive(world: World, market: float) -> None:
                 refuse(world, index - 1)
                 up, down, index = np.inf, -np.inf, 0
                 continue
+        settle(slot, market)
         if slot.crossing or slot.kind == OrderKind.MARKET:
             up = -np.inf
             continue
@@ -244,7 +253,7 @@ def aimed_price(slot: Record, x: float, at: float, at_open: bool) -> float:
         return at
     if at != x or not at_open:
         return float(slot.price)
-    return float(min(whole_up(x), slot.price) if slot.side > 0 else max(whole_down(x), slot.price))
+    return float(max(min(whole_up(x), slot.price), 1) if slot.side > 0 else max(whole_down(x), slot.price))
 
 
 @kernel
@@ -254,7 +263,7 @@ def slipped(slot: Record, settings: Record, aim: float, share: float) -> int:
     if slot.signal >= Signal.EXIT_TRANSITION:
         slip += settings.forced_exit
     if slot.side > 0:
-        price = whole_up(aim * (1.0 + slip))
+        price = max(whole_up(aim * (1.0 + slip)), 1)
         return min(price, slot.price) if slot.kind == OrderKind.LIMIT else price
     price = max(whole_down(aim * (1.0 - slip)), 1)
     return max(price, slot.price) if slot.kind == OrderKind.LIMIT else price
@@ -351,8 +360,7 @@ def move(world: World, x: float, y: float) -> float:
     while run.outcome == Outcome.COMPLETE:
         if max(x, y) < run.up and min(x, y) > run.down:
             return y
-        reachable = slots if run.budget > 0 else slots[:0]
-        index, at = first_reached(pair, reachable, world.settings.through, x, y)
+        index, at = first_reached(pair, slots, run.budget > 0, world.settings.through, x, y)
         if index == NOTHING:
             return y
         if index == LIQUIDATION:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bot.candles import Candles
 
 SAMPLE = 20_000
-MOST_DECIMALS = 10
+MOST_DECIMALS = 10  # of numbers from one on; smaller ones have as many from their first digit
 ON_GRID_SHARE = 0.999
 SPOT_FEE = Decimal("0.001")
 
@@ -103,8 +103,13 @@ def _fees(market: Market) -> dict[str, Any]:
 
 
 def _on_grid(candles: Candles, tick: float) -> bool:
-    ticks = in_ticks(candles.close[-SAMPLE:], tick)
-    return bool(np.mean((ticks == np.rint(ticks)) & (ticks != 0)) >= ON_GRID_SHARE)
+    return bool(np.mean(_multiples(candles.close[-SAMPLE:], tick)) >= ON_GRID_SHARE)
+
+
+def _multiples(values: NDArray[np.float64], step: float) -> NDArray[np.bool_]:
+    """Whether each of the positive values (n,) is a multiple of `step`; one that rounds to zero is none."""
+    steps = in_ticks(values, step)
+    return np.asarray((steps == np.rint(steps)) & (steps != 0), np.bool_)
 
 
 def _inferred(symbol: str, market: Market, candles: Candles) -> dict[str, Any]:
@@ -125,16 +130,12 @@ def _inferred(symbol: str, market: Market, candles: Candles) -> dict[str, Any]:
 
 
 def _step(values: NDArray[np.float64]) -> Decimal:
-    """Smallest decimal step that all values are multiples of, allowing for 1 in 1000 that is not.
-
-    A step at which a value that is not zero rounds to zero is none; small prices may have more decimals.
-    """
-    values = np.abs(values[values != 0])
-    least, most = float(np.min(values, initial=1.0)), float(np.max(values, initial=0.0)) or 1.0
-    decimals = MOST_DECIMALS - min(int(np.floor(np.log10(most))), 0)
-    for places in range(decimals):
-        step = 10.0**-places
-        whole = in_ticks(values, step)
-        if step <= 2 * least and (not len(values) or np.mean(whole == np.rint(whole)) >= ON_GRID_SHARE):
-            return Decimal(1).scaleb(-places)
-    return Decimal(1).scaleb(-decimals)
+    """Smallest decimal step that all values but zeros are multiples of, allowing for 1 in 1000 that is not."""
+    values = values[values > 0.0]
+    if len(values) == 0:
+        return Decimal(1)
+    most = MOST_DECIMALS + max(-int(np.floor(np.log10(np.median(values)))), 0)
+    for decimals in range(most):
+        if np.mean(_multiples(values, 10.0**-decimals)) >= ON_GRID_SHARE:
+            return Decimal(1).scaleb(-decimals)
+    return Decimal(1).scaleb(-most)

@@ -1,7 +1,8 @@
 """The figures of a run, each with its definition. None means: too little to say.
 
 Equity is taken at bar closes. Ratios use daily returns (closes resampled to UTC days), a risk-free rate of 0 and
-365 days a year, and need at least 30 daily returns. Trade figures come from closed trades alone.
+365 days a year, and need at least 30 daily returns. Trade figures come from closed trades alone, except those that say
+that open ones are in them, which take an open trade at the last close.
 """
 
 from __future__ import annotations
@@ -42,13 +43,17 @@ class Metrics(BaseModel):
     position_coverage_pct: float = Field(description="share of bars that closed with a position")
     mean_exposure_pct: float = Field(description="mean of |position| x close / equity over all bars")
     max_exposure_pct: float = Field(description="largest |position| x close / equity")
+    return_per_exposure_pct: float | None = Field(description="total return / mean exposure: per 100 % of equity held")
     max_drawdown_pct: float = Field(description="deepest fall of equity under its high so far, positive")
     max_drawdown_days: float = Field(description="longest time from a high to the next, or to the end")
     average_drawdown_pct: float = Field(description="mean depth of the drawdowns, one per time under water")
     average_drawdown_days: float = Field(description="mean length of the drawdowns")
     trades: int = Field(description="closed trades")
-    open_trades: int = Field(description="trades still open at the end, not in the figures below")
-    win_rate_pct: float | None = Field(description="share of trades with a profit after fees and funding")
+    closed_profit: float = Field(description="profit of closed trades after fees and funding, quote currency")
+    open_trades: int = Field(description="trades still open at the end")
+    open_profit: float = Field(description="profit of open trades so far, at the last close, quote currency")
+    win_rate_pct: float | None = Field(description="share of closed trades with a profit after fees and funding")
+    win_rate_with_open_pct: float | None = Field(description="the same of all trades, open ones at the last close")
     best_trade_pct: float | None = Field(description="largest profit / entry value")
     worst_trade_pct: float | None = Field(description="smallest profit / entry value")
     average_trade_pct: float | None = Field(description="mean profit / entry value")
@@ -57,9 +62,10 @@ class Metrics(BaseModel):
     expectancy: float | None = Field(description="mean profit of a trade, quote currency")
     sqn: float | None = Field(description="sqrt(trades) x mean / standard deviation of profits; from 30 trades")
     profit_factor: float | None = Field(description="profits / losses; at most 1000, which also says: no loss")
+    profit_factor_with_open: float | None = Field(description="the same of all trades, open ones at the last close")
     average_win: float | None = Field(description="mean profit of winning trades, quote currency")
     average_loss: float | None = Field(description="mean loss of losing trades, quote currency, negative")
-    longest_losing_run: int = Field(description="most losing trades in a row, by exit")
+    longest_losing_run: int = Field(description="most losing trades in a row, by exit; ties as in docs/execution.md")
     sharpe: float | None = Field(description="mean / standard deviation of daily returns x sqrt(365)")
     sortino: float | None = Field(description="mean / root mean square of negative daily returns x sqrt(365)")
     calmar: float | None = Field(description="annualised return / max drawdown, signed")
@@ -91,6 +97,7 @@ def measure(recording: Recording, trades: NDArray[Any], equity: NDArray[np.float
     drawdowns = drawdown_figures(equity[first:], ts[first:bars], bar_ms, initial)
     daily = daily_returns(equity[first:], ts[first:bars], initial)
     deepest = drawdowns["max_drawdown_pct"]
+    exposure = exposure_figures(recording, equity, first)
     return Metrics(
         start=iso(start),
         end=iso(end),
@@ -109,10 +116,11 @@ def measure(recording: Recording, trades: NDArray[Any], equity: NDArray[np.float
         fills=len(recording.fills),
         refused=recording.refused,
         under_minimum=int(recording.pair.under_minimum),
-        **exposure_figures(recording, equity, first),
+        **exposure,
+        return_per_exposure_pct=per_exposure((final / initial - 1.0) * 100.0, exposure["mean_exposure_pct"]),
         **drawdowns,
         **ratio_figures(daily),
-        **trade_figures(trades),
+        **trade_figures(trades, profits(trades, last_worth(recording))),
     )
 
 
@@ -129,6 +137,11 @@ def exposure_figures(recording: Recording, equity: NDArray[np.float64], first: i
         "max_exposure_pct": float(np.max(share)) * 100.0,
         "incomplete_bars": recording.incomplete,
     }
+
+
+def per_exposure(return_pct: float, exposure_pct: float) -> float | None:
+    """Return for every 100 % of equity that was held on average, %; None for a run that held nothing."""
+    return return_pct / exposure_pct * 100.0 if exposure_pct > 0.0 else None
 
 
 def drawdown_figures(equity: NDArray[np.float64], ts: NDArray[np.int64], bar_ms: int, initial: float) -> dict[str, Any]:
@@ -175,22 +188,37 @@ def ratio_figures(daily: NDArray[np.float64]) -> dict[str, Any]:
     return figures
 
 
-def profits(trades: NDArray[Any]) -> NDArray[np.float64]:
-    """Profit of each trade (k,), after fees and funding, quote currency; an open trade's so far is not known here."""
-    gross = trades["side"] * (trades["exit_value"] - trades["entry_value"])
+def last_worth(recording: Recording) -> float:
+    """Worth of one lot at the last close played, quote currency."""
+    instrument = recording.tape.instrument
+    return float(recording.tape.close[recording.bars - 1]) * float(instrument.tick_size * instrument.lot_size)
+
+
+def profits(trades: NDArray[Any], worth: float) -> NDArray[np.float64]:
+    """Profit of each trade (k,), after fees and funding, quote currency; what is open at `worth` a lot."""
+    gross = trades["side"] * (trades["exit_value"] + trades["held"] * worth - trades["entry_value"])
     return np.asarray(gross - trades["fees"] + trades["funding"], np.float64)
 
 
-def trade_figures(trades: NDArray[Any]) -> dict[str, Any]:
-    """Figures of the closed trades; None where there are too few."""
-    closed = trades[trades["held"] == 0]
+def trade_figures(trades: NDArray[Any], profit: NDArray[np.float64]) -> dict[str, Any]:
+    """Figures of trades (k,) with their profits so far (k,); None where there are too few."""
+    is_closed = trades["held"] == 0
+    closed = trades[is_closed]
     names = ("win_rate_pct", "best_trade_pct", "worst_trade_pct", "average_trade_pct", "longest_trade_hours")
     more = ("average_trade_hours", "expectancy", "sqn", "profit_factor", "average_win", "average_loss")
     figures: dict[str, Any] = dict.fromkeys(names + more)
-    figures.update(trades=len(closed), open_trades=len(trades) - len(closed), longest_losing_run=0)
+    figures.update(
+        trades=len(closed),
+        closed_profit=float(profit[is_closed].sum()),
+        open_trades=len(trades) - len(closed),
+        open_profit=float(profit[~is_closed].sum()),
+        win_rate_with_open_pct=float(np.mean(profit > 0)) * 100.0 if len(trades) else None,
+        profit_factor_with_open=profit_factor(profit),
+        longest_losing_run=0,
+    )
     if len(closed) == 0:
         return figures
-    profit = profits(closed)
+    profit = profit[is_closed]
     share = profit / closed["entry_value"] * 100.0
     hours = (closed["exit_ts"] - closed["entry_ts"]) / 3_600_000
     wins, losses = profit[profit > 0], profit[profit < 0]
@@ -204,17 +232,22 @@ def trade_figures(trades: NDArray[Any]) -> dict[str, Any]:
         expectancy=float(profit.mean()),
         longest_losing_run=longest_run(profit < 0),
     )
+    figures["profit_factor"] = profit_factor(profit)
     if len(wins):
         figures["average_win"] = float(wins.mean())
-        lost = float(-losses.sum())
-        figures["profit_factor"] = min(float(wins.sum()) / lost, LARGEST_FACTOR) if lost else LARGEST_FACTOR
-    elif len(losses):
-        figures["profit_factor"] = 0.0
     if len(losses):
         figures["average_loss"] = float(losses.mean())
     if len(profit) >= LEAST_DAYS and profit.std(ddof=1) > 0:
         figures["sqn"] = float(len(profit) ** 0.5 * profit.mean() / profit.std(ddof=1))
     return figures
+
+
+def profit_factor(profit: NDArray[np.float64]) -> float | None:
+    """Profits / losses (k,), at most 1000, which also says: no loss; None where nothing was won or lost."""
+    won, lost = float(profit[profit > 0].sum()), float(-profit[profit < 0].sum())
+    if lost > 0:
+        return min(won / lost, LARGEST_FACTOR)
+    return LARGEST_FACTOR if won > 0 else None
 
 
 def longest_run(flags: NDArray[np.bool_]) -> int:

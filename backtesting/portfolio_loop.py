@@ -155,6 +155,8 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
         for p in range(n):
             i, row = cursor[p], hot[p]
             if not present[p]:
+                if i == bounds[p + 1]:
+                    reports[p].alive = False
                 continue
             active += 1
             cursor[p] = i + 1
@@ -181,7 +183,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
                 next_due(closings, closing[p], closing_bounds[p + 1], payments, payment[p], payment_bounds[p + 1]),
                 bounds[p + 1] - 1,
             )
-            reports[p].alive = i + 1 < bounds[p + 1]
+            reports[p].alive = True  # that no bar follows is known only when one is due
             if states[p].acted or run.outcome != Outcome.COMPLETE:  # a liquidation asks nobody
                 states[p].acted = False
                 fill_report(pair, params, states[p], reports[p])

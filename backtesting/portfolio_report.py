@@ -41,7 +41,13 @@ ACCOUNT = {
     "sharpe": ("Sharpe", "{:.2f}"),
     "sortino": ("Sortino", "{:.2f}"),
     "mean_exposure_pct": ("mean exposure", "{:.1f} %"),
-    "trades": ("trades", "{:,}"),
+    "return_per_exposure_pct": ("return per 100 % exposure", "{:+.2f} %"),
+    "trades": ("closed trades", "{:,}"),
+    "closed_profit": ("profit of closed trades", "{:+,.2f}"),
+    "open_trades": ("open trades", "{:,}"),
+    "open_profit": ("profit of open trades so far", "{:+,.2f}"),
+    "win_rate_pct": ("win rate, closed", "{:.1f} %"),
+    "win_rate_with_open_pct": ("win rate, with open", "{:.1f} %"),
     "fees": ("fees", "{:,.2f}"),
     "slippage": ("slippage", "{:,.2f}"),
 }
@@ -122,7 +128,18 @@ def _account(result: PortfolioResult) -> str:
 
 
 def _pairs(result: PortfolioResult) -> str:
-    names = ("profit", "holding", "trades", "win rate", "profit factor", "fees", "in position", "mostly")
+    names = (
+        "profit",
+        "holding",
+        "closed",
+        "win rate",
+        "profit factor",
+        "open",
+        "open profit",
+        "fees",
+        "in position",
+        "mostly",
+    )
     rows = []
     for pair, one in result.pair_figures.items():
         most = max(one.strategies, key=lambda name: one.strategies[name])
@@ -133,6 +150,8 @@ def _pairs(result: PortfolioResult) -> str:
             f"{one.trades:,}",
             _value(one.win_rate_pct, "{:.1f} %"),
             _value(one.profit_factor, "{:.2f}"),
+            f"{one.open_trades:,}",
+            f"{one.open_profit:+,.2f}",
             f"{one.fees:,.2f}",
             f"{one.position_coverage_pct:.1f} %",
             f"{most} ({one.strategies[most] * 100:.0f} %)",

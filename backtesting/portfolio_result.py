@@ -22,6 +22,9 @@ from backtesting.metrics import (
     Metrics,
     daily_returns,
     drawdown_figures,
+    last_worth,
+    per_exposure,
+    profits,
     ratio_figures,
     trade_figures,
 )
@@ -57,6 +60,9 @@ class PairFigures(BaseModel):
     turnover: float
     fills: int
     trades: int = Field(description="closed trades")
+    closed_profit: float = Field(description="profit of closed trades after fees and funding")
+    open_trades: int
+    open_profit: float = Field(description="profit of open trades so far, at the last close")
     win_rate_pct: float | None
     profit_factor: float | None
     position_coverage_pct: float = Field(description="share of its bars that closed with a position")
@@ -177,11 +183,17 @@ class PortfolioResult:
         return np.where(at >= 0, values[np.maximum(at, 0)], 0.0)
 
     @cached_property
-    def trades(self) -> NDArray[Any]:
-        """Trades of all pairs by exit, structured array of TRADE with the pair's index in `pair`."""
-        parts = [trades_of(one) for one in self.recording.recordings]
+    def trades(self) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Trades of all pairs by exit, open ones last: TRADE (k,), and their profits so far (k,).
+
+        Of those that closed at one time the pair that comes first by name is first, and within it the earlier fill.
+        """
+        recordings = self.recording.recordings
+        parts = [trades_of(one) for one in recordings]
         whole = np.concatenate(parts)
-        return whole[np.argsort(np.where(whole["held"] == 0, whole["exit_ts"], np.iinfo(np.int64).max), kind="stable")]
+        so_far = np.concatenate([profits(part, last_worth(one)) for part, one in zip(parts, recordings, strict=True)])
+        order = np.argsort(np.where(whole["held"] == 0, whole["exit_ts"], np.iinfo(np.int64).max), kind="stable")
+        return whole[order], so_far[order]
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -208,6 +220,7 @@ class PortfolioResult:
             position_coverage_pct=float(np.mean(exposure > 0)) * 100.0,
             mean_exposure_pct=float(np.mean(share)) * 100.0,
             max_exposure_pct=float(np.max(share)) * 100.0,
+            return_per_exposure_pct=per_exposure((final / initial - 1.0) * 100.0, float(np.mean(share)) * 100.0),
             calmar=annual / deepest if annual is not None and deepest > 0 else None,
             fees=sum(float(one.fees) for one in ledgers),
             funding=sum(float(one.funding) for one in ledgers),
@@ -219,7 +232,7 @@ class PortfolioResult:
             incomplete_bars=self.recording.incomplete,
             **drawdowns,
             **ratio_figures(daily_returns(equity, ts, initial)),
-            **trade_figures(self.trades),
+            **trade_figures(*self.trades),
         )
 
     def _held(self, recording: Any) -> float:
@@ -331,7 +344,8 @@ class PortfolioResult:
         """Figures of each pair."""
         found = {}
         for index, (pair, one) in enumerate(zip(self.recording.pairs, self.recording.recordings, strict=True)):
-            ledger, trades = one.pair.ledger, trade_figures(trades_of(one))
+            ledger, trades = one.pair.ledger, trades_of(one)
+            figures = trade_figures(trades, profits(trades, last_worth(one)))
             _, position = one.holdings()
             found[pair] = PairFigures(
                 profit=float(one.equity()[-1]),
@@ -340,9 +354,12 @@ class PortfolioResult:
                 slippage=float(ledger.slippage),
                 turnover=float(ledger.turnover),
                 fills=len(one.fills),
-                trades=trades["trades"],
-                win_rate_pct=trades["win_rate_pct"],
-                profit_factor=trades["profit_factor"],
+                trades=figures["trades"],
+                closed_profit=figures["closed_profit"],
+                open_trades=figures["open_trades"],
+                open_profit=figures["open_profit"],
+                win_rate_pct=figures["win_rate_pct"],
+                profit_factor=figures["profit_factor"],
                 position_coverage_pct=float(np.mean(position != 0)) * 100.0,
                 benchmark_return_pct=self._held(one),
                 regimes=_shares(self.regime_spans(index)),

@@ -99,6 +99,8 @@ def _notices(config: PortfolioConfig, reel: Reel, outcome: Outcome) -> list[str]
         if begin > (config.start or 0):
             notices.append(f"{pair}: nothing could open before {iso(begin)}, until then it only warmed up.")
         told = inputs_notice(config.algorithm.asked(), int(ts[0]), config.start or 0)
+        price = float(tape.candles.open[min(int(np.searchsorted(ts, config.start or 0)), len(ts) - 1)])
+        told += [one for _, own in config.algorithm.trading() for one in own.remarks(price)]
         notices += [f"{pair}: {one}" for one in told]
         if int(ts[-1]) + bar_ms < (config.end or 0):
             notices.append(
@@ -136,7 +138,13 @@ COMPARED = (
     "sharpe",
     "sortino",
     "mean_exposure_pct",
+    "return_per_exposure_pct",
     "trades",
+    "closed_profit",
+    "open_trades",
+    "open_profit",
+    "win_rate_pct",
+    "win_rate_with_open_pct",
     "fees",
     "slippage",
 )
@@ -153,6 +161,7 @@ def verdict(sides: list[Side]) -> str:
         f"{worst.figures['total_return_pct']:+.2f} %; holding all pairs in equal parts gave {held:+.2f} %."
     )
     words += f" The smallest drawdown had {calm.name}: {calm.figures['max_drawdown_pct']:.2f} %."
+    words += _per_exposure(sides)
     auto = next((one for one in sides if one.name == "auto"), None)
     if auto is not None and len(sides) > 1:
         parts = [one for one in sides if one is not auto]
@@ -164,4 +173,24 @@ def verdict(sides: list[Side]) -> str:
         )
     if all(one.figures["total_return_pct"] < 0 for one in sides):
         words += " All of them lost."
+    return words
+
+
+MOSTLY_CASH = 10.0  # mean exposure under which it is the cash that a return and a drawdown show, % of equity
+
+
+def _per_exposure(sides: list[Side]) -> str:
+    """Say who did best for what was held, and who held next to nothing."""
+    held = [one for one in sides if one.figures["return_per_exposure_pct"] is not None]
+    words = ""
+    if held:
+        best = max(held, key=lambda one: one.figures["return_per_exposure_pct"])
+        words = (
+            f" Per 100 % of exposure {best.name} did best with {best.figures['return_per_exposure_pct']:+.2f} %, "
+            f"at a mean exposure of {best.figures['mean_exposure_pct']:.1f} %."
+        )
+    idle = [one for one in sides if one.figures["mean_exposure_pct"] < MOSTLY_CASH]
+    if idle:
+        shares = ", ".join(f"{one.name} {100.0 - one.figures['mean_exposure_pct']:.0f} %" for one in idle)
+        words += f" Mostly cash on average: {shares}; a small loss or drawdown there is cash, not skill."
     return words

@@ -46,11 +46,15 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "position_coverage_pct": ("Time in position", "{:.1f} %"),
         "mean_exposure_pct": ("Mean gross exposure", "{:.1f} %"),
         "max_exposure_pct": ("Largest gross exposure", "{:.1f} %"),
+        "return_per_exposure_pct": ("Return per 100 % exposure", "{:+.2f} %"),
     },
     "Trades": {
         "trades": ("Closed trades", "{:,}"),
-        "open_trades": ("Open at the end", "{:,}"),
-        "win_rate_pct": ("Win rate", "{:.1f} %"),
+        "closed_profit": ("Profit of closed trades", "{:+,.2f}"),
+        "open_trades": ("Open trades at the end", "{:,}"),
+        "open_profit": ("Profit of open trades so far", "{:+,.2f}"),
+        "win_rate_pct": ("Win rate, closed", "{:.1f} %"),
+        "win_rate_with_open_pct": ("Win rate, with open", "{:.1f} %"),
         "best_trade_pct": ("Best trade", "{:+.2f} %"),
         "worst_trade_pct": ("Worst trade", "{:+.2f} %"),
         "average_trade_pct": ("Average trade", "{:+.3f} %"),
@@ -58,7 +62,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "average_trade_hours": ("Average trade", "{:,.1f} hours"),
         "expectancy": ("Expectancy", "{:+,.2f}"),
         "sqn": ("SQN", "{:.2f}"),
-        "profit_factor": ("Profit factor", "{:.2f}"),
+        "profit_factor": ("Profit factor, closed", "{:.2f}"),
+        "profit_factor_with_open": ("Profit factor, with open", "{:.2f}"),
         "average_win": ("Average win", "{:,.2f}"),
         "average_loss": ("Average loss", "{:,.2f}"),
         "longest_losing_run": ("Longest losing run", "{:,}"),
@@ -80,8 +85,9 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
 }
 ONLY_WHERE_MEANT = {"cycles", "levels_filled", "deals", "mean_safety_orders", "entries_by_kind"}
 TILES = (
-    "total_return_pct", "benchmark_return_pct", "max_drawdown_pct", "sharpe",
-    "trades", "win_rate_pct", "profit_factor", "fees",
+    "total_return_pct", "benchmark_return_pct", "max_drawdown_pct", "sharpe", "fees",
+    "trades", "closed_profit", "win_rate_pct", "profit_factor",
+    "open_trades", "open_profit", "win_rate_with_open_pct", "profit_factor_with_open",
 )  # fmt: skip
 
 
@@ -128,9 +134,15 @@ def verdict(metrics: Metrics) -> str:
         f"while buying and holding {held} {abs(metrics.benchmark_return_pct):.2f} %: "
         f"{'better' if better else 'worse'} than holding."
     )
-    if metrics.win_rate_pct is not None and metrics.win_rate_pct > 60 and metrics.total_return_pct < 0:
+    if metrics.win_rate_pct is not None and metrics.win_rate_pct > 60 and metrics.closed_profit < 0:
         sentence += (
-            f" It won {metrics.win_rate_pct:.0f} % of its trades and still lost: few large losses ate many small wins."
+            f" It won {metrics.win_rate_pct:.0f} % of its closed trades and still lost by them: few large losses ate "
+            "many small wins."
+        )
+    if metrics.open_trades:
+        sentence += (
+            f" Still open: {metrics.open_trades} of its trades, {metrics.open_profit:+,.2f} so far, beside "
+            f"{metrics.closed_profit:+,.2f} of those it closed."
         )
     if 0 < metrics.trades < 30:
         sentence += f" {metrics.trades} trades are too few to judge by."
@@ -168,7 +180,7 @@ def _tile(name: str, metrics: Metrics) -> str:
     label = next(rows[name][0] for rows in GROUPS.values() if name in rows)
     value = getattr(metrics, name)
     tone = ""
-    if name in ("total_return_pct", "benchmark_return_pct"):
+    if name in ("total_return_pct", "benchmark_return_pct", "closed_profit", "open_profit"):
         tone = "gain" if value >= 0 else "loss"
     return f'<div class="tile"><b class="{tone}">{_value(name, metrics)}</b><span>{label}</span></div>'
 

@@ -6,6 +6,7 @@ running the same thing twice gives the same bytes.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
@@ -22,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backtesting.candles import to_frame
 from backtesting.funding import fingerprint
-from backtesting.metrics import Metrics, measure, profits, strategy_figures
+from backtesting.metrics import Metrics, last_worth, measure, profits, strategy_figures
 from backtesting.trades import trades_of
 from bot.errors import Misconfigured
 from bot.order import Liquidity, OrderKind, Side, Signal
@@ -146,10 +147,7 @@ class BacktestResult:
         instrument = self.recording.tape.instrument
         tick_value = float(instrument.tick_size * instrument.lot_size)
         left = trades["quantity"] - trades["held"]
-        mark = self.recording.tape.close[self.recording.bars - 1]
-        exit_value = trades["exit_value"] + trades["held"] * mark * tick_value
-        pnl = trades["side"] * (exit_value - trades["entry_value"]) - trades["fees"] + trades["funding"]
-        pnl = np.where(closed, profits(trades), pnl)
+        pnl = profits(trades, last_worth(self.recording))
         per_tick = float(instrument.tick_size) / tick_value
         entry = trades["entry_value"] / trades["quantity"] * per_tick if len(trades) else np.zeros(0)
         leaving = trades["exit_value"] / np.maximum(left, 1) * per_tick
@@ -293,14 +291,24 @@ def write_whole(directory: Path, write: Callable[[Path], None]) -> Path:
         raise Misconfigured(f"out is {directory} but something that is no run lies there; name another folder.")
     directory.parent.mkdir(parents=True, exist_ok=True)
     partial = directory.parent / f".{directory.name}-{os.getpid()}"
-    try:  # named before it is made: an interruption at any moment finds what to remove
+    old = directory.parent / f".{directory.name}-{os.getpid()}-old"
+
+    def remove() -> None:
+        shutil.rmtree(partial, ignore_errors=True)
+        if old.exists() and not directory.exists():
+            old.rename(directory)
+        shutil.rmtree(old, ignore_errors=True)
+
+    atexit.register(remove)  # before it is made: an interruption at any moment finds what to remove
+    try:
         partial.mkdir()
         write(partial)
         if directory.exists():
-            shutil.rmtree(directory)
+            directory.rename(old)
         partial.rename(directory)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove()
+        atexit.unregister(remove)
     return directory
 
 

@@ -37,8 +37,7 @@ def next_fill(
     run = runs[0]
     run.fills = 0
     world = World(pairs[0], nothing, nothing, slots, events[0], run, settings[0], fills)
-    reachable = slots if run.budget > 0 else slots[:0]
-    index, at = first_reached(pairs[0], reachable, settings[0].through, x, y)
+    index, at = first_reached(pairs[0], slots, run.budget > 0, settings[0].through, x, y)
     if index == NOTHING:
         return NOTHING, y
     if index == LIQUIDATION:

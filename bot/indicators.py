@@ -68,39 +68,49 @@ def rsi_update(rsi: Record, close: float, period: int) -> None:
 
 
 @kernel
+def on_ticks(move: float, tick: float) -> float:
+    """A difference of two prices as a whole multiple of `tick`, so that equal ones are equal; as it is if that is 0."""
+    return np.rint(move / tick) * tick if tick > 0.0 else move
+
+
+@kernel
 def true_range(high: float, low: float, previous_close: float) -> float:
     """Wilder's true range: the bar with the gap before it."""
     return max(high, previous_close) - min(low, previous_close)
 
 
 @kernel
-def atr_update(atr: Record, high: float, low: float, close: float, period: int) -> None:
-    """ATR = Wilder mean of the true range; the first bar only gives the previous close. Use after period+1."""
+def atr_update(atr: Record, high: float, low: float, close: float, period: int, tick: float = 0.0) -> None:
+    """ATR = Wilder mean of the true range; the first bar only gives the previous close. Use after period+1.
+
+    With a `tick` (quote currency) ranges are whole multiples of it.
+    """
     if atr.count > 0:
-        wilder_update(atr.smooth, true_range(high, low, atr.previous), period)
+        wilder_update(atr.smooth, on_ticks(true_range(high, low, atr.previous), tick), period)
         atr.value = atr.smooth.value
     else:
-        atr.value = high - low
+        atr.value = on_ticks(high - low, tick)
     atr.previous = close
     atr.count += 1
 
 
 @kernel
-def adx_update(adx: Record, high: float, low: float, close: float, period: int) -> None:
+def adx_update(adx: Record, high: float, low: float, close: float, period: int, tick: float = 0.0) -> None:
     """ADX = Wilder mean of DX = 100 |DI+ - DI-| / (DI+ + DI-). Use DI after period+1, ADX after 2*period.
 
     The sums start with the first period-1 moves and then decay, s_t = s_{t-1} - s_{t-1}/period + x_t, which is
-    how TA-Lib reads Wilder.
+    how TA-Lib reads Wilder. With a `tick` (quote currency) moves and ranges are whole multiples of it: of two equal
+    moves neither counts, and binary fractions would decide which is larger.
     """
     if adx.count > 0:
-        up = high - adx.high
-        down = adx.low - low
+        up = on_ticks(high - adx.high, tick)
+        down = on_ticks(adx.low - low, tick)
         plus = up if up > down and up > 0.0 else 0.0
         minus = down if down > up and down > 0.0 else 0.0
         decay = 1.0 / period if adx.count >= period else 0.0
         adx.plus += plus - adx.plus * decay
         adx.minus += minus - adx.minus * decay
-        adx.true_range += true_range(high, low, adx.close) - adx.true_range * decay
+        adx.true_range += on_ticks(true_range(high, low, adx.close), tick) - adx.true_range * decay
         if adx.count >= period:
             _directions(adx, period)
     adx.high = high

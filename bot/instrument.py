@@ -42,7 +42,7 @@ NO_LIMIT = 1 << 48  # lots, where the venue states none
 # the ten conditional orders that a venue takes of a symbol.
 PARTIAL_STOPS = 9
 
-# Prices further than this fraction of a tick from the grid keep their fraction.
+# Prices further than this fraction of a tick from the grid keep their fraction, and so do those that would be zero.
 ON_GRID = 1e-6
 
 
@@ -136,4 +136,4 @@ def in_ticks(prices: NDArray[np.float64], tick_size: float) -> NDArray[np.float6
     """
     ticks = prices / tick_size
     whole = np.rint(ticks)
-    return np.where(np.abs(ticks - whole) < ON_GRID, whole, ticks)
+    return np.where((np.abs(ticks - whole) < ON_GRID) & ((whole != 0) | (prices == 0)), whole, ticks)

@@ -124,20 +124,21 @@ def want(slots: Record, index: int, side: int, kind: int, price: int, quantity: 
     """Wish that slot `index` rests so: price in ticks, `quantity` lots still to fill. Returns the slot.
 
     A new price or quantity amends the order; another side or kind is a new one, since no venue amends those. Exits
-    (every signal but ENTRY and GRID_COUNTER) are reduce-only. A quantity under one lot withdraws. A stop that has been
-    triggered stays so: what is left of it goes at the market, wherever it is wished anew.
+    (every signal but ENTRY and GRID_COUNTER) are reduce-only. A quantity under one lot withdraws, and so does a price
+    under one tick. A stop that has been triggered stays so: what is left of it goes at the market, under the signal and
+    for the part of the newest wish.
     """
     slot = slots[index]
-    if quantity < 1:
+    if quantity < 1 or (price < 1 and kind != OrderKind.MARKET):
         withdraw(slots, index)
         return slot
-    triggered = slot.wanted and slot.kind == OrderKind.MARKET and kind == OrderKind.STOP
+    triggered = slot.wanted and slot.kind == OrderKind.MARKET and kind == OrderKind.STOP and slot.side == side
     anew = not slot.wanted or slot.kind != kind or slot.side != side
     moved = anew or slot.price != price
     if moved or slot.quantity != quantity or slot.signal != signal:
         slots[0].version += 1
     if triggered:
-        slot.quantity = quantity
+        slot.quantity, slot.signal, slot.part = quantity, signal, part
         return slot
     if not slot.wanted:
         slot.wanted = True

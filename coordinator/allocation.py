@@ -7,6 +7,7 @@ from enum import StrEnum
 import numpy as np
 
 from bot.kernel import Record, kernel
+from bot.strategy import whole_ms
 from coordinator.vocabulary import NOBODY, Cap
 
 HOUR = 3_600_000
@@ -69,7 +70,7 @@ def performance(params: Record, allocation: Record, report: Record, now: int) ->
         return factor
     if allocation.zero_since == 0:
         allocation.zero_since = now
-    rested = now - allocation.zero_since >= params.probation_hours * HOUR
+    rested = now - allocation.zero_since >= whole_ms(params.probation_hours, HOUR)
     return params.probation if rested else 0.0
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bot.candles import iso
 from coordinator.regime import Regime
 from coordinator.risk import Mode
+from coordinator.router import CASH
 from coordinator.vocabulary import NOBODY, Answer, Cap, Note, Pause, Variant
 from filters.smc import Action, Reason
 from filters.zones import ZoneKind
@@ -158,8 +160,8 @@ def _regime_words(last: dict[str, Any], _before: list[dict[str, Any]]) -> list[s
         return ["No regime was known yet: too few regime bars had closed, so nothing was opened."]
     words = [
         (
-            f"The regime was {_spoken(regime['regime'])} since {regime['at']}: ADX {regime['adx']:.1f}, ATR "
-            f"{regime['atr_pct']:.2f} % of the price, EMA20 {regime['ema_divergence'] * 100:+.2f} % from EMA50 then."
+            f"The regime was {_spoken(regime['regime'])} since {regime['at']}: {_features(regime)}, EMA20 "
+            f"{regime['ema_divergence'] * 100:+.2f} % from EMA50 then."
         )
     ]
     if candidate is not None and candidate["at"] > regime["at"] and candidate["bars"] > 0:
@@ -177,15 +179,11 @@ def _strategy_words(last: dict[str, Any], before: list[dict[str, Any]]) -> list[
     words, one = [], chosen[-1]
     if one["event"] in ("transition", "closing"):
         moved = last["transition"]
-        words.append(
-            f"It was leaving {moved['from']} for {moved['to']} since {moved['at']}: "
-            f"a position of {moved['position']:,.2f} with its stop at {moved['stop']:g} and its "
-            f"target at {moved['target']:g}."
-        )
+        words.append(f"It was leaving {moved['from']} for {moved['to']} since {moved['at']}: {_leaving(moved)}.")
         if one["event"] == "closing":
             words.append(f"Its time was over at {one['at']}: the rest left at the market.")
     elif one["event"] == "flat":
-        words.append(f"It was flat since {one['at']}, {one['minutes']:.0f} minutes after the transition began.")
+        words.append(f"It was {_flat(one, 'since ' + one['at'])}.")
     else:
         words.append(f"{one['strategy'].capitalize()} ({_spoken(one['variant'])}) ran since {one['at']}.")
     if "blocked" in last and last["blocked"]["begins"]:
@@ -214,14 +212,7 @@ def _filter_words(last: dict[str, Any], _before: list[dict[str, Any]]) -> list[s
     verdict = last.get("verdict")
     if verdict is None:
         return []
-    what = "range" if verdict["side"] == "range" else f"{verdict['side']} at {verdict['price']:g}"
-    return [
-        (
-            f"The filter's last verdict, at {verdict['at']} on a {what}: {verdict['action']} "
-            f"({_spoken(verdict['reason'])}), confidence {verdict['confidence']:.2f}, "
-            f"{verdict['share'] * 100:.0f} % of the size."
-        )
-    ]
+    return [f"The filter's last verdict, at {verdict['at']} on a {_judged(verdict)}."]
 
 
 def _risk_words(last: dict[str, Any], _before: list[dict[str, Any]]) -> list[str]:
@@ -229,8 +220,7 @@ def _risk_words(last: dict[str, Any], _before: list[dict[str, Any]]) -> list[str
     mode, halt, resume = last.get("mode"), last.get("halt"), last.get("resume")
     if mode is not None and mode["modes"]:
         words.append(
-            f"The portfolio was in {', '.join(mode['modes'])} since {mode['at']}: "
-            f"day's loss {mode['day_loss'] * 100:.1f} %, drawdown {mode['drawdown'] * 100:.1f} %, "
+            f"The portfolio was in {', '.join(mode['modes'])} since {mode['at']}: {_losses(mode)}, "
             f"sizes times {mode['multiplier']:g}."
         )
     elif mode is not None or "allocation" in last:
@@ -242,3 +232,89 @@ def _risk_words(last: dict[str, Any], _before: list[dict[str, Any]]) -> list[str
 
 def _spoken(name: str) -> str:
     return name.replace("_", " ")
+
+
+def _features(one: dict[str, Any]) -> str:
+    return f"ADX {one['adx']:.1f}, ATR {one['atr_pct']:.2f} % of the price"
+
+
+def _leaving(one: dict[str, Any]) -> str:
+    stop, target = f"{one['stop']:.10g}", f"{one['target']:.10g}"
+    return f"a position of {one['position']:,.2f} with its stop at {stop} and its target at {target}"
+
+
+def _flat(one: dict[str, Any], since: str = "") -> str:
+    return " ".join(filter(None, ("flat", since))) + f", {one['minutes']:.0f} minutes after the transition began"
+
+
+def _judged(one: dict[str, Any]) -> str:
+    what = "range" if one["side"] == "range" else f"{one['side']} at {one['price']:.10g}"
+    size = f"confidence {one['confidence']:.2f}, {one['share'] * 100:.0f} % of the size"
+    return f"{what}: {one['action']} ({_spoken(one['reason'])}), {size}"
+
+
+def _losses(one: dict[str, Any]) -> str:
+    return f"day's loss {one['day_loss'] * 100:.1f} %, drawdown {one['drawdown'] * 100:.1f} %"
+
+
+def _regime(one: dict[str, Any], running: str, called: str) -> str:
+    consequence = f"{running} keeps running" if running == called else f"{running} is to give way to {called}"
+    if not running:
+        consequence = "nothing is opened" if called == CASH else f"{called} is to start"
+    before = "" if one["before"] == "unknown" else f"{_spoken(one['before'])} → "
+    return f"regime {before}{_spoken(one['regime'])}, {consequence} ({_features(one)})"
+
+
+def _mode(one: dict[str, Any]) -> str:
+    if not one["modes"]:
+        return "normal mode again, full sizes"
+    return f"{', '.join(one['modes']).upper()}: {_losses(one)}, sizes times {one['multiplier']:g}"
+
+
+# One event as a sentence about its pair or the account, by kind; a REGIME needs the strategies too, so it is not here.
+SENTENCES: dict[Note, Callable[[dict[str, Any]], str]] = {
+    Note.CANDIDATE: lambda one: (
+        f"{_spoken(one['candidate'])} is a candidate, {one['bars']} bars in a row ({_features(one)})"
+    ),
+    Note.START: lambda one: f"{one['strategy']} starts ({_spoken(one['variant'])}) with {one['size']:,.0f} to trade",
+    Note.VARIANT: lambda one: (
+        f"{one['strategy']} is {_spoken(one['variant'])} from its next laying or deal on, "
+        f"no longer {_spoken(one['before'])}"
+    ),
+    Note.TRANSITION: lambda one: f"leaves {one['from']} for {one['to']}: {_leaving(one)}",
+    Note.CLOSING: lambda one: f"the time of the transition is over: {one['position']:,.2f} leaves at the market",
+    Note.FLAT: _flat,
+    Note.VERDICT: lambda one: f"the filter on a {_judged(one)}",
+    Note.PAUSE: lambda one: f"paused ({_spoken(one['reason'])}) until {one['until'][5:16].replace('T', ' ')}",
+    Note.UNPAUSE: lambda _one: "its pause is over",
+    Note.MODE: _mode,
+    Note.HALT: lambda one: f"everything is halted: {_losses(one)}, equity {one['equity']:,.2f}",
+    Note.ANSWER: lambda one: f"the halted positions: {_spoken(one['answer'])}",
+    Note.RESUME: lambda one: f"trades again, with an equity of {one['equity']:,.2f}",
+    Note.ALLOCATION: lambda one: f"its capital target is {one['target']:,.2f}",
+    Note.TRIM: lambda one: f"its position is trimmed, because {one['reserved']:,.0f} was reserved",
+    Note.OVERCOMMITTED: lambda one: (
+        f"{one['reserved']:,.0f} is reserved, its limit is {one['limit']:,.0f}: no new entries"
+        if one["begins"]
+        else "its reserve is within its limit again: new entries"
+    ),
+    Note.WITHDRAWN: lambda one: (
+        f"the {one['entries']} farthest entries are withdrawn, which frees {one['reserve']:,.0f}"
+    ),
+    Note.BLOCKED: lambda one: (
+        f"new entries are blocked: the candidate forbids {one['strategy']}"
+        if one["begins"]
+        else "new entries are no longer blocked"
+    ),
+    Note.ZONE: lambda one: f"a {one['side']} zone on {one['timeframe']} from {one['bottom']:.10g} to {one['top']:.10g}",
+}
+
+
+def sentence(note: Any, roster: Roster, running: str = "", called: str = "") -> str:
+    """What a NOTE says, as part of a sentence about its pair or the account.
+
+    `running` and `called` are strategies of the pair, of which a change of regime speaks: the one that runs, "" for
+    none, and the one that the regime calls for.
+    """
+    kind, one = Note(int(note["kind"])), dict(fields(note, roster))
+    return _regime(one, running, called) if kind is Note.REGIME else SENTENCES[kind](one)

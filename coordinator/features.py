@@ -38,10 +38,13 @@ FEATURES = np.dtype(
 
 
 @kernel
-def features_update(features: Record, bar: Record, end: int) -> None:
-    """ADX(14), DI, ATR(14), EMA(20), EMA(50), RSI(14), Bollinger(20), volume ratio; `end` is the bar's close, ms."""
-    adx_update(features.adx, bar.high, bar.low, bar.close, 14)
-    atr_update(features.atr, bar.high, bar.low, bar.close, 14)
+def features_update(features: Record, bar: Record, end: int, tick: float) -> None:
+    """ADX(14), DI, ATR(14), EMA(20), EMA(50), RSI(14), Bollinger(20), volume ratio; `end` is the bar's close, ms.
+
+    Moves and ranges are whole multiples of `tick`, quote currency.
+    """
+    adx_update(features.adx, bar.high, bar.low, bar.close, 14, tick)
+    atr_update(features.atr, bar.high, bar.low, bar.close, 14, tick)
     ema_update(features.fast, bar.close, 20)
     ema_update(features.slow, bar.close, 50)
     rsi_update(features.rsi, bar.close, 14)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bot.kernel import Record, kernel, template
 from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, want, withdraw_all
-from bot.strategy import Event, away, watch_nothing, whole_down
+from bot.strategy import Event, away, watch_nothing, whole_down, whole_ms
 from coordinator.gate import position_notional, position_reserve, withdraw_farthest
 from coordinator.pair_state import jot, strategy_slots, tell
 from coordinator.phase import Phase, Trigger, advance, can
@@ -53,7 +53,7 @@ def _leave_or_start(pair: Record, params: Record, state: Record, slots: Record, 
         entry.x = (pair.time - state.drain_start) / MINUTE
         advance(state, Trigger.FLAT)
         state.drain_stop = state.drain_target = 0
-    if state.phase == Phase.DRAINING and pair.time - state.drain_start >= params.transition_hours * HOUR:
+    if state.phase == Phase.DRAINING and pair.time - state.drain_start >= whole_ms(params.transition_hours, HOUR):
         advance(state, Trigger.DEADLINE)
         entry = jot(pair, state, Note.CLOSING)
         entry.x, entry.y = pair.price, position_notional(pair)

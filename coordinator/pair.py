@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from bot.kernel import Record, kernel, template
-from bot.strategy import Event, JudgedAs, equity_now, watch_nothing
+from bot.strategy import Event, JudgedAs, equity_now, watch_nothing, whole_ms
 from bot.trade import book_trade
 from coordinator.features import features_update
 from coordinator.gate import entry_reserve, position_notional, position_reserve
@@ -83,7 +83,7 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, event
             filter_.smc_bar(params.smc, state.smc, FOUR_HOURS, bar, pair.time)
         _note_zones(pair, state)
     if length == params.regime_timeframe:
-        features_update(state.features, bar, bar.ts + length)
+        features_update(state.features, bar, bar.ts + length, pair.instrument.tick_size)
     _adopt_variant(pair, params, state, slots)
     for family in range(len(params.timeframes)):
         if length == params.timeframes[family] and (family == params.pinned or not params.solo):
@@ -211,7 +211,7 @@ def _pause(pair: Record, params: Record, state: Record) -> None:
         entry = jot(pair, state, Note.PAUSE)
         entry.a, entry.b, entry.x = Pause.DAY_LOSS, midnight, loss / directive.target
     if state.outcomes.losing >= params.losing_trades:
-        until = pair.time + int(params.losing_pause_hours * HOUR)
+        until = pair.time + whole_ms(params.losing_pause_hours, HOUR)
         entry = jot(pair, state, Note.PAUSE)
         entry.a, entry.b, entry.x = Pause.LOSING_TRADES, until, float(state.outcomes.losing)
         state.outcomes.losing = 0
@@ -233,7 +233,7 @@ def _watch(pair: Record, params: Record, state: Record) -> None:
     if state.phase == Phase.PAUSED and state.paused_until > pair.time:
         pair.wake_at = min(pair.wake_at, state.paused_until)
     if state.phase == Phase.DRAINING:
-        pair.wake_at = min(pair.wake_at, state.drain_start + int(params.transition_hours * HOUR))
+        pair.wake_at = min(pair.wake_at, state.drain_start + whole_ms(params.transition_hours, HOUR))
     position = pair.ledger.position
     if position != 0 and state.directive.target > 0.0 and state.paused_until < (pair.time // DAY + 1) * DAY:
         floor = state.day_equity - params.pair_day_loss * state.directive.target - pair.ledger.cash
@@ -274,6 +274,6 @@ def fill_report(pair: Record, params: Record, state: Record, report: Record) -> 
     report.hour, report.hour_close = state.hour, state.hour_close
     report.family, report.enhanced = state.family, state.enhanced
     outcomes = state.outcomes
-    sum_outcomes(outcomes, int(params.performance_days * DAY), pair.time)
+    sum_outcomes(outcomes, whole_ms(params.performance_days, DAY), pair.time)
     report.trades, report.wins = outcomes.trades, outcomes.wins
     report.gains, report.losses = outcomes.gains, outcomes.losses

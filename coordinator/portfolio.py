@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bot.kernel import Record, inlined, kernel
+from bot.strategy import whole_ms
 from coordinator.allocation import allocate, share_out
 from coordinator.correlation import group, history_push, stress
 from coordinator.regime import Regime, classify, confirm
@@ -297,7 +298,7 @@ def _rebalance(params: Record, desk: Desk, now: int, regular: bool) -> None:
     """Allocate the pool anew; in DRAWDOWN the targets shrink and positions are trimmed to them."""
     portfolio, risk = desk.portfolio, desk.portfolio.risk
     if regular:
-        period = int(params.rebalance_hours * HOUR)
+        period = whole_ms(params.rebalance_hours, HOUR)
         portfolio.next_rebalance = (now // period + 1) * period
     portfolio.allocated = risk.equity
     pool = max(risk.equity, 0.0) * (1.0 - params.reserve)

@@ -7,6 +7,7 @@ from enum import IntFlag, StrEnum
 import numpy as np
 
 from bot.kernel import Record, kernel
+from bot.strategy import whole_ms
 from coordinator.vocabulary import Answer
 
 DAY_MS = 86_400_000
@@ -155,7 +156,7 @@ def answer(params: Record, risk: Record, given: int, now: int) -> bool:
     """Take the operator's answer to a halt; none within the time to decide counts as hold. True when it is new."""
     if not risk.halted or risk.answer != Answer.WAITING:
         return False
-    late = now - risk.halted_at >= params.decide_minutes * MINUTE
+    late = now - risk.halted_at >= whole_ms(params.decide_minutes, MINUTE)
     if given == Answer.WAITING and not late:
         return False
     risk.answer = given if given != Answer.WAITING else Answer.HOLD
@@ -192,5 +193,5 @@ def played_answer(params: Record, risk: Record) -> int:
 @kernel
 def played_resume(params: Record, risk: Record, now: int) -> bool:
     """Whether the simulated operator opens the latch now, `halt_resume_hours` after the halt."""
-    due = risk.halted and now - risk.halted_at >= params.halt_resume_hours * HOUR
+    due = risk.halted and now - risk.halted_at >= whole_ms(params.halt_resume_hours, HOUR)
     return due and resume(risk, now, False)

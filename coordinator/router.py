@@ -7,6 +7,7 @@ from enum import StrEnum
 import numpy as np
 
 from bot.kernel import Record, kernel
+from bot.strategy import whole_ms
 from coordinator.regime import Regime
 from coordinator.vocabulary import NOBODY, Never, Variant
 
@@ -90,7 +91,7 @@ def reroute(params: Record, route: Record, regime: Record, enhanced: bool, now: 
     if family == route.family:
         route.variant = variant
         return False
-    rested = route.switched_at == 0 or now - route.switched_at >= params.min_regime_hours * HOUR
+    rested = route.switched_at == 0 or now - route.switched_at >= whole_ms(params.min_regime_hours, HOUR)
     if not rested and not forbids(params, confirmed, route.family, enhanced):
         return False
     route.family, route.variant, route.switched_at = family, variant, now

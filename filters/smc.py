@@ -9,6 +9,7 @@ from pydantic import Field
 
 from bot.kernel import Record, kernel
 from bot.parameters import Fraction, Number, Section
+from bot.strategy import whole_ms
 from filters.structure import STRUCTURE, Fact, mean_volume, structure_update
 from filters.zones import (
     DAY,
@@ -105,7 +106,7 @@ def smc_bar(params: Record, smc: Record, timeframe: int, bar: Record, now: int) 
     used = _use_up(params, table, timeframe, bar, now)
     for index in range(structure.says):
         _learn(structure, table, structure.said[index], timeframe, now)
-    grow_old(table, now - int(params.zone_max_age_days * DAY), now)
+    grow_old(table, now - whole_ms(params.zone_max_age_days, DAY), now)
     if table.changed:
         find_quiet(table)
     if used or table.numbered != numbered:

@@ -34,7 +34,18 @@ from bot.instrument import Instrument, Market
 from bot.kernel import Record, kernel
 from bot.order import WHOLE_POSITION, OrderKind, Signal, want, withdraw, withdraw_all
 from bot.parameters import Fraction, Number, Parameters
-from bot.strategy import Event, JudgedAs, Strategy, Variation, affordable, away, enter, lots_for, watch_nothing
+from bot.strategy import (
+    Event,
+    JudgedAs,
+    Strategy,
+    Variation,
+    affordable,
+    away,
+    enter,
+    lots_for,
+    watch_nothing,
+    whole_ms,
+)
 
 MAX_SAFETY_ORDERS = 30
 FEW_SAFETY_ORDERS = 3
@@ -152,13 +163,13 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, bar: 
     ema_update(state.fast, bar.close, 12)
     ema_update(state.slow, bar.close, 26)
     rsi_update(state.rsi, bar.close, 14)
-    adx_update(state.adx, bar.high, bar.low, bar.close, 14)
+    adx_update(state.adx, bar.high, bar.low, bar.close, 14, pair.instrument.tick_size)
     bollinger_update(state.bands, bar.close, BARS)
     ring_push(state.extremes, bar.low if way > 0 else bar.high)
     volume_update(state.volume, bar.ts, bar.volume)
     state.score = _score(params, state, bar.close, way)
     idle = not state.in_deal and pair.ledger.position == 0
-    rested = pair.time >= state.deal_end + params.deal_cooldown_seconds * 1000.0
+    rested = pair.time >= state.deal_end + whole_ms(params.deal_cooldown_seconds, 1000)
     calm = abs(bar.close / bar.open - 1.0) <= params.spike
     if pair.may_enter and idle and rested and calm and state.score >= params.confluence - 1e-9:
         state.confirmations += 1

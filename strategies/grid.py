@@ -26,18 +26,20 @@ from bot.strategy import (
     Variation,
     affordable,
     away,
+    dust,
     enter,
     equity_now,
     lots_for,
     watch_everything,
     watch_nothing,
     whole_down,
+    whole_ms,
     whole_up,
 )
 
 MAX_LEVELS = 100
 CAUTION = 0.7
-HOUR = 3_600_000
+MINUTE, HOUR = 60_000, 3_600_000
 
 
 class Spacing(StrEnum):
@@ -78,6 +80,9 @@ SUSPEND = list(TurningEntries).index(TurningEntries.SUSPEND)
 TRAIL_OFF, TRAIL_ATR = list(Trailing).index(Trailing.OFF), list(Trailing).index(Trailing.ATR)
 
 
+WIDE_COUNTER = 0.05  # a counter so far away is more often a per cent sign forgotten than meant
+
+
 class GridParameters(Parameters):
     """Everything a grid can be told."""
 
@@ -110,6 +115,21 @@ class GridParameters(Parameters):
             "medium": {"levels": 15, "profit_per_grid": 0.005},
             "high": {"levels": 10, "profit_per_grid": 0.01},
         }
+
+    def remarks(self, price: float) -> list[str]:
+        """Say what a distance of a counter comes to in per cent, and that a fixed range lies elsewhere."""
+        told = []
+        if self.profit_per_grid >= WIDE_COUNTER:
+            told.append(
+                f"grid.profit_per_grid is {self.profit_per_grid:g}, which is {100 * self.profit_per_grid:g} %; for "
+                f"{self.profit_per_grid:g} % write {self.profit_per_grid:g}%."
+            )
+        if self.lower is not None and self.upper is not None and not self.lower <= price <= self.upper:
+            told.append(
+                f"grid.lower ({self.lower:g}) and grid.upper ({self.upper:g}) do not hold the price, {price:g}; choose "
+                "bounds around it."
+            )
+        return told
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
@@ -225,7 +245,7 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, bar: 
     atr_update(state.atr, bar.high, bar.low, bar.close, params.atr_period)
     if state.laid:
         state.peak = max(state.peak, equity_now(pair))
-        old = pair.time - state.laid_at >= params.max_age_days * 24 * HOUR
+        old = pair.time - state.laid_at >= whole_ms(params.max_age_days, 24 * HOUR)
         if old and params.trailing != TRAIL_OFF and not state.closing:
             _shift(pair, params, state, slots)
     elif pair.may_enter and pair.ledger.position == 0 and pair.time >= state.cooldown_end:
@@ -241,7 +261,7 @@ def _on_base(pair: Record, params: Record, state: Record, slots: Record) -> None
         return
     above = pair.price > state.upper * (1.0 + params.shift_threshold)
     below = pair.price < state.lower * (1.0 - params.shift_threshold)
-    rested = pair.time - state.laid_at >= params.shift_cooldown_minutes * 60_000
+    rested = pair.time - state.laid_at >= whole_ms(params.shift_cooldown_minutes, MINUTE)
     if (above or below) and rested:
         _shift(pair, params, state, slots)
 
@@ -356,12 +376,17 @@ def _level(state: Record, index: int) -> float:
 
 @kernel
 def _side(pair: Record, params: Record, state: Record, level: float) -> int:
-    """Side of the entry at `level`, 0 where no cell is."""
+    """Side of the entry at `level`, 0 where no cell is: at the centre, of which ticks decide, and under one tick."""
+    tick = pair.instrument.tick_size
+    off = (level - state.centre) / tick
+    below, above = off <= -dust(state.centre / tick), off >= dust(state.centre / tick)
     if params.direction == LONG or not pair.instrument.linear:
-        return 1 if params.initial_inventory or level < state.centre else 0
-    if params.direction == SHORT:
-        return -1 if params.initial_inventory or level > state.centre else 0
-    return 1 if level < state.centre else -1 if level > state.centre else 0
+        side = 1 if params.initial_inventory or below else 0
+    elif params.direction == SHORT:
+        side = -1 if params.initial_inventory or above else 0
+    else:
+        side = 1 if below else -1 if above else 0
+    return 0 if side > 0 and whole_down(level / tick) < 1 else side
 
 
 @kernel
@@ -471,7 +496,7 @@ def _close(pair: Record, params: Record, state: Record, slots: Record) -> None:
 def _end(params: Record, state: Record, slots: Record, ts: int) -> None:
     """Wish nothing, hold nothing, wait out the cooldown that starts at `ts`."""
     _forget(state, slots)
-    state.cooldown_end = ts + int(params.cooldown_hours * HOUR)
+    state.cooldown_end = ts + whole_ms(params.cooldown_hours, HOUR)
 
 
 @kernel

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bot.errors import Misconfigured
+from bot.errors import Misconfigured, cut, shown
 from bot.market import Market
-from coordinator.config_file import config_values
+from coordinator.config_file import config_values, parsed
 from services.command_line.console import console, notes, progress
 from services.settings import Settings
 
@@ -32,9 +32,14 @@ SUMMARY = (
     ("max_drawdown_pct", "max drawdown", "{:.2f} %"),
     ("sharpe", "Sharpe", "{:.2f}"),
     ("sortino", "Sortino", "{:.2f}"),
-    ("trades", "trades", "{:,}"),
-    ("win_rate_pct", "win rate", "{:.1f} %"),
-    ("profit_factor", "profit factor", "{:.2f}"),
+    ("trades", "closed trades", "{:,}"),
+    ("closed_profit", "profit of closed trades", "{:+,.2f}"),
+    ("win_rate_pct", "win rate, closed", "{:.1f} %"),
+    ("profit_factor", "profit factor, closed", "{:.2f}"),
+    ("open_trades", "open trades", "{:,}"),
+    ("open_profit", "profit of open trades so far", "{:+,.2f}"),
+    ("win_rate_with_open_pct", "win rate, with open", "{:.1f} %"),
+    ("profit_factor_with_open", "profit factor, with open", "{:.2f}"),
     ("position_coverage_pct", "time in position", "{:.1f} %"),
     ("fees", "fees", "{:,.2f}"),
     ("funding", "funding", "{:+,.2f}"),
@@ -44,18 +49,30 @@ SUMMARY = (
 
 def backtest(
     config: Annotated[Path | None, typer.Argument(help="YAML file; options go over what it says")] = None,
-    strategy: Annotated[str | None, typer.Option(help="grid, dca, trend, auto, or your own FILE.py:NAME")] = None,
-    pair: Annotated[list[str] | None, typer.Option(help="such as BTCUSDT; several times for several pairs")] = None,
-    start: Annotated[str | None, typer.Option("--from", help="first day or minute that may trade, UTC")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="end, not included, UTC")] = None,
-    capital: Annotated[float | None, typer.Option(help="initial capital, quote currency")] = None,
-    exchange: Annotated[str | None, typer.Option(help="whose candles, from the store")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="grid, dca, trend, auto, or your own FILE.py:NAME", metavar="NAME")
+    ] = None,
+    pair: Annotated[
+        list[str] | None, typer.Option(help="such as BTCUSDT; several times for several pairs", metavar="PAIR")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="first day or minute that may trade, UTC", metavar="DATE")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="end, not included, UTC", metavar="DATE")] = None,
+    capital: Annotated[float | None, typer.Option(help="initial capital, quote currency", metavar="AMOUNT")] = None,
+    exchange: Annotated[str | None, typer.Option(help="whose candles, from the store", metavar="VENUE")] = None,
     market: Annotated[Market | None, typer.Option(help="spot or linear")] = None,
-    leverage: Annotated[float | None, typer.Option(help="leverage, linear only")] = None,
-    candles: Annotated[Path | None, typer.Option(help="a candle file instead of the store, one pair only")] = None,
+    leverage: Annotated[float | None, typer.Option(help="leverage, linear only", metavar="NUMBER")] = None,
+    candles: Annotated[
+        Path | None, typer.Option(help="a candle file instead of the store, one pair only", metavar="FILE")
+    ] = None,
     smc: Annotated[bool | None, typer.Option("--smc/--no-smc", help="judge entries by market structure")] = None,
-    changes: Annotated[list[str] | None, typer.Option("--set", help="any key, such as grid.levels=20")] = None,
-    out: Annotated[Path | None, typer.Option(help="run directory [default: in the data directory]")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="any key, such as grid.levels=20", metavar="KEY=VALUE")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="run directory [default: in the data directory]", metavar="FOLDER")
+    ] = None,
     bounds: Annotated[bool, typer.Option("--bounds", help="show the worst and the best fill rules too")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print result.json instead of the summary")] = False,
 ) -> None:
@@ -75,15 +92,16 @@ def backtest(
         "candles": candles.resolve() if candles else None,
         "smc.enabled": smc,
     }
-    given = {key: value for key, value in options.items() if value is not None}
+    given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     given.update(assignment(text) for text in changes or [])
     settings = Settings()
     pairs = [name.strip() for text in pair or [] for name in text.split(",") if name.strip()]
-    asked = config_values(config or {}, {**given, **({"pairs": pairs} if pairs else {})})
+    given.update({"pairs": pairs} if pairs else {})
+    config_values(config or {}, given)  # a mistake is told before the rest is loaded
     from coordinator.config import PortfolioConfig, load_config
     from services.data.store import CandleStore
 
-    chosen = load_config(asked)
+    chosen = load_config(config or {}, given)
     if isinstance(chosen, PortfolioConfig):
         if bounds:
             raise Misconfigured("bounds compares the rules of one strategy on one pair; leave it out for a portfolio.")
@@ -177,15 +195,15 @@ def _venue(config: PortfolioConfig, store: CandleStore) -> str:
 
 def assignment(text: str) -> tuple[str, Any]:
     """Read key=value of --set."""
-    import yaml
-
-    key, sign, value = text.partition("=")
-    if not sign or not key:
-        raise Misconfigured(f"--set {text!r} is no assignment; write it like grid.levels=20.")
+    key, sign, value = (part.strip() for part in text.partition("="))
+    if not sign or not all(key.split(".")):
+        raise Misconfigured(f"--set {shown(text)} is no assignment; write it like grid.levels=20.")
     try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise Misconfigured(f"--set {text!r}: the value cannot be read; put quotes around it.") from None
+        return key, parsed(value)
+    except ValueError as error:
+        raise Misconfigured(
+            f"--set {shown(text)}: the value cannot be read ({cut(str(error))}); put quotes around it."
+        ) from None
 
 
 def find_candles(config: BacktestConfig, store: CandleStore) -> tuple[BacktestConfig, Candles | Path]:
@@ -235,10 +253,11 @@ def _print_portfolio(result: PortfolioResult, folder: Path) -> None:
     table.add_row("modes", ", ".join(f"{name} {share * 100:.1f} %" for name, share in figures.modes.items() if share))
     console().print(table)
     columns = (*result.config.algorithm.roster.names, "draining", "cash")
-    pairs = Table("pair", "profit", "holding", "trades", *columns)
+    pairs = Table("pair", "profit", "holding", "closed", "open", "open profit", *columns)
     for pair, one in result.pair_figures.items():
         shares = [f"{one.strategies.get(name, 0.0) * 100:.0f} %" for name in columns]
-        pairs.add_row(pair, f"{one.profit:+,.2f}", f"{one.benchmark_return_pct:+.2f} %", f"{one.trades:,}", *shares)
+        trades = (f"{one.trades:,}", f"{one.open_trades:,}", f"{one.open_profit:+,.2f}")
+        pairs.add_row(pair, f"{one.profit:+,.2f}", f"{one.benchmark_return_pct:+.2f} %", *trades, *shares)
     console().print(pairs)
     period = f"{metrics.start} to {metrics.end}"
     console().print(f"{period}, capital {metrics.initial_capital:,.2f}, run {document.run_id}", soft_wrap=True)

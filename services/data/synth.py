@@ -7,7 +7,8 @@ candles; a pair's candles depend on the seed and its own name, and a longer peri
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -21,15 +22,49 @@ START_MS = 1_704_067_200_000  # 2024-01-01T00:00Z: fixed, so that runs repeat
 MINUTE, HOURS_A_DAY = 60_000, 24
 STEPS = 4  # price steps inside a minute
 
-# Regime: drift per hour, volatility per minute, pull to the regime's start per hour, mean length in hours.
-REGIMES: dict[str, tuple[float, float, float, int]] = {
-    "calm range": (0.0, 0.0003, 0.10, 72),
-    "wide range": (0.0, 0.0007, 0.05, 60),
-    "trend up": (0.0008, 0.0005, 0.0, 48),
-    "trend down": (-0.0008, 0.0006, 0.0, 48),
-    "crash": (-0.012, 0.0025, 0.0, 8),
-    "recovery": (0.003, 0.0012, 0.0, 20),
+
+class Regime(NamedTuple):
+    """Figures of one kind of market."""
+
+    drift: float  # per hour
+    volatility: float  # per minute
+    pull: float = 0.0  # back to where the regime began, share per hour
+    hours: int = 0  # mean length
+    gap: float = 0.0  # jump from the close before it to its first open
+    volume: float = 1.0  # times the usual
+
+
+REGIMES: dict[str, Regime] = {
+    "calm range": Regime(0.0, 0.0003, 0.10, 72),
+    "wide range": Regime(0.0, 0.0007, 0.05, 60),
+    "trend up": Regime(0.0008, 0.0005, 0.0, 48),
+    "trend down": Regime(-0.0008, 0.0006, 0.0, 48),
+    "crash": Regime(-0.012, 0.0025, 0.0, 8),
+    "recovery": Regime(0.003, 0.0012, 0.0, 20),
 }
+# What the demo plays, with the hours of each: a past to learn from, and then, in a few days, all that the algorithm
+# answers. Its regimes are stronger than those above, so that they are confirmed within hours.
+DEMO_PAST = (("wide range", 60), ("trend up", 48), ("wide range", 60), ("trend down", 48), ("calm range", 80))
+DEMO_SCRIPT = (
+    ("calm range", 3),
+    ("demo wild range", 15),
+    ("demo rally", 12),
+    ("demo trend", 11),
+    ("demo crash", 2),
+    ("demo bounce", 4),
+    ("demo bottom", 15),
+    ("demo recovery", 24),
+)
+DEMO_REGIMES: dict[str, Regime] = {
+    "demo wild range": Regime(0.0, 0.0015, 0.5),
+    "demo rally": Regime(0.006, 0.0005, volume=2.0),
+    "demo trend": Regime(0.004, 0.0006, volume=2.0),
+    "demo crash": Regime(-0.01, 0.003, gap=-0.13, volume=5.0),
+    "demo bounce": Regime(0.02, 0.002, volume=3.0),
+    "demo bottom": Regime(0.0, 0.0014, 0.4, volume=1.5),
+    "demo recovery": Regime(0.007, 0.0007),
+}
+FIGURES = {**REGIMES, **DEMO_REGIMES}
 # The story of one cycle; its order and lengths are shuffled by the seed, a recovery follows every crash.
 CYCLE = (
     "calm range",
@@ -45,12 +80,23 @@ COMMON_SHARE = 0.7  # the market's share of a pair's variance, and so the correl
 FIRST_PRICES = {"BTCUSDT": 42_000.0, "ETHUSDT": 2_300.0, "SOLUSDT": 100.0, "BNBUSDT": 310.0, "XRPUSDT": 0.62}
 
 
-def generate(pairs: list[str], days: int, seed: int, start_ms: int = START_MS) -> dict[str, Candles]:
-    """One-minute candles of each pair over `days` from `start_ms`, prices on the pair's linear tick grid."""
+def generate(
+    pairs: list[str], days: int, seed: int, start_ms: int = START_MS, schedule: Sequence[str] | None = None
+) -> dict[str, Candles]:
+    """One-minute candles of each pair over `days` from `start_ms`, prices on the pair's linear tick grid.
+
+    `schedule`: a key of FIGURES for each hour, at least `days` of them; the seed's own by default.
+    """
     hours = days * HOURS_A_DAY
-    schedule = regime_schedule(hours, seed)
+    schedule = list(schedule or regime_schedule(hours, seed))[:hours]
     market = _innovations(f"market {seed}", hours)
     return {pair: _pair_candles(pair, schedule, market, hours, seed, start_ms) for pair in pairs}
+
+
+def demo_schedule(hours: int, seed: int) -> list[str]:
+    """Regime of each hour of the demo's market: its past, its script, and then the seed's own."""
+    told = [regime for regime, length in (*DEMO_PAST, *DEMO_SCRIPT) for _ in range(length)]
+    return (told + regime_schedule(max(hours - len(told), 0), seed))[:hours]
 
 
 def regime_schedule(hours: int, seed: int) -> list[str]:
@@ -59,10 +105,10 @@ def regime_schedule(hours: int, seed: int) -> list[str]:
     schedule: list[str] = []
     while len(schedule) < hours:
         for regime in rng.permutation(CYCLE).tolist():
-            length = max(4, int(REGIMES[regime][3] * rng.uniform(0.6, 1.4)))
+            length = max(4, int(REGIMES[regime].hours * rng.uniform(0.6, 1.4)))
             schedule += [regime] * length
             if regime == "crash":
-                schedule += ["recovery"] * int(REGIMES["recovery"][3] * rng.uniform(0.6, 1.4))
+                schedule += ["recovery"] * int(REGIMES["recovery"].hours * rng.uniform(0.6, 1.4))
     return schedule[:hours]
 
 
@@ -77,22 +123,28 @@ def _innovations(name: str, hours: int) -> NDArray[np.float64]:
 
 
 def _pair_candles(
-    pair: str, schedule: list[str], market: NDArray[np.float64], hours: int, seed: int, start_ms: int
+    pair: str, schedule: Sequence[str], market: NDArray[np.float64], hours: int, seed: int, start_ms: int
 ) -> Candles:
     own = _innovations(f"{pair} {seed}", hours)
     mixed = np.sqrt(COMMON_SHARE) * market + np.sqrt(1.0 - COMMON_SHARE) * own
-    figures = np.array([REGIMES[regime][:3] for regime in schedule])
-    minute = np.repeat(figures, 60, axis=0)
-    steps = mixed * (minute[:, 1] / np.sqrt(STEPS))[:, None] + (minute[:, 0] / 60 / STEPS)[:, None]
-    path = _pulled(np.cumsum(steps.ravel()), schedule, figures[:, 2])
+    regimes = [FIGURES[regime] for regime in schedule]
+    drift, volatility, volumes = (
+        np.repeat([getattr(regime, name) for regime in regimes], 60) for name in ("drift", "volatility", "volume")
+    )
+    steps = mixed * (volatility / np.sqrt(STEPS))[:, None] + (drift / 60 / STEPS)[:, None]
+    begins = [hour for hour in range(1, hours) if schedule[hour] != schedule[hour - 1] and regimes[hour].gap]
+    jumps = 60 * np.array(begins, np.int64)  # minutes
+    steps[jumps, 0] += [regimes[hour].gap for hour in begins]
+    path = _pulled(np.cumsum(steps.ravel()), schedule, np.array([regime.pull for regime in regimes]))
     row = table().get(("linear", pair), {})
     tick, lot = float(row.get("tick_size", "0.01")), float(row.get("lot_size", "0.01"))
     prices = np.maximum(np.rint(FIRST_PRICES.get(pair, 100.0) * np.exp(path) / tick), 1.0)
     prices = np.concatenate(([prices[0]], prices))
     within = np.stack([prices[k : k + hours * 60 * STEPS : STEPS] for k in range(STEPS + 1)])
-    moved = np.abs(within[-1] - within[0]) / within[0] / minute[:, 1]
+    within[0, jumps] = within[1, jumps]  # a gap lies between two bars
+    moved = np.abs(within[-1] - within[0]) / within[0] / volatility
     rng = _generator(f"volume {pair} {seed}")
-    worth = 400_000.0 * (1.0 + moved) * rng.lognormal(0.0, 0.5, hours * 60)
+    worth = 400_000.0 * volumes * (1.0 + moved) * rng.lognormal(0.0, 0.5, hours * 60)
     volume = np.maximum(np.rint(worth / (within[0] * tick) / lot), 1.0)
     scaled = _on_grid(within, tick)
     lots = np.round(volume * lot, 10)
@@ -105,7 +157,7 @@ def _on_grid(ticks: NDArray[np.float64], tick: float) -> NDArray[np.float64]:
     return np.asarray(np.round(ticks * tick, 10), np.float64)
 
 
-def _pulled(path: NDArray[np.float64], schedule: list[str], pull: NDArray[np.float64]) -> NDArray[np.float64]:
+def _pulled(path: NDArray[np.float64], schedule: Sequence[str], pull: NDArray[np.float64]) -> NDArray[np.float64]:
     """Let ranges stay ranges: hour by hour, take back a share of how far the path has left the regime's start."""
     per_hour = 60 * STEPS
     hourly = np.diff(np.concatenate(([0.0], path[per_hour - 1 :: per_hour])))

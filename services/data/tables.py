@@ -1,104 +1,12 @@
-"""Tables from files of funding rates and trades: CSV, Parquet, Feather and JSON, also packed as gz, zst or zip."""
+"""What tables of funding rates and of trades have in common: the names of columns, and times to the millisecond."""
 
 from __future__ import annotations
 
-import gzip
-import io
-import json
 import re
-import zipfile
-from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from bot.errors import Misconfigured
-
-ENDINGS = re.compile(
-    r"\.(csv|tsv|txt|parquet|pq|feather|arrow|ipc|json)(\.gz|\.zst)?$|\.zip$",
-    re.IGNORECASE,
-)
-PACKED = re.compile(r"\.(gz|zst)$", re.IGNORECASE)
-SYMBOL = re.compile(r"([A-Z0-9]+?)[-_/]?(USDT|USDC|USD)(?![A-Z])")
-NUMBER = re.compile(r'\s*"?[-+]?\d')
-LISTS = ("result", "data", "list", "rows")  # under which venues put their rows
-
-
-def table_files(path: Path) -> list[Path]:
-    """The file itself, or every table under the folder, sorted; raises Misconfigured when there is none."""
-    if path.is_file():
-        return [path]
-    found = sorted(file for file in path.rglob("*") if file.is_file() and ENDINGS.search(file.name))
-    if not found:
-        raise Misconfigured(f"{path} holds no table; give a CSV, Parquet, Feather or JSON file, or a folder of them.")
-    return found
-
-
-def read_table(path: Path) -> pl.DataFrame:
-    """Read the rows of a file; without a header its columns are column_1, column_2 and so on.
-
-    Raises Misconfigured when it is missing, unreadable or of another kind.
-    """
-    if not path.is_file():
-        raise Misconfigured(f"{path} is no file; give the path of a CSV, Parquet, Feather or JSON file.")
-    try:
-        source, name = _unpacked(path)
-        if name.endswith((".parquet", ".pq")):
-            return pl.read_parquet(source)
-        if name.endswith((".feather", ".arrow", ".ipc")):
-            return pl.read_ipc(source)
-        if name.endswith(".json"):
-            return _of_json(json.loads(_text(source)))
-        if name.endswith((".csv", ".tsv", ".txt")):
-            return _of_csv(source)
-    except (pl.exceptions.PolarsError, OSError, EOFError, ValueError, TypeError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise Misconfigured(f"{path} cannot be read ({reason}); check that the file is whole.") from None
-    raise Misconfigured(f"{path}: ending {path.suffix!r} is unknown; give .csv, .parquet, .feather or .json.")
-
-
-def symbol_of(name: str) -> str | None:
-    """Symbol at the beginning of a file's name, such as BTCUSDT2024-01-01.csv or BTC_USDT_USDT-8h.feather."""
-    found = SYMBOL.match(name.upper())
-    return None if found is None else "".join(found.groups())
-
-
-def _unpacked(path: Path) -> tuple[Path | io.BytesIO, str]:
-    """What to read, and its name in small letters; Polars itself unpacks gz and zst."""
-    if not path.name.lower().endswith(".zip"):
-        return path, PACKED.sub("", path.name.lower())
-    with zipfile.ZipFile(path) as archive:
-        names = [one for one in archive.namelist() if not one.endswith("/")]
-        if len(names) != 1:
-            raise Misconfigured(f"{path} holds {len(names)} files; unpack it and give them one by one.")
-        return io.BytesIO(archive.read(names[0])), names[0].lower()
-
-
-def _text(source: Path | io.BytesIO) -> bytes:
-    if isinstance(source, io.BytesIO):
-        return source.getvalue()
-    return gzip.decompress(source.read_bytes()) if source.name.lower().endswith(".gz") else source.read_bytes()
-
-
-def _of_csv(source: Path | io.BytesIO) -> pl.DataFrame:
-    """Read commas, semicolons or tabs."""
-    head = pl.read_csv(source, has_header=False, n_rows=1, separator="\x1f", quote_char=None, infer_schema=False)
-    line = str(head.item(0, 0)) if head.height else ""
-    separator = max(",;\t", key=line.count)
-    if isinstance(source, io.BytesIO):
-        source.seek(0)
-    has_header = not NUMBER.match(line)
-    frame = pl.read_csv(source, has_header=has_header, separator=separator, infer_schema_length=10_000)
-    return frame if has_header else frame.rename({name: f"column_{i}" for i, name in enumerate(frame.columns, 1)})
-
-
-def _of_json(values: Any) -> pl.DataFrame:
-    """Read a list of objects, wherever the venue's answer has it."""
-    while isinstance(values, dict):
-        values = next((values[name] for name in LISTS if name in values), None)
-    if not isinstance(values, list) or not values or not isinstance(values[0], dict):
-        raise ValueError("no list of objects inside")
-    return pl.DataFrame(values, infer_schema_length=None)
 
 
 def column(frame: pl.DataFrame, what: str, names: tuple[str, ...]) -> pl.Series:

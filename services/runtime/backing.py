@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,12 +53,19 @@ async def database(directory: Path, address: str = EMBEDDED) -> AsyncIterator[st
 
 
 @asynccontextmanager
-async def backing(name: str, directory: Path, address: str = EMBEDDED, bus: str = EMBEDDED) -> AsyncIterator[Backing]:
-    """Start, or join, what the bot `name` needs; what was started here ends here.
+async def backing(
+    name: str,
+    directory: Path,
+    address: str = EMBEDDED,
+    bus: str = EMBEDDED,
+    begin: Callable[[str], None] = lambda _stage: None,
+) -> AsyncIterator[Backing]:
+    """Start, or join, what the bot `name` needs; what was started here ends here. `begin` hears of each stage.
 
     Raises Misconfigured, with nothing disturbed, where another process is this bot already.
     """
     async with AsyncExitStack() as stack:
+        begin("database")
         dsn = await stack.enter_async_context(database(directory, address))
         claim = await stack.enter_async_context(Claim.held(dsn, name))
         store = await PostgresStore.open(dsn, name)
@@ -66,6 +73,7 @@ async def backing(name: str, directory: Path, address: str = EMBEDDED, bus: str 
         if bus == NONE:
             yield Backing(store, SilentBus(), claim, dsn, None)
             return
+        begin("bus")
         url = bus
         if bus == EMBEDDED:
             redis = EmbeddedRedis(directory)

@@ -15,19 +15,21 @@ from prometheus_client import CollectorRegistry
 
 from backtesting.instruments import instrument_for
 from backtesting.stepwise import compiled_next_fill
-from coordinator.config import load_portfolio
+from bot.candles import Candles
+from coordinator.config import PortfolioConfig, load_portfolio
 from services.bybit.gateway import Bybit
 from services.control.client import control_file
 from services.control.server import ControlServer
-from services.data.synth import generate
+from services.data.synth import DEMO_PAST, DEMO_SCRIPT, demo_schedule, generate
 from services.runtime import warm_exchange
 from services.runtime.backing import backing
 from services.runtime.live import as_live
 from services.runtime.local import LocalRuntime
 from services.runtime.lockstep import LockStep
+from services.runtime.stages import Stages
 from services.runtime.status import status
 from services.runtime.view import News
-from services.runtime.warm import compiled_meanwhile
+from services.runtime.warm import Compilation, compiled_meanwhile
 from services.venue.exchange import Exchange, exchange_settings
 from services.venue.server import Key, VenueServer
 
@@ -36,7 +38,17 @@ KEY = Key("demo-key", "demo-secret")
 PAIRS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT")
 DAYS = 60
 HISTORY_DAYS = 12
-DAY = 86_400_000
+HOUR = 3_600_000
+PAST_HOURS = sum(hours for _, hours in DEMO_PAST)
+SCRIPT_MINUTES = 60 * sum(hours for _, hours in DEMO_SCRIPT)
+# Bolder than the defaults, and with a narrower limit of the day: what a careful account meets once in months, this one
+# meets within the script. Performance forgets in hours, because the market changes in hours.
+CHOICES: dict[str, dict[str, Any]] = {
+    "grid": {"direction": "long", "risk_budget": 0.10},
+    "trend": {"breakout_volume": 0.0},
+    "allocation": {"strategy_cap": 1.0, "performance_days": 0.25},
+    "risk": {"reduce_day_loss": 0.01, "group_exposure": 0.60},
+}
 
 
 @dataclass
@@ -48,29 +60,47 @@ class Demo:
     news: News
     exchange: Exchange
     address: str
+    compilation: Compilation
 
     def status(self) -> dict[str, Any]:
         """How the bot stands."""
         return status(self.runtime)
 
 
+def demo_config(pairs: tuple[str, ...] = PAIRS) -> PortfolioConfig:
+    """What the demo's bot is told; its operator is whoever watches, so a halt waits for `ctl resume`."""
+    return as_live(load_portfolio({"strategy": "auto", "pairs": list(pairs), **CHOICES}))
+
+
+def demo_candles(pairs: tuple[str, ...], seed: int) -> dict[str, Candles]:
+    """The market of the demo: its past, its script, and then what the seed brings."""
+    days = HISTORY_DAYS + DAYS
+    return generate(list(pairs), days, seed, schedule=demo_schedule(24 * days, seed))
+
+
 @asynccontextmanager
-async def demonstration(seed: int, data_dir: Path, pairs: tuple[str, ...] = PAIRS) -> AsyncIterator[Demo]:
-    """Start everything; it ends, and forgets, with the context."""
-    config = load_portfolio({"strategy": "auto", "pairs": list(pairs)})
-    config = as_live(config)  # the operator is whoever watches: a halt waits for `ctl resume`
-    candles = await asyncio.to_thread(generate, list(pairs), HISTORY_DAYS + DAYS, seed)
+async def demonstration(
+    seed: int, data_dir: Path, pairs: tuple[str, ...] = PAIRS, stages: Stages | None = None
+) -> AsyncIterator[Demo]:
+    """Start everything, stage by stage; it ends, and forgets, with the context."""
+    stages = stages or Stages()
+    stages.begin("market")
+    config = demo_config(pairs)
+    candles = await asyncio.to_thread(demo_candles, pairs, seed)
     instruments = {pair: instrument_for(pair, config.market, candles[pair])[0] for pair in pairs}
+    stages.begin("exchange")
     exchange = Exchange(instruments, candles, config.capital, exchange_settings(config.execution), config.leverage)
-    exchange.begin(int(exchange.clock[0]) + HISTORY_DAYS * DAY)
+    exchange.begin(int(exchange.clock[0]) + PAST_HOURS * HOUR)
     server = VenueServer(exchange, [KEY])
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(compiled_meanwhile(config, warm_exchange.__name__, compiled_next_fill))
+        compiling = compiled_meanwhile(config, warm_exchange.__name__, compiled_next_fill)
+        stages.compilation = compilation = await stack.enter_async_context(compiling)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         address = f"http://127.0.0.1:{await server.start()}"
         stack.push_async_callback(server.stop)
-        behind = await stack.enter_async_context(backing(NAME, folder))
-        news = News(behind.bus, instruments, config.algorithm.roster)
+        behind = await stack.enter_async_context(backing(NAME, folder, begin=stages.begin))
+        stages.begin("trading")
+        news = News(behind.bus, instruments, config.algorithm)
         gateway = Bybit(key=KEY.key, secret=KEY.secret, market=config.market, address=address, rate=100_000.0)
         runtime = LocalRuntime(NAME, config, gateway, behind.store, news, patience=None)
         stack.push_async_callback(runtime.stop)
@@ -81,7 +111,8 @@ async def demonstration(seed: int, data_dir: Path, pairs: tuple[str, ...] = PAIR
         control = ControlServer(control_file(data_dir, NAME), runtime.status, runtime.obey, CollectorRegistry())
         await control.start()
         stack.push_async_callback(control.stop)
-        yield Demo(runtime, steps, news, exchange, address)
+        stages.end()
+        yield Demo(runtime, steps, news, exchange, address, compilation)
 
 
 class Pace:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -39,11 +40,35 @@ def warm(config: PortfolioConfig) -> None:
     PortfolioMachine(config.algorithm, list(config.pairs), config.capital).judge(0)
 
 
+@dataclass
+class Compilation:
+    """How it stands about the machine code that another process makes; nothing is made where all of it is there."""
+
+    began: float | None = None  # by the monotonic clock, seconds
+    seconds: float | None = None  # that it took
+    failed: bool = False
+
+    @property
+    def running(self) -> bool:
+        """Whether the other process is at it."""
+        return self.began is not None and self.seconds is None
+
+    def sentence(self) -> str:
+        """How it stands, in words."""
+        if self.began is None:
+            return "compiled before"
+        if self.seconds is None:
+            return f"compiling in background, {time.monotonic() - self.began:.0f} s"
+        if self.failed:
+            return "interpreted, since compiling failed"
+        return f"compiled in {self.seconds:.0f} s"
+
+
 @asynccontextmanager
 async def compiled_meanwhile(
     config: PortfolioConfig, program: str = __name__, *more: Callable[[], Any]
-) -> AsyncIterator[None]:
-    """Interpret what is not compiled, while another process, the module `program`, compiles it.
+) -> AsyncIterator[Compilation]:
+    """Interpret what is not compiled, while another process, the module `program`, compiles it; yields how it stands.
 
     `more` make entry points besides the bot's own. What is built within changes over by itself. Where everything is
     there already, there is no other process.
@@ -53,16 +78,16 @@ async def compiled_meanwhile(
         roster = config.algorithm.roster
         entries = (compiled_play(roster), compiled_tick(roster), *(make() for make in more))
         if any(isinstance(one, Meanwhile) for one in entries):
-            async with _compiling(config, program):
-                yield
+            async with _compiling(config, program) as compilation:
+                yield compilation
         else:
-            yield
+            yield Compilation()
     finally:
         interpreted_first.set(False)
 
 
 @asynccontextmanager
-async def _compiling(config: PortfolioConfig, program: str) -> AsyncIterator[None]:
+async def _compiling(config: PortfolioConfig, program: str) -> AsyncIterator[Compilation]:
     """Compile in another process, which ends with the context."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", program),
@@ -70,9 +95,10 @@ async def _compiling(config: PortfolioConfig, program: str) -> AsyncIterator[Non
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,
     )
-    waiting = asyncio.create_task(_wait(process, config.document()))
+    compilation = Compilation(time.monotonic())
+    waiting = asyncio.create_task(_wait(process, config.document(), compilation))
     try:
-        yield
+        yield compilation
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -80,12 +106,13 @@ async def _compiling(config: PortfolioConfig, program: str) -> AsyncIterator[Non
         await asyncio.gather(waiting, return_exceptions=True)
 
 
-async def _wait(process: asyncio.subprocess.Process, asked: dict[str, Any]) -> None:
+async def _wait(process: asyncio.subprocess.Process, asked: dict[str, Any], compilation: Compilation) -> None:
     """Tell what is compiled, and when that is done."""
-    began = time.monotonic()
+    assert compilation.began is not None
     await process.communicate(json.dumps(asked, default=str).encode())
-    seconds = round(time.monotonic() - began, 1)
-    if process.returncode == 0:
+    compilation.failed = process.returncode != 0
+    compilation.seconds = seconds = round(time.monotonic() - compilation.began, 1)
+    if not compilation.failed:
         log.info("machine_code_ready", seconds=seconds)
     else:
         log.warning("not_compiled", seconds=seconds, remedy="the bot goes on interpreted; start it again for speed")

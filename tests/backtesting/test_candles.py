@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -301,3 +302,31 @@ def test_the_config_has_the_last_word_and_must_fit():
 def test_real_candles_lie_on_the_tables_grid(path, tick):
     instrument, notice = instrument_for(path.split("/")[2], Market.LINEAR, real(path))
     assert (str(instrument.tick_size), notice) == (tick, None)
+
+
+@pytest.mark.parametrize("power", [7, 9, 11, 12])
+def test_f_75_prices_far_under_one_have_a_tick_that_shows_them(power):
+    """50,000.1 becomes 0.00500001 and less: the same decimals, further behind the point."""
+    candles = walk(500)
+    tiny = replace(
+        candles,
+        **{
+            name: np.round(getattr(candles, name) / 10.0**power, power + 1) for name in ("open", "high", "low", "close")
+        },
+    )
+    traded, _ = instrument_for("TINYUSDT", Market.LINEAR, tiny)
+    assert traded.tick_size == Decimal(1).scaleb(-power - 1)
+    assert traded.lot_size == 1 or traded.lot_size == Decimal("0.001")
+
+
+def test_f_75_a_tick_at_which_every_price_is_zero_is_refused():
+    candles = walk(500)
+    tiny = replace(candles, **{name: getattr(candles, name) / 1e12 for name in ("open", "high", "low", "close")})
+    with pytest.raises(Misconfigured, match="tick_size is 1 but"):
+        instrument_for("TINYUSDT", Market.LINEAR, tiny, {"tick_size": "1", "lot_size": "1"})
+
+
+def test_an_instrument_is_inferred_though_nothing_was_traded():
+    candles = walk(50, tick=0.01)
+    traded, _ = instrument_for("NEWUSDT", Market.LINEAR, replace(candles, volume=np.zeros(50)))
+    assert traded.lot_size > 0

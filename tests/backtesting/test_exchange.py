@@ -7,7 +7,7 @@ import pytest
 from pydantic import Field
 
 from backtesting import simulate
-from backtesting.exchange import Outcome
+from backtesting.exchange import NOTHING, Outcome, first_reached
 from backtesting.funding import FundingHistory
 from backtesting.run import BOUNDS
 from backtesting.simulator import Tape, UniversalSimulator, check_balance
@@ -27,7 +27,9 @@ from bot.authoring import (
 )
 from bot.errors import BrokenLedger, Misconfigured
 from bot.instrument import Market
-from bot.order import Liquidity, Signal
+from bot.order import SLOT, Liquidity, OrderKind, Side, Signal
+from bot.record import new_records
+from bot.strategy import PAIR
 from coordinator.config import load_config
 from tests.conftest import START, bars, instrument
 
@@ -367,3 +369,29 @@ def test_the_bounds_enclose_different_rules():
     assert result.bounds is not None
     assert result.bounds["optimistic"].fills != result.bounds["pessimistic"].fills
     assert result.bounds["pessimistic"].total_profit == result.metrics.total_profit
+
+
+def crossed():
+    """A market order, a limit buy at 100 that crossed, and a limit sell that only reduces and has nothing to."""
+    pair, slots = new_records(PAIR, 1)[0], new_records(SLOT, 3)
+    pair["instrument"] = instrument("1", "1").record(1.0)
+    want(slots, 0, Side.BUY, OrderKind.MARKET, 0, 1, Signal.ENTRY, 0)
+    want(slots, 1, Side.BUY, OrderKind.LIMIT, 100, 1, Signal.ENTRY, 1)
+    want(slots, 2, Side.SELL, OrderKind.LIMIT, 99, 1, Signal.EXIT_TP, 2)
+    slots["crossing"] = [False, True, True]
+    return pair, slots
+
+
+@pytest.mark.parametrize("filling", [True, False])
+@pytest.mark.parametrize(("x", "crossing"), [(100.0, True), (101.0, False)])
+def test_a_crossing_limit_rests_once_the_price_has_left_it_though_others_go_first_or_nothing_may_fill(
+    filling, x, crossing
+):
+    pair, slots = crossed()
+    assert first_reached(pair, slots, filling, 1.0, x, x) == ((0, x) if filling else (NOTHING, x))
+    assert bool(slots[1].crossing) is crossing
+    first_reached(pair, slots, filling, 1.0, 104.0, 104.0)
+    assert not slots[1].crossing
+    assert slots[2].crossing, "a sell at 99 is still allowed at 104"
+    first_reached(pair, slots, filling, 1.0, 98.0, 98.0)
+    assert not slots[2].crossing

@@ -17,10 +17,13 @@ from backtesting.metrics import (
     daily_returns,
     drawdown_figures,
     longest_run,
+    per_exposure,
     profits,
     ratio_figures,
     trade_figures,
 )
+from backtesting.portfolio_run import Side
+from backtesting.portfolio_run import verdict as compared
 from bot.trade import TRADE
 from tests.conftest import START, walk
 
@@ -66,8 +69,12 @@ def trades(*profit_and_value):
     return records
 
 
+def figures_of(records, worth=0.0):
+    return trade_figures(records, profits(records, worth))
+
+
 def test_trade_figures_of_two_wins_and_a_loss():
-    figures = trade_figures(trades((10.0, 100.0), (-5.0, 100.0), (20.0, 100.0)))
+    figures = figures_of(trades((10.0, 100.0), (-5.0, 100.0), (20.0, 100.0)))
     expected = {"trades": 3, "profit_factor": 6.0, "expectancy": pytest.approx(25 / 3), "average_win": 15.0}
     assert {name: figures[name] for name in expected} == expected
     assert figures["win_rate_pct"] == pytest.approx(200 / 3)
@@ -76,9 +83,20 @@ def test_trade_figures_of_two_wins_and_a_loss():
 
 
 def test_f50_no_trades_no_figures_and_no_loss_is_capped():
-    assert trade_figures(trades())["profit_factor"] is None
-    assert trade_figures(trades((1.0, 10.0)))["profit_factor"] == 1000.0
-    assert trade_figures(trades((-1.0, 10.0)))["profit_factor"] == 0.0
+    assert figures_of(trades())["profit_factor"] is None
+    assert figures_of(trades((1.0, 10.0)))["profit_factor"] == 1000.0
+    assert figures_of(trades((-1.0, 10.0)))["profit_factor"] == 0.0
+
+
+def test_open_trades_stand_beside_the_closed_ones():
+    """Every closed trade won; what is still held, 2 lots at 30 a lot, has lost more than that."""
+    records = trades((10.0, 100.0), (5.0, 100.0), (0.0, 100.0))
+    records[2]["exit_value"], records[2]["held"], records[2]["fees"] = 0.0, 2, 1.0
+    figures = figures_of(records, 30.0)
+    expected = {"trades": 2, "closed_profit": 15.0, "win_rate_pct": 100.0, "profit_factor": 1000.0, "open_trades": 1}
+    expected |= {"open_profit": -41.0, "win_rate_with_open_pct": pytest.approx(200 / 3)}
+    assert {name: figures[name] for name in expected} == expected
+    assert figures["profit_factor_with_open"] == pytest.approx(15 / 41)
 
 
 @given(st.lists(st.booleans(), max_size=50))
@@ -99,6 +117,9 @@ def test_the_trades_add_up_to_the_profit(name):
     metrics = result.metrics
     assert metrics.trades > 3
     assert result.trades["pnl"].sum() == pytest.approx(metrics.total_profit, abs=1e-9 * metrics.turnover)
+    assert metrics.closed_profit + metrics.open_profit == pytest.approx(
+        metrics.total_profit, abs=1e-9 * metrics.turnover
+    )
     assert result.trades["fees"].sum() == pytest.approx(metrics.fees)
     assert result.trades["funding"].sum() == pytest.approx(metrics.funding, abs=1e-9 * metrics.turnover)
     assert result.fills["fee"].sum() == pytest.approx(metrics.fees)
@@ -136,7 +157,21 @@ def test_every_figure_says_what_it_is():
     assert all(field.description for field in Metrics.model_fields.values())
 
 
+def side(name, earned, exposure, held=5.0):
+    figures = {"total_return_pct": earned, "mean_exposure_pct": exposure, "benchmark_return_pct": held}
+    figures |= {"max_drawdown_pct": exposure / 10, "return_per_exposure_pct": per_exposure(earned, exposure)}
+    return Side(name, MINUTES, np.ones(6), figures)
+
+
+def test_a_comparison_says_who_did_best_for_what_was_held_and_that_cash_is_no_skill():
+    said = compared([side("grid", 3.0, 60.0), side("dca", 1.0, 10.0), side("auto", -0.4, 2.0), side("idle", 0.0, 0.0)])
+    assert "grid did best with +3.00 %" in said
+    assert "Per 100 % of exposure dca did best with +10.00 %, at a mean exposure of 10.0 %." in said
+    assert "Mostly cash on average: auto 98 %, idle 100 %; a small loss or drawdown there is cash, not skill." in said
+    assert "cash" not in compared([side("grid", 3.0, 60.0), side("dca", 1.0, 10.0)])
+
+
 def test_profits_are_after_fees_and_funding():
     records = trades((10.0, 100.0))
     records["fees"], records["funding"] = 2.0, -1.0
-    assert profits(records).tolist() == [7.0]
+    assert profits(records, 0.0).tolist() == [7.0]

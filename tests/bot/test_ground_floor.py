@@ -22,7 +22,7 @@ from bot.parameters import Parameters
 from bot.record import from_dict, new_record, new_records, to_dict
 from bot.rollup import BAR, ROLLUP, TIMEFRAMES, bucket_start, rollup_update
 from bot.sources import ROOT
-from bot.strategy import EVENT, PAIR, load_strategy, whole_down, whole_up
+from bot.strategy import EVENT, PAIR, load_strategy, whole_down, whole_ms, whole_up
 from strategies import dca, grid, trend
 from tests.conftest import START, instrument
 
@@ -251,3 +251,33 @@ def test_without_the_compiler_the_fills_are_the_same(tmp_path):
         answers.add(answer.stdout)
     assert len(answers) == 1
     assert all(int(line.split()[1]) > 0 for line in answers.pop().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("duration", "unit", "expected"),
+    [(0.2, 86_400_000, 17_280_000), (0.29, 3_600_000, 1_044_000), (1.1, 60_000, 66_000)],
+)
+def test_durations_are_whole_milliseconds(duration, unit, expected):
+    assert whole_ms(duration, unit) == expected
+
+
+def test_what_is_left_of_a_triggered_stop_goes_under_the_newest_label():
+    slots = new_records(SLOT, 1)
+    want(slots, 0, Side.SELL, OrderKind.STOP, 90, 5, Signal.EXIT_SL, 0)
+    slots[0].kind, slots[0].quantity = OrderKind.MARKET, 3  # the exchange has triggered it and filled two lots
+    want(slots, 0, Side.SELL, OrderKind.STOP, 95, 3, Signal.EXIT_TP, 0)
+    assert (slots[0].kind, slots[0].signal, slots[0].quantity) == (OrderKind.MARKET, Signal.EXIT_TP, 3)
+    want(slots, 0, Side.BUY, OrderKind.STOP, 110, 3, Signal.EXIT_SL, 0)
+    assert (slots[0].kind, slots[0].generation) == (OrderKind.STOP, 2)
+
+
+@pytest.mark.parametrize("kind", [OrderKind.LIMIT, OrderKind.STOP])
+def test_f_75_no_order_rests_at_a_price_of_zero(kind):
+    slots = new_records(SLOT, 1)
+    want(slots, 0, Side.BUY, kind, 0, 5, Signal.ENTRY, 0)
+    assert not slots[0].wanted
+
+
+def test_f_75_a_price_that_is_none_of_a_tick_is_not_zero_ticks():
+    ticks = in_ticks(np.array([5e-7, 0.0, 1.0 + 1e-9]), 1.0)
+    assert ticks.tolist() == [5e-7, 0.0, 1.0]

@@ -227,3 +227,17 @@ def test_volume_ratio_forgets_hours_that_a_gap_swallowed():
         ind.volume_update(volume, i * 3_600_000, 1.0)
     ind.volume_update(volume, 200 * 3_600_000, 1.0)
     assert to_dict(volume)["hours"].count(0.0) == 23
+
+
+def test_adx_of_equal_moves_is_not_decided_by_binary_fractions():
+    """Up and down move by the same three ticks, then by four: 50000.4 - 50000.1 is less than 50000.1 - 49999.8."""
+    rng = np.random.default_rng(3)
+    ticks, prices = new_record(ind.ADX), new_record(ind.ADX)
+    middle = 500_000
+    for _ in range(400):
+        middle += int(rng.integers(-2, 3))
+        width = int(rng.integers(1, 4))
+        bar = (middle + width, middle - width, middle)
+        ind.adx_update(ticks, *map(float, bar), PERIOD)
+        ind.adx_update(prices, *(round(one * 0.1, 10) for one in bar), PERIOD, 0.1)
+        assert prices.value == pytest.approx(ticks.value, rel=1e-9)

@@ -202,8 +202,9 @@ class Exchange:
         self.reach = None
 
     def wish(self, number: int, side: int, kind: str, price: int, quantity: int, signal: str) -> None:
-        """Let a slot wish this order; an entry before entries are allowed, or under one lot, is withdrawn."""
-        if quantity < 1 or (signal == ENTRY and not self.may_enter):
+        """Let a slot wish this order; an entry before entries are allowed, or under one lot or tick, is withdrawn."""
+        nowhere = price < 1 and kind != MARKET
+        if quantity < 1 or nowhere or (signal == ENTRY and not self.may_enter):
             self.withdraw(number)
             return
         slot = self.slots[number]
@@ -287,7 +288,8 @@ class Exchange:
     # Fresh wishes
 
     def _look(self, market: Decimal) -> None:
-        """See which fresh limits cross the market price; post-only ones that do are refused."""
+        """See which fresh limits cross the market price, and which others do no more; post-only ones are refused."""
+        self._settle(market)
         while True:
             slot = next((s for s in self.slots if s.fresh), None)
             if slot is None:
@@ -298,6 +300,13 @@ class Exchange:
                 self._refuse(slot)
             elif crosses:
                 slot.crossing = True
+                self.reach = None
+
+    def _settle(self, market: Decimal) -> None:
+        """Let crossing limits rest that the market price does not allow."""
+        for slot in self.slots:
+            if slot.crossing and slot.side * (slot.price - market) < 0:
+                slot.crossing = False
                 self.reach = None
 
     def _refuse(self, slot: Slot) -> None:
@@ -319,6 +328,7 @@ class Exchange:
             self._look(x)
 
     def _first(self, x: Decimal, y: Decimal, at_close: bool) -> Hit | None:
+        self._settle(x)
         slots = self.slots if self.left > 0 else []
         hits = [hit for slot in slots if (hit := self._hit(slot, x, y, at_close)) is not None]
         liquidation = self._liquidation_price()
@@ -329,12 +339,7 @@ class Exchange:
 
     def _hit(self, slot: Slot, x: Decimal, y: Decimal, at_close: bool) -> Hit | None:
         """Where this slot is reached on the way from x to y, if it is."""
-        if slot.quantity == 0:
-            return None
-        if slot.crossing and slot.side * (slot.price - x) < 0:
-            slot.crossing = False
-            self.reach = None
-        if self._closable(slot) == 0:
+        if slot.quantity == 0 or self._closable(slot) == 0:
             return None
         if slot.immediate or slot.crossing:
             return Hit(False, ZERO, 0, slot.number, x)

@@ -189,6 +189,8 @@ class Grid:
         if side == 0:
             return Cell()
         entry, profit = away_limit(level, side), self.parameters.profit_per_grid
+        if entry < 1:
+            return Cell()
         counter = whole_up(entry * (1 + profit)) if side == BUY else whole_down(entry * (1 - profit))
         return Cell(side, entry, counter)
 

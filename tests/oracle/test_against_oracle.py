@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from decimal import Decimal
 
 import pytest
@@ -184,3 +185,62 @@ def test_gaps_and_silent_minutes_on_a_walk():
     candles.volume[::7] = 0.0
     kept = [i for i in range(6000) if i % 997 > 30]
     same(*fills_of_both(candles.rows(kept), instrument(), "grid", {"warmup_bars": 10, "timeframe": "15m"}), least=20)
+
+
+def random_world(number):
+    """Gappy candles, an instrument and the config of a grid, all drawn from `number`."""
+    dice = random.Random(number)
+    candles = walk(2000, seed=1000 + number, volatility=dice.choice([0.0005, 0.001, 0.002, 0.004]))
+    candles.volume[[i for i in range(2000) if dice.random() < 0.1]] = 0.0
+    holes = [range(start, start + dice.choice([1, 3, 40])) for start in dice.sample(range(300, 1950), 8)]
+    kept = [i for i in range(2000) if not any(i in hole for hole in holes)]
+    spot = dice.random() < 0.15
+    traded = (
+        instrument(market=Market.SPOT) if spot else instrument(maker_fee=dice.choice([Decimal("0.0002"), Decimal(0)]))
+    )
+    parameters = {
+        "timeframe": dice.choice(["5m", "15m"]),
+        "warmup_bars": 15,
+        "levels": dice.choice([2, 3, 100, dice.randint(2, 100), dice.randint(2, 30)]),
+        "spacing": dice.choice(["arithmetic", "geometric"]),
+        "range_factor": dice.uniform(0.5, 6.0),
+        "profit_per_grid": dice.choice([0.0008, 0.002, 0.005, 0.02]),
+        "direction": dice.choice(["neutral", "neutral", "long"] if spot else ["neutral", "neutral", "long", "short"]),
+        "turning_entries": dice.choice(["suspend", "rest"]),
+        "initial_inventory": dice.random() < 0.5,
+        "stop_loss": dice.choice([0.002, 0.01, 0.05]),
+        "max_drawdown": dice.choice([0.003, 0.03, 0.3]),
+        "cooldown_hours": dice.choice([0.0, 0.29, 1.0]),
+        "trailing": dice.choice(["off", "fixed", "atr"]),
+        "shift_threshold": dice.choice([0.0, 0.001, 0.005]),
+        "shift_cooldown_minutes": dice.choice([0.0, 7.5, 60.0]),
+        "max_age_days": dice.choice([0.05, 0.2, 30.0]),
+        "risk_budget": dice.choice([0.02, 0.3, 1.0]),
+    }
+    if dice.random() < 0.2:
+        price = float(candles.close[200])
+        parameters |= {"lower": round(price * 0.98, 1), "upper": round(price * 1.02, 1)}
+    rules = {
+        "fill_rule": dice.choice(["through", "touch"]),
+        "path": dice.choice(["adverse", "nearest"]),
+        "fill_policy": dice.choice(["next_open", "close"]),
+        "slippage_bps": dice.choice([0.0, 2.0, 30.0]),
+        "slippage_impact": dice.choice([0.0, 0.1]),
+        "forced_exit_bps": dice.choice([0.0, 10.0]),
+        "max_participation": dice.choice([0.001, 0.003, 0.02, 0.3, 1.0]),
+        "funding_rate": dice.choice([0.0001, -0.001, 0.003]),
+    }
+    leverage = 1 if spot else dice.choice([1, 2, 10, 50, 125])
+    more = {
+        "leverage": leverage,
+        "reinvest": dice.random() < 0.5,
+        "capital": dice.choice([10_000.0, 50_000.0, 200_000.0]),
+    }
+    return candles.rows(kept), traded, parameters, rules, more
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(60))
+def test_a_random_grid_on_gappy_candles(number):
+    candles, traded, parameters, rules, more = random_world(number)
+    same(*fills_of_both(candles, traded, "grid", parameters, rules, **more), least=1)

@@ -23,13 +23,13 @@ class Processes:
     """A venue and bots, each as a user starts them."""
 
     def __init__(self, folder):
-        self.folder, self.started, self.root = folder, [], ROOT
+        self.folder, self.started, self.root, self.command = folder, [], ROOT, COMMAND
         given = {"DATA_DIR": str(folder), "KEY": "venue-key", "SECRET": "venue-secret"}
         self.environment = {**os.environ, **{f"TRADERAGENT_{key}": value for key, value in given.items()}}
 
     def start(self, *arguments):
         process = subprocess.Popen(
-            [*COMMAND, *arguments],
+            [*self.command, *arguments],
             cwd=self.root,
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -63,12 +63,12 @@ class Processes:
 
     def finished(self, *arguments):
         return subprocess.run(
-            [*COMMAND, *arguments],
+            [*self.command, *arguments],
             cwd=self.root,
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
 

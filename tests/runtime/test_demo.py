@@ -1,17 +1,88 @@
-"""The demonstration as whoever watches it commands it."""
+"""The demonstration: what its market shows, and that whoever watches it commands it."""
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from backtesting.instruments import instrument_for
+from backtesting.portfolio_simulator import PortfolioSimulator, Reel
+from bot.candles import iso
+from coordinator.events import events
+from services.command_line.live import demo as command
 from services.runtime import demo as demo_module
-from services.runtime.demo import demonstration
+from services.runtime.demo import (
+    HOUR,
+    PAIRS,
+    PAST_HOURS,
+    SCRIPT_MINUTES,
+    demo_candles,
+    demo_config,
+    demonstration,
+)
+from services.runtime.stages import Stages
+from tests.conftest import MINUTE
 from tests.runtime.house import entries
 
 MOST_MINUTES = 1000  # until it trades again
+CRASH = 0.10  # fall of BTCUSDT within ten minutes
+
+
+def default_of(option):
+    return inspect.signature(command).parameters[option].default
+
+
+def played(seed):
+    """Recording, events and candles of the script, as the bot of the demo trades it."""
+    candles = demo_candles(PAIRS, seed)
+    start = int(candles["BTCUSDT"].ts[0]) + PAST_HOURS * HOUR
+    config = demo_config().changed(start=start, end=start + SCRIPT_MINUTES * MINUTE)
+    instruments = {pair: instrument_for(pair, config.market, candles[pair])[0] for pair in PAIRS}
+    begin = config.algorithm.history_start(start)
+    shown = {pair: candles[pair].between(begin, config.end) for pair in PAIRS}
+    recording = PortfolioSimulator(config).run(Reel.of(dict(shown), instruments))
+    return recording, list(events(recording.notes, recording.pairs, config.algorithm.roster)), shown["BTCUSDT"]
+
+
+def regime(name):
+    return lambda one: one["event"] == "regime" and one["regime"] == name
+
+
+def mode(*, reduced):
+    return lambda one: one["event"] == "mode" and ("reduced" in one["modes"]) is reduced
+
+
+@pytest.mark.parametrize("seed", [default_of("seed"), 5])
+def test_five_minutes_of_watching_show_what_the_product_is_for(seed):
+    recording, told, bitcoin = played(seed)
+    fell = 1 + np.flatnonzero(bitcoin.close[10:] < (1.0 - CRASH) * bitcoin.close[:-10])[0] + 9
+    told.append({"at": iso(int(bitcoin.ts[fell])), "event": "crash", "pair": "BTCUSDT"})
+    told.sort(key=lambda one: one["at"])
+    wanted = {
+        "calm range": regime("tight_range"),
+        "wild range": regime("wide_range"),
+        "trend": regime("bull_trend"),
+        "crash": lambda one: one["event"] == "crash",
+        "REDUCED": mode(reduced=True),
+        "full sizes again": mode(reduced=False),
+        "transition": lambda one: one["event"] == "transition",
+        "recovery": regime("bull_trend"),
+    }
+    rest = iter(told)  # each is looked for behind the one before
+    missing = [name for name, fits in wanted.items() if not any(fits(one) for one in rest)]
+    assert missing == []
+    low = int(np.argmin(bitcoin.close[fell:])) + fell
+    before, lowest, last = float(bitcoin.close[fell - 11]), float(bitcoin.close[low]), float(bitcoin.close[-1])
+    assert last > lowest + 0.5 * (before - lowest)
+    assert recording.equity[-1] > recording.equity[recording.ts >= bitcoin.ts[low]].min()
+
+
+def test_the_script_takes_less_than_five_minutes_at_the_speed_of_the_demo():
+    assert SCRIPT_MINUTES / default_of("speed") < 0.9 * 5 * 60
 
 
 @pytest.mark.parametrize(
@@ -28,9 +99,10 @@ def test_a_halt_of_the_demo_waits_for_its_watcher_and_then_it_trades(tmp_path, m
         demo_module, "load_portfolio", lambda given: made({**given, "risk": {"halt_resume_hours": hours}})
     )
     monkeypatch.setattr(demo_module, "DAYS", 3)
+    ready = []
 
     async def main():
-        async with demonstration(11, tmp_path, ("SOLUSDT",)) as show:
+        async with demonstration(11, tmp_path, ("SOLUSDT",), Stages(lambda one: ready.append(one.name))) as show:
             for _ in range(10):
                 await show.steps.minute()
             await show.runtime.obey("halt", None, False)
@@ -50,3 +122,4 @@ def test_a_halt_of_the_demo_waits_for_its_watcher_and_then_it_trades(tmp_path, m
     assert during == 0
     assert not after["halted"]
     assert trades > 0
+    assert ready == ["market", "exchange", "database", "bus", "trading"]

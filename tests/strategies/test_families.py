@@ -15,8 +15,10 @@ from backtesting.exchange import Outcome
 from backtesting.simulator import Tape, UniversalSimulator
 from bot.candles import Candles
 from bot.order import OrderKind, Signal
-from bot.record import to_dict
+from bot.record import new_record, new_records, to_dict
+from bot.strategy import PAIR
 from coordinator.config import load_config
+from strategies import grid
 from tests.conftest import bars, instrument, walk
 
 EXAMPLE = "tests/examples/ema_cross.py:EMA_CROSS"
@@ -282,3 +284,36 @@ def test_f32_a_longer_past_fades(name):
     assert [r[0] for r in ours] == [r[0] for r in theirs]
     for one, other in zip(ours, theirs, strict=True):
         assert one[4] == pytest.approx(other[4], rel=1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_f_75_prices_under_a_millionth_trade_like_any_others(name):
+    """A coin at 0.0000005: the same orders in ticks, no fill at zero, no figure that is not a number."""
+    k = 1e-11
+    candles, traded = walk(4000, seed=3), instrument(min_notional=0)
+    small = traded.model_copy(
+        update={"tick_size": traded.tick_size.scaleb(-11), "lot_size": traded.lot_size.scaleb(11)}
+    )
+    one, other = play(name, candles, traded), play(name, scaled(candles, k), small)
+    assert rows(one.fills) == rows(other.fills)
+    np.testing.assert_allclose(one.equity(), other.equity(), rtol=1e-9)
+    assert (other.fills["price"] > 0).all()
+    inferred = simulate(config_of(name), scaled(candles, k))
+    figures = inferred.metrics.model_dump()
+    assert all(np.isfinite(value) for value in figures.values() if isinstance(value, float))
+    assert abs(figures["total_return_pct"]) < 50.0
+
+
+@pytest.mark.parametrize("levels", [3, 5, 15, 99])
+def test_a_neutral_grid_with_an_odd_number_of_levels_has_no_cell_at_its_centre(levels):
+    """Whatever binary fractions make of the level in the middle, it is the centre."""
+    config, rng = config_of("grid", parameters={"levels": levels}), np.random.default_rng(1)
+    for ticks in range(327_401, 327_900, 7):  # around a power of two, where the two bounds round differently
+        pair, params = new_record(PAIR), new_records(config.parameters.dtype(), 1)
+        params[0] = config.parameters.record()
+        pair["instrument"] = instrument().record(1.0)
+        pair.price, pair.target, pair.time = ticks * 0.1, 10_000.0, 1
+        state, half = new_record(grid.STATE), 3.0 * rng.uniform(10.0, 40.0)
+        grid._set_range(pair, params[0], state, pair.price - half, pair.price + half, levels)
+        sides = state.cells["side"][:levels].tolist()
+        assert sides == [1] * (levels // 2) + [0] + [-1] * (levels // 2)

@@ -1,0 +1,150 @@
+"""Rules of bound capital, by name: too much reserved, targets that overcommit, a cell that gets too small."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bot.order import SLOT, OrderKind, Side, Signal, want
+from bot.record import new_records
+from bot.strategy import PAIR
+from coordinator.gate import pass_entries, withdraw_farthest
+from coordinator.machine import new_desk
+from coordinator.parameters import AlgorithmParameters
+from coordinator.portfolio import begin, look, step
+from coordinator.regime import Regime
+from coordinator.vocabulary import Cap
+from tests.conftest import Family, instrument
+from tests.coordinator.test_pair_machine import LifeOfAPair
+
+HOUR = 3_600_000
+NOW = 1_704_067_200_000
+NAMES = ["A", "B", "C"]
+PARAMS = AlgorithmParameters(
+    auto={"router": "grid"},
+    allocation={"weights": {"A": 3.0, "B": 2.0, "C": 1.0}, "pair_cap": 1.0, "strategy_cap": 1.0},
+).record(NAMES)
+PLENTY = 1e9
+
+
+def desk_of_three():
+    """Three pairs that run grids; C is the least important."""
+    desk = new_desk(3)
+    begin(PARAMS, desk, 10_000.0)
+    for i in range(3):
+        report = desk.reports[i]
+        report.alive, report.family, report.adx, report.regime_end = True, Family.GRID, 10.0, NOW + 100 * HOUR
+        desk.regimes[i].confirmed, desk.routes[i].family = Regime.TIGHT_RANGE, Family.GRID
+    return desk
+
+
+def evaluated(desk, now, reserved, entries):
+    """Let the portfolio look at what the pairs have reserved (quote currency), and decide."""
+    for report, whole, resting in zip(desk.reports, reserved, entries, strict=True):
+        report.reserved, report.entries_reserved = whole, resting
+    if look(PARAMS, desk.portfolio, 10_000.0, 0.0, float(sum(reserved)), False, now):
+        step(PARAMS, desk, now)
+    return [float(one.target) for one in desk.directives]
+
+
+FREE, BOUND = (3000.0, 2000.0, 1000.0), (4200.0, 3000.0, 2000.0)
+ENTRIES = (500.0, 500.0, 700.0)
+
+
+def test_reserved_above_ninety_per_cent_withdraws_from_the_least_important_pair_and_shrinks_its_target():
+    desk = desk_of_three()
+    whole = evaluated(desk, NOW, FREE, ENTRIES)
+    assert whole[0] > whole[1] > whole[2] > 0.0
+    assert evaluated(desk, NOW + 60_000, BOUND, ENTRIES) == whole, "targets change at a rebalance alone"
+    assert desk.directives["withdraw_id"].tolist() == [0, 0, 1]
+    assert desk.directives[2].withdraw == pytest.approx(sum(BOUND) - 9000.0)
+    shrunk = evaluated(desk, NOW + 4 * HOUR, BOUND, ENTRIES)
+    assert shrunk == pytest.approx([whole[0], whole[1], 0.75 * whole[2]])
+    assert desk.allocations[2].cap == Cap.OVERCOMMITTED
+    assert evaluated(desk, NOW + 8 * HOUR, BOUND, ENTRIES)[2] == pytest.approx(0.75**2 * whole[2])
+    evaluated(desk, NOW + 8 * HOUR + 60_000, FREE, ENTRIES)
+    assert evaluated(desk, NOW + 12 * HOUR, FREE, ENTRIES) == pytest.approx(whole)
+
+
+def test_at_ninety_per_cent_nothing_is_withdrawn():
+    desk = desk_of_three()
+    evaluated(desk, NOW, (4000.0, 3000.0, 2000.0), ENTRIES)
+    assert desk.directives["withdraw_id"].tolist() == [0, 0, 0]
+    assert not desk.portfolio.overcommitted
+
+
+def laddered(*prices):
+    """Entries at these prices, 1 lot each, then a counter far away and the stop; none of it has been let through."""
+    pair = new_records(PAIR, 1)[0]
+    pair["instrument"] = instrument("1", "1").record(1.0)
+    pair.price = 100.0
+    slots = new_records(SLOT, len(prices) + 2)
+    for index, price in enumerate(prices):
+        want(slots, index, Side.BUY, OrderKind.LIMIT, price, 1, Signal.ENTRY, index)
+    want(slots, len(prices), Side.SELL, OrderKind.LIMIT, 300, 1, Signal.GRID_COUNTER, 0).reduce_only = True
+    want(slots, len(prices) + 1, Side.SELL, OrderKind.STOP, 10, 1, Signal.EXIT_SL, -1)
+    return pair, slots
+
+
+@pytest.mark.parametrize(("wanted", "left"), [(1.0, [98, 96, 99]), (90.0, [98, 96, 99]), (91.0, [98, 99]), (1e6, [])])
+def test_the_farthest_entries_are_withdrawn_first_and_no_exit(wanted, left):
+    pair, slots = laddered(98, 90, 96, 99)
+    withdraw_farthest(pair, slots, wanted)
+    assert [int(one.price) for one in slots[:4] if one.wanted] == left
+    assert slots["wanted"][4:].all()
+
+
+def test_a_target_that_overcommits_stops_new_entries_and_cancels_nothing():
+    pair, slots = laddered(99, 98, 97)
+    pass_entries(pair, slots, True, PLENTY, PLENTY)
+    want(slots, 3, Side.BUY, OrderKind.LIMIT, 96, 1, Signal.ENTRY, 3)
+    pass_entries(pair, slots, True, 100.0, PLENTY)
+    assert slots["wanted"].tolist() == [True, True, True, False, True]
+    assert slots["generation"].tolist()[:3] == [1, 1, 1]
+    assert slots[3].shelved
+    pass_entries(pair, slots, True, PLENTY, PLENTY)
+    assert slots["wanted"].all()
+
+
+def entries_of(machine):
+    return {int(i): int(machine.slots["generation"][i]) for i, *_ in machine.passed()}
+
+
+def trading_grid(min_notional=1.0, target=5000.0):
+    """A pair of the whole algorithm whose router has just asked for a grid."""
+    machine = LifeOfAPair()
+    machine.pairs[0].instrument.min_notional = min_notional
+    machine.directive(int(Family.GRID), 0, target, 1e6, False, False)
+    machine.bar(1.0)
+    return machine
+
+
+def test_a_pair_whose_target_was_cut_keeps_its_orders_and_opens_no_more():
+    machine = trading_grid()
+    before = entries_of(machine)
+    assert len(before) > 2
+    machine.directive(int(Family.GRID), 0, 5.0, 1e6, False, False)
+    assert entries_of(machine) == before
+    index = min(before)
+    machine.run(index, machine.slots[index].quantity.copy())
+    counter = next(i for i in np.flatnonzero(machine.slots["wanted"]) if machine.slots[i].signal == Signal.GRID_COUNTER)
+    machine.run(int(counter), machine.slots[counter].quantity.copy())
+    assert machine.pairs[0].ledger.position == 0
+    kept = {i: made for i, made in before.items() if i != index and machine.slots[i].side == machine.slots[index].side}
+    assert entries_of(machine) == kept
+    anew = [
+        i for i in before if i not in kept
+    ]  # the filled cell's, and those that waited while they would have turned it
+    assert all(machine.slots[i].shelved for i in anew), "they wait for capital"
+
+
+def test_a_grid_halved_by_the_filter_whose_cell_falls_under_the_minimum_is_refused_whole():
+    """Without zones the filter halves. The same cells at their full size would have been taken."""
+    halved = trading_grid()
+    cells = [halved.slots[i].quantity * halved.slots[i].price * 1e-4 for i in entries_of(halved)]
+    assert min(cells) > 2.0
+    for minimum, laid in ((min(cells) * 0.99, True), (min(cells) * 1.01, False)):
+        machine = trading_grid(min_notional=minimum)
+        assert bool(machine.states[0].grid.laid) is laid, minimum
+        assert bool(entries_of(machine)) is laid, "no grid with holes"
+        assert machine.pairs[0].range_share == (0.5 if laid else 0.0)

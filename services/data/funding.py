@@ -19,8 +19,8 @@ from backtesting.funding import FundingHistory
 from backtesting.tables import Table, read_table
 from bot.candles import iso
 from bot.errors import Misconfigured
-from services.data.store import Series
 from services.data.columns import column, times
+from services.data.store import Series
 
 MINUTE = 60_000
 TIMES = ("ts", "fundingratetimestamp", "fundingtime", "calctime", "timestamp", "time", "date", "datetime")

@@ -19,7 +19,7 @@ from backtesting.layouts import KNOWN_NAMES, ORDERS, USUAL, best_order, named_co
 from backtesting.tables import Table, read_table
 from backtesting.timestamps import UNREADABLE, times
 from bot.candles import COLUMNS, DAY, HOUR, Candles, bar_length, bar_name, grid_offset, iso
-from bot.errors import Misconfigured
+from bot.errors import Misconfigured, cut
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +60,7 @@ def read_candles(path: str | Path, bar_ms: int | None = None) -> Candles:
         return candles_of(read_table(path), named_ms=bar_ms).candles
     except Misconfigured as error:
         text = str(error)
-        raise Misconfigured(text if str(path) in text else f"{path}: {text}") from None
+        raise Misconfigured(cut(text if str(path) in text else f"{path}: {text}", 600)) from None
 
 
 def candles_of(

@@ -99,6 +99,8 @@ def _notices(config: PortfolioConfig, reel: Reel, outcome: Outcome) -> list[str]
         if begin > (config.start or 0):
             notices.append(f"{pair}: nothing could open before {iso(begin)}, until then it only warmed up.")
         told = inputs_notice(config.algorithm.asked(), int(ts[0]), config.start or 0)
+        price = float(tape.candles.open[min(int(np.searchsorted(ts, config.start or 0)), len(ts) - 1)])
+        told += [one for _, own in config.algorithm.trading() for one in own.remarks(price)]
         notices += [f"{pair}: {one}" for one in told]
         if int(ts[-1]) + bar_ms < (config.end or 0):
             notices.append(

@@ -16,6 +16,7 @@ from backtesting.portfolio_loop import CLOSING, TALLY
 from backtesting.quiet_bars import HOT, NEVER
 from backtesting.simulator import PRICES, Recording, Tape, check_balance, inputs_over, settings_record
 from bot.candles import bar_name, iso
+from bot.compile_errors import compiling
 from bot.errors import Misconfigured
 from bot.kernel import specialise
 from bot.order import FILL, SLOT
@@ -202,7 +203,8 @@ class PortfolioSimulator:
                 NEVER if progress is None else (tally.clock if tally.begun else first) + (last - first) // 100 + bar_ms
             )
             fills, changes, wishes, notes = lists
-            play(*arguments, fills, changes, wishes, shown, notes, equity, part)
+            with compiling([one.strategy for one in config.algorithm.own] or self.roster.strategies):
+                play(*arguments, fills, changes, wishes, shown, notes, equity, part)
             if tally.outcome == Outcome.COMPLETE and tally.clock < part:
                 used = (tally.fills, tally.changes, tally.wishes, tally.notes)
                 lists = [_with_room(one, count) for one, count in zip(lists, used, strict=True)]

@@ -6,6 +6,7 @@ running the same thing twice gives the same bytes.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
 import os
@@ -290,14 +291,24 @@ def write_whole(directory: Path, write: Callable[[Path], None]) -> Path:
         raise Misconfigured(f"out is {directory} but something that is no run lies there; name another folder.")
     directory.parent.mkdir(parents=True, exist_ok=True)
     partial = directory.parent / f".{directory.name}-{os.getpid()}"
-    try:  # named before it is made: an interruption at any moment finds what to remove
+    old = directory.parent / f".{directory.name}-{os.getpid()}-old"
+
+    def remove() -> None:
+        shutil.rmtree(partial, ignore_errors=True)
+        if old.exists() and not directory.exists():
+            old.rename(directory)
+        shutil.rmtree(old, ignore_errors=True)
+
+    atexit.register(remove)  # before it is made: an interruption at any moment finds what to remove
+    try:
         partial.mkdir()
         write(partial)
         if directory.exists():
-            shutil.rmtree(directory)
+            directory.rename(old)
         partial.rename(directory)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove()
+        atexit.unregister(remove)
     return directory
 
 

@@ -135,6 +135,7 @@ def notices_of(config: BacktestConfig, tape: Tape, outcome: Outcome, under_minim
         until = iso(int(candles.ts[last]) + candles.bar_ms) if last >= 0 else "never in this period"
         notices.append(f"The first entry may come after {need} signal bars of warm-up: {until}.")
     notices += inputs_notice([(config.loaded, [config.parameters])], int(candles.ts[0]), int(candles.ts[first]))
+    notices += config.parameters.remarks(float(candles.open[first]))
     if under_minimum:
         notices.append(f"{under_minimum} entries were under the venue's minimum and not placed.")
     if outcome is not Outcome.COMPLETE:

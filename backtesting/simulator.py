@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 
 from backtesting import loop as loop_module
 from backtesting.exchange import RUN, SETTINGS, Outcome
 from backtesting.funding import PAYMENT, FundingHistory, payments_over, told, with_constant
 from bot.candles import bar_name
+from bot.compile_errors import compiling
 from bot.errors import BrokenLedger, Misconfigured
 from bot.inputs import names_of
 from bot.instrument import Instrument, in_ticks
@@ -280,18 +280,8 @@ class UniversalSimulator:
 
     def _played(self, *arguments: Any) -> Any:
         """Run the loop; raises Misconfigured when the strategy's own code does not compile."""
-        try:
+        with compiling((self.strategy,)):
             return compiled_loop(self.strategy)(*arguments)
-        except KeyError as error:  # what Numba says of a field that a record does not have
-            raise Misconfigured(
-                f"strategy {self.strategy.name} does not compile: a record has no field {error}; correct its name."
-            ) from error
-        except numba.errors.NumbaError as error:
-            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-            told = next((line for line in lines if not line.startswith("Failed in nopython")), lines[0])
-            raise Misconfigured(
-                f"strategy {self.strategy.name} does not compile: {told}; try it with NUMBA_DISABLE_JIT=1."
-            ) from error
 
     def _pair(self, tape: Tape) -> Any:
         pairs = new_records(PAIR, 1)

@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class Table:
 def read_table(path: Path) -> Table:
     """Read a file's one table; raises Misconfigured when it is missing, unreadable or of another kind."""
     if not path.is_file():
-        raise Misconfigured(f"candles {path} is no file; give the path of a CSV, Parquet, Feather or JSON file.")
+        raise Misconfigured(f"{path} is no file; give the path of a CSV, Parquet, Feather or JSON file.")
     if not ENDINGS.search(path.name):
         raise Misconfigured(f"{path}: ending {path.suffix!r} is unknown; give .csv, .parquet, .feather or .json.")
     try:
@@ -64,7 +65,7 @@ def read_table(path: Path) -> Table:
         raise type(error)(f"{path}: {error}") from None
     except UNREADABLE as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise Misconfigured(f"candles {path} cannot be read ({reason}); check that the file is whole.") from None
+        raise Misconfigured(f"{path} cannot be read ({reason}); check that the file is whole.") from None
 
 
 def _table(content: bytes) -> Table:
@@ -103,8 +104,8 @@ def _of_text(content: bytes) -> Table:
     rows = [_fields(line, separator) for line in head]
     counts = [sum(bool(NUMBER.fullmatch(field)) for field in row) for row in rows]
     fewest = min(max(counts, default=0), FEWEST)  # what is no candles has fewer, such as trades
-    if fewest < 2:
-        raise NotCandles("no rows of numbers inside; give time, open, high, low, close and volume.")
+    if fewest < 1:
+        raise NotCandles("it holds no rows of numbers; give time, open, high, low, close and volume.")
     first = next(i for i, count in enumerate(counts) if count >= fewest)
     header = next((row for row in reversed(rows[:first]) if len(row) >= fewest), None)
     frame = pl.read_csv(
@@ -127,10 +128,10 @@ def _of_text(content: bytes) -> Table:
 
 
 def _separator(lines: list[str]) -> str:
-    """Choose the first separator by which the usual line has enough fields."""
-    for separator in SEPARATORS:
+    """Choose the first separator by which the usual line has enough fields, else the first that has any."""
+    for fewest, separator in product((FEWEST, 2), SEPARATORS):
         widths = Counter(len(_fields(line, separator)) for line in lines if line.strip())
-        if widths and widths.most_common(1)[0][0] >= FEWEST:
+        if widths and widths.most_common(1)[0][0] >= fewest:
             return separator
     return ","
 

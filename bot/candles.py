@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bot.errors import Misconfigured
+from bot.errors import Misconfigured, shown
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +29,10 @@ HOUR, DAY, WEEK = 3600 * SECOND, 86400 * SECOND, 604800 * SECOND
 EARLIEST_MS = 1_230_768_000_000  # 2009-01-01: no coin was traded before
 LATEST_MS = 253_402_300_799_000  # the last second that has a date
 NEARLY_ALL, OFTEN = 0.99, 0.02  # shares of a file's steps
+
+
+# Any time that is read lies between: 1900 and 2200.
+FIRST_MS, LAST_MS = -2_208_988_800_000, 7_258_118_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +78,25 @@ def parse_time(text: str) -> int:
     Raises Misconfigured when it is none of these.
     """
     text = text.strip()
-    if re.fullmatch(r"-?\d+", text) and not re.fullmatch(r"(19|20)\d{6}", text):
-        return int(to_ms(np.array([int(text)]))[0])
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise Misconfigured(f"time {text!r} is no date; write it like 2024-03-05 or 2024-03-05T12:00.") from None
-    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
+    if re.fullmatch(r"-?[0-9]{1,20}", text) and not re.fullmatch(r"(19|20)\d{6}", text):
+        found = int(to_ms(np.array([float(text)]))[0])
+    else:
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise Misconfigured(
+                f"time {shown(text)} is no date; write it like 2024-03-05 or 2024-03-05T12:00."
+            ) from None
+        found = int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
+    if not FIRST_MS <= found <= LAST_MS:
+        raise Misconfigured(f"time {shown(text)} lies outside the years 1900 to 2200; correct it.")
+    return found
 
 
 def iso(ms: int) -> str:
-    """UTC time of epoch milliseconds, such as 2024-03-05T12:00:00Z."""
+    """UTC time of epoch milliseconds, such as 2024-03-05T12:00:00Z; the number itself where it is no time of ours."""
+    if not FIRST_MS <= ms <= LAST_MS:
+        return f"{ms} ms"
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -16,6 +16,7 @@ import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -26,6 +27,8 @@ from numba.core.environment import _rebuild_env
 
 from bot import kernel_cache
 
+PASS, LAST_PASS = "numba:run_pass", "native_lowering"
+STAGE_SECONDS = 5.0  # a compilation says how far it is when it has been silent for so long
 DIGEST = 32  # bytes of SHA-256 in front of what a file holds
 
 # Numba numbers what it compiles from 1 in each process, and the linker takes functions of the same name and number,
@@ -41,21 +44,39 @@ class Announcer(event.Listener):  # type: ignore[misc]
     def __init__(self) -> None:
         self._depth = 0  # a kernel is compiled within the entry point that calls it
         self._timing = event.TimingListener()
+        self._kernels = 0
+        self._told = 0.0  # seconds of the process's clock
+        self._name: str | None = None
 
     def on_start(self, one: event.Event) -> None:
-        """Tell that a compilation begins, unless it is a part of another."""
+        """Tell that a compilation begins, unless it is a part of another; of a long one, how far it is."""
+        if one.kind == PASS:
+            if self._depth == 1 and one.data["name"].startswith(LAST_PASS):
+                self._say_stage("optimising it as a whole")
+            return
         if self._depth == 0:
             self._timing = event.TimingListener()
+            self._kernels, self._told, self._name = 0, perf_counter(), names.get(one.data["dispatcher"])
             self._say(one, None)
+        else:
+            self._say_stage(f"{self._kernels} kernels so far")
         self._depth += 1
         self._timing.on_start(one)
 
     def on_end(self, one: event.Event) -> None:
         """Tell how long it took, if it gave machine code."""
+        if one.kind == PASS:
+            return
         self._depth -= 1
+        self._kernels += 1
         self._timing.on_end(one)
         if self._depth == 0 and tuple(one.data["args"]) in one.data["dispatcher"].overloads:
             self._say(one, self._timing.duration)
+
+    def _say_stage(self, stage: str) -> None:
+        if self._name is not None and perf_counter() - self._told > STAGE_SECONDS:
+            self._told = perf_counter()
+            kernel_cache.tell(f"{self._name}, {stage},", None)
 
     def _say(self, one: event.Event, seconds: float | None) -> None:
         name = names.get(one.data["dispatcher"])
@@ -63,7 +84,9 @@ class Announcer(event.Listener):  # type: ignore[misc]
             kernel_cache.tell(name, seconds)
 
 
-event.register("numba:compile", Announcer())
+announcer = Announcer()
+for kind in ("numba:compile", PASS):
+    event.register(kind, announcer)
 
 
 class MachineCode(_Cache):  # type: ignore[misc]

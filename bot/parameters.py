@@ -34,6 +34,14 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_words(cls, values: Any) -> Any:
+        """Take YAML's true and false for the words that were written, where a field has them: off, on, no, yes."""
+        if not isinstance(values, dict):
+            return values
+        return {name: _word(cls.model_fields.get(name), value) for name, value in values.items()}
+
     @classmethod
     @cache
     def dtype(cls) -> np.dtype[Any]:
@@ -64,6 +72,11 @@ class Parameters(Section):
         """Named sets of values, overridden by whatever is given explicitly."""
         return {}
 
+    def remarks(self, price: float) -> list[str]:
+        """Say, in sentences, what is allowed and seldom meant; `price` is the first one, quote currency."""
+        del price
+        return []
+
     @model_validator(mode="before")
     @classmethod
     def _apply_preset(cls, values: Any) -> Any:
@@ -80,6 +93,18 @@ class Parameters(Section):
     def timeframe_ms(self) -> int:
         """Length of a signal bar in milliseconds."""
         return TIMEFRAMES[self.timeframe]
+
+
+def _word(field: Any, value: Any) -> Any:
+    """Return the word of a field's choices that YAML has read as `value`, or the value."""
+    if not isinstance(value, bool) or field is None:
+        return value
+    annotation = field.annotation
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        choices = [one.value for one in annotation]
+    else:
+        choices = list(get_args(annotation))
+    return next((word for word in (("on", "yes") if value else ("off", "no")) if word in choices), value)
 
 
 def _number(value: Any) -> Any:

@@ -98,6 +98,16 @@ def is_provided(top: str) -> bool:
     return spec is not None and spec.origin is not None  # else it is a folder without a module of its own
 
 
+def is_users_file(path: Path) -> bool:
+    """Whether a source is the user's own: it lies neither in this project, nor with Python or an installed package."""
+    path = path.resolve()
+    if not path.is_file():  # such as the frozen machinery of imports
+        return False
+    library = [Path(sysconfig.get_paths()[key]).resolve() for key in ("stdlib", "platstdlib")]
+    ours = [ROOT / package for package in (*PACKAGES, "services")]
+    return not any(path.is_relative_to(place) for place in (*library, *_installed(), *ours))
+
+
 @cache
 def _installed() -> tuple[Path, ...]:
     paths = [sysconfig.get_paths()[key] for key in ("purelib", "platlib")]

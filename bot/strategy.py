@@ -10,6 +10,7 @@ loaded as `module:NAME` or `path/to/file.py:NAME`.
 from __future__ import annotations
 
 import importlib
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from bot import strategy_file
-from bot.errors import Misconfigured
+from bot.errors import Misconfigured, cut, shown
 from bot.inputs import Input
 from bot.instrument import INSTRUMENT, Instrument
 from bot.kernel import Record, kernel
@@ -28,7 +29,7 @@ from bot.ledger import LEDGER
 from bot.order import FILL, WHOLE_POSITION, OrderKind, Signal, want
 from bot.parameters import Parameters
 from bot.rollup import BAR
-from bot.sources import is_provided, module_file
+from bot.sources import is_provided, is_users_file, module_file
 
 
 class JudgedAs(IntEnum):
@@ -278,15 +279,31 @@ def load_strategy(reference: str) -> Strategy:
         module = _module_at(place)
     except ModuleNotFoundError as error:
         raise Misconfigured(
-            f"strategy {reference!r}: Python finds no module {error.name!r}; run in its folder or give file.py:NAME."
+            f"strategy {shown(reference)}: Python finds no module {shown(error.name)}; run in its folder or give "
+            "file.py:NAME."
         ) from error
-    except (ImportError, SyntaxError) as error:
-        raise Misconfigured(f"strategy {reference!r} cannot be loaded ({error}); mend the file.") from error
+    except Misconfigured:
+        raise
+    except Exception as error:  # the user's code may raise anything as it is loaded
+        raise Misconfigured(
+            f"strategy {shown(reference)} cannot be loaded ({_place_in(error, place)}{type(error).__name__}: "
+            f"{cut(str(error))}); mend the file."
+        ) from error
     found = getattr(module, name, None)
     if not isinstance(found, Strategy):
-        raise Misconfigured(f"strategy {reference!r}: {place} has no Strategy named {name!r}; check the name.")
+        own = [one for one, value in vars(module).items() if isinstance(value, Strategy)]
+        choice = f"it has {cut(', '.join(own))}" if own else "it has none"
+        raise Misconfigured(f"strategy {shown(reference)}: {cut(place)} has no Strategy of that name; {choice}.")
     _places[found] = (module.__name__, name)
     return found
+
+
+def _place_in(error: Exception, place: str) -> str:
+    """Say in which file of the user's, and where in it, an error was raised while the strategy was loaded."""
+    if isinstance(error, SyntaxError):
+        return f"{Path(error.filename or place).name}, line {error.lineno}, "
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if is_users_file(Path(one.filename))]
+    return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}, " if frames else ""
 
 
 def _module_at(place: str) -> ModuleType:
@@ -294,7 +311,7 @@ def _module_at(place: str) -> ModuleType:
     if place.endswith(".py"):
         path = Path(place).resolve()
         if not path.is_file():
-            raise Misconfigured(f"strategy {place!r}: there is no file {place}; give its path.")
+            raise Misconfigured(f"strategy {shown(place)}: there is no such file; give its path.")
         return strategy_file.load(path.parent, path.stem)
     if not is_provided(place.split(".", maxsplit=1)[0]) and module_file(Path.cwd(), place) is not None:
         return strategy_file.load(Path.cwd(), place)

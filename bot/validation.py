@@ -6,18 +6,18 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from bot.errors import Misconfigured, suggestion
+from bot.errors import Misconfigured, cut, shown, suggestion
 
 
 def validated(model: type[BaseModel], values: Any, section: str) -> Any:
     """Build `model`, or raise Misconfigured with a sentence for its first fault."""
     if not isinstance(values, dict):
-        raise Misconfigured(f"{section or 'config'} must be a section of keys and values, not {values!r}.")
+        raise Misconfigured(f"{section or 'config'} must be a section of keys and values, not {shown(values)}.")
     try:
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        location = ".".join([section] * bool(section) + [str(part) for part in first["loc"]])
+        location = cut(".".join([section] * bool(section) + [str(part) for part in first["loc"]])) or "config"
         if first["type"] == "extra_forbidden":
             place = _model_at(model, first["loc"][:-1])
             known = [f.alias or n for n, f in place.model_fields.items() if n not in ("loaded", "parameters")]
@@ -28,13 +28,16 @@ def validated(model: type[BaseModel], values: Any, section: str) -> Any:
         if isinstance(cause, Misconfigured):
             raise cause from None
         if first["type"] == "value_error":
-            raise Misconfigured(f"{location}: {cause}.") from None
-        raise Misconfigured(f"{location} is {first['input']!r}: {first['msg'].lower()}; change it.") from None
+            raise Misconfigured(f"{location}: {cut(str(cause), 400)}.") from None
+        raise Misconfigured(
+            f"{location} is {shown(first['input'])}: {cut(first['msg'].lower(), 400)}; change it."
+        ) from None
 
 
 def _model_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:
     for part in location:
-        inner = model.model_fields[str(part)].annotation
+        field = model.model_fields.get(str(part))
+        inner = None if field is None else field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             model = inner
     return model

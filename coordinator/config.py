@@ -6,8 +6,8 @@ sentence that names the field, the value and the remedy.
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Iterable
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -24,13 +24,13 @@ from pydantic import (
 )
 
 from bot.candles import iso, parse_time
-from bot.errors import Misconfigured
+from bot.errors import Misconfigured, cut
 from bot.inputs import inputs_of
 from bot.instrument import Market
 from bot.parameters import Fraction, Number, Parameters
 from bot.strategy import Strategy, load_strategy
 from bot.validation import validated
-from coordinator.config_file import AUTO, config_values, refuse_unknown
+from coordinator.config_file import AUTO, KEYS, config_values, is_own, names_of_pairs, reference, set_value
 from coordinator.parameters import MOST_PAIRS, AlgorithmParameters, Alone, Own, RiskParameters, unlimited
 from coordinator.roster import BUILT_IN
 from coordinator.router import BearStrategy
@@ -135,19 +135,15 @@ class BacktestConfig(RunConfig):
     parameters: SerializeAsAny[Parameters] = Field(description="the strategy's own section")
     loaded: Strategy = Field(exclude=True)
 
+    @field_validator("pair")
+    @classmethod
+    def _is_symbol(cls, value: str) -> str:
+        return names_of_pairs([value])[0]
+
     def document(self) -> dict[str, Any]:
         """Plain dict for a YAML file: reading it back gives this config."""
         section = self.parameters.model_dump(mode="json", exclude={"preset"}, exclude_none=True)
         return {**self._plain("parameters"), self.loaded.name: section}
-
-
-def _names(pairs: Any) -> list[str]:
-    """Names of pairs, from a list or a text with commas between; raises Misconfigured."""
-    if isinstance(pairs, str):
-        return [one.strip() for one in pairs.split(",") if one.strip()]
-    if not isinstance(pairs, Iterable):
-        raise Misconfigured(f"pairs is {str(pairs)[:200]!r}; name them in a list, or with commas between.")
-    return [str(one) for one in pairs]
 
 
 class PortfolioConfig(RunConfig):
@@ -164,7 +160,7 @@ class PortfolioConfig(RunConfig):
     @classmethod
     def _in_order(cls, value: Any) -> Any:
         """Sort the pairs, so that their order cannot matter, and refuse one that is named twice."""
-        names = _names(value)
+        names = names_of_pairs(value)
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"{twice} is named twice; name each pair once")
@@ -218,15 +214,20 @@ def load_config(
 ) -> BacktestConfig | PortfolioConfig:
     """Validate a config from a model, a dict or a YAML file, `changes` laid over it by dotted key.
 
+    A key without its section is that of the chosen strategy, or of the one section that has it.
+
     Raises Misconfigured with one sentence for the first thing that is wrong.
     """
     if isinstance(source, BacktestConfig | PortfolioConfig):
         if not changes and (isinstance(source, PortfolioConfig) or not together):
             return source
         source = source.document()
-    values = config_values(source, changes)
+    plain, short = _by_fullness(changes or {})
+    values = config_values(source, plain)
     values.pop("bot", None)  # where and under which name it trades live decides nothing
     name = values["strategy"]
+    for key, value in short.items():
+        set_value(values, key_meant(key, name), value)
     config = _portfolio(name, values) if together or _needs_portfolio(name, values) else _single(name, values)
     if config.start is not None and config.end is not None and config.start >= config.end:
         raise Misconfigured(f"from ({iso(config.start)}) must lie before to ({iso(config.end)}); swap or widen them.")
@@ -253,9 +254,50 @@ def load_single(source: Source, changes: dict[str, Any] | None = None) -> Backte
     return config
 
 
+def key_meant(key: str, name: str) -> str:
+    """Return the key with its section: the strategy's own if it has it, else the only one that does.
+
+    Raises Misconfigured where none or several have it.
+    """
+    full = keys_meant(key, name)
+    if len(full) > 1:
+        raise Misconfigured(f"--set {key} may mean {', '.join(full[:-1])} or {full[-1]}; write one of them.")
+    if not full:
+        known = {one: f"{section}.{one}" for section, model in _sections(name).items() for one in model.model_fields}
+        known.update({one: one for one in (*KEYS, *_sections(name))}, start="from", end="to")
+        close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+        remedy = f"did you mean {known[close[0]]}" if close else f"`traderagent parameters {cut(name)}` lists them"
+        raise Misconfigured(f"{cut(key)} is no known key; {remedy}.")
+    return full[0]
+
+
+def keys_meant(key: str, name: str) -> list[str]:
+    """List the keys of sections that a key without one may mean to a strategy, or to auto."""
+    sections = _sections(name)
+    if key in sections:
+        return [key]
+    full = [f"{section}.{key}" for section, model in sections.items() if key in model.model_fields]
+    own = name != AUTO and key in next(iter(sections.values())).model_fields
+    return full[:1] if own else full
+
+
+def _sections(name: str) -> dict[str, Any]:
+    """Models of the sections that a config of this strategy may have, its own first."""
+    strategies = BUILT_IN if name == AUTO else (strategy_named(name),)
+    fields = AlgorithmParameters.model_fields
+    others = {section: fields[section].annotation for section in ("auto", "allocation", "risk", "smc")}
+    return {**{one.name: one.parameters for one in strategies}, "execution": Execution, **others}
+
+
+def _by_fullness(changes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part changes into those whose key is whole, and those of a section that is to be found."""
+    whole = {key: value for key, value in changes.items() if "." in key or key in KEYS}
+    return whole, {key: value for key, value in changes.items() if key not in whole}
+
+
 def _needs_portfolio(name: str, values: dict[str, Any]) -> bool:
     """Whether more is asked than one strategy on one pair with all of the capital."""
-    several = len(_names(values.get("pairs", ()))) > 1
+    several = len(names_of_pairs(values.get("pairs", ()))) > 1
     return name == AUTO or several or any(section in values for section in ("risk", "allocation", "smc"))
 
 
@@ -263,7 +305,7 @@ def _single(name: str, values: dict[str, Any]) -> BacktestConfig:
     strategy = strategy_named(name)
     section = values.pop(strategy.name, None) or {}
     if "pairs" in values:
-        values["pair"] = next(iter(_names(values.pop("pairs"))), "")
+        values["pair"] = next(iter(names_of_pairs(values.pop("pairs"))), "")
         for plural, singular in (("candles", "candles"), ("instruments", "instrument")):
             if isinstance(values.get(plural), dict):
                 values[singular] = values.pop(plural).get(values["pair"])
@@ -276,7 +318,8 @@ def _single(name: str, values: dict[str, Any]) -> BacktestConfig:
 def _portfolio(name: str, values: dict[str, Any]) -> PortfolioConfig:
     _in_plural(values)
     given = {section for section in ("allocation", "risk", "smc") if section in values}
-    allocated = bool(set(values.get("allocation") or ()) - {"weights"})
+    shared = values.get("allocation")
+    allocated = isinstance(shared, dict) and bool(set(shared) - {"weights"})
     own = _own_strategies(name, values)
     alone = None if name == AUTO else strategy_named(name)
     sections: dict[str, Any] = {}
@@ -299,7 +342,7 @@ def _in_plural(values: dict[str, Any]) -> None:
     """Say what belongs to one pair as it is said of several."""
     if "pair" in values:
         values["pairs"] = [values.pop("pair")]
-    names = _names(values.get("pairs", ()))
+    names = names_of_pairs(values.get("pairs", ()))
     for singular, plural in (("candles", "candles"), ("instrument", "instruments")):
         one = values.get(singular)
         if one is not None and len(names) == 1 and (plural != singular or isinstance(one, str | Path)):
@@ -314,15 +357,15 @@ def _own_strategies(name: str, values: dict[str, Any]) -> tuple[Own, ...]:
     if isinstance(auto, dict):
         named.append(str(auto.get("router", "")))
     found: dict[str, Own] = {}
-    for reference in named:
-        if isinstance(reference, str) and ":" in reference and reference not in found:
-            strategy = strategy_named(reference)
+    for one in named:
+        if isinstance(one, str) and is_own(one) and one not in found:
+            strategy = strategy_named(one)
             section = values.pop(strategy.name, None) or {}
-            found[reference] = Own(reference, strategy, validated(strategy.parameters, section, strategy.name))
+            found[one] = Own(one, strategy, validated(strategy.parameters, section, strategy.name))
     return tuple(found.values())
 
 
 def strategy_named(name: str) -> Strategy:
     """Load a built-in strategy by its name, or one's own by FILE.py:NAME; raises Misconfigured."""
-    refuse_unknown(name)
+    name = reference(name)
     return BY_NAME[name] if name in BY_NAME else load_strategy(name)

@@ -5,15 +5,26 @@ What is wrong here is told at once. A mistake becomes one sentence that names th
 
 from __future__ import annotations
 
+import itertools
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bot.errors import Misconfigured, suggestion
+from bot.errors import Misconfigured, cut, shown, suggestion
+from bot.strategy_source import complete
 
 VERSION = 1
 AUTO = "auto"
 # The strategies that come with the program, and where they lie.
 BUILT_IN = {name: f"strategies.{name}:STRATEGY" for name in ("grid", "dca", "trend")}
+# Keys of a config, beside which a strategy's section stands under its name.
+KEYS = (
+    *("version", "strategy", "exchange", "market", "from", "to", "capital", "leverage", "execution", "pair", "pairs"),
+    *("candles", "instrument", "instruments", "reinvest", "bot", "auto", "allocation", "risk", "smc"),
+)
+PAIR = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+DEEPEST, MOST_VALUES = 12, 20_000  # of a config: how far sections lie in each other, and how much is in all of them
 
 
 def config_values(source: dict[str, Any] | str | Path, changes: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -23,26 +34,53 @@ def config_values(source: dict[str, Any] | str | Path, changes: dict[str, Any] |
     """
     values = dict(source) if isinstance(source, dict) else read_values(Path(source))
     for key, value in (changes or {}).items():
-        _set(values, key, value)
+        set_value(values, key, value)
+    _refuse_odd(values)
     if values.get("version", VERSION) != VERSION:
         raise Misconfigured(
-            f"version is {values['version']!r} but this program reads version {VERSION}; "
+            f"version is {shown(values['version'])} but this program reads version {VERSION}; "
             "write the config anew from the README's example."
         )
-    name = str(values.get("strategy", ""))
+    name = values.get("strategy", "")
     if not name:
         raise Misconfigured(f"strategy is missing; choose {', '.join(BUILT_IN)}, auto or your own FILE.py:NAME.")
-    if name != AUTO:
-        refuse_unknown(name)
-    return {**values, "strategy": name}
+    if not isinstance(name, str):
+        raise Misconfigured(f"strategy is {shown(name)}; give one name: {', '.join(BUILT_IN)}, auto or FILE.py:NAME.")
+    return {**values, "strategy": name if name == AUTO else reference(name)}
 
 
-def refuse_unknown(name: str) -> None:
-    """Raise Misconfigured unless `name` is a built-in strategy's or of the form FILE.py:NAME."""
-    if name not in BUILT_IN and ":" not in name:
+def reference(name: str) -> str:
+    """Return a strategy's name as it stands, or FILE.py:NAME in full where the file holds one strategy.
+
+    Raises Misconfigured for a name that is no built-in strategy's and no reference to one's own.
+    """
+    if name in BUILT_IN:
+        return name
+    if not is_own(name):
         raise Misconfigured(
-            f"strategy {name[:200]!r} is unknown; {suggestion(name, BUILT_IN)} or give your own as module:NAME."
+            f"strategy {shown(name)} is unknown; {suggestion(name, BUILT_IN)} or give your own as FILE.py:NAME."
         )
+    return complete(name)
+
+
+def is_own(name: str) -> bool:
+    """Whether a strategy's name refers to one of the user's: FILE.py, FILE.py:NAME or module:NAME."""
+    return ":" in name or name.endswith(".py")
+
+
+def names_of_pairs(pairs: Any) -> list[str]:
+    """Names of pairs, from a list or a text with commas between; raises Misconfigured."""
+    if isinstance(pairs, str):
+        pairs = [one.strip() for one in pairs.split(",") if one.strip()]
+    elif isinstance(pairs, dict) or not isinstance(pairs, Iterable):
+        raise Misconfigured(f"pairs is {shown(pairs)}; name them in a list, or with commas between.")
+    names = list(pairs)
+    odd = next((name for name in names if not isinstance(name, str) or not PAIR.fullmatch(name)), None)
+    if odd is not None:
+        raise Misconfigured(
+            f"pairs names {shown(odd)}, which is no symbol; write it as the venue does, such as BTCUSDT."
+        )
+    return names
 
 
 def read_values(path: Path) -> dict[str, Any]:
@@ -50,17 +88,19 @@ def read_values(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise Misconfigured(f"config {path} does not exist; give the path of a YAML file.") from None
-    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(
+            f"config {cut(str(path))} does not exist; give the path of a YAML file, or write one with "
+            "`traderagent init`."
+        ) from None
+    except (OSError, ValueError) as error:
         raise _unreadable(path, error) from None
-    import yaml  # noqa: PLC0415, what needs no file is told without it
-
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        values = parsed(text)
+    except ValueError as error:
         raise _unreadable(path, error) from None
     if not isinstance(values, dict):
-        raise Misconfigured(f"config {path} holds no keys and values; see the README's example.")
+        raise Misconfigured(f"config {cut(str(path))} holds no keys and values; see the README's example.")
+    _refuse_odd(values)
     return _with_files_beside(path, values)
 
 
@@ -68,8 +108,8 @@ def _with_files_beside(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     """Find files that a config names, candles and strategies of one's own, from the folder of the config."""
 
     def strategy(name: Any) -> Any:
-        place, _, of_it = str(name).rpartition(":")
-        return f"{(path.parent / place).resolve()}:{of_it}" if place.endswith(".py") else name
+        own = re.fullmatch(r"(.*\.py)(:.*)?", name) if isinstance(name, str) else None
+        return f"{(path.parent / own[1]).resolve()}{own[2] or ''}" if own else name
 
     found = dict(values)
     if "strategy" in values:
@@ -84,12 +124,52 @@ def _with_files_beside(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def parsed(text: str) -> Any:
+    """Read a YAML value; raises ValueError with the place and the reason."""
+    depths = itertools.accumulate(1 if one in "[{" else -1 for one in re.findall(r"[\[\]{}]", text))
+    if max(depths, default=0) > 4 * DEEPEST:  # the parser's time grows with the square of it
+        raise ValueError("its sections lie too deep in each other")
+    import yaml  # noqa: PLC0415, what needs no file is told without it
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = "" if mark is None else f"line {mark.line + 1}: "
+        raise ValueError(f"{place}{error.problem or error.context or 'no YAML'}") from None
+    except (yaml.YAMLError, TypeError, OverflowError, LookupError, AttributeError) as error:  # such as `!!bool maybe`
+        raise ValueError(str(error)) from None
+    except RecursionError:
+        raise ValueError("its sections lie too deep in each other") from None
+
+
+def _refuse_odd(values: dict[str, Any]) -> None:
+    """Raise Misconfigured for what no config has: keys that are no words, sections without end, control characters."""
+    waiting: list[tuple[str, Any, int]] = [("config", values, 0)]
+    seen = 0
+    while waiting:
+        place, value, depth = waiting.pop()
+        seen += 1
+        if depth > DEEPEST or seen > MOST_VALUES:
+            raise Misconfigured(f"{cut(place)} holds more than a config can; mend its sections and references.")
+        if isinstance(value, str) and "\0" in value:
+            raise Misconfigured(f"{cut(place)} is {shown(value)}, which has a NUL character; write it without.")
+        if isinstance(value, dict):
+            odd = next((key for key in value if not isinstance(key, str)), None)
+            if odd is not None or None in value:
+                raise Misconfigured(f"{cut(place)} has the key {shown(odd)}, which is no word; put it in quotes.")
+            waiting += [(key if value is values else f"{place}.{key}", one, depth + 1) for key, one in value.items()]
+        elif isinstance(value, list | tuple | set):
+            waiting += [(place, one, depth + 1) for one in value]
+
+
 def _unreadable(path: Path, error: Exception) -> Misconfigured:
-    reason = str(error).splitlines()[0]
-    return Misconfigured(f"config {path} cannot be read ({reason}); mend the file.")
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return Misconfigured(f"config {cut(str(path))} cannot be read ({cut(str(reason))}); mend the file.")
 
 
-def _set(values: dict[str, Any], key: str, value: Any) -> None:
+def set_value(values: dict[str, Any], key: str, value: Any) -> None:
+    """Lay a value over others by its dotted key."""
     *path, last = key.split(".")
     for part in path:
         inner = values.get(part)

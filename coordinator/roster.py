@@ -33,11 +33,6 @@ TakeInputs = Callable[[Record, Record], None]
 
 BUILT_IN = tuple(load_strategy(reference) for reference in config_file.BUILT_IN.values())
 VARIANTS, REGIMES = len(Variant), len(Regime)
-# Keys of a config, beside which a strategy's section stands under its name.
-KEYS = (
-    *("version", "strategy", "exchange", "market", "start", "end", "capital", "leverage", "execution", "pair", "pairs"),
-    *("candles", "instrument", "instruments", "reinvest", "bot", "auto", "allocation", "risk", "smc"),
-)
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,7 @@ class Roster:
 
     def check_names(self) -> None:
         """Raise Misconfigured where a strategy's name is another's, or stands for something else."""
-        taken = {*KEYS, *(state_dtype(()).names or ())}
+        taken = {*config_file.KEYS, "start", "end", *(state_dtype(()).names or ())}
         for index, name in enumerate(self.names):
             if name in taken or name in self.names[:index] or not name.isidentifier():
                 raise Misconfigured(

@@ -10,11 +10,14 @@ import asyncio
 import json
 import logging
 import math
+import os
 import sys
 import threading
 import time
 import warnings
 from collections.abc import Iterable, MutableMapping
+from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -26,6 +29,7 @@ from bot import kernel_cache
 REPEATED_SECONDS = 60.0
 LEVELS = (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO)
 CONCEALED = "***"
+LARGEST_LOG = 20 << 20  # bytes
 
 log = structlog.get_logger()
 
@@ -80,6 +84,32 @@ class Concealed:
         return value if number and self._text(text) == text else self._text(text)
 
 
+class Kept:
+    """Appends events to a file as JSON lines, and begins it anew when it is large; the one before stays beside it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Append the event."""
+        self.append(json.dumps(event))
+        return event
+
+    def append(self, line: str) -> None:
+        """Append a line; a disk that does not take it costs the line, not the bot."""
+        with suppress(OSError):
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            with os.fdopen(descriptor, "a", encoding="utf-8") as out:
+                out.write(line + "\n")
+                size = out.tell()
+            if size > LARGEST_LOG:
+                self.file.replace(self.file.with_name(self.file.name + ".1"))
+
+
+_kept: list[Kept] = []  # at most one: what actors print goes there too
+
+
 def passwords(*addresses: str | None) -> list[str]:
     """Passwords that these addresses of databases hold, as they are written there and as they are meant."""
     found: list[str] = []
@@ -93,10 +123,17 @@ def passwords(*addresses: str | None) -> list[str]:
 
 
 def configure(
-    secrets: list[str], *, stream: Any = None, rarely: bool = True, level: int = logging.INFO, libraries: bool = True
+    secrets: list[str],
+    *,
+    stream: Any = None,
+    rarely: bool = True,
+    level: int = logging.INFO,
+    libraries: bool = True,
+    keep: Path | None = None,
 ) -> None:
-    """Set logging up: the program's, and that of `libraries` too."""
+    """Set logging up: the program's, and that of `libraries` too; `keep` names a file that has every line as well."""
     out = stream or sys.stderr
+    _kept[:] = [] if keep is None else [Kept(keep)]
     people = out.isatty()
     last = structlog.dev.ConsoleRenderer() if people else structlog.processors.JSONRenderer()
     structlog.configure(
@@ -107,6 +144,7 @@ def configure(
             *([Rarely()] if rarely else []),
             structlog.processors.format_exc_info,
             Concealed(secrets),
+            *_kept,
             last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -186,6 +224,8 @@ def relay(said: dict[str, Any]) -> None:
     for line in said["lines"]:
         if _is_event(line):
             structlog.PrintLogger(sys.stderr).msg(line)  # its secrets are concealed already
+            for one in _kept:
+                one.append(line)
         elif line.strip():
             log.warning(line, actor=said.get("actor_name"), process=said.get("pid"))
 

@@ -80,6 +80,9 @@ SUSPEND = list(TurningEntries).index(TurningEntries.SUSPEND)
 TRAIL_OFF, TRAIL_ATR = list(Trailing).index(Trailing.OFF), list(Trailing).index(Trailing.ATR)
 
 
+WIDE_COUNTER = 0.05  # a counter so far away is more often a per cent sign forgotten than meant
+
+
 class GridParameters(Parameters):
     """Everything a grid can be told."""
 
@@ -112,6 +115,21 @@ class GridParameters(Parameters):
             "medium": {"levels": 15, "profit_per_grid": 0.005},
             "high": {"levels": 10, "profit_per_grid": 0.01},
         }
+
+    def remarks(self, price: float) -> list[str]:
+        """Say what a distance of a counter comes to in per cent, and that a fixed range lies elsewhere."""
+        told = []
+        if self.profit_per_grid >= WIDE_COUNTER:
+            told.append(
+                f"grid.profit_per_grid is {self.profit_per_grid:g}, which is {100 * self.profit_per_grid:g} %; for "
+                f"{self.profit_per_grid:g} % write {self.profit_per_grid:g}%."
+            )
+        if self.lower is not None and self.upper is not None and not self.lower <= price <= self.upper:
+            told.append(
+                f"grid.lower ({self.lower:g}) and grid.upper ({self.upper:g}) do not hold the price, {price:g}; choose "
+                "bounds around it."
+            )
+        return told
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bot.errors import Misconfigured
+from bot.errors import Misconfigured, cut, shown
 from bot.market import Market
-from coordinator.config_file import config_values
+from coordinator.config_file import config_values, parsed
 from services.command_line.console import console, notes, progress
 from services.settings import Settings
 
@@ -49,18 +49,30 @@ SUMMARY = (
 
 def backtest(
     config: Annotated[Path | None, typer.Argument(help="YAML file; options go over what it says")] = None,
-    strategy: Annotated[str | None, typer.Option(help="grid, dca, trend, auto, or your own FILE.py:NAME")] = None,
-    pair: Annotated[list[str] | None, typer.Option(help="such as BTCUSDT; several times for several pairs")] = None,
-    start: Annotated[str | None, typer.Option("--from", help="first day or minute that may trade, UTC")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="end, not included, UTC")] = None,
-    capital: Annotated[float | None, typer.Option(help="initial capital, quote currency")] = None,
-    exchange: Annotated[str | None, typer.Option(help="whose candles, from the store")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="grid, dca, trend, auto, or your own FILE.py:NAME", metavar="NAME")
+    ] = None,
+    pair: Annotated[
+        list[str] | None, typer.Option(help="such as BTCUSDT; several times for several pairs", metavar="PAIR")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="first day or minute that may trade, UTC", metavar="DATE")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="end, not included, UTC", metavar="DATE")] = None,
+    capital: Annotated[float | None, typer.Option(help="initial capital, quote currency", metavar="AMOUNT")] = None,
+    exchange: Annotated[str | None, typer.Option(help="whose candles, from the store", metavar="VENUE")] = None,
     market: Annotated[Market | None, typer.Option(help="spot or linear")] = None,
-    leverage: Annotated[float | None, typer.Option(help="leverage, linear only")] = None,
-    candles: Annotated[Path | None, typer.Option(help="a candle file instead of the store, one pair only")] = None,
+    leverage: Annotated[float | None, typer.Option(help="leverage, linear only", metavar="NUMBER")] = None,
+    candles: Annotated[
+        Path | None, typer.Option(help="a candle file instead of the store, one pair only", metavar="FILE")
+    ] = None,
     smc: Annotated[bool | None, typer.Option("--smc/--no-smc", help="judge entries by market structure")] = None,
-    changes: Annotated[list[str] | None, typer.Option("--set", help="any key, such as grid.levels=20")] = None,
-    out: Annotated[Path | None, typer.Option(help="run directory [default: in the data directory]")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="any key, such as grid.levels=20", metavar="KEY=VALUE")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="run directory [default: in the data directory]", metavar="FOLDER")
+    ] = None,
     bounds: Annotated[bool, typer.Option("--bounds", help="show the worst and the best fill rules too")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print result.json instead of the summary")] = False,
 ) -> None:
@@ -80,15 +92,16 @@ def backtest(
         "candles": candles.resolve() if candles else None,
         "smc.enabled": smc,
     }
-    given = {key: value for key, value in options.items() if value is not None}
+    given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     given.update(assignment(text) for text in changes or [])
     settings = Settings()
     pairs = [name.strip() for text in pair or [] for name in text.split(",") if name.strip()]
-    asked = config_values(config or {}, {**given, **({"pairs": pairs} if pairs else {})})
+    given.update({"pairs": pairs} if pairs else {})
+    config_values(config or {}, given)  # a mistake is told before the rest is loaded
     from coordinator.config import PortfolioConfig, load_config
     from services.data.store import CandleStore
 
-    chosen = load_config(asked)
+    chosen = load_config(config or {}, given)
     if isinstance(chosen, PortfolioConfig):
         if bounds:
             raise Misconfigured("bounds compares the rules of one strategy on one pair; leave it out for a portfolio.")
@@ -182,15 +195,15 @@ def _venue(config: PortfolioConfig, store: CandleStore) -> str:
 
 def assignment(text: str) -> tuple[str, Any]:
     """Read key=value of --set."""
-    import yaml
-
-    key, sign, value = text.partition("=")
-    if not sign or not key:
-        raise Misconfigured(f"--set {text!r} is no assignment; write it like grid.levels=20.")
+    key, sign, value = (part.strip() for part in text.partition("="))
+    if not sign or not all(key.split(".")):
+        raise Misconfigured(f"--set {shown(text)} is no assignment; write it like grid.levels=20.")
     try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise Misconfigured(f"--set {text!r}: the value cannot be read; put quotes around it.") from None
+        return key, parsed(value)
+    except ValueError as error:
+        raise Misconfigured(
+            f"--set {shown(text)}: the value cannot be read ({cut(str(error))}); put quotes around it."
+        ) from None
 
 
 def find_candles(config: BacktestConfig, store: CandleStore) -> tuple[BacktestConfig, Candles | Path]:

@@ -10,6 +10,7 @@ import typer
 
 from coordinator.config_file import read_values
 from services.command_line.console import console
+from services.command_line.interrupt import run_loop
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -23,22 +24,22 @@ FILE = Annotated[Path, typer.Argument(help="YAML file of the bot")]
 
 def backup(
     config: FILE,
-    out: Annotated[Path | None, typer.Option(help="file to write; else one named by bot and time")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="file to write; else one named by bot and time", metavar="FILE")
+    ] = None,
 ) -> None:
     """Write all that a bot remembers to one file.
 
     That is state, orders, fills and decisions. The bot may run meanwhile.
     """
     read_values(config)  # a file that cannot be read is told before the rest is loaded
-    import asyncio
-
     from services.logs import passwords, quieten
     from services.runtime.config import load_bot
 
     settings, _ = load_bot(config)
     quieten(secrets=passwords(settings.database))
     file = out or Path(f"{settings.name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.zip")
-    contents = asyncio.run(_back_up(settings, file))
+    contents = run_loop(_back_up(settings, file))
     console().print(f"{file}: {_told(contents)}, {file.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
 
 
@@ -52,21 +53,19 @@ async def _back_up(settings: BotSettings, file: Path) -> Contents:
 def restore(
     config: FILE,
     file: Annotated[Path, typer.Argument(help="what `traderagent backup` wrote")],
-    replace: Annotated[bool, typer.Option(help="give up what the database holds of this bot")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="give up what the database holds of this bot")] = False,
 ) -> None:
     """Put a backup into the bot's database.
 
     The bot must not run meanwhile; its next start books what it missed.
     """
     read_values(config)  # a file that cannot be read is told before the rest is loaded
-    import asyncio
-
     from services.logs import passwords, quieten
     from services.runtime.config import load_bot
 
     settings, chosen = load_bot(config)
     quieten(secrets=passwords(settings.database))
-    contents = asyncio.run(_restore(settings, chosen, file, replace=replace))
+    contents = run_loop(_restore(settings, chosen, file, replace=replace))
     console().print(f"restored {_told(contents)}, as of {contents.at:%Y-%m-%dT%H:%M:%SZ}", soft_wrap=True)
 
 

@@ -12,6 +12,7 @@ from bot.errors import Misconfigured
 from bot.market import Market
 from coordinator.config_file import read_values
 from services.command_line.console import console, notes
+from services.command_line.interrupt import run_loop
 from services.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,12 +23,16 @@ if TYPE_CHECKING:
 
 def chaos(
     config: Annotated[Path, typer.Argument(help="YAML file of the bot; its environment and keys are not used")],
-    kills: Annotated[int, typer.Option(help="how often the bot is killed", min=1)] = 200,
-    seed: Annotated[int, typer.Option(help="of the market, the faults and the moments")] = 1,
-    speed: Annotated[float, typer.Option(help="of the market, times real time")] = 1200.0,
-    exchange: Annotated[str | None, typer.Option(help="candles of this exchange from the store instead")] = None,
-    report: Annotated[Path | None, typer.Option(help="Markdown file to write the certificate to")] = None,
-    log: Annotated[Path | None, typer.Option(help="file for every line that the bots log")] = None,
+    kills: Annotated[int, typer.Option(help="how often the bot is killed", min=1, metavar="NUMBER")] = 200,
+    seed: Annotated[int, typer.Option(help="of the market, the faults and the moments", metavar="NUMBER")] = 1,
+    speed: Annotated[float, typer.Option(help="of the market, times real time", metavar="NUMBER")] = 1200.0,
+    exchange: Annotated[
+        str | None, typer.Option(help="candles of this exchange from the store instead", metavar="VENUE")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Markdown file to write the certificate to", metavar="FILE")
+    ] = None,
+    log: Annotated[Path | None, typer.Option(help="file for every line that the bots log", metavar="FILE")] = None,
 ) -> None:
     """Kill a bot again and again, and certify what came of it.
 
@@ -65,8 +70,6 @@ def _writable(path: Path | None) -> None:
 
 def played(path: Path, plan: Plan, source: str | None) -> Findings:
     """Prepare everything that takes long in this thread, where Ctrl-C ends it at once, and run."""
-    import asyncio
-
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -97,7 +100,7 @@ def played(path: Path, plan: Plan, source: str | None) -> Findings:
         def show(found: Findings) -> None:
             bar.update(task, completed=found.kills, description=f"kills, {len(exchange.trades)} executions")
 
-        return asyncio.run(Chaos(settings, config, values, exchange, plan, show).run())
+        return run_loop(Chaos(settings, config, values, exchange, plan, show).run())
 
 
 def _candles(config: PortfolioConfig, plan: Plan, source: str | None) -> dict[str, Candles]:

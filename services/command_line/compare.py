@@ -9,7 +9,7 @@ import typer
 
 from bot.errors import Misconfigured
 from bot.market import Market
-from coordinator.config_file import AUTO, refuse_unknown
+from coordinator.config_file import AUTO, KEYS, names_of_pairs, reference
 from services.command_line.backtest import (
     assignment,
     print_sides,
@@ -20,17 +20,23 @@ from services.settings import Settings
 
 
 def compare(
-    pair: Annotated[list[str], typer.Option(help="such as BTCUSDT; several times for several pairs")],
-    strategies: Annotated[str, typer.Option(help="names with commas between")] = "grid,dca,trend,auto",
-    start: Annotated[str | None, typer.Option("--from", help="first day or minute that may trade, UTC")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="end, not included, UTC")] = None,
-    capital: Annotated[float | None, typer.Option(help="initial capital, quote currency")] = None,
-    exchange: Annotated[str | None, typer.Option(help="whose candles, from the store")] = None,
+    pair: Annotated[list[str], typer.Option(help="such as BTCUSDT; several times for several pairs", metavar="PAIR")],
+    strategies: Annotated[str, typer.Option(help="names with commas between", metavar="NAMES")] = "grid,dca,trend,auto",
+    start: Annotated[
+        str | None, typer.Option("--from", help="first day or minute that may trade, UTC", metavar="DATE")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="end, not included, UTC", metavar="DATE")] = None,
+    capital: Annotated[float | None, typer.Option(help="initial capital, quote currency", metavar="AMOUNT")] = None,
+    exchange: Annotated[str | None, typer.Option(help="whose candles, from the store", metavar="VENUE")] = None,
     market: Annotated[Market | None, typer.Option(help="spot or linear")] = None,
-    leverage: Annotated[float | None, typer.Option(help="leverage, linear only")] = None,
+    leverage: Annotated[float | None, typer.Option(help="leverage, linear only", metavar="NUMBER")] = None,
     smc: Annotated[bool | None, typer.Option("--smc/--no-smc", help="auto: judge entries by market structure")] = None,
-    changes: Annotated[list[str] | None, typer.Option("--set", help="any key, such as grid.levels=20")] = None,
-    out: Annotated[Path | None, typer.Option(help="report file [default: in the data directory]")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="any key, such as grid.levels=20", metavar="KEY=VALUE")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="report file [default: in the data directory]", metavar="FILE")
+    ] = None,
 ) -> None:
     """Run strategies side by side and say in words which did better.
 
@@ -41,20 +47,21 @@ def compare(
     options["leverage"] = leverage
     given = {key: value for key, value in options.items() if value is not None}
     sections = dict(assignment(text) for text in changes or [])
-    pairs = [name.strip() for text in pair for name in text.split(",") if name.strip()]
+    pairs = names_of_pairs(",".join(pair))
     names = [name.strip() for name in strategies.split(",") if name.strip()]
     if not names:
         raise Misconfigured("strategies names none; give some, such as grid,dca,trend,auto.")
-    for name in names:
-        if name != AUTO:
-            refuse_unknown(name)
+    names = [name if name == AUTO else reference(name) for name in names]
     from backtesting.portfolio_report import write_comparison
     from backtesting.portfolio_run import side_of, verdict
-    from coordinator.config import load_portfolio
+    from coordinator.config import key_meant, load_portfolio
     from services.data.store import SYNTHETIC, CandleStore
 
     settings = Settings()
     store = CandleStore(settings.data_dir)
+    for key in sections:
+        if not any(_concerns(key, name) for name in names):
+            key_meant(key, names[0])  # which says what may have been meant
     sides = []
     for name in sorted(names, key=lambda one: one != AUTO):
         own = {key: value for key, value in sections.items() if _concerns(key, name)}
@@ -65,7 +72,9 @@ def compare(
         sides.append(side_of(result))
     sides.sort(key=lambda one: names.index(one.name) if one.name in names else len(names))
     title = f"{', '.join(one.name for one in sides)} on {', '.join(pairs)}"
-    path = out or settings.data_dir / "runs" / f"compare-{'-'.join(names)}-{'-'.join(pairs[:3])}.html"
+    path = (
+        out or settings.data_dir / "runs" / f"compare-{'-'.join(one.name for one in sides)}-{'-'.join(pairs[:3])}.html"
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     marks = ["Generated candles: good for trying out, not for believing."] if given.get("exchange") == SYNTHETIC else []
     with notes().status("writing the report"):
@@ -76,6 +85,10 @@ def compare(
 
 
 def _concerns(key: str, strategy: str) -> bool:
-    """Whether an assignment is meant for this strategy: its own section, any of auto's, or no section."""
-    section = key.split(".", maxsplit=1)[0] if "." in key else ""
-    return section in ("", "execution", strategy) or strategy == AUTO
+    """Whether an assignment is meant for this strategy: a key of the whole, of its own section, or of any of auto's."""
+    from coordinator.config import keys_meant, strategy_named
+
+    section, dot, _ = key.partition(".")
+    if not dot and key not in KEYS:
+        return bool(keys_meant(key, strategy))
+    return not dot or strategy == AUTO or section in ("execution", strategy_named(strategy).name)

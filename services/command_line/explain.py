@@ -14,8 +14,8 @@ from services.command_line.console import console
 
 def explain(
     run: Annotated[Path, typer.Argument(help="run directory of a backtest of auto or of several pairs")],
-    pair: Annotated[str, typer.Option(help="such as BTCUSDT")],
-    at: Annotated[str, typer.Option(help="moment, UTC, such as 2024-03-05T12:00")],
+    pair: Annotated[str, typer.Option(help="such as BTCUSDT", metavar="PAIR")],
+    at: Annotated[str, typer.Option(help="moment, UTC, such as 2024-03-05T12:00", metavar="TIME")],
 ) -> None:
     """Say what the bot held on a pair at a moment, and why."""
     path = run / "events.jsonl"

@@ -12,6 +12,7 @@ from bot.errors import Misconfigured
 from bot.market import Market
 from coordinator.config_file import read_values
 from services.command_line.console import console
+from services.command_line.interrupt import run_loop
 from services.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ SHOWN_EVERY = 60  # minutes, where the output is no terminal
 def demo(
     speed: Annotated[float, typer.Option(help="market minutes a second")] = 20.0,
     minutes: Annotated[int, typer.Option(help="end after so many market minutes; 0 runs until Ctrl-C")] = 0,
-    seed: Annotated[int, typer.Option(help="seed of the market")] = 11,
+    seed: Annotated[int, typer.Option(help="seed of the market", metavar="NUMBER")] = 11,
 ) -> None:
     """Trade a market of its own: no keys, no network.
 
@@ -34,13 +35,11 @@ def demo(
     """
     if speed <= 0:
         raise Misconfigured(f"speed is {speed:g}; give market minutes a second, such as 20.")
-    import asyncio
-
     from services.logs import quieten
 
     quieten()
     try:
-        asyncio.run(_demo(speed, minutes, seed))
+        run_loop(_demo(speed, minutes, seed))
     except KeyboardInterrupt:
         console().print("stopped")
 
@@ -101,11 +100,9 @@ def run(
     Keys come from TRADERAGENT_KEY and TRADERAGENT_SECRET.
     """
     read_values(config)  # a file that cannot be read is told before all that trades is loaded
-    import asyncio
-
     from services.runtime.live import run_bot
 
-    asyncio.run(run_bot(config, adopt=adopt))
+    run_loop(run_bot(config, adopt=adopt))
 
 
 def doctor(
@@ -120,8 +117,6 @@ def doctor(
     documentation is silent; on a demo or test account alone.
     """
     read_values(config)
-    import asyncio
-
     from rich.table import Table
 
     from services.logs import passwords, quieten
@@ -132,7 +127,7 @@ def doctor(
     secrets = Secrets().present()
     hidden = (secrets.key.get_secret_value(), secrets.secret.get_secret_value())
     quieten(secrets=[*hidden, *passwords(settings.database, settings.redis)])
-    findings = asyncio.run(examine(settings, chosen, secrets))
+    findings = run_loop(examine(settings, chosen, secrets))
     table = Table("what", "found", "remedy", box=None)
     for one in findings:
         table.add_row(one.what, one.found, f"[red]{one.remedy}[/red]" if one.remedy else "[green]fine[/green]")
@@ -143,8 +138,6 @@ def doctor(
 
 
 def _probe(settings: BotSettings, chosen: PortfolioConfig) -> None:
-    import asyncio
-
     from services.runtime.config import Environment, Secrets
     from services.runtime.live import account_of
     from services.runtime.probe import Observation, probe
@@ -157,7 +150,7 @@ def _probe(settings: BotSettings, chosen: PortfolioConfig) -> None:
         finally:
             await gateway.close()
 
-    answers = asyncio.run(ask())
+    answers = run_loop(ask())
     for one in answers:
         console().print(f"{'[green]yes[/green]' if one.holds else '[red]no[/red]'}  {one.question}")
     turning = next(one for one in answers if one.rule == "turning_stops_hold")
@@ -170,14 +163,16 @@ WORDS = ("status", "pause", "resume", "halt", "close-all", "hold", "reduce-50", 
 
 def ctl(
     word: Annotated[str, typer.Argument(help=", ".join(WORDS))],
-    bot: Annotated[str, typer.Option(help="name of the bot")] = "main",
-    pair: Annotated[str | None, typer.Option(help="pause or resume this pair alone")] = None,
+    bot: Annotated[
+        str | None, typer.Option(help="name of the bot [default: the only one that runs]", metavar="NAME")
+    ] = None,
+    pair: Annotated[str | None, typer.Option(help="pause or resume this pair alone", metavar="PAIR")] = None,
     leave_entries: Annotated[bool, typer.Option("--leave-entries", help="stop, and let entries rest")] = False,
-    force: Annotated[bool, typer.Option(help="resume a second time on the same UTC day")] = False,
+    force: Annotated[bool, typer.Option("--force", help="resume a second time on the same UTC day")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="status as JSON")] = False,
 ) -> None:
     """Ask a running bot how it stands, or tell it what to do."""
-    from services.control.client import ask, control_file
+    from services.control.client import ask, file_of
 
     if word not in WORDS:
         raise Misconfigured(f"command {word!r} is unknown; choose one of {', '.join(WORDS)}.")
@@ -185,7 +180,7 @@ def ctl(
         raise Misconfigured(f"--leave-entries belongs to stop, not to {word}; leave it out.")
     if leave_entries:
         word = "stop-leave-entries"
-    file = control_file(Settings().data_dir, bot)
+    file = file_of(Settings().data_dir, bot)
     if word != "status":
         done = ask(file, "/command", {"word": word, "pair": pair, "force": force}).get("done")
         console().print(str(done), markup=False)
@@ -197,7 +192,7 @@ def ctl(
     try:
         _show(now)
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise Misconfigured(f"the status of bot {bot!r} is of another version; look at it with --json.") from None
+        raise Misconfigured(f"the status of bot {file.stem!r} is of another version; look at it with --json.") from None
 
 
 def _show(now: dict[str, Any]) -> None:
@@ -221,17 +216,21 @@ def _show(now: dict[str, Any]) -> None:
 
 
 def venue(
-    pairs: Annotated[str, typer.Option(help="names with commas between")] = "BTCUSDT,ETHUSDT,SOLUSDT",
-    speed: Annotated[float, typer.Option(help="times real time; 0 waits for POST /venue/advance")] = 60.0,
-    port: Annotated[int, typer.Option(help="port on 127.0.0.1; 0 takes a free one")] = 8700,
-    days: Annotated[int, typer.Option(help="days of made candles")] = 60,
-    history: Annotated[int, typer.Option(help="days of them that are past when it opens")] = 20,
-    seed: Annotated[int, typer.Option(help="seed of the market")] = 7,
-    exchange: Annotated[str | None, typer.Option(help="candles of this exchange from the store instead")] = None,
+    pairs: Annotated[str, typer.Option(help="names with commas between", metavar="PAIRS")] = "BTCUSDT,ETHUSDT,SOLUSDT",
+    speed: Annotated[
+        float, typer.Option(help="times real time; 0 waits for POST /venue/advance", metavar="NUMBER")
+    ] = 60.0,
+    port: Annotated[int, typer.Option(help="port on 127.0.0.1; 0 takes a free one", metavar="PORT")] = 8700,
+    days: Annotated[int, typer.Option(help="days of made candles", metavar="DAYS")] = 60,
+    history: Annotated[int, typer.Option(help="days of them that are past when it opens", metavar="DAYS")] = 20,
+    seed: Annotated[int, typer.Option(help="seed of the market", metavar="NUMBER")] = 7,
+    exchange: Annotated[
+        str | None, typer.Option(help="candles of this exchange from the store instead", metavar="VENUE")
+    ] = None,
     market: Annotated[Market, typer.Option(help="spot or linear")] = Market.LINEAR,
-    capital: Annotated[float, typer.Option(help="what the account holds, USDT")] = 10_000.0,
-    key: Annotated[str, typer.Option(help="API key that it takes")] = "venue-key",
-    secret: Annotated[str, typer.Option(help="its secret")] = "venue-secret",  # noqa: S107, it guards play money
+    capital: Annotated[float, typer.Option(help="what the account holds, USDT", metavar="AMOUNT")] = 10_000.0,
+    key: Annotated[str, typer.Option(help="API key that it takes", metavar="TEXT")] = "venue-key",
+    secret: Annotated[str, typer.Option(help="its secret", metavar="TEXT")] = "venue-secret",  # noqa: S107, it guards play money
 ) -> None:
     """Open a Bybit v5-compatible exchange on this machine.
 
@@ -240,9 +239,7 @@ def venue(
     names = [name.strip() for name in pairs.split(",") if name.strip()]
     if not 0 <= history < days:
         raise Misconfigured(f"history is {history} of {days} days; leave some days to play.")
-    import asyncio
-
-    asyncio.run(_venue(names, speed, port, days, history, seed, exchange, market, capital, (key, secret)))
+    run_loop(_venue(names, speed, port, days, history, seed, exchange, market, capital, (key, secret)))
 
 
 async def _venue(

@@ -1,18 +1,33 @@
 """The command `traderagent`: its sub-commands, and what a person sees when something is wrong.
 
 Importing this loads every command, and no library that only some of them need (numba, polars, ccxt): a command
-imports what it works with when it runs. Bad input is one sentence on the error stream and exit code 2. Anything
-unforeseen is a fault of the program and shows its trace.
+imports what it works with when it runs. Bad input is one sentence on the error stream and exit code 2, and so is a file
+that the machine does not give or take. Anything unforeseen is a fault of the program and shows its trace.
 """
 
 from __future__ import annotations
 
 import sys
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
-from bot.errors import TradingError
-from services.command_line import backtest, backup, chaos, compare, data, explain, live, parameters, parity
+from bot.errors import TradingError, cut
+from services.command_line import (
+    backtest,
+    backup,
+    chaos,
+    compare,
+    data,
+    explain,
+    live,
+    parameters,
+    parity,
+    past,
+    runs,
+    set_up,
+)
 
 app = typer.Typer(
     name="traderagent",
@@ -20,17 +35,23 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # frames around the help would take longer to load than the help to print
-    add_completion=False,
     context_settings={"max_content_width": 120},
+    epilog="Exit codes: 0 done, 1 a check found a difference or a fault, 2 bad input or refused, as one sentence says, "
+    "130 interrupted by Ctrl-C.",
 )
+app.command("init")(set_up.init)
 app.add_typer(data.app, name="data")
 app.command("backtest")(backtest.backtest)
 app.command("compare")(compare.compare)
 app.command("explain")(explain.explain)
+app.add_typer(runs.app, name="runs")
 app.command("demo")(live.demo)
 app.command("run")(live.run)
 app.command("doctor")(live.doctor)
 app.command("ctl")(live.ctl)
+app.command("logs")(past.logs)
+app.command("stats")(past.stats)
+app.command("install-service")(set_up.install_service)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("venue")(live.venue)
@@ -39,10 +60,33 @@ app.command("parity")(parity.parity)
 app.command("parameters")(parameters.parameters)
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"traderagent {metadata.version('traderagent')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 def main() -> None:
     """Run the command line."""
     try:
         app()
     except TradingError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201, the command line's own voice
-        sys.exit(2)
+        _refuse(str(error))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _refuse(f"{cut(str(error.filename))}: {error.strerror}; check the path, its rights and the room on its disk.")
+
+
+def _refuse(sentence: str) -> None:
+    print(f"error: {sentence}", file=sys.stderr)  # noqa: T201, the command line's own voice
+    sys.exit(2)

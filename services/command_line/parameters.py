@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from coordinator.config_file import AUTO, BUILT_IN, refuse_unknown
+from coordinator.config_file import AUTO, BUILT_IN, reference
 from services.command_line.console import console
 
 SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
@@ -26,7 +26,7 @@ def parameters(
             if name not in BUILT_IN and isinstance(section.annotation, type):
                 _show(name, section.annotation, f"{name}, a section of auto")
         return
-    refuse_unknown(strategy)
+    strategy = reference(strategy)
     from coordinator.config import strategy_named
 
     chosen = strategy_named(strategy)

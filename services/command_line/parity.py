@@ -10,6 +10,7 @@ from bot.errors import Misconfigured
 from coordinator.config_file import AUTO, config_values
 from services.command_line.backtest import assignment, histories_of
 from services.command_line.console import console, notes, progress
+from services.command_line.interrupt import run_loop
 from services.settings import Settings
 
 NAMES = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT", "XRPUSDT")
@@ -17,14 +18,24 @@ SHOWN = 20
 
 
 def parity(
-    days: Annotated[float, typer.Option(help="how many days to compare")] = 7.0,
-    pairs: Annotated[str, typer.Option(help="how many pairs, or their names with commas between")] = "3",
-    start: Annotated[str | None, typer.Option("--from", help="first day from the store; else candles are made")] = None,
-    exchange: Annotated[str, typer.Option(help="whose candles, from the store")] = "bybit",
-    seed: Annotated[int, typer.Option(help="seed of the made candles")] = 7,
-    strategy: Annotated[str, typer.Option(help="grid, dca, trend, auto, or your own FILE.py:NAME")] = AUTO,
-    changes: Annotated[list[str] | None, typer.Option("--set", help="any key, such as grid.levels=20")] = None,
-    restart: Annotated[bool, typer.Option(help="stop the bot half-way, and start another on what it stored")] = False,
+    days: Annotated[float, typer.Option(help="how many days to compare", metavar="DAYS")] = 7.0,
+    pairs: Annotated[
+        str, typer.Option(help="how many pairs, or their names with commas between", metavar="PAIRS")
+    ] = "3",
+    start: Annotated[
+        str | None, typer.Option("--from", help="first day from the store; else candles are made", metavar="DATE")
+    ] = None,
+    exchange: Annotated[str, typer.Option(help="whose candles, from the store", metavar="VENUE")] = "bybit",
+    seed: Annotated[int, typer.Option(help="seed of the made candles", metavar="NUMBER")] = 7,
+    strategy: Annotated[
+        str, typer.Option(help="grid, dca, trend, auto, or your own FILE.py:NAME", metavar="NAME")
+    ] = AUTO,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="any key, such as grid.levels=20", metavar="KEY=VALUE")
+    ] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="stop the bot half-way, and start another on what it stored")
+    ] = False,
 ) -> None:
     """Compare simulation and live bot, fill by fill.
 
@@ -34,9 +45,8 @@ def parity(
     names = _names(pairs, exchange, start)
     sections = dict(assignment(text) for text in changes or [])
     options = {"strategy": strategy, "pairs": names, "from": start}
-    asked = config_values({key: value for key, value in options.items() if value is not None}, sections)
-    import asyncio
-
+    asked = {key: value for key, value in options.items() if value is not None}
+    config_values(asked, sections)  # a mistake is told before the rest is loaded
     from backtesting.instruments import instrument_for
     from coordinator.config import load_portfolio
     from services.data.store import CandleStore
@@ -46,7 +56,7 @@ def parity(
     from services.runtime.parity import sensible_start, told
 
     quieten()
-    config = load_portfolio(asked)
+    config = load_portfolio(asked, sections)
     history = config.algorithm.most_history_ms / DAY
     if config.start is None:
         candles, histories = generate(names, int(-(-(history + days) // 1)), seed), {}
@@ -61,7 +71,7 @@ def parity(
         histories = histories_of(config.changed(exchange=exchange), Settings().data_dir)
     instruments = {name: instrument_for(name, config.market, candles[name])[0] for name in names}
     with progress("playing live") as show:
-        found = asyncio.run(compare(config, candles, instruments, show, restart=restart, histories=histories))
+        found = run_loop(compare(config, candles, instruments, show, restart=restart, histories=histories))
     differences = found.differences
     kinds = sorted({one.kind for one in found.decisions})
     console().print(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
 
-from bot.errors import Misconfigured
+from bot.errors import Misconfigured, cut, shown
 
 LARGEST_ANSWER = 16 << 20  # bytes
 SECONDS = 120.0  # a shutdown waits for positions to close
+NAME = re.compile(r"[a-z0-9]{1,8}")  # of a bot
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d{1,5}")
 # No proxy of the environment's: it would get the token.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -22,6 +24,81 @@ OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 def control_file(data_dir: Path, bot: str) -> Path:
     """Where a running bot leaves its address and token."""
     return data_dir / "bots" / f"{bot}.json"
+
+
+def log_file(data_dir: Path, bot: str) -> Path:
+    """Where a bot writes what it logs."""
+    return data_dir / "bots" / f"{bot}.log"
+
+
+def file_of(data_dir: Path, bot: str | None) -> Path:
+    """Return the control file of a bot: the one named, else of the only one that runs.
+
+    Raises Misconfigured where none or several run, with why the last one ended.
+    """
+    if bot is not None and not NAME.fullmatch(bot):
+        raise Misconfigured(f"bot {shown(bot)} is no name; a bot's has 1 to 8 lower-case letters and digits.")
+    running = [name for name in _bots(data_dir, ".json") if _lives(control_file(data_dir, name))]
+    if bot is None and len(running) > 1:
+        raise Misconfigured(f"{len(running)} bots run: {', '.join(running)}; say which one with --bot.")
+    if bot is None and running:
+        return control_file(data_dir, running[0])
+    if bot is not None and (bot in running or not log_file(data_dir, bot).exists()):
+        return control_file(data_dir, bot)
+    ended = [bot] if bot is not None else _bots(data_dir, ".log")
+    if not ended:
+        return control_file(data_dir, "main")
+    last = max(ended, key=lambda name: log_file(data_dir, name).stat().st_mtime)
+    raise Misconfigured(f"no bot runs here; {how_it_ended(data_dir, last)}")
+
+
+def how_it_ended(data_dir: Path, bot: str) -> str:
+    """Say when and why a bot that does not run has ended: by its own last word, else by the last line of its log."""
+    lines = tail(log_file(data_dir, bot), 1)
+    last = as_event(lines[-1]) if lines else {}
+    at = cut(str(last.get("timestamp", "an unknown time")), 40)
+    if last.get("event") == "ended":
+        why = cut(str(last.get("reason", "it said no more")), 400).rstrip(".")
+        return f"{bot!r} was running, ended at {at} because {why}."
+    said = cut(str(last.get("event", "nothing")))
+    why = f"it was killed or this machine stopped; its last line was {said!r}"
+    return f"{bot!r} was running, ended at {at} because {why}. Start it again with `traderagent run`."
+
+
+def tail(file: Path, count: int) -> list[str]:
+    """Return the last lines of a file, as many as fit into its last megabyte."""
+    with file.open("rb") as kept:
+        kept.seek(max(kept.seek(0, os.SEEK_END) - (1 << 20), 0))
+        return kept.read().decode(errors="replace").splitlines()[-count:]
+
+
+def as_event(line: str) -> dict[str, Any]:
+    """Read a line of a log; what is no event of ours is one by its text."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        found = None
+    return found if isinstance(found, dict) else {"event": line}
+
+
+def _bots(data_dir: Path, ending: str) -> list[str]:
+    """Names of bots that have left such a file."""
+    found = (path.name.removesuffix(ending) for path in (data_dir / "bots").glob(f"*{ending}"))
+    return sorted(name for name in found if NAME.fullmatch(name))
+
+
+def _lives(file: Path) -> bool:
+    """Whether the process that has left a control file is there; where that cannot be told, it is asked."""
+    if os.name == "nt":  # where asking by signal 0 would interrupt it
+        return file.exists()
+    try:
+        number = json.loads(file.read_text(encoding="utf-8"))["process"]
+        os.kill(number, 0)
+    except (ProcessLookupError, FileNotFoundError):
+        return False
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return True
+    return True
 
 
 def ask(file: Path, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:

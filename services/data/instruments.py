@@ -13,11 +13,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from backtesting.instruments import DatedInstrument
+from backtesting.tables import read_table
 from bot.candles import iso, parse_time
 from bot.errors import Misconfigured
 from bot.instrument import Instrument
 from bot.validation import validated
-from services.data.tables import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -81,7 +81,7 @@ def read_instruments(path: Path, market: Market, since: int | None = None) -> li
     The day is that of a column `since`, else the one given (ms). Raises Misconfigured naming file and row.
     """
     found = []
-    for number, row in enumerate(read_table(path).iter_rows(named=True)):
+    for number, row in enumerate(read_table(path).frame.iter_rows(named=True)):
         fields = {key: value for key, value in row.items() if value is not None}
         day = fields.pop(SINCE, None)
         if day is None and since is None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from backtesting.tables import Table, read_table
 from bot.candles import Candles, bar_name
 from bot.errors import Misconfigured
-from bot.market import Market
-from services.data.tables import column, read_table, symbol_of, times
+from services.data.columns import column, times
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +22,7 @@ EARLIEST_MS = 1e12  # no number of a trade's other columns is as large as a time
 PRICES, QUANTITIES = ("price",), ("qty", "quantity", "size", "volume", "amount")
 TIMES = ("ts", "timestamp", "transacttime", "time", "createdtime", "datetime", "date")
 # Without a header, as Binance's archives are: number, price, quantity, …, and the time in one of these columns.
-UNNAMED_TIMES = ("column_5", "column_6")
+UNNAMED_TIMES = ("column 5", "column 6")
 MARKS = {"side", "isbuyermaker", "qty", "size", "tickdirection", "aggtradeid", "tradeid", "trdmatchid"}
 
 
@@ -34,25 +34,6 @@ class Rolled:
     trades: int
     silent: int
     cut: int
-
-
-def place_of_trades(
-    path: Path, exchange: str | None = None, market: str | None = None, symbol: str | None = None
-) -> tuple[str, str, str]:
-    """Venue, market and symbol: as given, else from a path like binance/spot/BTCUSDT/2024-08-09.parquet or the name.
-
-    Raises Misconfigured naming the options of what cannot be told.
-    """
-    parts = path.resolve().parts
-    if len(parts) > 4 and parts[-3] in tuple(Market):
-        exchange, market, symbol = exchange or parts[-4], market or parts[-3], symbol or parts[-2]
-    named = symbol_of(path.name)
-    told = {"exchange": exchange, "market": market, "symbol": symbol or named}
-    missing = [name for name, value in told.items() if value is None]
-    if missing:
-        options = " and ".join(f"--{name}" for name in missing)
-        raise Misconfigured(f"{path.name} does not tell its {' and '.join(missing)}; give {options}.")
-    return str(exchange), str(market), str(symbol or named)
 
 
 def is_trades(columns: list[str]) -> bool:
@@ -67,9 +48,9 @@ def read_trades(path: Path) -> pl.DataFrame:
     Read are archives of Binance (trades, aggTrades) and Bybit, and tables whose columns say what they are. Raises
     Misconfigured naming the file, and what is wrong with it.
     """
-    frame = read_table(path)
+    table = read_table(path)
     try:
-        trades = _trades(frame)
+        trades = _trades(table)
     except Misconfigured as error:
         raise Misconfigured(f"{path}: {error}") from None
     if trades["ts"][0] > trades["ts"][-1]:  # newest first, as some archives are
@@ -77,9 +58,9 @@ def read_trades(path: Path) -> pl.DataFrame:
     return trades.sort("ts", maintain_order=True)
 
 
-def _trades(frame: pl.DataFrame) -> pl.DataFrame:
+def _trades(table: Table) -> pl.DataFrame:
     """Pick time, price and quantity out; raises Misconfigured when a row lacks one."""
-    named = _named(frame) if "column_1" in frame.columns else frame
+    named = table.frame if table.named else _named(table.frame)
     symbols = {one.lower(): one for one in named.columns}.get("symbol")
     if symbols is not None and named[symbols].n_unique() > 1:
         raise Misconfigured(f"it holds {named[symbols].n_unique()} symbols; give a file for each.")
@@ -102,11 +83,13 @@ def _trades(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _named(frame: pl.DataFrame) -> pl.DataFrame:
     """Name the columns of a file without a header; raises Misconfigured when none can be the time."""
-    found = [one for one in UNNAMED_TIMES if one in frame.columns and (frame[one].dtype.is_integer())]
-    at = next((one for one in found if frame.height and frame[one][0] > EARLIEST_MS), None)
+    found = [one for one in UNNAMED_TIMES if one in frame.columns and frame.height]
+    at = next(
+        (one for one in found if (pl.Series([frame[one][0]]).cast(pl.Float64, strict=False) > EARLIEST_MS).any()), None
+    )
     if at is None:
         raise Misconfigured("it has no header and is no archive of Binance; name its columns ts, price and qty.")
-    return frame.select(pl.col(at).alias("ts"), pl.col("column_2").alias("price"), pl.col("column_3").alias("qty"))
+    return frame.select(pl.col(at).alias("ts"), pl.col("column 2").alias("price"), pl.col("column 3").alias("qty"))
 
 
 def roll_trades(trades: pl.DataFrame, bar_ms: int) -> Rolled:

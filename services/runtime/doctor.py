@@ -100,6 +100,7 @@ async def _pairs(gateway: Bybit, config: PortfolioConfig) -> list[Finding]:
         what = f"smallest order {one.smallest_order(price):,.2f} USDT, its share {share:,.2f}"
         remedy = ""
         for strategy, parameters in algorithm.trading():
+            what = "; ".join([what, *(told.rstrip(".") for told in parameters.remarks(price))])
             try:
                 strategy.check(parameters, one, capital, price, config.leverage)
             except Misconfigured as error:

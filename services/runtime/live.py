@@ -17,7 +17,7 @@ from bot.ports import NotPermitted, Refused, Unanswered, Unreachable
 from coordinator.messages import Standing
 from coordinator.reaction import SECONDS
 from coordinator.risk import HaltPolicy
-from services.control.client import control_file
+from services.control.client import control_file, log_file
 from services.control.server import ControlServer
 from services.logs import catch_the_rest, configure, passwords
 from services.postgres.claim import Claim
@@ -115,6 +115,7 @@ class LiveBot:
         self._turns = cycle(config.pairs)
         self.stopping = asyncio.Event()
         self.leave_entries = self.closed = False
+        self.reason = "its duties ended"  # why it stops, as `traderagent ctl` says when it is gone
         self.path: Path | None = None
 
     async def status(self) -> dict[str, Any]:
@@ -126,7 +127,7 @@ class LiveBot:
         self.path = path
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(name, self.stopping.set)
+            loop.add_signal_handler(name, self._stop, "Ctrl-C" if name is signal.SIGINT else "this machine ended it")
         if not await self._started():
             return
         duties: list[asyncio.Task[None]] = []
@@ -148,6 +149,10 @@ class LiveBot:
                 await self.runtime.stop()
                 await self._snapshot()
                 log.info("stopped", bot=self.settings.name)
+
+    def _stop(self, reason: str) -> None:
+        self.reason = reason
+        self.stopping.set()
 
     async def _started(self) -> bool:
         """Start everything; False when somebody has stopped it meanwhile, which leaves all as it is."""
@@ -226,13 +231,13 @@ class LiveBot:
         """Do what the operator says."""
         if word in ("stop", "stop-leave-entries"):
             self.leave_entries = word != "stop"
-            self.stopping.set()
+            self._stop("`ctl stop` was said")
             what = "everything stays" if self.leave_entries else "entries are withdrawn, stops and targets stay"
             return f"stopping; {what} at the venue"
         if word == "shutdown":
             done = await close_everything(self.runtime, self.settings.name, self.config.pairs)
             self.closed = True
-            self.stopping.set()
+            self._stop("`ctl shutdown` was said")
             return done
         if word == "reload":
             return await self._reload()
@@ -271,14 +276,21 @@ async def run_bot(path: Path, *, adopt: bool = False, make: type[LiveBot] = Live
     catch_the_rest(asyncio.get_running_loop())
     settings, config = load_bot(path)
     account = account_of(settings, config, Secrets().present())
-    configure([*account.secrets(), *passwords(settings.database, settings.redis)])
+    hidden = [*account.secrets(), *passwords(settings.database, settings.redis)]
+    configure(hidden)
     directory = settings.data_dir / "bots" / settings.name
     async with (
         backing(settings.name, directory, settings.database, settings.redis) as behind,
         compiled_meanwhile(config),
     ):
+        configure(hidden, keep=log_file(settings.data_dir, settings.name))  # it is this bot, and no second one
         runtime = runtime_of(settings, as_live(config), account, behind, adopt=adopt)
+        bot = make(settings, as_live(config), runtime, behind.claim)
         try:
-            await make(settings, as_live(config), runtime, behind.claim).run(path)
+            await bot.run(path)
+        except BaseException as error:
+            bot.reason = str(error) or type(error).__name__
+            raise
         finally:
             await runtime.gateway.close()
+            log.info("ended", bot=settings.name, reason=bot.reason)

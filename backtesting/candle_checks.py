@@ -123,8 +123,8 @@ def suspicious(candles: Candles) -> list[str]:
             f"{after[row]:g} at {iso(int(ts[row + 1]))}; look whether it is one coin"
         )
     high, low = candles.high, candles.low
-    spike = high[1:-1] > SPIKE * np.maximum(high[:-2], high[2:])
-    spike |= SPIKE * low[1:-1] < np.minimum(low[:-2], low[2:])
+    spike = high[1:-1] / SPIKE > np.maximum(high[:-2], high[2:])
+    spike |= low[1:-1] < np.minimum(low[:-2], low[2:]) / SPIKE
     if spike.any():
         row = int(np.flatnonzero(spike)[0]) + 1
         said.append(

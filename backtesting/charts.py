@@ -144,7 +144,7 @@ def trades_by_month_chart(result: BacktestResult) -> Figure:
         .sort("month")
     )
     figure, axes = _one(3.0)
-    axes.set_title("Profit of trades by month of exit, and their number", loc="left", fontsize=11)
+    axes.set_title("Profit of closed trades by month of exit, and their number", loc="left", fontsize=11)
     profit, count = months["pnl"].to_list(), months["len"].to_list()
     bars = axes.bar(months["month"].to_list(), profit, color=[GAIN if p >= 0 else LOSS for p in profit], width=0.6)
     axes.bar_label(bars, [str(n) for n in count], fontsize=8.5, padding=2)

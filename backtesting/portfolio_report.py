@@ -135,7 +135,7 @@ def _pairs(result: PortfolioResult) -> str:
         "win rate",
         "profit factor",
         "open",
-        "of it",
+        "open profit",
         "fees",
         "in position",
         "mostly",

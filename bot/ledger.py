@@ -37,9 +37,8 @@ def deposit(ledger: Record, amount: float) -> None:
 def book_fill(ledger: Record, side: int, ticks: float, lots: int, tick_value: float, fee: float) -> float:
     """Book `lots` at `ticks`; returns the profit realised at average cost, before the fee."""
     value = ticks * lots * tick_value
-    change = side * lots
     realised = 0.0
-    if ledger.position * change < 0:
+    if ledger.position * side < 0:  # not times the lots: of a cheap coin they are many, and their product no int64
         closing = min(lots, abs(ledger.position))
         released = ledger.cost * closing / abs(ledger.position)
         realised = -side * ticks * closing * tick_value - released
@@ -47,7 +46,7 @@ def book_fill(ledger: Record, side: int, ticks: float, lots: int, tick_value: fl
         ledger.cost += side * ticks * (lots - closing) * tick_value
     else:
         ledger.cost += side * value
-    ledger.position += change
+    ledger.position += side * lots
     if ledger.position == 0:
         ledger.cost = 0.0
     ledger.realised += realised

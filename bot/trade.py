@@ -50,10 +50,10 @@ def enter_trade(open_: Record, fill: Record, quantity: int, tick_value: float) -
     open_.entries += 1
     if fill.entry != open_.entry:
         open_.safety += 1
-    open_.entry_value += fill.price * quantity * tick_value
+    open_.entry_value += float(fill.price) * quantity * tick_value
     open_.fees += fill.fee * share
     if fill.stop > 0:
-        open_.risk += abs(fill.price - fill.stop) * quantity * tick_value
+        open_.risk += abs(float(fill.price - fill.stop)) * quantity * tick_value
 
 
 @kernel
@@ -63,7 +63,7 @@ def leave_trade(open_: Record, fill: Record, quantity: int, paid: int, tick_valu
     Parts that stand against each other close without an order, and so without a fee.
     """
     open_.held -= quantity
-    open_.exit_value += fill.price * quantity * tick_value
+    open_.exit_value += float(fill.price) * quantity * tick_value
     open_.exit_bar, open_.exit_ts, open_.exit_signal = fill.bar, fill.ts, fill.signal
     open_.fees += fill.fee * paid / fill.quantity
 

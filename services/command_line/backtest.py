@@ -253,7 +253,7 @@ def _print_portfolio(result: PortfolioResult, folder: Path) -> None:
     table.add_row("modes", ", ".join(f"{name} {share * 100:.1f} %" for name, share in figures.modes.items() if share))
     console().print(table)
     columns = (*result.config.algorithm.roster.names, "draining", "cash")
-    pairs = Table("pair", "profit", "holding", "closed", "open", "of it", *columns)
+    pairs = Table("pair", "profit", "holding", "closed", "open", "open profit", *columns)
     for pair, one in result.pair_figures.items():
         shares = [f"{one.strategies.get(name, 0.0) * 100:.0f} %" for name in columns]
         trades = (f"{one.trades:,}", f"{one.open_trades:,}", f"{one.open_profit:+,.2f}")

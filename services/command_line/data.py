@@ -13,7 +13,7 @@ import typer
 
 from bot.errors import BadCandles, Misconfigured
 from bot.market import Market
-from services.command_line import funding, instruments, trades
+from services.command_line import funding, instruments
 from services.command_line.console import console
 from services.settings import Settings
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Candles: import, download, generate, list, check.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(funding.app, name="funding")
-app.command("trades")(trades.trades)
 app.command("instruments")(instruments.instruments)
 MOST_SHOWN, MOST_NAMED = 20, 3
 
@@ -54,6 +53,7 @@ def _progress() -> Progress:
         TimeRemainingColumn(),
         console=console(),
         transient=True,
+        disable=not console().is_terminal,
     )
 
 
@@ -124,6 +124,39 @@ def import_(
                 else:
                     left.append(one)
                     write(one.path, list(one.faults))
+    _print_skipped(left, len(files))
+
+
+@funding.app.command("import")
+def import_rates(
+    path: Annotated[Path, typer.Argument(help="a file (CSV, Parquet, Feather, JSON, also packed) or a folder")],
+    exchange: Annotated[str | None, typer.Option(help="venue, where the name does not tell it")] = None,
+    symbol: Annotated[str | None, typer.Option(help="pair, where the name does not tell it")] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="stored rates take the file's values where they differ")
+    ] = False,
+) -> None:
+    """Bring funding rates from files into the store.
+
+    Files of freqtrade, Binance, Bybit and ccxt, and tables with the columns ts and rate. Of a folder those whose names,
+    or whose folders' names, say that they hold funding.
+    """
+    from services.data.file_names import Kind, name_of
+    from services.data.importer import Imported, Wanted, files_under, import_file, import_files
+
+    wanted = Wanted(now_ms=0, exchange=exchange, symbol=symbol, replace=replace, kind=Kind.FUNDING)
+    if path.is_file():
+        _print_import(import_file(_store(), path, wanted))
+        return
+    files = [file for file in files_under(path) if name_of(file).kind is Kind.FUNDING]
+    if not files:
+        raise Misconfigured(f"{path} holds no file whose name or folder says funding; name the files one by one.")
+    left = []
+    for one in import_files(_store(), files, wanted):
+        if isinstance(one, Imported):
+            _print_import(one)
+        else:
+            left.append(one)
     _print_skipped(left, len(files))
 
 

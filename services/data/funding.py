@@ -19,15 +19,13 @@ from backtesting.funding import FundingHistory
 from backtesting.tables import Table, read_table
 from bot.candles import iso
 from bot.errors import Misconfigured
-from bot.market import Market
+from services.data.columns import column, times
 from services.data.store import Series
-from services.data.tables import column, symbol_of, table_files, times
 
 MINUTE = 60_000
 TIMES = ("ts", "fundingratetimestamp", "fundingtime", "calctime", "timestamp", "time", "date", "datetime")
 RATES = ("rate", "fundingrate", "lastfundingrate", "realizedrate")
 FREQTRADE_RATE = "open"  # freqtrade keeps rates as candles
-VENUES = {"binanceusdm": "binance"}
 
 
 @dataclass(frozen=True)
@@ -84,22 +82,9 @@ class FundingStore:
         return self.root / series.venue / series.market / f"{series.symbol}.parquet"
 
 
-def is_funding(path: Path) -> bool:
-    """Whether a file holds funding rates, by its name or that of a folder of this store's layout."""
-    return "funding" in path.name.lower() or "funding" in path.resolve().parts[-4:-1]
-
-
 def has_rates(columns: list[str]) -> bool:
     """Whether columns are those of funding rates, by the name that exchanges give these."""
     return any("fundingrate" in re.sub(r"[^a-z]", "", one.lower()) for one in columns)
-
-
-def funding_files(path: Path) -> list[Path]:
-    """The file itself, or every file of funding rates under the folder; raises Misconfigured when there is none."""
-    found = [file for file in table_files(path) if file == path or is_funding(file)]
-    if not found:
-        raise Misconfigured(f"{path} holds no file whose name or folder says funding; name the files one by one.")
-    return found
 
 
 def read_funding(path: Path) -> FundingHistory:
@@ -127,27 +112,3 @@ def _history(table: Table, rates: tuple[str, ...]) -> FundingHistory:
         raise Misconfigured(f"{told}; mend the file.")
     whole = whole.unique().sort("ts")
     return FundingHistory(whole["ts"].to_numpy(), whole["rate"].to_numpy())
-
-
-def series_of(path: Path, exchange: str | None = None, symbol: str | None = None) -> Series:
-    """Whose funding a file holds: as given, else from a path like bybit/linear/BTCUSDT.parquet or freqtrade's.
-
-    Raises Misconfigured when venue or symbol cannot be told.
-    """
-    parts = path.resolve().parts
-    if exchange is None and len(parts) > 2 and parts[-2] in (Market.LINEAR, "futures"):
-        exchange = parts[-3]
-    if exchange is None:
-        raise Misconfigured(f"{path.name} does not tell its venue; give --exchange.")
-    symbol = symbol or symbol_of(path.name)
-    if symbol is None:
-        raise Misconfigured(f"{path.name} does not tell its symbol; give --symbol.")
-    return Series(VENUES.get(exchange, exchange), str(Market.LINEAR), symbol)
-
-
-def import_funding(
-    store: FundingStore, path: Path, exchange: str | None = None, symbol: str | None = None, *, replace: bool = False
-) -> tuple[Series, Written]:
-    """Read and store one file of funding rates; raises Misconfigured and then stores nothing of it."""
-    series = series_of(path, exchange, symbol)
-    return series, store.write(series, read_funding(path), replace=replace)

@@ -33,7 +33,7 @@ class Wanted:
     """What the user said of the files, where their names do not tell it, and what may be done to rows and store.
 
     `volume` is that of every bar (base units) of a file without one, `bar_ms` the length of bars that single trades are
-    rolled up into, `now_ms` the time of the import.
+    rolled up into, `now_ms` the time of the import, `kind` what they hold whatever their names say.
     """
 
     now_ms: int
@@ -45,6 +45,7 @@ class Wanted:
     volume: float | None = None
     bar_ms: int | None = None
     replace: bool = False
+    kind: Kind | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ def import_file(store: CandleStore, path: Path, wanted: Wanted, *, alone: bool =
     or Faulty, and then stores nothing of it.
     """
     named = name_of(path)
+    named = replace(named, kind=wanted.kind or named.kind)
     if named.kind not in (Kind.CANDLES, Kind.FUNDING, Kind.TRADES):
         raise NotCandles(f"{path.name} holds {named.kind}.")
     try:

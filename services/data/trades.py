@@ -11,8 +11,7 @@ import polars as pl
 from backtesting.tables import Table, read_table
 from bot.candles import Candles, bar_name
 from bot.errors import Misconfigured
-from bot.market import Market
-from services.data.tables import column, symbol_of, times
+from services.data.columns import column, times
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,25 +34,6 @@ class Rolled:
     trades: int
     silent: int
     cut: int
-
-
-def place_of_trades(
-    path: Path, exchange: str | None = None, market: str | None = None, symbol: str | None = None
-) -> tuple[str, str, str]:
-    """Venue, market and symbol: as given, else from a path like binance/spot/BTCUSDT/2024-08-09.parquet or the name.
-
-    Raises Misconfigured naming the options of what cannot be told.
-    """
-    parts = path.resolve().parts
-    if len(parts) > 4 and parts[-3] in tuple(Market):
-        exchange, market, symbol = exchange or parts[-4], market or parts[-3], symbol or parts[-2]
-    named = symbol_of(path.name)
-    told = {"exchange": exchange, "market": market, "symbol": symbol or named}
-    missing = [name for name, value in told.items() if value is None]
-    if missing:
-        options = " and ".join(f"--{name}" for name in missing)
-        raise Misconfigured(f"{path.name} does not tell its {' and '.join(missing)}; give {options}.")
-    return str(exchange), str(market), str(symbol or named)
 
 
 def is_trades(columns: list[str]) -> bool:

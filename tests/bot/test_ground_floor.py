@@ -281,3 +281,13 @@ def test_f_75_no_order_rests_at_a_price_of_zero(kind):
 def test_f_75_a_price_that_is_none_of_a_tick_is_not_zero_ticks():
     ticks = in_ticks(np.array([5e-7, 0.0, 1.0 + 1e-9]), 1.0)
     assert ticks.tolist() == [5e-7, 0.0, 1.0]
+
+
+def test_f_75_a_ledger_counts_the_lots_of_a_cheap_coin():
+    """Twenty billion coins at 0.0000005: position times change is no int64."""
+    ledger, lots = new_record(LEDGER), np.int64(40_000_000_000)
+    deposit(ledger, 20_000.0)
+    for side, ticks in ((Side.BUY, 5.0), (Side.BUY, 5.0), (Side.SELL, 6.0), (Side.SELL, 6.0)):
+        book_fill(ledger, np.int64(side), ticks, lots, 1e-7, 0.0)
+        assert imbalance(ledger, 6.0, 1e-7) == pytest.approx(0.0, abs=1e-6)
+    assert (ledger.position, ledger.realised) == (0, pytest.approx(8_000.0))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -20,8 +19,10 @@ from bot.errors import Misconfigured
 from coordinator.config import load_config
 from services.command_line.backtest import histories_of
 from services.command_line.main import app
-from services.data.funding import FundingStore, Written, import_funding, is_funding, read_funding, series_of
-from services.data.store import Series
+from services.data.file_names import Kind
+from services.data.funding import FundingStore, Written, read_funding
+from services.data.importer import Wanted, import_file
+from services.data.store import CandleStore, Difference, Series
 from tests.conftest import ROOT, START, walk
 
 HOUR = 3_600_000
@@ -105,38 +106,15 @@ def test_pieces_merge_and_changed_rates_need_to_be_asked_for(tmp_path):
     assert store.series() == [BTC]
 
 
-@pytest.mark.parametrize(
-    ("path", "exchange", "symbol", "expected"),
-    [
-        ("bybit/linear/BTCUSDT.parquet", None, None, ("bybit", "BTCUSDT")),
-        ("data/binanceusdm/futures/ETH_USDT_USDT-8h-funding_rate.feather", None, None, ("binance", "ETHUSDT")),
-        ("BTCUSDT-fundingRate-2024-01.csv", "binance", None, ("binance", "BTCUSDT")),
-        ("rates.csv", "okx", "1000PEPEUSDT", ("okx", "1000PEPEUSDT")),
-    ],
-)
-def test_whose_it_is_follows_from_path_and_name(path, exchange, symbol, expected):
-    found = series_of(Path(path), exchange, symbol)
-    assert (found.venue, found.symbol) == expected
-    assert found.market == "linear"
-
-
-def test_what_cannot_be_told_is_asked_for():
-    with pytest.raises(Misconfigured, match="give --exchange"):
-        series_of(Path("BTCUSDT-fundingRate.csv"))
-    with pytest.raises(Misconfigured, match="give --symbol"):
-        series_of(Path("rates.csv"), "bybit")
-
-
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared funding files are not beside this checkout")
 def test_real_histories_are_imported(tmp_path):
-    store = FundingStore(tmp_path)
-    for path in sorted(SHARED.rglob("*.parquet")):
-        assert is_funding(path)
-        series, written = import_funding(store, path)
+    store, paths = CandleStore(tmp_path), sorted(SHARED.rglob("*.parquet"))
+    for path in paths:
+        done = import_file(store, path, Wanted(now_ms=0))
         frame = pl.read_parquet(path)
-        assert written == Written(new=frame.height, equal=0, changed=0)
-        assert store.read(series).rate.tolist() == frame["rate"].to_list()
-    assert Series("binance", "linear", "LTCUSDT") in store.series()
+        assert (done.kind, done.difference) == (Kind.FUNDING, Difference(frame.height, 0, 0))
+        assert FundingStore(tmp_path).read(done.series).rate.tolist() == frame["rate"].to_list()
+    assert [one.symbol for one in FundingStore(tmp_path).series()] == [path.stem for path in paths]
 
 
 # What the bars of a run pay
@@ -190,10 +168,10 @@ GRID = {"strategy": "grid", "pair": "BTCUSDT", "exchange": "bybit", "grid": {"ti
 
 
 def test_the_result_says_where_the_rates_came_from():
-    candles = walk(2 * 1440, seed=4)
+    candles = walk(1500, seed=4)
     rates = history(*ROWS)
     document = simulate(GRID, candles, funding=rates).document
-    assert document.funding.startswith("history, 2 settlements; constant rate 0.01 % per 8 h at 3 of 5 payments")
+    assert document.funding.startswith("history, 2 settlements; constant rate 0.01 % per 8 h at 1 of 3 payments")
     constant = simulate({**GRID, "execution": {"funding": "constant"}}, candles, funding=rates).document
     without = simulate(GRID, candles).document
     assert constant.funding == without.funding == "constant rate 0.01 % per 8 h"
@@ -233,9 +211,15 @@ def test_the_command_imports_a_folder_and_lists_it(store_dir, tmp_path):
     run = CliRunner().invoke
     done = run(app, ["data", "funding", "import", str(tmp_path)])
     assert done.output.count("\n") == 1
-    assert "funding of BTCUSDT (bybit linear), 1 new, 0 equal, 0 changed" in done.output
+    assert "bybit linear BTCUSDT funding rates" in done.output
+    assert "1 new, 0 equal, 0 changed" in done.output
     assert "0 new, 1 equal, 0 changed" in run(app, ["data", "funding", "import", str(tmp_path)]).output
     listed = run(app, ["data", "funding", "list"]).output
     assert listed.splitlines()[1].split() == ["bybit", "BTCUSDT", "2024-01-01T00:00", "2024-01-01T00:00", "1"]
+    table = write_table(tmp_path / "rates.csv", pl.DataFrame({"ts": [START], "rate": [0.0002]}))
+    given = ["--exchange", "bybit", "--symbol", "BTCUSDT"]
+    refused = run(app, ["data", "funding", "import", str(table), *given])
+    assert "give --replace" in str(refused.exception)
+    assert "1 changed" in run(app, ["data", "funding", "import", str(table), *given, "--replace"]).output
     refused = run(app, ["data", "funding", "download", "--symbol", "X", "--from", "2024-02-01", "--to", "2024-01-01"])
     assert isinstance(refused.exception, Misconfigured)

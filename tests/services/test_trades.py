@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import math
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -18,7 +17,7 @@ from coordinator.config import load_config
 from services.command_line.backtest import find_candles
 from services.command_line.main import app
 from services.data.store import CandleStore
-from services.data.trades import is_trades, place_of_trades, read_bars, read_trades, roll_trades
+from services.data.trades import is_trades, read_bars, read_trades, roll_trades
 from tests.conftest import ROOT, START, walk
 
 SHARED = ROOT.parent / "shared" / "data" / "trades"
@@ -135,29 +134,16 @@ def test_real_trades_make_bars_whose_volume_is_theirs():
         assert rolled.trades == told.height
 
 
-@pytest.mark.parametrize(
-    ("path", "given", "expected"),
-    [
-        ("x/binance/spot/BTCUSDT/2024-08-09T0000.parquet", (), ("binance", "spot", "BTCUSDT")),
-        ("BTCUSDT2024-01-01.csv.gz", ("bybit", "linear"), ("bybit", "linear", "BTCUSDT")),
-        ("ETHUSDT-aggTrades-2024-01.zip", ("binance", "spot"), ("binance", "spot", "ETHUSDT")),
-    ],
-)
-def test_whose_they_are_follows_from_path_and_name(path, given, expected):
-    assert place_of_trades(Path(path), *given) == expected
-
-
-def test_what_cannot_be_told_is_asked_for():
-    with pytest.raises(Misconfigured, match="does not tell its exchange and market; give --exchange and --market"):
-        place_of_trades(Path("BTCUSDT2024-01-01.csv"))
-
-
 def test_the_command_stores_bars_that_a_backtest_plays_when_told_to(store_dir, tmp_path):
     rows = [(s * 1000 + 5, round(100 + 2 * math.sin(s / 9) + s % 3 / 10, 1), 5.0) for s in range(600)]
     path = tmp_path / "BTCUSDT2024-01-01.csv"
     path.write_text(BYBIT + "".join(f"{(START + t) / 1000},BTCUSDT,Buy,{q},{p},x,a,1,1,1\n" for t, p, q in rows))
-    told = CliRunner().invoke(app, ["data", "trades", str(path), "--exchange", "bybit", "--market", "linear"])
-    assert "600 trades, 599 bars of BTCUSDT (bybit linear 1s), 599 new; 0 without a trade, 1 at the ends" in told.output
+    told = CliRunner().invoke(
+        app, ["data", "import", str(path), "--bar", "1s", "--exchange", "bybit", "--market", "linear"]
+    )
+    assert "bybit linear BTCUSDT 1s" in told.output
+    assert "599 new" in told.output
+    assert "600 trades; 0 bars had none, 1 at the ends are left out" in told.output
     store = CandleStore(store_dir)
     config = {"strategy": "grid", "pair": "BTCUSDT", "exchange": "bybit", "bar": "1s"}
     config["grid"] = {"timeframe": "1m", "warmup_bars": 2}
@@ -171,5 +157,5 @@ def test_the_command_stores_bars_that_a_backtest_plays_when_told_to(store_dir, t
     assert store.finest("bybit", "linear", "BTCUSDT").bar == "1m"  # seconds are played where they are asked for
     with pytest.raises(Misconfigured, match="bar is 5s but the store holds 1m, 1s of BTCUSDT"):
         find_candles(load_config({**config, "bar": "5s"}), store)
-    refused = CliRunner().invoke(app, ["data", "trades", str(path), "--bar", "1x"])
+    refused = CliRunner().invoke(app, ["data", "import", str(path), "--bar", "1x"])
     assert "bar '1x' is no length" in str(refused.exception)

@@ -1,32 +1,12 @@
-"""What files of funding rates and of trades have in common: where they lie, whose they are, their columns and times."""
+"""What tables of funding rates and of trades have in common: the names of columns, and times to the millisecond."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import polars as pl
 
-from backtesting.tables import ENDINGS
 from bot.errors import Misconfigured
-
-SYMBOL = re.compile(r"([A-Z0-9]+?)[-_/]?(USDT|USDC|USD)(?![A-Z])")
-
-
-def table_files(path: Path) -> list[Path]:
-    """The file itself, or every table under the folder, sorted; raises Misconfigured when there is none."""
-    if path.is_file():
-        return [path]
-    found = sorted(file for file in path.rglob("*") if file.is_file() and ENDINGS.search(file.name))
-    if not found:
-        raise Misconfigured(f"{path} holds no table; give a CSV, Parquet, Feather or JSON file, or a folder of them.")
-    return found
-
-
-def symbol_of(name: str) -> str | None:
-    """Symbol at the beginning of a file's name, such as BTCUSDT2024-01-01.csv or BTC_USDT_USDT-8h.feather."""
-    found = SYMBOL.match(name.upper())
-    return None if found is None else "".join(found.groups())
 
 
 def column(frame: pl.DataFrame, what: str, names: tuple[str, ...]) -> pl.Series:

@@ -9,7 +9,9 @@ import subprocess
 import sys
 
 import pytest
+from numba.core.errors import TypingError
 
+from bot.compile_errors import compiling
 from bot.errors import LONGEST_SHOWN, Misconfigured, shown
 from bot.sources import ROOT
 from coordinator.config import load_config
@@ -183,3 +185,19 @@ def test_what_is_allowed_and_seldom_meant_is_said():
     assert parameters.changed(profit_per_grid="0.5%", lower=None, upper=None).remarks(50_000.0) == []
     run = simulate({"strategy": "grid", "pair": "BTCUSDT", "grid": own}, walk(120))
     assert set(told) <= set(run.notices)
+
+
+def test_what_the_compiler_says_of_any_simulation_names_file_and_line(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(HEAD + "A = Strategy(*PARTS)\ndef other(params):\n    return params.quick\n")
+    strategy = load_config({"strategy": str(file), "pair": "BTCUSDT"}).loaded
+    text = "Failed in nopython mode\nNo match for it:\n"
+    text += f"During: typing at {ROOT}/bot/order.py (9)\nDuring: typing at {file} (3)"
+    for error, words in (
+        (TypingError(text), "mine.py, line 3, No match for it; try"),
+        (TypingError("NameError: name 'params' is not defined"), "mine.py, line 7, NameError"),
+        (KeyError("quick"), "mine.py, line 7, a record has no field 'quick'"),
+    ):
+        with pytest.raises(Misconfigured) as refused, compiling((strategy,)):
+            raise error
+        assert words in str(refused.value)

@@ -22,7 +22,7 @@ def test_every_command_and_option_shown_exists():
     runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
     for line in re.findall(r"uv run traderagent ([^\n#]+)", README):
         words = line.split()
-        path = words[: 2 if words[0] == "data" else 1]
+        path = words[: 3 if words[:2] == ["data", "funding"] else 2 if words[0] == "data" else 1]
         usage = runner.invoke(app, [*path, "--help"])
         assert usage.exit_code == 0, line
         for option in (word for word in words if word.startswith("--")):

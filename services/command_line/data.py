@@ -53,6 +53,7 @@ def _progress() -> Progress:
         TimeRemainingColumn(),
         console=console(),
         transient=True,
+        disable=not console().is_terminal,
     )
 
 

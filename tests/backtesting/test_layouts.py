@@ -38,6 +38,9 @@ def lines(form, *above, rows=TEN, end="\n", reverse=False):
     return end.join([*above, *(made[::-1] if reverse else made), ""])
 
 
+SWAPPED = str.maketrans(",.", ".,")
+
+
 def comma(value):
     return f"{value:.2f}".replace(".", ",")
 
@@ -90,6 +93,12 @@ LAYOUTS = {
     ),
     "spreadsheet.csv": lines(
         lambda ts, m, o, h, lo, c, v: ";".join((f"{m:%Y-%m-%d %H:%M:%S}", *map(comma, (o, h, lo, c, v)))),
+        HEADER.replace(",", ";"),
+    ),
+    "spreadsheet with thousands.csv": lines(
+        lambda ts, m, o, h, lo, c, v: ";".join(
+            (f"{m:%d.%m.%Y %H:%M:%S}", *(f"{x:,.2f}".translate(SWAPPED).removesuffix(",00") for x in (o, h, lo, c, v)))
+        ),
         HEADER.replace(",", ";"),
     ),
     "thousands.csv": lines(

@@ -19,7 +19,7 @@ from backtesting.result import ResultDocument
 from bot.errors import Misconfigured
 from coordinator.config import load_config
 from coordinator.config_file import config_values
-from tests.conftest import bars, walk
+from tests.conftest import ROOT, bars, walk
 
 GRID = {"strategy": "grid", "pair": "BTCUSDT", "grid": {"warmup_bars": 20, "timeframe": "15m"}}
 FILES = {"config.yaml", "result.json", "fills.csv", "trades.csv", "equity.parquet", "report.html"}
@@ -37,6 +37,18 @@ def test_f75_prices_under_a_millionth_are_traded_at_an_inferred_tick(strategy):
     result = simulate(config, walk(300, start=7e-7, tick=1e-10))
     assert result.config.instrument["tick_size"] in ("1E-10", "1e-10")
     assert "inferred" in result.notices[0]
+    assert (result.fills["price"] > 5e-7).all()
+    assert 5_000 < result.metrics.final_capital < 20_000
+
+
+@pytest.mark.parametrize("strategy", ["grid", "dca", "trend"])
+def test_f75_a_file_of_such_prices_as_a_user_brought_it_is_played(strategy):
+    path = ROOT.parent / "shared" / "data" / "imports" / "60_PEPEUSDT-price-7e-7.csv"
+    if not path.exists():
+        pytest.skip("files as people have them are not here: ../shared/data/imports")
+    config = {"strategy": strategy, "pair": "PEPEUSDT", strategy: {"warmup_bars": 5, "timeframe": "1h"}}
+    result = simulate(config, path)
+    assert float(result.config.instrument["tick_size"]) == 1e-10
     assert (result.fills["price"] > 5e-7).all()
     assert 5_000 < result.metrics.final_capital < 20_000
 

@@ -42,6 +42,7 @@ NAMES = {
     "prices.csv": (None, None, None, None),
     "btcusdt.csv": (None, None, "BTCUSDT", None),
     "BTC-USD.csv": (None, None, "BTCUSD", None),
+    "18d_BTCUSDT.csv": (None, None, "BTCUSDT", None),
     "BTC_USDT-1h.json": (None, None, "BTCUSDT", HOUR),
     "1m_BTC_USDT.csv": (None, None, "BTCUSDT", MINUTE),
     "14e_BTC_USDT-1m.csv": (None, None, "BTCUSDT", MINUTE),
@@ -189,6 +190,13 @@ def test_rows_off_the_grid_are_a_choice(store, tmp_path):
     done = import_file(store, path, wanted(strays="align"))
     assert (done.difference.new, done.difference.equal, len(done.changes[0])) == (9, 3, 9)
     assert store.read(Series("bybit", "linear", "BTCUSDT")).snapshot() == candles.snapshot()
+
+
+def test_days_that_begin_at_16_00_are_aligned_to_16_00(store, tmp_path):
+    path, days = tmp_path / "BTCUSDT-1d.csv", START + 16 * HOUR + DAY * np.arange(12)
+    to_frame(replace(walk(12), ts=days + np.repeat([0, 14_789], [7, 5]), bar_ms=DAY)).write_csv(path)
+    done = import_file(store, path, wanted(strays="align"))
+    assert store.read(done.series).ts.tolist() == days.tolist()
 
 
 def test_a_few_rows_off_the_grid_are_repaired_like_other_faults(store, tmp_path):

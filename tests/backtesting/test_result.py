@@ -18,7 +18,7 @@ from backtesting.report import GROUPS, verdict
 from backtesting.result import ResultDocument
 from bot.errors import Misconfigured
 from coordinator.config import load_config
-from coordinator.config_file import config_values
+from coordinator.config_file import read_values
 from tests.conftest import ROOT, bars, walk
 
 GRID = {"strategy": "grid", "pair": "BTCUSDT", "grid": {"warmup_bars": 20, "timeframe": "15m"}}
@@ -249,9 +249,9 @@ def test_files_that_a_config_names_lie_beside_it(tmp_path):
     own = f"{folder / 'mine.py'}:MINE"
     path = folder / "bot.yaml"
     path.write_text("strategy: mine.py:MINE\npair: BTCUSDT\ncandles: BTCUSDT.csv\n")
-    assert config_values(path) == {"strategy": own, "pair": "BTCUSDT", "candles": folder / "BTCUSDT.csv"}
+    assert read_values(path) == {"strategy": own, "pair": "BTCUSDT", "candles": folder / "BTCUSDT.csv"}
     path.write_text("strategy: auto\nauto: {routes: {tight_range: mine.py:MINE, bear_trend: cash}}\n")
-    assert config_values(path)["auto"] == {"routes": {"tight_range": own, "bear_trend": "cash"}}
+    assert read_values(path)["auto"] == {"routes": {"tight_range": own, "bear_trend": "cash"}}
 
 
 def test_a_file_that_is_no_config(tmp_path):

@@ -104,7 +104,7 @@ def test_a_reload_names_what_a_section_that_comes_or_goes_changes():
 
 @pytest.mark.parametrize("strategy", ["grid", "auto"])
 def test_pairs_that_are_no_names_are_one_sentence(strategy):
-    with pytest.raises(Misconfigured, match="pairs is '7'; name them in a list"):
+    with pytest.raises(Misconfigured, match="pairs is 7; name them in a list"):
         load_config({"strategy": strategy, "pairs": 7})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from backtesting.portfolio_run import simulate_portfolio
 from backtesting.portfolio_simulator import PortfolioSimulator, Reel
@@ -80,6 +81,7 @@ def test_each_strategy_hears_its_own_inputs_of_its_variant_and_with_signal_alone
     assert state.one.heard == state.other.heard == 4
 
 
+@pytest.mark.slow
 def test_the_loop_of_one_pair_and_the_engine_fill_the_same_by_inputs():
     candles = quarters()
     single = UniversalSimulator(load_config(values())).run(Tape.of(candles, instrument()))

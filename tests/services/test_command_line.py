@@ -95,6 +95,7 @@ def test_a_file_outside_the_store(tmp_path, store_dir):
     run("backtest", tmp_path / "run" / "config.yaml", "--out", tmp_path / "again")
 
 
+@pytest.mark.slow
 def test_a_strategy_of_ones_own_under_two_names_in_another_folder(stocked, tmp_path):
     """The same source under another name is other machine code; neither runs the other's."""
     source = (ROOT / "tests" / "examples" / "ema_cross.py").read_text()
@@ -103,6 +104,7 @@ def test_a_strategy_of_ones_own_under_two_names_in_another_folder(stocked, tmp_p
         run("backtest", "--strategy", name, "--pair", "BTCUSDT", "--out", f"run{number}", cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_strategy_that_does_not_compile_or_load_is_one_sentence(stocked, tmp_path):
     source = (ROOT / "tests" / "examples" / "ema_cross.py").read_text()
     (tmp_path / "odd.py").write_text(source.replace("params.fast)", "params.quick)"))

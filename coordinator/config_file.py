@@ -75,10 +75,10 @@ def names_of_pairs(pairs: Any) -> list[str]:
     elif isinstance(pairs, dict) or not isinstance(pairs, Iterable):
         raise Misconfigured(f"pairs is {shown(pairs)}; name them in a list, or with commas between.")
     names = list(pairs)
-    odd = next((name for name in names if not isinstance(name, str) or not PAIR.fullmatch(name)), None)
-    if odd is not None:
+    odd = [name for name in names if not isinstance(name, str) or not PAIR.fullmatch(name)]
+    if odd:
         raise Misconfigured(
-            f"pairs names {shown(odd)}, which is no symbol; write it as the venue does, such as BTCUSDT."
+            f"pairs names {shown(odd[0])}, which is no symbol; write it as the venue does, such as BTCUSDT."
         )
     return names
 

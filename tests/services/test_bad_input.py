@@ -23,6 +23,7 @@ GRID = "strategy: grid\npair: BTCUSDT\n"
 
 BAD_CONFIGS = {
     "a number of pairs": ("strategy: grid\npairs: 7\n", "pairs is 7"),
+    "pairs that are nothing": ("strategy: grid\npairs: [null, null]\n", "pairs names None"),
     "pairs in pairs": ("strategy: grid\npairs: [[1]]\n", "pairs names [1]"),
     "no pairs": ("strategy: grid\npairs: null\n", "pairs is None"),
     "a date of 400 digits": (f"{GRID}from: '{'9' * 400}'\n", "is no date"),

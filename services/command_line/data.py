@@ -141,14 +141,14 @@ def import_rates(
     Files of freqtrade, Binance, Bybit and ccxt, and tables with the columns ts and rate. Of a folder those whose names,
     or whose folders' names, say that they hold funding.
     """
-    from services.data.file_names import Kind, name_of
+    from services.data.file_names import FileKind, name_of
     from services.data.importer import Imported, Wanted, files_under, import_file, import_files
 
-    wanted = Wanted(now_ms=0, exchange=exchange, symbol=symbol, replace=replace, kind=Kind.FUNDING)
+    wanted = Wanted(now_ms=0, exchange=exchange, symbol=symbol, replace=replace, kind=FileKind.FUNDING)
     if path.is_file():
         _print_import(import_file(_store(), path, wanted))
         return
-    files = [file for file in files_under(path) if name_of(file).kind is Kind.FUNDING]
+    files = [file for file in files_under(path) if name_of(file).kind is FileKind.FUNDING]
     if not files:
         raise Misconfigured(f"{path} holds no file whose name or folder says funding; name the files one by one.")
     left = []
@@ -162,10 +162,10 @@ def import_rates(
 
 def _print_import(done: Imported) -> None:
     from bot.candles import iso
-    from services.data.file_names import Kind
+    from services.data.file_names import FileKind
 
     s, d = done.series, done.difference
-    what = s.bar if done.kind is Kind.CANDLES else str(done.kind)
+    what = s.bar if done.kind is FileKind.CANDLES else str(done.kind)
     told = f"{done.path.name}: {s.venue} {s.market} {s.symbol} {what}, {iso(done.first)[:16]} to {iso(done.last)[:16]}"
     console().print(
         f"{told}: {d.new:,} new, {d.equal:,} equal, {d.changed:,} changed",

@@ -16,7 +16,7 @@ from services.command_line.interrupt import run_loop
 from services.settings import Settings
 
 if TYPE_CHECKING:
-    from services.runtime.closed_trades import Closed
+    from services.runtime.closed_trades import ClosedTrade
 
 Bot = Annotated[
     str | None, typer.Option("--bot", help="name of the bot [default: the only one that runs]", metavar="NAME")
@@ -137,7 +137,7 @@ def _kept_by(bot: str | None) -> tuple[str, Path, str]:
     return name, bots / name, EMBEDDED
 
 
-def _show(name: str, found: dict[str, Any], closed: list[Closed]) -> None:
+def _show(name: str, found: dict[str, Any], closed: list[ClosedTrade]) -> None:
     from rich.table import Table
 
     if not closed:

@@ -60,7 +60,7 @@ PARENTS = 7  # folders above a file that may tell of it
 FOLDERS = {"trades", "aggtrades"}  # kinds that a folder's name alone may tell
 
 
-class Kind(StrEnum):
+class FileKind(StrEnum):
     """What a file holds, as its name tells."""
 
     CANDLES = "candles"
@@ -74,11 +74,11 @@ class Kind(StrEnum):
 
 
 KIND_WORDS = {
-    Kind.MARK: {"mark", "markprice", "markpriceklines"},
-    Kind.INDEX: {"index", "indexprice", "indexpriceklines", "spotindex"},
-    Kind.PREMIUM: {"premium", "premiumindex", "premiumindexklines"},
-    Kind.TRADES: {"trade", "trades", "aggtrades"},
-    Kind.OTHER: {"bookdepth", "bookticker", "metrics", "orderbook", "ob500", "liquidationsnapshot", "openinterest"},
+    FileKind.MARK: {"mark", "markprice", "markpriceklines"},
+    FileKind.INDEX: {"index", "indexprice", "indexpriceklines", "spotindex"},
+    FileKind.PREMIUM: {"premium", "premiumindex", "premiumindexklines"},
+    FileKind.TRADES: {"trade", "trades", "aggtrades"},
+    FileKind.OTHER: {"bookdepth", "bookticker", "metrics", "orderbook", "ob500", "liquidationsnapshot", "openinterest"},
 }
 
 
@@ -86,7 +86,7 @@ KIND_WORDS = {
 class Named:
     """What is known of a file by its name; `bar_ms` is the length of a bar."""
 
-    kind: Kind
+    kind: FileKind
     venue: str | None = None
     market: Market | None = None
     symbol: str | None = None
@@ -116,9 +116,9 @@ def name_of(path: Path) -> Named:
     market = pair.market or market or _market([own, *around])
     if market is None and venue and around[0] & VENUES.keys() and FREQTRADE_SPOT.fullmatch(path.name):
         market = Market.SPOT
-    kind = Kind.TRADES if traded else _kind(own, archive[3].lower() if archive else "", around)
-    if kind is Kind.CANDLES and (pair.inverse or own & INVERSE or (archive and archive[1] == "futures/cm")):
-        kind = Kind.INVERSE
+    kind = FileKind.TRADES if traded else _kind(own, archive[3].lower() if archive else "", around)
+    if kind is FileKind.CANDLES and (pair.inverse or own & INVERSE or (archive and archive[1] == "futures/cm")):
+        kind = FileKind.INVERSE
     return Named(kind, venue, market, pair.symbol or None, _bar(path, folders))
 
 
@@ -180,13 +180,13 @@ def _market(places: list[set[str]]) -> Market | None:
     return None
 
 
-def _kind(own: set[str], archive: str, around: list[set[str]]) -> Kind:
+def _kind(own: set[str], archive: str, around: list[set[str]]) -> FileKind:
     """Kind by the words of the name, by the folder of an archive, and where the folder is that of a kind."""
     near = set().union(*around[:4])
     if "funding" in archive or any("funding" in word for word in own) or near & {"funding", "fundingrate"}:
-        return Kind.FUNDING
+        return FileKind.FUNDING
     words = own | {archive} | (FOLDERS & near)
-    return next((kind for kind, known in KIND_WORDS.items() if words & known), Kind.CANDLES)
+    return next((kind for kind, known in KIND_WORDS.items() if words & known), FileKind.CANDLES)
 
 
 def _bar(path: Path, folders: list[str]) -> int | None:

@@ -15,7 +15,7 @@ from backtesting.tables import ENDINGS, NotCandles, Table, read_table
 from bot.candles import Candles, bar_name, iso
 from bot.errors import BadCandles, Misconfigured, TradingError
 from bot.market import Market
-from services.data.file_names import Kind, Named, name_of, pair_of
+from services.data.file_names import FileKind, Named, name_of, pair_of
 from services.data.funding import FundingStore, has_rates, read_funding
 from services.data.store import Difference, Series
 from services.data.trades import is_trades, read_bars
@@ -45,7 +45,7 @@ class Wanted:
     volume: float | None = None
     bar_ms: int | None = None
     replace: bool = False
-    kind: Kind | None = None
+    kind: FileKind | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Imported:
     difference: Difference
     changes: list[Rows]
     notices: list[str]
-    kind: Kind = Kind.CANDLES
+    kind: FileKind = FileKind.CANDLES
 
 
 @dataclass(frozen=True)
@@ -114,16 +114,16 @@ def import_file(store: CandleStore, path: Path, wanted: Wanted, *, alone: bool =
     """
     named = name_of(path)
     named = replace(named, kind=wanted.kind or named.kind)
-    if named.kind not in (Kind.CANDLES, Kind.FUNDING, Kind.TRADES):
+    if named.kind not in (FileKind.CANDLES, FileKind.FUNDING, FileKind.TRADES):
         raise NotCandles(f"{path.name} holds {named.kind}.")
     try:
-        table = read_table(path) if named.kind is Kind.CANDLES else None
+        table = read_table(path) if named.kind is FileKind.CANDLES else None
         if table is not None:
             named = _told_inside(named, table)
         named = _completed(named, wanted, alone=alone)
-        if named.kind is Kind.FUNDING:
+        if named.kind is FileKind.FUNDING:
             return _import_funding(store, path, named, wanted)
-        if named.kind is Kind.TRADES or table is None:
+        if named.kind is FileKind.TRADES or table is None:
             return _import_trades(store, path, named, wanted)
         reading = candles_of(table, named.bar_ms, wanted.volume, wanted.now_ms)
         place = _place(path, named)
@@ -165,7 +165,7 @@ def _import_funding(store: CandleStore, path: Path, named: Named, wanted: Wanted
         raise NotCandles("it holds no rate.")
     written = FundingStore(store.data_dir).write(series, history, replace=wanted.replace)
     difference = Difference(written.new, written.equal, written.changed)
-    return Imported(path, series, int(history.ts[0]), int(history.ts[-1]), difference, [], [], Kind.FUNDING)
+    return Imported(path, series, int(history.ts[0]), int(history.ts[-1]), difference, [], [], FileKind.FUNDING)
 
 
 def _import_trades(store: CandleStore, path: Path, named: Named, wanted: Wanted) -> Imported:
@@ -185,12 +185,12 @@ def _told_inside(named: Named, table: Table) -> Named:
     inside = pair_of(table.facts.get("symbol") or symbol_column(table.frame) or "")
     kind = named.kind
     if table.named and is_trades(table.frame.columns):
-        kind = Kind.TRADES
+        kind = FileKind.TRADES
     elif table.named and has_rates(table.frame.columns):
-        kind = Kind.FUNDING
+        kind = FileKind.FUNDING
     category = table.facts.get("category")
     if category == "inverse":
-        raise NotCandles(f"it holds {Kind.INVERSE}.")
+        raise NotCandles(f"it holds {FileKind.INVERSE}.")
     market = Market(category) if category in tuple(Market) else None
     return replace(
         named,

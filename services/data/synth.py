@@ -23,7 +23,7 @@ MINUTE, HOURS_A_DAY = 60_000, 24
 STEPS = 4  # price steps inside a minute
 
 
-class Regime(NamedTuple):
+class MarketFigures(NamedTuple):
     """Figures of one kind of market."""
 
     drift: float  # per hour
@@ -34,13 +34,13 @@ class Regime(NamedTuple):
     volume: float = 1.0  # times the usual
 
 
-REGIMES: dict[str, Regime] = {
-    "calm range": Regime(0.0, 0.0003, 0.10, 72),
-    "wide range": Regime(0.0, 0.0007, 0.05, 60),
-    "trend up": Regime(0.0008, 0.0005, 0.0, 48),
-    "trend down": Regime(-0.0008, 0.0006, 0.0, 48),
-    "crash": Regime(-0.012, 0.0025, 0.0, 8),
-    "recovery": Regime(0.003, 0.0012, 0.0, 20),
+REGIMES: dict[str, MarketFigures] = {
+    "calm range": MarketFigures(0.0, 0.0003, 0.10, 72),
+    "wide range": MarketFigures(0.0, 0.0007, 0.05, 60),
+    "trend up": MarketFigures(0.0008, 0.0005, 0.0, 48),
+    "trend down": MarketFigures(-0.0008, 0.0006, 0.0, 48),
+    "crash": MarketFigures(-0.012, 0.0025, 0.0, 8),
+    "recovery": MarketFigures(0.003, 0.0012, 0.0, 20),
 }
 # What the demo plays, with the hours of each: a past to learn from, and then, in a few days, all that the algorithm
 # answers. Its regimes are stronger than those above, so that they are confirmed within hours.
@@ -55,14 +55,14 @@ DEMO_SCRIPT = (
     ("demo bottom", 15),
     ("demo recovery", 24),
 )
-DEMO_REGIMES: dict[str, Regime] = {
-    "demo wild range": Regime(0.0, 0.0015, 0.5),
-    "demo rally": Regime(0.006, 0.0005, volume=2.0),
-    "demo trend": Regime(0.004, 0.0006, volume=2.0),
-    "demo crash": Regime(-0.01, 0.003, gap=-0.13, volume=5.0),
-    "demo bounce": Regime(0.02, 0.002, volume=3.0),
-    "demo bottom": Regime(0.0, 0.0014, 0.4, volume=1.5),
-    "demo recovery": Regime(0.007, 0.0007),
+DEMO_REGIMES: dict[str, MarketFigures] = {
+    "demo wild range": MarketFigures(0.0, 0.0015, 0.5),
+    "demo rally": MarketFigures(0.006, 0.0005, volume=2.0),
+    "demo trend": MarketFigures(0.004, 0.0006, volume=2.0),
+    "demo crash": MarketFigures(-0.01, 0.003, gap=-0.13, volume=5.0),
+    "demo bounce": MarketFigures(0.02, 0.002, volume=3.0),
+    "demo bottom": MarketFigures(0.0, 0.0014, 0.4, volume=1.5),
+    "demo recovery": MarketFigures(0.007, 0.0007),
 }
 FIGURES = {**REGIMES, **DEMO_REGIMES}
 # The story of one cycle; its order and lengths are shuffled by the seed, a recovery follows every crash.

@@ -23,7 +23,7 @@ QUERY = "SELECT symbol, side, lots, fee, cause, position, realised, at FROM fill
 
 
 @dataclass
-class Closed:
+class ClosedTrade:
     """One trade from flat to flat; times in ms, money in quote currency."""
 
     pair: str
@@ -39,7 +39,7 @@ class Closed:
         return {**asdict(self), "opened": iso(self.opened), "closed": iso(self.closed)}
 
 
-async def from_database(directory: Path, address: str, bot: str) -> tuple[list[Closed], dict[str, float]]:
+async def from_database(directory: Path, address: str, bot: str) -> tuple[list[ClosedTrade], dict[str, float]]:
     """Read the closed trades of a bot, oldest first, and what funding paid by pair.
 
     `directory` is where an embedded database lies. Raises Misconfigured for a database that cannot be used.
@@ -55,14 +55,14 @@ async def from_database(directory: Path, address: str, bot: str) -> tuple[list[C
     return trades_of(rows), paid(rows)
 
 
-def trades_of(rows: Iterable[Any]) -> list[Closed]:
+def trades_of(rows: Iterable[Any]) -> list[ClosedTrade]:
     """Trades that were closed, in the order of their ends, of fills in the order of their times."""
-    open_: dict[str, Closed] = {}
-    closed: list[Closed] = []
+    open_: dict[str, ClosedTrade] = {}
+    closed: list[ClosedTrade] = []
     for row in _chained([one for one in rows if one["position"] is not None]):  # without payments
         pair, at, position = row["symbol"], epoch(row["at"]), row["position"]
         side = "long" if row["side"] > 0 else "short"
-        trade = open_.setdefault(pair, Closed(pair, side, at, at, 0.0, 0.0, 0))
+        trade = open_.setdefault(pair, ClosedTrade(pair, side, at, at, 0.0, 0.0, 0))
         trade.profit += row["realised"] - row["fee"]
         trade.fees += row["fee"]
         trade.fills += 1
@@ -71,7 +71,7 @@ def trades_of(rows: Iterable[Any]) -> list[Closed]:
             trade.closed = at
             closed.append(open_.pop(pair))
         if turned:
-            open_[pair] = Closed(pair, "long" if position > 0 else "short", at, at, 0.0, 0.0, 1)
+            open_[pair] = ClosedTrade(pair, "long" if position > 0 else "short", at, at, 0.0, 0.0, 1)
     return closed
 
 
@@ -99,7 +99,7 @@ def paid(rows: Iterable[Any]) -> dict[str, float]:
     return found
 
 
-def figures(closed: list[Closed], payments: dict[str, float]) -> dict[str, Any]:
+def figures(closed: list[ClosedTrade], payments: dict[str, float]) -> dict[str, Any]:
     """What the closed trades come to, together and by pair; None where nothing can be said."""
     wins = [one.profit for one in closed if one.profit > 0]
     losses = [-one.profit for one in closed if one.profit < 0]

@@ -19,7 +19,7 @@ from bot.errors import Misconfigured
 from coordinator.config import load_config
 from services.command_line.backtest import histories_of
 from services.command_line.main import app
-from services.data.file_names import Kind
+from services.data.file_names import FileKind
 from services.data.funding import FundingStore, Written, read_funding
 from services.data.importer import Wanted, import_file
 from services.data.store import CandleStore, Difference, Series
@@ -112,7 +112,7 @@ def test_real_histories_are_imported(tmp_path):
     for path in paths:
         done = import_file(store, path, Wanted(now_ms=0))
         frame = pl.read_parquet(path)
-        assert (done.kind, done.difference) == (Kind.FUNDING, Difference(frame.height, 0, 0))
+        assert (done.kind, done.difference) == (FileKind.FUNDING, Difference(frame.height, 0, 0))
         assert FundingStore(tmp_path).read(done.series).rate.tolist() == frame["rate"].to_list()
     assert [one.symbol for one in FundingStore(tmp_path).series()] == [path.stem for path in paths]
 

@@ -15,7 +15,7 @@ from backtesting.candles import to_frame
 from bot.candles import parse_time
 from bot.errors import BadCandles, Misconfigured
 from bot.market import Market
-from services.data.file_names import Kind, Named, name_of, pair_of
+from services.data.file_names import FileKind, Named, name_of, pair_of
 from services.data.funding import FundingStore
 from services.data.importer import Imported, Wanted, files_under, import_file, import_files
 from services.data.store import CandleStore, Series
@@ -72,26 +72,26 @@ NAMES = {
 
 @pytest.mark.parametrize("name", list(NAMES))
 def test_what_a_name_tells(name):
-    assert name_of(Path("/x") / name) == Named(Kind.CANDLES, *NAMES[name])
+    assert name_of(Path("/x") / name) == Named(FileKind.CANDLES, *NAMES[name])
 
 
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("binance/futures/BTC_USDT_USDT-1h-mark.feather", Kind.MARK),
-        ("binance/futures/BTC_USDT_USDT-8h-funding_rate.feather", Kind.FUNDING),
-        ("funding/bybit/linear/BTCUSDT.parquet", Kind.FUNDING),
-        ("data/futures/um/monthly/fundingRate/BTCUSDT/BTCUSDT-fundingRate-2025-01.zip", Kind.FUNDING),
-        ("data/futures/um/monthly/markPriceKlines/BTCUSDT/1m/BTCUSDT-1m-2025-01.zip", Kind.MARK),
-        ("data/futures/um/monthly/indexPriceKlines/BTCUSDT/1m/BTCUSDT-1m-2025-01.zip", Kind.INDEX),
-        ("data/futures/um/monthly/premiumIndexKlines/BTCUSDT/1m/BTCUSDT-1m-2025-01.zip", Kind.PREMIUM),
-        ("data/futures/cm/daily/klines/BTCUSD_PERP/1m/BTCUSD_PERP-1m-2025-01-01.zip", Kind.INVERSE),
-        ("BTC-USD-SWAP-candlesticks-2025-01-01.zip", Kind.INVERSE),
-        ("BTC_USD_BTC-1h-futures.feather", Kind.INVERSE),
-        ("data/spot/daily/aggTrades/BTCUSDT/BTCUSDT-aggTrades-2025-01-01.zip", Kind.TRADES),
-        ("BTCUSDT2025-01-01.csv.gz", Kind.TRADES),
-        ("data/futures/um/daily/metrics/BTCUSDT/BTCUSDT-metrics-2025-01-01.zip", Kind.OTHER),
-        ("home/mark/metrics/BTCUSDT.csv", Kind.CANDLES),
+        ("binance/futures/BTC_USDT_USDT-1h-mark.feather", FileKind.MARK),
+        ("binance/futures/BTC_USDT_USDT-8h-funding_rate.feather", FileKind.FUNDING),
+        ("funding/bybit/linear/BTCUSDT.parquet", FileKind.FUNDING),
+        ("data/futures/um/monthly/fundingRate/BTCUSDT/BTCUSDT-fundingRate-2025-01.zip", FileKind.FUNDING),
+        ("data/futures/um/monthly/markPriceKlines/BTCUSDT/1m/BTCUSDT-1m-2025-01.zip", FileKind.MARK),
+        ("data/futures/um/monthly/indexPriceKlines/BTCUSDT/1m/BTCUSDT-1m-2025-01.zip", FileKind.INDEX),
+        ("data/futures/um/monthly/premiumIndexKlines/BTCUSDT/1m/BTCUSDT-1m-2025-01.zip", FileKind.PREMIUM),
+        ("data/futures/cm/daily/klines/BTCUSD_PERP/1m/BTCUSD_PERP-1m-2025-01-01.zip", FileKind.INVERSE),
+        ("BTC-USD-SWAP-candlesticks-2025-01-01.zip", FileKind.INVERSE),
+        ("BTC_USD_BTC-1h-futures.feather", FileKind.INVERSE),
+        ("data/spot/daily/aggTrades/BTCUSDT/BTCUSDT-aggTrades-2025-01-01.zip", FileKind.TRADES),
+        ("BTCUSDT2025-01-01.csv.gz", FileKind.TRADES),
+        ("data/futures/um/daily/metrics/BTCUSDT/BTCUSDT-metrics-2025-01-01.zip", FileKind.OTHER),
+        ("home/mark/metrics/BTCUSDT.csv", FileKind.CANDLES),
     ],
 )
 def test_kinds_that_are_no_traded_candles(name, kind):

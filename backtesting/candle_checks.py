@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bot.candles import EARLIEST_MS, Candles, grid_offset, iso
+from bot.candles import DAY, EARLIEST_MS, Candles, grid_offset, iso
 from bot.errors import BadCandles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PRICES = ("open", "high", "low", "close")
-DAY = 86_400_000
 FEW = 0.03  # share of the rows that may be faulty in a file that is read rightly
 JUMP, SPIKE = 0.5, 3.0  # change across a gap, and multiple of the neighbours, that are worth a look
 NOT_A_PRICE, NOT_POSITIVE = "a price is not a finite number", "a price is zero or negative"

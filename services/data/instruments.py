@@ -30,7 +30,7 @@ UNDATED = "1970-01-01"  # of files that were written before dates were kept
 
 
 @dataclass(frozen=True)
-class Saved:
+class SavedInstruments:
     """The file, how many symbols it has, and how many entries are new or changed."""
 
     path: Path
@@ -54,7 +54,9 @@ def load_instruments(data_dir: Path, exchange: str, market: Market) -> dict[str,
     }
 
 
-def save_instruments(data_dir: Path, exchange: str, market: Market, stated: Iterable[tuple[int, Instrument]]) -> Saved:
+def save_instruments(
+    data_dir: Path, exchange: str, market: Market, stated: Iterable[tuple[int, Instrument]]
+) -> SavedInstruments:
     """Keep instruments by the day (any ms of it, UTC) from which each is stated to hold.
 
     One of a day that has an entry replaces it; one equal to what held before adds none.
@@ -72,7 +74,7 @@ def save_instruments(data_dir: Path, exchange: str, market: Market, stated: Iter
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(dict(sorted(entries.items())), indent=1), encoding="utf-8")
     partial.replace(path)
-    return Saved(path, len(entries), changed)
+    return SavedInstruments(path, len(entries), changed)
 
 
 def read_instruments(path: Path, market: Market, since: int | None = None) -> list[tuple[int, Instrument]]:

@@ -9,14 +9,13 @@ import numpy as np
 import polars as pl
 
 from backtesting.tables import Table, read_table
-from bot.candles import Candles, bar_name
+from bot.candles import DAY, Candles, bar_name
 from bot.errors import Misconfigured
 from services.data.columns import column, times
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-DAY = 86_400_000
 LONGEST_SILENCE = 3_600_000  # ms without a trade; a longer one is taken for missing data
 EARLIEST_MS = 1e12  # no number of a trade's other columns is as large as a time in ms
 PRICES, QUANTITIES = ("price",), ("qty", "quantity", "size", "volume", "amount")
@@ -27,7 +26,7 @@ MARKS = {"side", "isbuyermaker", "qty", "size", "tickdirection", "aggtradeid", "
 
 
 @dataclass(frozen=True)
-class Rolled:
+class TradeBars:
     """Bars from trades: how many trades made them, how many bars had none, and how many ends were left out."""
 
     candles: Candles
@@ -92,7 +91,7 @@ def _named(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select(pl.col(at).alias("ts"), pl.col("column 2").alias("price"), pl.col("column 3").alias("qty"))
 
 
-def roll_trades(trades: pl.DataFrame, bar_ms: int) -> Rolled:
+def roll_trades(trades: pl.DataFrame, bar_ms: int) -> TradeBars:
     """Roll trades by time up into bars of `bar_ms`.
 
     A bar without a trade, up to an hour of them, has the last price and volume 0; a longer silence stays a gap.
@@ -118,7 +117,7 @@ def roll_trades(trades: pl.DataFrame, bar_ms: int) -> Rolled:
         raise Misconfigured(f"the trades fill no whole bar of {bar_name(bar_ms)}; give more of them or shorter bars.")
     whole, silent = _without_silence(bars, bar_ms)
     values = {name: whole[name].to_numpy() for name in ("ts", "open", "high", "low", "close", "volume")}
-    return Rolled(Candles(**values, bar_ms=bar_ms), trades.height, silent, cut)
+    return TradeBars(Candles(**values, bar_ms=bar_ms), trades.height, silent, cut)
 
 
 def _without_silence(bars: pl.DataFrame, bar_ms: int) -> tuple[pl.DataFrame, int]:
@@ -136,7 +135,7 @@ def _without_silence(bars: pl.DataFrame, bar_ms: int) -> tuple[pl.DataFrame, int
     return whole.with_columns(*flat, pl.col("volume").fill_null(0.0)), empty.height
 
 
-def read_bars(path: Path, bar_ms: int) -> Rolled:
+def read_bars(path: Path, bar_ms: int) -> TradeBars:
     """Bars of a file of trades; raises Misconfigured."""
     trades = read_trades(path)
     try:

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from backtesting.instruments import instrument_for
 from backtesting.stepwise import compiled_next_fill
-from bot.candles import Candles
+from bot.candles import HOUR, Candles
 from coordinator.config import PortfolioConfig, load_portfolio
 from services.bybit.gateway import Bybit
 from services.control.client import control_file
@@ -38,7 +38,6 @@ KEY = Key("demo-key", "demo-secret")
 PAIRS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT")
 DAYS = 60
 HISTORY_DAYS = 12
-HOUR = 3_600_000
 PAST_HOURS = sum(hours for _, hours in DEMO_PAST)
 SCRIPT_MINUTES = 60 * sum(hours for _, hours in DEMO_SCRIPT)
 # Bolder than the defaults, and with a narrower limit of the day: what a careful account meets once in months, this one

@@ -3,7 +3,7 @@
 Python tells a program of Ctrl-C between two of its own instructions, which may be a minute away. A thread hears of it
 at once instead, and ends the process with exit code 130 when what was begun has been removed (what is registered with
 `atexit`). Where an event loop runs, it is told as always, and has its time to end; the thread acts only when the loop
-cannot hear.
+does not run, then or later: it may hear of Ctrl-C and go into the compiler before it comes to an end.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 EXIT_CODE = 130
 HEARS_SECONDS = 0.6  # an event loop that has not run for so long is inside the compiler
+ASKED_EVERY = 0.2  # seconds
 
 _loop_runs = threading.Event()
 _alive = threading.Event()
@@ -56,8 +57,19 @@ def run_loop(work: Coroutine[Any, Any, Any]) -> Any:
 
 def _listen(heard: int) -> None:
     while True:
-        if os.read(heard, 1) == bytes([signal.SIGINT]) and not (_loop_runs.is_set() and _hears()):
+        if os.read(heard, 1) == bytes([signal.SIGINT]) and not _ends_by_itself():
             _end()
+
+
+def _ends_by_itself() -> bool:
+    """Wait while an event loop comes to its end; false as soon as it does not run, or when there is none."""
+    if not _loop_runs.is_set():
+        return False
+    while _loop_runs.is_set():
+        if not _hears():
+            return False
+        time.sleep(ASKED_EVERY)
+    return True
 
 
 def _hears() -> bool:

@@ -29,6 +29,11 @@ MOMENTS = {
         f"{BEGIN}import atexit\natexit.register(print, 'cleaned', flush=True)\nasync def deaf():\n"
         f"    print('now', flush=True)\n    {DEAF}\nwatch()\nrun_loop(deaf())\n"
     ),
+    "in an event loop that hears and goes deaf": (
+        f"{BEGIN}import atexit, time\natexit.register(print, 'cleaned', flush=True)\nasync def deaf():\n"
+        "    until = time.monotonic() + 0.3\n    print('now', flush=True)\n"
+        f"    while time.monotonic() < until: pass\n    {DEAF}\nwatch()\nrun_loop(deaf())\n"
+    ),
 }
 
 

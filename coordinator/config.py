@@ -30,7 +30,7 @@ from bot.instrument import Market
 from bot.parameters import Fraction, Number, Parameters
 from bot.strategy import Strategy, load_strategy
 from bot.validation import validated
-from coordinator.config_file import AUTO, KEYS, config_values, is_own, names_of_pairs, reference, set_value
+from coordinator.config_file import AUTO, KEYS, config_values, is_own, names_of_pairs, reference, set_value, symbol_of
 from coordinator.parameters import MOST_PAIRS, AlgorithmParameters, Alone, Own, RiskParameters, unlimited
 from coordinator.roster import BUILT_IN
 from coordinator.router import BearStrategy
@@ -308,7 +308,7 @@ def _single(name: str, values: dict[str, Any]) -> BacktestConfig:
         values["pair"] = next(iter(names_of_pairs(values.pop("pairs"))), "")
         for plural, singular in (("candles", "candles"), ("instruments", "instrument")):
             if isinstance(values.get(plural), dict):
-                values[singular] = values.pop(plural).get(values["pair"])
+                values[singular] = _by_symbol(values.pop(plural)).get(values["pair"])
     parameters = validated(strategy.parameters, section, strategy.name)
     inputs_of(strategy, parameters)
     config: BacktestConfig = validated(BacktestConfig, {**values, "parameters": parameters, "loaded": strategy}, "")
@@ -347,6 +347,12 @@ def _in_plural(values: dict[str, Any]) -> None:
         one = values.get(singular)
         if one is not None and len(names) == 1 and (plural != singular or isinstance(one, str | Path)):
             values[plural] = {names[0]: values.pop(singular)}
+        if isinstance(values.get(plural), dict):
+            values[plural] = _by_symbol(values[plural])
+
+
+def _by_symbol(values: dict[Any, Any]) -> dict[Any, Any]:
+    return {symbol_of(key) if isinstance(key, str) else key: value for key, value in values.items()}
 
 
 def _own_strategies(name: str, values: dict[str, Any]) -> tuple[Own, ...]:

@@ -24,6 +24,7 @@ KEYS = (
     *("candles", "instrument", "instruments", "reinvest", "bot", "auto", "allocation", "risk", "smc"),
 )
 PAIR = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+APART = re.compile(r"([A-Z0-9]{1,20})[/_-](USDT|USDC|USD|EUR|BTC|ETH)(?::[A-Z0-9]{1,9})?")
 DEEPEST, MOST_VALUES = 12, 20_000  # of a config: how far sections lie in each other, and how much is in all of them
 
 
@@ -69,18 +70,24 @@ def is_own(name: str) -> bool:
 
 
 def names_of_pairs(pairs: Any) -> list[str]:
-    """Names of pairs, from a list or a text with commas between; raises Misconfigured."""
+    """Symbols of pairs, from a list or a text with commas between; raises Misconfigured."""
     if isinstance(pairs, str):
         pairs = [one.strip() for one in pairs.split(",") if one.strip()]
     elif isinstance(pairs, dict) or not isinstance(pairs, Iterable):
         raise Misconfigured(f"pairs is {shown(pairs)}; name them in a list, or with commas between.")
-    names = list(pairs)
+    names = [symbol_of(name) if isinstance(name, str) else name for name in pairs]
     odd = [name for name in names if not isinstance(name, str) or not PAIR.fullmatch(name)]
     if odd:
         raise Misconfigured(
             f"pairs names {shown(odd[0])}, which is no symbol; write it as the venue does, such as BTCUSDT."
         )
     return names
+
+
+def symbol_of(name: str) -> str:
+    """The symbol of a pair as the venue writes it, from any usual way: btcusdt, BTC/USDT, BTC-USDT, BTC/USDT:USDT."""
+    apart = APART.fullmatch(name.upper())
+    return apart[1] + apart[2] if apart else name.upper()
 
 
 def read_values(path: Path) -> dict[str, Any]:

@@ -111,6 +111,7 @@ class StrategyLoop:
         self.recovered = asyncio.Event()
         self._report, self._clock = report, clock
         self._bar_at = clock()
+        self._positions = 0  # news of the position in the mailbox; only the newest counts
         self._silent = self._barred = False
         self._log = log.bind(pair=self.symbol)
 
@@ -121,6 +122,7 @@ class StrategyLoop:
 
     def tell(self, message: Message) -> None:
         """Put a message into the mailbox."""
+        self._positions += isinstance(message, Position)
         self.mailbox.put_nowait(message)
 
     async def run(self) -> None:
@@ -152,6 +154,7 @@ class StrategyLoop:
             case Changed():
                 await self._on_change(message)
             case Position():
+                self._positions -= 1
                 await self._on_position(message)
             case Gap() | Recover():
                 await self._recover()
@@ -249,9 +252,12 @@ class StrategyLoop:
         await self._act()
 
     async def _on_position(self, position: Position) -> None:
-        """The venue tells of the position: news only where it is not as it is known; then it is asked for."""
+        """The venue tells of the position: news only where it is not as it is known; then it is asked for.
+
+        It is told with every order, so that what waited while others were handled is of before what was asked since.
+        """
         known = self.watch.lots
-        if not self.recovered.is_set() or (position.lots, position.stop) == (known, self.books.stop):
+        if self._positions or not self.recovered.is_set() or (position.lots, position.stop) == (known, self.books.stop):
             return
         if position.lots == known:  # the stop alone: it may be news of before the last change
             self.books.stop = (await self.gateway.position(self.symbol)).stop

@@ -13,6 +13,7 @@ import typer
 
 from bot.errors import BadCandles, Misconfigured
 from bot.market import Market
+from coordinator.config_file import names_of_pairs
 from services.command_line import funding, instruments
 from services.command_line.console import console
 from services.settings import Settings
@@ -38,7 +39,7 @@ class OffGrid(StrEnum):
     ALIGN = "align"
 
 
-Exchange = Annotated[str, typer.Option(help="bybit or binance")]
+Exchange = Annotated[str, typer.Option(help="bybit or binance", metavar="VENUE")]
 MarketOption = Annotated[Market, typer.Option("--market", help="spot or linear")]
 Repair = Annotated[bool, typer.Option("--repair", help="mend what can be mended and say what was changed")]
 
@@ -66,23 +67,27 @@ def _store() -> CandleStore:
 @app.command("import")
 def import_(
     path: Annotated[Path, typer.Argument(help="a file (CSV, Parquet, Feather, JSON, also gz, zst or zip) or a folder")],
-    exchange: Annotated[str | None, typer.Option(help="venue, where the name does not tell it")] = None,
+    exchange: Annotated[
+        str | None, typer.Option(help="venue, where the name does not tell it", metavar="VENUE")
+    ] = None,
     market: Annotated[Market | None, typer.Option(help="spot or linear, where the name does not tell it")] = None,
-    symbol: Annotated[str | None, typer.Option(help="pair, where the name does not tell it")] = None,
+    symbol: Annotated[str | None, typer.Option(help="pair, where the name does not tell it", metavar="PAIR")] = None,
     repair: Repair = False,
     off_grid: Annotated[
         OffGrid | None, typer.Option(help="rows that do not begin with a bar: drop, or align to its opening")
     ] = None,
     volume: Annotated[
-        float | None, typer.Option(min=0, help="volume of every bar, base units, where a file has none")
+        float | None,
+        typer.Option(min=0, help="volume of every bar, base units, where a file has none", metavar="AMOUNT"),
     ] = None,
     bar: Annotated[
-        str | None, typer.Option(help="length of the bars that single trades are rolled up into, such as 1s or 1m")
+        str | None,
+        typer.Option(help="length of the bars that single trades are rolled up into, such as 1s or 1m", metavar="BAR"),
     ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="stored bars take the file's values where they differ")
     ] = False,
-    log: Annotated[Path | None, typer.Option(help="file for every faulty or changed row")] = None,
+    log: Annotated[Path | None, typer.Option(help="file for every faulty or changed row", metavar="FILE")] = None,
 ) -> None:
     """Bring candles, funding rates and trades from files into the store.
 
@@ -130,8 +135,10 @@ def import_(
 @funding.app.command("import")
 def import_rates(
     path: Annotated[Path, typer.Argument(help="a file (CSV, Parquet, Feather, JSON, also packed) or a folder")],
-    exchange: Annotated[str | None, typer.Option(help="venue, where the name does not tell it")] = None,
-    symbol: Annotated[str | None, typer.Option(help="pair, where the name does not tell it")] = None,
+    exchange: Annotated[
+        str | None, typer.Option(help="venue, where the name does not tell it", metavar="VENUE")
+    ] = None,
+    symbol: Annotated[str | None, typer.Option(help="pair, where the name does not tell it", metavar="PAIR")] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="stored rates take the file's values where they differ")
     ] = False,
@@ -213,9 +220,9 @@ def _log_of_rows(log: Path | None) -> Iterator[Callable[[Path, list[Rows]], None
 
 @app.command("download")
 def download_(
-    symbol: Annotated[str, typer.Option(help="pair as the venue writes it, such as BTCUSDT")],
-    start: Annotated[str, typer.Option("--from", help="first day or minute, UTC")],
-    end: Annotated[str, typer.Option("--to", help="end, not included, UTC")],
+    symbol: Annotated[str, typer.Option(help="such as BTCUSDT or BTC/USDT", metavar="PAIR")],
+    start: Annotated[str, typer.Option("--from", help="first day or minute, UTC", metavar="DATE")],
+    end: Annotated[str, typer.Option("--to", help="end, not included, UTC", metavar="DATE")],
     exchange: Exchange = "bybit",
     market: MarketOption = Market.LINEAR,
 ) -> None:
@@ -225,7 +232,7 @@ def download_(
     """
     from bot.candles import parse_time
 
-    first, last = parse_time(start), parse_time(end)
+    symbol, first, last = names_of_pairs([symbol])[0], parse_time(start), parse_time(end)
     if first >= last:
         raise Misconfigured(f"from ({start}) must lie before to ({end}); swap or widen them.")
     from services.data.venue import client, download
@@ -245,15 +252,15 @@ def download_(
 
 @app.command()
 def synth(
-    pairs: Annotated[str, typer.Option(help="pairs, separated by commas")] = "BTCUSDT,ETHUSDT",
-    days: Annotated[int, typer.Option(min=1, max=3650, help="length, days")] = 60,
-    seed: Annotated[int, typer.Option(min=0, help="same seed, same candles")] = 7,
+    pairs: Annotated[str, typer.Option(help="pairs, separated by commas", metavar="PAIRS")] = "BTCUSDT,ETHUSDT",
+    days: Annotated[int, typer.Option(min=1, max=3650, help="length, days", metavar="NUMBER")] = 60,
+    seed: Annotated[int, typer.Option(min=0, help="same seed, same candles", metavar="NUMBER")] = 7,
 ) -> None:
     """Generate a market with all regimes.
 
     It is stored under the venue `synth`.
     """
-    names = [name.strip().upper() for name in pairs.split(",") if name.strip()]
+    names = names_of_pairs(pairs)
     if not names:
         raise Misconfigured("pairs is empty; name at least one, such as BTCUSDT.")
     from bot.candles import iso
@@ -298,8 +305,8 @@ def list_() -> None:
 @app.command()
 def check(
     what: Annotated[str, typer.Argument(help="a file, or a pair of the store")],
-    exchange: Exchange = "bybit",
-    market: MarketOption = Market.LINEAR,
+    exchange: Annotated[str | None, typer.Option(help="whose, where the store has several", metavar="VENUE")] = None,
+    market: Annotated[Market | None, typer.Option(help="spot or linear, where the store has both")] = None,
     repair: Repair = False,
 ) -> None:
     """Report faults by kind and row, and gaps.
@@ -328,17 +335,24 @@ def check(
         console().print(f"… and {len(missing) - MOST_SHOWN} more gaps")
 
 
-def _candles(what: str, exchange: str, market: Market) -> Candles:
+def _candles(what: str, exchange: str | None, market: Market | None) -> Candles:
+    """Candles of a file, or the shortest bars that the store has of a pair; raises Misconfigured for several venues."""
     from backtesting.candles import read_candles
-    from services.data.store import SYNTHETIC, Series
 
     if Path(what).is_file():
         return read_candles(what)
-    store = _store()
-    series = store.finest(exchange, market, what)
-    if series not in store.series() and Series(SYNTHETIC, market, what) in store.series():
-        series = Series(SYNTHETIC, market, what)
-    return store.read(series)
+    store, symbol = _store(), names_of_pairs([what])[0]
+    held = [one for one in store.series() if one.symbol == symbol]
+    places = sorted(
+        {(one.venue, one.market) for one in held if exchange in (None, one.venue) and market in (None, one.market)}
+    )
+    if len(places) > 1:
+        raise Misconfigured(
+            f"{symbol} is stored of {', '.join(' '.join(place) for place in places)}; choose with --exchange and "
+            "--market."
+        )
+    venue, kind = places[0] if places else (exchange or "bybit", str(market or Market.LINEAR))
+    return store.read(store.finest(venue, kind, symbol))
 
 
 def _print_repaired(candles: Candles) -> Candles:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bot.errors import Misconfigured
+from coordinator.config_file import names_of_pairs
 from services.command_line.console import console, progress
 from services.settings import Settings
 
@@ -28,10 +29,10 @@ def _store() -> FundingStore:
 
 @app.command()
 def download(
-    symbol: Annotated[str, typer.Option(help="pair as the venue writes it, such as BTCUSDT")],
-    start: Annotated[str, typer.Option("--from", help="first day or minute, UTC")],
-    end: Annotated[str, typer.Option("--to", help="end, not included, UTC")],
-    exchange: Annotated[str, typer.Option(help="bybit or binance")] = "bybit",
+    symbol: Annotated[str, typer.Option(help="such as BTCUSDT or BTC/USDT", metavar="PAIR")],
+    start: Annotated[str, typer.Option("--from", help="first day or minute, UTC", metavar="DATE")],
+    end: Annotated[str, typer.Option("--to", help="end, not included, UTC", metavar="DATE")],
+    exchange: Annotated[str, typer.Option(help="bybit or binance", metavar="VENUE")] = "bybit",
 ) -> None:
     """Download the funding rates that were paid.
 
@@ -39,7 +40,7 @@ def download(
     """
     from bot.candles import parse_time
 
-    first, last = parse_time(start), parse_time(end)
+    symbol, first, last = names_of_pairs([symbol])[0], parse_time(start), parse_time(end)
     if first >= last:
         raise Misconfigured(f"from ({start}) must lie before to ({end}); swap or widen them.")
     from bot.market import Market

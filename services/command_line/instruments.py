@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 def instruments(
     path: Annotated[Path | None, typer.Argument(help="a table of instruments to import instead of asking")] = None,
-    exchange: Annotated[str, typer.Option(help="bybit or binance")] = "bybit",
+    exchange: Annotated[str, typer.Option(help="bybit or binance", metavar="VENUE")] = "bybit",
     market: Annotated[Market, typer.Option("--market", help="spot or linear")] = Market.LINEAR,
-    as_of: Annotated[str | None, typer.Option("--as-of", help="a day: show, or import for, what held then")] = None,
+    as_of: Annotated[
+        str | None, typer.Option("--as-of", help="a day: show, or import for, what held then", metavar="DATE")
+    ] = None,
 ) -> None:
     """Fetch tick, lot, minimum and fees of every pair, kept from today on.
 

@@ -10,7 +10,7 @@ import typer
 
 from bot.errors import Misconfigured
 from bot.market import Market
-from coordinator.config_file import read_values
+from coordinator.config_file import names_of_pairs, read_values
 from services.command_line.console import console
 from services.command_line.interrupt import run_loop
 from services.settings import Settings
@@ -24,8 +24,10 @@ SHOWN_EVERY = 60  # minutes, where the output is no terminal
 
 
 def demo(
-    speed: Annotated[float, typer.Option(help="market minutes a second")] = 20.0,
-    minutes: Annotated[int, typer.Option(help="end after so many market minutes; 0 runs until Ctrl-C")] = 0,
+    speed: Annotated[float, typer.Option(help="market minutes a second", metavar="NUMBER")] = 20.0,
+    minutes: Annotated[
+        int, typer.Option(help="end after so many market minutes; 0 runs until Ctrl-C", metavar="NUMBER")
+    ] = 0,
     seed: Annotated[int, typer.Option(help="seed of the market", metavar="NUMBER")] = 11,
 ) -> None:
     """Trade a market of its own: no keys, no network.
@@ -236,7 +238,7 @@ def venue(
 
     Stock clients need only its address.
     """
-    names = [name.strip() for name in pairs.split(",") if name.strip()]
+    names = names_of_pairs(pairs)
     if not 0 <= history < days:
         raise Misconfigured(f"history is {history} of {days} days; leave some days to play.")
     run_loop(_venue(names, speed, port, days, history, seed, exchange, market, capital, (key, secret)))

@@ -145,7 +145,13 @@ def _stored(
     changes: list[Rows],
     notices: list[str],
 ) -> Imported:
-    """Write sound candles; raises Misconfigured where stored bars would change without `replace`."""
+    """Write sound candles; raises Misconfigured where stored bars would change without `replace`.
+
+    The last bar is left out where it had not closed at the time of the import: what it holds will change.
+    """
+    if len(candles) > 1 and candles.ts[-1] + candles.bar_ms > wanted.now_ms:
+        candles = candles.rows(slice(0, -1))
+        notices = [*notices, "the last bar has not closed yet and is left out"]
     difference = store.difference(*place, candles)
     if difference.changed and not wanted.replace:
         raise Misconfigured(

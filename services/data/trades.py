@@ -52,7 +52,8 @@ def read_trades(path: Path) -> pl.DataFrame:
         trades = _trades(table)
     except Misconfigured as error:
         raise Misconfigured(f"{path}: {error}") from None
-    if trades["ts"][0] > trades["ts"][-1]:  # newest first, as some archives are
+    steps = trades["ts"].diff().sign().sum()
+    if steps < 0:  # newest first, as some archives are
         trades = trades.reverse()
     return trades.sort("ts", maintain_order=True)
 

@@ -447,6 +447,18 @@ def test_on_real_minutes_it_runs_and_its_books_balance():
     assert 0.99 < sum(result.figures.strategies.values()) < 1.01
 
 
+@pytest.mark.parametrize("name", ["BTCUSDT", "btcusdt", "BTC/USDT", "BTC-USDT", "btc_usdt", "BTC/USDT:USDT"])
+def test_a_pair_is_written_as_people_write_it(name):
+    assert load_config({"strategy": "grid", "pair": name}).pair == "BTCUSDT"
+    both = load_config({"strategy": "auto", "pairs": [name, "SOLUSDT"], "candles": {name: "a.csv", "SOLUSDT": "b.csv"}})
+    assert both.pairs == ("BTCUSDT", "SOLUSDT")
+    assert sorted(both.candles) == ["BTCUSDT", "SOLUSDT"]
+
+
+def test_a_symbol_of_the_venue_stays_as_it_is():
+    assert load_config({"strategy": "grid", "pair": "BTC-26SEP25"}).pair == "BTC-26SEP25"
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [

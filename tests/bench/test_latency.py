@@ -19,6 +19,8 @@ from tests.runtime.processes import Processes, minute
 PAIRS = [f"C{index:03d}USDT" for index in range(100)]
 CAPITAL = 2_000_000
 WARM = 200  # market minutes, until most grids are laid
+# A neutral grid withdraws and lays half its entries with every turn of its position: that measures the venue's limit.
+GRID = {"levels": 50, "direction": "long"}
 MEASURED = int(os.environ.get("TRADERAGENT_BENCH_MINUTES", "24"))
 SECONDS = 5.0  # that a market minute takes
 BETWEEN = 0.1  # seconds from fill to fill: at real time they come spread over the minute
@@ -45,7 +47,7 @@ def test_a_hundred_pairs(benchmark, tmp_path):
     processes = Processes(tmp_path)
     try:
         address = processes.venue(PAIRS, CAPITAL)
-        running = processes.run(processes.config("hundred", address, PAIRS, CAPITAL, grid={"levels": 20}))
+        running = processes.run(processes.config("hundred", address, PAIRS, CAPITAL, grid=GRID))
         paced(address, WARM, 0.5)
         paced(address, 1, SECONDS, BETWEEN)
         before, spent = reactions(tmp_path), sum(psutil.Process(running.pid).cpu_times()[:2])

@@ -209,6 +209,29 @@ def test_row_3_an_execution_that_the_stream_keeps_back_is_asked_for_when_its_ord
     with_bot(dsn, name, play)
 
 
+def test_news_of_the_position_is_asked_after_once_however_much_of_it_has_waited(dsn, name):
+    class Counting(Bybit):
+        asked = 0
+
+        async def executions(self, symbol, since):
+            Counting.asked += 1
+            return await super().executions(symbol, since)
+
+    async def play(bot, exchange):
+        symbol = await one_held(bot, exchange)
+        loop = bot.runtime.loops[symbol]
+        now = await bot.runtime.gateway.position(symbol)
+        for told, asked in (([replace(now, lots=0), now], 0), ([now, replace(now, lots=0)], 1)):
+            Counting.asked = 0
+            for one in told:
+                loop.tell(one)
+            await bot.runtime.settled()
+            assert Counting.asked == asked
+        assert loop.machine.position == exchange.books[symbol].position
+
+    with_bot(dsn, name, play, kind=Counting)
+
+
 # The exchange's present is the truth, and absence is zero
 
 

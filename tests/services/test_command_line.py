@@ -185,10 +185,22 @@ def test_import_check_and_repair(store_dir, tmp_path):
     assert "1 row: high and low widened" in done.stdout
     assert "bybit linear BTCUSDT 1m, 2024-01-01T00:00 to 2024-01-01T00:02: 3 new, 0 equal, 0 changed" in done.stdout
     assert log.read_text() == f"{path}: row 1 (2024-01-01T00:01:00Z): high and low widened to hold all four prices\n"
-    assert "no fault" in run("data", "check", "BTCUSDT").stdout
+    for name in ("BTCUSDT", "btcusdt", "BTC/USDT", "BTC/USDT:USDT", "BTC-USDT"):
+        assert "3 bars, no fault" in run("data", "check", name).stdout
     to_frame(bars((1, 2, 1, 2), (2, 3, 2, 3), (3, 4, 3, 4))).write_csv(path)
     assert "1 of its 3 bars differ" in run("data", "import", path, *HERE, code=2).stderr
     assert "0 new, 2 equal, 1 changed" in run("data", "import", path, *HERE, "--replace").stdout
+
+
+def test_a_pair_that_is_stored_of_two_venues_is_asked_for(store_dir, tmp_path):
+    path = tmp_path / "BTCUSDT.csv"
+    to_frame(walk(10)).write_csv(path)
+    for place in (("binance", "spot"), ("bybit", "linear")):
+        run("data", "import", path, "--exchange", place[0], "--market", place[1])
+    said = run("data", "check", "BTC/USDT", code=2).stderr
+    assert "BTCUSDT is stored of binance spot, bybit linear; choose with --exchange and --market" in said
+    assert "10 bars" in run("data", "check", "BTC/USDT", "--market", "spot").stdout
+    assert "has no candles" in run("data", "check", "ETHUSDT", code=2).stderr
 
 
 def test_import_of_a_folder_tells_of_each_file_and_of_each_kind(store_dir, tmp_path):

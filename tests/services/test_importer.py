@@ -18,7 +18,7 @@ from bot.market import Market
 from services.data.file_names import FileKind, Named, name_of, pair_of
 from services.data.funding import FundingStore
 from services.data.importer import Imported, Wanted, files_under, import_file, import_files
-from services.data.store import CandleStore, Series
+from services.data.store import CandleStore, Difference, Series
 from tests.conftest import ROOT, START, bars, walk
 
 FILES = ROOT.parent / "shared" / "data" / "imports"
@@ -209,6 +209,17 @@ def test_notes_on_what_is_sound_and_strange(store, tmp_path):
     path = tmp_path / "BTCUSDT.csv"
     to_frame(bars((1, 2, 1, 2), (2, 9, 2, 2), (2, 2, 2, 2))).write_csv(path)
     assert "1 spike over 3 times" in import_file(store, path, wanted()).notices[0]
+
+
+def test_a_bar_that_has_not_closed_is_left_out(store, tmp_path):
+    """Files that are written while the market goes on end in a bar that will change."""
+    path = tmp_path / "BTCUSDT.csv"
+    to_frame(walk(100)).write_csv(path)
+    end = START + 100 * MINUTE
+    done = import_file(store, path, replace(wanted(), now_ms=end - 1))
+    assert (done.difference.new, done.last) == (99, end - 2 * MINUTE)
+    assert "the last bar has not closed yet and is left out" in done.notices
+    assert import_file(store, path, replace(wanted(), now_ms=end)).difference == Difference(1, 99, 0)
 
 
 def test_no_row_left_is_one_sentence(store, tmp_path):

@@ -58,12 +58,17 @@ def trades(*rows):
     )
 
 
-def test_the_first_and_the_last_trade_of_a_bar_are_its_open_and_close_in_the_files_order(tmp_path):
+@pytest.mark.parametrize("order", ["by time", "newest first", "the later half first"])
+def test_the_first_and_the_last_trade_of_a_bar_are_its_open_and_close_in_the_files_order(tmp_path, order):
     """Many trades of one millisecond, in random steps of time."""
     rng = np.random.default_rng(3)
     ts = START + np.cumsum(rng.integers(0, 3, 50_000))
     price = np.round(100 + rng.random(len(ts)), 2)
-    pl.DataFrame({"ts": ts, "price": price, "qty": np.ones(len(ts))}).write_parquet(tmp_path / "x.parquet")
+    rows = np.arange(len(ts))
+    half = np.searchsorted(ts, ts[len(ts) // 2])
+    rows = {"by time": rows, "newest first": rows[::-1], "the later half first": np.roll(rows, -half)}[order]
+    table = pl.DataFrame({"ts": ts[rows], "price": price[rows], "qty": np.ones(len(ts))})
+    table.write_parquet(tmp_path / "x.parquet")
     bars = read_bars(tmp_path / "x.parquet", 1000).candles
     first = np.searchsorted(ts, bars.ts)
     last = np.searchsorted(ts, bars.ts + 1000) - 1

@@ -33,15 +33,24 @@ def _refuse_hidden(names: tuple[str, ...]) -> None:
 
 def to_dict(record: Any) -> dict[str, Any]:
     """Plain dict of a record, nested records as dicts, arrays as lists; floats keep every bit."""
-    return {name: _plain(record[name]) for name in record.dtype.names}
+    return _named(record.dtype, record.item())
 
 
-def _plain(value: Any) -> Any:
-    if getattr(value, "dtype", None) is not None and value.dtype.names and value.ndim == 0:
-        return to_dict(value)
-    if isinstance(value, np.ndarray):
-        return [_plain(item) for item in value]
-    return value.item()
+def _named(dtype: np.dtype[Any], values: Any) -> dict[str, Any]:
+    """Names for the plain values of a record, which NumPy gives at once as tuples."""
+    return {name: _plain(dtype[name], value) for name, value in zip(dtype.names or (), values, strict=True)}
+
+
+def _plain(dtype: np.dtype[Any], value: Any) -> Any:
+    if dtype.subdtype is not None:
+        inner, shape = dtype.subdtype
+        rows = value.tolist() if isinstance(value, np.ndarray) else value
+        return _rows(inner, rows, len(shape)) if inner.names else rows
+    return _named(dtype, value) if dtype.names else value
+
+
+def _rows(dtype: np.dtype[Any], rows: Any, depth: int) -> Any:
+    return [_rows(dtype, row, depth - 1) for row in rows] if depth else _named(dtype, rows)
 
 
 def from_dict(dtype: np.dtype[Any], values: dict[str, Any]) -> Any:

@@ -137,9 +137,9 @@ class _Actor:
         await self.keeper.settled(lambda: [*self.host.mailboxes(), *(post.letters for post in self.posts)])
         return self.taken
 
-    async def snapshot(self) -> None:
-        """Store memory, and a readable copy of it."""
-        await self.host.snapshot()
+    async def snapshot(self, only: str | None = None) -> None:
+        """Store memory, and a readable copy of it, of everything or of one name."""
+        await self.host.snapshot(only)
 
     async def adopt(self, config: PortfolioConfig) -> None:
         """Follow another config."""
@@ -405,9 +405,9 @@ class RayRuntime:
         loops = {symbol: one for share, _ in pairs for symbol, one in share.items()}
         return merged(self.name, portfolio, loops, [gateway for _, gateway in pairs])
 
-    async def snapshot(self) -> None:
-        """Keep a readable copy of every state."""
-        await self._answered(*(actor.snapshot.remote() for actor in (*self.pairs, self.portfolio)))
+    async def snapshot(self, only: str | None = None) -> None:
+        """Keep a readable copy of every state, or of one pair's or the portfolio's."""
+        await self._answered(*(actor.snapshot.remote(only) for actor in (*self.pairs, self.portfolio)))
 
     async def heard(self) -> dict[str, int]:
         """Messages that each kind of stream has told so far."""

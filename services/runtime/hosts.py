@@ -198,9 +198,11 @@ class PairHost:
         for loop in self.loops.values():
             loop.tell(Withdraw(close))
 
-    async def snapshot(self) -> None:
-        """Store every pair's memory, and a readable copy of it."""
+    async def snapshot(self, only: str | None = None) -> None:
+        """Store every pair's memory, or one's, and a readable copy of it."""
         for symbol, loop in self.loops.items():
+            if only not in (None, symbol):
+                continue
             loop.tell(Remember())
             machine = loop.machine
             state = {
@@ -284,8 +286,10 @@ class PortfolioHost:
         """How the portfolio stands."""
         return portfolio_status(self.loop, self.beginning.instruments)
 
-    async def snapshot(self) -> None:
-        """Keep a readable copy of the portfolio's state."""
+    async def snapshot(self, only: str | None = None) -> None:
+        """Keep a readable copy of the portfolio's state, unless a pair's alone is meant."""
+        if only not in (None, NAME):
+            return
         machine = self.loop.machine
         state = to_dict(machine.desk.portfolio)
         await self.store.snapshot(NAME, LAYOUT, as_json(state), self.loop.at)

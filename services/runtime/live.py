@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Histogram
 
 from bot.errors import Misconfigured
 from bot.ports import NotPermitted, Refused, Unanswered, Unreachable
+from coordinator.machine import NAME
 from coordinator.messages import Standing
 from coordinator.reaction import SECONDS
 from coordinator.risk import HaltPolicy
@@ -112,7 +113,7 @@ class LiveBot:
             control_file(settings.data_dir, settings.name), self.status, self.act, self.registry
         )
         self.registry.register(StandingMetrics(self.control.last))
-        self._turns = cycle(config.pairs)
+        self._turns, self._kept = cycle(config.pairs), cycle([*config.pairs, NAME])
         self.stopping = asyncio.Event()
         self.leave_entries = self.closed = False
         self.reason = "its duties ended"  # why it stops, as `traderagent ctl` says when it is gone
@@ -147,7 +148,7 @@ class LiveBot:
             finally:
                 await self.control.stop()
                 await self.runtime.stop()
-                await self._snapshot()
+                await self.runtime.snapshot()
                 log.info("stopped", bot=self.settings.name)
 
     def _stop(self, reason: str) -> None:
@@ -182,7 +183,7 @@ class LiveBot:
 
     def _duties(self) -> list[Any]:
         return [
-            self._every(SNAPSHOT_SECONDS, self._snapshot),
+            self._every(SNAPSHOT_SECONDS / (len(self.config.pairs) + 1), self._snapshot_next),
             self._every(ACCOUNT_SECONDS, self._look_at_account),
             self._every(CLOCK_SECONDS, self._look_at_clock),
             self._every(self._poll_seconds() / len(self.config.pairs), self._poll),
@@ -223,9 +224,9 @@ class LiveBot:
         if abs(offset) > 500:
             log.error("clock_off", milliseconds=offset, remedy="set this machine's clock by NTP")
 
-    async def _snapshot(self) -> None:
-        """Keep a readable copy of every state."""
-        await self.runtime.snapshot()
+    async def _snapshot_next(self) -> None:
+        """Keep a readable copy of a state, one after the other: all at once would hold up the answers to fills."""
+        await self.runtime.snapshot(next(self._kept))
 
     async def act(self, word: str, pair: str | None, force: bool) -> str:
         """Do what the operator says."""

@@ -110,10 +110,10 @@ class LocalRuntime:
         """How the bot stands."""
         return status(self)
 
-    async def snapshot(self) -> None:
-        """Keep a readable copy of every state."""
-        await self.pairs.snapshot()
-        await self.portfolio.snapshot()
+    async def snapshot(self, only: str | None = None) -> None:
+        """Keep a readable copy of every state, or of one pair's or the portfolio's."""
+        await self.pairs.snapshot(only)
+        await self.portfolio.snapshot(only)
 
     async def heard(self) -> dict[str, int]:
         """Messages that each kind of stream has told so far."""

@@ -320,7 +320,7 @@ def test_secrets_reach_no_log_no_snapshot_no_row_and_no_status(dsn, name, tmp_pa
             log.exception("trace")
         settings, _ = load_bot(written(tmp_path))
         live = LiveBot(settings, bot.chosen, bot.runtime)
-        await live._snapshot()
+        await bot.runtime.snapshot()
         rows = []
         for table in ("memory", "orders", "fills", "notes", "snapshots"):
             rows += [

@@ -22,14 +22,14 @@ BREAKS = {
     "the clock": ("strategies/trend.py", "import time"),
     "the clock in the portfolio": ("coordinator/portfolio.py", "import time"),
     "chance": ("backtesting/exchange.py", "import random"),
-    "the command line": ("services/data/store.py", "import services.command_line.main"),
+    "the command line": ("services/market_data/store.py", "import services.command_line.main"),
     "the database below": ("coordinator/strategy_loop.py", "import asyncpg"),
     "waiting outside the loops": ("coordinator/machine.py", "import asyncio"),
-    "a service in another": ("services/bybit/gateway.py", "import services.postgres.store"),
+    "a service in another": ("services/exchanges/bybit/gateway.py", "import services.storage.store"),
     "a backtest in a bot": ("services/runtime/status.py", "import backtesting.exchange"),
     "data frames in a bot": ("coordinator/config.py", "import polars"),
     "Ray elsewhere": ("services/runtime/local.py", "import ray"),
-    "a composition root in a service": ("services/venue/server.py", "import services.runtime.local"),
+    "a composition root in a service": ("services/simulated_bybit/server.py", "import services.runtime.local"),
 }
 
 

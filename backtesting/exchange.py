@@ -100,7 +100,7 @@ NOTHING = -1
 def refuse(world: World, index: int) -> None:
     """Withdraw what the venue will not have, and tell the strategy."""
     slots, event = world.slots, world.event
-    slots[index].wanted = False
+    slots[index].active = False
     world.run.refused += 1
     event.kind = Event.REFUSED
     event.execution.slot = index
@@ -152,7 +152,7 @@ def first_reached(pair: Record, slots: Record, filling: bool, through: float, x:
     chosen, at, nearest, chosen_stop = NOTHING, y, np.inf, False
     for index in range(len(slots)):
         slot = slots[index]
-        if not slot.wanted:
+        if not slot.active:
             continue
         settle(slot, x)
         if not filling or passes(pair, slot):
@@ -182,7 +182,7 @@ def first_reached(pair: Record, slots: Record, filling: bool, through: float, x:
 
 
 @template
-def survey(world: World, market: float) -> None:
+def refresh_band(world: World, market: float) -> None:
     """Receive what is wished anew at market price `market` (ticks) and find the band that reaches nothing.
 
     While the path stays inside (run.down, run.up), ticks, no order is reached and no bar wakes the strategy.
@@ -205,7 +205,7 @@ def receive(world: World, market: float) -> None:
     while index < len(slots):
         slot = slots[index]
         index += 1
-        if not slot.wanted:
+        if not slot.active:
             continue
         if slot.fresh:
             slot.fresh = False
@@ -306,7 +306,7 @@ def fill(world: World, index: int, x: float, at: float) -> None:
         refuse(world, index)
         return
     slot.quantity -= quantity
-    slot.wanted = slot.quantity > 0
+    slot.active = slot.quantity > 0
     record = event.execution
     record.slot, record.generation, record.part, record.entry = index, slot.generation, slot.part, slot.entry
     record.side, record.kind, record.signal, record.stop = slot.side, slot.kind, slot.signal, slot.stop
@@ -373,7 +373,7 @@ def move(world: World, x: float, y: float) -> float:
         if at != x:
             run.at_open = False
         x = at
-        survey(world, x)
+        refresh_band(world, x)
     return x
 
 

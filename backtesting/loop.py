@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from backtesting.exchange import Outcome, World, most_fills, move, survey, trade_bar
+from backtesting.exchange import Outcome, World, most_fills, move, refresh_band, trade_bar
 from bot.kernel import Record, kernel, template, unowned
 from bot.ledger import book_funding, deposit, equity, imbalance
-from bot.strategy import Decide, Event, watch_everything, whole_down, woken
+from bot.strategy import Decide, Event, outside_watch_band, watch_everything, whole_down
 
 if TYPE_CHECKING:
     from coordinator.roster import TakeInputs
@@ -98,7 +98,7 @@ def loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls is elsewh
                 signal += 1
                 signal_decision(world, signal, close[i])
             if run.decided or run.up == -np.inf:
-                survey(world, close[i])
+                refresh_band(world, close[i])
             if settings_[0].fill_at_close and i < n - 1 and volume[i] > 0.0:
                 move(world, close[i], close[i])
         if pairs[0].ledger.cash != cash or pairs[0].ledger.position != position:
@@ -152,7 +152,7 @@ def base_decision(world: World, paid: bool, open_: float, high: float, low: floa
     bar = event.bar
     bar.ts, bar.volume = world.run.ts, world.run.volume
     bar.open, bar.high, bar.low, bar.close = open_ * tick, high * tick, low * tick, close * tick
-    if paid or woken(pair, bar):
+    if paid or outside_watch_band(pair, bar):
         world.run.decided = True
         event.kind = Event.BASE
         decide(pair, world.params, world.state, world.slots, event)
@@ -210,7 +210,7 @@ def write_wishes(slots: Record, run: Record, wishes: Record, shown: Record, pair
     """Write down each slot whose price has changed by the end of this bar (0: no wish)."""
     for index in range(len(slots)):
         slot = slots[index]
-        price = slot.price if slot.wanted else 0
+        price = slot.price if slot.active else 0
         if price != shown[index]:
             shown[index] = price
             wish = wishes[run.wishes]

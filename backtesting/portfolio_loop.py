@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from backtesting.exchange import Outcome, World, band, move, survey, trade_bar
+from backtesting.exchange import Outcome, World, band, move, refresh_band, trade_bar
 from backtesting.loop import begin_bar, end_bar, pay_funding, write_change, write_wishes
 from backtesting.quiet_bars import (
     FREE,
     NEVER,
     RESERVED,
-    glide,
+    fast_forward,
     heat,
     mark_reports,
     scan,
@@ -27,7 +27,7 @@ from backtesting.quiet_bars import (
 from bot.kernel import Record, kernel, template, unowned
 from bot.ledger import imbalance
 from bot.rollup import BAR
-from bot.strategy import Decide, Event, stirred
+from bot.strategy import Decide, Event, needs_evaluation
 from coordinator.pair import fill_report
 from coordinator.pair_state import NOTES
 from coordinator.portfolio import Desk, begin, differs, limit, look, step
@@ -145,7 +145,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
         if not has_room(tally, n, slots.shape[1], len(fills), len(changes), len(wishes), len(notes)):
             return
         busy = visit(bars, bounds, cursor, stop, present, due, hot, params, pairs, states, runs, notes, tally)
-        if not busy and glide(
+        if not busy and fast_forward(
             bars, cursor, stop, present, hot, equities, params, desk.portfolio, settings, tally, bar_ms, until
         ):
             continue
@@ -291,7 +291,7 @@ def play(
     bar = event.bar
     bar.ts, bar.volume = ticks.ts, ticks.volume
     bar.open, bar.high, bar.low, bar.close = open_ * tick, high * tick, low * tick, close * tick
-    if paid or stirred(pair, bar):
+    if paid or needs_evaluation(pair, bar):
         event.kind = Event.BASE
         decide(pair, world.params, world.state, world.slots, event)
     while closing < closing_end and closings[closing].end == i:
@@ -302,7 +302,7 @@ def play(
         decide(pair, world.params, world.state, world.slots, event)
         closing += 1
     if world.state.acted or run.up == -np.inf:
-        survey(world, close)
+        refresh_band(world, close)
     else:
         band(pair, run)
     if world.settings.fill_at_close and ticks.volume > 0.0 and not last:
@@ -315,7 +315,7 @@ def direct(world: World, close: float) -> None:
     """Let a pair follow its new directive."""
     world.event.kind = Event.DIRECTIVE
     decide(world.pair, world.params, world.state, world.slots, world.event)
-    survey(world, close)
+    refresh_band(world, close)
 
 
 @kernel

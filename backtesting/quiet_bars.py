@@ -13,7 +13,7 @@ from backtesting.exchange import band
 from bot.kernel import Record, fetch, inlined, kernel
 from coordinator.gate import margin_rate
 from coordinator.pair import pass_zones
-from coordinator.portfolio import corridor
+from coordinator.portfolio import quiet_equity_range
 
 NEVER = np.iinfo(np.int64).max
 AHEAD = 64  # bars that are asked of the memory while one is played
@@ -95,7 +95,7 @@ def scan(row: Record, bars: Record, i: int, due: int, ts: int, bar_ms: int) -> i
 
 
 @inlined
-def glide(
+def fast_forward(
     bars: Record,
     cursor: Record,
     stop: Record,
@@ -118,7 +118,7 @@ def glide(
     if clock < settings.start:
         end = min(end, settings.start)
     else:
-        low, high, calm = corridor(params, portfolio, tally.reserved)
+        low, high, calm = quiet_equity_range(params, portfolio, tally.reserved)
         end = min(end, calm - bar_ms)
     end = min(end, horizon(stop, present))
     if clock >= end:

@@ -65,14 +65,14 @@ SLOT = np.dtype(
         ("side", "i1"),
         ("kind", "i1"),
         ("signal", "i1"),
-        ("wanted", "b1"),
+        ("active", "b1"),
         ("reduce_only", "b1"),
         ("post_only", "b1"),
         ("fresh", "b1"),  # wished or moved since the exchange last looked: it may cross as it arrives
         ("crossing", "b1"),  # it crossed on arrival: a taker if the next price still lets it
-        ("passed", "b1"),  # as it is wished now, the pair's gate let it through
-        ("judged", "b1"),  # the filter has given its verdict on this generation
-        ("shelved", "b1"),  # an entry that is kept but may not rest at present
+        ("admitted", "b1"),  # as it is wished now, the pair's gate let it through
+        ("filtered", "b1"),  # the filter has given its verdict on this generation
+        ("suspended", "b1"),  # an entry that is kept but may not rest at present
     ],
     align=True,
 )
@@ -110,17 +110,19 @@ def new_slots(count: int) -> Any:
 
 
 @kernel
-def withdraw(slots: Record, index: int) -> None:
+def clear_order(slots: Record, index: int) -> None:
     """Wish nothing in slot `index` any more."""
     slot = slots[index]
-    if slot.wanted or slot.shelved:
-        slot.wanted = False
-        slot.shelved = False
+    if slot.active or slot.suspended:
+        slot.active = False
+        slot.suspended = False
         slots[0].version += 1
 
 
 @kernel
-def want(slots: Record, index: int, side: int, kind: int, price: int, quantity: int, signal: int, part: int) -> Record:
+def set_order(
+    slots: Record, index: int, side: int, kind: int, price: int, quantity: int, signal: int, part: int
+) -> Record:
     """Wish that slot `index` rests so: price in ticks, `quantity` lots still to fill. Returns the slot.
 
     A new price or quantity amends the order; another side or kind is a new one, since no venue amends those. Exits
@@ -130,27 +132,27 @@ def want(slots: Record, index: int, side: int, kind: int, price: int, quantity: 
     """
     slot = slots[index]
     if quantity < 1 or (price < 1 and kind != OrderKind.MARKET):
-        withdraw(slots, index)
+        clear_order(slots, index)
         return slot
-    triggered = slot.wanted and slot.kind == OrderKind.MARKET and kind == OrderKind.STOP and slot.side == side
-    anew = not slot.wanted or slot.kind != kind or slot.side != side
+    triggered = slot.active and slot.kind == OrderKind.MARKET and kind == OrderKind.STOP and slot.side == side
+    anew = not slot.active or slot.kind != kind or slot.side != side
     moved = anew or slot.price != price
     if moved or slot.quantity != quantity or slot.signal != signal:
         slots[0].version += 1
     if triggered:
         slot.quantity, slot.signal, slot.part = quantity, signal, part
         return slot
-    if not slot.wanted:
-        slot.wanted = True
-        slot.judged = False
+    if not slot.active:
+        slot.active = True
+        slot.filtered = False
     if anew:
         slot.generation += 1
     if moved:
         slot.fresh = True
         slot.crossing = False
     if moved or quantity > slot.quantity:
-        slot.passed = False
-    slot.shelved = False
+        slot.admitted = False
+    slot.suspended = False
     slot.price = price
     slot.quantity = quantity
     slot.side = side
@@ -165,29 +167,29 @@ def want(slots: Record, index: int, side: int, kind: int, price: int, quantity: 
 
 
 @kernel
-def withdraw_all(slots: Record) -> None:
+def clear_orders(slots: Record) -> None:
     """Wish nothing at all."""
     for index in range(len(slots)):
-        withdraw(slots, index)
+        clear_order(slots, index)
 
 
 @kernel
-def shelve(slots: Record, index: int) -> None:
+def suspend(slots: Record, index: int) -> None:
     """Keep an entry in mind without letting it rest."""
-    slots[index].wanted = False
-    slots[index].shelved = True
+    slots[index].active = False
+    slots[index].suspended = True
     slots[0].version += 1
 
 
 @kernel
-def unshelve(slots: Record, index: int) -> None:
+def reinstate(slots: Record, index: int) -> None:
     """Let a shelved entry rest again; one that has rested before is a new order."""
     slot = slots[index]
     slots[0].version += 1
-    if slot.passed:
+    if slot.admitted:
         slot.generation += 1
-    slot.wanted = True
-    slot.shelved = False
+    slot.active = True
+    slot.suspended = False
     slot.fresh = True
     slot.crossing = False
 
@@ -195,7 +197,7 @@ def unshelve(slots: Record, index: int) -> None:
 @kernel
 def stops_position(slot: Record) -> bool:
     """Whether a slot wishes the stop of the whole position: a linear contract's position carries it, no order."""
-    return slot.wanted and slot.kind == OrderKind.STOP and slot.reduce_only and slot.part == WHOLE_POSITION
+    return slot.active and slot.kind == OrderKind.STOP and slot.reduce_only and slot.part == WHOLE_POSITION
 
 
 @kernel

@@ -26,7 +26,7 @@ from bot.inputs import Input
 from bot.instrument import INSTRUMENT, Instrument
 from bot.kernel import Record, kernel
 from bot.ledger import LEDGER
-from bot.order import FILL, WHOLE_POSITION, OrderKind, Signal, want
+from bot.order import FILL, WHOLE_POSITION, OrderKind, Signal, set_order
 from bot.parameters import Parameters
 from bot.rollup import BAR
 from bot.sources import is_provided, is_users_file, module_file
@@ -155,16 +155,16 @@ def watch_everything(pair: Record) -> None:
 
 
 @kernel
-def woken(pair: Record, bar: Record) -> bool:
+def outside_watch_band(pair: Record, bar: Record) -> bool:
     """Whether a closed base bar left the band that the strategy watches; every driver asks this before BASE."""
     return bar.high >= pair.watch_above or bar.low <= pair.watch_below
 
 
 @kernel
-def stirred(pair: Record, bar: Record) -> bool:
+def needs_evaluation(pair: Record, bar: Record) -> bool:
     """Whether a closed base bar matters to a coordinated pair, which watches more than its strategy does."""
     return (
-        woken(pair, bar)
+        outside_watch_band(pair, bar)
         or bar.low > pair.left_above
         or bar.high < pair.left_below
         or bar.ts + pair.bar_ms >= pair.wake_at
@@ -183,13 +183,13 @@ def protect(pair: Record, slots: Record, index: int, distance: float) -> None:
         for own in range(index):
             slot = slots[own]
             leaves = slot.kind == OrderKind.STOP or slot.kind == OrderKind.MARKET  # noqa: PLR1714
-            if slot.wanted and slot.reduce_only and leaves and slot.part == WHOLE_POSITION and slot.side != way:
+            if slot.active and slot.reduce_only and leaves and slot.part == WHOLE_POSITION and slot.side != way:
                 covered = True
     stop = 0
     if position != 0 and not covered:
         average = pair.ledger.cost / (position * pair.instrument.lot_size)
         stop = away(pair, -way, average * (1.0 - way * distance), True)
-    want(slots, index, -way, OrderKind.STOP, stop, abs(position), Signal.EXIT_SL, WHOLE_POSITION)
+    set_order(slots, index, -way, OrderKind.STOP, stop, abs(position), Signal.EXIT_SL, WHOLE_POSITION)
 
 
 @kernel
@@ -266,7 +266,7 @@ def enter(
     Returns the slot.
     """
     allowed = pair.may_enter or pair.coordinated
-    return want(slots, index, side, kind, price, quantity if allowed else 0, Signal.ENTRY, part)
+    return set_order(slots, index, side, kind, price, quantity if allowed else 0, Signal.ENTRY, part)
 
 
 def load_strategy(reference: str) -> Strategy:

@@ -17,7 +17,7 @@ from bot.kernel import Record, kernel, specialise, template
 from bot.ledger import book_fill, book_funding
 from bot.order import OrderKind, is_exit, stops_position
 from bot.rollup import rollup_update
-from bot.strategy import Decide, Event, stirred
+from bot.strategy import Decide, Event, needs_evaluation
 from coordinator import pair as pair_step
 from coordinator.pair import fill_report
 from coordinator.portfolio import Desk, limit, look, step
@@ -45,9 +45,9 @@ def _tell_standing(pair: Record, state: Record, slots: Record, report: Record) -
     value_report(pair, report)
     report.phase, report.entries, report.exits = state.phase, 0, 0
     for index in range(len(slots)):
-        if slots[index].wanted and is_exit(slots[index].signal):
+        if slots[index].active and is_exit(slots[index].signal):
             report.exits += 1
-        elif slots[index].wanted:
+        elif slots[index].active:
             report.entries += 1
 
 
@@ -73,7 +73,7 @@ def play_bars(
     for i in range(len(bars)):
         bar = bars[i]
         pair.time, pair.price = bar.ts + pair.bar_ms, bar.close
-        if paid or stirred(pair, bar):
+        if paid or needs_evaluation(pair, bar):
             event.bar = bar
             event.kind = Event.BASE
             decide(pair, params[0], state, slots, event)
@@ -107,7 +107,7 @@ def play_fill(pairs: Record, params: Record, states: Record, slots: Record, even
             slot.kind = OrderKind.MARKET
         record.kind = slot.kind
         slot.quantity -= record.quantity
-        slot.wanted = slot.quantity > 0
+        slot.active = slot.quantity > 0
     price = float(record.price)
     record.realised = book_fill(pair.ledger, record.side, price, record.quantity, instrument.tick_value, record.fee)
     record.position = pair.ledger.position
@@ -135,7 +135,7 @@ def play_foreign(pairs: Record, params: Record, states: Record, slots: Record, e
 def play_refusal(pairs: Record, params: Record, states: Record, slots: Record, events: Record, index: int) -> None:
     """Withdraw the wish that the venue will not have, and tell the pair."""
     event = events[0]
-    slots[index].wanted = False
+    slots[index].active = False
     event.kind = Event.REFUSED
     event.execution.slot = index
     event.execution.generation = slots[index].generation

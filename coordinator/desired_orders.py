@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from bot.kernel import Record, kernel, template
-from bot.order import WHOLE_POSITION, OrderKind, Signal, want, withdraw
+from bot.order import WHOLE_POSITION, OrderKind, Signal, clear_order, set_order
 from bot.strategy import Event, JudgedAs, away, protect, whole_down
-from coordinator.gate import pass_entries, shelve_entries
+from coordinator.gate import pass_entries, suspend_entries
 from coordinator.lifecycle import leave
 from coordinator.pair_state import OWN, jot, may_open, may_rest, strategy_slots, tell
 from coordinator.phase import Phase
@@ -32,13 +32,15 @@ def wish_own(pair: Record, params: Record, state: Record, slots: Record) -> None
         protect(pair, slots, first, params.protective_stop)
     else:
         signal = Signal.EXIT_TRANSITION if draining else Signal.EXIT_SL
-        want(slots, first, -way, OrderKind.STOP, stop, lots if stop > 0 else 0, signal, WHOLE_POSITION)
+        set_order(slots, first, -way, OrderKind.STOP, stop, lots if stop > 0 else 0, signal, WHOLE_POSITION)
     aimed = lots if (draining or state.phase == Phase.HALTED) and state.drain_target > 0 else 0
-    want(slots, first + 1, -way, OrderKind.LIMIT, state.drain_target, aimed, Signal.EXIT_TRANSITION, WHOLE_POSITION)
+    set_order(
+        slots, first + 1, -way, OrderKind.LIMIT, state.drain_target, aimed, Signal.EXIT_TRANSITION, WHOLE_POSITION
+    )
     if state.phase == Phase.CLOSING:
         leave(pair, slots, lots)
-    elif slots[first + 2].wanted and (lots == 0 or slots[first + 2].side == way):
-        withdraw(slots, first + 2)
+    elif slots[first + 2].active and (lots == 0 or slots[first + 2].side == way):
+        clear_order(slots, first + 2)
 
 
 @kernel
@@ -71,7 +73,7 @@ def _gate(pair: Record, params: Record, state: Record, slots: Record, event: Rec
     wishes = strategy_slots(slots)
     if not state.rested:
         state.resting = 0.0
-        dropped = shelve_entries(wishes)
+        dropped = suspend_entries(wishes)
         if dropped >= 0:
             _refuse(pair, params, state, slots, event, dropped)
         return
@@ -116,9 +118,9 @@ def _judge_entries(pair: Record, params: Record, state: Record, slots: Record, e
     """Ask the filter about every new entry of the whole position; a safety order is halved at most."""
     for index in range(len(slots) - OWN):
         slot = slots[index]
-        if not slot.wanted or slot.signal != Signal.ENTRY or slot.part != WHOLE_POSITION or slot.judged:
+        if not slot.active or slot.signal != Signal.ENTRY or slot.part != WHOLE_POSITION or slot.filtered:
             continue
-        slot.judged = True
+        slot.filtered = True
         price = pair.price if slot.kind == OrderKind.MARKET else slot.price * pair.instrument.tick_size
         filter_.judge_entry(params.smc, state.smc, state.verdict, slot.side, price)
         _note_verdict(pair, state, slot.side, price, 0.0)
@@ -132,7 +134,7 @@ def _judge_entries(pair: Record, params: Record, state: Record, slots: Record, e
         if not small:
             slot.quantity = lots
         elif not safety:
-            withdraw(slots, index)
+            clear_order(slots, index)
             _refuse(pair, params, state, slots, event, index)
 
 

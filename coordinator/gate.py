@@ -7,7 +7,7 @@ against the position counts as an entry all the same: what it would reduce may b
 from __future__ import annotations
 
 from bot.kernel import Record, kernel
-from bot.order import OrderKind, Signal, shelve, unshelve, withdraw
+from bot.order import OrderKind, Signal, clear_order, reinstate, suspend
 
 TOLERANCE = 1e-9
 
@@ -48,7 +48,7 @@ def position_notional(pair: Record) -> float:
 @kernel
 def opens(slot: Record) -> bool:
     """Whether a slot holds an order, resting or shelved, that can increase exposure: an entry, or a grid's counter."""
-    return not slot.reduce_only and (slot.wanted or slot.shelved)
+    return not slot.reduce_only and (slot.active or slot.suspended)
 
 
 @kernel
@@ -59,7 +59,7 @@ def resting(pair: Record, slots: Record) -> tuple[float, int, bool]:
         slot = slots[index]
         if not opens(slot):
             continue
-        if slot.wanted and slot.passed:
+        if slot.active and slot.admitted:
             total += entry_notional(pair, slot)
             lots += slot.quantity
         else:
@@ -68,17 +68,17 @@ def resting(pair: Record, slots: Record) -> tuple[float, int, bool]:
 
 
 @kernel
-def shelve_entries(slots: Record) -> int:
+def suspend_entries(slots: Record) -> int:
     """Let no entry rest; market entries are forgotten. Returns the slot of one that was, -1 for none."""
     dropped = -1
     for index in range(len(slots)):
         slot = slots[index]
-        if slot.wanted and opens(slot):
+        if slot.active and opens(slot):
             if slot.kind == OrderKind.MARKET:
-                withdraw(slots, index)
+                clear_order(slots, index)
                 dropped = index
             else:
-                shelve(slots, index)
+                suspend(slots, index)
     return dropped
 
 
@@ -101,28 +101,28 @@ def pass_entries(pair: Record, slots: Record, allow_new: bool, target: float, li
     reserved = position_reserve(pair) + entry_reserve(pair, entries)
     for index in range(len(slots)):
         slot = slots[index]
-        if not opens(slot) or (slot.wanted and slot.passed):
+        if not opens(slot) or (slot.active and slot.admitted):
             continue
         notional = entry_notional(pair, slot)
         reserve = entry_reserve(pair, notional)
         fits = exposure + notional <= limit * (1.0 + TOLERANCE) and reserved + reserve <= target * (1.0 + TOLERANCE)
         fits = fits and lots + slot.quantity <= min(instrument.max_market_lots, instrument.max_position_lots - held)
-        allowed = allow_new or (slot.shelved and slot.passed)
+        allowed = allow_new or (slot.suspended and slot.admitted)
         if allowed and fits:
-            if slot.shelved:
-                unshelve(slots, index)
-            slot.passed = True
+            if slot.suspended:
+                reinstate(slots, index)
+            slot.admitted = True
             entries += notional
             lots += slot.quantity
             exposure += notional
             reserved += reserve
         elif slot.kind == OrderKind.MARKET:
-            withdraw(slots, index)
+            clear_order(slots, index)
             return index, entries, waiting
         else:
             waiting = True
-            if slot.wanted:
-                shelve(slots, index)
+            if slot.active:
+                suspend(slots, index)
     return -1, entries, waiting
 
 
@@ -134,13 +134,13 @@ def withdraw_farthest(pair: Record, slots: Record, wanted: float) -> int:
         farthest, distance = -1, -1.0
         for index in range(len(slots)):
             slot = slots[index]
-            if slot.wanted and slot.signal == Signal.ENTRY:
+            if slot.active and slot.signal == Signal.ENTRY:
                 away = abs(slot.price * pair.instrument.tick_size - pair.price)
                 if away > distance:
                     farthest, distance = index, away
         if farthest < 0:
             break
         freed += entry_reserve(pair, entry_notional(pair, slots[farthest]))
-        withdraw(slots, farthest)
+        clear_order(slots, farthest)
         count += 1
     return count

@@ -6,7 +6,7 @@ Strategies start, drain and are dismissed here; a halt is answered, a trim and a
 from __future__ import annotations
 
 from bot.kernel import Record, kernel, template
-from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, want, withdraw_all
+from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, clear_orders, set_order
 from bot.strategy import Event, away, watch_nothing, whole_down, whole_ms
 from coordinator.gate import position_notional, position_reserve, withdraw_farthest
 from coordinator.pair_state import jot, strategy_slots, tell
@@ -17,7 +17,7 @@ HOUR, MINUTE = 3_600_000, 60_000
 
 
 @template
-def follow_directive(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+def apply_directive(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Move the phase until it agrees with the directive and the position."""
     directive = state.directive
     variant = directive.variant if state.family == NOBODY else state.variant
@@ -94,7 +94,7 @@ def _dismiss(pair: Record, params: Record, state: Record, slots: Record, event: 
     """Let the strategy forget what it was about; its indicators stay."""
     if state.family != NOBODY:
         tell(pair, params, state, slots, event, Event.RESET, state.family)
-    withdraw_all(strategy_slots(slots))
+    clear_orders(strategy_slots(slots))
     state.family = NOBODY
     watch_nothing(pair)
     state.watch_above, state.watch_below = pair.watch_above, pair.watch_below
@@ -106,7 +106,7 @@ def disown(pair: Record, params: Record, state: Record, slots: Record, event: Re
     way = 1 if pair.ledger.position > 0 else -1
     present = _present_stop(slots, way)
     _dismiss(pair, params, state, slots, event)
-    withdraw_all(slots)
+    clear_orders(slots)
     state.drain_stop = state.drain_target = 0
     on_its_side = present > 0 and (pair.price / pair.instrument.tick_size - present) * way > 0.0
     state.guard_stop = present if on_its_side else 0  # a stop never loosens
@@ -122,7 +122,7 @@ def _present_stop(slots: Record, way: int) -> int:
     found = 0
     for index in range(len(slots)):
         slot = slots[index]
-        if not slot.wanted or slot.side == way or slot.signal <= Signal.GRID_COUNTER:
+        if not slot.active or slot.side == way or slot.signal <= Signal.GRID_COUNTER:
             continue
         if slot.kind == OrderKind.MARKET:
             return -1
@@ -199,7 +199,7 @@ def _at_least_minimum(pair: Record, lots: int, held: int) -> int:
 def leave(pair: Record, slots: Record, lots: int) -> None:
     """Wish to leave `lots` of the position at the market."""
     side = Side.SELL if pair.ledger.position > 0 else Side.BUY
-    want(slots, len(slots) - 1, side, OrderKind.MARKET, 0, lots, Signal.EXIT_TRANSITION, WHOLE_POSITION)
+    set_order(slots, len(slots) - 1, side, OrderKind.MARKET, 0, lots, Signal.EXIT_TRANSITION, WHOLE_POSITION)
 
 
 @kernel

@@ -14,7 +14,7 @@ import numpy as np
 
 from bot.errors import Misconfigured
 from bot.instrument import in_ticks
-from bot.order import WHOLE_POSITION, Liquidity, OrderKind, Side, Signal, new_slots, want
+from bot.order import WHOLE_POSITION, Liquidity, OrderKind, Side, Signal, new_slots, set_order
 from bot.ports import Order, link_of
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP
@@ -261,7 +261,7 @@ class PairMachine:
     def close(self, lots: int) -> None:
         """Wish to leave so many lots (signed) at the market: they cannot be protected."""
         side = Side.SELL if lots > 0 else Side.BUY
-        want(
+        set_order(
             self.slots, len(self.slots) - 1, side, OrderKind.MARKET, 0, abs(lots), Signal.EXIT_EMERGENCY, WHOLE_POSITION
         )
 
@@ -306,7 +306,7 @@ class PairMachine:
         """Slot of a stop that was triggered and has not left whole; -1 for none."""
         for index in range(len(self.slots)):
             slot = self.slots[index]
-            leaves = slot.wanted and slot.reduce_only and slot.kind == OrderKind.MARKET and slot.side == side
+            leaves = slot.active and slot.reduce_only and slot.kind == OrderKind.MARKET and slot.side == side
             if leaves and slot.part == WHOLE_POSITION:
                 return index
         return -1
@@ -330,7 +330,7 @@ class PairMachine:
         if not self.knows(order):
             return False
         slot = self.slots[self.index_of(order)]
-        return bool(slot.wanted) and int(slot.generation) == order.generation
+        return bool(slot.active) and int(slot.generation) == order.generation
 
     def wish_anew(self, order: Order) -> None:
         """Let what is wished of `order` go under a new name, since this one is used up."""
@@ -344,7 +344,7 @@ class PairMachine:
     def _was_renamed(self, order: Order) -> bool:
         """Whether what is left of this very order is wished under its next name: a late fill still counts to it."""
         slot, before = self.slots[self.index_of(order)], self.renamed.get(order.slot)
-        return bool(slot.wanted) and before == order.generation == int(slot.generation) - 1
+        return bool(slot.active) and before == order.generation == int(slot.generation) - 1
 
     def begin_anew(self, instrument: Instrument) -> None:
         """Forget, while flat, all but the money and the names already used: ticks and lots are others from now on."""
@@ -438,7 +438,7 @@ class PairMachine:
         if saved.layout == LAYOUT:
             _renumber(stored, self.roster, "state.family", "state.directive.family", "report.family")
             return stored
-        count, family = len(stored.columns["slots.wanted"]), int(stored.columns["state.family"][0])
+        count, family = len(stored.columns["slots.active"]), int(stored.columns["state.family"][0])
         if len(stored.columns["rollups.bars"]) != len(self.timeframes):
             raise Misconfigured(
                 f"the stored state of {name} was written with other timeframes; start this version with those once."
@@ -465,7 +465,7 @@ def remembered_money(symbol: str, saved: Saved) -> tuple[int, float]:
 def _in_use(stored: Stored) -> bool:
     """Whether a pair's stored memory holds a position, or an order that may rest."""
     columns = stored.columns
-    wished = columns["slots.wanted"] | columns["slots.shelved"]
+    wished = columns["slots.active"] | columns["slots.suspended"]
     return bool(np.any(wished)) or bool(columns["pair.ledger.position"][0])
 
 

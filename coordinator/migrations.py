@@ -25,6 +25,10 @@ class Migration:
 
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("pair.instrument.max_lots", None),  # no kernel reads it
+    Migration("slots.wanted", "slots.active"),
+    Migration("slots.shelved", "slots.suspended"),
+    Migration("slots.passed", "slots.admitted"),
+    Migration("slots.judged", "slots.filtered"),
 )
 
 # First value of a field that what is stored does not have, where it is neither zero nor set by a machine that is made.

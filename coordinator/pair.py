@@ -15,7 +15,7 @@ from bot.trade import book_trade
 from coordinator.desired_orders import judge_range, let_pass, wish_own
 from coordinator.features import features_update
 from coordinator.gate import entry_reserve, position_notional, position_reserve
-from coordinator.lifecycle import disown, follow_directive
+from coordinator.lifecycle import apply_directive, disown
 from coordinator.outcomes import book_outcome, sum_outcomes
 from coordinator.pair_state import OWN, jot, may_open, tell
 from coordinator.phase import Phase, Trigger, advance
@@ -49,7 +49,7 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
         _on_foreign(pair, params, state, slots, event)
     state.acted = True
     _new_day(pair, state)
-    follow_directive(pair, params, state, slots, event)
+    apply_directive(pair, params, state, slots, event)
     _pause(pair, params, state)
     wish_own(pair, params, state, slots)
     let_pass(pair, params, state, slots, event)
@@ -135,7 +135,7 @@ def _adopt_variant(pair: Record, params: Record, state: Record, slots: Record) -
 def _wishes(slots: Record) -> bool:
     """Whether the strategy wishes anything."""
     for index in range(len(slots) - OWN):
-        if slots[index].wanted or slots[index].shelved:
+        if slots[index].active or slots[index].suspended:
             return True
     return False
 

@@ -19,7 +19,6 @@ from coordinator.regime import Regime, classify, confirm
 from coordinator.risk import (
     RISK,
     answer,
-    calm_equities,
     day_loss,
     drawdown,
     drawdown_factor,
@@ -29,6 +28,7 @@ from coordinator.risk import (
     note_stress,
     played_answer,
     played_resume,
+    quiet_equities,
     size_multiplier,
 )
 from coordinator.router import reroute
@@ -117,7 +117,7 @@ def look(
 
 
 @kernel
-def corridor(params: Record, portfolio: Record, reserved: float) -> tuple[float, float, int]:
+def quiet_equity_range(params: Record, portfolio: Record, reserved: float) -> tuple[float, float, int]:
     """Equities from which to which, and time (ms) before which, `look` would do nothing but take note of the equity.
 
     That holds while `reserved` stays and no regime bar closes. Limits but the high itself stand in by a hair, so that
@@ -127,7 +127,7 @@ def corridor(params: Record, portfolio: Record, reserved: float) -> tuple[float,
     if risk.halted or portfolio.overcommitted or portfolio.urged or modes(risk) != portfolio.modes:
         return np.inf, -np.inf, 0
     allocated, change = portfolio.allocated, params.rebalance_change
-    low, high = calm_equities(params, risk)
+    low, high = quiet_equities(params, risk)
     low = max(low, allocated * (1.0 - change), reserved / params.overcommitted)
     high = min(high, allocated * (1.0 + change))
     until = min(portfolio.next_rebalance, (portfolio.hour + 1) * HOUR)

@@ -59,7 +59,7 @@ def wishes(
     the largest market order; an exit that is larger goes in several, one after the other.
     """
     found = []
-    for index in np.flatnonzero(slots["wanted"]).tolist():
+    for index in np.flatnonzero(slots["active"]).tolist():
         slot = dict(zip(FIELDS, slots[FIELDS][index].item(), strict=True))
         side = slot["side"]
         if slot["reduce_only"] and position * side >= 0:
@@ -85,7 +85,7 @@ def position_stop(slots: Any, position: int) -> PositionStop | None:
         return None
     side = Side.SELL if position > 0 else Side.BUY
     chosen = (
-        slots["wanted"]
+        slots["active"]
         & slots["reduce_only"]
         & (slots["kind"] == OrderKind.STOP)
         & (slots["part"] == WHOLE_POSITION)

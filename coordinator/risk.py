@@ -99,7 +99,7 @@ def mark(params: Record, risk: Record, equity: float, now: int) -> bool:
 
 
 @kernel
-def calm_equities(params: Record, risk: Record) -> tuple[float, float]:
+def quiet_equities(params: Record, risk: Record) -> tuple[float, float]:
     """Lowest and highest equity that `mark` would answer by nothing on the same day, no new high being one."""
     anchor, high = risk.anchor, risk.high
     low = max(anchor * (1.0 - params.halt_day_loss), high * (1.0 - params.halt_drawdown))

@@ -32,7 +32,7 @@ from bot.indicators import (
 )
 from bot.instrument import Instrument, Market
 from bot.kernel import Record, kernel
-from bot.order import WHOLE_POSITION, OrderKind, Signal, want, withdraw, withdraw_all
+from bot.order import WHOLE_POSITION, OrderKind, Signal, clear_order, clear_orders, set_order
 from bot.parameters import Fraction, Number, Parameters
 from bot.strategy import (
     Event,
@@ -144,7 +144,7 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
         if params.trailing and pair.ledger.position != 0:
             _trail(pair, params, state, slots, event.bar)
     elif event.kind == Event.RESET:
-        withdraw_all(slots)
+        clear_orders(slots)
         state.in_deal = False
     elif event.kind == Event.REFUSED and event.execution.slot == 0 and pair.ledger.position == 0:
         state.in_deal = False
@@ -245,7 +245,7 @@ def _rung(params: Record, reference: float, way: int, order: int) -> tuple[float
 def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: Record) -> None:
     way = _way(pair, params)
     if pair.ledger.position == 0:
-        withdraw_all(slots)
+        clear_orders(slots)
         state.in_deal = False
         state.deal_end = fill.ts
         return
@@ -255,7 +255,7 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: R
             _lay_ladder(pair, params, state, slots, fill.price * pair.instrument.tick_size, way)
     else:
         for index in range(len(slots) - 2):
-            withdraw(slots, index)
+            clear_order(slots, index)
     _wish_exits(pair, params, state, slots, way)
 
 
@@ -284,10 +284,10 @@ def _wish_exits(pair: Record, params: Record, state: Record, slots: Record, way:
     take, stop = len(slots) - 2, len(slots) - 1
     if not params.trailing:
         price = away(pair, -way, _average(pair) * (1.0 + way * params.take_profit), False)
-        want(slots, take, -way, OrderKind.LIMIT, price, lots, Signal.EXIT_TP, WHOLE_POSITION)
+        set_order(slots, take, -way, OrderKind.LIMIT, price, lots, Signal.EXIT_TP, WHOLE_POSITION)
     beyond = (state.stop * pair.instrument.tick_size - _average(pair)) * way > 0.0
     signal = Signal.EXIT_TP if state.armed and beyond else Signal.EXIT_SL
-    want(slots, stop, -way, OrderKind.STOP, state.stop, lots, signal, WHOLE_POSITION)
+    set_order(slots, stop, -way, OrderKind.STOP, state.stop, lots, signal, WHOLE_POSITION)
 
 
 @kernel
@@ -317,7 +317,7 @@ def _follow_stop(state: Record, slots: Record, way: int) -> None:
     for index in range(1, len(slots) - 2):
         slot = slots[index]
         if (slot.price - state.stop) * way <= 0:
-            withdraw(slots, index)
+            clear_order(slots, index)
         slot.stop = state.stop
 
 

@@ -17,7 +17,7 @@ from bot.errors import Misconfigured
 from bot.indicators import ATR, atr_update
 from bot.instrument import Instrument, Market
 from bot.kernel import Record, kernel
-from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, want, withdraw, withdraw_all
+from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, clear_order, clear_orders, set_order
 from bot.parameters import Fraction, Number, Parameters
 from bot.strategy import (
     Event,
@@ -214,7 +214,7 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: R
         else:
             state.closing = True
             for index in range(2 * _capacity(slots)):
-                withdraw(slots, index)
+                clear_order(slots, index)
         return
     cell = state.cells[fill.part]
     cell.held += fill.quantity if fill.slot < _capacity(slots) else -fill.quantity
@@ -455,9 +455,9 @@ def _wish_counter(pair: Record, state: Record, slots: Record, index: int) -> Non
     stop = state.low_stop if side > 0 else state.high_stop
     against = state.suspends and side * pair.ledger.position < 0
     reduces = not state.nets or against or side * (cell.counter - stop) <= 0
-    if slots[number].wanted and slots[number].reduce_only != reduces:
-        withdraw(slots, number)  # no venue amends this
-    slot = want(slots, number, side, OrderKind.LIMIT, cell.counter, cell.held, Signal.GRID_COUNTER, index)
+    if slots[number].active and slots[number].reduce_only != reduces:
+        clear_order(slots, number)  # no venue amends this
+    slot = set_order(slots, number, side, OrderKind.LIMIT, cell.counter, cell.held, Signal.GRID_COUNTER, index)
     slot.reduce_only = reduces
     slot.stop = 0 if reduces else stop
 
@@ -467,7 +467,7 @@ def _wish_stop(pair: Record, state: Record, slots: Record) -> None:
     """Wish the stop of the whole inventory."""
     position, index = pair.ledger.position, 2 * _capacity(slots)
     side, price = (Side.SELL, state.low_stop) if position > 0 else (Side.BUY, state.high_stop)
-    want(slots, index, side, OrderKind.STOP, price, abs(position), Signal.EXIT_SL, WHOLE_POSITION)
+    set_order(slots, index, side, OrderKind.STOP, price, abs(position), Signal.EXIT_SL, WHOLE_POSITION)
 
 
 @kernel
@@ -477,10 +477,10 @@ def _close(pair: Record, params: Record, state: Record, slots: Record) -> None:
     if position == 0:
         _end(params, state, slots, pair.time - pair.bar_ms)
         return
-    withdraw_all(slots)
+    clear_orders(slots)
     state.closing = True
     side = Side.SELL if position > 0 else Side.BUY
-    want(
+    set_order(
         slots,
         2 * _capacity(slots) + 1,
         side,
@@ -502,7 +502,7 @@ def _end(params: Record, state: Record, slots: Record, ts: int) -> None:
 @kernel
 def _forget(state: Record, slots: Record) -> None:
     """No grid stands any more."""
-    withdraw_all(slots)
+    clear_orders(slots)
     for index in range(_capacity(slots)):
         state.cells[index].held = 0
     state.laid = False

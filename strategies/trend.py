@@ -28,7 +28,7 @@ from bot.indicators import (
 )
 from bot.instrument import Instrument, Market
 from bot.kernel import Record, kernel
-from bot.order import WHOLE_POSITION, OrderKind, Signal, want, withdraw, withdraw_all
+from bot.order import WHOLE_POSITION, OrderKind, Signal, clear_order, clear_orders, set_order
 from bot.parameters import Fraction, Number, Parameters
 from bot.strategy import Event, Strategy, Variation, affordable, away, enter, lots_for, watch_nothing, whole_down
 
@@ -121,7 +121,7 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
     elif event.kind == Event.BASE and pair.ledger.position != 0:
         _on_base(pair, params, state, slots, event.bar)
     elif event.kind == Event.RESET:
-        withdraw_all(slots)
+        clear_orders(slots)
         state.in_trade = False
     _watch(pair, params, state)
 
@@ -136,7 +136,7 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, bar: 
     state.above = state.above + 1 if bar.close > state.slow.value else 0
     state.below = state.below + 1 if bar.close < state.slow.value else 0
     calm = 0.0 < state.atr.value <= params.max_atr * bar.close
-    if pair.may_enter and calm and pair.ledger.position == 0 and not slots[ENTRY].wanted:
+    if pair.may_enter and calm and pair.ledger.position == 0 and not slots[ENTRY].active:
         _look_for_entry(pair, params, state, slots, bar, before)
     ring_push(state.highs, bar.high)
     ring_push(state.lows, bar.low)
@@ -216,7 +216,7 @@ def _enter(
 @kernel
 def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: Record) -> None:
     if pair.ledger.position == 0:
-        withdraw_all(slots)
+        clear_orders(slots)
         state.in_trade = False
         lost = pair.ledger.realised - pair.ledger.fees < state.result_before
         state.losses = state.losses + 1 if lost else 0
@@ -226,8 +226,8 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: R
     if fill.slot == ENTRY:
         state.entered_lots += fill.quantity
     else:
-        withdraw(slots, ENTRY)
-    if fill.slot == PARTIAL and not slots[PARTIAL].wanted:
+        clear_order(slots, ENTRY)
+    if fill.slot == PARTIAL and not slots[PARTIAL].active:
         state.partial_done = True
     _wish_exits(pair, state, slots)
 
@@ -259,9 +259,9 @@ def _wish_exits(pair: Record, state: Record, slots: Record) -> None:
         if half * pair.instrument.lot_size * pair.price < pair.instrument.min_notional:
             half = 0
     half = max(min(half, lots), 0)
-    want(slots, STOP, -way, OrderKind.STOP, state.stop, lots, _stop_signal(pair, state), WHOLE_POSITION)
-    want(slots, TARGET, -way, OrderKind.LIMIT, state.target, lots - half, Signal.EXIT_TP, WHOLE_POSITION)
-    want(slots, PARTIAL, -way, OrderKind.LIMIT, state.partial, half, Signal.EXIT_TP, WHOLE_POSITION)
+    set_order(slots, STOP, -way, OrderKind.STOP, state.stop, lots, _stop_signal(pair, state), WHOLE_POSITION)
+    set_order(slots, TARGET, -way, OrderKind.LIMIT, state.target, lots - half, Signal.EXIT_TP, WHOLE_POSITION)
+    set_order(slots, PARTIAL, -way, OrderKind.LIMIT, state.partial, half, Signal.EXIT_TP, WHOLE_POSITION)
 
 
 @kernel

@@ -126,7 +126,7 @@ class Book:
         slot[0].part = WHOLE_POSITION if stops.is_whole(self, order) else 0  # others keep their quantity
         slot[0].signal = Signal.ENTRY  # a venue does not know why
         slot[0].reduce_only, slot[0].post_only, slot[0].quantity = order.reduce_only, order.post_only, order.lots
-        slot[0].wanted = True
+        slot[0].active = True
         self.slots = np.insert(self.slots, index, slot[0]).view(np.recarray)
         self.arrived(order)
 
@@ -224,7 +224,7 @@ class Book:
         order.kind = int(slot.kind)
         order.status = PARTIAL
         left = order.lots - order.filled
-        if not slot.wanted:
+        if not slot.active:
             self.remove(order, FILLED)
         elif order.stop_type in (STOP_LOSS, PARTIAL_STOP):  # a triggered stop is immediate-or-cancel
             self.remove(order, CANCELLED, "EC_NoImmediateQtyToFill")

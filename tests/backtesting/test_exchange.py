@@ -23,7 +23,7 @@ from bot.authoring import (
     Strategy,
     enter,
     kernel,
-    want,
+    set_order,
 )
 from bot.errors import BrokenLedger, Misconfigured
 from bot.instrument import Market
@@ -61,15 +61,19 @@ def decide(pair, params, state, slots, event):
         slot = enter(pair, slots, 0, params.side, params.kind, params.price, params.quantity, WHOLE_POSITION)
         slot.post_only = params.post_only
     elif event.kind == SIGNAL and params.forced and position != 0:
-        want(slots, 1, -params.side, MARKET, 0, abs(position), 5, WHOLE_POSITION)
+        set_order(slots, 1, -params.side, MARKET, 0, abs(position), 5, WHOLE_POSITION)
     elif event.kind == 3:
         state.refusals += 1
     elif event.kind == 2 and position != 0:
         if params.again and state.wished == 1:
             state.wished = 2
             enter(pair, slots, 0, params.side, LIMIT, params.again, params.quantity, WHOLE_POSITION)
-        want(slots, 1, -params.side, STOP, params.stop, abs(position) if params.stop else 0, EXIT_SL, WHOLE_POSITION)
-        want(slots, 2, -params.side, LIMIT, params.target, abs(position) if params.target else 0, 2, WHOLE_POSITION)
+        set_order(
+            slots, 1, -params.side, STOP, params.stop, abs(position) if params.stop else 0, EXIT_SL, WHOLE_POSITION
+        )
+        set_order(
+            slots, 2, -params.side, LIMIT, params.target, abs(position) if params.target else 0, 2, WHOLE_POSITION
+        )
 
 
 SCRIPT = Strategy("script", 1, Wishes, STATE, slots=lambda p: 3, decide=decide)
@@ -375,9 +379,9 @@ def crossed():
     """A market order, a limit buy at 100 that crossed, and a limit sell that only reduces and has nothing to."""
     pair, slots = new_records(PAIR, 1)[0], new_records(SLOT, 3)
     pair["instrument"] = instrument("1", "1").record(1.0)
-    want(slots, 0, Side.BUY, OrderKind.MARKET, 0, 1, Signal.ENTRY, 0)
-    want(slots, 1, Side.BUY, OrderKind.LIMIT, 100, 1, Signal.ENTRY, 1)
-    want(slots, 2, Side.SELL, OrderKind.LIMIT, 99, 1, Signal.EXIT_TP, 2)
+    set_order(slots, 0, Side.BUY, OrderKind.MARKET, 0, 1, Signal.ENTRY, 0)
+    set_order(slots, 1, Side.BUY, OrderKind.LIMIT, 100, 1, Signal.ENTRY, 1)
+    set_order(slots, 2, Side.SELL, OrderKind.LIMIT, 99, 1, Signal.EXIT_TP, 2)
     slots["crossing"] = [False, True, True]
     return pair, slots
 

@@ -17,7 +17,7 @@ from bot.candles import parse_time
 from bot.errors import Misconfigured
 from bot.instrument import in_ticks
 from bot.ledger import LEDGER, book_fill, book_funding, deposit, equity, imbalance
-from bot.order import SLOT, OrderKind, Side, Signal, want, withdraw
+from bot.order import SLOT, OrderKind, Side, Signal, clear_order, set_order
 from bot.parameters import Parameters
 from bot.record import from_dict, new_record, new_records, to_dict
 from bot.rollup import BAR, ROLLUP, TIMEFRAMES, bucket_start, rollup_update
@@ -136,17 +136,17 @@ def test_lots_never_round_up():
 def test_generation_rises_when_a_wish_is_made_anew_and_not_when_it_is_amended():
     slots = new_records(SLOT, 1)
     for price, quantity in ((100, 5), (101, 5), (101, 7)):
-        want(slots, 0, Side.BUY, OrderKind.LIMIT, price, quantity, Signal.ENTRY, 0)
+        set_order(slots, 0, Side.BUY, OrderKind.LIMIT, price, quantity, Signal.ENTRY, 0)
         assert slots[0].generation == 1
-    withdraw(slots, 0)
-    want(slots, 0, Side.BUY, OrderKind.LIMIT, 101, 7, Signal.ENTRY, 0)
+    clear_order(slots, 0)
+    set_order(slots, 0, Side.BUY, OrderKind.LIMIT, 101, 7, Signal.ENTRY, 0)
     assert slots[0].generation == 2
 
 
 @pytest.mark.parametrize("signal", list(Signal))
 def test_f11_every_exit_is_reduce_only(signal):
     slots = new_records(SLOT, 1)
-    want(slots, 0, Side.SELL, OrderKind.LIMIT, 100, 1, signal, 0)
+    set_order(slots, 0, Side.SELL, OrderKind.LIMIT, 100, 1, signal, 0)
     assert bool(slots[0].reduce_only) == (signal not in (Signal.ENTRY, Signal.GRID_COUNTER))
 
 
@@ -263,19 +263,19 @@ def test_durations_are_whole_milliseconds(duration, unit, expected):
 
 def test_what_is_left_of_a_triggered_stop_goes_under_the_newest_label():
     slots = new_records(SLOT, 1)
-    want(slots, 0, Side.SELL, OrderKind.STOP, 90, 5, Signal.EXIT_SL, 0)
+    set_order(slots, 0, Side.SELL, OrderKind.STOP, 90, 5, Signal.EXIT_SL, 0)
     slots[0].kind, slots[0].quantity = OrderKind.MARKET, 3  # the exchange has triggered it and filled two lots
-    want(slots, 0, Side.SELL, OrderKind.STOP, 95, 3, Signal.EXIT_TP, 0)
+    set_order(slots, 0, Side.SELL, OrderKind.STOP, 95, 3, Signal.EXIT_TP, 0)
     assert (slots[0].kind, slots[0].signal, slots[0].quantity) == (OrderKind.MARKET, Signal.EXIT_TP, 3)
-    want(slots, 0, Side.BUY, OrderKind.STOP, 110, 3, Signal.EXIT_SL, 0)
+    set_order(slots, 0, Side.BUY, OrderKind.STOP, 110, 3, Signal.EXIT_SL, 0)
     assert (slots[0].kind, slots[0].generation) == (OrderKind.STOP, 2)
 
 
 @pytest.mark.parametrize("kind", [OrderKind.LIMIT, OrderKind.STOP])
 def test_f_75_no_order_rests_at_a_price_of_zero(kind):
     slots = new_records(SLOT, 1)
-    want(slots, 0, Side.BUY, kind, 0, 5, Signal.ENTRY, 0)
-    assert not slots[0].wanted
+    set_order(slots, 0, Side.BUY, kind, 0, 5, Signal.ENTRY, 0)
+    assert not slots[0].active
 
 
 def test_f_75_a_price_that_is_none_of_a_tick_is_not_zero_ticks():

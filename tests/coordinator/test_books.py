@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from bot.order import OrderKind, Side, Signal, want
+from bot.order import OrderKind, Side, Signal, set_order
 from bot.ports import Cause, Execution
 from bot.record import new_records
 from coordinator.books import Books
@@ -56,9 +56,9 @@ def execution(number, side, lots, *, link="", cause=Cause.ORDER, price=500_000):
 
 def sent(books, slot, lots, stop=490_000):
     """Wish an entry, and send it; returns it."""
-    want(books.machine.slots, slot, Side.BUY, OrderKind.LIMIT, 500_000, lots, Signal.ENTRY, -1)
+    set_order(books.machine.slots, slot, Side.BUY, OrderKind.LIMIT, 500_000, lots, Signal.ENTRY, -1)
     wish = books.machine.slots[slot]
-    wish.stop, wish.passed, wish.judged = stop, True, True
+    wish.stop, wish.admitted, wish.filtered = stop, True, True
     (order,) = [one for one in books._wished() if one.slot == slot]
     books.memory.orders[order.link] = order
     books.resting[order.link] = as_resting(order)

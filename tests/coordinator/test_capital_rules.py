@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bot.order import SLOT, OrderKind, Side, Signal, want
+from bot.order import SLOT, OrderKind, Side, Signal, set_order
 from bot.record import new_records
 from bot.strategy import PAIR
 from coordinator.gate import pass_entries, withdraw_farthest
@@ -80,9 +80,9 @@ def laddered(*prices):
     pair.price = 100.0
     slots = new_records(SLOT, len(prices) + 2)
     for index, price in enumerate(prices):
-        want(slots, index, Side.BUY, OrderKind.LIMIT, price, 1, Signal.ENTRY, index)
-    want(slots, len(prices), Side.SELL, OrderKind.LIMIT, 300, 1, Signal.GRID_COUNTER, 0).reduce_only = True
-    want(slots, len(prices) + 1, Side.SELL, OrderKind.STOP, 10, 1, Signal.EXIT_SL, -1)
+        set_order(slots, index, Side.BUY, OrderKind.LIMIT, price, 1, Signal.ENTRY, index)
+    set_order(slots, len(prices), Side.SELL, OrderKind.LIMIT, 300, 1, Signal.GRID_COUNTER, 0).reduce_only = True
+    set_order(slots, len(prices) + 1, Side.SELL, OrderKind.STOP, 10, 1, Signal.EXIT_SL, -1)
     return pair, slots
 
 
@@ -90,20 +90,20 @@ def laddered(*prices):
 def test_the_farthest_entries_are_withdrawn_first_and_no_exit(wanted, left):
     pair, slots = laddered(98, 90, 96, 99)
     withdraw_farthest(pair, slots, wanted)
-    assert [int(one.price) for one in slots[:4] if one.wanted] == left
-    assert slots["wanted"][4:].all()
+    assert [int(one.price) for one in slots[:4] if one.active] == left
+    assert slots["active"][4:].all()
 
 
 def test_a_target_that_overcommits_stops_new_entries_and_cancels_nothing():
     pair, slots = laddered(99, 98, 97)
     pass_entries(pair, slots, True, PLENTY, PLENTY)
-    want(slots, 3, Side.BUY, OrderKind.LIMIT, 96, 1, Signal.ENTRY, 3)
+    set_order(slots, 3, Side.BUY, OrderKind.LIMIT, 96, 1, Signal.ENTRY, 3)
     pass_entries(pair, slots, True, 100.0, PLENTY)
-    assert slots["wanted"].tolist() == [True, True, True, False, True]
+    assert slots["active"].tolist() == [True, True, True, False, True]
     assert slots["generation"].tolist()[:3] == [1, 1, 1]
-    assert slots[3].shelved
+    assert slots[3].suspended
     pass_entries(pair, slots, True, PLENTY, PLENTY)
-    assert slots["wanted"].all()
+    assert slots["active"].all()
 
 
 def entries_of(machine):
@@ -127,7 +127,7 @@ def test_a_pair_whose_target_was_cut_keeps_its_orders_and_opens_no_more():
     assert entries_of(machine) == before
     index = min(before)
     machine.run(index, machine.slots[index].quantity.copy())
-    counter = next(i for i in np.flatnonzero(machine.slots["wanted"]) if machine.slots[i].signal == Signal.GRID_COUNTER)
+    counter = next(i for i in np.flatnonzero(machine.slots["active"]) if machine.slots[i].signal == Signal.GRID_COUNTER)
     machine.run(int(counter), machine.slots[counter].quantity.copy())
     assert machine.pairs[0].ledger.position == 0
     kept = {i: made for i, made in before.items() if i != index and machine.slots[i].side == machine.slots[index].side}
@@ -135,7 +135,7 @@ def test_a_pair_whose_target_was_cut_keeps_its_orders_and_opens_no_more():
     anew = [
         i for i in before if i not in kept
     ]  # the filled cell's, and those that waited while they would have turned it
-    assert all(machine.slots[i].shelved for i in anew), "they wait for capital"
+    assert all(machine.slots[i].suspended for i in anew), "they wait for capital"
 
 
 def test_a_grid_halved_by_the_filter_whose_cell_falls_under_the_minimum_is_refused_whole():

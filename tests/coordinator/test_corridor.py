@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from coordinator.config import load_config
 from coordinator.machine import new_desk
-from coordinator.portfolio import HOUR, corridor, look
+from coordinator.portfolio import HOUR, look, quiet_equity_range
 from coordinator.risk import modes
 
 NOW = 1_704_067_200_000 // HOUR * HOUR + 7 * 60_000
@@ -33,7 +33,7 @@ def test_inside_the_corridor_look_says_nothing_and_notes_the_equity_alone(
 ):
     high, reserved = max(high, anchor) * 1e4, reserved * 1e4
     portfolio = desk_of(high, anchor * 1e4, allocated * 1e4, reduced, drawdown, halted)
-    low, top, until = corridor(PARAMS, portfolio, reserved)
+    low, top, until = quiet_equity_range(PARAMS, portfolio, reserved)
     if low > top or until <= NOW:
         return
     now = data.draw(st.integers(NOW, until - 1))
@@ -47,7 +47,7 @@ def test_inside_the_corridor_look_says_nothing_and_notes_the_equity_alone(
 def test_the_corridor_is_no_narrower_than_it_must_be():
     """Quiet accounts are inside: flat at their high, and a little under it."""
     portfolio = desk_of(10_000.0, 10_000.0, 10_000.0, False, False, False)
-    low, top, until = corridor(PARAMS, portfolio, 0.0)
+    low, top, until = quiet_equity_range(PARAMS, portfolio, 0.0)
     assert top == 10_000.0
     assert low < 9_800.0
     assert until == NOW // HOUR * HOUR + HOUR

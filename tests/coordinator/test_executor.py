@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.order import OrderKind, Side, Signal, want
+from bot.order import OrderKind, Side, Signal, set_order
 from bot.ports import Execution, Gone, OrderState, Position, Refused, Resting, Unanswered, Unreachable
 from coordinator.breaker import Breaker
 from coordinator.executor import Executor
@@ -105,7 +105,7 @@ def test_a_cancellation_that_fails_holds_up_what_opens_and_no_exit(books, troubl
     left = sent(books, 0, 4)
     books.resting[left.link] = as_resting(left)
     slots = books.machine.slots
-    want(slots, 1, Side.SELL, OrderKind.MARKET, 0, 2, Signal.EXIT_SL, -1)
+    set_order(slots, 1, Side.SELL, OrderKind.MARKET, 0, 2, Signal.EXIT_SL, -1)
     leaving = replace(left, link="b-BTCUSDT-001-1", slot=1, side=-1, kind=OrderKind.MARKET, price=0, reduce_only=True)
     opening = replace(left, link="b-BTCUSDT-002-1", slot=2)
     venue, executor = hand(books)

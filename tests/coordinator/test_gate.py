@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from bot.instrument import RiskTier
-from bot.order import SLOT, OrderKind, Side, Signal, want
+from bot.order import SLOT, OrderKind, Side, Signal, set_order
 from bot.record import new_records
 from bot.strategy import PAIR, lots_for
 from coordinator.gate import pass_entries
@@ -28,9 +28,9 @@ def passed(pair, *quantities):
     """Lots of the entries at 100 that may rest."""
     slots = new_records(SLOT, len(quantities))
     for index, lots in enumerate(quantities):
-        want(slots, index, Side.BUY, OrderKind.LIMIT, 100, lots, Signal.ENTRY, index)
+        set_order(slots, index, Side.BUY, OrderKind.LIMIT, 100, lots, Signal.ENTRY, index)
     pass_entries(pair, slots, True, PLENTY, PLENTY)
-    return [int(one.quantity) for one in slots if one.wanted]
+    return [int(one.quantity) for one in slots if one.active]
 
 
 @pytest.mark.parametrize(

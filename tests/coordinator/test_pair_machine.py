@@ -44,7 +44,7 @@ def drive(
         price = float(slot.price) if slot.kind != OrderKind.MARKET else np.floor(pair.price / tick)
         fill = event.execution
         slot.quantity -= lots
-        slot.wanted = slot.quantity > 0
+        slot.active = slot.quantity > 0
         fill.slot, fill.generation, fill.part, fill.entry = index, slot.generation, slot.part, slot.entry
         fill.side, fill.kind, fill.signal, fill.stop = slot.side, slot.kind, slot.signal, slot.stop
         fill.price, fill.quantity, fill.ts = int(price), lots, pair.time
@@ -92,7 +92,7 @@ class LifeOfAPair(RuleBasedStateMachine):
             assert one.tolist() == other.tolist()
 
     def passed(self):
-        chosen = (self.slots["signal"] == Signal.ENTRY) & self.slots["wanted"] & self.slots["passed"]
+        chosen = (self.slots["signal"] == Signal.ENTRY) & self.slots["active"] & self.slots["admitted"]
         return {
             (int(i), int(self.slots["generation"][i]), int(self.slots["quantity"][i])) for i in np.flatnonzero(chosen)
         }
@@ -116,7 +116,7 @@ class LifeOfAPair(RuleBasedStateMachine):
         """Something that rests is filled, whole or in part; exits at most what is held, on their side."""
         position = self.pairs[0].ledger.position  # int64: a side is int8, and would stay so beside an int
         candidates = []
-        for index in np.flatnonzero(self.slots["wanted"]):
+        for index in np.flatnonzero(self.slots["active"]):
             slot = self.slots[index]
             if not slot.reduce_only or position * slot.side < 0:
                 candidates.append(int(index))
@@ -184,7 +184,7 @@ class LifeOfAPair(RuleBasedStateMachine):
     def no_entry_rests_unless_running(self):
         if self.states[0].phase != Phase.RUNNING:
             assert not self.passed()
-            assert not (self.slots["wanted"] & (self.slots["signal"] == Signal.ENTRY)).any()
+            assert not (self.slots["active"] & (self.slots["signal"] == Signal.ENTRY)).any()
 
     @invariant()
     def every_position_is_covered_by_a_resting_stop(self):
@@ -192,7 +192,7 @@ class LifeOfAPair(RuleBasedStateMachine):
         if position == 0:
             return
         leaves = (
-            self.slots["wanted"]
+            self.slots["active"]
             & self.slots["reduce_only"]
             & np.isin(self.slots["kind"], [OrderKind.STOP, OrderKind.MARKET])
             & (self.slots["side"] * position < 0)
@@ -201,7 +201,7 @@ class LifeOfAPair(RuleBasedStateMachine):
 
     @invariant()
     def no_exit_is_ever_shelved(self):
-        assert not (self.slots["shelved"] & (self.slots["signal"] != Signal.ENTRY)).any()
+        assert not (self.slots["suspended"] & (self.slots["signal"] != Signal.ENTRY)).any()
 
     @invariant()
     def an_order_let_through_respects_the_limit(self):
@@ -216,7 +216,7 @@ class LifeOfAPair(RuleBasedStateMachine):
     @invariant()
     def nobody_wishes_for_a_strategy_that_does_not_run(self):
         if self.states[0].family == NOBODY:
-            assert not self.slots["wanted"][: len(self.slots) - OWN].any()
+            assert not self.slots["active"][: len(self.slots) - OWN].any()
 
     @precondition(lambda self: self.states[0].phase in (Phase.DRAINING, Phase.CLOSING))
     @rule()
@@ -227,7 +227,7 @@ class LifeOfAPair(RuleBasedStateMachine):
             self.bar(1.0)
             if self.states[0].phase not in (Phase.DRAINING, Phase.CLOSING):
                 return
-            self.fill(len(np.flatnonzero(self.slots["wanted"])) - 1, 1.0)
+            self.fill(len(np.flatnonzero(self.slots["active"])) - 1, 1.0)
         assert self.states[0].phase not in (Phase.DRAINING, Phase.CLOSING)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.order import OrderKind, Side, Signal, new_slots, want
+from bot.order import OrderKind, Side, Signal, new_slots, set_order
 from bot.ports import Order, OrderState, Resting, link_of
 from coordinator.reconcile import (
     Action,
@@ -84,8 +84,8 @@ NAMED = {"linear": True, "bot": "b", "symbol": "BTCUSDT", "filled": {}, "largest
 
 def test_f_11_an_exit_is_reduce_only_and_is_not_sent_where_there_is_nothing_to_reduce():
     slots = new_slots(2)
-    want(slots, 0, Side.SELL, OrderKind.LIMIT, 110, 4, Signal.EXIT_TP, -1)
-    want(slots, 1, Side.BUY, OrderKind.LIMIT, 95, 4, Signal.ENTRY, -1)
+    set_order(slots, 0, Side.SELL, OrderKind.LIMIT, 110, 4, Signal.EXIT_TP, -1)
+    set_order(slots, 1, Side.BUY, OrderKind.LIMIT, 95, 4, Signal.ENTRY, -1)
     assert [one.slot for one in wishes(slots, 0, **NAMED)] == [1]
     assert [(one.slot, one.reduce_only) for one in wishes(slots, 4, **NAMED)] == [(0, True), (1, False)]
     assert [one.slot for one in only_reducing(wishes(slots, 4, **NAMED))] == [0]
@@ -93,10 +93,10 @@ def test_f_11_an_exit_is_reduce_only_and_is_not_sent_where_there_is_nothing_to_r
 
 def test_the_stop_of_a_whole_linear_position_is_no_order_and_the_tightest_counts():
     slots = new_slots(4)
-    want(slots, 0, Side.SELL, OrderKind.STOP, 90, 4, Signal.EXIT_SL, -1)
-    want(slots, 1, Side.SELL, OrderKind.STOP, 92, 4, Signal.EXIT_SL, -1)
-    want(slots, 2, Side.SELL, OrderKind.STOP, 91, 2, Signal.EXIT_SL, 7)  # of a part: an order of its own
-    want(slots, 3, Side.BUY, OrderKind.STOP, 120, 4, Signal.EXIT_SL, -1)  # of a short position
+    set_order(slots, 0, Side.SELL, OrderKind.STOP, 90, 4, Signal.EXIT_SL, -1)
+    set_order(slots, 1, Side.SELL, OrderKind.STOP, 92, 4, Signal.EXIT_SL, -1)
+    set_order(slots, 2, Side.SELL, OrderKind.STOP, 91, 2, Signal.EXIT_SL, 7)  # of a part: an order of its own
+    set_order(slots, 3, Side.BUY, OrderKind.STOP, 120, 4, Signal.EXIT_SL, -1)  # of a short position
     assert [one.slot for one in wishes(slots, 4, **NAMED)] == [2]
     assert position_stop(slots, 4) == (1, 92)
     assert position_stop(slots, -4) == (3, 120)
@@ -106,15 +106,15 @@ def test_the_stop_of_a_whole_linear_position_is_no_order_and_the_tightest_counts
 
 def test_f_72_an_exit_larger_than_one_market_order_goes_in_several():
     slots = new_slots(1)
-    want(slots, 0, Side.SELL, OrderKind.MARKET, 0, 25, Signal.EXIT_SL, -1)
+    set_order(slots, 0, Side.SELL, OrderKind.MARKET, 0, 25, Signal.EXIT_SL, -1)
     (one,) = wishes(slots, 25, **{**NAMED, "largest": 10})
     assert one.lots == 10
 
 
 def test_an_entry_whose_stop_moves_is_amended_with_it_and_an_exit_carries_none():
     slots = new_slots(2)
-    want(slots, 0, Side.BUY, OrderKind.LIMIT, 95, 4, Signal.ENTRY, -1)
-    want(slots, 1, Side.SELL, OrderKind.LIMIT, 110, 4, Signal.EXIT_TP, -1)
+    set_order(slots, 0, Side.BUY, OrderKind.LIMIT, 95, 4, Signal.ENTRY, -1)
+    set_order(slots, 1, Side.SELL, OrderKind.LIMIT, 110, 4, Signal.EXIT_TP, -1)
     slots["stop"] = 90
     wished = wishes(slots, 4, **NAMED)
     assert [one.stop for one in wished] == [90, 0]
@@ -128,7 +128,7 @@ def test_an_entry_whose_stop_moves_is_amended_with_it_and_an_exit_carries_none()
 def test_a_partly_filled_order_keeps_its_whole_quantity():
     """A venue counts from the order's birth: what is wished still, and what was filled."""
     slots = new_slots(1)
-    want(slots, 0, Side.BUY, OrderKind.LIMIT, 95, 3, Signal.ENTRY, -1)
+    set_order(slots, 0, Side.BUY, OrderKind.LIMIT, 95, 3, Signal.ENTRY, -1)
     (one,) = wishes(slots, 1, **{**NAMED, "filled": {"b-BTCUSDT-000-1": 1}})
     assert one.lots == 4
 

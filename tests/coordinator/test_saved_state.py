@@ -183,7 +183,7 @@ def machine_with(levels):
 def orders_of(machine):
     """What is wished, by the names that the orders have."""
     keys = ("number", "generation", "side", "kind", "price", "quantity", "part")
-    return sorted([int(slot[key]) for key in keys] for slot in machine.slots if slot.wanted or slot.shelved)
+    return sorted([int(slot[key]) for key in keys] for slot in machine.slots if slot.active or slot.suspended)
 
 
 def assert_found(machine, facts):
@@ -201,9 +201,9 @@ def assert_in_place(machine):
     roles = roles_of(machine.roster, int(machine.states[0].family), len(machine.slots))
     for index, slot in enumerate(machine.slots):
         role, _, cell = roles[index].partition("/")
-        if (slot.wanted or slot.shelved) and role in ("entry", "counter") and cell:
+        if (slot.active or slot.suspended) and role in ("entry", "counter") and cell:
             assert int(slot.part) == int(cell)
-        if slot.wanted and roles[index] in ("stop", "pair/stop"):
+        if slot.active and roles[index] in ("stop", "pair/stop"):
             assert slot.reduce_only
             assert slot.kind == OrderKind.STOP
             assert slot.quantity == abs(machine.position)

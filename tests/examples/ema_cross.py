@@ -17,7 +17,7 @@ from bot.authoring import (
     enter,
     kernel,
     lots_for,
-    want,
+    set_order,
     watch_nothing,
 )
 
@@ -38,7 +38,7 @@ def decide(pair, params, state, slots, event):
     if above and position == 0:
         enter(pair, slots, 0, 1, MARKET, 0, lots_for(pair, affordable(pair), pair.price), WHOLE_POSITION)
     elif not above and position > 0:
-        want(slots, 1, -1, MARKET, 0, position, EXIT_TP, WHOLE_POSITION)
+        set_order(slots, 1, -1, MARKET, 0, position, EXIT_TP, WHOLE_POSITION)
 
 
 STATE = np.dtype([("fast", EMA), ("slow", EMA)])

@@ -21,9 +21,9 @@ from bot.authoring import (
     kernel,
     lots_for,
     talib,
-    want,
+    set_order,
     watch_nothing,
-    withdraw_all,
+    clear_orders,
 )
 
 
@@ -40,16 +40,16 @@ def decide(pair, params, state, slots, event):
     watch_nothing(pair)  # minutes between two signal bars change nothing: stop and target rest
     position = pair.ledger.position
     if event.kind == FILL and position == 0:
-        withdraw_all(slots)
+        clear_orders(slots)
     elif event.kind == FILL:
         entry = pair.ledger.cost / (position * pair.instrument.lot_size)
-        want(slots, 1, -1, STOP, away(pair, -1, entry * (1 - params.stop), True), position, EXIT_SL, WHOLE_POSITION)
-        want(slots, 2, -1, LIMIT, away(pair, -1, entry * (1 + params.target), False), position, EXIT_TP, WHOLE_POSITION)
+        set_order(slots, 1, -1, STOP, away(pair, -1, entry * (1 - params.stop), True), position, EXIT_SL, WHOLE_POSITION)
+        set_order(slots, 2, -1, LIMIT, away(pair, -1, entry * (1 + params.target), False), position, EXIT_TP, WHOLE_POSITION)
     elif event.kind == SIGNAL and position == 0:
         if event.inputs.rsi < 35.0 and event.bar.close < event.inputs.trend:
             enter(pair, slots, 0, 1, MARKET, 0, lots_for(pair, affordable(pair), pair.price), WHOLE_POSITION)
     elif event.kind == SIGNAL and event.inputs.rsi > 70.0:
-        want(slots, 3, -1, MARKET, 0, position, EXIT_TP, WHOLE_POSITION)
+        set_order(slots, 3, -1, MARKET, 0, position, EXIT_TP, WHOLE_POSITION)
 
 
 STATE = np.dtype([("unused", "i8")])

@@ -16,7 +16,7 @@ from bot.authoring import (
     kernel,
     lots_for,
     talib,
-    want,
+    set_order,
     watch_nothing,
 )
 
@@ -44,7 +44,7 @@ def decide(pair, params, state, slots, event):
     if position == 0 and rsi < params.low and event.bar.close > event.inputs.average:
         enter(pair, slots, 0, 1, MARKET, 0, lots_for(pair, affordable(pair), pair.price), WHOLE_POSITION)
     elif position > 0 and rsi > params.high:
-        want(slots, 1, -1, MARKET, 0, position, EXIT_TP, WHOLE_POSITION)
+        set_order(slots, 1, -1, MARKET, 0, position, EXIT_TP, WHOLE_POSITION)
 
 
 STATE = np.dtype([("unused", "i8")])

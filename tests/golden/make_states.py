@@ -41,7 +41,7 @@ def facts_of(machine):
         "orders": [
             [index, *(int(slot[key]) for key in ("generation", "side", "kind", "price", "quantity", "part"))]
             for index, slot in enumerate(machine.slots)
-            if slot.wanted or slot.shelved
+            if slot.active or slot.suspended
         ],
     }
 

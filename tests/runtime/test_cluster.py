@@ -150,7 +150,7 @@ def test_actors_that_are_killed_come_back_and_lose_nothing(dsn, name, in_one_pro
     assert found[1] == in_one_process[1]
 
 
-@retry(retry=retry_if_result(lambda woken: not woken), wait=wait_fixed(0.1))
+@retry(retry=retry_if_result(lambda outside_watch_band: not outside_watch_band), wait=wait_fixed(0.1))
 async def _woken(bot, broken):
     try:
         started = await asyncio.gather(*(one.pulse.remote() for one in (bot.runtime.portfolio, *bot.runtime.pairs)))

@@ -720,7 +720,7 @@ def test_a_stop_that_cannot_be_moved_holds_up_what_opens_and_no_exit(dsn, name, 
         loop.machine.states[0].grid.low_stop += way  # the strategy moves its stop
         loop.machine.states[0].grid.high_stop += way
         for slot in loop.machine.slots:
-            if slot.wanted and slot.kind == OrderKind.STOP:
+            if slot.active and slot.kind == OrderKind.STOP:
                 slot.price += way
         exchange.cancel(symbol, exits[0].id, "")
         await server._flush()

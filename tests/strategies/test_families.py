@@ -169,7 +169,7 @@ def test_every_run_balances_and_covers_its_position(name, seed, volatility, leve
     }
     recording = play(name, candles, leverage=leverage, execution=rules)
     slots, position = recording.slots, int(recording.pair.ledger.position)
-    wanted = slots[slots["wanted"]]
+    wanted = slots[slots["active"]]
     exits = wanted[wanted["signal"] > Signal.GRID_COUNTER]
     if recording.outcome is Outcome.COMPLETE and position and name != "ema_cross":
         covered = exits[(exits["kind"] != OrderKind.LIMIT) & (exits["side"] == -np.sign(position))]

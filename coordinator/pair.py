@@ -12,14 +12,14 @@ import numpy as np
 from bot.kernel import Record, kernel, template
 from bot.strategy import Event, JudgedAs, equity_now, watch_nothing, whole_ms
 from bot.trade import book_trade
+from coordinator.desired_orders import judge_range, let_pass, wish_own
 from coordinator.features import features_update
 from coordinator.gate import entry_reserve, position_notional, position_reserve
-from coordinator.obedience import disown, follow_directive
+from coordinator.lifecycle import disown, follow_directive
 from coordinator.outcomes import book_outcome, sum_outcomes
 from coordinator.pair_state import OWN, jot, may_open, tell
 from coordinator.phase import Phase, Trigger, advance
 from coordinator.vocabulary import NOBODY, Note, Pause
-from coordinator.wishes import judge_range, let_pass, wish_own
 from filters import smc as filter_
 from filters.zones import zones_quiet
 

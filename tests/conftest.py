@@ -18,7 +18,7 @@ from hypothesis import settings
 from bot.candles import Candles
 from bot.instrument import Instrument, Market
 from coordinator.roster import Roster
-from services.postgres.embedded import EmbeddedPostgres
+from services.storage.embedded import EmbeddedPostgres
 
 # A kernel that is compiled at its first call takes long once: no property fails by the clock.
 settings.register_profile("here", deadline=None)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from backtesting.result import BacktestResult
     from bot.candles import Candles
     from coordinator.config import BacktestConfig, PortfolioConfig, RunConfig
-    from services.data.store import CandleStore, Series
+    from services.market_data.store import CandleStore, Series
 
 
 # What the summary shows: field, label, format.
@@ -99,7 +99,7 @@ def backtest(
     given.update({"pairs": pairs} if pairs else {})
     config_values(config or {}, given)  # a mistake is told before the rest is loaded
     from coordinator.config import PortfolioConfig, load_config
-    from services.data.store import CandleStore
+    from services.market_data.store import CandleStore
 
     chosen = load_config(config or {}, given)
     if isinstance(chosen, PortfolioConfig):
@@ -130,7 +130,7 @@ def _written(result: BacktestResult | PortfolioResult, pairs: list[str], out: Pa
 def run_portfolio(config: PortfolioConfig, store: CandleStore, data_dir: Path) -> PortfolioResult:
     """Find the candles of every pair and run the whole algorithm, with progress and time left."""
     from backtesting.portfolio_run import simulate_portfolio
-    from services.data.instruments import load_instruments
+    from services.market_data.instruments import load_instruments
 
     config = config if config.candles else config.changed(exchange=_venue(config, store))
     warmup = None if config.start is None else config.algorithm.history_start(config.start)
@@ -148,7 +148,7 @@ def run_portfolio(config: PortfolioConfig, store: CandleStore, data_dir: Path) -
 
 def _series(config: RunConfig, store: CandleStore, pair: str) -> Series:
     """Name the bars to play: as long as the config says, else the shortest; raises Misconfigured without such bars."""
-    from services.data.store import Series
+    from services.market_data.store import Series
 
     place = (config.exchange, str(config.market), pair)
     if config.bar is None:
@@ -165,8 +165,8 @@ def histories_of(config: PortfolioConfig | BacktestConfig, data_dir: Path) -> di
     """Funding rates by pair, where they are known and wanted; with candle files only of a venue that was named."""
     from backtesting.run import paid_history
     from coordinator.config import PortfolioConfig
-    from services.data.funding import FundingStore
-    from services.data.store import Series
+    from services.market_data.funding import FundingStore
+    from services.market_data.store import Series
 
     if config.candles and "exchange" not in config.model_fields_set:
         return {}
@@ -182,7 +182,7 @@ def _venue(config: PortfolioConfig, store: CandleStore) -> str:
     """Whose candles: what the config says, or the venue that has most of the pairs."""
     if "exchange" in config.model_fields_set:
         return config.exchange
-    from services.data.store import SYNTHETIC
+    from services.market_data.store import SYNTHETIC
 
     held: dict[str, set[str]] = {}
     for one in store.series():
@@ -211,7 +211,7 @@ def find_candles(config: BacktestConfig, store: CandleStore) -> tuple[BacktestCo
     if config.candles is not None:
         return config, config.candles
     from backtesting.run import warmup_start
-    from services.data.store import SYNTHETIC
+    from services.market_data.store import SYNTHETIC
 
     if "exchange" not in config.model_fields_set:
         known = [one.venue for one in store.series() if (one.market, one.symbol) == (config.market, config.pair)]
@@ -227,7 +227,7 @@ def find_candles(config: BacktestConfig, store: CandleStore) -> tuple[BacktestCo
 def run_single(config: BacktestConfig, candles: Candles | Path, data_dir: Path, *, bounds: bool) -> BacktestResult:
     """Run one strategy on one pair."""
     from backtesting.run import simulate
-    from services.data.instruments import load_instruments
+    from services.market_data.instruments import load_instruments
 
     stated = load_instruments(data_dir, config.exchange, config.market).get(config.pair)
     funding = histories_of(config, data_dir).get(config.pair)
@@ -238,7 +238,7 @@ def run_single(config: BacktestConfig, candles: Candles | Path, data_dir: Path, 
 def _print_portfolio(result: PortfolioResult, folder: Path) -> None:
     from rich.table import Table
 
-    from services.data.store import SYNTHETIC
+    from services.market_data.store import SYNTHETIC
 
     metrics, document, figures = result.metrics, result.document, result.figures
     table = Table(
@@ -288,7 +288,7 @@ def print_sides(sides: list[Side]) -> None:
 def _print_summary(result: BacktestResult, folder: Path) -> None:
     from rich.table import Table
 
-    from services.data.store import SYNTHETIC
+    from services.market_data.store import SYNTHETIC
 
     metrics, document = result.metrics, result.document
     columns: dict[str, Metrics] = {"": metrics, **(result.bounds or {})}

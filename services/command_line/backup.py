@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from coordinator.config import PortfolioConfig
-    from services.postgres.archive import Contents
     from services.runtime.config import BotSettings
+    from services.storage.archive import Contents
 
 FILE = Annotated[Path, typer.Argument(help="YAML file of the bot")]
 
@@ -44,7 +44,7 @@ def backup(
 
 
 async def _back_up(settings: BotSettings, file: Path) -> Contents:
-    from services.postgres.backup import back_up
+    from services.storage.backup import back_up
 
     async with _database(settings) as dsn:
         return await back_up(dsn, settings.name, file)
@@ -70,10 +70,10 @@ def restore(
 
 
 async def _restore(settings: BotSettings, chosen: PortfolioConfig, file: Path, *, replace: bool) -> Contents:
-    from services.postgres.archive import look_into
-    from services.postgres.backup import restore
-    from services.postgres.claim import Claim
     from services.runtime.memories import empty_memories
+    from services.storage.archive import look_into
+    from services.storage.backup import restore
+    from services.storage.instance_lock import Claim
 
     look_into(file)  # before a database is started for it
     async with _database(settings) as dsn, Claim.held(dsn, settings.name):

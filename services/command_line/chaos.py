@@ -104,8 +104,8 @@ def played(path: Path, plan: Plan, source: str | None) -> Findings:
 
 
 def _candles(config: PortfolioConfig, plan: Plan, source: str | None) -> dict[str, Candles]:
-    from services.data.store import CandleStore
-    from services.data.synth import generate
+    from services.market_data.store import CandleStore
+    from services.market_data.synth import generate
     from services.runtime.chaos import DAY, days_needed
 
     if source is None:

@@ -55,7 +55,7 @@ def compare(
     from backtesting.portfolio_report import write_comparison
     from backtesting.portfolio_run import side_of, verdict
     from coordinator.config import key_meant, load_portfolio
-    from services.data.store import SYNTHETIC, CandleStore
+    from services.market_data.store import SYNTHETIC, CandleStore
 
     settings = Settings()
     store = CandleStore(settings.data_dir)

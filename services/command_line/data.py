@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from backtesting.candle_checks import Rows
     from bot.candles import Candles
-    from services.data.importer import Imported, Skipped
-    from services.data.store import CandleStore
+    from services.market_data.importer import Imported, Skipped
+    from services.market_data.store import CandleStore
 
 app = typer.Typer(help="Candles: import, download, generate, list, check.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(funding.app, name="funding")
@@ -59,7 +59,7 @@ def _progress() -> Progress:
 
 
 def _store() -> CandleStore:
-    from services.data.store import CandleStore
+    from services.market_data.store import CandleStore
 
     return CandleStore(Settings().data_dir)
 
@@ -95,8 +95,8 @@ def import_(
     """
     import time
 
-    from services.data.importer import Faulty, Imported, Wanted, files_under, import_file, import_files
-    from services.data.store import bar_length
+    from services.market_data.importer import Faulty, Imported, Wanted, files_under, import_file, import_files
+    from services.market_data.store import bar_length
 
     store, files = _store(), files_under(path)
     wanted = Wanted(
@@ -148,8 +148,8 @@ def import_rates(
     Files of freqtrade, Binance, Bybit and ccxt, and tables with the columns ts and rate. Of a folder those whose names,
     or whose folders' names, say that they hold funding.
     """
-    from services.data.file_names import FileKind, name_of
-    from services.data.importer import Imported, Wanted, files_under, import_file, import_files
+    from services.market_data.file_names import FileKind, name_of
+    from services.market_data.importer import Imported, Wanted, files_under, import_file, import_files
 
     wanted = Wanted(now_ms=0, exchange=exchange, symbol=symbol, replace=replace, kind=FileKind.FUNDING)
     if path.is_file():
@@ -169,7 +169,7 @@ def import_rates(
 
 def _print_import(done: Imported) -> None:
     from bot.candles import iso
-    from services.data.file_names import FileKind
+    from services.market_data.file_names import FileKind
 
     s, d = done.series, done.difference
     what = s.bar if done.kind is FileKind.CANDLES else str(done.kind)
@@ -235,7 +235,7 @@ def download_(
     symbol, first, last = names_of_pairs([symbol])[0], parse_time(start), parse_time(end)
     if first >= last:
         raise Misconfigured(f"from ({start}) must lie before to ({end}); swap or widen them.")
-    from services.data.venue import client, download
+    from services.market_data.venue import client, download
 
     venue = client(exchange, market)
     with _progress() as progress:
@@ -264,8 +264,8 @@ def synth(
     if not names:
         raise Misconfigured("pairs is empty; name at least one, such as BTCUSDT.")
     from bot.candles import iso
-    from services.data.store import SYNTHETIC
-    from services.data.synth import START_MS, generate
+    from services.market_data.store import SYNTHETIC
+    from services.market_data.synth import START_MS, generate
 
     store = _store()
     with _progress() as progress:

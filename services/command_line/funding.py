@@ -12,7 +12,7 @@ from services.command_line.console import console, progress
 from services.settings import Settings
 
 if TYPE_CHECKING:
-    from services.data.funding import FundingStore
+    from services.market_data.funding import FundingStore
 
 app = typer.Typer(
     help="Funding rates: import, download, list. A simulation pays them where they are known.",
@@ -22,7 +22,7 @@ app = typer.Typer(
 
 
 def _store() -> FundingStore:
-    from services.data.funding import FundingStore
+    from services.market_data.funding import FundingStore
 
     return FundingStore(Settings().data_dir)
 
@@ -44,8 +44,8 @@ def download(
     if first >= last:
         raise Misconfigured(f"from ({start}) must lie before to ({end}); swap or widen them.")
     from bot.market import Market
-    from services.data.store import Series
-    from services.data.venue import client, download_funding
+    from services.market_data.store import Series
+    from services.market_data.venue import client, download_funding
 
     series = Series(exchange, str(Market.LINEAR), symbol)
     venue = client(exchange, Market.LINEAR)

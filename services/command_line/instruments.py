@@ -33,7 +33,7 @@ def instruments(
     from bot.candles import iso, parse_time
 
     day = None if as_of is None else parse_time(as_of)
-    from services.data.instruments import read_instruments, save_instruments
+    from services.market_data.instruments import read_instruments, save_instruments
 
     data_dir = Settings().data_dir
     if path is None and day is not None:
@@ -42,7 +42,7 @@ def instruments(
     if path is not None:
         found = read_instruments(path, market, day)
     else:
-        from services.data.venue import client, fetch_instruments
+        from services.market_data.venue import client, fetch_instruments
 
         now = int(time.time() * 1000)
         with notes().status(f"asking {exchange} for its {market} instruments"):
@@ -58,7 +58,7 @@ def _show(data_dir: Path, exchange: str, market: Market, day: int) -> None:
     from rich.table import Table
 
     from bot.candles import iso
-    from services.data.instruments import UNDATED, load_instruments
+    from services.market_data.instruments import UNDATED, load_instruments
 
     kept = load_instruments(data_dir, exchange, market)
     if not kept:

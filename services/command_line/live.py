@@ -261,10 +261,10 @@ async def _venue(
 
     from backtesting.instruments import instrument_for
     from coordinator.config import Execution
-    from services.data.store import CandleStore
-    from services.data.synth import generate
-    from services.venue.exchange import Exchange, exchange_settings
-    from services.venue.server import Key, VenueServer
+    from services.market_data.store import CandleStore
+    from services.market_data.synth import generate
+    from services.simulated_bybit.exchange import Exchange, exchange_settings
+    from services.simulated_bybit.server import Key, VenueServer
 
     if source is None:
         candles = generate(names, days, seed)

@@ -49,9 +49,9 @@ def parity(
     config_values(asked, sections)  # a mistake is told before the rest is loaded
     from backtesting.instruments import instrument_for
     from coordinator.config import load_portfolio
-    from services.data.store import CandleStore
-    from services.data.synth import generate
     from services.logs import quieten
+    from services.market_data.store import CandleStore
+    from services.market_data.synth import generate
     from services.runtime.parity import parity as compare
     from services.runtime.parity import sensible_start, told
 
@@ -101,7 +101,7 @@ def _names(pairs: str, exchange: str, start: str | None) -> list[str]:
         return [name.strip() for name in pairs.split(",") if name.strip()]
     known = list(NAMES)
     if start is not None:
-        from services.data.store import CandleStore
+        from services.market_data.store import CandleStore
 
         known = sorted({one.symbol for one in CandleStore(Settings().data_dir).series() if one.venue == exchange})
     count = int(pairs)

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from coordinator.reconcile import position_stop
-from services.venue import stops
-from services.venue.records import STOP_LOSS
+from services.simulated_bybit import stops
+from services.simulated_bybit.records import STOP_LOSS
 
 if TYPE_CHECKING:
     from bot.ports import Execution
     from coordinator.strategy_loop import StrategyLoop
-    from services.venue.exchange import Exchange
+    from services.simulated_bybit.exchange import Exchange
 
 CENT = 0.01
 SHOWN = 4  # orders that differ

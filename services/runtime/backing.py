@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from bot.ports import Bus
-from services.postgres.claim import Claim
-from services.postgres.embedded import EmbeddedPostgres
-from services.postgres.store import PostgresStore, reach
-from services.redis.bus import RedisBus
-from services.redis.embedded import EmbeddedRedis
+from services.messaging.bus import RedisBus
+from services.messaging.embedded import EmbeddedRedis
 from services.runtime.config import EMBEDDED, NONE
+from services.storage.embedded import EmbeddedPostgres
+from services.storage.instance_lock import Claim
+from services.storage.store import PostgresStore, reach
 
 
 class SilentBus:

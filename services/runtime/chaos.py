@@ -24,8 +24,7 @@ import yaml
 from backtesting.instruments import instrument_for
 from bot.candles import iso
 from bot.errors import TradingError
-from services.bybit.gateway import Bybit
-from services.postgres.store import PostgresStore
+from services.exchanges.bybit.gateway import Bybit
 from services.runtime.agreement import Agreement, compare
 from services.runtime.backing import SilentBus, database
 from services.runtime.chaos_plan import End, Life, lives
@@ -33,10 +32,11 @@ from services.runtime.config import EMBEDDED, NONE
 from services.runtime.live import as_live
 from services.runtime.local import LocalRuntime
 from services.runtime.nursery import Born, Nursery
-from services.venue.exchange import Exchange, exchange_settings
-from services.venue.faults import Faults
-from services.venue.server import Key, VenueServer
-from services.venue.watch import Watch
+from services.simulated_bybit.exchange import Exchange, exchange_settings
+from services.simulated_bybit.faults import Faults
+from services.simulated_bybit.server import Key, VenueServer
+from services.simulated_bybit.watch import Watch
+from services.storage.store import PostgresStore
 
 if TYPE_CHECKING:
     from bot.candles import Candles

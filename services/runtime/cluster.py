@@ -31,15 +31,15 @@ from bot.ports import Unreachable
 from coordinator.master_loop import Message as ToPortfolio
 from coordinator.messages import Again
 from coordinator.strategy_loop import Message as ToPair
-from services.bybit.gateway import Bybit
+from services.exchanges.bybit.gateway import Bybit
 from services.logs import configure, passwords, relay
-from services.postgres.store import PostgresStore
 from services.runtime.backing import SilentBus
-from services.runtime.beginning import changes, look_around
 from services.runtime.config import Foreign
 from services.runtime.hosts import Beginning, PairHost, PortfolioHost
-from services.runtime.keeper import LIVES, Keeper
+from services.runtime.preflight import changes, look_around
 from services.runtime.status import gateway_status, merged
+from services.runtime.supervisor import LIVES, Keeper
+from services.storage.store import PostgresStore
 
 if TYPE_CHECKING:
     from coordinator.config import PortfolioConfig
@@ -104,7 +104,7 @@ class _Actor:
         self._host: Any = None
 
     async def _backed(self) -> tuple[PostgresStore, Any]:
-        from services.redis.bus import RedisBus  # noqa: PLC0415, not every bot has one
+        from services.messaging.bus import RedisBus  # noqa: PLC0415, not every bot has one
 
         store = await PostgresStore.join(self.plan.database, self.plan.name)
         self.stack.push_async_callback(store.close)

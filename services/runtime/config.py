@@ -15,7 +15,7 @@ from bot.instrument import Market
 from bot.validation import validated
 from coordinator.config import PortfolioConfig, load_portfolio
 from coordinator.config_file import read_values
-from services.bybit.gateway import Bybit
+from services.exchanges.bybit.gateway import Bybit
 from services.settings import Settings
 
 EMBEDDED, NONE = "embedded", "none"

@@ -17,10 +17,10 @@ from backtesting.instruments import instrument_for
 from backtesting.stepwise import compiled_next_fill
 from bot.candles import HOUR, Candles
 from coordinator.config import PortfolioConfig, load_portfolio
-from services.bybit.gateway import Bybit
 from services.control.client import control_file
 from services.control.server import ControlServer
-from services.data.synth import DEMO_PAST, DEMO_SCRIPT, demo_schedule, generate
+from services.exchanges.bybit.gateway import Bybit
+from services.market_data.synth import DEMO_PAST, DEMO_SCRIPT, demo_schedule, generate
 from services.runtime import warm_exchange
 from services.runtime.backing import backing
 from services.runtime.live import as_live
@@ -30,8 +30,8 @@ from services.runtime.stages import Stages
 from services.runtime.status import status
 from services.runtime.view import News
 from services.runtime.warm import Compilation, compiled_meanwhile
-from services.venue.exchange import Exchange, exchange_settings
-from services.venue.server import Key, VenueServer
+from services.simulated_bybit.exchange import Exchange, exchange_settings
+from services.simulated_bybit.server import Key, VenueServer
 
 NAME = "demo"
 KEY = Key("demo-key", "demo-secret")

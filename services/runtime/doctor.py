@@ -19,7 +19,7 @@ from services.runtime.live import account_of
 if TYPE_CHECKING:
     from bot.instrument import Instrument
     from coordinator.config import PortfolioConfig
-    from services.bybit.gateway import Bybit
+    from services.exchanges.bybit.gateway import Bybit
 
 CLOCK_MS = 500
 NEAR = 100  # limits that are so many times what a pair may use are not worth a word

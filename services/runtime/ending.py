@@ -12,7 +12,7 @@ from bot.errors import TradingError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from services.bybit.gateway import Bybit
+    from services.exchanges.bybit.gateway import Bybit
     from services.runtime.cluster import RayRuntime
     from services.runtime.local import LocalRuntime
 

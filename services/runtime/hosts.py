@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from bot.instrument import Instrument
     from bot.ports import Bus, Event, Store
     from coordinator.config import PortfolioConfig
-    from services.bybit.gateway import Bybit
-    from services.runtime.keeper import Keeper
+    from services.exchanges.bybit.gateway import Bybit
+    from services.runtime.supervisor import Keeper
 
 
 log = structlog.get_logger()

@@ -22,17 +22,17 @@ from coordinator.risk import HaltPolicy
 from services.control.client import control_file, log_file
 from services.control.server import ControlServer
 from services.logs import catch_the_rest, configure, passwords
-from services.postgres.claim import Claim
 from services.runtime.backing import Backing, backing
 from services.runtime.config import Account, BotSettings, Runtime, Secrets, load_bot
 from services.runtime.ending import close_everything, withdraw_entries
 from services.runtime.local import LocalRuntime
 from services.runtime.metrics import Standing as StandingMetrics
 from services.runtime.warm import compiled_meanwhile
+from services.storage.instance_lock import Claim
 
 if TYPE_CHECKING:
     from coordinator.config import PortfolioConfig
-    from services.bybit.gateway import Bybit
+    from services.exchanges.bybit.gateway import Bybit
     from services.runtime.cluster import RayRuntime
 
 log = structlog.get_logger()

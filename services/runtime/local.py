@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from coordinator.memory import PATIENCE_SECONDS
-from services.runtime.beginning import changes, look_around
 from services.runtime.config import MOST_ACTIONS, Foreign
 from services.runtime.hosts import PairHost, PortfolioHost
-from services.runtime.keeper import Keeper
+from services.runtime.preflight import changes, look_around
 from services.runtime.status import status
+from services.runtime.supervisor import Keeper
 
 if TYPE_CHECKING:
     from bot.ports import Bus, Store
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from coordinator.master_loop import Message as ToPortfolio
     from coordinator.strategy_loop import Message as ToPair
     from coordinator.strategy_loop import StrategyLoop
-    from services.bybit.gateway import Bybit
+    from services.exchanges.bybit.gateway import Bybit
 
 
 class LocalRuntime:

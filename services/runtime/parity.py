@@ -13,15 +13,15 @@ import numpy as np
 
 from backtesting.portfolio_simulator import PortfolioSimulator, Reel
 from coordinator.vocabulary import NOBODY, Note
-from services.bybit.gateway import Bybit
+from services.exchanges.bybit.gateway import Bybit
 from services.runtime.backing import backing
 from services.runtime.config import NONE
 from services.runtime.local import LocalRuntime
 from services.runtime.lockstep import LockStep
 from services.runtime.warm import warm
 from services.runtime.warm_exchange import warm_exchange
-from services.venue.exchange import Exchange, exchange_settings
-from services.venue.server import Key, VenueServer
+from services.simulated_bybit.exchange import Exchange, exchange_settings
+from services.simulated_bybit.server import Key, VenueServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping

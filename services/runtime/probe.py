@@ -16,7 +16,7 @@ from bot.ports import NotPermitted, Order, Position, Refused, Unreachable, link_
 
 if TYPE_CHECKING:
     from bot.instrument import Instrument
-    from services.bybit.gateway import Bybit
+    from services.exchanges.bybit.gateway import Bybit
 
 NAME = "probe"
 SECONDS, PAUSE = 20.0, 0.2  # that an order may take to fill, and between two looks

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bot.instrument import Instrument
     from coordinator.master_loop import MasterLoop
     from coordinator.strategy_loop import StrategyLoop
-    from services.bybit.gateway import Bybit
+    from services.exchanges.bybit.gateway import Bybit
     from services.runtime.local import LocalRuntime
 
 

@@ -13,8 +13,8 @@ from bot.candles import Candles
 from bot.instrument import Instrument
 from coordinator.config import load_portfolio
 from services.runtime.warm import warm
-from services.venue.book import Book
-from services.venue.exchange import exchange_settings
+from services.simulated_bybit.book import Book
+from services.simulated_bybit.exchange import exchange_settings
 
 if TYPE_CHECKING:
     from coordinator.config import PortfolioConfig

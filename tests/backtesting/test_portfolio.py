@@ -18,7 +18,7 @@ from bot.instrument import Instrument, Market
 from bot.order import Signal
 from coordinator.config import PortfolioConfig, load_config
 from coordinator.vocabulary import NOBODY, Answer, Note
-from services.data.synth import generate
+from services.market_data.synth import generate
 from tests.conftest import MINUTE, START, Family, real
 
 DAY, HOUR = 86_400_000, 3_600_000

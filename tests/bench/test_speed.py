@@ -14,7 +14,7 @@ from backtesting.candles import to_frame
 from backtesting.portfolio_simulator import PortfolioSimulator, Reel
 from backtesting.simulator import PRICES, Tape, UniversalSimulator
 from coordinator.config import load_config
-from services.data.synth import generate
+from services.market_data.synth import generate
 from tests.conftest import instrument
 
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from services.venue.exchange import Exchange
-from services.venue.watch import Watch
+from services.simulated_bybit.exchange import Exchange
+from services.simulated_bybit.watch import Watch
 from tests.chaos.test_crash_points import played
 
 LIMIT = 0.7 * 1.02  # exposure as the algorithm has it; the bot reckons with the last close, the exchange with now

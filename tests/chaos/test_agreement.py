@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from services.runtime.agreement import compare
-from services.venue.server import Faults
+from services.simulated_bybit.server import Faults
 from tests.chaos.test_elsewhere import SYMBOL, with_position
 from tests.runtime.house import config, exchange_for
 

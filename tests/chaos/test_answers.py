@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from services.runtime.status import status
-from services.venue import answers, rest
-from services.venue.rest import ROUTES
-from services.venue.server import Faults, VenueServer
+from services.simulated_bybit import answers, rest
+from services.simulated_bybit.rest import ROUTES
+from services.simulated_bybit.server import Faults, VenueServer
 from tests.chaos.test_crash_points import what_is_left
 from tests.chaos.test_faults import assert_same, played
 from tests.runtime.house import Bot, config, exchange_for, venue

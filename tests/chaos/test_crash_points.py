@@ -12,7 +12,7 @@ import pytest
 
 from bot.order import OrderKind
 from coordinator.saved_state import columns_of
-from services.bybit.gateway import Bybit
+from services.exchanges.bybit.gateway import Bybit
 from tests.runtime.house import Bot, config, exchange_for, gateway_to, venue
 
 MINUTES = 700

@@ -8,9 +8,9 @@ import asyncpg
 import pytest
 
 from bot.ports import NotPermitted
-from services.bybit.gateway import Bybit
-from services.postgres.store import PostgresStore
+from services.exchanges.bybit.gateway import Bybit
 from services.runtime.agreement import compare
+from services.storage.store import PostgresStore
 from tests.chaos.test_crash_points import Killed, played, same, what_is_left
 from tests.runtime.house import Bot, config, exchange_for, gateway_to, venue
 
@@ -83,7 +83,7 @@ async def restarted_on(dsn, name, *, old, minutes, wait=150):
 def test_a_database_that_is_older_than_the_account_books_what_it_missed_and_adopts_what_rests(
     dsn, name, monkeypatch, old
 ):
-    monkeypatch.setattr("services.runtime.beginning.LISTEN_SECONDS", 0.0)
+    monkeypatch.setattr("services.runtime.preflight.LISTEN_SECONDS", 0.0)
     exchange, before, refused, found = asyncio.run(restarted_on(dsn, name, old=old, minutes=30))
     assert before > 0
     if old >= 300:  # by then entries rest, or have filled, that it never sent; exits alone are no reason to refuse
@@ -172,7 +172,7 @@ def test_a_database_that_is_ahead_of_what_was_sent_sends_it_once(dsn, name):
 
 @pytest.mark.slow
 def test_rows_that_are_gone_altogether_are_refused_and_with_adopt_the_position_is_taken_over(dsn, name, monkeypatch):
-    monkeypatch.setattr("services.runtime.beginning.LISTEN_SECONDS", 0.0)
+    monkeypatch.setattr("services.runtime.preflight.LISTEN_SECONDS", 0.0)
 
     async def play():
         chosen = config()

@@ -16,7 +16,7 @@ from coordinator.messages import Standing
 from services.runtime.agreement import compare
 from services.runtime.live import standing
 from services.runtime.status import status
-from services.venue.rest import ROUTES
+from services.simulated_bybit.rest import ROUTES
 from tests.runtime.house import Bot, config, entries, exchange_for, venue
 
 SYMBOL = "SOLUSDT"
@@ -177,7 +177,7 @@ def recent_only(known, since):
 def test_f_84_a_position_older_than_any_history_is_held_protected_and_does_not_keep_the_bot_from_starting(
     dsn, name, memory, monkeypatch
 ):
-    monkeypatch.setattr("services.runtime.beginning.LISTEN_SECONDS", 0.0)
+    monkeypatch.setattr("services.runtime.preflight.LISTEN_SECONDS", 0.0)
 
     async def play(bot, exchange, house):
         lots = exchange.books[SYMBOL].position

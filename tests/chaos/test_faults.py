@@ -10,10 +10,10 @@ import signal
 import aiohttp
 import pytest
 
-from services.postgres.embedded import EmbeddedPostgres
-from services.redis.bus import RedisBus
-from services.redis.embedded import EmbeddedRedis
-from services.venue.server import Faults
+from services.messaging.bus import RedisBus
+from services.messaging.embedded import EmbeddedRedis
+from services.simulated_bybit.server import Faults
+from services.storage.embedded import EmbeddedPostgres
 from tests.chaos.test_crash_points import MINUTES, same, what_is_left
 from tests.runtime.house import Bot, config, exchange_for, venue
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from services.runtime.agreement import compare
-from services.venue.exchange import Exchange, exchange_settings
-from services.venue.unverified import Unverified
+from services.simulated_bybit.exchange import Exchange, exchange_settings
+from services.simulated_bybit.unverified import Unverified
 from tests.runtime.house import DAY, HISTORY, Bot, config, market, venue
 
 # As they are is what every other test plays, though with volume enough for every stop.

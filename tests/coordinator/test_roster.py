@@ -19,7 +19,7 @@ from coordinator.regime import Regime
 from coordinator.roster import BUILT_IN, Roster
 from coordinator.router import called_for, forbids
 from coordinator.vocabulary import NOBODY, Variant
-from services.runtime.beginning import changes
+from services.runtime.preflight import changes
 from tests.conftest import MINUTE, ROOT, Family, instrument
 
 OWN = f"{ROOT / 'tests' / 'examples' / 'ema_cross.py'}:EMA_CROSS"

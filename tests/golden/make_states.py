@@ -15,7 +15,7 @@ from pathlib import Path
 from bot.record import new_records
 from coordinator.machine import NAME, PairMachine
 from coordinator.vocabulary import DIRECTIVE, Answer
-from services.postgres.embedded import EmbeddedPostgres
+from services.storage.embedded import EmbeddedPostgres
 from tests.conftest import Family
 from tests.runtime.house import Bot, config, exchange_for, venue
 

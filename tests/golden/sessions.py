@@ -12,8 +12,8 @@ import numpy as np
 from bot.ports import Changed, Closed, Execution, Gap, Position
 from coordinator.messages import Directive, Recover, Room
 from coordinator.strategy_loop import StrategyLoop
-from services.bybit.gateway import Bybit
-from services.venue.faults import Faults
+from services.exchanges.bybit.gateway import Bybit
+from services.simulated_bybit.faults import Faults
 from tests.runtime.house import Bot, config, exchange_for, gateway_to, venue
 
 PAIR, SEED, MINUTES = "SOLUSDT", 7, 170

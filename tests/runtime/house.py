@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from backtesting.instruments import instrument_for
 from bot.instrument import Market
 from coordinator.config import load_config
-from services.bybit.gateway import Bybit
-from services.data.synth import generate
-from services.postgres.store import PostgresStore
+from services.exchanges.bybit.gateway import Bybit
+from services.market_data.synth import generate
 from services.runtime.backing import SilentBus
 from services.runtime.local import LocalRuntime
 from services.runtime.lockstep import LockStep
-from services.venue.exchange import Exchange, exchange_settings
-from services.venue.server import Faults, Key, VenueServer
+from services.simulated_bybit.exchange import Exchange, exchange_settings
+from services.simulated_bybit.server import Faults, Key, VenueServer
+from services.storage.store import PostgresStore
 
 KEY = Key("house-key-0123456789", "house-secret-9876543210")
 DAY = 86_400_000

@@ -29,7 +29,7 @@ from services.runtime.doctor import examine, refuse
 from services.runtime.live import LiveBot, as_live
 from services.runtime.metrics import Standing as Metrics
 from services.runtime.status import status
-from services.venue.server import Faults, Key
+from services.simulated_bybit.server import Faults, Key
 from tests.runtime.house import KEY, Bot, config, entries, exchange_for, venue, with_bot
 
 

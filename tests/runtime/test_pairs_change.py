@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from bot.errors import Misconfigured
-from services.venue.records import CANCELLED
+from services.simulated_bybit.records import CANCELLED
 from tests.runtime.house import Bot, config, exchange_for, venue
 from tests.runtime.test_safety import one_held
 

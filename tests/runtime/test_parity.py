@@ -15,7 +15,7 @@ from bot.instrument import Market
 from bot.sources import ROOT
 from coordinator.config import Execution, PortfolioConfig, load_portfolio
 from coordinator.parameters import AlgorithmParameters
-from services.data.synth import generate
+from services.market_data.synth import generate
 from services.runtime.parity import parity, sensible_start
 from tests.runtime.house import DAY, config, market
 

@@ -8,7 +8,7 @@ import pytest
 
 from bot.ports import NotPermitted
 from services.runtime.probe import probe
-from services.venue.unverified import Unverified
+from services.simulated_bybit.unverified import Unverified
 from tests.runtime.house import config, exchange_for, gateway_to, venue
 
 

@@ -6,7 +6,7 @@ Named after the rows of failures that they guard. In all of them the exchange it
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import structlog
@@ -15,13 +15,14 @@ from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 from bot.order import OrderKind
 from bot.ports import NotPermitted
 from coordinator.vocabulary import HeldOff
-from services.runtime.beginning import look_around
+from services.exchanges.bybit.gateway import Bybit
 from services.runtime.config import Foreign
 from services.runtime.ending import NotClosed, close_everything
 from services.runtime.live import standing
+from services.runtime.preflight import look_around
 from services.runtime.status import status
-from services.venue.faults import Faults
-from services.venue.records import VenueOrder
+from services.simulated_bybit.faults import Faults
+from services.simulated_bybit.records import VenueOrder
 from tests.runtime.house import KEY, Bot, config, entries, exchange_for, gateway_to, venue, with_bot
 from tests.services.hooked import Hooked
 
@@ -477,7 +478,7 @@ def test_row_9_adopt_takes_over_what_another_database_left(dsn, name):
             await _forget(dsn, name)
             bot.options = {"adopt": True}
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("services.runtime.beginning.LISTEN_SECONDS", 0.0)
+                patch.setattr("services.runtime.preflight.LISTEN_SECONDS", 0.0)
                 await bot.start()
             assert not old & {one.link for one in exchange.live(None)}
             assert bot.runtime.loops[symbol].machine.position == exchange.books[symbol].position != 0

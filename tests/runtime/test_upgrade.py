@@ -13,7 +13,7 @@ import pytest
 from bot.instrument import Market
 from bot.order import OrderKind
 from bot.ports import OrderState
-from services.bybit.gateway import Bybit
+from services.exchanges.bybit.gateway import Bybit
 from tests.conftest import ROOT
 from tests.runtime.processes import Processes, minute
 

@@ -7,9 +7,9 @@ import json
 
 from aiohttp import web
 
-from services.bybit import changing
-from services.bybit.connection import Connection
-from services.venue.server import Faults, VenueServer
+from services.exchanges.bybit import changing
+from services.exchanges.bybit.connection import Connection
+from services.simulated_bybit.server import Faults, VenueServer
 from tests.runtime.house import KEY, config, exchange_for, gateway_to
 
 OK = {"retCode": 0, "retMsg": "OK"}

@@ -23,14 +23,14 @@ from bot.sources import ROOT
 from coordinator.migrations import MIGRATIONS
 from coordinator.saved_state import LAYOUT, LENGTH
 from coordinator.vocabulary import NOTE
-from services.postgres import archive as archive_module
-from services.postgres import claim as claim_module
-from services.postgres import store as store_module
-from services.postgres.archive import LARGEST, MANIFEST, TABLES, look_into
-from services.postgres.backup import back_up, restore
-from services.postgres.claim import Claim
-from services.postgres.store import PostgresStore
 from services.runtime.memories import empty_memories
+from services.storage import archive as archive_module
+from services.storage import instance_lock as claim_module
+from services.storage import store as store_module
+from services.storage.archive import LARGEST, MANIFEST, TABLES, look_into
+from services.storage.backup import back_up, restore
+from services.storage.instance_lock import Claim
+from services.storage.store import PostgresStore
 from tests.runtime.house import Bot, config, exchange_for, venue
 
 
@@ -81,7 +81,7 @@ def test_f_65_a_bot_moves_to_another_database_and_books_what_it_missed(dsn, name
             second = Bot(chosen, house.address, elsewhere, name, options={"adopt": True})
             with pytest.raises(NotPermitted, match="--adopt"):  # orders rest that an older database does not know
                 await Bot(chosen, house.address, elsewhere, name).start()
-            monkeypatch.setattr("services.runtime.beginning.LISTEN_SECONDS", 0.0)
+            monkeypatch.setattr("services.runtime.preflight.LISTEN_SECONDS", 0.0)
             await second.start()
             for _ in range(200):
                 await second.steps.minute()

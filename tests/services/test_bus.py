@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bot.ports import Cause, Execution
-from services.redis.bus import RedisBus
+from services.messaging.bus import RedisBus
 
 
 @pytest.mark.parametrize("cause", Cause)

@@ -16,9 +16,9 @@ from bot.errors import Misconfigured
 from bot.instrument import Instrument
 from bot.order import OrderKind, Side
 from bot.ports import Gone, NotPermitted, Order, OrderState, Refused, link_of
-from services.bybit import words
-from services.bybit.limiter import Limiter, Priority
-from services.venue.server import Faults, Key
+from services.exchanges.bybit import codec
+from services.exchanges.bybit.limiter import Limiter, Priority
+from services.simulated_bybit.server import Faults, Key
 from tests.runtime.house import DAY, KEY, config, exchange_for, gateway_to, venue
 
 
@@ -301,15 +301,15 @@ def test_the_candle_that_forms_is_none_of_the_closed_ones():
 def test_f_01_every_state_that_is_documented_is_known_and_a_new_word_is_not_taken_for_a_fill():
     row = {"orderLinkId": "x", "side": "Buy", "orderType": "Limit", "price": "1", "qty": "1", "cumExecQty": "0"}
     of = exchange_for(config()).instruments["BTCUSDT"]
-    assert words.resting({**row, "orderStatus": "Filled"}, of).state is OrderState.FILLED
-    assert words.resting({**row, "orderStatus": "SomethingNew"}, of).state is OrderState.UNKNOWN
+    assert codec.resting({**row, "orderStatus": "Filled"}, of).state is OrderState.FILLED
+    assert codec.resting({**row, "orderStatus": "SomethingNew"}, of).state is OrderState.UNKNOWN
     for word in ("New", "PartiallyFilled", "Untriggered", "Triggered"):
-        assert words.resting({**row, "orderStatus": word}, of).state is OrderState.RESTING
+        assert codec.resting({**row, "orderStatus": word}, of).state is OrderState.RESTING
 
 
 def test_f_17_an_order_is_written_in_whole_steps():
     of = exchange_for(config()).instruments["BTCUSDT"]
-    written = words.creation("linear", order(exchange_for(config()), kind=OrderKind.STOP), of)
+    written = codec.creation("linear", order(exchange_for(config()), kind=OrderKind.STOP), of)
     assert Decimal(written["qty"]) % of.lot_size == 0
     assert Decimal(written["triggerPrice"]) % of.tick_size == 0
     assert written["triggerDirection"] == 1

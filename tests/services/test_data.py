@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from backtesting.candle_checks import check
 from bot.candles import COLUMNS, bar_name
 from bot.errors import BadCandles, Misconfigured
-from services.data.store import CandleStore, Difference, Series, bar_length_of
-from services.data.synth import REGIMES, generate, regime_schedule
+from services.market_data.store import CandleStore, Difference, Series, bar_length_of
+from services.market_data.synth import REGIMES, generate, regime_schedule
 from tests.conftest import START, bars, walk
 
 DAYS_45 = 45 * 1440

@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from bot.errors import Misconfigured
-from services.postgres.embedded import EmbeddedPostgres, _lives
-from services.redis.embedded import EmbeddedRedis
+from services.messaging.embedded import EmbeddedRedis
+from services.storage.embedded import EmbeddedPostgres, _lives
 
 
 def test_a_user_that_was_killed_and_that_nobody_has_buried_keeps_no_database_running(tmp_path):
@@ -38,7 +38,7 @@ def test_a_user_that_was_killed_and_that_nobody_has_buried_keeps_no_database_run
 
 def test_a_server_that_somebody_else_has_started_meanwhile_is_joined(tmp_path, monkeypatch):
     """It has died under both of its users, and the other one was faster."""
-    monkeypatch.setattr("services.postgres.embedded.KEEP_SECONDS", 0.01)
+    monkeypatch.setattr("services.storage.embedded.KEEP_SECONDS", 0.01)
 
     async def use():
         postgres = EmbeddedPostgres(tmp_path)

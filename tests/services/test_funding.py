@@ -19,10 +19,10 @@ from bot.errors import Misconfigured
 from coordinator.config import load_config
 from services.command_line.backtest import histories_of
 from services.command_line.main import app
-from services.data.file_names import FileKind
-from services.data.funding import FundingStore, Written, read_funding
-from services.data.importer import Wanted, import_file
-from services.data.store import CandleStore, Difference, Series
+from services.market_data.file_names import FileKind
+from services.market_data.funding import FundingStore, Written, read_funding
+from services.market_data.importer import Wanted, import_file
+from services.market_data.store import CandleStore, Difference, Series
 from tests.conftest import ROOT, START, walk
 
 HOUR = 3_600_000

@@ -10,10 +10,10 @@ from bot.errors import Misconfigured
 from bot.instrument import Market
 from bot.order import OrderKind
 from bot.ports import NotPermitted, Transfer
-from services.bybit import words
+from services.exchanges.bybit import codec
 from services.runtime.config import BotSettings, load_bot
 from services.runtime.doctor import _pairs
-from services.venue import words as theirs
+from services.simulated_bybit import codec as theirs
 from tests.runtime.house import DAY, config, exchange_for
 from tests.services.hooked import with_gateway
 
@@ -119,12 +119,12 @@ def test_f_72_the_limits_of_an_instrument_are_read():
     row = theirs.instrument(exchange_for(config()).instruments["BTCUSDT"], trading=True)
     row["lotSizeFilter"] |= {"maxOrderQty": "1190", "maxMktOrderQty": "500"}
     row |= {"leverageFilter": {"maxLeverage": "75.00"}, "riskParameters": {"priceLimitRatioX": "0.05"}}
-    found = words.instrument(row, Market.LINEAR, None)
+    found = codec.instrument(row, Market.LINEAR, None)
     limits = (found.max_quantity, found.max_market_quantity, found.max_leverage, found.price_band)
     assert limits == (1190, 500, 75, Decimal("0.05"))
     spot = {"basePrecision": "0.001", "minOrderQty": "0.001", "minOrderAmt": "5"}
     spot |= {"maxLimitOrderQty": "83", "maxMarketOrderQty": "41", "maxOrderAmt": ""}
-    found = words.instrument({**row, "lotSizeFilter": spot}, Market.SPOT, None)
+    found = codec.instrument({**row, "lotSizeFilter": spot}, Market.SPOT, None)
     assert (found.max_quantity, found.max_market_quantity, found.max_notional) == (83, 41, None)
 
 

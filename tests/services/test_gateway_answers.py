@@ -10,11 +10,11 @@ import pytest
 import structlog
 
 from bot.ports import Changed, Gap, NotPermitted, Position, Refusal, Unanswered, Unreachable
-from services.bybit import codes
-from services.bybit.codes import Remedy
-from services.bybit.limiter import Limiter, Priority
-from services.venue import words as theirs
-from services.venue.server import Faults
+from services.exchanges.bybit import errors
+from services.exchanges.bybit.errors import Remedy
+from services.exchanges.bybit.limiter import Limiter, Priority
+from services.simulated_bybit import codec as theirs
+from services.simulated_bybit.server import Faults
 from tests.services.hooked import OK, text, with_gateway
 from tests.services.test_bybit_venue import order
 
@@ -162,8 +162,8 @@ def test_f_73_what_was_not_executed_is_sent_again_without_asking(code):
     ],
 )
 def test_f_73_a_refusal_is_read_by_what_says_so_and_by_nothing_else(code, message, reason):
-    assert codes.refusal(code, message) is reason
-    assert codes.remedy(code, message) is Remedy.REFUSED
+    assert errors.refusal(code, message) is reason
+    assert errors.remedy(code, message) is Remedy.REFUSED
 
 
 PERMISSION = [10003, 10004, 10005, 10007, 10008, 10009, 10010, 10024, 10027, 10028, 10029, 33004, -2015]

@@ -8,9 +8,9 @@ import pytest
 
 from bot.order import OrderKind, Side
 from bot.ports import Cause, Gone, NotPermitted, OrderState, Position, Refusal, Refused, Unanswered
-from services.bybit import words
-from services.venue import words as theirs
-from services.venue.records import PARTIAL_STOP
+from services.exchanges.bybit import codec
+from services.simulated_bybit import codec as theirs
+from services.simulated_bybit.records import PARTIAL_STOP
 from tests.runtime.house import config, exchange_for
 from tests.services.hooked import text, with_gateway
 from tests.services.test_bybit_venue import order
@@ -177,13 +177,13 @@ def test_an_entry_is_sent_with_its_stop_and_what_reduces_without():
     exchange = exchange_for(config())
     of = exchange.instruments["BTCUSDT"]
     entry = order(exchange, stop=5000)
-    written = words.creation("linear", entry, of)
+    written = codec.creation("linear", entry, of)
     attached = {"stopLoss": price_of(exchange, 5000), "tpslMode": "Full", "slTriggerBy": "LastPrice"}
     assert written.items() >= {**attached, "slOrderType": "Market"}.items()
-    assert words.amendment("linear", entry, of).items() >= attached.items()
+    assert codec.amendment("linear", entry, of).items() >= attached.items()
     for other in (replace(entry, reduce_only=True), replace(entry, stop=0)):
-        assert "stopLoss" not in {**words.creation("linear", other, of), **words.amendment("linear", other, of)}
-    assert "stopLoss" not in words.creation("spot", entry, of)
+        assert "stopLoss" not in {**codec.creation("linear", other, of), **codec.amendment("linear", other, of)}
+    assert "stopLoss" not in codec.creation("spot", entry, of)
 
 
 @pytest.mark.parametrize("code", [110059, 110060, 10001])
@@ -279,15 +279,15 @@ def row_of(**fields):
     ],
 )
 def test_f_70_every_execution_that_moves_the_position_is_told_with_its_cause(fields, cause, link):
-    found = words.execution(row_of(**fields), exchange_for(config()).instruments["BTCUSDT"])
+    found = codec.execution(row_of(**fields), exchange_for(config()).instruments["BTCUSDT"])
     assert (found.cause, found.link, found.lots, found.side) == (cause, link, 10, Side.SELL)
 
 
 def test_f_81_funding_is_a_payment_without_lots_and_an_unknown_kind_without_quantity_is_nothing():
     of = exchange_for(config()).instruments["BTCUSDT"]
-    paid = words.execution(row_of(execType="Funding", execFee="-0.3"), of)
+    paid = codec.execution(row_of(execType="Funding", execFee="-0.3"), of)
     assert (paid.cause, paid.lots, paid.fee, paid.link) == (Cause.FUNDING, 0, -0.3, "")
-    assert words.execution(row_of(execType="SomethingNew", execQty="0"), of) is None
+    assert codec.execution(row_of(execType="SomethingNew", execQty="0"), of) is None
 
 
 def test_the_executions_of_one_order_are_asked_for_by_its_name():

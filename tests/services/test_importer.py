@@ -15,10 +15,10 @@ from backtesting.candles import to_frame
 from bot.candles import parse_time
 from bot.errors import BadCandles, Misconfigured
 from bot.market import Market
-from services.data.file_names import FileKind, Named, name_of, pair_of
-from services.data.funding import FundingStore
-from services.data.importer import Imported, Wanted, files_under, import_file, import_files
-from services.data.store import CandleStore, Difference, Series
+from services.market_data.file_names import FileKind, Named, name_of, pair_of
+from services.market_data.funding import FundingStore
+from services.market_data.importer import Imported, Wanted, files_under, import_file, import_files
+from services.market_data.store import CandleStore, Difference, Series
 from tests.conftest import ROOT, START, bars, walk
 
 FILES = ROOT.parent / "shared" / "data" / "imports"

@@ -13,7 +13,7 @@ from bot.candles import parse_time
 from bot.errors import Misconfigured
 from bot.instrument import Market
 from services.command_line.main import app
-from services.data.instruments import load_instruments, read_instruments, save_instruments
+from services.market_data.instruments import load_instruments, read_instruments, save_instruments
 from tests.conftest import START, bars, instrument
 
 DAY = 86_400_000

@@ -17,7 +17,7 @@ import structlog
 from bot.errors import Misconfigured
 from bot.sources import ROOT
 from services.logs import Libraries, configure, passwords, relay
-from services.redis.embedded import EmbeddedRedis
+from services.messaging.embedded import EmbeddedRedis
 from tests.conftest import unreachable_bot
 
 SECRET = "s3cret-0123456789"

@@ -10,13 +10,13 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from bot.ports import Cause, Execution, Saved
-from services.postgres.store import VERSION, PostgresStore, epoch, migrate, moment
+from services.storage.store import VERSION, PostgresStore, epoch, migrate, moment
 from tests.conftest import START
 
 
 def test_the_version_that_is_looked_for_is_the_newest_migration():
     config = Config()
-    config.set_main_option("script_location", str(files("services.postgres") / "migrations"))
+    config.set_main_option("script_location", str(files("services.storage") / "migrations"))
     assert ScriptDirectory.from_config(config).get_current_head() == VERSION
 
 

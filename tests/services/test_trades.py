@@ -16,8 +16,8 @@ from bot.errors import Misconfigured
 from coordinator.config import load_config
 from services.command_line.backtest import find_candles
 from services.command_line.main import app
-from services.data.store import CandleStore
-from services.data.trades import is_trades, read_bars, read_trades, roll_trades
+from services.market_data.store import CandleStore
+from services.market_data.trades import is_trades, read_bars, read_trades, roll_trades
 from tests.conftest import ROOT, START, walk
 
 SHARED = ROOT.parent / "shared" / "data" / "trades"

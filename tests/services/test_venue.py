@@ -17,11 +17,11 @@ from backtesting.funding import FundingHistory
 from bot.errors import Misconfigured
 from bot.instrument import Market
 from coordinator.config import Execution
-from services.data import venue as adapter
-from services.data.funding import FundingStore
-from services.data.store import CandleStore, Series
-from services.venue.exchange import Exchange, exchange_settings
-from services.venue.server import Key, VenueServer
+from services.market_data import venue as adapter
+from services.market_data.funding import FundingStore
+from services.market_data.store import CandleStore, Series
+from services.simulated_bybit.exchange import Exchange, exchange_settings
+from services.simulated_bybit.server import Key, VenueServer
 from tests.conftest import START, instrument, walk
 
 CANDLES = walk(3000, seed=1)

@@ -18,8 +18,8 @@ import pytest
 from backtesting.funding import FundingHistory
 from bot.instrument import RiskTier
 from bot.order import OrderKind
-from services.venue.records import LogRow
-from services.venue.server import Faults, VenueServer
+from services.simulated_bybit.records import LogRow
+from services.simulated_bybit.server import Faults, VenueServer
 from tests.conftest import MINUTE, START
 from tests.services.venue_house import (
     BTC,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from services.venue.records import Trade
-from services.venue.unverified import Unverified
+from services.simulated_bybit.records import Trade
+from services.simulated_bybit.unverified import Unverified
 from tests.services.venue_house import (
     BTC,
     DROP,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from coordinator.config import BarPath, Execution, FillRule
-from services.venue.exchange import Answer, Exchange, exchange_settings
-from services.venue.records import Trade, VenueOrder
-from services.venue.rest import ROUTES
-from services.venue.server import Key, VenueServer
-from services.venue.unverified import Unverified
+from services.simulated_bybit.exchange import Answer, Exchange, exchange_settings
+from services.simulated_bybit.records import Trade, VenueOrder
+from services.simulated_bybit.rest import ROUTES
+from services.simulated_bybit.server import Key, VenueServer
+from services.simulated_bybit.unverified import Unverified
 from tests.conftest import bars, instrument
 
 KEY = Key("house-key-0123456789", "house-secret-9876543210")

@@ -1,0 +1,145 @@
+"""The pair's table of wishes: its own orders, the filter's verdict on new entries, and which of them may rest."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bot.kernel import Record, kernel, template
+from bot.order import WHOLE_POSITION, OrderKind, Signal, want, withdraw
+from bot.strategy import Event, JudgedAs, away, protect, whole_down
+from coordinator.gate import pass_entries, shelve_entries
+from coordinator.lifecycle import leave
+from coordinator.pair_state import OWN, jot, may_open, may_rest, strategy_slots, tell
+from coordinator.phase import Phase
+from coordinator.vocabulary import NOBODY, Note
+from filters import smc as filter_
+from filters.smc import Action
+
+
+@kernel
+def wish_own(pair: Record, params: Record, state: Record, slots: Record) -> None:
+    """The pair's own orders: stop and target of a transition or a hold, and the closing order."""
+    position, first = pair.ledger.position, len(slots) - OWN
+    way = 1 if position > 0 else -1
+    lots = abs(position)
+    draining = state.phase == Phase.DRAINING or state.phase == Phase.CLOSING  # noqa: PLR1714
+    stop = state.drain_stop if draining or state.phase == Phase.HALTED else 0
+    if position == 0:
+        state.guard_stop = 0
+    elif stop <= 0 and state.family == NOBODY:
+        stop = _guard(pair, params, state, way)
+    if stop <= 0 and state.family != NOBODY and params.own_stop[state.family] == 0:
+        protect(pair, slots, first, params.protective_stop)
+    else:
+        signal = Signal.EXIT_TRANSITION if draining else Signal.EXIT_SL
+        want(slots, first, -way, OrderKind.STOP, stop, lots if stop > 0 else 0, signal, WHOLE_POSITION)
+    aimed = lots if (draining or state.phase == Phase.HALTED) and state.drain_target > 0 else 0
+    want(slots, first + 1, -way, OrderKind.LIMIT, state.drain_target, aimed, Signal.EXIT_TRANSITION, WHOLE_POSITION)
+    if state.phase == Phase.CLOSING:
+        leave(pair, slots, lots)
+    elif slots[first + 2].wanted and (lots == 0 or slots[first + 2].side == way):
+        withdraw(slots, first + 2)
+
+
+@kernel
+def _guard(pair: Record, params: Record, state: Record, way: int) -> int:
+    """Stop of a position that no strategy owns: `protective_stop` from its average, or from the price if that is worse.
+
+    It stands where it was first found until the position is flat or other hands have changed it.
+    """
+    if state.guard_stop == 0:
+        average = pair.ledger.cost / (pair.ledger.position * pair.instrument.lot_size)
+        worse = min(average, pair.price) if way > 0 else max(average, pair.price)
+        state.guard_stop = max(away(pair, -way, worse * (1.0 - way * params.protective_stop), True), 1)
+    return state.guard_stop
+
+
+@template
+def let_pass(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+    """Judge new entries by the filter, then let rest what permission, capital and exposure allow."""
+    pair.may_enter = may_open(pair, params, state)
+    if state.gated == slots[0].version and state.rested == may_rest(state) and not state.waiting:
+        return
+    state.rested, state.waiting = may_rest(state), False
+    _gate(pair, params, state, slots, event)
+    state.gated = slots[0].version
+
+
+@template
+def _gate(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+    """Go through the whole table of wishes."""
+    wishes = strategy_slots(slots)
+    if not state.rested:
+        state.resting = 0.0
+        dropped = shelve_entries(wishes)
+        if dropped >= 0:
+            _refuse(pair, params, state, slots, event, dropped)
+        return
+    if params.smc.enabled and params.judged_as[state.family] != JudgedAs.RANGE:  # that was judged when it was laid
+        _judge_entries(pair, params, state, slots, event)
+    directive = state.directive
+    target = np.inf if params.shares else directive.target
+    for _ in range(len(wishes)):
+        refused, state.resting, state.waiting = pass_entries(
+            pair, wishes, pair.may_enter or params.solo, target, directive.exposure_limit
+        )
+        if refused < 0:
+            return
+        _refuse(pair, params, state, slots, event, refused)
+
+
+@template
+def _refuse(pair: Record, params: Record, state: Record, slots: Record, event: Record, index: int) -> None:
+    """Tell the strategy that an entry was refused; it is withdrawn already."""
+    event.execution.slot = index
+    event.execution.generation = slots[index].generation
+    tell(pair, params, state, slots, event, Event.REFUSED, state.family)
+
+
+@template
+def judge_range(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+    """Ask the filter about a grid that was laid, and tell the grid how much of its size it may use."""
+    pair.range_asked = False
+    state.enhanced = False
+    if not params.smc.enabled:
+        return
+    verdict = state.verdict
+    filter_.judge_range(params.smc, state.smc, verdict, pair.range_lower, pair.range_upper)
+    state.enhanced = verdict.action == Action.ENHANCED
+    pair.range_share = verdict.multiplier
+    _note_verdict(pair, state, 0, pair.range_lower, pair.range_upper)
+    tell(pair, params, state, slots, event, Event.VERDICT, state.family)
+
+
+@template
+def _judge_entries(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+    """Ask the filter about every new entry of the whole position; a safety order is halved at most."""
+    for index in range(len(slots) - OWN):
+        slot = slots[index]
+        if not slot.wanted or slot.signal != Signal.ENTRY or slot.part != WHOLE_POSITION or slot.judged:
+            continue
+        slot.judged = True
+        price = pair.price if slot.kind == OrderKind.MARKET else slot.price * pair.instrument.tick_size
+        filter_.judge_entry(params.smc, state.smc, state.verdict, slot.side, price)
+        _note_verdict(pair, state, slot.side, price, 0.0)
+        share = state.verdict.multiplier
+        safety = params.judged_as[state.family] == JudgedAs.LADDER and slot.entry > 0
+        if safety and share <= 0.0:
+            share = params.smc.neutral_size
+        lots = whole_down(slot.quantity * share)
+        instrument = pair.instrument
+        small = lots < max(instrument.min_quantity, 1) or lots * instrument.lot_size * price < instrument.min_notional
+        if not small:
+            slot.quantity = lots
+        elif not safety:
+            withdraw(slots, index)
+            _refuse(pair, params, state, slots, event, index)
+
+
+@kernel
+def _note_verdict(pair: Record, state: Record, side: int, price: float, upper: float) -> None:
+    verdict = state.verdict
+    entry = jot(pair, state, Note.VERDICT)
+    entry.a, entry.b, entry.c = verdict.action, verdict.reason, side
+    entry.x, entry.y, entry.z, entry.w = verdict.confidence, verdict.multiplier, price, upper
+    entry.v = float(state.family)

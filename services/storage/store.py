@@ -1,0 +1,255 @@
+"""The Store port over Postgres: one transaction remembers what was decided, the orders about to be sent, the fills.
+
+A database that is away is waited for: nothing is sent that is not remembered, and what rests at the venue protects.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from importlib.resources import files
+from typing import Any, Self
+
+import asyncpg
+import structlog
+from tenacity import AsyncRetrying, retry, retry_if_exception_type, stop_after_delay, wait_exponential
+
+from bot.errors import Misconfigured
+from bot.ports import Cause, Execution, Order, Saved
+from coordinator.vocabulary import Note
+
+log = structlog.get_logger()
+
+AWAY = (
+    # Full or read-only is away too: somebody has to make room, and until then nothing can be remembered.
+    *(asyncpg.DiskFullError, asyncpg.ReadOnlySQLTransactionError, asyncpg.TooManyConnectionsError),
+    *(OSError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError),
+    *(asyncpg.InternalClientError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError),
+)
+KEPT = 5000  # orders and executions of a symbol that a restart may still meet
+KEPT_SNAPSHOTS = 20
+START_SECONDS = 30.0
+
+VERSION = "0002"  # of the tables: the newest migration
+
+REMEMBER = """
+INSERT INTO memory (bot, name, layout, data, at) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (bot, name) DO UPDATE SET layout = $3, data = $4, at = $5
+"""
+ORDER = """
+INSERT INTO orders (bot, link, symbol, slot, generation, side, kind, price, lots, reduce_only, post_only, signal,
+    part, entry, stop, at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+ON CONFLICT (bot, link) DO UPDATE SET kind = $7, price = $8, lots = $9, stop = $15, at = $16
+"""
+FILL = """
+INSERT INTO fills (bot, execution, symbol, link, side, price, lots, fee, maker, cause, position, realised, at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+ON CONFLICT (bot, execution) DO NOTHING
+"""
+NOTE = """
+INSERT INTO notes (bot, name, kind, a, b, c, x, y, z, w, v, at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+"""
+SNAPSHOT = "INSERT INTO snapshots (bot, name, schema, state, at) VALUES ($1, $2, $3, $4, $5)"
+FORGET = """
+DELETE FROM snapshots WHERE bot = $1 AND name = $2 AND id <= (
+    SELECT id FROM snapshots WHERE bot = $1 AND name = $2 ORDER BY id DESC OFFSET $3 LIMIT 1)
+"""
+FIELDS = "link, slot, generation, side, kind, price, lots, reduce_only, post_only, signal, part, entry, stop"
+
+
+def _complain(state: Any) -> None:
+    error = state.outcome.exception()
+    remedy = REMEDIES.get(type(error), "the bot opens nothing until it answers")
+    log.warning("database_away", attempt=state.attempt_number, error=type(error).__name__, remedy=remedy)
+
+
+REMEDIES = {
+    asyncpg.DiskFullError: "the disk is full: make room; the bot opens nothing until then",
+    asyncpg.ReadOnlySQLTransactionError: "the database is read-only: give this user the right to write",
+}
+
+
+waiting = retry(
+    retry=retry_if_exception_type(AWAY), wait=wait_exponential(0.05, max=5), before_sleep=_complain, reraise=True
+)
+
+
+def moment(ms: int) -> datetime:
+    """Aware UTC time of epoch milliseconds."""
+    return datetime.fromtimestamp(ms / 1000.0, UTC)
+
+
+def epoch(at: datetime) -> int:
+    """Epoch milliseconds of an aware time."""
+    return round(at.timestamp() * 1000.0)
+
+
+async def reach(dsn: str) -> None:
+    """Wait a while for a database that is starting; raises Misconfigured when it stays away or does not let us in."""
+    trying = AsyncRetrying(
+        retry=retry_if_exception_type((OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError)),
+        stop=stop_after_delay(START_SECONDS),
+        wait=wait_exponential(0.1, max=2),
+        before_sleep=_complain,
+        reraise=True,
+    )
+    try:
+        connection: Any = await trying(asyncpg.connect, dsn)
+    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise Misconfigured(
+            f"bot.database cannot be used ({type(error).__name__}); check its address, name, user and password, and "
+            "that the server runs."
+        ) from None
+    await connection.close()
+
+
+async def migrate(dsn: str) -> None:
+    """Bring the tables to this version."""
+    if await _version(dsn) == VERSION:
+        return
+    from alembic import command  # noqa: PLC0415, a second of every start that has nothing to migrate
+    from alembic.config import Config  # noqa: PLC0415
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
+
+    engine = create_async_engine(dsn.replace("postgresql://", "postgresql+asyncpg://", 1))
+    config = Config()
+    config.set_main_option("script_location", str(files("services.storage") / "migrations"))
+
+    def upgrade(connection: Any) -> None:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+    async with engine.begin() as connection:
+        await connection.run_sync(upgrade)
+    await engine.dispose()
+
+
+async def _version(dsn: str) -> str | None:
+    """Read the version of the tables; None where there are none yet."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        found = await connection.fetchval("SELECT version_num FROM alembic_version")
+    except asyncpg.UndefinedTableError:
+        return None
+    finally:
+        await connection.close()
+    return str(found)
+
+
+class PostgresStore:
+    """One bot's rows."""
+
+    def __init__(self, pool: Any, bot: str) -> None:
+        self.pool, self.bot = pool, bot
+
+    @classmethod
+    async def open(cls, dsn: str, bot: str) -> Self:
+        """Bring the tables up to date and connect."""
+        await migrate(dsn)
+        return await cls.join(dsn, bot)
+
+    @classmethod
+    async def join(cls, dsn: str, bot: str) -> Self:
+        """Connect to tables that are up to date."""
+        return cls(await asyncpg.create_pool(dsn, min_size=1, max_size=4), bot)
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        await self.pool.close()
+
+    @waiting
+    async def load(self, name: str) -> Saved | None:
+        """What was stored under a symbol, or for the portfolio."""
+        row = await self.pool.fetchrow("SELECT layout, data FROM memory WHERE bot = $1 AND name = $2", self.bot, name)
+        return None if row is None else Saved(row["layout"], row["data"])
+
+    @waiting
+    async def orders(self, symbol: str) -> dict[str, Order]:
+        """Read the last orders that were sent for a symbol, by link, oldest first."""
+        rows = await self.pool.fetch(
+            f"SELECT {FIELDS} FROM orders WHERE bot = $1 AND symbol = $2 ORDER BY at DESC LIMIT $3",  # noqa: S608
+            *(self.bot, symbol, KEPT),
+        )
+        return {row["link"]: Order(**dict(row)) for row in reversed(rows)}
+
+    @waiting
+    async def executions(self, symbol: str) -> list[str]:
+        """Read the ids of the last executions booked for a symbol, oldest first."""
+        query = "SELECT execution FROM fills WHERE bot = $1 AND symbol = $2 ORDER BY at DESC LIMIT $3"
+        rows = await self.pool.fetch(query, self.bot, symbol, KEPT)
+        return [row["execution"] for row in reversed(rows)]
+
+    @waiting
+    async def fills(self) -> list[Execution]:
+        """Read every fill and payment booked, oldest first."""
+        rows = await self.pool.fetch("SELECT * FROM fills WHERE bot = $1 ORDER BY at, execution", self.bot)
+        return [
+            Execution(
+                *(row["execution"], row["symbol"], row["link"], row["side"], row["price"], row["lots"], row["fee"]),
+                *(row["maker"], epoch(row["at"]), Cause(row["cause"])),
+            )
+            for row in rows
+        ]
+
+    @waiting
+    async def notes(self, since: int) -> list[tuple[str, int, str, tuple[float, ...]]]:
+        """Read what was decided from `since` (ms) on: pair (empty: portfolio), time, kind, and the eight numbers."""
+        query = "SELECT * FROM notes WHERE bot = $1 AND at >= $2 ORDER BY id"
+        rows = await self.pool.fetch(query, self.bot, moment(since))
+        return [
+            (row["name"], epoch(row["at"]), row["kind"], tuple(float(row[key]) for key in "abcxyzwv")) for row in rows
+        ]
+
+    @waiting
+    async def save(
+        self,
+        name: str,
+        saved: Saved,
+        at: int,
+        orders: list[Order],
+        fills: list[tuple[Execution, Any]],
+        notes: list[tuple[str, Any]],
+    ) -> None:
+        """Remember all of it, or nothing."""
+        bot, when = self.bot, moment(at)
+        async with self.pool.acquire() as connection, connection.transaction():
+            await connection.execute(REMEMBER, bot, name, saved.layout, saved.data, when)
+            if orders:
+                await connection.executemany(ORDER, [(bot, one.link, name, *_numbers(one), when) for one in orders])
+            if fills:
+                await connection.executemany(FILL, [self._fill(name, *one) for one in fills])
+            if notes:
+                await connection.executemany(NOTE, [self._note(*one) for one in notes])
+
+    def _fill(self, symbol: str, one: Execution, record: Any) -> tuple[Any, ...]:
+        after = (None, None) if record is None else (int(record.position), float(record.realised))
+        money = (one.fee, one.maker, one.cause.value)
+        return (self.bot, one.id, symbol, one.link, int(one.side), one.price, one.lots, *money, *after, moment(one.ts))
+
+    def _note(self, name: str, note: Any) -> tuple[Any, ...]:
+        whole = (int(note[key]) for key in ("a", "b", "c"))
+        numbers = (float(note[key]) for key in ("x", "y", "z", "w", "v"))
+        return (self.bot, name, Note(int(note["kind"])).name.lower(), *whole, *numbers, moment(int(note["ts"])))
+
+    async def alive(self) -> bool:
+        """Whether the database takes a change of this bot's rows now; a full or read-only one does not."""
+        try:
+            await self.pool.execute("UPDATE memory SET at = at WHERE bot = $1 AND name = 'portfolio'", self.bot)
+        except AWAY:
+            return False
+        return True
+
+    @waiting
+    async def snapshot(self, name: str, schema: str, state: str, at: int) -> None:
+        """Keep a readable copy (JSON) of a state; the last few remain."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            await connection.execute(SNAPSHOT, self.bot, name, schema, state, moment(at))
+            await connection.execute(FORGET, self.bot, name, KEPT_SNAPSHOTS)
+
+
+def _numbers(one: Order) -> tuple[Any, ...]:
+    return (
+        *(one.slot, one.generation, one.side, one.kind, one.price, one.lots, one.reduce_only, one.post_only),
+        *(one.signal, one.part, one.entry, one.stop),
+    )

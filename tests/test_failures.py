@@ -42,7 +42,7 @@ def test_each_row_lists_the_tests_that_name_it_and_no_other():
     for row, found in page.items():
         wrong += [f"{row}: list {test}" for test in sorted({*tests[row]} - {*found})]
         wrong += [f"{row}: strike {test}" for test in sorted({*found} - {*tests[row]})]
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 def test_the_page_says_how_many_rows_have_no_test():

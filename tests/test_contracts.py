@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import shutil
 import subprocess
@@ -105,3 +106,28 @@ def test_a_broken_contract_is_found_and_no_other(broken, case):
 def test_every_contract_is_broken_once():
     unbroken = [name for name in NAMES if not any(name.startswith(case[0]) for case in BREAKS)]
     assert unbroken == []
+
+
+def asks(source):
+    """Calls that read a clock or throw dice without an import that a contract could see, with their lines."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            called = ast.unparse(node.func)
+            seeded = called.startswith("np.random.default_rng") and (node.args or "(" in called)
+            dice = called.startswith("np.random.") and not seeded
+            if dice or node.func.attr in {"now", "today", "utcnow"}:
+                yield f"{node.lineno}: {called}"
+
+
+def test_below_services_no_clock_is_read_and_no_dice_are_thrown():
+    found = {
+        path.relative_to(ROOT).as_posix(): list(asks(path.read_text(encoding="utf-8")))
+        for package in ("bot", "filters", "strategies", "coordinator", "backtesting")
+        for path in (ROOT / package).rglob("*.py")
+    }
+    assert {file: lines for file, lines in found.items() if lines} == {}
+    assert list(asks("datetime.now(UTC)\nnp.random.normal()\nnp.random.default_rng()\nnp.random.default_rng(1)")) == [
+        "1: datetime.now",
+        "2: np.random.normal",
+        "3: np.random.default_rng",
+    ]

@@ -43,7 +43,7 @@ def test_the_yaml_shown_is_a_config():
 PAGES = [ROOT / "README.md", ROOT / "docs" / "design.md", *sorted((ROOT / "docs" / "decisions").glob("*.md"))]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_file_that_a_page_names_or_links_exists(page):
     text = page.read_text(encoding="utf-8")
     named = re.findall(r"`((?:bot|filters|strategies|coordinator|backtesting|services|tests|docs)/[\w./-]*)`", text)

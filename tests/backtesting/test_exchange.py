@@ -141,6 +141,7 @@ def test_a_crossing_limit_whose_price_has_gone_rests():
 
 
 def test_post_only_that_would_cross_is_refused_and_the_strategy_told():
+    """F-48: an order that fails is an event."""
     recording = play((99.0, 101.0, 99.0, 100.0), price=105, post_only=True)
     assert fills(recording) == []
     assert (recording.refused, recording.state.refusals) == (1, 1)
@@ -195,7 +196,7 @@ def test_f49_a_gap_fills_a_stop_at_the_open():
 
 
 def test_an_answer_to_a_fill_joins_the_rest_of_the_path():
-    """Bought on the way down at 95, stopped at 92 in the same fall; or sold at 103 on the way back up."""
+    """F-48: Bought on the way down at 95, stopped at 92 in the same fall; or sold at 103 on the way back up."""
     bar = (100.0, 106.0, 94.0, 105.0)
     assert fills(play(bar, price=95, target=103)) == [(1, 95, 10, "maker"), (1, 103, -10, "maker")]
     bar = (100.0, 112.0, 91.0, 111.0)
@@ -364,6 +365,7 @@ def test_a_bar_may_fill_more_than_the_list_of_fills_had_room_for():
 
 
 def test_the_bounds_enclose_different_rules():
+    """F-49, F-85: the worse of both is what a run reports unless told otherwise."""
     assert BOUNDS["pessimistic"] != BOUNDS["optimistic"]
     from tests.conftest import walk
 

@@ -74,6 +74,7 @@ def figures_of(records, worth=0.0):
 
 
 def test_trade_figures_of_two_wins_and_a_loss():
+    """F-39."""
     figures = figures_of(trades((10.0, 100.0), (-5.0, 100.0), (20.0, 100.0)))
     expected = {"trades": 3, "profit_factor": 6.0, "expectancy": pytest.approx(25 / 3), "average_win": 15.0}
     assert {name: figures[name] for name in expected} == expected
@@ -107,7 +108,7 @@ def test_the_longest_run_is_the_longest_run(flags):
 
 @pytest.mark.parametrize("name", ["grid", "dca", "trend"])
 def test_the_trades_add_up_to_the_profit(name):
-    """Every lot of every fill belongs to one trade: their profits are the run's."""
+    """F-39: Every lot of every fill belongs to one trade: their profits are the run's."""
     section = {
         "warmup_bars": 20,
         "timeframe": "15m",

@@ -151,6 +151,7 @@ def compared(strategy, parameters, execution, world):
 @example(choice=("grid", {"direction": "short"}), execution={}, world=WILD)
 @example(choice=("trend", {"trend_confirmation_bars": 1}), execution={}, world=CALM)
 def test_the_fast_loop_is_the_engine(choice, execution, world):
+    """F-80."""
     compared(*choice, execution, world)
 
 

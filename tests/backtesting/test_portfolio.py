@@ -91,7 +91,7 @@ def test_skipping_quiet_bars_changes_nothing(make):
 
 
 def test_family_1_a_longer_history_changes_nothing_before_its_end():
-    """What the portfolio decides at the last instant of a run is decided there in a longer one too."""
+    """F-86: What the portfolio decides at the last instant of a run is decided there in a longer one too."""
     whole = played(market())
     for cut in (12 * 1440 + 7, 25 * 1440 + 240):
         part = played({pair: one.rows(slice(0, cut)) for pair, one in market().items()})

@@ -100,6 +100,7 @@ def test_family_10_written_twice_the_bytes_are_the_same(folder, result, tmp_path
 
 
 def test_another_config_or_other_candles_are_another_run(result):
+    """F-53: a result names its candles by their hash."""
     ids = {result.document.run_id}
     ids.add(simulate({**GRID, "capital": 9999}, walk(6000, seed=3)).document.run_id)
     ids.add(simulate(GRID, walk(6000, seed=33)).document.run_id)

@@ -30,6 +30,7 @@ def numpy_pass(tape):
 
 @pytest.mark.parametrize("name", ["grid", "dca", "trend"])
 def test_a_year_of_minutes(benchmark, tape, name):
+    """F-66: speed is stated beside a calibration on the same machine."""
     simulator = UniversalSimulator(load_config({"strategy": name, "pair": "BTCUSDT"}))
     recording = simulator.run(tape)  # compiled and warm
     baseline = min(_seconds(numpy_pass, tape) for _ in range(30))
@@ -43,6 +44,7 @@ def test_a_year_of_minutes(benchmark, tape, name):
 
 @pytest.mark.parametrize("count", [1, 10])
 def test_a_year_of_the_whole_algorithm(benchmark, count):
+    """F-55, F-66."""
     candles = generate([f"P{index}USDT" for index in range(count)], 365, 7)
     pairs = list(candles)
     reel = Reel.of(candles, {pair: instrument() for pair in pairs})

@@ -45,6 +45,7 @@ def rolled(minutes: list[int], timeframe: int) -> tuple[list[tuple[int, float]],
 
 
 def test_a_bar_is_visible_only_when_closed_and_complete():
+    """F-28, F-29."""
     done, incomplete = rolled(list(range(14)), 5)
     assert [start for start, _ in done] == [0, 5]
     assert done[1][1] == {"ts": START + 5 * 60_000, "open": 5, "high": 9.7, "low": 4.8, "close": 9.5, "volume": 5}
@@ -215,6 +216,7 @@ def test_presets_give_way_to_what_is_said():
 
 
 def test_parameters_cannot_be_misspelt():
+    """F-24."""
     with pytest.raises(ValidationError):
         Parameters(timefrane="1h")
 

@@ -163,7 +163,7 @@ def test_f27_a_flat_market_has_no_trend_no_range_and_no_band():
 @settings(max_examples=25, deadline=None)
 @given(cut=st.integers(1, 399), seed=st.integers(0, 5))
 def test_f32_cut_anywhere_and_carried_on_gives_the_same_bits(cut, seed):
-    """Family 1: run on data[0:t] and on from there equals the run over everything."""
+    """F-45, family 1: run on data[0:t] and on from there equals the run over everything."""
     candles = walk(400, seed=seed)
     whole = values_of(candles)
     states = new_records(STATE, 1)

@@ -144,6 +144,7 @@ def test_an_incomplete_bar_is_left_out_of_the_series():
 
 
 def test_the_newest_closed_bar_of_another_timeframe_counts():
+    """F-28."""
     asked = [strategy({"last": python(lambda bars: bars.close[-1], window=1, timeframe="4h")})]
     bars = base_bars(400, start=EDGE)
     found = numbers(taken(asked, bars))

@@ -122,6 +122,7 @@ def user(tmp_path):
 
 
 def test_a_users_file_depends_on_what_it_imports_and_on_nothing_else(user):
+    """F-87."""
     found = closure([(user / "mine.py", user)], None)
     assert {path.relative_to(user).as_posix() for path in found} == IMPORTED
     assert found[user / "pkg" / "__init__.py"] == "pkg"

@@ -35,6 +35,7 @@ def module_of(strategy):
 
 
 def test_a_file_named_as_a_module_of_python_replaces_nothing(tmp_path):
+    """F-87."""
     path, loaded = list(sys.path), set(sys.modules)
     strategy = load_strategy(written(tmp_path, "json.py", head="import json\nUSED = json\n"))
     assert strategy.name == "ema_cross"

@@ -213,6 +213,7 @@ def assert_in_place(machine):
 @pytest.mark.parametrize("levels", [15, 16, 10])
 @pytest.mark.parametrize("scene", SCENES)
 def test_a_state_of_a_version_before_is_loaded_with_any_number_of_levels(file, scene, levels):
+    """F-88."""
     saved, facts = scene_of(file, scene)
     machine = machine_with(levels)
     asked, before = len(machine.slots), len(machine_with(15).slots)

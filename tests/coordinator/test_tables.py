@@ -154,6 +154,7 @@ def routed(family, confirmed, candidate=None, count=0, switched_hours_ago=100.0,
 
 
 def test_after_a_switch_the_next_waits():
+    """F-37: counted from the time of the switch."""
     assert not routed(Family.TREND, Regime.WIDE_RANGE, switched_hours_ago=3.9)[0]
     assert routed(Family.TREND, Regime.WIDE_RANGE, switched_hours_ago=4.0)[0]
 

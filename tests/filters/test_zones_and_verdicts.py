@@ -87,6 +87,7 @@ def test_decay_counts_completed_visits():
 
 
 def test_a_zone_older_than_its_age_dies():
+    """F-25."""
     table = table_with((BLOCK, 1, 100.0, 110.0, 1.0))
     grow_old(table, 1000, 5000)
     assert table.zones[0].alive
@@ -313,6 +314,7 @@ def share_won(early):
 
 
 def test_entries_at_its_zones_win_no_more_than_chance_on_random_walks():
+    """F-25, F-31: a filter that knew the future, or filled at the zone's price, would win here."""
     won, total = share_won(0)
     assert total > 3000
     # A bar that reaches both ends counts as lost, so chance is a little under one half; 3.3 deviations above it.

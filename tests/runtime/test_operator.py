@@ -147,6 +147,8 @@ def test_a_position_that_a_fill_is_still_on_its_way_to_is_asked_about_and_not_ta
 
 
 def test_metrics_say_what_the_status_says(dsn, name):
+    """F-58."""
+
     async def play(bot, exchange):
         bot.runtime.master.machine.desk.routes[0].held_off = HeldOff.OPERATOR
         now = await bot.runtime.status()
@@ -191,6 +193,8 @@ def test_orders_cancelled_by_hand_are_placed_again_under_new_names(dsn, name):
 
 
 def test_a_bot_does_not_start_beside_orders_that_are_not_its_own(dsn, name):
+    """F-05."""
+
     async def main():
         chosen = config()
         exchange = exchange_for(chosen)

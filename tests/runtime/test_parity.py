@@ -114,6 +114,7 @@ def of_one_strategy(name, pairs, days):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ALONE)
 def test_every_strategy_is_the_same_live(name):
+    """F-80."""
     found = of_one_strategy(name, PAIRS[:2], 1)
     assert found.differences == []
     assert found.fills.total() >= 4

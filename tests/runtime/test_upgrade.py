@@ -116,6 +116,8 @@ def assert_kept(address, before, what):
 
 @pytest.mark.slow
 def test_other_levels_and_another_version_cancel_nothing(processes, tmp_path):
+    """F-88."""
+
     def config(levels):
         return processes.config("u", address, PAIRS, CAPITAL, auto={"router": "grid"}, grid={**GRID, "levels": levels})
 

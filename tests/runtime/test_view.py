@@ -103,6 +103,7 @@ def test_a_mode_is_told_of_the_account():
 
 @pytest.mark.parametrize("kind", list(Note))
 def test_every_kind_of_decision_has_a_sentence(kind):
+    """F-68."""
     assert set(FIELDS) == {*SENTENCES, Note.REGIME}
     said = sentence(noted(kind, a=1, w=float(START)), Roster(), "grid", "trend")
     assert said

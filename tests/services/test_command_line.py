@@ -44,6 +44,7 @@ def stocked(tmp_path_factory):
 
 
 def test_list_shows_what_synth_made(stocked):
+    """F-53: generated candles are listed as such."""
     shown = run("data", "list").stdout
     assert "synth" in shown
     assert "28,800" in shown

@@ -63,7 +63,7 @@ def test_f24_every_strategy_trades_on_an_ordinary_market(name):
 @settings(max_examples=12, deadline=None)
 @given(cut=st.integers(500, 5900), policy=st.sampled_from(["next_open", "close"]))
 def test_f32_truncation_family_1(name, cut, policy):
-    """What was decided on data[0:t] is what the whole run decided up to t."""
+    """F-86: What was decided on data[0:t] is what the whole run decided up to t."""
     candles, rules = walk(6000, seed=2), {"fill_policy": policy}
     until = int(candles.ts[cut]) - (60_000 if policy == "close" else 0)
     whole = play(name, candles, execution=rules)

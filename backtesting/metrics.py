@@ -86,8 +86,8 @@ class Metrics(BaseModel):
 
 def measure(recording: Recording, trades: NDArray[Any], equity: NDArray[np.float64], first: int) -> Metrics:
     """Figures of a run whose period begins at bar `first`; `equity` (bars,) at closes, `trades` of TRADE."""
-    tape, ledger = recording.tape, recording.pair.ledger
-    ts, bar_ms, bars = tape.candles.ts, tape.candles.bar_ms, recording.bars
+    prepared, ledger = recording.prepared, recording.pair.ledger
+    ts, bar_ms, bars = prepared.candles.ts, prepared.candles.bar_ms, recording.bars
     start, end = int(ts[first]), int(ts[bars - 1]) + bar_ms
     days = (end - start) / DAY_MS
     initial, final = float(ledger.deposits), float(equity[-1])
@@ -107,7 +107,7 @@ def measure(recording: Recording, trades: NDArray[Any], equity: NDArray[np.float
         total_profit=final - initial,
         total_return_pct=(final / initial - 1.0) * 100.0,
         annualised_return_pct=annual,
-        benchmark_return_pct=float(tape.close[bars - 1] / tape.open[first] - 1.0) * 100.0,
+        benchmark_return_pct=float(prepared.close[bars - 1] / prepared.open[first] - 1.0) * 100.0,
         calmar=annual / deepest if annual is not None and deepest > 0 else None,
         fees=float(ledger.fees),
         funding=float(ledger.funding),
@@ -126,10 +126,14 @@ def measure(recording: Recording, trades: NDArray[Any], equity: NDArray[np.float
 
 def exposure_figures(recording: Recording, equity: NDArray[np.float64], first: int) -> dict[str, Any]:
     """Coverage and exposure over the bars from `first` on."""
-    tape = recording.tape
+    prepared = recording.prepared
     _, position = recording.holdings()
     held = np.abs(position[first:])
-    worth = held * tape.close[first : recording.bars] * float(tape.instrument.tick_size * tape.instrument.lot_size)
+    worth = (
+        held
+        * prepared.close[first : recording.bars]
+        * float(prepared.instrument.tick_size * prepared.instrument.lot_size)
+    )
     share = worth / np.where(equity[first:] > 0, equity[first:], np.inf)
     return {
         "position_coverage_pct": float(np.mean(held > 0)) * 100.0,
@@ -190,8 +194,8 @@ def ratio_figures(daily: NDArray[np.float64]) -> dict[str, Any]:
 
 def last_worth(recording: Recording) -> float:
     """Worth of one lot at the last close played, quote currency."""
-    instrument = recording.tape.instrument
-    return float(recording.tape.close[recording.bars - 1]) * float(instrument.tick_size * instrument.lot_size)
+    instrument = recording.prepared.instrument
+    return float(recording.prepared.close[recording.bars - 1]) * float(instrument.tick_size * instrument.lot_size)
 
 
 def profits(trades: NDArray[Any], worth: float) -> NDArray[np.float64]:

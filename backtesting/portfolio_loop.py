@@ -30,7 +30,7 @@ from bot.rollup import BAR
 from bot.strategy import Decide, Event, needs_evaluation
 from coordinator.pair import fill_report
 from coordinator.pair_state import NOTES
-from coordinator.portfolio import Desk, begin, differs, limit, look, step
+from coordinator.portfolio import PortfolioState, begin, differs, limit, look, step
 
 if TYPE_CHECKING:
     from coordinator.roster import TakeInputs
@@ -91,7 +91,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
     payment_bounds: Record,
     settings_: Record,
     params_: Record,
-    desk: Desk,
+    desk: PortfolioState,
     pairs: Record,
     states: Record,
     slots: Record,
@@ -122,7 +122,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
     slots, shown, events = unowned(slots), unowned(shown), unowned(events)
     fills, changes, wishes, notes = unowned(fills), unowned(changes), unowned(wishes), unowned(notes)
     reports, directives = unowned(desk.reports), unowned(desk.directives)
-    desk = Desk(  # the same desk over arrays that are not counted: counting would cost more than looking
+    desk = PortfolioState(  # the same desk over arrays that are not counted: counting would cost more than looking
         *(desk.portfolio, unowned(desk.regimes), unowned(desk.routes), unowned(desk.allocations)),
         *(unowned(desk.histories), unowned(desk.groups), unowned(desk.group_sums), reports, directives),
         unowned(desk.notes),
@@ -319,7 +319,7 @@ def direct(world: World, close: float) -> None:
 
 
 @kernel
-def take_portfolio_notes(desk: Desk, notes: Record, tally: Record) -> None:
+def take_portfolio_notes(desk: PortfolioState, notes: Record, tally: Record) -> None:
     """Take the portfolio's notes down."""
     for k in range(min(desk.portfolio.noted, len(desk.notes))):
         notes[tally.notes] = desk.notes[k]

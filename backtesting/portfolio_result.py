@@ -146,7 +146,7 @@ class PortfolioResult:
     @property
     def bar_ms(self) -> int:
         """Length of a base bar, ms."""
-        return self.recording.recordings[0].tape.candles.bar_ms
+        return self.recording.recordings[0].prepared.candles.bar_ms
 
     @cached_property
     def ts(self) -> NDArray[np.int64]:
@@ -164,16 +164,20 @@ class PortfolioResult:
         worth = {}
         for pair, one in zip(self.recording.pairs, self.recording.recordings, strict=True):
             _, position = one.holdings()
-            tape = one.tape
-            value = position * tape.close[: one.bars] * float(tape.instrument.tick_size * tape.instrument.lot_size)
-            worth[pair] = self._on_clock(tape.candles.ts[: one.bars], value)
+            prepared = one.prepared
+            value = (
+                position
+                * prepared.close[: one.bars]
+                * float(prepared.instrument.tick_size * prepared.instrument.lot_size)
+            )
+            worth[pair] = self._on_clock(prepared.candles.ts[: one.bars], value)
         return worth
 
     @cached_property
     def profits(self) -> dict[str, NDArray[np.float64]]:
         """Profit of each pair so far at each close of the period's clock, quote currency."""
         return {
-            pair: self._on_clock(one.tape.candles.ts[: one.bars], one.equity())
+            pair: self._on_clock(one.prepared.candles.ts[: one.bars], one.equity())
             for pair, one in zip(self.recording.pairs, self.recording.recordings, strict=True)
         }
 
@@ -236,9 +240,9 @@ class PortfolioResult:
         )
 
     def _held(self, recording: Any) -> float:
-        tape = recording.tape
-        begin = min(int(np.searchsorted(tape.candles.ts, self.ts[0])), len(tape.close) - 1)
-        return float(tape.close[recording.bars - 1] / tape.open[begin] - 1.0) * 100.0
+        prepared = recording.prepared
+        begin = min(int(np.searchsorted(prepared.candles.ts, self.ts[0])), len(prepared.close) - 1)
+        return float(prepared.close[recording.bars - 1] / prepared.open[begin] - 1.0) * 100.0
 
     def notes(self, *kinds: Note, pair: int | None = None) -> NDArray[Any]:
         """Notes of these kinds, of one pair or of all."""
@@ -311,7 +315,7 @@ class PortfolioResult:
         hours = np.arange(int(self.ts[0]) // HOUR, int(self.ts[-1]) // HOUR)
         closes = np.full((len(self.recording.pairs), len(hours)), np.nan)
         for row, one in enumerate(self.recording.recordings):
-            rolled = one.tape.rollup(HOUR).bars
+            rolled = one.prepared.rollup(HOUR).bars
             at = rolled["ts"] // HOUR - hours[0] if len(hours) else rolled["ts"]
             inside = (at >= 0) & (at < len(hours))
             closes[row, at[inside]] = rolled["close"][inside]
@@ -392,9 +396,9 @@ class PortfolioResult:
         """Content of result.json."""
         config, recording = self.config, self.recording
         pairs = dict(zip(recording.pairs, recording.recordings, strict=True))
-        instruments = {pair: one.tape.instrument for pair, one in pairs.items()}
+        instruments = {pair: one.prepared.instrument for pair, one in pairs.items()}
         snapshots = [self.snapshots[pair] for pair in pairs]
-        snapshots += [hash_ for one in pairs.values() for hash_ in fingerprint(one.tape.payments)]
+        snapshots += [hash_ for one in pairs.values() for hash_ in fingerprint(one.prepared.payments)]
         parameters = {key: value for key, value in config.document().items() if isinstance(value, dict)}
         return PortfolioDocument(
             run_id=run_id(config, list(instruments.values()), snapshots, source_hash()),
@@ -421,7 +425,7 @@ class PortfolioResult:
         """One pair's fills, trades and candles in the frames of a single run; its metrics mean nothing alone."""
         index = self.recording.pairs.index(pair)
         one = self.recording.recordings[index]
-        first = int(np.searchsorted(one.tape.candles.ts, int(self.ts[0])))
+        first = int(np.searchsorted(one.prepared.candles.ts, int(self.ts[0])))
         return BacktestResult(_Named(self.config, pair), one, first)  # type: ignore[arg-type]
 
     def frame(self, name: str) -> pl.DataFrame:

@@ -14,7 +14,7 @@ from backtesting.exchange import Outcome
 from backtesting.instruments import instrument_for
 from backtesting.metrics import Metrics
 from backtesting.portfolio_result import PortfolioResult
-from backtesting.portfolio_simulator import PortfolioSimulator, Reel
+from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
 from backtesting.run import inputs_notice, paid_history
 from bot.candles import Candles, bar_name, iso
 from bot.errors import Misconfigured
@@ -71,9 +71,9 @@ def simulate_portfolio(
         end=max(ends),
     )
     histories = {pair: one for pair, history in (funding or {}).items() if (one := paid_history(config, history))}
-    reel = Reel.of(played, instruments, histories)
-    recording = PortfolioSimulator(config, keep_wishes=False).run(reel, progress)
-    notices += _notices(config, reel, recording.outcome)
+    prepared_pairs = PreparedPortfolio.of(played, instruments, histories)
+    recording = PortfolioSimulator(config, keep_wishes=False).run(prepared_pairs, progress)
+    notices += _notices(config, prepared_pairs, recording.outcome)
     return PortfolioResult(config, recording, snapshots, tuple(notices))
 
 
@@ -83,14 +83,14 @@ def _candles(source: Any) -> Candles:
     return source if isinstance(source, Candles) else from_frame(source)
 
 
-def _notices(config: PortfolioConfig, reel: Reel, outcome: Outcome) -> list[str]:
+def _notices(config: PortfolioConfig, prepared_pairs: PreparedPortfolio, outcome: Outcome) -> list[str]:
     """Sentences on what a reader of the figures should know."""
     notices = []
-    bar_ms = reel.tapes[0].candles.bar_ms
+    bar_ms = prepared_pairs.tapes[0].candles.bar_ms
     if bar_ms > 60_000:
         notices.append(f"Base bars are {bar_name(bar_ms)}: the path inside a bar is coarser than with 1m.")
-    for pair, tape in zip(reel.pairs, reel.tapes, strict=True):
-        ts = tape.candles.ts
+    for pair, prepared in zip(prepared_pairs.pairs, prepared_pairs.tapes, strict=True):
+        ts = prepared.candles.ts
         missing = int((ts[-1] - ts[0]) // bar_ms) + 1 - len(ts)
         if missing:
             notices.append(f"{pair}: {missing} bars are missing; longer bars without all of theirs were not used.")
@@ -99,7 +99,7 @@ def _notices(config: PortfolioConfig, reel: Reel, outcome: Outcome) -> list[str]
         if begin > (config.start or 0):
             notices.append(f"{pair}: nothing could open before {iso(begin)}, until then it only warmed up.")
         told = inputs_notice(config.algorithm.asked(), int(ts[0]), config.start or 0)
-        price = float(tape.candles.open[min(int(np.searchsorted(ts, config.start or 0)), len(ts) - 1)])
+        price = float(prepared.candles.open[min(int(np.searchsorted(ts, config.start or 0)), len(ts) - 1)])
         told += [one for _, own in config.algorithm.trading() for one in own.remarks(price)]
         notices += [f"{pair}: {one}" for one in told]
         if int(ts[-1]) + bar_ms < (config.end or 0):

@@ -14,7 +14,7 @@ from backtesting.funding import with_constant
 from backtesting.loop import CHANGE, WISH
 from backtesting.portfolio_loop import CLOSING, TALLY
 from backtesting.quiet_bars import HOT, NEVER
-from backtesting.simulator import PRICES, Recording, Tape, check_balance, inputs_over, settings_record
+from backtesting.simulator import PRICES, PreparedCandles, Recording, check_balance, inputs_over, settings_record
 from bot.candles import bar_name, iso
 from bot.compile_errors import compiling
 from bot.errors import Misconfigured
@@ -44,11 +44,11 @@ ROOM = 65_536  # places in each list to begin with; one that is not written to t
 
 
 @dataclass(frozen=True)
-class Reel:
+class PreparedPortfolio:
     """Candles of several pairs, flat: pair p's bars lie at bounds[p]:bounds[p + 1]; `tapes` are views of them."""
 
     pairs: tuple[str, ...]
-    tapes: tuple[Tape, ...]
+    tapes: tuple[PreparedCandles, ...]
     bars: Any  # BAR, prices in ticks: a bar is one line of the processor's cache
     bounds: NDArray[np.int64]
     closed: dict[tuple[int, ...], tuple[Any, NDArray[np.int64]]] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Reel:
         candles: dict[str, Candles],
         instruments: dict[str, Instrument],
         histories: Mapping[str, FundingHistory] | None = None,
-    ) -> Reel:
+    ) -> PreparedPortfolio:
         """Lay checked candles out in the order of their symbols; takes them out of the dict, to need them once.
 
         Raises Misconfigured for a pair without candles, and where the lengths of the bars or their beginnings differ.
@@ -78,11 +78,11 @@ class Reel:
         tapes = []
         for index, pair in enumerate(pairs):
             part = bars[bounds[index] : bounds[index + 1]]
-            tape = Tape.of(candles.pop(pair), instruments[pair], (histories or {}).get(pair))
-            part["ts"], part["volume"] = tape.candles.ts, tape.candles.volume
+            prepared = PreparedCandles.of(candles.pop(pair), instruments[pair], (histories or {}).get(pair))
+            part["ts"], part["volume"] = prepared.candles.ts, prepared.candles.volume
             for name in PRICES:
-                part[name] = getattr(tape, name)
-            tapes.append(tape.laid(part["ts"], part["volume"], *(part[name] for name in PRICES)))
+                part[name] = getattr(prepared, name)
+            tapes.append(prepared.laid(part["ts"], part["volume"], *(part[name] for name in PRICES)))
         return cls(tuple(pairs), tuple(tapes), bars.view(np.recarray), bounds)
 
     @cached_property
@@ -90,8 +90,8 @@ class Reel:
         """Every opening time at which some pair has a bar, ms."""
         first, last, bar_ms = self.bars.ts.min(), self.bars.ts.max(), self.tapes[0].candles.bar_ms
         some = np.zeros((last - first) // bar_ms + 1, np.bool_)
-        for tape in self.tapes:
-            some[(tape.candles.ts - first) // bar_ms] = True
+        for prepared in self.tapes:
+            some[(prepared.candles.ts - first) // bar_ms] = True
         return first + np.flatnonzero(some) * bar_ms
 
     def closings(self, timeframes: tuple[int, ...]) -> tuple[Any, NDArray[np.int64]]:
@@ -102,8 +102,8 @@ class Reel:
 
     def _closings(self, timeframes: tuple[int, ...]) -> tuple[Any, NDArray[np.int64]]:
         parts, bounds = [], [0]
-        for tape, first in zip(self.tapes, self.bounds, strict=False):
-            rolled = [tape.rollup(timeframe) for timeframe in timeframes]
+        for prepared, first in zip(self.tapes, self.bounds, strict=False):
+            rolled = [prepared.rollup(timeframe) for timeframe in timeframes]
             part = np.zeros(sum(len(one.ends) for one in rolled), CLOSING)
             part["end"] = np.concatenate([one.ends for one in rolled]) + first
             part["timeframe"] = np.repeat(timeframes, [len(one.ends) for one in rolled])
@@ -114,7 +114,7 @@ class Reel:
 
     def payments(self, constant: float) -> tuple[Any, NDArray[np.int64]]:
         """Payments of funding by pair, PAYMENT with flat bars, and their bounds; `constant`: rate without history."""
-        parts = [with_constant(tape.payments, constant) for tape in self.tapes]
+        parts = [with_constant(prepared.payments, constant) for prepared in self.tapes]
         for part, first in zip(parts, self.bounds, strict=False):
             part["bar"] += first
         bounds = np.cumsum([0] + [len(part) for part in parts]).astype(np.int64)
@@ -170,29 +170,31 @@ class PortfolioSimulator:
             self.params[pairs][0] = record
         return self.params[pairs]
 
-    def run(self, reel: Reel, progress: Callable[[float], None] | None = None) -> PortfolioRecording:
-        """Play the reel, telling `progress` the share that is done.
+    def run(
+        self, prepared_pairs: PreparedPortfolio, progress: Callable[[float], None] | None = None
+    ) -> PortfolioRecording:
+        """Play the candles of all pairs, telling `progress` the share that is done.
 
         Raises Misconfigured for what cannot work on it and BrokenLedger if money went missing.
         """
-        config, count = self.config, len(reel.pairs)
-        self.check(reel)
-        closings, closing_bounds = reel.closings(config.algorithm.timeframes())
-        closings = self._with_inputs(reel, closings, closing_bounds)
-        payments, payment_bounds = reel.payments(config.execution.funding_rate)
+        config, count = self.config, len(prepared_pairs.pairs)
+        self.check(prepared_pairs)
+        closings, closing_bounds = prepared_pairs.closings(config.algorithm.timeframes())
+        closings = self._with_inputs(prepared_pairs, closings, closing_bounds)
+        payments, payment_bounds = prepared_pairs.payments(config.execution.funding_rate)
         pairs, states = new_records(PAIR, count), new_records(state_dtype(self.roster.strategies), count)
-        for pair, tape in zip(pairs, reel.tapes, strict=True):
-            pair["instrument"] = tape.instrument.record(config.leverage)
-            pair.bar_ms = tape.candles.bar_ms
-        params = self.params_for(reel.pairs)
+        for pair, prepared in zip(pairs, prepared_pairs.tapes, strict=True):
+            pair["instrument"] = prepared.instrument.record(config.leverage)
+            pair.bar_ms = prepared.candles.bar_ms
+        params = self.params_for(prepared_pairs.pairs)
         slots = new_records(SLOT, count * self.slots).reshape(count, -1)
         runs, tallies, desk = new_records(RUN, count), new_records(TALLY, 1), new_desk(count)
-        bar_ms = int(reel.tapes[0].candles.bar_ms)
-        first, last = int(reel.clock[0]), int(reel.clock[-1])
-        equity = np.empty(len(reel.clock))
+        bar_ms = int(prepared_pairs.tapes[0].candles.bar_ms)
+        first, last = int(prepared_pairs.clock[0]), int(prepared_pairs.clock[-1])
+        equity = np.empty(len(prepared_pairs.clock))
         settings = settings_record(config, every_bar=self.every_bar, keep_wishes=self.keep_wishes)
         arguments = (
-            *(reel.bars, reel.bounds, closings, closing_bounds, payments, payment_bounds),
+            *(prepared_pairs.bars, prepared_pairs.bounds, closings, closing_bounds, payments, payment_bounds),
             *(settings, params, desk, pairs, states, slots, self.roster.new_events(), runs),
             *(np.empty((loop_module.PLACES, count), np.int64), np.zeros((count, HOT)), tallies),
         )
@@ -212,13 +214,13 @@ class PortfolioSimulator:
                 progress(min((min(int(tally.clock), last) - first) / max(last - first, 1), 1.0))
         fills, changes, wishes, notes = lists
         if tally.outcome == Outcome.RESTLESS:
-            answered = f"{reel.pairs[tally.pair]} answered {runs[tally.pair].bar_fills} fills"
+            answered = f"{prepared_pairs.pairs[tally.pair]} answered {runs[tally.pair].bar_fills} fills"
             raise Misconfigured(
                 f"strategy {config.strategy}: {answered} inside the bar "
                 f"{int(runs[tally.pair].ts)}; make it want less in answer to a fill, or raise execution.slippage_bps."
             )
         recordings = self._split(
-            reel,
+            prepared_pairs,
             Outcome(int(tally.outcome)),
             (pairs, states, slots, runs),
             fills[: tally.fills],
@@ -228,17 +230,17 @@ class PortfolioSimulator:
         for recording in recordings:
             check_balance(recording)
         return PortfolioRecording(
-            reel.pairs,
+            prepared_pairs.pairs,
             recordings,
             Outcome(int(tally.outcome)),
-            reel.clock[: tally.times],
+            prepared_pairs.clock[: tally.times],
             equity[: tally.times],
             notes[: tally.notes],
             desk.portfolio,
-            sum(one.incomplete for tape in reel.tapes for one in tape.rolled.values()),
+            sum(one.incomplete for prepared in prepared_pairs.tapes for one in prepared.rolled.values()),
         )
 
-    def _with_inputs(self, reel: Reel, closings: Any, bounds: NDArray[np.int64]) -> Any:
+    def _with_inputs(self, prepared_pairs: PreparedPortfolio, closings: Any, bounds: NDArray[np.int64]) -> Any:
         """Longer bars with the inputs of the strategies that have some; as they are where none has."""
         rows = row_dtype(self.roster.strategies, VARIANTS)
         if rows is None:
@@ -247,11 +249,11 @@ class PortfolioSimulator:
         for name in CLOSING.names or ():
             whole[name] = closings[name]
         whole["inputs"] = unknown(rows, 1)[0]
-        for p, tape in enumerate(reel.tapes):
-            found = inputs_over(tape, self.config.algorithm.asked())
+        for p, prepared in enumerate(prepared_pairs.tapes):
+            found = inputs_over(prepared, self.config.algorithm.asked())
             own = whole[bounds[p] : bounds[p + 1]]
-            at = np.searchsorted(found.ends, own["end"] - reel.bounds[p])
-            there = np.flatnonzero(np.isin(own["end"] - reel.bounds[p], found.ends))
+            at = np.searchsorted(found.ends, own["end"] - prepared_pairs.bounds[p])
+            there = np.flatnonzero(np.isin(own["end"] - prepared_pairs.bounds[p], found.ends))
             own["inputs"][there] = found.rows[at[there]]
         return whole
 
@@ -265,28 +267,34 @@ class PortfolioSimulator:
         )
         return [np.empty(length, dtype).view(np.recarray) for dtype, length in lengths]
 
-    def check(self, reel: Reel) -> None:
+    def check(self, prepared_pairs: PreparedPortfolio) -> None:
         """Refuse parameters that cannot work on one of the pairs; raises Misconfigured with the pair's name."""
-        config, count = self.config, len(reel.pairs)
-        for pair, tape in zip(reel.pairs, reel.tapes, strict=True):
-            price = float(tape.open[0]) * float(tape.instrument.tick_size)
+        config, count = self.config, len(prepared_pairs.pairs)
+        for pair, prepared in zip(prepared_pairs.pairs, prepared_pairs.tapes, strict=True):
+            price = float(prepared.open[0]) * float(prepared.instrument.tick_size)
             algorithm = config.algorithm
             largest = max(1.0 / count, algorithm.allocation.pair_cap)
             capital = config.capital * (algorithm.fixed_share(pair, count) if algorithm.shares else largest)
             try:
                 for strategy, parameters in algorithm.trading():
-                    strategy.check(parameters, tape.instrument, capital, price, config.leverage)
+                    strategy.check(parameters, prepared.instrument, capital, price, config.leverage)
             except Misconfigured as error:
                 raise Misconfigured(f"{pair}: {error}") from None
 
     def _split(
-        self, reel: Reel, outcome: Outcome, records: tuple[Any, ...], fills: Any, changes: Any, wishes: Any
+        self,
+        prepared_pairs: PreparedPortfolio,
+        outcome: Outcome,
+        records: tuple[Any, ...],
+        fills: Any,
+        changes: Any,
+        wishes: Any,
     ) -> tuple[Recording, ...]:
         """Give every pair its own recording, bars counted from its first."""
         pairs, states, slots, runs = records
         recordings = []
-        for p, tape in enumerate(reel.tapes):
-            first = reel.bounds[p]
+        for p, prepared in enumerate(prepared_pairs.tapes):
+            first = prepared_pairs.bounds[p]
             own_fills, own_changes, own_wishes = (
                 one.take(np.flatnonzero(one["pair"] == p)) for one in (fills, changes, wishes)
             )
@@ -294,7 +302,7 @@ class PortfolioSimulator:
                 one["bar"] -= first
             recordings.append(
                 Recording(
-                    tape=tape,
+                    prepared=prepared,
                     outcome=outcome,
                     bars=int(runs[p].bars),
                     fills=own_fills,
@@ -304,7 +312,7 @@ class PortfolioSimulator:
                     state=states[p],
                     slots=slots[p],
                     refused=int(runs[p].refused),
-                    incomplete=sum(rolled.incomplete for rolled in tape.rolled.values()),
+                    incomplete=sum(rolled.incomplete for rolled in prepared.rolled.values()),
                     funding_rate=self.config.execution.funding_rate,
                     imbalance=float(runs[p].imbalance),
                 )

@@ -98,23 +98,23 @@ class BacktestResult:
     @cached_property
     def document(self) -> ResultDocument:
         """Content of result.json."""
-        config, tape = self.config, self.recording.tape
-        snapshot = tape.candles.snapshot()
+        config, prepared = self.config, self.recording.prepared
+        snapshot = prepared.candles.snapshot()
         sources = source_hash(own_sources(config.loaded.decide.__module__))
         return ResultDocument(
-            run_id=run_id(config, [tape.instrument], [snapshot, *fingerprint(tape.payments)], sources),
+            run_id=run_id(config, [prepared.instrument], [snapshot, *fingerprint(prepared.payments)], sources),
             strategy=config.strategy,
             strategy_version=config.loaded.version,
             pair=config.pair,
             exchange=config.exchange,
-            market=str(tape.instrument.market),
+            market=str(prepared.instrument.market),
             start=self.metrics.start,
             end=self.metrics.end,
             snapshot=snapshot,
             outcome=self.recording.outcome.name.lower(),
-            instrument=tape.instrument.model_dump(mode="json"),
+            instrument=prepared.instrument.model_dump(mode="json"),
             execution=config.execution.model_dump(mode="json"),
-            funding=self.recording.funding(int(tape.candles.ts[self.first])),
+            funding=self.recording.funding(int(prepared.candles.ts[self.first])),
             parameters=config.parameters.model_dump(mode="json", exclude={"preset"}),
             metrics=self.metrics,
             notices=list(self.notices),
@@ -144,7 +144,7 @@ class BacktestResult:
         """Trades by exit, open ones last with no exit; `mae`, `mfe` and `pnl_pct` in per cent of the entry."""
         trades = self._trades
         closed = trades["held"] == 0
-        instrument = self.recording.tape.instrument
+        instrument = self.recording.prepared.instrument
         tick_value = float(instrument.tick_size * instrument.lot_size)
         left = trades["quantity"] - trades["held"]
         pnl = profits(trades, last_worth(self.recording))
@@ -177,31 +177,31 @@ class BacktestResult:
     @cached_property
     def equity(self) -> pl.DataFrame:
         """One row per bar of the period: ts, close, equity, benchmark (buy and hold), position (base units)."""
-        tape, bars, first = self.recording.tape, self.recording.bars, self.first
-        tick = float(tape.instrument.tick_size)
-        close = tape.close[first:bars] * tick
+        prepared, bars, first = self.recording.prepared, self.recording.bars, self.first
+        tick = float(prepared.instrument.tick_size)
+        close = prepared.close[first:bars] * tick
         _, position = self.recording.holdings()
         return pl.DataFrame(
             {
-                "ts": tape.candles.ts[first:bars],
+                "ts": prepared.candles.ts[first:bars],
                 "close": close,
                 "equity": self._equity[first:],
-                "benchmark": self.config.capital * close / (tape.open[first] * tick),
-                "position": position[first:] * float(tape.instrument.lot_size),
+                "benchmark": self.config.capital * close / (prepared.open[first] * tick),
+                "position": position[first:] * float(prepared.instrument.lot_size),
             }
         )
 
     @cached_property
     def candles(self) -> pl.DataFrame:
         """The period's base bars: ts, open, high, low, close, volume."""
-        return to_frame(self.recording.tape.candles)[self.first : self.recording.bars]
+        return to_frame(self.recording.prepared.candles)[self.first : self.recording.bars]
 
     @cached_property
     def levels(self) -> pl.DataFrame:
         """Spans in which a resting order stood: ts_from, ts_to, slot, side, kind, price."""
-        wishes, ts = self.recording.wishes, self.recording.tape.candles.ts
+        wishes, ts = self.recording.wishes, self.recording.prepared.candles.ts
         wishes = wishes[np.lexsort((wishes["bar"], wishes["slot"]))]
-        end = int(ts[self.recording.bars - 1]) + self.recording.tape.candles.bar_ms
+        end = int(ts[self.recording.bars - 1]) + self.recording.prepared.candles.bar_ms
         ends = np.full(len(wishes), end, np.int64)
         follows = wishes["slot"][1:] == wishes["slot"][:-1]
         ends[:-1][follows] = ts[wishes["bar"][1:]][follows]
@@ -276,10 +276,10 @@ class BacktestResult:
         return frame.select(first, pair, strategy, *rest)
 
     def _prices(self, ticks: NDArray[np.int64]) -> NDArray[np.float64]:
-        return _rounded(ticks * float(self.recording.tape.instrument.tick_size))
+        return _rounded(ticks * float(self.recording.prepared.instrument.tick_size))
 
     def _quantities(self, lots: NDArray[np.int64]) -> NDArray[np.float64]:
-        return _rounded(lots * float(self.recording.tape.instrument.lot_size))
+        return _rounded(lots * float(self.recording.prepared.instrument.lot_size))
 
 
 def write_whole(directory: Path, write: Callable[[Path], None]) -> Path:

@@ -11,9 +11,9 @@ from backtesting.candle_checks import check, suspicious
 from backtesting.candles import from_frame, read_candles
 from backtesting.exchange import Outcome
 from backtesting.instruments import instrument_for
-from backtesting.portfolio_simulator import PortfolioSimulator, Reel
+from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
 from backtesting.result import BacktestResult
-from backtesting.simulator import Tape, UniversalSimulator
+from backtesting.simulator import PreparedCandles, UniversalSimulator
 from bot.candles import Candles, bar_name, iso
 from bot.errors import Misconfigured
 from bot.instrument import NO_LIMIT
@@ -75,12 +75,12 @@ def simulate(
         start=int(played.ts[first]),
         end=int(played.ts[-1]) + played.bar_ms,
     )
-    tape = Tape.of(played, instrument, paid_history(config, funding))
-    recording = play_single(config, tape, keep_wishes=True)
+    prepared = PreparedCandles.of(played, instrument, paid_history(config, funding))
+    recording = play_single(config, prepared, keep_wishes=True)
     notices = [notice] if notice else []
     notices += [f"{said[0].upper()}{said[1:]}." for said in suspicious(played)]
-    notices += notices_of(config, tape, recording.outcome, int(recording.pair.under_minimum), first)
-    figures = _bounds(config, tape, first) if bounds else None
+    notices += notices_of(config, prepared, recording.outcome, int(recording.pair.under_minimum), first)
+    figures = _bounds(config, prepared, first) if bounds else None
     return BacktestResult(config, recording, first, tuple(notices), figures)
 
 
@@ -89,24 +89,26 @@ def paid_history(config: RunConfig, history: FundingHistory | None) -> FundingHi
     return history if config.execution.funding is FundingSource.HISTORY else None
 
 
-def play_single(config: BacktestConfig, tape: Tape, *, keep_wishes: bool = False) -> Recording:
+def play_single(config: BacktestConfig, prepared: PreparedCandles, *, keep_wishes: bool = False) -> Recording:
     """Play one strategy on one pair: by the fast loop, or by the engine where the instrument's limits may bind."""
-    if not limits_may_bind(config, tape):
-        return UniversalSimulator(config, keep_wishes=keep_wishes).run(tape)
+    if not limits_may_bind(config, prepared):
+        return UniversalSimulator(config, keep_wishes=keep_wishes).run(prepared)
     together = load_portfolio(config)
-    histories = {} if tape.history is None else {config.pair: tape.history}
-    reel = Reel.of({config.pair: tape.candles}, {config.pair: tape.instrument}, histories)
-    recording = PortfolioSimulator(together, keep_wishes=keep_wishes).run(reel).recordings[0]
+    histories = {} if prepared.history is None else {config.pair: prepared.history}
+    prepared_pairs = PreparedPortfolio.of(
+        {config.pair: prepared.candles}, {config.pair: prepared.instrument}, histories
+    )
+    recording = PortfolioSimulator(together, keep_wishes=keep_wishes).run(prepared_pairs).recordings[0]
     recording.changes["cash"] += config.capital  # an account's money lies beside its pairs' ledgers
     deposit(recording.pair.ledger, config.capital)
     return recording
 
 
-def limits_may_bind(config: BacktestConfig, tape: Tape) -> bool:
+def limits_may_bind(config: BacktestConfig, prepared: PreparedCandles) -> bool:
     """Whether all that the capital carries may be more than one exit closes, or than the venue lets anyone hold."""
-    held = tape.instrument.record(config.leverage)
+    held = prepared.instrument.record(config.leverage)
     most = np.inf if config.reinvest else config.capital * config.leverage
-    lots = most / (float(np.min(tape.low)) * float(held.tick_value))
+    lots = most / (float(np.min(prepared.low)) * float(held.tick_value))
     closed = min(int(held.max_market_lots), int(held.max_position_lots))
     return (closed < NO_LIMIT and lots > closed) or most > float(held.max_position_notional)
 
@@ -119,10 +121,12 @@ def warmup_start(config: BacktestConfig) -> int | None:
     return min(config.start - signal, inputs_start([(config.loaded, [config.parameters])], config.start))
 
 
-def notices_of(config: BacktestConfig, tape: Tape, outcome: Outcome, under_minimum: int, first: int) -> list[str]:
+def notices_of(
+    config: BacktestConfig, prepared: PreparedCandles, outcome: Outcome, under_minimum: int, first: int
+) -> list[str]:
     """Sentences on what a reader of the figures should know."""
     notices = []
-    candles, rolled = tape.candles, tape.rollup(config.parameters.timeframe_ms)
+    candles, rolled = prepared.candles, prepared.rollup(config.parameters.timeframe_ms)
     if candles.bar_ms > MINUTE:
         notices.append(f"Base bars are {bar_name(candles.bar_ms)}: the path inside a bar is coarser than with 1m.")
     missing = int((candles.ts[-1] - candles.ts[0]) // candles.bar_ms) + 1 - len(candles)
@@ -155,11 +159,11 @@ def inputs_notice(asked: Sequence[Asked], first: int, start: int) -> list[str]:
     return [told]
 
 
-def _bounds(config: BacktestConfig, tape: Tape, first: int) -> dict[str, Metrics]:
+def _bounds(config: BacktestConfig, prepared: PreparedCandles, first: int) -> dict[str, Metrics]:
     figures = {}
     for name, rules in BOUNDS.items():
         changed = config.changed(execution=config.execution.model_copy(update=rules))
-        recording = play_single(changed, tape)
+        recording = play_single(changed, prepared)
         figures[name] = BacktestResult(changed, recording, first).metrics
     return figures
 

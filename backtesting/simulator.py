@@ -1,6 +1,6 @@
 """The universal simulator: a strategy's own compiled decisions on recorded time.
 
-A `Tape` is the candles of one pair in the exchange's units, with their roll-ups, made once and used by any
+`PreparedCandles` are the candles of one pair in the exchange's units, with their roll-ups, made once and used by any
 number of runs. `UniversalSimulator.run` plays it and gives a `Recording`: what happened, as arrays.
 """
 
@@ -54,7 +54,7 @@ class Rolled:
 
 
 @dataclass(frozen=True)
-class Tape:
+class PreparedCandles:
     """Candles of one pair as the exchange reads them: arrays (n,), prices in ticks as float64."""
 
     instrument: Instrument
@@ -68,7 +68,7 @@ class Tape:
     rolled: dict[int, Rolled] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, candles: Candles, instrument: Instrument, history: FundingHistory | None = None) -> Tape:
+    def of(cls, candles: Candles, instrument: Instrument, history: FundingHistory | None = None) -> PreparedCandles:
         """Convert checked candles, and the pair's funding where it is known; raises Misconfigured without candles."""
         if len(candles) == 0:
             raise Misconfigured("candles: the period holds none; widen from and to, or import more data.")
@@ -81,8 +81,8 @@ class Tape:
         payments = payments_over(candles.ts, history) if instrument.linear else new_records(PAYMENT, 0)
         return cls(instrument, candles, open_, high, low, close, payments, history)
 
-    def laid(self, ts: Any, volume: Any, *prices: Any) -> Tape:
-        """Return the same tape over these equal arrays: ts, volume, and open, high, low, close in ticks."""
+    def laid(self, ts: Any, volume: Any, *prices: Any) -> PreparedCandles:
+        """Return the same candles over these equal arrays: ts, volume, and open, high, low, close in ticks."""
         return replace(
             self, candles=replace(self.candles, ts=ts, volume=volume), **dict(zip(PRICES, prices, strict=True))
         )
@@ -128,10 +128,10 @@ class Found:
     ends: NDArray[np.int64]
 
 
-def inputs_over(tape: Tape, asked: Sequence[Asked]) -> Found:
-    """Compute the inputs of strategies over all of a tape; raises Misconfigured for what cannot be computed."""
-    columns, rows, ends, first = Columns(asked, tape.candles.bar_ms), [], [], 0
-    for bases in tape.base_bars():
+def inputs_over(prepared: PreparedCandles, asked: Sequence[Asked]) -> Found:
+    """Compute the inputs of strategies over all candles; raises Misconfigured for what cannot be computed."""
+    columns, rows, ends, first = Columns(asked, prepared.candles.bar_ms), [], [], 0
+    for bases in prepared.base_bars():
         completed, found = columns.take(bases)
         rows.append(found)
         ends.append(completed + first)
@@ -171,7 +171,7 @@ def _code_name(strategy: Strategy) -> str:
 class Recording:
     """What a run left: fills, cash and position after each change, wishes, the final state."""
 
-    tape: Tape
+    prepared: PreparedCandles
     outcome: Outcome
     bars: int
     fills: NDArray[Any]
@@ -182,20 +182,20 @@ class Recording:
     slots: Any
     refused: int
     incomplete: int  # signal bars not used because a minute is missing
-    funding_rate: float  # per 8 hours, where the tape has no history
+    funding_rate: float  # per 8 hours, where the candles have no history
     imbalance: float  # equity by its parts - equity by the money that moved, at the end
 
     def funding(self, since: int) -> str:
         """Say where the rates of funding came from, for the bars from `since` (ms) on."""
-        tape = self.tape
-        first, bars = np.searchsorted(tape.candles.ts, since), tape.payments["bar"]
-        return told(tape.payments[(bars >= first) & (bars < self.bars)], tape.candles.ts, self.funding_rate)
+        prepared = self.prepared
+        first, bars = np.searchsorted(prepared.candles.ts, since), prepared.payments["bar"]
+        return told(prepared.payments[(bars >= first) & (bars < self.bars)], prepared.candles.ts, self.funding_rate)
 
     def equity(self) -> NDArray[np.float64]:
         """Equity at each close, (bars,), quote currency."""
         cash, position = self.holdings()
-        close = self.tape.close[: self.bars]
-        return cash + position * close * float(self.tape.instrument.tick_size * self.tape.instrument.lot_size)
+        close = self.prepared.close[: self.bars]
+        return cash + position * close * float(self.prepared.instrument.tick_size * self.prepared.instrument.lot_size)
 
     def holdings(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Cash (quote currency) and position (lots) after each bar, both (bars,)."""
@@ -217,24 +217,24 @@ class UniversalSimulator:
         self.params = new_records(config.parameters.dtype(), 1)
         self.params[0] = config.parameters.record()
 
-    def run(self, tape: Tape) -> Recording:
-        """Play the tape; raises Misconfigured for what cannot work on it and BrokenLedger if money went missing."""
+    def run(self, prepared: PreparedCandles) -> Recording:
+        """Play the candles; raises Misconfigured for what cannot work on it and BrokenLedger if money went missing."""
         config = self.config
-        price = float(tape.open[0]) * float(tape.instrument.tick_size)
-        self.strategy.check(config.parameters, tape.instrument, config.capital, price, config.leverage)
-        rolled = tape.rollup(config.parameters.timeframe_ms)
-        pairs = self._pair(tape)
+        price = float(prepared.open[0]) * float(prepared.instrument.tick_size)
+        self.strategy.check(config.parameters, prepared.instrument, config.capital, price, config.leverage)
+        rolled = prepared.rollup(config.parameters.timeframe_ms)
+        pairs = self._pair(prepared)
         states = new_records(self.strategy.state, 1)
         slots = new_records(SLOT, self.strategy.slots(config.parameters) + int(not self.strategy.own_stop))
         runs = new_records(RUN, 1)
-        candles = tape.candles
-        payments = with_constant(tape.payments, config.execution.funding_rate)
+        candles = prepared.candles
+        payments = with_constant(prepared.payments, config.execution.funding_rate)
         settings = settings_record(config, every_bar=self.every_bar, keep_wishes=self.keep_wishes)
         settings[0].reinvest = config.reinvest
         settings[0].warmup_bars = config.parameters.warmup_bars
         fills, changes, wishes = self._played(
-            *(candles.ts, tape.open, tape.high, tape.low, tape.close, candles.volume),
-            *(self._signal_bars(tape), rolled.ends, payments, settings, pairs, self.params, states, slots),
+            *(candles.ts, prepared.open, prepared.high, prepared.low, prepared.close, candles.volume),
+            *(self._signal_bars(prepared), rolled.ends, payments, settings, pairs, self.params, states, slots),
             *(
                 Roster((self.strategy,)).new_events(),
                 runs,
@@ -250,7 +250,7 @@ class UniversalSimulator:
                 f"{int(run.ts)}; make it want less in answer to a fill."
             )
         recording = Recording(
-            tape,
+            prepared,
             Outcome(int(run.outcome)),
             int(run.bars),
             fills[: run.fills],
@@ -267,13 +267,13 @@ class UniversalSimulator:
         check_balance(recording)
         return recording
 
-    def _signal_bars(self, tape: Tape) -> Any:
+    def _signal_bars(self, prepared: PreparedCandles) -> Any:
         """Signal bars, with the inputs of each where the strategy has some."""
-        rolled, parameters = tape.rollup(self.config.parameters.timeframe_ms), self.config.parameters
+        rolled, parameters = prepared.rollup(self.config.parameters.timeframe_ms), self.config.parameters
         fields: list[Any] = [("bar", BAR)]
         if not names_of(self.strategy):
             return rolled.bars.view(np.dtype(fields)).view(np.recarray)
-        found = inputs_over(tape, [(self.strategy, [parameters] * VARIANTS)])
+        found = inputs_over(prepared, [(self.strategy, [parameters] * VARIANTS)])
         bars = new_records(np.dtype([*fields, ("inputs", found.rows.dtype)]), len(rolled.bars))
         bars["bar"], bars["inputs"] = rolled.bars, found.rows
         return bars
@@ -283,11 +283,11 @@ class UniversalSimulator:
         with compiling((self.strategy,)):
             return compiled_loop(self.strategy)(*arguments)
 
-    def _pair(self, tape: Tape) -> Any:
+    def _pair(self, prepared: PreparedCandles) -> Any:
         pairs = new_records(PAIR, 1)
         pair = pairs[0]
-        pair["instrument"] = tape.instrument.record(self.config.leverage)
-        pair.bar_ms = tape.candles.bar_ms
+        pair["instrument"] = prepared.instrument.record(self.config.leverage)
+        pair.bar_ms = prepared.candles.bar_ms
         pair.target = self.config.capital
         return pairs
 
@@ -313,8 +313,8 @@ def settings_record(config: RunConfig, *, every_bar: bool, keep_wishes: bool) ->
 
 def check_balance(recording: Recording) -> None:
     """Hold the ledger against its parts and against the fills themselves; raises BrokenLedger."""
-    tape, ledger, fills = recording.tape, recording.pair.ledger, recording.fills
-    tick_value = float(tape.instrument.tick_size * tape.instrument.lot_size)
+    prepared, ledger, fills = recording.prepared, recording.pair.ledger, recording.fills
+    tick_value = float(prepared.instrument.tick_size * prepared.instrument.lot_size)
     scale = float(ledger.deposits + ledger.turnover)
     signed = fills["side"].astype(np.float64) * fills["quantity"]
     spent = float(np.sum(signed * fills["price"])) * tick_value

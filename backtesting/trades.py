@@ -74,15 +74,15 @@ def _matcher() -> Any:
 
 def trades_of(recording: Recording) -> Any:
     """Trades of a run, structured array (k,) of TRADE: closed ones in order of their exit, then open ones."""
-    tape, fills = recording.tape, recording.fills
-    tick_value = float(tape.instrument.tick_size * tape.instrument.lot_size)
+    prepared, fills = recording.prepared, recording.fills
+    tick_value = float(prepared.instrument.tick_size * prepared.instrument.lot_size)
     parts = new_records(TRADE, int(fills["part"].max(initial=-1)) + 2)
     trades = new_records(TRADE, len(fills) + len(parts))
-    payments = with_constant(tape.payments[tape.payments["bar"] < recording.bars], recording.funding_rate)
+    payments = with_constant(prepared.payments[prepared.payments["bar"] < recording.bars], recording.funding_rate)
     bars = np.ascontiguousarray(payments["bar"])
-    per_lot = -tape.open[bars] * tick_value * payments["rate"]
+    per_lot = -prepared.open[bars] * tick_value * payments["rate"]
     count = _matcher()(
-        *(fills, bars, per_lot, tape.high, tape.low, recording.bars - 1, tick_value),
+        *(fills, bars, per_lot, prepared.high, prepared.low, recording.bars - 1, tick_value),
         *(parts, parts.copy(), trades),
     )
     return trades[:count]

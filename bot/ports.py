@@ -67,7 +67,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Resting:
+class OpenOrder:
     """An order as the venue shows it. The position's own stop is none."""
 
     link: str
@@ -127,7 +127,7 @@ class Changed:
     """The venue said that an order has ended, or is as it was last seen."""
 
     symbol: str
-    order: Resting
+    order: OpenOrder
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class Gone(TradingError):
     `order` is what it has become, where the venue was asked.
     """
 
-    def __init__(self, message: str, order: Resting | None = None) -> None:
+    def __init__(self, message: str, order: OpenOrder | None = None) -> None:
         super().__init__(message)
         self.order = order
 
@@ -246,7 +246,7 @@ class Gateway(Protocol):
         """See that the account trades this symbol as the bot needs it; True when it had to be changed."""
         ...
 
-    async def resting(self, symbol: str) -> list[Resting]:
+    async def resting(self, symbol: str) -> list[OpenOrder]:
         """Every order that rests."""
         ...
 
@@ -258,7 +258,7 @@ class Gateway(Protocol):
         """Every execution of one order, oldest first."""
         ...
 
-    async def find(self, symbol: str, link: str) -> Resting | None:
+    async def find(self, symbol: str, link: str) -> OpenOrder | None:
         """What the venue knows of an order; None if it never heard of it."""
         ...
 

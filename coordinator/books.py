@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from bot.ports import Cause, Execution, Order, Resting
+from bot.ports import Cause, Execution, OpenOrder, Order
 from coordinator.protection import Whose, stop_after_fill, whose
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Books:
         """`wished` lists the orders that should rest now."""
         self.bot, self.machine, self.memory, self._wished = bot, machine, memory, wished
         self.symbol = machine.instrument.symbol
-        self.resting: dict[str, Resting] = {}  # as the venue showed or took them
+        self.resting: dict[str, OpenOrder] = {}  # as the venue showed or took them
         self.filled: dict[str, int] = {}  # lots, by link
         self.stop = 0  # ticks: what the position carries, as far as is known
         self.fills = 0

@@ -20,7 +20,7 @@ from bot.rollup import rollup_update
 from bot.strategy import Decide, Event, needs_evaluation
 from coordinator import pair as pair_step
 from coordinator.pair import fill_report
-from coordinator.portfolio import Desk, limit, look, step
+from coordinator.portfolio import PortfolioState, limit, look, step
 from coordinator.roster import Roster
 
 # The pair's kernel: `specialise` binds it.
@@ -207,7 +207,7 @@ def play(
 
 
 @template
-def judge(params: Record, desk: Desk, now: int) -> bool:
+def judge(params: Record, desk: PortfolioState, now: int) -> bool:
     """One tick of the portfolio over its reports; whether the directives were written anew."""
     equity, exposure, reserved, closed = desk.portfolio.deposits, 0.0, 0.0, False
     for i in range(len(desk.reports)):
@@ -223,7 +223,7 @@ def judge(params: Record, desk: Desk, now: int) -> bool:
 
 
 @template
-def tick(params: Record, desk: Desk, now: int, judged: bool) -> bool:
+def tick(params: Record, desk: PortfolioState, now: int, judged: bool) -> bool:
     """Judge the portfolio by its reports, or afterwards, `judged`, share the room for entries until the next tick."""
     if judged:
         limit(params[0], desk)

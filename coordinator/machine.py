@@ -24,7 +24,7 @@ from coordinator.columns import Columns, inputs_start, row_dtype
 from coordinator.compiled import Happening, compiled_play, compiled_tick
 from coordinator.correlation import HISTORY
 from coordinator.pair_state import OWN, state_dtype
-from coordinator.portfolio import PORTFOLIO, Desk, begin
+from coordinator.portfolio import PORTFOLIO, PortfolioState, begin
 from coordinator.protection import guard_price
 from coordinator.raw_state import read_raw
 from coordinator.reconcile import position_stop
@@ -89,9 +89,9 @@ def _renumber(stored: Stored, roster: Roster, *families: str) -> None:
             del columns[path]
 
 
-def new_desk(count: int) -> Desk:
+def new_desk(count: int) -> PortfolioState:
     """An empty desk for so many pairs."""
-    return Desk(
+    return PortfolioState(
         portfolio=new_records(PORTFOLIO, 1)[0],
         regimes=new_records(REGIME, count),
         routes=new_records(ROUTE, count),

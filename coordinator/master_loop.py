@@ -16,6 +16,7 @@ from bot.ports import Bus, Store, Transfer
 from bot.record import new_records
 from coordinator.machine import NAME, PortfolioMachine, remembered_money
 from coordinator.messages import (
+    AccountSnapshot,
     Adopt,
     Again,
     Command,
@@ -25,9 +26,8 @@ from coordinator.messages import (
     Recover,
     Remember,
     Room,
-    Standing,
 )
-from coordinator.operator import Disobeyed, obey
+from coordinator.operator import CommandRejected, apply_command
 from coordinator.portfolio import differs
 from coordinator.risk import deposited
 from coordinator.vocabulary import DIRECTIVE, NOBODY
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 CENT = 0.01  # quote currency: what the venue's rounding of fees may add up to between two looks at the wallet
 
-Message = PairReport | Command | Standing | HoldOff | Again | Adopt | Remember
+Message = PairReport | Command | AccountSnapshot | HoldOff | Again | Adopt | Remember
 
 
 class MasterLoop:
@@ -114,7 +114,7 @@ class MasterLoop:
                 await self._on_report(message)
             case Command():
                 await self._on_command(message)
-            case Standing():
+            case AccountSnapshot():
                 await self._on_standing(message)
             case HoldOff():
                 if self._hold_off(message):
@@ -156,10 +156,10 @@ class MasterLoop:
         """Obey the operator, at once."""
         try:
             index = self._index_of(command.pair)
-            done = obey(self.machine.desk, command.word, index, self._now, force=command.force)
+            done = apply_command(self.machine.desk, command.word, index, self._now, force=command.force)
             log.warning("operator", word=command.word.value, pair=command.pair, done=done)
             await self._tick(self._now)
-        except Disobeyed as error:
+        except CommandRejected as error:
             command.answer.set_exception(error)
         else:
             command.answer.set_result(done)
@@ -188,16 +188,16 @@ class MasterLoop:
 
     def _index_of(self, pair: str | None) -> int | None:
         if pair is not None and pair not in self.symbols:
-            raise Disobeyed(f"pair {pair} is not traded by this bot; choose of {', '.join(self.symbols)}.")
+            raise CommandRejected(f"pair {pair} is not traded by this bot; choose of {', '.join(self.symbols)}.")
         return None if pair is None else self.symbols.index(pair)
 
-    async def _on_standing(self, standing: Standing) -> None:
+    async def _on_standing(self, account_snapshot: AccountSnapshot) -> None:
         """Hold wallet and positions against what the bot believes.
 
         A pair whose position differs looks for itself. Only what the venue's log calls a transfer moves the anchors;
         other money that nobody has earned, believed when it is seen twice, is a gain or a loss of the day.
         """
-        desk, account = self.machine.desk, standing.account
+        desk, account = self.machine.desk, account_snapshot.account
         differing = [
             symbol
             for symbol, report in zip(self.symbols, desk.reports, strict=True)
@@ -205,7 +205,7 @@ class MasterLoop:
         ]
         for symbol in differing:
             self._tell(symbol, Recover())
-        self._take_transfers(standing.transfers or ())
+        self._take_transfers(account_snapshot.transfers or ())
         extra = account.wallet - float(desk.portfolio.deposits) - sum(float(one.settled) for one in desk.reports)
         seen_twice = abs(extra - self.unexplained) < CENT
         self.unexplained = extra

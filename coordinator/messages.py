@@ -8,7 +8,7 @@ from typing import Any
 
 from bot.instrument import Instrument
 from bot.ports import Account, Transfer
-from coordinator.operator import Word
+from coordinator.operator import OperatorCommand
 from coordinator.vocabulary import HeldOff
 
 
@@ -48,16 +48,16 @@ class Recover:
 
 @dataclass(frozen=True)
 class Command:
-    """What the operator says; `pair` is None for all. The answer, in words, or Disobeyed, goes into `answer`."""
+    """What the operator says; `pair` is None for all. The answer, in words, or CommandRejected, goes into `answer`."""
 
-    word: Word
+    word: OperatorCommand
     pair: str | None = None
     force: bool = False
     answer: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 @dataclass(frozen=True)
-class Standing:
+class AccountSnapshot:
     """What the venue says the account holds, to be held against what the bot believes.
 
     `transfers`: the newest ones of the venue's log; None where it keeps none.

@@ -6,12 +6,12 @@ from enum import StrEnum
 from typing import Any
 
 from bot.errors import TradingError
-from coordinator.portfolio import Desk
+from coordinator.portfolio import PortfolioState
 from coordinator.risk import resume
 from coordinator.vocabulary import Answer, HeldOff
 
 
-class Word(StrEnum):
+class OperatorCommand(StrEnum):
     """The commands."""
 
     PAUSE = "pause"
@@ -22,38 +22,46 @@ class Word(StrEnum):
     REDUCE_50 = "reduce-50"
 
 
-ANSWERS = {Word.CLOSE_ALL: Answer.CLOSE_ALL, Word.HOLD: Answer.HOLD, Word.REDUCE_50: Answer.REDUCE_50}
+ANSWERS = {
+    OperatorCommand.CLOSE_ALL: Answer.CLOSE_ALL,
+    OperatorCommand.HOLD: Answer.HOLD,
+    OperatorCommand.REDUCE_50: Answer.REDUCE_50,
+}
 
 
-class Disobeyed(TradingError):
+class CommandRejected(TradingError):
     """A command that makes no sense at present; the sentence says why."""
 
 
-def obey(desk: Desk, word: Word, index: int | None, now: int, *, force: bool = False) -> str:
+def apply_command(
+    desk: PortfolioState, word: OperatorCommand, index: int | None, now: int, *, force: bool = False
+) -> str:
     """Carry a command out on the desk; `index` is the pair's, None for all. Returns what was done, in words.
 
-    An answer to a halt halts first when nothing is halted. Raises Disobeyed.
+    An answer to a halt halts first when nothing is halted. Raises CommandRejected.
     """
     portfolio, risk = desk.portfolio, desk.portfolio.risk
     portfolio.urged = True
-    if word is Word.PAUSE:
+    if word is OperatorCommand.PAUSE:
         return _hold_off(desk, index, held=True)
-    if word is Word.RESUME and not risk.halted:
+    if word is OperatorCommand.RESUME and not risk.halted:
         return _hold_off(desk, index, held=False)
     if index is not None:
-        raise Disobeyed(f"{word} concerns the whole account; say it without --pair.")
-    if word is Word.RESUME:
+        raise CommandRejected(f"{word} concerns the whole account; say it without --pair.")
+    if word is OperatorCommand.RESUME:
         if not resume(risk, now, force):
-            raise Disobeyed("this UTC day has seen a resume already; say --force to resume again.")
+            raise CommandRejected("this UTC day has seen a resume already; say --force to resume again.")
         return "resumed with the present equity as the new anchor; sizes are halved until midnight UTC"
     if not risk.halted:
         risk.halted, risk.halted_at, risk.answer = True, now, Answer.WAITING
-    if word is not Word.HALT:
+    if word is not OperatorCommand.HALT:
         risk.answer = ANSWERS[word]
-    return "halted: entries are withdrawn, stops and exits stay" + ("" if word is Word.HALT else f"; answer {word}")
+    return "halted: entries are withdrawn, stops and exits stay" + (
+        "" if word is OperatorCommand.HALT else f"; answer {word}"
+    )
 
 
-def _hold_off(desk: Desk, index: int | None, *, held: bool) -> str:
+def _hold_off(desk: PortfolioState, index: int | None, *, held: bool) -> str:
     chosen: Any = desk.routes if index is None else desk.routes[index : index + 1]
     for route in chosen:
         route.held_off = route.held_off | HeldOff.OPERATOR if held else 0

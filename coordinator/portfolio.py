@@ -60,7 +60,7 @@ PORTFOLIO = np.dtype(
 )
 
 
-class Desk(NamedTuple):
+class PortfolioState(NamedTuple):
     """Everything the portfolio's step touches: one record, and arrays (n,) with one record per pair."""
 
     portfolio: Record
@@ -76,7 +76,7 @@ class Desk(NamedTuple):
 
 
 @kernel
-def begin(params: Record, desk: Desk, deposits: float) -> None:
+def begin(params: Record, desk: PortfolioState, deposits: float) -> None:
     """Set an empty desk up: nothing routed, everything flat."""
     desk.portfolio.deposits = deposits
     for i in range(len(desk.reports)):
@@ -86,7 +86,7 @@ def begin(params: Record, desk: Desk, deposits: float) -> None:
 
 
 @kernel
-def _alone(params: Record, desk: Desk, index: int) -> int:
+def _alone(params: Record, desk: PortfolioState, index: int) -> int:
     """A group of its own, beside the configured ones."""
     return len(desk.reports) - 1 - index if params.grouped else index
 
@@ -135,7 +135,7 @@ def quiet_equity_range(params: Record, portfolio: Record, reserved: float) -> tu
 
 
 @inlined
-def limit(params: Record, desk: Desk) -> None:
+def limit(params: Record, desk: PortfolioState) -> None:
     """Set every pair's exposure limit: the room under the cap, and under each group's, shared by the targets."""
     if params.shares:
         _tell_others(desk)
@@ -166,7 +166,7 @@ def limit(params: Record, desk: Desk) -> None:
 
 
 @kernel
-def _tell_others(desk: Desk) -> None:
+def _tell_others(desk: PortfolioState) -> None:
     """Tell every pair what the account holds outside it, by the reports as they are; a pair knows its own better."""
     reports, directives, n = desk.reports, desk.directives, len(desk.reports)
     before, behind = desk.portfolio.deposits, 0.0
@@ -179,7 +179,7 @@ def _tell_others(desk: Desk) -> None:
 
 
 @inlined
-def step(params: Record, desk: Desk, now: int) -> None:
+def step(params: Record, desk: PortfolioState, now: int) -> None:
     """Regimes, routes, correlation, halt, allocation, and a directive for every pair."""
     portfolio = desk.portfolio
     portfolio.urged = False
@@ -201,7 +201,7 @@ def step(params: Record, desk: Desk, now: int) -> None:
 
 
 @inlined
-def jot(desk: Desk, now: int, pair: int, kind: int) -> Record:
+def jot(desk: PortfolioState, now: int, pair: int, kind: int) -> Record:
     """Begin a note of the portfolio about a pair."""
     entry = note(desk.notes, desk.portfolio.noted, now, pair, kind)
     desk.portfolio.noted += 1
@@ -209,7 +209,7 @@ def jot(desk: Desk, now: int, pair: int, kind: int) -> Record:
 
 
 @inlined
-def _hourly(params: Record, desk: Desk, now: int) -> None:
+def _hourly(params: Record, desk: PortfolioState, now: int) -> None:
     """Take in the closes of the hour, and with a new hour the stress share, with a new day the groups."""
     portfolio, hour = desk.portfolio, now // HOUR
     for i in range(len(desk.reports)):
@@ -230,7 +230,7 @@ def _hourly(params: Record, desk: Desk, now: int) -> None:
 
 
 @inlined
-def _judge(params: Record, desk: Desk, i: int, now: int) -> bool:
+def _judge(params: Record, desk: PortfolioState, i: int, now: int) -> bool:
     """Classify a pair's newest regime bar, confirm, route; True when another strategy is called for."""
     report, regime, route = desk.reports[i], desk.regimes[i], desk.routes[i]
     if params.solo:
@@ -247,7 +247,7 @@ def _judge(params: Record, desk: Desk, i: int, now: int) -> bool:
 
 
 @inlined
-def _classify(params: Record, desk: Desk, i: int, now: int) -> None:
+def _classify(params: Record, desk: PortfolioState, i: int, now: int) -> None:
     report, regime = desk.reports[i], desk.regimes[i]
     atr_pct = 100.0 * report.atr / report.close
     before, count = regime.confirmed, regime.count
@@ -264,7 +264,7 @@ def _classify(params: Record, desk: Desk, i: int, now: int) -> None:
 
 
 @inlined
-def _halt(params: Record, desk: Desk, now: int) -> None:
+def _halt(params: Record, desk: PortfolioState, now: int) -> None:
     """Note a halt that begins, take the simulated operator's answer, and resume when its time has come."""
     risk = desk.portfolio.risk
     if risk.halted and not desk.portfolio.modes & 8:
@@ -279,7 +279,7 @@ def _halt(params: Record, desk: Desk, now: int) -> None:
 
 
 @inlined
-def _note_modes(params: Record, desk: Desk, now: int) -> bool:
+def _note_modes(params: Record, desk: PortfolioState, now: int) -> bool:
     """Note a change of modes; True when there is one."""
     portfolio, risk = desk.portfolio, desk.portfolio.risk
     present = modes(risk)
@@ -294,7 +294,7 @@ def _note_modes(params: Record, desk: Desk, now: int) -> bool:
 
 
 @inlined
-def _rebalance(params: Record, desk: Desk, now: int, regular: bool) -> None:
+def _rebalance(params: Record, desk: PortfolioState, now: int, regular: bool) -> None:
     """Allocate the pool anew; in DRAWDOWN the targets shrink and positions are trimmed to them."""
     portfolio, risk = desk.portfolio, desk.portfolio.risk
     if regular:
@@ -330,7 +330,7 @@ def _rebalance(params: Record, desk: Desk, now: int, regular: bool) -> None:
 
 
 @inlined
-def _overcommitted(params: Record, desk: Desk, now: int) -> None:
+def _overcommitted(params: Record, desk: PortfolioState, now: int) -> None:
     """Reserved beyond the limit: withdraw far entries of the least important pair, and shrink its target."""
     portfolio, reports = desk.portfolio, desk.reports
     reserved, least = 0.0, -1
@@ -352,7 +352,7 @@ def _overcommitted(params: Record, desk: Desk, now: int) -> None:
 
 
 @inlined
-def _direct(params: Record, desk: Desk, now: int) -> None:
+def _direct(params: Record, desk: PortfolioState, now: int) -> None:
     """Write every pair's directive."""
     portfolio, risk = desk.portfolio, desk.portfolio.risk
     portfolio.sequence += 1

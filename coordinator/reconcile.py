@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bot.order import WHOLE_POSITION, OrderKind, Side
-from bot.ports import Order, OrderState, Resting, link_of
+from bot.ports import OpenOrder, Order, OrderState, link_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -95,7 +95,7 @@ def position_stop(slots: Any, position: int) -> PositionStop | None:
     return min(found, key=lambda one: one.price * side, default=None)
 
 
-def difference(wished: Iterable[Order], resting: Mapping[str, Resting]) -> list[Change]:
+def difference(wished: Iterable[Order], resting: Mapping[str, OpenOrder]) -> list[Change]:
     """List what to cancel, amend and place: cancellations first, then exits before entries, then by slot's number.
 
     A stop that was triggered is the market order it became, and a market order is never amended. An entry that moves
@@ -112,7 +112,7 @@ def difference(wished: Iterable[Order], resting: Mapping[str, Resting]) -> list[
     return changes
 
 
-def _numbers(order: Order | Resting) -> tuple[int, int, int]:
+def _numbers(order: Order | OpenOrder) -> tuple[int, int, int]:
     return order.price, order.lots, order.stop
 
 
@@ -121,7 +121,7 @@ def only_reducing(wished: Iterable[Order]) -> list[Order]:
     return [order for order in wished if order.reduce_only]
 
 
-def opening_lots(wished: Iterable[Order], resting: Mapping[str, Resting]) -> int:
+def opening_lots(wished: Iterable[Order], resting: Mapping[str, OpenOrder]) -> int:
     """Lots that may still be filled of orders that can increase exposure, of those that rest or are wished."""
     lots: dict[str, int] = {}
     for order in wished:
@@ -134,7 +134,7 @@ def opening_lots(wished: Iterable[Order], resting: Mapping[str, Resting]) -> int
     return sum(lots.values())
 
 
-def as_resting(order: Order, filled: int = 0) -> Resting:
+def as_resting(order: Order, filled: int = 0) -> OpenOrder:
     """How the venue shows an order that it has just taken."""
     numbers = (order.link, order.side, order.kind, order.price, order.lots, filled)
-    return Resting(*numbers, OrderState.RESTING, order.stop, order.reduce_only)
+    return OpenOrder(*numbers, OrderState.RESTING, order.stop, order.reduce_only)

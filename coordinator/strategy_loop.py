@@ -25,12 +25,12 @@ from bot.ports import (
     Gateway,
     Gone,
     NotPermitted,
+    OpenOrder,
     Order,
     OrderState,
     Position,
     Refusal,
     Refused,
-    Resting,
     Store,
     Unanswered,
     Unreachable,
@@ -107,7 +107,7 @@ class StrategyLoop:
         self.sequence = 0
         self.directed = 0
         self.corrections = 0
-        self.behind = True  # something that was decided may not have been done
+        self.unsynced = True  # something that was decided may not have been done
         self.recovered = asyncio.Event()
         self._report, self._clock = report, clock
         self._bar_at = clock()
@@ -116,7 +116,7 @@ class StrategyLoop:
         self._log = log.bind(pair=self.symbol)
 
     @property
-    def resting(self) -> dict[str, Resting]:
+    def resting(self) -> dict[str, OpenOrder]:
         """Orders at the venue, by link."""
         return self.books.resting
 
@@ -140,7 +140,7 @@ class StrategyLoop:
                 await self._take_up()
             except TROUBLE as error:
                 self._log.error("venue_trouble", reason=str(error))
-                self.behind = True
+                self.unsynced = True
                 await self._recover()
             finally:
                 self.mailbox.task_done()
@@ -237,7 +237,7 @@ class StrategyLoop:
             return
         await self._ended(order)
 
-    async def _ended(self, order: Resting) -> None:
+    async def _ended(self, order: OpenOrder) -> None:
         """The venue ended an order that we did not cancel."""
         self.resting.pop(order.link)
         wish = self.books.sent(order.link)
@@ -417,7 +417,7 @@ class StrategyLoop:
                 await self._catch_up()
             except TROUBLE as error:
                 self._log.warning("recovery_waits", reason=str(error))
-                self.behind = True
+                self.unsynced = True
                 if isinstance(error, NotPermitted):
                     self._mind_permission(str(error))
                     pause = MOST_RETRY_SECONDS
@@ -463,7 +463,7 @@ class StrategyLoop:
         books.resting = shown
         booked = await self._learn_of(shown, first=first) or booked
         if (
-            self.behind
+            self.unsynced
             or booked
             or decided
             or corrected
@@ -474,7 +474,7 @@ class StrategyLoop:
         ):
             self.corrections += int(corrected and not first)
             await self._act()
-        self.behind = False
+        self.unsynced = False
 
     async def _learn_history(self) -> None:
         """Ask for the candles before what is remembered, over which the inputs of strategies are computed."""
@@ -482,7 +482,7 @@ class StrategyLoop:
         if since is not None and self.machine.time:
             self.machine.take_history(await self.gateway.candles(self.symbol, since, self.machine.time))
 
-    async def _learn_of(self, shown: dict[str, Resting], *, first: bool) -> bool:
+    async def _learn_of(self, shown: dict[str, OpenOrder], *, first: bool) -> bool:
         """Know how much of each order is filled: after a start as the venue shows it, later by executions alone."""
         filled, booked = self.books.filled, False
         for link, one in shown.items():

@@ -73,10 +73,10 @@ async def _restore(settings: BotSettings, chosen: PortfolioConfig, file: Path, *
     from services.runtime.memories import empty_memories
     from services.storage.archive import look_into
     from services.storage.backup import restore
-    from services.storage.instance_lock import Claim
+    from services.storage.instance_lock import InstanceLock
 
     look_into(file)  # before a database is started for it
-    async with _database(settings) as dsn, Claim.held(dsn, settings.name):
+    async with _database(settings) as dsn, InstanceLock.held(dsn, settings.name):
         return await restore(dsn, settings.name, file, replace=replace, memories=empty_memories(chosen))
 
 

@@ -14,7 +14,7 @@ from services.messaging.bus import RedisBus
 from services.messaging.embedded import EmbeddedRedis
 from services.runtime.config import EMBEDDED, NONE
 from services.storage.embedded import EmbeddedPostgres
-from services.storage.instance_lock import Claim
+from services.storage.instance_lock import InstanceLock
 from services.storage.store import PostgresStore, reach
 
 
@@ -31,7 +31,7 @@ class Backing:
 
     store: PostgresStore
     bus: Bus
-    claim: Claim
+    lock: InstanceLock
     database: str
     redis: str | None
 
@@ -47,8 +47,8 @@ async def database(directory: Path, address: str = EMBEDDED) -> AsyncIterator[st
         postgres = EmbeddedPostgres(directory)
         dsn = await postgres.start()
         stack.push_async_callback(postgres.stop)
-        keeper = asyncio.create_task(postgres.keep())
-        stack.callback(keeper.cancel)
+        supervisor = asyncio.create_task(postgres.keep())
+        stack.callback(supervisor.cancel)
         yield dsn
 
 
@@ -67,11 +67,11 @@ async def backing(
     async with AsyncExitStack() as stack:
         begin("database")
         dsn = await stack.enter_async_context(database(directory, address))
-        claim = await stack.enter_async_context(Claim.held(dsn, name))
+        lock = await stack.enter_async_context(InstanceLock.held(dsn, name))
         store = await PostgresStore.open(dsn, name)
         stack.push_async_callback(store.close)
         if bus == NONE:
-            yield Backing(store, SilentBus(), claim, dsn, None)
+            yield Backing(store, SilentBus(), lock, dsn, None)
             return
         begin("bus")
         url = bus
@@ -82,4 +82,4 @@ async def backing(
         teller = RedisBus(url, name)
         teller.start()
         stack.push_async_callback(teller.stop)
-        yield Backing(store, teller, claim, dsn, url)
+        yield Backing(store, teller, lock, dsn, url)

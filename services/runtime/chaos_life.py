@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from bot.errors import TradingError
-from coordinator.operator import Disobeyed
+from coordinator.operator import CommandRejected
 from services.runtime.config import load_bot
 from services.runtime.live import LiveBot, run_bot
 from services.runtime.warm import warm
@@ -36,11 +36,11 @@ class Minded(LiveBot):
         now = await self.status()
         try:
             if now["halted"]:
-                await self.runtime.obey("resume", None, True)
+                await self.runtime.apply_command("resume", None, True)
             for one in now["pairs"]:
                 if set(one["held_off"]) - {"database"}:
-                    await self.runtime.obey("resume", one["pair"], False)
-        except Disobeyed as refused:
+                    await self.runtime.apply_command("resume", one["pair"], False)
+        except CommandRejected as refused:
             structlog.get_logger().info("operator_refused", reason=str(refused))
 
 

@@ -35,10 +35,10 @@ from services.exchanges.bybit.gateway import Bybit
 from services.logs import configure, passwords, relay
 from services.runtime.backing import SilentBus
 from services.runtime.config import Foreign
-from services.runtime.hosts import Beginning, PairHost, PortfolioHost
-from services.runtime.preflight import changes, look_around
+from services.runtime.hosts import PairHost, PortfolioHost, StartupSnapshot
+from services.runtime.preflight import changes, preflight
 from services.runtime.status import gateway_status, merged
-from services.runtime.supervisor import LIVES, Keeper
+from services.runtime.supervisor import LIVES, Supervisor
 from services.storage.store import PostgresStore
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Plan:
     adopt: bool = False  # orders and positions under this name that the store does not know
 
 
-class Post:
+class Outbox:
     """Letters to one actor, in order, each at least once: one that has died gets them when it is back."""
 
     def __init__(self, actor: Any) -> None:
@@ -98,8 +98,8 @@ class _Actor:
 
     def __init__(self, plan: Plan) -> None:
         configure([*plan.account.secrets(), *passwords(plan.database, plan.redis)])
-        self.plan, self.keeper, self.stack = plan, Keeper(), AsyncExitStack()
-        self.posts: list[Post] = []
+        self.plan, self.supervisor, self.stack = plan, Supervisor(), AsyncExitStack()
+        self.posts: list[Outbox] = []
         self.taken, self.started = 0, False
         self._host: Any = None
 
@@ -115,9 +115,9 @@ class _Actor:
         self.stack.push_async_callback(bus.stop)
         return store, bus
 
-    def _post(self, actor: Any) -> Post:
-        self.posts.append(Post(actor))
-        self.keeper.add(self.posts[-1].run())
+    def _post(self, actor: Any) -> Outbox:
+        self.posts.append(Outbox(actor))
+        self.supervisor.add(self.posts[-1].run())
         return self.posts[-1]
 
     @property
@@ -129,12 +129,12 @@ class _Actor:
 
     async def pulse(self) -> bool:
         """Whether it has been started; raises what broke it for good."""
-        self.keeper.check()
+        self.supervisor.check()
         return self.started
 
     async def settled(self) -> int:
         """Wait until nothing is left to do; how many letters it has taken so far."""
-        await self.keeper.settled(lambda: [*self.host.mailboxes(), *(post.letters for post in self.posts)])
+        await self.supervisor.settled(lambda: [*self.host.mailboxes(), *(post.letters for post in self.posts)])
         return self.taken
 
     async def snapshot(self, only: str | None = None) -> None:
@@ -150,7 +150,7 @@ class _Actor:
 class PortfolioActor(_Actor):
     """The master loop."""
 
-    async def start(self, beginning: Beginning, pairs: list[tuple[list[str], Any]]) -> None:
+    async def start(self, startup: StartupSnapshot, pairs: list[tuple[list[str], Any]]) -> None:
         """Begin; `pairs`: symbols, and the actor that trades them."""
         store, bus = await self._backed()
         ways = {}
@@ -160,8 +160,8 @@ class PortfolioActor(_Actor):
         def tell(symbol: str, message: ToPair) -> None:
             ways[symbol].letters.put_nowait((symbol, message))
 
-        self._host = PortfolioHost(self.plan.config, store, bus, tell, self.keeper)
-        await self._host.start(beginning)
+        self._host = PortfolioHost(self.plan.config, store, bus, tell, self.supervisor)
+        await self._host.start(startup)
         self.started = True
 
     async def take(self, letters: list[ToPortfolio]) -> None:
@@ -174,9 +174,9 @@ class PortfolioActor(_Actor):
         """Let every pair report again."""
         self.host.call()
 
-    async def obey(self, word: str, pair: str | None, force: bool) -> str:
+    async def apply_command(self, word: str, pair: str | None, force: bool) -> str:
         """Do what the operator says."""
-        return str(await self.host.obey(word, pair, force))
+        return str(await self.host.apply_command(word, pair, force))
 
     async def status(self) -> dict[str, Any]:
         """How the portfolio stands."""
@@ -184,7 +184,7 @@ class PortfolioActor(_Actor):
 
     async def stop(self) -> None:
         """End."""
-        await self.keeper.stop()
+        await self.supervisor.stop()
         await self.stack.aclose()
 
 
@@ -192,18 +192,18 @@ class PortfolioActor(_Actor):
 class PairActor(_Actor):
     """The strategy loops of some pairs, with a gateway of their own."""
 
-    async def start(self, symbols: list[str], beginning: Beginning, portfolio: Any, life: int) -> None:
+    async def start(self, symbols: list[str], startup: StartupSnapshot, portfolio: Any, life: int) -> None:
         """Load what is remembered, catch up with the venue, and begin."""
         store, bus = await self._backed()
         gateway = self.plan.account.gateway(self.plan.share)
         report = self._post(portfolio).letters.put_nowait
         self._host = PairHost(
-            *(self.plan.name, self.plan.config, gateway, store, bus, report, self.keeper),
+            *(self.plan.name, self.plan.config, gateway, store, bus, report, self.supervisor),
             most_actions=self.plan.most_actions,
             adopt=self.plan.adopt,
         )
         await gateway.measure_clock()
-        await self._host.start(symbols, beginning, life * LIFE)
+        await self._host.start(symbols, startup, life * LIFE)
         self.started = True
 
     async def take(self, letters: list[tuple[str, ToPair]]) -> None:
@@ -239,7 +239,7 @@ class PairActor(_Actor):
 
     async def stop(self) -> None:
         """End; what rests at the venue stays there."""
-        await self.keeper.stop()
+        await self.supervisor.stop()
         if self.started:
             await self.host.stop()
         await self.stack.aclose()
@@ -276,7 +276,7 @@ class RayRuntime:
     ) -> None:
         self.plan, self.gateway, self.store, self.address, self.foreign = plan, gateway, store, address, foreign
         self.name, self.config = plan.name, plan.config
-        self.keeper = Keeper()
+        self.supervisor = Supervisor()
         self.portfolio: Any = None
         self.pairs: list[Any] = []
         self._ours = False  # Ray was started here
@@ -286,7 +286,7 @@ class RayRuntime:
 
     async def start(self) -> None:
         """Check the account, join or start Ray, and begin."""
-        self.beginning = await look_around(
+        self.startup = await preflight(
             *(self.name, self.config, self.gateway, self.store, self.foreign), adopt=self.plan.adopt
         )
         await asyncio.to_thread(self._join)
@@ -295,13 +295,13 @@ class RayRuntime:
             PairActor.options(name=f"pairs-{number}").remote(self.plan)  # type: ignore[attr-defined]
             for number in range(len(self.shares))
         ]
-        self.post = Post(self.portfolio)
+        self.post = Outbox(self.portfolio)
         await self._answered(self._start_portfolio())
         await self._answered(*(self._start_pairs(number, 0) for number in range(len(self.pairs))))
-        self.keeper.add(self.post.run())
-        self.keeper.add(self._watch(self.portfolio, self._wake_portfolio))
+        self.supervisor.add(self.post.run())
+        self.supervisor.add(self._watch(self.portfolio, self._wake_portfolio))
         for number, actor in enumerate(self.pairs):
-            self.keeper.add(self._watch(actor, partial(self._wake_pairs, number)))
+            self.supervisor.add(self._watch(actor, partial(self._wake_pairs, number)))
 
     def _join(self) -> None:
         self._ours = not ray.is_initialized() and self.address is None
@@ -314,10 +314,10 @@ class RayRuntime:
             global_worker_stdstream_dispatcher.add_handler("ray_print_logs", relay)
 
     def _start_portfolio(self) -> Any:
-        return self.portfolio.start.remote(self.beginning, list(zip(self.shares, self.pairs, strict=True)))
+        return self.portfolio.start.remote(self.startup, list(zip(self.shares, self.pairs, strict=True)))
 
     def _start_pairs(self, number: int, life: int) -> Any:
-        return self.pairs[number].start.remote(self.shares[number], self.beginning, self.portfolio, life)
+        return self.pairs[number].start.remote(self.shares[number], self.startup, self.portfolio, life)
 
     async def _answered(self, *asked: Any) -> list[Any]:
         """What actors answer, or our own error as it was raised there."""
@@ -347,7 +347,7 @@ class RayRuntime:
             if life == LIVES:
                 raise Misconfigured(f"an actor died {LIVES} times; see its log in Ray's session folder.")
             log.error("actor_woken", life=life)
-            self.keeper.broken += 1
+            self.supervisor.broken += 1
             try:
                 await wake(life)
             except (RayError, Unreachable):
@@ -362,7 +362,7 @@ class RayRuntime:
     async def _wake_pairs(self, number: int, life: int) -> None:
         listed = await self.gateway.listing(self.shares[number])
         fresh = {symbol: one for symbol, one in listed.items() if not isinstance(one, str)}
-        self.beginning = replace(self.beginning, instruments={**self.beginning.instruments, **fresh})
+        self.startup = replace(self.startup, instruments={**self.startup.instruments, **fresh})
         await self._start_pairs(number, life)
         await self.pairs[number].adopt.remote(self.config)
         for symbol in self.shares[number]:
@@ -374,9 +374,9 @@ class RayRuntime:
         """Hand a message to the portfolio."""
         self.post.letters.put_nowait(message)
 
-    async def obey(self, word: str, pair: str | None, force: bool) -> str:
-        """Do what the operator says; raises Misconfigured for an unknown word, Disobeyed for a senseless one."""
-        (done,) = await self._answered(self.portfolio.obey.remote(word, pair, force))
+    async def apply_command(self, word: str, pair: str | None, force: bool) -> str:
+        """Do what the operator says; raises Misconfigured for an unknown word, CommandRejected for a senseless one."""
+        (done,) = await self._answered(self.portfolio.apply_command.remote(word, pair, force))
         return str(done)
 
     async def adopt(self, config: PortfolioConfig) -> list[str]:
@@ -426,7 +426,7 @@ class RayRuntime:
 
     async def stop(self) -> None:
         """Stop all loops, and Ray where it was started here; what rests at the venue stays there."""
-        await self.keeper.stop()
+        await self.supervisor.stop()
         for actor in (*self.pairs, *([] if self.portfolio is None else [self.portfolio])):
             with contextlib.suppress(RayActorError):  # it is dead already
                 await actor.stop.remote()

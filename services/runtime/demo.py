@@ -107,7 +107,9 @@ async def demonstration(
         steps = LockStep(address, runtime)
         stack.push_async_callback(steps.end)
         await steps.begin()
-        control = ControlServer(control_file(data_dir, NAME), runtime.status, runtime.obey, CollectorRegistry())
+        control = ControlServer(
+            control_file(data_dir, NAME), runtime.status, runtime.apply_command, CollectorRegistry()
+        )
         await control.start()
         stack.push_async_callback(control.stop)
         stages.end()

@@ -20,7 +20,7 @@ from coordinator.master_loop import MasterLoop
 from coordinator.master_loop import Message as ToPortfolio
 from coordinator.memory import PATIENCE_SECONDS
 from coordinator.messages import Adopt, Command, HoldOff, Listed, Recover, Remember, StoreAway, Withdraw
-from coordinator.operator import Word
+from coordinator.operator import OperatorCommand
 from coordinator.saved_state import LAYOUT
 from coordinator.strategy_loop import Message as ToPair
 from coordinator.strategy_loop import StrategyLoop
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bot.ports import Bus, Event, Store
     from coordinator.config import PortfolioConfig
     from services.exchanges.bybit.gateway import Bybit
-    from services.runtime.supervisor import Keeper
+    from services.runtime.supervisor import Supervisor
 
 
 log = structlog.get_logger()
@@ -45,7 +45,7 @@ NO_NUMBER = re.compile(r"-?Infinity|NaN")
 
 
 @dataclass(frozen=True)
-class Beginning:
+class StartupSnapshot:
     """What a bot finds when it starts: the minute that forms (ms), the wallet (quote currency), the instruments."""
 
     at: int
@@ -65,7 +65,7 @@ class PairHost:
         store: Store,
         bus: Bus,
         report: Callable[[ToPortfolio], None],
-        keeper: Keeper,
+        supervisor: Supervisor,
         *,
         most_actions: int = MOST_ACTIONS,
         clock: Callable[[], float] = time.monotonic,
@@ -74,35 +74,35 @@ class PairHost:
     ) -> None:
         """`adopt`: take over positions that nothing explains, when starting."""
         self.name, self.config, self.gateway, self.store, self.bus = name, config, gateway, store, bus
-        self.report, self.keeper = report, keeper
+        self.report, self.supervisor = report, supervisor
         self.most_actions, self.clock, self.patience = most_actions, clock, patience
         self.adopting = adopt
         self.loops: dict[str, StrategyLoop] = {}
         self.delisted: set[str] = set()  # pairs that the venue did not trade at the last look
 
-    async def start(self, symbols: list[str], beginning: Beginning, first: int = 0) -> None:
+    async def start(self, symbols: list[str], startup: StartupSnapshot, first: int = 0) -> None:
         """Load what is remembered, catch up with the venue, and begin; reports are numbered from `first` on."""
-        self.beginning = beginning
+        self.startup = startup
         for symbol in symbols:
-            self.gateway.know(beginning.instruments[symbol])  # only of these will it tell
+            self.gateway.know(startup.instruments[symbol])  # only of these will it tell
             self.loops[symbol] = self._made(symbol)
             self.loops[symbol].sequence = first
             self.loops[symbol].tell(Recover())
-            self.keeper.add(self._kept(symbol))
-        self.keeper.add(self.gateway.listen(symbols, self._heard))
+            self.supervisor.add(self._kept(symbol))
+        self.supervisor.add(self.gateway.listen(symbols, self._heard))
         if self.patience is not None:
-            self.keeper.add(self._watch_store(self.patience))
-        await self.keeper.wait(*(event.wait() for event in self.gateway.hearing.values()))
-        await self.keeper.wait(*(loop.recovered.wait() for loop in self.loops.values()))
+            self.supervisor.add(self._watch_store(self.patience))
+        await self.supervisor.wait(*(event.wait() for event in self.gateway.hearing.values()))
+        await self.supervisor.wait(*(loop.recovered.wait() for loop in self.loops.values()))
         self.adopting = False  # a loop that is made anew later finds its own
 
     def _made(self, symbol: str) -> StrategyLoop:
         algorithm = self.config.algorithm
-        instrument = self.gateway.listed.get(symbol, self.beginning.instruments[symbol])
+        instrument = self.gateway.listed.get(symbol, self.startup.instruments[symbol])
         machine = PairMachine(algorithm, instrument, self.config.leverage, MINUTE)
         return StrategyLoop(
             *(self.name, machine, self.gateway, self.store, self.bus, self.report),
-            start=self.beginning.at,
+            start=self.startup.at,
             clock=self.clock,
             most_actions=self.most_actions,
             patience=self.patience,
@@ -132,7 +132,7 @@ class PairHost:
             self.loops[symbol] = fresh
             fresh.tell(Recover())
 
-        await self.keeper.keep(symbol, lambda: self.loops[symbol], renew)
+        await self.supervisor.keep(symbol, lambda: self.loops[symbol], renew)
 
     def _heard(self, event: Event) -> None:
         self.loops[event.symbol].tell(event)
@@ -228,26 +228,26 @@ class PortfolioHost:
         store: Store,
         bus: Bus,
         tell: Callable[[str, ToPair], None],
-        keeper: Keeper,
+        supervisor: Supervisor,
         *,
         patience: float | None = PATIENCE_SECONDS,
     ) -> None:
         self.patience = patience
-        self.config, self.store, self.bus, self.keeper = config, store, bus, keeper
+        self.config, self.store, self.bus, self.supervisor = config, store, bus, supervisor
         self._tell = tell
         self.symbols = list(config.pairs)
         self.loop: MasterLoop
 
-    async def start(self, beginning: Beginning) -> None:
+    async def start(self, startup: StartupSnapshot) -> None:
         """Load what is remembered, and begin."""
-        self.beginning = beginning
+        self.startup = startup
         self.loop = await self._made()
-        self.keeper.add(self.keeper.keep(NAME, lambda: self.loop, self._renew))
+        self.supervisor.add(self.supervisor.keep(NAME, lambda: self.loop, self._renew))
 
     async def _made(self) -> MasterLoop:
-        machine = PortfolioMachine(self.config.algorithm, self.symbols, self.beginning.wallet)
+        machine = PortfolioMachine(self.config.algorithm, self.symbols, self.startup.wallet)
         loop = MasterLoop(machine, self.symbols, self.store, self.bus, self._tell, self.patience)
-        await loop.start(self.beginning.at, self.beginning.transferred)
+        await loop.start(self.startup.at, self.startup.transferred)
         return loop
 
     async def _renew(self) -> None:
@@ -265,11 +265,11 @@ class PortfolioHost:
         """Hand a message to the portfolio."""
         self.loop.tell(message)
 
-    async def obey(self, word: str, pair: str | None, force: bool) -> str:
-        """Do what the operator says; raises Misconfigured for an unknown word, Disobeyed for a senseless one."""
-        if word not in set(Word):
-            raise Misconfigured(f"command {word!r} is unknown here; choose one of {', '.join(Word)}.")
-        command = Command(Word(word), pair, force)
+    async def apply_command(self, word: str, pair: str | None, force: bool) -> str:
+        """Do what the operator says; raises Misconfigured for an unknown word, CommandRejected for a senseless one."""
+        if word not in set(OperatorCommand):
+            raise Misconfigured(f"command {word!r} is unknown here; choose one of {', '.join(OperatorCommand)}.")
+        command = Command(OperatorCommand(word), pair, force)
         self.loop.tell(command)
         return await command.answer
 
@@ -284,7 +284,7 @@ class PortfolioHost:
 
     def status(self) -> dict[str, Any]:
         """How the portfolio stands."""
-        return portfolio_status(self.loop, self.beginning.instruments)
+        return portfolio_status(self.loop, self.startup.instruments)
 
     async def snapshot(self, only: str | None = None) -> None:
         """Keep a readable copy of the portfolio's state, unless a pair's alone is meant."""

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from bot.errors import Misconfigured
 from bot.ports import NotPermitted, Refused, Unanswered, Unreachable
 from coordinator.machine import NAME
-from coordinator.messages import Standing
+from coordinator.messages import AccountSnapshot
 from coordinator.reaction import SECONDS
 from coordinator.risk import HaltPolicy
 from services.control.client import control_file, log_file
@@ -26,9 +26,9 @@ from services.runtime.backing import Backing, backing
 from services.runtime.config import Account, BotSettings, Runtime, Secrets, load_bot
 from services.runtime.ending import close_everything, withdraw_entries
 from services.runtime.local import LocalRuntime
-from services.runtime.metrics import Standing as StandingMetrics
+from services.runtime.metrics import AccountSnapshot as StatusMetrics
 from services.runtime.warm import compiled_meanwhile
-from services.storage.instance_lock import Claim
+from services.storage.instance_lock import InstanceLock
 
 if TYPE_CHECKING:
     from coordinator.config import PortfolioConfig
@@ -89,10 +89,10 @@ def runtime_of(
     )
 
 
-async def standing(gateway: Bybit, since: int) -> Standing:
+async def account_snapshot(gateway: Bybit, since: int) -> AccountSnapshot:
     """Ask what the account holds, and for the transfers after `since` (ms)."""
     transfers = await gateway.transfers(since)
-    return Standing(await gateway.account(), None if transfers is None else tuple(transfers))
+    return AccountSnapshot(await gateway.account(), None if transfers is None else tuple(transfers))
 
 
 class LiveBot:
@@ -103,10 +103,10 @@ class LiveBot:
         settings: BotSettings,
         config: PortfolioConfig,
         runtime: LocalRuntime | RayRuntime,
-        claim: Claim | None = None,
+        lock: InstanceLock | None = None,
     ) -> None:
         """`config` is the one `as_live`; `claim`, if given, is kept."""
-        self.settings, self.config, self.runtime, self.claim = settings, config, runtime, claim
+        self.settings, self.config, self.runtime, self.lock = settings, config, runtime, lock
         self.registry = CollectorRegistry()
         self.lag = Histogram(
             "traderagent_loop_lag_seconds", "How late the event loop wakes", buckets=SECONDS, registry=self.registry
@@ -114,7 +114,7 @@ class LiveBot:
         self.control = ControlServer(
             control_file(settings.data_dir, settings.name), self.status, self.act, self.registry
         )
-        self.registry.register(StandingMetrics(self.control.last))
+        self.registry.register(StatusMetrics(self.control.last))
         self._turns, self._kept = cycle(config.pairs), cycle([*config.pairs, NAME])
         self.stopping = asyncio.Event()
         self.leave_entries = self.closed = False
@@ -178,7 +178,7 @@ class LiveBot:
         return True
 
     async def _until_stopped(self, duties: list[asyncio.Task[None]]) -> None:
-        ends = [asyncio.create_task(one) for one in (self.stopping.wait(), self.runtime.keeper.ended())]
+        ends = [asyncio.create_task(one) for one in (self.stopping.wait(), self.runtime.supervisor.ended())]
         done, _ = await asyncio.wait([*ends, *duties], return_when=asyncio.FIRST_COMPLETED)
         for one in ends:
             one.cancel()
@@ -193,7 +193,7 @@ class LiveBot:
             self._every(self._poll_seconds() / len(self.config.pairs), self._poll),
             self._every(VENUE_SECONDS, self.runtime.look_at_venue),
             self._measure_lag(),
-            *([] if self.claim is None else [self.claim.keep()]),
+            *([] if self.lock is None else [self.lock.keep()]),
         ]
 
     def _poll_seconds(self) -> float:
@@ -217,7 +217,7 @@ class LiveBot:
 
     async def _look_at_account(self) -> None:
         since = (await self.runtime.status())["transfers_at"]
-        self.runtime.tell(await standing(self.runtime.gateway, since))
+        self.runtime.tell(await account_snapshot(self.runtime.gateway, since))
 
     async def _poll(self) -> None:
         """Ask for what a stream may have kept back, pair after pair; this alone would do to trade correctly."""
@@ -246,7 +246,7 @@ class LiveBot:
             return done
         if word == "reload":
             return await self._reload()
-        return await self.runtime.obey(word, pair, force)
+        return await self.runtime.apply_command(word, pair, force)
 
     async def _reload(self) -> str:
         """Adopt what of the config file may change while the bot runs; raises Misconfigured with what may not."""
@@ -290,7 +290,7 @@ async def run_bot(path: Path, *, adopt: bool = False, make: type[LiveBot] = Live
     ):
         configure(hidden, keep=log_file(settings.data_dir, settings.name))  # it is this bot, and no second one
         runtime = runtime_of(settings, as_live(config), account, behind, adopt=adopt)
-        bot = make(settings, as_live(config), runtime, behind.claim)
+        bot = make(settings, as_live(config), runtime, behind.lock)
         try:
             await bot.run(path)
         except BaseException as error:

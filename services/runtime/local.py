@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from coordinator.memory import PATIENCE_SECONDS
 from services.runtime.config import MOST_ACTIONS, Foreign
 from services.runtime.hosts import PairHost, PortfolioHost
-from services.runtime.preflight import changes, look_around
+from services.runtime.preflight import changes, preflight
 from services.runtime.status import status
-from services.runtime.supervisor import Keeper
+from services.runtime.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from bot.ports import Bus, Store
@@ -46,10 +46,10 @@ class LocalRuntime:
         """
         self.adopt_unknown = adopt
         self.name, self.config, self.gateway, self.store, self.foreign = name, config, gateway, store, foreign
-        self.keeper = Keeper()
-        self.portfolio = PortfolioHost(config, store, bus, self._tell_pair, self.keeper, patience=patience)
+        self.supervisor = Supervisor()
+        self.portfolio = PortfolioHost(config, store, bus, self._tell_pair, self.supervisor, patience=patience)
         self.pairs = PairHost(
-            *(name, config, gateway, store, bus, self.portfolio.tell, self.keeper),
+            *(name, config, gateway, store, bus, self.portfolio.tell, self.supervisor),
             most_actions=most_actions,
             clock=clock,
             patience=patience,
@@ -58,11 +58,11 @@ class LocalRuntime:
 
     async def start(self) -> None:
         """Check the account, load what is remembered, catch up with the venue, and begin."""
-        beginning = await look_around(
+        startup = await preflight(
             *(self.name, self.config, self.gateway, self.store, self.foreign), adopt=self.adopt_unknown
         )
-        await self.portfolio.start(beginning)
-        await self.pairs.start(list(self.config.pairs), beginning)
+        await self.portfolio.start(startup)
+        await self.pairs.start(list(self.config.pairs), startup)
 
     @property
     def master(self) -> MasterLoop:
@@ -81,9 +81,9 @@ class LocalRuntime:
         """Hand a message to the portfolio."""
         self.portfolio.tell(message)
 
-    async def obey(self, word: str, pair: str | None, force: bool) -> str:
-        """Do what the operator says; raises Misconfigured for an unknown word, Disobeyed for a senseless one."""
-        return await self.portfolio.obey(word, pair, force)
+    async def apply_command(self, word: str, pair: str | None, force: bool) -> str:
+        """Do what the operator says; raises Misconfigured for an unknown word, CommandRejected for a senseless one."""
+        return await self.portfolio.apply_command(word, pair, force)
 
     async def adopt(self, config: PortfolioConfig) -> list[str]:
         """Follow another config of the same pairs; raises Misconfigured for what needs a restart."""
@@ -104,7 +104,7 @@ class LocalRuntime:
     async def withdraw(self, *, close: bool = False) -> None:
         """Take back what could increase exposure and, with `close`, leave every position; ends when that is done."""
         self.pairs.withdraw(close=close)
-        await self.keeper.settled(self.pairs.mailboxes)
+        await self.supervisor.settled(self.pairs.mailboxes)
 
     async def status(self) -> dict[str, Any]:
         """How the bot stands."""
@@ -121,9 +121,9 @@ class LocalRuntime:
 
     async def settled(self) -> None:
         """Wait until nothing is left to do about what has been heard."""
-        await self.keeper.settled(lambda: [*self.portfolio.mailboxes(), *self.pairs.mailboxes()])
+        await self.supervisor.settled(lambda: [*self.portfolio.mailboxes(), *self.pairs.mailboxes()])
 
     async def stop(self) -> None:
         """Stop all loops; what rests at the venue stays there."""
-        await self.keeper.stop()
+        await self.supervisor.stop()
         await self.pairs.stop()

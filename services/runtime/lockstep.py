@@ -44,7 +44,7 @@ class LockStep:
         while True:
             wanted = {"public": self.before["public"] + public, "private": self.before["private"] + private}
             while any(count < wanted[name] for name, count in (await self.runtime.heard()).items()):
-                self.runtime.keeper.check()
+                self.runtime.supervisor.check()
                 await asyncio.sleep(0)
             await self.runtime.settled()
             async with self.session.get(f"{self.address}/venue/status") as answer:

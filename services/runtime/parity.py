@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backtesting.portfolio_simulator import PortfolioSimulator, Reel
+from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
 from coordinator.vocabulary import NOBODY, Note
 from services.exchanges.bybit.gateway import Bybit
 from services.runtime.backing import backing
@@ -105,7 +105,7 @@ async def parity(
     histories = dict(histories or {})
     live = _live(config, played, instruments, last, progress, restart=restart, histories=histories)
     live_fills, live_decisions, minutes = await live
-    recording = PortfolioSimulator(config).run(Reel.of(dict(played), instruments, histories))
+    recording = PortfolioSimulator(config).run(PreparedPortfolio.of(dict(played), instruments, histories))
     fills: Counter[Fill] = Counter()
     for pair, one in zip(recording.pairs, recording.recordings, strict=True):
         for fill in one.fills:

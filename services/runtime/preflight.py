@@ -11,7 +11,7 @@ from bot.ports import NotPermitted
 from coordinator.columns import inputs_by_variant
 from coordinator.machine import NAME, remembered_money, slots_of, symbols_of
 from services.runtime.config import Foreign
-from services.runtime.hosts import Beginning
+from services.runtime.hosts import StartupSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,7 +25,7 @@ DAY, WEEK = 86_400_000, 7 * 86_400_000
 OUR_NAMES = re.compile(r"^([a-z0-9]{1,8})-([A-Z0-9]+)-\d{3,}-\d+$")
 
 
-async def look_around(
+async def preflight(
     name: str,
     config: PortfolioConfig,
     gateway: Bybit,
@@ -34,7 +34,7 @@ async def look_around(
     *,
     adopt: bool = False,
     asleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> Beginning:
+) -> StartupSnapshot:
     """Check clock, instruments and account. Raises Misconfigured or NotPermitted before anything is sent.
 
     `adopt`: take over orders under this name that the store does not know, once no twin has moved them for ten seconds.
@@ -54,7 +54,7 @@ async def look_around(
     for symbol in symbols:
         await gateway.prepare(symbol, config.leverage)
     transfers = await gateway.transfers(begun - WEEK) or []
-    return Beginning(begun, account.wallet, instruments, max((one.ts for one in transfers), default=0))
+    return StartupSnapshot(begun, account.wallet, instruments, max((one.ts for one in transfers), default=0))
 
 
 async def _refuse_neighbours(name: str, symbols: list[str], gateway: Bybit, foreign: Foreign) -> None:

@@ -26,7 +26,7 @@ class Loop(Protocol):
         ...
 
 
-class Keeper:
+class Supervisor:
     """The tasks of one process."""
 
     def __init__(

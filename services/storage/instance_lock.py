@@ -20,7 +20,7 @@ PATIENCE = 5.0  # seconds: a process that was killed a moment ago may still have
 RETRY = 0.1
 
 
-class Claim:
+class InstanceLock:
     """The right to be this bot. A lock of the session: it ends with the process, however that ends."""
 
     def __init__(self, dsn: str, bot: str) -> None:
@@ -32,13 +32,13 @@ class Claim:
     @asynccontextmanager
     async def held(cls, dsn: str, bot: str) -> AsyncIterator[Self]:
         """Hold the claim; raises Misconfigured while somebody else does."""
-        claim = cls(dsn, bot)
-        await claim.take()
+        lock = cls(dsn, bot)
+        await lock.take()
         try:
-            yield claim
+            yield lock
         finally:
-            if claim._session is not None:
-                await claim._session.close()
+            if lock._session is not None:
+                await lock._session.close()
 
     @waiting
     async def take(self) -> None:

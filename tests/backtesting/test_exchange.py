@@ -10,7 +10,7 @@ from backtesting import simulate
 from backtesting.exchange import NOTHING, Outcome, first_reached
 from backtesting.funding import FundingHistory
 from backtesting.run import BOUNDS
-from backtesting.simulator import Tape, UniversalSimulator, check_balance
+from backtesting.simulator import PreparedCandles, UniversalSimulator, check_balance
 from backtesting.trades import trades_of
 from bot.authoring import (
     EXIT_SL,
@@ -96,7 +96,7 @@ def play(
     execution = {"slippage_bps": 0, "funding_rate": 0, "path": "nearest", **(rules or {})}
     given = {"strategy": HERE, "pair": "X1", "capital": capital, "leverage": leverage, "market": market}
     config = load_config({**given, "execution": execution, "script": wishes})
-    return UniversalSimulator(config).run(Tape.of(bars(FLAT, *rows, volume=volume), traded, history))
+    return UniversalSimulator(config).run(PreparedCandles.of(bars(FLAT, *rows, volume=volume), traded, history))
 
 
 def fills(recording):
@@ -325,7 +325,7 @@ def play_rows(rows, traded, capital):
             "execution": {"slippage_bps": 0},
         }
     )
-    return UniversalSimulator(config).run(Tape.of(bars(*rows), traded))
+    return UniversalSimulator(config).run(PreparedCandles.of(bars(*rows), traded))
 
 
 # The run as a whole.
@@ -350,7 +350,7 @@ RESTLESS = Strategy("restless", 1, Wishes, STATE, slots=lambda p: 1, decide=answ
 def test_a_strategy_that_answers_itself_without_end_is_stopped_with_a_sentence():
     config = load_config({"strategy": f"{__name__}:RESTLESS", "pair": "X1"})
     with pytest.raises(Misconfigured, match="fills inside the bar"):
-        UniversalSimulator(config).run(Tape.of(bars(FLAT, FLAT, FLAT), TEN))
+        UniversalSimulator(config).run(PreparedCandles.of(bars(FLAT, FLAT, FLAT), TEN))
 
 
 def test_a_bar_may_fill_more_than_the_list_of_fills_had_room_for():
@@ -360,7 +360,7 @@ def test_a_bar_may_fill_more_than_the_list_of_fills_had_room_for():
     section = {"levels": 100, "lower": 42_000, "upper": 58_000, "timeframe": "5m", "warmup_bars": 2}
     loose = {"stop_loss": 0.9, "max_drawdown": 1.0, "risk_budget": 1.0, "trailing": "off"}
     config = load_config({"strategy": "grid", "pair": "BTCUSDT", "capital": 1e6, "grid": {**section, **loose}})
-    recording = UniversalSimulator(config).run(Tape.of(bars(*rows, volume=1e6), instrument()))
+    recording = UniversalSimulator(config).run(PreparedCandles.of(bars(*rows, volume=1e6), instrument()))
     assert len(recording.fills) > 4000
 
 

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from backtesting.funding import FundingHistory
-from backtesting.portfolio_simulator import PortfolioSimulator, Reel
+from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
 from backtesting.run import play_single
-from backtesting.simulator import Tape, UniversalSimulator
+from backtesting.simulator import PreparedCandles, UniversalSimulator
 from bot.errors import Misconfigured
 from bot.instrument import Market
 from bot.order import FILL, OrderKind
@@ -30,9 +30,9 @@ WHOLE = [name for name in FILL.names if name not in MONEY]
 def both(candles, traded, config, history=None):
     """Play the same candles, and history of funding, through the fast loop and through the engine."""
     histories = {} if history is None else {"BTCUSDT": history}
-    reel = Reel.of({"BTCUSDT": candles}, {"BTCUSDT": traded}, histories)
-    fast = UniversalSimulator(load_config(config)).run(Tape.of(candles, traded, history))
-    return fast, PortfolioSimulator(load_portfolio(config)).run(reel)
+    prepared_pairs = PreparedPortfolio.of({"BTCUSDT": candles}, {"BTCUSDT": traded}, histories)
+    fast = UniversalSimulator(load_config(config)).run(PreparedCandles.of(candles, traded, history))
+    return fast, PortfolioSimulator(load_portfolio(config)).run(prepared_pairs)
 
 
 def agree(fast, played):
@@ -170,9 +170,9 @@ def test_funding_is_paid_by_history_in_both_and_by_longs():
     fast, played = both(walk(2 * 1440, seed=4), instrument(), config, history_of(steps))
     agree(fast, played)
     _, held = fast.holdings()
-    at = np.searchsorted(fast.tape.candles.ts, history_of(steps).ts)
+    at = np.searchsorted(fast.prepared.candles.ts, history_of(steps).ts)
     rates = dict(zip(at.tolist(), history_of(steps).rate.tolist(), strict=True)) | {1920: 0.0003, 2400: 0.0003}
-    worth = fast.tape.open * 0.1 * 0.001
+    worth = fast.prepared.open * 0.1 * 0.001
     paid = sum(held[bar - 1] * worth[bar] * rate for bar, rate in rates.items())
     assert held.min() >= 0 < held.max()
     assert float(fast.pair.ledger.funding) == pytest.approx(-paid)
@@ -191,9 +191,11 @@ def test_spot_too():
 def test_what_the_fast_loop_refuses_the_engine_refuses_too():
     config = config_of("grid", {"levels": 100}, capital=20.0)
     with pytest.raises(Misconfigured, match="over 100 levels") as fast:
-        UniversalSimulator(load_config(config)).run(Tape.of(walk(60), instrument()))
+        UniversalSimulator(load_config(config)).run(PreparedCandles.of(walk(60), instrument()))
     with pytest.raises(Misconfigured) as engine:
-        PortfolioSimulator(load_portfolio(config)).run(Reel.of({"BTCUSDT": walk(60)}, {"BTCUSDT": instrument()}))
+        PortfolioSimulator(load_portfolio(config)).run(
+            PreparedPortfolio.of({"BTCUSDT": walk(60)}, {"BTCUSDT": instrument()})
+        )
     assert str(engine.value) == f"BTCUSDT: {fast.value}"
 
 
@@ -217,8 +219,8 @@ def test_where_a_limit_of_the_exchange_binds_the_engine_plays():
     """Position and entries stay within one market exit, in a backtest of one pair as in a bot."""
     candles, most = walk(2 * 1440, volatility=0.003), Decimal("0.05")
     config = load_config(config_of("grid", {"risk_budget": 1.0}))
-    free = play_single(config, Tape.of(candles, instrument()))
-    capped = play_single(config, Tape.of(candles, instrument(max_market_quantity=most)))
+    free = play_single(config, PreparedCandles.of(candles, instrument()))
+    capped = play_single(config, PreparedCandles.of(candles, instrument(max_market_quantity=most)))
     assert np.abs(free.fills["position"]).max() > 50
     assert 0 < np.abs(capped.fills["position"]).max() <= 50
     assert capped.equity()[0] == free.equity()[0] == 10_000
@@ -231,9 +233,11 @@ def test_several_pairs_share_the_account():
     del config["pair"]
     pairs = {"AUSDT": calm, "BUSDT": falling}
     coins = {pair: instrument().model_copy(update={"symbol": pair}) for pair in pairs}
-    together = PortfolioSimulator(load_portfolio({**config, "pairs": list(pairs)})).run(Reel.of(dict(pairs), coins))
+    together = PortfolioSimulator(load_portfolio({**config, "pairs": list(pairs)})).run(
+        PreparedPortfolio.of(dict(pairs), coins)
+    )
     alone = PortfolioSimulator(load_portfolio({**config, "pairs": ["AUSDT"], "capital": 5_000.0})).run(
-        Reel.of({"AUSDT": calm}, {"AUSDT": coins["AUSDT"]})
+        PreparedPortfolio.of({"AUSDT": calm}, {"AUSDT": coins["AUSDT"]})
     )
     first, lone = together.recordings[0].fills, alone.recordings[0].fills
     assert first[0][WHOLE] == lone[0][WHOLE]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from backtesting.portfolio_run import simulate_portfolio
-from backtesting.portfolio_simulator import PortfolioSimulator, Reel
-from backtesting.simulator import Tape, UniversalSimulator
+from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
+from backtesting.simulator import PreparedCandles, UniversalSimulator
 from bot.candles import Candles
 from bot.errors import Misconfigured
 from bot.instrument import Instrument, Market
@@ -38,8 +38,8 @@ def played(candles, *, every_bar=False, instruments=None, wishes=False, progress
     pairs = sorted(candles)
     chosen = load_config({"strategy": "auto", "pairs": pairs, **config})
     assert isinstance(chosen, PortfolioConfig)
-    reel = Reel.of(dict(candles), instruments or {pair: coin(symbol=pair) for pair in pairs})
-    return PortfolioSimulator(chosen, every_bar=every_bar, keep_wishes=wishes).run(reel, progress)
+    prepared_pairs = PreparedPortfolio.of(dict(candles), instruments or {pair: coin(symbol=pair) for pair in pairs})
+    return PortfolioSimulator(chosen, every_bar=every_bar, keep_wishes=wishes).run(prepared_pairs, progress)
 
 
 def fills(recording, pair=0):
@@ -157,8 +157,10 @@ def exposed(recording):
     exposure = np.zeros(len(recording.ts))
     for one in recording.recordings:
         _, position = one.holdings()
-        tape = one.tape
-        exposure += np.abs(position) * tape.close * float(tape.instrument.tick_size * tape.instrument.lot_size)
+        prepared = one.prepared
+        exposure += (
+            np.abs(position) * prepared.close * float(prepared.instrument.tick_size * prepared.instrument.lot_size)
+        )
     return float((exposure / recording.equity).max())
 
 
@@ -236,7 +238,7 @@ def test_pinned_and_unbound_it_orders_what_the_strategy_alone_would():
     config = load_config(
         {"strategy": "dca", "pair": "BTCUSDT", "capital": float(target), "dca": dca, "leverage": 1, "reinvest": False}
     )
-    single = UniversalSimulator(config).run(Tape.of(candles, coin(symbol="BTCUSDT")))
+    single = UniversalSimulator(config).run(PreparedCandles.of(candles, coin(symbol="BTCUSDT")))
     mine = [(f[0], f[3], f[5]) for f in fills(recording)]
     alone = [(f[0], f[3], f[5]) for f in single.fills[list(FIELDS)].tolist()]
     # Alone it sizes by what is left of its capital, so the two are one until the first loss.

@@ -12,9 +12,9 @@ import structlog
 
 from bot.errors import Misconfigured
 from bot.ports import Cause
-from coordinator.messages import Standing
+from coordinator.messages import AccountSnapshot
 from services.runtime.agreement import compare
-from services.runtime.live import standing
+from services.runtime.live import account_snapshot
 from services.runtime.status import status
 from services.simulated_bybit.rest import ROUTES
 from tests.runtime.house import Bot, config, entries, exchange_for, venue
@@ -128,8 +128,10 @@ def test_f_70_the_loss_of_a_liquidation_is_a_loss_of_the_day_and_no_withdrawal(d
         with structlog.testing.capture_logs() as logs:
             await agree(bot, exchange)
             for _ in range(3):
-                told = await standing(bot.runtime.gateway, bot.runtime.master.machine.desk.portfolio.transfers_at)
-                assert isinstance(told, Standing)
+                told = await account_snapshot(
+                    bot.runtime.gateway, bot.runtime.master.machine.desk.portfolio.transfers_at
+                )
+                assert isinstance(told, AccountSnapshot)
                 bot.runtime.tell(told)
                 await bot.runtime.settled()
         events = {one["event"] for one in logs}

@@ -35,7 +35,7 @@ async def played(dsn, name, *, faults=None, trouble=None, every=0, bus=None, min
         await bot.runtime.poll()  # as a running bot does every 20 s
         await bot.runtime.settled()
         left = await what_is_left(bot, exchange)
-        broken = bot.runtime.keeper.broken
+        broken = bot.runtime.supervisor.broken
         await bot.stop()
     return left, broken
 
@@ -106,11 +106,11 @@ def test_a_database_that_dies_is_waited_for_and_nothing_is_lost(tmp_path, name, 
             kills += 1
             os.kill(int((tmp_path / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
 
-        keeper = asyncio.create_task(postgres.keep())
+        supervisor = asyncio.create_task(postgres.keep())
         try:
             return await played(dsn, name, trouble=kill, every=150)
         finally:
-            keeper.cancel()
+            supervisor.cancel()
             await postgres.stop()
 
     found, _ = asyncio.run(play())

@@ -49,7 +49,7 @@ async def by_hand(bot, exchange, house, direction):
         await bot.runtime.poll()
         await bot.runtime.settled()
         await bot.steps.begin()
-        await bot.runtime.obey("resume", None, True)
+        await bot.runtime.apply_command("resume", None, True)
         await bot.runtime.settled()
     return held != 0
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from backtesting.portfolio_run import simulate_portfolio
-from backtesting.portfolio_simulator import PortfolioSimulator, Reel
+from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
 from backtesting.run import simulate
-from backtesting.simulator import Tape, UniversalSimulator
+from backtesting.simulator import PreparedCandles, UniversalSimulator
 from bot.inputs import SHORT_BLOCK, talib
 from bot.kernel import kernel
 from bot.order import SLOT
@@ -84,9 +84,9 @@ def test_each_strategy_hears_its_own_inputs_of_its_variant_and_with_signal_alone
 @pytest.mark.slow
 def test_the_loop_of_one_pair_and_the_engine_fill_the_same_by_inputs():
     candles = quarters()
-    single = UniversalSimulator(load_config(values())).run(Tape.of(candles, instrument()))
-    reel = Reel.of({"BTCUSDT": candles}, {"BTCUSDT": instrument()})
-    whole = PortfolioSimulator(load_portfolio(values())).run(reel)
+    single = UniversalSimulator(load_config(values())).run(PreparedCandles.of(candles, instrument()))
+    prepared_pairs = PreparedPortfolio.of({"BTCUSDT": candles}, {"BTCUSDT": instrument()})
+    whole = PortfolioSimulator(load_portfolio(values())).run(prepared_pairs)
     names = ["ts", "slot", "generation", "side", "price", "quantity"]
     ours, theirs = single.fills[names].tolist(), whole.recordings[0].fills[names].tolist()
     assert ours == theirs and len(ours) >= 10

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from bot.order import OrderKind, Side, Signal, set_order
-from bot.ports import Execution, Gone, OrderState, Position, Refused, Resting, Unanswered, Unreachable
+from bot.ports import Execution, Gone, OpenOrder, OrderState, Position, Refused, Unanswered, Unreachable
 from coordinator.breaker import Breaker
 from coordinator.executor import Executor
 from coordinator.reconcile import as_resting
@@ -65,7 +65,7 @@ def entry(books, slot=0, lots=4):
 
 
 def filled(order, lots):
-    return Resting(order.link, order.side, order.kind, order.price, order.lots, lots, OrderState.FILLED)
+    return OpenOrder(order.link, order.side, order.kind, order.price, order.lots, lots, OrderState.FILLED)
 
 
 def test_f_82_a_filled_order_whose_executions_are_late_is_not_bought_again(books):

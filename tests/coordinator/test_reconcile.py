@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.order import OrderKind, Side, Signal, new_slots, set_order
-from bot.ports import Order, OrderState, Resting, link_of
+from bot.ports import OpenOrder, Order, OrderState, link_of
 from coordinator.reconcile import (
     Action,
     as_resting,
@@ -36,7 +36,7 @@ tables = st.lists(orders, max_size=6, unique_by=lambda one: one.slot)
 
 
 def shown(order, state=OrderState.RESTING):
-    return Resting(order.link, order.side, order.kind, order.price, order.lots, 0, state)
+    return OpenOrder(order.link, order.side, order.kind, order.price, order.lots, 0, state)
 
 
 @given(tables, tables)

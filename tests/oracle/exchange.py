@@ -454,13 +454,13 @@ class Exchange:
 
     def _bounds(self) -> tuple[bool, Decimal | None, Decimal | None]:
         """Does anything go at once; the highest level a fall reaches; the lowest a rise reaches."""
-        standing = [s for s in self.slots if s.quantity]
-        below = [self._level(s) for s in standing if not s.immediate and s.falling]
-        above = [self._level(s) for s in standing if not s.immediate and not s.falling]
+        account_snapshot = [s for s in self.slots if s.quantity]
+        below = [self._level(s) for s in account_snapshot if not s.immediate and s.falling]
+        above = [self._level(s) for s in account_snapshot if not s.immediate and not s.falling]
         liquidation = self._liquidation_price()
         if liquidation is not None:
             (below if self.position > 0 else above).append(Decimal(liquidation))
-        at_once = any(s.immediate or s.crossing for s in standing)
+        at_once = any(s.immediate or s.crossing for s in account_snapshot)
         return at_once, max(below, default=None), min(above, default=None)
 
 

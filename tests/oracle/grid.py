@@ -240,11 +240,11 @@ class Grid:
         against = self._suspends(exchange) and side * exchange.position < 0
         opens = self.parameters.direction == "neutral" and exchange.instrument.linear and not against
         reduces = not opens or side * (cell.counter - stop) <= 0
-        standing = exchange.slots[number]
-        if standing.quantity and standing.only_reduces != reduces:
+        account_snapshot = exchange.slots[number]
+        if account_snapshot.quantity and account_snapshot.only_reduces != reduces:
             exchange.withdraw(number)
         exchange.wish(number, side, LIMIT, cell.counter, cell.held, GRID_COUNTER)
-        standing.only_reduces = reduces
+        account_snapshot.only_reduces = reduces
 
     def _wish_stop(self, exchange: Exchange) -> None:
         side, price = (SELL, self.low_stop) if exchange.position > 0 else (BUY, self.high_stop)

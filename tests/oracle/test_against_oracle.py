@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from backtesting.simulator import Tape, UniversalSimulator
+from backtesting.simulator import PreparedCandles, UniversalSimulator
 from bot.instrument import Market
 from bot.order import Liquidity, Signal
 from coordinator.config import load_config
@@ -39,7 +39,7 @@ def fills_of_both(candles, traded, name, parameters=None, execution=None, levera
             "execution": execution or {},
         }
     )
-    recording = UniversalSimulator(config).run(Tape.of(candles, traded))
+    recording = UniversalSimulator(config).run(PreparedCandles.of(candles, traded))
     ours = [
         oracle.Fill(
             *(int(f["ts"]), int(f["slot"]), int(f["generation"]), int(f["side"]), int(f["price"]), int(f["quantity"])),

@@ -95,7 +95,7 @@ class Bot:
 
     async def crash(self):
         """End at once, remembering nothing that is not stored."""
-        await self.runtime.keeper.stop()
+        await self.runtime.supervisor.stop()
         await self.runtime.gateway.close()
         await self.steps.end()
         await self.store.close()

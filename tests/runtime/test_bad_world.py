@@ -15,7 +15,7 @@ from bot.ports import NotPermitted, Refused, Unreachable
 from coordinator.breaker import MOST_EXITS, Breaker
 from coordinator.messages import Remember
 from services.exchanges.bybit.gateway import Bybit
-from services.runtime.live import standing
+from services.runtime.live import account_snapshot
 from services.runtime.status import status
 from services.storage.store import PostgresStore
 from tests.chaos.test_crash_points import assert_covered
@@ -44,7 +44,7 @@ def exits(bot, exchange, symbol):
 
 async def flat(bot, exchange, symbol):
     """Close what is held, as the operator would."""
-    await bot.runtime.obey("close-all", None, False)
+    await bot.runtime.apply_command("close-all", None, False)
     for _ in range(3):
         await bot.steps.minute()
     assert exchange.books[symbol].position == 0
@@ -81,7 +81,7 @@ def test_entries_that_a_delisted_symbol_refuses_are_withdrawn_and_asked_for_no_m
         exchange.closed.update(exchange.books)
         for _ in range(5):
             await bot.steps.minute()
-        return len(entries(bot, exchange)), bot.runtime.keeper.broken
+        return len(entries(bot, exchange)), bot.runtime.supervisor.broken
 
     assert with_bot(dsn, name, play) == (0, 0)
 
@@ -108,7 +108,7 @@ def test_family_8_another_tick_size_holds_the_pair_off_until_it_is_flat_and_then
         assert loop.machine.instrument.tick_size == new
         assert held_off(bot, "SOLUSDT") == []
         names = set(exchange.links)
-        await bot.runtime.obey("resume", None, True)
+        await bot.runtime.apply_command("resume", None, True)
         await bot.runtime.settled()
         for _ in range(150):
             await bot.steps.minute()
@@ -151,7 +151,7 @@ def test_money_that_was_withdrawn_is_not_traded_with_and_exits_work(dsn, name):
         exchange.transfer(40.0 - exchange.equity)
         with structlog.testing.capture_logs() as logs:
             for _ in range(2):
-                bot.runtime.tell(await standing(bot.runtime.gateway, status(bot.runtime)["transfers_at"]))
+                bot.runtime.tell(await account_snapshot(bot.runtime.gateway, status(bot.runtime)["transfers_at"]))
                 await bot.runtime.settled()
             for _ in range(90):
                 await bot.steps.minute()
@@ -338,7 +338,7 @@ def test_f_09_a_loop_gone_wild_opens_nothing_more_and_the_operator_is_told(dsn, 
         for book in exchange.books.values():
             assert_covered(book)
         bot.runtime.loops["SOLUSDT"].breaker.most_actions = 60
-        await bot.runtime.obey("resume", "SOLUSDT", False)
+        await bot.runtime.apply_command("resume", "SOLUSDT", False)
         for _ in range(3):
             await bot.steps.minute()
         return *found, held_off(bot, "SOLUSDT"), {one.symbol for one in entries(bot, exchange)}
@@ -423,7 +423,7 @@ def test_a_pair_whose_questions_are_refused_waits_and_the_others_trade_on(dsn, n
         bot.runtime.gateway.symbol = None
         await _until(lambda: bot.runtime.loops["SOLUSDT"].machine.time >= before + 3 * 60_000)
         await bot.runtime.settled()
-        return stuck, bot.runtime.keeper.broken
+        return stuck, bot.runtime.supervisor.broken
 
     assert with_bot(dsn, name, play, minutes=150, kind=Forgot) == (0, 0)
 

@@ -10,8 +10,8 @@ from tenacity import retry, retry_if_result, wait_fixed
 
 from bot.errors import Misconfigured
 from bot.instrument import Market
-from coordinator.messages import Standing
-from coordinator.operator import Disobeyed
+from coordinator.messages import AccountSnapshot
+from coordinator.operator import CommandRejected
 from services.runtime.config import Account, Environment
 from tests.chaos.test_crash_points import assert_covered
 from tests.runtime.house import KEY, Bot, config, exchange_for, venue
@@ -63,7 +63,7 @@ async def played(kind, dsn, name, *, minutes=MINUTES, trouble=None, every=50):
         now = await bot.runtime.status()
         await bot.runtime.snapshot()
         booked = await bot.store.fills()
-        broken = bot.runtime.keeper.broken
+        broken = bot.runtime.supervisor.broken
         await bot.stop()
     assert sorted(one.id for one in booked) == sorted(one.id for one in exchange.trades)
     for book in exchange.books.values():
@@ -97,20 +97,20 @@ def test_the_operator_and_the_config_reach_the_actors_and_errors_come_back(dsn, 
             await bot.start()
             for _ in range(150):
                 await bot.steps.minute()
-            with pytest.raises(Disobeyed, match="DOGEUSDT"):
-                await bot.runtime.obey("pause", "DOGEUSDT", False)
+            with pytest.raises(CommandRejected, match="DOGEUSDT"):
+                await bot.runtime.apply_command("pause", "DOGEUSDT", False)
             with pytest.raises(Misconfigured, match="sing"):
-                await bot.runtime.obey("sing", None, False)
+                await bot.runtime.apply_command("sing", None, False)
             risk = chosen.algorithm.risk.model_copy(update={"halt_day_loss": 0.07})
             adopted = await bot.runtime.adopt(
                 chosen.changed(algorithm=chosen.algorithm.model_copy(update={"risk": risk}))
             )
             exchange.closed.add("SOLUSDT")
             await bot.runtime.look_at_venue()
-            await bot.runtime.obey("pause", "SOLUSDT", False)
+            await bot.runtime.apply_command("pause", "SOLUSDT", False)
             exchange.capital += 500.0
             for _ in range(2):
-                bot.runtime.tell(Standing(await bot.runtime.gateway.account()))
+                bot.runtime.tell(AccountSnapshot(await bot.runtime.gateway.account()))
                 await bot.runtime.settled()
             for _ in range(2):
                 await bot.steps.minute()
@@ -137,7 +137,7 @@ def test_actors_that_are_killed_come_back_and_lose_nothing(dsn, name, in_one_pro
     async def kill(bot, house):
         nonlocal killed
         victim = [bot.runtime.portfolio, *bot.runtime.pairs][killed % 3]
-        broken, killed = bot.runtime.keeper.broken, killed + 1
+        broken, killed = bot.runtime.supervisor.broken, killed + 1
         cluster.ray.kill(victim, no_restart=False)
         async with asyncio.timeout(120):
             await _woken(bot, broken)
@@ -156,4 +156,4 @@ async def _woken(bot, broken):
         started = await asyncio.gather(*(one.pulse.remote() for one in (bot.runtime.portfolio, *bot.runtime.pairs)))
     except cluster.RayError:
         return False
-    return bot.runtime.keeper.broken > broken and all(started)
+    return bot.runtime.supervisor.broken > broken and all(started)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from backtesting.instruments import instrument_for
-from backtesting.portfolio_simulator import PortfolioSimulator, Reel
+from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
 from bot.candles import iso
 from coordinator.events import events
 from services.command_line.live import demo as command
@@ -44,7 +44,7 @@ def played(seed):
     instruments = {pair: instrument_for(pair, config.market, candles[pair])[0] for pair in PAIRS}
     begin = config.algorithm.history_start(start)
     shown = {pair: candles[pair].between(begin, config.end) for pair in PAIRS}
-    recording = PortfolioSimulator(config).run(Reel.of(dict(shown), instruments))
+    recording = PortfolioSimulator(config).run(PreparedPortfolio.of(dict(shown), instruments))
     return recording, list(events(recording.notes, recording.pairs, config.algorithm.roster)), shown["BTCUSDT"]
 
 
@@ -105,11 +105,11 @@ def test_a_halt_of_the_demo_waits_for_its_watcher_and_then_it_trades(tmp_path, m
         async with demonstration(11, tmp_path, ("SOLUSDT",), Stages(lambda one: ready.append(one.name))) as show:
             for _ in range(10):
                 await show.steps.minute()
-            await show.runtime.obey("halt", None, False)
+            await show.runtime.apply_command("halt", None, False)
             for _ in range(minutes):
                 await show.steps.minute()
             halted, during = show.status(), len(entries(SimpleNamespace(runtime=show.runtime), show.exchange))
-            await show.runtime.obey("resume", None, False)
+            await show.runtime.apply_command("resume", None, False)
             traded, played = len(show.exchange.trades), 0
             while len(show.exchange.trades) == traded and played < MOST_MINUTES:
                 await show.steps.minute()

@@ -17,8 +17,8 @@ from prometheus_client import CollectorRegistry
 from bot.errors import Misconfigured
 from bot.instrument import Market
 from bot.ports import Account, NotPermitted
-from coordinator.messages import Standing
-from coordinator.operator import Disobeyed
+from coordinator.messages import AccountSnapshot
+from coordinator.operator import CommandRejected
 from coordinator.vocabulary import Answer, HeldOff
 from services.command_line.live import venue as venue_command
 from services.control.client import ask
@@ -27,7 +27,7 @@ from services.logs import Rarely, configure
 from services.runtime.config import Secrets, load_bot
 from services.runtime.doctor import examine, refuse
 from services.runtime.live import LiveBot, as_live
-from services.runtime.metrics import Standing as Metrics
+from services.runtime.metrics import AccountSnapshot as Metrics
 from services.runtime.status import status
 from services.simulated_bybit.server import Faults, Key
 from tests.runtime.house import KEY, Bot, config, entries, exchange_for, venue, with_bot
@@ -37,11 +37,11 @@ def test_f_07_a_halt_withdraws_every_entry_at_once_and_keeps_the_stops(dsn, name
     async def play(bot, exchange):
         before, held = len(entries(bot, exchange)), {s: b.position for s, b in exchange.books.items()}
         stops = {one.link for one in exchange.live(None) if one.reduce_only}
-        await bot.runtime.obey("halt", None, False)
+        await bot.runtime.apply_command("halt", None, False)
         await bot.runtime.settled()
         kept = {one.link for one in exchange.live(None)}
         assert {s: b.position for s, b in exchange.books.items()} == held
-        again = await bot.runtime.obey("halt", None, False)
+        again = await bot.runtime.apply_command("halt", None, False)
         for _ in range(30):
             await bot.steps.minute()
         return before, len(entries(bot, exchange)), stops, kept, again, status(bot.runtime)
@@ -57,18 +57,18 @@ def test_f_07_a_halt_withdraws_every_entry_at_once_and_keeps_the_stops(dsn, name
 
 def test_a_halt_survives_a_restart_and_only_the_operator_opens_it(dsn, name):
     async def play(bot, exchange):
-        await bot.runtime.obey("halt", None, False)
+        await bot.runtime.apply_command("halt", None, False)
         await bot.runtime.settled()
         await bot.crash()
         await bot.start()
         await bot.steps.minute()
         halted = status(bot.runtime)["halted"]
-        await bot.runtime.obey("resume", None, False)
+        await bot.runtime.apply_command("resume", None, False)
         await bot.runtime.settled()
-        await bot.runtime.obey("halt", None, False)
-        with pytest.raises(Disobeyed, match="--force"):
-            await bot.runtime.obey("resume", None, False)
-        await bot.runtime.obey("resume", None, True)
+        await bot.runtime.apply_command("halt", None, False)
+        with pytest.raises(CommandRejected, match="--force"):
+            await bot.runtime.apply_command("resume", None, False)
+        await bot.runtime.apply_command("resume", None, True)
         for _ in range(120):
             await bot.steps.minute()
         return halted, status(bot.runtime)["halted"], len(entries(bot, exchange))
@@ -82,7 +82,7 @@ def test_a_halt_survives_a_restart_and_only_the_operator_opens_it(dsn, name):
 def test_close_all_leaves_nothing(dsn, name):
     async def play(bot, exchange):
         assert any(book.position for book in exchange.books.values())
-        await bot.runtime.obey("close-all", None, False)
+        await bot.runtime.apply_command("close-all", None, False)
         await bot.runtime.settled()
         await bot.steps.minute()
         return [book.position for book in exchange.books.values()], status(bot.runtime)["answer"]
@@ -94,16 +94,16 @@ def test_close_all_leaves_nothing(dsn, name):
 
 def test_a_paused_pair_has_no_entries_and_the_others_trade_on(dsn, name):
     async def play(bot, exchange):
-        await bot.runtime.obey("pause", "SOLUSDT", False)
+        await bot.runtime.apply_command("pause", "SOLUSDT", False)
         await bot.runtime.settled()
         for _ in range(30):
             await bot.steps.minute()
         resting = {one.symbol for one in entries(bot, exchange)}
-        with pytest.raises(Disobeyed, match="DOGEUSDT"):
-            await bot.runtime.obey("pause", "DOGEUSDT", False)
+        with pytest.raises(CommandRejected, match="DOGEUSDT"):
+            await bot.runtime.apply_command("pause", "DOGEUSDT", False)
         with pytest.raises(Misconfigured, match="sing"):
-            await bot.runtime.obey("sing", None, False)
-        await bot.runtime.obey("resume", "SOLUSDT", False)
+            await bot.runtime.apply_command("sing", None, False)
+        await bot.runtime.apply_command("resume", "SOLUSDT", False)
         for _ in range(120):
             await bot.steps.minute()
         return resting, {one.symbol for one in entries(bot, exchange)}
@@ -119,11 +119,13 @@ def test_f_41_a_deposit_moves_the_anchor_and_not_the_profit(dsn, name):
         before = status(bot.runtime)
         exchange.capital += 5_000.0
         for _ in range(2):
-            master.tell(Standing(await bot.runtime.gateway.account()))
+            master.tell(AccountSnapshot(await bot.runtime.gateway.account()))
             await bot.runtime.settled()
         after = status(bot.runtime)
         exchange.capital -= 5_000.0
-        master.tell(Standing(await bot.runtime.gateway.account()))  # once is not believed yet: a fill may be on its way
+        master.tell(
+            AccountSnapshot(await bot.runtime.gateway.account())
+        )  # once is not believed yet: a fill may be on its way
         await bot.runtime.settled()
         return before, after, status(bot.runtime)
 
@@ -138,7 +140,7 @@ def test_a_position_that_a_fill_is_still_on_its_way_to_is_asked_about_and_not_ta
     async def play(bot, exchange):
         account = await bot.runtime.gateway.account()
         for lots in (12345, 12346):  # it moves: it is being traded
-            bot.runtime.tell(Standing(Account(account.wallet, {**account.positions, "SOLUSDT": lots})))
+            bot.runtime.tell(AccountSnapshot(Account(account.wallet, {**account.positions, "SOLUSDT": lots})))
             await bot.runtime.settled()
         return status(bot.runtime)["pairs"]
 
@@ -213,16 +215,16 @@ def test_the_control_interface_asks_for_the_token_and_its_file_is_private(tmp_pa
 
     async def act(word, pair, force):
         if word == "resume":
-            raise Disobeyed("not now")
+            raise CommandRejected("not now")
         return f"{word} {pair} {force}"
 
     async def main():
         now = {"streams": {"public": True}, "pairs": [{"recovered": False}]}
 
-        async def standing():
+        async def account_snapshot():
             return now
 
-        server = ControlServer(tmp_path / "bots" / "x.json", standing, act, CollectorRegistry())
+        server = ControlServer(tmp_path / "bots" / "x.json", account_snapshot, act, CollectorRegistry())
         port = await server.start()
         async with aiohttp.ClientSession() as session:
             for path, method in (("/status", session.get), ("/command", session.post)):

@@ -9,7 +9,7 @@ import pytest
 
 from backtesting.funding import FundingHistory
 from backtesting.instruments import instrument_for
-from backtesting.portfolio_simulator import PortfolioSimulator, Reel
+from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
 from bot.inputs import HOUR, SHORT_BLOCK
 from bot.instrument import Market
 from bot.sources import ROOT
@@ -64,7 +64,9 @@ def test_a_history_of_funding_is_paid_alike():
     assert found.differences == []
     begin = chosen.algorithm.history_start(chosen.start)
     played = {pair: one.between(begin, chosen.end) for pair, one in candles.items()}
-    runs = [PortfolioSimulator(chosen).run(Reel.of(dict(played), instruments, one)) for one in (histories, {})]
+    runs = [
+        PortfolioSimulator(chosen).run(PreparedPortfolio.of(dict(played), instruments, one)) for one in (histories, {})
+    ]
     paid = [sum(abs(float(one.pair.ledger.funding)) for one in run.recordings[:2]) for run in runs]
     assert paid[0] > 2 * paid[1]
     assert {"allocation"} <= {one.kind for one in found.decisions if one.at > ts[-1]}

@@ -18,8 +18,8 @@ from coordinator.vocabulary import HeldOff
 from services.exchanges.bybit.gateway import Bybit
 from services.runtime.config import Foreign
 from services.runtime.ending import NotClosed, close_everything
-from services.runtime.live import standing
-from services.runtime.preflight import look_around
+from services.runtime.live import account_snapshot
+from services.runtime.preflight import preflight
 from services.runtime.status import status
 from services.simulated_bybit.faults import Faults
 from services.simulated_bybit.records import VenueOrder
@@ -58,7 +58,7 @@ async def heard(bot):
 async def look(bot):
     """The regular look at the account, twice: what is seen twice is believed."""
     for _ in range(2):
-        bot.runtime.tell(await standing(bot.runtime.gateway, status(bot.runtime)["transfers_at"]))
+        bot.runtime.tell(await account_snapshot(bot.runtime.gateway, status(bot.runtime)["transfers_at"]))
         await bot.runtime.settled()
 
 
@@ -250,7 +250,7 @@ def test_f_69_a_position_that_somebody_closed_is_booked_and_the_pair_opens_nothi
         assert exchange.books[symbol].position == 0
         booked = sorted(one.id for one in await bot.store.fills())
         assert booked == sorted(one.id for one in exchange.trades)
-        await bot.runtime.obey("resume", symbol, False)
+        await bot.runtime.apply_command("resume", symbol, False)
         assert held_off(bot, symbol) == []
         assert_protected(exchange)
 
@@ -305,7 +305,7 @@ def test_row_5_what_somebody_trades_by_hand_gets_a_stop_on_its_own_side(dsn, nam
         for _ in range(60):
             await bot.steps.minute()
         assert_protected(exchange)
-        await bot.runtime.obey("resume", symbol, False)
+        await bot.runtime.apply_command("resume", symbol, False)
         for _ in range(180):  # what is nobody's drains
             await bot.steps.minute()
         assert_protected(exchange)
@@ -426,23 +426,23 @@ def test_row_9_a_second_machine_of_the_same_name_is_refused_and_named(dsn, name)
         try:
             looked = (bot.name, bot.chosen, gateway, Elsewhere(), Foreign.REFUSE)
             with pytest.raises(NotPermitted, match=f"{bot.name}-.*--adopt"):
-                await look_around(*looked)
+                await preflight(*looked)
 
             async def alive(_seconds):
                 one = entries(bot, exchange)[0]
                 exchange.cancel(one.symbol, one.id, "")
 
             with pytest.raises(NotPermitted, match="alive"):
-                await look_around(*looked, adopt=True, asleep=alive)
+                await preflight(*looked, adopt=True, asleep=alive)
 
             async def quiet(_seconds):
                 pass
 
-            await look_around(*looked, adopt=True, asleep=quiet)
+            await preflight(*looked, adopt=True, asleep=quiet)
             with pytest.raises(NotPermitted, match=f"a bot named {bot.name} has orders"):
-                await look_around("other", bot.chosen, gateway, Elsewhere(), Foreign.IGNORE)
+                await preflight("other", bot.chosen, gateway, Elsewhere(), Foreign.IGNORE)
             with pytest.raises(NotPermitted, match=f"a bot named {bot.name} has orders"):
-                await look_around("other", config(("ETHUSDT",)), gateway, Elsewhere(), Foreign.REFUSE)
+                await preflight("other", config(("ETHUSDT",)), gateway, Elsewhere(), Foreign.REFUSE)
         finally:
             await gateway.close()
 
@@ -484,7 +484,7 @@ def test_row_9_adopt_takes_over_what_another_database_left(dsn, name):
             assert bot.runtime.loops[symbol].machine.position == exchange.books[symbol].position != 0
             assert "position" in held_off(bot, symbol)
             assert_protected(exchange)
-            await bot.runtime.obey("resume", None, False)
+            await bot.runtime.apply_command("resume", None, False)
             for _ in range(150):
                 await bot.steps.minute()
             assert_protected(exchange)
@@ -608,7 +608,7 @@ def test_row_12_answers_that_cannot_be_read_end_no_bot(dsn, name, path, monkeypa
         await bot.steps.begin()
         for _ in range(30):
             await bot.steps.minute()
-        assert bot.runtime.keeper.broken == 0
+        assert bot.runtime.supervisor.broken == 0
         booked = sorted(one.id for one in await bot.store.fills())
         assert booked == sorted(one.id for one in exchange.trades)
         assert_protected(exchange)
@@ -685,7 +685,7 @@ def test_f_07_a_halt_reaches_the_pairs_while_the_database_is_away(dsn, name):
             await bot.start()
             await one_held(bot, exchange)
             stores[-1].back.clear()
-            said = await asyncio.wait_for(bot.runtime.obey("halt", None, False), 5.0)
+            said = await asyncio.wait_for(bot.runtime.apply_command("halt", None, False), 5.0)
             await until(lambda: not entries(bot, exchange))
             assert_protected(exchange)
             stores[-1].back.set()

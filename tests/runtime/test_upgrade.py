@@ -70,7 +70,7 @@ def asked(address, play):
     return asyncio.run(main())
 
 
-def standing(address):
+def account_snapshot(address):
     """Orders and stops at the exchange, by pair."""
 
     async def play(gateway):
@@ -101,7 +101,7 @@ def audit(address):
 
 
 def assert_kept(address, before, what):
-    after, ends = standing(address), fates(address, before)
+    after, ends = account_snapshot(address), fates(address, before)
     cancelled = [link for link, state in ends.items() if state not in (OrderState.RESTING, OrderState.FILLED)]
     assert cancelled == [], what
     for pair, (_, position) in before.items():
@@ -123,12 +123,12 @@ def test_other_levels_and_another_version_cancel_nothing(processes, tmp_path):
 
     def lived(levels, what, *, minutes=5, kill=True):
         """Start the bot with so many levels, let it trade, check what was there before, and end it."""
-        before = standing(address)
+        before = account_snapshot(address)
         running = processes.run(config(levels))
         for _ in range(minutes):
             minute(address, PAUSE)
             time.sleep(PAUSE)
-        after = assert_kept(address, before, what) if what else standing(address)
+        after = assert_kept(address, before, what) if what else account_snapshot(address)
         if kill:
             running.kill()
         else:

@@ -25,11 +25,11 @@ from coordinator.saved_state import LAYOUT, LENGTH
 from coordinator.vocabulary import NOTE
 from services.runtime.memories import empty_memories
 from services.storage import archive as archive_module
-from services.storage import instance_lock as claim_module
+from services.storage import instance_lock
 from services.storage import store as store_module
 from services.storage.archive import LARGEST, MANIFEST, TABLES, look_into
 from services.storage.backup import back_up, restore
-from services.storage.instance_lock import Claim
+from services.storage.instance_lock import InstanceLock
 from services.storage.store import PostgresStore
 from tests.runtime.house import Bot, config, exchange_for, venue
 
@@ -420,22 +420,22 @@ def test_rows_that_are_there_are_given_up_only_when_told(dsn, name, kept):
 
 
 def test_two_processes_cannot_be_the_same_bot(dsn, name, monkeypatch):
-    monkeypatch.setattr(claim_module, "PATIENCE", 0.2)
+    monkeypatch.setattr(instance_lock, "PATIENCE", 0.2)
 
     async def main():
-        async with Claim.held(dsn, name):
+        async with InstanceLock.held(dsn, name):
             with pytest.raises(Misconfigured, match=f"bot '{name}' already runs"):
-                async with Claim.held(dsn, name):
+                async with InstanceLock.held(dsn, name):
                     pass
-            async with Claim.held(dsn, f"{name}x"):  # another bot may
+            async with InstanceLock.held(dsn, f"{name}x"):  # another bot may
                 pass
-        async with Claim.held(dsn, name):  # and the same one afterwards
+        async with InstanceLock.held(dsn, name):  # and the same one afterwards
             pass
 
     asyncio.run(main())
 
 
-class Watched(Claim):
+class Watched(InstanceLock):
     """Says when it has been taken again."""
 
     async def take(self):
@@ -445,29 +445,29 @@ class Watched(Claim):
 
 
 def test_a_claim_that_the_database_drops_is_taken_again_unless_another_was_faster(dsn, name, monkeypatch):
-    monkeypatch.setattr(claim_module, "PATIENCE", 0.2)
+    monkeypatch.setattr(instance_lock, "PATIENCE", 0.2)
 
     async def main():
         admin = await asyncpg.connect(dsn)
 
-        async def drop(claim):
-            claim.taken.clear()
-            await admin.execute("SELECT pg_terminate_backend($1)", claim._session.get_server_pid())
-            await claim._lost.wait()
+        async def drop(lock):
+            lock.taken.clear()
+            await admin.execute("SELECT pg_terminate_backend($1)", lock._session.get_server_pid())
+            await lock._lost.wait()
 
-        async with Watched.held(dsn, name) as claim:
-            await drop(claim)
-            keeper = asyncio.create_task(claim.keep())
-            await claim.taken.wait()
+        async with Watched.held(dsn, name) as lock:
+            await drop(lock)
+            supervisor = asyncio.create_task(lock.keep())
+            await lock.taken.wait()
             with pytest.raises(Misconfigured, match="already runs"):
-                async with Claim.held(dsn, name):
+                async with InstanceLock.held(dsn, name):
                     pass
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
-            await drop(claim)
-            async with Claim.held(dsn, name):
+            supervisor.cancel()
+            await asyncio.gather(supervisor, return_exceptions=True)
+            await drop(lock)
+            async with InstanceLock.held(dsn, name):
                 with pytest.raises(Misconfigured, match="already runs"):
-                    await claim.keep()
+                    await lock.keep()
         await admin.close()
 
     asyncio.run(main())

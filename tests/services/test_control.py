@@ -29,13 +29,13 @@ ROUTES = ("/health", "/ready", "/metrics", "/status", "/command", "/nowhere")
 
 @asynccontextmanager
 async def opened(file, status=None, act=None):
-    async def standing():
+    async def account_snapshot():
         return STANDING
 
     async def obeyed(word, pair, force):
         return f"{word} {pair} {force}"
 
-    server = ControlServer(file, status or standing, act or obeyed, CollectorRegistry())
+    server = ControlServer(file, status or account_snapshot, act or obeyed, CollectorRegistry())
     port = await server.start()
     try:
         yield server, port

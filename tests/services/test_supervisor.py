@@ -11,7 +11,7 @@ from bot.ports import NotPermitted, Refused, Unanswered, Unreachable
 from coordinator.messages import Listed
 from coordinator.vocabulary import HeldOff
 from services.runtime.hosts import PairHost
-from services.runtime.supervisor import LIVES, MOST_PAUSE, WINDOW, Keeper
+from services.runtime.supervisor import LIVES, MOST_PAUSE, WINDOW, Supervisor
 from tests.runtime.house import config, exchange_for
 
 
@@ -45,10 +45,10 @@ def kept(lives):
     async def renew():
         pass
 
-    keeper = Keeper(time.clock, time.sleep)
+    supervisor = Supervisor(time.clock, time.sleep)
     with pytest.raises((Broken, RuntimeError)) as caught:  # RuntimeError: the lives have run out
-        asyncio.run(keeper.keep("x", Loop, renew))
-    return caught.type, keeper.broken, time.slept
+        asyncio.run(supervisor.keep("x", Loop, renew))
+    return caught.type, supervisor.broken, time.slept
 
 
 def test_a_wait_that_a_broken_task_ends_leaves_nothing_waiting():
@@ -56,10 +56,10 @@ def test_a_wait_that_a_broken_task_ends_leaves_nothing_waiting():
         async def broken():
             raise Broken
 
-        keeper = Keeper(Time().clock, Time().sleep)
-        keeper.tasks = [asyncio.create_task(broken())]
+        supervisor = Supervisor(Time().clock, Time().sleep)
+        supervisor.tasks = [asyncio.create_task(broken())]
         with pytest.raises(Broken):
-            await keeper.wait(asyncio.Event().wait())
+            await supervisor.wait(asyncio.Event().wait())
         return [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 
     assert asyncio.run(main()) == []
@@ -76,7 +76,7 @@ def test_row_12_a_loop_that_breaks_now_and_then_lives_for_ever_and_is_back_at_on
     class Enough(Exception):
         pass
 
-    time, keeper, left = Time(), None, iter([WINDOW + 1.0] * 100)
+    time, supervisor, left = Time(), None, iter([WINDOW + 1.0] * 100)
 
     class Loop:
         async def run(self):
@@ -89,10 +89,10 @@ def test_row_12_a_loop_that_breaks_now_and_then_lives_for_ever_and_is_back_at_on
     async def renew():
         pass
 
-    keeper = Keeper(time.clock, time.sleep)
+    supervisor = Supervisor(time.clock, time.sleep)
     with pytest.raises(KeyboardInterrupt):
-        asyncio.run(keeper.keep("x", Loop, renew))
-    assert keeper.broken == 100
+        asyncio.run(supervisor.keep("x", Loop, renew))
+    assert supervisor.broken == 100
     assert set(time.slept) == {0.1}
 
 
@@ -111,7 +111,7 @@ def test_row_12_a_loop_that_cannot_be_made_anew_is_tried_again():
             raise Broken
 
     with pytest.raises(KeyboardInterrupt):
-        asyncio.run(Keeper(time.clock, time.sleep).keep("x", Loop, renew))
+        asyncio.run(Supervisor(time.clock, time.sleep).keep("x", Loop, renew))
     assert len(tries) == 3
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from backtesting import simulate
 from backtesting.exchange import Outcome
-from backtesting.simulator import Tape, UniversalSimulator
+from backtesting.simulator import PreparedCandles, UniversalSimulator
 from bot.candles import Candles
 from bot.order import OrderKind, Signal
 from bot.record import new_record, new_records, to_dict
@@ -39,7 +39,7 @@ def config_of(name, **more):
 
 def play(name, candles, traded=None, *, every_bar=False, **more):
     return UniversalSimulator(config_of(name, **more), every_bar=every_bar).run(
-        Tape.of(candles, traded or instrument())
+        PreparedCandles.of(candles, traded or instrument())
     )
 
 
@@ -210,7 +210,7 @@ def test_family_8_f57_gaps_are_counted_and_survived(name):
     candles = walk(6000, seed=7)
     recording = play(name, candles.rows([i for i in range(6000) if i % 400 > 7]))
     broken = {i // 15 for i in range(6000) if i % 400 <= 7}
-    assert recording.tape.rollup(900_000).incomplete == len(broken) == 20
+    assert recording.prepared.rollup(900_000).incomplete == len(broken) == 20
     assert len(recording.fills) > 0
 
 

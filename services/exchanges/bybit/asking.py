@@ -6,7 +6,7 @@ from typing import Any
 
 from bot.errors import Misconfigured
 from bot.instrument import Instrument, RiskTier
-from bot.ports import Account, Execution, Position, Resting, Transfer
+from bot.ports import Account, Execution, OpenOrder, Position, Transfer
 from bot.record import new_records
 from bot.rollup import BAR
 from services.exchanges.bybit import codec
@@ -156,7 +156,7 @@ class Asking(Connection):
 
     # Orders
 
-    async def resting(self, symbol: str) -> list[Resting]:
+    async def resting(self, symbol: str) -> list[OpenOrder]:
         """Every order that rests, all pages; the position's own stop and target are none."""
         of = self.known[symbol]
         request = {"category": self.category, "symbol": symbol, "openOnly": 0, "limit": 50}
@@ -205,7 +205,7 @@ class Asking(Connection):
         request = {"category": self.category, "symbol": symbol, "limit": 100, **chosen}
         return await self.ask_all("privateGetV5ExecutionList", request, lambda row: codec.execution(row, of))
 
-    async def find(self, symbol: str, link: str) -> Resting | None:
+    async def find(self, symbol: str, link: str) -> OpenOrder | None:
         """What the venue knows of an order by its client order id; None if it never heard of it."""
         of = self.known[symbol]
         request = {"category": self.category, "symbol": symbol, "orderLinkId": link}

@@ -15,12 +15,12 @@ import structlog
 from bot.ports import (
     Gone,
     NotPermitted,
+    OpenOrder,
     Order,
     OrderState,
     Position,
     Refusal,
     Refused,
-    Resting,
     Unanswered,
     Unreachable,
 )
@@ -96,7 +96,7 @@ class Changing(Asking):
                     return _living(found, order.link)
         raise Unanswered(f"{symbol}: order {order.link} could not be placed in {LOOKUPS} attempts")
 
-    async def _found_at_last(self, symbol: str, link: str) -> Resting | None:
+    async def _found_at_last(self, symbol: str, link: str) -> OpenOrder | None:
         """Find an order that exists; the venue's lists may be later than its word."""
         for attempt in range(LOOKUPS):
             found = await self.find(symbol, link)
@@ -212,7 +212,7 @@ class Changing(Asking):
             return None
 
 
-def _living(found: Resting | None, link: str) -> None:
+def _living(found: OpenOrder | None, link: str) -> None:
     """Return if the order lives; its name is used up otherwise."""
     if found is None:
         raise Gone(f"order {link} has ended so long ago that the venue has forgotten it")

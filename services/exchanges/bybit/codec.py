@@ -19,10 +19,10 @@ from bot.ports import (
     Closed,
     Execution,
     NotPermitted,
+    OpenOrder,
     Order,
     OrderState,
     Position,
-    Resting,
     Transfer,
 )
 
@@ -168,13 +168,13 @@ def is_own(row: dict[str, Any]) -> bool:
     return row.get("stopOrderType") in OWN or made_as(row) in OWN
 
 
-def resting(row: dict[str, Any], of: Instrument) -> Resting:
+def resting(row: dict[str, Any], of: Instrument) -> OpenOrder:
     """Translate an order."""
     trigger = row.get("triggerPrice") or ""
     stop = bool(trigger) and Decimal(trigger) > 0
     kind = OrderKind.STOP if stop else OrderKind.LIMIT if row["orderType"] == "Limit" else OrderKind.MARKET
     price = trigger if stop else row["price"] if kind == OrderKind.LIMIT else "0"
-    return Resting(
+    return OpenOrder(
         link=_word(row["orderLinkId"]),
         side=SIDES[row["side"]],
         kind=kind,

@@ -38,7 +38,7 @@ from coordinator.events import events
 from coordinator.regime import Regime
 from coordinator.risk import Mode
 from coordinator.vocabulary import Note, Pause
-from filters.smc import Action
+from filters.smc import Verdict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -298,7 +298,7 @@ class PortfolioResult:
             mean_drain_minutes=float(drains.mean()) if len(drains) else None,
             regimes=_mean([_shares(self.regime_spans(pair)) for pair in range(count)]),
             strategies=_mean([_shares(self.strategy_spans(pair)) for pair in range(count)]),
-            verdicts={action.name.lower(): int(np.count_nonzero(verdicts == action)) for action in Action},
+            verdicts={action.name.lower(): int(np.count_nonzero(verdicts == action)) for action in Verdict},
             halts=len(self.notes(Note.HALT)),
             halt_hours=halted / HOUR,
             modes=each,

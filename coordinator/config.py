@@ -68,7 +68,7 @@ class FundingSource(StrEnum):
     CONSTANT = "constant"
 
 
-class Execution(BaseModel):
+class SimulationRules(BaseModel):
     """The rules of the simulated exchange; docs/execution.md has them in full."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -106,7 +106,7 @@ class RunConfig(BaseModel):
     end: Time | None = Field(None, alias="to", description="end of the period, not included, UTC")
     capital: Number = Field(10_000.0, gt=0, le=1e12, description="initial capital, quote currency")
     leverage: Number = Field(1.0, ge=1, le=125, description="leverage, linear only")
-    execution: Execution = Field(Execution(), description="rules of the simulated exchange")
+    execution: SimulationRules = Field(SimulationRules(), description="rules of the simulated exchange")
 
     def _plain(self, *left_out: str) -> dict[str, Any]:
         plain = self.model_dump(mode="json", by_alias=True, exclude=set(left_out), exclude_none=True)
@@ -286,7 +286,7 @@ def _sections(name: str) -> dict[str, Any]:
     strategies = BUILT_IN if name == AUTO else (strategy_named(name),)
     fields = AlgorithmParameters.model_fields
     others = {section: fields[section].annotation for section in ("auto", "allocation", "risk", "smc")}
-    return {**{one.name: one.parameters for one in strategies}, "execution": Execution, **others}
+    return {**{one.name: one.parameters for one in strategies}, "execution": SimulationRules, **others}
 
 
 def _by_fullness(changes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

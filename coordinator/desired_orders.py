@@ -13,7 +13,7 @@ from coordinator.pair_state import OWN, jot, may_open, may_rest, strategy_slots,
 from coordinator.phase import Phase
 from coordinator.vocabulary import NOBODY, Note
 from filters import smc as filter_
-from filters.smc import Action
+from filters.smc import Verdict
 
 
 @kernel
@@ -107,7 +107,7 @@ def judge_range(pair: Record, params: Record, state: Record, slots: Record, even
         return
     verdict = state.verdict
     filter_.judge_range(params.smc, state.smc, verdict, pair.range_lower, pair.range_upper)
-    state.enhanced = verdict.action == Action.ENHANCED
+    state.enhanced = verdict.action == Verdict.ENHANCED
     pair.range_share = verdict.multiplier
     _note_verdict(pair, state, 0, pair.range_lower, pair.range_upper)
     tell(pair, params, state, slots, event, Event.VERDICT, state.family)

@@ -11,7 +11,7 @@ from coordinator.regime import Regime
 from coordinator.risk import Mode
 from coordinator.router import CASH
 from coordinator.vocabulary import NOBODY, Answer, Cap, Note, Pause, Variant
-from filters.smc import Action, Reason
+from filters.smc import Reason, Verdict
 from filters.zones import ZoneKind
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ FIELDS: dict[Note, tuple[tuple[str, str, Any], ...]] = {
     Note.CLOSING: (("x", "price", _number), ("y", "position", _number)),
     Note.FLAT: (("x", "minutes", _number),),
     Note.VERDICT: (
-        ("a", "action", _name(Action)),
+        ("a", "action", _name(Verdict)),
         ("b", "reason", _name(Reason)),
         ("c", "side", _side),
         ("x", "confidence", _number),

@@ -39,7 +39,7 @@ class Mitigation(StrEnum):
 BY_CLOSE = list(Mitigation).index(Mitigation.CLOSE)
 
 
-class Action(IntEnum):
+class Verdict(IntEnum):
     """What becomes of an entry."""
 
     ENHANCED = 0  # full size
@@ -232,16 +232,16 @@ def _conclude(params: Record, verdict: Record, confidence: float) -> None:
     """Full size, reduced size or nothing, by confidence."""
     verdict.confidence = confidence
     if confidence >= params.enhanced:
-        verdict.action, verdict.multiplier = Action.ENHANCED, 1.0
+        verdict.action, verdict.multiplier = Verdict.ENHANCED, 1.0
     elif confidence >= params.min_confidence:
-        verdict.action, verdict.multiplier = Action.NEUTRAL, params.neutral_size
+        verdict.action, verdict.multiplier = Verdict.NEUTRAL, params.neutral_size
     else:
-        verdict.action, verdict.multiplier = Action.REFUSED, 0.0
+        verdict.action, verdict.multiplier = Verdict.REFUSED, 0.0
 
 
 @kernel
 def _refuse(verdict: Record, reason: int) -> None:
-    verdict.action, verdict.multiplier, verdict.reason = Action.REFUSED, 0.0, reason
+    verdict.action, verdict.multiplier, verdict.reason = Verdict.REFUSED, 0.0, reason
 
 
 @kernel

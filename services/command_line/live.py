@@ -260,7 +260,7 @@ async def _venue(
     import gc
 
     from backtesting.instruments import instrument_for
-    from coordinator.config import Execution
+    from coordinator.config import SimulationRules
     from services.market_data.store import CandleStore
     from services.market_data.synth import generate
     from services.simulated_bybit.exchange import Exchange, exchange_settings
@@ -272,7 +272,7 @@ async def _venue(
         store = CandleStore(Settings().data_dir)
         candles = {name: store.read(store.finest(source, str(market), name)) for name in names}
     instruments = {name: instrument_for(name, market, candles[name])[0] for name in names}
-    traded = Exchange(instruments, candles, capital, exchange_settings(Execution()))
+    traded = Exchange(instruments, candles, capital, exchange_settings(SimulationRules()))
     traded.begin(int(traded.clock[0]) + history * 86_400_000)
     server = VenueServer(traded, [Key(*key)], speed=speed)
     try:

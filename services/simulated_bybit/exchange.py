@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from backtesting.funding import FundingHistory
     from bot.candles import Candles
     from bot.instrument import Instrument
-    from coordinator.config import Execution
+    from coordinator.config import SimulationRules
 
 KEPT = 100_000  # ended orders, executions and movements of money
 SETTLED_IN = "USDT"
@@ -372,7 +372,7 @@ class Exchange:
         book.pair.instrument.leverage = leverage
 
 
-def exchange_settings(execution: Execution) -> Any:
+def exchange_settings(execution: SimulationRules) -> Any:
     """Build the rules of the simulated exchange as the venue plays them; a forced exit costs no more than another."""
     from coordinator.config import BarPath, FillRule  # noqa: PLC0415
 

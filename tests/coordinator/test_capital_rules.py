@@ -119,6 +119,7 @@ def trading_grid(min_notional=1.0, target=5000.0):
     return machine
 
 
+@pytest.mark.slow  # compiles an engine of its own
 def test_a_pair_whose_target_was_cut_keeps_its_orders_and_opens_no_more():
     machine = trading_grid()
     before = entries_of(machine)

@@ -94,6 +94,7 @@ def test_the_loop_of_one_pair_and_the_engine_fill_the_same_by_inputs():
     assert min(ours)[0] >= second, "the first block has not all of its history"
 
 
+@pytest.mark.slow  # compiles an engine of its own
 def test_a_run_says_that_its_inputs_lack_history():
     candles = quarters(days=20)
     for result in (simulate(values(), candles), simulate_portfolio(values(), {"BTCUSDT": candles})):

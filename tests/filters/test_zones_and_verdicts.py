@@ -13,9 +13,9 @@ from bot.rollup import BAR
 from filters.smc import (
     SMC,
     VERDICT,
-    Action,
     Reason,
     SmcParameters,
+    Verdict,
     judge_entry,
     judge_range,
     smc_bar,
@@ -138,13 +138,13 @@ def test_no_zone_is_half_a_confidence_and_half_a_size():
 
 def test_a_good_zone_of_its_own_side_keeps_the_full_size():
     verdict = entry(filter_with((BLOCK, 1, 98.0, 99.0, 0.8)), 1, 100.0)
-    assert (verdict.action, verdict.multiplier, verdict.reason) == (Action.ENHANCED, 1.0, Reason.OWN_ZONE)
+    assert (verdict.action, verdict.multiplier, verdict.reason) == (Verdict.ENHANCED, 1.0, Reason.OWN_ZONE)
 
 
 def test_supply_over_a_buy_counts_as_one_minus_its_confidence():
     verdict = entry(filter_with((BLOCK, -1, 101.0, 102.0, 0.8)), 1, 100.0)
     assert verdict.confidence == pytest.approx(0.2)
-    assert (verdict.action, verdict.reason) == (Action.REFUSED, Reason.OPPOSING_ZONE)
+    assert (verdict.action, verdict.reason) == (Verdict.REFUSED, Reason.OPPOSING_ZONE)
 
 
 def test_a_zone_out_of_reach_does_not_count():
@@ -163,7 +163,7 @@ def test_a_zone_visited_once_is_worth_less():
     smc.zones.zones[0].visits = 1
     verdict = entry(smc, 1, 100.0)
     assert verdict.confidence == pytest.approx(0.63)
-    assert verdict.action == Action.NEUTRAL
+    assert verdict.action == Verdict.NEUTRAL
 
 
 def test_an_entry_inside_opposing_liquidity_is_refused():
@@ -176,7 +176,7 @@ def test_a_grid_takes_the_better_of_centre_and_lower_third():
     params, verdict = SmcParameters().record(), new_record(VERDICT)
     smc = filter_with((BLOCK, 1, 99.5, 100.5, 0.9), (BLOCK, -1, 104.0, 106.0, 0.9), atr=2.0)
     judge_range(params, smc, verdict, 90.0, 120.0)  # third 100, centre 105
-    assert verdict.action == Action.ENHANCED
+    assert verdict.action == Verdict.ENHANCED
     assert verdict.confidence == pytest.approx(0.9)
 
 

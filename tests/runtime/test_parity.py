@@ -13,7 +13,7 @@ from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfoli
 from bot.inputs import HOUR, SHORT_BLOCK
 from bot.instrument import Market
 from bot.sources import ROOT
-from coordinator.config import Execution, PortfolioConfig, load_portfolio
+from coordinator.config import PortfolioConfig, SimulationRules, load_portfolio
 from coordinator.parameters import AlgorithmParameters
 from services.market_data.synth import generate
 from services.runtime.parity import parity, sensible_start
@@ -75,7 +75,7 @@ def test_a_history_of_funding_is_paid_alike():
 def test_f_59_every_option_has_a_row_in_the_register():
     """What a config can say is said of simulation, venue and live; a new option without a row fails."""
     register = (ROOT / "docs" / "parity.md").read_text(encoding="utf-8")
-    models = (Execution, AlgorithmParameters, PortfolioConfig)
+    models = (SimulationRules, AlgorithmParameters, PortfolioConfig)
     options = {name for model in models for name in model.model_fields}
     holders = {"version", "strategy", "pairs", "execution", "algorithm", "own", "alone"}  # what holds the others
     known = options - holders

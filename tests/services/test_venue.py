@@ -16,7 +16,7 @@ import pytest
 from backtesting.funding import FundingHistory
 from bot.errors import Misconfigured
 from bot.instrument import Market
-from coordinator.config import Execution
+from coordinator.config import SimulationRules
 from services.market_data import venue as adapter
 from services.market_data.funding import FundingStore
 from services.market_data.store import CandleStore, Series
@@ -193,7 +193,7 @@ async def funding_of(tmp_path, *spans, play=None):
     """Download spans (hours) from the simulated exchange; what each gave, and how often it was asked."""
     candles = walk(DAYS * 24, seed=1)
     candles = replace(candles, ts=START + HOUR * np.arange(DAYS * 24), bar_ms=HOUR)
-    market = ({"BTCUSDT": instrument()}, {"BTCUSDT": candles}, 10_000.0, exchange_settings(Execution()))
+    market = ({"BTCUSDT": instrument()}, {"BTCUSDT": candles}, 10_000.0, exchange_settings(SimulationRules()))
     exchange = Exchange(*market, histories={"BTCUSDT": SETTLED})
     exchange.begin(int(candles.ts[-1]))
     server = VenueServer(exchange, [Key("k", "s")])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordinator.config import BarPath, Execution, FillRule
+from coordinator.config import BarPath, FillRule, SimulationRules
 from services.simulated_bybit.exchange import Answer, Exchange, exchange_settings
 from services.simulated_bybit.records import Trade, VenueOrder
 from services.simulated_bybit.rest import ROUTES
@@ -19,7 +19,9 @@ DROP = (99, 99, 80, 85)
 
 def exchange_of(*rows, volume=1000.0, participation=1.0, unverified=None, capital=100_000.0, history=None, **fields):
     of = instrument("1", "1", **fields)
-    rules = Execution(fill_rule=FillRule.TOUCH, path=BarPath.NEAREST, slippage_bps=0.0, max_participation=participation)
+    rules = SimulationRules(
+        fill_rule=FillRule.TOUCH, path=BarPath.NEAREST, slippage_bps=0.0, max_participation=participation
+    )
     settings = exchange_settings(rules)
     market = ({BTC: of}, {BTC: bars(*rows, volume=volume)}, capital, settings, 1.0, unverified or Unverified())
     return Exchange(*market, histories={} if history is None else {BTC: history})

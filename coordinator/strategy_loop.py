@@ -125,6 +125,10 @@ class StrategyLoop:
         self._positions += isinstance(message, Position)
         self.mailbox.put_nowait(message)
 
+    def take_over(self, old: StrategyLoop) -> None:
+        """Go on in place of a loop that broke: nothing that waits in its mailbox is lost."""
+        self.mailbox, self.sequence, self._positions = old.mailbox, old.sequence, old._positions
+
     async def run(self) -> None:
         """Handle messages, one after the other, for ever."""
         try:

@@ -128,7 +128,7 @@ class PairHost:
     async def _kept(self, symbol: str) -> None:
         async def renew() -> None:
             fresh, old = self._made(symbol), self.loops[symbol]
-            fresh.mailbox, fresh.sequence = old.mailbox, old.sequence  # what waits in the mailbox is not lost
+            fresh.take_over(old)
             self.loops[symbol] = fresh
             fresh.tell(Recover())
 

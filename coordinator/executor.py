@@ -5,14 +5,23 @@ It decides nothing about trading. What the venue refuses, and names that are use
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
 
-from bot.ports import Gateway, Gone, Order, Refusal, Refused, Unanswered, Unreachable
+from bot.ports import Gone, Order, Refusal, Refused, Unanswered, Unreachable
+from coordinator.instructions import (
+    Amend,
+    Cancel,
+    FetchExecutionsOf,
+    FetchPosition,
+    Place,
+    SetPartialStops,
+    SetStop,
+    Wait,
+)
 from coordinator.protection import partial_sizes
 from coordinator.reaction import Reactions
 from coordinator.reconcile import Action, Change, as_resting, difference
@@ -20,6 +29,7 @@ from coordinator.reconcile import Action, Change, as_resting, difference
 if TYPE_CHECKING:
     from coordinator.books import Books
     from coordinator.breaker import Breaker
+    from coordinator.instructions import Steps
 
 log = structlog.get_logger()
 
@@ -43,25 +53,23 @@ class Executor:
     def __init__(
         self,
         books: Books,
-        gateway: Gateway,
         breaker: Breaker,
         clock: Callable[[], float],
         told: Callable[[str], None],
-        asleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`told` hears that entries are held back because the loop asks for too much; `asleep` waits seconds."""
-        self.books, self.gateway, self.breaker = books, gateway, breaker
+        """`told` hears that entries are held back because the loop asks for too much."""
+        self.books, self.breaker = books, breaker
         self.symbol = books.symbol
         self.reactions = Reactions()
         self._rounded = (0, 0)  # ticks: a stop as it was asked for, and as the venue showed it
         self.partial: tuple[int, tuple[int, ...]] | None = None  # partial stops: ticks and lots; None: not known
         self.bare_since: float | None = None  # seconds of the clock: the position has had no stop since
-        self._clock, self._told, self._asleep = clock, told, asleep
+        self._clock, self._told = clock, told
         self._log = log.bind(pair=self.symbol)
 
     # The position's stop
 
-    async def protect(self, price: int, lots: int) -> bool:
+    def protect(self, price: int, lots: int) -> Steps[bool]:
         """See that the position of `lots` has its stop at `price` (ticks; 0: none is wished, what rests stays).
 
         False when it has none after two seconds of trying, or the venue says that the trigger has passed: then the
@@ -75,13 +83,13 @@ class Executor:
             self.bare_since = self._clock()
         while True:
             try:
-                await self._set_stop(price, bare=bare)
+                yield from self._set_stop(price, bare=bare)
             except (Refused, Gone, Unreachable, Unanswered, TimeoutError) as trouble:
                 reason = trouble.reason if isinstance(trouble, Refused) else None
                 if reason is Refusal.TRIGGER_PASSED:
                     self.bare_since = None
                     return False
-                if not bare or (reason is Refusal.NOTHING_TO_REDUCE and await self._is_flat()):
+                if not bare or (reason is Refusal.NOTHING_TO_REDUCE and (yield from self._is_flat())):
                     self.bare_since = None
                     raise
                 self._log.warning("stop_fails", reason=str(trouble) or "no answer in time")
@@ -91,9 +99,9 @@ class Executor:
                 self._log.error("stop_does_not_rest", remedy="closing the position")
                 self.bare_since = None
                 return False
-            await self._asleep(min(PAUSE_SECONDS, self._left()))
+            yield Wait(min(PAUSE_SECONDS, self._left()))
 
-    async def cover(self, lots: int, opening: int) -> bool:
+    def cover(self, lots: int, opening: int) -> Steps[bool]:
         """See that a position of `lots`, too large for one market order, has its partial stops, and any other none.
 
         `opening`: lots that may be filled before this is asked again. False when the venue says that the trigger has
@@ -107,7 +115,7 @@ class Executor:
             return True
         self.partial = None
         try:
-            await self.gateway.set_partial_stops(self.symbol, *wanted)
+            yield SetPartialStops(*wanted)
         except Refused as refusal:
             if refusal.reason is Refusal.TRIGGER_PASSED:
                 return False
@@ -115,10 +123,10 @@ class Executor:
         self.partial = wanted
         return True
 
-    async def _is_flat(self) -> bool:
+    def _is_flat(self) -> Steps[bool]:
         """Whether the venue shows no position, as its refusal says; one that it cannot show counts as held."""
         try:
-            return (await self.gateway.position(self.symbol)).lots == 0
+            return bool((yield FetchPosition()).lots == 0)
         except (Unreachable, Refused):
             return False
 
@@ -127,15 +135,14 @@ class Executor:
         assert self.bare_since is not None
         return PATIENCE_SECONDS - (self._clock() - self.bare_since)
 
-    async def _set_stop(self, price: int, *, bare: bool) -> None:
+    def _set_stop(self, price: int, *, bare: bool) -> Steps[None]:
         self.reactions.sent(self._clock())
-        async with asyncio.timeout(max(self._left(), PAUSE_SECONDS) if bare else None):
-            shown = await self.gateway.set_stop(self.symbol, price)
+        shown = yield SetStop(price, max(self._left(), PAUSE_SECONDS) if bare else None)
         self.books.stop, self.bare_since, self._rounded = shown, None, (price, shown)
 
     # Orders
 
-    async def carry_out(self, wished: list[Order]) -> Outcome:
+    def carry_out(self, wished: list[Order]) -> Steps[Outcome]:
         """Cancel, amend and place until exactly these rest, as far as the venue lets.
 
         A cancellation that fails holds up what opens, never an exit. Fills that are learnt of on the way have changed
@@ -148,7 +155,7 @@ class Executor:
             if (opens and trouble is not None) or not self._may(change):
                 continue
             try:
-                await self._ask(change)
+                yield from self._ask(change)
             except Refused as refusal:
                 if change.order is None:
                     trouble = Unreachable(f"{change.link} could not be cancelled: {refusal}")
@@ -159,7 +166,7 @@ class Executor:
                     raise
                 trouble = error
             except Gone as gone:
-                await self._gone(change, gone, outcome)
+                yield from self._gone(change, gone, outcome)
                 if outcome.booked:
                     return outcome
         if trouble is not None:
@@ -179,17 +186,14 @@ class Executor:
         self.breaker.act(now)
         return True
 
-    async def _ask(self, change: Change) -> None:
+    def _ask(self, change: Change) -> Steps[None]:
         if change.action is Action.CANCEL:
-            await self.gateway.cancel(self.symbol, change.link)
+            yield Cancel(change.link)
             self.books.resting.pop(change.link, None)
             return
         assert change.order is not None
         self.reactions.sent(self._clock())
-        if change.action is Action.PLACE:
-            await self.gateway.place(self.symbol, change.order)
-        else:
-            await self.gateway.amend(self.symbol, change.order)
+        yield Place(change.order) if change.action is Action.PLACE else Amend(change.order)
         self.books.resting[change.link] = as_resting(change.order, self.books.filled.get(change.link, 0))
 
     def _refused(self, action: Action, order: Order, refusal: Refused, outcome: Outcome) -> None:
@@ -200,39 +204,39 @@ class Executor:
             return
         outcome.refused.append((order, refusal))
 
-    async def _gone(self, change: Change, gone: Gone, outcome: Outcome) -> None:
+    def _gone(self, change: Change, gone: Gone, outcome: Outcome) -> Steps[None]:
         """An order that is no longer there: learn of its fills first, and only then use another name.
 
         Raises Unanswered for a fill that shows in the position and not among the executions yet: it is not sent twice.
         """
         self.books.resting.pop(change.link, None)
         filled = gone.order.filled if gone.order is not None else 0
-        booked, learnt = await self.learn_fills(change.link, filled)
+        booked, learnt = yield from self.learn_fills(change.link, filled)
         outcome.booked = outcome.booked or booked
         order = change.order
-        if learnt < filled and (await self.gateway.position(self.symbol)).lots != self.books.machine.position:
+        if learnt < filled and (yield FetchPosition()).lots != self.books.machine.position:
             raise Unanswered(f"{self.symbol}: the fill of {change.link} is not told yet")
         if order is not None and change.action is Action.PLACE and self.books.machine.wishes(order):
             self._log.warning("order_had_ended", order=change.link, filled=filled)
             self.books.machine.wish_anew(order)
             outcome.renamed = True
 
-    async def learn_fills(self, link: str, filled: int = 0) -> tuple[bool, int]:
+    def learn_fills(self, link: str, filled: int = 0) -> Steps[tuple[bool, int]]:
         """Ask for an order's executions until they make up `filled` lots, a few times.
 
         Returns whether any was new, and how many lots they make up.
         """
         booked, learnt = False, 0
         for look in range(LOOKS):
-            executions = await self.gateway.executions_of(self.symbol, link)
+            executions = yield FetchExecutionsOf(link)
             booked = self.books.book_all(executions) or booked
             learnt = sum(one.lots for one in executions)
             if learnt >= filled:
                 break
             if look + 1 < LOOKS:
-                await self.pause()
+                yield from self.pause()
         return booked, learnt
 
-    async def pause(self) -> None:
+    def pause(self) -> Steps[None]:
         """Give the venue's lists a moment."""
-        await self._asleep(PAUSE_SECONDS)
+        yield Wait(PAUSE_SECONDS)

@@ -9,13 +9,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bot.order import OrderKind
-from bot.ports import Execution, Gateway, Position, Refusal, Refused
+from bot.ports import Execution, Position, Refusal, Refused
+from coordinator.instructions import FetchExecutions, FetchPosition
 from coordinator.reconcile import position_stop
 from coordinator.vocabulary import HeldOff
 
 if TYPE_CHECKING:
     from coordinator.books import Books
     from coordinator.executor import Executor
+    from coordinator.instructions import Steps
 
 DIFFERENT = 3  # looks at a position that differs, before the difference is believed
 MINUTE = 60_000
@@ -29,7 +31,6 @@ class PositionWatch:
     def __init__(
         self,
         books: Books,
-        gateway: Gateway,
         executor: Executor,
         report: Report,
         look: Callable[[], None],
@@ -37,7 +38,7 @@ class PositionWatch:
         adopt: bool,
     ) -> None:
         """`report` holds the pair off, `look` asks for another look; `adopt`: take over what nothing explains, once."""
-        self.books, self.machine, self.gateway, self.executor = books, books.machine, gateway, executor
+        self.books, self.machine, self.executor = books, books.machine, executor
         self.actual: Position | None = None  # what the venue holds, where it is not what the bot knows of
         self.adopt = adopt
         self._others_traded = False
@@ -55,22 +56,22 @@ class PositionWatch:
 
     # Whose it is
 
-    async def compare(self, since: int) -> bool:
+    def compare(self, since: int) -> Steps[bool]:
         """Look at the venue's position; executions from `since` (ms) that explain a difference are asked for first.
 
         Returns whether any was booked.
         """
         booked = False
         for look in range(DIFFERENT + 1):
-            seen = await self.gateway.position(self.books.symbol)
+            seen: Position = yield FetchPosition()
             self.books.stop, self.executor.partial = seen.stop, None
             if seen.lots == self.machine.position:
                 self.agree()
                 return booked
             if look:
-                await self.executor.pause()
+                yield from self.executor.pause()
             if look < DIFFERENT:
-                found = await self.gateway.executions(self.books.symbol, since - MINUTE)
+                found = yield FetchExecutions(since - MINUTE)
                 booked = self.books.book_all(found) or booked
         if self.adopt:
             self._take_over(seen)
@@ -116,15 +117,15 @@ class PositionWatch:
 
     # Its stop
 
-    async def protect(self, opening: int) -> bool:
+    def protect(self, opening: int) -> Steps[bool]:
         """See that the position has its stop; False when it cannot have one and is to close at the market now.
 
         `opening`: lots that may be filled before this is asked again.
         """
         lots = self.lots
         try:
-            if await self.executor.protect(self.stop_of(lots), lots) and (
-                not self.machine.large_positions or await self.executor.cover(lots, opening)
+            if (yield from self.executor.protect(self.stop_of(lots), lots)) and (
+                not self.machine.large_positions or (yield from self.executor.cover(lots, opening))
             ):
                 return True
         except Refused as refusal:

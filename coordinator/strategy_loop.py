@@ -1,76 +1,46 @@
-"""The loop of one pair: decide, remember, act, tell. It owns the pair's machine and nobody else touches it.
+"""The loop of one pair: takes an event, hands it to the core, does what the core asks, and hands back the answers.
 
-A crash between any two of these loses nothing: what was decided is stored before it is acted on, and acting twice is
-harmless because an order's name is its slot and generation. Starting is recovering; there is no second way. The
-venue's present is the truth: at every look the position is compared, and absence is zero.
+It decides nothing. While it waits for the world, what comes meanwhile waits in the mailbox.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
-import structlog
-
-from bot.instrument import Instrument
-from bot.order import OrderKind
-from bot.ports import (
-    Bus,
-    Changed,
-    Closed,
-    Event,
-    Execution,
-    Gap,
-    Gateway,
-    Gone,
-    NotPermitted,
-    OpenOrder,
-    Order,
-    OrderState,
-    Position,
-    Refusal,
-    Refused,
-    Store,
-    Unanswered,
-    Unreachable,
+from bot.ports import Gateway, Position
+from coordinator.instructions import (
+    Amend,
+    Cancel,
+    FetchCandles,
+    FetchExecutions,
+    FetchExecutionsOf,
+    FetchOpenOrders,
+    FetchPosition,
+    Instruction,
+    Know,
+    Load,
+    Place,
+    Save,
+    SetPartialStops,
+    SetStop,
+    Steps,
+    Wait,
 )
-from bot.record import new_records
-from bot.rollup import BAR
-from coordinator.books import Books
-from coordinator.breaker import Breaker
-from coordinator.executor import Executor
-from coordinator.machine import PairMachine
-from coordinator.memory import Memory
-from coordinator.messages import (
-    Adopt,
-    Directive,
-    HoldOff,
-    Listed,
-    PairReport,
-    Recover,
-    Remember,
-    Room,
-    StoreAway,
-    Withdraw,
-)
-from coordinator.portfolio import differs
-from coordinator.position_watch import PositionWatch
-from coordinator.reconcile import only_reducing, opening_lots, wishes
-from coordinator.vocabulary import Answer, HeldOff
+from coordinator.messages import Recover, Remember
+from coordinator.pair_core import PairCore
+from coordinator.saving import Saving
 
-log = structlog.get_logger()
-
-Message = Event | Directive | Room | Recover | Remember | Listed | Adopt | StoreAway | Withdraw
-ROUNDS = 20  # refusals answered by new wishes, within one event
-RETRY_SECONDS, MOST_RETRY_SECONDS = 1.0, 30.0
-# Besides an order that is refused: also a question that is, as for a symbol the venue no longer knows.
-TROUBLE = (Unreachable, Unanswered, NotPermitted, Refused, Gone)
-SILENCE_SECONDS = 180.0  # without a candle, of stream and REST together
+if TYPE_CHECKING:
+    from bot.ports import Bus, Store
+    from coordinator.machine import PairMachine
+    from coordinator.messages import HoldOff, PairReport
+    from coordinator.pair_core import Message
 
 
 class StrategyLoop:
-    """One pair, from its events to its orders."""
+    """One pair's core, its mailbox, and its hands at venue and store."""
 
     def __init__(
         self,
@@ -88,434 +58,104 @@ class StrategyLoop:
         adopt: bool = False,
     ) -> None:
         """`adopt`: take over a position that nothing explains, once."""
-        self.bot, self.machine, self.gateway = bot, machine, gateway
-        self.memory = Memory(machine, store, bus, lambda: self.tell(Remember()), patience)
-        self.symbol = machine.instrument.symbol
-        self.linear = bool(machine.pairs[0].instrument.linear)
-        self.start = start
+        self.core = PairCore(
+            *(bot, machine, report, lambda: self.tell(Recover())),
+            start=start,
+            now=clock(),
+            most_actions=most_actions,
+            adopt=adopt,
+        )
+        self.saving = Saving(machine, self.core.memory, store, bus, lambda: self.tell(Remember()), patience)
+        self.gateway, self.symbol = gateway, machine.instrument.symbol
         self.mailbox: asyncio.Queue[Message] = asyncio.Queue()
-        self.books = Books(bot, machine, self.memory, self._wishes)
-        self.breaker = Breaker(most_actions)
-        self.executor = Executor(
-            self.books, gateway, self.breaker, clock, lambda why: self._hold_off(HeldOff.ACTIONS, why)
-        )
-        self.watch = PositionWatch(
-            *(self.books, gateway, self.executor, self._hold_off, lambda: self.tell(Recover())), adopt=adopt
-        )
-        self.leaving = self.closing = False  # the bot is ending: nothing is opened any more, or everything is closed
-        self.awaited: Instrument | None = None  # of other ticks or lots: taken up once the pair is flat
-        self.sequence = 0
-        self.directed = 0
-        self.corrections = 0
-        self.unsynced = True  # something that was decided may not have been done
         self.recovered = asyncio.Event()
-        self._report, self._clock = report, clock
-        self._bar_at = clock()
-        self._positions = 0  # news of the position in the mailbox; only the newest counts
-        self._silent = self._barred = False
-        self._log = log.bind(pair=self.symbol)
-
-    @property
-    def resting(self) -> dict[str, OpenOrder]:
-        """Orders at the venue, by link."""
-        return self.books.resting
+        self._clock = clock
 
     def tell(self, message: Message) -> None:
         """Put a message into the mailbox."""
-        self._positions += isinstance(message, Position)
+        self.core.waiting += isinstance(message, Position)
         self.mailbox.put_nowait(message)
 
     def take_over(self, old: StrategyLoop) -> None:
         """Go on in place of a loop that broke: nothing that waits in its mailbox is lost."""
-        self.mailbox, self.sequence, self._positions = old.mailbox, old.sequence, old._positions
+        self.mailbox, self.core.sequence, self.core.waiting = old.mailbox, old.core.sequence, old.core.waiting
 
     async def run(self) -> None:
         """Handle messages, one after the other, for ever."""
         try:
-            await self._listen()
+            while True:
+                message = await self.mailbox.get()
+                self.core.waiting -= isinstance(message, Position)
+                try:
+                    await self._do(self.core.handle(message))
+                finally:
+                    self.mailbox.task_done()
         finally:
-            self.memory.close()
-
-    async def _listen(self) -> None:
-        while True:
-            message = await self.mailbox.get()
-            try:
-                await self._handle(message)
-                await self._take_up()
-            except TROUBLE as error:
-                self._log.error("venue_trouble", reason=str(error))
-                self.unsynced = True
-                await self._recover()
-            finally:
-                self.mailbox.task_done()
-
-    async def _handle(self, message: Message) -> None:
-        match message:
-            case Closed():
-                await self._on_bar(message)
-            case Execution():
-                await self._on_execution(message)
-            case Changed():
-                await self._on_change(message)
-            case Position():
-                self._positions -= 1
-                await self._on_position(message)
-            case Gap() | Recover():
-                await self._recover()
-            case _:
-                await self._on_word(message)
-
-    async def _on_word(self, message: Directive | Room | Remember | Listed | Adopt | StoreAway | Withdraw) -> None:
-        match message:
-            case Directive():
-                await self._on_directive(message)
-            case Room():
-                self.machine.states[0].directive.exposure_limit = message.limit
-                self.machine.states[0].directive.others = message.others
-                await self.rest()
-            case Remember():
-                if self.recovered.is_set():
-                    await self._act()
-            case StoreAway():
-                self.memory.away = True
-                if self.recovered.is_set():
-                    await self._carry_out()
-            case Withdraw():
-                await self._on_withdraw(message)
-            case Listed():
-                self._meet(message.instrument)
-            case Adopt():
-                self.machine.params[...] = message.params
-            case _:
-                assert_never(message)
-
-    # Events
-
-    async def _on_bar(self, bar: Closed) -> None:
-        if not self.recovered.is_set() or bar.ts < self.machine.time:
-            return
-        bars = new_records(BAR, 1)
-        bars[0] = (bar.ts, bar.open, bar.high, bar.low, bar.close, bar.volume)
-        if bar.ts > self.machine.time:
-            missed = await self.gateway.candles(self.symbol, self.machine.time, bar.ts)
-            bars = _joined(missed, bars)
-        if self._take_bars(bars):
-            await self._act()
-        self._tell_portfolio()
-
-    def _take_bars(self, bars: Any) -> bool:
-        """Let the machine take closed bars; whether anything was decided."""
-        if not len(bars):
-            return False
-        self._bar_at = self._clock()
-        if self._silent:
-            self._silent = False
-            self._hold_off(HeldOff.SILENCE, "candles are back", over=True)
-        return self.machine.take_bars(bars)
-
-    def _hold_off(self, reason: HeldOff, sentence: str, *, over: bool = False) -> None:
-        self._report(HoldOff(self.symbol, reason, f"{self.symbol}: {sentence}", over))
-
-    async def _on_execution(self, execution: Execution) -> None:
-        if not self.recovered.is_set():
-            return  # recovery asks for it
-        if self.books.book(execution):
-            if self.watch.lots == self.machine.position:
-                self.watch.agree()  # it may have been told late, and explain what differed
-            self.executor.reactions.heard(execution.heard)
-            await self._act()
-            self.executor.reactions.heard(0.0)
-
-    async def _on_change(self, changed: Changed) -> None:
-        order = changed.order
-        if not self.recovered.is_set() or not self.books.is_ours(order.link):
-            return
-        more = order.filled > self.books.filled.get(order.link, 0) and order.link in self.memory.orders
-        if more and (await self.executor.learn_fills(order.link, order.filled))[0]:
-            await self._act()  # a fill is an execution and nothing else
-        if order.state in (OrderState.RESTING, OrderState.FILLED) or order.link not in self.resting:
-            return
-        if order.state is OrderState.UNKNOWN:
-            self._log.error("order_unknown", order=order.link)
-            await self._recover()
-            return
-        await self._ended(order)
-
-    async def _ended(self, order: OpenOrder) -> None:
-        """The venue ended an order that we did not cancel."""
-        self.resting.pop(order.link)
-        wish = self.books.sent(order.link)
-        if wish is None or not self.machine.wishes(wish):
-            return
-        self._log.warning("order_ended_by_venue", order=order.link, state=order.state.value)
-        if wish.reduce_only and order.state is OrderState.CANCELLED:
-            self.machine.wish_anew(wish)  # somebody's hand, or no volume: what is left goes as a new order
-            self._exit_failed()
-        else:
-            self._take_refusal(wish)
-        await self._act()
-
-    async def _on_position(self, position: Position) -> None:
-        """The venue tells of the position: news only where it is not as it is known; then it is asked for.
-
-        It is told with every order, so that what waited while others were handled is of before what was asked since.
-        """
-        known = self.watch.lots
-        if self._positions or not self.recovered.is_set() or (position.lots, position.stop) == (known, self.books.stop):
-            return
-        if position.lots == known:  # the stop alone: it may be news of before the last change
-            self.books.stop = (await self.gateway.position(self.symbol)).stop
-            await self._act()
-            return
-        await self._recover()
-
-    async def _on_directive(self, directive: Directive) -> None:
-        if directive.sequence < self.directed:
-            return
-        self.directed = directive.sequence
-        if not directive.record[0].paused:
-            self.watch.resumed()
-        if differs(self.machine.states[0].directive, directive.record[0]):
-            self.machine.take_directive(directive.record)
-            await self._act()
-        self._tell_portfolio(answers=max(directive.sequence, 1))
-
-    async def _on_withdraw(self, message: Withdraw) -> None:
-        """Take back what could increase exposure; with `close`, leave the position too."""
-        self.leaving, self.closing = True, message.close
-        if message.close:
-            given = new_records(self.machine.states["directive"].dtype, 1)
-            given[0] = self.machine.states[0].directive
-            given[0].halted, given[0].answer = True, Answer.CLOSE_ALL
-            self.machine.take_directive(given)
-        await self._recover()
-
-    def _tell_portfolio(self, answers: int = 0) -> None:
-        self.sequence += 1
-        self.machine.reports[0].alive = True
-        record = self.machine.reports[0].copy()
-        self._report(PairReport(self.symbol, self.sequence, self.machine.time, record, answers))
-
-    # Remember and act
-
-    async def _act(self) -> None:
-        """Store what was decided, then make the venue match it; refusals are decided on at once.
-
-        While the store is away nothing is opened: entries leave the venue, exits are placed and kept.
-        """
-        self.watch.tell_of_others()
-        for _ in range(ROUNDS):
-            await self.memory.save(self._wishes())
-            if await self._carry_out():
-                return
-        self._log.error("refusals_without_end", rounds=ROUNDS)
-
-    async def _carry_out(self) -> bool:
-        """Make the venue match; True when nothing has changed on the way that calls for another round.
-
-        A stop that cannot be moved at present holds up what opens, never an exit.
-        """
-        trouble: Unreachable | Unanswered | Refused | None = None
-        try:
-            opening = opening_lots(self.due(), self.resting) if self.machine.large_positions else 0
-            if self.linear and not await self.watch.protect(opening):
-                return False
-        except (Unreachable, Unanswered, Refused) as error:
-            trouble = error
-        if self.closing and self.watch.differs and not self.machine.leaves(self.watch.lots):
-            self.machine.close(self.watch.lots)  # nothing explains it, and it is to leave all the same
-        outcome = await self.executor.carry_out(self.due() if trouble is None else only_reducing(self.due()))
-        for order, refusal in outcome.refused:
-            self._log.warning("order_refused", order=order.link, reason=str(refusal))
-            self._take_refusal(order, refusal)
-        if trouble is not None:
-            raise trouble
-        return not (outcome.refused or outcome.renamed or outcome.booked)
-
-    def due(self) -> list[Order]:
-        """List what should rest at the venue now: what is wished, less what is held back."""
-        wished = self._wishes()
-        held_back = self.memory.away or self.leaving or self.watch.differs
-        return only_reducing(wished) if held_back else wished
-
-    def _take_refusal(self, order: Order, refusal: Refused | None = None) -> None:
-        """Withdraw an entry that the venue will not have; an exit is never given up while there is what to reduce.
-
-        A stop that the price has passed is refused by venues, and is what it would have become: a market order.
-        """
-        reason = Refusal.OTHER if refusal is None else refusal.reason
-        held = self.machine.position != 0 and self.linear
-        if reason is Refusal.NOTHING_TO_REDUCE and held:
-            self.tell(Recover())  # the position may not be what it was
-        if not order.reduce_only or (reason is Refusal.NOTHING_TO_REDUCE and not held):
-            self.machine.take_refusal(order)
-            return
-        if order.kind == OrderKind.STOP and reason is Refusal.TRIGGER_PASSED:
-            self.machine.wish_at_market(order)
-        self.machine.wish_anew(order)
-        self._exit_failed()
-
-    def _exit_failed(self) -> None:
-        """Count an exit that was refused, or that the venue ended; several in a minute are told."""
-        self.breaker.exit_failed(self.machine.time)
-        if self.breaker.barred(self.machine.time):
-            self._hold_off(HeldOff.EXITS, "exits fail again and again; look at the position at the venue, then resume.")
-
-    def _wishes(self) -> list[Order]:
-        return wishes(
-            *(self.machine.slots, self.watch.lots),
-            linear=self.linear,
-            bot=self.bot,
-            symbol=self.symbol,
-            filled=self.books.filled,
-            largest=int(self.machine.pairs[0].instrument.max_market_lots),
-        )
+            self.saving.close()
 
     async def rest(self) -> None:
-        """Remember everything, also what called for no action; forget what no restart can meet again."""
-        if not self.recovered.is_set():
-            return
-        self.books.forget()
-        await self.memory.save([])
+        """Remember everything, also what called for no action."""
+        await self._do(self.core.rest())
 
-    # Another instrument
-
-    def _meet(self, listed: Instrument) -> None:
-        """Follow the venue's other minima at once; other ticks or lots mean other numbers in the whole memory."""
-        known = self.machine.instrument
-        if (listed.tick_size, listed.lot_size) == (known.tick_size, known.lot_size):
-            if listed != known:
-                self._log.warning("instrument_changed", known=str(known), listed=str(listed))
-            self.machine.take_terms(listed)
-            self.gateway.know(listed)
-            if self.awaited is not None:
-                self.awaited = None
-                self._hold_off(HeldOff.INSTRUMENT, "tick and lot size are what they were", over=True)
-            return
-        if self.awaited is None:
-            self._hold_off(
-                HeldOff.INSTRUMENT,
-                f"tick or lot size has changed ({known.tick_size}, {known.lot_size} to {listed.tick_size}, "
-                f"{listed.lot_size}); nothing is opened until the position has left.",
-            )
-        self.awaited = listed
-
-    async def _take_up(self) -> None:
-        """Begin anew in the venue's new ticks and lots, once nothing is left in the old ones."""
-        listed = self.awaited
-        if listed is None or self.machine.position or self.resting or self._wishes() or not self.recovered.is_set():
-            return
-        self.awaited, self.start = None, self.machine.time
-        self.machine.begin_anew(listed)
-        self.gateway.know(listed)
-        await self._recover()
-        self._hold_off(HeldOff.INSTRUMENT, "trades in the new tick and lot size", over=True)
-
-    # Recovery
-
-    async def _recover(self) -> None:
-        """Catch up with the venue and make it match, until that has worked; trading waits for it."""
-        pause = RETRY_SECONDS
+    async def _do(self, steps: Steps[None]) -> None:
+        """Carry out instruction after instruction; answers, and what goes wrong, go back into the core."""
+        self.core.now = self._clock()
+        step: Callable[[], Instruction] = lambda: next(steps)  # noqa: E731
         while True:
             try:
-                await self._catch_up()
-            except TROUBLE as error:
-                self._log.warning("recovery_waits", reason=str(error))
-                self.unsynced = True
-                if isinstance(error, NotPermitted):
-                    self._mind_permission(str(error))
-                    pause = MOST_RETRY_SECONDS
-                await asyncio.sleep(pause)
-                pause = min(2.0 * pause, MOST_RETRY_SECONDS)
-            else:
+                instruction = step()
+            except StopIteration:
                 break
-        self._mind_permission(None)
-        self.recovered.set()
-        self._tell_portfolio()
+            finally:
+                if self.core.recovered:
+                    self.recovered.set()
+            try:
+                answer = await self._carry_out(instruction)
+            except Exception as trouble:  # noqa: BLE001, the core says which it can deal with
+                step = _thrown(steps, trouble)
+            else:
+                step = _sent(steps, answer)
+            self.core.now = self._clock()
 
-    def _mind_permission(self, trouble: str | None) -> None:
-        """Hold the pair off while the key may not trade; what reduces is tried on, slowly."""
-        if (trouble is not None) != self._barred:
-            self._barred = trouble is not None
-            self._hold_off(HeldOff.PERMISSION, trouble or "the key may trade again", over=trouble is None)
-
-    async def _catch_up(self) -> None:
-        machine, books = self.machine, self.books
-        first = not self.recovered.is_set()
-        if first:
-            await self._load()
-            await self._learn_history()
-        since = machine.time
-        asked = int(machine.asked[0]) or self.start
-        executions = await self.gateway.executions(self.symbol, asked - MINUTE)
-        bars = await self.gateway.candles(self.symbol, since or machine.algorithm.history_start(self.start), NEVER)
-        if since == 0:
-            bars = bars[bars["ts"] < self.start] if self.start else bars
-        booked = False
-        for execution in executions:
-            due = bars["ts"] + machine.pairs[0].bar_ms <= execution.ts
-            self._take_bars(bars[due])
-            bars = bars[~due]
-            booked = books.book(execution) or booked
-        decided = self._take_bars(bars)
-        self._mind_silence()
-        if self.linear:
-            booked = await self.watch.compare(asked) or booked
-        shown = {one.link: one for one in await self.gateway.resting(self.symbol) if books.is_ours(one.link)}
-        corrected = shown.keys() != books.resting.keys()
-        machine.asked[0] = max(since, asked)
-        books.resting = shown
-        booked = await self._learn_of(shown, first=first) or booked
-        if (
-            self.unsynced
-            or booked
-            or decided
-            or corrected
-            or self.watch.differs
-            or self.leaving
-            or (self.linear and self.watch.stop_differs)
-            or machine.large_positions
-        ):
-            self.corrections += int(corrected and not first)
-            await self._act()
-        self.unsynced = False
-
-    async def _learn_history(self) -> None:
-        """Ask for the candles before what is remembered, over which the inputs of strategies are computed."""
-        since = self.machine.history_since
-        if since is not None and self.machine.time:
-            self.machine.take_history(await self.gateway.candles(self.symbol, since, self.machine.time))
-
-    async def _learn_of(self, shown: dict[str, OpenOrder], *, first: bool) -> bool:
-        """Know how much of each order is filled: after a start as the venue shows it, later by executions alone."""
-        filled, booked = self.books.filled, False
-        for link, one in shown.items():
-            if first:
-                filled[link] = one.filled
-            elif one.filled > filled.get(link, 0):
-                booked = (await self.executor.learn_fills(link, one.filled))[0] or booked
-        return booked
-
-    async def _load(self) -> None:
-        if await self.memory.load():
-            listed = self.machine.instrument
-            tick, lot = self.machine.remembered_units()
-            self.machine.instrument = listed.model_copy(update={"tick_size": tick, "lot_size": lot})
-            self.gateway.know(self.machine.instrument)
-            self._meet(listed)
-
-    def _mind_silence(self) -> None:
-        """Hold the pair off while neither stream nor REST brings a candle: its entries stand on old news."""
-        if not self._silent and self._clock() - self._bar_at > SILENCE_SECONDS:
-            self._silent = True
-            self._hold_off(HeldOff.SILENCE, f"no candle for {SILENCE_SECONDS:.0f} s; entries wait for the next.")
+    async def _carry_out(self, instruction: Instruction) -> Any:  # noqa: C901, PLR0911, PLR0912, one line for each
+        symbol, gateway = self.symbol, self.gateway
+        match instruction:
+            case Save():
+                return await self.saving.save()
+            case Load():
+                return await self.saving.load()
+            case Place(order):
+                return await gateway.place(symbol, order)
+            case Amend(order):
+                return await gateway.amend(symbol, order)
+            case Cancel(link):
+                return await gateway.cancel(symbol, link)
+            case SetStop(price, within):
+                async with asyncio.timeout(within):
+                    return await gateway.set_stop(symbol, price)
+            case SetPartialStops(price, sizes):
+                return await gateway.set_partial_stops(symbol, price, sizes)
+            case FetchPosition():
+                return await gateway.position(symbol)
+            case FetchExecutions(since):
+                return await gateway.executions(symbol, since)
+            case FetchExecutionsOf(link):
+                return await gateway.executions_of(symbol, link)
+            case FetchOpenOrders():
+                return await gateway.resting(symbol)
+            case FetchCandles(since, until):
+                return await gateway.candles(symbol, since, until)
+            case Know(instrument):
+                return gateway.know(instrument)
+            case Wait(seconds):
+                return await asyncio.sleep(seconds)
+            case _:
+                assert_never(instruction)
 
 
-MINUTE = 60_000
-NEVER = 1 << 52
+def _sent(steps: Steps[None], answer: Any) -> Callable[[], Instruction]:
+    return lambda: steps.send(answer)
 
 
-def _joined(first: Any, second: Any) -> Any:
-    bars = new_records(BAR, len(first) + len(second))
-    bars[: len(first)], bars[len(first) :] = first, second
-    return bars
+def _thrown(steps: Steps[None], trouble: Exception) -> Callable[[], Instruction]:
+    return lambda: steps.throw(trouble)

@@ -54,7 +54,7 @@ def _executions(exchange: Exchange, booked: list[Execution], found: Agreement) -
 
 
 def _pair(exchange: Exchange, symbol: str, loop: StrategyLoop, booked: list[Execution], found: Agreement) -> None:
-    book, machine = exchange.books[symbol], loop.machine
+    book, machine = exchange.books[symbol], loop.core.machine
     summed = sum(one.side * one.lots for one in booked if one.symbol == symbol and not one.funding)
     if not summed == machine.position == book.position:
         found.differences.append(
@@ -66,7 +66,7 @@ def _pair(exchange: Exchange, symbol: str, loop: StrategyLoop, booked: list[Exec
     if abs(earned - book.realised) > CENT:
         found.differences.append(f"{symbol}: {book.realised:.2f} earned at the exchange, {earned:.2f} in the bot")
     resting = {one.link: (one.price, one.lots) for one in exchange.live(symbol) if not one.stop_type}
-    wished = {one.link: (one.price, one.lots) for one in loop.due()}
+    wished = {one.link: (one.price, one.lots) for one in loop.core.due()}
     if resting != wished:
         wrong = sorted({link for link, _ in set(resting.items()) ^ set(wished.items())})
         found.differences.append(f"{symbol}: other orders rest than are wished: {', '.join(wrong[:SHOWN])}")

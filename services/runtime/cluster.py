@@ -30,7 +30,7 @@ from bot.errors import Misconfigured, TradingError
 from bot.ports import Unreachable
 from coordinator.master_loop import Message as ToPortfolio
 from coordinator.messages import Again
-from coordinator.strategy_loop import Message as ToPair
+from coordinator.pair_core import Message as ToPair
 from services.exchanges.bybit.gateway import Bybit
 from services.logs import configure, passwords, relay
 from services.runtime.backing import SilentBus

@@ -18,11 +18,11 @@ from bot.record import new_records, to_dict
 from coordinator.machine import NAME, PairMachine, PortfolioMachine
 from coordinator.master_loop import MasterLoop
 from coordinator.master_loop import Message as ToPortfolio
-from coordinator.memory import PATIENCE_SECONDS
 from coordinator.messages import Adopt, Command, HoldOff, Listed, Recover, Remember, StoreAway, Withdraw
 from coordinator.operator import OperatorCommand
+from coordinator.pair_core import Message as ToPair
 from coordinator.saved_state import LAYOUT
-from coordinator.strategy_loop import Message as ToPair
+from coordinator.saving import PATIENCE_SECONDS
 from coordinator.strategy_loop import StrategyLoop
 from coordinator.vocabulary import HeldOff
 from services.runtime.config import MOST_ACTIONS
@@ -86,7 +86,7 @@ class PairHost:
         for symbol in symbols:
             self.gateway.know(startup.instruments[symbol])  # only of these will it tell
             self.loops[symbol] = self._made(symbol)
-            self.loops[symbol].sequence = first
+            self.loops[symbol].core.sequence = first
             self.loops[symbol].tell(Recover())
             self.supervisor.add(self._kept(symbol))
         self.supervisor.add(self.gateway.listen(symbols, self._heard))
@@ -204,7 +204,7 @@ class PairHost:
             if only not in (None, symbol):
                 continue
             loop.tell(Remember())
-            machine = loop.machine
+            machine = loop.core.machine
             state = {
                 "pair": to_dict(machine.pairs[0]),
                 "state": to_dict(machine.states[0]),

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from coordinator.memory import PATIENCE_SECONDS
+from coordinator.saving import PATIENCE_SECONDS
 from services.runtime.config import MOST_ACTIONS, Foreign
 from services.runtime.hosts import PairHost, PortfolioHost
 from services.runtime.preflight import changes, preflight
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from coordinator.config import PortfolioConfig
     from coordinator.master_loop import MasterLoop
     from coordinator.master_loop import Message as ToPortfolio
-    from coordinator.strategy_loop import Message as ToPair
+    from coordinator.pair_core import Message as ToPair
     from coordinator.strategy_loop import StrategyLoop
     from services.exchanges.bybit.gateway import Bybit
 

@@ -87,12 +87,15 @@ def _pair(loop: MasterLoop, index: int, instrument: Instrument) -> dict[str, Any
 def loop_status(loop: StrategyLoop) -> dict[str, Any]:
     """What a pair's loop alone knows."""
     return {
-        "resting": len(loop.resting),
-        "held_off": ["database"] if loop.memory.away else [],
+        "resting": len(loop.core.resting),
+        "held_off": ["database"] if loop.core.memory.away else [],
         "recovered": loop.recovered.is_set(),
-        "corrections": loop.corrections,
-        "fills": loop.books.fills,
-        "reactions": {"counts": list(loop.executor.reactions.counts), "seconds": loop.executor.reactions.total},
+        "corrections": loop.core.corrections,
+        "fills": loop.core.books.fills,
+        "reactions": {
+            "counts": list(loop.core.executor.reactions.counts),
+            "seconds": loop.core.executor.reactions.total,
+        },
     }
 
 

@@ -31,7 +31,7 @@ def test_what_is_lost_doubled_or_different_is_found_and_only_that(dsn, name):
         other = found([replace(first, price=first.price + 1), *booked[1:]])
         assert other == ([], [], [f"execution {first.id} is booked with other numbers"])
 
-        ledger = loops[SYMBOL].machine.pairs[0].ledger
+        ledger = loops[SYMBOL].core.machine.pairs[0].ledger
         ledger.fees += 1.0
         (said,) = found(booked)[2]
         assert "earned at the exchange" in said

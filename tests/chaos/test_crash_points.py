@@ -116,13 +116,13 @@ async def what_is_left(bot, exchange):
     booked = await bot.store.fills()
     traded = [(one.id, wish(one.link), one.side, one.price, one.lots, one.ts) for one in exchange.trades]
     resting = sorted((wish(one.link), one.side, one.kind, one.price, one.lots) for one in exchange.live(None))
-    memory = {symbol: remembered(loop.machine) for symbol, loop in bot.runtime.loops.items()}
+    memory = {symbol: remembered(loop.core.machine) for symbol, loop in bot.runtime.loops.items()}
     ids = [one.id for one in booked]
     assert sorted(ids) == sorted(one.id for one in exchange.trades), "the database and the venue disagree"
     assert len(set(ids)) == len(ids), "a fill is booked twice"
     for symbol, loop in bot.runtime.loops.items():
         summed = sum(one.side * one.lots for one in booked if one.symbol == symbol and not one.funding)
-        assert summed == loop.machine.position == exchange.books[symbol].position
+        assert summed == loop.core.machine.position == exchange.books[symbol].position
         assert_covered(exchange.books[symbol])
     return traded, resting, memory
 

@@ -189,7 +189,7 @@ def test_rows_that_are_gone_altogether_are_refused_and_with_adopt_the_position_i
             bot.options = {"adopt": True}
             await bot.start()
             for symbol, loop in bot.runtime.loops.items():
-                assert loop.machine.position == exchange.books[symbol].position
+                assert loop.core.machine.position == exchange.books[symbol].position
             for _ in range(30):
                 await bot.steps.minute()
             store = await PostgresStore.open(dsn, name)

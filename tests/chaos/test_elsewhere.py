@@ -196,7 +196,7 @@ def test_f_84_a_position_older_than_any_history_is_held_protected_and_does_not_k
         await bot.start()
         await bot.runtime.poll()
         await bot.runtime.settled()
-        machine = bot.runtime.loops[SYMBOL].machine
+        machine = bot.runtime.loops[SYMBOL].core.machine
         assert not [one for one in entries(bot, exchange) if one.symbol == SYMBOL and memory == "kept"]
         if memory == "kept":
             assert held_off(bot) == ["position"]

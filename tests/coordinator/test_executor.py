@@ -2,59 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 import pytest
 
 from bot.order import OrderKind, Side, Signal, set_order
-from bot.ports import Execution, Gone, OpenOrder, OrderState, Position, Refused, Unanswered, Unreachable
+from bot.ports import Execution, Gone, OpenOrder, OrderState, Refused, Unanswered, Unreachable
 from coordinator.breaker import Breaker
 from coordinator.executor import Executor
 from coordinator.reconcile import as_resting
 from tests.coordinator.test_books import books, sent
+from tests.coordinator.world import World
 
 __all__ = ["books"]  # a fixture
 
 
-class Venue:
-    """What the tests say the venue answers; everything asked of it is kept."""
-
-    def __init__(self):
-        self.asked, self.refused, self.executions, self.held = [], {}, {}, 0
-
-    def _ask(self, what, link):
-        self.asked.append((what, link))
-        if (what, link) in self.refused:
-            raise self.refused[what, link]
-
-    async def place(self, symbol, order):
-        self._ask("place", order.link)
-
-    async def amend(self, symbol, order):
-        self._ask("amend", order.link)
-
-    async def cancel(self, symbol, link):
-        self._ask("cancel", link)
-
-    async def set_stop(self, symbol, price):
-        self._ask("set_stop", price)
-        return price
-
-    async def executions_of(self, symbol, link):
-        return self.executions.get(link, [])
-
-    async def position(self, symbol):
-        return Position(symbol, self.held)
-
-
-async def _at_once(_seconds):
-    pass
-
-
 def hand(books):
-    venue = Venue()
-    return venue, Executor(books, venue, Breaker(60), lambda: 0.0, lambda _: None, _at_once)
+    return World(), Executor(books, Breaker(60), lambda: 0.0, lambda _: None)
 
 
 def entry(books, slot=0, lots=4):
@@ -74,8 +38,8 @@ def test_f_82_a_filled_order_whose_executions_are_late_is_not_bought_again(books
     venue.refused["place", order.link] = Gone("filled", filled(order, 4))
     venue.held = 4  # the position shows it already
     with pytest.raises(Unanswered):
-        asyncio.run(executor.carry_out([order]))
-    assert venue.asked == [("place", order.link)]
+        venue.run(executor.carry_out([order]))
+    assert [one for one in venue.asked if one[0] != "wait"] == [("place", order.link)]
     assert books.machine.wishes(order), "its name is kept until its fill is told"
 
 
@@ -83,7 +47,7 @@ def test_row_8_a_name_that_was_used_long_ago_gives_way_to_the_next(books):
     order = entry(books)
     venue, executor = hand(books)
     venue.refused["place", order.link] = Gone("filled", filled(order, 4))
-    outcome = asyncio.run(executor.carry_out([order]))
+    outcome = venue.run(executor.carry_out([order]))
     assert outcome.renamed
     assert not books.machine.wishes(order)
 
@@ -95,7 +59,7 @@ def test_a_fill_that_is_learnt_of_on_the_way_ends_the_round(books):
     venue, executor = hand(books)
     venue.refused["cancel", old.link] = Gone("it has ended")
     venue.executions[old.link] = [Execution("e1", "BTCUSDT", old.link, 1, old.price, 4, 0.0, maker=True, ts=1)]
-    outcome = asyncio.run(executor.carry_out([other]))
+    outcome = venue.run(executor.carry_out([other]))
     assert outcome.booked
     assert venue.asked == [("cancel", old.link)]
 
@@ -111,7 +75,7 @@ def test_a_cancellation_that_fails_holds_up_what_opens_and_no_exit(books, troubl
     venue, executor = hand(books)
     venue.refused["cancel", left.link] = trouble
     with pytest.raises((Unreachable, Unanswered)):
-        asyncio.run(executor.carry_out([leaving, opening]))
+        venue.run(executor.carry_out([leaving, opening]))
     assert venue.asked == [("cancel", left.link), ("place", leaving.link)]
 
 
@@ -122,9 +86,9 @@ def test_f_73_only_words_that_say_so_mean_that_the_trigger_has_passed(books):
     books.stop, seconds = 0, iter(range(100))
     executor._clock = lambda: next(seconds) * 0.5
     venue.refused["set_stop", 480_000] = Refused(12345, "never heard of it")
-    assert asyncio.run(executor.protect(480_000, 4)) is False
+    assert venue.run(executor.protect(480_000, 4)) is False
     assert len(venue.asked) >= 2
     executor._clock = lambda: 0.0
     venue.refused.clear()
-    assert asyncio.run(executor.protect(480_000, 4)) is True
+    assert venue.run(executor.protect(480_000, 4)) is True
     assert books.stop == 480_000

@@ -17,13 +17,13 @@ from bot.authoring import (
     Strategy,
     affordable,
     away,
+    clear_orders,
     enter,
     kernel,
     lots_for,
-    talib,
     set_order,
+    talib,
     watch_nothing,
-    clear_orders,
 )
 
 

@@ -64,7 +64,7 @@ async def scenes(archive, dsn, router):
         await bot.start()
         await bot.steps.minute()
         if router == "grid":
-            machine = bot.runtime.loops["SOLUSDT"].machine
+            machine = bot.runtime.loops["SOLUSDT"].core.machine
             written(archive, "flat", machine.saved(), facts_of(machine))
         while not (machine := held(bot)):
             assert await bot.steps.minute(), router
@@ -97,7 +97,7 @@ async def scenes(archive, dsn, router):
 
 
 def held(bot):
-    found = [loop.machine for loop in bot.runtime.loops.values() if loop.machine.position]
+    found = [loop.core.machine for loop in bot.runtime.loops.values() if loop.core.machine.position]
     return found[-1] if found else None
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from bot.ports import Changed, Closed, Execution, Gap, Position
 from coordinator.messages import Directive, Recover, Room
-from coordinator.strategy_loop import StrategyLoop
+from coordinator.pair_core import PairCore
 from services.exchanges.bybit.gateway import Bybit
 from services.simulated_bybit.faults import Faults
 from tests.runtime.house import Bot, config, exchange_for, gateway_to, venue
@@ -118,14 +118,14 @@ def recording(recorder):
 async def play(dsn, name, session, monkeypatch):
     """Play a session; its fault comes at the first minute at which the pair holds something."""
     recorder, chosen = Recorder(), config()
-    handle = StrategyLoop._handle
+    handle = PairCore.handle
 
-    async def heard(self, message):
+    def heard(self, message):
         if self.symbol == PAIR and isinstance(message, HEARD):
             recorder.heard(message)
-        await handle(self, message)
+        return handle(self, message)
 
-    monkeypatch.setattr(StrategyLoop, "_handle", heard)
+    monkeypatch.setattr(PairCore, "handle", heard)
     exchange = exchange_for(chosen, 1, SEED)
     recorder.lines.append(
         {"session": session, "pair": PAIR, "pairs": list(chosen.pairs), "seed": SEED, "minutes": MINUTES}

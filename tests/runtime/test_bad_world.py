@@ -105,7 +105,7 @@ def test_family_8_another_tick_size_holds_the_pair_off_until_it_is_flat_and_then
         assert_covered(exchange.books["SOLUSDT"])
         await flat(bot, exchange, "SOLUSDT")
         loop = bot.runtime.loops["SOLUSDT"]
-        assert loop.machine.instrument.tick_size == new
+        assert loop.core.machine.instrument.tick_size == new
         assert held_off(bot, "SOLUSDT") == []
         names = set(exchange.links)
         await bot.runtime.apply_command("resume", None, True)
@@ -113,7 +113,7 @@ def test_family_8_another_tick_size_holds_the_pair_off_until_it_is_flat_and_then
         for _ in range(150):
             await bot.steps.minute()
         fresh = [one for one in exchange.live("SOLUSDT") if one.link not in names]
-        return logs, fresh, float(loop.machine.pairs[0].ledger.fees), loop.machine.time == exchange.now
+        return logs, fresh, float(loop.core.machine.pairs[0].ledger.fees), loop.core.machine.time == exchange.now
 
     logs, fresh, fees, current = with_bot(dsn, name, play, minutes=400)
     assert any("tick or lot size has changed" in one.get("sentence", "") for one in logs)
@@ -135,7 +135,7 @@ def test_a_minimum_above_the_levels_is_followed_and_exits_go_below_it(dsn, name)
             for _ in range(60):
                 await bot.steps.minute()
         laid = entries(bot, exchange)
-        assert bot.runtime.loops["SOLUSDT"].machine.pairs[0].instrument.min_notional == 4_000
+        assert bot.runtime.loops["SOLUSDT"].core.machine.pairs[0].instrument.min_notional == 4_000
         await flat(bot, exchange, "SOLUSDT")
         return logs, len(before), laid, exchange
 
@@ -337,7 +337,7 @@ def test_f_09_a_loop_gone_wild_opens_nothing_more_and_the_operator_is_told(dsn, 
         found = held_off(bot, "SOLUSDT"), len(entries(bot, exchange))
         for book in exchange.books.values():
             assert_covered(book)
-        bot.runtime.loops["SOLUSDT"].breaker.most_actions = 60
+        bot.runtime.loops["SOLUSDT"].core.breaker.most_actions = 60
         await bot.runtime.apply_command("resume", "SOLUSDT", False)
         for _ in range(3):
             await bot.steps.minute()
@@ -399,8 +399,8 @@ def test_f_09_exits_that_fail_again_and_again_are_told_and_tried_again_but_not_w
 
 def test_a_pair_whose_questions_are_refused_waits_and_the_others_trade_on(dsn, name, monkeypatch):
     """A venue that has forgotten a symbol answers 10001 to whatever concerns it."""
-    monkeypatch.setattr("coordinator.strategy_loop.RETRY_SECONDS", 0.01)
-    monkeypatch.setattr("coordinator.strategy_loop.MOST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("coordinator.pair_core.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("coordinator.pair_core.MOST_RETRY_SECONDS", 0.05)
 
     class Forgot(Bybit):
         symbol = None
@@ -412,16 +412,16 @@ def test_a_pair_whose_questions_are_refused_waits_and_the_others_trade_on(dsn, n
 
     async def play(bot, exchange):
         bot.runtime.gateway.symbol = "SOLUSDT"
-        before = bot.runtime.loops["BTCUSDT"].machine.time
+        before = bot.runtime.loops["BTCUSDT"].core.machine.time
         await bot.runtime.poll()
         for _ in range(3):
             while exchange.step():
                 await bot.server._flush()
             await bot.server._flush()
-        await _until(lambda: bot.runtime.loops["BTCUSDT"].machine.time >= before + 3 * 60_000)
-        stuck = bot.runtime.loops["SOLUSDT"].machine.time - before
+        await _until(lambda: bot.runtime.loops["BTCUSDT"].core.machine.time >= before + 3 * 60_000)
+        stuck = bot.runtime.loops["SOLUSDT"].core.machine.time - before
         bot.runtime.gateway.symbol = None
-        await _until(lambda: bot.runtime.loops["SOLUSDT"].machine.time >= before + 3 * 60_000)
+        await _until(lambda: bot.runtime.loops["SOLUSDT"].core.machine.time >= before + 3 * 60_000)
         await bot.runtime.settled()
         return stuck, bot.runtime.supervisor.broken
 
@@ -435,7 +435,7 @@ async def _until(done):
 
 def test_f_23_a_recovery_that_fails_in_the_middle_forgets_no_fill(dsn, name, monkeypatch):
     """What was booked before the venue went away is stored with the next memory, and booked once."""
-    monkeypatch.setattr("coordinator.strategy_loop.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("coordinator.pair_core.RETRY_SECONDS", 0.01)
 
     class Fails(Bybit):
         left = 0
@@ -461,7 +461,7 @@ def test_f_23_a_recovery_that_fails_in_the_middle_forgets_no_fill(dsn, name, mon
         await bot.crash()
         await bot.start()
         for symbol, loop in bot.runtime.loops.items():
-            assert loop.machine.position == exchange.books[symbol].position
+            assert loop.core.machine.position == exchange.books[symbol].position
 
     with_bot(dsn, name, play, minutes=150, kind=Fails)
 

@@ -177,7 +177,7 @@ def crash(exchange):
 def test_a_partial_stop_that_executes_is_a_fill_of_its_stop_s_slot(dsn, name):
     async def play(bot, exchange):
         symbol = await one_large(bot, exchange)
-        link = bot.runtime.loops[symbol].machine.stop_order(bot.name, 1).link
+        link = bot.runtime.loops[symbol].core.machine.stop_order(bot.name, 1).link
         await bot.crash()  # alive, it sells the rest at the market as soon as the first stop has fired
         crash(exchange)
         for _ in range(35):

@@ -64,7 +64,7 @@ def test_a_pair_is_not_left_alone_with_its_position_or_its_orders(dsn, name):
         with pytest.raises(Misconfigured, match=f"pairs lacks {flat}, of which this bot holds orders"):
             await started_with(bot, without(flat))
         await started_with(bot, ALL)
-        assert bot.runtime.loops[held].machine.position == exchange.books[held].position
+        assert bot.runtime.loops[held].core.machine.position == exchange.books[held].position
 
     lives(dsn, name, play)
 
@@ -78,7 +78,7 @@ def test_pairs_keep_what_they_remember_when_others_go_and_come_back(dsn, name):
         placed = {one.id for one in exchange.live(held)}
         for pairs in (without(left), ALL[::-1], ALL):
             await started_with(bot, pairs)
-            assert bot.runtime.loops[held].machine.position == exchange.books[held].position
+            assert bot.runtime.loops[held].core.machine.position == exchange.books[held].position
             assert families_of(bot)[held] == families[held]
             assert abs(money(bot) - exchange.wallet) < 0.01
             await bot.crash()

@@ -95,7 +95,7 @@ def test_f_83_entries_that_fill_while_the_bot_is_dead_bring_their_stop(dsn, name
             for _ in range(5):
                 await bot.steps.minute()
             for symbol, book in exchange.books.items():
-                assert bot.runtime.loops[symbol].machine.position == book.position
+                assert bot.runtime.loops[symbol].core.machine.position == book.position
             assert_protected(exchange)
             await bot.stop()
         return resting, grown
@@ -204,7 +204,7 @@ def test_row_3_an_execution_that_the_stream_keeps_back_is_asked_for_when_its_ord
         while len(exchange.trades) < before + 5:
             await bot.steps.minute()
             for symbol, book in exchange.books.items():
-                assert bot.runtime.loops[symbol].machine.position == book.position
+                assert bot.runtime.loops[symbol].core.machine.position == book.position
         assert_protected(exchange)
 
     with_bot(dsn, name, play)
@@ -228,7 +228,7 @@ def test_news_of_the_position_is_asked_after_once_however_much_of_it_has_waited(
                 loop.tell(one)
             await bot.runtime.settled()
             assert Counting.asked == asked
-        assert loop.machine.position == exchange.books[symbol].position
+        assert loop.core.machine.position == exchange.books[symbol].position
 
     with_bot(dsn, name, play, kind=Counting)
 
@@ -241,7 +241,7 @@ def test_f_69_a_position_that_somebody_closed_is_booked_and_the_pair_opens_nothi
         symbol = await one_held(bot, exchange)
         exchange.close_by_hand(symbol)
         await heard(bot)
-        machine = bot.runtime.loops[symbol].machine
+        machine = bot.runtime.loops[symbol].core.machine
         assert (machine.position, exchange.books[symbol].position) == (0, 0)
         assert "position" in held_off(bot, symbol)
         assert [one for one in entries(bot, exchange) if one.symbol == symbol] == []
@@ -295,7 +295,7 @@ def test_row_5_what_somebody_trades_by_hand_gets_a_stop_on_its_own_side(dsn, nam
         earlier = stop.price
         exchange.trade_by_hand(symbol, 1 if change[lots] > 0 else -1, abs(change[lots]))
         await heard(bot)
-        assert bot.runtime.loops[symbol].machine.position == book.position == before + change[lots]
+        assert bot.runtime.loops[symbol].core.machine.position == book.position == before + change[lots]
         assert "position" in held_off(bot, symbol)
         assert [one for one in entries(bot, exchange) if one.symbol == symbol] == []
         (stop,) = (one for one in exchange.live(symbol) if one.kind == OrderKind.STOP)
@@ -346,7 +346,7 @@ def test_f_70_what_the_venue_takes_is_a_loss_of_the_day_and_no_withdrawal(dsn, n
                 getattr(exchange, how)(symbol)
             await heard(bot)
             await look(bot)
-        assert exchange.books[symbol].position == bot.runtime.loops[symbol].machine.position == 0
+        assert exchange.books[symbol].position == bot.runtime.loops[symbol].core.machine.position == 0
         assert "position" in held_off(bot, symbol)
         assert not {"deposit", "withdrawal", "unexplained_money"} & {one["event"] for one in logs}
         assert float(bot.runtime.master.machine.desk.portfolio.risk.anchor) == anchor
@@ -382,7 +382,7 @@ def test_row_8_names_that_are_used_up_are_not_taken_for_resting(dsn, name):
     async def play(bot, exchange):
         symbol = await one_held(bot, exchange)
         planted = 0
-        for index, slot in enumerate(bot.runtime.loops[symbol].machine.slots):
+        for index, slot in enumerate(bot.runtime.loops[symbol].core.machine.slots):
             for generation in range(int(slot.generation) + 1, int(slot.generation) + 3):
                 link = f"{bot.name}-{symbol}-{index:03d}-{generation}"
                 if link not in exchange.links:
@@ -481,7 +481,7 @@ def test_row_9_adopt_takes_over_what_another_database_left(dsn, name):
                 patch.setattr("services.runtime.preflight.LISTEN_SECONDS", 0.0)
                 await bot.start()
             assert not old & {one.link for one in exchange.live(None)}
-            assert bot.runtime.loops[symbol].machine.position == exchange.books[symbol].position != 0
+            assert bot.runtime.loops[symbol].core.machine.position == exchange.books[symbol].position != 0
             assert "position" in held_off(bot, symbol)
             assert_protected(exchange)
             await bot.runtime.apply_command("resume", None, False)
@@ -560,7 +560,7 @@ def test_f_73_a_trigger_that_has_passed_closes_at_once(dsn, name):
 
 
 def test_row_11_a_revoked_key_holds_the_pairs_off_and_ends_when_it_trades_again(dsn, name, monkeypatch):
-    monkeypatch.setattr("coordinator.strategy_loop.MOST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("coordinator.pair_core.MOST_RETRY_SECONDS", 0.05)
 
     async def play(bot, exchange, server):
         symbol = await one_held(bot, exchange)
@@ -586,8 +586,8 @@ def test_row_11_a_revoked_key_holds_the_pairs_off_and_ends_when_it_trades_again(
 @pytest.mark.parametrize("path", ["", "SOLUSDT"])
 def test_row_12_answers_that_cannot_be_read_end_no_bot(dsn, name, path, monkeypatch):
     """A third of all answers, or everything about one pair: the bot lives, and nothing is lost."""
-    monkeypatch.setattr("coordinator.strategy_loop.RETRY_SECONDS", 0.01)
-    monkeypatch.setattr("coordinator.strategy_loop.MOST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("coordinator.pair_core.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("coordinator.pair_core.MOST_RETRY_SECONDS", 0.05)
 
     async def play(bot, exchange, server):
         if path:
@@ -689,7 +689,7 @@ def test_f_07_a_halt_reaches_the_pairs_while_the_database_is_away(dsn, name):
             await until(lambda: not entries(bot, exchange))
             assert_protected(exchange)
             stores[-1].back.set()
-            await until(lambda: all(not loop.memory.away for loop in bot.runtime.loops.values()))
+            await until(lambda: all(not loop.core.memory.away for loop in bot.runtime.loops.values()))
             await bot.runtime.settled()
             await bot.crash()
             await bot.start()
@@ -707,8 +707,8 @@ def test_every_reason_to_hold_off_has_a_name_that_people_read():
 
 def test_a_stop_that_cannot_be_moved_holds_up_what_opens_and_no_exit(dsn, name, monkeypatch):
     """The position keeps its older stop; its counters and targets are placed all the same."""
-    monkeypatch.setattr("coordinator.strategy_loop.RETRY_SECONDS", 0.01)
-    monkeypatch.setattr("coordinator.strategy_loop.MOST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("coordinator.pair_core.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("coordinator.pair_core.MOST_RETRY_SECONDS", 0.05)
 
     async def play(bot, exchange, server):
         symbol = await one_held(bot, exchange)
@@ -717,9 +717,9 @@ def test_a_stop_that_cannot_be_moved_holds_up_what_opens_and_no_exit(dsn, name, 
         exits = [one for one in exchange.live(symbol) if one.reduce_only and one.link]
         assert exits
         server.answers["position/trading-stop"] = (10001, "params error")
-        loop.machine.states[0].grid.low_stop += way  # the strategy moves its stop
-        loop.machine.states[0].grid.high_stop += way
-        for slot in loop.machine.slots:
+        loop.core.machine.states[0].grid.low_stop += way  # the strategy moves its stop
+        loop.core.machine.states[0].grid.high_stop += way
+        for slot in loop.core.machine.slots:
             if slot.active and slot.kind == OrderKind.STOP:
                 slot.price += way
         exchange.cancel(symbol, exits[0].id, "")

@@ -85,7 +85,9 @@ def test_f_65_a_bot_moves_to_another_database_and_books_what_it_missed(dsn, name
             await second.start()
             for _ in range(200):
                 await second.steps.minute()
-            held = {pair: int(loop.machine.pairs[0].ledger.position) for pair, loop in second.runtime.loops.items()}
+            held = {
+                pair: int(loop.core.machine.pairs[0].ledger.position) for pair, loop in second.runtime.loops.items()
+            }
             booked = {one.id for one in await second.store.fills()}
             await second.stop()
             return contents, before, after, missed, held, booked, exchange

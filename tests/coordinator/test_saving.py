@@ -8,6 +8,7 @@ from bot.ports import Cause, Execution
 from coordinator.machine import PairMachine
 from coordinator.memory import Memory
 from coordinator.parameters import AlgorithmParameters
+from coordinator.saving import Saving
 from services.runtime.backing import SilentBus
 from tests.conftest import MINUTE, instrument
 
@@ -28,13 +29,14 @@ def test_what_a_stop_cuts_off_is_stored_with_the_next_save():
     async def main():
         store = Slow()
         machine = PairMachine(AlgorithmParameters(), instrument(), 1.0, MINUTE)
-        memory = Memory(machine, store, SilentBus(), lambda: None, patience=0.02)
+        memory = Memory()
+        saving = Saving(machine, memory, store, SilentBus(), lambda: None, patience=0.02)
         execution = Execution("e1", "BTCUSDT", "", 1, 1, 1, 0.0, maker=True, ts=1, cause=Cause.ORDER)
         memory.book(execution, None)
-        assert not await memory.save([])
-        memory.close()
+        assert not await saving.save()
+        saving.close()
         await asyncio.sleep(0)  # the cut reaches it
-        assert await memory.save([])
+        assert await saving.save()
         return store.saves
 
     assert asyncio.run(main()) == [["e1"], ["e1"]]

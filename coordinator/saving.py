@@ -1,0 +1,87 @@
+"""How a pair's memory reaches the store: all at once, before anything is sent.
+
+While the store is away it goes on trying by itself; what happened meanwhile is stored when it has come back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import structlog
+
+from coordinator.instructions import Loaded
+
+if TYPE_CHECKING:
+    from bot.ports import Bus, Store
+    from coordinator.machine import PairMachine
+    from coordinator.memory import Memory
+
+log = structlog.get_logger()
+
+PATIENCE_SECONDS = 2.0  # with a store that does not answer
+
+
+class Saving:
+    """Loads and saves one pair."""
+
+    def __init__(
+        self,
+        machine: PairMachine,
+        memory: Memory,
+        store: Store,
+        bus: Bus,
+        back: Callable[[], None],
+        patience: float | None = PATIENCE_SECONDS,
+    ) -> None:
+        """`back` is called when the store answers again; patience None is for a market that waits for the bot."""
+        self.machine, self.memory, self.store, self.bus = machine, memory, store, bus
+        self.symbol = machine.instrument.symbol
+        self._saving: asyncio.Task[None] | None = None
+        self._back, self._half = back, None if patience is None else patience / 2
+
+    async def load(self) -> Loaded | None:
+        """Read what was stored; None when nothing was."""
+        saved = await self.store.load(self.symbol)
+        if saved is None:
+            return None
+        return Loaded(saved, await self.store.orders(self.symbol), list(await self.store.executions(self.symbol)))
+
+    async def save(self) -> bool:
+        """Store the machine, new orders, fills and notes in one transaction; False while the store does not answer."""
+        if self._saving is not None and not self._saving.done():
+            return False
+        if self._saving is not None and not self._saving.cancelled():
+            self._saving.result()
+        self._saving = asyncio.create_task(self._store())
+        for _ in range(2):  # halves, so that work of our own that held the loop up is not taken for the store's silence
+            await asyncio.wait({self._saving}, timeout=self._half)
+        if not self._saving.done():
+            log.error("store_away", pair=self.symbol, remedy="nothing is opened until it answers; exits go on")
+            self._saving.add_done_callback(lambda _: self._back())
+            return False
+        saving, self._saving = self._saving, None
+        saving.result()
+        return True
+
+    async def _store(self) -> None:
+        """Store, then tell. What a stop cuts off is stored with the next save: the machine remembers it already."""
+        unstored = self.memory.take_unstored()
+        orders, fills, notes = unstored
+        try:
+            await self.store.save(self.symbol, self.machine.saved(), self.machine.time, orders, fills, notes)
+        except asyncio.CancelledError:
+            self.memory.put_back(unstored)
+            raise
+        for _, note in notes:
+            self.bus.publish("note", {"pair": self.symbol, "note": note})
+        for execution, _ in fills:
+            of = self.machine.instrument
+            people = {"price": str(of.price(execution.price)), "quantity": str(of.quantity(execution.lots))}
+            self.bus.publish("fill", {"pair": self.symbol, "execution": execution, **people})
+
+    def close(self) -> None:
+        """Try no more."""
+        if self._saving is not None:
+            self._saving.cancel()

@@ -1,0 +1,123 @@
+"""A pair's core, fed events and answers without any I/O: what it asks for, in which order, and what it does then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from bot.order import OrderKind, Side, Signal, set_order
+from bot.ports import Gap, Position, Unreachable
+from bot.record import new_records
+from coordinator.machine import PairMachine
+from coordinator.messages import HoldOff, Recover, Remember, StoreAway
+from coordinator.pair_core import PairCore
+from coordinator.parameters import AlgorithmParameters
+from coordinator.vocabulary import DIRECTIVE, HeldOff
+from tests.conftest import MINUTE, START, Family, instrument
+from tests.coordinator.world import World
+
+LINK = "b-BTCUSDT-000-1"
+
+
+@dataclass
+class Pair:
+    core: PairCore
+    world: World
+    reported: list = field(default_factory=list)
+    looks: list = field(default_factory=list)
+
+    def hear(self, message):
+        """Handle a message; returns what was asked of the world."""
+        self.world.asked.clear()
+        self.world.run(self.core.handle(message))
+        return self.world.asked
+
+    def wish(self, slot=0, lots=4):
+        """Wish an entry as a strategy would, admitted by the gate."""
+        slots = self.core.machine.slots
+        set_order(slots, slot, Side.BUY, OrderKind.LIMIT, 500_000, lots, Signal.ENTRY, -1)
+        slots[slot].stop, slots[slot].admitted, slots[slot].filtered = 490_000, True, True
+        self.core.unsynced = True
+
+    def held_off(self):
+        return [(one.reason, one.over) for one in self.reported if isinstance(one, HoldOff)]
+
+
+@pytest.fixture
+def pair():
+    machine = PairMachine(AlgorithmParameters(), instrument("0.1", "0.001"), 1.0, MINUTE)
+    machine.pairs[0].price = 50_000.0
+    given = new_records(DIRECTIVE, 1)
+    given[0].family, given[0].multiplier = Family.DCA, 1.0
+    given[0].target = given[0].exposure_limit = 1e9
+    for _ in range(2):  # the first event of a pair's life begins it
+        machine.take_directive(given)
+    reported, looks = [], []
+    core = PairCore("b", machine, reported.append, lambda: looks.append(1), start=START, now=0.0, most_actions=60)
+    made = Pair(core, World(), reported, looks)
+    made.hear(Recover())
+    assert core.recovered
+    return made
+
+
+def test_what_is_decided_is_stored_before_it_is_sent(pair):
+    pair.wish()
+    assert pair.hear(Gap("BTCUSDT")) == [("save", None), ("place", LINK)]
+
+
+def test_what_rests_as_it_is_wished_is_left_alone(pair):
+    pair.wish()
+    pair.hear(Gap("BTCUSDT"))
+    assert pair.hear(Gap("BTCUSDT")) == []
+
+
+def test_without_the_store_nothing_is_opened_and_what_rests_leaves(pair):
+    pair.wish()
+    pair.world.stored = False
+    assert pair.hear(Gap("BTCUSDT")) == [("save", None)]
+    pair.world.stored = True
+    assert pair.hear(Remember()) == [("save", None), ("place", LINK)], "the store is back"
+    assert pair.hear(StoreAway()) == [("cancel", LINK)]
+
+
+def test_an_order_that_did_not_get_through_is_tried_again_after_a_pause_that_grows(pair):
+    pair.wish()
+    pair.world.refused["place", LINK] = Unreachable("no network")
+    waits = []
+
+    def get_well_after_three(_instruction):
+        waits[:] = [seconds for what, seconds in pair.world.asked if what == "wait"]
+        if len(waits) == 3:
+            pair.world.refused.clear()
+
+    pair.world.before = get_well_after_three
+    assert pair.hear(Gap("BTCUSDT"))[-1] == ("place", LINK)
+    assert waits == [1.0, 2.0, 4.0]
+    assert pair.core.recovered
+    assert not pair.core.unsynced
+
+
+def test_a_position_that_nothing_explains_holds_the_pair_off_and_its_entries_leave(pair):
+    pair.wish()
+    pair.hear(Gap("BTCUSDT"))
+    pair.world.held = 5
+    asked = pair.hear(Gap("BTCUSDT"))
+    assert ("cancel", LINK) in asked
+    assert [what for what, _ in asked].count("wait") == 3, "it looks again before it believes it"
+    assert [what for what, _ in asked].index("set_stop") < asked.index(("cancel", LINK)), "protected first"
+    assert pair.held_off() == [(HeldOff.POSITION, False)]
+    pair.world.held = 0
+    pair.hear(Gap("BTCUSDT"))
+    assert pair.held_off()[-1] == (HeldOff.POSITION, True)
+    assert LINK in pair.world.open or pair.core.due()
+
+
+def test_of_the_news_of_a_position_only_the_newest_counts(pair):
+    pair.core.waiting = 1
+    assert pair.hear(Position("BTCUSDT", 3)) == []
+    assert pair.held_off() == []
+    pair.core.waiting = 0
+    pair.world.held = 3
+    assert pair.hear(Position("BTCUSDT", 3)) != []
+    assert pair.held_off() == [(HeldOff.POSITION, False)]

@@ -21,8 +21,9 @@ Read in this order:
     backtesting/exchange.py, loop.py, portfolio_loop.py   the simulated exchange around the same decisions
     bot/ports.py                    what the loops need of the world
     coordinator/config.py, events.py   what a bot is told, and what it tells
-    coordinator/reconcile.py        wishes against what rests
-    coordinator/strategy_loop.py, master_loop.py          decide, remember, act, tell
+    coordinator/reconcile.py        desired orders against open ones
+    coordinator/pair_core.py, instructions.py             events in, instructions out, answers back in
+    coordinator/strategy_loop.py, master_loop.py          the asyncio loops around what decides
 
 and bot/parameters.py (models for people, records for kernels), bot/record.py (records to dicts and back),
 bot/kernel.py (compiled, cached, never stale; by bot/sources.py, compiling.py and kernel_cache.py), bot/errors.py when

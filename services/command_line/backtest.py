@@ -9,7 +9,7 @@ import typer
 
 from bot.errors import Misconfigured, cut, shown
 from bot.market import Market
-from coordinator.config_file import config_values, parsed
+from coordinator.config_file import config_values, names_of_pairs, parsed
 from services.command_line.console import console, notes, progress
 from services.settings import Settings
 
@@ -95,7 +95,7 @@ def backtest(
     given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     given.update(assignment(text) for text in changes or [])
     settings = Settings()
-    pairs = [name.strip() for text in pair or [] for name in text.split(",") if name.strip()]
+    pairs = names_of_pairs(",".join(pair or []))
     given.update({"pairs": pairs} if pairs else {})
     config_values(config or {}, given)  # a mistake is told before the rest is loaded
     from coordinator.config import PortfolioConfig, load_config

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bot.errors import Misconfigured
+from coordinator.config_file import symbol_of
 from services.command_line.console import console
 
 
@@ -23,6 +24,7 @@ def explain(
         raise Misconfigured(f"run {run} holds no events.jsonl; give that of a backtest of auto or of several pairs.")
     told = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     document = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    pair = symbol_of(pair)
     if pair not in document["pairs"]:
         raise Misconfigured(f"pair {pair} is not in this run; choose one of {', '.join(document['pairs'])}.")
     from bot.candles import iso, parse_time

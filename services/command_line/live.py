@@ -10,7 +10,7 @@ import typer
 
 from bot.errors import Misconfigured
 from bot.market import Market
-from coordinator.config_file import names_of_pairs, read_values
+from coordinator.config_file import names_of_pairs, read_values, symbol_of
 from services.command_line.console import console
 from services.command_line.interrupt import run_loop
 from services.settings import Settings
@@ -184,7 +184,7 @@ def ctl(
         word = "stop-leave-entries"
     file = file_of(Settings().data_dir, bot)
     if word != "status":
-        done = ask(file, "/command", {"word": word, "pair": pair, "force": force}).get("done")
+        done = ask(file, "/command", {"word": word, "pair": pair and symbol_of(pair), "force": force}).get("done")
         console().print(str(done), markup=False)
         return
     now = ask(file, "/status")

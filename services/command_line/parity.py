@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bot.errors import Misconfigured
-from coordinator.config_file import AUTO, config_values
+from coordinator.config_file import AUTO, config_values, names_of_pairs
 from services.command_line.backtest import assignment, histories_of
 from services.command_line.console import console, notes, progress
 from services.command_line.interrupt import run_loop
@@ -98,7 +98,7 @@ DAY = 86_400_000
 def _names(pairs: str, exchange: str, start: str | None) -> list[str]:
     """Read the names, or so many: of the store's, or of those that are made up."""
     if not pairs.isdigit():
-        return [name.strip() for name in pairs.split(",") if name.strip()]
+        return names_of_pairs(pairs)
     known = list(NAMES)
     if start is not None:
         from services.market_data.store import CandleStore

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from bot.instrument import Instrument
-from bot.ports import Execution, Order, Saved
+from bot.ports import Order, Saved
 
 T = TypeVar("T")
 
@@ -138,4 +138,3 @@ Instruction = (
     | Wait
 )
 Steps = Generator[Instruction, Any, T]
-Unstored = tuple[list[Order], list[tuple[Execution, Any]], list[tuple[str, Any]]]  # orders, fills, notes

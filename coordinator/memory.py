@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from bot.ports import Execution, Order
 
 if TYPE_CHECKING:
-    from coordinator.instructions import Loaded, Unstored
+    from coordinator.instructions import Loaded
 
+Unstored = tuple[list[Order], list[tuple[Execution, Any]], list[tuple[str, Any]]]  # orders, fills, notes
 KEPT = 5000  # orders and executions to know again
 
 

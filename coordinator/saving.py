@@ -46,7 +46,7 @@ class Saving:
         saved = await self.store.load(self.symbol)
         if saved is None:
             return None
-        return Loaded(saved, await self.store.orders(self.symbol), list(await self.store.executions(self.symbol)))
+        return Loaded(saved, await self.store.orders(self.symbol), await self.store.executions(self.symbol))
 
     async def save(self) -> bool:
         """Store the machine, new orders, fills and notes in one transaction; False while the store does not answer."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, assert_never
 
 from bot.ports import Gateway, Position
@@ -100,7 +101,7 @@ class StrategyLoop:
     async def _do(self, steps: Steps[None]) -> None:
         """Carry out instruction after instruction; answers, and what goes wrong, go back into the core."""
         self.core.now = self._clock()
-        step: Callable[[], Instruction] = lambda: next(steps)  # noqa: E731
+        step: Callable[[], Instruction] = partial(next, steps)
         while True:
             try:
                 instruction = step()
@@ -112,9 +113,9 @@ class StrategyLoop:
             try:
                 answer = await self._carry_out(instruction)
             except Exception as trouble:  # noqa: BLE001, the core says which it can deal with
-                step = _thrown(steps, trouble)
+                step = partial(steps.throw, trouble)
             else:
-                step = _sent(steps, answer)
+                step = partial(steps.send, answer)
             self.core.now = self._clock()
 
     async def _carry_out(self, instruction: Instruction) -> Any:  # noqa: C901, PLR0911, PLR0912, one line for each
@@ -151,11 +152,3 @@ class StrategyLoop:
                 return await asyncio.sleep(seconds)
             case _:
                 assert_never(instruction)
-
-
-def _sent(steps: Steps[None], answer: Any) -> Callable[[], Instruction]:
-    return lambda: steps.send(answer)
-
-
-def _thrown(steps: Steps[None], trouble: Exception) -> Callable[[], Instruction]:
-    return lambda: steps.throw(trouble)

@@ -47,8 +47,8 @@ async def database(directory: Path, address: str = EMBEDDED) -> AsyncIterator[st
         postgres = EmbeddedPostgres(directory)
         dsn = await postgres.start()
         stack.push_async_callback(postgres.stop)
-        supervisor = asyncio.create_task(postgres.keep())
-        stack.callback(supervisor.cancel)
+        keeping = asyncio.create_task(postgres.keep())
+        stack.callback(keeping.cancel)
         yield dsn
 
 

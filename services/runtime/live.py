@@ -26,7 +26,7 @@ from services.runtime.backing import Backing, backing
 from services.runtime.config import Account, BotSettings, Runtime, Secrets, load_bot
 from services.runtime.ending import close_everything, withdraw_entries
 from services.runtime.local import LocalRuntime
-from services.runtime.metrics import AccountSnapshot as StatusMetrics
+from services.runtime.metrics import StatusMetrics
 from services.runtime.warm import compiled_meanwhile
 from services.storage.instance_lock import InstanceLock
 

@@ -15,7 +15,7 @@ from coordinator.reaction import SECONDS
 PREFIX = "traderagent"
 
 
-class AccountSnapshot(Collector):
+class StatusMetrics(Collector):
     """The bot's status as metrics, however many processes it has."""
 
     def __init__(self, status: Callable[[], dict[str, Any]]) -> None:

@@ -27,7 +27,7 @@ from services.logs import Rarely, configure
 from services.runtime.config import Secrets, load_bot
 from services.runtime.doctor import examine, refuse
 from services.runtime.live import LiveBot, as_live
-from services.runtime.metrics import AccountSnapshot as Metrics
+from services.runtime.metrics import StatusMetrics
 from services.runtime.status import status
 from services.simulated_bybit.server import Faults, Key
 from tests.runtime.house import KEY, Bot, config, entries, exchange_for, venue, with_bot
@@ -155,7 +155,7 @@ def test_metrics_say_what_the_status_says(dsn, name):
         bot.runtime.master.machine.desk.routes[0].held_off = HeldOff.OPERATOR
         now = await bot.runtime.status()
         registry = CollectorRegistry()
-        registry.register(Metrics(lambda: now))
+        registry.register(StatusMetrics(lambda: now))
         return now, registry, len(exchange.trades)
 
     now, registry, traded = with_bot(dsn, name, play, minutes=300)

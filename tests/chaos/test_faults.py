@@ -81,13 +81,14 @@ def test_loops_that_break_are_made_anew_from_what_is_stored(dsn, name, undisturb
 
     async def break_one(bot, house):
         loop = chance.choice([bot.runtime.master, *bot.runtime.loops.values()])
-        handle = loop._handle
+        place, word = (loop, "_handle") if loop is bot.runtime.master else (loop.core, "handle")
+        handle = getattr(place, word)
 
-        async def broken(message):
-            loop._handle = handle
+        def broken(message):
+            setattr(place, word, handle)
             raise RuntimeError("broken on purpose")
 
-        loop._handle = broken
+        setattr(place, word, broken)
 
     found, broken = asyncio.run(played(dsn, name, trouble=break_one, every=50))
     assert broken >= 10

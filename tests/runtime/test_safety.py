@@ -399,7 +399,7 @@ def test_row_8_names_that_are_used_up_are_not_taken_for_resting(dsn, name):
         for _ in range(200):
             await bot.steps.minute()
         loop = bot.runtime.loops[symbol]
-        assert sorted(one.link for one in loop._wishes()) == sorted(
+        assert sorted(one.link for one in loop.core._wishes()) == sorted(
             one.link for one in exchange.live(symbol) if one.link
         )
         assert_protected(exchange)

@@ -22,7 +22,7 @@ Read in this order:
     bot/ports.py                    what the loops need of the world
     coordinator/config.py, events.py   what a bot is told, and what it tells
     coordinator/reconcile.py        desired orders against open ones
-    coordinator/pair_core.py, instructions.py             events in, instructions out, answers back in
+    coordinator/pair_core.py, portfolio_core.py           events in, instructions (instructions.py) out, answers back in
     coordinator/strategy_loop.py, master_loop.py          the asyncio loops around what decides
 
 and bot/parameters.py (models for people, records for kernels), bot/record.py (records to dicts and back),

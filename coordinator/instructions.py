@@ -1,4 +1,4 @@
-"""What a pair's core asks of the world, one instruction at a time.
+"""What a core asks of the world, one instruction at a time.
 
 A core is a generator: it yields an instruction and is sent the answer, or what went wrong is thrown in where it waits.
 So it never waits itself, and a test can answer for the world.
@@ -18,12 +18,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Load:
-    """Read what was stored of the pair; answered by Loaded, or None when nothing was."""
+    """Read what was stored under this name; answered by Loaded, or None when nothing was."""
+
+    name: str
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A pair's memory, its orders by link, oldest first, and the ids of the executions that are booked."""
+    """A memory, its orders by link, oldest first, and the ids of the executions that are booked."""
 
     saved: Saved
     orders: dict[str, Order]

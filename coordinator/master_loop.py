@@ -1,46 +1,27 @@
-"""The loop of the portfolio: reports of all pairs in, one judgement at each close, directives out.
-
-A tick is made when every pair has reported the same close, so that no pair's news counts before another's; a pair
-that stays silent is waited for until the next close, then the rest goes on without it.
-"""
+"""The loop of the portfolio: takes a message, hands it to the core, and stores what the core asks to store."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, assert_never
+from typing import TYPE_CHECKING, Any
 
-import structlog
+from coordinator.instructions import Load, Save
+from coordinator.machine import NAME, PortfolioMachine
+from coordinator.messages import Remember
+from coordinator.portfolio_core import PortfolioCore
+from coordinator.saving import Saving
+from coordinator.stepping import done
 
-from bot.ports import Bus, Store, Transfer
-from bot.record import new_records
-from coordinator.machine import NAME, PortfolioMachine, remembered_money
-from coordinator.messages import (
-    AccountSnapshot,
-    Adopt,
-    Again,
-    Command,
-    Directive,
-    HoldOff,
-    PairReport,
-    Recover,
-    Remember,
-    Room,
-)
-from coordinator.operator import CommandRejected, apply_command
-from coordinator.portfolio import differs
-from coordinator.risk import deposited
-from coordinator.vocabulary import DIRECTIVE, NOBODY
-
-log = structlog.get_logger()
-
-CENT = 0.01  # quote currency: what the venue's rounding of fees may add up to between two looks at the wallet
-
-Message = PairReport | Command | AccountSnapshot | HoldOff | Again | Adopt | Remember
+if TYPE_CHECKING:
+    from bot.ports import Bus, Store
+    from coordinator.instructions import Instruction
+    from coordinator.messages import Directive, Recover, Room
+    from coordinator.portfolio_core import Message
 
 
 class MasterLoop:
-    """The whole portfolio's judgement."""
+    """The portfolio's core, its mailbox, and its hand at the store."""
 
     def __init__(
         self,
@@ -52,233 +33,41 @@ class MasterLoop:
         patience: float | None = None,
     ) -> None:
         """`patience`: seconds with a store that does not answer; None where the market waits for the bot."""
-        self.machine, self.symbols, self.store, self.bus = machine, symbols, store, bus
+
+        def alarm(pair: str, sentence: str, over: bool) -> None:
+            bus.publish("alarm", {"pair": pair, "sentence": sentence, "over": over})
+
+        self.core = PortfolioCore(machine, symbols, tell, alarm)
+        self.saving = Saving(
+            *(NAME, machine, self.core.memory, store, bus, lambda: self.tell(Remember())),
+            at=lambda: self.core.now,
+            remedy="decisions count at once, and are stored when it answers",
+            patience=patience,
+        )
         self.mailbox: asyncio.Queue[Message] = asyncio.Queue()
-        self.held: dict[str, Any] = {}  # the directive each pair was given last
-        self.heard = dict.fromkeys(symbols, 0)  # number of the last report
-        self.at = 0  # ms: the close being gathered
-        self.arrived: set[str] = set()
-        self.unanswered: set[str] = set()
-        self.rooms: dict[str, Room] = {}
-        self.unexplained = 0.0  # quote currency in the wallet that no pair has earned
-        self._tell, self._patience = tell, patience
-        self._saving: asyncio.Task[None] | None = None
-        self._notes: list[tuple[str, Any]] = []  # decided and not stored yet
 
     def tell(self, message: Message) -> None:
         """Take a message."""
         self.mailbox.put_nowait(message)
 
     async def start(self, now: int, transferred: int = 0) -> None:
-        """Load what was stored, or begin at `now` (ms): only later closes are judged.
-
-        `transferred` (ms): transfers up to then are in the wallet already.
-
-        The pairs hear their directives again, since they may not have heard them before.
-        """
-        saved = await self.store.load(NAME)
-        if saved is not None:
-            await self._follow_pairs(self.machine.restore(saved))
-            return
-        self.machine.judged[0] = now
-        self.machine.desk.portfolio.transfers_at = max(now, transferred)
-        await self._remember(now)
-
-    async def _follow_pairs(self, known: list[str]) -> None:
-        """Let the money that pairs have made stay in the sum when they come or go, since then no report tells of it."""
-        deposits = 0.0
-        for symbol in set(known) ^ set(self.symbols):
-            past = await self.store.load(symbol)
-            if past is not None:
-                deposits += remembered_money(symbol, past)[1] * (1.0 if symbol in known else -1.0)
-        if set(known) != set(self.symbols):
-            self.machine.desk.portfolio.deposits += deposits
-            await self._remember(self._now)
+        """Load what was stored, or begin at `now` (ms); `transferred` (ms): transfers up to then are in the wallet."""
+        await done(self.core.start(now, transferred), self._carry_out)
 
     async def run(self) -> None:
-        """Handle reports, one after the other, for ever."""
+        """Handle messages, one after the other, for ever."""
         try:
             while True:
                 message = await self.mailbox.get()
                 try:
-                    await self._handle(message)
+                    await done(self.core.handle(message), self._carry_out)
                 finally:
                     self.mailbox.task_done()
         finally:
-            if self._saving is not None:
-                self._saving.cancel()
+            self.saving.close()
 
-    async def _handle(self, message: Message) -> None:
-        match message:
-            case PairReport():
-                await self._on_report(message)
-            case Command():
-                await self._on_command(message)
-            case AccountSnapshot():
-                await self._on_standing(message)
-            case HoldOff():
-                if self._hold_off(message):
-                    await self._tick(self._now)
-            case Remember():
-                await self._remember(self._now)
-            case Again():
-                self.held.pop(message.symbol, None)
-                self.rooms.pop(message.symbol, None)
-            case Adopt():
-                self.machine.params[...] = message.params
-            case _:
-                assert_never(message)
-
-    async def _on_report(self, report: PairReport) -> None:
-        if report.sequence <= self.heard[report.symbol]:
-            return
-        self.heard[report.symbol] = report.sequence
-        self.machine.desk.reports[self.symbols.index(report.symbol)] = report.record
-        if report.answers:
-            self.unanswered.discard(report.symbol)
-            if not self.unanswered:
-                self._share_room()
-            return
-        if report.at <= int(self.machine.judged[0]) and report.symbol in self.held:
-            return  # it has caught up with what is judged already
-        if report.at > self.at:
-            if self.arrived and self.at:
-                log.warning("pairs_silent", pairs=sorted(set(self.symbols) - self.arrived), at=self.at)
-                await self._tick(self.at)
-            self.at, self.arrived = report.at, set()
-        if report.at == self.at:
-            self.arrived.add(report.symbol)
-        if len(self.arrived) == len(self.symbols):
-            self.arrived = set()
-            await self._tick(self.at)
-
-    async def _on_command(self, command: Command) -> None:
-        """Obey the operator, at once."""
-        try:
-            index = self._index_of(command.pair)
-            done = apply_command(self.machine.desk, command.word, index, self._now, force=command.force)
-            log.warning("operator", word=command.word.value, pair=command.pair, done=done)
-            await self._tick(self._now)
-        except CommandRejected as error:
-            command.answer.set_exception(error)
-        else:
-            command.answer.set_result(done)
-
-    @property
-    def _now(self) -> int:
-        return max(self.at, int(self.machine.judged[0]))
-
-    def _hold_off(self, message: HoldOff) -> bool:
-        """Close a pair to entries, or open it again; whether that is news."""
-        desk, index = self.machine.desk, self.symbols.index(message.symbol)
-        before = int(desk.routes[index].held_off)
-        after = before & ~message.reason if message.over else before | message.reason
-        if after == before:
-            return False
-        desk.routes[index].held_off = after
-        desk.portfolio.urged = True
-        (log.warning if message.over else log.error)(
-            "pair_released" if message.over else "pair_held_off",
-            pair=message.symbol,
-            reason=message.reason.name,
-            sentence=message.sentence,
-        )
-        self.bus.publish("alarm", {"pair": message.symbol, "sentence": message.sentence, "over": message.over})
-        return True
-
-    def _index_of(self, pair: str | None) -> int | None:
-        if pair is not None and pair not in self.symbols:
-            raise CommandRejected(f"pair {pair} is not traded by this bot; choose of {', '.join(self.symbols)}.")
-        return None if pair is None else self.symbols.index(pair)
-
-    async def _on_standing(self, account_snapshot: AccountSnapshot) -> None:
-        """Hold wallet and positions against what the bot believes.
-
-        A pair whose position differs looks for itself. Only what the venue's log calls a transfer moves the anchors;
-        other money that nobody has earned, believed when it is seen twice, is a gain or a loss of the day.
-        """
-        desk, account = self.machine.desk, account_snapshot.account
-        differing = [
-            symbol
-            for symbol, report in zip(self.symbols, desk.reports, strict=True)
-            if report.alive and account.positions.get(symbol, 0) != int(report.position)
-        ]
-        for symbol in differing:
-            self._tell(symbol, Recover())
-        self._take_transfers(account_snapshot.transfers or ())
-        extra = account.wallet - float(desk.portfolio.deposits) - sum(float(one.settled) for one in desk.reports)
-        seen_twice = abs(extra - self.unexplained) < CENT
-        self.unexplained = extra
-        if abs(extra) >= max(CENT, 1e-5 * abs(account.wallet)) and seen_twice and not differing:
-            log.error("unexplained_money", amount=extra, wallet=account.wallet, remedy="look at the account's log")
-            self.bus.publish(
-                "alarm", {"pair": "", "sentence": f"{extra:+.2f} in the wallet is no transfer", "over": False}
-            )
-            desk.portfolio.deposits += extra
-            self.unexplained = 0.0
-
-    def _take_transfers(self, transfers: tuple[Transfer, ...]) -> None:
-        """Let deposits and withdrawals that are new move the anchors, not the profit."""
-        portfolio = self.machine.desk.portfolio
-        for one in sorted(transfers, key=lambda each: each.ts):
-            if one.ts > int(portfolio.transfers_at):
-                log.warning("deposit" if one.amount > 0 else "withdrawal", amount=one.amount)
-                portfolio.deposits += one.amount
-                deposited(portfolio.risk, one.amount)
-        portfolio.transfers_at = max([int(portfolio.transfers_at), *(one.ts for one in transfers)])
-
-    async def _tick(self, now: int) -> None:
-        """Judge, remember, direct. A close that was judged before a restart is not judged again."""
-        if now > int(self.machine.judged[0]) or self.machine.desk.portfolio.urged:
-            self.machine.judge(now)
-            await self._remember(now)
-        self._direct(now)
-        if not self.unanswered:
-            self._share_room()
-
-    async def _remember(self, now: int) -> None:
-        """Store what was decided; a store that does not answer is not waited for, since an operator's word cannot."""
-        self._notes += [(self._about(note), note) for note in self.machine.take_notes()]
-        if self._saving is None or self._saving.done():
-            self._saving = asyncio.create_task(self._store(now))
-            await asyncio.wait({self._saving}, timeout=self._patience)
-            if not self._saving.done():
-                log.error("store_away", pair="", remedy="decisions count at once, and are stored when it answers")
-                self._saving.add_done_callback(lambda _: self.tell(Remember()))
-        if self._saving.done():
-            self._saving.result()
-
-    async def _store(self, now: int) -> None:
-        notes, self._notes = self._notes, []
-        await self.store.save(NAME, self.machine.saved(), now, [], [], notes)
-        for pair, note in notes:
-            self.bus.publish("note", {"pair": pair, "note": note})
-
-    def _direct(self, now: int) -> None:
-        """Tell every pair what is new to it."""
-        desk = self.machine.desk
-        self.unanswered = set()
-        for index, symbol in enumerate(self.symbols):
-            directive = desk.directives[index]
-            if symbol in self.held and not differs(self.held[symbol], directive):
-                continue
-            record = new_records(DIRECTIVE, 1)
-            record[0] = directive
-            self.held[symbol] = record[0]
-            self.unanswered.add(symbol)
-            self._tell(symbol, Directive(int(desk.portfolio.sequence), now, record))
-
-    def _about(self, note: Any) -> str:
-        """Symbol that a note is about; empty for the portfolio."""
-        index = int(note["pair"])
-        return "" if index == NOBODY else self.symbols[index]
-
-    def _share_room(self) -> None:
-        self.machine.share_room()
-        for index, symbol in enumerate(self.symbols):
-            directive = self.machine.desk.directives[index]
-            room = Room(int(self.machine.judged[0]), float(directive.exposure_limit), float(directive.others))
-            known = self.rooms.get(symbol)
-            if known is None or (known.limit, known.others) != (room.limit, room.others):
-                self.rooms[symbol] = room
-                self._tell(symbol, room)
+    async def _carry_out(self, instruction: Instruction) -> Any:
+        if isinstance(instruction, Load):
+            return await self.saving.load(instruction.name)
+        assert isinstance(instruction, Save)
+        return await self.saving.save()

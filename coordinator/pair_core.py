@@ -486,7 +486,7 @@ class PairCore:
         return booked
 
     def _load(self) -> Steps[None]:
-        loaded: Loaded | None = yield Load()
+        loaded: Loaded | None = yield Load(self.symbol)
         if loaded is not None:
             self.machine.restore(loaded.saved)
             self.memory.fill(loaded)

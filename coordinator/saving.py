@@ -1,4 +1,4 @@
-"""How a pair's memory reaches the store: all at once, before anything is sent.
+"""How what a core remembers reaches the store: all at once, before anything is sent.
 
 While the store is away it goes on trying by itself; what happened meanwhile is stored when it has come back.
 """
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from coordinator.instructions import Loaded
+from coordinator.machine import NAME, PairMachine
 
 if TYPE_CHECKING:
     from bot.ports import Bus, Store
-    from coordinator.machine import PairMachine
+    from coordinator.machine import PortfolioMachine
     from coordinator.memory import Memory
 
 log = structlog.get_logger()
@@ -24,29 +25,36 @@ PATIENCE_SECONDS = 2.0  # with a store that does not answer
 
 
 class Saving:
-    """Loads and saves one pair."""
+    """Loads and saves what one core remembers."""
 
     def __init__(
         self,
-        machine: PairMachine,
+        name: str,
+        machine: PairMachine | PortfolioMachine,
         memory: Memory,
         store: Store,
         bus: Bus,
         back: Callable[[], None],
+        *,
+        at: Callable[[], int],
+        remedy: str,
         patience: float | None = PATIENCE_SECONDS,
     ) -> None:
-        """`back` is called when the store answers again; patience None is for a market that waits for the bot."""
-        self.machine, self.memory, self.store, self.bus = machine, memory, store, bus
-        self.symbol = machine.instrument.symbol
+        """`name`: a pair's symbol or NAME; `at`: ms of the market; `back` is called when the store answers again.
+
+        Patience None is for a market that waits for the bot; `remedy` is told where it is at an end.
+        """
+        self.name, self.machine, self.memory, self.store, self.bus = name, machine, memory, store, bus
+        self._at, self._remedy = at, remedy
         self._saving: asyncio.Task[None] | None = None
         self._back, self._half = back, None if patience is None else patience / 2
 
-    async def load(self) -> Loaded | None:
-        """Read what was stored; None when nothing was."""
-        saved = await self.store.load(self.symbol)
+    async def load(self, name: str) -> Loaded | None:
+        """Read what was stored under a name; None when nothing was."""
+        saved = await self.store.load(name)
         if saved is None:
             return None
-        return Loaded(saved, await self.store.orders(self.symbol), await self.store.executions(self.symbol))
+        return Loaded(saved, await self.store.orders(name), await self.store.executions(name))
 
     async def save(self) -> bool:
         """Store the machine, new orders, fills and notes in one transaction; False while the store does not answer."""
@@ -58,7 +66,7 @@ class Saving:
         for _ in range(2):  # halves, so that work of our own that held the loop up is not taken for the store's silence
             await asyncio.wait({self._saving}, timeout=self._half)
         if not self._saving.done():
-            log.error("store_away", pair=self.symbol, remedy="nothing is opened until it answers; exits go on")
+            log.error("store_away", pair="" if self.name == NAME else self.name, remedy=self._remedy)
             self._saving.add_done_callback(lambda _: self._back())
             return False
         saving, self._saving = self._saving, None
@@ -70,16 +78,17 @@ class Saving:
         unstored = self.memory.take_unstored()
         orders, fills, notes = unstored
         try:
-            await self.store.save(self.symbol, self.machine.saved(), self.machine.time, orders, fills, notes)
+            await self.store.save(self.name, self.machine.saved(), self._at(), orders, fills, notes)
         except asyncio.CancelledError:
             self.memory.put_back(unstored)
             raise
-        for _, note in notes:
-            self.bus.publish("note", {"pair": self.symbol, "note": note})
+        for pair, note in notes:
+            self.bus.publish("note", {"pair": pair, "note": note})
         for execution, _ in fills:
+            assert isinstance(self.machine, PairMachine)
             of = self.machine.instrument
             people = {"price": str(of.price(execution.price)), "quantity": str(of.quantity(execution.lots))}
-            self.bus.publish("fill", {"pair": self.symbol, "execution": execution, **people})
+            self.bus.publish("fill", {"pair": self.name, "execution": execution, **people})
 
     def close(self) -> None:
         """Try no more."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any, assert_never
 
 from bot.ports import Gateway, Position
@@ -32,6 +31,7 @@ from coordinator.instructions import (
 from coordinator.messages import Recover, Remember
 from coordinator.pair_core import PairCore
 from coordinator.saving import Saving
+from coordinator.stepping import done
 
 if TYPE_CHECKING:
     from bot.ports import Bus, Store
@@ -66,7 +66,12 @@ class StrategyLoop:
             most_actions=most_actions,
             adopt=adopt,
         )
-        self.saving = Saving(machine, self.core.memory, store, bus, lambda: self.tell(Remember()), patience)
+        self.saving = Saving(
+            *(machine.instrument.symbol, machine, self.core.memory, store, bus, lambda: self.tell(Remember())),
+            at=lambda: machine.time,
+            remedy="nothing is opened until it answers; exits go on",
+            patience=patience,
+        )
         self.gateway, self.symbol = gateway, machine.instrument.symbol
         self.mailbox: asyncio.Queue[Message] = asyncio.Queue()
         self.recovered = asyncio.Event()
@@ -99,32 +104,23 @@ class StrategyLoop:
         await self._do(self.core.rest())
 
     async def _do(self, steps: Steps[None]) -> None:
-        """Carry out instruction after instruction; answers, and what goes wrong, go back into the core."""
+        try:
+            await done(steps, self._carry_out, self._before)
+        finally:
+            self._before()
+
+    def _before(self) -> None:
         self.core.now = self._clock()
-        step: Callable[[], Instruction] = partial(next, steps)
-        while True:
-            try:
-                instruction = step()
-            except StopIteration:
-                break
-            finally:
-                if self.core.recovered:
-                    self.recovered.set()
-            try:
-                answer = await self._carry_out(instruction)
-            except Exception as trouble:  # noqa: BLE001, the core says which it can deal with
-                step = partial(steps.throw, trouble)
-            else:
-                step = partial(steps.send, answer)
-            self.core.now = self._clock()
+        if self.core.recovered:
+            self.recovered.set()
 
     async def _carry_out(self, instruction: Instruction) -> Any:  # noqa: C901, PLR0911, PLR0912, one line for each
         symbol, gateway = self.symbol, self.gateway
         match instruction:
             case Save():
                 return await self.saving.save()
-            case Load():
-                return await self.saving.load()
+            case Load(name):
+                return await self.saving.load(name)
             case Place(order):
                 return await gateway.place(symbol, order)
             case Amend(order):

@@ -28,9 +28,9 @@ from tenacity import retry, retry_if_exception_type, wait_fixed
 
 from bot.errors import Misconfigured, TradingError
 from bot.ports import Unreachable
-from coordinator.master_loop import Message as ToPortfolio
 from coordinator.messages import Again
 from coordinator.pair_core import Message as ToPair
+from coordinator.portfolio_core import Message as ToPortfolio
 from services.exchanges.bybit.gateway import Bybit
 from services.logs import configure, passwords, relay
 from services.runtime.backing import SilentBus

@@ -17,10 +17,10 @@ from bot.ports import Gap, NotPermitted, Refused, Unanswered, Unreachable
 from bot.record import new_records, to_dict
 from coordinator.machine import NAME, PairMachine, PortfolioMachine
 from coordinator.master_loop import MasterLoop
-from coordinator.master_loop import Message as ToPortfolio
 from coordinator.messages import Adopt, Command, HoldOff, Listed, Recover, Remember, StoreAway, Withdraw
 from coordinator.operator import OperatorCommand
 from coordinator.pair_core import Message as ToPair
+from coordinator.portfolio_core import Message as ToPortfolio
 from coordinator.saved_state import LAYOUT
 from coordinator.saving import PATIENCE_SECONDS
 from coordinator.strategy_loop import StrategyLoop
@@ -252,7 +252,7 @@ class PortfolioHost:
 
     async def _renew(self) -> None:
         fresh, old = await self._made(), self.loop
-        fresh.mailbox, fresh.heard = old.mailbox, old.heard
+        fresh.mailbox, fresh.core.heard = old.mailbox, old.core.heard
         self.loop = fresh
         self.call()
 
@@ -290,9 +290,9 @@ class PortfolioHost:
         """Keep a readable copy of the portfolio's state, unless a pair's alone is meant."""
         if only not in (None, NAME):
             return
-        machine = self.loop.machine
+        machine = self.loop.core.machine
         state = to_dict(machine.desk.portfolio)
-        await self.store.snapshot(NAME, LAYOUT, as_json(state), self.loop.at)
+        await self.store.snapshot(NAME, LAYOUT, as_json(state), self.loop.core.at)
 
 
 def params_of(config: PortfolioConfig, symbols: list[str]) -> Any:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from bot.ports import Bus, Store
     from coordinator.config import PortfolioConfig
     from coordinator.master_loop import MasterLoop
-    from coordinator.master_loop import Message as ToPortfolio
     from coordinator.pair_core import Message as ToPair
+    from coordinator.portfolio_core import Message as ToPortfolio
     from coordinator.strategy_loop import StrategyLoop
     from services.exchanges.bybit.gateway import Bybit
 

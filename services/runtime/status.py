@@ -47,11 +47,11 @@ def _whole(pair: dict[str, Any], loop: dict[str, Any]) -> dict[str, Any]:
 
 def portfolio_status(loop: MasterLoop, instruments: dict[str, Instrument]) -> dict[str, Any]:
     """What the portfolio knows."""
-    desk = loop.machine.desk
+    desk = loop.core.machine.desk
     risk, bits = desk.portfolio.risk, int(desk.portfolio.modes)
     deposits = float(desk.portfolio.deposits)
     return {
-        "at": iso(loop.at) if loop.at else None,
+        "at": iso(loop.core.at) if loop.core.at else None,
         "equity": deposits + sum(float(one.equity) for one in desk.reports),
         "wallet": deposits + sum(float(one.settled) for one in desk.reports),
         "exposure": sum(float(one.exposure) for one in desk.reports),
@@ -61,18 +61,18 @@ def portfolio_status(loop: MasterLoop, instruments: dict[str, Instrument]) -> di
         "halted": bool(risk.halted),
         "transfers_at": int(desk.portfolio.transfers_at),
         "answer": Answer(int(risk.answer)).name.lower() if risk.halted else None,
-        "pairs": [_pair(loop, index, instruments[symbol]) for index, symbol in enumerate(loop.symbols)],
+        "pairs": [_pair(loop, index, instruments[symbol]) for index, symbol in enumerate(loop.core.symbols)],
     }
 
 
 def _pair(loop: MasterLoop, index: int, instrument: Instrument) -> dict[str, Any]:
-    desk = loop.machine.desk
+    desk = loop.core.machine.desk
     report, family = desk.reports[index], int(desk.reports[index].family)
     return {
         "pair": instrument.symbol,
         "price": float(report.price),
         "regime": Regime(int(desk.regimes[index].confirmed)).name.lower(),
-        "strategy": loop.machine.roster.name_of(family),
+        "strategy": loop.core.machine.roster.name_of(family),
         "phase": Phase(int(report.phase)).name.lower(),
         "held_off": [str(why.name).lower() for why in HeldOff(int(desk.routes[index].held_off))],
         "target": float(desk.allocations[index].target),

@@ -116,7 +116,7 @@ def test_f_70_the_loss_of_a_liquidation_is_a_loss_of_the_day_and_no_withdrawal(d
     async def play(bot, exchange, house):
         if dead:
             await bot.crash()
-        before, anchor = exchange.equity, float(bot.runtime.master.machine.desk.portfolio.risk.anchor)
+        before, anchor = exchange.equity, float(bot.runtime.master.core.machine.desk.portfolio.risk.anchor)
         book = exchange.books[SYMBOL]
         book.here *= 0.5 if book.position > 0 else 1.5
         exchange.bust(SYMBOL)
@@ -129,14 +129,14 @@ def test_f_70_the_loss_of_a_liquidation_is_a_loss_of_the_day_and_no_withdrawal(d
             await agree(bot, exchange)
             for _ in range(3):
                 told = await account_snapshot(
-                    bot.runtime.gateway, bot.runtime.master.machine.desk.portfolio.transfers_at
+                    bot.runtime.gateway, bot.runtime.master.core.machine.desk.portfolio.transfers_at
                 )
                 assert isinstance(told, AccountSnapshot)
                 bot.runtime.tell(told)
                 await bot.runtime.settled()
         events = {one["event"] for one in logs}
         assert not events & {"withdrawal", "deposit", "unexplained_money"}
-        risk = bot.runtime.master.machine.desk.portfolio.risk
+        risk = bot.runtime.master.core.machine.desk.portfolio.risk
         assert float(risk.anchor) == pytest.approx(anchor)
         await bot.steps.begin()
         await bot.steps.minute()

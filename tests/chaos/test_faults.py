@@ -80,15 +80,14 @@ def test_loops_that_break_are_made_anew_from_what_is_stored(dsn, name, undisturb
     chance = random.Random(3)
 
     async def break_one(bot, house):
-        loop = chance.choice([bot.runtime.master, *bot.runtime.loops.values()])
-        place, word = (loop, "_handle") if loop is bot.runtime.master else (loop.core, "handle")
-        handle = getattr(place, word)
+        core = chance.choice([bot.runtime.master, *bot.runtime.loops.values()]).core
+        handle = core.handle
 
         def broken(message):
-            setattr(place, word, handle)
+            core.handle = handle
             raise RuntimeError("broken on purpose")
 
-        setattr(place, word, broken)
+        core.handle = broken
 
     found, broken = asyncio.run(played(dsn, name, trouble=break_one, every=50))
     assert broken >= 10

@@ -303,9 +303,9 @@ def test_the_money_that_a_pair_has_made_stays_when_it_goes_and_counts_once_when_
             loop = MasterLoop(portfolio(pairs), pairs, store, SilentBus(), lambda *_: None)
             await loop.start(1)
             if not found:
-                loop.machine.desk.portfolio.deposits = 1000.0
-                await store.save(NAME, loop.machine.saved(), 1, [], [], [])
-            found.append(float(loop.machine.desk.portfolio.deposits))
+                loop.core.machine.desk.portfolio.deposits = 1000.0
+                await store.save(NAME, loop.core.machine.saved(), 1, [], [], [])
+            found.append(float(loop.core.machine.desk.portfolio.deposits))
         await store.close()
         return found
 

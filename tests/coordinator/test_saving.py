@@ -30,7 +30,9 @@ def test_what_a_stop_cuts_off_is_stored_with_the_next_save():
         store = Slow()
         machine = PairMachine(AlgorithmParameters(), instrument(), 1.0, MINUTE)
         memory = Memory()
-        saving = Saving(machine, memory, store, SilentBus(), lambda: None, patience=0.02)
+        saving = Saving(
+            *("BTCUSDT", machine, memory, store, SilentBus(), lambda: None), at=lambda: 1, remedy="wait", patience=0.02
+        )
         execution = Execution("e1", "BTCUSDT", "", 1, 1, 1, 0.0, maker=True, ts=1, cause=Cause.ORDER)
         memory.book(execution, None)
         assert not await saving.save()

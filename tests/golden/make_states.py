@@ -73,7 +73,7 @@ async def scenes(archive, dsn, router):
         machine = held(bot) or machine
         written(archive, router, machine.saved(), facts_of(machine))
         if router == "grid":
-            portfolio = bot.runtime.master.machine
+            portfolio = bot.runtime.master.core.machine
             told = {
                 "symbols": list(chosen.pairs),
                 "deposits": float(portfolio.desk.portfolio.deposits),

@@ -152,7 +152,7 @@ def test_metrics_say_what_the_status_says(dsn, name):
     """F-58."""
 
     async def play(bot, exchange):
-        bot.runtime.master.machine.desk.routes[0].held_off = HeldOff.OPERATOR
+        bot.runtime.master.core.machine.desk.routes[0].held_off = HeldOff.OPERATOR
         now = await bot.runtime.status()
         registry = CollectorRegistry()
         registry.register(StatusMetrics(lambda: now))
@@ -297,7 +297,7 @@ def test_reload_adopts_what_may_change_and_names_what_may_not(dsn, name, tmp_pat
             written(tmp_path, risk={"halt_day_loss": 0.07}, allocation={"reserve": 0.3})
             said.append(await live.act("reload", None, False))
             await bot.runtime.settled()
-            adopted = float(bot.runtime.master.machine.params[0].reserve)
+            adopted = float(bot.runtime.master.core.machine.params[0].reserve)
             for changes in ({"leverage": 2}, {"pairs": ["BTCUSDT"]}, {"grid": {"levels": 90}}):
                 written(tmp_path, **changes)
                 with pytest.raises(Misconfigured, match=r"start it again"):

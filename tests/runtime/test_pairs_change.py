@@ -51,7 +51,7 @@ def leave(exchange, pair):
 
 def money(bot):
     """What the wallet should hold, by the bot's reckoning."""
-    desk = bot.runtime.master.machine.desk
+    desk = bot.runtime.master.core.machine.desk
     return float(desk.portfolio.deposits) + sum(float(one.settled) for one in desk.reports)
 
 
@@ -91,7 +91,7 @@ def test_pairs_keep_what_they_remember_when_others_go_and_come_back(dsn, name):
 
 
 def families_of(bot):
-    machine = bot.runtime.master.machine
+    machine = bot.runtime.master.core.machine
     return dict(zip(machine.symbols, machine.desk.routes["family"].tolist(), strict=True))
 
 

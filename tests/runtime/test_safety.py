@@ -338,7 +338,7 @@ def test_row_5_a_position_that_nothing_explains_is_protected_where_it_stands(dsn
 def test_f_70_what_the_venue_takes_is_a_loss_of_the_day_and_no_withdrawal(dsn, name, how):
     async def play(bot, exchange):
         symbol = await one_held(bot, exchange)
-        anchor = float(bot.runtime.master.machine.desk.portfolio.risk.anchor)
+        anchor = float(bot.runtime.master.core.machine.desk.portfolio.risk.anchor)
         with structlog.testing.capture_logs() as logs:
             if how == "deleverage":
                 exchange.deleverage(symbol, abs(exchange.books[symbol].position))
@@ -349,7 +349,7 @@ def test_f_70_what_the_venue_takes_is_a_loss_of_the_day_and_no_withdrawal(dsn, n
         assert exchange.books[symbol].position == bot.runtime.loops[symbol].core.machine.position == 0
         assert "position" in held_off(bot, symbol)
         assert not {"deposit", "withdrawal", "unexplained_money"} & {one["event"] for one in logs}
-        assert float(bot.runtime.master.machine.desk.portfolio.risk.anchor) == anchor
+        assert float(bot.runtime.master.core.machine.desk.portfolio.risk.anchor) == anchor
         assert status(bot.runtime)["equity"] == pytest.approx(exchange.equity, abs=0.01)
 
     with_bot(dsn, name, play)
@@ -357,7 +357,7 @@ def test_f_70_what_the_venue_takes_is_a_loss_of_the_day_and_no_withdrawal(dsn, n
 
 def test_f_71_another_coin_and_its_price_are_not_the_bots_money_and_only_transfers_move_anchors(dsn, name):
     async def play(bot, exchange):
-        risk = bot.runtime.master.machine.desk.portfolio.risk
+        risk = bot.runtime.master.core.machine.desk.portfolio.risk
         anchor, equity = float(risk.anchor), status(bot.runtime)["equity"]
         exchange.coins = {"BTC": (0.5, 60_000.0)}
         await look(bot)

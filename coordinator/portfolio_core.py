@@ -1,0 +1,251 @@
+"""The core of the portfolio: reports of all pairs in, one evaluation at each close, directives out. No I/O, no clock.
+
+It evaluates when every pair has reported the same close, so that no pair's news counts before another's; a pair that
+stays silent is waited for until the next close, then the rest goes on without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, assert_never
+
+import structlog
+
+from bot.ports import Transfer
+from bot.record import new_records
+from coordinator.instructions import Load, Loaded, Save, Steps
+from coordinator.machine import NAME, PortfolioMachine, remembered_money
+from coordinator.memory import Memory
+from coordinator.messages import (
+    AccountSnapshot,
+    Adopt,
+    Again,
+    Command,
+    Directive,
+    HoldOff,
+    PairReport,
+    Recover,
+    Remember,
+    Room,
+)
+from coordinator.operator import CommandRejected, apply_command
+from coordinator.portfolio import differs
+from coordinator.risk import deposited
+from coordinator.vocabulary import DIRECTIVE, NOBODY
+
+log = structlog.get_logger()
+
+CENT = 0.01  # quote currency: what the venue's rounding of fees may add up to between two looks at the wallet
+
+Message = PairReport | Command | AccountSnapshot | HoldOff | Again | Adopt | Remember
+
+
+class PortfolioCore:
+    """The whole portfolio's judgement."""
+
+    def __init__(
+        self,
+        machine: PortfolioMachine,
+        symbols: list[str],
+        tell: Callable[[str, Directive | Room | Recover], None],
+        alarm: Callable[[str, str, bool], None],
+    ) -> None:
+        """`tell` hands a message to a pair; `alarm` is told pair (or nothing), sentence, and whether it is over."""
+        self.machine, self.symbols = machine, symbols
+        self.memory = Memory()
+        self.held: dict[str, Any] = {}  # the directive each pair was given last
+        self.heard = dict.fromkeys(symbols, 0)  # number of the last report
+        self.at = 0  # ms: the close being gathered
+        self.arrived: set[str] = set()
+        self.unanswered: set[str] = set()
+        self.rooms: dict[str, Room] = {}
+        self.unexplained = 0.0  # quote currency in the wallet that no pair has earned
+        self._tell, self._alarm = tell, alarm
+
+    def start(self, now: int, transferred: int = 0) -> Steps[None]:
+        """Load what was stored, or begin at `now` (ms): only later closes are judged.
+
+        `transferred` (ms): transfers up to then are in the wallet already.
+
+        The pairs hear their directives again, since they may not have heard them before.
+        """
+        loaded: Loaded | None = yield Load(NAME)
+        if loaded is not None:
+            yield from self._follow_pairs(self.machine.restore(loaded.saved))
+            return
+        self.machine.judged[0] = now
+        self.machine.desk.portfolio.transfers_at = max(now, transferred)
+        yield from self._remember()
+
+    def _follow_pairs(self, known: list[str]) -> Steps[None]:
+        """Let the money that pairs have made stay in the sum when they come or go, since then no report tells of it."""
+        deposits = 0.0
+        for symbol in set(known) ^ set(self.symbols):
+            past: Loaded | None = yield Load(symbol)
+            if past is not None:
+                deposits += remembered_money(symbol, past.saved)[1] * (1.0 if symbol in known else -1.0)
+        if set(known) != set(self.symbols):
+            self.machine.desk.portfolio.deposits += deposits
+            yield from self._remember()
+
+    def handle(self, message: Message) -> Steps[None]:
+        """Take a message in; what it changes is stored, then the pairs are told."""
+        match message:
+            case PairReport():
+                yield from self._on_report(message)
+            case Command():
+                yield from self._on_command(message)
+            case AccountSnapshot():
+                self._on_account(message)
+            case HoldOff():
+                if self._hold_off(message):
+                    yield from self._tick(self.now)
+            case Remember():
+                yield from self._remember()
+            case Again():
+                self.held.pop(message.symbol, None)
+                self.rooms.pop(message.symbol, None)
+            case Adopt():
+                self.machine.params[...] = message.params
+            case _:
+                assert_never(message)
+
+    def _on_report(self, report: PairReport) -> Steps[None]:
+        if report.sequence <= self.heard[report.symbol]:
+            return
+        self.heard[report.symbol] = report.sequence
+        self.machine.desk.reports[self.symbols.index(report.symbol)] = report.record
+        if report.answers:
+            self.unanswered.discard(report.symbol)
+            if not self.unanswered:
+                self._share_room()
+            return
+        if report.at <= int(self.machine.judged[0]) and report.symbol in self.held:
+            return  # it has caught up with what is judged already
+        if report.at > self.at:
+            if self.arrived and self.at:
+                log.warning("pairs_silent", pairs=sorted(set(self.symbols) - self.arrived), at=self.at)
+                yield from self._tick(self.at)
+            self.at, self.arrived = report.at, set()
+        if report.at == self.at:
+            self.arrived.add(report.symbol)
+        if len(self.arrived) == len(self.symbols):
+            self.arrived = set()
+            yield from self._tick(self.at)
+
+    def _on_command(self, command: Command) -> Steps[None]:
+        """Obey the operator, at once."""
+        try:
+            index = self._index_of(command.pair)
+            done = apply_command(self.machine.desk, command.word, index, self.now, force=command.force)
+            log.warning("operator", word=command.word.value, pair=command.pair, done=done)
+            yield from self._tick(self.now)
+        except CommandRejected as error:
+            command.answer.set_exception(error)
+        else:
+            command.answer.set_result(done)
+
+    @property
+    def now(self) -> int:
+        """The close that counts now, ms."""
+        return max(self.at, int(self.machine.judged[0]))
+
+    def _hold_off(self, message: HoldOff) -> bool:
+        """Close a pair to entries, or open it again; whether that is news."""
+        desk, index = self.machine.desk, self.symbols.index(message.symbol)
+        before = int(desk.routes[index].held_off)
+        after = before & ~message.reason if message.over else before | message.reason
+        if after == before:
+            return False
+        desk.routes[index].held_off = after
+        desk.portfolio.urged = True
+        (log.warning if message.over else log.error)(
+            "pair_released" if message.over else "pair_held_off",
+            pair=message.symbol,
+            reason=message.reason.name,
+            sentence=message.sentence,
+        )
+        self._alarm(message.symbol, message.sentence, message.over)
+        return True
+
+    def _index_of(self, pair: str | None) -> int | None:
+        if pair is not None and pair not in self.symbols:
+            raise CommandRejected(f"pair {pair} is not traded by this bot; choose of {', '.join(self.symbols)}.")
+        return None if pair is None else self.symbols.index(pair)
+
+    def _on_account(self, account_snapshot: AccountSnapshot) -> None:
+        """Hold wallet and positions against what the bot believes.
+
+        A pair whose position differs looks for itself. Only what the venue's log calls a transfer moves the anchors;
+        other money that nobody has earned, believed when it is seen twice, is a gain or a loss of the day.
+        """
+        desk, account = self.machine.desk, account_snapshot.account
+        differing = [
+            symbol
+            for symbol, report in zip(self.symbols, desk.reports, strict=True)
+            if report.alive and account.positions.get(symbol, 0) != int(report.position)
+        ]
+        for symbol in differing:
+            self._tell(symbol, Recover())
+        self._take_transfers(account_snapshot.transfers or ())
+        extra = account.wallet - float(desk.portfolio.deposits) - sum(float(one.settled) for one in desk.reports)
+        seen_twice = abs(extra - self.unexplained) < CENT
+        self.unexplained = extra
+        if abs(extra) >= max(CENT, 1e-5 * abs(account.wallet)) and seen_twice and not differing:
+            log.error("unexplained_money", amount=extra, wallet=account.wallet, remedy="look at the account's log")
+            self._alarm("", f"{extra:+.2f} in the wallet is no transfer", False)
+            desk.portfolio.deposits += extra
+            self.unexplained = 0.0
+
+    def _take_transfers(self, transfers: tuple[Transfer, ...]) -> None:
+        """Let deposits and withdrawals that are new move the anchors, not the profit."""
+        portfolio = self.machine.desk.portfolio
+        for one in sorted(transfers, key=lambda each: each.ts):
+            if one.ts > int(portfolio.transfers_at):
+                log.warning("deposit" if one.amount > 0 else "withdrawal", amount=one.amount)
+                portfolio.deposits += one.amount
+                deposited(portfolio.risk, one.amount)
+        portfolio.transfers_at = max([int(portfolio.transfers_at), *(one.ts for one in transfers)])
+
+    def _tick(self, now: int) -> Steps[None]:
+        """Judge, remember, direct. A close that was judged before a restart is not judged again."""
+        if now > int(self.machine.judged[0]) or self.machine.desk.portfolio.urged:
+            self.machine.judge(now)
+            yield from self._remember()
+        self._direct(now)
+        if not self.unanswered:
+            self._share_room()
+
+    def _remember(self) -> Steps[None]:
+        """Store what was decided; a store that does not answer is not waited for, since an operator's word cannot."""
+        self.memory.keep([], [(self._about(note), note) for note in self.machine.take_notes()])
+        yield Save()
+
+    def _direct(self, now: int) -> None:
+        """Tell every pair what is new to it."""
+        desk = self.machine.desk
+        self.unanswered = set()
+        for index, symbol in enumerate(self.symbols):
+            directive = desk.directives[index]
+            if symbol in self.held and not differs(self.held[symbol], directive):
+                continue
+            record = new_records(DIRECTIVE, 1)
+            record[0] = directive
+            self.held[symbol] = record[0]
+            self.unanswered.add(symbol)
+            self._tell(symbol, Directive(int(desk.portfolio.sequence), now, record))
+
+    def _about(self, note: Any) -> str:
+        """Symbol that a note is about; empty for the portfolio."""
+        index = int(note["pair"])
+        return "" if index == NOBODY else self.symbols[index]
+
+    def _share_room(self) -> None:
+        self.machine.share_room()
+        for index, symbol in enumerate(self.symbols):
+            directive = self.machine.desk.directives[index]
+            room = Room(int(self.machine.judged[0]), float(directive.exposure_limit), float(directive.others))
+            known = self.rooms.get(symbol)
+            if known is None or (known.limit, known.others) != (room.limit, room.others):
+                self.rooms[symbol] = room
+                self._tell(symbol, room)

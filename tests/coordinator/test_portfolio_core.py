@@ -1,0 +1,102 @@
+"""The portfolio's core without any I/O: when it evaluates, what it stores first, and whom it tells."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.ports import Account
+from bot.record import new_records
+from coordinator.instructions import Load, Save
+from coordinator.machine import PortfolioMachine
+from coordinator.messages import AccountSnapshot, Directive, HoldOff, PairReport, Recover
+from coordinator.parameters import AlgorithmParameters
+from coordinator.portfolio_core import PortfolioCore
+from coordinator.vocabulary import REPORT, HeldOff
+from tests.conftest import MINUTE, START
+from tests.coordinator.world import driven
+
+PAIRS = ["BTCUSDT", "ETHUSDT"]
+
+
+class Portfolio:
+    """A core, and what it asked for and told, in order."""
+
+    def __init__(self):
+        self.happened, self.alarms, self.number = [], [], 0
+        machine = PortfolioMachine(AlgorithmParameters(), PAIRS, 10_000.0)
+        self.core = PortfolioCore(
+            machine, PAIRS, lambda pair, what: self.happened.append((pair, type(what))), self._alarm
+        )
+        self.run(self.core.start(START))
+
+    def _alarm(self, pair, _sentence, over):
+        self.alarms.append((pair, over))
+
+    def run(self, steps):
+        driven(steps, self._answer)
+
+    def _answer(self, instruction):
+        self.happened.append(type(instruction))
+        return None if isinstance(instruction, Load) else True
+
+    def hear(self, message):
+        self.happened.clear()
+        self.run(self.core.handle(message))
+        return self.happened
+
+    def report(self, pair, minutes, position=0):
+        record = new_records(REPORT, 1)[0]
+        record.alive, record.position = True, position
+        self.number += 1
+        return self.hear(PairReport(pair, self.number, START + minutes * MINUTE, record))
+
+
+@pytest.fixture
+def portfolio():
+    return Portfolio()
+
+
+def test_it_begins_by_asking_for_what_was_stored_and_stores_the_first_state(portfolio):
+    assert portfolio.happened == [Load, Save]
+
+
+def test_a_close_is_judged_once_every_pair_has_reported_it_and_stored_before_anybody_is_told(portfolio):
+    assert portfolio.report("BTCUSDT", 1) == []
+    happened = portfolio.report("ETHUSDT", 1)
+    assert happened[0] is Save
+    assert ("BTCUSDT", Directive) in happened
+    assert ("ETHUSDT", Directive) in happened
+
+
+def test_a_pair_that_stays_silent_is_waited_for_until_the_next_close(portfolio):
+    portfolio.report("BTCUSDT", 1)
+    assert Save in portfolio.report("BTCUSDT", 2)
+
+
+def test_an_old_report_changes_nothing(portfolio):
+    portfolio.report("BTCUSDT", 1)
+    portfolio.number = 0
+    assert portfolio.report("BTCUSDT", 2) == []
+    assert portfolio.core.at == START + MINUTE
+
+
+def test_a_pair_that_is_held_off_is_told_of_once(portfolio):
+    off = HoldOff("BTCUSDT", HeldOff.POSITION, "look")
+    assert Save in portfolio.hear(off)
+    assert portfolio.hear(off) == []
+    assert Save in portfolio.hear(HoldOff("BTCUSDT", HeldOff.POSITION, "over", over=True))
+    assert portfolio.alarms == [("BTCUSDT", False), ("BTCUSDT", True)]
+
+
+def test_a_pair_whose_position_is_another_at_the_venue_is_sent_to_look(portfolio):
+    portfolio.report("BTCUSDT", 1, position=3)
+    assert portfolio.hear(AccountSnapshot(Account(10_000.0, {}))) == [("BTCUSDT", Recover)]
+    assert portfolio.hear(AccountSnapshot(Account(10_000.0, {"BTCUSDT": 3}))) == []
+
+
+def test_money_that_nobody_earned_is_believed_when_it_is_seen_twice(portfolio):
+    more = AccountSnapshot(Account(10_100.0, {}))
+    portfolio.hear(more)
+    assert portfolio.core.machine.desk.portfolio.deposits == 10_000.0
+    portfolio.hear(more)
+    assert portfolio.core.machine.desk.portfolio.deposits == 10_100.0

@@ -203,9 +203,9 @@ def _zones(axes: Axes, result: PortfolioResult, index: int, end: int) -> None:
         died = int(one["v"]) or end
         lived[key] = (int(one["a"]), int(one["b"]), died, float(one["x"]), float(one["y"]))
     longest = sorted(lived.items(), key=lambda item: item[0][3] - item[1][2])[:ZONES]
-    for (_, _, _, born, _), (kind, way, died, bottom, top) in longest:
+    for (_, _, _, born, _), (kind, direction, died, bottom, top) in longest:
         left, right = dates(np.array([int(born), died]))
-        colour = "#64748b" if kind == 2 else GAIN if way > 0 else LOSS
+        colour = "#64748b" if kind == 2 else GAIN if direction > 0 else LOSS
         axes.add_patch(Rectangle((left, bottom), right - left, top - bottom, color=colour, alpha=0.10, linewidth=0))
 
 

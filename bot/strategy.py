@@ -178,18 +178,18 @@ def protect(pair: Record, slots: Record, index: int, distance: float) -> None:
     The strategy's own slots lie before it. One that leaves at the market needs none.
     """
     position, covered = pair.ledger.position, False
-    way = 1 if position > 0 else -1
+    direction = 1 if position > 0 else -1
     if position != 0:
         for own in range(index):
             slot = slots[own]
             leaves = slot.kind == OrderKind.STOP or slot.kind == OrderKind.MARKET  # noqa: PLR1714
-            if slot.active and slot.reduce_only and leaves and slot.part == WHOLE_POSITION and slot.side != way:
+            if slot.active and slot.reduce_only and leaves and slot.part == WHOLE_POSITION and slot.side != direction:
                 covered = True
     stop = 0
     if position != 0 and not covered:
         average = pair.ledger.cost / (position * pair.instrument.lot_size)
-        stop = away(pair, -way, average * (1.0 - way * distance), True)
-    set_order(slots, index, -way, OrderKind.STOP, stop, abs(position), Signal.EXIT_SL, WHOLE_POSITION)
+        stop = away(pair, -direction, average * (1.0 - direction * distance), True)
+    set_order(slots, index, -direction, OrderKind.STOP, stop, abs(position), Signal.EXIT_SL, WHOLE_POSITION)
 
 
 @kernel

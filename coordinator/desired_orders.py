@@ -20,39 +20,39 @@ from filters.smc import Verdict
 def wish_own(pair: Record, params: Record, state: Record, slots: Record) -> None:
     """The pair's own orders: stop and target of a transition or a hold, and the closing order."""
     position, first = pair.ledger.position, len(slots) - OWN
-    way = 1 if position > 0 else -1
+    direction = 1 if position > 0 else -1
     lots = abs(position)
     draining = state.phase == Phase.DRAINING or state.phase == Phase.CLOSING  # noqa: PLR1714
     stop = state.drain_stop if draining or state.phase == Phase.HALTED else 0
     if position == 0:
         state.guard_stop = 0
     elif stop <= 0 and state.family == NOBODY:
-        stop = _guard(pair, params, state, way)
+        stop = _guard(pair, params, state, direction)
     if stop <= 0 and state.family != NOBODY and params.own_stop[state.family] == 0:
         protect(pair, slots, first, params.protective_stop)
     else:
         signal = Signal.EXIT_TRANSITION if draining else Signal.EXIT_SL
-        set_order(slots, first, -way, OrderKind.STOP, stop, lots if stop > 0 else 0, signal, WHOLE_POSITION)
+        set_order(slots, first, -direction, OrderKind.STOP, stop, lots if stop > 0 else 0, signal, WHOLE_POSITION)
     aimed = lots if (draining or state.phase == Phase.HALTED) and state.drain_target > 0 else 0
     set_order(
-        slots, first + 1, -way, OrderKind.LIMIT, state.drain_target, aimed, Signal.EXIT_TRANSITION, WHOLE_POSITION
+        slots, first + 1, -direction, OrderKind.LIMIT, state.drain_target, aimed, Signal.EXIT_TRANSITION, WHOLE_POSITION
     )
     if state.phase == Phase.CLOSING:
         leave(pair, slots, lots)
-    elif slots[first + 2].active and (lots == 0 or slots[first + 2].side == way):
+    elif slots[first + 2].active and (lots == 0 or slots[first + 2].side == direction):
         clear_order(slots, first + 2)
 
 
 @kernel
-def _guard(pair: Record, params: Record, state: Record, way: int) -> int:
+def _guard(pair: Record, params: Record, state: Record, direction: int) -> int:
     """Stop of a position that no strategy owns: `protective_stop` from its average, or from the price if that is worse.
 
     It stands where it was first found until the position is flat or other hands have changed it.
     """
     if state.guard_stop == 0:
         average = pair.ledger.cost / (pair.ledger.position * pair.instrument.lot_size)
-        worse = min(average, pair.price) if way > 0 else max(average, pair.price)
-        state.guard_stop = max(away(pair, -way, worse * (1.0 - way * params.protective_stop), True), 1)
+        worse = min(average, pair.price) if direction > 0 else max(average, pair.price)
+        state.guard_stop = max(away(pair, -direction, worse * (1.0 - direction * params.protective_stop), True), 1)
     return state.guard_stop
 
 

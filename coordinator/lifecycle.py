@@ -103,12 +103,12 @@ def _dismiss(pair: Record, params: Record, state: Record, slots: Record, event: 
 @template
 def disown(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Leave a position that other hands have changed to a stop of its own until the operator resumes the pair."""
-    way = 1 if pair.ledger.position > 0 else -1
-    present = _present_stop(slots, way)
+    direction = 1 if pair.ledger.position > 0 else -1
+    present = _present_stop(slots, direction)
     _dismiss(pair, params, state, slots, event)
     clear_orders(slots)
     state.drain_stop = state.drain_target = 0
-    on_its_side = present > 0 and (pair.price / pair.instrument.tick_size - present) * way > 0.0
+    on_its_side = present > 0 and (pair.price / pair.instrument.tick_size - present) * direction > 0.0
     state.guard_stop = present if on_its_side else 0  # a stop never loosens
     advance(state, Trigger.LEAVE)
     advance(state, Trigger.FLAT)
@@ -117,42 +117,42 @@ def disown(pair: Record, params: Record, state: Record, slots: Record, event: Re
 
 
 @kernel
-def _present_stop(slots: Record, way: int) -> int:
+def _present_stop(slots: Record, direction: int) -> int:
     """Ticks of the tightest stop that rests for a position of this side; 0 for none, -1 when it leaves already."""
     found = 0
     for index in range(len(slots)):
         slot = slots[index]
-        if not slot.active or slot.side == way or slot.signal <= Signal.GRID_COUNTER:
+        if not slot.active or slot.side == direction or slot.signal <= Signal.GRID_COUNTER:
             continue
         if slot.kind == OrderKind.MARKET:
             return -1
-        if slot.kind == OrderKind.STOP and (found == 0 or (slot.price - found) * way > 0):
+        if slot.kind == OrderKind.STOP and (found == 0 or (slot.price - found) * direction > 0):
             found = slot.price
     return found
 
 
 @kernel
-def _tighter(first: int, second: int, way: int) -> int:
+def _tighter(first: int, second: int, direction: int) -> int:
     """Tighter of two stops of a position of this side, ticks; 0 is none."""
     if first <= 0 or second <= 0:
         return max(first, second)
-    return max(first, second) if way > 0 else min(first, second)
+    return max(first, second) if direction > 0 else min(first, second)
 
 
 @template
 def _drain(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Begin a transition: entries vanish, the position gets a stop and a target around the mark."""
-    way = 1 if pair.ledger.position > 0 else -1
-    present, family, atr = _present_stop(slots, way), state.family, state.features.atr.value
+    direction = 1 if pair.ledger.position > 0 else -1
+    present, family, atr = _present_stop(slots, direction), state.family, state.features.atr.value
     _dismiss(pair, params, state, slots, event)
     advance(state, Trigger.SWITCH)
     state.drain_start = pair.time
-    stop = pair.price - way * params.transition_stop * atr
-    target = pair.price + way * params.transition_target * atr
-    state.drain_stop = _tighter(max(away(pair, -way, stop, True), 0), max(present, 0), way)
-    state.drain_target = max(away(pair, -way, target, False), 1)
+    stop = pair.price - direction * params.transition_stop * atr
+    target = pair.price + direction * params.transition_target * atr
+    state.drain_stop = _tighter(max(away(pair, -direction, stop, True), 0), max(present, 0), direction)
+    state.drain_target = max(away(pair, -direction, target, False), 1)
     entry = jot(pair, state, Note.TRANSITION)
-    entry.a, entry.b, entry.x, entry.y = family, state.directive.family, pair.price, position_notional(pair) * way
+    entry.a, entry.b, entry.x, entry.y = family, state.directive.family, pair.price, position_notional(pair) * direction
     tick = pair.instrument.tick_size
     entry.z, entry.w = state.drain_stop * tick, state.drain_target * tick
     if present < 0 or atr <= 0.0 or state.drain_stop <= 0:
@@ -168,14 +168,15 @@ def _obey_answer(pair: Record, params: Record, state: Record, slots: Record) -> 
     state.answered = answer
     if position == 0:
         return
-    way, lots = 1 if position > 0 else -1, abs(position)
+    direction, lots = 1 if position > 0 else -1, abs(position)
     if answer == Answer.HOLD:
         atr, price = state.features.atr.value, pair.price
         if atr <= 0.0:  # no regime bars yet
             atr = params.protective_stop * price / params.hold_stop
-        stop = _tighter(away(pair, -way, price - way * params.hold_stop * atr, True), _present_stop(slots, way), way)
-        if (price / pair.instrument.tick_size - stop) * way <= 0.0:
-            stop = away(pair, -way, price - way * 0.25 * atr, True)
+        limit = away(pair, -direction, price - direction * params.hold_stop * atr, True)
+        stop = _tighter(limit, _present_stop(slots, direction), direction)
+        if (price / pair.instrument.tick_size - stop) * direction <= 0.0:
+            stop = away(pair, -direction, price - direction * 0.25 * atr, True)
         state.drain_stop = max(stop, 1)
     elif answer == Answer.CLOSE_ALL:
         leave(pair, slots, lots)

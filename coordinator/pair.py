@@ -111,7 +111,7 @@ def _note_zones(pair: Record, state: Record) -> None:
     for index in range(min(table.entries, len(table.journal))):
         zone = table.journal[index]
         entry = jot(pair, state, Note.ZONE)
-        entry.a, entry.b, entry.c = zone.kind, zone.way, zone.timeframe
+        entry.a, entry.b, entry.c = zone.kind, zone.direction, zone.timeframe
         entry.x, entry.y, entry.z = zone.bottom, zone.top, zone.quality
         entry.w, entry.v = float(zone.born), float(zone.died)
     table.entries = 0

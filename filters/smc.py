@@ -125,7 +125,7 @@ def _learn(structure: Record, table: Record, fact: Record, timeframe: int, now: 
                 kill(table, index, End.SWEPT, now)
     elif fact.kind == Fact.BLOCK or fact.kind == Fact.GAP:  # noqa: PLR1714, Numba has no set of these
         kind = ZoneKind.ORDER_BLOCK if fact.kind == Fact.BLOCK else ZoneKind.FAIR_VALUE_GAP
-        zone = add_zone(table, kind, fact.way, timeframe, fact.bottom, fact.top, now)
+        zone = add_zone(table, kind, fact.direction, timeframe, fact.bottom, fact.top, now)
         zone.quality = quality(
             fact.displacement, structure.atr.value, fact.broke, fact.volume, mean_volume(structure), timeframe
         )
@@ -147,7 +147,7 @@ def _learn_liquidity(table: Record, fact: Record, timeframe: int, now: int) -> N
         if _same_liquidity(zone, fact, timeframe):
             reshape(table, index, fact.bottom, fact.top)
             return
-    zone = add_zone(table, ZoneKind.LIQUIDITY, fact.way, timeframe, fact.bottom, fact.top, now)
+    zone = add_zone(table, ZoneKind.LIQUIDITY, fact.direction, timeframe, fact.bottom, fact.top, now)
     zone.group = fact.group
     table.journal[min(table.entries, len(table.journal) - 1)] = zone
     table.entries += 1
@@ -166,10 +166,10 @@ def _use_up(params: Record, table: Record, timeframe: int, bar: Record, now: int
             low, high = bar.low, bar.high
             if params.mitigation == BY_CLOSE:
                 low, high = min(bar.open, bar.close), max(bar.open, bar.close)
-            if (zone.way > 0 and low < zone.bottom) or (zone.way < 0 and high > zone.top):
+            if (zone.direction > 0 and low < zone.bottom) or (zone.direction < 0 and high > zone.top):
                 kill(table, index, End.MITIGATED, now)
             continue
-        into = zone.top - bar.low if zone.way > 0 else bar.high - zone.bottom
+        into = zone.top - bar.low if zone.direction > 0 else bar.high - zone.bottom
         zone.filled = max(zone.filled, min(into / (zone.top - zone.bottom), 1.0))
         if zone.filled >= 1.0:
             kill(table, index, End.FILLED, now)
@@ -188,7 +188,7 @@ def _find_use(table: Record) -> None:
         if zone.kind == ZoneKind.FAIR_VALUE_GAP:
             left = (1.0 - zone.filled) * (top - bottom)
             bottom, top = (bottom + left) * (1.0 + 1e-12), (top - left) * (1.0 - 1e-12)
-        if zone.way > 0:
+        if zone.direction > 0:
             table.used_below[timeframe] = max(table.used_below[timeframe], bottom)
         else:
             table.used_above[timeframe] = min(table.used_above[timeframe], top)
@@ -217,7 +217,7 @@ def confidence_at(params: Record, smc: Record, verdict: Record, side: int, price
         worth = decay(zone.visits, params.max_touches) * zone.quality
         if distance > reach or distance > nearest:
             continue
-        own = zone.way == side
+        own = zone.direction == side
         value = worth if own else 1.0 - worth
         if distance == nearest and verdict.zone != NO_ZONE and value <= confidence:
             continue
@@ -251,7 +251,7 @@ def judge_entry(params: Record, smc: Record, verdict: Record, side: int, price: 
     _conclude(params, verdict, confidence)
     for index in range(smc.zones.used):
         zone = smc.zones.zones[index]
-        against = zone.alive and zone.kind == ZoneKind.LIQUIDITY and zone.way == side
+        against = zone.alive and zone.kind == ZoneKind.LIQUIDITY and zone.direction == side
         if against and zone.bottom <= price <= zone.top:
             _refuse(verdict, Reason.OPPOSING_LIQUIDITY)
             verdict.zone = zone.number

@@ -39,7 +39,7 @@ class Fact(IntEnum):
 FACT = np.dtype(
     [
         ("kind", "i8"),
-        ("way", "i8"),  # +1 bullish or built from highs, -1 bearish or built from lows
+        ("direction", "i8"),  # +1 bullish or built from highs, -1 bearish or built from lows
         ("index", "i8"),  # number of the bar that it is about
         ("bottom", "f8"),  # a level has bottom = top
         ("top", "f8"),
@@ -52,14 +52,14 @@ FACT = np.dtype(
     align=True,
 )
 SWING = np.dtype(
-    [("index", "i8"), ("way", "i8"), ("level", "f8"), ("crossed", "b1"), ("swept", "b1"), ("broken", "i8")],
+    [("index", "i8"), ("direction", "i8"), ("level", "f8"), ("crossed", "b1"), ("swept", "b1"), ("broken", "i8")],
     align=True,
 )
-LABEL = np.dtype([("kind", "i8"), ("way", "i8"), ("index", "i8"), ("level", "f8"), ("pending", "b1")], align=True)
+LABEL = np.dtype([("kind", "i8"), ("direction", "i8"), ("index", "i8"), ("level", "f8"), ("pending", "b1")], align=True)
 GROUP = np.dtype(
     [
         ("number", "i8"),
-        ("way", "i8"),
+        ("direction", "i8"),
         ("first", "i8"),  # bar of the first swing
         ("level", "f8"),  # of the first swing
         ("reach", "f8"),
@@ -114,11 +114,11 @@ def structure_update(params: Record, structure: Record, swing_length: int, bar: 
 
 
 @kernel
-def _say(structure: Record, kind: int, way: int, index: int, bottom: float, top: float) -> Record:
+def _say(structure: Record, kind: int, direction: int, index: int, bottom: float, top: float) -> Record:
     """Begin a fact; the last place is used again in the bar that says more than there is room for."""
     fact = structure.said[min(structure.says, SAID - 1)]
     structure.says = min(structure.says + 1, SAID)
-    fact.kind, fact.way, fact.index, fact.bottom, fact.top = kind, way, index, bottom, top
+    fact.kind, fact.direction, fact.index, fact.bottom, fact.top = kind, direction, index, bottom, top
     fact.displacement = fact.volume = fact.until = 0.0
     fact.broke = False
     fact.group = -1
@@ -139,15 +139,15 @@ def mean_volume(structure: Record) -> float:
 
 
 @kernel
-def _is_extreme(structure: Record, middle: int, length: int, way: int) -> bool:
+def _is_extreme(structure: Record, middle: int, length: int, direction: int) -> bool:
     """Whether bar `middle` is the extreme of the bars middle - length + 1 ... middle + length; equals count."""
-    values = structure.highs if way > 0 else structure.lows
-    level = values[middle % KEPT] * way
+    values = structure.highs if direction > 0 else structure.lows
+    level = values[middle % KEPT] * direction
     for index in range(middle + 1, middle + length + 1):
-        if values[index % KEPT] * way > level:
+        if values[index % KEPT] * direction > level:
             return False
     for index in range(middle - length + 1, middle):
-        if values[index % KEPT] * way > level:
+        if values[index % KEPT] * direction > level:
             return False
     return True
 
@@ -159,24 +159,24 @@ def _swing(params: Record, structure: Record, length: int) -> bool:
     if middle < 2 * length - 1:
         return False
     if _is_extreme(structure, middle, length, 1):
-        way, level = 1, structure.highs[middle % KEPT]
+        direction, level = 1, structure.highs[middle % KEPT]
     elif _is_extreme(structure, middle, length, -1):
-        way, level = -1, structure.lows[middle % KEPT]
+        direction, level = -1, structure.lows[middle % KEPT]
     else:
         return False
-    _say(structure, Fact.CANDIDATE, way, middle, level, level)
+    _say(structure, Fact.CANDIDATE, direction, middle, level, level)
     last = structure.swings[(structure.swung - 1) % SWINGS]
-    if structure.swung > 0 and last.way == way:
-        if (level - last.level) * way > 0.0:
+    if structure.swung > 0 and last.direction == direction:
+        if (level - last.level) * direction > 0.0:
             last.index, last.level, last.broken = middle, level, 0
             last.crossed = last.swept = False
         return True
     if structure.swung > 0:
-        _say(structure, Fact.SWING, last.way, last.index, last.level, last.level)
+        _say(structure, Fact.SWING, last.direction, last.index, last.level, last.level)
         _label(structure)
         _join(params, structure, last)
     swing = structure.swings[structure.swung % SWINGS]
-    swing.index, swing.way, swing.level, swing.broken = middle, way, level, 0
+    swing.index, swing.direction, swing.level, swing.broken = middle, direction, level, 0
     swing.crossed = swing.swept = False
     structure.swung += 1
     return True
@@ -192,17 +192,17 @@ def _find_calm(structure: Record) -> None:
     seen_high = seen_low = False
     for back in range(min(structure.swung, SWINGS)):
         swing = _swung(structure, back)
-        newest = not seen_high if swing.way > 0 else not seen_low
-        seen_high = seen_high or swing.way > 0
-        seen_low = seen_low or swing.way < 0
+        newest = not seen_high if swing.direction > 0 else not seen_low
+        seen_high = seen_high or swing.direction > 0
+        seen_low = seen_low or swing.direction < 0
         if swing.broken == 0 or (newest and not swing.crossed) or (back == 0 and not swing.swept):
-            if swing.way > 0:
+            if swing.direction > 0:
                 above = min(above, swing.level)
             else:
                 below = max(below, swing.level)
     for index in range(min(structure.grouped, GROUPS)):
         group = structure.groups[index]
-        if group.open and group.way > 0:
+        if group.open and group.direction > 0:
             above = min(above, group.level + group.reach)
         elif group.open:
             below = max(below, group.level - group.reach)
@@ -219,33 +219,33 @@ def _breaks(params: Record, structure: Record) -> bool:
     seen_high = seen_low = broke = False
     for back in range(min(structure.swung, SWINGS)):
         swing = structure.swings[(structure.swung - 1 - back) % SWINGS]
-        beyond = outer_high > swing.level if swing.way > 0 else outer_low < swing.level
+        beyond = outer_high > swing.level if swing.direction > 0 else outer_low < swing.level
         if beyond and swing.broken == 0:
             swing.broken = now
-        newest = not seen_high if swing.way > 0 else not seen_low
-        seen_high = seen_high or swing.way > 0
-        seen_low = seen_low or swing.way < 0
-        closed = (close - swing.level) * swing.way > 0.0
+        newest = not seen_high if swing.direction > 0 else not seen_low
+        seen_high = seen_high or swing.direction > 0
+        seen_low = seen_low or swing.direction < 0
+        closed = (close - swing.level) * swing.direction > 0.0
         if newest and closed and not swing.crossed:
             swing.crossed = True
             broke = True
-            _say(structure, Fact.BREAK, swing.way, swing.index, swing.level, swing.level)
-            _block(params, structure, swing.way)
+            _say(structure, Fact.BREAK, swing.direction, swing.index, swing.level, swing.level)
+            _block(params, structure, swing.direction)
     _settle_labels(structure)
     return broke
 
 
 @kernel
-def _block(params: Record, structure: Record, way: int) -> None:
+def _block(params: Record, structure: Record, direction: int) -> None:
     """Order block: the last candle against the break before it, within the look-back."""
     now = structure.count - 1
     for index in range(now - 1, max(now - 1 - params.order_block_lookback, -1), -1):
         at = index % KEPT
-        if (structure.closes[at] - structure.opens[at]) * way < 0.0:
+        if (structure.closes[at] - structure.opens[at]) * direction < 0.0:
             bottom, top = structure.lows[at], structure.highs[at]
-            fact = _say(structure, Fact.BLOCK, way, index, bottom, top)
+            fact = _say(structure, Fact.BLOCK, direction, index, bottom, top)
             close = structure.closes[now % KEPT]
-            fact.displacement = max(close - top if way > 0 else bottom - close, 0.0)
+            fact.displacement = max(close - top if direction > 0 else bottom - close, 0.0)
             fact.volume = structure.volumes[now % KEPT]
             fact.broke = True
             return
@@ -262,9 +262,9 @@ def _label(structure: Record) -> None:
     """Label the third last of four settled swings when they show a break of structure or a change of character."""
     if structure.swung < 4:
         return
-    way = _swung(structure, 0).way
-    newest, last = _swung(structure, 0).level * way, _swung(structure, 1).level * way
-    middle, first = _swung(structure, 2).level * way, _swung(structure, 3).level * way
+    direction = _swung(structure, 0).direction
+    newest, last = _swung(structure, 0).level * direction, _swung(structure, 1).level * direction
+    middle, first = _swung(structure, 2).level * direction, _swung(structure, 3).level * direction
     kind = -1
     if first < last < middle < newest:
         kind = Fact.BOS
@@ -274,7 +274,7 @@ def _label(structure: Record) -> None:
         return
     swing = _swung(structure, 2)
     label = structure.labels[structure.labelled % LABELS]
-    label.kind, label.way, label.index, label.level = kind, way, swing.index, swing.level
+    label.kind, label.direction, label.index, label.level = kind, direction, swing.index, swing.level
     label.pending = True
     structure.labelled += 1
     if swing.broken > 0:
@@ -285,7 +285,7 @@ def _label(structure: Record) -> None:
 def _say_label(structure: Record, label: Record) -> None:
     """Say a label whose level is broken; earlier ones that still wait for theirs are void."""
     label.pending = False
-    _say(structure, label.kind, label.way, label.index, label.level, label.level)
+    _say(structure, label.kind, label.direction, label.index, label.level, label.level)
     for index in range(LABELS):
         other = structure.labels[index]
         if other.pending and other.index < label.index:
@@ -301,7 +301,7 @@ def _settle_labels(structure: Record) -> None:
             continue
         for age in range(min(structure.swung, SWINGS)):
             swing = _swung(structure, age)
-            if swing.index == label.index and swing.way == label.way and swing.broken > 0:
+            if swing.index == label.index and swing.direction == label.direction and swing.broken > 0:
                 _say_label(structure, label)
                 break
 
@@ -316,14 +316,14 @@ def _gap(params: Record, structure: Record, broke: bool) -> None:
         return
     first, middle, third = (structure.count - 3) % KEPT, (structure.count - 2) % KEPT, (structure.count - 1) % KEPT
     body = structure.closes[middle] - structure.opens[middle]
-    way, bottom, top = 0, 0.0, 0.0
+    direction, bottom, top = 0, 0.0, 0.0
     if structure.highs[first] < structure.lows[third] and body > 0.0:
-        way, bottom, top = 1, structure.highs[first], structure.lows[third]
+        direction, bottom, top = 1, structure.highs[first], structure.lows[third]
     elif structure.lows[first] > structure.highs[third] and body < 0.0:
-        way, bottom, top = -1, structure.highs[third], structure.lows[first]
-    if way == 0 or top - bottom < params.fvg_min_pct * bottom:
+        direction, bottom, top = -1, structure.highs[third], structure.lows[first]
+    if direction == 0 or top - bottom < params.fvg_min_pct * bottom:
         return
-    fact = _say(structure, Fact.GAP, way, structure.count - 2, bottom, top)
+    fact = _say(structure, Fact.GAP, direction, structure.count - 2, bottom, top)
     fact.displacement = abs(body)
     fact.volume = structure.volumes[middle]
     fact.broke = broke
@@ -337,19 +337,19 @@ def _sweeps(params: Record, structure: Record, bar: Record) -> None:
     """Close the groups whose far edge the bar has reached, and mark the newest swing when it would be so."""
     now = structure.count - 1
     newest = structure.swings[(structure.swung - 1) % SWINGS]
-    edge = newest.level + newest.way * liquidity_reach(params, newest.level)
-    newest.swept = newest.swept or (bar.high >= edge if newest.way > 0 else bar.low <= edge)
+    edge = newest.level + newest.direction * liquidity_reach(params, newest.level)
+    newest.swept = newest.swept or (bar.high >= edge if newest.direction > 0 else bar.low <= edge)
     for index in range(min(structure.grouped, GROUPS)):
         group = structure.groups[index]
         if not group.open:
             continue
-        edge = group.level + group.way * group.reach
-        reached = bar.high >= edge if group.way > 0 else bar.low <= edge
+        edge = group.level + group.direction * group.reach
+        reached = bar.high >= edge if group.direction > 0 else bar.low <= edge
         if reached and now > group.first:
             group.open = False
             group.swept = now
             if group.members > 1:
-                fact = _say(structure, Fact.SWEPT, group.way, group.first, group.bottom, group.top)
+                fact = _say(structure, Fact.SWEPT, group.direction, group.first, group.bottom, group.top)
                 fact.group = group.number
 
 
@@ -358,16 +358,17 @@ def _join(params: Record, structure: Record, swing: Record) -> None:
     """Let a settled swing join the oldest open group in whose range it lies, or begin one."""
     for back in range(min(structure.grouped, GROUPS), 0, -1):
         group = structure.groups[(structure.grouped - back) % GROUPS]
-        if group.open and group.way == swing.way and abs(swing.level - group.level) <= group.reach:
+        if group.open and group.direction == swing.direction and abs(swing.level - group.level) <= group.reach:
             group.members += 1
             group.bottom, group.top = min(group.bottom, swing.level), max(group.top, swing.level)
-            fact = _say(structure, Fact.LIQUIDITY, group.way, group.first, group.bottom, group.top)
-            fact.group, fact.until = group.number, group.level + group.way * group.reach
+            fact = _say(structure, Fact.LIQUIDITY, group.direction, group.first, group.bottom, group.top)
+            fact.group, fact.until = group.number, group.level + group.direction * group.reach
             return
     if swing.swept:
         return
     group = structure.groups[structure.grouped % GROUPS]
-    group.number, group.way, group.first, group.level = structure.grouped, swing.way, swing.index, swing.level
+    group.number, group.direction = structure.grouped, swing.direction
+    group.first, group.level = swing.index, swing.level
     group.reach = liquidity_reach(params, swing.level)
     group.bottom = group.top = swing.level
     group.members, group.swept, group.open = 1, 0, True

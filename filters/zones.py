@@ -41,7 +41,7 @@ ZONE = np.dtype(
     [
         ("number", "i8"),  # from 1
         ("kind", "i8"),
-        ("way", "i8"),  # +1 demand, -1 supply; liquidity: +1 built from highs, -1 from lows
+        ("direction", "i8"),  # +1 demand, -1 supply; liquidity: +1 built from highs, -1 from lows
         ("timeframe", "i8"),  # 0: 1h, 1: 4h
         ("bottom", "f8"),
         ("top", "f8"),
@@ -136,7 +136,7 @@ def reshape(table: Record, index: int, bottom: float, top: float) -> None:
 
 
 @kernel
-def add_zone(table: Record, kind: int, way: int, timeframe: int, bottom: float, top: float, now: int) -> Record:
+def add_zone(table: Record, kind: int, direction: int, timeframe: int, bottom: float, top: float, now: int) -> Record:
     """Begin a zone in place of a dead one, or of the oldest; its quality and group are the caller's to set.
 
     The stay in which it is born is no visit.
@@ -146,7 +146,7 @@ def add_zone(table: Record, kind: int, way: int, timeframe: int, bottom: float, 
     if zone.alive:
         kill(table, place, End.REPLACED, now)
     table.numbered += 1
-    zone.number, zone.kind, zone.way, zone.timeframe = table.numbered, kind, way, timeframe
+    zone.number, zone.kind, zone.direction, zone.timeframe = table.numbered, kind, direction, timeframe
     reshape(table, place, bottom, top)
     zone.born, zone.died, zone.end = now, 0, End.ALIVE
     zone.quality, zone.visits, zone.filled, zone.group = 0.0, 0, 0.0, -1

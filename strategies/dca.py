@@ -159,15 +159,15 @@ def _way(pair: Record, params: Record) -> int:
 
 @kernel
 def _on_signal(pair: Record, params: Record, state: Record, slots: Record, bar: Record) -> None:
-    way = _way(pair, params)
+    direction = _way(pair, params)
     ema_update(state.fast, bar.close, 12)
     ema_update(state.slow, bar.close, 26)
     rsi_update(state.rsi, bar.close, 14)
     adx_update(state.adx, bar.high, bar.low, bar.close, 14, pair.instrument.tick_size)
     bollinger_update(state.bands, bar.close, BARS)
-    ring_push(state.extremes, bar.low if way > 0 else bar.high)
+    ring_push(state.extremes, bar.low if direction > 0 else bar.high)
     volume_update(state.volume, bar.ts, bar.volume)
-    state.score = _score(params, state, bar.close, way)
+    state.score = _score(params, state, bar.close, direction)
     idle = not state.in_deal and pair.ledger.position == 0
     rested = pair.time >= state.deal_end + whole_ms(params.deal_cooldown_seconds, 1000)
     calm = abs(bar.close / bar.open - 1.0) <= params.spike
@@ -177,16 +177,16 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, bar: 
         state.confirmations = 0
     if state.confirmations >= params.min_confirmations:
         state.confirmations = 0
-        _open(pair, params, state, slots, way)
+        _open(pair, params, state, slots, direction)
 
 
 @kernel
-def _score(params: Record, state: Record, close: float, way: int) -> float:
+def _score(params: Record, state: Record, close: float, direction: int) -> float:
     """Weights that pass / all weights, RISK and TIMING counted as passed: they block elsewhere."""
     passed = 2.0
-    if (state.slow.value - state.fast.value) * way > 0.0 and state.adx.value >= params.adx_min:
+    if (state.slow.value - state.fast.value) * direction > 0.0 and state.adx.value >= params.adx_min:
         passed += 3.0
-    if way > 0:
+    if direction > 0:
         near = close <= ring_lowest(state.extremes, BARS) * (1.0 + params.price_zone)
         oversold = state.rsi.value < params.rsi_limit
         band = (state.bands.middle - 2.0 * state.bands.deviation) * (1.0 + params.band_tolerance)
@@ -209,28 +209,28 @@ def _score(params: Record, state: Record, close: float, way: int) -> float:
 
 
 @kernel
-def _open(pair: Record, params: Record, state: Record, slots: Record, way: int) -> None:
+def _open(pair: Record, params: Record, state: Record, slots: Record, direction: int) -> None:
     """Size the ladder so that its loss down to the stop fits the budget, and wish the base order."""
     reference = pair.price
-    stop = reference * (1.0 - way * params.stop_loss)
-    weights, loss_share = 1.0, way * (reference - stop) / reference
+    stop = reference * (1.0 - direction * params.stop_loss)
+    weights, loss_share = 1.0, direction * (reference - stop) / reference
     for order in range(1, params.max_safety_orders + 1):
-        price, weight = _rung(params, reference, way, order)
+        price, weight = _rung(params, reference, direction, order)
         weights += weight
-        loss_share += weight * way * (price - stop) / price
+        loss_share += weight * direction * (price - stop) / price
     state.unit = min(affordable(pair) / weights, params.risk_budget * pair.target / loss_share)
     lots = lots_for(pair, state.unit, reference)
     if lots == 0:
         return
-    slot = enter(pair, slots, 0, way, OrderKind.MARKET, 0, lots, WHOLE_POSITION)
-    slot.stop = away(pair, -way, stop, True)
+    slot = enter(pair, slots, 0, direction, OrderKind.MARKET, 0, lots, WHOLE_POSITION)
+    slot.stop = away(pair, -direction, stop, True)
     state.in_deal = True
     state.ladder_laid = False
     state.armed = False
 
 
 @kernel
-def _rung(params: Record, reference: float, way: int, order: int) -> tuple[float, float]:
+def _rung(params: Record, reference: float, direction: int, order: int) -> tuple[float, float]:
     """Price and weight of safety order `order`, counted from 1."""
     distance, step = 0.0, params.step
     weight = params.safety_ratio
@@ -238,12 +238,12 @@ def _rung(params: Record, reference: float, way: int, order: int) -> tuple[float
         distance += step
         step *= params.step_multiplier
         weight *= params.volume_multiplier
-    return reference * (1.0 - way * (distance + step)), weight
+    return reference * (1.0 - direction * (distance + step)), weight
 
 
 @kernel
 def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: Record) -> None:
-    way = _way(pair, params)
+    direction = _way(pair, params)
     if pair.ledger.position == 0:
         clear_orders(slots)
         state.in_deal = False
@@ -252,22 +252,22 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: R
     if fill.signal == Signal.ENTRY:
         state.last_entry = fill.ts
         if not state.ladder_laid:
-            _lay_ladder(pair, params, state, slots, fill.price * pair.instrument.tick_size, way)
+            _lay_ladder(pair, params, state, slots, fill.price * pair.instrument.tick_size, direction)
     else:
         for index in range(len(slots) - 2):
             clear_order(slots, index)
-    _wish_exits(pair, params, state, slots, way)
+    _wish_exits(pair, params, state, slots, direction)
 
 
 @kernel
-def _lay_ladder(pair: Record, params: Record, state: Record, slots: Record, base: float, way: int) -> None:
+def _lay_ladder(pair: Record, params: Record, state: Record, slots: Record, base: float, direction: int) -> None:
     state.ladder_laid = True
-    state.stop = away(pair, -way, base * (1.0 - way * params.stop_loss), True)
+    state.stop = away(pair, -direction, base * (1.0 - direction * params.stop_loss), True)
     for order in range(1, params.max_safety_orders + 1):
-        price, weight = _rung(params, base, way, order)
-        ticks = away(pair, way, price, False)
+        price, weight = _rung(params, base, direction, order)
+        ticks = away(pair, direction, price, False)
         lots = lots_for(pair, state.unit * weight, ticks * pair.instrument.tick_size)
-        slot = enter(pair, slots, order, way, OrderKind.LIMIT, ticks, lots, WHOLE_POSITION)
+        slot = enter(pair, slots, order, direction, OrderKind.LIMIT, ticks, lots, WHOLE_POSITION)
         slot.stop = state.stop
         slot.entry = 1
 
@@ -279,15 +279,15 @@ def _average(pair: Record) -> float:
 
 
 @kernel
-def _wish_exits(pair: Record, params: Record, state: Record, slots: Record, way: int) -> None:
+def _wish_exits(pair: Record, params: Record, state: Record, slots: Record, direction: int) -> None:
     lots = abs(pair.ledger.position)
     take, stop = len(slots) - 2, len(slots) - 1
     if not params.trailing:
-        price = away(pair, -way, _average(pair) * (1.0 + way * params.take_profit), False)
-        set_order(slots, take, -way, OrderKind.LIMIT, price, lots, Signal.EXIT_TP, WHOLE_POSITION)
-    beyond = (state.stop * pair.instrument.tick_size - _average(pair)) * way > 0.0
+        price = away(pair, -direction, _average(pair) * (1.0 + direction * params.take_profit), False)
+        set_order(slots, take, -direction, OrderKind.LIMIT, price, lots, Signal.EXIT_TP, WHOLE_POSITION)
+    beyond = (state.stop * pair.instrument.tick_size - _average(pair)) * direction > 0.0
     signal = Signal.EXIT_TP if state.armed and beyond else Signal.EXIT_SL
-    set_order(slots, stop, -way, OrderKind.STOP, state.stop, lots, signal, WHOLE_POSITION)
+    set_order(slots, stop, -direction, OrderKind.STOP, state.stop, lots, signal, WHOLE_POSITION)
 
 
 @kernel
@@ -295,28 +295,28 @@ def _trail(pair: Record, params: Record, state: Record, slots: Record, bar: Reco
     """Follow the best price; only bars that opened after the last entry's can tell what came after it."""
     if bar.ts <= state.last_entry:
         return
-    way = _way(pair, params)
-    best = bar.high if way > 0 else bar.low
+    direction = _way(pair, params)
+    best = bar.high if direction > 0 else bar.low
     if state.armed:
-        state.best = max(state.best, best) if way > 0 else min(state.best, best)
+        state.best = max(state.best, best) if direction > 0 else min(state.best, best)
     else:
-        activation = _average(pair) * (1.0 + way * params.trail_activation)
-        if (best - activation) * way < 0.0:
+        activation = _average(pair) * (1.0 + direction * params.trail_activation)
+        if (best - activation) * direction < 0.0:
             return
         state.armed = True
         state.best = best
-    trail = away(pair, -way, state.best * (1.0 - way * params.trail_distance), True)
-    state.stop = max(state.stop, trail) if way > 0 else min(state.stop, trail)
-    _follow_stop(state, slots, way)
-    _wish_exits(pair, params, state, slots, way)
+    trail = away(pair, -direction, state.best * (1.0 - direction * params.trail_distance), True)
+    state.stop = max(state.stop, trail) if direction > 0 else min(state.stop, trail)
+    _follow_stop(state, slots, direction)
+    _wish_exits(pair, params, state, slots, direction)
 
 
 @kernel
-def _follow_stop(state: Record, slots: Record, way: int) -> None:
+def _follow_stop(state: Record, slots: Record, direction: int) -> None:
     """Give safety orders the stop as it is now; those beyond it could fill only after it, and are withdrawn."""
     for index in range(1, len(slots) - 2):
         slot = slots[index]
-        if (slot.price - state.stop) * way <= 0:
+        if (slot.price - state.stop) * direction <= 0:
             clear_order(slots, index)
         slot.stop = state.stop
 
@@ -327,9 +327,9 @@ def _watch(pair: Record, params: Record, state: Record) -> None:
     watch_nothing(pair)
     if not params.trailing or pair.ledger.position == 0:
         return
-    way = _way(pair, params)
-    level = state.best if state.armed else _average(pair) * (1.0 + way * params.trail_activation)
-    if way > 0:
+    direction = _way(pair, params)
+    level = state.best if state.armed else _average(pair) * (1.0 + direction * params.trail_activation)
+    if direction > 0:
         pair.watch_above = level
     else:
         pair.watch_below = level

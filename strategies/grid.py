@@ -305,10 +305,10 @@ def _on_verdict(pair: Record, params: Record, state: Record, slots: Record) -> N
 @kernel
 def _shed(pair: Record, params: Record, state: Record, slots: Record, quantity: int) -> None:
     """Take `quantity` lots that left by another's order out of the cells, in their order, as trades are booked."""
-    way = 1 if pair.ledger.position > 0 else -1
+    direction = 1 if pair.ledger.position > 0 else -1
     for index in range(_capacity(slots)):
         cell = state.cells[index]
-        if cell.held > 0 and cell.side == way:
+        if cell.held > 0 and cell.side == direction:
             shed = min(cell.held, quantity)
             cell.held -= shed
             quantity -= shed

@@ -94,7 +94,7 @@ STATE = np.dtype(
         ("losses", "i8"),  # losing trades in a row
         ("in_trade", "b1"),
         ("partial_done", "b1"),
-        ("way", "i8"),
+        ("direction", "i8"),
         ("entered_at", "i8"),  # ms
         ("entry", "f8"),  # first fill's price, quote currency
         ("entered_lots", "i8"),
@@ -147,22 +147,24 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, bar: 
 def _look_for_entry(pair: Record, params: Record, state: Record, slots: Record, bar: Record, rsi_before: float) -> None:
     divergence = abs(state.fast.value - state.slow.value) / state.slow.value
     sideways = divergence < params.sideways
-    for way in (1, -1):
-        if way < 0 and (params.direction == LONG or not pair.instrument.linear):
+    for direction in (1, -1):
+        if direction < 0 and (params.direction == LONG or not pair.instrument.linear):
             continue
-        if way > 0 and params.direction == SHORT and pair.instrument.linear:
+        if direction > 0 and params.direction == SHORT and pair.instrument.linear:
             continue
-        kind = _kind_of_entry(params, state, bar, rsi_before, way, sideways)
+        kind = _kind_of_entry(params, state, bar, rsi_before, direction, sideways)
         if kind >= 0:
-            _enter(pair, params, state, slots, way, kind, sideways, divergence >= params.strong)
+            _enter(pair, params, state, slots, direction, kind, sideways, divergence >= params.strong)
             return
 
 
 @kernel
-def _kind_of_entry(params: Record, state: Record, bar: Record, rsi_before: float, way: int, sideways: bool) -> int:
+def _kind_of_entry(
+    params: Record, state: Record, bar: Record, rsi_before: float, direction: int, sideways: bool
+) -> int:
     """Kind of the first entry that this bar allows, -1 if none."""
-    confirmed = (state.above if way > 0 else state.below) >= params.trend_confirmation_bars
-    if way > 0:
+    confirmed = (state.above if direction > 0 else state.below) >= params.trend_confirmation_bars
+    if direction > 0:
         outside = bar.close > ring_highest(state.highs, params.range_bars)
         touched = bar.low <= state.fast.value * (1.0 + params.pullback)
         left = rsi_before < 30.0 and state.rsi.value >= 30.0
@@ -173,8 +175,8 @@ def _kind_of_entry(params: Record, state: Record, bar: Record, rsi_before: float
     loud = bar.volume >= params.breakout_volume * ring_mean(state.volumes, params.range_bars)
     if confirmed and outside and loud and state.highs.count >= params.range_bars:
         return Kind.BREAK_OUT
-    with_trend = (state.fast.value - state.slow.value) * way > 0.0
-    back = (bar.close - state.fast.value) * way > 0.0 and (bar.close - bar.open) * way > 0.0
+    with_trend = (state.fast.value - state.slow.value) * direction > 0.0
+    back = (bar.close - state.fast.value) * direction > 0.0 and (bar.close - bar.open) * direction > 0.0
     if not sideways and confirmed and with_trend and touched and back:
         return Kind.PULL_BACK
     if sideways and left and state.rsi.count > 14:
@@ -188,7 +190,7 @@ def _enter(
     params: Record,
     state: Record,
     slots: Record,
-    way: int,
+    direction: int,
     kind: int,
     sideways: bool,
     strong: bool,
@@ -200,15 +202,15 @@ def _enter(
     elif strong:
         stop, target = params.strong_stop, params.strong_target
     unit = state.atr.value
-    if pair.price - way * stop * unit <= 0.0 or pair.price + way * target * unit <= 0.0:
+    if pair.price - direction * stop * unit <= 0.0 or pair.price + direction * target * unit <= 0.0:
         return
     risk = params.risk_per_trade * pair.target * (0.5 if state.losses >= 3 else 1.0)
     notional = min(affordable(pair), risk * pair.price / (stop * unit))
     lots = lots_for(pair, notional, pair.price)
-    slot = enter(pair, slots, ENTRY, way, OrderKind.MARKET, 0, lots, WHOLE_POSITION)
+    slot = enter(pair, slots, ENTRY, direction, OrderKind.MARKET, 0, lots, WHOLE_POSITION)
     slot.entry = kind
-    slot.stop = away(pair, -way, pair.price - way * stop * unit, True)
-    state.way, state.unit, state.stop_units, state.target_units = way, unit, stop, target
+    slot.stop = away(pair, -direction, pair.price - direction * stop * unit, True)
+    state.direction, state.unit, state.stop_units, state.target_units = direction, unit, stop, target
     state.in_trade = False
     state.result_before = pair.ledger.realised - pair.ledger.fees
 
@@ -234,7 +236,7 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: R
 
 @kernel
 def _set_exits(pair: Record, params: Record, state: Record, fill: Record) -> None:
-    way, unit = state.way, state.unit
+    direction, unit = state.direction, state.unit
     entry = fill.price * pair.instrument.tick_size
     state.in_trade = True
     state.partial_done = False
@@ -242,14 +244,14 @@ def _set_exits(pair: Record, params: Record, state: Record, fill: Record) -> Non
     state.entry = entry
     state.entered_lots = 0
     state.best = entry
-    state.stop = away(pair, -way, entry - way * state.stop_units * unit, True)
-    state.target = away(pair, -way, entry + way * state.target_units * unit, False)
-    state.partial = away(pair, -way, entry + way * params.partial_at * state.target_units * unit, False)
+    state.stop = away(pair, -direction, entry - direction * state.stop_units * unit, True)
+    state.target = away(pair, -direction, entry + direction * state.target_units * unit, False)
+    state.partial = away(pair, -direction, entry + direction * params.partial_at * state.target_units * unit, False)
 
 
 @kernel
 def _wish_exits(pair: Record, state: Record, slots: Record) -> None:
-    lots, way = abs(pair.ledger.position), state.way
+    lots, direction = abs(pair.ledger.position), state.direction
     half = 0
     if not state.partial_done:
         filled = state.entered_lots - lots
@@ -259,15 +261,15 @@ def _wish_exits(pair: Record, state: Record, slots: Record) -> None:
         if half * pair.instrument.lot_size * pair.price < pair.instrument.min_notional:
             half = 0
     half = max(min(half, lots), 0)
-    set_order(slots, STOP, -way, OrderKind.STOP, state.stop, lots, _stop_signal(pair, state), WHOLE_POSITION)
-    set_order(slots, TARGET, -way, OrderKind.LIMIT, state.target, lots - half, Signal.EXIT_TP, WHOLE_POSITION)
-    set_order(slots, PARTIAL, -way, OrderKind.LIMIT, state.partial, half, Signal.EXIT_TP, WHOLE_POSITION)
+    set_order(slots, STOP, -direction, OrderKind.STOP, state.stop, lots, _stop_signal(pair, state), WHOLE_POSITION)
+    set_order(slots, TARGET, -direction, OrderKind.LIMIT, state.target, lots - half, Signal.EXIT_TP, WHOLE_POSITION)
+    set_order(slots, PARTIAL, -direction, OrderKind.LIMIT, state.partial, half, Signal.EXIT_TP, WHOLE_POSITION)
 
 
 @kernel
 def _stop_signal(pair: Record, state: Record) -> int:
     """A stop beyond the entry takes profit, one short of it takes a loss."""
-    gained = (state.stop * pair.instrument.tick_size - state.entry) * state.way > 0.0
+    gained = (state.stop * pair.instrument.tick_size - state.entry) * state.direction > 0.0
     return Signal.EXIT_TP if gained else Signal.EXIT_SL
 
 
@@ -276,25 +278,25 @@ def _on_base(pair: Record, params: Record, state: Record, slots: Record, bar: Re
     """Move the stop to break-even, then behind the best price; it never moves back."""
     if bar.ts < state.entered_at or not state.in_trade:
         return
-    way = state.way
-    extreme = bar.high if way > 0 else bar.low
-    state.best = max(state.best, extreme) if way > 0 else min(state.best, extreme)
-    profit = (state.best - state.entry) * way
+    direction = state.direction
+    extreme = bar.high if direction > 0 else bar.low
+    state.best = max(state.best, extreme) if direction > 0 else min(state.best, extreme)
+    profit = (state.best - state.entry) * direction
     stop = state.stop
     if profit >= params.break_even_at * state.unit:
-        even = state.entry * (1.0 + way * 2.0 * pair.instrument.taker_fee)
-        stop = _tighter(stop, away(pair, -way, even, True), way)
+        even = state.entry * (1.0 + direction * 2.0 * pair.instrument.taker_fee)
+        stop = _tighter(stop, away(pair, -direction, even, True), direction)
     if profit >= params.trail_from * state.unit:
-        trail = state.best - way * params.trail_distance * state.unit
-        stop = _tighter(stop, away(pair, -way, trail, True), way)
+        trail = state.best - direction * params.trail_distance * state.unit
+        stop = _tighter(stop, away(pair, -direction, trail, True), direction)
     if stop != state.stop:
         state.stop = stop
         _wish_exits(pair, state, slots)
 
 
 @kernel
-def _tighter(stop: int, other: int, way: int) -> int:
-    return max(stop, other) if way > 0 else min(stop, other)
+def _tighter(stop: int, other: int, direction: int) -> int:
+    return max(stop, other) if direction > 0 else min(stop, other)
 
 
 @kernel
@@ -303,9 +305,9 @@ def _watch(pair: Record, params: Record, state: Record) -> None:
     watch_nothing(pair)
     if pair.ledger.position == 0 or not state.in_trade:
         return
-    even = state.entry + state.way * params.break_even_at * state.unit
-    trail = state.entry + state.way * params.trail_from * state.unit
-    if state.way > 0:
+    even = state.entry + state.direction * params.break_even_at * state.unit
+    trail = state.entry + state.direction * params.trail_from * state.unit
+    if state.direction > 0:
         reached = state.best >= even
         pair.watch_above = max(state.best, min(trail, even) if not reached else trail)
     else:

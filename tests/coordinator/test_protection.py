@@ -38,11 +38,11 @@ def test_the_position_has_the_stop_of_what_filled_last_and_none_when_flat(before
 
 
 @given(st.sampled_from([1, -1]), st.floats(1, 1e6), st.floats(1, 1e6), st.floats(0.01, 0.9))
-def test_a_guard_lies_beyond_both_the_average_and_the_price(way, average, price, share):
-    found = guard_price(way, average, price, share)
-    assert (average - found) * way > 0
-    assert (price - found) * way > 0
-    assert guard_price(way, 0.0, price, share) == price * (1 - way * share)
+def test_a_guard_lies_beyond_both_the_average_and_the_price(direction, average, price, share):
+    found = guard_price(direction, average, price, share)
+    assert (average - found) * direction > 0
+    assert (price - found) * direction > 0
+    assert guard_price(direction, 0.0, price, share) == price * (1 - direction * share)
 
 
 @given(st.integers(0, 90), st.integers(0, 10), st.integers(1, 10))

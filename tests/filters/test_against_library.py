@@ -86,7 +86,7 @@ def library_swings(bars, length):
 @pytest.mark.parametrize("length", [5, 10, 50])
 def test_swings_agree(bars, length):
     facts, _ = said(bars, length)
-    ours = {(int(one["index"]), int(one["way"])) for one in facts[facts["kind"] == Fact.SWING]}
+    ours = {(int(one["index"]), int(one["direction"])) for one in facts[facts["kind"] == Fact.SWING]}
     sides = library_swings(bars, length)
     theirs = [(int(i), int(sides[i])) for i in np.flatnonzero(~np.isnan(sides))]
     settled = set(theirs[:-1])  # the last of them may still be replaced
@@ -102,7 +102,7 @@ def test_gaps_and_the_start_of_their_filling_agree(bars):
     at = at[at < len(bars) - 1]
     assert len(at) > 200
     assert gaps["index"].tolist() == at.tolist()
-    assert gaps["way"].tolist() == theirs["FVG"].to_numpy()[at].astype(int).tolist()
+    assert gaps["direction"].tolist() == theirs["FVG"].to_numpy()[at].astype(int).tolist()
     assert gaps["top"].tolist() == theirs["Top"].to_numpy()[at].tolist()
     assert gaps["bottom"].tolist() == theirs["Bottom"].to_numpy()[at].tolist()
     assert (known[facts["kind"] == Fact.GAP] == at + 1).all(), "known when the third candle closes"
@@ -113,7 +113,7 @@ def test_gaps_and_the_start_of_their_filling_agree(bars):
 def test_breaks_of_structure_agree_but_for_what_the_library_takes_back(bars, length, close_break):
     facts, known = said(bars, length, close_break=close_break)
     labels = np.isin(facts["kind"], [Fact.BOS, Fact.CHOCH])
-    ours = {(int(f["index"]), int(f["kind"]), int(f["way"])): int(k) for f, k in zip(facts[labels], known[labels])}
+    ours = {(int(f["index"]), int(f["kind"]), int(f["direction"])): int(k) for f, k in zip(facts[labels], known[labels])}
     swings = smc.swing_highs_lows(frame(bars), swing_length=length)
     swings.iloc[0] = swings.iloc[-1] = np.nan
     theirs = smc.bos_choch(frame(bars), swings, close_break=close_break)
@@ -145,7 +145,7 @@ def test_order_blocks_come_from_the_same_breaks(bars, length):
     """The candle differs by definition (last opposite one, not the extreme one); the break behind it is the same."""
     facts, known = said(bars, length)
     breaks = facts["kind"] == Fact.BREAK
-    ours = {(int(f["index"]), int(f["way"])): int(k) for f, k in zip(facts[breaks], known[breaks])}
+    ours = {(int(f["index"]), int(f["direction"])): int(k) for f, k in zip(facts[breaks], known[breaks])}
     sides = library_swings(bars, length)
     close, volume = bars["close"], bars["volume"]
     swings = smc.swing_highs_lows(frame(bars), swing_length=length)
@@ -155,21 +155,21 @@ def test_order_blocks_come_from_the_same_breaks(bars, length):
     compared = 0
     settled = np.flatnonzero(~np.isnan(sides))[:-1]
     for i in settled:
-        way = int(sides[i])
-        level = bars["high"][i] if way > 0 else bars["low"][i]
-        later = np.flatnonzero(way * (close[i + 1 :] - level) > 0)
-        following = next((int(j) for j in settled if j > i and sides[j] == way), len(bars))
+        direction = int(sides[i])
+        level = bars["high"][i] if direction > 0 else bars["low"][i]
+        later = np.flatnonzero(direction * (close[i + 1 :] - level) > 0)
+        following = next((int(j) for j in settled if j > i and sides[j] == direction), len(bars))
         if not len(later) or i + 1 + later[0] > following:
             continue  # a newer swing of its side took over before it broke
         broke = int(i + 1 + later[0])
         replaced = any(
-            i < int(f["index"]) < broke and int(f["way"]) == way and k < broke
+            i < int(f["index"]) < broke and int(f["direction"]) == direction and k < broke
             for f, k in zip(facts[facts["kind"] == Fact.CANDIDATE], known[facts["kind"] == Fact.CANDIDATE])
         )
         if replaced:
             continue  # ours had taken a later candidate of the run for the last swing, as one had to at the time
         compared += 1
-        assert ours.get((int(i), way)) == broke
+        assert ours.get((int(i), direction)) == broke
     assert compared > 15
     # A block of the library carries the volume of the bar that broke and of the two before: it names the break.
     sums = np.array([volume[k] + volume[k - 1] + volume[k - 2] for k in ours.values()], np.float32)
@@ -184,7 +184,7 @@ def test_liquidity_agrees(bars, length):
     reach = float((bars["high"].max() - bars["low"].min()) * 0.01)
     facts, known = said(bars, length, liquidity_points=reach)
     chosen = facts[facts["kind"] == Fact.LIQUIDITY]
-    ours = {(int(f["index"]), int(f["way"])) for f in chosen}
+    ours = {(int(f["index"]), int(f["direction"])) for f in chosen}
     swings = smc.swing_highs_lows(frame(bars), swing_length=length)
     swings.iloc[0] = swings.iloc[-1] = np.nan
     theirs = smc.liquidity(frame(bars), swings)
@@ -195,15 +195,15 @@ def test_liquidity_agrees(bars, length):
     settled = facts["kind"] == Fact.SWING
     settles = {int(f["index"]): int(k) for f, k in zip(facts[settled], known[settled])}
     swings_at = facts[settled]["index"]
-    for index, way in found - ours:
+    for index, direction in found - ours:
         # A group that is swept before its second swing has settled is of no use to who trades: ours never says it.
-        end, swept = ends[(index, way)]
+        end, swept = ends[(index, direction)]
         late = end not in settles or (swept and settles[end] >= swept - 1)
         # Ours remembers the last 32 groups, and knows of an older group's sweep only when that has happened.
         forgotten = np.count_nonzero((swings_at > index) & (swings_at < end)) >= 24
         level = float(theirs["Level"][index])
         older = bool(
-            ((chosen["way"] == way) & (chosen["index"] < index) & (abs(chosen["top"] - level) <= 2 * reach)).any()
+            ((chosen["direction"] == direction) & (chosen["index"] < index) & (abs(chosen["top"] - level) <= 2 * reach)).any()
         )
         assert late or forgotten or older, f"{index} is the library's alone"
     for key in ours - found:
@@ -245,9 +245,9 @@ def test_a_mirrored_market_says_the_mirror_image():
     # A bar that is both a high and a low counts as the high, so compare what does not hang on such bars.
     kinds = np.isin(facts["kind"], [Fact.GAP])
     assert facts[kinds]["index"].tolist() == other[np.isin(other["kind"], [Fact.GAP])]["index"].tolist()
-    assert (facts[kinds]["way"] == -other[np.isin(other["kind"], [Fact.GAP])]["way"]).all()
+    assert (facts[kinds]["direction"] == -other[np.isin(other["kind"], [Fact.GAP])]["direction"]).all()
     swings, mirror = facts[facts["kind"] == Fact.SWING], other[other["kind"] == Fact.SWING]
     assert len(swings) > 50
     assert swings["index"].tolist() == mirror["index"].tolist()
-    assert (swings["way"] == -mirror["way"]).all()
+    assert (swings["direction"] == -mirror["direction"]).all()
     assert len(known) and len(other_known)

@@ -31,8 +31,8 @@ def table_with(*zones):
     """A table with (kind, way, bottom, top, quality) zones, price far below all."""
     table = new_record(TABLE)
     table.high, table.low = 2.0, 1.0
-    for kind, way, bottom, top, worth in zones:
-        number = add_zone(table, int(kind), way, 0, bottom, top, 1000).number
+    for kind, direction, bottom, top, worth in zones:
+        number = add_zone(table, int(kind), direction, 0, bottom, top, 1000).number
         table.zones[number - 1].quality = worth
     return table
 
@@ -266,27 +266,27 @@ def bets(params: Record, smcs: Record, bars: Record, early: int, outcomes: Recor
     `early` > 0 gives the filter bars that many ahead: a look into the future.
     """
     smc, count, n = smcs[0], 0, len(bars)
-    way, level, unit = 0, 0.0, 0.0
+    direction, level, unit = 0, 0.0, 0.0
     for i in range(n - early):
         bar = bars[i]
-        if way != 0:
-            if (bar.low <= level - unit and way > 0) or (bar.high >= level + unit and way < 0):
+        if direction != 0:
+            if (bar.low <= level - unit and direction > 0) or (bar.high >= level + unit and direction < 0):
                 outcomes[count] = 0
                 count += 1
-                way = 0
-            elif (bar.high >= level + unit and way > 0) or (bar.low <= level - unit and way < 0):
+                direction = 0
+            elif (bar.high >= level + unit and direction > 0) or (bar.low <= level - unit and direction < 0):
                 outcomes[count] = 1
                 count += 1
-                way = 0
+                direction = 0
         ahead = bars[i + early]
         smc_bar(params[0], smc, 0, ahead, ahead.ts)
         smc_touch(params[0], smc, ahead.high, ahead.low, ahead.ts)
         unit_now = smc.structures[0].atr.value
-        if way == 0 and i > 200 and unit_now > 0.0:
+        if direction == 0 and i > 200 and unit_now > 0.0:
             for k in range(smc.zones.used):
                 zone = smc.zones.zones[k]
                 if zone.alive and zone.kind != 2 and zone.bottom <= bar.close <= zone.top and not zone.forming:
-                    way, level, unit = zone.way, bar.close, unit_now
+                    direction, level, unit = zone.direction, bar.close, unit_now
                     break
     return count
 

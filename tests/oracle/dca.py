@@ -193,8 +193,8 @@ class Dca:
 
     def _price(self, order: int, reference: Decimal) -> Decimal:
         """Price of the base order (0) or of safety order L."""
-        way = sum((self.parameters.step * self.parameters.step_multiplier**k for k in range(order)), ZERO)
-        return reference * (1 - self.sign * way)
+        direction = sum((self.parameters.step * self.parameters.step_multiplier**k for k in range(order)), ZERO)
+        return reference * (1 - self.sign * direction)
 
     def _unit(self, exchange: Exchange, reference: Decimal) -> Decimal:
         """The base order's notional: the whole ladder is affordable and loses the risk budget at most."""

@@ -466,10 +466,10 @@ class Exchange:
 
 def reached(level: Decimal, falling: bool, rank: int, slot: int, x: Decimal, y: Decimal) -> Hit | None:
     """The hit of an order that waits at `level`: at x if x has passed it, else on the way to y."""
-    gap, way = (x - level, x - y) if falling else (level - x, y - x)
+    gap, direction = (x - level, x - y) if falling else (level - x, y - x)
     if gap <= 0:
         return Hit(True, gap, rank, slot, x)
-    return Hit(True, gap, rank, slot, level) if gap <= way else None
+    return Hit(True, gap, rank, slot, level) if gap <= direction else None
 
 
 def improved(slot: Slot, x: Decimal) -> int:

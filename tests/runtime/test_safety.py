@@ -713,15 +713,15 @@ def test_a_stop_that_cannot_be_moved_holds_up_what_opens_and_no_exit(dsn, name, 
     async def play(bot, exchange, server):
         symbol = await one_held(bot, exchange)
         loop = bot.runtime.loops[symbol]
-        way = 1 if exchange.books[symbol].position > 0 else -1
+        direction = 1 if exchange.books[symbol].position > 0 else -1
         exits = [one for one in exchange.live(symbol) if one.reduce_only and one.link]
         assert exits
         server.answers["position/trading-stop"] = (10001, "params error")
-        loop.core.machine.states[0].grid.low_stop += way  # the strategy moves its stop
-        loop.core.machine.states[0].grid.high_stop += way
+        loop.core.machine.states[0].grid.low_stop += direction  # the strategy moves its stop
+        loop.core.machine.states[0].grid.high_stop += direction
         for slot in loop.core.machine.slots:
             if slot.active and slot.kind == OrderKind.STOP:
-                slot.price += way
+                slot.price += direction
         exchange.cancel(symbol, exits[0].id, "")
         await server._flush()
         await until(lambda: any(one.reduce_only and one.link for one in exchange.live(symbol)))

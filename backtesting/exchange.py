@@ -52,7 +52,7 @@ RUN = np.dtype(
     [
         ("fills", "i8"),
         ("changes", "i8"),
-        ("wishes", "i8"),
+        ("desired_orders", "i8"),
         ("refused", "i8"),
         ("outcome", "i8"),
         ("imbalance", "f8"),  # equity by its parts - equity by the money that moved, at the end

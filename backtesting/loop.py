@@ -49,7 +49,7 @@ def loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls is elsewh
     runs: Record,
     fills: Record,
     changes: Record,
-    wishes: Record,
+    desired_orders: Record,
     shown: Record,
 ) -> tuple[Record, Record, Record]:
     """Run one pair over its bars; returns the (possibly regrown) fills, changes and wishes.
@@ -103,14 +103,14 @@ def loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls is elsewh
                 move(world, close[i], close[i])
         if pairs[0].ledger.cash != cash or pairs[0].ledger.position != position:
             changes = note_change(changes, pairs[0].ledger, run, 0)
-        if settings_[0].keep_wishes:
-            wishes = note_wishes(slots, run, wishes, shown, 0)
+        if settings_[0].keep_desired_orders:
+            desired_orders = note_desired_orders(slots, run, desired_orders, shown, 0)
         run.bars = i + 1
         if run.outcome != Outcome.COMPLETE:
             break
         i += 1
     run.imbalance = imbalance(pairs[0].ledger, close[run.bars - 1], pairs[0].instrument.tick_value)
-    return fills, changes, wishes
+    return fills, changes, desired_orders
 
 
 @kernel
@@ -197,23 +197,23 @@ def grown(records: Record) -> Record:
 
 
 @kernel
-def note_wishes(slots: Record, run: Record, wishes: Record, shown: Record, pair: int) -> Record:
+def note_desired_orders(slots: Record, run: Record, desired_orders: Record, shown: Record, pair: int) -> Record:
     """Write down each slot whose price has changed by the end of this bar (0: no wish); returns the list."""
-    if run.wishes + len(slots) > len(wishes):
-        wishes = grown(wishes)
-    write_wishes(slots, run, wishes, shown, pair)
-    return wishes
+    if run.desired_orders + len(slots) > len(desired_orders):
+        desired_orders = grown(desired_orders)
+    write_desired_orders(slots, run, desired_orders, shown, pair)
+    return desired_orders
 
 
 @kernel
-def write_wishes(slots: Record, run: Record, wishes: Record, shown: Record, pair: int) -> None:
+def write_desired_orders(slots: Record, run: Record, desired_orders: Record, shown: Record, pair: int) -> None:
     """Write down each slot whose price has changed by the end of this bar (0: no wish)."""
     for index in range(len(slots)):
         slot = slots[index]
         price = slot.price if slot.active else 0
         if price != shown[index]:
             shown[index] = price
-            wish = wishes[run.wishes]
-            wish.bar, wish.slot, wish.price, wish.pair = run.bar, index, price, pair
-            wish.side, wish.kind = slot.side, slot.kind
-            run.wishes += 1
+            desired_order = desired_orders[run.desired_orders]
+            desired_order.bar, desired_order.slot, desired_order.price, desired_order.pair = run.bar, index, price, pair
+            desired_order.side, desired_order.kind = slot.side, slot.kind
+            run.desired_orders += 1

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from backtesting.charts import GAIN, INK, LOSS, MUTED, dates, thinned, time_axis
-from coordinator.vocabulary import Note
+from coordinator.vocabulary import DecisionKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,8 +81,8 @@ def allocation_chart(result: PortfolioResult) -> Figure:
     """Capital targets of the pairs over time, stacked, with what is left as reserve."""
     figure = Figure(figsize=(11, 3.8), layout="constrained")
     axes = figure.subplots()
-    notes = result.notes(Note.ALLOCATION)
-    times = np.unique(notes["ts"])
+    decisions = result.decisions(DecisionKind.ALLOCATION)
+    times = np.unique(decisions["ts"])
     allocations = result.allocations
     if len(times):
         equity = np.array(allocations.equity)
@@ -111,8 +111,8 @@ def correlation_chart(result: PortfolioResult) -> Figure:
         if not np.isnan(value):
             left.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=6)
     left.set_title("Correlation of hourly returns", loc="left", fontsize=11)
-    notes = result.notes(Note.MODE)
-    known = notes[~np.isnan(notes["z"])]
+    decisions = result.decisions(DecisionKind.MODE)
+    known = decisions[~np.isnan(decisions["z"])]
     if len(known):
         right.step(dates(known["ts"]), known["z"] * 100.0, where="post", color=INK, linewidth=1.0)
     for start, end, names in result.mode_spans():
@@ -198,7 +198,7 @@ def _candles(axes: Axes, result: PortfolioResult, index: int) -> None:
 def _zones(axes: Axes, result: PortfolioResult, index: int, end: int) -> None:
     """Draw the zones that lived longest: demand green, supply red, liquidity grey."""
     lived: dict[tuple[Any, ...], tuple[int, int, int, float, float]] = {}
-    for one in result.notes(Note.ZONE, pair=index):
+    for one in result.decisions(DecisionKind.ZONE, pair=index):
         key = (int(one["a"]), int(one["b"]), int(one["c"]), float(one["w"]), float(one["x"]))
         died = int(one["v"]) or end
         lived[key] = (int(one["a"]), int(one["b"]), died, float(one["x"]), float(one["y"]))

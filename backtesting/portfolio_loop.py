@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from backtesting.exchange import Outcome, World, band, move, refresh_band, trade_bar
-from backtesting.loop import begin_bar, end_bar, pay_funding, write_change, write_wishes
+from backtesting.loop import begin_bar, end_bar, pay_funding, write_change, write_desired_orders
 from backtesting.quiet_bars import (
     FREE,
     NEVER,
@@ -20,7 +20,7 @@ from backtesting.quiet_bars import (
     heat,
     mark_reports,
     scan,
-    take_notes,
+    take_decisions,
     value_all,
     visit,
 )
@@ -43,8 +43,8 @@ TALLY = np.dtype(
     [
         ("fills", "i8"),
         ("changes", "i8"),
-        ("wishes", "i8"),
-        ("notes", "i8"),
+        ("desired_orders", "i8"),
+        ("decisions", "i8"),
         ("times", "i8"),
         ("outcome", "i8"),
         ("pair", "i8"),  # whose step did not end
@@ -71,13 +71,13 @@ def fills_needed(slots: int) -> int:
 
 
 @kernel
-def has_room(tally: Record, n: int, slots: int, fills: int, changes: int, wishes: int, notes: int) -> bool:
+def has_room(tally: Record, n: int, slots: int, fills: int, changes: int, desired_orders: int, decisions: int) -> bool:
     """Whether lists of these lengths have room for whatever may happen at one time of the clock."""
     return (
         tally.fills + n * fills_needed(slots) <= fills
         and tally.changes + n <= changes
-        and tally.wishes + n * slots <= wishes
-        and tally.notes + 3 * n * NOTES + 64 <= notes
+        and tally.desired_orders + n * slots <= desired_orders
+        and tally.decisions + 3 * n * NOTES + 64 <= decisions
     )
 
 
@@ -91,7 +91,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
     payment_bounds: Record,
     settings_: Record,
     params_: Record,
-    desk: PortfolioState,
+    portfolio_state: PortfolioState,
     pairs: Record,
     states: Record,
     slots: Record,
@@ -102,9 +102,9 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
     tallies: Record,
     fills: Record,
     changes: Record,
-    wishes: Record,
+    desired_orders: Record,
     shown: Record,
-    notes: Record,
+    decisions: Record,
     equities: Record,
     until: int,
 ) -> None:
@@ -120,12 +120,30 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
     n, params, settings, tally = len(pairs), params_[0], settings_[0], tallies[0]
     hot, closing_bounds, payment_bounds = unowned(hot), unowned(closing_bounds), unowned(payment_bounds)
     slots, shown, events = unowned(slots), unowned(shown), unowned(events)
-    fills, changes, wishes, notes = unowned(fills), unowned(changes), unowned(wishes), unowned(notes)
-    reports, directives = unowned(desk.reports), unowned(desk.directives)
-    desk = PortfolioState(  # the same desk over arrays that are not counted: counting would cost more than looking
-        *(desk.portfolio, unowned(desk.regimes), unowned(desk.routes), unowned(desk.allocations)),
-        *(unowned(desk.histories), unowned(desk.groups), unowned(desk.group_sums), reports, directives),
-        unowned(desk.notes),
+    fills, changes, desired_orders, decisions = (
+        unowned(fills),
+        unowned(changes),
+        unowned(desired_orders),
+        unowned(decisions),
+    )
+    reports, directives = unowned(portfolio_state.reports), unowned(portfolio_state.directives)
+    portfolio_state = (
+        PortfolioState(  # the same desk over arrays that are not counted: counting would cost more than looking
+            *(
+                portfolio_state.portfolio,
+                unowned(portfolio_state.regimes),
+                unowned(portfolio_state.routes),
+                unowned(portfolio_state.allocations),
+            ),
+            *(
+                unowned(portfolio_state.histories),
+                unowned(portfolio_state.groups),
+                unowned(portfolio_state.group_sums),
+                reports,
+                directives,
+            ),
+            unowned(portfolio_state.decisions),
+        )
     )
     cursor, closing, payment, due = unowned(places[0]), unowned(places[1]), unowned(places[2]), unowned(places[3])
     stop, present = unowned(places[4]), unowned(places[5])
@@ -133,7 +151,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
     if not tally.begun:
         tally.begun = True
         cursor[:], closing[:], payment[:] = bounds[:-1], closing_bounds[:-1], payment_bounds[:-1]
-        begin(params, desk, settings.capital)
+        begin(params, portfolio_state, settings.capital)
         tally.clock = earliest(bars, cursor, bounds)
         for p in range(n):
             pairs[p].coordinated = not params.solo
@@ -142,11 +160,22 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
             due[p] = present[p] = 0  # the first bar is played
             stop[p] = tally.clock
     while tally.clock < until and tally.outcome == Outcome.COMPLETE:
-        if not has_room(tally, n, slots.shape[1], len(fills), len(changes), len(wishes), len(notes)):
+        if not has_room(tally, n, slots.shape[1], len(fills), len(changes), len(desired_orders), len(decisions)):
             return
-        busy = visit(bars, bounds, cursor, stop, present, due, hot, params, pairs, states, runs, notes, tally)
+        busy = visit(bars, bounds, cursor, stop, present, due, hot, params, pairs, states, runs, decisions, tally)
         if not busy and fast_forward(
-            bars, cursor, stop, present, hot, equities, params, desk.portfolio, settings, tally, bar_ms, until
+            bars,
+            cursor,
+            stop,
+            present,
+            hot,
+            equities,
+            params,
+            portfolio_state.portfolio,
+            settings,
+            tally,
+            bar_ms,
+            until,
         ):
             continue
         clock = tally.clock
@@ -167,10 +196,10 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
             if not limited:
                 limited = True
                 mark_reports(hot, reports)
-                limit(params, desk)
+                limit(params, portfolio_state)
             states[p].directive.exposure_limit = directives[p].exposure_limit
             states[p].directive.others = directives[p].others
-            run.fills, run.changes, run.wishes = tally.fills, tally.changes, tally.wishes
+            run.fills, run.changes, run.desired_orders = tally.fills, tally.changes, tally.desired_orders
             pair.credit = settings.capital + others - row[FREE]
             world = World(pair, params, states[p], slots[p], events[0], run, settings, fills)
             cash, position = pair.ledger.cash, pair.ledger.position
@@ -187,15 +216,15 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
             if states[p].acted or run.outcome != Outcome.COMPLETE:  # a liquidation asks nobody
                 states[p].acted = False
                 fill_report(pair, params, states[p], reports[p])
-            closed = closed or reports[p].regime_bars != desk.regimes[p].bars
+            closed = closed or reports[p].regime_bars != portfolio_state.regimes[p].bars
             if run.outcome != Outcome.COMPLETE:
                 tally.outcome, tally.pair = run.outcome, p
             if pair.ledger.cash != cash or pair.ledger.position != position:
                 write_change(changes, pair.ledger, run, p)
-            take_notes(states[p], p, notes, tally)
-            if settings.keep_wishes:
-                write_wishes(world.slots, run, wishes, shown[p], p)
-            tally.fills, tally.changes, tally.wishes = run.fills, run.changes, run.wishes
+            take_decisions(states[p], p, decisions, tally)
+            if settings.keep_desired_orders:
+                write_desired_orders(world.slots, run, desired_orders, shown[p], p)
+            tally.fills, tally.changes, tally.desired_orders = run.fills, run.changes, run.desired_orders
             heat(row, pair, run, states[p], reports[p])
             stop[p] = scan(row, bars, i + 1, due[p], now, bar_ms)
         if active == 0:
@@ -203,11 +232,13 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
             continue
         # Only now: what a pair decides must not know another's close.
         equity, exposure, worst, maintenance = value_all(bars, cursor, present, hot, settings.capital, tally)
-        if clock >= settings.start and look(params, desk.portfolio, equity, exposure, tally.reserved, closed, now):
+        if clock >= settings.start and look(
+            params, portfolio_state.portfolio, equity, exposure, tally.reserved, closed, now
+        ):
             tally.stepped += 1
             mark_reports(hot, reports)
-            step(params, desk, now)
-            take_portfolio_notes(desk, notes, tally)
+            step(params, portfolio_state, now)
+            take_portfolio_decisions(portfolio_state, decisions, tally)
             tally.reserved = 0.0
             for p in range(n):
                 pair, at = pairs[p], cursor[p] - 1
@@ -218,7 +249,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
                     direct(world, bars[at].close)
                     states[p].acted = False
                     fill_report(pair, params, states[p], reports[p])
-                    take_notes(states[p], p, notes, tally)
+                    take_decisions(states[p], p, decisions, tally)
                     heat(hot[p], pair, runs[p], states[p], reports[p])
                     if present[p]:
                         stop[p] = scan(hot[p], bars, at + 1, due[p], now, bar_ms)
@@ -319,9 +350,9 @@ def direct(world: World, close: float) -> None:
 
 
 @kernel
-def take_portfolio_notes(desk: PortfolioState, notes: Record, tally: Record) -> None:
+def take_portfolio_decisions(portfolio_state: PortfolioState, decisions: Record, tally: Record) -> None:
     """Take the portfolio's notes down."""
-    for k in range(min(desk.portfolio.noted, len(desk.notes))):
-        notes[tally.notes] = desk.notes[k]
-        tally.notes += 1
-    desk.portfolio.noted = 0
+    for k in range(min(portfolio_state.portfolio.decided, len(portfolio_state.decisions))):
+        decisions[tally.decisions] = portfolio_state.decisions[k]
+        tally.decisions += 1
+    portfolio_state.portfolio.decided = 0

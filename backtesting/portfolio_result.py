@@ -34,10 +34,10 @@ from bot.candles import iso
 from bot.order import Signal
 from bot.sources import source_hash
 from coordinator.config import PortfolioConfig
-from coordinator.events import events
+from coordinator.decisions import as_row, decisions_of
 from coordinator.regime import Regime
 from coordinator.risk import Mode
-from coordinator.vocabulary import Note, Pause
+from coordinator.vocabulary import DecisionKind, Pause
 from filters.smc import Verdict
 
 if TYPE_CHECKING:
@@ -244,30 +244,33 @@ class PortfolioResult:
         begin = min(int(np.searchsorted(prepared.candles.ts, self.ts[0])), len(prepared.close) - 1)
         return float(prepared.close[recording.bars - 1] / prepared.open[begin] - 1.0) * 100.0
 
-    def notes(self, *kinds: Note, pair: int | None = None) -> NDArray[Any]:
+    def decisions(self, *kinds: DecisionKind, pair: int | None = None) -> NDArray[Any]:
         """Notes of these kinds, of one pair or of all."""
-        notes = self.recording.notes
-        chosen = np.isin(notes["kind"], [int(kind) for kind in kinds])
-        return notes[chosen & ((notes["pair"] == pair) if pair is not None else True)]
+        decisions = self.recording.decisions
+        chosen = np.isin(decisions["kind"], [int(kind) for kind in kinds])
+        return decisions[chosen & ((decisions["pair"] == pair) if pair is not None else True)]
 
     def regime_spans(self, pair: int) -> list[tuple[int, int, str]]:
         """Spans (from, to, regime) of a pair over the period, ms."""
-        marks = [(int(one["ts"]), Regime(int(one["a"])).name.lower()) for one in self.notes(Note.REGIME, pair=pair)]
+        marks = [
+            (int(one["ts"]), Regime(int(one["a"])).name.lower())
+            for one in self.decisions(DecisionKind.REGIME, pair=pair)
+        ]
         return self._spans(marks, "unknown")
 
     def strategy_spans(self, pair: int) -> list[tuple[int, int, str]]:
         """Spans (from, to, strategy) of a pair over the period, ms; `draining` and `cash` are such too."""
         marks, roster = [], self.config.algorithm.roster
-        for one in self.notes(Note.START, Note.TRANSITION, Note.FLAT, pair=pair):
+        for one in self.decisions(DecisionKind.START, DecisionKind.TRANSITION, DecisionKind.FLAT, pair=pair):
             kind, family = int(one["kind"]), int(one["a"])
-            name = "cash" if kind == Note.FLAT else roster.name_of(family)
-            marks.append((int(one["ts"]), "draining" if kind == Note.TRANSITION else name))
+            name = "cash" if kind == DecisionKind.FLAT else roster.name_of(family)
+            marks.append((int(one["ts"]), "draining" if kind == DecisionKind.TRANSITION else name))
         return self._spans(marks, "cash")
 
     def mode_spans(self) -> list[tuple[int, int, str]]:
         """Spans (from, to, modes joined by +) of the portfolio, ms; `normal` where none holds."""
         marks = []
-        for one in self.notes(Note.MODE):
+        for one in self.decisions(DecisionKind.MODE):
             names = [mode.name.lower() for mode in Mode if mode.name and int(one["b"]) & mode]
             marks.append((int(one["ts"]), "+".join(names) or "normal"))
         return self._spans(marks, "normal")
@@ -284,22 +287,22 @@ class PortfolioResult:
         count = len(self.recording.pairs)
         fills = np.concatenate([one.fills for one in self.recording.recordings])
         forced = fills[fills["signal"] == Signal.EXIT_TRANSITION]
-        drains = self.notes(Note.FLAT)["x"]
+        drains = self.decisions(DecisionKind.FLAT)["x"]
         modes = self.mode_spans()
         shares = _shares(modes)
         each = {name: sum(share for key, share in shares.items() if name in key.split("+")) for name in _mode_names()}
-        verdicts = self.notes(Note.VERDICT)["a"]
-        pauses = self.notes(Note.PAUSE)["a"]
+        verdicts = self.decisions(DecisionKind.VERDICT)["a"]
+        pauses = self.decisions(DecisionKind.PAUSE)["a"]
         halted = sum(b - a for a, b, name in modes if "halt" in name.split("+"))
         return AlgorithmFigures(
-            transitions=len(self.notes(Note.TRANSITION)),
+            transitions=len(self.decisions(DecisionKind.TRANSITION)),
             transition_cost=float(forced["fee"].sum() + forced["slippage"].sum()),
-            forced_closes=len(self.notes(Note.CLOSING)),
+            forced_closes=len(self.decisions(DecisionKind.CLOSING)),
             mean_drain_minutes=float(drains.mean()) if len(drains) else None,
             regimes=_mean([_shares(self.regime_spans(pair)) for pair in range(count)]),
             strategies=_mean([_shares(self.strategy_spans(pair)) for pair in range(count)]),
             verdicts={action.name.lower(): int(np.count_nonzero(verdicts == action)) for action in Verdict},
-            halts=len(self.notes(Note.HALT)),
+            halts=len(self.decisions(DecisionKind.HALT)),
             halt_hours=halted / HOUR,
             modes=each,
             mean_correlation=self._mean_correlation(),
@@ -374,13 +377,13 @@ class PortfolioResult:
     @cached_property
     def allocations(self) -> Allocations:
         """Targets of all pairs at every time of allocation."""
-        notes, pairs = self.notes(Note.ALLOCATION), self.recording.pairs
-        times = np.unique(notes["ts"])
+        decisions, pairs = self.decisions(DecisionKind.ALLOCATION), self.recording.pairs
+        times = np.unique(decisions["ts"])
         targets = np.full((len(pairs), len(times)), np.nan)
         equity = np.zeros(len(times))
-        at = np.searchsorted(times, notes["ts"])
-        targets[notes["pair"], at] = notes["x"]
-        equity[at] = notes["v"]
+        at = np.searchsorted(times, decisions["ts"])
+        targets[decisions["pair"], at] = decisions["x"]
+        equity[at] = decisions["v"]
         for row in targets:
             for k in range(len(row)):
                 if np.isnan(row[k]):
@@ -456,8 +459,8 @@ class PortfolioResult:
             self.document.model_dump_json(indent=2, by_alias=True) + "\n", encoding="utf-8"
         )
         with (folder / "events.jsonl").open("w", encoding="utf-8") as file:
-            for one in events(self.recording.notes, self.recording.pairs, self.config.algorithm.roster):
-                file.write(json.dumps(one) + "\n")
+            for one in decisions_of(self.recording.decisions, self.recording.pairs, self.config.algorithm.roster):
+                file.write(json.dumps(as_row(one)) + "\n")
         self.frame("fills").write_csv(folder / "fills.csv")
         self.frame("trades").write_csv(folder / "trades.csv")
         columns = {f"{pair}_profit": values for pair, values in self.profits.items()}

@@ -72,7 +72,7 @@ def simulate_portfolio(
     )
     histories = {pair: one for pair, history in (funding or {}).items() if (one := paid_history(config, history))}
     prepared_pairs = PreparedPortfolio.of(played, instruments, histories)
-    recording = PortfolioSimulator(config, keep_wishes=False).run(prepared_pairs, progress)
+    recording = PortfolioSimulator(config, keep_desired_orders=False).run(prepared_pairs, progress)
     notices += _notices(config, prepared_pairs, recording.outcome)
     return PortfolioResult(config, recording, snapshots, tuple(notices))
 

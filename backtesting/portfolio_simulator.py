@@ -25,10 +25,10 @@ from bot.rollup import BAR
 from bot.strategy import PAIR
 from coordinator import pair as pair_step
 from coordinator.columns import row_dtype, unknown
-from coordinator.machine import new_desk, slots_of
+from coordinator.machine import new_portfolio_state, slots_of
 from coordinator.pair_state import NOTES, state_dtype
 from coordinator.roster import VARIANTS, Roster
-from coordinator.vocabulary import NOTE
+from coordinator.vocabulary import DECISION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -130,7 +130,7 @@ class PortfolioRecording:
     outcome: Outcome
     ts: NDArray[np.int64]  # clock: opening times
     equity: NDArray[np.float64]  # of the account at each close of the clock
-    notes: NDArray[Any]
+    decisions: NDArray[Any]
     portfolio: Any
     incomplete: int
 
@@ -154,10 +154,10 @@ def _with_room(records: Any, used: int) -> Any:
 class PortfolioSimulator:
     """The whole algorithm with one parameter set; `run` may be called with any number of reels."""
 
-    def __init__(self, config: PortfolioConfig, *, every_bar: bool = False, keep_wishes: bool = False) -> None:
+    def __init__(self, config: PortfolioConfig, *, every_bar: bool = False, keep_desired_orders: bool = False) -> None:
         self.config = config
         self.every_bar = every_bar
-        self.keep_wishes = keep_wishes
+        self.keep_desired_orders = keep_desired_orders
         self.slots = slots_of(config.algorithm)
         self.roster = config.algorithm.roster
         self.params: dict[tuple[str, ...], Any] = {}
@@ -188,14 +188,14 @@ class PortfolioSimulator:
             pair.bar_ms = prepared.candles.bar_ms
         params = self.params_for(prepared_pairs.pairs)
         slots = new_records(SLOT, count * self.slots).reshape(count, -1)
-        runs, tallies, desk = new_records(RUN, count), new_records(TALLY, 1), new_desk(count)
+        runs, tallies, portfolio_state = new_records(RUN, count), new_records(TALLY, 1), new_portfolio_state(count)
         bar_ms = int(prepared_pairs.tapes[0].candles.bar_ms)
         first, last = int(prepared_pairs.clock[0]), int(prepared_pairs.clock[-1])
         equity = np.empty(len(prepared_pairs.clock))
-        settings = settings_record(config, every_bar=self.every_bar, keep_wishes=self.keep_wishes)
+        settings = settings_record(config, every_bar=self.every_bar, keep_desired_orders=self.keep_desired_orders)
         arguments = (
             *(prepared_pairs.bars, prepared_pairs.bounds, closings, closing_bounds, payments, payment_bounds),
-            *(settings, params, desk, pairs, states, slots, self.roster.new_events(), runs),
+            *(settings, params, portfolio_state, pairs, states, slots, self.roster.new_events(), runs),
             *(np.empty((loop_module.PLACES, count), np.int64), np.zeros((count, HOT)), tallies),
         )
         lists, tally = self._lists(count, slots.shape[1]), tallies[0]
@@ -204,15 +204,15 @@ class PortfolioSimulator:
             part = (
                 NEVER if progress is None else (tally.clock if tally.begun else first) + (last - first) // 100 + bar_ms
             )
-            fills, changes, wishes, notes = lists
+            fills, changes, desired_orders, decisions = lists
             with compiling([one.strategy for one in config.algorithm.own] or self.roster.strategies):
-                play(*arguments, fills, changes, wishes, shown, notes, equity, part)
+                play(*arguments, fills, changes, desired_orders, shown, decisions, equity, part)
             if tally.outcome == Outcome.COMPLETE and tally.clock < part:
-                used = (tally.fills, tally.changes, tally.wishes, tally.notes)
+                used = (tally.fills, tally.changes, tally.desired_orders, tally.decisions)
                 lists = [_with_room(one, count) for one, count in zip(lists, used, strict=True)]
             if progress is not None:
                 progress(min((min(int(tally.clock), last) - first) / max(last - first, 1), 1.0))
-        fills, changes, wishes, notes = lists
+        fills, changes, desired_orders, decisions = lists
         if tally.outcome == Outcome.RESTLESS:
             answered = f"{prepared_pairs.pairs[tally.pair]} answered {runs[tally.pair].bar_fills} fills"
             raise Misconfigured(
@@ -225,7 +225,7 @@ class PortfolioSimulator:
             (pairs, states, slots, runs),
             fills[: tally.fills],
             changes[: tally.changes],
-            wishes[: tally.wishes],
+            desired_orders[: tally.desired_orders],
         )
         for recording in recordings:
             check_balance(recording)
@@ -235,8 +235,8 @@ class PortfolioSimulator:
             Outcome(int(tally.outcome)),
             prepared_pairs.clock[: tally.times],
             equity[: tally.times],
-            notes[: tally.notes],
-            desk.portfolio,
+            decisions[: tally.decisions],
+            portfolio_state.portfolio,
             sum(one.incomplete for prepared in prepared_pairs.tapes for one in prepared.rolled.values()),
         )
 
@@ -263,7 +263,7 @@ class PortfolioSimulator:
             (FILL, ROOM + 4 * count * loop_module.fills_needed(slots)),
             (CHANGE, ROOM + 4 * count),
             (WISH, ROOM + 4 * count * slots),
-            (NOTE, ROOM + 12 * (count + 1) * NOTES),
+            (DECISION, ROOM + 12 * (count + 1) * NOTES),
         )
         return [np.empty(length, dtype).view(np.recarray) for dtype, length in lengths]
 
@@ -288,17 +288,17 @@ class PortfolioSimulator:
         records: tuple[Any, ...],
         fills: Any,
         changes: Any,
-        wishes: Any,
+        desired_orders: Any,
     ) -> tuple[Recording, ...]:
         """Give every pair its own recording, bars counted from its first."""
         pairs, states, slots, runs = records
         recordings = []
         for p, prepared in enumerate(prepared_pairs.tapes):
             first = prepared_pairs.bounds[p]
-            own_fills, own_changes, own_wishes = (
-                one.take(np.flatnonzero(one["pair"] == p)) for one in (fills, changes, wishes)
+            own_fills, own_changes, own_desired_orders = (
+                one.take(np.flatnonzero(one["pair"] == p)) for one in (fills, changes, desired_orders)
             )
-            for one in (own_fills, own_changes, own_wishes):
+            for one in (own_fills, own_changes, own_desired_orders):
                 one["bar"] -= first
             recordings.append(
                 Recording(
@@ -307,7 +307,7 @@ class PortfolioSimulator:
                     bars=int(runs[p].bars),
                     fills=own_fills,
                     changes=own_changes,
-                    wishes=own_wishes,
+                    desired_orders=own_desired_orders,
                     pair=pairs[p],
                     state=states[p],
                     slots=slots[p],

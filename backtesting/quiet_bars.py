@@ -37,7 +37,7 @@ def visit(
     pairs: Record,
     states: Record,
     runs: Record,
-    notes: Record,
+    decisions: Record,
     tally: Record,
 ) -> bool:
     """See which pairs have a bar at the clock; where it matters to zones alone, let them be visited.
@@ -58,7 +58,7 @@ def visit(
             continue
         pair.time = now
         pass_zones(pair, params, states[p], bar.high * tick, bar.low * tick)
-        take_notes(states[p], p, notes, tally)
+        take_decisions(states[p], p, decisions, tally)
         band(pair, run)
         row[UP], row[DOWN], row[OVER], row[UNDER] = run.up, run.down, run.over, run.under
         stop[p] = scan(row, bars, i + 1, due[p], now, pair.bar_ms)
@@ -234,7 +234,7 @@ def heat(row: Record, pair: Record, run: Record, state: Record, report: Record) 
     if run.up == -np.inf:  # every bar is asked about
         row[FIRM_UP] = -np.inf
     row[HELD] = pair.ledger.position * instrument.tick_value
-    row[CASH], row[RESTING], row[RESERVED] = pair.ledger.cash, report.resting, report.reserved
+    row[CASH], row[RESTING], row[RESERVED] = pair.ledger.cash, report.entries_notional, report.reserved
     row[MARGIN] = margin_rate(instrument)
     row[MAINTENANCE] = instrument.maintenance_margin if instrument.linear else 0.0
     row[EQUITY], row[EXPOSURE] = report.equity, report.exposure
@@ -249,10 +249,10 @@ def mark_reports(hot: Record, reports: Record) -> None:
 
 
 @kernel
-def take_notes(state: Record, p: int, notes: Record, tally: Record) -> None:
+def take_decisions(state: Record, p: int, decisions: Record, tally: Record) -> None:
     """Take a pair's notes down."""
-    for k in range(min(state.noted, len(state.notes))):
-        notes[tally.notes] = state.notes[k]
-        notes[tally.notes].pair = p
-        tally.notes += 1
-    state.noted = 0
+    for k in range(min(state.decided, len(state.decisions))):
+        decisions[tally.decisions] = state.decisions[k]
+        decisions[tally.decisions].pair = p
+        tally.decisions += 1
+    state.decided = 0

@@ -199,22 +199,22 @@ class BacktestResult:
     @cached_property
     def levels(self) -> pl.DataFrame:
         """Spans in which a resting order stood: ts_from, ts_to, slot, side, kind, price."""
-        wishes, ts = self.recording.wishes, self.recording.prepared.candles.ts
-        wishes = wishes[np.lexsort((wishes["bar"], wishes["slot"]))]
+        desired_orders, ts = self.recording.desired_orders, self.recording.prepared.candles.ts
+        desired_orders = desired_orders[np.lexsort((desired_orders["bar"], desired_orders["slot"]))]
         end = int(ts[self.recording.bars - 1]) + self.recording.prepared.candles.bar_ms
-        ends = np.full(len(wishes), end, np.int64)
-        follows = wishes["slot"][1:] == wishes["slot"][:-1]
-        ends[:-1][follows] = ts[wishes["bar"][1:]][follows]
-        stood = (wishes["price"] > 0) & (wishes["kind"] != OrderKind.MARKET)
-        wishes, ends = wishes[stood], ends[stood]
+        ends = np.full(len(desired_orders), end, np.int64)
+        follows = desired_orders["slot"][1:] == desired_orders["slot"][:-1]
+        ends[:-1][follows] = ts[desired_orders["bar"][1:]][follows]
+        stood = (desired_orders["price"] > 0) & (desired_orders["kind"] != OrderKind.MARKET)
+        desired_orders, ends = desired_orders[stood], ends[stood]
         return pl.DataFrame(
             {
-                "ts_from": ts[wishes["bar"]],
+                "ts_from": ts[desired_orders["bar"]],
                 "ts_to": ends,
-                "slot": wishes["slot"],
-                "side": _names(Side, wishes["side"]),
-                "kind": _names(OrderKind, wishes["kind"]),
-                "price": self._prices(wishes["price"]),
+                "slot": desired_orders["slot"],
+                "side": _names(Side, desired_orders["side"]),
+                "kind": _names(OrderKind, desired_orders["kind"]),
+                "price": self._prices(desired_orders["price"]),
             }
         ).sort("ts_from", "slot")
 

@@ -76,7 +76,7 @@ def simulate(
         end=int(played.ts[-1]) + played.bar_ms,
     )
     prepared = PreparedCandles.of(played, instrument, paid_history(config, funding))
-    recording = play_single(config, prepared, keep_wishes=True)
+    recording = play_single(config, prepared, keep_desired_orders=True)
     notices = [notice] if notice else []
     notices += [f"{said[0].upper()}{said[1:]}." for said in suspicious(played)]
     notices += notices_of(config, prepared, recording.outcome, int(recording.pair.under_minimum), first)
@@ -89,16 +89,16 @@ def paid_history(config: RunConfig, history: FundingHistory | None) -> FundingHi
     return history if config.execution.funding is FundingSource.HISTORY else None
 
 
-def play_single(config: BacktestConfig, prepared: PreparedCandles, *, keep_wishes: bool = False) -> Recording:
+def play_single(config: BacktestConfig, prepared: PreparedCandles, *, keep_desired_orders: bool = False) -> Recording:
     """Play one strategy on one pair: by the fast loop, or by the engine where the instrument's limits may bind."""
     if not limits_may_bind(config, prepared):
-        return UniversalSimulator(config, keep_wishes=keep_wishes).run(prepared)
+        return UniversalSimulator(config, keep_desired_orders=keep_desired_orders).run(prepared)
     together = load_portfolio(config)
     histories = {} if prepared.history is None else {config.pair: prepared.history}
     prepared_pairs = PreparedPortfolio.of(
         {config.pair: prepared.candles}, {config.pair: prepared.instrument}, histories
     )
-    recording = PortfolioSimulator(together, keep_wishes=keep_wishes).run(prepared_pairs).recordings[0]
+    recording = PortfolioSimulator(together, keep_desired_orders=keep_desired_orders).run(prepared_pairs).recordings[0]
     recording.changes["cash"] += config.capital  # an account's money lies beside its pairs' ledgers
     deposit(recording.pair.ledger, config.capital)
     return recording

@@ -176,7 +176,7 @@ class Recording:
     bars: int
     fills: NDArray[Any]
     changes: NDArray[Any]
-    wishes: NDArray[Any]
+    desired_orders: NDArray[Any]
     pair: Any
     state: Any
     slots: Any
@@ -209,11 +209,11 @@ class Recording:
 class UniversalSimulator:
     """One strategy with one parameter set on one pair; `run` may be called with any number of tapes."""
 
-    def __init__(self, config: BacktestConfig, *, every_bar: bool = False, keep_wishes: bool = False) -> None:
+    def __init__(self, config: BacktestConfig, *, every_bar: bool = False, keep_desired_orders: bool = False) -> None:
         self.config = config
         self.strategy = config.loaded
         self.every_bar = every_bar
-        self.keep_wishes = keep_wishes
+        self.keep_desired_orders = keep_desired_orders
         self.params = new_records(config.parameters.dtype(), 1)
         self.params[0] = config.parameters.record()
 
@@ -229,10 +229,10 @@ class UniversalSimulator:
         runs = new_records(RUN, 1)
         candles = prepared.candles
         payments = with_constant(prepared.payments, config.execution.funding_rate)
-        settings = settings_record(config, every_bar=self.every_bar, keep_wishes=self.keep_wishes)
+        settings = settings_record(config, every_bar=self.every_bar, keep_desired_orders=self.keep_desired_orders)
         settings[0].reinvest = config.reinvest
         settings[0].warmup_bars = config.parameters.warmup_bars
-        fills, changes, wishes = self._played(
+        fills, changes, desired_orders = self._played(
             *(candles.ts, prepared.open, prepared.high, prepared.low, prepared.close, candles.volume),
             *(self._signal_bars(prepared), rolled.ends, payments, settings, pairs, self.params, states, slots),
             *(
@@ -255,7 +255,7 @@ class UniversalSimulator:
             int(run.bars),
             fills[: run.fills],
             changes[: run.changes],
-            wishes[: run.wishes],
+            desired_orders[: run.desired_orders],
             pairs[0],
             states[0],
             slots,
@@ -292,7 +292,7 @@ class UniversalSimulator:
         return pairs
 
 
-def settings_record(config: RunConfig, *, every_bar: bool, keep_wishes: bool) -> Any:
+def settings_record(config: RunConfig, *, every_bar: bool, keep_desired_orders: bool) -> Any:
     """Build the exchange's settings, an array of one; what only a single strategy has is left at zero."""
     execution, settings = config.execution, new_records(SETTINGS, 1)
     chosen = settings[0]
@@ -307,7 +307,7 @@ def settings_record(config: RunConfig, *, every_bar: bool, keep_wishes: bool) ->
     chosen.funding_rate = execution.funding_rate
     chosen.start = config.start or 0
     chosen.every_bar = every_bar
-    chosen.keep_wishes = keep_wishes
+    chosen.keep_desired_orders = keep_desired_orders
     return settings
 
 

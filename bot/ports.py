@@ -12,16 +12,17 @@ from enum import Enum
 from typing import Any, Protocol
 
 from bot.errors import TradingError
+from bot.events import BotEvent, Decision
 from bot.instrument import Instrument
 
 
 class Cause(Enum):
     """Why an execution happened."""
 
-    ORDER = "order"  # an order filled: ours by its link, somebody else's without
-    STOP = "stop"  # the position's own stop fired; it has no link
+    ORDER = "order"  # an order filled: ours by its client order id, somebody else's without
+    STOP = "stop"  # the position's own stop fired; it has none
     FUNDING = "funding"  # a payment: no lots, `fee` is what was paid
-    FORCED = "forced"  # liquidation, auto-deleveraging, settlement or delivery; no link
+    FORCED = "forced"  # liquidation, auto-deleveraging, settlement or delivery; no client order id
 
 
 class Refusal(Enum):
@@ -51,7 +52,7 @@ class OrderState(Enum):
 class Order:
     """One wish as it was sent: enough to know what an execution of it means, long after the wish has changed."""
 
-    link: str  # client order id: bot, pair, number of the slot, generation
+    client_order_id: str  # bot, pair, number of the slot, generation
     slot: int  # number of its slot, which is the index in a table that was never made longer or shorter
     generation: int
     side: int
@@ -70,7 +71,7 @@ class Order:
 class OpenOrder:
     """An order as the venue shows it. The position's own stop is none."""
 
-    link: str
+    client_order_id: str
     side: int
     kind: int
     price: int
@@ -102,11 +103,11 @@ class Transfer:
 
 @dataclass(frozen=True)
 class Execution:
-    """A fill that happened, or a payment of funding (`link` is then empty and `fee` what was paid)."""
+    """A fill that happened, or a payment of funding (`client_order_id` is then empty and `fee` what was paid)."""
 
     id: str
     symbol: str
-    link: str
+    client_order_id: str
     side: int
     price: int
     lots: int
@@ -170,7 +171,7 @@ class Unreachable(TradingError):
 
 
 class Unanswered(TradingError):
-    """A change was sent and its outcome is not known: the order is to be looked up by its link."""
+    """A change was sent and its outcome is not known: the order is to be looked up by its client order id."""
 
 
 class Refused(TradingError):
@@ -246,7 +247,7 @@ class Gateway(Protocol):
         """See that the account trades this symbol as the bot needs it; True when it had to be changed."""
         ...
 
-    async def resting(self, symbol: str) -> list[OpenOrder]:
+    async def open_orders(self, symbol: str) -> list[OpenOrder]:
         """Every order that rests."""
         ...
 
@@ -254,11 +255,11 @@ class Gateway(Protocol):
         """Every execution from `since` on, oldest first."""
         ...
 
-    async def executions_of(self, symbol: str, link: str) -> list[Execution]:
+    async def executions_of(self, symbol: str, client_order_id: str) -> list[Execution]:
         """Every execution of one order, oldest first."""
         ...
 
-    async def find(self, symbol: str, link: str) -> OpenOrder | None:
+    async def find(self, symbol: str, client_order_id: str) -> OpenOrder | None:
         """What the venue knows of an order; None if it never heard of it."""
         ...
 
@@ -270,7 +271,7 @@ class Gateway(Protocol):
         """Move a resting order."""
         ...
 
-    async def cancel(self, symbol: str, link: str) -> None:
+    async def cancel(self, symbol: str, client_order_id: str) -> None:
         """Take an order away."""
         ...
 
@@ -295,7 +296,7 @@ class Store(Protocol):
         ...
 
     async def orders(self, symbol: str) -> dict[str, Order]:
-        """The last orders sent for a symbol, by link."""
+        """The last orders sent for a symbol, by client order id."""
         ...
 
     async def executions(self, symbol: str) -> list[str]:
@@ -309,7 +310,7 @@ class Store(Protocol):
         at: int,
         orders: list[Order],
         fills: list[tuple[Execution, Any]],
-        notes: list[tuple[str, Any]],
+        decisions: list[Decision],
     ) -> None:
         """Remember all of it, or nothing."""
         ...
@@ -326,11 +327,11 @@ class Store(Protocol):
 class Bus(Protocol):
     """Tells whoever watches; trading never waits for it."""
 
-    def publish(self, kind: str, fields: dict[str, Any]) -> None:
+    def publish(self, event: BotEvent) -> None:
         """Tell it when there is time."""
         ...
 
 
-def link_of(bot: str, symbol: str, slot: int, generation: int) -> str:
+def client_order_id_of(bot: str, symbol: str, slot: int, generation: int) -> str:
     """Client order id: the same wish is the same order for ever; `slot` is a slot's number. At most 36 characters."""
     return f"{bot}-{symbol}-{slot:03d}-{generation}"

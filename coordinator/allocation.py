@@ -119,9 +119,9 @@ def share_out(params: Record, equity: float, reports: Record, allocations: Recor
 
 
 @kernel
-def _give(allocation: Record, wish: float, pair_cap: float) -> None:
-    allocation.target = min(wish, pair_cap)
-    if wish > pair_cap:
+def _give(allocation: Record, desired: float, pair_cap: float) -> None:
+    allocation.target = min(desired, pair_cap)
+    if desired > pair_cap:
         allocation.cap = Cap.PAIR
 
 

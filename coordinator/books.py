@@ -24,11 +24,11 @@ log = structlog.get_logger()
 class Books:
     """What was filled, what is known of the position's stop, and the sentence about what others did."""
 
-    def __init__(self, bot: str, machine: PairMachine, memory: Memory, wished: Callable[[], list[Order]]) -> None:
+    def __init__(self, bot: str, machine: PairMachine, memory: Memory, desired: Callable[[], list[Order]]) -> None:
         """`wished` lists the orders that should rest now."""
-        self.bot, self.machine, self.memory, self._wished = bot, machine, memory, wished
+        self.bot, self.machine, self.memory, self._desired = bot, machine, memory, desired
         self.symbol = machine.instrument.symbol
-        self.resting: dict[str, OpenOrder] = {}  # as the venue showed or took them
+        self.open_orders: dict[str, OpenOrder] = {}  # as the venue showed or took them
         self.filled: dict[str, int] = {}  # lots, by link
         self.stop = 0  # ticks: what the position carries, as far as is known
         self.fills = 0
@@ -43,7 +43,7 @@ class Books:
             self.machine.take_funding(-execution.fee)
             self.memory.book(execution, None)
             return True
-        order = self.sent(execution.link)
+        order = self.sent(execution.client_order_id)
         before, self.fills = self.machine.position, self.fills + 1
         match whose(execution, order):
             case Whose.OURS:
@@ -65,20 +65,22 @@ class Books:
             booked = self.book(execution) or booked
         return booked
 
-    def sent(self, link: str) -> Order | None:
+    def sent(self, client_order_id: str) -> Order | None:
         """The order of this name. One that was sent while the store was away, or long ago, is what is wished still.
 
         None also for one of a slot that a table made shorter since then does not have: nobody could answer its fill.
         """
-        found = self.memory.orders.get(link) or next((one for one in self._wished() if one.link == link), None)
+        found = self.memory.orders.get(client_order_id) or next(
+            (one for one in self._desired() if one.client_order_id == client_order_id), None
+        )
         return found if found is not None and self.machine.knows(found) else None
 
     def _book_ours(self, execution: Execution, order: Order) -> int:
         """Book a fill of an order of the bot; returns the stop that it brought along."""
-        found = self.resting.get(order.link)
-        self.filled[order.link] = self.filled.get(order.link, 0) + execution.lots
-        if found is not None and self.filled[order.link] >= found.lots:
-            self.resting.pop(order.link)
+        found = self.open_orders.get(order.client_order_id)
+        self.filled[order.client_order_id] = self.filled.get(order.client_order_id, 0) + execution.lots
+        if found is not None and self.filled[order.client_order_id] >= found.lots:
+            self.open_orders.pop(order.client_order_id)
         self._take(execution, order)
         if order.reduce_only:
             return 0
@@ -87,14 +89,14 @@ class Books:
     def _book_stop(self, execution: Execution) -> None:
         """Book a fill of the position's stop as one of the slot that wishes it, and by its name."""
         order = self.machine.stop_order(self.bot, execution.lots)
-        self._take(replace(execution, link=order.link), order)
+        self._take(replace(execution, client_order_id=order.client_order_id), order)
 
     def _take(self, execution: Execution, order: Order) -> None:
         record = self.machine.take_fill(
             order, execution.ts, execution.price, execution.lots, execution.fee, maker=execution.maker
         )
         self.memory.book(execution, record)
-        self._log.info("filled", order=order.link, **self._readable(execution))
+        self._log.info("filled", order=order.client_order_id, **self._readable(execution))
 
     def _book_foreign(self, execution: Execution) -> None:
         self.memory.book(execution, self.machine.take_foreign(execution))
@@ -104,7 +106,7 @@ class Books:
             f"{who} {'bought' if execution.side > 0 else 'sold'} {told['quantity']} at {told['price']}; it is booked "
             "and protected, and nothing is opened until you resume the pair."
         )
-        self._log.error("foreign_execution", execution=execution.id, order=execution.link, **told)
+        self._log.error("foreign_execution", execution=execution.id, order=execution.client_order_id, **told)
 
     def _readable(self, execution: Execution) -> dict[str, str]:
         instrument = self.machine.instrument
@@ -122,8 +124,12 @@ class Books:
     def forget(self) -> None:
         """Let go of what no restart can meet again."""
         self.memory.forget()
-        self.filled = {link: lots for link, lots in self.filled.items() if link in self.memory.orders}
+        self.filled = {
+            client_order_id: lots
+            for client_order_id, lots in self.filled.items()
+            if client_order_id in self.memory.orders
+        }
 
-    def is_ours(self, link: str) -> bool:
+    def is_ours(self, client_order_id: str) -> bool:
         """Whether an order has a name of this bot and pair."""
-        return link.startswith(f"{self.bot}-{self.symbol}-")
+        return client_order_id.startswith(f"{self.bot}-{self.symbol}-")

@@ -34,7 +34,7 @@ def value_report(pair: Record, report: Record) -> None:
     ticks = pair.price / pair.instrument.tick_size
     worth = held * (np.rint(ticks) if abs(ticks - np.rint(ticks)) < ON_GRID else ticks)
     report.equity = pair.ledger.cash + worth
-    report.exposure = abs(worth) + report.resting
+    report.exposure = abs(worth) + report.entries_notional
     report.position, report.price = pair.ledger.position, pair.price
     report.settled = pair.ledger.realised - pair.ledger.fees + pair.ledger.funding
 
@@ -157,8 +157,8 @@ def play_directive(
     _tell_standing(pair, state, slots, reports[0])
 
 
-class Happening(IntEnum):
-    """What `play` is told of."""
+class PairEventKind(IntEnum):
+    """What `dispatch_event` is told of."""
 
     BARS = 0
     FILL = 1
@@ -169,8 +169,8 @@ class Happening(IntEnum):
 
 
 @template
-def play(
-    happening: int,
+def dispatch_event(
+    event_kind: int,
     pairs: Record,
     params: Record,
     states: Record,
@@ -190,55 +190,55 @@ def play(
     timeframes (m,) ms ascending; bars (n,). `index`: whether money has moved since the last bar (BARS), whether the
     slot wishes this very order (FILL), or the slot (REFUSAL); `amount`: funding received, quote currency.
     """
-    if happening == Happening.BARS:
+    if event_kind == PairEventKind.BARS:
         return play_bars(pairs, params, states, slots, events, rollups, timeframes, reports, bars, index > 0)
-    if happening == Happening.FILL:
+    if event_kind == PairEventKind.FILL:
         play_fill(pairs, params, states, slots, events, index > 0)
-    elif happening == Happening.REFUSAL:
+    elif event_kind == PairEventKind.REFUSAL:
         play_refusal(pairs, params, states, slots, events, index)
-    elif happening == Happening.DIRECTIVE:
+    elif event_kind == PairEventKind.DIRECTIVE:
         play_directive(pairs, params, states, slots, events, reports, given)
-    elif happening == Happening.FOREIGN:
+    elif event_kind == PairEventKind.FOREIGN:
         play_foreign(pairs, params, states, slots, events)
-    elif happening == Happening.FUNDING:
+    elif event_kind == PairEventKind.FUNDING:
         book_funding(pairs[0].ledger, amount)
         pairs[0].wake_at = 0
     return True
 
 
 @template
-def judge(params: Record, desk: PortfolioState, now: int) -> bool:
+def evaluate(params: Record, portfolio_state: PortfolioState, now: int) -> bool:
     """One tick of the portfolio over its reports; whether the directives were written anew."""
-    equity, exposure, reserved, closed = desk.portfolio.deposits, 0.0, 0.0, False
-    for i in range(len(desk.reports)):
-        report = desk.reports[i]
+    equity, exposure, reserved, closed = portfolio_state.portfolio.deposits, 0.0, 0.0, False
+    for i in range(len(portfolio_state.reports)):
+        report = portfolio_state.reports[i]
         equity += report.equity
         exposure += report.exposure
         reserved += report.reserved
-        closed = closed or report.regime_bars != desk.regimes[i].bars
-    if not look(params[0], desk.portfolio, equity, exposure, reserved, closed, now):
+        closed = closed or report.regime_bars != portfolio_state.regimes[i].bars
+    if not look(params[0], portfolio_state.portfolio, equity, exposure, reserved, closed, now):
         return False
-    step(params[0], desk, now)
+    step(params[0], portfolio_state, now)
     return True
 
 
 @template
-def tick(params: Record, desk: PortfolioState, now: int, judged: bool) -> bool:
+def evaluate_or_share(params: Record, portfolio_state: PortfolioState, now: int, evaluated: bool) -> bool:
     """Judge the portfolio by its reports, or afterwards, `judged`, share the room for entries until the next tick."""
-    if judged:
-        limit(params[0], desk)
+    if evaluated:
+        limit(params[0], portfolio_state)
         return False
-    return judge(params, desk, now)
+    return evaluate(params, portfolio_state, now)
 
 
 @cache
-def compiled_play(roster: Roster) -> Any:
+def compiled_dispatch(roster: Roster) -> Any:
     """Compile the pair's entry point for a roster, once per process, on disk once per source."""
     bindings = {"decide": pair_step.decide, "dispatch": roster.dispatch()}
-    return specialise(play, f"live_{roster.code_name}", inlined=False, **bindings)
+    return specialise(dispatch_event, f"live_{roster.code_name}", inlined=False, **bindings)
 
 
 @cache
-def compiled_tick(roster: Roster) -> Any:
+def compiled_portfolio(roster: Roster) -> Any:
     """Compile the portfolio's entry point, which reads a roster's parameters."""
-    return specialise(tick, f"live_{roster.code_name}", inlined=False)
+    return specialise(evaluate_or_share, f"live_{roster.code_name}", inlined=False)

@@ -9,15 +9,15 @@ from bot.order import WHOLE_POSITION, OrderKind, Signal, clear_order, set_order
 from bot.strategy import Event, JudgedAs, away, protect, whole_down
 from coordinator.gate import pass_entries, suspend_entries
 from coordinator.lifecycle import leave
-from coordinator.pair_state import OWN, jot, may_open, may_rest, strategy_slots, tell
+from coordinator.pair_state import OWN, may_open, may_rest, record_decision, strategy_slots, tell
 from coordinator.phase import Phase
-from coordinator.vocabulary import NOBODY, Note
+from coordinator.vocabulary import NOBODY, DecisionKind
 from filters import smc as filter_
 from filters.smc import Verdict
 
 
 @kernel
-def wish_own(pair: Record, params: Record, state: Record, slots: Record) -> None:
+def set_own(pair: Record, params: Record, state: Record, slots: Record) -> None:
     """The pair's own orders: stop and target of a transition or a hold, and the closing order."""
     position, first = pair.ledger.position, len(slots) - OWN
     direction = 1 if position > 0 else -1
@@ -70,10 +70,10 @@ def let_pass(pair: Record, params: Record, state: Record, slots: Record, event: 
 @template
 def _gate(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Go through the whole table of wishes."""
-    wishes = strategy_slots(slots)
+    desired_orders = strategy_slots(slots)
     if not state.rested:
-        state.resting = 0.0
-        dropped = suspend_entries(wishes)
+        state.entries_notional = 0.0
+        dropped = suspend_entries(desired_orders)
         if dropped >= 0:
             _refuse(pair, params, state, slots, event, dropped)
         return
@@ -81,9 +81,9 @@ def _gate(pair: Record, params: Record, state: Record, slots: Record, event: Rec
         _judge_entries(pair, params, state, slots, event)
     directive = state.directive
     target = np.inf if params.shares else directive.target
-    for _ in range(len(wishes)):
-        refused, state.resting, state.waiting = pass_entries(
-            pair, wishes, pair.may_enter or params.solo, target, directive.exposure_limit
+    for _ in range(len(desired_orders)):
+        refused, state.entries_notional, state.waiting = pass_entries(
+            pair, desired_orders, pair.may_enter or params.solo, target, directive.exposure_limit
         )
         if refused < 0:
             return
@@ -141,7 +141,7 @@ def _judge_entries(pair: Record, params: Record, state: Record, slots: Record, e
 @kernel
 def _note_verdict(pair: Record, state: Record, side: int, price: float, upper: float) -> None:
     verdict = state.verdict
-    entry = jot(pair, state, Note.VERDICT)
+    entry = record_decision(pair, state, DecisionKind.VERDICT)
     entry.a, entry.b, entry.c = verdict.action, verdict.reason, side
     entry.x, entry.y, entry.z, entry.w = verdict.confidence, verdict.multiplier, price, upper
     entry.v = float(state.family)

@@ -24,7 +24,7 @@ from coordinator.instructions import (
 )
 from coordinator.protection import partial_sizes
 from coordinator.reaction import Reactions
-from coordinator.reconcile import Action, Change, as_resting, difference
+from coordinator.reconcile import Action, Change, as_open_order, difference
 
 if TYPE_CHECKING:
     from coordinator.books import Books
@@ -142,7 +142,7 @@ class Executor:
 
     # Orders
 
-    def carry_out(self, wished: list[Order]) -> Steps[Outcome]:
+    def carry_out(self, desired: list[Order]) -> Steps[Outcome]:
         """Cancel, amend and place until exactly these rest, as far as the venue lets.
 
         A cancellation that fails holds up what opens, never an exit. Fills that are learnt of on the way have changed
@@ -150,7 +150,7 @@ class Executor:
         """
         outcome = Outcome()
         trouble: Unreachable | Unanswered | None = None
-        for change in difference(wished, self.books.resting):
+        for change in difference(desired, self.books.open_orders):
             opens = change.order is not None and not change.order.reduce_only
             if (opens and trouble is not None) or not self._may(change):
                 continue
@@ -158,7 +158,7 @@ class Executor:
                 yield from self._ask(change)
             except Refused as refusal:
                 if change.order is None:
-                    trouble = Unreachable(f"{change.link} could not be cancelled: {refusal}")
+                    trouble = Unreachable(f"{change.client_order_id} could not be cancelled: {refusal}")
                 else:
                     self._refused(change.action, change.order, refusal, outcome)
             except (Unreachable, Unanswered) as error:
@@ -188,18 +188,20 @@ class Executor:
 
     def _ask(self, change: Change) -> Steps[None]:
         if change.action is Action.CANCEL:
-            yield Cancel(change.link)
-            self.books.resting.pop(change.link, None)
+            yield Cancel(change.client_order_id)
+            self.books.open_orders.pop(change.client_order_id, None)
             return
         assert change.order is not None
         self.reactions.sent(self._clock())
         yield Place(change.order) if change.action is Action.PLACE else Amend(change.order)
-        self.books.resting[change.link] = as_resting(change.order, self.books.filled.get(change.link, 0))
+        self.books.open_orders[change.client_order_id] = as_open_order(
+            change.order, self.books.filled.get(change.client_order_id, 0)
+        )
 
     def _refused(self, action: Action, order: Order, refusal: Refused, outcome: Outcome) -> None:
         """A change that is refused: an order that may not be amended goes under a new name instead."""
         if action is Action.AMEND and refusal.reason is Refusal.NOT_AMENDABLE:
-            self.books.machine.wish_anew(order)
+            self.books.machine.set_anew(order)
             outcome.renamed = True
             return
         outcome.refused.append((order, refusal))
@@ -209,26 +211,26 @@ class Executor:
 
         Raises Unanswered for a fill that shows in the position and not among the executions yet: it is not sent twice.
         """
-        self.books.resting.pop(change.link, None)
+        self.books.open_orders.pop(change.client_order_id, None)
         filled = gone.order.filled if gone.order is not None else 0
-        booked, learnt = yield from self.learn_fills(change.link, filled)
+        booked, learnt = yield from self.learn_fills(change.client_order_id, filled)
         outcome.booked = outcome.booked or booked
         order = change.order
         if learnt < filled and (yield FetchPosition()).lots != self.books.machine.position:
-            raise Unanswered(f"{self.symbol}: the fill of {change.link} is not told yet")
-        if order is not None and change.action is Action.PLACE and self.books.machine.wishes(order):
-            self._log.warning("order_had_ended", order=change.link, filled=filled)
-            self.books.machine.wish_anew(order)
+            raise Unanswered(f"{self.symbol}: the fill of {change.client_order_id} is not told yet")
+        if order is not None and change.action is Action.PLACE and self.books.machine.desires(order):
+            self._log.warning("order_had_ended", order=change.client_order_id, filled=filled)
+            self.books.machine.set_anew(order)
             outcome.renamed = True
 
-    def learn_fills(self, link: str, filled: int = 0) -> Steps[tuple[bool, int]]:
+    def learn_fills(self, client_order_id: str, filled: int = 0) -> Steps[tuple[bool, int]]:
         """Ask for an order's executions until they make up `filled` lots, a few times.
 
         Returns whether any was new, and how many lots they make up.
         """
         booked, learnt = False, 0
         for look in range(LOOKS):
-            executions = yield FetchExecutionsOf(link)
+            executions = yield FetchExecutionsOf(client_order_id)
             booked = self.books.book_all(executions) or booked
             learnt = sum(one.lots for one in executions)
             if learnt >= filled:

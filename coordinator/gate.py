@@ -52,7 +52,7 @@ def opens(slot: Record) -> bool:
 
 
 @kernel
-def resting(pair: Record, slots: Record) -> tuple[float, int, bool]:
+def resting_entries(pair: Record, slots: Record) -> tuple[float, int, bool]:
     """Notional and lots of the entries that have passed and rest, and whether others wait to."""
     total, lots, waiting = 0.0, 0, False
     for index in range(len(slots)):
@@ -91,7 +91,7 @@ def pass_entries(pair: Record, slots: Record, allow_new: bool, target: float, li
     does not fit, already withdrawn, or -1 (ask again until it is); the notional of all that rest; and whether others
     still wait to.
     """
-    entries, lots, waiting = resting(pair, slots)
+    entries, lots, waiting = resting_entries(pair, slots)
     if not waiting:
         return -1, entries, False
     waiting = False

@@ -55,7 +55,7 @@ class Amend:
 class Cancel:
     """Cancel the order of this name."""
 
-    link: str
+    client_order_id: str
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class FetchExecutions:
 class FetchExecutionsOf:
     """Ask for an order's executions; answered by a list of Execution."""
 
-    link: str
+    client_order_id: str
 
 
 @dataclass(frozen=True)

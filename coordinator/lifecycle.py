@@ -9,9 +9,9 @@ from bot.kernel import Record, kernel, template
 from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, clear_orders, set_order
 from bot.strategy import Event, away, watch_nothing, whole_down, whole_ms
 from coordinator.gate import position_notional, position_reserve, withdraw_farthest
-from coordinator.pair_state import jot, strategy_slots, tell
+from coordinator.pair_state import record_decision, strategy_slots, tell
 from coordinator.phase import Phase, Trigger, advance, can
-from coordinator.vocabulary import NOBODY, Answer, Note
+from coordinator.vocabulary import NOBODY, Answer, DecisionKind
 
 HOUR, MINUTE = 3_600_000, 60_000
 
@@ -37,7 +37,7 @@ def apply_directive(pair: Record, params: Record, state: Record, slots: Record, 
         state.drain_stop = state.drain_target = 0
     if directive.blocked != state.blocked:
         state.blocked = directive.blocked
-        entry = jot(pair, state, Note.BLOCKED)
+        entry = record_decision(pair, state, DecisionKind.BLOCKED)
         entry.a, entry.c = int(directive.blocked), state.family
     _obey_once(pair, state, slots)
     if not state.disowned:
@@ -49,13 +49,13 @@ def _leave_or_start(pair: Record, params: Record, state: Record, slots: Record, 
     """Drain what is not called for, close what took too long, start what is."""
     directive, position = state.directive, pair.ledger.position
     if (state.phase == Phase.DRAINING or state.phase == Phase.CLOSING) and position == 0:  # noqa: PLR1714
-        entry = jot(pair, state, Note.FLAT)
+        entry = record_decision(pair, state, DecisionKind.FLAT)
         entry.x = (pair.time - state.drain_start) / MINUTE
         advance(state, Trigger.FLAT)
         state.drain_stop = state.drain_target = 0
     if state.phase == Phase.DRAINING and pair.time - state.drain_start >= whole_ms(params.transition_hours, HOUR):
         advance(state, Trigger.DEADLINE)
-        entry = jot(pair, state, Note.CLOSING)
+        entry = record_decision(pair, state, DecisionKind.CLOSING)
         entry.x, entry.y = pair.price, position_notional(pair)
     if state.family != directive.family:
         if position != 0 and can(state, Trigger.SWITCH):
@@ -64,7 +64,7 @@ def _leave_or_start(pair: Record, params: Record, state: Record, slots: Record, 
             _dismiss(pair, params, state, slots, event)
             advance(state, Trigger.LEAVE)
             if directive.family == NOBODY:
-                entry = jot(pair, state, Note.START)
+                entry = record_decision(pair, state, DecisionKind.START)
                 entry.a = NOBODY
     if state.phase == Phase.IDLE:
         orphan = position != 0 and (state.family == NOBODY or state.family != directive.family)
@@ -85,7 +85,7 @@ def _start(pair: Record, params: Record, state: Record, slots: Record, event: Re
     advance(state, Trigger.START)
     if not params.shares:
         pair.target = directive.target * directive.multiplier * params.sizes[state.family, state.variant]
-    entry = jot(pair, state, Note.START)
+    entry = record_decision(pair, state, DecisionKind.START)
     entry.a, entry.b, entry.x = state.family, state.variant, directive.target if params.shares else pair.target
 
 
@@ -151,7 +151,7 @@ def _drain(pair: Record, params: Record, state: Record, slots: Record, event: Re
     target = pair.price + direction * params.transition_target * atr
     state.drain_stop = _tighter(max(away(pair, -direction, stop, True), 0), max(present, 0), direction)
     state.drain_target = max(away(pair, -direction, target, False), 1)
-    entry = jot(pair, state, Note.TRANSITION)
+    entry = record_decision(pair, state, DecisionKind.TRANSITION)
     entry.a, entry.b, entry.x, entry.y = family, state.directive.family, pair.price, position_notional(pair) * direction
     tick = pair.instrument.tick_size
     entry.z, entry.w = state.drain_stop * tick, state.drain_target * tick
@@ -215,10 +215,10 @@ def _obey_once(pair: Record, state: Record, slots: Record) -> None:
             over = _at_least_minimum(pair, whole_down(lots * (1.0 - directive.trim_to / held)), lots)
             if over >= max(pair.instrument.min_quantity, 1):
                 leave(pair, slots, over)
-                entry = jot(pair, state, Note.TRIM)
+                entry = record_decision(pair, state, DecisionKind.TRIM)
                 entry.x, entry.y = held, float(over)
     if directive.withdraw_id != state.withdrawn:
         state.withdrawn = directive.withdraw_id
         count = withdraw_farthest(pair, strategy_slots(slots), directive.withdraw)
-        entry = jot(pair, state, Note.WITHDRAWN)
+        entry = record_decision(pair, state, DecisionKind.WITHDRAWN)
         entry.a, entry.x = count, directive.withdraw

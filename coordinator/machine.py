@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bot.errors import Misconfigured
+from bot.events import Decision
 from bot.instrument import in_ticks
 from bot.order import WHOLE_POSITION, Liquidity, OrderKind, Side, Signal, new_slots, set_order
-from bot.ports import Order, link_of
+from bot.ports import Order, client_order_id_of
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP
 from bot.strategy import PAIR
 from coordinator.allocation import ALLOCATION
 from coordinator.columns import Columns, inputs_start, row_dtype
-from coordinator.compiled import Happening, compiled_play, compiled_tick
+from coordinator.compiled import PairEventKind, compiled_dispatch, compiled_portfolio
 from coordinator.correlation import HISTORY
+from coordinator.decisions import decision_of, decisions_of
 from coordinator.pair_state import OWN, state_dtype
 from coordinator.portfolio import PORTFOLIO, PortfolioState, begin
 from coordinator.protection import guard_price
@@ -32,7 +34,7 @@ from coordinator.regime import REGIME
 from coordinator.roster import VARIANTS, Roster, all_variants
 from coordinator.router import ROUTE
 from coordinator.saved_state import LAYOUT, Packer, Piece, Stored, fill, read
-from coordinator.vocabulary import DIRECTIVE, NOBODY, NOTE, REPORT
+from coordinator.vocabulary import DECISION, DIRECTIVE, NOBODY, REPORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,7 +91,7 @@ def _renumber(stored: Stored, roster: Roster, *families: str) -> None:
             del columns[path]
 
 
-def new_desk(count: int) -> PortfolioState:
+def new_portfolio_state(count: int) -> PortfolioState:
     """An empty desk for so many pairs."""
     return PortfolioState(
         portfolio=new_records(PORTFOLIO, 1)[0],
@@ -101,7 +103,7 @@ def new_desk(count: int) -> PortfolioState:
         group_sums=np.zeros((count, 2)),
         reports=new_records(REPORT, count),
         directives=new_records(DIRECTIVE, count),
-        notes=new_records(NOTE, 64 + 8 * count),
+        decisions=new_records(DECISION, 64 + 8 * count),
     )
 
 
@@ -147,12 +149,17 @@ class PairMachine:
         instrument = self.pairs[0].instrument
         return bool(instrument.max_position_lots > instrument.max_market_lots)
 
-    def _play(
-        self, happening: Happening, bars: Any = NO_BARS, given: Any = NOTHING_GIVEN, index: int = 0, amount: float = 0.0
+    def _dispatch(
+        self,
+        event_kind: PairEventKind,
+        bars: Any = NO_BARS,
+        given: Any = NOTHING_GIVEN,
+        index: int = 0,
+        amount: float = 0.0,
     ) -> bool:
         return bool(
-            compiled_play(self.roster)(
-                *(int(happening), self.pairs, self.params, self.states, self.slots, self.events, self.rollups),
+            compiled_dispatch(self.roster)(
+                *(int(event_kind), self.pairs, self.params, self.states, self.slots, self.events, self.rollups),
                 *(self.timeframes, self.reports, bars, given, index, amount),
             )
         )
@@ -163,7 +170,7 @@ class PairMachine:
         for part in self._parts(own):
             paid = int(self.paid[0]) if len(part) else 0
             self.paid[0] *= not len(part)
-            acted = self._play(Happening.BARS, part, index=paid) or acted
+            acted = self._dispatch(PairEventKind.BARS, part, index=paid) or acted
         return acted
 
     def _on_grid(self, bars: Any) -> Any:
@@ -209,9 +216,9 @@ class PairMachine:
 
     def take_fill(self, order: Any, ts: int, ticks: int, lots: int, fee: float, *, maker: bool) -> Any:
         """Book an execution of `order` (an Order) and let the pair answer; returns the FILL record as booked."""
-        current = self.wishes(order) or self._was_renamed(order)
+        current = self.desires(order) or self._was_renamed(order)
         self._describe(order, ts, ticks, lots, fee, maker=maker, current=current)
-        self._play(Happening.FILL, index=int(current))
+        self._dispatch(PairEventKind.FILL, index=int(current))
         return self.events[0].execution.copy()
 
     def _describe(
@@ -255,7 +262,7 @@ class PairMachine:
         if signal is not Signal.ENTRY:
             return self.take_fill(order, execution.ts, execution.price, lots, fee, maker=execution.maker)
         self._describe(order, execution.ts, execution.price, lots, fee, maker=execution.maker, current=False)
-        self._play(Happening.FOREIGN)
+        self._dispatch(PairEventKind.FOREIGN)
         return self.events[0].execution.copy()
 
     def close(self, lots: int) -> None:
@@ -299,8 +306,10 @@ class PairMachine:
         index = index if index >= 0 else len(self.slots) - OWN
         order = self._nameless(index, side, OrderKind.STOP, lots, signal)
         generation = int(self.slots[index].generation)
-        link = link_of(bot, self.instrument.symbol, order.slot, generation)
-        return replace(order, link=link, generation=generation, price=0 if found is None else found.price)
+        client_order_id = client_order_id_of(bot, self.instrument.symbol, order.slot, generation)
+        return replace(
+            order, client_order_id=client_order_id, generation=generation, price=0 if found is None else found.price
+        )
 
     def _triggered(self, side: int) -> int:
         """Slot of a stop that was triggered and has not left whole; -1 for none."""
@@ -325,19 +334,19 @@ class PairMachine:
         """Where the slot of this order is in the table."""
         return int(np.flatnonzero(self.slots["number"] == order.slot)[0])
 
-    def wishes(self, order: Order) -> bool:
+    def desires(self, order: Order) -> bool:
         """Whether the slot of `order` still wishes this very order."""
         if not self.knows(order):
             return False
         slot = self.slots[self.index_of(order)]
         return bool(slot.active) and int(slot.generation) == order.generation
 
-    def wish_anew(self, order: Order) -> None:
+    def set_anew(self, order: Order) -> None:
         """Let what is wished of `order` go under a new name, since this one is used up."""
         self.renamed[order.slot] = order.generation
         self.slots[self.index_of(order)].generation += 1
 
-    def wish_at_market(self, order: Order) -> None:
+    def set_at_market(self, order: Order) -> None:
         """Let what is wished of `order`, a stop, go at the market."""
         self.slots[self.index_of(order)].kind = OrderKind.MARKET
 
@@ -370,24 +379,23 @@ class PairMachine:
 
     def take_refusal(self, order: Order) -> None:
         """Withdraw the wish of this order's slot: the venue will not have it."""
-        self._play(Happening.REFUSAL, index=self.index_of(order))
+        self._dispatch(PairEventKind.REFUSAL, index=self.index_of(order))
 
     def take_directive(self, directive: Any) -> None:
         """Follow a directive, DIRECTIVE (1,)."""
-        self._play(Happening.DIRECTIVE, given=directive)
+        self._dispatch(PairEventKind.DIRECTIVE, given=directive)
 
     def take_funding(self, amount: float) -> None:
         """Book funding received, quote currency; negative is paid."""
-        self._play(Happening.FUNDING, amount=amount)
+        self._dispatch(PairEventKind.FUNDING, amount=amount)
         self.paid[0] = 1
 
-    def take_notes(self) -> list[Any]:
-        """Hand out what was decided since the last time, as NOTE records."""
+    def take_decisions(self) -> list[Decision]:
+        """Hand out what was decided since the last time."""
         state = self.states[0]
-        count = min(int(state.noted), len(state.notes))
-        notes = [state.notes[k].copy() for k in range(count)]
-        state.noted = 0
-        return notes
+        taken = state.decisions[: min(int(state.decided), len(state.decisions))]
+        state.decided = 0
+        return [decision_of(one, self.instrument.symbol, self.roster) for one in taken]
 
     def remembered(self) -> tuple[Piece, ...]:
         """List the pieces of the pair's whole memory; a slot is known by what it is for."""
@@ -453,6 +461,12 @@ def _stored_pair(symbol: str, saved: Saved) -> Stored:
     return read(symbol, saved) if saved.layout == LAYOUT else read_raw(symbol, saved, "pair")
 
 
+def remembered_units(symbol: str, saved: Saved) -> tuple[float, float]:
+    """Tick size (quote currency) and lot size (base currency) that a pair's stored memory is written in."""
+    columns = _stored_pair(symbol, saved).columns
+    return float(columns["pair.instrument.tick_size"][0]), float(columns["pair.instrument.lot_size"][0])
+
+
 def remembered_money(symbol: str, saved: Saved) -> tuple[int, float]:
     """Lots that a pair's stored memory holds, signed, and what the pair has added to the wallet, quote currency."""
     columns = _stored_pair(symbol, saved).columns
@@ -465,8 +479,8 @@ def remembered_money(symbol: str, saved: Saved) -> tuple[int, float]:
 def _in_use(stored: Stored) -> bool:
     """Whether a pair's stored memory holds a position, or an order that may rest."""
     columns = stored.columns
-    wished = columns["slots.active"] | columns["slots.suspended"]
-    return bool(np.any(wished)) or bool(columns["pair.ledger.position"][0])
+    desired = columns["slots.active"] | columns["slots.suspended"]
+    return bool(np.any(desired)) or bool(columns["pair.ledger.position"][0])
 
 
 class PortfolioMachine:
@@ -479,41 +493,40 @@ class PortfolioMachine:
         self.params[0] = record
         self.symbols = symbols
         self.portfolios = new_records(PORTFOLIO, 1)
-        self.desk = new_desk(len(symbols))._replace(portfolio=self.portfolios[0])
-        begin(self.params[0], self.desk, capital)
-        self.judged = np.zeros(1, np.int64)  # ms: the last close that was judged
+        self.portfolio_state = new_portfolio_state(len(symbols))._replace(portfolio=self.portfolios[0])
+        begin(self.params[0], self.portfolio_state, capital)
+        self.evaluated_at = np.zeros(1, np.int64)  # ms: the last close that was judged
 
-    def judge(self, now: int) -> bool:
+    def evaluate(self, now: int) -> bool:
         """Look at the reports; whether the directives were written anew."""
-        self.judged[0] = now
-        return bool(compiled_tick(self.roster)(self.params, self.desk, now, False))
+        self.evaluated_at[0] = now
+        return bool(compiled_portfolio(self.roster)(self.params, self.portfolio_state, now, False))
 
     def share_room(self) -> None:
         """Set every pair's exposure limit from the reports as they are."""
-        compiled_tick(self.roster)(self.params, self.desk, 0, True)
+        compiled_portfolio(self.roster)(self.params, self.portfolio_state, 0, True)
 
-    def take_notes(self) -> list[Any]:
-        """Hand out what was decided since the last time, as NOTE records."""
-        portfolio = self.desk.portfolio
-        count = min(int(portfolio.noted), len(self.desk.notes))
-        notes = [self.desk.notes[k].copy() for k in range(count)]
-        portfolio.noted = 0
-        return notes
+    def take_decisions(self) -> list[Decision]:
+        """Hand out what was decided since the last time."""
+        portfolio, recorded = self.portfolio_state.portfolio, self.portfolio_state.decisions
+        taken = recorded[: min(int(portfolio.decided), len(recorded))]
+        portfolio.decided = 0
+        return decisions_of(taken, self.symbols, self.roster)
 
     def remembered(self) -> tuple[Piece, ...]:
         """List the pieces of the portfolio's whole memory; a row of a pair is known by its symbol."""
-        desk, symbols = self.desk, tuple(self.symbols)
+        portfolio_state, symbols = self.portfolio_state, tuple(self.symbols)
         return (
             Piece("portfolio", self.portfolios),
             _strategies(self.roster),
-            Piece("regimes", desk.regimes, symbols),
-            Piece("routes", desk.routes, symbols),
-            Piece("allocations", desk.allocations, symbols),
-            Piece("histories", desk.histories, symbols),
-            Piece("groups", desk.groups, symbols),
-            Piece("reports", desk.reports, symbols),
-            Piece("directives", desk.directives, symbols),
-            Piece("judged", self.judged),
+            Piece("regimes", portfolio_state.regimes, symbols),
+            Piece("routes", portfolio_state.routes, symbols),
+            Piece("allocations", portfolio_state.allocations, symbols),
+            Piece("histories", portfolio_state.histories, symbols),
+            Piece("groups", portfolio_state.groups, symbols),
+            Piece("reports", portfolio_state.reports, symbols),
+            Piece("directives", portfolio_state.directives, symbols),
+            Piece("evaluated_at", self.evaluated_at),
         )
 
     @cached_property

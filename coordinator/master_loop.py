@@ -33,11 +33,7 @@ class MasterLoop:
         patience: float | None = None,
     ) -> None:
         """`patience`: seconds with a store that does not answer; None where the market waits for the bot."""
-
-        def alarm(pair: str, sentence: str, over: bool) -> None:
-            bus.publish("alarm", {"pair": pair, "sentence": sentence, "over": over})
-
-        self.core = PortfolioCore(machine, symbols, tell, alarm)
+        self.core = PortfolioCore(machine, symbols, tell, bus.publish)
         self.saving = Saving(
             *(NAME, machine, self.core.memory, store, bus, lambda: self.tell(Remember())),
             at=lambda: self.core.now,

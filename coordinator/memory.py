@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bot.events import Decision
 from bot.ports import Execution, Order
 
 if TYPE_CHECKING:
     from coordinator.instructions import Loaded
 
-Unstored = tuple[list[Order], list[tuple[Execution, Any]], list[tuple[str, Any]]]  # orders, fills, notes
+Unstored = tuple[list[Order], list[tuple[Execution, Any]], list[Decision]]  # orders, fills, decisions
 KEPT = 5000  # orders and executions to know again
 
 
@@ -17,12 +18,12 @@ class Memory:
     """Orders that may still be filled, executions that are booked, and what is not stored yet."""
 
     def __init__(self) -> None:
-        self.orders: dict[str, Order] = {}  # by link, oldest first
+        self.orders: dict[str, Order] = {}  # by client order id, oldest first
         self.booked: dict[str, None] = {}  # ids, oldest first
         self.away = False  # the store does not answer: what is decided now would not be remembered
         self._orders: list[Order] = []  # not stored yet, as the next two
         self._fills: list[tuple[Execution, Any]] = []
-        self._notes: list[tuple[str, Any]] = []
+        self._decisions: list[Decision] = []
 
     def fill(self, loaded: Loaded) -> None:
         """Take over what was stored."""
@@ -34,23 +35,27 @@ class Memory:
         self.booked[execution.id] = None
         self._fills.append((execution, record))
 
-    def keep(self, wished: list[Order], notes: list[tuple[str, Any]]) -> None:
-        """Keep orders that are new, and notes, for the next save."""
-        self._notes.extend(notes)
-        fresh = [order for order in wished if self.orders.get(order.link) != order]
-        self.orders.update((order.link, order) for order in fresh)
+    def keep(self, desired: list[Order], decisions: list[Decision]) -> None:
+        """Keep orders that are new, and decisions, for the next save."""
+        self._decisions.extend(decisions)
+        fresh = [order for order in desired if self.orders.get(order.client_order_id) != order]
+        self.orders.update((order.client_order_id, order) for order in fresh)
         self._orders.extend(fresh)
 
     def take_unstored(self) -> Unstored:
         """Hand out what is to be stored now."""
-        unstored = self._orders, self._fills, self._notes
-        self._orders, self._fills, self._notes = [], [], []
+        unstored = self._orders, self._fills, self._decisions
+        self._orders, self._fills, self._decisions = [], [], []
         return unstored
 
     def put_back(self, unstored: Unstored) -> None:
         """Take back what could not be stored; it goes with the next save."""
-        orders, fills, notes = unstored
-        self._orders, self._fills, self._notes = orders + self._orders, fills + self._fills, notes + self._notes
+        orders, fills, decisions = unstored
+        self._orders, self._fills, self._decisions = (
+            orders + self._orders,
+            fills + self._fills,
+            decisions + self._decisions,
+        )
 
     def forget(self) -> None:
         """Let go of what no restart can meet again."""

@@ -40,8 +40,8 @@ DEFAULTS: dict[str, float] = {
 # Fields that are not stored: what is told is stored as it is told, and scratch is written before it is read.
 UNSTORED = frozenset(
     {
-        "state.notes",
-        "state.noted",
+        "state.decisions",
+        "state.decided",
         "state.closed",  # trades that one fill closed
         "state.smc.zones.journal",
         "state.smc.zones.entries",

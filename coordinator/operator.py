@@ -34,18 +34,18 @@ class CommandRejected(TradingError):
 
 
 def apply_command(
-    desk: PortfolioState, word: OperatorCommand, index: int | None, now: int, *, force: bool = False
+    portfolio_state: PortfolioState, word: OperatorCommand, index: int | None, now: int, *, force: bool = False
 ) -> str:
     """Carry a command out on the desk; `index` is the pair's, None for all. Returns what was done, in words.
 
     An answer to a halt halts first when nothing is halted. Raises CommandRejected.
     """
-    portfolio, risk = desk.portfolio, desk.portfolio.risk
+    portfolio, risk = portfolio_state.portfolio, portfolio_state.portfolio.risk
     portfolio.urged = True
     if word is OperatorCommand.PAUSE:
-        return _hold_off(desk, index, held=True)
+        return _hold_off(portfolio_state, index, held=True)
     if word is OperatorCommand.RESUME and not risk.halted:
-        return _hold_off(desk, index, held=False)
+        return _hold_off(portfolio_state, index, held=False)
     if index is not None:
         raise CommandRejected(f"{word} concerns the whole account; say it without --pair.")
     if word is OperatorCommand.RESUME:
@@ -61,8 +61,8 @@ def apply_command(
     )
 
 
-def _hold_off(desk: PortfolioState, index: int | None, *, held: bool) -> str:
-    chosen: Any = desk.routes if index is None else desk.routes[index : index + 1]
+def _hold_off(portfolio_state: PortfolioState, index: int | None, *, held: bool) -> str:
+    chosen: Any = portfolio_state.routes if index is None else portfolio_state.routes[index : index + 1]
     for route in chosen:
         route.held_off = route.held_off | HeldOff.OPERATOR if held else 0
     return f"{'paused' if held else 'resumed'} {'all pairs' if index is None else 'the pair'}"

@@ -12,14 +12,14 @@ import numpy as np
 from bot.kernel import Record, kernel, template
 from bot.strategy import Event, JudgedAs, equity_now, watch_nothing, whole_ms
 from bot.trade import book_trade
-from coordinator.desired_orders import judge_range, let_pass, wish_own
+from coordinator.desired_orders import judge_range, let_pass, set_own
 from coordinator.features import features_update
 from coordinator.gate import entry_reserve, position_notional, position_reserve
 from coordinator.lifecycle import apply_directive, disown
 from coordinator.outcomes import book_outcome, sum_outcomes
-from coordinator.pair_state import OWN, jot, may_open, tell
+from coordinator.pair_state import OWN, may_open, record_decision, tell
 from coordinator.phase import Phase, Trigger, advance
-from coordinator.vocabulary import NOBODY, Note, Pause
+from coordinator.vocabulary import NOBODY, DecisionKind, Pause
 from filters import smc as filter_
 from filters.zones import zones_quiet
 
@@ -51,7 +51,7 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
     _new_day(pair, state)
     apply_directive(pair, params, state, slots, event)
     _pause(pair, params, state)
-    wish_own(pair, params, state, slots)
+    set_own(pair, params, state, slots)
     let_pass(pair, params, state, slots, event)
     _watch(pair, params, state)
 
@@ -110,7 +110,7 @@ def _note_zones(pair: Record, state: Record) -> None:
     table = state.smc.zones
     for index in range(min(table.entries, len(table.journal))):
         zone = table.journal[index]
-        entry = jot(pair, state, Note.ZONE)
+        entry = record_decision(pair, state, DecisionKind.ZONE)
         entry.a, entry.b, entry.c = zone.kind, zone.direction, zone.timeframe
         entry.x, entry.y, entry.z = zone.bottom, zone.top, zone.quality
         entry.w, entry.v = float(zone.born), float(zone.died)
@@ -124,15 +124,15 @@ def _adopt_variant(pair: Record, params: Record, state: Record, slots: Record) -
     if state.family == NOBODY or directive.family != state.family or directive.variant == state.variant:
         return
     laid_later = params.judged_as[state.family] == JudgedAs.RANGE
-    if not laid_later and (pair.ledger.position != 0 or _wishes(slots)):
+    if not laid_later and (pair.ledger.position != 0 or _desired_orders(slots)):
         return
-    entry = jot(pair, state, Note.VARIANT)
+    entry = record_decision(pair, state, DecisionKind.VARIANT)
     entry.a, entry.b, entry.c = state.family, directive.variant, state.variant
     state.variant = directive.variant
 
 
 @kernel
-def _wishes(slots: Record) -> bool:
+def _desired_orders(slots: Record) -> bool:
     """Whether the strategy wishes anything."""
     for index in range(len(slots) - OWN):
         if slots[index].active or slots[index].suspended:
@@ -208,11 +208,11 @@ def _pause(pair: Record, params: Record, state: Record) -> None:
     midnight = (pair.time // DAY + 1) * DAY
     if directive.target > 0.0 and loss > params.pair_day_loss * directive.target and state.paused_until < midnight:
         state.paused_until, state.pause = midnight, Pause.DAY_LOSS
-        entry = jot(pair, state, Note.PAUSE)
+        entry = record_decision(pair, state, DecisionKind.PAUSE)
         entry.a, entry.b, entry.x = Pause.DAY_LOSS, midnight, loss / directive.target
     if state.outcomes.losing >= params.losing_trades:
         until = pair.time + whole_ms(params.losing_pause_hours, HOUR)
-        entry = jot(pair, state, Note.PAUSE)
+        entry = record_decision(pair, state, DecisionKind.PAUSE)
         entry.a, entry.b, entry.x = Pause.LOSING_TRADES, until, float(state.outcomes.losing)
         state.outcomes.losing = 0
         if until > state.paused_until:
@@ -222,7 +222,7 @@ def _pause(pair: Record, params: Record, state: Record) -> None:
         advance(state, Trigger.PAUSE)
     elif not paused and state.phase == Phase.PAUSED:
         advance(state, Trigger.UNPAUSE)
-        jot(pair, state, Note.UNPAUSE)
+        record_decision(pair, state, DecisionKind.UNPAUSE)
 
 
 @kernel
@@ -261,10 +261,10 @@ def _watch_zones(pair: Record, params: Record, state: Record) -> None:
 @kernel
 def fill_report(pair: Record, params: Record, state: Record, report: Record) -> None:
     """Tell the portfolio how the pair stands."""
-    features, entries = state.features, state.resting
+    features, entries = state.features, state.entries_notional
     report.time = pair.time
     report.equity = equity_now(pair)
-    report.resting = entries
+    report.entries_notional = entries
     report.exposure = position_notional(pair) + entries
     report.entries_reserved = entry_reserve(pair, entries)
     report.reserved = position_reserve(pair) + report.entries_reserved

@@ -65,7 +65,7 @@ from coordinator.messages import (
 )
 from coordinator.portfolio import differs
 from coordinator.position_watch import PositionWatch
-from coordinator.reconcile import only_reducing, opening_lots, wishes
+from coordinator.reconcile import desired_orders, only_reducing, opening_lots
 from coordinator.vocabulary import Answer, HeldOff
 
 log = structlog.get_logger()
@@ -99,7 +99,7 @@ class PairCore:
         self.linear = bool(machine.pairs[0].instrument.linear)
         self.start = start
         self.memory = Memory()
-        self.books = Books(bot, machine, self.memory, self._wishes)
+        self.books = Books(bot, machine, self.memory, self._desired_orders)
         self.breaker = Breaker(most_actions)
         self.executor = Executor(
             self.books, self.breaker, lambda: self.now, lambda why: self._hold_off(HeldOff.ACTIONS, why)
@@ -119,9 +119,9 @@ class PairCore:
         self._log = log.bind(pair=self.symbol)
 
     @property
-    def resting(self) -> dict[str, OpenOrder]:
+    def open_orders(self) -> dict[str, OpenOrder]:
         """Orders at the venue, by link."""
-        return self.books.resting
+        return self.books.open_orders
 
     def handle(self, message: Message) -> Steps[None]:
         """Take a message in, and do what it calls for, until the venue is as it is wished to be."""
@@ -211,31 +211,34 @@ class PairCore:
 
     def _on_change(self, changed: Changed) -> Steps[None]:
         order = changed.order
-        if not self.recovered or not self.books.is_ours(order.link):
+        if not self.recovered or not self.books.is_ours(order.client_order_id):
             return
-        more = order.filled > self.books.filled.get(order.link, 0) and order.link in self.memory.orders
-        if more and (yield from self.executor.learn_fills(order.link, order.filled))[0]:
+        more = (
+            order.filled > self.books.filled.get(order.client_order_id, 0)
+            and order.client_order_id in self.memory.orders
+        )
+        if more and (yield from self.executor.learn_fills(order.client_order_id, order.filled))[0]:
             yield from self._act()  # a fill is an execution and nothing else
-        if order.state in (OrderState.RESTING, OrderState.FILLED) or order.link not in self.resting:
+        if order.state in (OrderState.RESTING, OrderState.FILLED) or order.client_order_id not in self.open_orders:
             return
         if order.state is OrderState.UNKNOWN:
-            self._log.error("order_unknown", order=order.link)
+            self._log.error("order_unknown", order=order.client_order_id)
             yield from self._recover()
             return
         yield from self._ended(order)
 
     def _ended(self, order: OpenOrder) -> Steps[None]:
         """The venue ended an order that we did not cancel."""
-        self.resting.pop(order.link)
-        wish = self.books.sent(order.link)
-        if wish is None or not self.machine.wishes(wish):
+        self.open_orders.pop(order.client_order_id)
+        desired_order = self.books.sent(order.client_order_id)
+        if desired_order is None or not self.machine.desires(desired_order):
             return
-        self._log.warning("order_ended_by_venue", order=order.link, state=order.state.value)
-        if wish.reduce_only and order.state is OrderState.CANCELLED:
-            self.machine.wish_anew(wish)  # somebody's hand, or no volume: what is left goes as a new order
+        self._log.warning("order_ended_by_venue", order=order.client_order_id, state=order.state.value)
+        if desired_order.reduce_only and order.state is OrderState.CANCELLED:
+            self.machine.set_anew(desired_order)  # somebody's hand, or no volume: what is left goes as a new order
             self._exit_failed()
         else:
-            self._take_refusal(wish)
+            self._take_refusal(desired_order)
         yield from self._act()
 
     def _on_position(self, position: Position) -> Steps[None]:
@@ -288,7 +291,7 @@ class PairCore:
         """
         self.watch.tell_of_others()
         for _ in range(ROUNDS):
-            yield from self._save(self._wishes())
+            yield from self._save(self._desired_orders())
             if (yield from self._carry_out()):
                 return
         self._log.error("refusals_without_end", rounds=ROUNDS)
@@ -300,7 +303,7 @@ class PairCore:
         """
         trouble: Unreachable | Unanswered | Refused | None = None
         try:
-            opening = opening_lots(self.due(), self.resting) if self.machine.large_positions else 0
+            opening = opening_lots(self.due(), self.open_orders) if self.machine.large_positions else 0
             if self.linear and not (yield from self.watch.protect(opening)):
                 return False
         except (Unreachable, Unanswered, Refused) as error:
@@ -309,23 +312,23 @@ class PairCore:
             self.machine.close(self.watch.lots)  # nothing explains it, and it is to leave all the same
         outcome = yield from self.executor.carry_out(self.due() if trouble is None else only_reducing(self.due()))
         for order, refusal in outcome.refused:
-            self._log.warning("order_refused", order=order.link, reason=str(refusal))
+            self._log.warning("order_refused", order=order.client_order_id, reason=str(refusal))
             self._take_refusal(order, refusal)
         if trouble is not None:
             raise trouble
         return not (outcome.refused or outcome.renamed or outcome.booked)
 
-    def _save(self, wished: list[Order]) -> Steps[None]:
+    def _save(self, desired: list[Order]) -> Steps[None]:
         """Store what was decided, with the orders that are wished; without the store nothing is opened."""
-        self.memory.keep(wished, [(self.symbol, note) for note in self.machine.take_notes()])
+        self.memory.keep(desired, self.machine.take_decisions())
         stored = yield Save()
         self.memory.away = not stored
 
     def due(self) -> list[Order]:
         """List what should rest at the venue now: what is wished, less what is held back."""
-        wished = self._wishes()
+        desired = self._desired_orders()
         held_back = self.memory.away or self.leaving or self.watch.differs
-        return only_reducing(wished) if held_back else wished
+        return only_reducing(desired) if held_back else desired
 
     def _take_refusal(self, order: Order, refusal: Refused | None = None) -> None:
         """Withdraw an entry that the venue will not have; an exit is never given up while there is what to reduce.
@@ -340,8 +343,8 @@ class PairCore:
             self.machine.take_refusal(order)
             return
         if order.kind == OrderKind.STOP and reason is Refusal.TRIGGER_PASSED:
-            self.machine.wish_at_market(order)
-        self.machine.wish_anew(order)
+            self.machine.set_at_market(order)
+        self.machine.set_anew(order)
         self._exit_failed()
 
     def _exit_failed(self) -> None:
@@ -350,8 +353,8 @@ class PairCore:
         if self.breaker.barred(self.machine.time):
             self._hold_off(HeldOff.EXITS, "exits fail again and again; look at the position at the venue, then resume.")
 
-    def _wishes(self) -> list[Order]:
-        return wishes(
+    def _desired_orders(self) -> list[Order]:
+        return desired_orders(
             *(self.machine.slots, self.watch.lots),
             linear=self.linear,
             bot=self.bot,
@@ -392,7 +395,7 @@ class PairCore:
     def _take_up(self) -> Steps[None]:
         """Begin anew in the venue's new ticks and lots, once nothing is left in the old ones."""
         listed = self.awaited
-        if listed is None or self.machine.position or self.resting or self._wishes() or not self.recovered:
+        if listed is None or self.machine.position or self.open_orders or self._desired_orders() or not self.recovered:
             return
         self.awaited, self.start = None, self.machine.time
         self.machine.begin_anew(listed)
@@ -450,10 +453,10 @@ class PairCore:
         self._mind_silence()
         if self.linear:
             booked = (yield from self.watch.compare(asked)) or booked
-        shown = {one.link: one for one in (yield FetchOpenOrders()) if books.is_ours(one.link)}
-        corrected = shown.keys() != books.resting.keys()
+        shown = {one.client_order_id: one for one in (yield FetchOpenOrders()) if books.is_ours(one.client_order_id)}
+        corrected = shown.keys() != books.open_orders.keys()
         machine.asked[0] = max(since, asked)
-        books.resting = shown
+        books.open_orders = shown
         booked = (yield from self._learn_of(shown, first=first)) or booked
         if (
             self.unsynced
@@ -478,11 +481,11 @@ class PairCore:
     def _learn_of(self, shown: dict[str, OpenOrder], *, first: bool) -> Steps[bool]:
         """Know how much of each order is filled: after a start as the venue shows it, later by executions alone."""
         filled, booked = self.books.filled, False
-        for link, one in shown.items():
+        for client_order_id, one in shown.items():
             if first:
-                filled[link] = one.filled
-            elif one.filled > filled.get(link, 0):
-                booked = (yield from self.executor.learn_fills(link, one.filled))[0] or booked
+                filled[client_order_id] = one.filled
+            elif one.filled > filled.get(client_order_id, 0):
+                booked = (yield from self.executor.learn_fills(client_order_id, one.filled))[0] or booked
         return booked
 
     def _load(self) -> Steps[None]:

@@ -12,7 +12,7 @@ from bot.trade import TRADE
 from coordinator.features import FEATURES
 from coordinator.outcomes import OUTCOMES
 from coordinator.phase import Phase
-from coordinator.vocabulary import DIRECTIVE, NOBODY, NOTE, note
+from coordinator.vocabulary import DECISION, DIRECTIVE, NOBODY, begin_decision
 from filters import smc as filter_
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ _AFTER: list[Any] = [
     ("watch_below", "f8"),
     ("wake_above", "f8"),  # the same with the day's loss, but without the zones
     ("wake_below", "f8"),
-    ("resting", "f8"),  # notional of the entries that the gate lets rest, quote currency
+    ("entries_notional", "f8"),  # notional of the entries that the gate lets rest, quote currency
     ("gated", "i8"),  # version of the table of wishes that the gate has seen
     ("waiting", "b1"),  # an entry of it may yet pass
     ("rested", "b1"),  # entries were allowed to rest then
@@ -73,16 +73,16 @@ _AFTER: list[Any] = [
     ("parts", TRADE, (MOST_PARTS,)),
     ("closed", TRADE, (MOST_PARTS,)),
     ("outcomes", OUTCOMES),
-    ("noted", "i8"),  # notes not yet taken
-    ("notes", NOTE, (NOTES,)),
+    ("decided", "i8"),  # notes not yet taken
+    ("decisions", DECISION, (NOTES,)),
 ]
 
 
 @kernel
-def jot(pair: Record, state: Record, kind: int) -> Record:
+def record_decision(pair: Record, state: Record, kind: int) -> Record:
     """Begin a note of this pair."""
-    entry = note(state.notes, state.noted, pair.time, NOBODY, kind)
-    state.noted += 1
+    entry = begin_decision(state.decisions, state.decided, pair.time, NOBODY, kind)
+    state.decided += 1
     return entry
 
 

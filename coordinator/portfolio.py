@@ -32,7 +32,7 @@ from coordinator.risk import (
     size_multiplier,
 )
 from coordinator.router import reroute
-from coordinator.vocabulary import NOBODY, Cap, Note, note
+from coordinator.vocabulary import NOBODY, Cap, DecisionKind, begin_decision
 
 HOUR, DAY = 3_600_000, 86_400_000
 LEAST = 1e-9  # quote currency: without equity nothing is calm
@@ -53,7 +53,7 @@ PORTFOLIO = np.dtype(
         ("overcommitments", "i8"),
         ("least", "i8"),  # least important pair with resting entries
         ("exposure", "f8"),
-        ("noted", "i8"),
+        ("decided", "i8"),
         ("urged", "b1"),  # the operator has spoken: step at the next look
     ],
     align=True,
@@ -72,23 +72,27 @@ class PortfolioState(NamedTuple):
     group_sums: Record  # float64 (n, 2): exposure and targets of each group
     reports: Record
     directives: Record
-    notes: Record
+    decisions: Record
 
 
 @kernel
-def begin(params: Record, desk: PortfolioState, deposits: float) -> None:
+def begin(params: Record, portfolio_state: PortfolioState, deposits: float) -> None:
     """Set an empty desk up: nothing routed, everything flat."""
-    desk.portfolio.deposits = deposits
-    for i in range(len(desk.reports)):
-        desk.routes[i].family = desk.directives[i].family = desk.reports[i].family = NOBODY
-        desk.allocations[i].shrink = 1.0
-        desk.groups[i] = params.groups[i] if params.grouped and params.groups[i] >= 0 else _alone(params, desk, i)
+    portfolio_state.portfolio.deposits = deposits
+    for i in range(len(portfolio_state.reports)):
+        portfolio_state.routes[i].family = portfolio_state.directives[i].family = portfolio_state.reports[i].family = (
+            NOBODY
+        )
+        portfolio_state.allocations[i].shrink = 1.0
+        portfolio_state.groups[i] = (
+            params.groups[i] if params.grouped and params.groups[i] >= 0 else _alone(params, portfolio_state, i)
+        )
 
 
 @kernel
-def _alone(params: Record, desk: PortfolioState, index: int) -> int:
+def _alone(params: Record, portfolio_state: PortfolioState, index: int) -> int:
     """A group of its own, beside the configured ones."""
-    return len(desk.reports) - 1 - index if params.grouped else index
+    return len(portfolio_state.reports) - 1 - index if params.grouped else index
 
 
 @kernel
@@ -135,17 +139,22 @@ def quiet_equity_range(params: Record, portfolio: Record, reserved: float) -> tu
 
 
 @inlined
-def limit(params: Record, desk: PortfolioState) -> None:
+def limit(params: Record, portfolio_state: PortfolioState) -> None:
     """Set every pair's exposure limit: the room under the cap, and under each group's, shared by the targets."""
     if params.shares:
-        _tell_others(desk)
-    equity, exposure = desk.portfolio.risk.equity, desk.portfolio.exposure
-    reports, allocations, groups, sums = desk.reports, desk.allocations, desk.groups, desk.group_sums
+        _tell_others(portfolio_state)
+    equity, exposure = portfolio_state.portfolio.risk.equity, portfolio_state.portfolio.exposure
+    reports, allocations, groups, sums = (
+        portfolio_state.reports,
+        portfolio_state.allocations,
+        portfolio_state.groups,
+        portfolio_state.group_sums,
+    )
     n = len(reports)
-    pool, cap = equity * (1.0 - params.reserve), exposure_cap(params, desk.portfolio.risk)
+    pool, cap = equity * (1.0 - params.reserve), exposure_cap(params, portfolio_state.portfolio.risk)
     if cap == np.inf:
         for i in range(n):
-            desk.directives[i].exposure_limit = np.inf
+            portfolio_state.directives[i].exposure_limit = np.inf
         return
     room = max(cap * equity - exposure, 0.0)
     targets = 0.0
@@ -162,14 +171,14 @@ def limit(params: Record, desk: PortfolioState) -> None:
         if of_group > target:  # somebody else is in it
             group_room = max(params.group_exposure * pool - sums[groups[i], 0], 0.0)
             own = min(own, group_room * target / of_group)
-        desk.directives[i].exposure_limit = reports[i].exposure + own
+        portfolio_state.directives[i].exposure_limit = reports[i].exposure + own
 
 
 @kernel
-def _tell_others(desk: PortfolioState) -> None:
+def _tell_others(portfolio_state: PortfolioState) -> None:
     """Tell every pair what the account holds outside it, by the reports as they are; a pair knows its own better."""
-    reports, directives, n = desk.reports, desk.directives, len(desk.reports)
-    before, behind = desk.portfolio.deposits, 0.0
+    reports, directives, n = portfolio_state.reports, portfolio_state.directives, len(portfolio_state.reports)
+    before, behind = portfolio_state.portfolio.deposits, 0.0
     for i in range(n):
         directives[i].others = before
         before += reports[i].equity
@@ -179,60 +188,60 @@ def _tell_others(desk: PortfolioState) -> None:
 
 
 @inlined
-def step(params: Record, desk: PortfolioState, now: int) -> None:
+def step(params: Record, portfolio_state: PortfolioState, now: int) -> None:
     """Regimes, routes, correlation, halt, allocation, and a directive for every pair."""
-    portfolio = desk.portfolio
+    portfolio = portfolio_state.portfolio
     portfolio.urged = False
-    _hourly(params, desk, now)
+    _hourly(params, portfolio_state, now)
     switched = False
-    for i in range(len(desk.reports)):
-        if desk.reports[i].alive and _judge(params, desk, i, now):
+    for i in range(len(portfolio_state.reports)):
+        if portfolio_state.reports[i].alive and _evaluate_pair(params, portfolio_state, i, now):
             switched = True
-    _halt(params, desk, now)
-    changed = _note_modes(params, desk, now)
+    _halt(params, portfolio_state, now)
+    changed = _record_modes(params, portfolio_state, now)
     risk = portfolio.risk
     moved = abs(risk.equity - portfolio.allocated) > params.rebalance_change * portfolio.allocated
     regular = now >= portfolio.next_rebalance
     if regular or switched or moved or changed:
-        _rebalance(params, desk, now, regular)
-    _overcommitted(params, desk, now)
-    _direct(params, desk, now)
-    limit(params, desk)
+        _rebalance(params, portfolio_state, now, regular)
+    _overcommitted(params, portfolio_state, now)
+    _direct(params, portfolio_state, now)
+    limit(params, portfolio_state)
 
 
 @inlined
-def jot(desk: PortfolioState, now: int, pair: int, kind: int) -> Record:
+def record_decision(portfolio_state: PortfolioState, now: int, pair: int, kind: int) -> Record:
     """Begin a note of the portfolio about a pair."""
-    entry = note(desk.notes, desk.portfolio.noted, now, pair, kind)
-    desk.portfolio.noted += 1
+    entry = begin_decision(portfolio_state.decisions, portfolio_state.portfolio.decided, now, pair, kind)
+    portfolio_state.portfolio.decided += 1
     return entry
 
 
 @inlined
-def _hourly(params: Record, desk: PortfolioState, now: int) -> None:
+def _hourly(params: Record, portfolio_state: PortfolioState, now: int) -> None:
     """Take in the closes of the hour, and with a new hour the stress share, with a new day the groups."""
-    portfolio, hour = desk.portfolio, now // HOUR
-    for i in range(len(desk.reports)):
-        report, history = desk.reports[i], desk.histories[i]
+    portfolio, hour = portfolio_state.portfolio, now // HOUR
+    for i in range(len(portfolio_state.reports)):
+        report, history = portfolio_state.reports[i], portfolio_state.histories[i]
         if report.hour > history.hour and report.hour_close > 0.0:
             history_push(history, report.hour, report.hour_close)
     if hour == portfolio.hour:
         return
     portfolio.hour = hour
-    share, mean = stress(desk.histories, hour - 1, params, desk.group_sums[:, 0])
+    share, mean = stress(portfolio_state.histories, hour - 1, params, portfolio_state.group_sums[:, 0])
     note_stress(params, portfolio.risk, share, mean)
     # What 30 days say changes slowly: every midnight while they fill up, then every week.
     day = now // DAY
     portfolio.first_day = portfolio.first_day if portfolio.first_day > 0 else day
     if day != portfolio.group_day and not params.grouped and (day - portfolio.first_day <= 30 or day % 7 == 0):
         portfolio.group_day = day
-        group(desk.histories, hour - 1, params, desk.groups, desk.group_sums)
+        group(portfolio_state.histories, hour - 1, params, portfolio_state.groups, portfolio_state.group_sums)
 
 
 @inlined
-def _judge(params: Record, desk: PortfolioState, i: int, now: int) -> bool:
+def _evaluate_pair(params: Record, portfolio_state: PortfolioState, i: int, now: int) -> bool:
     """Classify a pair's newest regime bar, confirm, route; True when another strategy is called for."""
-    report, regime, route = desk.reports[i], desk.regimes[i], desk.routes[i]
+    report, regime, route = portfolio_state.reports[i], portfolio_state.regimes[i], portfolio_state.routes[i]
     if params.solo:
         switched = route.family != params.pinned
         route.family = params.pinned
@@ -240,23 +249,23 @@ def _judge(params: Record, desk: PortfolioState, i: int, now: int) -> bool:
     if report.regime_bars != regime.bars:
         regime.bars = report.regime_bars
         if report.regime_bars >= params.warmup_bars:
-            _classify(params, desk, i, now)
+            _classify(params, portfolio_state, i, now)
     if regime.confirmed == Regime.UNKNOWN:
         return False
     return reroute(params, route, regime, report.enhanced, now)
 
 
 @inlined
-def _classify(params: Record, desk: PortfolioState, i: int, now: int) -> None:
-    report, regime = desk.reports[i], desk.regimes[i]
+def _classify(params: Record, portfolio_state: PortfolioState, i: int, now: int) -> None:
+    report, regime = portfolio_state.reports[i], portfolio_state.regimes[i]
     atr_pct = 100.0 * report.atr / report.close
     before, count = regime.confirmed, regime.count
     candidate = classify(params, before, report.adx, atr_pct, report.fast, report.slow)
     if confirm(params, regime, candidate, now):
-        entry = jot(desk, now, i, Note.REGIME)
+        entry = record_decision(portfolio_state, now, i, DecisionKind.REGIME)
         entry.a, entry.b = candidate, before
     elif regime.count > 0 or count > 0:
-        entry = jot(desk, now, i, Note.CANDIDATE)
+        entry = record_decision(portfolio_state, now, i, DecisionKind.CANDIDATE)
         entry.a, entry.b, entry.c = candidate, regime.count, before
     else:
         return
@@ -264,28 +273,28 @@ def _classify(params: Record, desk: PortfolioState, i: int, now: int) -> None:
 
 
 @inlined
-def _halt(params: Record, desk: PortfolioState, now: int) -> None:
+def _halt(params: Record, portfolio_state: PortfolioState, now: int) -> None:
     """Note a halt that begins, take the simulated operator's answer, and resume when its time has come."""
-    risk = desk.portfolio.risk
-    if risk.halted and not desk.portfolio.modes & 8:
-        entry = jot(desk, now, NOBODY, Note.HALT)
+    risk = portfolio_state.portfolio.risk
+    if risk.halted and not portfolio_state.portfolio.modes & 8:
+        entry = record_decision(portfolio_state, now, NOBODY, DecisionKind.HALT)
         entry.x, entry.y, entry.z = day_loss(risk), drawdown(risk), risk.equity
     if answer(params, risk, played_answer(params, risk), now):
-        entry = jot(desk, now, NOBODY, Note.ANSWER)
+        entry = record_decision(portfolio_state, now, NOBODY, DecisionKind.ANSWER)
         entry.a = risk.answer
     if played_resume(params, risk, now):
-        entry = jot(desk, now, NOBODY, Note.RESUME)
+        entry = record_decision(portfolio_state, now, NOBODY, DecisionKind.RESUME)
         entry.x = risk.equity
 
 
 @inlined
-def _note_modes(params: Record, desk: PortfolioState, now: int) -> bool:
+def _record_modes(params: Record, portfolio_state: PortfolioState, now: int) -> bool:
     """Note a change of modes; True when there is one."""
-    portfolio, risk = desk.portfolio, desk.portfolio.risk
+    portfolio, risk = portfolio_state.portfolio, portfolio_state.portfolio.risk
     present = modes(risk)
     if present == portfolio.modes:
         return False
-    entry = jot(desk, now, NOBODY, Note.MODE)
+    entry = record_decision(portfolio_state, now, NOBODY, DecisionKind.MODE)
     entry.a, entry.b = portfolio.modes, present
     entry.x, entry.y, entry.z = day_loss(risk), drawdown(risk), risk.stress_share
     entry.w = size_multiplier(params, risk)
@@ -294,21 +303,21 @@ def _note_modes(params: Record, desk: PortfolioState, now: int) -> bool:
 
 
 @inlined
-def _rebalance(params: Record, desk: PortfolioState, now: int, regular: bool) -> None:
+def _rebalance(params: Record, portfolio_state: PortfolioState, now: int, regular: bool) -> None:
     """Allocate the pool anew; in DRAWDOWN the targets shrink and positions are trimmed to them."""
-    portfolio, risk = desk.portfolio, desk.portfolio.risk
+    portfolio, risk = portfolio_state.portfolio, portfolio_state.portfolio.risk
     if regular:
         period = whole_ms(params.rebalance_hours, HOUR)
         portfolio.next_rebalance = (now // period + 1) * period
     portfolio.allocated = risk.equity
     pool = max(risk.equity, 0.0) * (1.0 - params.reserve)
     if params.shares:
-        share_out(params, risk.equity, desk.reports, desk.allocations)
+        share_out(params, risk.equity, portfolio_state.reports, portfolio_state.allocations)
     else:
-        allocate(params, pool, desk.reports, desk.routes, desk.allocations, now)
+        allocate(params, pool, portfolio_state.reports, portfolio_state.routes, portfolio_state.allocations, now)
     factor = drawdown_factor(params, risk)
-    for i in range(len(desk.reports)):
-        allocation, directive = desk.allocations[i], desk.directives[i]
+    for i in range(len(portfolio_state.reports)):
+        allocation, directive = portfolio_state.allocations[i], portfolio_state.directives[i]
         if regular and not portfolio.overcommitted:
             allocation.shrink = 1.0
         elif regular and i == portfolio.least:
@@ -322,49 +331,51 @@ def _rebalance(params: Record, desk: PortfolioState, now: int, regular: bool) ->
             if regular:
                 directive.trim_id += 1
                 directive.trim_to = allocation.target
-        if desk.reports[i].alive and (regular or allocation.target != directive.target):
-            entry = jot(desk, now, i, Note.ALLOCATION)
-            entry.a, entry.b, entry.c = allocation.cap, desk.routes[i].family, desk.groups[i]
+        if portfolio_state.reports[i].alive and (regular or allocation.target != directive.target):
+            entry = record_decision(portfolio_state, now, i, DecisionKind.ALLOCATION)
+            entry.a, entry.b, entry.c = allocation.cap, portfolio_state.routes[i].family, portfolio_state.groups[i]
             entry.x, entry.y, entry.v = allocation.target, allocation.raw, risk.equity
             entry.z, entry.w = allocation.confidence, allocation.performance
 
 
 @inlined
-def _overcommitted(params: Record, desk: PortfolioState, now: int) -> None:
+def _overcommitted(params: Record, portfolio_state: PortfolioState, now: int) -> None:
     """Reserved beyond the limit: withdraw far entries of the least important pair, and shrink its target."""
-    portfolio, reports = desk.portfolio, desk.reports
+    portfolio, reports = portfolio_state.portfolio, portfolio_state.reports
     reserved, least = 0.0, -1
     for i in range(len(reports)):
         reserved += reports[i].reserved
-        if reports[i].entries_reserved > 0.0 and (least < 0 or desk.allocations[i].raw < desk.allocations[least].raw):
+        if reports[i].entries_reserved > 0.0 and (
+            least < 0 or portfolio_state.allocations[i].raw < portfolio_state.allocations[least].raw
+        ):
             least = i
     portfolio.least = least
     excess = reserved - params.overcommitted * portfolio.risk.equity
     if (excess > 0.0) != portfolio.overcommitted:
         portfolio.overcommitted = excess > 0.0
         portfolio.overcommitments += int(excess > 0.0)
-        entry = jot(desk, now, NOBODY, Note.OVERCOMMITTED)
+        entry = record_decision(portfolio_state, now, NOBODY, DecisionKind.OVERCOMMITTED)
         entry.a, entry.x, entry.y = int(excess > 0.0), reserved, params.overcommitted * portfolio.risk.equity
     if excess > 0.0 and least >= 0:
-        directive = desk.directives[least]
+        directive = portfolio_state.directives[least]
         directive.withdraw_id += 1
         directive.withdraw = min(excess, reports[least].entries_reserved)
 
 
 @inlined
-def _direct(params: Record, desk: PortfolioState, now: int) -> None:
+def _direct(params: Record, portfolio_state: PortfolioState, now: int) -> None:
     """Write every pair's directive."""
-    portfolio, risk = desk.portfolio, desk.portfolio.risk
+    portfolio, risk = portfolio_state.portfolio, portfolio_state.portfolio.risk
     portfolio.sequence += 1
     factor = drawdown_factor(params, risk)
     multiplier = size_multiplier(params, risk) / factor
-    for i in range(len(desk.reports)):
-        directive, route, report = desk.directives[i], desk.routes[i], desk.reports[i]
+    for i in range(len(portfolio_state.reports)):
+        directive, route, report = portfolio_state.directives[i], portfolio_state.routes[i], portfolio_state.reports[i]
         stale = now - report.regime_end > 2 * params.regime_timeframe and not params.solo
         directive.sequence = portfolio.sequence
         directive.family, directive.variant = route.family, route.variant
-        directive.target = desk.allocations[i].target
-        directive.share = desk.allocations[i].weight if params.shares else 0.0
+        directive.target = portfolio_state.allocations[i].target
+        directive.share = portfolio_state.allocations[i].weight if params.shares else 0.0
         directive.multiplier = multiplier
         directive.blocked = route.blocked
         directive.paused = route.held_off != 0 or (route.family != NOBODY and (stale or not report.alive))

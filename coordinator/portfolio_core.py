@@ -7,10 +7,12 @@ stays silent is waited for until the next close, then the rest goes on without i
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Any, assert_never
 
 import structlog
 
+from bot.events import Alarm, EquityMarked
 from bot.ports import Transfer
 from bot.record import new_records
 from coordinator.instructions import Load, Loaded, Save, Steps
@@ -30,14 +32,39 @@ from coordinator.messages import (
 )
 from coordinator.operator import CommandRejected, apply_command
 from coordinator.portfolio import differs
-from coordinator.risk import deposited
-from coordinator.vocabulary import DIRECTIVE, NOBODY
+from coordinator.risk import Mode, day_loss, deposited, drawdown
+from coordinator.vocabulary import DIRECTIVE, HeldOff
 
 log = structlog.get_logger()
 
 CENT = 0.01  # quote currency: what the venue's rounding of fees may add up to between two looks at the wallet
 
 Message = PairReport | Command | AccountSnapshot | HoldOff | Again | Adopt | Remember
+
+
+# What a person can do about a pair that may open nothing.
+REMEDIES = {
+    HeldOff.OPERATOR: "resume it when you like",
+    HeldOff.POSITION: "compare the position at the venue with what the bot shows; adopt or close it, then resume",
+    HeldOff.ACTIONS: "look at what it sends, and resume it",
+    HeldOff.EXITS: "look at the position at the venue, then resume",
+    HeldOff.SILENCE: "nothing, where the venue is down; else look at the network",
+    HeldOff.INSTRUMENT: "let the position leave; it goes on by itself where it can",
+    HeldOff.LEVERAGE: "set the leverage of the config at the venue, or change the config",
+    HeldOff.PERMISSION: "give the key the right to trade, and this machine's address",
+}
+
+
+@dataclass(frozen=True)
+class AccountFigures:
+    """The account at a glance, quote currency; `modes` of the risk aggregator, none: normal."""
+
+    equity: float
+    wallet: float
+    exposure: float
+    day_loss_pct: float
+    drawdown_pct: float
+    modes: list[str]
 
 
 class PortfolioCore:
@@ -48,9 +75,9 @@ class PortfolioCore:
         machine: PortfolioMachine,
         symbols: list[str],
         tell: Callable[[str, Directive | Room | Recover], None],
-        alarm: Callable[[str, str, bool], None],
+        announce: Callable[[Alarm | EquityMarked], None],
     ) -> None:
-        """`tell` hands a message to a pair; `alarm` is told pair (or nothing), sentence, and whether it is over."""
+        """`tell` hands a message to a pair; `announce` tells whoever watches."""
         self.machine, self.symbols = machine, symbols
         self.memory = Memory()
         self.held: dict[str, Any] = {}  # the directive each pair was given last
@@ -60,7 +87,7 @@ class PortfolioCore:
         self.unanswered: set[str] = set()
         self.rooms: dict[str, Room] = {}
         self.unexplained = 0.0  # quote currency in the wallet that no pair has earned
-        self._tell, self._alarm = tell, alarm
+        self._tell, self._announce = tell, announce
 
     def start(self, now: int, transferred: int = 0) -> Steps[None]:
         """Load what was stored, or begin at `now` (ms): only later closes are judged.
@@ -73,8 +100,8 @@ class PortfolioCore:
         if loaded is not None:
             yield from self._follow_pairs(self.machine.restore(loaded.saved))
             return
-        self.machine.judged[0] = now
-        self.machine.desk.portfolio.transfers_at = max(now, transferred)
+        self.machine.evaluated_at[0] = now
+        self.machine.portfolio_state.portfolio.transfers_at = max(now, transferred)
         yield from self._remember()
 
     def _follow_pairs(self, known: list[str]) -> Steps[None]:
@@ -85,7 +112,7 @@ class PortfolioCore:
             if past is not None:
                 deposits += remembered_money(symbol, past.saved)[1] * (1.0 if symbol in known else -1.0)
         if set(known) != set(self.symbols):
-            self.machine.desk.portfolio.deposits += deposits
+            self.machine.portfolio_state.portfolio.deposits += deposits
             yield from self._remember()
 
     def handle(self, message: Message) -> Steps[None]:
@@ -99,7 +126,7 @@ class PortfolioCore:
                 self._on_account(message)
             case HoldOff():
                 if self._hold_off(message):
-                    yield from self._tick(self.now)
+                    yield from self._evaluate(self.now)
             case Remember():
                 yield from self._remember()
             case Again():
@@ -114,32 +141,32 @@ class PortfolioCore:
         if report.sequence <= self.heard[report.symbol]:
             return
         self.heard[report.symbol] = report.sequence
-        self.machine.desk.reports[self.symbols.index(report.symbol)] = report.record
+        self.machine.portfolio_state.reports[self.symbols.index(report.symbol)] = report.record
         if report.answers:
             self.unanswered.discard(report.symbol)
             if not self.unanswered:
                 self._share_room()
             return
-        if report.at <= int(self.machine.judged[0]) and report.symbol in self.held:
+        if report.at <= int(self.machine.evaluated_at[0]) and report.symbol in self.held:
             return  # it has caught up with what is judged already
         if report.at > self.at:
             if self.arrived and self.at:
                 log.warning("pairs_silent", pairs=sorted(set(self.symbols) - self.arrived), at=self.at)
-                yield from self._tick(self.at)
+                yield from self._evaluate(self.at)
             self.at, self.arrived = report.at, set()
         if report.at == self.at:
             self.arrived.add(report.symbol)
         if len(self.arrived) == len(self.symbols):
             self.arrived = set()
-            yield from self._tick(self.at)
+            yield from self._evaluate(self.at)
 
     def _on_command(self, command: Command) -> Steps[None]:
         """Obey the operator, at once."""
         try:
             index = self._index_of(command.pair)
-            done = apply_command(self.machine.desk, command.word, index, self.now, force=command.force)
+            done = apply_command(self.machine.portfolio_state, command.word, index, self.now, force=command.force)
             log.warning("operator", word=command.word.value, pair=command.pair, done=done)
-            yield from self._tick(self.now)
+            yield from self._evaluate(self.now)
         except CommandRejected as error:
             command.answer.set_exception(error)
         else:
@@ -148,24 +175,30 @@ class PortfolioCore:
     @property
     def now(self) -> int:
         """The close that counts now, ms."""
-        return max(self.at, int(self.machine.judged[0]))
+        return max(self.at, int(self.machine.evaluated_at[0]))
 
     def _hold_off(self, message: HoldOff) -> bool:
         """Close a pair to entries, or open it again; whether that is news."""
-        desk, index = self.machine.desk, self.symbols.index(message.symbol)
-        before = int(desk.routes[index].held_off)
+        portfolio_state, index = self.machine.portfolio_state, self.symbols.index(message.symbol)
+        before = int(portfolio_state.routes[index].held_off)
         after = before & ~message.reason if message.over else before | message.reason
         if after == before:
             return False
-        desk.routes[index].held_off = after
-        desk.portfolio.urged = True
+        portfolio_state.routes[index].held_off = after
+        portfolio_state.portfolio.urged = True
         (log.warning if message.over else log.error)(
             "pair_released" if message.over else "pair_held_off",
             pair=message.symbol,
             reason=message.reason.name,
             sentence=message.sentence,
         )
-        self._alarm(message.symbol, message.sentence, message.over)
+        severity = "warning" if message.over else "critical"
+        self._announce(
+            Alarm(
+                *(message.symbol, self.now, str(message.reason.name).lower(), severity, message.sentence),
+                *(REMEDIES[message.reason], message.over),
+            )
+        )
         return True
 
     def _index_of(self, pair: str | None) -> int | None:
@@ -179,27 +212,32 @@ class PortfolioCore:
         A pair whose position differs looks for itself. Only what the venue's log calls a transfer moves the anchors;
         other money that nobody has earned, believed when it is seen twice, is a gain or a loss of the day.
         """
-        desk, account = self.machine.desk, account_snapshot.account
+        portfolio_state, account = self.machine.portfolio_state, account_snapshot.account
         differing = [
             symbol
-            for symbol, report in zip(self.symbols, desk.reports, strict=True)
+            for symbol, report in zip(self.symbols, portfolio_state.reports, strict=True)
             if report.alive and account.positions.get(symbol, 0) != int(report.position)
         ]
         for symbol in differing:
             self._tell(symbol, Recover())
         self._take_transfers(account_snapshot.transfers or ())
-        extra = account.wallet - float(desk.portfolio.deposits) - sum(float(one.settled) for one in desk.reports)
+        extra = (
+            account.wallet
+            - float(portfolio_state.portfolio.deposits)
+            - sum(float(one.settled) for one in portfolio_state.reports)
+        )
         seen_twice = abs(extra - self.unexplained) < CENT
         self.unexplained = extra
         if abs(extra) >= max(CENT, 1e-5 * abs(account.wallet)) and seen_twice and not differing:
             log.error("unexplained_money", amount=extra, wallet=account.wallet, remedy="look at the account's log")
-            self._alarm("", f"{extra:+.2f} in the wallet is no transfer", False)
-            desk.portfolio.deposits += extra
+            sentence = f"{extra:+.2f} in the wallet is no transfer"
+            self._announce(Alarm("", self.now, "unexplained_money", "warning", sentence, "look at the account's log"))
+            portfolio_state.portfolio.deposits += extra
             self.unexplained = 0.0
 
     def _take_transfers(self, transfers: tuple[Transfer, ...]) -> None:
         """Let deposits and withdrawals that are new move the anchors, not the profit."""
-        portfolio = self.machine.desk.portfolio
+        portfolio = self.machine.portfolio_state.portfolio
         for one in sorted(transfers, key=lambda each: each.ts):
             if one.ts > int(portfolio.transfers_at):
                 log.warning("deposit" if one.amount > 0 else "withdrawal", amount=one.amount)
@@ -207,44 +245,53 @@ class PortfolioCore:
                 deposited(portfolio.risk, one.amount)
         portfolio.transfers_at = max([int(portfolio.transfers_at), *(one.ts for one in transfers)])
 
-    def _tick(self, now: int) -> Steps[None]:
+    def _evaluate(self, now: int) -> Steps[None]:
         """Judge, remember, direct. A close that was judged before a restart is not judged again."""
-        if now > int(self.machine.judged[0]) or self.machine.desk.portfolio.urged:
-            self.machine.judge(now)
+        if now > int(self.machine.evaluated_at[0]) or self.machine.portfolio_state.portfolio.urged:
+            self.machine.evaluate(now)
             yield from self._remember()
+            self._announce(EquityMarked("", now, **asdict(self.account())))
         self._direct(now)
         if not self.unanswered:
             self._share_room()
 
+    def account(self) -> AccountFigures:
+        """What the account is worth by the pairs' last reports."""
+        portfolio, reports = self.machine.portfolio_state.portfolio, self.machine.portfolio_state.reports
+        deposits, modes = float(portfolio.deposits), int(portfolio.modes)
+        return AccountFigures(
+            equity=deposits + sum(float(one.equity) for one in reports),
+            wallet=deposits + sum(float(one.settled) for one in reports),
+            exposure=sum(float(one.exposure) for one in reports),
+            day_loss_pct=100.0 * float(day_loss(portfolio.risk)),
+            drawdown_pct=100.0 * float(drawdown(portfolio.risk)),
+            modes=[str(mode.name).lower() for mode in Mode if modes & mode],
+        )
+
     def _remember(self) -> Steps[None]:
         """Store what was decided; a store that does not answer is not waited for, since an operator's word cannot."""
-        self.memory.keep([], [(self._about(note), note) for note in self.machine.take_notes()])
+        self.memory.keep([], self.machine.take_decisions())
         yield Save()
 
     def _direct(self, now: int) -> None:
         """Tell every pair what is new to it."""
-        desk = self.machine.desk
+        portfolio_state = self.machine.portfolio_state
         self.unanswered = set()
         for index, symbol in enumerate(self.symbols):
-            directive = desk.directives[index]
+            directive = portfolio_state.directives[index]
             if symbol in self.held and not differs(self.held[symbol], directive):
                 continue
             record = new_records(DIRECTIVE, 1)
             record[0] = directive
             self.held[symbol] = record[0]
             self.unanswered.add(symbol)
-            self._tell(symbol, Directive(int(desk.portfolio.sequence), now, record))
-
-    def _about(self, note: Any) -> str:
-        """Symbol that a note is about; empty for the portfolio."""
-        index = int(note["pair"])
-        return "" if index == NOBODY else self.symbols[index]
+            self._tell(symbol, Directive(int(portfolio_state.portfolio.sequence), now, record))
 
     def _share_room(self) -> None:
         self.machine.share_room()
         for index, symbol in enumerate(self.symbols):
-            directive = self.machine.desk.directives[index]
-            room = Room(int(self.machine.judged[0]), float(directive.exposure_limit), float(directive.others))
+            directive = self.machine.portfolio_state.directives[index]
+            room = Room(int(self.machine.evaluated_at[0]), float(directive.exposure_limit), float(directive.others))
             known = self.rooms.get(symbol)
             if known is None or (known.limit, known.others) != (room.limit, room.others):
                 self.rooms[symbol] = room

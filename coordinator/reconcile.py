@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bot.order import WHOLE_POSITION, OrderKind, Side
-from bot.ports import OpenOrder, Order, OrderState, link_of
+from bot.ports import OpenOrder, Order, OrderState, client_order_id_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -39,7 +39,7 @@ class Change:
     """One thing to ask of the venue; a cancellation has no order."""
 
     action: Action
-    link: str
+    client_order_id: str
     order: Order | None = None
 
 
@@ -50,7 +50,7 @@ class PositionStop(NamedTuple):
     price: int
 
 
-def wishes(
+def desired_orders(
     slots: Any, position: int, *, linear: bool, bot: str, symbol: str, filled: dict[str, int], largest: int
 ) -> list[Order]:
     """List what should rest now: wanted slots, except those that could only reduce where nothing is to reduce.
@@ -69,13 +69,15 @@ def wishes(
         if linear and slot["reduce_only"] and slot["kind"] == OrderKind.STOP and slot["part"] == WHOLE_POSITION:
             continue
         number = slot.pop("number")
-        link = link_of(bot, symbol, number, slot["generation"])
+        client_order_id = client_order_id_of(bot, symbol, number, slot["generation"])
         lots = slot.pop("quantity")
         if slot["kind"] == OrderKind.MARKET:
             slot["price"], lots = 0, min(lots, largest)
         if slot["reduce_only"] or not linear:
             slot["stop"] = 0
-        found.append(Order(link=link, slot=number, lots=lots + filled.get(link, 0), **slot))
+        found.append(
+            Order(client_order_id=client_order_id, slot=number, lots=lots + filled.get(client_order_id, 0), **slot)
+        )
     return found
 
 
@@ -95,20 +97,24 @@ def position_stop(slots: Any, position: int) -> PositionStop | None:
     return min(found, key=lambda one: one.price * side, default=None)
 
 
-def difference(wished: Iterable[Order], resting: Mapping[str, OpenOrder]) -> list[Change]:
+def difference(desired: Iterable[Order], open_orders: Mapping[str, OpenOrder]) -> list[Change]:
     """List what to cancel, amend and place: cancellations first, then exits before entries, then by slot's number.
 
     A stop that was triggered is the market order it became, and a market order is never amended. An entry that moves
     or whose stop moves is amended with both.
     """
-    wanted = {order.link: order for order in wished}
-    changes = [Change(Action.CANCEL, link) for link in sorted(resting) if link not in wanted]
+    wanted = {order.client_order_id: order for order in desired}
+    changes = [
+        Change(Action.CANCEL, client_order_id)
+        for client_order_id in sorted(open_orders)
+        if client_order_id not in wanted
+    ]
     for order in sorted(wanted.values(), key=lambda one: (not one.reduce_only, one.slot)):
-        found = resting.get(order.link)
+        found = open_orders.get(order.client_order_id)
         if found is None:
-            changes.append(Change(Action.PLACE, order.link, order))
+            changes.append(Change(Action.PLACE, order.client_order_id, order))
         elif order.kind != OrderKind.MARKET and _numbers(found) != _numbers(order):
-            changes.append(Change(Action.AMEND, order.link, order))
+            changes.append(Change(Action.AMEND, order.client_order_id, order))
     return changes
 
 
@@ -116,25 +122,25 @@ def _numbers(order: Order | OpenOrder) -> tuple[int, int, int]:
     return order.price, order.lots, order.stop
 
 
-def only_reducing(wished: Iterable[Order]) -> list[Order]:
+def only_reducing(desired: Iterable[Order]) -> list[Order]:
     """List the orders that cannot increase exposure, whatever becomes of the bot."""
-    return [order for order in wished if order.reduce_only]
+    return [order for order in desired if order.reduce_only]
 
 
-def opening_lots(wished: Iterable[Order], resting: Mapping[str, OpenOrder]) -> int:
+def opening_lots(desired: Iterable[Order], open_orders: Mapping[str, OpenOrder]) -> int:
     """Lots that may still be filled of orders that can increase exposure, of those that rest or are wished."""
     lots: dict[str, int] = {}
-    for order in wished:
+    for order in desired:
         if not order.reduce_only:
-            found = resting.get(order.link)
-            lots[order.link] = order.lots - (found.filled if found is not None else 0)
-    for link, one in resting.items():
+            found = open_orders.get(order.client_order_id)
+            lots[order.client_order_id] = order.lots - (found.filled if found is not None else 0)
+    for client_order_id, one in open_orders.items():
         if not one.reduce_only:
-            lots[link] = max(lots.get(link, 0), one.lots - one.filled)
+            lots[client_order_id] = max(lots.get(client_order_id, 0), one.lots - one.filled)
     return sum(lots.values())
 
 
-def as_resting(order: Order, filled: int = 0) -> OpenOrder:
+def as_open_order(order: Order, filled: int = 0) -> OpenOrder:
     """How the venue shows an order that it has just taken."""
-    numbers = (order.link, order.side, order.kind, order.price, order.lots, filled)
+    numbers = (order.client_order_id, order.side, order.kind, order.price, order.lots, filled)
     return OpenOrder(*numbers, OrderState.RESTING, order.stop, order.reduce_only)

@@ -100,7 +100,7 @@ def all_variants(strategy: Strategy, parameters: Parameters) -> list[tuple[Param
 
 @kernel
 def _nobody(
-    _pair: Record, _params: Record, _state: Record, _wishes: Record, _event: Record, _family: int, _variant: int
+    _pair: Record, _params: Record, _state: Record, _desired_orders: Record, _event: Record, _family: int, _variant: int
 ) -> None:
     """Hand the event to no strategy."""
 
@@ -120,12 +120,12 @@ def _or_else(number: int, strategy: Strategy, other: Dispatch) -> Dispatch:
     name, decide = strategy.name, strategy.decide
 
     def handed(
-        pair: Record, params: Record, state: Record, wishes: Record, event: Record, family: int, variant: int
+        pair: Record, params: Record, state: Record, desired_orders: Record, event: Record, family: int, variant: int
     ) -> None:
         if family == number:
-            decide(pair, getattr(params, name)[variant], getattr(state, name), wishes, event)
+            decide(pair, getattr(params, name)[variant], getattr(state, name), desired_orders, event)
         else:
-            other(pair, params, state, wishes, event, family, variant)
+            other(pair, params, state, desired_orders, event, family, variant)
 
     return kernel(handed)
 
@@ -174,14 +174,14 @@ def _or_else_with_inputs(number: int, strategy: Strategy, other: Dispatch) -> Di
     name, decide = strategy.name, strategy.decide
 
     def handed(
-        pair: Record, params: Record, state: Record, wishes: Record, event: Record, family: int, variant: int
+        pair: Record, params: Record, state: Record, desired_orders: Record, event: Record, family: int, variant: int
     ) -> None:
         if family == number:
             own = getattr(event.told, name)
             _tell_own(own, event, getattr(event.inputs, name)[variant], getattr(event.unknown, name)[variant])
-            decide(pair, getattr(params, name)[variant], getattr(state, name), wishes, own)
+            decide(pair, getattr(params, name)[variant], getattr(state, name), desired_orders, own)
         else:
-            other(pair, params, state, wishes, event, family, variant)
+            other(pair, params, state, desired_orders, event, family, variant)
 
     return kernel(handed)
 

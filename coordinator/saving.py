@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from coordinator.announcements import filled
 from coordinator.instructions import Loaded
 from coordinator.machine import NAME, PairMachine
 
@@ -57,7 +58,7 @@ class Saving:
         return Loaded(saved, await self.store.orders(name), await self.store.executions(name))
 
     async def save(self) -> bool:
-        """Store the machine, new orders, fills and notes in one transaction; False while the store does not answer."""
+        """Store the machine and what is new in one transaction; False while the store does not answer."""
         if self._saving is not None and not self._saving.done():
             return False
         if self._saving is not None and not self._saving.cancelled():
@@ -76,19 +77,17 @@ class Saving:
     async def _store(self) -> None:
         """Store, then tell. What a stop cuts off is stored with the next save: the machine remembers it already."""
         unstored = self.memory.take_unstored()
-        orders, fills, notes = unstored
+        orders, fills, decisions = unstored
         try:
-            await self.store.save(self.name, self.machine.saved(), self._at(), orders, fills, notes)
+            await self.store.save(self.name, self.machine.saved(), self._at(), orders, fills, decisions)
         except asyncio.CancelledError:
             self.memory.put_back(unstored)
             raise
-        for pair, note in notes:
-            self.bus.publish("note", {"pair": pair, "note": note})
+        for decision in decisions:
+            self.bus.publish(decision)
         for execution, _ in fills:
             assert isinstance(self.machine, PairMachine)
-            of = self.machine.instrument
-            people = {"price": str(of.price(execution.price)), "quantity": str(of.quantity(execution.lots))}
-            self.bus.publish("fill", {"pair": self.name, "execution": execution, **people})
+            self.bus.publish(filled(execution, self.machine.instrument))
 
     def close(self) -> None:
         """Try no more."""

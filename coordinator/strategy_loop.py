@@ -9,7 +9,9 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, assert_never
 
+from bot.events import OrderChanged
 from bot.ports import Gateway, Position
+from coordinator.announcements import order_changed
 from coordinator.instructions import (
     Amend,
     Cancel,
@@ -34,7 +36,7 @@ from coordinator.saving import Saving
 from coordinator.stepping import done
 
 if TYPE_CHECKING:
-    from bot.ports import Bus, Store
+    from bot.ports import Bus, Order, Store
     from coordinator.machine import PairMachine
     from coordinator.messages import HoldOff, PairReport
     from coordinator.pair_core import Message
@@ -72,7 +74,7 @@ class StrategyLoop:
             remedy="nothing is opened until it answers; exits go on",
             patience=patience,
         )
-        self.gateway, self.symbol = gateway, machine.instrument.symbol
+        self.gateway, self.bus, self.symbol = gateway, bus, machine.instrument.symbol
         self.mailbox: asyncio.Queue[Message] = asyncio.Queue()
         self.recovered = asyncio.Event()
         self._clock = clock
@@ -114,6 +116,10 @@ class StrategyLoop:
         if self.core.recovered:
             self.recovered.set()
 
+    def _announce(self, change: str, order: Order) -> None:
+        machine = self.core.machine
+        self.bus.publish(order_changed(change, order, machine.instrument, machine.time))
+
     async def _carry_out(self, instruction: Instruction) -> Any:  # noqa: C901, PLR0911, PLR0912, one line for each
         symbol, gateway = self.symbol, self.gateway
         match instruction:
@@ -122,11 +128,14 @@ class StrategyLoop:
             case Load(name):
                 return await self.saving.load(name)
             case Place(order):
-                return await gateway.place(symbol, order)
+                await gateway.place(symbol, order)
+                return self._announce("placed", order)
             case Amend(order):
-                return await gateway.amend(symbol, order)
-            case Cancel(link):
-                return await gateway.cancel(symbol, link)
+                await gateway.amend(symbol, order)
+                return self._announce("amended", order)
+            case Cancel(client_order_id):
+                await gateway.cancel(symbol, client_order_id)
+                return self.bus.publish(OrderChanged(symbol, self.core.machine.time, "cancelled", client_order_id))
             case SetStop(price, within):
                 async with asyncio.timeout(within):
                     return await gateway.set_stop(symbol, price)
@@ -136,10 +145,10 @@ class StrategyLoop:
                 return await gateway.position(symbol)
             case FetchExecutions(since):
                 return await gateway.executions(symbol, since)
-            case FetchExecutionsOf(link):
-                return await gateway.executions_of(symbol, link)
+            case FetchExecutionsOf(client_order_id):
+                return await gateway.executions_of(symbol, client_order_id)
             case FetchOpenOrders():
-                return await gateway.resting(symbol)
+                return await gateway.open_orders(symbol)
             case FetchCandles(since, until):
                 return await gateway.candles(symbol, since, until)
             case Know(instrument):

@@ -72,7 +72,7 @@ class HeldOff(IntFlag):
     PERMISSION = 256  # the key may not trade
 
 
-class Note(IntEnum):
+class DecisionKind(IntEnum):
     """What was decided; the fields of a NOTE mean what stands behind each."""
 
     CANDIDATE = 0  # a candidate, b in a row, c confirmed; x ADX, y ATR %, z EMA divergence
@@ -97,7 +97,7 @@ class Note(IntEnum):
     ZONE = 19  # a kind, b side, c timeframe; x bottom, y top, z quality, w born (ms), v died (ms), 0 while it lives
 
 
-NOTE = np.dtype(
+DECISION = np.dtype(
     [
         ("ts", "i8"),
         ("pair", "i8"),  # index, or NOBODY for the portfolio
@@ -119,7 +119,7 @@ REPORT = np.dtype(
         ("time", "i8"),  # ms
         ("equity", "f8"),  # what the pair adds to the account: realised + unrealised - fees + funding
         ("exposure", "f8"),  # notional of the position at the mark, and of resting entries
-        ("resting", "f8"),  # notional of resting entries alone
+        ("entries_notional", "f8"),  # notional of resting entries alone
         ("reserved", "f8"),  # initial margin of position and entries, with fees
         ("entries_reserved", "f8"),  # of resting entries alone
         ("regime_bars", "i8"),  # complete regime bars seen
@@ -171,9 +171,9 @@ DIRECTIVE = np.dtype(
 
 
 @kernel
-def note(notes: Record, count: int, ts: int, pair: int, kind: int) -> Record:
+def begin_decision(decisions: Record, count: int, ts: int, pair: int, kind: int) -> Record:
     """Begin a note in `notes` at `count`, its numbers zero; the last place is used again when all are full."""
-    entry = notes[min(count, len(notes) - 1)]
+    entry = decisions[min(count, len(decisions) - 1)]
     entry.ts, entry.pair, entry.kind = ts, pair, kind
     entry.a = entry.b = entry.c = 0
     entry.x = entry.y = entry.z = entry.w = entry.v = 0.0

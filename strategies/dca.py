@@ -256,7 +256,7 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: R
     else:
         for index in range(len(slots) - 2):
             clear_order(slots, index)
-    _wish_exits(pair, params, state, slots, direction)
+    _set_exits(pair, params, state, slots, direction)
 
 
 @kernel
@@ -279,7 +279,7 @@ def _average(pair: Record) -> float:
 
 
 @kernel
-def _wish_exits(pair: Record, params: Record, state: Record, slots: Record, direction: int) -> None:
+def _set_exits(pair: Record, params: Record, state: Record, slots: Record, direction: int) -> None:
     lots = abs(pair.ledger.position)
     take, stop = len(slots) - 2, len(slots) - 1
     if not params.trailing:
@@ -308,7 +308,7 @@ def _trail(pair: Record, params: Record, state: Record, slots: Record, bar: Reco
     trail = away(pair, -direction, state.best * (1.0 - direction * params.trail_distance), True)
     state.stop = max(state.stop, trail) if direction > 0 else min(state.stop, trail)
     _follow_stop(state, slots, direction)
-    _wish_exits(pair, params, state, slots, direction)
+    _set_exits(pair, params, state, slots, direction)
 
 
 @kernel

@@ -226,12 +226,12 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: R
     if loosened:
         state.low_stop = state.range_low_stop
         state.high_stop = state.range_high_stop
-        _wish(pair, state, slots)
+        _set(pair, state, slots)
         return
     if state.suspends and np.sign(position) != state.sign:
         _turn(pair, state, slots)
-    _wish_cell(pair, state, slots, fill.part)
-    _wish_stop(pair, state, slots)
+    _set_cell(pair, state, slots, fill.part)
+    _set_stop(pair, state, slots)
 
 
 @kernel
@@ -282,7 +282,7 @@ def _lay(pair: Record, params: Record, state: Record, slots: Record) -> None:
     _set_range(pair, params, state, lower, upper, _capacity(slots))
     state.low_stop = state.range_low_stop
     state.high_stop = state.range_high_stop
-    _wish(pair, state, slots)
+    _set(pair, state, slots)
     pair.range_asked, pair.range_lower, pair.range_upper = True, lower, upper
 
 
@@ -294,7 +294,7 @@ def _on_verdict(pair: Record, params: Record, state: Record, slots: Record) -> N
     state.share = pair.range_share
     if state.share > 0.0:
         _set_range(pair, params, state, state.lower, state.upper, _capacity(slots))
-        _wish(pair, state, slots)
+        _set(pair, state, slots)
     for index in range(state.levels):
         if state.share <= 0.0 or (state.cells[index].side != 0 and state.cells[index].lots == 0):
             pair.range_share = 0.0
@@ -314,7 +314,7 @@ def _shed(pair: Record, params: Record, state: Record, slots: Record, quantity: 
             quantity -= shed
             if cell.held == 0 and cell.priced_at != state.laid_at:
                 _price_cell(pair, params, state, index)
-    _wish(pair, state, slots)
+    _set(pair, state, slots)
 
 
 @kernel
@@ -329,7 +329,7 @@ def _shift(pair: Record, params: Record, state: Record, slots: Record) -> None:
     position = pair.ledger.position
     state.low_stop = max(state.low_stop, state.range_low_stop) if position > 0 else state.range_low_stop
     state.high_stop = min(state.high_stop, state.range_high_stop) if position < 0 else state.range_high_stop
-    _wish(pair, state, slots)
+    _set(pair, state, slots)
 
 
 @kernel
@@ -408,11 +408,11 @@ def _price_cell(pair: Record, params: Record, state: Record, index: int) -> None
 
 
 @kernel
-def _wish(pair: Record, state: Record, slots: Record) -> None:
+def _set(pair: Record, state: Record, slots: Record) -> None:
     """Wish every cell's entry and counter, and the stop of the inventory."""
     for index in range(_capacity(slots)):
-        _wish_cell(pair, state, slots, index)
-    _wish_stop(pair, state, slots)
+        _set_cell(pair, state, slots, index)
+    _set_stop(pair, state, slots)
     state.sign = np.sign(pair.ledger.position)
 
 
@@ -423,21 +423,21 @@ def _turn(pair: Record, state: Record, slots: Record) -> None:
     for index in range(_capacity(slots)):
         cell = state.cells[index]
         if cell.side * sign < 0 or cell.side * state.sign < 0:
-            _wish_entry(pair, state, slots, index)
+            _set_entry(pair, state, slots, index)
         if cell.held > 0:
-            _wish_counter(pair, state, slots, index)
+            _set_counter(pair, state, slots, index)
     state.sign = sign
 
 
 @kernel
-def _wish_cell(pair: Record, state: Record, slots: Record, index: int) -> None:
+def _set_cell(pair: Record, state: Record, slots: Record, index: int) -> None:
     """Wish what the cell still misses at its entry, and what it holds at its counter."""
-    _wish_entry(pair, state, slots, index)
-    _wish_counter(pair, state, slots, index)
+    _set_entry(pair, state, slots, index)
+    _set_counter(pair, state, slots, index)
 
 
 @kernel
-def _wish_entry(pair: Record, state: Record, slots: Record, index: int) -> None:
+def _set_entry(pair: Record, state: Record, slots: Record, index: int) -> None:
     cell = state.cells[index]
     side, stop = cell.side, state.low_stop if cell.side > 0 else state.high_stop
     missing = cell.lots - cell.held if side * (cell.entry - stop) > 0 else 0
@@ -448,7 +448,7 @@ def _wish_entry(pair: Record, state: Record, slots: Record, index: int) -> None:
 
 
 @kernel
-def _wish_counter(pair: Record, state: Record, slots: Record, index: int) -> None:
+def _set_counter(pair: Record, state: Record, slots: Record, index: int) -> None:
     """Wish the counter of what a cell holds; it is reduce-only except where a neutral grid may open by it."""
     cell, number = state.cells[index], _capacity(slots) + index
     side = -cell.side
@@ -463,7 +463,7 @@ def _wish_counter(pair: Record, state: Record, slots: Record, index: int) -> Non
 
 
 @kernel
-def _wish_stop(pair: Record, state: Record, slots: Record) -> None:
+def _set_stop(pair: Record, state: Record, slots: Record) -> None:
     """Wish the stop of the whole inventory."""
     position, index = pair.ledger.position, 2 * _capacity(slots)
     side, price = (Side.SELL, state.low_stop) if position > 0 else (Side.BUY, state.high_stop)

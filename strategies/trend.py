@@ -231,7 +231,7 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: R
         clear_order(slots, ENTRY)
     if fill.slot == PARTIAL and not slots[PARTIAL].active:
         state.partial_done = True
-    _wish_exits(pair, state, slots)
+    _set_exit_orders(pair, state, slots)
 
 
 @kernel
@@ -250,7 +250,7 @@ def _set_exits(pair: Record, params: Record, state: Record, fill: Record) -> Non
 
 
 @kernel
-def _wish_exits(pair: Record, state: Record, slots: Record) -> None:
+def _set_exit_orders(pair: Record, state: Record, slots: Record) -> None:
     lots, direction = abs(pair.ledger.position), state.direction
     half = 0
     if not state.partial_done:
@@ -291,7 +291,7 @@ def _on_base(pair: Record, params: Record, state: Record, slots: Record, bar: Re
         stop = _tighter(stop, away(pair, -direction, trail, True), direction)
     if stop != state.stop:
         state.stop = stop
-        _wish_exits(pair, state, slots)
+        _set_exit_orders(pair, state, slots)
 
 
 @kernel

@@ -47,9 +47,11 @@ PAGES = [ROOT / "README.md", ROOT / "docs" / "design.md", *sorted((ROOT / "docs"
 def test_every_file_that_a_page_names_or_links_exists(page):
     text = page.read_text(encoding="utf-8")
     named = re.findall(r"`((?:bot|filters|strategies|coordinator|backtesting|services|tests|docs)/[\w./-]*)`", text)
-    linked = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    linked = [
+        client_order_id for client_order_id in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in client_order_id
+    ]
     missing = [name for name in named if not (ROOT / name).exists()]
-    missing += [link for link in linked if not (page.parent / link).exists()]
+    missing += [client_order_id for client_order_id in linked if not (page.parent / client_order_id).exists()]
     assert missing == []
 
 

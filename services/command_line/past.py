@@ -102,13 +102,7 @@ def stats(
     from services.logs import passwords, quieten
     from services.runtime.closed_trades import figures, from_database
 
-    if config is None:
-        name, directory, address = _kept_by(bot)
-    else:
-        from services.runtime.config import load_bot
-
-        settings, _ = load_bot(config)
-        name, directory, address = settings.name, settings.data_dir / "bots" / settings.name, settings.database
+    name, directory, address = kept_by(bot, config)
     quieten(secrets=passwords(address))
     closed, payments = run_loop(from_database(directory, address, name))
     found = figures(closed, payments)
@@ -118,9 +112,13 @@ def stats(
     _show(name, found, closed)
 
 
-def _kept_by(bot: str | None) -> tuple[str, Path, str]:
-    """Name, directory and address of the embedded database of a bot: the one named, that runs, or the only one."""
-    from services.runtime.config import EMBEDDED
+def kept_by(bot: str | None, config: Path | None) -> tuple[str, Path, str]:
+    """Name, directory and address of the database of a bot: the config's, the one named, that runs, or the only one."""
+    from services.runtime.config import EMBEDDED, load_bot
+
+    if config is not None:
+        settings, _ = load_bot(config)
+        return settings.name, settings.data_dir / "bots" / settings.name, settings.database
 
     bots = Settings().data_dir / "bots"
     kept = sorted(path.parent.name for path in bots.glob("*/postgres"))

@@ -32,8 +32,8 @@ def compare(exchange: Exchange, booked: list[Execution], loops: dict[str, Strate
     """Hold what the database has booked, and what a bot's loops believe and wish, against the exchange."""
     found = Agreement()
     _executions(exchange, booked, found)
-    names = Counter(one.link for one in exchange.known.values() if one.link)
-    found.doubled += [f"order {link}" for link, count in sorted(names.items()) if count > 1]
+    names = Counter(one.client_order_id for one in exchange.known.values() if one.client_order_id)
+    found.doubled += [f"order {client_order_id}" for client_order_id, count in sorted(names.items()) if count > 1]
     for symbol, loop in loops.items():
         _pair(exchange, symbol, loop, booked, found)
     return found
@@ -65,10 +65,10 @@ def _pair(exchange: Exchange, symbol: str, loop: StrategyLoop, booked: list[Exec
     earned = float(ledger.realised - ledger.fees + ledger.funding)
     if abs(earned - book.realised) > CENT:
         found.differences.append(f"{symbol}: {book.realised:.2f} earned at the exchange, {earned:.2f} in the bot")
-    resting = {one.link: (one.price, one.lots) for one in exchange.live(symbol) if not one.stop_type}
-    wished = {one.link: (one.price, one.lots) for one in loop.core.due()}
-    if resting != wished:
-        wrong = sorted({link for link, _ in set(resting.items()) ^ set(wished.items())})
+    open_orders = {one.client_order_id: (one.price, one.lots) for one in exchange.live(symbol) if not one.stop_type}
+    desired = {one.client_order_id: (one.price, one.lots) for one in loop.core.due()}
+    if open_orders != desired:
+        wrong = sorted({client_order_id for client_order_id, _ in set(open_orders.items()) ^ set(desired.items())})
         found.differences.append(f"{symbol}: other orders rest than are wished: {', '.join(wrong[:SHOWN])}")
     stop, rests = position_stop(machine.slots, machine.position), stops.price(book, STOP_LOSS)
     if stop is not None and stop.price != rests:

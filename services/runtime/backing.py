@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from bot.events import BotEvent
 from bot.ports import Bus
 from services.messaging.bus import RedisBus
 from services.messaging.embedded import EmbeddedRedis
@@ -21,7 +21,7 @@ from services.storage.store import PostgresStore, reach
 class SilentBus:
     """Tells nobody."""
 
-    def publish(self, kind: str, fields: dict[str, Any]) -> None:
+    def publish(self, event: BotEvent) -> None:
         """Drop it."""
 
 

@@ -76,17 +76,17 @@ class Outbox:
 
     def __init__(self, actor: Any) -> None:
         self.actor = actor
-        self.letters: asyncio.Queue[Any] = asyncio.Queue()
+        self.messages: asyncio.Queue[Any] = asyncio.Queue()
 
     async def run(self) -> None:
         """Carry letters for ever."""
         while True:
-            batch = [await self.letters.get()]
-            while not self.letters.empty():
-                batch.append(self.letters.get_nowait())
+            batch = [await self.messages.get()]
+            while not self.messages.empty():
+                batch.append(self.messages.get_nowait())
             await self._carry(batch)
             for _ in batch:
-                self.letters.task_done()
+                self.messages.task_done()
 
     @retry(retry=retry_if_exception_type((RayActorError, NotStarted)), wait=wait_fixed(AGAIN_SECONDS))
     async def _carry(self, batch: list[Any]) -> None:
@@ -99,7 +99,7 @@ class _Actor:
     def __init__(self, plan: Plan) -> None:
         configure([*plan.account.secrets(), *passwords(plan.database, plan.redis)])
         self.plan, self.supervisor, self.stack = plan, Supervisor(), AsyncExitStack()
-        self.posts: list[Outbox] = []
+        self.outboxes: list[Outbox] = []
         self.taken, self.started = 0, False
         self._host: Any = None
 
@@ -115,10 +115,10 @@ class _Actor:
         self.stack.push_async_callback(bus.stop)
         return store, bus
 
-    def _post(self, actor: Any) -> Outbox:
-        self.posts.append(Outbox(actor))
-        self.supervisor.add(self.posts[-1].run())
-        return self.posts[-1]
+    def _outbox(self, actor: Any) -> Outbox:
+        self.outboxes.append(Outbox(actor))
+        self.supervisor.add(self.outboxes[-1].run())
+        return self.outboxes[-1]
 
     @property
     def host(self) -> Any:
@@ -134,7 +134,7 @@ class _Actor:
 
     async def settled(self) -> int:
         """Wait until nothing is left to do; how many letters it has taken so far."""
-        await self.supervisor.settled(lambda: [*self.host.mailboxes(), *(post.letters for post in self.posts)])
+        await self.supervisor.settled(lambda: [*self.host.mailboxes(), *(outbox.messages for outbox in self.outboxes)])
         return self.taken
 
     async def snapshot(self, only: str | None = None) -> None:
@@ -155,20 +155,20 @@ class PortfolioActor(_Actor):
         store, bus = await self._backed()
         ways = {}
         for symbols, actor in pairs:
-            ways.update(dict.fromkeys(symbols, self._post(actor)))
+            ways.update(dict.fromkeys(symbols, self._outbox(actor)))
 
         def tell(symbol: str, message: ToPair) -> None:
-            ways[symbol].letters.put_nowait((symbol, message))
+            ways[symbol].messages.put_nowait((symbol, message))
 
         self._host = PortfolioHost(self.plan.config, store, bus, tell, self.supervisor)
         await self._host.start(startup)
         self.started = True
 
-    async def take(self, letters: list[ToPortfolio]) -> None:
+    async def take(self, messages: list[ToPortfolio]) -> None:
         """Hand letters to the loop."""
-        for letter in letters:
-            self.host.tell(letter)
-        self.taken += len(letters)
+        for message in messages:
+            self.host.tell(message)
+        self.taken += len(messages)
 
     async def call(self) -> None:
         """Let every pair report again."""
@@ -196,7 +196,7 @@ class PairActor(_Actor):
         """Load what is remembered, catch up with the venue, and begin."""
         store, bus = await self._backed()
         gateway = self.plan.account.gateway(self.plan.share)
-        report = self._post(portfolio).letters.put_nowait
+        report = self._outbox(portfolio).messages.put_nowait
         self._host = PairHost(
             *(self.plan.name, self.plan.config, gateway, store, bus, report, self.supervisor),
             most_actions=self.plan.most_actions,
@@ -206,11 +206,11 @@ class PairActor(_Actor):
         await self._host.start(symbols, startup, life * LIFE)
         self.started = True
 
-    async def take(self, letters: list[tuple[str, ToPair]]) -> None:
+    async def take(self, messages: list[tuple[str, ToPair]]) -> None:
         """Hand letters to the loops."""
-        for symbol, message in letters:
+        for symbol, message in messages:
             self.host.tell(symbol, message)
-        self.taken += len(letters)
+        self.taken += len(messages)
 
     async def poll(self, only: str | None) -> None:
         """Let every pair, or one, ask the venue for what the streams may not have told."""
@@ -295,10 +295,10 @@ class RayRuntime:
             PairActor.options(name=f"pairs-{number}").remote(self.plan)  # type: ignore[attr-defined]
             for number in range(len(self.shares))
         ]
-        self.post = Outbox(self.portfolio)
+        self.outbox = Outbox(self.portfolio)
         await self._answered(self._start_portfolio())
         await self._answered(*(self._start_pairs(number, 0) for number in range(len(self.pairs))))
-        self.supervisor.add(self.post.run())
+        self.supervisor.add(self.outbox.run())
         self.supervisor.add(self._watch(self.portfolio, self._wake_portfolio))
         for number, actor in enumerate(self.pairs):
             self.supervisor.add(self._watch(actor, partial(self._wake_pairs, number)))
@@ -372,7 +372,7 @@ class RayRuntime:
 
     def tell(self, message: ToPortfolio) -> None:
         """Hand a message to the portfolio."""
-        self.post.letters.put_nowait(message)
+        self.outbox.messages.put_nowait(message)
 
     async def apply_command(self, word: str, pair: str | None, force: bool) -> str:
         """Do what the operator says; raises Misconfigured for an unknown word, CommandRejected for a senseless one."""
@@ -418,7 +418,7 @@ class RayRuntime:
         """Wait until nothing is left to do: until two rounds in a row find everybody idle, and no letter between."""
         before: list[int] = []
         while True:
-            await self.post.letters.join()
+            await self.outbox.messages.join()
             now = await self._answered(*(actor.settled.remote() for actor in (self.portfolio, *self.pairs)))
             if now == before:
                 return

@@ -65,7 +65,7 @@ async def _left(gateway: Bybit, name: str, symbols: Iterable[str]) -> str:
     for symbol in symbols:
         own = f"{name}-{symbol}-"
         try:
-            orders = sum(one.link.startswith(own) for one in await gateway.resting(symbol))
+            orders = sum(one.client_order_id.startswith(own) for one in await gateway.open_orders(symbol))
             lots = (await gateway.position(symbol)).lots
         except TradingError as error:
             found.append(f"something unknown of {symbol} ({error})")

@@ -291,7 +291,7 @@ class PortfolioHost:
         if only not in (None, NAME):
             return
         machine = self.loop.core.machine
-        state = to_dict(machine.desk.portfolio)
+        state = to_dict(machine.portfolio_state.portfolio)
         await self.store.snapshot(NAME, LAYOUT, as_json(state), self.loop.core.at)
 
 

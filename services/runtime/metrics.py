@@ -44,7 +44,7 @@ class StatusMetrics(Collector):
 
 
 def _by_pair(pairs: list[dict[str, Any]]) -> Iterator[Metric]:
-    for name in ("position", "exposure", "entries", "exits", "resting", "target"):
+    for name in ("position", "exposure", "entries", "exits", "open_orders", "target"):
         family = GaugeMetricFamily(f"{PREFIX}_pair_{name}", f"{name} of the pair", labels=["pair"])
         for one in pairs:
             family.add_metric([one["pair"]], float(one[name]))

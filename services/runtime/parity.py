@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
-from coordinator.vocabulary import NOBODY, Note
+from coordinator.decisions import decisions_of
 from services.exchanges.bybit.gateway import Bybit
 from services.runtime.backing import backing
 from services.runtime.config import NONE
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from backtesting.funding import FundingHistory
     from bot.candles import Candles
+    from bot.events import Decision
     from bot.instrument import Instrument
     from coordinator.config import PortfolioConfig
 
@@ -51,13 +52,19 @@ class Fill:
 
 
 @dataclass(frozen=True)
-class Decision:
-    """One event of a pair (or the portfolio: no pair), with all its numbers."""
+class Decided:
+    """A decision that can be counted: its fields to the last digit, in the order of their names."""
 
     pair: str
     at: int
     kind: str
-    numbers: tuple[str, ...]  # to the last digit; as words, since no NaN equals another
+    fields: tuple[tuple[str, Any], ...]
+
+    @classmethod
+    def of(cls, decision: Decision) -> Decided:
+        """Freeze a decision."""
+        values = ((name, tuple(v) if isinstance(v, list) else v) for name, v in sorted(decision.fields.items()))
+        return cls(decision.pair, decision.at, decision.kind, tuple(values))
 
 
 @dataclass(frozen=True)
@@ -67,13 +74,13 @@ class Parity:
     minutes: int
     fills: Counter[Fill]
     live_fills: Counter[Fill]
-    decisions: Counter[Decision]
-    live_decisions: Counter[Decision]
+    decisions: Counter[Decided]
+    live_decisions: Counter[Decided]
 
     @property
-    def differences(self) -> list[tuple[str, Fill | Decision]]:
+    def differences(self) -> list[tuple[str, Fill | Decided]]:
         """What one side did and the other did not, earliest first."""
-        found: list[tuple[str, Fill | Decision]] = []
+        found: list[tuple[str, Fill | Decided]] = []
         for ours, theirs in ((self.fills, self.live_fills), (self.decisions, self.live_decisions)):
             found += [("simulation", one) for one in (ours - theirs).elements()]  # type: ignore[operator]
             found += [("live", one) for one in (theirs - ours).elements()]  # type: ignore[operator]
@@ -111,13 +118,10 @@ async def parity(
         for fill in one.fills:
             whole = (int(fill[name]) for name in ("ts", "slot", "generation", "side", "price", "quantity"))
             fills[Fill(pair, *whole)] += int(fill["ts"]) < last
-    decisions: Counter[Decision] = Counter()
-    for note in recording.notes:
-        pair = "" if int(note["pair"]) == NOBODY else recording.pairs[int(note["pair"])]
-        numbers = _words(float(note[key]) for key in "abcxyzwv")
-        at = int(note["ts"])
-        decisions[Decision(pair, at, Note(int(note["kind"])).name.lower(), numbers)] += start <= at <= last
-    return Parity(minutes, +fills, live_fills, +decisions, live_decisions)
+    roster = config.algorithm.roster
+    decided = decisions_of(recording.decisions, recording.pairs, roster)
+    decisions = Counter(Decided.of(one) for one in decided if start <= one.at <= last)
+    return Parity(minutes, +fills, live_fills, decisions, live_decisions)
 
 
 async def _live(
@@ -129,7 +133,7 @@ async def _live(
     *,
     restart: bool,
     histories: dict[str, FundingHistory],
-) -> tuple[Counter[Fill], Counter[Decision], int]:
+) -> tuple[Counter[Fill], Counter[Decided], int]:
     assert config.start is not None
     chosen = {pair: instruments[pair] for pair in config.pairs}
     shown = {pair: one.between(None, last) for pair, one in candles.items()}
@@ -166,14 +170,13 @@ async def _live(
             finally:
                 await server.stop()
             rows = await behind.store.fills()
-            notes = await behind.store.notes(config.start)
+            decided = await behind.store.decisions(config.start)
     fills: Counter[Fill] = Counter()
     for row in rows:
         if not row.funding:
-            _, pair, slot, generation = row.link.split("-")
+            _, pair, slot, generation = row.client_order_id.split("-")
             fills[Fill(pair, row.ts, int(slot), int(generation), row.side, row.price, row.lots)] += 1
-    decisions = Counter(Decision(pair, at, kind, _words(numbers)) for pair, at, kind, numbers in notes)
-    return fills, decisions, minutes
+    return fills, Counter(Decided.of(one) for one in decided), minutes
 
 
 @asynccontextmanager
@@ -200,7 +203,7 @@ def sensible_start(candles: dict[str, Candles], days: float) -> int:
     return int(np.maximum(end - round(days * 86_400_000), first))
 
 
-def told(one: Fill | Decision, instruments: dict[str, Instrument]) -> dict[str, Any]:
+def told(one: Fill | Decided, instruments: dict[str, Instrument]) -> dict[str, Any]:
     """A plain dict, for a table: price and quantity instead of ticks and lots."""
     fields = dict(vars(one))
     if isinstance(one, Fill):

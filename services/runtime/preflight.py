@@ -59,8 +59,8 @@ async def preflight(
 
 async def _refuse_neighbours(name: str, symbols: list[str], gateway: Bybit, foreign: Foreign) -> None:
     """Refuse to trade beside another bot of ours on this account, except on other pairs with `foreign: ignore`."""
-    for link in await gateway.open_names():
-        found = OUR_NAMES.match(link)
+    for client_order_id in await gateway.open_names():
+        found = OUR_NAMES.match(client_order_id)
         if found is None or found[1] == name:
             continue
         if foreign is not Foreign.IGNORE or found[2] in symbols:
@@ -79,12 +79,12 @@ async def _refuse_left_pairs(name: str, symbols: list[str], gateway: Bybit, stor
     left = sorted(set(symbols_of(saved)) - set(symbols)) if saved is not None else []
     if not left:
         return
-    resting, open_ = await gateway.open_names(), await gateway.open_positions()
+    open_orders, open_ = await gateway.open_names(), await gateway.open_positions()
     for symbol in left:
         memory = await store.load(symbol)
         lots = 0 if memory is None else remembered_money(symbol, memory)[0]
         held = lots != 0 and (symbol in open_ or gateway.category != "linear")
-        if held or any(link.startswith(f"{name}-{symbol}-") for link in resting):
+        if held or any(client_order_id.startswith(f"{name}-{symbol}-") for client_order_id in open_orders):
             raise Misconfigured(
                 f"pairs lacks {symbol}, of which this bot holds {'a position' if held else 'orders'}; start with it "
                 "among pairs, close it, and remove it then."
@@ -98,11 +98,15 @@ async def _unknown(name: str, symbols: list[str], gateway: Bybit, store: Store, 
         known = await store.orders(symbol)
         own = f"{name}-{symbol}-"
         empty = await store.load(symbol) is None
-        resting = [one for one in await gateway.resting(symbol) if one.link.startswith(own)]
+        open_orders = [one for one in await gateway.open_orders(symbol) if one.client_order_id.startswith(own)]
         # Exits that were placed while the database was away are not known to it, and open nothing.
-        open_ = [one.link for one in resting if empty or not one.reduce_only]
-        open_ += [one.link for one in await gateway.executions(symbol, since) if one.link.startswith(own)]
-        found += [link for link in open_ if link not in known]
+        open_ = [one.client_order_id for one in open_orders if empty or not one.reduce_only]
+        open_ += [
+            one.client_order_id
+            for one in await gateway.executions(symbol, since)
+            if one.client_order_id.startswith(own)
+        ]
+        found += [client_order_id for client_order_id in open_ if client_order_id not in known]
     return sorted(set(found))
 
 
@@ -123,9 +127,9 @@ async def _refuse_unknown(
             "elsewhere, or its database is another one: use that, choose another bot.name, or take them over with "
             "--adopt."
         )
-    before = [await gateway.resting(symbol) for symbol in symbols]
+    before = [await gateway.open_orders(symbol) for symbol in symbols]
     await asleep(LISTEN_SECONDS)
-    if [await gateway.resting(symbol) for symbol in symbols] != before:
+    if [await gateway.open_orders(symbol) for symbol in symbols] != before:
         raise NotPermitted(f"orders named {name} were moved in the last ten seconds: that bot is alive; stop it first.")
 
 
@@ -133,7 +137,9 @@ async def _refuse_foreign(name: str, symbols: list[str], gateway: Bybit, store: 
     """Refuse to start beside orders or positions that are not the bot's."""
     for symbol in symbols:
         own = f"{name}-{symbol}-"
-        others = [one.link for one in await gateway.resting(symbol) if not one.link.startswith(own)]
+        others = [
+            one.client_order_id for one in await gateway.open_orders(symbol) if not one.client_order_id.startswith(own)
+        ]
         if others:
             raise NotPermitted(
                 f"{symbol} has {len(others)} orders that are not this bot's; cancel them, or set bot.foreign: ignore."

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bot.order import WHOLE_POSITION, OrderKind, Side, Signal
-from bot.ports import NotPermitted, Order, Position, Refused, Unreachable, link_of
+from bot.ports import NotPermitted, Order, Position, Refused, Unreachable, client_order_id_of
 
 if TYPE_CHECKING:
     from bot.instrument import Instrument
@@ -88,10 +88,24 @@ class Probe:
 
     def _order(self, side: Side, lots: int, stop: int, signal: Signal) -> Order:
         self._orders += 1
-        link = link_of(NAME, self.symbol, self._orders, int(self.ticks) % 10_000_000)
+        client_order_id = client_order_id_of(NAME, self.symbol, self._orders, int(self.ticks) % 10_000_000)
         exits = signal is not Signal.ENTRY
         return Order(
-            *(link, self._orders, 1, side, OrderKind.MARKET, 0, lots, exits, False, signal, WHOLE_POSITION, 0, stop)
+            *(
+                client_order_id,
+                self._orders,
+                1,
+                side,
+                OrderKind.MARKET,
+                0,
+                lots,
+                exits,
+                False,
+                signal,
+                WHOLE_POSITION,
+                0,
+                stop,
+            )
         )
 
     async def _until(self, held: int) -> Position:
@@ -120,6 +134,6 @@ async def probe(
     if live:
         raise NotPermitted("the probe trades: it is for a demo or test account, never for a live one.")
     instrument = (await gateway.instruments([symbol]))[symbol]
-    if (await gateway.position(symbol)).lots or await gateway.resting(symbol):
+    if (await gateway.position(symbol)).lots or await gateway.open_orders(symbol):
         raise NotPermitted(f"{symbol} is not flat or has orders; the probe needs a pair that nobody trades.")
     return await Probe(gateway, instrument, await gateway.price(symbol), asleep).ask()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bot.candles import iso
 from coordinator.phase import Phase
 from coordinator.regime import Regime
-from coordinator.risk import Mode, day_loss, drawdown
 from coordinator.vocabulary import Answer, HeldOff
 
 if TYPE_CHECKING:
@@ -47,35 +47,29 @@ def _whole(pair: dict[str, Any], loop: dict[str, Any]) -> dict[str, Any]:
 
 def portfolio_status(loop: MasterLoop, instruments: dict[str, Instrument]) -> dict[str, Any]:
     """What the portfolio knows."""
-    desk = loop.core.machine.desk
-    risk, bits = desk.portfolio.risk, int(desk.portfolio.modes)
-    deposits = float(desk.portfolio.deposits)
+    portfolio_state = loop.core.machine.portfolio_state
+    risk = portfolio_state.portfolio.risk
     return {
         "at": iso(loop.core.at) if loop.core.at else None,
-        "equity": deposits + sum(float(one.equity) for one in desk.reports),
-        "wallet": deposits + sum(float(one.settled) for one in desk.reports),
-        "exposure": sum(float(one.exposure) for one in desk.reports),
-        "day_loss_pct": 100.0 * float(day_loss(risk)),
-        "drawdown_pct": 100.0 * float(drawdown(risk)),
-        "modes": [str(mode.name).lower() for mode in Mode if bits & mode],
+        **asdict(loop.core.account()),
         "halted": bool(risk.halted),
-        "transfers_at": int(desk.portfolio.transfers_at),
+        "transfers_at": int(portfolio_state.portfolio.transfers_at),
         "answer": Answer(int(risk.answer)).name.lower() if risk.halted else None,
         "pairs": [_pair(loop, index, instruments[symbol]) for index, symbol in enumerate(loop.core.symbols)],
     }
 
 
 def _pair(loop: MasterLoop, index: int, instrument: Instrument) -> dict[str, Any]:
-    desk = loop.core.machine.desk
-    report, family = desk.reports[index], int(desk.reports[index].family)
+    portfolio_state = loop.core.machine.portfolio_state
+    report, family = portfolio_state.reports[index], int(portfolio_state.reports[index].family)
     return {
         "pair": instrument.symbol,
         "price": float(report.price),
-        "regime": Regime(int(desk.regimes[index].confirmed)).name.lower(),
+        "regime": Regime(int(portfolio_state.regimes[index].confirmed)).name.lower(),
         "strategy": loop.core.machine.roster.name_of(family),
         "phase": Phase(int(report.phase)).name.lower(),
-        "held_off": [str(why.name).lower() for why in HeldOff(int(desk.routes[index].held_off))],
-        "target": float(desk.allocations[index].target),
+        "held_off": [str(why.name).lower() for why in HeldOff(int(portfolio_state.routes[index].held_off))],
+        "target": float(portfolio_state.allocations[index].target),
         "position": float(instrument.quantity(int(report.position))),
         "equity": float(report.equity),
         "exposure": float(report.exposure),
@@ -87,7 +81,7 @@ def _pair(loop: MasterLoop, index: int, instrument: Instrument) -> dict[str, Any
 def loop_status(loop: StrategyLoop) -> dict[str, Any]:
     """What a pair's loop alone knows."""
     return {
-        "resting": len(loop.core.resting),
+        "open_orders": len(loop.core.open_orders),
         "held_off": ["database"] if loop.core.memory.away else [],
         "recovered": loop.recovered.is_set(),
         "corrections": loop.core.corrections,

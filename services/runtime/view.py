@@ -17,11 +17,11 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.candles import iso
-from bot.order import Side
-from coordinator.events import sentence
+from bot.events import Alarm, BotEvent, Decision, Filled
+from bot.ports import Cause
+from coordinator.decisions import sentence
 from coordinator.phase import Phase
 from coordinator.regime import Regime
-from coordinator.vocabulary import Note
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ TOLD = 60  # decisions kept
 FRAME = 4  # columns that a panel takes beside its content
 GAP = 2  # columns between two of a table
 SIDE_BY_SIDE = 160  # columns from which the decisions stand beside the pairs
-QUIET = {Note.ZONE, Note.VERDICT, Note.ALLOCATION, Note.CANDIDATE, Note.BLOCKED}
+QUIET = {"zone", "verdict", "allocation", "candidate", "blocked"}
 COLOURS = {"running": "green", "draining": "yellow", "closing": "yellow", "paused": "yellow", "halted": "red"}
 
 
@@ -80,40 +80,32 @@ class News:
         self.lines: deque[tuple[str, str]] = deque(maxlen=TOLD)  # time and sentence
         self.last_fill = ""
         self.fills = 0
-        self.notes: dict[str, int] = {}
+        self.decisions: dict[str, int] = {}
 
-    def publish(self, kind: str, fields: dict[str, Any]) -> None:
+    def publish(self, event: BotEvent) -> None:
         """Pass it on, and put it into words."""
-        self.bus.publish(kind, fields)
-        if kind == "fill":
-            self._fill(fields["execution"])
-        elif kind == "note":
-            self._note(fields["pair"], fields["note"])
-        elif kind == "alarm":
-            self.lines.append(("", f"{fields['pair'] or 'account'}: {fields['sentence']}"))
+        self.bus.publish(event)
+        match event:
+            case Filled(cause=cause) if cause != Cause.FUNDING.value:
+                self.fills += 1
+                done = {"buy": "bought", "sell": "sold"}[event.side]
+                self.last_fill = f"{_moment(event.at)}  {event.pair}: {done} {event.quantity} at {event.price}"
+            case Decision():
+                self._decision(event)
+            case Alarm():
+                self.lines.append(("", f"{event.pair or 'account'}: {event.sentence}"))
 
-    def _fill(self, one: Any) -> None:
-        if one.funding:
+    def _decision(self, one: Decision) -> None:
+        self.decisions[one.kind] = self.decisions.get(one.kind, 0) + 1
+        if one.kind == "start":
+            self.running[one.pair] = one.fields["strategy"]
+        elif one.kind == "flat":
+            self.running[one.pair] = ""
+        if one.kind in QUIET:
             return
-        self.fills += 1
-        of = self.instruments[one.symbol]
-        word = "bought" if one.side == Side.BUY else "sold"
-        quantity, price = (format(number.normalize(), "f") for number in (of.quantity(one.lots), of.price(one.price)))
-        self.last_fill = f"{_moment(one.ts)}  {one.symbol}: {word} {quantity} at {price}"
-
-    def _note(self, pair: str, note: Any) -> None:
-        kind = Note(int(note["kind"]))
-        name = kind.name.lower()
-        self.notes[name] = self.notes.get(name, 0) + 1
-        if kind is Note.START:
-            self.running[pair] = self.roster.name_of(int(note["a"]))
-        elif kind is Note.FLAT:
-            self.running[pair] = ""
-        if kind in QUIET:
-            return
-        called = self.calls[int(note["a"])] if kind is Note.REGIME else ""
-        said = sentence(note, self.roster, self.running.get(pair, ""), called)
-        self.lines.append((_moment(int(note["ts"])), f"{pair or 'account'}: {said}"))
+        called = self.calls[Regime[one.fields["regime"].upper()]] if one.kind == "regime" else ""
+        said = sentence(one, self.running.get(one.pair, ""), called)
+        self.lines.append((_moment(one.at), f"{one.pair or 'account'}: {said}"))
 
 
 def _moment(ts: int) -> str:

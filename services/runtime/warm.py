@@ -21,7 +21,7 @@ from bot.interpreting import Meanwhile
 from bot.kernel import interpreted_first
 from bot.record import new_records
 from bot.rollup import BAR
-from coordinator.compiled import compiled_play, compiled_tick
+from coordinator.compiled import compiled_dispatch, compiled_portfolio
 from coordinator.config import load_portfolio
 from coordinator.machine import PortfolioMachine
 from services.runtime.memories import machine_of
@@ -37,7 +37,7 @@ def warm(config: PortfolioConfig) -> None:
     bars = new_records(BAR, 1)
     bars[0] = (0, 1.0, 1.0, 1.0, 1.0, 1.0)
     machine_of(config, config.pairs[0]).take_bars(bars)
-    PortfolioMachine(config.algorithm, list(config.pairs), config.capital).judge(0)
+    PortfolioMachine(config.algorithm, list(config.pairs), config.capital).evaluate(0)
 
 
 @dataclass
@@ -76,7 +76,7 @@ async def compiled_meanwhile(
     interpreted_first.set(True)
     try:
         roster = config.algorithm.roster
-        entries = (compiled_play(roster), compiled_tick(roster), *(make() for make in more))
+        entries = (compiled_dispatch(roster), compiled_portfolio(roster), *(make() for make in more))
         if any(isinstance(one, Meanwhile) for one in entries):
             async with _compiling(config, program) as compilation:
                 yield compilation

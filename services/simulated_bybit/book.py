@@ -286,7 +286,7 @@ class Book:
         return Trade(
             id=f"{self.instrument.symbol}-{self.trades:09d}",
             order=order.id if order else "",
-            link=order.link if order else "",
+            client_order_id=order.client_order_id if order else "",
             symbol=self.instrument.symbol,
             side=side,
             price=price,

@@ -24,9 +24,11 @@ class Answer(Exception):
         self.code, self.message = code, message
 
 
-def refuse_wrong(exchange: Exchange, book: Book, side: int, kind: int, price: int, lots: int, link: str) -> None:
+def refuse_wrong(
+    exchange: Exchange, book: Book, side: int, kind: int, price: int, lots: int, client_order_id: str
+) -> None:
     """Refuse an order for what it is, whatever the account holds."""
-    if link and link in exchange.links:
+    if client_order_id and client_order_id in exchange.client_order_ids:
         exchange.duplicates += 1
         raise Answer(110072, "OrderLinkedID is duplicate")
     if kind != OrderKind.MARKET and price <= 0:
@@ -55,12 +57,12 @@ def refuse_too_large(exchange: Exchange, book: Book, kind: int, price: int, lots
 def refuse_above_tier(exchange: Exchange, book: Book, side: int, price: int, lots: int) -> None:
     """Refuse `lots` more on this side where position and orders then exceed the risk tier of the leverage."""
     tier = exchange.instruments[book.instrument.symbol].max_position_notional(float(book.pair.instrument.leverage))
-    resting = sum(
+    open_orders = sum(
         (one.lots - one.filled) * (one.price or book.here)
         for one in book.live
         if one.side == side and not one.reduce_only
     )
-    value = max(book.position * side, 0) * book.here + resting + lots * (price or book.here)
+    value = max(book.position * side, 0) * book.here + open_orders + lots * (price or book.here)
     if value * float(book.pair.instrument.tick_value) > tier:
         raise Answer(110090, "Order placement failed as your position may exceed the max limit")
 

@@ -122,7 +122,7 @@ def order(one: VenueOrder, book: Book, category: str) -> dict[str, Any]:
     return {
         "category": category,
         "orderId": one.id,
-        "orderLinkId": one.link,
+        "orderLinkId": one.client_order_id,
         "symbol": one.symbol,
         "side": side(one.side),
         "orderType": "Limit" if one.kind == OrderKind.LIMIT else "Market",
@@ -175,7 +175,7 @@ def execution(one: Trade, book: Book, category: str) -> dict[str, Any]:
         "symbol": one.symbol,
         "execId": one.id,
         "orderId": one.order,
-        "orderLinkId": one.link,
+        "orderLinkId": one.client_order_id,
         "side": side(one.side),
         "execType": one.kind,
         "execPrice": plain(price),
@@ -325,7 +325,7 @@ def log_row(one: LogRow, book: Book | None, category: str) -> dict[str, Any]:
         "tradePrice": plain(what.price(trade.price)),
         "tradeId": trade.id,
         "orderId": trade.order,
-        "orderLinkId": trade.link,
+        "orderLinkId": trade.client_order_id,
     }
 
 

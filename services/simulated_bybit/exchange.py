@@ -75,7 +75,7 @@ class Exchange:
     usdt_usd: float = field(init=False, default=1.0)
     books: dict[str, Book] = field(init=False)
     known: dict[str, VenueOrder] = field(init=False, default_factory=dict)  # by order id
-    links: dict[str, VenueOrder] = field(init=False, default_factory=dict)  # by client order id, for ever
+    client_order_ids: dict[str, VenueOrder] = field(init=False, default_factory=dict)  # by client order id, for ever
     ended: deque[VenueOrder] = field(init=False, default_factory=lambda: deque(maxlen=KEPT))
     trades: deque[Trade] = field(init=False, default_factory=lambda: deque(maxlen=KEPT))
     log: deque[LogRow] = field(init=False, default_factory=lambda: deque(maxlen=KEPT))
@@ -236,7 +236,7 @@ class Exchange:
         price: int,
         lots: int,
         *,
-        link: str,
+        client_order_id: str,
         reduce_only: bool,
         post_only: bool,
         stop: int = 0,
@@ -247,7 +247,7 @@ class Exchange:
         `stop`: what the position gets with the first fill, ticks; an order that only reduces has none.
         """
         book = self.book(symbol)
-        checks.refuse_wrong(self, book, side, kind, price, lots, link)
+        checks.refuse_wrong(self, book, side, kind, price, lots, client_order_id)
         if reduce_only and book.position * side >= 0:
             raise Answer(110017, "current position is zero, cannot fix reduce-only order qty")
         stop = 0 if reduce_only else stop
@@ -259,7 +259,7 @@ class Exchange:
             checks.refuse_stop(book, side, stop, price or book.here)
         order = VenueOrder(
             id=order_id(next(self.numbers)),
-            link=link,
+            client_order_id=client_order_id,
             symbol=symbol,
             side=side,
             kind=kind,
@@ -274,8 +274,8 @@ class Exchange:
         )
         if kind == OrderKind.STOP:
             order.status, order.created_by = UNTRIGGERED, "CreateByStopOrder"
-        if link:
-            self.links[link] = order
+        if client_order_id:
+            self.client_order_ids[client_order_id] = order
         book.add(order)
         self.tell([order])
         return order
@@ -292,18 +292,24 @@ class Exchange:
         """List a symbol with other steps or minima; what rests keeps its price."""
         self.instruments = {**self.instruments, symbol: self.instruments[symbol].model_copy(update=changes)}
 
-    def find(self, symbol: str, order_id: str, link: str) -> VenueOrder:
+    def find(self, symbol: str, order_id: str, client_order_id: str) -> VenueOrder:
         """A live order by either of its names."""
-        order = self.known.get(order_id) if order_id else self.links.get(link)
+        order = self.known.get(order_id) if order_id else self.client_order_ids.get(client_order_id)
         if order is None or order.symbol != symbol or order.status not in LIVE:
             raise Answer(110001, "order not exists or too late to cancel")
         return order
 
     def amend(
-        self, symbol: str, order_id: str, link: str, price: int | None, lots: int | None, stop: int | None = None
+        self,
+        symbol: str,
+        order_id: str,
+        client_order_id: str,
+        price: int | None,
+        lots: int | None,
+        stop: int | None = None,
     ) -> VenueOrder:
         """Move an order; `lots` is its whole quantity, `stop` what the position is to get with it (0: nothing)."""
-        order, book = self.find(symbol, order_id, link), self.book(symbol)
+        order, book = self.find(symbol, order_id, client_order_id), self.book(symbol)
         if order.stop_type not in ("", PARTIAL_STOP):
             raise Answer(110060, "Under full TP/SL mode, it is not allowed to modify TP/SL")
         if stop is not None and order.filled:
@@ -332,9 +338,9 @@ class Exchange:
         self.tell([order])
         return order
 
-    def cancel(self, symbol: str, order_id: str, link: str) -> VenueOrder:
+    def cancel(self, symbol: str, order_id: str, client_order_id: str) -> VenueOrder:
         """Let an order rest no more."""
-        order = self.find(symbol, order_id, link)
+        order = self.find(symbol, order_id, client_order_id)
         order.updated = self.now
         status = PARTIAL_CANCELLED if order.filled else CANCELLED
         self.book(symbol).remove(order, status, "EC_PerCancelRequest", "CancelByUser")

@@ -20,7 +20,7 @@ class VenueOrder:
     """An order as the venue keeps it; prices in ticks, quantities in lots."""
 
     id: str
-    link: str
+    client_order_id: str
     symbol: str
     side: int
     kind: int
@@ -49,7 +49,7 @@ class VenueOrder:
 
     def __lt__(self, other: VenueOrder) -> bool:
         """Order by client order id, then by birth."""
-        return (self.link, self.id) < (other.link, other.id)
+        return (self.client_order_id, self.id) < (other.client_order_id, other.id)
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Trade:
 
     id: str
     order: str
-    link: str
+    client_order_id: str
     symbol: str
     side: int
     price: int

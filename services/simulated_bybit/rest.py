@@ -56,15 +56,15 @@ def _history(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
 
 
 def _executions(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
-    link, number = query.get("orderLinkId"), query.get("orderId")
+    client_order_id, number = query.get("orderLinkId"), query.get("orderId")
     symbol, kind = query.get("symbol"), query.get("execType") or None
     start, end = int(query.get("startTime", 0)), int(query.get("endTime", 1 << 60))
 
     def wanted(one: Trade) -> bool:
         if number:  # an order's name overrides every other filter
             return one.order == number
-        if link:
-            return one.link == link
+        if client_order_id:
+            return one.client_order_id == client_order_id
         return symbol in (None, one.symbol) and kind in (None, one.kind) and start <= one.ts <= end
 
     found = [
@@ -83,7 +83,7 @@ def _named_one(server: VenueServer, query: dict[str, Any]) -> VenueOrder | None:
     """The order that a query names, whatever else it says; the venue's own id goes first."""
     if query.get("orderId"):
         return server.exchange.known.get(query["orderId"])
-    return server.exchange.links.get(query["orderLinkId"])
+    return server.exchange.client_order_ids.get(query["orderLinkId"])
 
 
 def _orders(server: VenueServer, orders: list[VenueOrder]) -> list[dict[str, Any]]:
@@ -91,7 +91,7 @@ def _orders(server: VenueServer, orders: list[VenueOrder]) -> list[dict[str, Any
 
 
 def _named(order: VenueOrder) -> dict[str, Any]:
-    return {"orderId": order.id, "orderLinkId": order.link}
+    return {"orderId": order.id, "orderLinkId": order.client_order_id}
 
 
 def _create(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
@@ -100,8 +100,8 @@ def _create(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
         raise Answer(10001, "params error: side invalid")
     if query.get("orderType") not in ("Limit", "Market"):
         raise Answer(10001, "params error: orderType invalid")
-    link = str(query.get("orderLinkId", ""))
-    if len(link) > 36:
+    client_order_id = str(query.get("orderLinkId", ""))
+    if len(client_order_id) > 36:
         raise Answer(10001, "params error: orderLinkId is longer than 36")
     if query.get("positionIdx", 0) not in (0, "0"):
         raise Answer(10001, "position idx not match position mode")
@@ -111,7 +111,7 @@ def _create(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     order = server.exchange.create(
         *(book.instrument.symbol, Side.BUY if query["side"] == "Buy" else Side.SELL, kind, price),
         _lots(server, book, query.get("qty")),
-        link=link,
+        client_order_id=client_order_id,
         reduce_only=query.get("reduceOnly") in (True, "true"),
         post_only=query.get("timeInForce") == "PostOnly",
         stop=_attached(server, book, query) or 0,

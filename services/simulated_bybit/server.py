@@ -133,7 +133,7 @@ class VenueServer:
         """How well positions were protected, and whether a client order id was used twice."""
         exchange = self.exchange
         exchange.audit.look()
-        names = [one.link for one in exchange.known.values() if one.link]
+        names = [one.client_order_id for one in exchange.known.values() if one.client_order_id]
         duplicates = {"taken": len(names) - len(set(names)), "refused": exchange.duplicates}
         return web.json_response({"symbols": exchange.audit.report(), "duplicate_ids": duplicates})
 

@@ -179,7 +179,7 @@ def _brought(book: Book, order: VenueOrder, *, turned: bool, ts: int) -> VenueOr
         return None
     if order.side * (book.here - order.stop) <= 0 and not rules.gapped_stop_fires:
         return None
-    return put(book, STOP_LOSS, order.stop, ts, order.link)
+    return put(book, STOP_LOSS, order.stop, ts, order.client_order_id)
 
 
 def _rest_of_stop(order: VenueOrder) -> bool:

@@ -27,12 +27,18 @@ TABLES = {
     "memory": "name",
     "orders": "at, link",
     "fills": "at, execution",
-    "notes": "id",
+    "decisions": "id",
     "snapshots": "id",
 }
 
 GIB = 1 << 30
-LARGEST = {MANIFEST: 64 << 10, "memory.csv": GIB, "orders.csv": 8 * GIB, "fills.csv": 8 * GIB, "notes.csv": 16 * GIB}
+LARGEST = {
+    MANIFEST: 64 << 10,
+    "memory.csv": GIB,
+    "orders.csv": 8 * GIB,
+    "fills.csv": 8 * GIB,
+    "decisions.csv": 16 * GIB,
+}
 LARGEST |= {"snapshots.csv": 4 * GIB}
 LARGEST_IN_ALL = 24 * GIB
 RATIO = 200  # of a member's size to its compressed size; what a bot writes stays under 50

@@ -5,6 +5,7 @@ A database that is away is waited for: nothing is sent that is not remembered, a
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any, Self
@@ -14,8 +15,8 @@ import structlog
 from tenacity import AsyncRetrying, retry, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from bot.errors import Misconfigured
+from bot.events import Decision
 from bot.ports import Cause, Execution, Order, Saved
-from coordinator.vocabulary import Note
 
 log = structlog.get_logger()
 
@@ -29,33 +30,31 @@ KEPT = 5000  # orders and executions of a symbol that a restart may still meet
 KEPT_SNAPSHOTS = 20
 START_SECONDS = 30.0
 
-VERSION = "0002"  # of the tables: the newest migration
+VERSION = "0003"  # of the tables: the newest migration
 
 REMEMBER = """
 INSERT INTO memory (bot, name, layout, data, at) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (bot, name) DO UPDATE SET layout = $3, data = $4, at = $5
 """
 ORDER = """
-INSERT INTO orders (bot, link, symbol, slot, generation, side, kind, price, lots, reduce_only, post_only, signal,
-    part, entry, stop, at)
+INSERT INTO orders (bot, client_order_id, symbol, slot, generation, side, kind, price, lots, reduce_only, post_only,
+    signal, part, entry, stop, at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
-ON CONFLICT (bot, link) DO UPDATE SET kind = $7, price = $8, lots = $9, stop = $15, at = $16
+ON CONFLICT (bot, client_order_id) DO UPDATE SET kind = $7, price = $8, lots = $9, stop = $15, at = $16
 """
 FILL = """
-INSERT INTO fills (bot, execution, symbol, link, side, price, lots, fee, maker, cause, position, realised, at)
+INSERT INTO fills (bot, execution, symbol, client_order_id, side, price, lots, fee, maker, cause, position,
+    realised, at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 ON CONFLICT (bot, execution) DO NOTHING
 """
-NOTE = """
-INSERT INTO notes (bot, name, kind, a, b, c, x, y, z, w, v, at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-"""
+DECISION = "INSERT INTO decisions (bot, pair, kind, fields, at) VALUES ($1, $2, $3, $4, $5)"
 SNAPSHOT = "INSERT INTO snapshots (bot, name, schema, state, at) VALUES ($1, $2, $3, $4, $5)"
 FORGET = """
 DELETE FROM snapshots WHERE bot = $1 AND name = $2 AND id <= (
     SELECT id FROM snapshots WHERE bot = $1 AND name = $2 ORDER BY id DESC OFFSET $3 LIMIT 1)
 """
-FIELDS = "link, slot, generation, side, kind, price, lots, reduce_only, post_only, signal, part, entry, stop"
+FIELDS = "client_order_id, slot, generation, side, kind, price, lots, reduce_only, post_only, signal, part, entry, stop"
 
 
 def _complain(state: Any) -> None:
@@ -171,7 +170,7 @@ class PostgresStore:
             f"SELECT {FIELDS} FROM orders WHERE bot = $1 AND symbol = $2 ORDER BY at DESC LIMIT $3",  # noqa: S608
             *(self.bot, symbol, KEPT),
         )
-        return {row["link"]: Order(**dict(row)) for row in reversed(rows)}
+        return {row["client_order_id"]: Order(**dict(row)) for row in reversed(rows)}
 
     @waiting
     async def executions(self, symbol: str) -> list[str]:
@@ -186,20 +185,26 @@ class PostgresStore:
         rows = await self.pool.fetch("SELECT * FROM fills WHERE bot = $1 ORDER BY at, execution", self.bot)
         return [
             Execution(
-                *(row["execution"], row["symbol"], row["link"], row["side"], row["price"], row["lots"], row["fee"]),
+                *(
+                    row["execution"],
+                    row["symbol"],
+                    row["client_order_id"],
+                    row["side"],
+                    row["price"],
+                    row["lots"],
+                    row["fee"],
+                ),
                 *(row["maker"], epoch(row["at"]), Cause(row["cause"])),
             )
             for row in rows
         ]
 
     @waiting
-    async def notes(self, since: int) -> list[tuple[str, int, str, tuple[float, ...]]]:
-        """Read what was decided from `since` (ms) on: pair (empty: portfolio), time, kind, and the eight numbers."""
-        query = "SELECT * FROM notes WHERE bot = $1 AND at >= $2 ORDER BY id"
-        rows = await self.pool.fetch(query, self.bot, moment(since))
-        return [
-            (row["name"], epoch(row["at"]), row["kind"], tuple(float(row[key]) for key in "abcxyzwv")) for row in rows
-        ]
+    async def decisions(self, since: int, until: int | None = None) -> list[Decision]:
+        """Read what was decided from `since` (ms) on, and up to `until` where it is given, oldest first."""
+        query = "SELECT * FROM decisions WHERE bot = $1 AND at >= $2 AND at <= coalesce($3, 'infinity') ORDER BY id"
+        rows = await self.pool.fetch(query, self.bot, moment(since), None if until is None else moment(until))
+        return [Decision(row["pair"], epoch(row["at"]), row["kind"], json.loads(row["fields"])) for row in rows]
 
     @waiting
     async def save(
@@ -209,28 +214,39 @@ class PostgresStore:
         at: int,
         orders: list[Order],
         fills: list[tuple[Execution, Any]],
-        notes: list[tuple[str, Any]],
+        decisions: list[Decision],
     ) -> None:
         """Remember all of it, or nothing."""
         bot, when = self.bot, moment(at)
         async with self.pool.acquire() as connection, connection.transaction():
             await connection.execute(REMEMBER, bot, name, saved.layout, saved.data, when)
             if orders:
-                await connection.executemany(ORDER, [(bot, one.link, name, *_numbers(one), when) for one in orders])
+                await connection.executemany(
+                    ORDER, [(bot, one.client_order_id, name, *_numbers(one), when) for one in orders]
+                )
             if fills:
                 await connection.executemany(FILL, [self._fill(name, *one) for one in fills])
-            if notes:
-                await connection.executemany(NOTE, [self._note(*one) for one in notes])
+            if decisions:
+                await connection.executemany(DECISION, [self._decision(one) for one in decisions])
 
     def _fill(self, symbol: str, one: Execution, record: Any) -> tuple[Any, ...]:
         after = (None, None) if record is None else (int(record.position), float(record.realised))
         money = (one.fee, one.maker, one.cause.value)
-        return (self.bot, one.id, symbol, one.link, int(one.side), one.price, one.lots, *money, *after, moment(one.ts))
+        return (
+            self.bot,
+            one.id,
+            symbol,
+            one.client_order_id,
+            int(one.side),
+            one.price,
+            one.lots,
+            *money,
+            *after,
+            moment(one.ts),
+        )
 
-    def _note(self, name: str, note: Any) -> tuple[Any, ...]:
-        whole = (int(note[key]) for key in ("a", "b", "c"))
-        numbers = (float(note[key]) for key in ("x", "y", "z", "w", "v"))
-        return (self.bot, name, Note(int(note["kind"])).name.lower(), *whole, *numbers, moment(int(note["ts"])))
+    def _decision(self, one: Decision) -> tuple[Any, ...]:
+        return (self.bot, one.pair, one.kind, json.dumps(one.fields), moment(one.at))
 
     async def alive(self) -> bool:
         """Whether the database takes a change of this bot's rows now; a full or read-only one does not."""

@@ -50,14 +50,14 @@ class Wishes(Parameters):
     forced: bool = Field(False, description="leave at market one bar after the entry, by force")
 
 
-STATE = np.dtype([("wished", "i8"), ("refusals", "i8")])
+STATE = np.dtype([("desired", "i8"), ("refusals", "i8")])
 
 
 @kernel
 def decide(pair, params, state, slots, event):
     position = pair.ledger.position
-    if event.kind == SIGNAL and state.wished == 0:
-        state.wished = 1
+    if event.kind == SIGNAL and state.desired == 0:
+        state.desired = 1
         slot = enter(pair, slots, 0, params.side, params.kind, params.price, params.quantity, WHOLE_POSITION)
         slot.post_only = params.post_only
     elif event.kind == SIGNAL and params.forced and position != 0:
@@ -65,8 +65,8 @@ def decide(pair, params, state, slots, event):
     elif event.kind == 3:
         state.refusals += 1
     elif event.kind == 2 and position != 0:
-        if params.again and state.wished == 1:
-            state.wished = 2
+        if params.again and state.desired == 1:
+            state.desired = 2
             enter(pair, slots, 0, params.side, LIMIT, params.again, params.quantity, WHOLE_POSITION)
         set_order(
             slots, 1, -params.side, STOP, params.stop, abs(position) if params.stop else 0, EXIT_SL, WHOLE_POSITION
@@ -91,11 +91,11 @@ def play(
     rules=None,
     market=Market.LINEAR,
     history=None,
-    **wishes,
+    **desired_orders,
 ):
     execution = {"slippage_bps": 0, "funding_rate": 0, "path": "nearest", **(rules or {})}
     given = {"strategy": HERE, "pair": "X1", "capital": capital, "leverage": leverage, "market": market}
-    config = load_config({**given, "execution": execution, "script": wishes})
+    config = load_config({**given, "execution": execution, "script": desired_orders})
     return UniversalSimulator(config).run(PreparedCandles.of(bars(FLAT, *rows, volume=volume), traded, history))
 
 

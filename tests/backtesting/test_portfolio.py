@@ -17,7 +17,7 @@ from bot.errors import Misconfigured
 from bot.instrument import Instrument, Market
 from bot.order import Signal
 from coordinator.config import PortfolioConfig, load_config
-from coordinator.vocabulary import NOBODY, Answer, Note
+from coordinator.vocabulary import NOBODY, Answer, DecisionKind
 from services.market_data.synth import generate
 from tests.conftest import MINUTE, START, Family, real
 
@@ -34,29 +34,31 @@ def coin(tick="0.1", symbol="T"):
     return Instrument(symbol=symbol, market=Market.LINEAR, tick_size=tick, lot_size="0.001", min_notional="1")
 
 
-def played(candles, *, every_bar=False, instruments=None, wishes=False, progress=None, **config):
+def played(candles, *, every_bar=False, instruments=None, desired_orders=False, progress=None, **config):
     pairs = sorted(candles)
     chosen = load_config({"strategy": "auto", "pairs": pairs, **config})
     assert isinstance(chosen, PortfolioConfig)
     prepared_pairs = PreparedPortfolio.of(dict(candles), instruments or {pair: coin(symbol=pair) for pair in pairs})
-    return PortfolioSimulator(chosen, every_bar=every_bar, keep_wishes=wishes).run(prepared_pairs, progress)
+    return PortfolioSimulator(chosen, every_bar=every_bar, keep_desired_orders=desired_orders).run(
+        prepared_pairs, progress
+    )
 
 
 def fills(recording, pair=0):
     return recording.recordings[pair].fills[list(FIELDS)].tolist()
 
 
-def noted(recording):
-    return recording.notes.tolist()
+def decided(recording):
+    return recording.decisions.tolist()
 
 
 def test_it_trades_every_strategy_and_switches():
     """F-24: a filter or a router that silently forbids everything would pass all other tests."""
     recording = played(market())
-    starts = {int(one["a"]) for one in recording.notes[recording.notes["kind"] == Note.START]}
+    starts = {int(one["a"]) for one in recording.decisions[recording.decisions["kind"] == DecisionKind.START]}
     assert {Family.GRID, Family.DCA, Family.TREND} <= starts
     assert sum(len(one.fills) for one in recording.recordings) > 300
-    assert np.count_nonzero(recording.notes["kind"] == Note.TRANSITION) > 3
+    assert np.count_nonzero(recording.decisions["kind"] == DecisionKind.TRANSITION) > 3
 
 
 def one_pair():
@@ -81,9 +83,18 @@ def test_skipping_quiet_bars_changes_nothing(make):
         assert fills(quick, pair) == fills(thorough, pair)
         assert repr(quick.recordings[pair].state["smc"]) == repr(thorough.recordings[pair].state["smc"])
     assert sum(len(fills(quick, pair)) for pair in range(len(candles))) > 50
-    kinds = [Note.REGIME, Note.START, Note.TRANSITION, Note.VERDICT, Note.ALLOCATION, Note.ZONE, Note.PAUSE, Note.MODE]
+    kinds = [
+        DecisionKind.REGIME,
+        DecisionKind.START,
+        DecisionKind.TRANSITION,
+        DecisionKind.VERDICT,
+        DecisionKind.ALLOCATION,
+        DecisionKind.ZONE,
+        DecisionKind.PAUSE,
+        DecisionKind.MODE,
+    ]
     for kind in kinds:
-        chosen = [one.notes[one.notes["kind"] == kind].tolist() for one in (quick, thorough)]
+        chosen = [one.decisions[one.decisions["kind"] == kind].tolist() for one in (quick, thorough)]
         assert repr(chosen[0]) == repr(chosen[1]), kind
     assert quick.equity.tolist() == thorough.equity.tolist()
     assert quick.ts.tolist() == thorough.ts.tolist()
@@ -99,8 +110,8 @@ def test_family_1_a_longer_history_changes_nothing_before_its_end():
         for pair in range(3):
             theirs = [one for one in fills(whole, pair) if one[0] < end]
             assert fills(part, pair) == theirs
-        before = whole.notes[whole.notes["ts"] <= end]
-        assert repr(part.notes.tolist()) == repr(before.tolist())
+        before = whole.decisions[whole.decisions["ts"] <= end]
+        assert repr(part.decisions.tolist()) == repr(before.tolist())
 
 
 START_OF_SYNTH = int(market(1)["BTCUSDT"].ts[0])
@@ -233,7 +244,7 @@ def test_pinned_and_unbound_it_orders_what_the_strategy_alone_would():
         },
         capital=10_000.0,
     )
-    target = recording.notes[recording.notes["kind"] == Note.ALLOCATION]["x"]
+    target = recording.decisions[recording.decisions["kind"] == DecisionKind.ALLOCATION]["x"]
     target = target[target > 0][0]
     config = load_config(
         {"strategy": "dca", "pair": "BTCUSDT", "capital": float(target), "dca": dca, "leverage": 1, "reinvest": False}
@@ -339,16 +350,20 @@ def test_the_story_of_a_crash():
         allocation={"reserve": 0.0, "probation": 1.0, "probation_hours": 0},
         risk={"exposure": 10.0, "pair_day_loss": 1.0, "losing_trades": 1000},
     )
-    told = recording.notes
-    regimes = [int(one["a"]) for one in told[told["kind"] == Note.REGIME]]
+    told = recording.decisions
+    regimes = [int(one["a"]) for one in told[told["kind"] == DecisionKind.REGIME]]
     from coordinator.regime import Regime
 
     assert regimes[0] in (Regime.TIGHT_RANGE, Regime.WIDE_RANGE, Regime.QUIET_TRANSITION)
     assert Regime.VOLATILE_TRANSITION in regimes or Regime.BEAR_TREND in regimes
     assert Regime.BEAR_TREND in regimes
-    order = [int(one["kind"]) for one in told if one["kind"] in (Note.HALT, Note.ANSWER, Note.RESUME)]
-    assert order == [Note.HALT, Note.ANSWER, Note.RESUME]
-    halt, answer, resume = (told[told["kind"] == kind][0] for kind in (Note.HALT, Note.ANSWER, Note.RESUME))
+    order = [
+        int(one["kind"]) for one in told if one["kind"] in (DecisionKind.HALT, DecisionKind.ANSWER, DecisionKind.RESUME)
+    ]
+    assert order == [DecisionKind.HALT, DecisionKind.ANSWER, DecisionKind.RESUME]
+    halt, answer, resume = (
+        told[told["kind"] == kind][0] for kind in (DecisionKind.HALT, DecisionKind.ANSWER, DecisionKind.RESUME)
+    )
     assert halt["x"] > 0.10 or halt["y"] > 0.30
     assert answer["a"] == Answer.HOLD
     assert answer["ts"] - halt["ts"] == 30 * MINUTE, "no answer in 30 minutes counts as hold"
@@ -357,12 +372,12 @@ def test_the_story_of_a_crash():
     entered = done[done["signal"] == Signal.ENTRY]
     assert len(entered[(entered["ts"] >= halt["ts"]) & (entered["ts"] < resume["ts"])]) == 0
     assert len(entered[entered["ts"] < halt["ts"]]) > 0
-    modes = told[told["kind"] == Note.MODE]
+    modes = told[told["kind"] == DecisionKind.MODE]
     assert any(int(one["b"]) & 8 for one in modes), "halted"
     after = modes[modes["ts"] >= resume["ts"]][0]
     assert int(after["b"]) & 1, "reduced for the rest of the day"
     assert not int(after["b"]) & 8
-    starts = told[told["kind"] == Note.START]
+    starts = told[told["kind"] == DecisionKind.START]
     assert (starts["ts"] >= resume["ts"]).any(), "it starts again from idle"
 
 
@@ -382,8 +397,8 @@ def test_a_halt_that_nobody_answers_leaves_the_position_a_stop_and_sells_nothing
         allocation={"reserve": 0.0, "probation": 1.0, "probation_hours": 0},
         risk={"exposure": 10.0, "pair_day_loss": 1.0, "losing_trades": 1000},
     )
-    told, done = recording.notes, recording.recordings[0].fills
-    halt, resume = (told[told["kind"] == kind][0]["ts"] for kind in (Note.HALT, Note.RESUME))
+    told, done = recording.decisions, recording.recordings[0].fills
+    halt, resume = (told[told["kind"] == kind][0]["ts"] for kind in (DecisionKind.HALT, DecisionKind.RESUME))
     during = done[(done["ts"] > halt) & (done["ts"] < resume)]
     assert set(during["signal"].tolist()) <= {int(Signal.EXIT_SL), int(Signal.EXIT_TP), int(Signal.EXIT_TRANSITION)}
 
@@ -405,8 +420,8 @@ def test_an_operator_who_answers_at_once(policy):
         allocation={"reserve": 0.0, "probation": 1.0, "probation_hours": 0},
         risk={"exposure": 10.0, "pair_day_loss": 1.0, "losing_trades": 1000, "halt_policy": policy},
     )
-    told, done = recording.notes, recording.recordings[0].fills
-    halt = told[told["kind"] == Note.HALT][0]["ts"]
+    told, done = recording.decisions, recording.recordings[0].fills
+    halt = told[told["kind"] == DecisionKind.HALT][0]["ts"]
     held = done[done["ts"] < halt]["position"][-1]
     left = done[done["ts"] >= halt][0]
     assert held > 0
@@ -417,22 +432,22 @@ def test_an_operator_who_answers_at_once(policy):
 def test_transitions_close_what_does_not_leave_by_itself():
     """F-36: a position always has an owner, and leaves in time."""
     recording = played(market())
-    told = recording.notes
+    told = recording.decisions
     for pair in range(3):
         own = told[told["pair"] == pair]
-        for one in own[own["kind"] == Note.TRANSITION]:
-            flat = own[(own["kind"] == Note.FLAT) & (own["ts"] >= one["ts"])]
+        for one in own[own["kind"] == DecisionKind.TRANSITION]:
+            flat = own[(own["kind"] == DecisionKind.FLAT) & (own["ts"] >= one["ts"])]
             assert len(flat), "every transition ends"
             assert flat["ts"][0] - one["ts"] <= 2 * HOUR + 5 * MINUTE
 
 
 def test_entries_stop_while_draining():
     recording = played(market())
-    told = recording.notes
+    told = recording.decisions
     for pair, one in enumerate(recording.recordings):
         own = told[told["pair"] == pair]
-        for drain in own[own["kind"] == Note.TRANSITION]:
-            flat = own[(own["kind"] == Note.FLAT) & (own["ts"] >= drain["ts"])]["ts"][0]
+        for drain in own[own["kind"] == DecisionKind.TRANSITION]:
+            flat = own[(own["kind"] == DecisionKind.FLAT) & (own["ts"] >= drain["ts"])]["ts"][0]
             during = one.fills[(one.fills["ts"] >= drain["ts"]) & (one.fills["ts"] < flat - MINUTE)]
             assert not (during["signal"] == Signal.ENTRY).any()
             assert int(drain["a"]) != NOBODY

@@ -43,13 +43,13 @@ def test_what_is_lost_doubled_or_different_is_found_and_only_that(dsn, name):
         assert "the position's stop is at" in said
         exchange.trading_stop(SYMBOL, stop.price - stop.side, None)
 
-        order = next(each for each in exchange.live(SYMBOL) if each.link)
+        order = next(each for each in exchange.live(SYMBOL) if each.client_order_id)
         exchange.cancel(SYMBOL, order.id, "")
         (said,) = found(booked)[2]
-        assert f"other orders rest than are wished: {order.link}" in said
+        assert f"other orders rest than are wished: {order.client_order_id}" in said
 
         exchange.known["again"] = order
-        assert found(booked)[0] == [f"order {order.link}"]
+        assert found(booked)[0] == [f"order {order.client_order_id}"]
 
     asyncio.run(with_position(dsn, name, play, minutes=0))
 
@@ -80,7 +80,7 @@ def test_a_watch_weighs_entries_when_they_are_taken_and_not_what_the_price_makes
     exchange = exchange_for(config())
     watch, book = watches[-1], exchange.books[SYMBOL]
     price, lots = round(book.here) - 500, 50
-    options = {"link": "a", "reduce_only": False, "post_only": True, "stop": price - 500}
+    options = {"client_order_id": "a", "reduce_only": False, "post_only": True, "stop": price - 500}
     exchange.create(SYMBOL, 1, 0, price, lots, **options)
     exchange.audit.look()
     value = price * lots * float(book.pair.instrument.tick_value)

@@ -16,7 +16,7 @@ from services.exchanges.bybit.gateway import Bybit
 from tests.runtime.house import Bot, config, exchange_for, gateway_to, venue
 
 MINUTES = 700
-CALLS = ("place", "amend", "cancel", "candles", "executions", "resting")
+CALLS = ("place", "amend", "cancel", "candles", "executions", "open_orders")
 
 
 class Killed(BaseException):
@@ -114,8 +114,12 @@ async def played(dsn, name, fuses, minutes=MINUTES, seed=7):
 
 async def what_is_left(bot, exchange):
     booked = await bot.store.fills()
-    traded = [(one.id, wish(one.link), one.side, one.price, one.lots, one.ts) for one in exchange.trades]
-    resting = sorted((wish(one.link), one.side, one.kind, one.price, one.lots) for one in exchange.live(None))
+    traded = [
+        (one.id, desired_order(one.client_order_id), one.side, one.price, one.lots, one.ts) for one in exchange.trades
+    ]
+    open_orders = sorted(
+        (desired_order(one.client_order_id), one.side, one.kind, one.price, one.lots) for one in exchange.live(None)
+    )
     memory = {symbol: remembered(loop.core.machine) for symbol, loop in bot.runtime.loops.items()}
     ids = [one.id for one in booked]
     assert sorted(ids) == sorted(one.id for one in exchange.trades), "the database and the venue disagree"
@@ -124,12 +128,12 @@ async def what_is_left(bot, exchange):
         summed = sum(one.side * one.lots for one in booked if one.symbol == symbol and not one.funding)
         assert summed == loop.core.machine.position == exchange.books[symbol].position
         assert_covered(exchange.books[symbol])
-    return traded, resting, memory
+    return traded, open_orders, memory
 
 
-def wish(link):
+def desired_order(client_order_id):
     """Pair, slot and generation of an order: its name without the bot's."""
-    return link.partition("-")[2]
+    return client_order_id.partition("-")[2]
 
 
 def assert_covered(book):

@@ -14,7 +14,7 @@ from services.storage.store import PostgresStore
 from tests.chaos.test_crash_points import Killed, played, same, what_is_left
 from tests.runtime.house import Bot, config, exchange_for, gateway_to, venue
 
-TABLES = ("memory", "orders", "fills", "notes")
+TABLES = ("memory", "orders", "fills", "decisions")
 MINUTES = 250
 
 
@@ -89,7 +89,7 @@ def test_a_database_that_is_older_than_the_account_books_what_it_missed_and_adop
     if old >= 300:  # by then entries rest, or have filled, that it never sent; exits alone are no reason to refuse
         assert refused, "orders that this database never sent are somebody else's until --adopt says otherwise"
     assert (found.doubled, found.lost, found.differences) == ([], [], [])
-    names = [one.link for one in exchange.known.values() if one.link]
+    names = [one.client_order_id for one in exchange.known.values() if one.client_order_id]
     assert len(names) == len(set(names))
 
 
@@ -127,7 +127,7 @@ class NeverSends(Bybit):
     async def amend(self, symbol, order):
         raise Killed("before amend")
 
-    async def cancel(self, symbol, link):
+    async def cancel(self, symbol, client_order_id):
         raise Killed("before cancel")
 
 

@@ -81,7 +81,7 @@ def test_what_others_do_to_a_position_is_booked_once_and_holds_the_pair_off(dsn,
         await agree(bot, exchange)
         assert held_off(bot) == ["position"]
         assert not [one for one in entries(bot, exchange) if one.symbol == SYMBOL]
-        causes = {one.cause for one in await bot.store.fills() if one.symbol == SYMBOL and not one.link}
+        causes = {one.cause for one in await bot.store.fills() if one.symbol == SYMBOL and not one.client_order_id}
         assert (Cause.FORCED if event in FORCED else Cause.ORDER) in causes
         await bot.steps.begin()
         for _ in range(20):
@@ -116,7 +116,7 @@ def test_f_70_the_loss_of_a_liquidation_is_a_loss_of_the_day_and_no_withdrawal(d
     async def play(bot, exchange, house):
         if dead:
             await bot.crash()
-        before, anchor = exchange.equity, float(bot.runtime.master.core.machine.desk.portfolio.risk.anchor)
+        before, anchor = exchange.equity, float(bot.runtime.master.core.machine.portfolio_state.portfolio.risk.anchor)
         book = exchange.books[SYMBOL]
         book.here *= 0.5 if book.position > 0 else 1.5
         exchange.bust(SYMBOL)
@@ -129,14 +129,14 @@ def test_f_70_the_loss_of_a_liquidation_is_a_loss_of_the_day_and_no_withdrawal(d
             await agree(bot, exchange)
             for _ in range(3):
                 told = await account_snapshot(
-                    bot.runtime.gateway, bot.runtime.master.core.machine.desk.portfolio.transfers_at
+                    bot.runtime.gateway, bot.runtime.master.core.machine.portfolio_state.portfolio.transfers_at
                 )
                 assert isinstance(told, AccountSnapshot)
                 bot.runtime.tell(told)
                 await bot.runtime.settled()
         events = {one["event"] for one in logs}
         assert not events & {"withdrawal", "deposit", "unexplained_money"}
-        risk = bot.runtime.master.core.machine.desk.portfolio.risk
+        risk = bot.runtime.master.core.machine.portfolio_state.portfolio.risk
         assert float(risk.anchor) == pytest.approx(anchor)
         await bot.steps.begin()
         await bot.steps.minute()
@@ -191,7 +191,7 @@ def test_f_84_a_position_older_than_any_history_is_held_protected_and_does_not_k
         if memory == "gone":
             bot.name, bot.options = f"{name}b", {"adopt": True, "foreign": "ignore"}
             for one in exchange.live(None):
-                if one.link:
+                if one.client_order_id:
                     exchange.cancel(one.symbol, one.id, "")
         await bot.start()
         await bot.runtime.poll()

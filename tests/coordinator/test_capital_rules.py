@@ -9,7 +9,7 @@ from bot.order import SLOT, OrderKind, Side, Signal, set_order
 from bot.record import new_records
 from bot.strategy import PAIR
 from coordinator.gate import pass_entries, withdraw_farthest
-from coordinator.machine import new_desk
+from coordinator.machine import new_portfolio_state
 from coordinator.parameters import AlgorithmParameters
 from coordinator.portfolio import begin, look, step
 from coordinator.regime import Regime
@@ -29,22 +29,22 @@ PLENTY = 1e9
 
 def desk_of_three():
     """Three pairs that run grids; C is the least important."""
-    desk = new_desk(3)
-    begin(PARAMS, desk, 10_000.0)
+    portfolio_state = new_portfolio_state(3)
+    begin(PARAMS, portfolio_state, 10_000.0)
     for i in range(3):
-        report = desk.reports[i]
+        report = portfolio_state.reports[i]
         report.alive, report.family, report.adx, report.regime_end = True, Family.GRID, 10.0, NOW + 100 * HOUR
-        desk.regimes[i].confirmed, desk.routes[i].family = Regime.TIGHT_RANGE, Family.GRID
-    return desk
+        portfolio_state.regimes[i].confirmed, portfolio_state.routes[i].family = Regime.TIGHT_RANGE, Family.GRID
+    return portfolio_state
 
 
-def evaluated(desk, now, reserved, entries):
+def evaluated(portfolio_state, now, reserved, entries):
     """Let the portfolio look at what the pairs have reserved (quote currency), and decide."""
-    for report, whole, resting in zip(desk.reports, reserved, entries, strict=True):
-        report.reserved, report.entries_reserved = whole, resting
-    if look(PARAMS, desk.portfolio, 10_000.0, 0.0, float(sum(reserved)), False, now):
-        step(PARAMS, desk, now)
-    return [float(one.target) for one in desk.directives]
+    for report, whole, open_orders in zip(portfolio_state.reports, reserved, entries, strict=True):
+        report.reserved, report.entries_reserved = whole, open_orders
+    if look(PARAMS, portfolio_state.portfolio, 10_000.0, 0.0, float(sum(reserved)), False, now):
+        step(PARAMS, portfolio_state, now)
+    return [float(one.target) for one in portfolio_state.directives]
 
 
 FREE, BOUND = (3000.0, 2000.0, 1000.0), (4200.0, 3000.0, 2000.0)
@@ -52,25 +52,25 @@ ENTRIES = (500.0, 500.0, 700.0)
 
 
 def test_reserved_above_ninety_per_cent_withdraws_from_the_least_important_pair_and_shrinks_its_target():
-    desk = desk_of_three()
-    whole = evaluated(desk, NOW, FREE, ENTRIES)
+    portfolio_state = desk_of_three()
+    whole = evaluated(portfolio_state, NOW, FREE, ENTRIES)
     assert whole[0] > whole[1] > whole[2] > 0.0
-    assert evaluated(desk, NOW + 60_000, BOUND, ENTRIES) == whole, "targets change at a rebalance alone"
-    assert desk.directives["withdraw_id"].tolist() == [0, 0, 1]
-    assert desk.directives[2].withdraw == pytest.approx(sum(BOUND) - 9000.0)
-    shrunk = evaluated(desk, NOW + 4 * HOUR, BOUND, ENTRIES)
+    assert evaluated(portfolio_state, NOW + 60_000, BOUND, ENTRIES) == whole, "targets change at a rebalance alone"
+    assert portfolio_state.directives["withdraw_id"].tolist() == [0, 0, 1]
+    assert portfolio_state.directives[2].withdraw == pytest.approx(sum(BOUND) - 9000.0)
+    shrunk = evaluated(portfolio_state, NOW + 4 * HOUR, BOUND, ENTRIES)
     assert shrunk == pytest.approx([whole[0], whole[1], 0.75 * whole[2]])
-    assert desk.allocations[2].cap == Cap.OVERCOMMITTED
-    assert evaluated(desk, NOW + 8 * HOUR, BOUND, ENTRIES)[2] == pytest.approx(0.75**2 * whole[2])
-    evaluated(desk, NOW + 8 * HOUR + 60_000, FREE, ENTRIES)
-    assert evaluated(desk, NOW + 12 * HOUR, FREE, ENTRIES) == pytest.approx(whole)
+    assert portfolio_state.allocations[2].cap == Cap.OVERCOMMITTED
+    assert evaluated(portfolio_state, NOW + 8 * HOUR, BOUND, ENTRIES)[2] == pytest.approx(0.75**2 * whole[2])
+    evaluated(portfolio_state, NOW + 8 * HOUR + 60_000, FREE, ENTRIES)
+    assert evaluated(portfolio_state, NOW + 12 * HOUR, FREE, ENTRIES) == pytest.approx(whole)
 
 
 def test_at_ninety_per_cent_nothing_is_withdrawn():
-    desk = desk_of_three()
-    evaluated(desk, NOW, (4000.0, 3000.0, 2000.0), ENTRIES)
-    assert desk.directives["withdraw_id"].tolist() == [0, 0, 0]
-    assert not desk.portfolio.overcommitted
+    portfolio_state = desk_of_three()
+    evaluated(portfolio_state, NOW, (4000.0, 3000.0, 2000.0), ENTRIES)
+    assert portfolio_state.directives["withdraw_id"].tolist() == [0, 0, 0]
+    assert not portfolio_state.portfolio.overcommitted
 
 
 def laddered(*prices):

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.config import load_config
-from coordinator.machine import new_desk
+from coordinator.machine import new_portfolio_state
 from coordinator.portfolio import HOUR, look, quiet_equity_range
 from coordinator.risk import modes
 
@@ -17,7 +17,7 @@ share = st.floats(0.4, 1.6)
 
 
 def desk_of(high, anchor, allocated, reduced, drawdown, halted):
-    portfolio = new_desk(1).portfolio
+    portfolio = new_portfolio_state(1).portfolio
     risk = portfolio.risk
     risk.equity, risk.high, risk.anchor, risk.day = high, high, anchor, NOW // 86_400_000
     risk.reduced, risk.drawdown, risk.halted = reduced, drawdown, halted

@@ -17,7 +17,7 @@ from coordinator import compiled
 from coordinator import pair as pair_step
 from coordinator.config import load_portfolio
 from coordinator.machine import PairMachine
-from coordinator.reconcile import wishes
+from coordinator.reconcile import desired_orders
 from coordinator.vocabulary import DIRECTIVE
 from tests.conftest import MINUTE, START, instrument, walk
 
@@ -29,7 +29,7 @@ def machine(strategy):
 
 
 def plain_play(roster):
-    return interpreted(compiled.play, decide=pair_step.decide, dispatch=roster.dispatch())
+    return interpreted(compiled.dispatch, decide=pair_step.decide, dispatch=roster.dispatch())
 
 
 def lived(one, seed, words):
@@ -46,7 +46,9 @@ def lived(one, seed, words):
             bars[name] = getattr(candles, name)[30 * at : 30 * at + 30]
         bars["ts"] = START + MINUTE * np.arange(30 * at, 30 * at + 30)
         one.take_bars(bars)
-        sent = wishes(one.slots, one.position, linear=True, bot="b", symbol="BTCUSDT", filled={}, largest=1 << 40)
+        sent = desired_orders(
+            one.slots, one.position, linear=True, bot="b", symbol="BTCUSDT", filled={}, largest=1 << 40
+        )
         for order in sent[: int(rng.integers(0, 3))]:
             price = order.price if order.kind == OrderKind.LIMIT and order.price else one.ticks
             one.take_fill(order, one.time, price, order.lots, 0.01, maker=True)

@@ -33,7 +33,7 @@ class Pair:
         self.world.run(self.core.handle(message))
         return self.world.asked
 
-    def wish(self, slot=0, lots=4):
+    def desired_order(self, slot=0, lots=4):
         """Wish an entry as a strategy would, admitted by the gate."""
         slots = self.core.machine.slots
         set_order(slots, slot, Side.BUY, OrderKind.LIMIT, 500_000, lots, Signal.ENTRY, -1)
@@ -62,18 +62,18 @@ def pair():
 
 
 def test_what_is_decided_is_stored_before_it_is_sent(pair):
-    pair.wish()
+    pair.desired_order()
     assert pair.hear(Gap("BTCUSDT")) == [("save", None), ("place", LINK)]
 
 
 def test_what_rests_as_it_is_wished_is_left_alone(pair):
-    pair.wish()
+    pair.desired_order()
     pair.hear(Gap("BTCUSDT"))
     assert pair.hear(Gap("BTCUSDT")) == []
 
 
 def test_without_the_store_nothing_is_opened_and_what_rests_leaves(pair):
-    pair.wish()
+    pair.desired_order()
     pair.world.stored = False
     assert pair.hear(Gap("BTCUSDT")) == [("save", None)]
     pair.world.stored = True
@@ -82,7 +82,7 @@ def test_without_the_store_nothing_is_opened_and_what_rests_leaves(pair):
 
 
 def test_an_order_that_did_not_get_through_is_tried_again_after_a_pause_that_grows(pair):
-    pair.wish()
+    pair.desired_order()
     pair.world.refused["place", LINK] = Unreachable("no network")
     waits = []
 
@@ -99,7 +99,7 @@ def test_an_order_that_did_not_get_through_is_tried_again_after_a_pause_that_gro
 
 
 def test_a_position_that_nothing_explains_holds_the_pair_off_and_its_entries_leave(pair):
-    pair.wish()
+    pair.desired_order()
     pair.hear(Gap("BTCUSDT"))
     pair.world.held = 5
     asked = pair.hear(Gap("BTCUSDT"))

@@ -15,7 +15,7 @@ from bot.ledger import book_fill
 from bot.order import SLOT, OrderKind, Signal
 from bot.record import from_dict, new_records, to_dict
 from bot.strategy import EVENT, PAIR, Event
-from coordinator.gate import position_notional, resting
+from coordinator.gate import position_notional, resting_entries
 from coordinator.pair import decide
 from coordinator.pair_state import OWN, state_dtype
 from coordinator.parameters import AlgorithmParameters
@@ -53,7 +53,7 @@ def drive(
         event.kind = Event.FILL
     decide(pair, params[0], states[0], slots, event)
     sums[0] = position_notional(pair)
-    sums[1] = resting(pair, slots)[0]
+    sums[1] = resting_entries(pair, slots)[0]
 
 
 @cache

@@ -97,6 +97,6 @@ def test_a_pair_whose_position_is_another_at_the_venue_is_sent_to_look(portfolio
 def test_money_that_nobody_earned_is_believed_when_it_is_seen_twice(portfolio):
     more = AccountSnapshot(Account(10_100.0, {}))
     portfolio.hear(more)
-    assert portfolio.core.machine.desk.portfolio.deposits == 10_000.0
+    assert portfolio.core.machine.portfolio_state.portfolio.deposits == 10_000.0
     portfolio.hear(more)
-    assert portfolio.core.machine.desk.portfolio.deposits == 10_100.0
+    assert portfolio.core.machine.portfolio_state.portfolio.deposits == 10_100.0

@@ -12,12 +12,12 @@ OURS = Order("b-BTCUSDT-000-1", 0, 1, 1, 0, 95, 4, False, False, 0, 0, 0, 90)
 lots = st.integers(-9, 9)
 
 
-def execution(cause=Cause.ORDER, link=""):
-    return Execution("e", "BTCUSDT", link, 1, 95, 4, 0.1, maker=True, ts=0, cause=cause)
+def execution(cause=Cause.ORDER, client_order_id=""):
+    return Execution("e", "BTCUSDT", client_order_id, 1, 95, 4, 0.1, maker=True, ts=0, cause=cause)
 
 
 def test_an_execution_is_ours_by_its_order_the_stops_by_its_cause_and_else_foreign():
-    assert whose(execution(link=OURS.link), OURS) is Whose.OURS
+    assert whose(execution(client_order_id=OURS.client_order_id), OURS) is Whose.OURS
     assert whose(execution(Cause.STOP), None) is Whose.STOP
     for cause in (Cause.ORDER, Cause.FORCED):
         assert whose(execution(cause), None) is Whose.FOREIGN

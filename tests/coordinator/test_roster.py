@@ -184,11 +184,11 @@ def test_another_roster_keeps_what_it_knows_by_name_and_leaves_the_rest_to_nobod
 def test_a_portfolio_knows_its_routes_by_name():
     pairs = ["BTCUSDT", "ETHUSDT"]
     before = PortfolioMachine(alone("dca").algorithm, pairs, 100.0)
-    before.desk.routes["family"][:] = Family.DCA, Family.GRID
+    before.portfolio_state.routes["family"][:] = Family.DCA, Family.GRID
     mixed = load_portfolio({"strategy": "auto", "pairs": pairs, "auto": {"routes": {"bull_trend": OWN}}})
     after = PortfolioMachine(mixed.algorithm, pairs, 100.0)
     after.restore(before.saved())
-    assert after.desk.routes["family"].tolist() == [Family.DCA, Family.GRID]
+    assert after.portfolio_state.routes["family"].tolist() == [Family.DCA, Family.GRID]
     own_alone = PortfolioMachine(alone(OWN).algorithm, pairs, 100.0)
     own_alone.restore(before.saved())
-    np.testing.assert_array_equal(own_alone.desk.routes["family"], [NOBODY, NOBODY])
+    np.testing.assert_array_equal(own_alone.portfolio_state.routes["family"], [NOBODY, NOBODY])

@@ -271,24 +271,24 @@ def test_a_portfolio_of_a_version_before_is_loaded(file):
     saved, facts = scene_of(file, NAME)
     machine = portfolio(facts["symbols"])
     assert machine.restore(saved) == facts["symbols"]
-    assert float(machine.desk.portfolio.deposits) == facts["deposits"]
-    assert machine.desk.allocations["target"].tolist() == facts["targets"]
-    assert machine.desk.routes["family"].tolist() == facts["families"]
+    assert float(machine.portfolio_state.portfolio.deposits) == facts["deposits"]
+    assert machine.portfolio_state.allocations["target"].tolist() == facts["targets"]
+    assert machine.portfolio_state.routes["family"].tolist() == facts["families"]
 
 
 def test_pairs_are_found_by_their_symbols_when_others_come_and_go():
     before = portfolio(["AUSDT", "BUSDT", "CUSDT", "DUSDT"])
-    before.desk.routes["family"] = [0, 1, 2, 0]
-    before.desk.groups[:] = [0, 1, 0, 1]
-    before.desk.portfolio.least = 2
+    before.portfolio_state.routes["family"] = [0, 1, 2, 0]
+    before.portfolio_state.groups[:] = [0, 1, 0, 1]
+    before.portfolio_state.portfolio.least = 2
     after = portfolio(["NUSDT", "DUSDT", "CUSDT", "BUSDT"])
     assert after.restore(before.saved()) == ["AUSDT", "BUSDT", "CUSDT", "DUSDT"]
-    assert after.desk.routes["family"].tolist() == [NOBODY, 0, 2, 1]
-    assert after.desk.groups.tolist() == [0, 1, 2, 1], "a group is named by the lowest of its pairs"
-    assert after.desk.portfolio.least == 2
+    assert after.portfolio_state.routes["family"].tolist() == [NOBODY, 0, 2, 1]
+    assert after.portfolio_state.groups.tolist() == [0, 1, 2, 1], "a group is named by the lowest of its pairs"
+    assert after.portfolio_state.portfolio.least == 2
     alone = portfolio(["AUSDT"])
     alone.restore(before.saved())
-    assert (alone.desk.groups.tolist(), int(alone.desk.portfolio.least)) == ([0], NOBODY)
+    assert (alone.portfolio_state.groups.tolist(), int(alone.portfolio_state.portfolio.least)) == ([0], NOBODY)
 
 
 def test_the_money_that_a_pair_has_made_stays_when_it_goes_and_counts_once_when_it_is_back(dsn, name):
@@ -303,9 +303,9 @@ def test_the_money_that_a_pair_has_made_stays_when_it_goes_and_counts_once_when_
             loop = MasterLoop(portfolio(pairs), pairs, store, SilentBus(), lambda *_: None)
             await loop.start(1)
             if not found:
-                loop.core.machine.desk.portfolio.deposits = 1000.0
+                loop.core.machine.portfolio_state.portfolio.deposits = 1000.0
                 await store.save(NAME, loop.core.machine.saved(), 1, [], [], [])
-            found.append(float(loop.core.machine.desk.portfolio.deposits))
+            found.append(float(loop.core.machine.portfolio_state.portfolio.deposits))
         await store.close()
         return found
 

@@ -24,7 +24,7 @@ from coordinator.instructions import (
     SetStop,
     Wait,
 )
-from coordinator.reconcile import as_resting
+from coordinator.reconcile import as_open_order
 
 
 def driven(steps, answer):
@@ -59,11 +59,11 @@ class World:
         self.before(instruction)
         match instruction:
             case Place(order) | Amend(order):
-                self._ask(type(instruction).__name__.lower(), order.link)
-                self.open[order.link] = as_resting(order)
-            case Cancel(link):
-                self._ask("cancel", link)
-                self.open.pop(link, None)
+                self._ask(type(instruction).__name__.lower(), order.client_order_id)
+                self.open[order.client_order_id] = as_open_order(order)
+            case Cancel(client_order_id):
+                self._ask("cancel", client_order_id)
+                self.open.pop(client_order_id, None)
             case SetStop(price):
                 self._ask("set_stop", price)
                 self.stop = price
@@ -72,8 +72,8 @@ class World:
                 self._ask("set_partial_stops", (price, sizes))
             case FetchPosition():
                 return Position(self.symbol, self.held, self.stop if self.held else 0, 100.0)
-            case FetchExecutionsOf(link):
-                return self.executions.get(link, [])
+            case FetchExecutionsOf(client_order_id):
+                return self.executions.get(client_order_id, [])
             case FetchExecutions():
                 return [one for each in self.executions.values() for one in each]
             case FetchOpenOrders():
@@ -90,7 +90,7 @@ class World:
                 self.asked.append(("wait", seconds))
         return None
 
-    def _ask(self, what, link):
-        self.asked.append((what, link))
-        if (what, link) in self.refused:
-            raise self.refused[what, link]
+    def _ask(self, what, client_order_id):
+        self.asked.append((what, client_order_id))
+        if (what, client_order_id) in self.refused:
+            raise self.refused[what, client_order_id]

@@ -113,7 +113,9 @@ def test_gaps_and_the_start_of_their_filling_agree(bars):
 def test_breaks_of_structure_agree_but_for_what_the_library_takes_back(bars, length, close_break):
     facts, known = said(bars, length, close_break=close_break)
     labels = np.isin(facts["kind"], [Fact.BOS, Fact.CHOCH])
-    ours = {(int(f["index"]), int(f["kind"]), int(f["direction"])): int(k) for f, k in zip(facts[labels], known[labels])}
+    ours = {
+        (int(f["index"]), int(f["kind"]), int(f["direction"])): int(k) for f, k in zip(facts[labels], known[labels])
+    }
     swings = smc.swing_highs_lows(frame(bars), swing_length=length)
     swings.iloc[0] = swings.iloc[-1] = np.nan
     theirs = smc.bos_choch(frame(bars), swings, close_break=close_break)
@@ -203,7 +205,11 @@ def test_liquidity_agrees(bars, length):
         forgotten = np.count_nonzero((swings_at > index) & (swings_at < end)) >= 24
         level = float(theirs["Level"][index])
         older = bool(
-            ((chosen["direction"] == direction) & (chosen["index"] < index) & (abs(chosen["top"] - level) <= 2 * reach)).any()
+            (
+                (chosen["direction"] == direction)
+                & (chosen["index"] < index)
+                & (abs(chosen["top"] - level) <= 2 * reach)
+            ).any()
         )
         assert late or forgotten or older, f"{index} is the library's alone"
     for key in ours - found:

@@ -76,9 +76,9 @@ async def scenes(archive, dsn, router):
             portfolio = bot.runtime.master.core.machine
             told = {
                 "symbols": list(chosen.pairs),
-                "deposits": float(portfolio.desk.portfolio.deposits),
-                "targets": [float(one.target) for one in portfolio.desk.allocations],
-                "families": [int(one.family) for one in portfolio.desk.routes],
+                "deposits": float(portfolio.portfolio_state.portfolio.deposits),
+                "targets": [float(one.target) for one in portfolio.portfolio_state.allocations],
+                "families": [int(one.family) for one in portfolio.portfolio_state.routes],
             }
             written(archive, NAME, portfolio.saved(), told)
             for scene, change in (

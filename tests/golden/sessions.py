@@ -98,10 +98,10 @@ def recording(recorder):
             _asked(symbol, "amend", order)
             await super().amend(symbol, order)
 
-        async def cancel(self, symbol, link):
+        async def cancel(self, symbol, client_order_id):
             if symbol == PAIR:
-                recorder.asked("cancel", link=link)
-            await super().cancel(symbol, link)
+                recorder.asked("cancel", client_order_id=client_order_id)
+            await super().cancel(symbol, client_order_id)
 
         async def set_stop(self, symbol, price):
             if symbol == PAIR:

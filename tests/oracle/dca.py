@@ -156,7 +156,7 @@ class Dca:
         deal.best = extreme if deal.best is None or self._beyond(extreme, deal.best) else deal.best
         trailed = away_stop(deal.best * (1 - self.sign * self.parameters.trail_distance), -self.sign)
         deal.stop = max(deal.stop, trailed) if self.sign > 0 else min(deal.stop, trailed)
-        self._wish_stop(exchange)
+        self._set_stop(exchange)
 
     def fill(self, exchange: Exchange, fill: Fill) -> None:
         deal = self.deal
@@ -170,8 +170,8 @@ class Dca:
             deal.cost -= deal.average * fill.lots
             deal.lots -= fill.lots
             self._withdraw_entries(exchange)
-        self._wish_stop(exchange)
-        self._wish_profit(exchange)
+        self._set_stop(exchange)
+        self._set_profit(exchange)
 
     def refused(self, exchange: Exchange, slot: int) -> None:
         if slot == BASE and exchange.position == 0:
@@ -215,7 +215,7 @@ class Dca:
         if lots == 0:
             return
         self.deal = Deal(unit, reference)
-        exchange.wish(BASE, self.sign, MARKET, 0, lots, ENTRY)
+        exchange.desired_order(BASE, self.sign, MARKET, 0, lots, ENTRY)
 
     # Standing
 
@@ -228,26 +228,26 @@ class Dca:
             deal.reference = Decimal(fill.price)
             stop = deal.reference * (1 - self.sign * self.parameters.stop_loss)
             deal.stop = away_stop(stop, -self.sign)
-            self._wish_ladder(exchange, deal)
+            self._set_ladder(exchange, deal)
 
-    def _wish_ladder(self, exchange: Exchange, deal: Deal) -> None:
+    def _set_ladder(self, exchange: Exchange, deal: Deal) -> None:
         for order in range(1, self.parameters.max_safety_orders + 1):
             price = away_limit(self._price(order, deal.reference), self.sign)
             lots = exchange.instrument.lots_for(deal.unit * self._weight(order), price)
-            exchange.wish(order, self.sign, LIMIT, price, lots, ENTRY)
+            exchange.desired_order(order, self.sign, LIMIT, price, lots, ENTRY)
 
-    def _wish_stop(self, exchange: Exchange) -> None:
+    def _set_stop(self, exchange: Exchange) -> None:
         deal = self.deal
         assert deal is not None
         secured = deal.best is not None and self._beyond(Decimal(deal.stop), deal.average)
         signal = EXIT_TP if secured else EXIT_SL
-        exchange.wish(self.stop_slot, -self.sign, STOP, deal.stop, abs(exchange.position), signal)
+        exchange.desired_order(self.stop_slot, -self.sign, STOP, deal.stop, abs(exchange.position), signal)
 
-    def _wish_profit(self, exchange: Exchange) -> None:
+    def _set_profit(self, exchange: Exchange) -> None:
         if self.parameters.trailing or self.deal is None:
             return
         price = away_limit(self.deal.average * (1 + self.sign * self.parameters.take_profit), -self.sign)
-        exchange.wish(self.profit_slot, -self.sign, LIMIT, price, abs(exchange.position), EXIT_TP)
+        exchange.desired_order(self.profit_slot, -self.sign, LIMIT, price, abs(exchange.position), EXIT_TP)
 
     def _withdraw_entries(self, exchange: Exchange) -> None:
         for slot in range(self.profit_slot):

@@ -201,7 +201,7 @@ class Exchange:
         slot.fresh = slot.crossing = slot.triggered = False
         self.reach = None
 
-    def wish(self, number: int, side: int, kind: str, price: int, quantity: int, signal: str) -> None:
+    def desired_order(self, number: int, side: int, kind: str, price: int, quantity: int, signal: str) -> None:
         """Let a slot wish this order; an entry before entries are allowed, or under one lot or tick, is withdrawn."""
         nowhere = price < 1 and kind != MARKET
         if quantity < 1 or nowhere or (signal == ENTRY and not self.may_enter):

@@ -166,7 +166,7 @@ class Grid:
         for cell, planned in zip(self.cells, plan.cells, strict=True):
             if cell.held == 0:
                 cell.take(planned)
-        self._wish_all(exchange)
+        self._set_all(exchange)
 
     def _plan(self, exchange: Exchange, lower: Decimal, upper: Decimal, centre: Decimal) -> Range:
         low_stop = whole_down(lower * (1 - self.parameters.stop_loss))
@@ -218,23 +218,23 @@ class Grid:
         neutral = self.parameters.direction == "neutral" and exchange.instrument.linear
         return neutral and self.parameters.turning_entries == "suspend"
 
-    def _wish_all(self, exchange: Exchange) -> None:
+    def _set_all(self, exchange: Exchange) -> None:
         self.sign = sign(exchange.position)
         for i in range(len(self.cells)):
-            self._wish_entry(exchange, i)
+            self._set_entry(exchange, i)
         for i in range(len(self.cells)):
-            self._wish_counter(exchange, i)
-        self._wish_stop(exchange)
+            self._set_counter(exchange, i)
+        self._set_stop(exchange)
 
-    def _wish_entry(self, exchange: Exchange, i: int) -> None:
+    def _set_entry(self, exchange: Exchange, i: int) -> None:
         cell = self.cells[i]
         inside = cell.entry > self.low_stop if cell.side == BUY else cell.entry < self.high_stop
         quantity = cell.size - cell.held if cell.side and inside and exchange.may_enter else 0
         if self._suspends(exchange) and cell.side * exchange.position < 0:
             quantity = 0
-        exchange.wish(i, cell.side, LIMIT, cell.entry, quantity, ENTRY)
+        exchange.desired_order(i, cell.side, LIMIT, cell.entry, quantity, ENTRY)
 
-    def _wish_counter(self, exchange: Exchange, i: int) -> None:
+    def _set_counter(self, exchange: Exchange, i: int) -> None:
         cell, number, side = self.cells[i], len(self.cells) + i, -self.cells[i].side
         stop = self.low_stop if side == BUY else self.high_stop
         against = self._suspends(exchange) and side * exchange.position < 0
@@ -243,12 +243,12 @@ class Grid:
         account_snapshot = exchange.slots[number]
         if account_snapshot.quantity and account_snapshot.only_reduces != reduces:
             exchange.withdraw(number)
-        exchange.wish(number, side, LIMIT, cell.counter, cell.held, GRID_COUNTER)
+        exchange.desired_order(number, side, LIMIT, cell.counter, cell.held, GRID_COUNTER)
         account_snapshot.only_reduces = reduces
 
-    def _wish_stop(self, exchange: Exchange) -> None:
+    def _set_stop(self, exchange: Exchange) -> None:
         side, price = (SELL, self.low_stop) if exchange.position > 0 else (BUY, self.high_stop)
-        exchange.wish(self.stop_slot, side, STOP, price, abs(exchange.position), EXIT_SL)
+        exchange.desired_order(self.stop_slot, side, STOP, price, abs(exchange.position), EXIT_SL)
 
     # Fills and ends
 
@@ -262,18 +262,18 @@ class Grid:
         natural = self.range.low_stop, self.range.high_stop
         if exchange.position == 0 and (self.low_stop, self.high_stop) != natural:
             self.low_stop, self.high_stop = natural
-            self._wish_all(exchange)
+            self._set_all(exchange)
             return
         if self._suspends(exchange) and sign(exchange.position) != self.sign:
             before, self.sign = self.sign, sign(exchange.position)
             for k, other in enumerate(self.cells):
                 if other.side * self.sign < 0 or other.side * before < 0:
-                    self._wish_entry(exchange, k)
+                    self._set_entry(exchange, k)
                 if other.held:
-                    self._wish_counter(exchange, k)
-        self._wish_entry(exchange, i)
-        self._wish_counter(exchange, i)
-        self._wish_stop(exchange)
+                    self._set_counter(exchange, k)
+        self._set_entry(exchange, i)
+        self._set_counter(exchange, i)
+        self._set_stop(exchange)
 
     def _exit_filled(self, exchange: Exchange) -> None:
         if exchange.position == 0:
@@ -296,7 +296,7 @@ class Grid:
         for number in range(self.stop_slot + 1):
             exchange.withdraw(number)
         side = SELL if exchange.position > 0 else BUY
-        exchange.wish(self.close_slot, side, MARKET, 0, abs(exchange.position), EXIT_SL)
+        exchange.desired_order(self.close_slot, side, MARKET, 0, abs(exchange.position), EXIT_SL)
 
     def _end(self, exchange: Exchange) -> None:
         """The grid is gone; the next one waits for the cooldown, counted from this bar's opening."""

@@ -45,9 +45,9 @@ class Script:
         self.refusals: list[int] = []
 
     def signal(self, exchange: Exchange, bar: Bar) -> None:
-        for number, wish in self.lines:
+        for number, desired_order in self.lines:
             if number == self.heard:
-                exchange.wish(*wish)
+                exchange.desired_order(*desired_order)
         self.heard += 1
 
     def base(self, exchange: Exchange) -> None: ...

@@ -39,7 +39,7 @@ def held_off(bot, symbol):
 
 def exits(bot, exchange, symbol):
     """What rests to leave: orders by their names, the position's stop by its price."""
-    return sorted(one.link or f"stop at {one.price}" for one in exchange.live(symbol) if one.reduce_only)
+    return sorted(one.client_order_id or f"stop at {one.price}" for one in exchange.live(symbol) if one.reduce_only)
 
 
 async def flat(bot, exchange, symbol):
@@ -107,12 +107,12 @@ def test_family_8_another_tick_size_holds_the_pair_off_until_it_is_flat_and_then
         loop = bot.runtime.loops["SOLUSDT"]
         assert loop.core.machine.instrument.tick_size == new
         assert held_off(bot, "SOLUSDT") == []
-        names = set(exchange.links)
+        names = set(exchange.client_order_ids)
         await bot.runtime.apply_command("resume", None, True)
         await bot.runtime.settled()
         for _ in range(150):
             await bot.steps.minute()
-        fresh = [one for one in exchange.live("SOLUSDT") if one.link not in names]
+        fresh = [one for one in exchange.live("SOLUSDT") if one.client_order_id not in names]
         return logs, fresh, float(loop.core.machine.pairs[0].ledger.fees), loop.core.machine.time == exchange.now
 
     logs, fresh, fees, current = with_bot(dsn, name, play, minutes=400)
@@ -343,8 +343,8 @@ def test_f_09_a_loop_gone_wild_opens_nothing_more_and_the_operator_is_told(dsn, 
             await bot.steps.minute()
         return *found, held_off(bot, "SOLUSDT"), {one.symbol for one in entries(bot, exchange)}
 
-    reasons, resting, after, trading = with_bot(dsn, name, play, options={"most_actions": 2})
-    assert (reasons, resting) == (["actions"], 0)
+    reasons, open_orders, after, trading = with_bot(dsn, name, play, options={"most_actions": 2})
+    assert (reasons, open_orders) == (["actions"], 0)
     assert (after, trading) == ([], {"SOLUSDT"})
 
 
@@ -361,7 +361,7 @@ class Refusing(Bybit):
 
 async def take_exit_away(bot, exchange):
     """Somebody cancels an order that would leave, and no stream tells of it; returns the pair."""
-    while not (found := [one for one in exchange.live(None) if one.reduce_only and one.link]):
+    while not (found := [one for one in exchange.live(None) if one.reduce_only and one.client_order_id]):
         await bot.steps.minute()
     exchange.cancel(found[0].symbol, found[0].id, "")
     exchange.events.clear()
@@ -372,7 +372,7 @@ def test_f_09_exits_that_fail_again_and_again_are_told_and_tried_again_but_not_w
     tried = []
 
     def refuse(order):
-        tried.append(order.link)
+        tried.append(order.client_order_id)
         raise Refused(110099, "not today")
 
     async def play(bot, exchange):
@@ -440,11 +440,11 @@ def test_f_23_a_recovery_that_fails_in_the_middle_forgets_no_fill(dsn, name, mon
     class Fails(Bybit):
         left = 0
 
-        async def resting(self, symbol):
+        async def open_orders(self, symbol):
             if type(self).left:
                 type(self).left -= 1
                 raise Unreachable("not now")
-            return await super().resting(symbol)
+            return await super().open_orders(symbol)
 
     async def play(bot, exchange):
         before, deaf = len(exchange.trades), bot.runtime.gateway.client.sink

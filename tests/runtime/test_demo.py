@@ -45,7 +45,7 @@ def played(seed):
     begin = config.algorithm.history_start(start)
     shown = {pair: candles[pair].between(begin, config.end) for pair in PAIRS}
     recording = PortfolioSimulator(config).run(PreparedPortfolio.of(dict(shown), instruments))
-    return recording, list(events(recording.notes, recording.pairs, config.algorithm.roster)), shown["BTCUSDT"]
+    return recording, list(events(recording.decisions, recording.pairs, config.algorithm.roster)), shown["BTCUSDT"]
 
 
 def regime(name):

@@ -177,7 +177,7 @@ def crash(exchange):
 def test_a_partial_stop_that_executes_is_a_fill_of_its_stop_s_slot(dsn, name):
     async def play(bot, exchange):
         symbol = await one_large(bot, exchange)
-        link = bot.runtime.loops[symbol].core.machine.stop_order(bot.name, 1).link
+        client_order_id = bot.runtime.loops[symbol].core.machine.stop_order(bot.name, 1).client_order_id
         await bot.crash()  # alive, it sells the rest at the market as soon as the first stop has fired
         crash(exchange)
         for _ in range(35):
@@ -188,9 +188,9 @@ def test_a_partial_stop_that_executes_is_a_fill_of_its_stop_s_slot(dsn, name):
         await bot.steps.minute()
         fired = [one.id for one in exchange.trades if one.stop_type == PARTIAL_STOP and one.symbol == symbol]
         fills = await bot.store.fills()
-        booked = {one.id: one.link for one in fills}
+        booked = {one.id: one.client_order_id for one in fills}
         assert fired
-        assert {booked[one].rpartition("-")[0] for one in fired} == {link.rpartition("-")[0]}
+        assert {booked[one].rpartition("-")[0] for one in fired} == {client_order_id.rpartition("-")[0]}
         found = compare(exchange, fills, bot.runtime.loops)
         assert (found.doubled, found.lost, found.differences) == ([], [], [])
         assert partial_rows(exchange, symbol) == []

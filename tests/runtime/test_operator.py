@@ -36,10 +36,10 @@ from tests.runtime.house import KEY, Bot, config, entries, exchange_for, venue, 
 def test_f_07_a_halt_withdraws_every_entry_at_once_and_keeps_the_stops(dsn, name):
     async def play(bot, exchange):
         before, held = len(entries(bot, exchange)), {s: b.position for s, b in exchange.books.items()}
-        stops = {one.link for one in exchange.live(None) if one.reduce_only}
+        stops = {one.client_order_id for one in exchange.live(None) if one.reduce_only}
         await bot.runtime.apply_command("halt", None, False)
         await bot.runtime.settled()
-        kept = {one.link for one in exchange.live(None)}
+        kept = {one.client_order_id for one in exchange.live(None)}
         assert {s: b.position for s, b in exchange.books.items()} == held
         again = await bot.runtime.apply_command("halt", None, False)
         for _ in range(30):
@@ -73,10 +73,10 @@ def test_a_halt_survives_a_restart_and_only_the_operator_opens_it(dsn, name):
             await bot.steps.minute()
         return halted, status(bot.runtime)["halted"], len(entries(bot, exchange))
 
-    halted, after, resting = with_bot(dsn, name, play)
+    halted, after, open_orders = with_bot(dsn, name, play)
     assert halted
     assert not after
-    assert resting > 0
+    assert open_orders > 0
 
 
 def test_close_all_leaves_nothing(dsn, name):
@@ -98,7 +98,7 @@ def test_a_paused_pair_has_no_entries_and_the_others_trade_on(dsn, name):
         await bot.runtime.settled()
         for _ in range(30):
             await bot.steps.minute()
-        resting = {one.symbol for one in entries(bot, exchange)}
+        open_orders = {one.symbol for one in entries(bot, exchange)}
         with pytest.raises(CommandRejected, match="DOGEUSDT"):
             await bot.runtime.apply_command("pause", "DOGEUSDT", False)
         with pytest.raises(Misconfigured, match="sing"):
@@ -106,7 +106,7 @@ def test_a_paused_pair_has_no_entries_and_the_others_trade_on(dsn, name):
         await bot.runtime.apply_command("resume", "SOLUSDT", False)
         for _ in range(120):
             await bot.steps.minute()
-        return resting, {one.symbol for one in entries(bot, exchange)}
+        return open_orders, {one.symbol for one in entries(bot, exchange)}
 
     during, after = with_bot(dsn, name, play)
     assert during == {"BTCUSDT"}
@@ -152,7 +152,7 @@ def test_metrics_say_what_the_status_says(dsn, name):
     """F-58."""
 
     async def play(bot, exchange):
-        bot.runtime.master.core.machine.desk.routes[0].held_off = HeldOff.OPERATOR
+        bot.runtime.master.core.machine.portfolio_state.routes[0].held_off = HeldOff.OPERATOR
         now = await bot.runtime.status()
         registry = CollectorRegistry()
         registry.register(StatusMetrics(lambda: now))
@@ -176,7 +176,7 @@ def test_orders_cancelled_by_hand_are_placed_again_under_new_names(dsn, name):
         found = []
         for told in (True, False):
             before = sorted((one.symbol, one.side, one.kind, one.price, one.lots) for one in exchange.live(None))
-            names = {one.link for one in exchange.live(None)}
+            names = {one.client_order_id for one in exchange.live(None)}
             for one in [each for each in exchange.live(None) if each.reduce_only]:
                 exchange.cancel(one.symbol, one.id, "")
             if not told:
@@ -186,7 +186,7 @@ def test_orders_cancelled_by_hand_are_placed_again_under_new_names(dsn, name):
             await bot.steps._heard(0, bot.runtime.gateway.heard["private"] - bot.steps.before["private"])
             await bot.runtime.settled()
             after = sorted((one.symbol, one.side, one.kind, one.price, one.lots) for one in exchange.live(None))
-            found.append((before, after, names - {one.link for one in exchange.live(None)}))
+            found.append((before, after, names - {one.client_order_id for one in exchange.live(None)}))
         return found
 
     for before, after, gone in with_bot(dsn, name, play):
@@ -200,14 +200,14 @@ def test_a_bot_does_not_start_beside_orders_that_are_not_its_own(dsn, name):
     async def main():
         chosen = config()
         exchange = exchange_for(chosen)
-        exchange.create("SOLUSDT", 1, 0, 100, 10_000, link="somebody", reduce_only=False, post_only=False)
+        exchange.create("SOLUSDT", 1, 0, 100, 10_000, client_order_id="somebody", reduce_only=False, post_only=False)
         async with venue(exchange) as house:
             bot = Bot(chosen, house.address, dsn, name)
             with pytest.raises(NotPermitted, match=r"SOLUSDT has 1 orders.*bot.foreign"):
                 await bot.start()
         return exchange.live(None)
 
-    assert [one.link for one in asyncio.run(main())] == ["somebody"]
+    assert [one.client_order_id for one in asyncio.run(main())] == ["somebody"]
 
 
 def test_the_control_interface_asks_for_the_token_and_its_file_is_private(tmp_path):
@@ -328,7 +328,7 @@ def test_secrets_reach_no_log_no_snapshot_no_row_and_no_status(dsn, name, tmp_pa
         live = LiveBot(settings, bot.chosen, bot.runtime)
         await bot.runtime.snapshot()
         rows = []
-        for table in ("memory", "orders", "fills", "notes", "snapshots"):
+        for table in ("memory", "orders", "fills", "decisions", "snapshots"):
             rows += [
                 str(dict(row)) for row in await bot.store.pool.fetch(f"SELECT * FROM {table} WHERE bot = $1", name)
             ]

@@ -51,8 +51,8 @@ def leave(exchange, pair):
 
 def money(bot):
     """What the wallet should hold, by the bot's reckoning."""
-    desk = bot.runtime.master.core.machine.desk
-    return float(desk.portfolio.deposits) + sum(float(one.settled) for one in desk.reports)
+    portfolio_state = bot.runtime.master.core.machine.portfolio_state
+    return float(portfolio_state.portfolio.deposits) + sum(float(one.settled) for one in portfolio_state.reports)
 
 
 def test_a_pair_is_not_left_alone_with_its_position_or_its_orders(dsn, name):
@@ -92,7 +92,7 @@ def test_pairs_keep_what_they_remember_when_others_go_and_come_back(dsn, name):
 
 def families_of(bot):
     machine = bot.runtime.master.core.machine
-    return dict(zip(machine.symbols, machine.desk.routes["family"].tolist(), strict=True))
+    return dict(zip(machine.symbols, machine.portfolio_state.routes["family"].tolist(), strict=True))
 
 
 def test_a_contract_that_was_delisted_while_the_bot_was_down_holds_nobody_up(dsn, name):

@@ -50,8 +50,8 @@ def test_the_probe_trades_neither_live_nor_beside_anything():
     with pytest.raises(NotPermitted, match="never for a live one"):
         probed(Unverified(), live=True)
 
-    def resting(exchange):
-        exchange.create("SOLUSDT", 1, 0, 1000, 10, link="mine", reduce_only=False, post_only=False)
+    def open_orders(exchange):
+        exchange.create("SOLUSDT", 1, 0, 1000, 10, client_order_id="mine", reduce_only=False, post_only=False)
 
     with pytest.raises(NotPermitted, match="nobody trades"):
-        probed(Unverified(), before=resting)
+        probed(Unverified(), before=open_orders)

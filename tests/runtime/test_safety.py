@@ -83,7 +83,7 @@ def test_f_83_entries_that_fill_while_the_bot_is_dead_bring_their_stop(dsn, name
             await bot.start()
             for _ in range(200):
                 await bot.steps.minute()
-            resting = len(entries(bot, exchange))
+            open_orders = len(entries(bot, exchange))
             await (bot.crash() if death == "kill" else bot.stop())
             before = {symbol: book.position for symbol, book in exchange.books.items()}
             for _ in range(1200):
@@ -98,10 +98,10 @@ def test_f_83_entries_that_fill_while_the_bot_is_dead_bring_their_stop(dsn, name
                 assert bot.runtime.loops[symbol].core.machine.position == book.position
             assert_protected(exchange)
             await bot.stop()
-        return resting, grown
+        return open_orders, grown
 
-    resting, grown = asyncio.run(main())
-    assert resting > 0
+    open_orders, grown = asyncio.run(main())
+    assert open_orders > 0
     assert grown > 0, "nothing was filled while the bot was dead: this test shows nothing"
 
 
@@ -338,7 +338,7 @@ def test_row_5_a_position_that_nothing_explains_is_protected_where_it_stands(dsn
 def test_f_70_what_the_venue_takes_is_a_loss_of_the_day_and_no_withdrawal(dsn, name, how):
     async def play(bot, exchange):
         symbol = await one_held(bot, exchange)
-        anchor = float(bot.runtime.master.core.machine.desk.portfolio.risk.anchor)
+        anchor = float(bot.runtime.master.core.machine.portfolio_state.portfolio.risk.anchor)
         with structlog.testing.capture_logs() as logs:
             if how == "deleverage":
                 exchange.deleverage(symbol, abs(exchange.books[symbol].position))
@@ -349,7 +349,7 @@ def test_f_70_what_the_venue_takes_is_a_loss_of_the_day_and_no_withdrawal(dsn, n
         assert exchange.books[symbol].position == bot.runtime.loops[symbol].core.machine.position == 0
         assert "position" in held_off(bot, symbol)
         assert not {"deposit", "withdrawal", "unexplained_money"} & {one["event"] for one in logs}
-        assert float(bot.runtime.master.core.machine.desk.portfolio.risk.anchor) == anchor
+        assert float(bot.runtime.master.core.machine.portfolio_state.portfolio.risk.anchor) == anchor
         assert status(bot.runtime)["equity"] == pytest.approx(exchange.equity, abs=0.01)
 
     with_bot(dsn, name, play)
@@ -357,7 +357,7 @@ def test_f_70_what_the_venue_takes_is_a_loss_of_the_day_and_no_withdrawal(dsn, n
 
 def test_f_71_another_coin_and_its_price_are_not_the_bots_money_and_only_transfers_move_anchors(dsn, name):
     async def play(bot, exchange):
-        risk = bot.runtime.master.core.machine.desk.portfolio.risk
+        risk = bot.runtime.master.core.machine.portfolio_state.portfolio.risk
         anchor, equity = float(risk.anchor), status(bot.runtime)["equity"]
         exchange.coins = {"BTC": (0.5, 60_000.0)}
         await look(bot)
@@ -384,11 +384,19 @@ def test_row_8_names_that_are_used_up_are_not_taken_for_resting(dsn, name):
         planted = 0
         for index, slot in enumerate(bot.runtime.loops[symbol].core.machine.slots):
             for generation in range(int(slot.generation) + 1, int(slot.generation) + 3):
-                link = f"{bot.name}-{symbol}-{index:03d}-{generation}"
-                if link not in exchange.links:
+                client_order_id = f"{bot.name}-{symbol}-{index:03d}-{generation}"
+                if client_order_id not in exchange.client_order_ids:
                     planted += 1
-                    exchange.links[link] = VenueOrder(
-                        *(f"planted-{planted}", link, symbol, 1, OrderKind.LIMIT, int(exchange.books[symbol].here), 10),
+                    exchange.client_order_ids[client_order_id] = VenueOrder(
+                        *(
+                            f"planted-{planted}",
+                            client_order_id,
+                            symbol,
+                            1,
+                            OrderKind.LIMIT,
+                            int(exchange.books[symbol].here),
+                            10,
+                        ),
                         reduce_only=False,
                         post_only=False,
                         created=0,
@@ -399,8 +407,8 @@ def test_row_8_names_that_are_used_up_are_not_taken_for_resting(dsn, name):
         for _ in range(200):
             await bot.steps.minute()
         loop = bot.runtime.loops[symbol]
-        assert sorted(one.link for one in loop.core._wishes()) == sorted(
-            one.link for one in exchange.live(symbol) if one.link
+        assert sorted(one.client_order_id for one in loop.core._desired_orders()) == sorted(
+            one.client_order_id for one in exchange.live(symbol) if one.client_order_id
         )
         assert_protected(exchange)
 
@@ -474,13 +482,13 @@ def test_row_9_adopt_takes_over_what_another_database_left(dsn, name):
             await bot.start()
             symbol = await one_held(bot, exchange)
             await bot.crash()
-            old = {one.link for one in exchange.live(None) if one.link}
+            old = {one.client_order_id for one in exchange.live(None) if one.client_order_id}
             await _forget(dsn, name)
             bot.options = {"adopt": True}
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("services.runtime.preflight.LISTEN_SECONDS", 0.0)
                 await bot.start()
-            assert not old & {one.link for one in exchange.live(None)}
+            assert not old & {one.client_order_id for one in exchange.live(None)}
             assert bot.runtime.loops[symbol].core.machine.position == exchange.books[symbol].position != 0
             assert "position" in held_off(bot, symbol)
             assert_protected(exchange)
@@ -497,7 +505,7 @@ async def _forget(dsn, name):
     import asyncpg
 
     connection = await asyncpg.connect(dsn)
-    for table in ("memory", "orders", "fills", "notes", "snapshots"):
+    for table in ("memory", "orders", "fills", "decisions", "snapshots"):
         await connection.execute(f"DELETE FROM {table} WHERE bot = $1", name)
     await connection.close()
 
@@ -714,7 +722,7 @@ def test_a_stop_that_cannot_be_moved_holds_up_what_opens_and_no_exit(dsn, name, 
         symbol = await one_held(bot, exchange)
         loop = bot.runtime.loops[symbol]
         direction = 1 if exchange.books[symbol].position > 0 else -1
-        exits = [one for one in exchange.live(symbol) if one.reduce_only and one.link]
+        exits = [one for one in exchange.live(symbol) if one.reduce_only and one.client_order_id]
         assert exits
         server.answers["position/trading-stop"] = (10001, "params error")
         loop.core.machine.states[0].grid.low_stop += direction  # the strategy moves its stop
@@ -724,7 +732,7 @@ def test_a_stop_that_cannot_be_moved_holds_up_what_opens_and_no_exit(dsn, name, 
                 slot.price += direction
         exchange.cancel(symbol, exits[0].id, "")
         await server._flush()
-        await until(lambda: any(one.reduce_only and one.link for one in exchange.live(symbol)))
+        await until(lambda: any(one.reduce_only and one.client_order_id for one in exchange.live(symbol)))
         held, covered = exchange.protection()[symbol]
         assert held == covered
         server.answers.clear()

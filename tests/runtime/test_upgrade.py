@@ -23,7 +23,7 @@ PAUSE = 0.1  # seconds between things of the market, for a bot that is not compi
 # Every cell buys at once what lies above the price, so the upper cells hold, and the range stays where it is.
 GRID = {"direction": "long", "trailing": "off", "profit_per_grid": 0.02}
 PACKAGES = ("bot", "strategies", "filters", "coordinator", "backtesting", "services")
-LAST = """    Migration("slots.judged", "slots.filtered"),
+LAST = """    Migration("judged", "evaluated_at"),
 """
 MIGRATED = """    Migration("state.grid.peak", "state.grid.summit"),
     Migration("state.dca.score", None),
@@ -74,7 +74,7 @@ def account_snapshot(address):
     """Orders and stops at the exchange, by pair."""
 
     async def play(gateway):
-        return {pair: (await gateway.resting(pair), await gateway.position(pair)) for pair in PAIRS}
+        return {pair: (await gateway.open_orders(pair), await gateway.position(pair)) for pair in PAIRS}
 
     return asked(address, play)
 
@@ -83,15 +83,20 @@ def fates(address, before):
     """What became of the orders that were there, by their names."""
 
     async def play(gateway):
-        links = [(pair, one.link) for pair, (orders, _) in before.items() for one in orders]
-        return {link: (await gateway.find(pair, link)).state for pair, link in links}
+        client_order_ids = [(pair, one.client_order_id) for pair, (orders, _) in before.items() for one in orders]
+        return {
+            client_order_id: (await gateway.find(pair, client_order_id)).state
+            for pair, client_order_id in client_order_ids
+        }
 
     return asked(address, play)
 
 
 def held_above(orders, cell, levels):
     """Counters of cells from `cell` on, by the numbers that slots of a table for so many levels have at first."""
-    numbers = [int(one.link.split("-")[2]) for one in orders if one.reduce_only and one.kind == OrderKind.LIMIT]
+    numbers = [
+        int(one.client_order_id.split("-")[2]) for one in orders if one.reduce_only and one.kind == OrderKind.LIMIT
+    ]
     return [number for number in numbers if levels + cell <= number < 2 * levels]
 
 
@@ -102,7 +107,11 @@ def audit(address):
 
 def assert_kept(address, before, what):
     after, ends = account_snapshot(address), fates(address, before)
-    cancelled = [link for link, state in ends.items() if state not in (OrderState.RESTING, OrderState.FILLED)]
+    cancelled = [
+        client_order_id
+        for client_order_id, state in ends.items()
+        if state not in (OrderState.RESTING, OrderState.FILLED)
+    ]
     assert cancelled == [], what
     for pair, (_, position) in before.items():
         now = after[pair][1]

@@ -17,7 +17,7 @@ from coordinator.events import FIELDS, SENTENCES, sentence
 from coordinator.parameters import AlgorithmParameters
 from coordinator.regime import Regime
 from coordinator.roster import Roster
-from coordinator.vocabulary import NOBODY, NOTE, Note, Variant
+from coordinator.vocabulary import DECISION, NOBODY, DecisionKind, Variant
 from services.runtime.backing import SilentBus
 from services.runtime.parity import Fill
 from services.runtime.parity import told as parity_told
@@ -35,16 +35,16 @@ def news():
     return News(SilentBus(), instruments, AlgorithmParameters())
 
 
-def noted(kind, ts=START, pair=0, **fields):
-    note = new_records(NOTE, 1)[0]
-    note["ts"], note["pair"], note["kind"] = ts, pair, int(kind)
+def decided(kind, ts=START, pair=0, **fields):
+    decision = new_records(DECISION, 1)[0]
+    decision["ts"], decision["pair"], decision["kind"] = ts, pair, int(kind)
     for name, value in fields.items():
-        note[name] = value
-    return note
+        decision[name] = value
+    return decision
 
 
 def tell(to, pair, kind, ts=START, **fields):
-    to.publish("note", {"pair": pair, "note": noted(kind, ts, 0 if pair else NOBODY, **fields)})
+    to.publish("decision", {"pair": pair, "decision": decided(kind, ts, 0 if pair else NOBODY, **fields)})
     return to.lines[-1][1] if to.lines else ""
 
 
@@ -82,33 +82,33 @@ TIGHT, QUIET, BULL, BEAR = Regime.TIGHT_RANGE, Regime.QUIET_TRANSITION, Regime.B
 def test_a_change_of_regime_says_what_follows_for_the_strategy(before, after, running, said):
     told = news()
     if running:
-        tell(told, "BTCUSDT", Note.START, a=Family[running.upper()], b=Variant.CAUTIOUS, x=1214.0)
-    whole = tell(told, "BTCUSDT", Note.REGIME, a=after, b=before, **FEATURES)
+        tell(told, "BTCUSDT", DecisionKind.START, a=Family[running.upper()], b=Variant.CAUTIOUS, x=1214.0)
+    whole = tell(told, "BTCUSDT", DecisionKind.REGIME, a=after, b=before, **FEATURES)
     assert whole == f"BTCUSDT: {said} (ADX 17.2, ATR 0.61 % of the price)"
 
 
 def test_a_pair_that_is_flat_runs_nothing():
     told = news()
-    tell(told, "BTCUSDT", Note.START, a=Family.GRID, b=Variant.CAUTIOUS, x=1214.0)
-    said = tell(told, "BTCUSDT", Note.FLAT, a=Family.GRID, x=95.0)
+    tell(told, "BTCUSDT", DecisionKind.START, a=Family.GRID, b=Variant.CAUTIOUS, x=1214.0)
+    said = tell(told, "BTCUSDT", DecisionKind.FLAT, a=Family.GRID, x=95.0)
     assert said == "BTCUSDT: flat, 95 minutes after the transition began"
-    assert "trend is to start" in tell(told, "BTCUSDT", Note.REGIME, a=BULL, b=TIGHT, **FEATURES)
+    assert "trend is to start" in tell(told, "BTCUSDT", DecisionKind.REGIME, a=BULL, b=TIGHT, **FEATURES)
 
 
 def test_a_mode_is_told_of_the_account():
-    said = tell(news(), "", Note.MODE, a=0, b=1, x=0.0297, y=0.031, w=0.5)
+    said = tell(news(), "", DecisionKind.MODE, a=0, b=1, x=0.0297, y=0.031, w=0.5)
     assert said == "account: REDUCED: day's loss 3.0 %, drawdown 3.1 %, sizes times 0.5"
-    assert tell(news(), "", Note.MODE, a=1, b=0) == "account: normal mode again, full sizes"
+    assert tell(news(), "", DecisionKind.MODE, a=1, b=0) == "account: normal mode again, full sizes"
 
 
-@pytest.mark.parametrize("kind", list(Note))
+@pytest.mark.parametrize("kind", list(DecisionKind))
 def test_every_kind_of_decision_has_a_sentence(kind):
     """F-68."""
-    assert set(FIELDS) == {*SENTENCES, Note.REGIME}
-    said = sentence(noted(kind, a=1, w=float(START)), Roster(), "grid", "trend")
+    assert set(FIELDS) == {*SENTENCES, DecisionKind.REGIME}
+    said = sentence(decided(kind, a=1, w=float(START)), Roster(), "grid", "trend")
     assert said
     assert "_" not in said
-    assert kind.name not in said or kind in (Note.MODE, Note.HALT)
+    assert kind.name not in said or kind in (DecisionKind.MODE, DecisionKind.HALT)
 
 
 def test_an_alarm_is_told():
@@ -139,13 +139,13 @@ def running():
     told = news()
     day = 24 * 60 * MINUTE
     for index, pair in enumerate(TICKS):
-        tell(told, pair, Note.REGIME, START + index * MINUTE, a=TIGHT, b=Regime.UNKNOWN, **FEATURES)
-        tell(told, pair, Note.START, START + index * MINUTE, a=Family.GRID, b=Variant.ARITHMETIC, x=1190.0)
-    tell(told, "BTCUSDT", Note.REGIME, START + day, a=BULL, b=QUIET, x=36.6, y=1.28, z=0.02)
+        tell(told, pair, DecisionKind.REGIME, START + index * MINUTE, a=TIGHT, b=Regime.UNKNOWN, **FEATURES)
+        tell(told, pair, DecisionKind.START, START + index * MINUTE, a=Family.GRID, b=Variant.ARITHMETIC, x=1190.0)
+    tell(told, "BTCUSDT", DecisionKind.REGIME, START + day, a=BULL, b=QUIET, x=36.6, y=1.28, z=0.02)
     moved = {"a": Family.GRID, "b": Family.TREND, "x": 109_000.0, "y": -72.7, "z": 111_500.5, "w": 108_200.0}
-    tell(told, "BTCUSDT", Note.TRANSITION, START + day, **moved)
-    tell(told, "SOLUSDT", Note.PAUSE, START + day + 90 * MINUTE, a=1, b=START + day + 210 * MINUTE, x=3.0)
-    tell(told, "", Note.MODE, START + 2 * day, a=0, b=3, x=0.0297, y=0.031, w=0.25)
+    tell(told, "BTCUSDT", DecisionKind.TRANSITION, START + day, **moved)
+    tell(told, "SOLUSDT", DecisionKind.PAUSE, START + day + 90 * MINUTE, a=1, b=START + day + 210 * MINUTE, x=3.0)
+    tell(told, "", DecisionKind.MODE, START + 2 * day, a=0, b=3, x=0.0297, y=0.031, w=0.25)
     fill(told, "ETHUSDT", 339_107, 310, 1, START + 2 * day)
     stages = Stages(clock=iter((0.0, 1.2, 1.2, 1.3, 1.3, 4.6, 4.6, 4.8, 4.8, 6.1)).__next__)
     for name in ("market", "exchange", "database", "bus", "trading"):

@@ -22,7 +22,7 @@ from bot.record import new_records
 from bot.sources import ROOT
 from coordinator.migrations import MIGRATIONS
 from coordinator.saved_state import LAYOUT, LENGTH
-from coordinator.vocabulary import NOTE
+from coordinator.vocabulary import DECISION
 from services.runtime.memories import empty_memories
 from services.storage import archive as archive_module
 from services.storage import instance_lock
@@ -121,10 +121,10 @@ def kept(dsn, name, tmp_path, memories):
         await store.snapshot("BTCUSDT", "schema", '{"a": "ä,\\"\\n"}', 1_704_067_200_000)
         order = Order("l1", 1, 0, 1, 0, 100, 5, False, True, 0, -1, 0, 0)
         fill = Execution("e1", "BTCUSDT", "l1", 1, 100, 5, 0.1, True, 1_704_067_200_000, Cause.ORDER)
-        note = new_records(NOTE, 1)[0]
-        note["ts"] = 1_704_067_200_000
+        decision = new_records(DECISION, 1)[0]
+        decision["ts"] = 1_704_067_200_000
         saved = memories["BTCUSDT"].saved()
-        await store.save("BTCUSDT", saved, 1_704_067_200_000, [order], [(fill, None)], [("BTCUSDT", note)])
+        await store.save("BTCUSDT", saved, 1_704_067_200_000, [order], [(fill, None)], [("BTCUSDT", decision)])
         await store.close()
         await back_up(dsn, name, file)
         return await rows_of(dsn, name)
@@ -250,11 +250,11 @@ def bomb(_true):
         (payload(lambda true: true + b"more"), "state of BTCUSDT is damaged"),
         (payload(bomb), "state of BTCUSDT is damaged"),
         (replaced("memory.csv", LAYOUT.encode(), b"f" * 16), "this one cannot read"),
-        (lambda members: members.pop("notes.csv"), "damaged"),
+        (lambda members: members.pop("decisions.csv"), "damaged"),
         (lambda members: members.pop(MANIFEST), "no backup"),
         (lambda members: members.update({"more.csv": b""}), "holds 7 members"),
-        (lambda members: members.update({"../notes.csv": members.pop("notes.csv")}), r"holds '\.\./notes\.csv'"),
-        (lambda members: members.update({"/etc/x": members.pop("notes.csv")}), "holds '/etc/x'"),
+        (lambda members: members.update({"../notes.csv": members.pop("decisions.csv")}), r"holds '\.\./notes\.csv'"),
+        (lambda members: members.update({"/etc/x": members.pop("decisions.csv")}), "holds '/etc/x'"),
     ],
 )
 def test_what_cannot_be_restored_is_refused_and_changes_nothing(dsn, name, kept, memories, change, sentence):
@@ -310,10 +310,10 @@ def test_sizes_are_judged_from_the_zips_directory_before_anything_is_read(kept, 
     wrong = [
         (with_member(file, MANIFEST, b"x" * 100_000).rename(file.with_name("1.zip")), "more than the 65,536"),
         (
-            with_member(file, "notes.csv", bytes(50 << 20)).rename(file.with_name("2.zip")),
+            with_member(file, "decisions.csv", bytes(50 << 20)).rename(file.with_name("2.zip")),
             "packed more than 200 to one",
         ),
-        (with_member(file, "notes.csv", b"a", zipfile.ZIP_LZMA), "packed in another way"),
+        (with_member(file, "decisions.csv", b"a", zipfile.ZIP_LZMA), "packed in another way"),
         (directory_says(plain, 24, 3 << 30).rename(file.with_name("3.zip")), r"more than the 1,073,741,824"),
         (directory_says(plain, 20, 1 << 30).rename(file.with_name("4.zip")), "overlap"),
     ]
@@ -338,7 +338,7 @@ def test_a_directory_of_many_members_is_refused_before_it_is_read(tmp_path, monk
 
 def test_a_member_that_is_there_twice_is_refused(kept):
     file, _ = kept
-    plain = rewritten(file, lambda members: members.pop("notes.csv"))
+    plain = rewritten(file, lambda members: members.pop("decisions.csv"))
     with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(plain, "a") as archive:
         archive.writestr("fills.csv", b"")
     with pytest.raises(Misconfigured, match=r"fills\.csv twice"):

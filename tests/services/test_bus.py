@@ -22,5 +22,5 @@ def test_an_execution_of_every_cause_is_told(cause):
 def test_what_nobody_foresaw_is_told_as_text():
     """F-58."""
     bus = RedisBus("redis://127.0.0.1:1", "t")
-    bus.publish("note", {"what": {1, 2}})
+    bus.publish("decision", {"what": {1, 2}})
     assert json.loads(bus.waiting.get_nowait()["data"]) == {"what": "{1, 2}"}

@@ -15,7 +15,7 @@ from pybit.exceptions import InvalidRequestError
 from bot.errors import Misconfigured
 from bot.instrument import Instrument
 from bot.order import OrderKind, Side
-from bot.ports import Gone, NotPermitted, Order, OrderState, Refused, link_of
+from bot.ports import Gone, NotPermitted, Order, OrderState, Refused, client_order_id_of
 from services.exchanges.bybit import codec
 from services.exchanges.bybit.limiter import Limiter, Priority
 from services.simulated_bybit.server import Faults, Key
@@ -85,8 +85,8 @@ def test_pybit_lives_a_whole_order_life_over_http_and_websocket(monkeypatch):
         with pytest.raises(InvalidRequestError, match="110072"):
             session.place_order(**named, side="Buy", orderType="Limit", qty="0.01", price=low)
         session.amend_order(**named, qty="0.02")
-        (resting,) = session.get_open_orders(category="linear", symbol="BTCUSDT")["result"]["list"]
-        assert (resting["qty"], resting["price"]) == ("0.02", low.removesuffix(".0"))
+        (open_orders,) = session.get_open_orders(category="linear", symbol="BTCUSDT")["result"]["list"]
+        assert (open_orders["qty"], open_orders["price"]) == ("0.02", low.removesuffix(".0"))
         session.cancel_order(**named)
         with pytest.raises(InvalidRequestError, match="110001"):
             session.cancel_order(**named)
@@ -100,8 +100,11 @@ def test_pybit_lives_a_whole_order_life_over_http_and_websocket(monkeypatch):
         high = f"{round(price * 1.1):d}.0"
         session.set_trading_stop(**stop, stopLoss=low, takeProfit=high)
         session.set_trading_stop(**stop, stopLoss=f"{round(price * 0.8):d}.0")
-        resting = session.get_open_orders(category="linear", symbol="BTCUSDT")["result"]["list"]
-        assert sorted((one["orderType"], one["reduceOnly"]) for one in resting) == [("Limit", True), ("Market", True)]
+        open_orders = session.get_open_orders(category="linear", symbol="BTCUSDT")["result"]["list"]
+        assert sorted((one["orderType"], one["reduceOnly"]) for one in open_orders) == [
+            ("Limit", True),
+            ("Market", True),
+        ]
         with pytest.raises(InvalidRequestError, match="10001"):
             session.set_trading_stop(**stop, takeProfit=low)
         session.set_trading_stop(**stop, stopLoss="0", takeProfit="0")
@@ -126,7 +129,7 @@ def order(
 ):
     book = exchange.books[symbol]
     values = {
-        "link": link_of("t", symbol, slot, generation),
+        "client_order_id": client_order_id_of("t", symbol, slot, generation),
         "slot": slot,
         "generation": generation,
         "side": side,
@@ -159,10 +162,10 @@ def test_f_03_every_page_of_a_list_is_read():
     async def play(gateway, exchange, house):
         for slot in range(100):  # two full pages, and the cursor of a third that is empty
             await gateway.place("BTCUSDT", order(exchange, slot=slot))
-        return await gateway.resting("BTCUSDT")
+        return await gateway.open_orders("BTCUSDT")
 
     found = with_gateway(play)
-    assert len({one.link for one in found}) == 100
+    assert len({one.client_order_id for one in found}) == 100
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -172,7 +175,7 @@ def test_f_04_an_order_whose_answer_was_lost_is_looked_up_and_not_sent_again(see
         return exchange
 
     exchange = with_gateway(play, faults=Faults(lose_response=0.7, error=0.3, seed=seed))
-    assert [one.link for one in exchange.known.values()] == ["t-BTCUSDT-000-1"]
+    assert [one.client_order_id for one in exchange.known.values()] == ["t-BTCUSDT-000-1"]
 
 
 def test_f_02_an_order_that_vanished_is_asked_for_by_its_name():
@@ -251,7 +254,7 @@ def test_f_20_a_clock_that_is_a_minute_off_is_measured_and_allowed_for():
 
 def test_f_19_hedge_mode_is_refused_and_its_empty_row_is_not_taken_for_flat():
     async def play(gateway, exchange, house):
-        exchange.create("BTCUSDT", -1, OrderKind.MARKET, 0, 10, link="", reduce_only=False, post_only=False)
+        exchange.create("BTCUSDT", -1, OrderKind.MARKET, 0, 10, client_order_id="", reduce_only=False, post_only=False)
         exchange.step()
         exchange.hedge = True
         with pytest.raises(NotPermitted, match="one-way mode"):
@@ -301,10 +304,10 @@ def test_the_candle_that_forms_is_none_of_the_closed_ones():
 def test_f_01_every_state_that_is_documented_is_known_and_a_new_word_is_not_taken_for_a_fill():
     row = {"orderLinkId": "x", "side": "Buy", "orderType": "Limit", "price": "1", "qty": "1", "cumExecQty": "0"}
     of = exchange_for(config()).instruments["BTCUSDT"]
-    assert codec.resting({**row, "orderStatus": "Filled"}, of).state is OrderState.FILLED
-    assert codec.resting({**row, "orderStatus": "SomethingNew"}, of).state is OrderState.UNKNOWN
+    assert codec.open_order({**row, "orderStatus": "Filled"}, of).state is OrderState.FILLED
+    assert codec.open_order({**row, "orderStatus": "SomethingNew"}, of).state is OrderState.UNKNOWN
     for word in ("New", "PartiallyFilled", "Untriggered", "Triggered"):
-        assert codec.resting({**row, "orderStatus": word}, of).state is OrderState.RESTING
+        assert codec.open_order({**row, "orderStatus": word}, of).state is OrderState.RESTING
 
 
 def test_f_17_an_order_is_written_in_whole_steps():

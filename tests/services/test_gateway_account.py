@@ -26,7 +26,7 @@ def wallet(*coins, kind="UNIFIED", total="99999"):
 
 def test_f_69_a_symbol_without_a_position_is_zero():
     async def play(gateway, exchange, server):
-        exchange.create("BTCUSDT", -1, OrderKind.MARKET, 0, 10, link="", reduce_only=False, post_only=False)
+        exchange.create("BTCUSDT", -1, OrderKind.MARKET, 0, 10, client_order_id="", reduce_only=False, post_only=False)
         exchange.step()
         return (await gateway.account()).positions
 

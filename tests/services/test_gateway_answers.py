@@ -28,7 +28,7 @@ QUESTIONS = {
     "account/transaction-log": lambda gateway: gateway.transfers(1 << 40),
     "user/query-api": lambda gateway: gateway.rights(),
     "position/list": lambda gateway: gateway.position("BTCUSDT"),
-    "order/realtime": lambda gateway: gateway.resting("BTCUSDT"),
+    "order/realtime": lambda gateway: gateway.open_orders("BTCUSDT"),
     "order/history": lambda gateway: gateway.find("BTCUSDT", "never"),
     "execution/list": lambda gateway: gateway.executions_of("BTCUSDT", "never"),
 }
@@ -88,7 +88,7 @@ def test_row_12_a_cursor_that_is_a_number_is_no_answer():
     async def play(gateway, exchange, server):
         server.answers["order/realtime"] = {"list": [], "nextPageCursor": 5}
         with pytest.raises(Unreachable, match="order realtime cannot be read"):
-            await gateway.resting("BTCUSDT")
+            await gateway.open_orders("BTCUSDT")
 
     with_gateway(play)
 
@@ -112,7 +112,7 @@ def test_row_12_an_order_whose_answer_cannot_be_read_is_looked_up(what):
         with pytest.raises(Unanswered):
             await gateway.place("BTCUSDT", order(exchange, slot=1))
         with pytest.raises(Unanswered):
-            await gateway.cancel("BTCUSDT", taken.link)
+            await gateway.cancel("BTCUSDT", taken.client_order_id)
 
     with_gateway(play)
 

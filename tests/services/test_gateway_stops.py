@@ -244,10 +244,10 @@ def test_the_position_s_own_stop_is_no_order_that_rests(own):
         row = theirs.order(mine, exchange.books["BTCUSDT"], "linear")
         ours = {**row, "stopLoss": price_of(exchange, 5000), "stopOrderType": "UNKNOWN", "createType": "CreateByUser"}
         server.answers["order/realtime"] = {"list": [ours, {**row, "orderLinkId": "", **own}], "nextPageCursor": ""}
-        return await gateway.resting("BTCUSDT")
+        return await gateway.open_orders("BTCUSDT")
 
     (found,) = with_gateway(play)
-    assert (found.link, found.stop) == ("t-BTCUSDT-000-1", 5000)
+    assert (found.client_order_id, found.stop) == ("t-BTCUSDT-000-1", 5000)
 
 
 def row_of(**fields):
@@ -256,7 +256,7 @@ def row_of(**fields):
 
 
 @pytest.mark.parametrize(
-    ("fields", "cause", "link"),
+    ("fields", "cause", "client_order_id"),
     [
         ({"orderLinkId": "t-BTCUSDT-000-1"}, Cause.ORDER, "t-BTCUSDT-000-1"),
         ({"orderLinkId": "mine", "stopOrderType": "Stop"}, Cause.ORDER, "mine"),
@@ -278,15 +278,15 @@ def row_of(**fields):
         ({"execType": "SomethingNew"}, Cause.ORDER, ""),
     ],
 )
-def test_f_70_every_execution_that_moves_the_position_is_told_with_its_cause(fields, cause, link):
+def test_f_70_every_execution_that_moves_the_position_is_told_with_its_cause(fields, cause, client_order_id):
     found = codec.execution(row_of(**fields), exchange_for(config()).instruments["BTCUSDT"])
-    assert (found.cause, found.link, found.lots, found.side) == (cause, link, 10, Side.SELL)
+    assert (found.cause, found.client_order_id, found.lots, found.side) == (cause, client_order_id, 10, Side.SELL)
 
 
 def test_f_81_funding_is_a_payment_without_lots_and_an_unknown_kind_without_quantity_is_nothing():
     of = exchange_for(config()).instruments["BTCUSDT"]
     paid = codec.execution(row_of(execType="Funding", execFee="-0.3"), of)
-    assert (paid.cause, paid.lots, paid.fee, paid.link) == (Cause.FUNDING, 0, -0.3, "")
+    assert (paid.cause, paid.lots, paid.fee, paid.client_order_id) == (Cause.FUNDING, 0, -0.3, "")
     assert codec.execution(row_of(execType="SomethingNew", execQty="0"), of) is None
 
 
@@ -298,7 +298,7 @@ def test_the_executions_of_one_order_are_asked_for_by_its_name():
             pass
         found = await gateway.executions_of("BTCUSDT", "t-BTCUSDT-001-1")
         (asked,) = server.queries("execution/list")
-        return [(one.link, one.lots) for one in found], asked
+        return [(one.client_order_id, one.lots) for one in found], asked
 
     found, asked = with_gateway(play)
     assert found == [("t-BTCUSDT-001-1", 10)]

@@ -104,7 +104,7 @@ def test_liquidation_and_delisting_cancel_what_rests(name, cancel_type):
     entry(exchange, "rests", price=90, stop=80)
     getattr(exchange, name)(BTC)
     assert exchange.live(None) == []
-    assert exchange.links["rests"].cancel_type == cancel_type
+    assert exchange.client_order_ids["rests"].cancel_type == cancel_type
     status = ask(exchange, "GET market/instruments-info")["list"][0]["status"]
     assert status == ("Closed" if name == "settle" else "Trading")
 
@@ -342,8 +342,8 @@ def test_f_72_position_and_orders_of_a_side_stay_within_the_risk_tier_of_the_lev
 # Audit
 
 
-def conditional(exchange, qty, link, side="Sell", **more):
-    named = {"symbol": BTC, "side": side, "orderType": "Market", "qty": str(qty), "orderLinkId": link}
+def conditional(exchange, qty, client_order_id, side="Sell", **more):
+    named = {"symbol": BTC, "side": side, "orderType": "Market", "qty": str(qty), "orderLinkId": client_order_id}
     ask(exchange, "POST order/create", **named, triggerPrice="90", **more)
 
 
@@ -491,12 +491,12 @@ def test_malformed_answers_are_of_every_kind_and_what_was_asked_is_done():
     async def play(client, server):
         found = [await client.get("position/list", f"category=linear&symbol={BTC}") for _ in range(60)]
         await client.post("order/create", **BUY)
-        return found, list(server.exchange.links)
+        return found, list(server.exchange.client_order_ids)
 
-    found, links = played(play, malformed=1.0)
+    found, client_order_ids = played(play, malformed=1.0)
     assert {status for status, _ in found} == {200}
     assert len({text for _, text in found}) == 8
-    assert "twice" in links
+    assert "twice" in client_order_ids
 
 
 def test_only_some_addresses_are_malformed():
@@ -513,7 +513,7 @@ def test_addresses_that_are_down_answer_503_and_do_nothing():
     async def play(client, server):
         down, _ = await client.post("order/create", **BUY)
         up, _ = await client.get("account/info")
-        return down, up, "twice" in server.exchange.links
+        return down, up, "twice" in server.exchange.client_order_ids
 
     assert played(play, down_path="order/create") == (503, 200, False)
 
@@ -522,7 +522,7 @@ def test_a_slow_address_does_at_once_what_it_answers_late():
     async def play(client, server):
         begun = time.monotonic()
         asked = asyncio.create_task(client.post("order/create", **BUY))
-        while not server.exchange.links.get("twice"):
+        while not server.exchange.client_order_ids.get("twice"):
             quick, _ = await client.get("account/info")
         done = time.monotonic() - begun
         return quick, (await asked)[0], done, time.monotonic() - begun
@@ -553,7 +553,9 @@ def test_executions_that_are_never_told():
         _, socket = await client.listen("execution", "order")
         server.exchange.close_by_hand(BTC)
         await server._flush()
-        server.exchange.create(BTC, 1, OrderKind.LIMIT, 90, 1, link="after", reduce_only=False, post_only=False)
+        server.exchange.create(
+            BTC, 1, OrderKind.LIMIT, 90, 1, client_order_id="after", reduce_only=False, post_only=False
+        )
         await server._flush()
         return await _told(socket, 3)
 

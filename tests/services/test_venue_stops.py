@@ -227,7 +227,7 @@ def test_the_stop_of_a_partly_filled_entry_cannot_be_amended_and_its_quantity_ca
     minute(exchange)
     assert refused(exchange, "POST order/amend", symbol=BTC, orderLinkId="e", stopLoss="90")[0] == 110059
     amend(exchange, qty="12")
-    assert exchange.links["e"].lots == 12
+    assert exchange.client_order_ids["e"].lots == 12
 
 
 def test_the_rest_of_a_partly_filled_entry_imposes_its_stop_again():
@@ -247,7 +247,7 @@ def test_a_limit_cannot_be_moved_to_its_stop_or_beyond(change):
     code, text = refused(exchange, "POST order/amend", symbol=BTC, orderLinkId="e", **change)
     assert code == 10001
     assert "base_price" in text
-    assert (exchange.links["e"].price, exchange.links["e"].stop) == (100, 95)
+    assert (exchange.client_order_ids["e"].price, exchange.client_order_ids["e"].stop) == (100, 95)
 
 
 def test_the_position_s_own_row_is_not_amended_as_an_order():
@@ -444,7 +444,7 @@ def one_of_each():
 def test_cancel_all_takes_protection_away_unless_it_is_told_not_to(query, left):
     exchange = one_of_each()
     ask(exchange, "POST order/cancel-all", symbol=BTC, **query)
-    assert sorted(one.link for one in exchange.live(BTC)) == left
+    assert sorted(one.client_order_id for one in exchange.live(BTC)) == left
     assert position(exchange)["stopLoss"] == ("95" if "" in left else "")
 
 
@@ -471,7 +471,9 @@ def test_an_order_s_name_overrides_the_other_filters():
     assert row["orderStatus"] == "Filled"
     (row,) = ask(exchange, "GET execution/list", orderLinkId="e", **others)["list"]
     assert row["orderLinkId"] == "e"
-    (row,) = ask(exchange, "GET execution/list", orderId=exchange.links["e"].id, orderLinkId="no", **others)["list"]
+    (row,) = ask(exchange, "GET execution/list", orderId=exchange.client_order_ids["e"].id, orderLinkId="no", **others)[
+        "list"
+    ]
     assert row["orderLinkId"] == "e"
     assert ask(exchange, "GET order/history", orderId=stop.id)["list"] == []  # it lives
     assert ask(exchange, "GET order/realtime", orderLinkId="never")["list"] == []

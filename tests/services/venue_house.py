@@ -43,12 +43,12 @@ def refused(exchange, address, **query):
     raise AssertionError(f"not refused: {answer}")
 
 
-def entry(exchange, link="e", side="Buy", qty=10, price=100, stop=95, **more):
+def entry(exchange, client_order_id="e", side="Buy", qty=10, price=100, stop=95, **more):
     """A limit entry, a stop attached unless it is None."""
     given = {} if stop is None else {"stopLoss": str(stop), "tpslMode": "Full", "slTriggerBy": "LastPrice"}
     given |= {"price": str(price)} if price else {}
     kind = "Limit" if price else "Market"
-    named = {"symbol": BTC, "orderLinkId": link, "side": side, "orderType": kind, "qty": str(qty)}
+    named = {"symbol": BTC, "orderLinkId": client_order_id, "side": side, "orderType": kind, "qty": str(qty)}
     return ask(exchange, "POST order/create", **named, **given, **more)
 
 
@@ -77,4 +77,4 @@ def take_events(exchange):
 
 
 def fills(exchange):
-    return [(one.link, one.side, one.price, one.lots) for one in exchange.trades]
+    return [(one.client_order_id, one.side, one.price, one.lots) for one in exchange.trades]

@@ -156,12 +156,12 @@ class Asking(Connection):
 
     # Orders
 
-    async def resting(self, symbol: str) -> list[OpenOrder]:
+    async def open_orders(self, symbol: str) -> list[OpenOrder]:
         """Every order that rests, all pages; the position's own stop and target are none."""
         of = self.known[symbol]
         request = {"category": self.category, "symbol": symbol, "openOnly": 0, "limit": 50}
         return await self.ask_all(
-            "privateGetV5OrderRealtime", request, lambda row: None if codec.is_own(row) else codec.resting(row, of)
+            "privateGetV5OrderRealtime", request, lambda row: None if codec.is_own(row) else codec.open_order(row, of)
         )
 
     async def partial_stops(self, symbol: str) -> list[PartialStop]:
@@ -176,7 +176,7 @@ class Asking(Connection):
         if self.category == "linear":
             request["settleCoin"] = codec.COIN
         found = await self.ask_all("privateGetV5OrderRealtime", request, lambda row: str(row["orderLinkId"]))
-        return [link for link in found if link]
+        return [client_order_id for client_order_id in found if client_order_id]
 
     async def open_positions(self) -> list[str]:
         """Symbols of every position in the account; spot has none."""
@@ -195,26 +195,29 @@ class Asking(Connection):
             found += await self._executions(symbol, startTime=start, endTime=start + WEEK_MS - 1)
         return _in_order(found)
 
-    async def executions_of(self, symbol: str, link: str) -> list[Execution]:
+    async def executions_of(self, symbol: str, client_order_id: str) -> list[Execution]:
         """Every execution of one order, oldest first, however long ago."""
-        found = await self._executions(symbol, orderLinkId=link)
-        return _in_order([one for one in found if one.link == link])
+        found = await self._executions(symbol, orderLinkId=client_order_id)
+        return _in_order([one for one in found if one.client_order_id == client_order_id])
 
     async def _executions(self, symbol: str, **chosen: Any) -> list[Execution]:
         of = self.known[symbol]
         request = {"category": self.category, "symbol": symbol, "limit": 100, **chosen}
         return await self.ask_all("privateGetV5ExecutionList", request, lambda row: codec.execution(row, of))
 
-    async def find(self, symbol: str, link: str) -> OpenOrder | None:
+    async def find(self, symbol: str, client_order_id: str) -> OpenOrder | None:
         """What the venue knows of an order by its client order id; None if it never heard of it."""
         of = self.known[symbol]
-        request = {"category": self.category, "symbol": symbol, "orderLinkId": link}
+        request = {"category": self.category, "symbol": symbol, "orderLinkId": client_order_id}
         for method in ("privateGetV5OrderRealtime", "privateGetV5OrderHistory"):
             found = await self.ask(
-                method, request, lambda answer: [codec.resting(row, of) for row in codec.rows(answer)], Priority.PROTECT
+                method,
+                request,
+                lambda answer: [codec.open_order(row, of) for row in codec.rows(answer)],
+                Priority.PROTECT,
             )
             for one in found:
-                if one.link == link:
+                if one.client_order_id == client_order_id:
                     return one
         return None
 

@@ -82,24 +82,24 @@ class Changing(Asking):
             try:
                 return await self.change("privatePostV5OrderCreate", request, priority)
             except Taken:
-                found = await self._found_at_last(symbol, order.link)
+                found = await self._found_at_last(symbol, order.client_order_id)
                 if found is None and sent:
                     break  # it is the one that was sent just now, and the lists do not show it yet
-                return _living(found, order.link)
+                return _living(found, order.client_order_id)
             except Unreachable:
                 await _pause(attempt)
             except Unanswered:
                 sent = True
-                log.warning("order_unanswered", pair=symbol, order=order.link)
-                found = await self.find(symbol, order.link)
+                log.warning("order_unanswered", pair=symbol, order=order.client_order_id)
+                found = await self.find(symbol, order.client_order_id)
                 if found is not None:
-                    return _living(found, order.link)
-        raise Unanswered(f"{symbol}: order {order.link} could not be placed in {LOOKUPS} attempts")
+                    return _living(found, order.client_order_id)
+        raise Unanswered(f"{symbol}: order {order.client_order_id} could not be placed in {LOOKUPS} attempts")
 
-    async def _found_at_last(self, symbol: str, link: str) -> OpenOrder | None:
+    async def _found_at_last(self, symbol: str, client_order_id: str) -> OpenOrder | None:
         """Find an order that exists; the venue's lists may be later than its word."""
         for attempt in range(LOOKUPS):
-            found = await self.find(symbol, link)
+            found = await self.find(symbol, client_order_id)
             if found is not None:
                 return found
             await _pause(attempt)
@@ -127,9 +127,9 @@ class Changing(Asking):
         await self._repeat("privatePostV5OrderAmend", alone, priority)
         return await self._repeat("privatePostV5OrderAmend", request, priority)
 
-    async def cancel(self, symbol: str, link: str) -> None:
+    async def cancel(self, symbol: str, client_order_id: str) -> None:
         """Cancel an order; one that is no longer there raises Gone."""
-        request = {"category": self.category, "symbol": symbol, "orderLinkId": link}
+        request = {"category": self.category, "symbol": symbol, "orderLinkId": client_order_id}
         await self._repeat("privatePostV5OrderCancel", request, Priority.PROTECT)
 
     async def _repeat(self, method: str, request: dict[str, Any], priority: Priority) -> None:
@@ -212,14 +212,14 @@ class Changing(Asking):
             return None
 
 
-def _living(found: OpenOrder | None, link: str) -> None:
+def _living(found: OpenOrder | None, client_order_id: str) -> None:
     """Return if the order lives; its name is used up otherwise."""
     if found is None:
-        raise Gone(f"order {link} has ended so long ago that the venue has forgotten it")
+        raise Gone(f"order {client_order_id} has ended so long ago that the venue has forgotten it")
     if found.state is OrderState.UNKNOWN:
-        raise Unanswered(f"order {link} is in a state that nobody knows")
+        raise Unanswered(f"order {client_order_id} is in a state that nobody knows")
     if found.state is not OrderState.RESTING:
-        raise Gone(f"order {link} has ended: {found.state.value}", found)
+        raise Gone(f"order {client_order_id} has ended: {found.state.value}", found)
 
 
 async def _pause(attempt: int) -> None:

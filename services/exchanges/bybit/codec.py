@@ -168,14 +168,14 @@ def is_own(row: dict[str, Any]) -> bool:
     return row.get("stopOrderType") in OWN or made_as(row) in OWN
 
 
-def resting(row: dict[str, Any], of: Instrument) -> OpenOrder:
+def open_order(row: dict[str, Any], of: Instrument) -> OpenOrder:
     """Translate an order."""
     trigger = row.get("triggerPrice") or ""
     stop = bool(trigger) and Decimal(trigger) > 0
     kind = OrderKind.STOP if stop else OrderKind.LIMIT if row["orderType"] == "Limit" else OrderKind.MARKET
     price = trigger if stop else row["price"] if kind == OrderKind.LIMIT else "0"
     return OpenOrder(
-        link=_word(row["orderLinkId"]),
+        client_order_id=_word(row["orderLinkId"]),
         side=SIDES[row["side"]],
         kind=kind,
         price=ticks(of, price),
@@ -279,7 +279,7 @@ def execution(row: dict[str, Any], of: Instrument, heard: float = 0.0) -> Execut
     return Execution(
         id=_word(row["execId"]),
         symbol=row["symbol"],
-        link=_word(row["orderLinkId"]) if kind == "Trade" and cause is Cause.ORDER else "",
+        client_order_id=_word(row["orderLinkId"]) if kind == "Trade" and cause is Cause.ORDER else "",
         side=SIDES.get(row["side"], Side.BUY) if cause is Cause.FUNDING else SIDES[row["side"]],
         price=price,
         lots=quantity,
@@ -344,7 +344,7 @@ def creation(category: str, order: Order, of: Instrument, listed: Instrument | N
         "side": "Buy" if order.side == Side.BUY else "Sell",
         "orderType": "Limit" if order.kind == OrderKind.LIMIT else "Market",
         "qty": _quantity(order, of, listed),
-        "orderLinkId": order.link,
+        "orderLinkId": order.client_order_id,
     }
     if category == "linear":
         request |= {"positionIdx": 0, "reduceOnly": order.reduce_only}
@@ -370,7 +370,7 @@ def creation(category: str, order: Order, of: Instrument, listed: Instrument | N
 
 def amendment(category: str, order: Order, of: Instrument, listed: Instrument | None = None) -> dict[str, Any]:
     """Parameters of order/amend."""
-    request = {"category": category, "symbol": of.symbol, "orderLinkId": order.link}
+    request = {"category": category, "symbol": of.symbol, "orderLinkId": order.client_order_id}
     if order.kind != OrderKind.MARKET:
         request["triggerPrice" if order.kind == OrderKind.STOP else "price"] = price_text(order.price, of, listed)
     if carries_stop(category, order):

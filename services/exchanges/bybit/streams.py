@@ -124,7 +124,7 @@ class Streams(Connection):
         if topic.startswith("execution"):
             return codec.execution(row, of, self.heard_at)
         if topic.startswith("order"):
-            return None if codec.is_own(row) else Changed(of.symbol, codec.resting(row, of))
+            return None if codec.is_own(row) else Changed(of.symbol, codec.open_order(row, of))
         if topic.startswith("position"):  # hedge mode's rows are no position of the bot; `position` refuses them
             return None if codec.is_hedge(row) else codec.position(row, of)
         return None

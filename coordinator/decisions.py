@@ -1,22 +1,21 @@
-"""What the algorithm decided, as events with names and numbers, and as sentences."""
+"""What the algorithm decided: from the kernels' short records to names, numbers and sentences."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bot.candles import iso
+from bot.events import Decision
 from coordinator.regime import Regime
 from coordinator.risk import Mode
 from coordinator.router import CASH
-from coordinator.vocabulary import NOBODY, Answer, Cap, Note, Pause, Variant
+from coordinator.vocabulary import NOBODY, Answer, Cap, DecisionKind, Pause, Variant
 from filters.smc import Reason, Verdict
 from filters.zones import ZoneKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
 
     from coordinator.roster import Roster
@@ -39,13 +38,13 @@ def _yes(value: float) -> bool:
 
 
 def _number(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
+    return float(value) if math.isfinite(value) else None
 
 
 FAMILY = "family"  # in place of a reader: the roster has the name
-# For each kind of note: field of the note, name, and how it reads.
-FIELDS: dict[Note, tuple[tuple[str, str, Any], ...]] = {
-    Note.CANDIDATE: (
+# For each kind: field of a DECISION record, name, and how it reads.
+FIELDS: dict[DecisionKind, tuple[tuple[str, str, Any], ...]] = {
+    DecisionKind.CANDIDATE: (
         ("a", "candidate", _name(Regime)),
         ("b", "bars", int),
         ("c", "confirmed", _name(Regime)),
@@ -53,16 +52,20 @@ FIELDS: dict[Note, tuple[tuple[str, str, Any], ...]] = {
         ("y", "atr_pct", _number),
         ("z", "ema_divergence", _number),
     ),
-    Note.REGIME: (
+    DecisionKind.REGIME: (
         ("a", "regime", _name(Regime)),
         ("b", "before", _name(Regime)),
         ("x", "adx", _number),
         ("y", "atr_pct", _number),
         ("z", "ema_divergence", _number),
     ),
-    Note.START: (("a", "strategy", FAMILY), ("b", "variant", _name(Variant)), ("x", "size", _number)),
-    Note.VARIANT: (("a", "strategy", FAMILY), ("b", "variant", _name(Variant)), ("c", "before", _name(Variant))),
-    Note.TRANSITION: (
+    DecisionKind.START: (("a", "strategy", FAMILY), ("b", "variant", _name(Variant)), ("x", "size", _number)),
+    DecisionKind.VARIANT: (
+        ("a", "strategy", FAMILY),
+        ("b", "variant", _name(Variant)),
+        ("c", "before", _name(Variant)),
+    ),
+    DecisionKind.TRANSITION: (
         ("a", "from", FAMILY),
         ("b", "to", FAMILY),
         ("x", "price", _number),
@@ -70,9 +73,9 @@ FIELDS: dict[Note, tuple[tuple[str, str, Any], ...]] = {
         ("z", "stop", _number),
         ("w", "target", _number),
     ),
-    Note.CLOSING: (("x", "price", _number), ("y", "position", _number)),
-    Note.FLAT: (("x", "minutes", _number),),
-    Note.VERDICT: (
+    DecisionKind.CLOSING: (("x", "price", _number), ("y", "position", _number)),
+    DecisionKind.FLAT: (("x", "minutes", _number),),
+    DecisionKind.VERDICT: (
         ("a", "action", _name(Verdict)),
         ("b", "reason", _name(Reason)),
         ("c", "side", _side),
@@ -82,9 +85,13 @@ FIELDS: dict[Note, tuple[tuple[str, str, Any], ...]] = {
         ("w", "upper", _number),
         ("v", "strategy", FAMILY),
     ),
-    Note.PAUSE: (("a", "reason", _name(Pause)), ("b", "until", lambda value: iso(int(value))), ("x", "size", _number)),
-    Note.UNPAUSE: (),
-    Note.MODE: (
+    DecisionKind.PAUSE: (
+        ("a", "reason", _name(Pause)),
+        ("b", "until", lambda value: iso(int(value))),
+        ("x", "size", _number),
+    ),
+    DecisionKind.UNPAUSE: (),
+    DecisionKind.MODE: (
         ("a", "before", _modes),
         ("b", "modes", _modes),
         ("x", "day_loss", _number),
@@ -92,10 +99,10 @@ FIELDS: dict[Note, tuple[tuple[str, str, Any], ...]] = {
         ("z", "stress_share", _number),
         ("w", "multiplier", _number),
     ),
-    Note.HALT: (("x", "day_loss", _number), ("y", "drawdown", _number), ("z", "equity", _number)),
-    Note.ANSWER: (("a", "answer", _name(Answer)),),
-    Note.RESUME: (("x", "equity", _number),),
-    Note.ALLOCATION: (
+    DecisionKind.HALT: (("x", "day_loss", _number), ("y", "drawdown", _number), ("z", "equity", _number)),
+    DecisionKind.ANSWER: (("a", "answer", _name(Answer)),),
+    DecisionKind.RESUME: (("x", "equity", _number),),
+    DecisionKind.ALLOCATION: (
         ("a", "cap", _name(Cap)),
         ("b", "strategy", FAMILY),
         ("c", "group", int),
@@ -105,11 +112,11 @@ FIELDS: dict[Note, tuple[tuple[str, str, Any], ...]] = {
         ("w", "performance", _number),
         ("v", "equity", _number),
     ),
-    Note.TRIM: (("x", "reserved", _number), ("y", "lots", _number)),
-    Note.OVERCOMMITTED: (("a", "begins", _yes), ("x", "reserved", _number), ("y", "limit", _number)),
-    Note.WITHDRAWN: (("a", "entries", int), ("x", "reserve", _number)),
-    Note.BLOCKED: (("a", "begins", _yes), ("c", "strategy", FAMILY)),
-    Note.ZONE: (
+    DecisionKind.TRIM: (("x", "reserved", _number), ("y", "lots", _number)),
+    DecisionKind.OVERCOMMITTED: (("a", "begins", _yes), ("x", "reserved", _number), ("y", "limit", _number)),
+    DecisionKind.WITHDRAWN: (("a", "entries", int), ("x", "reserve", _number)),
+    DecisionKind.BLOCKED: (("a", "begins", _yes), ("c", "strategy", FAMILY)),
+    DecisionKind.ZONE: (
         ("a", "kind", _name(ZoneKind)),
         ("b", "side", lambda value: "demand" if value > 0 else "supply"),
         ("c", "timeframe", lambda value: "4h" if value else "1h"),
@@ -122,23 +129,29 @@ FIELDS: dict[Note, tuple[tuple[str, str, Any], ...]] = {
 }
 
 
-def fields(note: Any, roster: Roster) -> Iterable[tuple[str, Any]]:
-    """Name and value of every field of a NOTE, as people read them."""
-    for field, name, read in FIELDS[Note(int(note["kind"]))]:
-        yield name, roster.name_of(int(note[field])) if read is FAMILY else read(note[field])
+def decision_of(record: Any, pair: str, roster: Roster) -> Decision:
+    """Read a DECISION record of a kernel; `pair` is its symbol, empty for the account."""
+    kind = DecisionKind(int(record["kind"]))
+    fields = {
+        name: roster.name_of(int(record[key])) if read is FAMILY else read(record[key])
+        for key, name, read in FIELDS[kind]
+    }
+    return Decision(pair, int(record["ts"]), kind.name.lower(), fields)
 
 
-def events(notes: NDArray[Any], pairs: tuple[str, ...], roster: Roster) -> Iterable[dict[str, Any]]:
-    """Every note as a plain dict: at (UTC), event, pair (None for the portfolio), and its own fields."""
-    for entry in notes:
-        kind = Note(int(entry["kind"]))
-        pair = int(entry["pair"])
-        head = {
-            "at": iso(int(entry["ts"])),
-            "event": kind.name.lower(),
-            "pair": None if pair == NOBODY else pairs[pair],
-        }
-        yield {**head, **dict(fields(entry, roster))}
+def decisions_of(records: NDArray[Any], pairs: Sequence[str], roster: Roster) -> list[Decision]:
+    """Read DECISION records (n,) whose `pair` counts in `pairs`."""
+    return [decision_of(one, "" if int(one["pair"]) == NOBODY else pairs[int(one["pair"])], roster) for one in records]
+
+
+def as_row(decision: Decision) -> dict[str, Any]:
+    """Write a decision as a line of events.jsonl: at (UTC), event, pair (None for the account), and its own fields."""
+    return {
+        "at": iso(decision.at),
+        "event": decision.kind,
+        "pair": decision.pair or None,
+        **decision.fields,
+    }
 
 
 def explain(told: list[dict[str, Any]], pair: str, at: str) -> list[str]:
@@ -272,49 +285,55 @@ def _mode(one: dict[str, Any]) -> str:
 
 
 # One event as a sentence about its pair or the account, by kind; a REGIME needs the strategies too, so it is not here.
-SENTENCES: dict[Note, Callable[[dict[str, Any]], str]] = {
-    Note.CANDIDATE: lambda one: (
+SENTENCES: dict[DecisionKind, Callable[[dict[str, Any]], str]] = {
+    DecisionKind.CANDIDATE: lambda one: (
         f"{_spoken(one['candidate'])} is a candidate, {one['bars']} bars in a row ({_features(one)})"
     ),
-    Note.START: lambda one: f"{one['strategy']} starts ({_spoken(one['variant'])}) with {one['size']:,.0f} to trade",
-    Note.VARIANT: lambda one: (
+    DecisionKind.START: lambda one: (
+        f"{one['strategy']} starts ({_spoken(one['variant'])}) with {one['size']:,.0f} to trade"
+    ),
+    DecisionKind.VARIANT: lambda one: (
         f"{one['strategy']} is {_spoken(one['variant'])} from its next laying or deal on, "
         f"no longer {_spoken(one['before'])}"
     ),
-    Note.TRANSITION: lambda one: f"leaves {one['from']} for {one['to']}: {_leaving(one)}",
-    Note.CLOSING: lambda one: f"the time of the transition is over: {one['position']:,.2f} leaves at the market",
-    Note.FLAT: _flat,
-    Note.VERDICT: lambda one: f"the filter on a {_judged(one)}",
-    Note.PAUSE: lambda one: f"paused ({_spoken(one['reason'])}) until {one['until'][5:16].replace('T', ' ')}",
-    Note.UNPAUSE: lambda _one: "its pause is over",
-    Note.MODE: _mode,
-    Note.HALT: lambda one: f"everything is halted: {_losses(one)}, equity {one['equity']:,.2f}",
-    Note.ANSWER: lambda one: f"the halted positions: {_spoken(one['answer'])}",
-    Note.RESUME: lambda one: f"trades again, with an equity of {one['equity']:,.2f}",
-    Note.ALLOCATION: lambda one: f"its capital target is {one['target']:,.2f}",
-    Note.TRIM: lambda one: f"its position is trimmed, because {one['reserved']:,.0f} was reserved",
-    Note.OVERCOMMITTED: lambda one: (
+    DecisionKind.TRANSITION: lambda one: f"leaves {one['from']} for {one['to']}: {_leaving(one)}",
+    DecisionKind.CLOSING: lambda one: (
+        f"the time of the transition is over: {one['position']:,.2f} leaves at the market"
+    ),
+    DecisionKind.FLAT: _flat,
+    DecisionKind.VERDICT: lambda one: f"the filter on a {_judged(one)}",
+    DecisionKind.PAUSE: lambda one: f"paused ({_spoken(one['reason'])}) until {one['until'][5:16].replace('T', ' ')}",
+    DecisionKind.UNPAUSE: lambda _one: "its pause is over",
+    DecisionKind.MODE: _mode,
+    DecisionKind.HALT: lambda one: f"everything is halted: {_losses(one)}, equity {one['equity']:,.2f}",
+    DecisionKind.ANSWER: lambda one: f"the halted positions: {_spoken(one['answer'])}",
+    DecisionKind.RESUME: lambda one: f"trades again, with an equity of {one['equity']:,.2f}",
+    DecisionKind.ALLOCATION: lambda one: f"its capital target is {one['target']:,.2f}",
+    DecisionKind.TRIM: lambda one: f"its position is trimmed, because {one['reserved']:,.0f} was reserved",
+    DecisionKind.OVERCOMMITTED: lambda one: (
         f"{one['reserved']:,.0f} is reserved, its limit is {one['limit']:,.0f}: no new entries"
         if one["begins"]
         else "its reserve is within its limit again: new entries"
     ),
-    Note.WITHDRAWN: lambda one: (
+    DecisionKind.WITHDRAWN: lambda one: (
         f"the {one['entries']} farthest entries are withdrawn, which frees {one['reserve']:,.0f}"
     ),
-    Note.BLOCKED: lambda one: (
+    DecisionKind.BLOCKED: lambda one: (
         f"new entries are blocked: the candidate forbids {one['strategy']}"
         if one["begins"]
         else "new entries are no longer blocked"
     ),
-    Note.ZONE: lambda one: f"a {one['side']} zone on {one['timeframe']} from {one['bottom']:.10g} to {one['top']:.10g}",
+    DecisionKind.ZONE: lambda one: (
+        f"a {one['side']} zone on {one['timeframe']} from {one['bottom']:.10g} to {one['top']:.10g}"
+    ),
 }
 
 
-def sentence(note: Any, roster: Roster, running: str = "", called: str = "") -> str:
-    """What a NOTE says, as part of a sentence about its pair or the account.
+def sentence(decision: Decision, running: str = "", called: str = "") -> str:
+    """What a decision says, as part of a sentence about its pair or the account.
 
     `running` and `called` are strategies of the pair, of which a change of regime speaks: the one that runs, "" for
     none, and the one that the regime calls for.
     """
-    kind, one = Note(int(note["kind"])), dict(fields(note, roster))
-    return _regime(one, running, called) if kind is Note.REGIME else SENTENCES[kind](one)
+    kind, fields = DecisionKind[decision.kind.upper()], decision.fields
+    return _regime(fields, running, called) if kind is DecisionKind.REGIME else SENTENCES[kind](fields)

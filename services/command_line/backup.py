@@ -83,7 +83,7 @@ async def _restore(settings: BotSettings, chosen: PortfolioConfig, file: Path, *
 def _database(settings: BotSettings) -> AbstractAsyncContextManager[str]:
     from services.runtime.backing import database
 
-    return database(settings.data_dir / "bots" / settings.name, settings.database)
+    return database(settings.data_dir, settings.name, settings.database)
 
 
 def _told(contents: Contents) -> str:

@@ -50,9 +50,10 @@ def _of_bot(
     from services.logs import passwords, quieten
     from services.runtime.past_decisions import from_database
 
-    name, directory, address = kept_by(bot, config)
+    quieten()
+    name, data_dir, address = kept_by(bot, config)
     quieten(secrets=passwords(address))
-    return run_loop(from_database(directory, address, name, pair, moment))
+    return run_loop(from_database(data_dir, address, name, pair, moment))
 
 
 def _of_run(run: Path, pair: str, moment: int | None) -> tuple[int, str, list[dict[str, Any]]]:

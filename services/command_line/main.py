@@ -25,6 +25,7 @@ from services.command_line import (
     parameters,
     parity,
     past,
+    purge,
     runs,
     set_up,
 )
@@ -54,6 +55,7 @@ app.command("stats")(past.stats)
 app.command("install-service")(set_up.install_service)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
+app.command("purge")(purge.purge)
 app.command("venue")(live.venue)
 app.command("chaos")(chaos.chaos)
 app.command("parity")(parity.parity)

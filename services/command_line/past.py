@@ -102,9 +102,10 @@ def stats(
     from services.logs import passwords, quieten
     from services.runtime.closed_trades import figures, from_database
 
-    name, directory, address = kept_by(bot, config)
+    quieten()
+    name, data_dir, address = kept_by(bot, config)
     quieten(secrets=passwords(address))
-    closed, payments = run_loop(from_database(directory, address, name))
+    closed, payments = run_loop(from_database(data_dir, address, name))
     found = figures(closed, payments)
     if as_json:
         console().print_json(data={"bot": name, "figures": found, "trades": [one.as_dict() for one in closed]})
@@ -113,26 +114,27 @@ def stats(
 
 
 def kept_by(bot: str | None, config: Path | None) -> tuple[str, Path, str]:
-    """Name, directory and address of the database of a bot: the config's, the one named, that runs, or the only one."""
+    """Name, data directory and database address of a bot: the config's, the one named, that runs, or the only one."""
     from services.runtime.config import EMBEDDED, load_bot
 
     if config is not None:
         settings, _ = load_bot(config)
-        return settings.name, settings.data_dir / "bots" / settings.name, settings.database
+        return settings.name, settings.data_dir, settings.database
+    from services.runtime.backing import bots_kept
 
-    bots = Settings().data_dir / "bots"
-    kept = sorted(path.parent.name for path in bots.glob("*/postgres"))
+    data_dir = Settings().data_dir
+    kept = run_loop(bots_kept(data_dir))
     if bot is None and len(kept) != 1:
         from services.control.client import file_of
 
-        bot = file_of(Settings().data_dir, None).stem
+        bot = file_of(data_dir, None).stem
     name = bot if bot is not None else kept[0]
     if name not in kept:
         raise Misconfigured(
-            f"bot {name!r} has no database in {bots}; give its config, which names another"
+            f"bot {name!r} has no rows in the database of {data_dir}; give its config, which names another"
             + (f", or choose one of {', '.join(kept)} by --bot." if kept else ".")
         )
-    return name, bots / name, EMBEDDED
+    return name, data_dir, EMBEDDED
 
 
 def _show(name: str, found: dict[str, Any], closed: list[ClosedTrade]) -> None:

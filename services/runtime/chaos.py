@@ -163,8 +163,7 @@ class Chaos:
         self.watch.bot = "dead"
         async with AsyncExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True)))
-            directory = folder / "bots" / self.settings.name
-            dsn = await stack.enter_async_context(database(directory))
+            dsn = await stack.enter_async_context(database(folder, self.settings.name))
             stack.push_async_callback(self.server.stop)
             address = f"http://127.0.0.1:{await self.server.start()}"
             nursery = Nursery(self.plan.log)

@@ -39,12 +39,12 @@ class ClosedTrade:
         return {**asdict(self), "opened": iso(self.opened), "closed": iso(self.closed)}
 
 
-async def from_database(directory: Path, address: str, bot: str) -> tuple[list[ClosedTrade], dict[str, float]]:
+async def from_database(data_dir: Path, address: str, bot: str) -> tuple[list[ClosedTrade], dict[str, float]]:
     """Read the closed trades of a bot, oldest first, and what funding paid by pair.
 
-    `directory` is where an embedded database lies. Raises Misconfigured for a database that cannot be used.
+    `data_dir` is where an embedded database lies. Raises Misconfigured for a database that cannot be used.
     """
-    async with database(directory, address) as dsn:
+    async with database(data_dir, bot, address) as dsn:
         connection = await asyncpg.connect(dsn)
         try:
             rows = await connection.fetch(QUERY, bot)

@@ -15,6 +15,7 @@ from bot.errors import Misconfigured, TradingError
 from bot.instrument import PARTIAL_STOPS
 from services.runtime.config import EMBEDDED, NONE, BotSettings, Runtime, Secrets
 from services.runtime.live import account_of
+from services.storage.embedded import former_database, shared_by_all
 
 if TYPE_CHECKING:
     from bot.instrument import Instrument
@@ -137,7 +138,9 @@ def _limits(one: Instrument, price: float, share: float, leverage: float) -> lis
 
 async def _database(settings: BotSettings) -> Finding:
     if settings.database == EMBEDDED:
-        return Finding("database", f"embedded, in {settings.data_dir}")
+        moves = former_database(settings.data_dir, settings.name).is_dir()
+        later = f"; the bot's start moves it there from bots/{settings.name}" if moves else ""
+        return Finding("database", f"embedded, in {shared_by_all(settings.data_dir)}{later}")
     try:
         connection = await asyncpg.connect(settings.database, timeout=5)
         readonly = await connection.fetchval("SHOW transaction_read_only") == "on"

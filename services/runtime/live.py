@@ -283,9 +283,8 @@ async def run_bot(path: Path, *, adopt: bool = False, make: type[LiveBot] = Live
     account = account_of(settings, config, Secrets().present())
     hidden = [*account.secrets(), *passwords(settings.database, settings.redis)]
     configure(hidden)
-    directory = settings.data_dir / "bots" / settings.name
     async with (
-        backing(settings.name, directory, settings.database, settings.redis) as behind,
+        backing(settings.name, settings.data_dir, settings.database, settings.redis) as behind,
         compiled_meanwhile(config),
     ):
         configure(hidden, keep=log_file(settings.data_dir, settings.name))  # it is this bot, and no second one

@@ -11,18 +11,20 @@ from bot.order import Side
 from coordinator.decisions import as_row
 from coordinator.machine import remembered_units
 from services.runtime.backing import database
+from services.storage.schema import migrate
 from services.storage.store import PostgresStore
 
 
 async def from_database(
-    directory: Path, address: str, bot: str, pair: str, moment: int | None
+    data_dir: Path, address: str, bot: str, pair: str, moment: int | None
 ) -> tuple[int, str, list[dict[str, Any]]]:
     """Read the moment (ms; the last that was decided at, without one), what was held, and the decisions as rows.
 
-    `directory` is where an embedded database lies. Raises Misconfigured for a pair that the bot has never traded.
+    `data_dir` is where an embedded database lies. Raises Misconfigured for a pair that the bot has never traded.
     """
-    async with database(directory, address) as dsn:
-        store = await PostgresStore.open(dsn, bot)
+    async with database(data_dir, bot, address) as dsn:
+        await migrate(dsn)
+        store = await PostgresStore.join(dsn, bot)
         try:
             saved = await store.load(pair)
             if saved is None:

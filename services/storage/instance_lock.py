@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
@@ -12,9 +11,13 @@ import asyncpg
 import structlog
 
 from bot.errors import Misconfigured
+from services.storage.schema import MIGRATING, lock_number
 from services.storage.store import waiting
 
 log = structlog.get_logger()
+
+# Nobody becomes a bot while another process changes the tables.
+LOCK = "SELECT pg_advisory_xact_lock_shared($1), pg_try_advisory_lock($2)"
 
 PATIENCE = 5.0  # seconds: a process that was killed a moment ago may still have its lock
 RETRY = 0.1
@@ -55,7 +58,7 @@ class InstanceLock:
 
     async def _lock(self, session: asyncpg.Connection) -> None:
         deadline = asyncio.get_running_loop().time() + PATIENCE
-        while not await session.fetchval("SELECT pg_try_advisory_lock($1)", _number(self.bot)):
+        while not await session.fetchval(LOCK, MIGRATING, lock_number(self.bot), column=1):
             if asyncio.get_running_loop().time() > deadline:
                 raise Misconfigured(
                     f"bot {self.bot!r} already runs on this database; stop it with `traderagent ctl --bot {self.bot} "
@@ -69,8 +72,3 @@ class InstanceLock:
             await self._lost.wait()
             log.warning("claim_lost", bot=self.bot, remedy="taking it again when the database answers")
             await self.take()
-
-
-def _number(bot: str) -> int:
-    """Give the lock's number, 64 bits signed, as Postgres takes it."""
-    return int.from_bytes(hashlib.sha256(f"traderagent {bot}".encode()).digest()[:8], signed=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from importlib.resources import files
 from typing import Any, Self
 
 import asyncpg
@@ -17,6 +16,7 @@ from tenacity import AsyncRetrying, retry, retry_if_exception_type, stop_after_d
 from bot.errors import Misconfigured
 from bot.events import Decision
 from bot.ports import Cause, Execution, Order, Saved
+from services.storage.schema import migrate
 
 log = structlog.get_logger()
 
@@ -29,8 +29,6 @@ AWAY = (
 KEPT = 5000  # orders and executions of a symbol that a restart may still meet
 KEPT_SNAPSHOTS = 20
 START_SECONDS = 30.0
-
-VERSION = "0003"  # of the tables: the newest migration
 
 REMEMBER = """
 INSERT INTO memory (bot, name, layout, data, at) VALUES ($1, $2, $3, $4, $5)
@@ -103,39 +101,6 @@ async def reach(dsn: str) -> None:
     await connection.close()
 
 
-async def migrate(dsn: str, to: str = VERSION) -> None:
-    """Bring the tables to a version, this program's own."""
-    if await _version(dsn) == to:
-        return
-    from alembic import command  # noqa: PLC0415, a second of every start that has nothing to migrate
-    from alembic.config import Config  # noqa: PLC0415
-    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
-
-    engine = create_async_engine(dsn.replace("postgresql://", "postgresql+asyncpg://", 1))
-    config = Config()
-    config.set_main_option("script_location", str(files("services.storage") / "migrations"))
-
-    def upgrade(connection: Any) -> None:
-        config.attributes["connection"] = connection
-        command.upgrade(config, to)
-
-    async with engine.begin() as connection:
-        await connection.run_sync(upgrade)
-    await engine.dispose()
-
-
-async def _version(dsn: str) -> str | None:
-    """Read the version of the tables; None where there are none yet."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        found = await connection.fetchval("SELECT version_num FROM alembic_version")
-    except asyncpg.UndefinedTableError:
-        return None
-    finally:
-        await connection.close()
-    return str(found)
-
-
 class PostgresStore:
     """One bot's rows."""
 
@@ -144,8 +109,8 @@ class PostgresStore:
 
     @classmethod
     async def open(cls, dsn: str, bot: str) -> Self:
-        """Bring the tables up to date and connect."""
-        await migrate(dsn)
+        """Bring the tables up to date and connect; the caller holds the bot's lock, if anybody does."""
+        await migrate(dsn, bot)
         return await cls.join(dsn, bot)
 
     @classmethod

@@ -126,8 +126,9 @@ def test_a_bus_that_dies_is_not_waited_for(tmp_path, dsn, name, undisturbed):
         bus.start()
 
         async def kill(bot, house):
-            if redis.process.returncode is None:
-                redis.process.kill()
+            if redis.pid_file.exists():
+                os.kill(int(redis.pid_file.read_text()), signal.SIGKILL)
+                redis.pid_file.unlink()
 
         try:
             left, _ = await played(dsn, name, trouble=kill, every=100, bus=bus)

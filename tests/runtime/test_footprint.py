@@ -38,7 +38,7 @@ def test_f_65_twenty_pairs_fit_a_small_server_and_run_once(processes):
     config = processes.config("budget", address, PAIRS, 200_000)
     running = processes.run(config)
     minute(address)
-    postmaster = processes.folder / "bots" / "budget" / "postgres" / "postmaster.pid"  # a daemon, nobody's child
+    postmaster = processes.folder / "shared" / "postgres" / "postmaster.pid"  # a daemon, nobody's child
     database = psutil.Process(int(postmaster.read_text().splitlines()[0]))
     second = processes.finished("run", config)
     saved = processes.finished("backup", config, "--out", str(processes.folder / "saved.zip"))
@@ -77,5 +77,5 @@ def test_f_65_twenty_pairs_fit_a_small_server_and_run_once(processes):
 
 def bus_process(folder):
     """Number of the process that answers at the bus's socket."""
-    with redis.Redis(unix_socket_path=str(folder / "bots" / "budget" / "redis.sock")) as client:
+    with redis.Redis(unix_socket_path=str(folder / "shared" / "redis.sock")) as client:
         return client.info("server")["process_id"]

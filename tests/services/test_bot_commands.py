@@ -30,7 +30,8 @@ from services.control.client import control_file, file_of, log_file, tail
 from services.logs import configure, quieten
 from services.runtime.closed_trades import figures, from_database
 from services.runtime.config import load_bot
-from services.storage.store import PostgresStore, migrate
+from services.storage.schema import migrate
+from services.storage.store import PostgresStore
 
 COMMAND = [sys.executable, "-m", "bot"]
 
@@ -299,7 +300,7 @@ def stored(dsn, bot):
         store = await PostgresStore.open(dsn, bot)
         for number, (symbol, side, lots, fee, cause, position, realised, second) in enumerate(FILLS):
             await store.pool.execute(
-                "INSERT INTO fills (bot, execution, symbol, link, side, price, lots, fee, maker, cause, position, "
+                "INSERT INTO fills (bot, execution, symbol, client_order_id, side, price, lots, fee, maker, cause, position, "
                 "realised, at) VALUES ($1, $2, $3, '', $4, 100, $5, $6, false, $7, $8, $9, $10)",
                 *(bot, f"{90 - number}", symbol, side, lots, fee, cause, position, realised),
                 datetime.fromtimestamp(second, UTC),
@@ -337,7 +338,7 @@ def test_stats_show_them_for_a_config_and_nothing_for_a_bot_without_trades(dsn, 
     assert told["figures"]["trades"] == len(told["trades"]) == 3
     (tmp_path / "none.yaml").write_text(yaml.safe_dump({**config, "bot": {"name": "idle", "database": dsn}}))
     assert "has closed no trade yet" in run("stats", "none.yaml", folder=tmp_path).stdout
-    assert "has no database" in run("stats", "--bot", "nobody", folder=tmp_path, code=2).stderr
+    assert "has no rows" in run("stats", "--bot", "nobody", folder=tmp_path, code=2).stderr
 
 
 def kept_run(folder, name, at):

@@ -9,6 +9,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 import warnings
 
 import pytest
@@ -18,6 +19,7 @@ from bot.errors import Misconfigured
 from bot.sources import ROOT
 from services.logs import Libraries, configure, passwords, relay
 from services.messaging.embedded import EmbeddedRedis
+from services.processes import lives
 from tests.conftest import unreachable_bot
 
 SECRET = "s3cret-0123456789"
@@ -189,11 +191,18 @@ def test_a_bot_that_cannot_start_prints_json_lines_and_one_sentence(tmp_path):
 
 
 def test_a_bus_that_does_not_start_is_one_sentence_that_names_its_log(tmp_path, monkeypatch):
+    numbers = []
+
     async def never(self):
+        while not self.pid_file.exists() or not self.pid_file.read_text():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        numbers.append(int(self.pid_file.read_text()))
         raise OSError
 
     monkeypatch.setattr(EmbeddedRedis, "_answers", never)
     redis = EmbeddedRedis(tmp_path)
     with pytest.raises(Misconfigured, match=r"redis\.log says why"):
         asyncio.run(redis.start())
-    assert redis.process.returncode is not None, "and nothing is left running"
+    deadline = time.monotonic() + 10
+    while lives(numbers[0]):
+        assert time.monotonic() < deadline, "and nothing is left running"

@@ -14,7 +14,8 @@ from alembic.script import ScriptDirectory
 from bot.candles import iso
 from bot.events import Decision
 from bot.ports import Cause, Execution, Saved
-from services.storage.store import VERSION, PostgresStore, epoch, migrate, moment
+from services.storage.schema import VERSION, migrate
+from services.storage.store import PostgresStore, epoch, moment
 from tests.conftest import START
 
 
@@ -92,7 +93,7 @@ def test_decisions_of_a_version_before_are_told_by_name(dsn, name):
         await connection.execute(f"CREATE DATABASE before_{number}")
         await connection.close()
         before = re.sub(r"/[^/?]*\?", f"/before_{number}?", dsn)
-        await migrate(before, "0002")
+        await migrate(before, to="0002")
         connection = await asyncpg.connect(before)
         rows = [
             ("regime", 1, 2, 0, 17.5, 0.6, math.nan, 0.0, 0.0),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -33,6 +35,7 @@ from services.storage.instance_lock import InstanceLock
 from services.storage.schema import migrate
 from services.storage.store import PostgresStore, moment
 from tests.conftest import ROOT
+from tests.runtime.processes import Processes, heard, minute
 
 START = 1_704_067_200_000
 NAMES = itertools.count()
@@ -59,6 +62,11 @@ async def fill(dsn, bot, count=3):
         done = Execution(f"e{number}", "BTCUSDT", order.client_order_id, 1, 100, 5, 0.1, True, at, Cause.ORDER)
         decision = Decision("BTCUSDT", at, "flat", {"minutes": 0.1 + number})
         await store.save(f"PAIR{number}", Saved("layout", bytes([number])), at, [order], [(done, None)], [decision])
+        await store.pool.execute(
+            "INSERT INTO commands (bot, key, command, pair, force, who, source, at) "
+            "VALUES ($1, $2, 'pause', '', false, 'me', 'ctl', $3)",
+            *(bot, f"k{number}", moment(at)),
+        )
         await store.snapshot("BTCUSDT", "schema", '{"a": "ä,\\"\\n"}', at)
     await store.close()
 
@@ -258,8 +266,9 @@ def test_tables_are_not_changed_under_a_bot_that_runs_and_newer_ones_are_refused
                 await migrate(here)  # of a command that reads, while the bot runs
             await (await PostgresStore.open(here, "b")).close()
         assert await version(here) == schema.VERSION
+        newest = schema.VERSION
         monkeypatch.setattr(schema, "VERSION", "0002")
-        with pytest.raises(Misconfigured, match=r"newer version \(tables 0003, here 0002\)"):
+        with pytest.raises(Misconfigured, match=rf"newer version \(tables {newest}, here 0002\)"):
             await PostgresStore.open(here, "a")
 
     asyncio.run(main())
@@ -380,3 +389,77 @@ def test_the_first_starts_the_servers_a_dead_one_comes_back_for_all_and_the_last
     finally:
         for one in users:
             one.end(signal.SIGKILL)
+
+
+CAPITAL = 20_000
+PAUSE = 0.1  # seconds between things of the market, for bots that are not compiled
+
+
+@pytest.fixture
+def processes(tmp_path):
+    made = Processes(tmp_path)
+    made.environment["NUMBA_DISABLE_JIT"] = "1"
+    yield made
+    made.end()
+
+
+@pytest.mark.slow
+def test_two_bots_share_a_database_one_moved_with_positions_open_and_survive_its_death(processes, tmp_path):
+    pairs = {"one": ("BTCUSDT",), "two": ("SOLUSDT",)}
+    venues = {bot: processes.venue(chosen, CAPITAL) for bot, chosen in pairs.items()}
+    grid = {"direction": "long", "trailing": "off", "profit_per_grid": 0.02}
+    configs = {
+        bot: processes.config(bot, venues[bot], chosen, CAPITAL, auto={"router": "grid"}, grid=grid)
+        for bot, chosen in pairs.items()
+    }
+
+    def play(minutes):
+        for _ in range(minutes):
+            for address in venues.values():
+                minute(address, PAUSE)
+            time.sleep(PAUSE)
+
+    def held(bot):
+        now = json.loads(processes.finished("ctl", "status", "--bot", bot, "--json").stdout)
+        return {one["pair"]: one["position"] for one in now["pairs"]}
+
+    first = processes.run(configs["one"])
+    for _ in range(65):  # grids are laid when an hour closes, and buy at once what lies above the price
+        minute(venues["one"], PAUSE)
+    positions = held("one")
+    assert any(positions.values()), "it holds nothing: shows nothing"
+    processes.finished("ctl", "stop", "--leave-entries", "--bot", "one")
+    first.wait(60)
+    shared = tmp_path / "shared" / "postgres"
+    former_database(tmp_path, "one").parent.mkdir(parents=True)
+    shared.rename(former_database(tmp_path, "one"))  # as the version before laid it
+
+    bots = {bot: processes.start("run", configs[bot]) for bot in pairs}  # both at once
+    for one in bots.values():
+        heard(one, '"running"')
+    assert held("one") == positions
+    assert not former_database(tmp_path, "one").exists()
+    assert "already runs on this database" in processes.finished("run", configs["one"]).stderr
+    play(3)
+    before = int((shared / "postmaster.pid").read_text().split()[0])
+    os.kill(before, signal.SIGKILL)
+    play(65)
+    after = int((shared / "postmaster.pid").read_text().split()[0])
+    assert after != before
+    assert lives(after)
+    assert {bot: one.poll() for bot, one in bots.items()} == {"one": None, "two": None}
+    for bot, address in venues.items():
+        with urllib.request.urlopen(f"{address}/venue/audit") as answer:
+            audit = json.load(answer)
+        assert all(one["bare_minutes"] == 0 for one in audit["symbols"].values()), (bot, audit)
+        assert audit["duplicate_ids"] == {"taken": 0, "refused": 0}, bot
+        assert any(held(bot).values()), bot
+        told = processes.finished("explain", "--bot", bot, "--pair", pairs[bot][0])
+        assert "It was long" in told.stdout, told
+        assert processes.finished("stats", "--bot", bot, "--json").returncode == 0
+    processes.finished("ctl", "stop", "--bot", "one")
+    bots["one"].wait(60)
+    assert lives(after), "the first to leave took the database from the other"
+    processes.finished("ctl", "stop", "--bot", "two")
+    bots["two"].wait(60)
+    until(lambda: not lives(after))

@@ -300,8 +300,8 @@ def stored(dsn, bot):
         store = await PostgresStore.open(dsn, bot)
         for number, (symbol, side, lots, fee, cause, position, realised, second) in enumerate(FILLS):
             await store.pool.execute(
-                "INSERT INTO fills (bot, execution, symbol, client_order_id, side, price, lots, fee, maker, cause, position, "
-                "realised, at) VALUES ($1, $2, $3, '', $4, 100, $5, $6, false, $7, $8, $9, $10)",
+                "INSERT INTO fills (bot, execution, symbol, client_order_id, side, price, lots, fee, maker, cause, "
+                "position, realised, at) VALUES ($1, $2, $3, '', $4, 100, $5, $6, false, $7, $8, $9, $10)",
                 *(bot, f"{90 - number}", symbol, side, lots, fee, cause, position, realised),
                 datetime.fromtimestamp(second, UTC),
             )

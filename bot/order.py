@@ -1,8 +1,8 @@
 """Desired orders: the slots a strategy keeps, and the fills that come back.
 
 A strategy never sends an order. It keeps a table of slots, one desired order each; whoever drives it makes the venue
-match the table. A slot's number and generation together name one order for ever: one that was cleared and set again is a
-new generation, one whose price or quantity changes while it rests is the same order amended. A kernel knows a slot
+match the table. A slot's number and generation together name one order for ever: one that was cleared and set again is
+a new generation, one whose price or quantity changes while it rests is the same order amended. A kernel knows a slot
 by its index, which is another one in a table of another length; the number stays.
 """
 

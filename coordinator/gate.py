@@ -47,7 +47,7 @@ def position_notional(pair: Record) -> float:
 
 @kernel
 def opens(slot: Record) -> bool:
-    """Whether a slot holds an order, also a suspended one, that can increase exposure: an entry, or a grid's counter."""
+    """Whether a slot holds an order that can increase exposure, suspended or not: an entry, or a grid's counter."""
     return not slot.reduce_only and (slot.active or slot.suspended)
 
 

@@ -1,17 +1,14 @@
-"""The result of the whole algorithm on its pairs: figures, events and frames, and the directory they go to."""
+"""The result of the whole algorithm on its pairs: figures, events and frames."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from backtesting.funding import fingerprint
@@ -28,13 +25,12 @@ from backtesting.metrics import (
     ratio_figures,
     trade_figures,
 )
-from backtesting.result import BacktestResult, run_id, write_whole
+from backtesting.result import BacktestResult, run_id
 from backtesting.trades import trades_of
 from bot.candles import iso
 from bot.order import Signal
 from bot.sources import source_hash
 from coordinator.config import PortfolioConfig
-from coordinator.decisions import as_row, decisions_of
 from coordinator.regime import Regime
 from coordinator.risk import Mode
 from coordinator.vocabulary import DecisionKind, Pause
@@ -437,39 +433,6 @@ class PortfolioResult:
         return pl.concat([getattr(self.of_pair(pair), name) for pair in self.recording.pairs]).sort(
             by, maintain_order=True
         )
-
-    @cached_property
-    def pictures(self) -> dict[str, bytes]:
-        """Every chart as PNG, by name."""
-        from backtesting.charts import png  # noqa: PLC0415, drawing is only loaded by those who draw
-        from backtesting.portfolio_charts import charts  # noqa: PLC0415
-
-        return {name: png(draw()) for name, draw in charts(self).items()}
-
-    def write(self, directory: Path) -> Path:
-        """Write the run directory whole or not at all; an earlier run there is replaced."""
-        return write_whole(directory, self._write_files)
-
-    def _write_files(self, folder: Path) -> None:
-        from backtesting.portfolio_report import write_report  # noqa: PLC0415
-
-        text = yaml.safe_dump(self.config.document(), sort_keys=False, allow_unicode=True)
-        (folder / "config.yaml").write_text(text, encoding="utf-8")
-        (folder / "result.json").write_text(
-            self.document.model_dump_json(indent=2, by_alias=True) + "\n", encoding="utf-8"
-        )
-        with (folder / "events.jsonl").open("w", encoding="utf-8") as file:
-            for one in decisions_of(self.recording.decisions, self.recording.pairs, self.config.algorithm.roster):
-                file.write(json.dumps(as_row(one)) + "\n")
-        self.frame("fills").write_csv(folder / "fills.csv")
-        self.frame("trades").write_csv(folder / "trades.csv")
-        columns = {f"{pair}_profit": values for pair, values in self.profits.items()}
-        worth = {f"{pair}_position": values for pair, values in self.holdings.items()}
-        equity = pl.DataFrame({"ts": self.ts, "equity": self.equity, **columns, **worth})
-        equity.write_parquet(folder / "equity.parquet", compression="zstd")
-        write_report(self, folder / "report.html")
-        for name, picture in self.pictures.items():
-            (folder / f"{name}.png").write_bytes(picture)
 
 
 _RUN = frozenset(PortfolioConfig.model_fields)  # keys that are no section of the algorithm

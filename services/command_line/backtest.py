@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from backtesting.funding import FundingHistory
     from backtesting.metrics import Metrics
     from backtesting.portfolio_result import PortfolioResult
-    from backtesting.portfolio_run import Side
+    from backtesting.reports.comparison import ComparedRun
     from backtesting.result import BacktestResult
     from bot.candles import Candles
     from coordinator.config import BacktestConfig, PortfolioConfig, RunConfig
@@ -121,10 +121,12 @@ def backtest(
 
 def _written(result: BacktestResult | PortfolioResult, pairs: list[str], out: Path | None, data_dir: Path) -> Path:
     """Write a run where it is told, or in a folder named by what traded, where, and all that decided its result."""
+    from backtesting.reports.run_directory import write_run
+
     document = result.document
     place = out or data_dir / "runs" / "-".join((document.strategy, *pairs[:3], document.run_id))
     with decisions().status("writing the report"):
-        return result.write(place)
+        return write_run(result, place)
 
 
 def run_portfolio(config: PortfolioConfig, store: CandleStore, data_dir: Path) -> PortfolioResult:
@@ -272,15 +274,15 @@ def _print_portfolio(result: PortfolioResult, folder: Path) -> None:
     console().print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
 
 
-def print_sides(sides: list[Side]) -> None:
-    """Print the figures of several sides beside each other."""
+def print_comparison(runs: list[ComparedRun]) -> None:
+    """Print the figures of several runs beside each other."""
     from rich.table import Table
 
-    from backtesting.portfolio_report import ACCOUNT
+    from backtesting.reports.portfolio_report import ACCOUNT
 
-    table = Table("", *(one.name for one in sides))
+    table = Table("", *(one.name for one in runs))
     for name, (label, form) in ACCOUNT.items():
-        values = [one.figures[name] for one in sides]
+        values = [one.figures[name] for one in runs]
         table.add_row(label, *("n/a" if value is None else form.format(value) for value in values))
     console().print(table)
 

@@ -22,8 +22,8 @@ from backtesting.metrics import (
     ratio_figures,
     trade_figures,
 )
-from backtesting.portfolio_run import Side
-from backtesting.portfolio_run import verdict as compared
+from backtesting.reports.comparison import ComparedRun
+from backtesting.reports.comparison import verdict as compared
 from bot.trade import TRADE
 from tests.conftest import START, walk
 
@@ -161,7 +161,7 @@ def test_every_figure_says_what_it_is():
 def side(name, earned, exposure, held=5.0):
     figures = {"total_return_pct": earned, "mean_exposure_pct": exposure, "benchmark_return_pct": held}
     figures |= {"max_drawdown_pct": exposure / 10, "return_per_exposure_pct": per_exposure(earned, exposure)}
-    return Side(name, MINUTES, np.ones(6), figures)
+    return ComparedRun(name, MINUTES, np.ones(6), figures)
 
 
 def test_a_comparison_says_who_did_best_for_what_was_held_and_that_cash_is_no_skill():

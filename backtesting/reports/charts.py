@@ -6,6 +6,7 @@ extremes, which changes nothing that an eye could see.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.dates
@@ -18,7 +19,6 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
@@ -32,26 +32,16 @@ TIMEFRAMES = (1, 5, 15, 30, 60, 240, 1440, 10_080)  # minutes
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def charts() -> dict[str, Callable[[BacktestResult], Figure]]:
-    """Every picture by the name of its file."""
+def charts(result: BacktestResult) -> dict[str, Callable[[], Figure]]:
+    """Every picture by the name of its file; each is drawn when called."""
     return {
-        "equity": equity_chart,
-        "drawdown": drawdown_chart,
-        "monthly": monthly_chart,
-        "candles": candles_chart,
-        "trades": trades_chart,
-        "trades_by_month": trades_by_month_chart,
+        "equity": partial(equity_chart, result),
+        "drawdown": partial(drawdown_chart, result),
+        "monthly": partial(monthly_chart, result),
+        "candles": partial(candles_chart, result),
+        "trades": partial(trades_chart, result),
+        "trades_by_month": partial(trades_by_month_chart, result),
     }
-
-
-def write_pngs(result: BacktestResult, folder: Path) -> list[Path]:
-    """Write every picture into `folder`; returns the files."""
-    paths = []
-    for name, picture in result.pictures.items():
-        path = folder / f"{name}.png"
-        path.write_bytes(picture)
-        paths.append(path)
-    return paths
 
 
 def png(figure: Figure) -> bytes:

@@ -35,8 +35,8 @@ from services.exchanges.bybit.gateway import Bybit
 from services.logs import configure, passwords, relay
 from services.runtime.backing import SilentBus
 from services.runtime.config import Foreign
-from services.runtime.hosts import PairHost, PortfolioHost, StartupSnapshot
-from services.runtime.preflight import changes, preflight
+from services.runtime.hosts import PairHost, PortfolioHost
+from services.runtime.preflight import StartupSnapshot, changes, preflight
 from services.runtime.status import gateway_status, merged
 from services.runtime.supervisor import LIVES, Supervisor
 from services.storage.store import PostgresStore

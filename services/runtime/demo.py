@@ -24,10 +24,9 @@ from services.market_data.synth import DEMO_PAST, DEMO_SCRIPT, demo_schedule, ge
 from services.runtime import warm_exchange
 from services.runtime.backing import backing
 from services.runtime.live import as_live
-from services.runtime.local import LocalRuntime
+from services.runtime.local import LocalRuntime, status
 from services.runtime.lockstep import LockStep
 from services.runtime.stages import Stages
-from services.runtime.status import status
 from services.runtime.view import News
 from services.runtime.warm import Compilation, compiled_meanwhile
 from services.simulated_bybit.exchange import Exchange, exchange_settings

@@ -16,7 +16,7 @@ from coordinator.breaker import MOST_EXITS, Breaker
 from coordinator.messages import Remember
 from services.exchanges.bybit.gateway import Bybit
 from services.runtime.live import account_snapshot
-from services.runtime.status import status
+from services.runtime.local import status
 from services.storage.store import PostgresStore
 from tests.chaos.test_crash_points import assert_covered
 from tests.runtime.house import Bot, config, entries, exchange_for, venue, with_bot

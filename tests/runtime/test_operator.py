@@ -27,8 +27,8 @@ from services.logs import Rarely, configure
 from services.runtime.config import Secrets, load_bot
 from services.runtime.doctor import examine, refuse
 from services.runtime.live import LiveBot, as_live
+from services.runtime.local import status
 from services.runtime.metrics import StatusMetrics
-from services.runtime.status import status
 from services.simulated_bybit.server import Faults, Key
 from tests.runtime.house import KEY, Bot, config, entries, exchange_for, venue, with_bot
 

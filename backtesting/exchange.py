@@ -42,7 +42,7 @@ SETTINGS = np.dtype(
         ("start", "i8"),  # ms: entries are allowed from the bar that opens here
         ("warmup_bars", "i8"),
         ("every_bar", "b1"),  # ask the exchange about every bar, also where nothing can happen
-        ("keep_wishes", "b1"),
+        ("keep_desired_orders", "b1"),
     ],
     align=True,
 )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from backtesting.result import BacktestResult
     from bot.candles import Candles
     from coordinator.config import BacktestConfig, PortfolioConfig, RunConfig
-    from services.market_data.store import CandleStore, Series
+    from services.market_data.store import CandleStore, SeriesName
 
 
 # What the summary shows: field, label, format.
@@ -148,9 +148,9 @@ def run_portfolio(config: PortfolioConfig, store: CandleStore, data_dir: Path) -
         return simulate_portfolio(config, candles, fetched=stated, funding=funding, progress=show)
 
 
-def _series(config: RunConfig, store: CandleStore, pair: str) -> Series:
+def _series(config: RunConfig, store: CandleStore, pair: str) -> SeriesName:
     """Name the bars to play: as long as the config says, else the shortest; raises Misconfigured without such bars."""
-    from services.market_data.store import Series
+    from services.market_data.store import SeriesName
 
     place = (config.exchange, str(config.market), pair)
     if config.bar is None:
@@ -160,7 +160,7 @@ def _series(config: RunConfig, store: CandleStore, pair: str) -> Series:
         raise Misconfigured(
             f"bar is {config.bar} but the store holds {', '.join(held)} of {pair}; choose one of these."
         )
-    return Series(*place, config.bar)
+    return SeriesName(*place, config.bar)
 
 
 def histories_of(config: PortfolioConfig | BacktestConfig, data_dir: Path) -> dict[str, FundingHistory]:
@@ -168,13 +168,13 @@ def histories_of(config: PortfolioConfig | BacktestConfig, data_dir: Path) -> di
     from backtesting.run import paid_history
     from coordinator.config import PortfolioConfig
     from services.market_data.funding import FundingStore
-    from services.market_data.store import Series
+    from services.market_data.store import SeriesName
 
     if config.candles and "exchange" not in config.model_fields_set:
         return {}
     store, found = FundingStore(data_dir), {}
     for pair in config.pairs if isinstance(config, PortfolioConfig) else (config.pair,):
-        history = paid_history(config, store.read(Series(config.exchange, str(config.market), pair)))
+        history = paid_history(config, store.read(SeriesName(config.exchange, str(config.market), pair)))
         if history is not None:
             found[pair] = history
     return found

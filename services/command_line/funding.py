@@ -44,10 +44,10 @@ def download(
     if first >= last:
         raise Misconfigured(f"from ({start}) must lie before to ({end}); swap or widen them.")
     from bot.market import Market
-    from services.market_data.store import Series
+    from services.market_data.store import SeriesName
     from services.market_data.venue import client, download_funding
 
-    series = Series(exchange, str(Market.LINEAR), symbol)
+    series = SeriesName(exchange, str(Market.LINEAR), symbol)
     venue = client(exchange, Market.LINEAR)
     with progress(f"{symbol} funding") as show:
         written = download_funding(_store(), venue, series, first, last, lambda done, total: show(done / total))

@@ -43,7 +43,7 @@ from services.storage.store import PostgresStore
 
 if TYPE_CHECKING:
     from coordinator.config import PortfolioConfig
-    from services.runtime.config import Account
+    from services.runtime.config import AccountAccess
 
 log = structlog.get_logger()
 
@@ -63,7 +63,7 @@ class Plan:
 
     name: str
     config: PortfolioConfig
-    account: Account
+    account: AccountAccess
     database: str
     redis: str | None
     share: float  # of the account's requests a second

@@ -1,4 +1,4 @@
-"""What the venue answers about its market and the account: (server, query) to a `result`, or `Answer`."""
+"""What the venue answers about its market and the account: (server, query) to a `result`, or `BybitRefusal`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from backtesting.funding import SPAN_MS
 from services.simulated_bybit import codec
-from services.simulated_bybit.checks import Answer
+from services.simulated_bybit.checks import BybitRefusal
 
 if TYPE_CHECKING:
     from services.simulated_bybit.server import VenueServer
@@ -42,7 +42,7 @@ def kline(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     book, exchange = server.exchange.book(query.get("symbol", "")), server.exchange
     candles = book.candles
     if query.get("interval") != str(candles.bar_ms // 60_000):
-        raise Answer(10001, f"this venue has bars of {candles.bar_ms // 60_000} minutes")
+        raise BybitRefusal(10001, f"this venue has bars of {candles.bar_ms // 60_000} minutes")
     limit = min(int(query.get("limit", 200)), 1000)
     last = int(candles.ts.searchsorted(exchange.now - candles.bar_ms, side="right"))
     if "end" in query:
@@ -95,9 +95,9 @@ def wallet(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     """Answer with the balances; a classic account has no unified wallet, and a unified one no other."""
     wanted = query.get("accountType", "UNIFIED")
     if wanted == "UNIFIED" and not server.exchange.unified:
-        raise Answer(10028, "The API can only be accessed by unified account users.")
+        raise BybitRefusal(10028, "The API can only be accessed by unified account users.")
     if wanted != ("UNIFIED" if server.exchange.unified else "CONTRACT"):
-        raise Answer(10001, "accountType only support UNIFIED.")
+        raise BybitRefusal(10001, "accountType only support UNIFIED.")
     asked = tuple(one for one in query.get("coin", "").split(",") if one)
     return {"list": [codec.wallet(server.exchange, asked)]}
 
@@ -105,9 +105,9 @@ def wallet(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
 def transactions(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     """Answer with the log of what moved the money, newest first; by the market's clock, the last day if not told."""
     if not server.exchange.unified:
-        raise Answer(10028, "The API can only be accessed by unified account users.")
+        raise BybitRefusal(10028, "The API can only be accessed by unified account users.")
     if query.get("accountType", "UNIFIED") != "UNIFIED":
-        raise Answer(10001, "accountType only support UNIFIED.")
+        raise BybitRefusal(10001, "accountType only support UNIFIED.")
     start, end = _window(server, query)
     found = []
     for one in reversed(server.exchange.log):
@@ -127,7 +127,7 @@ def _window(server: VenueServer, query: dict[str, Any]) -> tuple[int, int]:
     first = int(start)
     last = first + DAY_MS if end is None else int(end)
     if last - first > 7 * DAY_MS:
-        raise Answer(10001, "The time range between startTime and endTime cannot exceed 7 days.")
+        raise BybitRefusal(10001, "The time range between startTime and endTime cannot exceed 7 days.")
     return first, last
 
 

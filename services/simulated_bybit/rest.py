@@ -1,4 +1,4 @@
-"""What each address of the venue answers: (server, query) to the `result` of Bybit's v5 interface, or `Answer`.
+"""What each address of the venue answers: (server, query) to the `result` of Bybit's v5 interface, or `BybitRefusal`.
 
 Orders, positions and executions are here; answers.py has the market and the account.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bot.order import OrderKind, Side
 from services.simulated_bybit import answers, codec
 from services.simulated_bybit.answers import page
-from services.simulated_bybit.checks import Answer
+from services.simulated_bybit.checks import BybitRefusal
 from services.simulated_bybit.records import LIVE, Trade, VenueOrder
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def _positions(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
         coin = query["settleCoin"]
         chosen = [one for name, one in exchange.books.items() if one.position and codec.coins(name)[1] == coin]
     else:
-        raise Answer(10001, "params error: symbol or settleCoin is required")
+        raise BybitRefusal(10001, "params error: symbol or settleCoin is required")
     rows = [codec.position(book, index) for book in chosen for index in ((1, 2) if exchange.hedge else (0,))]
     return page(server, query, rows, 200)
 
@@ -97,14 +97,14 @@ def _named(order: VenueOrder) -> dict[str, Any]:
 def _create(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     book = server.exchange.book(query.get("symbol", ""))
     if query.get("side") not in ("Buy", "Sell"):
-        raise Answer(10001, "params error: side invalid")
+        raise BybitRefusal(10001, "params error: side invalid")
     if query.get("orderType") not in ("Limit", "Market"):
-        raise Answer(10001, "params error: orderType invalid")
+        raise BybitRefusal(10001, "params error: orderType invalid")
     client_order_id = str(query.get("orderLinkId", ""))
     if len(client_order_id) > 36:
-        raise Answer(10001, "params error: orderLinkId is longer than 36")
+        raise BybitRefusal(10001, "params error: orderLinkId is longer than 36")
     if query.get("positionIdx", 0) not in (0, "0"):
-        raise Answer(10001, "position idx not match position mode")
+        raise BybitRefusal(10001, "position idx not match position mode")
     trigger = query.get("triggerPrice")
     kind = OrderKind.STOP if trigger else OrderKind.LIMIT if query["orderType"] == "Limit" else OrderKind.MARKET
     price = 0 if kind == OrderKind.MARKET else _ticks(server, book, trigger or query.get("price"))
@@ -123,11 +123,11 @@ def _create(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
 def _attached(server: VenueServer, book: Book, query: dict[str, Any]) -> int | None:
     """The stop that an order brings for its position, ticks; 0 takes it away, None says nothing of it."""
     if query.get("takeProfit") not in (None, "", "0"):
-        raise Answer(10001, "this venue takes no takeProfit with an order")
+        raise BybitRefusal(10001, "this venue takes no takeProfit with an order")
     if query.get("stopLoss") in (None, ""):
         return None
     if server.category != "linear":
-        raise Answer(10001, "this venue takes no stopLoss with a spot order")
+        raise BybitRefusal(10001, "this venue takes no stopLoss with a spot order")
     _refuse_other_modes(query)
     return _ticks(server, book, query["stopLoss"])
 
@@ -135,9 +135,9 @@ def _attached(server: VenueServer, book: Book, query: dict[str, Any]) -> int | N
 def _refuse_other_modes(query: dict[str, Any]) -> None:
     """Orders and the position's one stop have tpslMode Full alone: market stops of the whole position."""
     if query.get("tpslMode") not in (None, "", "Full"):
-        raise Answer(10001, "this venue has tpslMode Full only")
+        raise BybitRefusal(10001, "this venue has tpslMode Full only")
     if query.get("slOrderType") not in (None, "", "Market"):
-        raise Answer(10001, "slOrderType only support Market when tpSlMode is Full")
+        raise BybitRefusal(10001, "slOrderType only support Market when tpSlMode is Full")
 
 
 def _batch(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def _batch(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     for one in query.get("request", []):
         try:
             rows.append({**_create(server, one), "code": 0, "msg": "OK"})
-        except Answer as refused:
+        except BybitRefusal as refused:
             rows.append({"orderLinkId": one.get("orderLinkId", ""), "code": refused.code, "msg": refused.message})
     return {"list": rows}
 
@@ -179,8 +179,8 @@ def _leverage(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
 
 def _mode(_server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     if int(query.get("mode", 0)) == 0:
-        raise Answer(110025, "Position mode is not modified")
-    raise Answer(110027, "this venue has one-way mode only")
+        raise BybitRefusal(110025, "Position mode is not modified")
+    raise BybitRefusal(110027, "this venue has one-way mode only")
 
 
 def _trading_stop(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
@@ -190,11 +190,11 @@ def _trading_stop(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     """
     book = server.exchange.book(query.get("symbol", ""))
     if not query.get("tpslMode"):
-        raise Answer(10001, "params error: tpslMode is required")
+        raise BybitRefusal(10001, "params error: tpslMode is required")
     if query.get("positionIdx") not in (0, "0"):
-        raise Answer(10001, "position idx not match position mode")
+        raise BybitRefusal(10001, "position idx not match position mode")
     if query.get("trailingStop") not in (None, "", "0"):
-        raise Answer(10001, "this venue has no trailing stops")
+        raise BybitRefusal(10001, "this venue has no trailing stops")
     if query["tpslMode"] == "Partial":
         return _partial_stop(server, book, query)
     _refuse_other_modes(query)
@@ -208,9 +208,9 @@ def _trading_stop(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
 
 def _partial_stop(server: VenueServer, book: Book, query: dict[str, Any]) -> dict[str, Any]:
     if query.get("takeProfit") not in (None, "", "0") or query.get("slOrderType") not in (None, "", "Market"):
-        raise Answer(10001, "this venue has partial stops at the market only")
+        raise BybitRefusal(10001, "this venue has partial stops at the market only")
     if not query.get("stopLoss") or not query.get("slSize"):
-        raise Answer(10001, "slSize and stopLoss need to input in pairs when tpslMode is Partial")
+        raise BybitRefusal(10001, "slSize and stopLoss need to input in pairs when tpslMode is Partial")
     stop, lots = _ticks(server, book, query["stopLoss"]), _lots(server, book, query["slSize"])
     server.exchange.add_partial_stop(book.instrument.symbol, stop, lots)
     return {}
@@ -219,21 +219,21 @@ def _partial_stop(server: VenueServer, book: Book, query: dict[str, Any]) -> dic
 def _ticks(server: VenueServer, book: Book, price: Any) -> int:
     """Whole ticks of the book; the price has to be on the grid that is listed now."""
     step = server.exchange.instruments[book.instrument.symbol].tick_size
-    wrong = Answer(110003, "Order price is no multiple of the tick size.")
+    wrong = BybitRefusal(110003, "Order price is no multiple of the tick size.")
     return _whole(price, step, book.instrument.tick_size, wrong)
 
 
 def _lots(server: VenueServer, book: Book, quantity: Any) -> int:
     step = server.exchange.instruments[book.instrument.symbol].lot_size
-    return _whole(quantity, step, book.instrument.lot_size, Answer(10001, "Qty invalid: no multiple of the step"))
+    return _whole(quantity, step, book.instrument.lot_size, BybitRefusal(10001, "Qty invalid: no multiple of the step"))
 
 
-def _whole(text: Any, step: Decimal, unit: Decimal, wrong: Answer) -> int:
+def _whole(text: Any, step: Decimal, unit: Decimal, wrong: BybitRefusal) -> int:
     """How many units a number is, which has to be a multiple of the step."""
     try:
         value = Decimal(str(text))
     except InvalidOperation:
-        raise Answer(10001, "params error: no number") from None
+        raise BybitRefusal(10001, "params error: no number") from None
     if value % step:
         raise wrong
     return int(value / unit)

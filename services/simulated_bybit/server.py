@@ -17,7 +17,7 @@ from aiohttp import WSMsgType, web
 
 from bot.instrument import Market
 from services.simulated_bybit import codec
-from services.simulated_bybit.checks import Answer
+from services.simulated_bybit.checks import BybitRefusal
 from services.simulated_bybit.exchange import Bar, Exchange
 from services.simulated_bybit.faults import Faults
 from services.simulated_bybit.records import LogRow, Trade
@@ -194,7 +194,7 @@ class VenueServer:
             self._permitted(request, path, key)
             result = answer(self, query)
             self.exchange.audit.look()
-        except Answer as refused:
+        except BybitRefusal as refused:
             self.exchange.audit.look()
             await self._flush()
             return self._answer(refused.code, refused.message, {})
@@ -221,33 +221,33 @@ class VenueServer:
         headers = request.headers
         key = self.keys.get(headers.get("X-BAPI-API-KEY", ""))
         if key is None:
-            raise Answer(10003, "API key is invalid.")
+            raise BybitRefusal(10003, "API key is invalid.")
         if key.addresses and request.remote not in key.addresses:
-            raise Answer(10010, "Unmatched IP, please check your API key's bound IP addresses.")
+            raise BybitRefusal(10010, "Unmatched IP, please check your API key's bound IP addresses.")
         stamp, window = headers.get("X-BAPI-TIMESTAMP", "0"), headers.get("X-BAPI-RECV-WINDOW", "5000")
         payload = request.query_string if request.method == "GET" else body
         wanted = signature(key.secret, f"{stamp}{key.key}{window}{payload}")
         if not hmac.compare_digest(wanted, headers.get("X-BAPI-SIGN", "")):
-            raise Answer(10004, "error sign! please check your signature generation algorithm.")
+            raise BybitRefusal(10004, "error sign! please check your signature generation algorithm.")
         if not (self.wall() - int(window) <= int(stamp) < self.wall() + 1000):
-            raise Answer(10002, "invalid request, please check your server timestamp or recv_window param.")
+            raise BybitRefusal(10002, "invalid request, please check your server timestamp or recv_window param.")
         return key
 
     def _permitted(self, request: web.Request, path: str, key: Key | None) -> None:
         if request.method == "POST" and key is not None and not key.may_trade:
-            raise Answer(10005, "Permission denied, please check your API key permissions.")
+            raise BybitRefusal(10005, "Permission denied, please check your API key permissions.")
         if self.faults.demo and path in NOT_IN_DEMO:
-            raise Answer(10032, "Demo trading are not supported.")
+            raise BybitRefusal(10032, "Demo trading are not supported.")
 
     def _within_rate(self, request: web.Request, key: Key | None) -> None:
         if key is None:
             return
         if self.faults.strikes("rate_limit"):
-            raise Answer(10006, "Too many visits. Exceeded the API Rate Limit.")
+            raise BybitRefusal(10006, "Too many visits. Exceeded the API Rate Limit.")
         now, name = time.monotonic(), f"{key.key} {request.path}"
         recent = [one for one in self.requests.get(name, []) if now - one < 5.0]
         if len(recent) >= RATE:
-            raise Answer(10006, "Too many visits. Exceeded the API Rate Limit.")
+            raise BybitRefusal(10006, "Too many visits. Exceeded the API Rate Limit.")
         self.requests[name] = [*recent, now]
 
     # Streams
@@ -389,5 +389,5 @@ def _parsed(body: str) -> dict[str, Any]:
     try:
         parsed = json.loads(body or "{}")
     except ValueError:
-        raise Answer(10001, "Request parameter error: not JSON.") from None
+        raise BybitRefusal(10001, "Request parameter error: not JSON.") from None
     return dict(parsed)

@@ -479,6 +479,6 @@ def test_a_leverage_that_cannot_be_set_is_refused_at_the_start(dsn, name):
 
 
 def _never(symbol, leverage):
-    from services.simulated_bybit.exchange import Answer
+    from services.simulated_bybit.exchange import BybitRefusal
 
-    raise Answer(110013, "cannot set leverage due to risk limit level")
+    raise BybitRefusal(110013, "cannot set leverage due to risk limit level")

@@ -264,7 +264,8 @@ async def _venue(
     from services.market_data.store import CandleStore
     from services.market_data.synth import generate
     from services.simulated_bybit.exchange import Exchange, exchange_settings
-    from services.simulated_bybit.server import Key, VenueServer
+    from services.simulated_bybit.records import Key
+    from services.simulated_bybit.server import VenueServer
 
     if source is None:
         candles = generate(names, days, seed)

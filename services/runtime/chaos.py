@@ -34,7 +34,8 @@ from services.runtime.local import LocalRuntime
 from services.runtime.nursery import Born, Nursery
 from services.simulated_bybit.exchange import Exchange, exchange_settings
 from services.simulated_bybit.faults import Faults
-from services.simulated_bybit.server import Key, VenueServer
+from services.simulated_bybit.records import Key
+from services.simulated_bybit.server import VenueServer
 from services.simulated_bybit.watch import Watch
 from services.storage.store import PostgresStore
 

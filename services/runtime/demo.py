@@ -30,7 +30,8 @@ from services.runtime.stages import Stages
 from services.runtime.view import News
 from services.runtime.warm import Compilation, compiled_meanwhile
 from services.simulated_bybit.exchange import Exchange, exchange_settings
-from services.simulated_bybit.server import Key, VenueServer
+from services.simulated_bybit.records import Key
+from services.simulated_bybit.server import VenueServer
 
 NAME = "demo"
 KEY = Key("demo-key", "demo-secret")

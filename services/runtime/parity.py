@@ -21,7 +21,8 @@ from services.runtime.lockstep import LockStep
 from services.runtime.warm import warm
 from services.runtime.warm_exchange import warm_exchange
 from services.simulated_bybit.exchange import Exchange, exchange_settings
-from services.simulated_bybit.server import Key, VenueServer
+from services.simulated_bybit.records import Key
+from services.simulated_bybit.server import VenueServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping

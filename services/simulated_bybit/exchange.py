@@ -1,6 +1,6 @@
 """The venue's account and market: every symbol's book on one clock, and what traders may ask of them.
 
-Times are the market's own. Nothing here knows of HTTP: refusals are raised as `BybitRefusal` with the code that Bybit gives.
+Times are the market's own. Nothing here knows of HTTP: a refusal is raised as `BybitRefusal`, with the code of Bybit.
 """
 
 from __future__ import annotations

@@ -20,22 +20,12 @@ from services.simulated_bybit import codec
 from services.simulated_bybit.checks import BybitRefusal
 from services.simulated_bybit.exchange import Bar, Exchange
 from services.simulated_bybit.faults import Faults
-from services.simulated_bybit.records import LogRow, Trade
+from services.simulated_bybit.records import Key, LogRow, Trade
 from services.simulated_bybit.rest import ROUTES
 
 RATE = 600  # requests a key may send in five seconds, per address
 NOT_IN_DEMO = ("account/fee-rate", "user/query-api")
 SPOT_CODES = {110001: 170213, 110003: 170132, 110007: 170131, 110072: 170141, 110094: 170140, 110020: 170810}
-
-
-@dataclass(frozen=True)
-class Key:
-    """An API key and what it may do."""
-
-    key: str
-    secret: str
-    may_trade: bool = True
-    addresses: tuple[str, ...] = ()  # bound to these; empty: any
 
 
 @dataclass(eq=False)

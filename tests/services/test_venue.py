@@ -21,7 +21,8 @@ from services.market_data import venue as adapter
 from services.market_data.funding import FundingStore
 from services.market_data.store import CandleStore, SeriesName
 from services.simulated_bybit.exchange import Exchange, exchange_settings
-from services.simulated_bybit.server import Key, VenueServer
+from services.simulated_bybit.records import Key
+from services.simulated_bybit.server import VenueServer
 from tests.conftest import START, instrument, walk
 
 CANDLES = walk(3000, seed=1)

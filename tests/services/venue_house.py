@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from coordinator.config import BarPath, FillRule, SimulationRules
 from services.simulated_bybit.exchange import BybitRefusal, Exchange, exchange_settings
-from services.simulated_bybit.records import Trade, VenueOrder
+from services.simulated_bybit.records import Key, Trade, VenueOrder
 from services.simulated_bybit.rest import ROUTES
-from services.simulated_bybit.server import Key, VenueServer
+from services.simulated_bybit.server import VenueServer
 from services.simulated_bybit.unverified import Unverified
 from tests.conftest import bars, instrument
 

@@ -30,6 +30,8 @@ BREAKS = [
     ("Each floor", "backtesting/candles.py", "services.settings"),
     ("Strategies are strangers", "strategies/grid.py", "strategies.dca"),
     ("Strategies are strangers", "strategies/dca.py", "strategies.trend"),
+    ("Results do not draw", "backtesting/result.py", "backtesting.reports.charts"),
+    ("Results do not draw", "backtesting/metrics.py", "matplotlib"),
     ("Nobody imports the front door", "services/command_line/main.py", "bot.__main__"),
     ("Below services nobody", "backtesting/candles.py", "ccxt"),
     ("Below services nobody", "coordinator/strategy_loop.py", "asyncpg"),

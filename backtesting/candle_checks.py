@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bot.candles import DAY, EARLIEST_MS, Candles, grid_offset, iso
+from bot.candles import EARLIEST_MS, Candles, grid_offset, iso
 from bot.errors import BadCandles
+from bot.times import DAY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,7 +13,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backtesting.funding import fingerprint
 from backtesting.metrics import (
-    DAY_MS,
     LEAST_DAYS,
     YEAR_DAYS,
     Metrics,
@@ -30,6 +29,7 @@ from backtesting.trades import trades_of
 from bot.candles import iso
 from bot.order import Signal
 from bot.sources import source_hash
+from bot.times import DAY, HOUR
 from coordinator.config import PortfolioConfig
 from coordinator.regime import Regime
 from coordinator.risk import Mode
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backtesting.portfolio_simulator import PortfolioRecording
-
-HOUR = 3_600_000
 
 
 class PairFigures(BaseModel):
@@ -200,7 +198,7 @@ class PortfolioResult:
         """Figures of the account, defined as for a single strategy; the benchmark holds all pairs in equal parts."""
         equity, ts, initial = self.equity, self.ts, self.config.capital
         start, end = int(ts[0]), int(ts[-1]) + self.bar_ms
-        days, final = (end - start) / DAY_MS, float(equity[-1])
+        days, final = (end - start) / DAY, float(equity[-1])
         annual = ((max(final, 0.0) / initial) ** (YEAR_DAYS / days) - 1.0) * 100.0 if days >= LEAST_DAYS else None
         drawdowns = drawdown_figures(equity, ts, self.bar_ms, initial)
         deepest = drawdowns["max_drawdown_pct"]
@@ -335,7 +333,7 @@ class PortfolioResult:
 
     def _diversification(self) -> float | None:
         """Sum of the standard deviations of the pairs' daily profits / that of their sum."""
-        last = np.flatnonzero(np.diff(self.ts // DAY_MS, append=self.ts[-1] // DAY_MS + 1))
+        last = np.flatnonzero(np.diff(self.ts // DAY, append=self.ts[-1] // DAY + 1))
         daily = np.array([np.diff(profit[last], prepend=0.0) for profit in self.profits.values()])
         whole = float(daily.sum(axis=0).std())
         if daily.shape[1] < LEAST_DAYS or whole <= 0:

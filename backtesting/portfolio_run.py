@@ -16,6 +16,7 @@ from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfoli
 from backtesting.run import inputs_notice, paid_history
 from bot.candles import Candles, bar_name, iso
 from bot.errors import Misconfigured
+from bot.times import MINUTE
 from coordinator.config import PortfolioConfig, load_portfolio
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _notices(config: PortfolioConfig, prepared_pairs: PreparedPortfolio, outcome
     """Sentences on what a reader of the figures should know."""
     notices = []
     bar_ms = prepared_pairs.tapes[0].candles.bar_ms
-    if bar_ms > 60_000:
+    if bar_ms > MINUTE:
         notices.append(f"Base bars are {bar_name(bar_ms)}: the path inside a bar is coarser than with 1m.")
     for pair, prepared in zip(prepared_pairs.pairs, prepared_pairs.tapes, strict=True):
         ts = prepared.candles.ts

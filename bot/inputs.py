@@ -20,6 +20,7 @@ import numpy as np
 from bot.errors import Misconfigured, suggestion
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP, TIMEFRAMES, roll_up
+from bot.times import DAY, HOUR
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from bot.strategy import Strategy
 
-HOUR, DAY = 3_600_000, 86_400_000
 SHORT_BLOCK, LONG_BLOCK = 30 * DAY, 360 * DAY  # of bars up to an hour, and of longer ones
 LOOKBACKS = 10  # warm-up of an input that states none
 COLUMNS = ("open", "high", "low", "close", "volume")

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from backtesting.reports.charts import GAIN, INK, LOSS, MUTED, dates, rolled_candles, thinned, time_axis
+from bot.times import MINUTE
 from coordinator.vocabulary import DecisionKind
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def _candles(axes: Axes, result: PortfolioResult, index: int) -> None:
     low, high = rolled["low"].to_numpy(), rolled["high"].to_numpy()
     open_, close = rolled["open"].to_numpy(), rolled["close"].to_numpy()
     colours = np.where(close >= open_, GAIN, LOSS).tolist()
-    _zones(axes, result, index, int(rolled["ts"].to_numpy()[-1]) + minutes * 60_000)
+    _zones(axes, result, index, int(rolled["ts"].to_numpy()[-1]) + minutes * MINUTE)
     for bottom, top, width in ((low, high, 0.6), (open_, close, 2.0)):
         lines = np.stack([np.stack([when, bottom], 1), np.stack([when, top], 1)], 1)
         axes.add_collection(LineCollection(list(lines), colors=colours, linewidths=width, alpha=0.7))

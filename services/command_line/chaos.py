@@ -104,9 +104,10 @@ def played(path: Path, plan: ChaosPlan, source: str | None) -> Findings:
 
 
 def _candles(config: PortfolioConfig, plan: ChaosPlan, source: str | None) -> dict[str, Candles]:
+    from bot.times import DAY
     from services.market_data.store import CandleStore
     from services.market_data.synth import generate
-    from services.runtime.chaos import DAY, days_needed
+    from services.runtime.chaos import days_needed
 
     if source is None:
         days = -(-config.algorithm.most_history_ms // DAY) + 1 + days_needed(plan)

@@ -10,6 +10,7 @@ import typer
 
 from bot.errors import Misconfigured
 from bot.market import Market
+from bot.times import DAY
 from coordinator.config_file import names_of_pairs, read_values, symbol_of
 from services.command_line.console import console
 from services.command_line.interrupt import run_loop
@@ -274,7 +275,7 @@ async def _venue(
         candles = {name: store.read(store.finest(source, str(market), name)) for name in names}
     instruments = {name: instrument_for(name, market, candles[name])[0] for name in names}
     traded = Exchange(instruments, candles, capital, exchange_settings(SimulationRules()))
-    traded.begin(int(traded.clock[0]) + history * 86_400_000)
+    traded.begin(int(traded.clock[0]) + history * DAY)
     server = VenueServer(traded, [Key(*key)], speed=speed)
     try:
         opened = await server.start(port)

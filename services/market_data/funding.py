@@ -19,10 +19,10 @@ from backtesting.funding import FundingHistory
 from backtesting.tables import Table, read_table
 from bot.candles import iso
 from bot.errors import Misconfigured
+from bot.times import MINUTE
 from services.market_data.columns import column, times
 from services.market_data.store import SeriesName
 
-MINUTE = 60_000
 TIMES = ("ts", "fundingratetimestamp", "fundingtime", "calctime", "timestamp", "time", "date", "datetime")
 RATES = ("rate", "fundingrate", "lastfundingrate", "realizedrate")
 FREQTRADE_RATE = "open"  # freqtrade keeps rates as candles

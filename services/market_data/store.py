@@ -20,11 +20,11 @@ from backtesting.candle_checks import CandleGap, check, gaps
 from backtesting.candles import from_frame, to_frame
 from bot.candles import COLUMNS, Candles, bar_name, iso
 from bot.errors import Misconfigured
+from bot.times import DAY, HOUR, MINUTE, SECOND, WEEK
 
 MONTH_FILE = re.compile(r"(\d{4}-\d{2})\.parquet")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SYNTHETIC = "synth"
-MINUTE = 60_000
 
 
 @dataclass(frozen=True, order=True)
@@ -65,7 +65,7 @@ class Difference:
 
 def bar_length_of(name: str) -> int:
     """Length in ms of a bar's name."""
-    return int(name[:-1]) * {"s": 1000, "m": MINUTE, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}[name[-1]]
+    return int(name[:-1]) * {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}[name[-1]]
 
 
 def bar_length(name: str) -> int:

@@ -15,6 +15,7 @@ from backtesting.funding import SPAN_MS, FundingHistory
 from bot.candles import COLUMNS, Candles
 from bot.errors import Misconfigured, TradingError
 from bot.instrument import Instrument, Market
+from bot.times import HOUR, MINUTE
 from services.market_data.funding import Written
 from services.market_data.store import SeriesName
 
@@ -25,10 +26,9 @@ if TYPE_CHECKING:
     from services.market_data.store import CandleStore
 
 EXCHANGES = ("bybit", "binance")
-MINUTE = 60_000
 PAGE = 1000
 FUNDING_PAGE = 200
-FUNDING_SPAN = FUNDING_PAGE * 3_600_000  # no venue settles more often than hourly
+FUNDING_SPAN = FUNDING_PAGE * HOUR  # no venue settles more often than hourly
 ATTEMPTS = 5
 FIRST_WAIT = 0.5  # seconds, doubled with each attempt
 

@@ -24,6 +24,7 @@ import yaml
 from backtesting.instruments import instrument_for
 from bot.candles import iso
 from bot.errors import TradingError
+from bot.times import DAY
 from services.exchanges.bybit.gateway import Bybit
 from services.runtime.agreement import Agreement, compare
 from services.runtime.backing import SilentBus, database
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
 KEY = Key("chaos-key-0123456789", "chaos-secret-9876543210")
 SHOWN = 5  # examples of bare minutes
-DAY = 86_400_000
 START_SECONDS = 60.0  # for a bot to run
 STOP_SECONDS = 60.0  # for one to stop in order
 FAILURES = 10  # starts that fail, one after the other, before the run is given up

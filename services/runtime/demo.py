@@ -15,7 +15,8 @@ from prometheus_client import CollectorRegistry
 
 from backtesting.instruments import instrument_for
 from backtesting.stepwise import compiled_next_fill
-from bot.candles import HOUR, Candles
+from bot.candles import Candles
+from bot.times import HOUR
 from coordinator.config import PortfolioConfig, load_portfolio
 from services.control.client import control_file
 from services.control.server import ControlServer

@@ -14,6 +14,7 @@ import structlog
 from bot.errors import Misconfigured
 from bot.ports import Gap, NotPermitted, Refused, Unanswered, Unreachable
 from bot.record import new_records, to_dict
+from bot.times import MINUTE
 from coordinator.machine import NAME, PairMachine, PortfolioMachine
 from coordinator.master_loop import MasterLoop
 from coordinator.messages import Adopt, Command, HoldOff, Listed, Recover, Remember, StoreAway, Withdraw
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-MINUTE = 60_000
 STORE_SECONDS = 1.0
 STORE_REMEDY = "entries leave the venue until the database can be written to; exits go on"
 NO_NUMBER = re.compile(r"-?Infinity|NaN")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.errors import Misconfigured
 from bot.ports import NotPermitted
+from bot.times import DAY, WEEK
 from coordinator.columns import inputs_by_variant
 from coordinator.machine import NAME, remembered_money, slots_of, symbols_of
 from services.runtime.config import Foreign
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from services.exchanges.bybit.gateway import Bybit
 
 LISTEN_SECONDS = 10.0  # for a twin: another bot of this name that is alive
-DAY, WEEK = 86_400_000, 7 * 86_400_000
 OUR_NAMES = re.compile(r"^([a-z0-9]{1,8})-([A-Z0-9]+)-\d{3,}-\d+$")
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from backtesting.funding import SPAN_MS
+from bot.times import DAY, MINUTE
 from services.simulated_bybit import codec
 from services.simulated_bybit.checks import BybitRefusal
 
 if TYPE_CHECKING:
     from services.simulated_bybit.exchange import Exchange
     from services.simulated_bybit.records import Key
-
-DAY_MS = 86_400_000
 
 
 class Served(Protocol):
@@ -54,8 +53,8 @@ def kline(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     """Answer with candles, newest first; the newest one still forms."""
     book, exchange = server.exchange.book(query.get("symbol", "")), server.exchange
     candles = book.candles
-    if query.get("interval") != str(candles.bar_ms // 60_000):
-        raise BybitRefusal(10001, f"this venue has bars of {candles.bar_ms // 60_000} minutes")
+    if query.get("interval") != str(candles.bar_ms // MINUTE):
+        raise BybitRefusal(10001, f"this venue has bars of {candles.bar_ms // MINUTE} minutes")
     limit = min(int(query.get("limit", 200)), 1000)
     last = int(candles.ts.searchsorted(exchange.now - candles.bar_ms, side="right"))
     if "end" in query:
@@ -136,10 +135,10 @@ def _window(server: Served, query: dict[str, Any]) -> tuple[int, int]:
     start, end = query.get("startTime"), query.get("endTime")
     if start is None:
         last = server.exchange.now if end is None else int(end)
-        return last - DAY_MS, last
+        return last - DAY, last
     first = int(start)
-    last = first + DAY_MS if end is None else int(end)
-    if last - first > 7 * DAY_MS:
+    last = first + DAY if end is None else int(end)
+    if last - first > 7 * DAY:
         raise BybitRefusal(10001, "The time range between startTime and endTime cannot exceed 7 days.")
     return first, last
 

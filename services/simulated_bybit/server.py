@@ -16,6 +16,7 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from bot.instrument import Market
+from bot.times import MINUTE
 from services.simulated_bybit import codec
 from services.simulated_bybit.checks import BybitRefusal
 from services.simulated_bybit.exchange import Bar, Exchange
@@ -322,7 +323,7 @@ class VenueServer:
     def _told(self, event: Any) -> list[tuple[str, bool, Any]]:
         if isinstance(event, Bar):
             book = self.exchange.books[event.symbol]
-            minutes = book.candles.bar_ms // 60_000
+            minutes = book.candles.bar_ms // MINUTE
             return [
                 (f"kline.{minutes}.{event.symbol}", False, [codec.kline(book, event.index)]),
                 (f"tickers.{event.symbol}", False, codec.ticker(book)),

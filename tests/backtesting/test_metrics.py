@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from backtesting import simulate
 from backtesting.metrics import (
-    DAY_MS,
     Metrics,
     daily_returns,
     drawdown_figures,
@@ -24,6 +23,7 @@ from backtesting.metrics import (
 )
 from backtesting.reports.comparison import ComparedRun
 from backtesting.reports.comparison import verdict as compared
+from bot.times import DAY
 from bot.trade import TRADE
 from tests.conftest import START, walk
 
@@ -48,7 +48,7 @@ def test_f44_drawdown_is_never_more_than_everything():
 
 
 def test_daily_returns_run_from_midnight_to_midnight():
-    ts = START + DAY_MS // 2 * np.arange(6)
+    ts = START + DAY // 2 * np.arange(6)
     returns = daily_returns(np.array([1.0, 110.0, 1.0, 99.0, 1.0, 99.0]), ts, 100.0)
     np.testing.assert_allclose(returns, [0.1, -0.1, 0.0])
 

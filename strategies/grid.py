@@ -36,10 +36,10 @@ from bot.strategy import (
     whole_ms,
     whole_up,
 )
+from bot.times import DAY, HOUR, MINUTE
 
 MAX_LEVELS = 100
 CAUTION = 0.7
-MINUTE, HOUR = 60_000, 3_600_000
 
 
 class Spacing(StrEnum):
@@ -245,7 +245,7 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, bar: 
     atr_update(state.atr, bar.high, bar.low, bar.close, params.atr_period)
     if state.laid:
         state.peak = max(state.peak, equity_now(pair))
-        old = pair.time - state.laid_at >= whole_ms(params.max_age_days, 24 * HOUR)
+        old = pair.time - state.laid_at >= whole_ms(params.max_age_days, DAY)
         if old and params.trailing != TRAIL_OFF and not state.closing:
             _shift(pair, params, state, slots)
     elif pair.may_enter and pair.ledger.position == 0 and pair.time >= state.cooldown_end:

@@ -155,13 +155,28 @@ NAMED_TWICE = {
 }
 
 
-def test_each_class_name_is_defined_once():
-    trees = [
-        ast.parse(path.read_text(encoding="utf-8"))
-        for package in OPTIONS["root_packages"]
-        for path in (ROOT / package).rglob("*.py")
+@pytest.fixture(scope="module")
+def nodes():
+    """What every source consists of, by file."""
+    files = [path for package in OPTIONS["root_packages"] for path in (ROOT / package).rglob("*.py")]
+    return {
+        path.relative_to(ROOT).as_posix(): list(ast.walk(ast.parse(path.read_text(encoding="utf-8")))) for path in files
+    }
+
+
+def test_lengths_of_time_are_written_once(nodes):
+    lengths = {60_000, 3_600_000, 86_400_000, 604_800_000}
+    found = [
+        f"{file}:{node.lineno}"
+        for file, own in nodes.items()
+        for node in own
+        if isinstance(node, ast.Constant) and type(node.value) is int and node.value in lengths
     ]
-    count = Counter(node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    assert found == [], "bot/times.py has them"
+
+
+def test_each_class_name_is_defined_once(nodes):
+    count = Counter(node.name for own in nodes.values() for node in own if isinstance(node, ast.ClassDef))
     assert sorted(name for name, times in count.items() if times > 1) == sorted(NAMED_TWICE)
 
 

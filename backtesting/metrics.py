@@ -126,17 +126,10 @@ def measure(recording: Recording, trades: NDArray[Any], equity: NDArray[np.float
 
 def exposure_figures(recording: Recording, equity: NDArray[np.float64], first: int) -> dict[str, Any]:
     """Coverage and exposure over the bars from `first` on."""
-    prepared = recording.prepared
-    _, position = recording.holdings()
-    held = np.abs(position[first:])
-    worth = (
-        held
-        * prepared.close[first : recording.bars]
-        * float(prepared.instrument.tick_size * prepared.instrument.lot_size)
-    )
+    worth = np.abs(recording.worth()[first:])
     share = worth / np.where(equity[first:] > 0, equity[first:], np.inf)
     return {
-        "position_coverage_pct": float(np.mean(held > 0)) * 100.0,
+        "position_coverage_pct": float(np.mean(worth > 0)) * 100.0,
         "mean_exposure_pct": float(np.mean(share)) * 100.0,
         "max_exposure_pct": float(np.max(share)) * 100.0,
         "incomplete_bars": recording.incomplete,
@@ -194,8 +187,8 @@ def ratio_figures(daily: NDArray[np.float64]) -> dict[str, Any]:
 
 def last_worth(recording: Recording) -> float:
     """Worth of one lot at the last close played, quote currency."""
-    instrument = recording.prepared.instrument
-    return float(recording.prepared.close[recording.bars - 1]) * float(instrument.tick_size * instrument.lot_size)
+    prepared = recording.prepared
+    return float(prepared.close[recording.bars - 1]) * prepared.instrument.tick_value
 
 
 def profits(trades: NDArray[Any], worth: float) -> NDArray[np.float64]:

@@ -155,17 +155,10 @@ class PortfolioResult:
     @cached_property
     def holdings(self) -> dict[str, NDArray[np.float64]]:
         """Signed worth of each pair's position at each close of the period's clock, quote currency."""
-        worth = {}
-        for pair, one in zip(self.recording.pairs, self.recording.recordings, strict=True):
-            _, position = one.holdings()
-            prepared = one.prepared
-            value = (
-                position
-                * prepared.close[: one.bars]
-                * float(prepared.instrument.tick_size * prepared.instrument.lot_size)
-            )
-            worth[pair] = self._on_clock(prepared.candles.ts[: one.bars], value)
-        return worth
+        return {
+            pair: self._on_clock(one.prepared.candles.ts[: one.bars], one.worth())
+            for pair, one in zip(self.recording.pairs, self.recording.recordings, strict=True)
+        }
 
     @cached_property
     def profits(self) -> dict[str, NDArray[np.float64]]:

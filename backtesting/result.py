@@ -133,10 +133,9 @@ class BacktestResult:
         trades = self._trades
         closed = trades["held"] == 0
         instrument = self.recording.prepared.instrument
-        tick_value = float(instrument.tick_size * instrument.lot_size)
         left = trades["quantity"] - trades["held"]
         pnl = profits(trades, last_worth(self.recording))
-        per_tick = float(instrument.tick_size) / tick_value
+        per_tick = float(instrument.tick_size) / instrument.tick_value
         entry = trades["entry_value"] / trades["quantity"] * per_tick if len(trades) else np.zeros(0)
         leaving = trades["exit_value"] / np.maximum(left, 1) * per_tick
         frame = self._named(

@@ -19,13 +19,12 @@ from backtesting.funding import PAYMENT, FundingHistory, payments_over, told, wi
 from bot.candles import bar_name
 from bot.compile_errors import compiling
 from bot.errors import BrokenLedger, Misconfigured
-from bot.inputs import names_of
 from bot.instrument import Instrument, in_ticks
 from bot.kernel import Record, kernel, specialise, unowned
 from bot.order import FILL, SLOT
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP, roll_up
-from bot.strategy import PAIR, Decide, Strategy, protect
+from bot.strategy import PAIR, Decide, Strategy, names_of, protect
 from coordinator.columns import Asked, Columns
 from coordinator.config import BarPath, FillPolicy, FillRule
 from coordinator.parameters import RiskParameters

@@ -115,10 +115,7 @@ def test_every_contract_is_broken_once():
 
 # Imports for annotations alone that close a circle: the importer, and what it names. The list may only shrink.
 FOR_ANNOTATIONS = {
-    # compiled with the kernels
-    ("bot.inputs", "bot.strategy"),
-    ("coordinator.pair_state", "coordinator.roster"),
-    # parts of one exchange that take it, or its book, as an argument
+    # Parts of one exchange that take it, or its book, as an argument.
     ("services.simulated_bybit.checks", "services.simulated_bybit.book"),
     ("services.simulated_bybit.checks", "services.simulated_bybit.exchange"),
     ("services.simulated_bybit.elsewhere", "services.simulated_bybit.exchange"),

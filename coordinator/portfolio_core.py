@@ -50,6 +50,7 @@ REMEDIES = {
     HeldOff.EXITS: "look at the position at the venue, then resume",
     HeldOff.SILENCE: "nothing, where the venue is down; else look at the network",
     HeldOff.INSTRUMENT: "let the position leave; it goes on by itself where it can",
+    HeldOff.OUT_OF_STEP: "keep the log and tell the makers; look at the position at the venue, then resume",
     HeldOff.LEVERAGE: "set the leverage of the config at the venue, or change the config",
     HeldOff.PERMISSION: "give the key the right to trade, and this machine's address",
 }

@@ -20,8 +20,8 @@ from coordinator.roster import Roster
 ENTRIES = {
     **{name: [loop.loop, load_strategy(place).decide] for name, place in BUILT_IN.items()},
     "auto": [portfolio_loop.portfolio_loop, pair_step.decide, *_reached([Roster().dispatch()])],
-    "live": [compiled.play, pair_step.decide, *_reached([Roster().dispatch()])],
-    "portfolio": [compiled.tick],
+    "live": [compiled.dispatch_event, pair_step.decide, *_reached([Roster().dispatch()])],
+    "portfolio": [compiled.evaluate_or_share],
     "venue": [stepwise.next_fill, stepwise.nobody],
     "bars": [rollup.roll],
     "trades": [trades.match],

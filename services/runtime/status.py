@@ -17,12 +17,6 @@ if TYPE_CHECKING:
     from coordinator.master_loop import MasterLoop
     from coordinator.strategy_loop import StrategyLoop
     from services.exchanges.bybit.gateway import Bybit
-    from services.runtime.local import LocalRuntime
-
-
-def status(runtime: LocalRuntime) -> dict[str, Any]:
-    """Everything a person asks of a bot at a glance."""
-    return merged(runtime.name, runtime.portfolio.status(), runtime.pairs.status(), [gateway_status(runtime.gateway)])
 
 
 def merged(

@@ -31,8 +31,8 @@ from services.runtime.warm import compiled_meanwhile
 from services.storage.instance_lock import InstanceLock
 
 if TYPE_CHECKING:
+    from bot.ports import Gateway
     from coordinator.config import PortfolioConfig
-    from services.exchanges.bybit.gateway import Bybit
     from services.runtime.cluster import RayRuntime
 
 log = structlog.get_logger()
@@ -89,7 +89,7 @@ def runtime_of(
     )
 
 
-async def account_snapshot(gateway: Bybit, since: int) -> AccountSnapshot:
+async def account_snapshot(gateway: Gateway, since: int) -> AccountSnapshot:
     """Ask what the account holds, and for the transfers after `since` (ms)."""
     transfers = await gateway.transfers(since)
     return AccountSnapshot(await gateway.account(), None if transfers is None else tuple(transfers))

@@ -18,6 +18,7 @@ from bot.ports import (
     OpenOrder,
     Order,
     OrderState,
+    PartialStop,
     Position,
     Refusal,
     Refused,
@@ -28,7 +29,7 @@ from services.exchanges.bybit import codec, errors
 from services.exchanges.bybit.asking import Asking
 from services.exchanges.bybit.connection import Taken
 from services.exchanges.bybit.limiter import Priority
-from services.exchanges.bybit.partial_stops import PartialStop, partial_changes
+from services.exchanges.bybit.partial_stops import partial_changes
 
 log = structlog.get_logger()
 

@@ -16,7 +16,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from bot.errors import Misconfigured
 from bot.instrument import Instrument, Market
-from bot.ports import Gone, NotPermitted, Refused, Unanswered, Unreachable
+from bot.ports import Gone, NotPermitted, Refused, Traffic, Unanswered, Unreachable
 from services.exchanges.bybit import codec, errors
 from services.exchanges.bybit.client import MALFORMED, Client, Said, Unreadable
 from services.exchanges.bybit.errors import Remedy
@@ -79,6 +79,11 @@ class Connection:
         for name in api["ws"]["public"]:
             api["ws"]["public"][name] = f"{socket}/v5/public/{name}"
         api["ws"]["private"]["contract"] = f"{socket}/v5/private"
+
+    def traffic(self) -> Traffic:
+        """What was sent so far: errors by code, changes by request and outcome."""
+        errors = {str(code): count for code, count in self.errors.items()}
+        return Traffic(errors, {f"{action} {outcome}": count for (action, outcome), count in self.changes.items()})
 
     async def close(self) -> None:
         """Close every connection."""

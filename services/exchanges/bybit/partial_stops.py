@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bot.instrument import Instrument
+from bot.ports import PartialStop
 from services.exchanges.bybit import codec
-
-
-@dataclass(frozen=True)
-class PartialStop:
-    """A stop of a part of the position: price in ticks, size in lots. It has no client order id."""
-
-    order_id: str
-    price: int
-    lots: int
 
 
 def partial_stop(row: dict[str, Any], of: Instrument) -> PartialStop | None:

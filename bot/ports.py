@@ -184,11 +184,11 @@ class Unanswered(TradingError):
 
 
 class Refused(TradingError):
-    """The venue said no to this order, for good."""
+    """The venue said no to this order, for good: `reason` is to act on, the sentence for people."""
 
-    def __init__(self, code: int, message: str, reason: Refusal = Refusal.OTHER) -> None:
-        super().__init__(f"the venue refused ({code}): {message}")
-        self.code, self.reason = code, reason
+    def __init__(self, reason: Refusal, sentence: str) -> None:
+        super().__init__(f"the venue refused: {sentence}")
+        self.reason = reason
 
 
 class Gone(TradingError):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bot.ports import NotPermitted, Refused, Unanswered, Unreachable
+from bot.ports import NotPermitted, Refusal, Refused, Unanswered, Unreachable
 from coordinator.messages import Listed
 from coordinator.vocabulary import HeldOff
 from services.runtime.hosts import PairHost
@@ -160,7 +160,7 @@ def test_row_13_leverage_that_cannot_be_set_back_holds_off_that_pair_until_it_ca
 
 
 @pytest.mark.parametrize("where", ["listing_trouble", "prepare_trouble"])
-@pytest.mark.parametrize("trouble", [Unreachable("x"), Unanswered("x"), Refused(1, "x")])
+@pytest.mark.parametrize("trouble", [Unreachable("x"), Unanswered("x"), Refused(Refusal.OTHER, "x")])
 def test_row_13_trouble_with_one_pair_leaves_the_look_at_the_others(where, trouble):
     (found,), _ = looked_at((where, {"BTCUSDT": trouble}))
     assert found == {("SOLUSDT", HeldOff.LEVERAGE, True)}

@@ -58,7 +58,7 @@ def account_of(settings: BotSettings, config: PortfolioConfig, secrets: Secrets)
     """Say where the bot trades."""
     return Account(
         *(secrets.key, secrets.secret, config.market, settings.environment, settings.address),
-        *(settings.requests_per_second, settings.large_positions),
+        *(settings.requests_per_second, settings.large_positions, settings.exchange),
     )
 
 

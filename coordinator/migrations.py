@@ -29,6 +29,19 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("slots.shelved", "slots.suspended"),
     Migration("slots.passed", "slots.admitted"),
     Migration("slots.judged", "slots.filtered"),
+    Migration("state.smc.structures.swings.way", "state.smc.structures.swings.direction"),
+    Migration("state.smc.structures.labels.way", "state.smc.structures.labels.direction"),
+    Migration("state.smc.structures.groups.way", "state.smc.structures.groups.direction"),
+    Migration("state.smc.structures.said.way", "state.smc.structures.said.direction"),
+    Migration("state.smc.zones.zones.way", "state.smc.zones.zones.direction"),
+    Migration("state.trend.way", "state.trend.direction"),
+    Migration("state.resting", "state.entries_notional"),
+    Migration("report.resting", "report.entries_notional"),
+    Migration("reports.resting", "reports.entries_notional"),
+    Migration("portfolio.noted", "portfolio.decided"),
+    Migration("state.notes", None),
+    Migration("state.noted", None),
+    Migration("judged", "evaluated_at"),
 )
 
 # First value of a field that what is stored does not have, where it is neither zero nor set by a machine that is made.

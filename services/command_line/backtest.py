@@ -10,7 +10,7 @@ import typer
 from bot.errors import Misconfigured, cut, shown
 from bot.market import Market
 from coordinator.config_file import config_values, names_of_pairs, parsed
-from services.command_line.console import console, decisions, progress
+from services.command_line.console import console, notes, progress
 from services.settings import Settings
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _written(result: BacktestResult | PortfolioResult, pairs: list[str], out: Pa
     """Write a run where it is told, or in a folder named by what traded, where, and all that decided its result."""
     document = result.document
     place = out or data_dir / "runs" / "-".join((document.strategy, *pairs[:3], document.run_id))
-    with decisions().status("writing the report"):
+    with notes().status("writing the report"):
         return result.write(place)
 
 
@@ -231,7 +231,7 @@ def run_single(config: BacktestConfig, candles: Candles | Path, data_dir: Path, 
 
     stated = load_instruments(data_dir, config.exchange, config.market).get(config.pair)
     funding = histories_of(config, data_dir).get(config.pair)
-    with decisions().status("playing"):
+    with notes().status("playing"):
         return simulate(config, candles, fetched=stated, funding=funding, bounds=bounds)
 
 

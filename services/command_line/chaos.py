@@ -11,7 +11,7 @@ import typer
 from bot.errors import Misconfigured
 from bot.market import Market
 from coordinator.config_file import read_values
-from services.command_line.console import console, decisions
+from services.command_line.console import console, notes
 from services.command_line.interrupt import run_loop
 from services.settings import Settings
 
@@ -53,7 +53,7 @@ def chaos(
     try:
         found = played(config, plan, exchange)
     except KeyboardInterrupt:
-        decisions().print("stopped; nothing is left behind")
+        notes().print("stopped; nothing is left behind")
         os._exit(130)  # an orderly end of the compiler's library would take another second
     from services.runtime.chaos_report import certificate, markdown
 
@@ -88,13 +88,13 @@ def played(path: Path, plan: Plan, source: str | None) -> Findings:
     if config.market is not Market.LINEAR:
         raise Misconfigured(f"market is {config.market}, but chaos holds positions against their stops; use linear.")
     values = {name: value for name, value in read_values(path).items() if name != "bot"}
-    with decisions().status("preparing candles, exchange and program"):
+    with notes().status("preparing candles, exchange and program"):
         candles = _candles(config, plan, source)
         warm(config)
         exchange = exchange_of(config, candles)
         warm_exchange(config)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=decisions(), transient=True) as bar:
+    with Progress(*columns, TimeRemainingColumn(), console=notes(), transient=True) as bar:
         task = bar.add_task("kills", total=plan.kills)
 
         def show(found: Findings) -> None:

@@ -15,7 +15,7 @@ from services.command_line.backtest import (
     print_sides,
     run_portfolio,
 )
-from services.command_line.console import console, decisions
+from services.command_line.console import console, notes
 from services.settings import Settings
 
 
@@ -77,7 +77,7 @@ def compare(
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     marks = ["Generated candles: good for trying out, not for believing."] if given.get("exchange") == SYNTHETIC else []
-    with decisions().status("writing the report"):
+    with notes().status("writing the report"):
         write_comparison(sides, title, f"{start or 'all there is'} to {end or 'the last candle'}", marks, path)
     print_sides(sides)
     console().print(verdict(sides), soft_wrap=True, highlight=False)

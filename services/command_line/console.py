@@ -23,7 +23,7 @@ def console() -> Console:
 
 
 @cache
-def decisions() -> Console:
+def notes() -> Console:
     """Return the console of what is no result."""
     from rich.console import Console
 
@@ -36,6 +36,6 @@ def progress(what: str) -> Iterator[Callable[[float], None]]:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn(what), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=decisions(), transient=True) as bar:
+    with Progress(*columns, console=notes(), transient=True) as bar:
         task = bar.add_task("", total=1.0)
         yield lambda share: bar.update(task, completed=share)

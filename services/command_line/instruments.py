@@ -10,7 +10,7 @@ import typer
 
 from bot.errors import Misconfigured
 from bot.market import Market
-from services.command_line.console import console, decisions
+from services.command_line.console import console, notes
 from services.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def instruments(
         from services.market_data.venue import client, fetch_instruments
 
         now = int(time.time() * 1000)
-        with decisions().status(f"asking {exchange} for its {market} instruments"):
+        with notes().status(f"asking {exchange} for its {market} instruments"):
             found = [(now, one) for one in fetch_instruments(client(exchange, market), market)]
     saved = save_instruments(data_dir, exchange, market, found)
     days = sorted({iso(ms)[:10] for ms, _ in found})

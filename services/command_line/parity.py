@@ -9,7 +9,7 @@ import typer
 from bot.errors import Misconfigured
 from coordinator.config_file import AUTO, config_values, names_of_pairs
 from services.command_line.backtest import assignment, histories_of
-from services.command_line.console import console, decisions, progress
+from services.command_line.console import console, notes, progress
 from services.command_line.interrupt import run_loop
 from services.settings import Settings
 
@@ -88,7 +88,7 @@ def parity(
         console().print(table)
     console().print(f"{len(differences)} differences")
     if not found.fills:
-        decisions().print("Nothing was filled in this period, so little was compared; take more days.")
+        notes().print("Nothing was filled in this period, so little was compared; take more days.")
     raise typer.Exit(1 if differences else 0)
 
 

@@ -11,7 +11,7 @@ import typer
 
 from bot.errors import Misconfigured, cut, shown
 from coordinator.config_file import AUTO, BUILT_IN, names_of_pairs, parsed, read_values, reference
-from services.command_line.console import console, decisions
+from services.command_line.console import console, notes
 
 ENVIRONMENTS = ("demo", "testnet", "live")
 
@@ -79,7 +79,7 @@ def init(
         "name": _answer("How is the bot called?", name, "main", _name),
     }
     text = _written(out, answers)
-    with decisions().status("checking the config"):
+    with notes().status("checking the config"):
         _check(text)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.{os.getpid()}")
@@ -100,7 +100,7 @@ def _answer(question: str, given: Any, default: Any, check: Any) -> Any:
         try:
             return check(typer.prompt(question, default=default))
         except Misconfigured as error:
-            decisions().print(f"{error}", style="yellow", highlight=False, markup=False)
+            notes().print(f"{error}", style="yellow", highlight=False, markup=False)
 
 
 def _strategy(value: str) -> str:

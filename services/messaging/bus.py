@@ -38,7 +38,11 @@ class RedisBus:
 
     def publish(self, event: BotEvent) -> None:
         """Tell it when there is time."""
-        message = {"kind": kind_of(type(event)), "version": event.VERSION, "data": json.dumps(asdict(event))}
+        message = {
+            "kind": kind_of(type(event)),
+            "version": event.VERSION,
+            "data": json.dumps(asdict(event), default=str),
+        }
         if self.waiting.full():
             self.waiting.get_nowait()
             self.dropped += 1

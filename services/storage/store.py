@@ -103,9 +103,9 @@ async def reach(dsn: str) -> None:
     await connection.close()
 
 
-async def migrate(dsn: str) -> None:
-    """Bring the tables to this version."""
-    if await _version(dsn) == VERSION:
+async def migrate(dsn: str, to: str = VERSION) -> None:
+    """Bring the tables to a version, this program's own."""
+    if await _version(dsn) == to:
         return
     from alembic import command  # noqa: PLC0415, a second of every start that has nothing to migrate
     from alembic.config import Config  # noqa: PLC0415
@@ -117,7 +117,7 @@ async def migrate(dsn: str) -> None:
 
     def upgrade(connection: Any) -> None:
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
 
     async with engine.begin() as connection:
         await connection.run_sync(upgrade)
@@ -202,7 +202,7 @@ class PostgresStore:
     @waiting
     async def decisions(self, since: int, until: int | None = None) -> list[Decision]:
         """Read what was decided from `since` (ms) on, and up to `until` where it is given, oldest first."""
-        query = "SELECT * FROM decisions WHERE bot = $1 AND at >= $2 AND at <= coalesce($3, 'infinity') ORDER BY id"
+        query = "SELECT * FROM decisions WHERE bot = $1 AND at >= $2 AND at <= coalesce($3::timestamptz, 'infinity') ORDER BY id"
         rows = await self.pool.fetch(query, self.bot, moment(since), None if until is None else moment(until))
         return [Decision(row["pair"], epoch(row["at"]), row["kind"], json.loads(row["fields"])) for row in rows]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from bot.events import Alarm
 from bot.ports import Account
 from bot.record import new_records
 from coordinator.instructions import Load, Save
 from coordinator.machine import PortfolioMachine
 from coordinator.messages import AccountSnapshot, Directive, HoldOff, PairReport, Recover
 from coordinator.parameters import AlgorithmParameters
-from coordinator.portfolio_core import PortfolioCore
+from coordinator.portfolio_core import REMEDIES, PortfolioCore
 from coordinator.vocabulary import REPORT, HeldOff
 from tests.conftest import MINUTE, START
 from tests.coordinator.world import driven
@@ -22,15 +23,18 @@ class Portfolio:
     """A core, and what it asked for and told, in order."""
 
     def __init__(self):
-        self.happened, self.alarms, self.number = [], [], 0
+        self.happened, self.alarms, self.marked, self.number = [], [], [], 0
         machine = PortfolioMachine(AlgorithmParameters(), PAIRS, 10_000.0)
         self.core = PortfolioCore(
-            machine, PAIRS, lambda pair, what: self.happened.append((pair, type(what))), self._alarm
+            machine, PAIRS, lambda pair, what: self.happened.append((pair, type(what))), self._announced
         )
         self.run(self.core.start(START))
 
-    def _alarm(self, pair, _sentence, over):
-        self.alarms.append((pair, over))
+    def _announced(self, event):
+        if isinstance(event, Alarm):
+            self.alarms.append((event.pair, event.id, event.severity, event.over))
+        else:
+            self.marked.append(event)
 
     def run(self, steps):
         driven(steps, self._answer)
@@ -85,7 +89,7 @@ def test_a_pair_that_is_held_off_is_told_of_once(portfolio):
     assert Save in portfolio.hear(off)
     assert portfolio.hear(off) == []
     assert Save in portfolio.hear(HoldOff("BTCUSDT", HeldOff.POSITION, "over", over=True))
-    assert portfolio.alarms == [("BTCUSDT", False), ("BTCUSDT", True)]
+    assert portfolio.alarms == [("BTCUSDT", "position", "critical", False), ("BTCUSDT", "position", "warning", True)]
 
 
 def test_a_pair_whose_position_is_another_at_the_venue_is_sent_to_look(portfolio):
@@ -100,3 +104,15 @@ def test_money_that_nobody_earned_is_believed_when_it_is_seen_twice(portfolio):
     assert portfolio.core.machine.portfolio_state.portfolio.deposits == 10_000.0
     portfolio.hear(more)
     assert portfolio.core.machine.portfolio_state.portfolio.deposits == 10_100.0
+    assert portfolio.alarms == [("", "unexplained_money", "warning", False)]
+
+
+def test_every_evaluation_marks_the_equity(portfolio):
+    for pair in PAIRS:
+        portfolio.report(pair, 1)
+    (marked,) = portfolio.marked
+    assert (marked.at, marked.equity, marked.exposure, marked.modes) == (START + MINUTE, 10_000.0, 0.0, [])
+
+
+def test_a_person_can_do_something_about_every_reason_to_hold_off():
+    assert set(REMEDIES) == set(HeldOff)

@@ -12,7 +12,7 @@ import pytest
 from backtesting.instruments import instrument_for
 from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
 from bot.candles import iso
-from coordinator.events import events
+from coordinator.decisions import as_row, decisions_of
 from services.command_line.live import demo as command
 from services.runtime import demo as demo_module
 from services.runtime.demo import (
@@ -45,7 +45,8 @@ def played(seed):
     begin = config.algorithm.history_start(start)
     shown = {pair: candles[pair].between(begin, config.end) for pair in PAIRS}
     recording = PortfolioSimulator(config).run(PreparedPortfolio.of(dict(shown), instruments))
-    return recording, list(events(recording.decisions, recording.pairs, config.algorithm.roster)), shown["BTCUSDT"]
+    decided = decisions_of(recording.decisions, recording.pairs, config.algorithm.roster)
+    return recording, [as_row(one) for one in decided], shown["BTCUSDT"]
 
 
 def regime(name):

@@ -11,9 +11,11 @@ import os
 import pytest
 from rich.console import Console
 
+from bot.events import Alarm
 from bot.ports import Execution
 from bot.record import new_records
-from coordinator.events import FIELDS, SENTENCES, sentence
+from coordinator.announcements import filled
+from coordinator.decisions import FIELDS, SENTENCES, decision_of, sentence
 from coordinator.parameters import AlgorithmParameters
 from coordinator.regime import Regime
 from coordinator.roster import Roster
@@ -44,12 +46,12 @@ def decided(kind, ts=START, pair=0, **fields):
 
 
 def tell(to, pair, kind, ts=START, **fields):
-    to.publish("decision", {"pair": pair, "decision": decided(kind, ts, 0 if pair else NOBODY, **fields)})
+    to.publish(decision_of(decided(kind, ts, 0 if pair else NOBODY, **fields), pair, Roster()))
     return to.lines[-1][1] if to.lines else ""
 
 
 def fill(to, pair="BTCUSDT", price=411_234, lots=16, side=-1, ts=START):
-    to.publish("fill", {"execution": Execution("e", pair, "l", side, price, lots, 0.1, True, ts)})
+    to.publish(filled(Execution("e", pair, "l", side, price, lots, 0.1, True, ts), to.instruments[pair]))
 
 
 def test_a_fill_is_told_by_price_and_quantity():
@@ -105,7 +107,7 @@ def test_a_mode_is_told_of_the_account():
 def test_every_kind_of_decision_has_a_sentence(kind):
     """F-68."""
     assert set(FIELDS) == {*SENTENCES, DecisionKind.REGIME}
-    said = sentence(decided(kind, a=1, w=float(START)), Roster(), "grid", "trend")
+    said = sentence(decision_of(decided(kind, a=1, w=float(START)), "BTCUSDT", Roster()), "grid", "trend")
     assert said
     assert "_" not in said
     assert kind.name not in said or kind in (DecisionKind.MODE, DecisionKind.HALT)
@@ -113,7 +115,7 @@ def test_every_kind_of_decision_has_a_sentence(kind):
 
 def test_an_alarm_is_told():
     told = news()
-    told.publish("alarm", {"pair": "BTCUSDT", "sentence": "no candle for three minutes", "over": False})
+    told.publish(Alarm("BTCUSDT", START, "silence", "critical", "no candle for three minutes", "look"))
     assert told.lines[-1][1] == "BTCUSDT: no candle for three minutes"
 
 

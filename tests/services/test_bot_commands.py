@@ -24,7 +24,7 @@ from bot.errors import Misconfigured
 from bot.ports import Cause
 from bot.sources import ROOT
 from coordinator.config import load_config
-from services.command_line.console import console, decisions
+from services.command_line.console import console, notes
 from services.command_line.main import main
 from services.control.client import control_file, file_of, log_file, tail
 from services.logs import configure, quieten
@@ -45,7 +45,7 @@ def run(*arguments, folder, code=0):
     """Run a command as a shell does, in this process: what it prints, with no terminal anywhere."""
     out, err = io.StringIO(), io.StringIO()
     console.cache_clear()
-    decisions.cache_clear()
+    notes.cache_clear()
     with pytest.MonkeyPatch.context() as patch, Path(os.devnull).open() as nothing, redirect_stdout(out):
         patch.chdir(folder)
         patch.setenv("COLUMNS", "160")

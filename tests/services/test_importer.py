@@ -292,7 +292,7 @@ def test_in_a_folder_options_fill_what_names_leave_open(store, tmp_path):
 
 
 def test_a_folder_without_a_table(tmp_path):
-    (tmp_path / "decisions.md").write_text("nothing")
+    (tmp_path / "notes.md").write_text("nothing")
     with pytest.raises(Misconfigured, match="holds no candle files"):
         files_under(tmp_path)
 

@@ -412,11 +412,11 @@ class Store(Protocol):
         ...
 
     async def orders(self, symbol: str) -> dict[str, Order]:
-        """The last orders sent for a symbol, by client order id."""
+        """The last orders sent for a symbol, by client order id, oldest first; one that was sent again is newer."""
         ...
 
     async def executions(self, symbol: str) -> list[str]:
-        """Ids of the last executions booked for a symbol."""
+        """Ids of the last executions booked for a symbol, oldest first, each once."""
         ...
 
     async def save(
@@ -428,7 +428,7 @@ class Store(Protocol):
         fills: list[tuple[Execution, Any]],
         decisions: list[Decision],
     ) -> None:
-        """Remember all of it, or nothing."""
+        """Remember all of it, or nothing; an execution that is booked already stays as it is."""
         ...
 
     async def alive(self) -> bool:
@@ -441,7 +441,7 @@ class Store(Protocol):
 
 
 class Bus(Protocol):
-    """Tells whoever watches; trading never waits for it."""
+    """Tells whoever watches, in order; trading never waits for it, and nobody may be there."""
 
     def publish(self, event: BotEvent) -> None:
         """Tell it when there is time."""

@@ -26,7 +26,7 @@ def partial_changes(
     `sizes` in lots, `price` in ticks.
     """
     text = codec.price_text(price, of, listed)
-    rows = sorted(found, key=lambda one: (-one.lots, one.order_id))
+    rows, sizes = sorted(found, key=lambda one: (-one.lots, one.order_id)), sorted(sizes, reverse=True)
     named = {"category": "linear", "symbol": of.symbol}
     changes: list[tuple[str, dict[str, Any]]] = []
     for one, lots in zip(rows, sizes, strict=False):

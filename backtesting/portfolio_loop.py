@@ -6,16 +6,14 @@ stirs nobody is passed over, which is quiet_bars.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
 from backtesting.exchange import Outcome, World, band, move, refresh_band, trade_bar
 from backtesting.loop import begin_bar, end_bar, pay_funding, write_change, write_desired_orders
 from backtesting.quiet_bars import (
-    FREE,
     NEVER,
-    RESERVED,
     fast_forward,
     heat,
     mark_reports,
@@ -57,7 +55,18 @@ TALLY = np.dtype(
     ],
     align=True,
 )
-PLACES = 6  # rows of `places`, one column per pair
+
+
+class Cursors(NamedTuple):
+    """Where each of n pairs is: arrays (n,) int64."""
+
+    bar: Any  # the next bar
+    closing: Any  # the next signal bar that closes
+    payment: Any  # of funding, the next
+    due: Any  # the bar at which something other than the price is due
+    stop: Any  # bars before it are quiet
+    present: Any  # 1 where it has a bar now
+
 
 # The pair's kernel, and what a longer bar brings besides: `specialise` binds them.
 decide = cast("Decide", None)
@@ -97,8 +106,8 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
     slots: Record,
     events: Record,
     runs: Record,
-    places: Record,
-    hot: Record,
+    cursors: Cursors,
+    quiet: Record,
     tallies: Record,
     fills: Record,
     changes: Record,
@@ -111,14 +120,14 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
     """Run n pairs over one clock until `until` (ms), the end, or until a list might overflow; call again to go on.
 
     Shapes: bars of all pairs, pair p's at bounds[p]:bounds[p + 1], prices in ticks; closings and payments
-    likewise by their bounds, with their `end` and `bar` as indices into the bars; slots, shown (n, s); places
-    (PLACES, n) int64 and hot (n, HOT) are scratch; equities: room for every time of the clock; names with a trailing
+    likewise by their bounds, with their `end` and `bar` as indices into the bars; slots, shown (n, s); cursors (n,)
+    and quiet, QUIET (n,), are scratch; equities: room for every time of the clock; names with a trailing
     underscore and tallies are arrays of one.
     """
     bars, bounds, pairs, states, runs = unowned(bars), unowned(bounds), unowned(pairs), unowned(states), unowned(runs)
     equities, closings, payments = unowned(equities), unowned(closings), unowned(payments)
     n, params, settings, tally = len(pairs), params_[0], settings_[0], tallies[0]
-    hot, closing_bounds, payment_bounds = unowned(hot), unowned(closing_bounds), unowned(payment_bounds)
+    quiet, closing_bounds, payment_bounds = unowned(quiet), unowned(closing_bounds), unowned(payment_bounds)
     slots, shown, events = unowned(slots), unowned(shown), unowned(events)
     fills, changes, desired_orders, decisions = (
         unowned(fills),
@@ -145,8 +154,8 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
             unowned(portfolio_state.decisions),
         )
     )
-    cursor, closing, payment, due = unowned(places[0]), unowned(places[1]), unowned(places[2]), unowned(places[3])
-    stop, present = unowned(places[4]), unowned(places[5])
+    cursor, closing, payment = unowned(cursors.bar), unowned(cursors.closing), unowned(cursors.payment)
+    due, stop, present = unowned(cursors.due), unowned(cursors.stop), unowned(cursors.present)
     bar_ms = pairs[0].bar_ms
     if not tally.begun:
         tally.begun = True
@@ -162,13 +171,13 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
     while tally.clock < until and tally.outcome == Outcome.COMPLETE:
         if not has_room(tally, n, slots.shape[1], len(fills), len(changes), len(desired_orders), len(decisions)):
             return
-        busy = visit(bars, bounds, cursor, stop, present, due, hot, params, pairs, states, runs, decisions, tally)
+        busy = visit(bars, bounds, cursor, stop, present, due, quiet, params, pairs, states, runs, decisions, tally)
         if not busy and fast_forward(
             bars,
             cursor,
             stop,
             present,
-            hot,
+            quiet,
             equities,
             params,
             portfolio_state.portfolio,
@@ -182,7 +191,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
         others, now, active = tally.free, clock + bar_ms, 0
         closed = limited = False
         for p in range(n):
-            i, row = cursor[p], hot[p]
+            i, row = cursor[p], quiet[p]
             if not present[p]:
                 if i == bounds[p + 1]:
                     reports[p].alive = False
@@ -195,12 +204,12 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
             tally.played += 1
             if not limited:
                 limited = True
-                mark_reports(hot, reports)
+                mark_reports(quiet, reports)
                 limit(params, portfolio_state)
             states[p].directive.exposure_limit = directives[p].exposure_limit
             states[p].directive.others = directives[p].others
             run.fills, run.changes, run.desired_orders = tally.fills, tally.changes, tally.desired_orders
-            pair.credit = settings.capital + others - row[FREE]
+            pair.credit = settings.capital + others - row.free
             world = World(pair, params, states[p], slots[p], events[0], run, settings, fills)
             cash, position = pair.ledger.cash, pair.ledger.position
             closing[p], payment[p] = play(
@@ -231,12 +240,12 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
             tally.clock = earliest(bars, cursor, bounds)
             continue
         # Only now: what a pair decides must not know another's close.
-        equity, exposure, worst, maintenance = value_all(bars, cursor, present, hot, settings.capital, tally)
+        equity, exposure, worst, maintenance = value_all(bars, cursor, present, quiet, settings.capital, tally)
         if clock >= settings.start and look(
             params, portfolio_state.portfolio, equity, exposure, tally.reserved, closed, now
         ):
             tally.stepped += 1
-            mark_reports(hot, reports)
+            mark_reports(quiet, reports)
             step(params, portfolio_state, now)
             take_portfolio_decisions(portfolio_state, decisions, tally)
             tally.reserved = 0.0
@@ -250,10 +259,10 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
                     states[p].acted = False
                     fill_report(pair, params, states[p], reports[p])
                     take_decisions(states[p], p, decisions, tally)
-                    heat(hot[p], pair, runs[p], states[p], reports[p])
+                    heat(quiet[p], pair, runs[p], states[p], reports[p])
                     if present[p]:
-                        stop[p] = scan(hot[p], bars, at + 1, due[p], now, bar_ms)
-                tally.reserved += hot[p, RESERVED]
+                        stop[p] = scan(quiet[p], bars, at + 1, due[p], now, bar_ms)
+                tally.reserved += quiet[p].reserved
         equities[tally.times] = equity
         tally.times += 1
         if tally.outcome == Outcome.COMPLETE and equity <= 0.0:

@@ -12,12 +12,12 @@ from backtesting import portfolio_loop as loop_module
 from backtesting.exchange import RUN, Outcome
 from backtesting.funding import with_constant
 from backtesting.loop import CHANGE, WISH
-from backtesting.portfolio_loop import CLOSING, TALLY
-from backtesting.quiet_bars import HOT, NEVER
+from backtesting.portfolio_loop import CLOSING, TALLY, Cursors
+from backtesting.quiet_bars import NEVER, QUIET
 from backtesting.simulator import PRICES, PreparedCandles, Recording, check_balance, inputs_over, settings_record
 from bot.candles import bar_name, iso
 from bot.compile_errors import compiling
-from bot.errors import Misconfigured
+from bot.errors import Misconfigured, OutOfStep
 from bot.kernel import specialise
 from bot.order import FILL, SLOT
 from bot.record import new_records
@@ -27,6 +27,7 @@ from coordinator import pair as pair_step
 from coordinator.columns import row_dtype, unknown
 from coordinator.machine import new_portfolio_state, slots_of
 from coordinator.pair_state import NOTES, state_dtype
+from coordinator.phase import fault_sentence
 from coordinator.roster import VARIANTS, Roster
 from coordinator.vocabulary import DECISION
 
@@ -196,7 +197,7 @@ class PortfolioSimulator:
         arguments = (
             *(prepared_pairs.bars, prepared_pairs.bounds, closings, closing_bounds, payments, payment_bounds),
             *(settings, params, portfolio_state, pairs, states, slots, self.roster.new_events(), runs),
-            *(np.empty((loop_module.PLACES, count), np.int64), np.zeros((count, HOT)), tallies),
+            *(Cursors(*np.empty((6, count), np.int64)), new_records(QUIET, count), tallies),
         )
         lists, tally = self._lists(count, slots.shape[1]), tallies[0]
         shown, play = np.zeros(slots.shape, np.int64), compiled_loop(self.roster)
@@ -229,6 +230,11 @@ class PortfolioSimulator:
         )
         for recording in recordings:
             check_balance(recording)
+        for pair, state in zip(prepared_pairs.pairs, states, strict=True):
+            if state.fault:
+                raise OutOfStep(
+                    f"{pair}: {fault_sentence(int(state.fault))}; the figures of this run cannot be believed."
+                )
         return PortfolioRecording(
             prepared_pairs.pairs,
             recordings,

@@ -2,7 +2,7 @@
 
 Every pair knows how far its own bars are quiet (`scan`), and a bar that only visits zones is passed by (`visit`). While
 all are quiet and the account keeps inside the corridor in which the portfolio does nothing, the clock glides on by
-marks alone (`glide`). What that needs to know of a pair lies beside each other in one row, `hot`.
+marks alone (`glide`). What that needs to know of a pair lies beside each other in one record, QUIET.
 """
 
 from __future__ import annotations
@@ -18,10 +18,28 @@ from coordinator.portfolio import quiet_equity_range
 NEVER = np.iinfo(np.int64).max
 AHEAD = 64  # bars that are asked of the memory while one is played
 FARTHEST = 240  # bars that are scanned ahead at once: a directive may make all of it vain
-# What a quiet bar needs to know of a pair, beside each other: the band, the position, and what it adds to the sums.
-UP, DOWN, OVER, UNDER, WAKE, HELD, CASH, RESTING, RESERVED, MARGIN, MAINTENANCE, EQUITY, EXPOSURE, FREE = range(14)
-FIRM_UP, FIRM_DOWN = 14, 15  # the band without the zones
-HOT = 16
+# What a quiet bar needs to know of a pair, beside each other.
+QUIET = np.dtype(
+    [
+        ("up", "f8"),  # the band, ticks
+        ("down", "f8"),
+        ("over", "f8"),
+        ("under", "f8"),
+        ("wake", "f8"),  # ms
+        ("held", "f8"),  # quote currency a tick
+        ("cash", "f8"),
+        ("entries", "f8"),  # notional of those that rest
+        ("reserved", "f8"),
+        ("margin", "f8"),  # rate
+        ("maintenance", "f8"),  # rate
+        ("equity", "f8"),  # this and the next two are what it adds to the sums
+        ("exposure", "f8"),
+        ("free", "f8"),
+        ("firm_up", "f8"),  # the band without the zones
+        ("firm_down", "f8"),
+    ],
+    align=True,
+)
 
 
 @inlined
@@ -32,7 +50,7 @@ def visit(
     stop: Record,
     present: Record,
     due: Record,
-    hot: Record,
+    quiet: Record,
     params: Record,
     pairs: Record,
     states: Record,
@@ -46,7 +64,7 @@ def visit(
     """
     clock, stirs = tally.clock, False
     for p in range(len(pairs)):
-        i, row = cursor[p], hot[p]
+        i, row = cursor[p], quiet[p]
         if stop[p] != clock or not arrive(bars, i, bounds[p + 1], clock, stop, present, p):
             continue
         for k in range(i + 1, i + AHEAD):
@@ -60,7 +78,7 @@ def visit(
         pass_zones(pair, params, states[p], bar.high * tick, bar.low * tick)
         take_decisions(states[p], p, decisions, tally)
         band(pair, run)
-        row[UP], row[DOWN], row[OVER], row[UNDER] = run.up, run.down, run.over, run.under
+        row.up, row.down, row.over, row.under = run.up, run.down, run.over, run.under
         stop[p] = scan(row, bars, i + 1, due[p], now, pair.bar_ms)
     return stirs
 
@@ -68,7 +86,7 @@ def visit(
 @kernel
 def firm(row: Record, bar: Record, due: bool, now: int) -> bool:
     """Whether a bar, prices in ticks, reaches no order of the pair and wakes nobody, unless it be a zone."""
-    return not (bar.high >= row[FIRM_UP] or bar.low <= row[FIRM_DOWN] or due or now >= row[WAKE])
+    return not (bar.high >= row.firm_up or bar.low <= row.firm_down or due or now >= row.wake)
 
 
 @inlined
@@ -83,7 +101,7 @@ def arrive(bars: Record, i: int, end: int, clock: int, stop: Record, present: Re
 @inlined
 def scan(row: Record, bars: Record, i: int, due: int, ts: int, bar_ms: int) -> int:
     """Find the time, `ts` being bar i's, of the first bar that is not quiet, is due, or is missing."""
-    up, down, over, under, awake = row[UP], row[DOWN], row[OVER], row[UNDER], row[WAKE] - bar_ms
+    up, down, over, under, awake = row.up, row.down, row.over, row.under, row.wake - bar_ms
     for j in range(i, min(due, i + FARTHEST)):
         bar = bars[j]
         if bar.ts != ts or ts >= awake:
@@ -100,7 +118,7 @@ def fast_forward(
     cursor: Record,
     stop: Record,
     present: Record,
-    hot: Record,
+    quiet: Record,
     equities: Record,
     params: Record,
     portfolio: Record,
@@ -125,7 +143,7 @@ def fast_forward(
         return False
     steps, at = (end - clock + bar_ms - 1) // bar_ms, tally.times
     coming = equities[at : at + steps]
-    least, most = mark_ahead(bars, cursor, present, hot, coming, settings.capital)
+    least, most = mark_ahead(bars, cursor, present, quiet, coming, settings.capital)
     done, exposure, free = steps, 0.0, 0.0
     if not (low <= least and most <= high):
         done = 0
@@ -136,10 +154,10 @@ def fast_forward(
     for p in range(n):
         if present[p]:
             cursor[p] += done
-            if hot[p, HELD] != 0.0:
-                value(hot[p], hot[p, HELD] * bars[cursor[p] - 1].close)
-        exposure += hot[p, EXPOSURE]
-        free += hot[p, FREE]
+            if quiet[p].held != 0.0:
+                value(quiet[p], quiet[p].held * bars[cursor[p] - 1].close)
+        exposure += quiet[p].exposure
+        free += quiet[p].free
     tally.times, tally.clock, tally.free = at + done, clock + done * bar_ms, free
     if clock >= settings.start:
         portfolio.risk.equity, portfolio.exposure = equities[at + done - 1], exposure
@@ -161,7 +179,7 @@ def mark_ahead(
     bars: Record,
     cursor: Record,
     present: Record,
-    hot: Record,
+    quiet: Record,
     equities: Record,
     capital: float,
 ) -> tuple[float, float]:
@@ -169,9 +187,9 @@ def mark_ahead(
     steps, least, most, maintenance = len(equities), capital, capital, 0.0
     equities[:] = capital
     for p in range(len(cursor)):
-        held, cash, i = hot[p, HELD], hot[p, CASH], cursor[p]
+        held, cash, i = quiet[p].held, quiet[p].cash, cursor[p]
         if held == 0.0 or not present[p]:
-            worst = best = hot[p, EQUITY]
+            worst = best = quiet[p].equity
             for k in range(steps):
                 equities[k] += best
         else:
@@ -184,7 +202,7 @@ def mark_ahead(
             worst, best = cash + held * bottom, cash + held * top
             if held < 0.0:
                 worst, best = best, worst
-            maintenance += abs(held) * top * hot[p, MAINTENANCE]
+            maintenance += abs(held) * top * quiet[p].maintenance
         least += worst
         most += best
     if maintenance > 0.0 and least <= maintenance:
@@ -194,33 +212,33 @@ def mark_ahead(
 
 @inlined
 def value_all(
-    bars: Record, cursor: Record, present: Record, hot: Record, capital: float, tally: Record
+    bars: Record, cursor: Record, present: Record, quiet: Record, capital: float, tally: Record
 ) -> tuple[float, float, float, float]:
     """Value the account: equity and exposure at the closes, equity and maintenance margin at each bar's worst price."""
     equity, exposure, ill, maintenance = capital, 0.0, 0.0, 0.0
     tally.reserved = tally.free = 0.0
-    for p in range(len(hot)):
-        row = hot[p]
-        held = row[HELD]
+    for p in range(len(quiet)):
+        row = quiet[p]
+        held = row.held
         if held != 0.0 and present[p]:
             bar = bars[cursor[p] - 1]
             worth, worst = held * bar.close, held * (bar.low if held > 0.0 else bar.high)
             value(row, worth)
             ill += min(worst - worth, 0.0)
-            maintenance += abs(worst) * row[MAINTENANCE]
-        equity += row[EQUITY]
-        exposure += row[EXPOSURE]
-        tally.reserved += row[RESERVED]
-        tally.free += row[FREE]
+            maintenance += abs(worst) * row.maintenance
+        equity += row.equity
+        exposure += row.exposure
+        tally.reserved += row.reserved
+        tally.free += row.free
     return equity, exposure, equity + ill, maintenance
 
 
 @inlined
 def value(row: Record, worth: float) -> None:
     """Mark a position that is worth this, quote currency."""
-    row[EQUITY] = row[CASH] + worth
-    row[EXPOSURE] = abs(worth) + row[RESTING]
-    row[FREE] = row[EQUITY] - abs(worth) * row[MARGIN]
+    row.equity = row.cash + worth
+    row.exposure = abs(worth) + row.entries
+    row.free = row.equity - abs(worth) * row.margin
 
 
 @inlined
@@ -228,24 +246,24 @@ def heat(row: Record, pair: Record, run: Record, state: Record, report: Record) 
     """Lay out beside each other what a quiet bar of this pair needs."""
     instrument = pair.instrument
     tick = instrument.tick_size
-    row[UP], row[DOWN], row[OVER], row[UNDER], row[WAKE] = run.up, run.down, run.over, run.under, float(pair.wake_at)
-    row[FIRM_UP] = min(run.order_up, state.wake_above / tick * (1.0 - 1e-12))
-    row[FIRM_DOWN] = max(run.order_down, state.wake_below / tick * (1.0 + 1e-12))
+    row.up, row.down, row.over, row.under, row.wake = run.up, run.down, run.over, run.under, float(pair.wake_at)
+    row.firm_up = min(run.order_up, state.wake_above / tick * (1.0 - 1e-12))
+    row.firm_down = max(run.order_down, state.wake_below / tick * (1.0 + 1e-12))
     if run.up == -np.inf:  # every bar is asked about
-        row[FIRM_UP] = -np.inf
-    row[HELD] = pair.ledger.position * instrument.tick_value
-    row[CASH], row[RESTING], row[RESERVED] = pair.ledger.cash, report.entries_notional, report.reserved
-    row[MARGIN] = margin_rate(instrument)
-    row[MAINTENANCE] = instrument.maintenance_margin if instrument.linear else 0.0
-    row[EQUITY], row[EXPOSURE] = report.equity, report.exposure
-    row[FREE] = report.equity - abs(row[HELD]) * pair.price / tick * row[MARGIN]
+        row.firm_up = -np.inf
+    row.held = pair.ledger.position * instrument.tick_value
+    row.cash, row.entries, row.reserved = pair.ledger.cash, report.entries_notional, report.reserved
+    row.margin = margin_rate(instrument)
+    row.maintenance = instrument.maintenance_margin if instrument.linear else 0.0
+    row.equity, row.exposure = report.equity, report.exposure
+    row.free = report.equity - abs(row.held) * pair.price / tick * row.margin
 
 
 @kernel
-def mark_reports(hot: Record, reports: Record) -> None:
+def mark_reports(quiet: Record, reports: Record) -> None:
     """Bring equity and exposure of every report up to the last marks."""
     for p in range(len(reports)):
-        reports[p].equity, reports[p].exposure = hot[p, EQUITY], hot[p, EXPOSURE]
+        reports[p].equity, reports[p].exposure = quiet[p].equity, quiet[p].exposure
 
 
 @kernel

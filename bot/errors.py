@@ -26,6 +26,10 @@ class BrokenLedger(TradingError):
     """Equity and its parts disagree: the run's figures cannot be believed and are not shown."""
 
 
+class OutOfStep(TradingError):
+    """Something happened to a pair that its phase does not allow; the sentence tells the story."""
+
+
 def shown(value: Any) -> str:
     """Return a value as an error's sentence shows it: at most 200 characters of it, on one line."""
     if isinstance(value, int) and abs(value) >= 10**LONGEST_SHOWN:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bot.errors import Misconfigured
+from bot.candles import iso
+from bot.errors import Misconfigured, OutOfStep
 from bot.events import Decision
 from bot.instrument import in_ticks
 from bot.order import WHOLE_POSITION, Liquidity, OrderKind, Side, Signal, new_slots, set_order
@@ -26,6 +27,7 @@ from coordinator.compiled import PairEventKind, compiled_dispatch, compiled_port
 from coordinator.correlation import HISTORY
 from coordinator.decisions import decision_of, decisions_of
 from coordinator.pair_state import OWN, state_dtype
+from coordinator.phase import Phase, fault_sentence
 from coordinator.portfolio import PORTFOLIO, PortfolioState, begin
 from coordinator.protection import guard_price
 from coordinator.raw_state import read_raw
@@ -157,12 +159,21 @@ class PairMachine:
         index: int = 0,
         amount: float = 0.0,
     ) -> bool:
-        return bool(
+        """Let the pair take an event; whether it decided anything. Raises OutOfStep after what cannot happen."""
+        before = Phase(int(self.states[0].phase))
+        decided = bool(
             compiled_dispatch(self.roster)(
                 *(int(event_kind), self.pairs, self.params, self.states, self.slots, self.events, self.rollups),
                 *(self.timeframes, self.reports, bars, given, index, amount),
             )
         )
+        fault, self.states[0].fault = int(self.states[0].fault), 0
+        if fault:
+            raise OutOfStep(
+                f"{fault_sentence(fault)}; it was {before.name.lower()}, took {event_kind.name.lower()} at "
+                f"{iso(self.time)} and holds {self.position} lots"
+            )
+        return decided
 
     def take_bars(self, bars: Any) -> bool:
         """Take closed base bars as the venue gives them, BAR (n,); whether anything was decided."""

@@ -48,11 +48,9 @@ class Recover:
 
 @dataclass(frozen=True)
 class Command:
-    """What the operator says; `pair` is None for all. The answer, in words, or CommandRejected, goes into `answer`."""
+    """What the operator says. The answer, in words, or CommandRejected, goes into `answer`."""
 
-    word: OperatorCommand
-    pair: str | None = None
-    force: bool = False
+    said: OperatorCommand
     answer: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 

@@ -1,18 +1,19 @@
-"""What an operator may say to a running portfolio, and how it is obeyed. Pure: it changes the desk alone."""
+"""What an operator may say to a bot, and how the portfolio follows it. Pure: it changes the portfolio's state alone."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from bot.errors import TradingError
+from bot.errors import Misconfigured, TradingError
 from coordinator.portfolio import PortfolioState
 from coordinator.risk import resume
 from coordinator.vocabulary import Answer, HeldOff
 
 
-class OperatorCommand(StrEnum):
-    """The commands."""
+class CommandKind(StrEnum):
+    """What may be said; the last four concern the bot as a whole."""
 
     PAUSE = "pause"
     RESUME = "resume"
@@ -20,12 +21,38 @@ class OperatorCommand(StrEnum):
     CLOSE_ALL = "close-all"
     HOLD = "hold"
     REDUCE_50 = "reduce-50"
+    RELOAD = "reload"
+    STOP = "stop"
+    STOP_LEAVE_ENTRIES = "stop-leave-entries"
+    SHUTDOWN = "shutdown"
+
+
+OF_THE_BOT = {CommandKind.RELOAD, CommandKind.STOP, CommandKind.STOP_LEAVE_ENTRIES, CommandKind.SHUTDOWN}
+
+
+@dataclass(frozen=True)
+class OperatorCommand:
+    """One command, of somebody, from somewhere; said again under the same `key`, it is not done again."""
+
+    kind: CommandKind
+    pair: str | None = None  # None: all
+    force: bool = False
+    who: str = ""
+    source: str = ""  # ctl, console, telegram, …
+    key: str = ""
+
+    @classmethod
+    def parse(cls, kind: str, pair: str | None = None, *, force: bool = False, **origin: str) -> OperatorCommand:
+        """Read a command; `origin` is who, source and key. Raises Misconfigured for one that is unknown."""
+        if kind not in set(CommandKind):
+            raise Misconfigured(f"command {kind[:200]!r} is unknown here; choose one of {', '.join(CommandKind)}.")
+        return cls(CommandKind(kind), pair, force, **origin)
 
 
 ANSWERS = {
-    OperatorCommand.CLOSE_ALL: Answer.CLOSE_ALL,
-    OperatorCommand.HOLD: Answer.HOLD,
-    OperatorCommand.REDUCE_50: Answer.REDUCE_50,
+    CommandKind.CLOSE_ALL: Answer.CLOSE_ALL,
+    CommandKind.HOLD: Answer.HOLD,
+    CommandKind.REDUCE_50: Answer.REDUCE_50,
 }
 
 
@@ -34,30 +61,30 @@ class CommandRejected(TradingError):
 
 
 def apply_command(
-    portfolio_state: PortfolioState, word: OperatorCommand, index: int | None, now: int, *, force: bool = False
+    portfolio_state: PortfolioState, kind: CommandKind, index: int | None, now: int, *, force: bool = False
 ) -> str:
-    """Carry a command out on the desk; `index` is the pair's, None for all. Returns what was done, in words.
+    """Carry a command out on the portfolio; `index` is the pair's, None for all. Returns what was done, in words.
 
     An answer to a halt halts first when nothing is halted. Raises CommandRejected.
     """
     portfolio, risk = portfolio_state.portfolio, portfolio_state.portfolio.risk
     portfolio.urged = True
-    if word is OperatorCommand.PAUSE:
+    if kind is CommandKind.PAUSE:
         return _hold_off(portfolio_state, index, held=True)
-    if word is OperatorCommand.RESUME and not risk.halted:
+    if kind is CommandKind.RESUME and not risk.halted:
         return _hold_off(portfolio_state, index, held=False)
     if index is not None:
-        raise CommandRejected(f"{word} concerns the whole account; say it without --pair.")
-    if word is OperatorCommand.RESUME:
+        raise CommandRejected(f"{kind} concerns the whole account; say it without --pair.")
+    if kind is CommandKind.RESUME:
         if not resume(risk, now, force):
             raise CommandRejected("this UTC day has seen a resume already; say --force to resume again.")
         return "resumed with the present equity as the new anchor; sizes are halved until midnight UTC"
     if not risk.halted:
         risk.halted, risk.halted_at, risk.answer = True, now, Answer.WAITING
-    if word is not OperatorCommand.HALT:
-        risk.answer = ANSWERS[word]
+    if kind is not CommandKind.HALT:
+        risk.answer = ANSWERS[kind]
     return "halted: entries are withdrawn, stops and exits stay" + (
-        "" if word is OperatorCommand.HALT else f"; answer {word}"
+        "" if kind is CommandKind.HALT else f"; answer {kind}"
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any, assert_never
 
 import structlog
 
+from bot.errors import OutOfStep
 from bot.instrument import Instrument
 from bot.order import OrderKind
 from bot.ports import (
@@ -128,6 +129,9 @@ class PairCore:
         try:
             yield from self._handle(message)
             yield from self._take_up()
+        except OutOfStep as error:
+            self._hold_off(HeldOff.OUT_OF_STEP, str(error))
+            yield from self._recover()
         except TROUBLE as error:
             self._log.error("venue_trouble", reason=str(error))
             self.unsynced = True

@@ -63,6 +63,7 @@ _AFTER: list[Any] = [
     ("drain_stop", "i8"),  # ticks; 0 for none. A halt that holds uses it too
     ("drain_target", "i8"),
     ("guard_stop", "i8"),  # ticks: of a position that no strategy owns; 0 for none
+    ("fault", "i8"),  # phase and trigger of a transition that cannot happen, see phase.py; 0 for none
     ("disowned", "b1"),  # lots came by another hand: the position waits for the operator
     ("answered", "i8"),
     ("trimmed", "i8"),  # number of the last trim and withdrawal obeyed

@@ -1,7 +1,7 @@
 """The life of a pair: its phases, what can happen in each, and nothing else.
 
 IDLE -> RUNNING -> DRAINING -> IDLE -> RUNNING(other); PAUSED keeps exits alone; CLOSING leaves at the market; HALTED
-overrides all. What is not in the table cannot happen.
+overrides all. What is not in the table cannot happen, and is a fault where it does.
 """
 
 from __future__ import annotations
@@ -68,7 +68,15 @@ def can(state: Record, trigger: int) -> bool:
 
 @kernel
 def advance(state: Record, trigger: int) -> None:
-    """Move to the next phase; a trigger that is not in the table changes nothing."""
+    """Move to the next phase; a trigger that is not in the table sets `fault`, and changes nothing else."""
     following = TABLE[state.phase, trigger]
-    if following != NOWHERE:
+    if following == NOWHERE:
+        state.fault = 1 + state.phase * len(Trigger) + trigger
+    else:
         state.phase = following
+
+
+def fault_sentence(fault: int) -> str:
+    """Say which trigger met which phase."""
+    phase, trigger = divmod(fault - 1, len(Trigger))
+    return f"{Trigger(trigger).name.lower()} cannot happen to a pair that is {Phase(phase).name.lower()}"

@@ -50,6 +50,7 @@ REMEDIES = {
     HeldOff.EXITS: "look at the position at the venue, then resume",
     HeldOff.SILENCE: "nothing, where the venue is down; else look at the network",
     HeldOff.INSTRUMENT: "let the position leave; it goes on by itself where it can",
+    HeldOff.OUT_OF_STEP: "keep the log and tell the makers; look at the position at the venue, then resume",
     HeldOff.LEVERAGE: "set the leverage of the config at the venue, or change the config",
     HeldOff.PERMISSION: "give the key the right to trade, and this machine's address",
 }
@@ -161,11 +162,19 @@ class PortfolioCore:
             yield from self._evaluate(self.at)
 
     def _on_command(self, command: Command) -> Steps[None]:
-        """Obey the operator, at once."""
+        """Follow the operator, at once."""
+        said = command.said
         try:
-            index = self._index_of(command.pair)
-            done = apply_command(self.machine.portfolio_state, command.word, index, self.now, force=command.force)
-            log.warning("operator", word=command.word.value, pair=command.pair, done=done)
+            index = self._index_of(said.pair)
+            done = apply_command(self.machine.portfolio_state, said.kind, index, self.now, force=said.force)
+            log.warning(
+                "operator",
+                command=said.kind.value,
+                pair=said.pair,
+                who=said.who,
+                source=said.source,
+                done=done,
+            )
             yield from self._evaluate(self.now)
         except CommandRejected as error:
             command.answer.set_exception(error)

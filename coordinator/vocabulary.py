@@ -68,6 +68,7 @@ class HeldOff(IntFlag):
     EXITS = 8  # exits that fail again and again
     SILENCE = 16  # no candles
     INSTRUMENT = 32  # not what it was when the bot began
+    OUT_OF_STEP = 64  # something happened to it that cannot happen
     LEVERAGE = 128  # the account's is not the bot's and cannot be set back
     PERMISSION = 256  # the key may not trade
 

@@ -184,7 +184,8 @@ def ctl(
         word = "stop-leave-entries"
     file = file_of(Settings().data_dir, bot)
     if word != "status":
-        done = ask(file, "/command", {"word": word, "pair": pair and symbol_of(pair), "force": force}).get("done")
+        said = {"command": word, "pair": pair and symbol_of(pair), "force": force, "source": "ctl", "who": _user()}
+        done = ask(file, "/command", said).get("done")
         console().print(str(done), markup=False)
         return
     now = ask(file, "/status")
@@ -195,6 +196,16 @@ def ctl(
         _show(now)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise Misconfigured(f"the status of bot {file.stem!r} is of another version; look at it with --json.") from None
+
+
+def _user() -> str | None:
+    """Name of who runs this command, where the system knows it."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return None
 
 
 def _show(now: dict[str, Any]) -> None:

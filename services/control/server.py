@@ -15,6 +15,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import structlog
 from aiohttp import web
@@ -22,11 +23,12 @@ from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from bot.errors import Misconfigured, TradingError
+from coordinator.operator import OperatorCommand
 
 log = structlog.get_logger()
 
 Ask = Callable[[], Awaitable[dict[str, Any]]]
-Act = Callable[[str, str | None, bool], Awaitable[str]]
+Act = Callable[[OperatorCommand], Awaitable[str]]
 
 LARGEST_BODY = 64 << 10  # bytes
 LONGEST_WORD = 64
@@ -39,7 +41,7 @@ class BadRequest(Exception):
 
 
 class ControlServer:
-    """Says how the bot stands, and hands the operator's words on."""
+    """Says how the bot stands, and hands the operator's commands on."""
 
     def __init__(self, file: Path, status: Ask, act: Act, registry: CollectorRegistry) -> None:
         self.file, self._ask, self.act, self.registry = file, status, act, registry
@@ -138,8 +140,7 @@ class ControlServer:
     async def _command(self, request: web.BaseRequest) -> web.Response:
         if not self._trusts(request):
             return _refusal("the token is not this bot's", 403)
-        word, pair, force = _command_in(await _body(request))
-        return web.json_response({"done": await self.act(word, pair, force)})
+        return web.json_response({"done": await self.act(_command_in(await _body(request)))})
 
 
 def _is_for_loopback(request: web.BaseRequest) -> bool:
@@ -160,19 +161,20 @@ async def _body(request: web.BaseRequest) -> bytes:
     return bytes(data)
 
 
-def _command_in(body: bytes) -> tuple[str, str | None, bool]:
-    """Word, pair and force of a command; raises BadRequest."""
+def _command_in(body: bytes) -> OperatorCommand:
+    """Read a command; one without a key is a new one. Raises BadRequest."""
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
         raise BadRequest("the body is no JSON") from None
     if not isinstance(said, dict):
-        raise BadRequest('the body is no JSON object such as {"word": "pause", "pair": "BTCUSDT"}')
+        raise BadRequest('the body is no JSON object such as {"command": "pause", "pair": "BTCUSDT"}')
     force = said.get("force", False)
     if not isinstance(force, bool):
         raise BadRequest("force is neither true nor false")
     pair = None if said.get("pair") is None else _text(said, "pair")
-    return _text(said, "word"), pair, force
+    origin = {name: _text(said, name) for name in ("who", "source", "key") if said.get(name) is not None}
+    return OperatorCommand.parse(_text(said, "command"), pair, force=force, **{"key": uuid4().hex, **origin})
 
 
 def _text(said: dict[str, Any], name: str) -> str:

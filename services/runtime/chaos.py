@@ -200,7 +200,7 @@ class Chaos:
     async def _live_all(self, nursery: Nursery) -> None:
         failures = 0
         for life in lives(self.plan.kills, self.plan.seed):
-            while not await self._live(nursery, life):
+            while not await self._live(nursery, life, failures):
                 failures += 1
                 if failures >= FAILURES:
                     reason = next(iter(self.findings.unasked.most_common(1)), ("", 0))[0]
@@ -210,9 +210,9 @@ class Chaos:
             if self.exchange.finished:
                 raise NotRun("the candles are used up before the last kill; take more days, or a lower --speed.")
 
-    async def _live(self, nursery: Nursery, life: Life) -> bool:
-        """Live one life to its planned end; False when it ended by itself before."""
-        self._change_faults(self._faults(life))
+    async def _live(self, nursery: Nursery, life: Life, failures: int) -> bool:
+        """Live one life to its planned end; False when it ended by itself before, as `failures` times already."""
+        self._change_faults(self._faults(life, failures))
         self.watch.bot = "starting"
         born = await nursery.bear()
         if life.end is not End.KILLED_STARTING:
@@ -251,8 +251,9 @@ class Chaos:
         entries = any(not one.reduce_only for one in self.exchange.live(None))
         self.findings.entries_left += entries and "entries_not_withdrawn" not in born.events
 
-    def _faults(self, life: Life) -> Faults:
-        given = dict(life.faults)
+    def _faults(self, life: Life, failures: int) -> Faults:
+        """Faults of a life; a start that is made again meets others, or it would fail for ever."""
+        given = {**life.faults, "seed": life.faults["seed"] + failures}
         held = given.pop("hold", 0.0) / self.plan.speed
         return Faults(**given, hold_executions_s=held)
 

@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from bot.errors import TradingError
-from coordinator.operator import CommandRejected
+from coordinator.operator import CommandKind, CommandRejected, OperatorCommand
 from services.runtime.config import load_bot
 from services.runtime.live import LiveBot, run_bot
 from services.runtime.warm import warm
@@ -36,10 +36,10 @@ class Minded(LiveBot):
         now = await self.status()
         try:
             if now["halted"]:
-                await self.runtime.apply_command("resume", None, True)
+                await self.runtime.apply_command(OperatorCommand(CommandKind.RESUME, force=True))
             for one in now["pairs"]:
                 if set(one["held_off"]) - {"database"}:
-                    await self.runtime.apply_command("resume", one["pair"], False)
+                    await self.runtime.apply_command(OperatorCommand(CommandKind.RESUME, one["pair"]))
         except CommandRejected as refused:
             structlog.get_logger().info("operator_refused", reason=str(refused))
 

@@ -43,6 +43,7 @@ from services.storage.store import PostgresStore
 if TYPE_CHECKING:
     from bot.ports import Gateway
     from coordinator.config import PortfolioConfig
+    from coordinator.operator import OperatorCommand
     from services.runtime.config import Account
 
 log = structlog.get_logger()
@@ -174,9 +175,9 @@ class PortfolioActor(_Actor):
         """Let every pair report again."""
         self.host.call()
 
-    async def apply_command(self, word: str, pair: str | None, force: bool) -> str:
+    async def apply_command(self, said: OperatorCommand) -> str:
         """Do what the operator says."""
-        return str(await self.host.apply_command(word, pair, force))
+        return str(await self.host.apply_command(said))
 
     async def status(self) -> dict[str, Any]:
         """How the portfolio stands."""
@@ -374,9 +375,9 @@ class RayRuntime:
         """Hand a message to the portfolio."""
         self.outbox.messages.put_nowait(message)
 
-    async def apply_command(self, word: str, pair: str | None, force: bool) -> str:
+    async def apply_command(self, said: OperatorCommand) -> str:
         """Do what the operator says; raises Misconfigured for an unknown word, CommandRejected for a senseless one."""
-        (done,) = await self._answered(self.portfolio.apply_command.remote(word, pair, force))
+        (done,) = await self._answered(self.portfolio.apply_command.remote(said))
         return str(done)
 
     async def adopt(self, config: PortfolioConfig) -> list[str]:

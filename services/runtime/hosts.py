@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from bot.errors import Misconfigured
 from bot.ports import Gap, NotPermitted, Refused, Unanswered, Unreachable
 from bot.record import new_records, to_dict
 from coordinator.machine import NAME, PairMachine, PortfolioMachine
 from coordinator.master_loop import MasterLoop
 from coordinator.messages import Adopt, Command, HoldOff, Listed, Recover, Remember, StoreAway, Withdraw
-from coordinator.operator import OperatorCommand
+from coordinator.operator import OF_THE_BOT, CommandRejected, OperatorCommand
 from coordinator.pair_core import Message as ToPair
 from coordinator.portfolio_core import Message as ToPortfolio
 from coordinator.saved_state import LAYOUT
@@ -267,11 +266,11 @@ class PortfolioHost:
         """Hand a message to the portfolio."""
         self.loop.tell(message)
 
-    async def apply_command(self, word: str, pair: str | None, force: bool) -> str:
-        """Do what the operator says; raises Misconfigured for an unknown word, CommandRejected for a senseless one."""
-        if word not in set(OperatorCommand):
-            raise Misconfigured(f"command {word!r} is unknown here; choose one of {', '.join(OperatorCommand)}.")
-        command = Command(OperatorCommand(word), pair, force)
+    async def apply_command(self, said: OperatorCommand) -> str:
+        """Do what the operator says of the portfolio; raises CommandRejected for what makes no sense at present."""
+        if said.kind in OF_THE_BOT:
+            raise CommandRejected(f"{said.kind} is not for the portfolio; say it to the bot.")
+        command = Command(said)
         self.loop.tell(command)
         return await command.answer
 

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import signal
 import time
+from collections.abc import Coroutine
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from prometheus_client import CollectorRegistry, Histogram
 
-from bot.errors import Misconfigured
+from bot.errors import Misconfigured, TradingError
+from bot.events import Heartbeat
 from bot.ports import NotPermitted, Refused, Unanswered, Unreachable
 from coordinator.machine import NAME
 from coordinator.messages import AccountSnapshot
+from coordinator.operator import CommandKind, OperatorCommand
 from coordinator.reaction import SECONDS
 from coordinator.risk import HaltPolicy
 from services.control.client import control_file, log_file
@@ -28,7 +31,6 @@ from services.runtime.ending import close_everything, withdraw_entries
 from services.runtime.local import LocalRuntime
 from services.runtime.metrics import StatusMetrics
 from services.runtime.warm import compiled_meanwhile
-from services.storage.instance_lock import InstanceLock
 
 if TYPE_CHECKING:
     from bot.ports import Gateway
@@ -42,6 +44,9 @@ BETWEEN_SNAPSHOTS = 3.0  # from one state's copy to the next state's: each holds
 ACCOUNT_SECONDS = 60.0
 CLOCK_SECONDS = 300.0
 POLL_SECONDS = 20.0
+BEAT_SECONDS = 10.0
+PATIENCE_SECONDS = 2.0  # with a database that is to record a command
+KEPT_COMMANDS = 1000
 POLL_REQUESTS = 6  # of one pair
 VENUE_SECONDS = 300.0
 # The operator is a person: no policy answers for him and no hour resumes.
@@ -103,10 +108,11 @@ class LiveBot:
         settings: BotSettings,
         config: PortfolioConfig,
         runtime: LocalRuntime | RayRuntime,
-        lock: InstanceLock | None = None,
+        behind: Backing | None = None,
     ) -> None:
-        """`config` is the one `as_live`; `claim`, if given, is kept."""
-        self.settings, self.config, self.runtime, self.lock = settings, config, runtime, lock
+        """`config` is the one `as_live`; the lock of `behind` is kept, and its store records what operators say."""
+        self.settings, self.config, self.runtime, self.behind = settings, config, runtime, behind
+        self._said: dict[str, asyncio.Task[str]] = {}  # what operators said, by key
         self.registry = CollectorRegistry()
         self.lag = Histogram(
             "traderagent_loop_lag_seconds", "How late the event loop wakes", buckets=SECONDS, registry=self.registry
@@ -193,7 +199,7 @@ class LiveBot:
             self._every(self._poll_seconds() / len(self.config.pairs), self._poll),
             self._every(VENUE_SECONDS, self.runtime.look_at_venue),
             self._measure_lag(),
-            *([] if self.lock is None else [self.lock.keep()]),
+            *([] if self.behind is None else [self.behind.lock.keep(), self._every(BEAT_SECONDS, self._beat)]),
         ]
 
     def _poll_seconds(self) -> float:
@@ -232,21 +238,61 @@ class LiveBot:
         """Keep a readable copy of a state, one after the other: all at once would hold up the answers to fills."""
         await self.runtime.snapshot(next(self._kept))
 
-    async def act(self, word: str, pair: str | None, force: bool) -> str:
-        """Do what the operator says."""
-        if word in ("stop", "stop-leave-entries"):
-            self.leave_entries = word != "stop"
+    async def _beat(self) -> None:
+        """Tell who watches that the bot lives, and how it hears."""
+        assert self.behind is not None
+        now = await self.runtime.status()
+        age, streams = now["stream_age_seconds"], now["streams"]
+        self.behind.bus.publish(Heartbeat("", _now(), age, public=streams["public"], private=streams["private"]))
+
+    async def act(self, said: OperatorCommand) -> str:
+        """Do what the operator says, once for each key, and record it with its outcome."""
+        known = self._said.get(said.key) if said.key else None
+        if known is None:
+            known = asyncio.create_task(self._recorded(said))
+            self._said[said.key] = known
+            for key in list(self._said)[:-KEPT_COMMANDS]:
+                del self._said[key]
+        return await asyncio.shield(known)
+
+    async def _recorded(self, said: OperatorCommand) -> str:
+        """Do it unless it was done before a restart; what cannot be recorded is done all the same."""
+        if self.behind is None:
+            return await self._do(said)
+        store = self.behind.store
+        before = await self._in_time(store.begin_command(said, _now()))
+        if before is not None:
+            return before
+        try:
+            outcome = await self._do(said)
+        except TradingError as error:
+            await self._in_time(store.end_command(said.key, str(error), refused=True))
+            raise
+        await self._in_time(store.end_command(said.key, outcome, refused=False))
+        return outcome
+
+    async def _in_time(self, recording: Coroutine[Any, Any, str | None]) -> str | None:
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await recording
+        except TimeoutError:
+            log.warning("command_not_recorded", remedy="it is done all the same; the database does not answer")
+            return None
+
+    async def _do(self, said: OperatorCommand) -> str:
+        if said.kind in (CommandKind.STOP, CommandKind.STOP_LEAVE_ENTRIES):
+            self.leave_entries = said.kind is CommandKind.STOP_LEAVE_ENTRIES
             self._stop("`ctl stop` was said")
             what = "everything stays" if self.leave_entries else "entries are withdrawn, stops and targets stay"
             return f"stopping; {what} at the venue"
-        if word == "shutdown":
+        if said.kind is CommandKind.SHUTDOWN:
             done = await close_everything(self.runtime, self.settings.name, self.config.pairs)
             self.closed = True
             self._stop("`ctl shutdown` was said")
             return done
-        if word == "reload":
+        if said.kind is CommandKind.RELOAD:
             return await self._reload()
-        return await self.runtime.apply_command(word, pair, force)
+        return await self.runtime.apply_command(said)
 
     async def _reload(self) -> str:
         """Adopt what of the config file may change while the bot runs; raises Misconfigured with what may not."""
@@ -270,6 +316,11 @@ class LiveBot:
         return f"adopted {', '.join(changed)}" if changed else "nothing has changed"
 
 
+def _now() -> int:
+    """Wall clock, ms."""
+    return int(time.time() * 1000)
+
+
 async def run_bot(path: Path, *, adopt: bool = False, make: type[LiveBot] = LiveBot) -> None:
     """Run the bot of a config file; `adopt`: take over orders and positions of its name that its database lacks.
 
@@ -290,7 +341,7 @@ async def run_bot(path: Path, *, adopt: bool = False, make: type[LiveBot] = Live
     ):
         configure(hidden, keep=log_file(settings.data_dir, settings.name))  # it is this bot, and no second one
         runtime = runtime_of(settings, as_live(config), account, behind, adopt=adopt)
-        bot = make(settings, as_live(config), runtime, behind.lock)
+        bot = make(settings, as_live(config), runtime, behind)
         try:
             await bot.run(path)
         except BaseException as error:

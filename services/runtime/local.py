@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bot.ports import Bus, Clock, Gateway, Store
     from coordinator.config import PortfolioConfig
     from coordinator.master_loop import MasterLoop
+    from coordinator.operator import OperatorCommand
     from coordinator.pair_core import Message as ToPair
     from coordinator.portfolio_core import Message as ToPortfolio
     from coordinator.strategy_loop import StrategyLoop
@@ -79,9 +80,9 @@ class LocalRuntime:
         """Hand a message to the portfolio."""
         self.portfolio.tell(message)
 
-    async def apply_command(self, word: str, pair: str | None, force: bool) -> str:
+    async def apply_command(self, said: OperatorCommand) -> str:
         """Do what the operator says; raises Misconfigured for an unknown word, CommandRejected for a senseless one."""
-        return await self.portfolio.apply_command(word, pair, force)
+        return await self.portfolio.apply_command(said)
 
     async def adopt(self, config: PortfolioConfig) -> list[str]:
         """Follow another config of the same pairs; raises Misconfigured for what needs a restart."""

@@ -25,9 +25,10 @@ MANIFEST = "backup.json"
 # Each table by the order in which its rows are written; numbers that the database gives are given anew.
 TABLES = {
     "memory": "name",
-    "orders": "at, link",
+    "orders": "at, client_order_id",
     "fills": "at, execution",
     "decisions": "id",
+    "commands": "at, key",
     "snapshots": "id",
 }
 
@@ -38,12 +39,13 @@ LARGEST = {
     "orders.csv": 8 * GIB,
     "fills.csv": 8 * GIB,
     "decisions.csv": 16 * GIB,
+    "commands.csv": GIB,
 }
 LARGEST |= {"snapshots.csv": 4 * GIB}
 LARGEST_IN_ALL = 24 * GIB
 RATIO = 200  # of a member's size to its compressed size; what a bot writes stays under 50
 RATIO_FROM = 1 << 20  # bytes: a small member may be as empty as it likes
-DIRECTORY = 8 << 10  # bytes of a zip's directory: six members need one
+DIRECTORY = 8 << 10  # bytes of a zip's directory: seven members need one
 PIECE = 1 << 20
 
 END, END_64, LOCATOR_64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"

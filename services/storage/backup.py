@@ -20,6 +20,7 @@ import asyncpg
 from bot.errors import Misconfigured
 from bot.order import OrderKind, Side, Signal
 from bot.ports import Cause, Saved
+from coordinator.operator import CommandKind
 from coordinator.vocabulary import DecisionKind
 from services.storage.archive import BROKEN, FORMAT, MANIFEST, TABLES, Contents, Hashed, damaged, look_into, opened
 from services.storage.store import VERSION, migrate
@@ -55,6 +56,7 @@ VALID = {
     "AND slot >= 0 AND generation >= 0 AND lots >= 0 AND price >= 0 AND stop >= 0",
     "fills": f"cause IN ({_words([one.value for one in Cause])}) AND side IN (-1, 0, 1) AND lots >= 0 AND fee <> 'NaN'",
     "decisions": f"kind IN ({_words([one.name.lower() for one in DecisionKind])})",
+    "commands": f"command IN ({_words(list(CommandKind))}) AND key <> ''",
     "snapshots": "name <> ''",
 }
 WHEN = "at BETWEEN '2000-01-01Z' AND '2200-01-01Z'"  # Python cannot hold every time that Postgres can

@@ -17,6 +17,7 @@ from tenacity import AsyncRetrying, retry, retry_if_exception_type, stop_after_d
 from bot.errors import Misconfigured
 from bot.events import Decision
 from bot.ports import Cause, Execution, Order, Saved
+from coordinator.operator import CommandRejected, OperatorCommand
 
 log = structlog.get_logger()
 
@@ -30,7 +31,7 @@ KEPT = 5000  # orders and executions of a symbol that a restart may still meet
 KEPT_SNAPSHOTS = 20
 START_SECONDS = 30.0
 
-VERSION = "0003"  # of the tables: the newest migration
+VERSION = "0004"  # of the tables: the newest migration
 
 REMEMBER = """
 INSERT INTO memory (bot, name, layout, data, at) VALUES ($1, $2, $3, $4, $5)
@@ -49,6 +50,10 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 ON CONFLICT (bot, execution) DO NOTHING
 """
 DECISION = "INSERT INTO decisions (bot, pair, kind, fields, at) VALUES ($1, $2, $3, $4, $5)"
+COMMAND = """
+INSERT INTO commands (bot, key, command, pair, force, who, source, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (bot, key) DO NOTHING RETURNING key
+"""
 SNAPSHOT = "INSERT INTO snapshots (bot, name, schema, state, at) VALUES ($1, $2, $3, $4, $5)"
 FORGET = """
 DELETE FROM snapshots WHERE bot = $1 AND name = $2 AND id <= (
@@ -202,7 +207,10 @@ class PostgresStore:
     @waiting
     async def decisions(self, since: int, until: int | None = None) -> list[Decision]:
         """Read what was decided from `since` (ms) on, and up to `until` where it is given, oldest first."""
-        query = "SELECT * FROM decisions WHERE bot = $1 AND at >= $2 AND at <= coalesce($3::timestamptz, 'infinity') ORDER BY id"
+        query = (
+            "SELECT * FROM decisions WHERE bot = $1 AND at >= $2 AND at <= coalesce($3::timestamptz, 'infinity') "
+            "ORDER BY id"
+        )
         rows = await self.pool.fetch(query, self.bot, moment(since), None if until is None else moment(until))
         return [Decision(row["pair"], epoch(row["at"]), row["kind"], json.loads(row["fields"])) for row in rows]
 
@@ -247,6 +255,33 @@ class PostgresStore:
 
     def _decision(self, one: Decision) -> tuple[Any, ...]:
         return (self.bot, one.pair, one.kind, json.dumps(one.fields), moment(one.at))
+
+    @waiting
+    async def begin_command(self, said: OperatorCommand, at: int) -> str | None:
+        """Record a command before it is done, at `at` (ms); returns its outcome where it was done before.
+
+        Raises CommandRejected for one that was refused before, or that was begun and whose outcome nobody knows.
+        """
+        new = await self.pool.fetchval(
+            COMMAND, *(self.bot, said.key, said.kind, said.pair or "", said.force, said.who, said.source, moment(at))
+        )
+        if new is not None:
+            return None
+        query = "SELECT refused, outcome FROM commands WHERE bot = $1 AND key = $2"
+        row = await self.pool.fetchrow(query, self.bot, said.key)
+        if row["outcome"] is None:
+            raise CommandRejected(
+                "it was begun before, and its outcome is not known; look at the status, then say it anew."
+            )
+        if row["refused"]:
+            raise CommandRejected(row["outcome"])
+        return str(row["outcome"])
+
+    @waiting
+    async def end_command(self, key: str, outcome: str, *, refused: bool) -> None:
+        """Record what became of a command."""
+        query = "UPDATE commands SET outcome = $3, refused = $4 WHERE bot = $1 AND key = $2"
+        await self.pool.execute(query, self.bot, key, outcome, refused)
 
     async def alive(self) -> bool:
         """Whether the database takes a change of this bot's rows now; a full or read-only one does not."""

@@ -11,7 +11,7 @@ import pytest
 from services.runtime.agreement import compare
 from services.simulated_bybit.exchange import Exchange, exchange_settings
 from services.simulated_bybit.unverified import Unverified
-from tests.runtime.house import DAY, HISTORY, Bot, config, market, venue
+from tests.runtime.house import DAY, HISTORY, Bot, command, config, market, venue
 
 # As they are is what every other test plays, though with volume enough for every stop.
 VARIANTS = [
@@ -49,7 +49,7 @@ async def by_hand(bot, exchange, house, direction):
         await bot.runtime.poll()
         await bot.runtime.settled()
         await bot.steps.begin()
-        await bot.runtime.apply_command("resume", None, True)
+        await bot.runtime.apply_command(command("resume", force=True))
         await bot.runtime.settled()
     return held != 0
 

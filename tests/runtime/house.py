@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from backtesting.instruments import instrument_for
 from bot.instrument import Market
 from coordinator.config import load_config
+from coordinator.operator import OperatorCommand
 from services.exchanges.bybit.gateway import Bybit
 from services.market_data.synth import generate
 from services.runtime.backing import SilentBus
@@ -143,3 +144,8 @@ def with_bot(
 def entries(bot, exchange):
     """Orders at the venue that could increase exposure."""
     return [one for one in exchange.live(None) if not one.reduce_only]
+
+
+def command(kind, pair=None, *, force=False, **origin):
+    """What an operator says, as it is read at the rim."""
+    return OperatorCommand.parse(kind, pair, force=force, **origin)

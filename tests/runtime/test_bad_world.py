@@ -19,7 +19,7 @@ from services.runtime.live import account_snapshot
 from services.runtime.status import status
 from services.storage.store import PostgresStore
 from tests.chaos.test_crash_points import assert_covered
-from tests.runtime.house import Bot, config, entries, exchange_for, venue, with_bot
+from tests.runtime.house import Bot, command, config, entries, exchange_for, venue, with_bot
 
 
 class Clock:
@@ -44,7 +44,7 @@ def exits(bot, exchange, symbol):
 
 async def flat(bot, exchange, symbol):
     """Close what is held, as the operator would."""
-    await bot.runtime.apply_command("close-all", None, False)
+    await bot.runtime.apply_command(command("close-all"))
     for _ in range(3):
         await bot.steps.minute()
     assert exchange.books[symbol].position == 0
@@ -108,7 +108,7 @@ def test_family_8_another_tick_size_holds_the_pair_off_until_it_is_flat_and_then
         assert loop.core.machine.instrument.tick_size == new
         assert held_off(bot, "SOLUSDT") == []
         names = set(exchange.client_order_ids)
-        await bot.runtime.apply_command("resume", None, True)
+        await bot.runtime.apply_command(command("resume", force=True))
         await bot.runtime.settled()
         for _ in range(150):
             await bot.steps.minute()
@@ -338,7 +338,7 @@ def test_f_09_a_loop_gone_wild_opens_nothing_more_and_the_operator_is_told(dsn, 
         for book in exchange.books.values():
             assert_covered(book)
         bot.runtime.loops["SOLUSDT"].core.breaker.most_actions = 60
-        await bot.runtime.apply_command("resume", "SOLUSDT", False)
+        await bot.runtime.apply_command(command("resume", "SOLUSDT"))
         for _ in range(3):
             await bot.steps.minute()
         return *found, held_off(bot, "SOLUSDT"), {one.symbol for one in entries(bot, exchange)}

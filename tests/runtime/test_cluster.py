@@ -14,7 +14,7 @@ from coordinator.messages import AccountSnapshot
 from coordinator.operator import CommandRejected
 from services.runtime.config import Account, Environment
 from tests.chaos.test_crash_points import assert_covered
-from tests.runtime.house import KEY, Bot, config, exchange_for, venue
+from tests.runtime.house import KEY, Bot, command, config, exchange_for, venue
 
 cluster = pytest.importorskip("services.runtime.cluster", reason="Ray is not installed")
 pytestmark = pytest.mark.slow  # Ray itself takes its time
@@ -98,16 +98,16 @@ def test_the_operator_and_the_config_reach_the_actors_and_errors_come_back(dsn, 
             for _ in range(150):
                 await bot.steps.minute()
             with pytest.raises(CommandRejected, match="DOGEUSDT"):
-                await bot.runtime.apply_command("pause", "DOGEUSDT", False)
+                await bot.runtime.apply_command(command("pause", "DOGEUSDT"))
             with pytest.raises(Misconfigured, match="sing"):
-                await bot.runtime.apply_command("sing", None, False)
+                await bot.runtime.apply_command(command("sing"))
             risk = chosen.algorithm.risk.model_copy(update={"halt_day_loss": 0.07})
             adopted = await bot.runtime.adopt(
                 chosen.changed(algorithm=chosen.algorithm.model_copy(update={"risk": risk}))
             )
             exchange.closed.add("SOLUSDT")
             await bot.runtime.look_at_venue()
-            await bot.runtime.apply_command("pause", "SOLUSDT", False)
+            await bot.runtime.apply_command(command("pause", "SOLUSDT"))
             exchange.capital += 500.0
             for _ in range(2):
                 bot.runtime.tell(AccountSnapshot(await bot.runtime.gateway.account()))

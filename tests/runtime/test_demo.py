@@ -26,6 +26,7 @@ from services.runtime.demo import (
 )
 from services.runtime.stages import Stages
 from tests.conftest import MINUTE
+from tests.runtime.house import command as spoken
 from tests.runtime.house import entries
 
 MOST_MINUTES = 1000  # until it trades again
@@ -106,11 +107,11 @@ def test_a_halt_of_the_demo_waits_for_its_watcher_and_then_it_trades(tmp_path, m
         async with demonstration(11, tmp_path, ("SOLUSDT",), Stages(lambda one: ready.append(one.name))) as show:
             for _ in range(10):
                 await show.steps.minute()
-            await show.runtime.apply_command("halt", None, False)
+            await show.runtime.apply_command(spoken("halt"))
             for _ in range(minutes):
                 await show.steps.minute()
             halted, during = show.status(), len(entries(SimpleNamespace(runtime=show.runtime), show.exchange))
-            await show.runtime.apply_command("resume", None, False)
+            await show.runtime.apply_command(spoken("resume"))
             traded, played = len(show.exchange.trades), 0
             while len(show.exchange.trades) == traded and played < MOST_MINUTES:
                 await show.steps.minute()

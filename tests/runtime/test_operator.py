@@ -24,24 +24,25 @@ from services.command_line.live import venue as venue_command
 from services.control.client import ask
 from services.control.server import ControlServer
 from services.logs import Rarely, configure
+from services.runtime.backing import Backing, SilentBus
 from services.runtime.config import Secrets, load_bot
 from services.runtime.doctor import examine, refuse
 from services.runtime.live import LiveBot, as_live
 from services.runtime.metrics import StatusMetrics
 from services.runtime.status import status
 from services.simulated_bybit.server import Faults, Key
-from tests.runtime.house import KEY, Bot, config, entries, exchange_for, venue, with_bot
+from tests.runtime.house import KEY, Bot, command, config, entries, exchange_for, venue, with_bot
 
 
 def test_f_07_a_halt_withdraws_every_entry_at_once_and_keeps_the_stops(dsn, name):
     async def play(bot, exchange):
         before, held = len(entries(bot, exchange)), {s: b.position for s, b in exchange.books.items()}
         stops = {one.client_order_id for one in exchange.live(None) if one.reduce_only}
-        await bot.runtime.apply_command("halt", None, False)
+        await bot.runtime.apply_command(command("halt"))
         await bot.runtime.settled()
         kept = {one.client_order_id for one in exchange.live(None)}
         assert {s: b.position for s, b in exchange.books.items()} == held
-        again = await bot.runtime.apply_command("halt", None, False)
+        again = await bot.runtime.apply_command(command("halt"))
         for _ in range(30):
             await bot.steps.minute()
         return before, len(entries(bot, exchange)), stops, kept, again, status(bot.runtime)
@@ -57,18 +58,18 @@ def test_f_07_a_halt_withdraws_every_entry_at_once_and_keeps_the_stops(dsn, name
 
 def test_a_halt_survives_a_restart_and_only_the_operator_opens_it(dsn, name):
     async def play(bot, exchange):
-        await bot.runtime.apply_command("halt", None, False)
+        await bot.runtime.apply_command(command("halt"))
         await bot.runtime.settled()
         await bot.crash()
         await bot.start()
         await bot.steps.minute()
         halted = status(bot.runtime)["halted"]
-        await bot.runtime.apply_command("resume", None, False)
+        await bot.runtime.apply_command(command("resume"))
         await bot.runtime.settled()
-        await bot.runtime.apply_command("halt", None, False)
+        await bot.runtime.apply_command(command("halt"))
         with pytest.raises(CommandRejected, match="--force"):
-            await bot.runtime.apply_command("resume", None, False)
-        await bot.runtime.apply_command("resume", None, True)
+            await bot.runtime.apply_command(command("resume"))
+        await bot.runtime.apply_command(command("resume", force=True))
         for _ in range(120):
             await bot.steps.minute()
         return halted, status(bot.runtime)["halted"], len(entries(bot, exchange))
@@ -82,7 +83,7 @@ def test_a_halt_survives_a_restart_and_only_the_operator_opens_it(dsn, name):
 def test_close_all_leaves_nothing(dsn, name):
     async def play(bot, exchange):
         assert any(book.position for book in exchange.books.values())
-        await bot.runtime.apply_command("close-all", None, False)
+        await bot.runtime.apply_command(command("close-all"))
         await bot.runtime.settled()
         await bot.steps.minute()
         return [book.position for book in exchange.books.values()], status(bot.runtime)["answer"]
@@ -94,16 +95,16 @@ def test_close_all_leaves_nothing(dsn, name):
 
 def test_a_paused_pair_has_no_entries_and_the_others_trade_on(dsn, name):
     async def play(bot, exchange):
-        await bot.runtime.apply_command("pause", "SOLUSDT", False)
+        await bot.runtime.apply_command(command("pause", "SOLUSDT"))
         await bot.runtime.settled()
         for _ in range(30):
             await bot.steps.minute()
         open_orders = {one.symbol for one in entries(bot, exchange)}
         with pytest.raises(CommandRejected, match="DOGEUSDT"):
-            await bot.runtime.apply_command("pause", "DOGEUSDT", False)
+            await bot.runtime.apply_command(command("pause", "DOGEUSDT"))
         with pytest.raises(Misconfigured, match="sing"):
-            await bot.runtime.apply_command("sing", None, False)
-        await bot.runtime.apply_command("resume", "SOLUSDT", False)
+            await bot.runtime.apply_command(command("sing"))
+        await bot.runtime.apply_command(command("resume", "SOLUSDT"))
         for _ in range(120):
             await bot.steps.minute()
         return open_orders, {one.symbol for one in entries(bot, exchange)}
@@ -213,10 +214,10 @@ def test_a_bot_does_not_start_beside_orders_that_are_not_its_own(dsn, name):
 def test_the_control_interface_asks_for_the_token_and_its_file_is_private(tmp_path):
     """F-62, F-63: every route answers, loopback only, and commands ask for a token made anew at every start."""
 
-    async def act(word, pair, force):
-        if word == "resume":
+    async def act(said):
+        if said.kind == "resume":
             raise CommandRejected("not now")
-        return f"{word} {pair} {force}"
+        return f"{said.kind} {said.pair} {said.force}"
 
     async def main():
         now = {"streams": {"public": True}, "pairs": [{"recovered": False}]}
@@ -238,9 +239,9 @@ def test_the_control_interface_asks_for_the_token_and_its_file_is_private(tmp_pa
                 assert answer.status == 200
         file = tmp_path / "bots" / "x.json"
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
-        said = await asyncio.to_thread(ask, file, "/command", {"word": "pause", "pair": "A", "force": True})
+        said = await asyncio.to_thread(ask, file, "/command", {"command": "pause", "pair": "A", "force": True})
         with pytest.raises(Misconfigured, match="not now"):
-            await asyncio.to_thread(ask, file, "/command", {"word": "resume"})
+            await asyncio.to_thread(ask, file, "/command", {"command": "resume"})
         await server.stop()
         return said, file
 
@@ -294,15 +295,15 @@ def test_reload_adopts_what_may_change_and_names_what_may_not(dsn, name, tmp_pat
             await bot.start()
             live = LiveBot(settings, as_live(chosen), bot.runtime)
             live.path = tmp_path / "bot.yaml"
-            said = [await live.act("reload", None, False)]
+            said = [await live.act(command("reload"))]
             written(tmp_path, risk={"halt_day_loss": 0.07}, allocation={"reserve": 0.3})
-            said.append(await live.act("reload", None, False))
+            said.append(await live.act(command("reload")))
             await bot.runtime.settled()
             adopted = float(bot.runtime.master.core.machine.params[0].reserve)
             for changes in ({"leverage": 2}, {"pairs": ["BTCUSDT"]}, {"grid": {"levels": 90}}):
                 written(tmp_path, **changes)
                 with pytest.raises(Misconfigured, match=r"start it again"):
-                    await live.act("reload", None, False)
+                    await live.act(command("reload"))
             await bot.stop()
         return said, adopted
 
@@ -410,3 +411,45 @@ def test_a_port_that_is_taken_is_one_sentence(tmp_path):
             asyncio.run(control.start(port))
         with pytest.raises(Misconfigured, match=rf"port {port} cannot be opened .* --port"):
             venue_command("BTCUSDT", 0.0, port, 1, 0, 7, None, Market.LINEAR, 10_000.0, "key", "secret")
+
+
+def test_what_an_operator_says_is_done_once_for_each_key_and_recorded_with_its_outcome(dsn, name, tmp_path):
+    """Also by a bot that was started again meanwhile: a command sent twice is one command."""
+
+    async def main():
+        settings, chosen = load_bot(written(tmp_path))
+        exchange = exchange_for(config())
+        done = []
+
+        class Counting(LiveBot):
+            async def _do(self, said):
+                done.append(said.key)
+                return await super()._do(said)
+
+        async with venue(exchange) as house:
+            bot = Bot(as_live(chosen), house.address, dsn, name)
+            await bot.start()
+            behind = Backing(bot.store, SilentBus(), None, dsn, None)
+            live = Counting(settings, as_live(chosen), bot.runtime, behind)
+            halt = command("halt", key="k1", who="ann", source="ctl")
+            told = await asyncio.gather(live.act(halt), live.act(halt))
+            again = Counting(settings, as_live(chosen), bot.runtime, behind)
+            told.append(await again.act(halt))
+            for _ in range(2):
+                with pytest.raises(CommandRejected, match="whole account"):
+                    await again.act(command("close-all", "SOLUSDT", key="k2"))
+            await bot.store.begin_command(command("resume", key="k3"), 0)
+            with pytest.raises(CommandRejected, match="outcome is not known"):
+                await again.act(command("resume", key="k3"))
+            rows = await bot.store.pool.fetch(
+                "SELECT key, command, who, source, refused, outcome FROM commands WHERE bot = $1 ORDER BY key", name
+            )
+            await bot.stop()
+        return told, done, [tuple(row) for row in rows]
+
+    told, done, rows = asyncio.run(main())
+    assert len(set(told)) == 1
+    assert done == ["k1", "k2"]
+    assert rows[0] == ("k1", "halt", "ann", "ctl", False, told[0])
+    assert rows[1][4] is True
+    assert rows[2][5] is None

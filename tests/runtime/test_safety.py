@@ -23,7 +23,7 @@ from services.runtime.preflight import preflight
 from services.runtime.status import status
 from services.simulated_bybit.faults import Faults
 from services.simulated_bybit.records import VenueOrder
-from tests.runtime.house import KEY, Bot, config, entries, exchange_for, gateway_to, venue, with_bot
+from tests.runtime.house import KEY, Bot, command, config, entries, exchange_for, gateway_to, venue, with_bot
 from tests.services.hooked import Hooked
 
 
@@ -250,7 +250,7 @@ def test_f_69_a_position_that_somebody_closed_is_booked_and_the_pair_opens_nothi
         assert exchange.books[symbol].position == 0
         booked = sorted(one.id for one in await bot.store.fills())
         assert booked == sorted(one.id for one in exchange.trades)
-        await bot.runtime.apply_command("resume", symbol, False)
+        await bot.runtime.apply_command(command("resume", symbol))
         assert held_off(bot, symbol) == []
         assert_protected(exchange)
 
@@ -305,7 +305,7 @@ def test_row_5_what_somebody_trades_by_hand_gets_a_stop_on_its_own_side(dsn, nam
         for _ in range(60):
             await bot.steps.minute()
         assert_protected(exchange)
-        await bot.runtime.apply_command("resume", symbol, False)
+        await bot.runtime.apply_command(command("resume", symbol))
         for _ in range(180):  # what is nobody's drains
             await bot.steps.minute()
         assert_protected(exchange)
@@ -492,7 +492,7 @@ def test_row_9_adopt_takes_over_what_another_database_left(dsn, name):
             assert bot.runtime.loops[symbol].core.machine.position == exchange.books[symbol].position != 0
             assert "position" in held_off(bot, symbol)
             assert_protected(exchange)
-            await bot.runtime.apply_command("resume", None, False)
+            await bot.runtime.apply_command(command("resume"))
             for _ in range(150):
                 await bot.steps.minute()
             assert_protected(exchange)
@@ -693,7 +693,7 @@ def test_f_07_a_halt_reaches_the_pairs_while_the_database_is_away(dsn, name):
             await bot.start()
             await one_held(bot, exchange)
             stores[-1].back.clear()
-            said = await asyncio.wait_for(bot.runtime.apply_command("halt", None, False), 5.0)
+            said = await asyncio.wait_for(bot.runtime.apply_command(command("halt")), 5.0)
             await until(lambda: not entries(bot, exchange))
             assert_protected(exchange)
             stores[-1].back.set()

@@ -17,12 +17,11 @@ import asyncpg
 import pytest
 
 from bot.errors import Misconfigured
+from bot.events import Decision
 from bot.ports import Cause, Execution, NotPermitted, Order
-from bot.record import new_records
 from bot.sources import ROOT
 from coordinator.migrations import MIGRATIONS
 from coordinator.saved_state import LAYOUT, LENGTH
-from coordinator.vocabulary import DECISION
 from services.runtime.memories import empty_memories
 from services.storage import archive as archive_module
 from services.storage import instance_lock
@@ -31,7 +30,7 @@ from services.storage.archive import LARGEST, MANIFEST, TABLES, look_into
 from services.storage.backup import back_up, restore
 from services.storage.instance_lock import InstanceLock
 from services.storage.store import PostgresStore
-from tests.runtime.house import Bot, config, exchange_for, venue
+from tests.runtime.house import Bot, command, config, exchange_for, venue
 
 
 async def rows_of(dsn, name):
@@ -121,10 +120,10 @@ def kept(dsn, name, tmp_path, memories):
         await store.snapshot("BTCUSDT", "schema", '{"a": "ä,\\"\\n"}', 1_704_067_200_000)
         order = Order("l1", 1, 0, 1, 0, 100, 5, False, True, 0, -1, 0, 0)
         fill = Execution("e1", "BTCUSDT", "l1", 1, 100, 5, 0.1, True, 1_704_067_200_000, Cause.ORDER)
-        decision = new_records(DECISION, 1)[0]
-        decision["ts"] = 1_704_067_200_000
+        decision = Decision("BTCUSDT", 1_704_067_200_000, "flat", {"minutes": 1.5})
+        await store.begin_command(command("pause", key="k1", who="ann"), 1_704_067_200_000)
         saved = memories["BTCUSDT"].saved()
-        await store.save("BTCUSDT", saved, 1_704_067_200_000, [order], [(fill, None)], [("BTCUSDT", decision)])
+        await store.save("BTCUSDT", saved, 1_704_067_200_000, [order], [(fill, None)], [decision])
         await store.close()
         await back_up(dsn, name, file)
         return await rows_of(dsn, name)

@@ -32,8 +32,8 @@ async def opened(file, status=None, act=None):
     async def account_snapshot():
         return STANDING
 
-    async def obeyed(word, pair, force):
-        return f"{word} {pair} {force}"
+    async def obeyed(said):
+        return f"{said.kind} {said.pair} {said.force}"
 
     server = ControlServer(file, status or account_snapshot, act or obeyed, CollectorRegistry())
     port = await server.start()
@@ -82,19 +82,19 @@ def one_line(body):
 BODIES = {
     "nothing": b"",
     "no JSON": b"pause",
-    "half": b'{"word": "pau',
+    "half": b'{"command": "pau',
     "a list": b'["pause"]',
     "a text": b'"pause"',
     "null": b"null",
     "no word": b'{"pair": "BTCUSDT"}',
-    "word of another type": b'{"word": 1}',
-    "word of many": b'{"word": ["pause"]}',
-    "word of two lines": b'{"word": "pause\\nstop"}',
-    "pair of another type": b'{"word": "pause", "pair": {}}',
-    "force of another type": b'{"word": "resume", "force": "no"}',
+    "word of another type": b'{"command": 1}',
+    "word of many": b'{"command": ["pause"]}',
+    "word of two lines": b'{"command": "pause\\nstop"}',
+    "pair of another type": b'{"command": "pause", "pair": {}}',
+    "force of another type": b'{"command": "resume", "force": "no"}',
     "no UTF-8": b"\xff\xfe\x00",
     "deep": b"[" * 60_000,
-    "large": b'{"word": "' + b"a" * LARGEST_BODY + b'"}',
+    "large": b'{"command": "' + b"a" * LARGEST_BODY + b'"}',
 }
 
 
@@ -137,7 +137,7 @@ def test_a_body_in_pieces_that_are_none_is_400(tmp_path):
 @pytest.mark.parametrize("token", [b"", b"guess", b"\xff\xfe", "tökên".encode(), b"a" * 5000])
 def test_odd_bytes_for_a_token_are_403(tmp_path, token):
     def made(_token):
-        return request(body=b'{"word": "pause"}').replace(b"Bearer ", b"Bearer " + token)
+        return request(body=b'{"command": "pause"}').replace(b"Bearer ", b"Bearer " + token)
 
     status, body, logged = answered(tmp_path, made)
     assert status == 403
@@ -152,7 +152,7 @@ def test_odd_bytes_for_a_token_are_403(tmp_path, token):
 def test_a_request_for_another_host_is_refused_on_every_route(tmp_path, path, host):
     """A name that somebody's server resolves to 127.0.0.1 lets a web page speak to what listens here."""
     method = "POST" if path == "/command" else "GET"
-    made = {"path": path, "host": host, "method": method, "body": b'{"word": "pause"}'}
+    made = {"path": path, "host": host, "method": method, "body": b'{"command": "pause"}'}
     status, body, _ = answered(tmp_path, lambda token: request(token=token, **made))
     assert status == 403
     assert "loopback" in one_line(body)
@@ -160,7 +160,7 @@ def test_a_request_for_another_host_is_refused_on_every_route(tmp_path, path, ho
 
 @pytest.mark.parametrize("host", [b"127.0.0.1", b"localhost:8080", b"[::1]", b"[::1]:1234", b"LOCALHOST"])
 def test_every_name_of_loopback_is_answered(tmp_path, host):
-    status, body, _ = answered(tmp_path, lambda token: request(body=b'{"word": "pause"}', token=token, host=host))
+    status, body, _ = answered(tmp_path, lambda token: request(body=b'{"command": "pause"}', token=token, host=host))
     assert (status, json.loads(body)) == (200, {"done": "pause None False"})
 
 

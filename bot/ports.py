@@ -309,7 +309,7 @@ class Trading(Protocol):
         ...
 
 
-class AccountAccess(Protocol):
+class Holdings(Protocol):
     """The account itself: money, positions, and what it is allowed to do."""
 
     async def account(self) -> Account:
@@ -384,7 +384,7 @@ class Traffic:
     changes: dict[str, int]  # requests that change something, by what they were and how they ended
 
 
-class Gateway(MarketData, Trading, AccountAccess, Stream, Protocol):
+class Gateway(MarketData, Trading, Holdings, Stream, Protocol):
     """One account at one venue, in all roles."""
 
     def traffic(self) -> Traffic:

@@ -22,7 +22,7 @@ from tests.chaos.test_crash_points import assert_covered
 from tests.runtime.house import Bot, command, config, entries, exchange_for, venue, with_bot
 
 
-class Clock:
+class HandClock:
     """A clock that a test sets."""
 
     def __init__(self):
@@ -181,7 +181,7 @@ def test_leverage_changed_by_hand_is_set_back(dsn, name):
 
 
 def test_a_silent_candle_stream_is_asked_around_and_where_rest_is_silent_too_the_pair_waits(dsn, name):
-    clock = Clock()
+    clock = HandClock()
 
     async def play(bot, exchange):
         before = exits(bot, exchange, "SOLUSDT")

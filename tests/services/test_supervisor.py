@@ -115,7 +115,7 @@ def test_row_12_a_loop_that_cannot_be_made_anew_is_tried_again():
     assert len(tries) == 3
 
 
-class Gateway:
+class TroubledVenue:
     """What a look asks, with trouble by symbol."""
 
     def __init__(self, instruments):
@@ -136,7 +136,7 @@ class Gateway:
 def looked_at(*rounds):
     """Look once for each round of troubles; what was reported each time, and who was told of its instrument."""
     chosen = config()
-    gateway = Gateway(exchange_for(chosen).instruments)
+    gateway = TroubledVenue(exchange_for(chosen).instruments)
     reports, told = [], []
     host = PairHost("x", chosen, gateway, None, None, reports.append, None)
     for symbol in chosen.pairs:

@@ -242,8 +242,7 @@ class LiveBot:
         """Tell who watches that the bot lives, and how it hears."""
         assert self.behind is not None
         now = await self.runtime.status()
-        age, streams = now["stream_age_seconds"], now["streams"]
-        self.behind.bus.publish(Heartbeat("", _now(), age, public=streams["public"], private=streams["private"]))
+        self.behind.bus.publish(Heartbeat("", _now(), now["stream_age_seconds"], now["streams"]))
 
     async def act(self, said: OperatorCommand) -> str:
         """Do what the operator says, once for each key, and record it with its outcome."""

@@ -19,7 +19,7 @@ EVENTS = [
     OrderChanged("BTCUSDT", 3, "cancelled", "t-BTCUSDT-001-1"),
     Alarm("BTCUSDT", 4, "position", "critical", "it differs.", "make them equal"),
     EquityMarked("", 5, 1000.0, 1000.0, 0.0, 0.0, 0.0, []),
-    Heartbeat("", 6, 0.1, public=True, private=True),
+    Heartbeat("", 6, 0.1, {"public": True, "private": True}),
 ]
 AT = [1, 2, 3, 4, 5, 6]
 

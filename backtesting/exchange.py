@@ -42,7 +42,7 @@ SETTINGS = np.dtype(
         ("start", "i8"),  # ms: entries are allowed from the bar that opens here
         ("warmup_bars", "i8"),
         ("every_bar", "b1"),  # ask the exchange about every bar, also where nothing can happen
-        ("keep_wishes", "b1"),
+        ("keep_desired_orders", "b1"),
     ],
     align=True,
 )
@@ -68,8 +68,8 @@ RUN = np.dtype(
         ("down", "f8"),
         ("order_up", "f8"),  # the same for orders alone
         ("order_down", "f8"),
-        ("surveyed", "i8"),  # version of the table of wishes by which these were found
-        ("over", "f8"),  # ticks: a coordinator's pair is also woken by a bar that lies whole above or below
+        ("band_version", "i8"),  # version of the table of desired orders by which these were found
+        ("over", "f8"),  # ticks: a coordinator's pair also needs evaluation at a bar that lies whole above or below
         ("under", "f8"),
     ],
     align=True,
@@ -128,7 +128,7 @@ def liquidation_price(pair: Record) -> float:
 
 @kernel
 def passes(pair: Record, slot: Record) -> bool:
-    """Whether the exchange passes a wish over: it would only reduce, and there is nothing to reduce."""
+    """Whether the exchange passes an order over: it would only reduce, and there is nothing to reduce."""
     position = pair.ledger.position
     if slot.reduce_only and position * slot.side >= 0:
         return True
@@ -183,12 +183,12 @@ def first_reached(pair: Record, slots: Record, filling: bool, through: float, x:
 
 @template
 def refresh_band(world: World, market: float) -> None:
-    """Receive what is wished anew at market price `market` (ticks) and find the band that reaches nothing.
+    """Receive what is desired anew at market price `market` (ticks) and find the band that reaches nothing.
 
     While the path stays inside (run.down, run.up), ticks, no order is reached and no bar wakes the strategy.
     """
     pair, run = world.pair, world.run
-    if pair.shared and run.surveyed == world.slots[0].version and run.up > -np.inf:
+    if pair.shared and run.band_version == world.slots[0].version and run.up > -np.inf:
         band(pair, run)
     else:
         receive(world, market)
@@ -196,7 +196,7 @@ def refresh_band(world: World, market: float) -> None:
 
 @template
 def receive(world: World, market: float) -> None:
-    """Go through the whole table of wishes.
+    """Go through the whole table of desired orders.
 
     A fresh limit that crosses is marked, with post-only refused; one that does not cross any more rests.
     """
@@ -230,7 +230,7 @@ def receive(world: World, market: float) -> None:
             down = max(down, liquidation)
         else:
             up = min(up, liquidation)
-    run.order_up, run.order_down, run.surveyed = up, down, slots[0].version
+    run.order_up, run.order_down, run.band_version = up, down, slots[0].version
     band(pair, run)
     if world.settings.every_bar:
         run.up = -np.inf

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Cash and position after each bar that changed them: equity at every close follows from these.
 CHANGE = np.dtype([("bar", "i8"), ("cash", "f8"), ("position", "i8"), ("pair", "i8")])
-WISH = np.dtype(
+DESIRED = np.dtype(
     [("bar", "i8"), ("slot", "i4"), ("pair", "i4"), ("price", "i8"), ("side", "i1"), ("kind", "i1")], align=True
 )
 
@@ -52,7 +52,7 @@ def loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls is elsewh
     desired_orders: Record,
     shown: Record,
 ) -> tuple[Record, Record, Record]:
-    """Run one pair over its bars; returns the (possibly regrown) fills, changes and wishes.
+    """Run one pair over its bars; returns the (possibly regrown) fills, changes and desired orders.
 
     Shapes: ts … volume (n,), prices in ticks; signal_bars (m,) in quote currency, with inputs, and signal_ends (m,) the
     bar index that completes each; payments (f,) of funding, ascending by bar, several of one bar where a gap
@@ -198,7 +198,7 @@ def grown(records: Record) -> Record:
 
 @kernel
 def note_desired_orders(slots: Record, run: Record, desired_orders: Record, shown: Record, pair: int) -> Record:
-    """Write down each slot whose price has changed by the end of this bar (0: no wish); returns the list."""
+    """Write down each slot whose price has changed by the end of this bar (0: no order); returns the list."""
     if run.desired_orders + len(slots) > len(desired_orders):
         desired_orders = grown(desired_orders)
     write_desired_orders(slots, run, desired_orders, shown, pair)
@@ -207,7 +207,7 @@ def note_desired_orders(slots: Record, run: Record, desired_orders: Record, show
 
 @kernel
 def write_desired_orders(slots: Record, run: Record, desired_orders: Record, shown: Record, pair: int) -> None:
-    """Write down each slot whose price has changed by the end of this bar (0: no wish)."""
+    """Write down each slot whose price has changed by the end of this bar (0: no order)."""
     for index in range(len(slots)):
         slot = slots[index]
         price = slot.price if slot.active else 0

@@ -75,7 +75,7 @@ take_inputs = cast("TakeInputs", None)
 
 @kernel
 def fills_needed(slots: int) -> int:
-    """Room for the fills of one pair in one bar, `slots` being its wishes."""
+    """Room for the fills of one pair in one bar, `slots` being its orders."""
     return 2 * (64 + 8 * slots)
 
 
@@ -137,7 +137,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
     )
     reports, directives = unowned(portfolio_state.reports), unowned(portfolio_state.directives)
     portfolio_state = (
-        PortfolioState(  # the same desk over arrays that are not counted: counting would cost more than looking
+        PortfolioState(  # the same portfolio over arrays that are not counted: counting would cost more than looking
             *(
                 portfolio_state.portfolio,
                 unowned(portfolio_state.regimes),
@@ -165,7 +165,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
         for p in range(n):
             pairs[p].coordinated = not params.solo
             pairs[p].shared = n > 1 or not params.solo
-            runs[p].up = -np.inf  # nothing is surveyed yet
+            runs[p].up = -np.inf  # no band is known yet
             due[p] = present[p] = 0  # the first bar is played
             stop[p] = tally.clock
     while tally.clock < until and tally.outcome == Outcome.COMPLETE:

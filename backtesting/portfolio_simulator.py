@@ -11,7 +11,7 @@ import numpy as np
 from backtesting import portfolio_loop as loop_module
 from backtesting.exchange import RUN, Outcome
 from backtesting.funding import with_constant
-from backtesting.loop import CHANGE, WISH
+from backtesting.loop import CHANGE, DESIRED
 from backtesting.portfolio_loop import CLOSING, TALLY, Cursors
 from backtesting.quiet_bars import NEVER, QUIET
 from backtesting.simulator import PRICES, PreparedCandles, Recording, check_balance, inputs_over, settings_record
@@ -264,11 +264,11 @@ class PortfolioSimulator:
         return whole
 
     def _lists(self, count: int, slots: int) -> list[Any]:
-        """Lists of fills, changes, wishes and notes with room for many times of the clock."""
+        """Lists of fills, changes, desired orders and decisions with room for many times of the clock."""
         lengths = (
             (FILL, ROOM + 4 * count * loop_module.fills_needed(slots)),
             (CHANGE, ROOM + 4 * count),
-            (WISH, ROOM + 4 * count * slots),
+            (DESIRED, ROOM + 4 * count * slots),
             (DECISION, ROOM + 12 * (count + 1) * NOTES),
         )
         return [np.empty(length, dtype).view(np.recarray) for dtype, length in lengths]

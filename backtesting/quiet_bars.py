@@ -1,8 +1,8 @@
 """Bars in which nothing happens: how far they reach, what they are worth, and what ends them.
 
 Every pair knows how far its own bars are quiet (`scan`), and a bar that only visits zones is passed by (`visit`). While
-all are quiet and the account keeps inside the corridor in which the portfolio does nothing, the clock glides on by
-marks alone (`glide`). What that needs to know of a pair lies beside each other in one record, QUIET.
+all are quiet and the account keeps inside the equity range in which the portfolio does nothing, the clock goes on by
+marks alone (`fast_forward`). What that needs to know of a pair lies beside each other in one record, QUIET.
 """
 
 from __future__ import annotations

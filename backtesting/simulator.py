@@ -169,7 +169,7 @@ def _code_name(strategy: Strategy) -> str:
 
 @dataclass(frozen=True)
 class Recording:
-    """What a run left: fills, cash and position after each change, wishes, the final state."""
+    """What a run left: fills, cash and position after each change, desired orders, the final state."""
 
     prepared: PreparedCandles
     outcome: Outcome
@@ -241,7 +241,7 @@ class UniversalSimulator:
                 new_records(FILL, 1024),
                 new_records(loop_module.CHANGE, 1024),
             ),
-            *(new_records(loop_module.WISH, 1024), np.zeros(len(slots), np.int64)),
+            *(new_records(loop_module.DESIRED, 1024), np.zeros(len(slots), np.int64)),
         )
         run = runs[0]
         if run.outcome == Outcome.RESTLESS:

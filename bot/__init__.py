@@ -8,7 +8,7 @@ Read in this order:
 
     bot/candles.py      candles as arrays, times and bar lengths as text
     bot/rollup.py       a bar, and longer bars from closed and complete ones
-    bot/order.py        the vocabulary of wishes: slot, side, kind, signal; a fill
+    bot/order.py        the vocabulary of orders: slot, side, kind, signal; a fill
     bot/instrument.py   ticks and lots, where prices and quantities become whole
     bot/ledger.py       position and money, and the identity that must hold
     bot/indicators.py   streaming indicators

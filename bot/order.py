@@ -1,8 +1,8 @@
 """Desired orders: the slots a strategy keeps, and the fills that come back.
 
-A strategy never sends an order. It keeps a table of slots, one wish each; whoever drives it makes the venue
-match the table. A slot's number and generation together name one order for ever: a wish withdrawn and made again is
-a new generation, a wish whose price or quantity changes while it rests is the same order amended. A kernel knows a slot
+A strategy never sends an order. It keeps a table of slots, one desired order each; whoever drives it makes the venue
+match the table. A slot's number and generation together name one order for ever: one that was cleared and set again is
+a new generation, one whose price or quantity changes while it rests is the same order amended. A kernel knows a slot
 by its index, which is another one in a table of another length; the number stays.
 """
 
@@ -55,7 +55,7 @@ WHOLE_POSITION = -1
 SLOT = np.dtype(
     [
         ("generation", "i8"),
-        ("version", "i8"),  # in a table's first slot: how often one of its wishes was made, moved or withdrawn
+        ("version", "i8"),  # in a table's first slot: how often one of its orders was set, moved or cleared
         ("price", "i8"),  # ticks: limit, or trigger of a stop; unused by a market order
         ("quantity", "i8"),  # lots still wanted
         ("stop", "i8"),  # ticks: the stop that the position gets with this order's first fill, 0 when none is planned
@@ -68,9 +68,9 @@ SLOT = np.dtype(
         ("active", "b1"),
         ("reduce_only", "b1"),
         ("post_only", "b1"),
-        ("fresh", "b1"),  # wished or moved since the exchange last looked: it may cross as it arrives
+        ("fresh", "b1"),  # set or moved since the exchange last looked: it may cross as it arrives
         ("crossing", "b1"),  # it crossed on arrival: a taker if the next price still lets it
-        ("admitted", "b1"),  # as it is wished now, the pair's gate let it through
+        ("admitted", "b1"),  # as it stands now, the pair's gate let it through
         ("filtered", "b1"),  # the filter has given its verdict on this generation
         ("suspended", "b1"),  # an entry that is kept but may not rest at present
     ],
@@ -103,7 +103,7 @@ FILL = np.dtype(
 
 
 def new_slots(count: int) -> Any:
-    """A table of `count` slots that wish nothing, each numbered as it lies."""
+    """A table of `count` empty slots, each numbered as it lies."""
     slots = new_records(SLOT, count)
     slots["number"] = np.arange(count)
     return slots
@@ -111,7 +111,7 @@ def new_slots(count: int) -> Any:
 
 @kernel
 def clear_order(slots: Record, index: int) -> None:
-    """Wish nothing in slot `index` any more."""
+    """Clear the order of slot `index`."""
     slot = slots[index]
     if slot.active or slot.suspended:
         slot.active = False
@@ -123,12 +123,12 @@ def clear_order(slots: Record, index: int) -> None:
 def set_order(
     slots: Record, index: int, side: int, kind: int, price: int, quantity: int, signal: int, part: int
 ) -> Record:
-    """Wish that slot `index` rests so: price in ticks, `quantity` lots still to fill. Returns the slot.
+    """Set the order of slot `index`: price in ticks, `quantity` lots still to fill. Returns the slot.
 
     A new price or quantity amends the order; another side or kind is a new one, since no venue amends those. Exits
     (every signal but ENTRY and GRID_COUNTER) are reduce-only. A quantity under one lot withdraws, and so does a price
     under one tick. A stop that has been triggered stays so: what is left of it goes at the market, under the signal and
-    for the part of the newest wish.
+    for the part of the newest order.
     """
     slot = slots[index]
     if quantity < 1 or (price < 1 and kind != OrderKind.MARKET):
@@ -168,7 +168,7 @@ def set_order(
 
 @kernel
 def clear_orders(slots: Record) -> None:
-    """Wish nothing at all."""
+    """Clear every order."""
     for index in range(len(slots)):
         clear_order(slots, index)
 
@@ -183,7 +183,7 @@ def suspend(slots: Record, index: int) -> None:
 
 @kernel
 def reinstate(slots: Record, index: int) -> None:
-    """Let a shelved entry rest again; one that has rested before is a new order."""
+    """Let a suspended entry rest again; one that has rested before is a new order."""
     slot = slots[index]
     slots[0].version += 1
     if slot.admitted:
@@ -196,7 +196,7 @@ def reinstate(slots: Record, index: int) -> None:
 
 @kernel
 def stops_position(slot: Record) -> bool:
-    """Whether a slot wishes the stop of the whole position: a linear contract's position carries it, no order."""
+    """Whether a slot holds the stop of the whole position: a linear contract's position carries it, no order."""
     return slot.active and slot.kind == OrderKind.STOP and slot.reduce_only and slot.part == WHOLE_POSITION
 
 

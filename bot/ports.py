@@ -50,7 +50,7 @@ class OrderState(Enum):
 
 @dataclass(frozen=True)
 class Order:
-    """One wish as it was sent: enough to know what an execution of it means, long after the wish has changed."""
+    """One order as it was sent: enough to know what an execution of it means, long after another is desired."""
 
     client_order_id: str  # bot, pair, number of the slot, generation
     slot: int  # number of its slot, which is the index in a table that was never made longer or shorter
@@ -449,5 +449,5 @@ class Bus(Protocol):
 
 
 def client_order_id_of(bot: str, symbol: str, slot: int, generation: int) -> str:
-    """Client order id: the same wish is the same order for ever; `slot` is a slot's number. At most 36 characters."""
+    """Client order id, at most 36 characters: a desired order has the same one for ever; `slot` is a slot's number."""
     return f"{bot}-{symbol}-{slot:03d}-{generation}"

@@ -41,7 +41,7 @@ class JudgedAs(IntEnum):
 
 
 class Event(IntEnum):
-    """What happened. BASE and SIGNAL bars are closed; a FILL may come at any moment, REFUSED says a wish was.
+    """What happened. BASE and SIGNAL bars are closed; a FILL may come at any moment, REFUSED says an order was.
 
     VERDICT and what follows it come only where a coordinator steers the pair.
     """
@@ -51,7 +51,7 @@ class Event(IntEnum):
     FILL = 2
     REFUSED = 3  # the order in event.execution.slot was refused, by the venue or the coordinator; it is withdrawn
     VERDICT = 4  # the range proposed in pair.range_* was judged: pair.range_share of its size may be used
-    RESET = 5  # the position belongs to somebody else now and all wishes are withdrawn: only indicators stay
+    RESET = 5  # the position belongs to somebody else now and all orders are cleared: only indicators stay
     DIRECTIVE = 6  # the portfolio has spoken; meant for the pair, not for a strategy
     FOREIGN = 7  # lots that nobody here asked for joined the position; meant for the pair
 
@@ -79,7 +79,7 @@ PAIR = np.dtype(
         ("range_upper", "f8"),
         ("range_share", "f8"),  # the verdict: share of its size
         ("range_asked", "b1"),
-        ("coordinated", "b1"),  # a coordinator decides which entries may rest, so each may be wished
+        ("coordinated", "b1"),  # a coordinator decides which entries may rest, so each may be set
         ("shared", "b1"),  # its account holds other pairs too, and is margined and liquidated as a whole
     ],
     align=True,
@@ -112,10 +112,10 @@ class Variation:
 class Strategy:
     """A strategy as the drivers know it.
 
-    `slots(parameters)` is how many wishes they need; `roles(count)` names what each slot of so many is for, by
+    `slots(parameters)` is how many orders they need; `roles(count)` names what each slot of so many is for, by
     which an order finds its slot again when the table has another length after a restart; `entries` names the kinds of
     entry a slot may carry; `check(parameters, instrument, capital, price, leverage)` raises Misconfigured for what
-    cannot work; `own_stop`: it wishes a stop, or leaves, whenever it holds something, so that none is added. `inputs`:
+    cannot work; `own_stop`: it sets a stop, or leaves, whenever it holds something, so that none is added. `inputs`:
     columns that it reads as `event.inputs` with SIGNAL, by name; or a function of the parameters that returns them,
     under the same names.
     """
@@ -173,7 +173,7 @@ def needs_evaluation(pair: Record, bar: Record) -> bool:
 
 @kernel
 def protect(pair: Record, slots: Record, index: int, distance: float) -> None:
-    """Wish, in slot `index`, a stop for a position whose strategy wishes none: `distance` (fraction) from its average.
+    """Set, in slot `index`, a stop for a position whose strategy sets none: `distance` (fraction) from its average.
 
     The strategy's own slots lie before it. One that leaves at the market needs none.
     """
@@ -261,7 +261,7 @@ def away(pair: Record, side: int, price: float, stop: bool) -> int:
 def enter(
     pair: Record, slots: Record, index: int, side: int, kind: int, price: int, quantity: int, part: int
 ) -> Record:
-    """Wish an entry; where no coordinator keeps it in mind while entries are not allowed, it is withdrawn instead.
+    """Set an entry; where no coordinator keeps it in mind while entries are not allowed, it is cleared instead.
 
     Returns the slot.
     """

@@ -25,11 +25,11 @@ class Books:
     """What was filled, what is known of the position's stop, and the sentence about what others did."""
 
     def __init__(self, bot: str, machine: PairMachine, memory: Memory, desired: Callable[[], list[Order]]) -> None:
-        """`wished` lists the orders that should rest now."""
+        """`desired` lists the orders that should rest now."""
         self.bot, self.machine, self.memory, self._desired = bot, machine, memory, desired
         self.symbol = machine.instrument.symbol
         self.open_orders: dict[str, OpenOrder] = {}  # as the venue showed or took them
-        self.filled: dict[str, int] = {}  # lots, by link
+        self.filled: dict[str, int] = {}  # lots, by client order id
         self.stop = 0  # ticks: what the position carries, as far as is known
         self.fills = 0
         self.foreign: str | None = None  # what others did, in words, until somebody takes it
@@ -66,7 +66,7 @@ class Books:
         return booked
 
     def sent(self, client_order_id: str) -> Order | None:
-        """The order of this name. One that was sent while the store was away, or long ago, is what is wished still.
+        """The order of this name. One that was sent while the store was away, or long ago, is what is desired still.
 
         None also for one of a slot that a table made shorter since then does not have: nobody could answer its fill.
         """
@@ -87,7 +87,7 @@ class Books:
         return found.stop if found is not None else order.stop
 
     def _book_stop(self, execution: Execution) -> None:
-        """Book a fill of the position's stop as one of the slot that wishes it, and by its name."""
+        """Book a fill of the position's stop as one of the slot that holds it, and by its name."""
         order = self.machine.stop_order(self.bot, execution.lots)
         self._take(replace(execution, client_order_id=order.client_order_id), order)
 

@@ -1,4 +1,4 @@
-"""The compiled steps as entry points for callers that are not compiled: one event of a pair, one tick of the portfolio.
+"""The compiled steps as entry points for callers that are not compiled: one event of a pair, or of the portfolio.
 
 The universal simulator calls the same kernels inside its own loop; what each of these does around them is what
 `portfolio_loop` does around them, and the parity test holds the two to each other.
@@ -95,7 +95,7 @@ def play_bars(
 def play_fill(pairs: Record, params: Record, states: Record, slots: Record, events: Record, current: bool) -> None:
     """Book the execution in `events[0].execution` and let the pair answer it.
 
-    `current`: the order is the one its slot wishes now, so the wish shrinks by what was filled.
+    `current`: the order is the one its slot holds now, which shrinks by what was filled.
     """
     pair, event = pairs[0], events[0]
     record, instrument = event.execution, pairs[0].instrument
@@ -133,7 +133,7 @@ def play_foreign(pairs: Record, params: Record, states: Record, slots: Record, e
 
 @template
 def play_refusal(pairs: Record, params: Record, states: Record, slots: Record, events: Record, index: int) -> None:
-    """Withdraw the wish that the venue will not have, and tell the pair."""
+    """Clear the order that the venue will not have, and tell the pair."""
     event = events[0]
     slots[index].active = False
     event.kind = Event.REFUSED
@@ -188,7 +188,7 @@ def dispatch_event(
 
     Shapes: pairs, params, states, events, reports and given (a directive) of one; slots (s,); rollups (m,) with
     timeframes (m,) ms ascending; bars (n,). `index`: whether money has moved since the last bar (BARS), whether the
-    slot wishes this very order (FILL), or the slot (REFUSAL); `amount`: funding received, quote currency.
+    slot holds this very order (FILL), or the slot (REFUSAL); `amount`: funding received, quote currency.
     """
     if event_kind == PairEventKind.BARS:
         return play_bars(pairs, params, states, slots, events, rollups, timeframes, reports, bars, index > 0)
@@ -208,7 +208,7 @@ def dispatch_event(
 
 @template
 def evaluate(params: Record, portfolio_state: PortfolioState, now: int) -> bool:
-    """One tick of the portfolio over its reports; whether the directives were written anew."""
+    """One evaluation of the portfolio over its reports; whether the directives were written anew."""
     equity, exposure, reserved, closed = portfolio_state.portfolio.deposits, 0.0, 0.0, False
     for i in range(len(portfolio_state.reports)):
         report = portfolio_state.reports[i]
@@ -224,7 +224,7 @@ def evaluate(params: Record, portfolio_state: PortfolioState, now: int) -> bool:
 
 @template
 def evaluate_or_share(params: Record, portfolio_state: PortfolioState, now: int, evaluated: bool) -> bool:
-    """Judge the portfolio by its reports, or afterwards, `judged`, share the room for entries until the next tick."""
+    """Evaluate the portfolio by its reports; or, once `evaluated`, share the room for entries until the next time."""
     if evaluated:
         limit(params[0], portfolio_state)
         return False

@@ -1,4 +1,4 @@
-"""The pair's table of wishes: its own orders, the filter's verdict on new entries, and which of them may rest."""
+"""The pair's desired orders: its own, the filter's verdict on new entries, and which of them may rest."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def let_pass(pair: Record, params: Record, state: Record, slots: Record, event: 
 
 @template
 def _gate(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
-    """Go through the whole table of wishes."""
+    """Go through the whole table of desired orders."""
     desired_orders = strategy_slots(slots)
     if not state.rested:
         state.entries_notional = 0.0

@@ -1,4 +1,4 @@
-"""Makes the venue match what a pair wishes: the position's stop first, then cancellations, exits and entries.
+"""Makes the venue match what a pair desires: the position's stop first, then cancellations, exits and entries.
 
 It decides nothing about trading. What the venue refuses, and names that are used up, go back to the loop.
 """
@@ -41,7 +41,7 @@ LOOKS = 3  # for the executions of an order that the venue calls filled
 
 @dataclass
 class Outcome:
-    """What came of carrying out the wishes."""
+    """What came of matching the desired orders."""
 
     refused: list[tuple[Order, Refused]] = field(default_factory=list)
     renamed: bool = False  # orders go under new names now
@@ -71,7 +71,7 @@ class Executor:
     # The position's stop
 
     def protect(self, price: int, lots: int) -> Steps[bool]:
-        """See that the position of `lots` has its stop at `price` (ticks; 0: none is wished, what rests stays).
+        """See that the position of `lots` has its stop at `price` (ticks; 0: none is desired, what rests stays).
 
         False when it has none after two seconds of trying, or the venue says that the trigger has passed: then the
         position has to close. One that has an older stop is not closed: raises Unreachable, Unanswered or Refused.
@@ -147,7 +147,7 @@ class Executor:
         """Cancel, amend and place until exactly these rest, as far as the venue lets.
 
         A cancellation that fails holds up what opens, never an exit. Fills that are learnt of on the way have changed
-        the wishes: the rest is left to another round.
+        what is desired: the rest is left to another round.
         """
         outcome = Outcome()
         trouble: Unreachable | Unanswered | None = None

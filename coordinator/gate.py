@@ -1,6 +1,6 @@
-"""The gate of a pair: which wished entries may rest, by permission, capital and exposure. Exits never ask.
+"""The gate of a pair: which desired entries may rest, by permission, capital and exposure. Exits never ask.
 
-An entry that may not rest is shelved and comes back when it may; one that would take the market is refused. An entry
+An entry that may not rest is suspended and comes back when it may; one that would take the market is refused. An entry
 against the position counts as an entry all the same: what it would reduce may be gone when it fills.
 """
 
@@ -47,7 +47,7 @@ def position_notional(pair: Record) -> float:
 
 @kernel
 def opens(slot: Record) -> bool:
-    """Whether a slot holds an order, resting or shelved, that can increase exposure: an entry, or a grid's counter."""
+    """Whether a slot holds an order that can increase exposure, suspended or not: an entry, or a grid's counter."""
     return not slot.reduce_only and (slot.active or slot.suspended)
 
 

@@ -25,7 +25,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A memory, its orders by link, oldest first, and the ids of the executions that are booked."""
+    """A memory, its orders by client order id, oldest first, and the ids of the executions that are booked."""
 
     saved: Saved
     orders: dict[str, Order]

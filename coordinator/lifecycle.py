@@ -1,6 +1,6 @@
 """How a pair follows its directive: its phase moves until it agrees with what is called for and with the position.
 
-Strategies start, drain and are dismissed here; a halt is answered, a trim and a withdrawal are obeyed once each.
+Strategies start, drain and are dismissed here; a halt is answered, a trim and a withdrawal are carried out once each.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def apply_directive(pair: Record, params: Record, state: Record, slots: Record, 
         state.disowned = False
     if state.phase == Phase.HALTED:
         if directive.halted:
-            _obey_answer(pair, params, state, slots)
+            _follow_answer(pair, params, state, slots)
             return
         advance(state, Trigger.RESUME)
         state.drain_stop = state.drain_target = 0
@@ -39,7 +39,7 @@ def apply_directive(pair: Record, params: Record, state: Record, slots: Record, 
         state.blocked = directive.blocked
         entry = record_decision(pair, state, DecisionKind.BLOCKED)
         entry.a, entry.c = int(directive.blocked), state.family
-    _obey_once(pair, state, slots)
+    _follow_once(pair, state, slots)
     if not state.disowned:
         _leave_or_start(pair, params, state, slots, event)
 
@@ -160,7 +160,7 @@ def _drain(pair: Record, params: Record, state: Record, slots: Record, event: Re
 
 
 @kernel
-def _obey_answer(pair: Record, params: Record, state: Record, slots: Record) -> None:
+def _follow_answer(pair: Record, params: Record, state: Record, slots: Record) -> None:
     """Do once what the operator, or the time without an answer, has decided on a halted pair."""
     answer, position = state.directive.answer, pair.ledger.position
     if answer == state.answered:
@@ -198,13 +198,13 @@ def _at_least_minimum(pair: Record, lots: int, held: int) -> int:
 
 @kernel
 def leave(pair: Record, slots: Record, lots: int) -> None:
-    """Wish to leave `lots` of the position at the market."""
+    """Set an order to leave `lots` of the position at the market."""
     side = Side.SELL if pair.ledger.position > 0 else Side.BUY
     set_order(slots, len(slots) - 1, side, OrderKind.MARKET, 0, lots, Signal.EXIT_TRANSITION, WHOLE_POSITION)
 
 
 @kernel
-def _obey_once(pair: Record, state: Record, slots: Record) -> None:
+def _follow_once(pair: Record, state: Record, slots: Record) -> None:
     """Trim the position or withdraw far entries, once for each number given."""
     directive = state.directive
     if directive.trim_id != state.trimmed:

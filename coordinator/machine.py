@@ -1,6 +1,6 @@
 """A pair and a portfolio as things that remember: the records their steps work on, and how they are stored.
 
-Nothing here waits, asks or decides. Whoever drives a machine feeds it what happened and reads what it wishes.
+Nothing here waits, asks or decides. Whoever drives a machine feeds it what happened and reads what it desires.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ OWN_ROLES = ("pair/stop", "pair/target", "pair/close")
 
 
 def slots_of(algorithm: AlgorithmParameters) -> int:
-    """Count the wishes of a pair: the hungriest variant's, and the pair's own."""
+    """Count the orders of a pair: the most of any variant, and the pair's own."""
     each = [
         strategy.slots(one)
         for strategy, configured in algorithm.trading()
@@ -94,7 +94,7 @@ def _renumber(stored: Stored, roster: Roster, *families: str) -> None:
 
 
 def new_portfolio_state(count: int) -> PortfolioState:
-    """An empty desk for so many pairs."""
+    """An empty portfolio for so many pairs."""
     return PortfolioState(
         portfolio=new_records(PORTFOLIO, 1)[0],
         regimes=new_records(REGIME, count),
@@ -132,7 +132,7 @@ class PairMachine:
         self.rollups = new_records(ROLLUP, len(self.timeframes))
         self.reports = new_records(REPORT, 1)
         self.paid = np.zeros(1, np.int64)  # 1: funding was booked since the last bar
-        self.renamed: dict[int, int] = {}  # generation that each slot's wish had before it was renamed
+        self.renamed: dict[int, int] = {}  # generation that each slot's order had before it was renamed
         self.asked = np.zeros(1, np.int64)  # ms: executions up to here are all known
 
     @property
@@ -277,7 +277,7 @@ class PairMachine:
         return self.events[0].execution.copy()
 
     def close(self, lots: int) -> None:
-        """Wish to leave so many lots (signed) at the market: they cannot be protected."""
+        """Set an order to leave so many lots (signed) at the market: they cannot be protected."""
         side = Side.SELL if lots > 0 else Side.BUY
         set_order(
             self.slots, len(self.slots) - 1, side, OrderKind.MARKET, 0, abs(lots), Signal.EXIT_EMERGENCY, WHOLE_POSITION
@@ -309,7 +309,7 @@ class PairMachine:
         return f"{self.instrument.quantity(lots).normalize():f} {self.instrument.symbol}"
 
     def stop_order(self, bot: str, lots: int) -> Order:
-        """Build the order that a fill of `lots` by the position's stop stands for: its slot's, as it is wished."""
+        """Build the order that a fill of `lots` by the position's stop stands for: its slot's, as it is desired."""
         side = Side.SELL if self.position > 0 else Side.BUY
         found = position_stop(self.slots, self.position)
         index = self._triggered(side) if found is None else found.slot
@@ -346,23 +346,23 @@ class PairMachine:
         return int(np.flatnonzero(self.slots["number"] == order.slot)[0])
 
     def desires(self, order: Order) -> bool:
-        """Whether the slot of `order` still wishes this very order."""
+        """Whether the slot of `order` still holds this very order."""
         if not self.knows(order):
             return False
         slot = self.slots[self.index_of(order)]
         return bool(slot.active) and int(slot.generation) == order.generation
 
     def set_anew(self, order: Order) -> None:
-        """Let what is wished of `order` go under a new name, since this one is used up."""
+        """Let what is desired of `order` go under a new name, since this one is used up."""
         self.renamed[order.slot] = order.generation
         self.slots[self.index_of(order)].generation += 1
 
     def set_at_market(self, order: Order) -> None:
-        """Let what is wished of `order`, a stop, go at the market."""
+        """Let what is desired of `order`, a stop, go at the market."""
         self.slots[self.index_of(order)].kind = OrderKind.MARKET
 
     def _was_renamed(self, order: Order) -> bool:
-        """Whether what is left of this very order is wished under its next name: a late fill still counts to it."""
+        """Whether what is left of this very order is desired under its next name: a late fill still counts to it."""
         slot, before = self.slots[self.index_of(order)], self.renamed.get(order.slot)
         return bool(slot.active) and before == order.generation == int(slot.generation) - 1
 
@@ -389,7 +389,7 @@ class PairMachine:
         self.pairs[0]["instrument"] = instrument.record(self.leverage)
 
     def take_refusal(self, order: Order) -> None:
-        """Withdraw the wish of this order's slot: the venue will not have it."""
+        """Clear the slot of this order: the venue will not have it."""
         self._dispatch(PairEventKind.REFUSAL, index=self.index_of(order))
 
     def take_directive(self, directive: Any) -> None:
@@ -434,7 +434,7 @@ class PairMachine:
         """Fill a machine that was just made from what was stored; raises Misconfigured for what does not fit.
 
         Each slot of the table finds its role's order, and that keeps its name; a role that is new has a number that no
-        order ever had. While something is held or wished the table is as long as it was, else as the parameters ask.
+        order ever had. While something is held or desired the table is as long as it was, else as the parameters ask.
         """
         name = self.instrument.symbol
         stored = self._read(saved)

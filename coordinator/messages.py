@@ -28,13 +28,13 @@ class Directive:
     """What the portfolio asks of a pair."""
 
     sequence: int
-    at: int  # ms: the tick it was given at
+    at: int  # ms: the evaluation it was given at
     record: Any  # DIRECTIVE, an array of one
 
 
 @dataclass(frozen=True)
 class Room:
-    """How much exposure the pair's entries may reach until the next tick, and what others hold; quote currency."""
+    """What exposure the pair's entries may reach until the next evaluation, and what others hold; quote currency."""
 
     sequence: int
     limit: float

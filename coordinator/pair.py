@@ -2,7 +2,7 @@
 
 Every event of a pair comes through here, live and in simulation. Bars and fills reach the strategy that runs;
 the others only learn from bars, so that any of them can take over warm. Afterwards the phase, the pair's own
-orders and the gate make the table of wishes fit the directive, whatever the order of events was.
+orders and the gate make the table of desired orders fit the directive, whatever the order of events was.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
     kind = event.kind
     if not state.started:
         _begin(pair, params, state)
-    if kind == Event.FILL or kind == Event.REFUSED:  # noqa: PLR1714, the driver has changed a wish
+    if kind == Event.FILL or kind == Event.REFUSED:  # noqa: PLR1714, the driver has changed an order
         slots[0].version += 1
     if kind == Event.FILL:
         _on_fill(pair, params, state, slots, event)
@@ -106,7 +106,7 @@ def _share(pair: Record, params: Record, directive: Record) -> float:
 
 @kernel
 def _note_zones(pair: Record, state: Record) -> None:
-    """Note the births and deaths of zones."""
+    """Record the births and deaths of zones."""
     table = state.smc.zones
     for index in range(min(table.entries, len(table.journal))):
         zone = table.journal[index]
@@ -133,7 +133,7 @@ def _adopt_variant(pair: Record, params: Record, state: Record, slots: Record) -
 
 @kernel
 def _desired_orders(slots: Record) -> bool:
-    """Whether the strategy wishes anything."""
+    """Whether the strategy desires any order."""
     for index in range(len(slots) - OWN):
         if slots[index].active or slots[index].suspended:
             return True

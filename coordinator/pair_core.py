@@ -72,7 +72,7 @@ from coordinator.vocabulary import Answer, HeldOff
 log = structlog.get_logger()
 
 Message = Event | Directive | Room | Recover | Remember | Listed | Adopt | StoreAway | Withdraw
-ROUNDS = 20  # refusals answered by new wishes, within one event
+ROUNDS = 20  # refusals answered by other orders, within one event
 RETRY_SECONDS, MOST_RETRY_SECONDS = 1.0, 30.0
 # Besides an order that is refused: also a question that is, as for a symbol the venue no longer knows.
 TROUBLE = (Unreachable, Unanswered, NotPermitted, Refused, Gone)
@@ -121,11 +121,11 @@ class PairCore:
 
     @property
     def open_orders(self) -> dict[str, OpenOrder]:
-        """Orders at the venue, by link."""
+        """Orders at the venue, by client order id."""
         return self.books.open_orders
 
     def handle(self, message: Message) -> Steps[None]:
-        """Take a message in, and do what it calls for, until the venue is as it is wished to be."""
+        """Take a message in, and do what it calls for, until the venue is as desired."""
         try:
             yield from self._handle(message)
             yield from self._take_up()
@@ -323,13 +323,13 @@ class PairCore:
         return not (outcome.refused or outcome.renamed or outcome.booked)
 
     def _save(self, desired: list[Order]) -> Steps[None]:
-        """Store what was decided, with the orders that are wished; without the store nothing is opened."""
+        """Store what was decided, with the orders that are desired; without the store nothing is opened."""
         self.memory.keep(desired, self.machine.take_decisions())
         stored = yield Save()
         self.memory.away = not stored
 
     def due(self) -> list[Order]:
-        """List what should rest at the venue now: what is wished, less what is held back."""
+        """List what should rest at the venue now: what is desired, less what is held back."""
         desired = self._desired_orders()
         held_back = self.memory.away or self.leaving or self.watch.differs
         return only_reducing(desired) if held_back else desired

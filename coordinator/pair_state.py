@@ -49,7 +49,7 @@ _AFTER: list[Any] = [
     ("wake_above", "f8"),  # the same with the day's loss, but without the zones
     ("wake_below", "f8"),
     ("entries_notional", "f8"),  # notional of the entries that the gate lets rest, quote currency
-    ("gated", "i8"),  # version of the table of wishes that the gate has seen
+    ("gated", "i8"),  # version of the table of desired orders that the gate has seen
     ("waiting", "b1"),  # an entry of it may yet pass
     ("rested", "b1"),  # entries were allowed to rest then
     ("enhanced", "b1"),  # the filter gave the standing grid its full size
@@ -66,7 +66,7 @@ _AFTER: list[Any] = [
     ("fault", "i8"),  # phase and trigger of a transition that cannot happen, see phase.py; 0 for none
     ("disowned", "b1"),  # lots came by another hand: the position waits for the operator
     ("answered", "i8"),
-    ("trimmed", "i8"),  # number of the last trim and withdrawal obeyed
+    ("trimmed", "i8"),  # number of the last trim and withdrawal carried out
     ("withdrawn", "i8"),
     ("blocked", "b1"),
     ("hour", "i8"),
@@ -81,7 +81,7 @@ _AFTER: list[Any] = [
 
 @kernel
 def record_decision(pair: Record, state: Record, kind: int) -> Record:
-    """Begin a note of this pair."""
+    """Begin a decision of this pair."""
     entry = begin_decision(state.decisions, state.decided, pair.time, NOBODY, kind)
     state.decided += 1
     return entry

@@ -1,8 +1,8 @@
 """The portfolio's step: reports of all pairs in, directives out. The master loop's whole judgement.
 
-`look` is the cheap half, made at every tick: it values the account, moves the modes and says whether anything calls
-for `step`, which routes, allocates and answers; `corridor` says where looking is vain. `limit` shares the room for
-entries and is made before a pair decides.
+`look` is the cheap half of an evaluation: it values the account, moves the modes and says whether anything calls for
+`step`, which routes, allocates and answers; `quiet_equity_range` is the equity range in which `look` would change
+nothing. `limit` shares the room for entries and is made before a pair decides.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ PORTFOLIO = np.dtype(
         ("hour", "i8"),  # last hour looked at for correlation, and day for groups
         ("group_day", "i8"),
         ("first_day", "i8"),
-        ("modes", "i8"),  # as last noted
+        ("modes", "i8"),  # as last recorded
         ("next_rebalance", "i8"),  # ms
         ("allocated", "f8"),  # equity at the last allocation
         ("sequence", "i8"),
@@ -77,7 +77,7 @@ class PortfolioState(NamedTuple):
 
 @kernel
 def begin(params: Record, portfolio_state: PortfolioState, deposits: float) -> None:
-    """Set an empty desk up: nothing routed, everything flat."""
+    """Set an empty portfolio up: nothing routed, everything flat."""
     portfolio_state.portfolio.deposits = deposits
     for i in range(len(portfolio_state.reports)):
         portfolio_state.routes[i].family = portfolio_state.directives[i].family = portfolio_state.reports[i].family = (
@@ -211,7 +211,7 @@ def step(params: Record, portfolio_state: PortfolioState, now: int) -> None:
 
 @inlined
 def record_decision(portfolio_state: PortfolioState, now: int, pair: int, kind: int) -> Record:
-    """Begin a note of the portfolio about a pair."""
+    """Begin a decision of the portfolio about a pair."""
     entry = begin_decision(portfolio_state.decisions, portfolio_state.portfolio.decided, now, pair, kind)
     portfolio_state.portfolio.decided += 1
     return entry
@@ -274,7 +274,7 @@ def _classify(params: Record, portfolio_state: PortfolioState, i: int, now: int)
 
 @inlined
 def _halt(params: Record, portfolio_state: PortfolioState, now: int) -> None:
-    """Note a halt that begins, take the simulated operator's answer, and resume when its time has come."""
+    """Record a halt that begins, take the simulated operator's answer, and resume when its time has come."""
     risk = portfolio_state.portfolio.risk
     if risk.halted and not portfolio_state.portfolio.modes & 8:
         entry = record_decision(portfolio_state, now, NOBODY, DecisionKind.HALT)
@@ -289,7 +289,7 @@ def _halt(params: Record, portfolio_state: PortfolioState, now: int) -> None:
 
 @inlined
 def _record_modes(params: Record, portfolio_state: PortfolioState, now: int) -> bool:
-    """Note a change of modes; True when there is one."""
+    """Record a change of modes; True when there is one."""
     portfolio, risk = portfolio_state.portfolio, portfolio_state.portfolio.risk
     present = modes(risk)
     if present == portfolio.modes:

@@ -1,4 +1,4 @@
-"""What to do so that exactly the wished orders rest. Pure: two tables in, changes out, always in the same order.
+"""What to do so that exactly the desired orders rest. Pure: two tables in, changes out, always in the same order.
 
 A restart, a lost message, a moved grid and a cancelled order are all the same case. On linear contracts the stop of
 the whole position is none of the orders: the position itself carries it.
@@ -44,7 +44,7 @@ class Change:
 
 
 class PositionStop(NamedTuple):
-    """The stop that the position should carry: the slot that wishes it, and its trigger in ticks."""
+    """The stop that the position should carry: the slot that holds it, and its trigger in ticks."""
 
     slot: int
     price: int
@@ -55,8 +55,8 @@ def desired_orders(
 ) -> list[Order]:
     """List what should rest now: wanted slots, except those that could only reduce where nothing is to reduce.
 
-    `filled`: lots already filled by link, since a venue counts an order's quantity from its birth. `largest`: lots of
-    the largest market order; an exit that is larger goes in several, one after the other.
+    `filled`: lots already filled by client order id, since a venue counts an order's quantity from its birth.
+    `largest`: lots of the largest market order; an exit that is larger goes in several, one after the other.
     """
     found = []
     for index in np.flatnonzero(slots["active"]).tolist():
@@ -82,7 +82,7 @@ def desired_orders(
 
 
 def position_stop(slots: Any, position: int) -> PositionStop | None:
-    """Find the tightest stop that is wished for the whole position; of equals the first."""
+    """Find the tightest stop that is desired for the whole position; of equals the first."""
     if position == 0:
         return None
     side = Side.SELL if position > 0 else Side.BUY
@@ -128,7 +128,7 @@ def only_reducing(desired: Iterable[Order]) -> list[Order]:
 
 
 def opening_lots(desired: Iterable[Order], open_orders: Mapping[str, OpenOrder]) -> int:
-    """Lots that may still be filled of orders that can increase exposure, of those that rest or are wished."""
+    """Lots that may still be filled of orders that can increase exposure, of those that rest or are desired."""
     lots: dict[str, int] = {}
     for order in desired:
         if not order.reduce_only:

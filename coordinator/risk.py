@@ -81,7 +81,7 @@ def mark(params: Record, risk: Record, equity: float, now: int) -> bool:
         risk.reduced = False
     risk.equity = equity
     risk.high = max(risk.high, equity)
-    # Losses are compared as products: this runs at every tick, and a division costs more than all the rest.
+    # Losses are compared as products: this runs at every evaluation, and a division costs more than all the rest.
     if equity < risk.anchor * (1.0 - params.reduce_day_loss):
         risk.reduced = True
     if equity < risk.high * (1.0 - params.drawdown_enter):

@@ -74,7 +74,7 @@ class HeldOff(IntFlag):
 
 
 class DecisionKind(IntEnum):
-    """What was decided; the fields of a NOTE mean what stands behind each."""
+    """What was decided; the fields of a DECISION mean what stands behind each."""
 
     CANDIDATE = 0  # a candidate, b in a row, c confirmed; x ADX, y ATR %, z EMA divergence
     REGIME = 1  # a new, b old; x ADX, y ATR %, z EMA divergence
@@ -173,7 +173,7 @@ DIRECTIVE = np.dtype(
 
 @kernel
 def begin_decision(decisions: Record, count: int, ts: int, pair: int, kind: int) -> Record:
-    """Begin a note in `notes` at `count`, its numbers zero; the last place is used again when all are full."""
+    """Begin a decision in `decisions` at `count`, its numbers zero; the last place is used again when all are full."""
     entry = decisions[min(count, len(decisions) - 1)]
     entry.ts, entry.pair, entry.kind = ts, pair, kind
     entry.a = entry.b = entry.c = 0

@@ -210,7 +210,7 @@ def _score(params: Record, state: Record, close: float, direction: int) -> float
 
 @kernel
 def _open(pair: Record, params: Record, state: Record, slots: Record, direction: int) -> None:
-    """Size the ladder so that its loss down to the stop fits the budget, and wish the base order."""
+    """Size the ladder so that its loss down to the stop fits the budget, and set the base order."""
     reference = pair.price
     stop = reference * (1.0 - direction * params.stop_loss)
     weights, loss_share = 1.0, direction * (reference - stop) / reference
@@ -351,7 +351,7 @@ def check(parameters: DcaParameters, instrument: Instrument, capital: float, pri
 
 
 def slots(parameters: DcaParameters) -> int:
-    """Count the wishes: base order, ladder, take profit, stop."""
+    """Count the orders: base order, ladder, take profit, stop."""
     return parameters.max_safety_orders + 3
 
 

@@ -159,7 +159,7 @@ STATE = np.dtype(
         ("closing", "b1"),
         ("nets", "b1"),  # neutral on a linear contract: buys and sells meet in one position
         ("suspends", "b1"),  # entries that would turn the position wait until it is flat
-        ("sign", "i8"),  # of the position for which the cells were wished last
+        ("sign", "i8"),  # of the position for which the cells were set last
         ("levels", "i8"),  # of the present range; cells beyond it are of an earlier one and only leave
         ("spacing", "i8"),
         ("share", "f8"),  # of the full size, by the filter's verdict
@@ -409,7 +409,7 @@ def _price_cell(pair: Record, params: Record, state: Record, index: int) -> None
 
 @kernel
 def _set(pair: Record, state: Record, slots: Record) -> None:
-    """Wish every cell's entry and counter, and the stop of the inventory."""
+    """Set every cell's entry and counter, and the stop of the inventory."""
     for index in range(_capacity(slots)):
         _set_cell(pair, state, slots, index)
     _set_stop(pair, state, slots)
@@ -431,7 +431,7 @@ def _turn(pair: Record, state: Record, slots: Record) -> None:
 
 @kernel
 def _set_cell(pair: Record, state: Record, slots: Record, index: int) -> None:
-    """Wish what the cell still misses at its entry, and what it holds at its counter."""
+    """Set what the cell still misses at its entry, and what it holds at its counter."""
     _set_entry(pair, state, slots, index)
     _set_counter(pair, state, slots, index)
 
@@ -449,7 +449,7 @@ def _set_entry(pair: Record, state: Record, slots: Record, index: int) -> None:
 
 @kernel
 def _set_counter(pair: Record, state: Record, slots: Record, index: int) -> None:
-    """Wish the counter of what a cell holds; it is reduce-only except where a neutral grid may open by it."""
+    """Set the counter of what a cell holds; it is reduce-only except where a neutral grid may open by it."""
     cell, number = state.cells[index], _capacity(slots) + index
     side = -cell.side
     stop = state.low_stop if side > 0 else state.high_stop
@@ -464,7 +464,7 @@ def _set_counter(pair: Record, state: Record, slots: Record, index: int) -> None
 
 @kernel
 def _set_stop(pair: Record, state: Record, slots: Record) -> None:
-    """Wish the stop of the whole inventory."""
+    """Set the stop of the whole inventory."""
     position, index = pair.ledger.position, 2 * _capacity(slots)
     side, price = (Side.SELL, state.low_stop) if position > 0 else (Side.BUY, state.high_stop)
     set_order(slots, index, side, OrderKind.STOP, price, abs(position), Signal.EXIT_SL, WHOLE_POSITION)
@@ -494,7 +494,7 @@ def _close(pair: Record, params: Record, state: Record, slots: Record) -> None:
 
 @kernel
 def _end(params: Record, state: Record, slots: Record, ts: int) -> None:
-    """Wish nothing, hold nothing, wait out the cooldown that starts at `ts`."""
+    """Clear every order, hold nothing, wait out the cooldown that starts at `ts`."""
     _forget(state, slots)
     state.cooldown_end = ts + whole_ms(params.cooldown_hours, HOUR)
 
@@ -554,7 +554,7 @@ def check(parameters: GridParameters, instrument: Instrument, capital: float, pr
 
 
 def slots(parameters: GridParameters) -> int:
-    """Count the wishes: entries, counters, stop, closing order."""
+    """Count the orders: entries, counters, stop, closing order."""
     return 2 * parameters.levels + 2
 
 

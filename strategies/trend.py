@@ -195,7 +195,7 @@ def _enter(
     sideways: bool,
     strong: bool,
 ) -> None:
-    """Wish the entry, sized so that its stop costs `risk_per_trade` of the target."""
+    """Set the entry, sized so that its stop costs `risk_per_trade` of the target."""
     stop, target = params.weak_stop, params.weak_target
     if sideways:
         stop, target = params.sideways_stop, params.sideways_target
@@ -332,7 +332,7 @@ def check(parameters: TrendParameters, instrument: Instrument, capital: float, p
 
 
 def slots(_parameters: TrendParameters) -> int:
-    """Count the wishes: entry, stop, target, partial."""
+    """Count the orders: entry, stop, target, partial."""
     return 4
 
 

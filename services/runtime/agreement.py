@@ -29,7 +29,7 @@ class Agreement:
 
 
 def compare(exchange: Exchange, booked: list[Execution], loops: dict[str, StrategyLoop]) -> Agreement:
-    """Hold what the database has booked, and what a bot's loops believe and wish, against the exchange."""
+    """Hold what the database has booked, and what a bot's loops believe and desire, against the exchange."""
     found = Agreement()
     _executions(exchange, booked, found)
     names = Counter(one.client_order_id for one in exchange.known.values() if one.client_order_id)
@@ -69,7 +69,7 @@ def _pair(exchange: Exchange, symbol: str, loop: StrategyLoop, booked: list[Exec
     desired = {one.client_order_id: (one.price, one.lots) for one in loop.core.due()}
     if open_orders != desired:
         wrong = sorted({client_order_id for client_order_id, _ in set(open_orders.items()) ^ set(desired.items())})
-        found.differences.append(f"{symbol}: other orders rest than are wished: {', '.join(wrong[:SHOWN])}")
+        found.differences.append(f"{symbol}: other orders rest than are desired: {', '.join(wrong[:SHOWN])}")
     stop, rests = position_stop(machine.slots, machine.position), stops.price(book, STOP_LOSS)
     if stop is not None and stop.price != rests:
         found.differences.append(f"{symbol}: the position's stop is at {rests} ticks instead of {stop.price}")

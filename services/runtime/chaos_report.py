@@ -17,7 +17,7 @@ CHECKED = (
     "every execution of the exchange is booked in the database once, with the same numbers, and none that never was",
     "no client order id was used twice",
     "positions are equal in the exchange, the database and the bot, and so is the money to a cent",
-    "what rests at the exchange is what the bot wishes, order by order, and so are the positions' stops",
+    "what rests at the exchange is what the bot desires, order by order, and so are the positions' stops",
     "after an orderly stop nothing rested that could increase exposure",
 )
 INTRODUCTION = """A bot in processes of its own trades on the simulated exchange, whose market does not wait. It is

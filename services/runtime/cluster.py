@@ -125,7 +125,7 @@ class _Actor:
     def host(self) -> Any:
         """What it hosts; raises NotStarted."""
         if not self.started:
-            raise NotStarted("an actor is being woken; ask again in a moment.")
+            raise NotStarted("an actor is being started again; ask again in a moment.")
         return self._host
 
     async def pulse(self) -> bool:

@@ -54,7 +54,7 @@ class VenueOrder:
 
 @dataclass(frozen=True)
 class Trade:
-    """One execution; `link` and `order` are empty for funding, whose `fee` is what was paid."""
+    """One execution; `client_order_id` and `order` are empty for funding, whose `fee` is what was paid."""
 
     id: str
     order: str

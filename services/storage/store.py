@@ -170,7 +170,7 @@ class PostgresStore:
 
     @waiting
     async def orders(self, symbol: str) -> dict[str, Order]:
-        """Read the last orders that were sent for a symbol, by link, oldest first."""
+        """Read the last orders that were sent for a symbol, by client order id, oldest first."""
         rows = await self.pool.fetch(
             f"SELECT {FIELDS} FROM orders WHERE bot = $1 AND symbol = $2 ORDER BY at DESC LIMIT $3",  # noqa: S608
             *(self.bot, symbol, KEPT),

@@ -46,7 +46,7 @@ def test_what_is_lost_doubled_or_different_is_found_and_only_that(dsn, name):
         order = next(each for each in exchange.live(SYMBOL) if each.client_order_id)
         exchange.cancel(SYMBOL, order.id, "")
         (said,) = found(booked)[2]
-        assert f"other orders rest than are wished: {order.client_order_id}" in said
+        assert f"other orders rest than are desired: {order.client_order_id}" in said
 
         exchange.known["again"] = order
         assert found(booked)[0] == [f"order {order.client_order_id}"]

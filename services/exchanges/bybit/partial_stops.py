@@ -1,4 +1,4 @@
-"""Bybit's stops of a part of the position in our words, and which requests make exactly the wished ones rest."""
+"""Bybit's stops of a part of the position in our words, and which requests make exactly the desired ones rest."""
 
 from __future__ import annotations
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bot.candles import DAY, EARLIEST_MS, Candles, grid_offset, iso
+from bot.candles import EARLIEST_MS, Candles, grid_offset, iso
 from bot.errors import BadCandles
+from bot.times import DAY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +50,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class CandleGap:
     """Bars missing between two rows: the first missing time (ms) and how many."""
 
     ts: int
@@ -66,11 +67,11 @@ def faults(candles: Candles, now_ms: int | None = None) -> list[Rows]:
     return sorted(found, key=lambda one: (one.rows[0], one.what))
 
 
-def gaps(candles: Candles) -> list[Gap]:
+def gaps(candles: Candles) -> list[CandleGap]:
     """Gaps between ascending rows."""
     steps = np.diff(candles.ts)
     return [
-        Gap(int(candles.ts[row]) + candles.bar_ms, int(steps[row] // candles.bar_ms) - 1)
+        CandleGap(int(candles.ts[row]) + candles.bar_ms, int(steps[row] // candles.bar_ms) - 1)
         for row in np.flatnonzero(steps > candles.bar_ms)
     ]
 

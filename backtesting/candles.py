@@ -18,8 +18,9 @@ from backtesting.candle_checks import misread, too_many, wrong_times
 from backtesting.layouts import KNOWN_NAMES, ORDERS, USUAL, best_order, named_columns, numbers, ordered_columns
 from backtesting.tables import Table, read_table
 from backtesting.timestamps import UNREADABLE, times
-from bot.candles import COLUMNS, DAY, HOUR, Candles, bar_length, bar_name, grid_offset, iso
+from bot.candles import COLUMNS, Candles, bar_length, bar_name, grid_offset, iso
 from bot.errors import Misconfigured, cut
+from bot.times import DAY, HOUR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

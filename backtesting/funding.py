@@ -14,13 +14,14 @@ import numpy as np
 from bot.candles import iso
 from bot.errors import Misconfigured
 from bot.record import new_records
+from bot.times import HOUR
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-SPAN_MS = 8 * 3_600_000  # the constant rate is paid per 8 hours: at 00:00, 08:00 and 16:00 UTC
+SPAN_MS = 8 * HOUR  # the constant rate is paid per 8 hours: at 00:00, 08:00 and 16:00 UTC
 PAYMENT = np.dtype([("bar", "i8"), ("rate", "f8")])
 
 

@@ -14,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bot.candles import iso
 from bot.order import Signal
+from bot.times import DAY, HOUR
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backtesting.simulator import Recording
 
-DAY_MS = 86_400_000
 YEAR_DAYS = 365.0
 LEAST_DAYS = 30
 LARGEST_FACTOR = 1000.0
@@ -89,7 +89,7 @@ def measure(recording: Recording, trades: NDArray[Any], equity: NDArray[np.float
     prepared, ledger = recording.prepared, recording.pair.ledger
     ts, bar_ms, bars = prepared.candles.ts, prepared.candles.bar_ms, recording.bars
     start, end = int(ts[first]), int(ts[bars - 1]) + bar_ms
-    days = (end - start) / DAY_MS
+    days = (end - start) / DAY
     initial, final = float(ledger.deposits), float(equity[-1])
     annual = None
     if days >= LEAST_DAYS:
@@ -126,17 +126,10 @@ def measure(recording: Recording, trades: NDArray[Any], equity: NDArray[np.float
 
 def exposure_figures(recording: Recording, equity: NDArray[np.float64], first: int) -> dict[str, Any]:
     """Coverage and exposure over the bars from `first` on."""
-    prepared = recording.prepared
-    _, position = recording.holdings()
-    held = np.abs(position[first:])
-    worth = (
-        held
-        * prepared.close[first : recording.bars]
-        * float(prepared.instrument.tick_size * prepared.instrument.lot_size)
-    )
+    worth = np.abs(recording.worth()[first:])
     share = worth / np.where(equity[first:] > 0, equity[first:], np.inf)
     return {
-        "position_coverage_pct": float(np.mean(held > 0)) * 100.0,
+        "position_coverage_pct": float(np.mean(worth > 0)) * 100.0,
         "mean_exposure_pct": float(np.mean(share)) * 100.0,
         "max_exposure_pct": float(np.max(share)) * 100.0,
         "incomplete_bars": recording.incomplete,
@@ -160,7 +153,7 @@ def drawdown_figures(equity: NDArray[np.float64], ts: NDArray[np.int64], bar_ms:
     starts, ends = edges[::2], edges[1::2]
     depths = np.maximum.reduceat(depth, starts)
     until = ts[np.minimum(ends, len(ts) - 1)] + bar_ms
-    lengths = (until - ts[starts]) / DAY_MS
+    lengths = (until - ts[starts]) / DAY
     return {
         "max_drawdown_pct": min(float(depths.max()), 1.0) * 100.0,
         "max_drawdown_days": float(lengths.max()),
@@ -171,7 +164,7 @@ def drawdown_figures(equity: NDArray[np.float64], ts: NDArray[np.int64], bar_ms:
 
 def daily_returns(equity: NDArray[np.float64], ts: NDArray[np.int64], initial: float) -> NDArray[np.float64]:
     """Returns of equity from UTC midnight to midnight; days without a bar have none of their own."""
-    day = ts // DAY_MS
+    day = ts // DAY
     last = np.flatnonzero(np.diff(day, append=day[-1] + 1))
     closes = np.concatenate(([initial], equity[last]))
     before = np.where(closes[:-1] > 0, closes[:-1], np.inf)
@@ -194,8 +187,8 @@ def ratio_figures(daily: NDArray[np.float64]) -> dict[str, Any]:
 
 def last_worth(recording: Recording) -> float:
     """Worth of one lot at the last close played, quote currency."""
-    instrument = recording.prepared.instrument
-    return float(recording.prepared.close[recording.bars - 1]) * float(instrument.tick_size * instrument.lot_size)
+    prepared = recording.prepared
+    return float(prepared.close[recording.bars - 1]) * prepared.instrument.tick_value
 
 
 def profits(trades: NDArray[Any], worth: float) -> NDArray[np.float64]:
@@ -224,7 +217,7 @@ def trade_figures(trades: NDArray[Any], profit: NDArray[np.float64]) -> dict[str
         return figures
     profit = profit[is_closed]
     share = profit / closed["entry_value"] * 100.0
-    hours = (closed["exit_ts"] - closed["entry_ts"]) / 3_600_000
+    hours = (closed["exit_ts"] - closed["entry_ts"]) / HOUR
     wins, losses = profit[profit > 0], profit[profit < 0]
     figures.update(
         win_rate_pct=len(wins) / len(closed) * 100.0,

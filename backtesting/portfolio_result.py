@@ -1,22 +1,18 @@
-"""The result of the whole algorithm on its pairs: figures, events and frames, and the directory they go to."""
+"""The result of the whole algorithm on its pairs: figures, events and frames."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from backtesting.funding import fingerprint
 from backtesting.metrics import (
-    DAY_MS,
     LEAST_DAYS,
     YEAR_DAYS,
     Metrics,
@@ -28,13 +24,13 @@ from backtesting.metrics import (
     ratio_figures,
     trade_figures,
 )
-from backtesting.result import BacktestResult, run_id, write_whole
+from backtesting.result import BacktestResult, run_id
 from backtesting.trades import trades_of
 from bot.candles import iso
 from bot.order import Signal
 from bot.sources import source_hash
+from bot.times import DAY, HOUR
 from coordinator.config import PortfolioConfig
-from coordinator.decisions import as_row, decisions_of
 from coordinator.regime import Regime
 from coordinator.risk import Mode
 from coordinator.vocabulary import DecisionKind, Pause
@@ -44,8 +40,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from backtesting.portfolio_simulator import PortfolioRecording
-
-HOUR = 3_600_000
 
 
 class PairFigures(BaseModel):
@@ -161,17 +155,10 @@ class PortfolioResult:
     @cached_property
     def holdings(self) -> dict[str, NDArray[np.float64]]:
         """Signed worth of each pair's position at each close of the period's clock, quote currency."""
-        worth = {}
-        for pair, one in zip(self.recording.pairs, self.recording.recordings, strict=True):
-            _, position = one.holdings()
-            prepared = one.prepared
-            value = (
-                position
-                * prepared.close[: one.bars]
-                * float(prepared.instrument.tick_size * prepared.instrument.lot_size)
-            )
-            worth[pair] = self._on_clock(prepared.candles.ts[: one.bars], value)
-        return worth
+        return {
+            pair: self._on_clock(one.prepared.candles.ts[: one.bars], one.worth())
+            for pair, one in zip(self.recording.pairs, self.recording.recordings, strict=True)
+        }
 
     @cached_property
     def profits(self) -> dict[str, NDArray[np.float64]]:
@@ -204,7 +191,7 @@ class PortfolioResult:
         """Figures of the account, defined as for a single strategy; the benchmark holds all pairs in equal parts."""
         equity, ts, initial = self.equity, self.ts, self.config.capital
         start, end = int(ts[0]), int(ts[-1]) + self.bar_ms
-        days, final = (end - start) / DAY_MS, float(equity[-1])
+        days, final = (end - start) / DAY, float(equity[-1])
         annual = ((max(final, 0.0) / initial) ** (YEAR_DAYS / days) - 1.0) * 100.0 if days >= LEAST_DAYS else None
         drawdowns = drawdown_figures(equity, ts, self.bar_ms, initial)
         deepest = drawdowns["max_drawdown_pct"]
@@ -339,7 +326,7 @@ class PortfolioResult:
 
     def _diversification(self) -> float | None:
         """Sum of the standard deviations of the pairs' daily profits / that of their sum."""
-        last = np.flatnonzero(np.diff(self.ts // DAY_MS, append=self.ts[-1] // DAY_MS + 1))
+        last = np.flatnonzero(np.diff(self.ts // DAY, append=self.ts[-1] // DAY + 1))
         daily = np.array([np.diff(profit[last], prepend=0.0) for profit in self.profits.values()])
         whole = float(daily.sum(axis=0).std())
         if daily.shape[1] < LEAST_DAYS or whole <= 0:
@@ -437,39 +424,6 @@ class PortfolioResult:
         return pl.concat([getattr(self.of_pair(pair), name) for pair in self.recording.pairs]).sort(
             by, maintain_order=True
         )
-
-    @cached_property
-    def pictures(self) -> dict[str, bytes]:
-        """Every chart as PNG, by name."""
-        from backtesting.charts import png  # noqa: PLC0415, drawing is only loaded by those who draw
-        from backtesting.portfolio_charts import charts  # noqa: PLC0415
-
-        return {name: png(draw()) for name, draw in charts(self).items()}
-
-    def write(self, directory: Path) -> Path:
-        """Write the run directory whole or not at all; an earlier run there is replaced."""
-        return write_whole(directory, self._write_files)
-
-    def _write_files(self, folder: Path) -> None:
-        from backtesting.portfolio_report import write_report  # noqa: PLC0415
-
-        text = yaml.safe_dump(self.config.document(), sort_keys=False, allow_unicode=True)
-        (folder / "config.yaml").write_text(text, encoding="utf-8")
-        (folder / "result.json").write_text(
-            self.document.model_dump_json(indent=2, by_alias=True) + "\n", encoding="utf-8"
-        )
-        with (folder / "events.jsonl").open("w", encoding="utf-8") as file:
-            for one in decisions_of(self.recording.decisions, self.recording.pairs, self.config.algorithm.roster):
-                file.write(json.dumps(as_row(one)) + "\n")
-        self.frame("fills").write_csv(folder / "fills.csv")
-        self.frame("trades").write_csv(folder / "trades.csv")
-        columns = {f"{pair}_profit": values for pair, values in self.profits.items()}
-        worth = {f"{pair}_position": values for pair, values in self.holdings.items()}
-        equity = pl.DataFrame({"ts": self.ts, "equity": self.equity, **columns, **worth})
-        equity.write_parquet(folder / "equity.parquet", compression="zstd")
-        write_report(self, folder / "report.html")
-        for name, picture in self.pictures.items():
-            (folder / f"{name}.png").write_bytes(picture)
 
 
 _RUN = frozenset(PortfolioConfig.model_fields)  # keys that are no section of the algorithm

@@ -1,8 +1,7 @@
-"""One call from config and candles of several pairs to a result: the whole algorithm, or parts side by side."""
+"""One call from config and candles of several pairs to a result of the whole algorithm."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,18 +11,16 @@ from backtesting.candle_checks import check, suspicious
 from backtesting.candles import from_frame, read_candles
 from backtesting.exchange import Outcome
 from backtesting.instruments import instrument_for
-from backtesting.metrics import Metrics
 from backtesting.portfolio_result import PortfolioResult
 from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
 from backtesting.run import inputs_notice, paid_history
 from bot.candles import Candles, bar_name, iso
 from bot.errors import Misconfigured
+from bot.times import MINUTE
 from coordinator.config import PortfolioConfig, load_portfolio
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from numpy.typing import NDArray
 
     from backtesting.funding import FundingHistory
     from backtesting.instruments import DatedInstrument
@@ -87,7 +84,7 @@ def _notices(config: PortfolioConfig, prepared_pairs: PreparedPortfolio, outcome
     """Sentences on what a reader of the figures should know."""
     notices = []
     bar_ms = prepared_pairs.tapes[0].candles.bar_ms
-    if bar_ms > 60_000:
+    if bar_ms > MINUTE:
         notices.append(f"Base bars are {bar_name(bar_ms)}: the path inside a bar is coarser than with 1m.")
     for pair, prepared in zip(prepared_pairs.pairs, prepared_pairs.tapes, strict=True):
         ts = prepared.candles.ts
@@ -109,88 +106,3 @@ def _notices(config: PortfolioConfig, prepared_pairs: PreparedPortfolio, outcome
     if outcome is not Outcome.COMPLETE:
         notices.append(f"The run ended early: {outcome.name.lower()}.")
     return notices
-
-
-@dataclass(frozen=True)
-class Side:
-    """One strategy of a comparison: its equity on a clock, and its figures."""
-
-    name: str
-    ts: NDArray[np.int64]
-    equity: NDArray[np.float64]
-    figures: dict[str, Any]
-
-
-def side_of(result: PortfolioResult) -> Side:
-    """A run as one side of a comparison."""
-    return Side(result.document.strategy, result.ts, result.equity, figures_of(result.metrics))
-
-
-def figures_of(metrics: Metrics) -> dict[str, Any]:
-    """The figures that a comparison shows."""
-    return {name: getattr(metrics, name) for name in COMPARED}
-
-
-COMPARED = (
-    "total_return_pct",
-    "benchmark_return_pct",
-    "max_drawdown_pct",
-    "sharpe",
-    "sortino",
-    "mean_exposure_pct",
-    "return_per_exposure_pct",
-    "trades",
-    "closed_profit",
-    "open_trades",
-    "open_profit",
-    "win_rate_pct",
-    "win_rate_with_open_pct",
-    "fees",
-    "slippage",
-)
-
-
-def verdict(sides: list[Side]) -> str:
-    """What a comparison says, in words that follow from its numbers."""
-    ranked = sorted(sides, key=lambda one: -one.figures["total_return_pct"])
-    best, worst = ranked[0], ranked[-1]
-    held = best.figures["benchmark_return_pct"]
-    calm = min(sides, key=lambda one: one.figures["max_drawdown_pct"])
-    words = (
-        f"{best.name} did best with {best.figures['total_return_pct']:+.2f} %, {worst.name} worst with "
-        f"{worst.figures['total_return_pct']:+.2f} %; holding all pairs in equal parts gave {held:+.2f} %."
-    )
-    words += f" The smallest drawdown had {calm.name}: {calm.figures['max_drawdown_pct']:.2f} %."
-    words += _per_exposure(sides)
-    auto = next((one for one in sides if one.name == "auto"), None)
-    if auto is not None and len(sides) > 1:
-        parts = [one for one in sides if one is not auto]
-        beaten = [one.name for one in parts if auto.figures["total_return_pct"] > one.figures["total_return_pct"]]
-        mean = float(np.mean([one.figures["total_return_pct"] for one in parts]))
-        words += (
-            f" auto ({auto.figures['total_return_pct']:+.2f} %) beat {len(beaten)} of its {len(parts)} parts"
-            f"{' (' + ', '.join(beaten) + ')' if beaten else ''}, whose mean is {mean:+.2f} %."
-        )
-    if all(one.figures["total_return_pct"] < 0 for one in sides):
-        words += " All of them lost."
-    return words
-
-
-MOSTLY_CASH = 10.0  # mean exposure under which it is the cash that a return and a drawdown show, % of equity
-
-
-def _per_exposure(sides: list[Side]) -> str:
-    """Say who did best for what was held, and who held next to nothing."""
-    held = [one for one in sides if one.figures["return_per_exposure_pct"] is not None]
-    words = ""
-    if held:
-        best = max(held, key=lambda one: one.figures["return_per_exposure_pct"])
-        words = (
-            f" Per 100 % of exposure {best.name} did best with {best.figures['return_per_exposure_pct']:+.2f} %, "
-            f"at a mean exposure of {best.figures['mean_exposure_pct']:.1f} %."
-        )
-    idle = [one for one in sides if one.figures["mean_exposure_pct"] < MOSTLY_CASH]
-    if idle:
-        shares = ", ".join(f"{one.name} {100.0 - one.figures['mean_exposure_pct']:.0f} %" for one in idle)
-        words += f" Mostly cash on average: {shares}; a small loss or drawdown there is cash, not skill."
-    return words

@@ -1,47 +1,35 @@
-"""A backtest's result: figures, frames and pictures, and the directory they are written to.
+"""A backtest's result: figures and frames. It follows from config and candles alone.
 
-`result.json` is `ResultDocument`, versioned; every file of a run follows from config and candles alone, so
-running the same thing twice gives the same bytes.
+`ResultDocument`, versioned, is what `result.json` says. Pictures and files are made of it by `backtesting.reports`.
 """
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import json
-import os
-import shutil
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from backtesting.candles import to_frame
 from backtesting.funding import fingerprint
 from backtesting.metrics import Metrics, last_worth, measure, profits, strategy_figures
 from backtesting.trades import trades_of
-from bot.errors import Misconfigured
 from bot.order import Liquidity, OrderKind, Side, Signal
 from bot.sources import source_hash
 from bot.strategy_file import own_sources
 from coordinator.config import BacktestConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from backtesting.simulator import Recording
     from bot.instrument import Instrument
     from coordinator.config import RunConfig
-
-MARKER = "result.json"
 
 
 class ResultDocument(BaseModel):
@@ -145,10 +133,9 @@ class BacktestResult:
         trades = self._trades
         closed = trades["held"] == 0
         instrument = self.recording.prepared.instrument
-        tick_value = float(instrument.tick_size * instrument.lot_size)
         left = trades["quantity"] - trades["held"]
         pnl = profits(trades, last_worth(self.recording))
-        per_tick = float(instrument.tick_size) / tick_value
+        per_tick = float(instrument.tick_size) / instrument.tick_value
         entry = trades["entry_value"] / trades["quantity"] * per_tick if len(trades) else np.zeros(0)
         leaving = trades["exit_value"] / np.maximum(left, 1) * per_tick
         frame = self._named(
@@ -219,45 +206,6 @@ class BacktestResult:
         ).sort("ts_from", "slot")
 
     @cached_property
-    def pictures(self) -> dict[str, bytes]:
-        """Every chart as PNG, by name; drawn once, for the report and for the files."""
-        from backtesting.charts import charts, png  # noqa: PLC0415, drawing is only loaded by those who draw
-
-        return {name: png(draw(self)) for name, draw in charts().items()}
-
-    def report(self, path: str | Path) -> Path:
-        """Write the self-contained HTML report to `path`."""
-        from backtesting.report import write_report  # noqa: PLC0415
-
-        write_report(self, Path(path))
-        return Path(path)
-
-    def plot(self) -> Figure:
-        """Draw equity, drawdown and price with fills, as a matplotlib figure for notebooks."""
-        from backtesting.charts import plot  # noqa: PLC0415
-
-        return plot(self)
-
-    def write(self, directory: Path) -> Path:
-        """Write the run directory whole or not at all; an earlier run there is replaced.
-
-        Raises Misconfigured when `directory` holds something that is no run.
-        """
-        return write_whole(directory, self._write_files)
-
-    def _write_files(self, folder: Path) -> None:
-        from backtesting.charts import write_pngs  # noqa: PLC0415
-
-        text = yaml.safe_dump(self.config.document(), sort_keys=False, allow_unicode=True)
-        (folder / "config.yaml").write_text(text, encoding="utf-8")
-        (folder / MARKER).write_text(self.document.model_dump_json(indent=2, by_alias=True) + "\n", encoding="utf-8")
-        self.fills.write_csv(folder / "fills.csv")
-        self.trades.write_csv(folder / "trades.csv")
-        self.equity.write_parquet(folder / "equity.parquet", compression="zstd")
-        self.report(folder / "report.html")
-        write_pngs(self, folder)
-
-    @cached_property
     def _trades(self) -> NDArray[Any]:
         trades: NDArray[Any] = trades_of(self.recording)
         return trades
@@ -280,36 +228,6 @@ class BacktestResult:
 
     def _quantities(self, lots: NDArray[np.int64]) -> NDArray[np.float64]:
         return _rounded(lots * float(self.recording.prepared.instrument.lot_size))
-
-
-def write_whole(directory: Path, write: Callable[[Path], None]) -> Path:
-    """Let `write` fill a new folder and put it in the place of `directory`, whole or not at all.
-
-    Raises Misconfigured when `directory` holds something that is no run.
-    """
-    if directory.exists() and not (directory / MARKER).exists() and (directory.is_file() or any(directory.iterdir())):
-        raise Misconfigured(f"out is {directory} but something that is no run lies there; name another folder.")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    partial = directory.parent / f".{directory.name}-{os.getpid()}"
-    old = directory.parent / f".{directory.name}-{os.getpid()}-old"
-
-    def remove() -> None:
-        shutil.rmtree(partial, ignore_errors=True)
-        if old.exists() and not directory.exists():
-            old.rename(directory)
-        shutil.rmtree(old, ignore_errors=True)
-
-    atexit.register(remove)  # before it is made: an interruption at any moment finds what to remove
-    try:
-        partial.mkdir()
-        write(partial)
-        if directory.exists():
-            directory.rename(old)
-        partial.rename(directory)
-    finally:
-        remove()
-        atexit.unregister(remove)
-    return directory
 
 
 def _rounded(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from bot.candles import Candles, bar_name, iso
 from bot.errors import Misconfigured
 from bot.instrument import NO_LIMIT
 from bot.ledger import deposit
+from bot.times import MINUTE
 from coordinator.columns import inputs_start
 from coordinator.config import BacktestConfig, BarPath, FillRule, FundingSource, load_portfolio, load_single
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from coordinator.columns import Asked
     from coordinator.config import RunConfig
 
-MINUTE = 60_000
 BOUNDS = {
     "pessimistic": {"fill_rule": FillRule.THROUGH, "path": BarPath.ADVERSE},
     "optimistic": {"fill_rule": FillRule.TOUCH, "path": BarPath.NEAREST},

@@ -19,13 +19,12 @@ from backtesting.funding import PAYMENT, FundingHistory, payments_over, told, wi
 from bot.candles import bar_name
 from bot.compile_errors import compiling
 from bot.errors import BrokenLedger, Misconfigured
-from bot.inputs import names_of
 from bot.instrument import Instrument, in_ticks
 from bot.kernel import Record, kernel, specialise, unowned
 from bot.order import FILL, SLOT
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP, roll_up
-from bot.strategy import PAIR, Decide, Strategy, protect
+from bot.strategy import PAIR, Decide, Strategy, names_of, protect
 from coordinator.columns import Asked, Columns
 from coordinator.config import BarPath, FillPolicy, FillRule
 from coordinator.parameters import RiskParameters
@@ -194,8 +193,15 @@ class Recording:
     def equity(self) -> NDArray[np.float64]:
         """Equity at each close, (bars,), quote currency."""
         cash, position = self.holdings()
-        close = self.prepared.close[: self.bars]
-        return cash + position * close * float(self.prepared.instrument.tick_size * self.prepared.instrument.lot_size)
+        return cash + self._worth_of(position)
+
+    def worth(self) -> NDArray[np.float64]:
+        """Signed worth of the position at each close, (bars,), quote currency."""
+        _, position = self.holdings()
+        return self._worth_of(position)
+
+    def _worth_of(self, position: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.asarray(position * self.prepared.close[: self.bars] * self.prepared.instrument.tick_value)
 
     def holdings(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Cash (quote currency) and position (lots) after each bar, both (bars,)."""
@@ -314,7 +320,7 @@ def settings_record(config: RunConfig, *, every_bar: bool, keep_desired_orders: 
 def check_balance(recording: Recording) -> None:
     """Hold the ledger against its parts and against the fills themselves; raises BrokenLedger."""
     prepared, ledger, fills = recording.prepared, recording.pair.ledger, recording.fills
-    tick_value = float(prepared.instrument.tick_size * prepared.instrument.lot_size)
+    tick_value = prepared.instrument.tick_value
     scale = float(ledger.deposits + ledger.turnover)
     signed = fills["side"].astype(np.float64) * fills["quantity"]
     spent = float(np.sum(signed * fills["price"])) * tick_value

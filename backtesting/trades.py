@@ -75,7 +75,7 @@ def _matcher() -> Any:
 def trades_of(recording: Recording) -> Any:
     """Trades of a run, structured array (k,) of TRADE: closed ones in order of their exit, then open ones."""
     prepared, fills = recording.prepared, recording.fills
-    tick_value = float(prepared.instrument.tick_size * prepared.instrument.lot_size)
+    tick_value = prepared.instrument.tick_value
     parts = new_records(TRADE, int(fills["part"].max(initial=-1)) + 2)
     trades = new_records(TRADE, len(fills) + len(parts))
     payments = with_constant(prepared.payments[prepared.payments["bar"] < recording.bars], recording.funding_rate)

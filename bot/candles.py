@@ -14,18 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bot.errors import Misconfigured, shown
+from bot.times import DAY, HOUR, MINUTE, SECOND, WEEK
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 COLUMNS = ("ts", "open", "high", "low", "close", "volume")
 
-SECOND = 1000
 BAR_LENGTHS = tuple(
     SECOND * s
     for s in (1, 5, 15, 30, 60, 180, 300, 900, 1800, 3600, 7200, 14400, 21600, 28800, 43200, 86400, 259200, 604800)
 )
-HOUR, DAY, WEEK = 3600 * SECOND, 86400 * SECOND, 604800 * SECOND
 EARLIEST_MS = 1_230_768_000_000  # 2009-01-01: no coin was traded before
 LATEST_MS = 253_402_300_799_000  # the last second that has a date
 NEARLY_ALL, OFTEN = 0.99, 0.02  # shares of a file's steps
@@ -145,10 +144,10 @@ def bar_name(bar_ms: int) -> str:
     """Name of a bar's length: 1m, 5m, 1h, 1d, 1w."""
     if bar_ms == WEEK:
         return "1w"
-    for unit, length in (("d", DAY), ("h", HOUR), ("m", 60 * SECOND)):
+    for unit, length in (("d", DAY), ("h", HOUR), ("m", MINUTE)):
         if bar_ms % length == 0:
             return f"{bar_ms // length}{unit}"
-    return f"{bar_ms // 1000}s"
+    return f"{bar_ms // SECOND}s"
 
 
 def to_ms(values: NDArray[Any]) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from bot.kernel import Record, kernel
+from bot.times import DAY, HOUR
 
 WINDOW = 128  # longest window of the windowed indicators, bars
 
@@ -185,7 +186,6 @@ def bollinger_update(bands: Record, close: float, period: int) -> None:
 
 
 HOURS, DAYS = 24, 30
-HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 
 VOLUME = np.dtype(
     [
@@ -208,7 +208,7 @@ def volume_update(volume: Record, ts: int, amount: float) -> None:
     `ts` is the bar's opening, ms; the hour and the day that hold it are the present ones. Days without a bar
     do not count.
     """
-    hour, day = ts // HOUR_MS, ts // DAY_MS
+    hour, day = ts // HOUR, ts // DAY
     if volume.count == 0:
         volume.hour, volume.day = hour, day
     for passed in range(volume.hour + 1, min(hour, volume.hour + HOURS) + 1):

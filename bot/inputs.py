@@ -20,15 +20,13 @@ import numpy as np
 from bot.errors import Misconfigured, suggestion
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP, TIMEFRAMES, roll_up
+from bot.times import DAY, HOUR
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from numpy.typing import NDArray
 
-    from bot.strategy import Strategy
-
-HOUR, DAY = 3_600_000, 86_400_000
 SHORT_BLOCK, LONG_BLOCK = 30 * DAY, 360 * DAY  # of bars up to an hour, and of longer ones
 LOOKBACKS = 10  # warm-up of an input that states none
 COLUMNS = ("open", "high", "low", "close", "volume")
@@ -274,45 +272,6 @@ def made_up_bars(count: int) -> Any:
     bars["low"] = np.round(np.minimum(bars["open"], bars["close"]) * (1.0 - np.abs(numbers[:, 2])), 2)
     bars["volume"] = np.round(np.exp(numbers[:, 3]) * 1000.0, 3)
     return bars
-
-
-# Inputs of a strategy
-
-
-@cache
-def names_of(strategy: Strategy) -> tuple[str, ...]:
-    """Names of a strategy's inputs, in their order; raises Misconfigured for one that cannot be a field."""
-    declared = _declared(strategy, None)
-    for name in declared:
-        if not isinstance(name, str) or not name.isidentifier() or hasattr(np.record, name):
-            raise Misconfigured(
-                f"strategy {strategy.name}: input {str(name)[:200]!r} has a name that is no word or that NumPy uses "
-                "itself; rename it."
-            )
-    return tuple(declared)
-
-
-def inputs_of(strategy: Strategy, parameters: Any) -> dict[str, Input]:
-    """A strategy's inputs for these parameters, checked; raises Misconfigured."""
-    names, declared = names_of(strategy), _declared(strategy, parameters)
-    if set(declared) != set(names):
-        odd = min(set(declared) ^ set(names))
-        raise Misconfigured(
-            f"strategy {strategy.name}: input {odd!r} is there for some parameters only; let the names stay the same."
-        )
-    for name in names:
-        place = f"strategy {strategy.name}: input {name}"
-        if not isinstance(declared[name], Input):
-            raise Misconfigured(f"{place} is {str(declared[name])[:200]!r}; declare it with talib(…) or python(…).")
-        declared[name].check(place)
-    return {name: declared[name] for name in names}
-
-
-def _declared(strategy: Strategy, parameters: Any) -> dict[str, Any]:
-    inputs = strategy.inputs
-    if callable(inputs):
-        return dict(inputs(strategy.parameters() if parameters is None else parameters))
-    return dict(inputs)
 
 
 # Bars

@@ -85,6 +85,11 @@ class Instrument(BaseModel):
         """Whether it is a perpetual contract."""
         return self.market is Market.LINEAR
 
+    @property
+    def tick_value(self) -> float:
+        """Worth of one lot that is priced at one tick, quote currency."""
+        return float(self.tick_size * self.lot_size)
+
     def lots(self, quantity: Decimal) -> int:
         """Whole lots that fit into `quantity` (base currency); never rounds an order up."""
         return int((quantity / self.lot_size).to_integral_value(ROUND_DOWN))
@@ -113,7 +118,7 @@ class Instrument(BaseModel):
         record = np.zeros(1, INSTRUMENT).view(np.recarray)[0]
         record.tick_size = float(self.tick_size)
         record.lot_size = float(self.lot_size)
-        record.tick_value = float(self.tick_size * self.lot_size)
+        record.tick_value = self.tick_value
         record.min_quantity = -int(-self.min_quantity // self.lot_size)
         record.min_notional = float(self.min_notional)
         largest = self.max_market_quantity

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bot.kernel import Record, kernel, specialise, template
+from bot.times import DAY, HOUR, MINUTE, WEEK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,23 +21,22 @@ if TYPE_CHECKING:
 BAR = np.dtype([("ts", "i8"), ("open", "f8"), ("high", "f8"), ("low", "f8"), ("close", "f8"), ("volume", "f8")])
 ROLLUP = np.dtype([("bar", BAR), ("bars", "i8"), ("incomplete", "i8")])
 
-MINUTE = 60_000
 TIMEFRAMES = {
     "1m": MINUTE,
     "5m": 5 * MINUTE,
     "15m": 15 * MINUTE,
     "30m": 30 * MINUTE,
-    "1h": 60 * MINUTE,
-    "2h": 120 * MINUTE,
-    "4h": 240 * MINUTE,
-    "6h": 360 * MINUTE,
-    "8h": 480 * MINUTE,
-    "12h": 720 * MINUTE,
-    "1d": 1440 * MINUTE,
-    "3d": 3 * 1440 * MINUTE,
-    "1w": 7 * 1440 * MINUTE,
+    "1h": HOUR,
+    "2h": 2 * HOUR,
+    "4h": 4 * HOUR,
+    "6h": 6 * HOUR,
+    "8h": 8 * HOUR,
+    "12h": 12 * HOUR,
+    "1d": DAY,
+    "3d": 3 * DAY,
+    "1w": WEEK,
 }
-WEEK, MONDAY = 7 * 1440 * MINUTE, 4 * 1440 * MINUTE  # the epoch was a Thursday
+MONDAY = 4 * DAY  # the epoch was a Thursday
 
 
 @kernel

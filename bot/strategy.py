@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -326,3 +327,42 @@ def _strategy_at(module: str, name: str) -> Strategy:
 
 
 _places: dict[Strategy, tuple[str, str]] = {}  # module and name of each that was loaded
+
+
+# Inputs of a strategy
+
+
+@cache
+def names_of(strategy: Strategy) -> tuple[str, ...]:
+    """Names of a strategy's inputs, in their order; raises Misconfigured for one that cannot be a field."""
+    declared = _declared(strategy, None)
+    for name in declared:
+        if not isinstance(name, str) or not name.isidentifier() or hasattr(np.record, name):
+            raise Misconfigured(
+                f"strategy {strategy.name}: input {str(name)[:200]!r} has a name that is no word or that NumPy uses "
+                "itself; rename it."
+            )
+    return tuple(declared)
+
+
+def inputs_of(strategy: Strategy, parameters: Any) -> dict[str, Input]:
+    """A strategy's inputs for these parameters, checked; raises Misconfigured."""
+    names, declared = names_of(strategy), _declared(strategy, parameters)
+    if set(declared) != set(names):
+        odd = min(set(declared) ^ set(names))
+        raise Misconfigured(
+            f"strategy {strategy.name}: input {odd!r} is there for some parameters only; let the names stay the same."
+        )
+    for name in names:
+        place = f"strategy {strategy.name}: input {name}"
+        if not isinstance(declared[name], Input):
+            raise Misconfigured(f"{place} is {str(declared[name])[:200]!r}; declare it with talib(…) or python(…).")
+        declared[name].check(place)
+    return {name: declared[name] for name in names}
+
+
+def _declared(strategy: Strategy, parameters: Any) -> dict[str, Any]:
+    inputs = strategy.inputs
+    if callable(inputs):
+        return dict(inputs(strategy.parameters() if parameters is None else parameters))
+    return dict(inputs)

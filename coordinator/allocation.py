@@ -8,9 +8,8 @@ import numpy as np
 
 from bot.kernel import Record, kernel
 from bot.strategy import whole_ms
+from bot.times import HOUR
 from coordinator.vocabulary import NOBODY, Cap
-
-HOUR = 3_600_000
 
 
 class PerformanceMeasure(StrEnum):

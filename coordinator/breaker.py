@@ -5,7 +5,8 @@ Counted is by minutes of the market, so that a market played fast is no wild loo
 
 from __future__ import annotations
 
-MINUTE = 60_000
+from bot.times import MINUTE
+
 MOST_EXITS = 3  # exits that fail, in a minute
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from bot.candles import bar_name
 from bot.errors import Misconfigured
-from bot.inputs import Input, Series, anchor, history_start, inputs_of, names_of, values
+from bot.inputs import Input, Series, anchor, history_start, values
+from bot.strategy import Strategy, inputs_of, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bot.parameters import Parameters
-    from bot.strategy import Strategy
 
 # A strategy with its parameters by variant.
 Asked = tuple["Strategy", "Sequence[Parameters]"]

@@ -25,10 +25,9 @@ from pydantic import (
 
 from bot.candles import iso, parse_time
 from bot.errors import Misconfigured, cut
-from bot.inputs import inputs_of
 from bot.instrument import Market
 from bot.parameters import Fraction, Number, Parameters
-from bot.strategy import Strategy, load_strategy
+from bot.strategy import Strategy, inputs_of, load_strategy
 from bot.validation import validated
 from coordinator.config_file import AUTO, KEYS, config_values, is_own, names_of_pairs, reference, set_value, symbol_of
 from coordinator.parameters import MOST_PAIRS, AlgorithmParameters, Alone, Own, RiskParameters, unlimited

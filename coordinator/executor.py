@@ -40,7 +40,7 @@ LOOKS = 3  # for the executions of an order that the venue calls filled
 
 
 @dataclass
-class Outcome:
+class CarriedOut:
     """What came of matching the desired orders."""
 
     refused: list[tuple[Order, Refused]] = field(default_factory=list)
@@ -143,13 +143,13 @@ class Executor:
 
     # Orders
 
-    def carry_out(self, desired: list[Order]) -> Steps[Outcome]:
+    def carry_out(self, desired: list[Order]) -> Steps[CarriedOut]:
         """Cancel, amend and place until exactly these rest, as far as the venue lets.
 
         A cancellation that fails holds up what opens, never an exit. Fills that are learnt of on the way have changed
         what is desired: the rest is left to another round.
         """
-        outcome = Outcome()
+        outcome = CarriedOut()
         trouble: Unreachable | Unanswered | None = None
         for change in difference(desired, self.books.open_orders):
             opens = change.order is not None and not change.order.reduce_only
@@ -199,7 +199,7 @@ class Executor:
             change.order, self.books.filled.get(change.client_order_id, 0)
         )
 
-    def _refused(self, action: Action, order: Order, refusal: Refused, outcome: Outcome) -> None:
+    def _refused(self, action: Action, order: Order, refusal: Refused, outcome: CarriedOut) -> None:
         """A change that is refused: an order that may not be amended goes under a new name instead."""
         if action is Action.AMEND and refusal.reason is Refusal.NOT_AMENDABLE:
             self.books.machine.set_anew(order)
@@ -207,7 +207,7 @@ class Executor:
             return
         outcome.refused.append((order, refusal))
 
-    def _gone(self, change: Change, gone: Gone, outcome: Outcome) -> Steps[None]:
+    def _gone(self, change: Change, gone: Gone, outcome: CarriedOut) -> Steps[None]:
         """An order that is no longer there: learn of its fills first, and only then use another name.
 
         Raises Unanswered for a fill that shows in the position and not among the executions yet: it is not sent twice.

@@ -8,12 +8,11 @@ from __future__ import annotations
 from bot.kernel import Record, kernel, template
 from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, clear_orders, set_order
 from bot.strategy import Event, away, watch_nothing, whole_down, whole_ms
+from bot.times import HOUR, MINUTE
 from coordinator.gate import position_notional, position_reserve, withdraw_farthest
 from coordinator.pair_state import record_decision, strategy_slots, tell
 from coordinator.phase import Phase, Trigger, advance, can
 from coordinator.vocabulary import NOBODY, Answer, DecisionKind
-
-HOUR, MINUTE = 3_600_000, 60_000
 
 
 @template

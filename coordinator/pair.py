@@ -11,6 +11,7 @@ import numpy as np
 
 from bot.kernel import Record, kernel, template
 from bot.strategy import Event, JudgedAs, equity_now, watch_nothing, whole_ms
+from bot.times import DAY, HOUR
 from bot.trade import book_trade
 from coordinator.desired_orders import judge_range, let_pass, set_own
 from coordinator.features import features_update
@@ -23,7 +24,6 @@ from coordinator.vocabulary import NOBODY, DecisionKind, Pause
 from filters import smc as filter_
 from filters.zones import zones_quiet
 
-HOUR, DAY = 3_600_000, 86_400_000
 ONE_HOUR, FOUR_HOURS = 0, 1
 
 

@@ -35,6 +35,7 @@ from bot.ports import (
 )
 from bot.record import new_records
 from bot.rollup import BAR
+from bot.times import MINUTE
 from coordinator.books import Books
 from coordinator.breaker import Breaker
 from coordinator.executor import Executor
@@ -510,7 +511,6 @@ class PairCore:
             self._hold_off(HeldOff.SILENCE, f"no candle for {SILENCE_SECONDS:.0f} s; entries wait for the next.")
 
 
-MINUTE = 60_000
 NEVER = 1 << 52
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,14 +18,15 @@ from filters import smc as filter_
 
 if TYPE_CHECKING:
     from bot.strategy import Strategy
-    from coordinator.roster import Dispatch
 
 NOTES = 64
 OWN = 3  # slots of the pair itself, behind the strategy's: stop, target, closing order
 MOST_PARTS = 101  # of a position: a grid's cells, and the whole
 
+Dispatch = Callable[[Record, Record, Record, Record, Record, int, int], None]
+
 # The roster's kernel: `specialise` binds it.
-dispatch = cast("Dispatch", None)
+dispatch = cast(Dispatch, None)
 
 
 @cache

@@ -54,7 +54,7 @@ NEXT: dict[tuple[Phase, Trigger], Phase] = {
 }
 NEXT.update({(phase, Trigger.HALT): Phase.HALTED for phase in Phase if phase != Phase.HALTED})
 
-NOWHERE = -1
+NOWHERE, TRIGGERS = -1, len(Trigger)
 TABLE = np.full((len(Phase), len(Trigger)), NOWHERE)
 for (_phase, _trigger), _next in NEXT.items():
     TABLE[_phase, _trigger] = _next
@@ -71,12 +71,12 @@ def advance(state: Record, trigger: int) -> None:
     """Move to the next phase; a trigger that is not in the table sets `fault`, and changes nothing else."""
     following = TABLE[state.phase, trigger]
     if following == NOWHERE:
-        state.fault = 1 + state.phase * len(Trigger) + trigger
+        state.fault = 1 + state.phase * TRIGGERS + trigger
     else:
         state.phase = following
 
 
 def fault_sentence(fault: int) -> str:
     """Say which trigger met which phase."""
-    phase, trigger = divmod(fault - 1, len(Trigger))
+    phase, trigger = divmod(fault - 1, TRIGGERS)
     return f"{Trigger(trigger).name.lower()} cannot happen to a pair that is {Phase(phase).name.lower()}"

@@ -13,6 +13,7 @@ import numpy as np
 
 from bot.kernel import Record, inlined, kernel
 from bot.strategy import whole_ms
+from bot.times import DAY, HOUR
 from coordinator.allocation import allocate, share_out
 from coordinator.correlation import group, history_push, stress
 from coordinator.regime import Regime, classify, confirm
@@ -34,7 +35,6 @@ from coordinator.risk import (
 from coordinator.router import reroute
 from coordinator.vocabulary import NOBODY, Cap, DecisionKind, begin_decision
 
-HOUR, DAY = 3_600_000, 86_400_000
 LEAST = 1e-9  # quote currency: without equity nothing is calm
 
 PORTFOLIO = np.dtype(

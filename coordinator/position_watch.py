@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bot.order import OrderKind
 from bot.ports import Execution, Position, Refusal, Refused
+from bot.times import MINUTE
 from coordinator.instructions import FetchExecutions, FetchPosition
 from coordinator.reconcile import position_stop
 from coordinator.vocabulary import HeldOff
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from coordinator.instructions import Steps
 
 DIFFERENT = 3  # looks at a position that differs, before the difference is believed
-MINUTE = 60_000
 
 Report = Callable[..., None]  # reason, sentence, over
 

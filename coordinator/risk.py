@@ -8,11 +8,8 @@ import numpy as np
 
 from bot.kernel import Record, kernel
 from bot.strategy import whole_ms
+from bot.times import DAY, HOUR, MINUTE
 from coordinator.vocabulary import Answer
-
-DAY_MS = 86_400_000
-HOUR = 3_600_000
-MINUTE = 60_000
 
 
 class Mode(IntFlag):
@@ -74,7 +71,7 @@ def modes(risk: Record) -> int:
 @kernel
 def mark(params: Record, risk: Record, equity: float, now: int) -> bool:
     """Value the account, start a new day at midnight, enter and leave modes; True when the halt begins."""
-    day = now // DAY_MS
+    day = now // DAY
     if day != risk.day:
         risk.day = day
         risk.anchor = equity
@@ -170,7 +167,7 @@ def resume(risk: Record, now: int, force: bool) -> bool:
     Refused, False, when nothing is halted, or when this UTC day has seen a resume and `force` is not given. The
     high is set anew too: else a drawdown beyond the limit would halt again at the next look.
     """
-    day = now // DAY_MS
+    day = now // DAY
     if not risk.halted or (risk.resumed_day == day and not force):
         return False
     risk.halted = False

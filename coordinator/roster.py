@@ -15,20 +15,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bot.errors import Misconfigured
-from bot.inputs import names_of
 from bot.kernel import Record, kernel
 from bot.record import new_records
-from bot.strategy import EVENT, Decide, Event, Strategy, load_strategy
+from bot.strategy import EVENT, Decide, Event, Strategy, load_strategy, names_of
 from coordinator import config_file
 from coordinator.columns import inputs_dtype, row_dtype, unknown
-from coordinator.pair_state import state_dtype
+from coordinator.pair_state import Dispatch, state_dtype
 from coordinator.regime import Regime
 from coordinator.vocabulary import NOBODY, Variant
 
 if TYPE_CHECKING:
     from bot.parameters import Parameters
 
-Dispatch = Callable[[Record, Record, Record, Record, Record, int, int], None]
 TakeInputs = Callable[[Record, Record], None]
 
 BUILT_IN = tuple(load_strategy(reference) for reference in config_file.BUILT_IN.values())

@@ -8,10 +8,10 @@ import numpy as np
 
 from bot.kernel import Record, kernel
 from bot.strategy import whole_ms
+from bot.times import HOUR
 from coordinator.regime import Regime
 from coordinator.vocabulary import NOBODY, Never, Variant
 
-HOUR = 3_600_000
 CASH = "cash"
 BY_REGIME = "regime"
 

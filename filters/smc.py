@@ -10,9 +10,9 @@ from pydantic import Field
 from bot.kernel import Record, kernel
 from bot.parameters import Fraction, Number, Section
 from bot.strategy import whole_ms
+from bot.times import DAY
 from filters.structure import STRUCTURE, Fact, mean_volume, structure_update
 from filters.zones import (
-    DAY,
     TABLE,
     End,
     ZoneKind,

@@ -14,7 +14,6 @@ from bot.kernel import Record, kernel
 
 ZONES = 48
 JOURNAL = 24
-DAY = 86_400_000
 
 
 class ZoneKind(IntEnum):

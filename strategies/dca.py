@@ -53,20 +53,20 @@ BARS = 20  # of the Bollinger bands and of the lowest low
 WEIGHTS = 9.0  # TREND 3, PRICE 2, INDICATORS 2, RISK 1, TIMING 1
 
 
-class Direction(StrEnum):
+class DcaDirection(StrEnum):
     """Which way a deal bets."""
 
     LONG = "long"
     SHORT = "short"
 
 
-SHORT = list(Direction).index(Direction.SHORT)
+SHORT = list(DcaDirection).index(DcaDirection.SHORT)
 
 
 class DcaParameters(Parameters):
     """Everything a DCA deal can be told."""
 
-    direction: Direction = Field(Direction.LONG, description="long or short; spot is always long")
+    direction: DcaDirection = Field(DcaDirection.LONG, description="long or short; spot is always long")
     confluence: Fraction = Field(0.6, ge=0, le=1, description="share of the evidence that opens a deal, fraction")
     min_confirmations: int = Field(1, ge=1, le=100, description="signal bars in a row that must agree, bars")
     adx_min: Number = Field(20.0, ge=0, le=100, description="ADX from which a trend counts, points")
@@ -337,7 +337,7 @@ def _watch(pair: Record, params: Record, state: Record) -> None:
 
 def check(parameters: DcaParameters, instrument: Instrument, capital: float, price: float, leverage: float) -> None:
     """Refuse a ladder whose base order the venue would not take; raises Misconfigured."""
-    if parameters.direction is Direction.SHORT and instrument.market is Market.SPOT:
+    if parameters.direction is DcaDirection.SHORT and instrument.market is Market.SPOT:
         raise Misconfigured("dca.direction is short but spot cannot be sold short; use long, or market: linear.")
     weights = 1.0 + sum(
         parameters.safety_ratio * parameters.volume_multiplier**k for k in range(parameters.max_safety_orders)

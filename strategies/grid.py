@@ -36,10 +36,10 @@ from bot.strategy import (
     whole_ms,
     whole_up,
 )
+from bot.times import DAY, HOUR, MINUTE
 
 MAX_LEVELS = 100
 CAUTION = 0.7
-MINUTE, HOUR = 60_000, 3_600_000
 
 
 class Spacing(StrEnum):
@@ -49,7 +49,7 @@ class Spacing(StrEnum):
     GEOMETRIC = "geometric"
 
 
-class Direction(StrEnum):
+class GridDirection(StrEnum):
     """Neutral sells above and buys below; long and short open on one side only."""
 
     NEUTRAL = "neutral"
@@ -74,8 +74,8 @@ class TurningEntries(StrEnum):
 
 # Kernels see an enumeration as its index.
 GEOMETRIC = list(Spacing).index(Spacing.GEOMETRIC)
-LONG, SHORT = list(Direction).index(Direction.LONG), list(Direction).index(Direction.SHORT)
-NEUTRAL = list(Direction).index(Direction.NEUTRAL)
+LONG, SHORT = list(GridDirection).index(GridDirection.LONG), list(GridDirection).index(GridDirection.SHORT)
+NEUTRAL = list(GridDirection).index(GridDirection.NEUTRAL)
 SUSPEND = list(TurningEntries).index(TurningEntries.SUSPEND)
 TRAIL_OFF, TRAIL_ATR = list(Trailing).index(Trailing.OFF), list(Trailing).index(Trailing.ATR)
 
@@ -93,7 +93,7 @@ class GridParameters(Parameters):
     lower: Number | None = Field(None, gt=0, description="fixed lower bound, quote currency; with `upper`")
     upper: Number | None = Field(None, gt=0, description="fixed upper bound, quote currency; with `lower`")
     profit_per_grid: Fraction = Field(0.005, gt=0, le=0.5, description="distance of a counter, fraction of price")
-    direction: Direction = Field(Direction.NEUTRAL, description="neutral, long or short; spot is always long")
+    direction: GridDirection = Field(GridDirection.NEUTRAL, description="neutral, long or short; spot is always long")
     turning_entries: TurningEntries = Field(
         TurningEntries.SUSPEND, description="neutral: entries against the position suspend until flat, or rest"
     )
@@ -245,7 +245,7 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, bar: 
     atr_update(state.atr, bar.high, bar.low, bar.close, params.atr_period)
     if state.laid:
         state.peak = max(state.peak, equity_now(pair))
-        old = pair.time - state.laid_at >= whole_ms(params.max_age_days, 24 * HOUR)
+        old = pair.time - state.laid_at >= whole_ms(params.max_age_days, DAY)
         if old and params.trailing != TRAIL_OFF and not state.closing:
             _shift(pair, params, state, slots)
     elif pair.may_enter and pair.ledger.position == 0 and pair.time >= state.cooldown_end:
@@ -542,7 +542,7 @@ def check(parameters: GridParameters, instrument: Instrument, capital: float, pr
             f"grid.profit_per_grid is {parameters.profit_per_grid:.6g} but two maker fees and two ticks cost "
             f"{least:.6g}; choose more than that break-even."
         )
-    if parameters.direction is Direction.SHORT and instrument.market is Market.SPOT:
+    if parameters.direction is GridDirection.SHORT and instrument.market is Market.SPOT:
         raise Misconfigured("grid.direction is short but spot cannot be sold short; use long, or market: linear.")
     least_notional = instrument.smallest_order(price)
     per_level = capital * leverage / parameters.levels

@@ -35,7 +35,7 @@ from bot.strategy import Event, Strategy, Variation, affordable, away, enter, lo
 ENTRY, STOP, TARGET, PARTIAL = range(4)
 
 
-class Direction(StrEnum):
+class TrendDirection(StrEnum):
     """Which trends to follow."""
 
     BOTH = "both"
@@ -43,7 +43,7 @@ class Direction(StrEnum):
     SHORT = "short"
 
 
-LONG, SHORT = list(Direction).index(Direction.LONG), list(Direction).index(Direction.SHORT)
+LONG, SHORT = list(TrendDirection).index(TrendDirection.LONG), list(TrendDirection).index(TrendDirection.SHORT)
 
 
 class Kind(IntEnum):
@@ -57,7 +57,7 @@ class Kind(IntEnum):
 class TrendParameters(Parameters):
     """Everything the trend follower can be told."""
 
-    direction: Direction = Field(Direction.BOTH, description="both, long or short; spot is always long")
+    direction: TrendDirection = Field(TrendDirection.BOTH, description="both, long or short; spot is always long")
     fast_period: int = Field(20, ge=2, le=1000, description="fast EMA, signal bars")
     slow_period: int = Field(50, ge=2, le=2000, description="slow EMA, signal bars")
     sideways: Fraction = Field(0.005, ge=0, le=1, description="EMA divergence under which it is sideways, fraction")
@@ -322,7 +322,7 @@ def check(parameters: TrendParameters, instrument: Instrument, capital: float, p
             f"trend.fast_period ({parameters.fast_period}) must be shorter than trend.slow_period "
             f"({parameters.slow_period}); lower the one or raise the other."
         )
-    if parameters.direction is Direction.SHORT and instrument.market is Market.SPOT:
+    if parameters.direction is TrendDirection.SHORT and instrument.market is Market.SPOT:
         raise Misconfigured("trend.direction is short but spot cannot be sold short; use long, or market: linear.")
     least = instrument.smallest_order(price)
     if capital * leverage < least:
@@ -351,8 +351,8 @@ STRATEGY = Strategy(
     entries=("break-out", "pull-back", "reversal"),
     check=check,
     variations=(
-        Variation("long", lambda parameters: parameters.changed(direction=Direction.LONG)),
-        Variation("short", lambda parameters: parameters.changed(direction=Direction.SHORT)),
+        Variation("long", lambda parameters: parameters.changed(direction=TrendDirection.LONG)),
+        Variation("short", lambda parameters: parameters.changed(direction=TrendDirection.SHORT)),
     ),
     own_stop=True,
     roles=roles,

@@ -8,7 +8,10 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections import Counter
+from graphlib import CycleError, TopologicalSorter
 
+import grimp
 import pytest
 
 from bot.sources import ROOT
@@ -27,6 +30,8 @@ BREAKS = [
     ("Each floor", "backtesting/candles.py", "services.settings"),
     ("Strategies are strangers", "strategies/grid.py", "strategies.dca"),
     ("Strategies are strangers", "strategies/dca.py", "strategies.trend"),
+    ("Results do not draw", "backtesting/result.py", "backtesting.reports.charts"),
+    ("Results do not draw", "backtesting/metrics.py", "matplotlib"),
     ("Nobody imports the front door", "services/command_line/main.py", "bot.__main__"),
     ("Below services nobody", "backtesting/candles.py", "ccxt"),
     ("Below services nobody", "coordinator/strategy_loop.py", "asyncpg"),
@@ -109,6 +114,70 @@ def test_a_broken_contract_is_found_and_no_other(broken, case):
 def test_every_contract_is_broken_once():
     unbroken = [name for name in NAMES if not any(name.startswith(case[0]) for case in BREAKS)]
     assert unbroken == []
+
+
+# Imports for annotations alone that close a circle: the importer, and what it names. The list may only shrink.
+FOR_ANNOTATIONS = {
+    # Parts of one exchange that take it, or its book, as an argument.
+    ("services.simulated_bybit.checks", "services.simulated_bybit.book"),
+    ("services.simulated_bybit.checks", "services.simulated_bybit.exchange"),
+    ("services.simulated_bybit.elsewhere", "services.simulated_bybit.exchange"),
+    ("services.simulated_bybit.stops", "services.simulated_bybit.book"),
+}
+
+
+def circle(imports):
+    """Modules that import each other in a circle, by name; empty where there is none."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def test_no_two_modules_import_each_other_in_a_circle():
+    """Also in functions and for annotations, except for the few that are listed."""
+    graph = grimp.build_graph(*OPTIONS["root_packages"], cache_dir=None)
+    imports = {one: graph.find_modules_directly_imported_by(one) for one in graph.modules}
+
+    def without(left_out):
+        return {one: {other for other in imports[one] if (one, other) not in left_out} for one in imports}
+
+    assert circle(without(FOR_ANNOTATIONS)) == []
+    no_more = [one for one in FOR_ANNOTATIONS if circle(without(FOR_ANNOTATIONS - {one})) == []]
+    assert no_more == [], "what closes no circle any more is to leave the list"
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) != []
+
+
+# Class names that two modules define; kernels name both. The list may only shrink.
+NAMED_TWICE = {
+    "Kind": "the family of a regime, and what made an entry of trend",
+}
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    """What every source consists of, by file."""
+    files = [path for package in OPTIONS["root_packages"] for path in (ROOT / package).rglob("*.py")]
+    return {
+        path.relative_to(ROOT).as_posix(): list(ast.walk(ast.parse(path.read_text(encoding="utf-8")))) for path in files
+    }
+
+
+def test_lengths_of_time_are_written_once(nodes):
+    lengths = {60_000, 3_600_000, 86_400_000, 604_800_000}
+    found = [
+        f"{file}:{node.lineno}"
+        for file, own in nodes.items()
+        for node in own
+        if isinstance(node, ast.Constant) and type(node.value) is int and node.value in lengths
+    ]
+    assert found == [], "bot/times.py has them"
+
+
+def test_each_class_name_is_defined_once(nodes):
+    count = Counter(node.name for own in nodes.values() for node in own if isinstance(node, ast.ClassDef))
+    assert sorted(name for name, times in count.items() if times > 1) == sorted(NAMED_TWICE)
 
 
 def asks(source):

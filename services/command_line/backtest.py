@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from backtesting.funding import FundingHistory
     from backtesting.metrics import Metrics
     from backtesting.portfolio_result import PortfolioResult
-    from backtesting.portfolio_run import Side
+    from backtesting.reports.comparison import ComparedRun
     from backtesting.result import BacktestResult
     from bot.candles import Candles
     from coordinator.config import BacktestConfig, PortfolioConfig, RunConfig
-    from services.market_data.store import CandleStore, Series
+    from services.market_data.store import CandleStore, SeriesName
 
 
 # What the summary shows: field, label, format.
@@ -121,10 +121,12 @@ def backtest(
 
 def _written(result: BacktestResult | PortfolioResult, pairs: list[str], out: Path | None, data_dir: Path) -> Path:
     """Write a run where it is told, or in a folder named by what traded, where, and all that decided its result."""
+    from backtesting.reports.run_directory import write_run
+
     document = result.document
     place = out or data_dir / "runs" / "-".join((document.strategy, *pairs[:3], document.run_id))
     with notes().status("writing the report"):
-        return result.write(place)
+        return write_run(result, place)
 
 
 def run_portfolio(config: PortfolioConfig, store: CandleStore, data_dir: Path) -> PortfolioResult:
@@ -146,9 +148,9 @@ def run_portfolio(config: PortfolioConfig, store: CandleStore, data_dir: Path) -
         return simulate_portfolio(config, candles, fetched=stated, funding=funding, progress=show)
 
 
-def _series(config: RunConfig, store: CandleStore, pair: str) -> Series:
+def _series(config: RunConfig, store: CandleStore, pair: str) -> SeriesName:
     """Name the bars to play: as long as the config says, else the shortest; raises Misconfigured without such bars."""
-    from services.market_data.store import Series
+    from services.market_data.store import SeriesName
 
     place = (config.exchange, str(config.market), pair)
     if config.bar is None:
@@ -158,7 +160,7 @@ def _series(config: RunConfig, store: CandleStore, pair: str) -> Series:
         raise Misconfigured(
             f"bar is {config.bar} but the store holds {', '.join(held)} of {pair}; choose one of these."
         )
-    return Series(*place, config.bar)
+    return SeriesName(*place, config.bar)
 
 
 def histories_of(config: PortfolioConfig | BacktestConfig, data_dir: Path) -> dict[str, FundingHistory]:
@@ -166,13 +168,13 @@ def histories_of(config: PortfolioConfig | BacktestConfig, data_dir: Path) -> di
     from backtesting.run import paid_history
     from coordinator.config import PortfolioConfig
     from services.market_data.funding import FundingStore
-    from services.market_data.store import Series
+    from services.market_data.store import SeriesName
 
     if config.candles and "exchange" not in config.model_fields_set:
         return {}
     store, found = FundingStore(data_dir), {}
     for pair in config.pairs if isinstance(config, PortfolioConfig) else (config.pair,):
-        history = paid_history(config, store.read(Series(config.exchange, str(config.market), pair)))
+        history = paid_history(config, store.read(SeriesName(config.exchange, str(config.market), pair)))
         if history is not None:
             found[pair] = history
     return found
@@ -272,15 +274,15 @@ def _print_portfolio(result: PortfolioResult, folder: Path) -> None:
     console().print(f"report: {folder / 'report.html'}", soft_wrap=True, highlight=False)
 
 
-def print_sides(sides: list[Side]) -> None:
-    """Print the figures of several sides beside each other."""
+def print_comparison(runs: list[ComparedRun]) -> None:
+    """Print the figures of several runs beside each other."""
     from rich.table import Table
 
-    from backtesting.portfolio_report import ACCOUNT
+    from backtesting.reports.portfolio_report import ACCOUNT
 
-    table = Table("", *(one.name for one in sides))
+    table = Table("", *(one.name for one in runs))
     for name, (label, form) in ACCOUNT.items():
-        values = [one.figures[name] for one in sides]
+        values = [one.figures[name] for one in runs]
         table.add_row(label, *("n/a" if value is None else form.format(value) for value in values))
     console().print(table)
 

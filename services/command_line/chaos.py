@@ -18,7 +18,7 @@ from services.settings import Settings
 if TYPE_CHECKING:
     from bot.candles import Candles
     from coordinator.config import PortfolioConfig
-    from services.runtime.chaos import Findings, Plan
+    from services.runtime.chaos import ChaosPlan, Findings
 
 
 def chaos(
@@ -46,10 +46,10 @@ def chaos(
         _writable(path)
     read_values(config)
     from services.logs import quieten
-    from services.runtime.chaos import Plan
+    from services.runtime.chaos import ChaosPlan
 
     quieten(level=50)
-    plan = Plan(kills, seed, speed, log)
+    plan = ChaosPlan(kills, seed, speed, log)
     try:
         found = played(config, plan, exchange)
     except KeyboardInterrupt:
@@ -68,7 +68,7 @@ def _writable(path: Path | None) -> None:
         raise Misconfigured(f"{path} cannot be written; its folder does not exist.")
 
 
-def played(path: Path, plan: Plan, source: str | None) -> Findings:
+def played(path: Path, plan: ChaosPlan, source: str | None) -> Findings:
     """Prepare everything that takes long in this thread, where Ctrl-C ends it at once, and run."""
     from rich.progress import (
         BarColumn,
@@ -103,10 +103,11 @@ def played(path: Path, plan: Plan, source: str | None) -> Findings:
         return run_loop(Chaos(settings, config, values, exchange, plan, show).run())
 
 
-def _candles(config: PortfolioConfig, plan: Plan, source: str | None) -> dict[str, Candles]:
+def _candles(config: PortfolioConfig, plan: ChaosPlan, source: str | None) -> dict[str, Candles]:
+    from bot.times import DAY
     from services.market_data.store import CandleStore
     from services.market_data.synth import generate
-    from services.runtime.chaos import DAY, days_needed
+    from services.runtime.chaos import days_needed
 
     if source is None:
         days = -(-config.algorithm.most_history_ms // DAY) + 1 + days_needed(plan)

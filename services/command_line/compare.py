@@ -12,7 +12,7 @@ from bot.market import Market
 from coordinator.config_file import AUTO, KEYS, names_of_pairs, reference
 from services.command_line.backtest import (
     assignment,
-    print_sides,
+    print_comparison,
     run_portfolio,
 )
 from services.command_line.console import console, notes
@@ -52,8 +52,8 @@ def compare(
     if not names:
         raise Misconfigured("strategies names none; give some, such as grid,dca,trend,auto.")
     names = [name if name == AUTO else reference(name) for name in names]
-    from backtesting.portfolio_report import write_comparison
-    from backtesting.portfolio_run import side_of, verdict
+    from backtesting.reports.comparison import compared_run, verdict
+    from backtesting.reports.portfolio_report import write_comparison
     from coordinator.config import key_meant, load_portfolio
     from services.market_data.store import SYNTHETIC, CandleStore
 
@@ -62,25 +62,25 @@ def compare(
     for key in sections:
         if not any(_concerns(key, name) for name in names):
             key_meant(key, names[0])  # which says what may have been meant
-    sides = []
+    runs = []
     for name in sorted(names, key=lambda one: one != AUTO):
         own = {key: value for key, value in sections.items() if _concerns(key, name)}
         more = {"smc.enabled": smc} if name == AUTO and smc is not None else {}
         config = load_portfolio({}, {**given, **own, **more, "strategy": name, "pairs": pairs})
         result = run_portfolio(config, store, settings.data_dir)
         given.setdefault("exchange", result.config.exchange)
-        sides.append(side_of(result))
-    sides.sort(key=lambda one: names.index(one.name) if one.name in names else len(names))
-    title = f"{', '.join(one.name for one in sides)} on {', '.join(pairs)}"
+        runs.append(compared_run(result))
+    runs.sort(key=lambda one: names.index(one.name) if one.name in names else len(names))
+    title = f"{', '.join(one.name for one in runs)} on {', '.join(pairs)}"
     path = (
-        out or settings.data_dir / "runs" / f"compare-{'-'.join(one.name for one in sides)}-{'-'.join(pairs[:3])}.html"
+        out or settings.data_dir / "runs" / f"compare-{'-'.join(one.name for one in runs)}-{'-'.join(pairs[:3])}.html"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     marks = ["Generated candles: good for trying out, not for believing."] if given.get("exchange") == SYNTHETIC else []
     with notes().status("writing the report"):
-        write_comparison(sides, title, f"{start or 'all there is'} to {end or 'the last candle'}", marks, path)
-    print_sides(sides)
-    console().print(verdict(sides), soft_wrap=True, highlight=False)
+        write_comparison(runs, title, f"{start or 'all there is'} to {end or 'the last candle'}", marks, path)
+    print_comparison(runs)
+    console().print(verdict(runs), soft_wrap=True, highlight=False)
     console().print(f"report: {path}", soft_wrap=True, highlight=False)
 
 

@@ -31,11 +31,15 @@ def notes() -> Console:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[float], None]]:
-    """Show a bar with the time left; yield a function that takes the share done, 0 to 1."""
+def progress(what: str, place: Console | None = None) -> Iterator[Callable[[float], None]]:
+    """Show a bar with the time left; yield a function that takes the share done, 0 to 1.
+
+    `place`: the console that prints something meanwhile, if one does.
+    """
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn(what), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=notes(), transient=True) as bar:
+    place = place or notes()
+    with Progress(*columns, console=place, transient=True, disable=not place.is_terminal) as bar:
         task = bar.add_task("", total=1.0)
         yield lambda share: bar.update(task, completed=share)

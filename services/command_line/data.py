@@ -15,12 +15,11 @@ from bot.errors import BadCandles, Misconfigured
 from bot.market import Market
 from coordinator.config_file import names_of_pairs
 from services.command_line import funding, instruments
-from services.command_line.console import console
+from services.command_line.console import console, progress
+from services.command_line.downloading import From, Symbol, To, period
 from services.settings import Settings
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from backtesting.candle_checks import Rows
     from bot.candles import Candles
     from services.market_data.importer import Imported, Skipped
@@ -42,20 +41,6 @@ class OffGrid(StrEnum):
 Exchange = Annotated[str, typer.Option(help="bybit or binance", metavar="VENUE")]
 MarketOption = Annotated[Market, typer.Option("--market", help="spot or linear")]
 Repair = Annotated[bool, typer.Option("--repair", help="mend what can be mended and say what was changed")]
-
-
-def _progress() -> Progress:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console(),
-        transient=True,
-        disable=not console().is_terminal,
-    )
 
 
 def _store() -> CandleStore:
@@ -121,8 +106,9 @@ def import_(
             write(path, done.changes)
             return
         left = []
-        with _progress() as progress:
-            for one in progress.track(import_files(store, files, wanted), len(files), description="importing files"):
+        with progress("importing files", console()) as show:
+            for count, one in enumerate(import_files(store, files, wanted), 1):
+                show(count / len(files))
                 if isinstance(one, Imported):
                     _print_import(one)
                     write(one.path, one.changes)
@@ -220,9 +206,9 @@ def _log_of_rows(log: Path | None) -> Iterator[Callable[[Path, list[Rows]], None
 
 @app.command("download")
 def download_(
-    symbol: Annotated[str, typer.Option(help="such as BTCUSDT or BTC/USDT", metavar="PAIR")],
-    start: Annotated[str, typer.Option("--from", help="first day or minute, UTC", metavar="DATE")],
-    end: Annotated[str, typer.Option("--to", help="end, not included, UTC", metavar="DATE")],
+    symbol: Symbol,
+    start: From,
+    end: To,
     exchange: Exchange = "bybit",
     market: MarketOption = Market.LINEAR,
 ) -> None:
@@ -230,21 +216,13 @@ def download_(
 
     What is stored already is not asked for again.
     """
-    from bot.candles import parse_time
-
-    symbol, first, last = names_of_pairs([symbol])[0], parse_time(start), parse_time(end)
-    if first >= last:
-        raise Misconfigured(f"from ({start}) must lie before to ({end}); swap or widen them.")
+    symbol, (first, last) = names_of_pairs([symbol])[0], period(start, end)
     from services.market_data.venue import client, download
 
     venue = client(exchange, market)
-    with _progress() as progress:
-        task = progress.add_task(f"{symbol} minutes", total=None)
-        done = download(
-            _store(),
-            *(venue, exchange, market, symbol, first, last),
-            lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    with progress(f"{symbol} minutes") as show:
+        place = (venue, exchange, market, symbol, first, last)
+        done = download(_store(), *place, lambda done, total: show(done / max(total, 1)))
     for change in done.changes:
         console().print(f"faulty candles of {exchange}: {change}", highlight=False, soft_wrap=True)
     console().print(f"{symbol}: {done.new} new bars ({exchange} {market})")
@@ -268,9 +246,10 @@ def synth(
     from services.market_data.synth import START_MS, generate
 
     store = _store()
-    with _progress() as progress:
-        for name in progress.track(names, description="generating pairs"):
+    with progress("generating pairs") as show:
+        for count, name in enumerate(names, 1):
             series, _ = store.write(SYNTHETIC, Market.LINEAR, name, generate([name], days, seed)[name])
+            show(count / len(names))
     console().print(f"{', '.join(names)}: {days} days from {iso(START_MS)}, seed {seed}, stored as {series.venue}")
 
 

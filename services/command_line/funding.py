@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot.errors import Misconfigured
 from coordinator.config_file import names_of_pairs
 from services.command_line.console import console, progress
+from services.command_line.downloading import From, Symbol, To, period
 from services.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,25 +29,21 @@ def _store() -> FundingStore:
 
 @app.command()
 def download(
-    symbol: Annotated[str, typer.Option(help="such as BTCUSDT or BTC/USDT", metavar="PAIR")],
-    start: Annotated[str, typer.Option("--from", help="first day or minute, UTC", metavar="DATE")],
-    end: Annotated[str, typer.Option("--to", help="end, not included, UTC", metavar="DATE")],
+    symbol: Symbol,
+    start: From,
+    end: To,
     exchange: Annotated[str, typer.Option(help="bybit or binance", metavar="VENUE")] = "bybit",
 ) -> None:
     """Download the funding rates that were paid.
 
     What is stored already is not asked for again.
     """
-    from bot.candles import parse_time
-
-    symbol, first, last = names_of_pairs([symbol])[0], parse_time(start), parse_time(end)
-    if first >= last:
-        raise Misconfigured(f"from ({start}) must lie before to ({end}); swap or widen them.")
+    symbol, (first, last) = names_of_pairs([symbol])[0], period(start, end)
     from bot.market import Market
-    from services.market_data.store import Series
+    from services.market_data.store import SeriesName
     from services.market_data.venue import client, download_funding
 
-    series = Series(exchange, str(Market.LINEAR), symbol)
+    series = SeriesName(exchange, str(Market.LINEAR), symbol)
     venue = client(exchange, Market.LINEAR)
     with progress(f"{symbol} funding") as show:
         written = download_funding(_store(), venue, series, first, last, lambda done, total: show(done / total))

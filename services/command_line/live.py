@@ -10,6 +10,7 @@ import typer
 
 from bot.errors import Misconfigured
 from bot.market import Market
+from bot.times import DAY
 from coordinator.config_file import names_of_pairs, read_values, symbol_of
 from services.command_line.console import console
 from services.command_line.interrupt import run_loop
@@ -275,7 +276,8 @@ async def _venue(
     from services.market_data.store import CandleStore
     from services.market_data.synth import generate
     from services.simulated_bybit.exchange import Exchange, exchange_settings
-    from services.simulated_bybit.server import Key, VenueServer
+    from services.simulated_bybit.records import Key
+    from services.simulated_bybit.server import VenueServer
 
     if source is None:
         candles = generate(names, days, seed)
@@ -284,7 +286,7 @@ async def _venue(
         candles = {name: store.read(store.finest(source, str(market), name)) for name in names}
     instruments = {name: instrument_for(name, market, candles[name])[0] for name in names}
     traded = Exchange(instruments, candles, capital, exchange_settings(SimulationRules()))
-    traded.begin(int(traded.clock[0]) + history * 86_400_000)
+    traded.begin(int(traded.clock[0]) + history * DAY)
     server = VenueServer(traded, [Key(*key)], speed=speed)
     try:
         opened = await server.start(port)

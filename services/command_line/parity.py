@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from bot.errors import Misconfigured
+from bot.times import DAY
 from coordinator.config_file import AUTO, config_values, names_of_pairs
 from services.command_line.backtest import assignment, histories_of
 from services.command_line.console import console, notes, progress
@@ -90,9 +91,6 @@ def parity(
     if not found.fills:
         notes().print("Nothing was filled in this period, so little was compared; take more days.")
     raise typer.Exit(1 if differences else 0)
-
-
-DAY = 86_400_000
 
 
 def _names(pairs: str, exchange: str, start: str | None) -> list[str]:

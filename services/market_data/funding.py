@@ -19,10 +19,10 @@ from backtesting.funding import FundingHistory
 from backtesting.tables import Table, read_table
 from bot.candles import iso
 from bot.errors import Misconfigured
+from bot.times import MINUTE
 from services.market_data.columns import column, times
-from services.market_data.store import Series
+from services.market_data.store import SeriesName
 
-MINUTE = 60_000
 TIMES = ("ts", "fundingratetimestamp", "fundingtime", "calctime", "timestamp", "time", "date", "datetime")
 RATES = ("rate", "fundingrate", "lastfundingrate", "realizedrate")
 FREQTRADE_RATE = "open"  # freqtrade keeps rates as candles
@@ -43,7 +43,7 @@ class FundingStore:
     def __init__(self, data_dir: Path) -> None:
         self.root = data_dir / "funding"
 
-    def write(self, series: Series, history: FundingHistory, *, replace: bool = False) -> Written:
+    def write(self, series: SeriesName, history: FundingHistory, *, replace: bool = False) -> Written:
         """Merge settlements into the store; raises Misconfigured where stored ones would change without `replace`."""
         path, before = self._path(series), self.read(series)
         before = before or FundingHistory(np.zeros(0, np.int64), np.zeros(0))
@@ -66,7 +66,7 @@ class FundingStore:
         os.replace(partial, path)  # noqa: PTH105, atomic also where the file exists
         return written
 
-    def read(self, series: Series) -> FundingHistory | None:
+    def read(self, series: SeriesName) -> FundingHistory | None:
         """Every stored settlement of a pair, whatever the series' bars; None where there is none."""
         path = self._path(series)
         if not path.exists():
@@ -74,11 +74,11 @@ class FundingStore:
         frame = pl.read_parquet(path)
         return FundingHistory(frame["ts"].to_numpy(), frame["rate"].to_numpy())
 
-    def series(self) -> list[Series]:
+    def series(self) -> list[SeriesName]:
         """Every pair that has a history, sorted."""
-        return sorted(Series(path.parts[-3], path.parts[-2], path.stem) for path in self.root.glob("*/*/*.parquet"))
+        return sorted(SeriesName(path.parts[-3], path.parts[-2], path.stem) for path in self.root.glob("*/*/*.parquet"))
 
-    def _path(self, series: Series) -> Path:
+    def _path(self, series: SeriesName) -> Path:
         return self.root / series.venue / series.market / f"{series.symbol}.parquet"
 
 

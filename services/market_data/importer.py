@@ -17,7 +17,7 @@ from bot.errors import BadCandles, Misconfigured, TradingError
 from bot.market import Market
 from services.market_data.file_names import FileKind, Named, name_of, pair_of
 from services.market_data.funding import FundingStore, has_rates, read_funding
-from services.market_data.store import Difference, Series
+from services.market_data.store import Difference, SeriesName
 from services.market_data.trades import is_trades, read_bars
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Imported:
     """What one file brought: its series, its bars from first to last (ms), and what was changed and noticed."""
 
     path: Path
-    series: Series
+    series: SeriesName
     first: int
     last: int
     difference: Difference
@@ -165,7 +165,7 @@ def _stored(
 
 def _import_funding(store: CandleStore, path: Path, named: Named, wanted: Wanted) -> Imported:
     """Rates of a perpetual contract, which spot never has."""
-    series = Series(*_place(path, replace(named, market=Market.LINEAR)))
+    series = SeriesName(*_place(path, replace(named, market=Market.LINEAR)))
     history = read_funding(path)
     if not len(history):
         raise NotCandles("it holds no rate.")

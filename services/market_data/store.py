@@ -16,19 +16,19 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from backtesting.candle_checks import Gap, check, gaps
+from backtesting.candle_checks import CandleGap, check, gaps
 from backtesting.candles import from_frame, to_frame
 from bot.candles import COLUMNS, Candles, bar_name, iso
 from bot.errors import Misconfigured
+from bot.times import DAY, HOUR, MINUTE, SECOND, WEEK
 
 MONTH_FILE = re.compile(r"(\d{4}-\d{2})\.parquet")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SYNTHETIC = "synth"
-MINUTE = 60_000
 
 
 @dataclass(frozen=True, order=True)
-class Series:
+class SeriesName:
     """Names one row of bars in the store."""
 
     venue: str
@@ -46,11 +46,11 @@ class Series:
 class Coverage:
     """What the store holds of a series: times in ms, `last` being the opening of the last bar."""
 
-    series: Series
+    series: SeriesName
     first: int
     last: int
     bars: int
-    gaps: list[Gap]
+    gaps: list[CandleGap]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Difference:
 
 def bar_length_of(name: str) -> int:
     """Length in ms of a bar's name."""
-    return int(name[:-1]) * {"s": 1000, "m": MINUTE, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}[name[-1]]
+    return int(name[:-1]) * {"s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY, "w": WEEK}[name[-1]]
 
 
 def bar_length(name: str) -> int:
@@ -81,14 +81,14 @@ class CandleStore:
     def __init__(self, data_dir: Path) -> None:
         self.data_dir, self.root = data_dir, data_dir / "candles"
 
-    def write(self, venue: str, market: str, symbol: str, candles: Candles) -> tuple[Series, int]:
+    def write(self, venue: str, market: str, symbol: str, candles: Candles) -> tuple[SeriesName, int]:
         """Merge checked candles into the store; returns the series and how many bars were new.
 
         A bar that is there already takes the new values. Raises BadCandles when they are faulty, and Misconfigured
         when the stored bars begin at other times.
         """
         check(candles)
-        series = Series(venue, market, symbol, bar_name(candles.bar_ms))
+        series = SeriesName(venue, market, symbol, bar_name(candles.bar_ms))
         self._refuse_other_grid(series, candles)
         folder = self._folder(series)
         folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ class CandleStore:
 
     def difference(self, venue: str, market: str, symbol: str, candles: Candles) -> Difference:
         """Compare checked candles with what is stored of them."""
-        series = Series(venue, market, symbol, bar_name(candles.bar_ms))
+        series = SeriesName(venue, market, symbol, bar_name(candles.bar_ms))
         if not self._months(series) or not len(candles):
             return Difference(len(candles), 0, 0)
         held = self.read(series, int(candles.ts[0]), int(candles.ts[-1]) + 1)
@@ -119,7 +119,7 @@ class CandleStore:
         first = int(candles.ts[changed[0]]) if len(changed) else None
         return Difference(int((~known).sum()), int(same.sum()), len(changed), first)
 
-    def _refuse_other_grid(self, series: Series, candles: Candles) -> None:
+    def _refuse_other_grid(self, series: SeriesName, candles: Candles) -> None:
         stored = self._months(series)
         if not stored or not len(candles):
             return
@@ -131,7 +131,7 @@ class CandleStore:
                 "another symbol with --symbol."
             )
 
-    def read(self, series: Series, start_ms: int | None = None, end_ms: int | None = None) -> Candles:
+    def read(self, series: SeriesName, start_ms: int | None = None, end_ms: int | None = None) -> Candles:
         """Bars that open in [start_ms, end_ms); raises Misconfigured when the series is unknown."""
         paths = self._months(series)
         if not paths:
@@ -144,29 +144,31 @@ class CandleStore:
         frame = pl.concat([pl.read_parquet(path) for path in chosen])
         return from_frame(frame, bar_length_of(series.bar)).between(start_ms, end_ms)
 
-    def series(self) -> list[Series]:
+    def series(self) -> list[SeriesName]:
         """Everything that is stored, sorted."""
         folders = {path.parent for path in self.root.glob("*/*/*/*/*.parquet") if MONTH_FILE.fullmatch(path.name)}
-        return sorted(Series(*folder.relative_to(self.root).parts) for folder in folders)
+        return sorted(SeriesName(*folder.relative_to(self.root).parts) for folder in folders)
 
-    def finest(self, venue: str, market: str, symbol: str) -> Series:
+    def finest(self, venue: str, market: str, symbol: str) -> SeriesName:
         """The series with the shortest bars of a pair; with none stored, the one-minute series.
 
         Bars under a minute, which usually cover little, are taken where there are no others.
         """
         bars = [s.bar for s in self.series() if (s.venue, s.market, s.symbol) == (venue, market, symbol)]
         lengths = {bar: bar_length_of(bar) for bar in bars}
-        return Series(venue, market, symbol, min(bars, key=lambda b: (lengths[b] < MINUTE, lengths[b]), default="1m"))
+        return SeriesName(
+            venue, market, symbol, min(bars, key=lambda b: (lengths[b] < MINUTE, lengths[b]), default="1m")
+        )
 
-    def coverage(self, series: Series) -> Coverage:
+    def coverage(self, series: SeriesName) -> Coverage:
         """First and last bar, number and gaps of a series."""
         candles = self.read(series)
         return Coverage(series, int(candles.ts[0]), int(candles.ts[-1]), len(candles), gaps(candles))
 
-    def _folder(self, series: Series) -> Path:
+    def _folder(self, series: SeriesName) -> Path:
         return self.root / series.venue / series.market / series.symbol / series.bar
 
-    def _months(self, series: Series) -> list[Path]:
+    def _months(self, series: SeriesName) -> list[Path]:
         folder = self._folder(series)
         return sorted(path for path in folder.glob("*.parquet") if MONTH_FILE.fullmatch(path.name))
 

@@ -14,12 +14,13 @@ import numpy as np
 
 from backtesting.instruments import table
 from bot.candles import Candles
+from bot.times import MINUTE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 START_MS = 1_704_067_200_000  # 2024-01-01T00:00Z: fixed, so that runs repeat
-MINUTE, HOURS_A_DAY = 60_000, 24
+HOURS_A_DAY = 24
 STEPS = 4  # price steps inside a minute
 
 

@@ -9,14 +9,15 @@ import numpy as np
 import polars as pl
 
 from backtesting.tables import Table, read_table
-from bot.candles import DAY, Candles, bar_name
+from bot.candles import Candles, bar_name
 from bot.errors import Misconfigured
+from bot.times import DAY, HOUR
 from services.market_data.columns import column, times
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-LONGEST_SILENCE = 3_600_000  # ms without a trade; a longer one is taken for missing data
+LONGEST_SILENCE = HOUR  # ms without a trade; a longer one is taken for missing data
 EARLIEST_MS = 1e12  # no number of a trade's other columns is as large as a time in ms
 PRICES, QUANTITIES = ("price",), ("qty", "quantity", "size", "volume", "amount")
 TIMES = ("ts", "timestamp", "transacttime", "time", "createdtime", "datetime", "date")

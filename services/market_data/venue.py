@@ -15,8 +15,9 @@ from backtesting.funding import SPAN_MS, FundingHistory
 from bot.candles import COLUMNS, Candles
 from bot.errors import Misconfigured, TradingError
 from bot.instrument import Instrument, Market
+from bot.times import HOUR, MINUTE
 from services.market_data.funding import Written
-from services.market_data.store import Series
+from services.market_data.store import SeriesName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,10 +26,9 @@ if TYPE_CHECKING:
     from services.market_data.store import CandleStore
 
 EXCHANGES = ("bybit", "binance")
-MINUTE = 60_000
 PAGE = 1000
 FUNDING_PAGE = 200
-FUNDING_SPAN = FUNDING_PAGE * 3_600_000  # no venue settles more often than hourly
+FUNDING_SPAN = FUNDING_PAGE * HOUR  # no venue settles more often than hourly
 ATTEMPTS = 5
 FIRST_WAIT = 0.5  # seconds, doubled with each attempt
 
@@ -104,7 +104,7 @@ def download(
     """
     found = market_of(venue, market, symbol)
     end_ms = min(end_ms, int(_ask(venue.fetch_time)) // MINUTE * MINUTE)
-    missing = _missing(store, Series(exchange, str(market), symbol), start_ms, end_ms)
+    missing = _missing(store, SeriesName(exchange, str(market), symbol), start_ms, end_ms)
     total, done, new, received = sum(last - first for first, last in missing) // MINUTE, 0, 0, 0
     changes: list[Rows] = []
     for first, last in missing:
@@ -139,7 +139,7 @@ def _together(changes: list[Rows]) -> list[Rows]:
     ]
 
 
-def _missing(store: CandleStore, series: Series, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
+def _missing(store: CandleStore, series: SeriesName, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
     """Spans of [start_ms, end_ms) that the store lacks."""
     if series not in store.series():
         return [(start_ms, end_ms)] if start_ms < end_ms else []
@@ -152,7 +152,7 @@ def _missing(store: CandleStore, series: Series, start_ms: int, end_ms: int) -> 
 def download_funding(
     store: FundingStore,
     venue: Any,
-    series: Series,
+    series: SeriesName,
     start_ms: int,
     end_ms: int,
     progress: Callable[[int, int], None],

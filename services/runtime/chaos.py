@@ -24,17 +24,19 @@ import yaml
 from backtesting.instruments import instrument_for
 from bot.candles import iso
 from bot.errors import TradingError
+from bot.times import DAY
 from services.exchanges.registry import BYBIT, factory_of
 from services.runtime.agreement import Agreement, compare
 from services.runtime.backing import SilentBus, database
-from services.runtime.chaos_plan import End, Life, lives
+from services.runtime.chaos_plan import Life, LifeEnd, lives
 from services.runtime.config import EMBEDDED, NONE
 from services.runtime.live import as_live
 from services.runtime.local import LocalRuntime
 from services.runtime.nursery import Born, Nursery
 from services.simulated_bybit.exchange import Exchange, exchange_settings
 from services.simulated_bybit.faults import Faults
-from services.simulated_bybit.server import Key, VenueServer
+from services.simulated_bybit.records import Key
+from services.simulated_bybit.server import VenueServer
 from services.simulated_bybit.watch import Watch
 from services.storage.store import PostgresStore
 
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
 
 KEY = Key("chaos-key-0123456789", "chaos-secret-9876543210")
 SHOWN = 5  # examples of bare minutes
-DAY = 86_400_000
 START_SECONDS = 60.0  # for a bot to run
 STOP_SECONDS = 60.0  # for one to stop in order
 FAILURES = 10  # starts that fail, one after the other, before the run is given up
@@ -58,7 +59,7 @@ class NotRun(TradingError):
 
 
 @dataclass(frozen=True)
-class Plan:
+class ChaosPlan:
     """What is asked of a run."""
 
     kills: int
@@ -71,7 +72,7 @@ class Plan:
 class Findings:
     """What a run has seen."""
 
-    plan: Plan
+    plan: ChaosPlan
     config: str  # hash of what the bot was told
     pairs: tuple[str, ...]
     limit: float  # of the exposure, share of the equity
@@ -96,7 +97,7 @@ class Findings:
     @property
     def kills(self) -> int:
         """Lives that ended by SIGKILL."""
-        return self.lives[End.KILLED] + self.lives[End.KILLED_STARTING]
+        return self.lives[LifeEnd.KILLED] + self.lives[LifeEnd.KILLED_STARTING]
 
     def faulty(self) -> list[str]:
         """What should not be, beyond the numbers of the last line."""
@@ -117,7 +118,7 @@ class Findings:
         return not (self.agreement.doubled or self.agreement.lost or self.bare or self.faulty())
 
 
-def days_needed(plan: Plan) -> int:
+def days_needed(plan: ChaosPlan) -> int:
     """Days of candles that a run of this plan may use up."""
     planned = lives(plan.kills, plan.seed)
     return 2 + int(len(planned) * LIFE_SECONDS * plan.speed * 1000.0 / DAY)
@@ -144,7 +145,7 @@ class Chaos:
         config: PortfolioConfig,
         values: dict[str, Any],
         exchange: Exchange,
-        plan: Plan,
+        plan: ChaosPlan,
         progress: Callable[[Findings], None] = lambda _: None,
     ) -> None:
         """`values`: the config as it was read, without its section `bot`; `progress` hears of every life's end."""
@@ -215,14 +216,14 @@ class Chaos:
         self._change_faults(self._faults(life, failures))
         self.watch.bot = "starting"
         born = await nursery.bear()
-        if life.end is not End.KILLED_STARTING:
+        if life.end is not LifeEnd.KILLED_STARTING:
             await _first(START_SECONDS, born.running, born.ended)
             self.watch.bot = "running" if born.running.is_set() else self.watch.bot
         await _first(life.after, born.ended)
         if life.freeze and not born.ended.is_set():
             await self._freeze(born, life)
         by_plan = not born.ended.is_set()
-        if life.end is End.STOPPED:
+        if life.end is LifeEnd.STOPPED:
             await self._stop(born)
         born.send(signal.SIGKILL)
         await born.ended.wait()

@@ -30,7 +30,7 @@ MORE: tuple[dict[str, Any], ...] = (
 )
 
 
-class End(StrEnum):
+class LifeEnd(StrEnum):
     """How a life ends."""
 
     KILLED = "killed"
@@ -42,7 +42,7 @@ class End(StrEnum):
 class Life:
     """One start of the bot and what becomes of it; times in seconds of real time, the freeze in market minutes."""
 
-    end: End
+    end: LifeEnd
     after: float
     freeze: float = 0.0
     dead: float = 0.0  # seconds until the next life
@@ -53,12 +53,12 @@ def lives(kills: int, seed: int) -> list[Life]:
     """Draw lives until so many are to be killed."""
     chance = random.Random(f"chaos {seed}")  # noqa: S311, the plan is to be repeatable
     drawn: list[Life] = []
-    while sum(one.end is not End.STOPPED for one in drawn) < kills:
-        end = chance.choices(list(End), (0.7, 0.25, 0.05))[0]
-        longest = LONGEST_START if end is End.KILLED_STARTING else LONGEST_LIFE
+    while sum(one.end is not LifeEnd.STOPPED for one in drawn) < kills:
+        end = chance.choices(list(LifeEnd), (0.7, 0.25, 0.05))[0]
+        longest = LONGEST_START if end is LifeEnd.KILLED_STARTING else LONGEST_LIFE
         after, dead = chance.uniform(0.0, longest), chance.uniform(0.0, LONGEST_DEATH)
         frozen = chance.random() < 0.2
         freeze = chance.uniform(LEAST_FREEZE, MOST_FREEZE) if frozen else 0.0
         faults = {**ALWAYS, **chance.choice(MORE), "seed": chance.randrange(1 << 30)}
-        drawn.append(Life(end, after, 0.0 if end is End.KILLED_STARTING else freeze, dead, faults))
+        drawn.append(Life(end, after, 0.0 if end is LifeEnd.KILLED_STARTING else freeze, dead, faults))
     return drawn

@@ -34,8 +34,8 @@ from coordinator.portfolio_core import Message as ToPortfolio
 from services.logs import configure, passwords, relay
 from services.runtime.backing import SilentBus
 from services.runtime.config import Foreign
-from services.runtime.hosts import PairHost, PortfolioHost, StartupSnapshot
-from services.runtime.preflight import changes, preflight
+from services.runtime.hosts import PairHost, PortfolioHost
+from services.runtime.preflight import StartupSnapshot, changes, preflight
 from services.runtime.status import gateway_status, merged
 from services.runtime.supervisor import LIVES, Supervisor
 from services.storage.store import PostgresStore
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from bot.ports import Gateway
     from coordinator.config import PortfolioConfig
     from coordinator.operator import OperatorCommand
-    from services.runtime.config import Account
+    from services.runtime.config import AccountAccess
 
 log = structlog.get_logger()
 
@@ -64,7 +64,7 @@ class Plan:
 
     name: str
     config: PortfolioConfig
-    account: Account
+    account: AccountAccess
     database: str
     redis: str | None
     share: float  # of the account's requests a second

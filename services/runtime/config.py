@@ -83,7 +83,7 @@ class BotSettings(BaseModel):
 
 
 @dataclass(frozen=True)
-class Account:
+class AccountAccess:
     """Where a bot trades and with which key."""
 
     key: SecretStr

@@ -15,7 +15,8 @@ from prometheus_client import CollectorRegistry
 
 from backtesting.instruments import instrument_for
 from backtesting.stepwise import compiled_next_fill
-from bot.candles import HOUR, Candles
+from bot.candles import Candles
+from bot.times import HOUR
 from coordinator.config import PortfolioConfig, load_portfolio
 from services.control.client import control_file
 from services.control.server import ControlServer
@@ -24,14 +25,14 @@ from services.market_data.synth import DEMO_PAST, DEMO_SCRIPT, demo_schedule, ge
 from services.runtime import warm_exchange
 from services.runtime.backing import backing
 from services.runtime.live import as_live
-from services.runtime.local import LocalRuntime
+from services.runtime.local import LocalRuntime, status
 from services.runtime.lockstep import LockStep
 from services.runtime.stages import Stages
-from services.runtime.status import status
 from services.runtime.view import News
 from services.runtime.warm import Compilation, compiled_meanwhile
 from services.simulated_bybit.exchange import Exchange, exchange_settings
-from services.simulated_bybit.server import Key, VenueServer
+from services.simulated_bybit.records import Key
+from services.simulated_bybit.server import VenueServer
 
 NAME = "demo"
 KEY = Key("demo-key", "demo-secret")

@@ -7,13 +7,13 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from bot.ports import Gap, NotPermitted, Refused, Unanswered, Unreachable
 from bot.record import new_records, to_dict
+from bot.times import MINUTE
 from coordinator.machine import NAME, PairMachine, PortfolioMachine
 from coordinator.master_loop import MasterLoop
 from coordinator.messages import Adopt, Command, HoldOff, Listed, Recover, Remember, StoreAway, Withdraw
@@ -25,6 +25,7 @@ from coordinator.saving import PATIENCE_SECONDS
 from coordinator.strategy_loop import StrategyLoop
 from coordinator.vocabulary import HeldOff
 from services.runtime.config import MOST_ACTIONS
+from services.runtime.preflight import StartupSnapshot
 from services.runtime.status import loop_status, portfolio_status
 
 if TYPE_CHECKING:
@@ -36,20 +37,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-MINUTE = 60_000
 STORE_SECONDS = 1.0
 STORE_REMEDY = "entries leave the venue until the database can be written to; exits go on"
 NO_NUMBER = re.compile(r"-?Infinity|NaN")
-
-
-@dataclass(frozen=True)
-class StartupSnapshot:
-    """What a bot finds when it starts: the minute that forms (ms), the wallet (quote currency), the instruments."""
-
-    at: int
-    wallet: float
-    instruments: dict[str, Instrument]
-    transferred: int = 0  # ms: the last transfer that is in the wallet
 
 
 class PairHost:

@@ -26,7 +26,7 @@ from services.control.client import control_file, log_file
 from services.control.server import ControlServer
 from services.logs import catch_the_rest, configure, passwords
 from services.runtime.backing import Backing, backing
-from services.runtime.config import Account, BotSettings, Runtime, Secrets, load_bot
+from services.runtime.config import AccountAccess, BotSettings, Runtime, Secrets, load_bot
 from services.runtime.ending import close_everything, withdraw_entries
 from services.runtime.local import LocalRuntime
 from services.runtime.metrics import StatusMetrics
@@ -59,16 +59,16 @@ def as_live(config: PortfolioConfig) -> PortfolioConfig:
     return config.changed(algorithm=config.algorithm.model_copy(update={"risk": risk}))
 
 
-def account_of(settings: BotSettings, config: PortfolioConfig, secrets: Secrets) -> Account:
+def account_of(settings: BotSettings, config: PortfolioConfig, secrets: Secrets) -> AccountAccess:
     """Say where the bot trades."""
-    return Account(
+    return AccountAccess(
         *(secrets.key, secrets.secret, config.market, settings.environment, settings.address),
         *(settings.requests_per_second, settings.large_positions, settings.exchange),
     )
 
 
 def runtime_of(
-    settings: BotSettings, config: PortfolioConfig, account: Account, behind: Backing, *, adopt: bool = False
+    settings: BotSettings, config: PortfolioConfig, account: AccountAccess, behind: Backing, *, adopt: bool = False
 ) -> LocalRuntime | RayRuntime:
     """Build what the config asks for; Ray is loaded only then. `adopt`: what the store does not know of, see there."""
     if settings.runtime is Runtime.LOCAL:

@@ -9,7 +9,7 @@ from coordinator.saving import PATIENCE_SECONDS
 from services.runtime.config import MOST_ACTIONS, Foreign
 from services.runtime.hosts import PairHost, PortfolioHost
 from services.runtime.preflight import changes, preflight
-from services.runtime.status import status
+from services.runtime.status import gateway_status, merged
 from services.runtime.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -126,3 +126,8 @@ class LocalRuntime:
         """Stop all loops; what rests at the venue stays there."""
         await self.supervisor.stop()
         await self.pairs.stop()
+
+
+def status(runtime: LocalRuntime) -> dict[str, Any]:
+    """Everything a person asks of a bot at a glance."""
+    return merged(runtime.name, runtime.portfolio.status(), runtime.pairs.status(), [gateway_status(runtime.gateway)])

@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from bot.instrument import Instrument
+from bot.times import MINUTE
 from coordinator.machine import NAME, PairMachine, PortfolioMachine
-from services.runtime.hosts import MINUTE
 
 if TYPE_CHECKING:
     from coordinator.config import PortfolioConfig

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
+from bot.times import DAY
 from coordinator.decisions import decisions_of
 from services.exchanges.registry import BYBIT, factory_of
 from services.runtime.backing import backing
@@ -21,7 +22,8 @@ from services.runtime.lockstep import LockStep
 from services.runtime.warm import warm
 from services.runtime.warm_exchange import warm_exchange
 from services.simulated_bybit.exchange import Exchange, exchange_settings
-from services.simulated_bybit.server import Key, VenueServer
+from services.simulated_bybit.records import Key
+from services.simulated_bybit.server import VenueServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -200,7 +202,7 @@ def sensible_start(candles: dict[str, Candles], days: float) -> int:
     """Opening time (ms) of the minute from which `days` are left."""
     end = min(int(one.ts[-1]) + one.bar_ms for one in candles.values())
     first = max(int(one.ts[0]) for one in candles.values())
-    return int(np.maximum(end - round(days * 86_400_000), first))
+    return int(np.maximum(end - round(days * DAY), first))
 
 
 def told(one: Fill | Decided, instruments: dict[str, Instrument]) -> dict[str, Any]:

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import Misconfigured
 from bot.ports import NotPermitted
+from bot.times import DAY, WEEK
 from coordinator.columns import inputs_by_variant
 from coordinator.machine import NAME, remembered_money, slots_of, symbols_of
 from services.runtime.config import Foreign
-from services.runtime.hosts import StartupSnapshot
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from bot.instrument import Instrument
     from bot.ports import Account, Gateway, Store
     from coordinator.config import PortfolioConfig
 
 LISTEN_SECONDS = 10.0  # for a twin: another bot of this name that is alive
-DAY, WEEK = 86_400_000, 7 * 86_400_000
 OUR_NAMES = re.compile(r"^([a-z0-9]{1,8})-([A-Z0-9]+)-\d{3,}-\d+$")
+
+
+@dataclass(frozen=True)
+class StartupSnapshot:
+    """What a bot finds when it starts: the minute that forms (ms), the wallet (quote currency), the instruments."""
+
+    at: int
+    wallet: float
+    instruments: dict[str, Instrument]
+    transferred: int = 0  # ms: the last transfer that is in the wallet
 
 
 async def preflight(

@@ -16,12 +16,6 @@ if TYPE_CHECKING:
     from bot.ports import Gateway
     from coordinator.master_loop import MasterLoop
     from coordinator.strategy_loop import StrategyLoop
-    from services.runtime.local import LocalRuntime
-
-
-def status(runtime: LocalRuntime) -> dict[str, Any]:
-    """Everything a person asks of a bot at a glance."""
-    return merged(runtime.name, runtime.portfolio.status(), runtime.pairs.status(), [gateway_status(runtime.gateway)])
 
 
 def merged(

@@ -11,6 +11,7 @@ import numpy as np
 
 from bot.candles import Candles
 from bot.instrument import Instrument
+from bot.times import MINUTE
 from coordinator.config import load_portfolio
 from services.runtime.warm import warm
 from services.simulated_bybit.book import Book
@@ -18,8 +19,6 @@ from services.simulated_bybit.exchange import exchange_settings
 
 if TYPE_CHECKING:
     from coordinator.config import PortfolioConfig
-
-MINUTE = 60_000
 
 
 def warm_exchange(config: PortfolioConfig) -> None:

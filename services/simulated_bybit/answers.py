@@ -1,26 +1,38 @@
-"""What the venue answers about its market and the account: (server, query) to a `result`, or `Answer`."""
+"""What the venue answers about its market and the account: (server, query) to a `result`, or `BybitRefusal`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from backtesting.funding import SPAN_MS
+from bot.times import DAY, MINUTE
 from services.simulated_bybit import codec
-from services.simulated_bybit.checks import Answer
+from services.simulated_bybit.checks import BybitRefusal
 
 if TYPE_CHECKING:
-    from services.simulated_bybit.server import VenueServer
+    from services.simulated_bybit.exchange import Exchange
+    from services.simulated_bybit.records import Key
 
-DAY_MS = 86_400_000
+
+class Served(Protocol):
+    """What an answer is made from: the account with its market, its category, its keys and the server's clock."""
+
+    exchange: Exchange
+    category: str
+    keys: dict[str, Key]
+
+    def wall(self) -> int:
+        """The time that the server's clock shows, ms."""
+        ...
 
 
-def time(server: VenueServer, _query: dict[str, Any]) -> dict[str, Any]:
+def time(server: Served, _query: dict[str, Any]) -> dict[str, Any]:
     """Answer with the time of the server."""
     wall = server.wall()
     return {"timeSecond": str(wall // 1000), "timeNano": str(wall * 1_000_000)}
 
 
-def instruments(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+def instruments(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     """Answer with the instruments."""
     known = [
         one for symbol, one in sorted(server.exchange.instruments.items()) if query.get("symbol", symbol) == symbol
@@ -30,19 +42,19 @@ def instruments(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     return page(server, query, [codec.instrument(one, one.symbol not in server.exchange.closed) for one in known], 500)
 
 
-def risk_limit(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+def risk_limit(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     """Answer with the risk tiers of one symbol, or of every one."""
     known = server.exchange.instruments
     chosen = [known[server.exchange.book(query["symbol"]).instrument.symbol]] if "symbol" in query else known.values()
     return page(server, query, [tier for one in chosen for tier in codec.risk_tiers(one)], 500)
 
 
-def kline(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+def kline(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     """Answer with candles, newest first; the newest one still forms."""
     book, exchange = server.exchange.book(query.get("symbol", "")), server.exchange
     candles = book.candles
-    if query.get("interval") != str(candles.bar_ms // 60_000):
-        raise Answer(10001, f"this venue has bars of {candles.bar_ms // 60_000} minutes")
+    if query.get("interval") != str(candles.bar_ms // MINUTE):
+        raise BybitRefusal(10001, f"this venue has bars of {candles.bar_ms // MINUTE} minutes")
     limit = min(int(query.get("limit", 200)), 1000)
     last = int(candles.ts.searchsorted(exchange.now - candles.bar_ms, side="right"))
     if "end" in query:
@@ -56,14 +68,14 @@ def kline(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     return {"category": server.category, "symbol": book.instrument.symbol, "list": rows}
 
 
-def tickers(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+def tickers(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     """Answer with what symbols are traded at."""
     books = server.exchange.books
     chosen = [server.exchange.book(query["symbol"])] if "symbol" in query else list(books.values())
     return {"category": server.category, "list": [codec.ticker(book) for book in chosen]}
 
 
-def orderbook(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+def orderbook(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     """Answer with the best bid and ask."""
     book = server.exchange.book(query.get("symbol", ""))
     now = codec.ticker(book)
@@ -78,7 +90,7 @@ def orderbook(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def funding(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+def funding(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     """Answer with the rates of funding of a span of time, newest first."""
     book = server.exchange.book(query.get("symbol", ""))
     limit = min(int(query.get("limit", 200)), 200)
@@ -91,23 +103,23 @@ def funding(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     return {"category": server.category, "list": rows}
 
 
-def wallet(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+def wallet(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     """Answer with the balances; a classic account has no unified wallet, and a unified one no other."""
     wanted = query.get("accountType", "UNIFIED")
     if wanted == "UNIFIED" and not server.exchange.unified:
-        raise Answer(10028, "The API can only be accessed by unified account users.")
+        raise BybitRefusal(10028, "The API can only be accessed by unified account users.")
     if wanted != ("UNIFIED" if server.exchange.unified else "CONTRACT"):
-        raise Answer(10001, "accountType only support UNIFIED.")
+        raise BybitRefusal(10001, "accountType only support UNIFIED.")
     asked = tuple(one for one in query.get("coin", "").split(",") if one)
     return {"list": [codec.wallet(server.exchange, asked)]}
 
 
-def transactions(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+def transactions(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     """Answer with the log of what moved the money, newest first; by the market's clock, the last day if not told."""
     if not server.exchange.unified:
-        raise Answer(10028, "The API can only be accessed by unified account users.")
+        raise BybitRefusal(10028, "The API can only be accessed by unified account users.")
     if query.get("accountType", "UNIFIED") != "UNIFIED":
-        raise Answer(10001, "accountType only support UNIFIED.")
+        raise BybitRefusal(10001, "accountType only support UNIFIED.")
     start, end = _window(server, query)
     found = []
     for one in reversed(server.exchange.log):
@@ -119,19 +131,19 @@ def transactions(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     return page(server, query, found, 50)
 
 
-def _window(server: VenueServer, query: dict[str, Any]) -> tuple[int, int]:
+def _window(server: Served, query: dict[str, Any]) -> tuple[int, int]:
     start, end = query.get("startTime"), query.get("endTime")
     if start is None:
         last = server.exchange.now if end is None else int(end)
-        return last - DAY_MS, last
+        return last - DAY, last
     first = int(start)
-    last = first + DAY_MS if end is None else int(end)
-    if last - first > 7 * DAY_MS:
-        raise Answer(10001, "The time range between startTime and endTime cannot exceed 7 days.")
+    last = first + DAY if end is None else int(end)
+    if last - first > 7 * DAY:
+        raise BybitRefusal(10001, "The time range between startTime and endTime cannot exceed 7 days.")
     return first, last
 
 
-def account(server: VenueServer, _query: dict[str, Any]) -> dict[str, Any]:
+def account(server: Served, _query: dict[str, Any]) -> dict[str, Any]:
     """Answer with what kind of account it is."""
     return {
         "marginMode": "REGULAR_MARGIN",
@@ -145,7 +157,7 @@ def account(server: VenueServer, _query: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def key(server: VenueServer, _query: dict[str, Any]) -> dict[str, Any]:
+def key(server: Served, _query: dict[str, Any]) -> dict[str, Any]:
     """Answer with what the key may do."""
     key = next(iter(server.keys.values()))
     rights = ["Order", "Position"] if key.may_trade else []
@@ -158,7 +170,7 @@ def key(server: VenueServer, _query: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def fees(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+def fees(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     """Answer with the fees."""
     chosen = [server.exchange.book(query["symbol"])] if "symbol" in query else list(server.exchange.books.values())
     rows = [
@@ -172,7 +184,7 @@ def fees(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     return {"list": rows}
 
 
-def page(server: VenueServer, query: dict[str, Any], rows: list[Any], most: int) -> dict[str, Any]:
+def page(server: Served, query: dict[str, Any], rows: list[Any], most: int) -> dict[str, Any]:
     """A page of a list, newest first, with the cursor of the next."""
     limit, first = min(int(query.get("limit", min(20, most))), most), int(query.get("cursor") or 0)
     cursor = str(first + limit) if first + limit < len(rows) else ""

@@ -16,7 +16,7 @@ LARGEST = Decimal(1_000_000_000)  # quantity or value, where the instrument stat
 STEEPEST = Decimal(125)  # leverage, likewise
 
 
-class Answer(Exception):
+class BybitRefusal(Exception):
     """A refusal in Bybit's words."""
 
     def __init__(self, code: int, message: str) -> None:
@@ -30,13 +30,13 @@ def refuse_wrong(
     """Refuse an order for what it is, whatever the account holds."""
     if client_order_id and client_order_id in exchange.client_order_ids:
         exchange.duplicates += 1
-        raise Answer(110072, "OrderLinkedID is duplicate")
+        raise BybitRefusal(110072, "OrderLinkedID is duplicate")
     if kind != OrderKind.MARKET and price <= 0:
-        raise Answer(110003, "Order price exceeds the allowable range.")
+        raise BybitRefusal(110003, "Order price exceeds the allowable range.")
     if lots <= 0 or book.instrument.quantity(lots) < exchange.instruments[book.instrument.symbol].min_quantity:
-        raise Answer(10001, "The number of contracts below minimum limit allowed")
+        raise BybitRefusal(10001, "The number of contracts below minimum limit allowed")
     if len(book.live) >= MOST_ORDERS:
-        raise Answer(110020, "Not allowed to have more than 500 active orders")
+        raise BybitRefusal(110020, "Not allowed to have more than 500 active orders")
     if kind == OrderKind.LIMIT:
         refuse_outside_band(exchange, book, side, price)
 
@@ -48,10 +48,10 @@ def refuse_too_large(exchange: Exchange, book: Book, kind: int, price: int, lots
     quantity = book.instrument.quantity(lots)
     if quantity > most:
         sizes = f"order_qty:{int(quantity * 10**8)} > max_qty:{int(most * 10**8)}"
-        raise Answer(10001, f"The number of contracts exceeds maximum limit allowed: too large, {sizes}")
+        raise BybitRefusal(10001, f"The number of contracts exceeds maximum limit allowed: too large, {sizes}")
     worth = lots * (price or book.here) * float(book.pair.instrument.tick_value)
     if listed.max_notional is not None and worth > float(listed.max_notional):
-        raise Answer(110090, "Order placement failed as your position may exceed the max limit")
+        raise BybitRefusal(110090, "Order placement failed as your position may exceed the max limit")
 
 
 def refuse_above_tier(exchange: Exchange, book: Book, side: int, price: int, lots: int) -> None:
@@ -64,39 +64,39 @@ def refuse_above_tier(exchange: Exchange, book: Book, side: int, price: int, lot
     )
     value = max(book.position * side, 0) * book.here + open_orders + lots * (price or book.here)
     if value * float(book.pair.instrument.tick_value) > tier:
-        raise Answer(110090, "Order placement failed as your position may exceed the max limit")
+        raise BybitRefusal(110090, "Order placement failed as your position may exceed the max limit")
 
 
 def refuse_outside_band(exchange: Exchange, book: Book, side: int, price: int) -> None:
     """Refuse a limit that buys too far above the mark or sells too far below it; triggers have no band."""
     band = exchange.instruments[book.instrument.symbol].price_band
     if band is not None and side * (price - book.here) > float(band) * book.here:
-        raise Answer(110003, "Order price exceeds the allowable range.")
+        raise BybitRefusal(110003, "Order price exceeds the allowable range.")
 
 
 def refuse_unpayable(exchange: Exchange, book: Book, price: int, lots: int) -> None:
     """Refuse what an order that may open a position lacks."""
     if book.instrument.symbol in exchange.closed:
-        raise Answer(110023, "Currently you can only reduce your position")
+        raise BybitRefusal(110023, "Currently you can only reduce your position")
     worth = lots * (price or book.here) * float(book.pair.instrument.tick_value)
     if worth < float(exchange.instruments[book.instrument.symbol].min_notional):
-        raise Answer(110094, "Order does not meet minimum order value")
+        raise BybitRefusal(110094, "Order does not meet minimum order value")
     if worth / exchange.leverage > max(exchange.equity, 0.0) + abs(book.worth):
-        raise Answer(110007, "ab not enough for new order")
+        raise BybitRefusal(110007, "ab not enough for new order")
 
 
 def refuse_stop(book: Book, side: int, stop: int, base: float) -> None:
     """Refuse a stop that is not on the losing side of `base` (ticks) for a position of `side`."""
     if side * (base - stop) <= 0:
         than = "lower" if side > 0 else "greater"
-        raise Answer(10001, f"StopLoss:{_sides(book, side, stop, than, base)}")
+        raise BybitRefusal(10001, f"StopLoss:{_sides(book, side, stop, than, base)}")
 
 
 def refuse_target(book: Book, side: int, target: int, base: float) -> None:
     """Refuse a target that is not on the winning side of `base` (ticks)."""
     if side * (target - base) <= 0:
         than = "higher" if side > 0 else "lower"
-        raise Answer(10001, f"TakeProfit:{_sides(book, side, target, than, base)}")
+        raise BybitRefusal(10001, f"TakeProfit:{_sides(book, side, target, than, base)}")
 
 
 def _sides(book: Book, side: int, price: int, than: str, base: float) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.instrument import Market, RiskTier
 from bot.order import OrderKind, Side
+from bot.times import MINUTE
 from services.simulated_bybit import stops
 from services.simulated_bybit.checks import LARGEST, STEEPEST
 from services.simulated_bybit.records import LIVE, PARTIAL_STOP, STOP_LOSS, TAKE_PROFIT, Trade
@@ -350,7 +351,7 @@ def kline(book: Book, index: int) -> dict[str, Any]:
     return {
         "start": int(start),
         "end": end - 1,
-        "interval": str(book.candles.bar_ms // 60_000),
+        "interval": str(book.candles.bar_ms // MINUTE),
         "open": open_,
         "close": close,
         "high": high,

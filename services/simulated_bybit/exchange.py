@@ -1,6 +1,6 @@
 """The venue's account and market: every symbol's book on one clock, and what traders may ask of them.
 
-Times are the market's own. Nothing here knows of HTTP: answers that refuse are raised as `Answer` with Bybit's code.
+Times are the market's own. Nothing here knows of HTTP: a refusal is raised as `BybitRefusal`, with the code of Bybit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bot.record import new_records
 from services.simulated_bybit import checks, elsewhere, moneylog, stops
 from services.simulated_bybit.audit import Audit, BareSpell, protection
 from services.simulated_bybit.book import Book
-from services.simulated_bybit.checks import Answer
+from services.simulated_bybit.checks import BybitRefusal
 from services.simulated_bybit.records import (
     CANCELLED,
     LIVE,
@@ -225,7 +225,7 @@ class Exchange:
     def book(self, symbol: str) -> Book:
         """The book of a symbol that is traded here."""
         if symbol not in self.books:
-            raise Answer(10001, "params error: symbol invalid")
+            raise BybitRefusal(10001, "params error: symbol invalid")
         return self.books[symbol]
 
     def create(
@@ -249,7 +249,7 @@ class Exchange:
         book = self.book(symbol)
         checks.refuse_wrong(self, book, side, kind, price, lots, client_order_id)
         if reduce_only and book.position * side >= 0:
-            raise Answer(110017, "current position is zero, cannot fix reduce-only order qty")
+            raise BybitRefusal(110017, "current position is zero, cannot fix reduce-only order qty")
         stop = 0 if reduce_only else stop
         if not reduce_only:
             checks.refuse_too_large(self, book, kind, price, lots)
@@ -296,7 +296,7 @@ class Exchange:
         """A live order by either of its names."""
         order = self.known.get(order_id) if order_id else self.client_order_ids.get(client_order_id)
         if order is None or order.symbol != symbol or order.status not in LIVE:
-            raise Answer(110001, "order not exists or too late to cancel")
+            raise BybitRefusal(110001, "order not exists or too late to cancel")
         return order
 
     def amend(
@@ -311,17 +311,17 @@ class Exchange:
         """Move an order; `lots` is its whole quantity, `stop` what the position is to get with it (0: nothing)."""
         order, book = self.find(symbol, order_id, client_order_id), self.book(symbol)
         if order.stop_type not in ("", PARTIAL_STOP):
-            raise Answer(110060, "Under full TP/SL mode, it is not allowed to modify TP/SL")
+            raise BybitRefusal(110060, "Under full TP/SL mode, it is not allowed to modify TP/SL")
         if stop is not None and order.filled:
-            raise Answer(110059, "Not allowed to modify the TP/SL of a partially filled open order")
+            raise BybitRefusal(110059, "Not allowed to modify the TP/SL of a partially filled open order")
         fresh = price is not None and price != order.price
         price, lots = order.price if price is None else price, order.lots if lots is None else lots
         kept = order.stop
         stop = kept if stop is None or order.reduce_only else stop
         if (price, lots, stop) == (order.price, order.lots, kept):
-            raise Answer(10001, "order not modified")
+            raise BybitRefusal(10001, "order not modified")
         if lots <= order.filled:
-            raise Answer(10001, "The order quantity must exceed what is filled")
+            raise BybitRefusal(10001, "The order quantity must exceed what is filled")
         if order.stop_type:
             stops.move_partial(book, order, price, lots, self.now)
             self.tell([order])
@@ -353,7 +353,7 @@ class Exchange:
         `only` is Bybit's orderFilter, and `stop_type` its stopOrderType: Stop spares what belongs to positions.
         """
         if only not in FILTERS:
-            raise Answer(10001, "params error: orderFilter invalid")
+            raise BybitRefusal(10001, "params error: orderFilter invalid")
         books = [self.book(symbol)] if symbol else list(self.books.values())
         return [
             self.cancel(one.symbol, one.id, "")
@@ -372,9 +372,9 @@ class Exchange:
         book = self.book(symbol)
         most = self.instruments[symbol].max_leverage or checks.STEEPEST
         if not 1.0 <= leverage <= float(most):
-            raise Answer(110013, "cannot set leverage due to risk limit level")
+            raise BybitRefusal(110013, "cannot set leverage due to risk limit level")
         if float(book.pair.instrument.leverage) == leverage:
-            raise Answer(110043, "Set leverage not modified")
+            raise BybitRefusal(110043, "Set leverage not modified")
         book.pair.instrument.leverage = leverage
 
 

@@ -1,4 +1,4 @@
-"""What the venue keeps: orders, executions and movements of money. Prices in ticks, quantities in lots, times in ms."""
+"""What the venue keeps: keys, orders, executions, movements of money. Prices in ticks, quantities in lots, times ms."""
 
 from __future__ import annotations
 
@@ -13,6 +13,16 @@ LIVE = (NEW, PARTIAL, UNTRIGGERED, TRIGGERED)
 
 # What belongs to a position instead of to a trader.
 STOP_LOSS, PARTIAL_STOP, TAKE_PROFIT = "StopLoss", "PartialStopLoss", "TakeProfit"
+
+
+@dataclass(frozen=True)
+class Key:
+    """An API key and what it may do."""
+
+    key: str
+    secret: str
+    may_trade: bool = True
+    addresses: tuple[str, ...] = ()  # bound to these; empty: any
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What each address of the venue answers: (server, query) to the `result` of Bybit's v5 interface, or `Answer`.
+"""What each address of the venue answers: (server, query) to the `result` of Bybit's v5 interface, or `BybitRefusal`.
 
 Orders, positions and executions are here; answers.py has the market and the account.
 """
@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from bot.order import OrderKind, Side
 from services.simulated_bybit import answers, codec
-from services.simulated_bybit.answers import page
-from services.simulated_bybit.checks import Answer
+from services.simulated_bybit.answers import Served, page
+from services.simulated_bybit.checks import BybitRefusal
 from services.simulated_bybit.records import LIVE, Trade, VenueOrder
 
 if TYPE_CHECKING:
     from services.simulated_bybit.book import Book
-    from services.simulated_bybit.server import VenueServer
 
 PAGE = 50
 
 
-def _positions(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+def _positions(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     """One symbol's row, flat too, or every position that is held in contracts of a coin."""
     exchange = server.exchange
     if query.get("symbol"):
@@ -30,12 +29,12 @@ def _positions(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
         coin = query["settleCoin"]
         chosen = [one for name, one in exchange.books.items() if one.position and codec.coins(name)[1] == coin]
     else:
-        raise Answer(10001, "params error: symbol or settleCoin is required")
+        raise BybitRefusal(10001, "params error: symbol or settleCoin is required")
     rows = [codec.position(book, index) for book in chosen for index in ((1, 2) if exchange.hedge else (0,))]
     return page(server, query, rows, 200)
 
 
-def _realtime(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+def _realtime(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     exchange = server.exchange
     if _names_one(query):  # like Bybit: the latest state, also of what has just ended
         one = _named_one(server, query)
@@ -45,7 +44,7 @@ def _realtime(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     return page(server, query, _orders(server, found), PAGE)
 
 
-def _history(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+def _history(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     symbol = query.get("symbol")
     if _names_one(query):
         one = _named_one(server, query)
@@ -55,7 +54,7 @@ def _history(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     return page(server, query, _orders(server, found), PAGE)
 
 
-def _executions(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+def _executions(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     client_order_id, number = query.get("orderLinkId"), query.get("orderId")
     symbol, kind = query.get("symbol"), query.get("execType") or None
     start, end = int(query.get("startTime", 0)), int(query.get("endTime", 1 << 60))
@@ -79,14 +78,14 @@ def _names_one(query: dict[str, Any]) -> bool:
     return bool(query.get("orderId") or query.get("orderLinkId"))
 
 
-def _named_one(server: VenueServer, query: dict[str, Any]) -> VenueOrder | None:
+def _named_one(server: Served, query: dict[str, Any]) -> VenueOrder | None:
     """The order that a query names, whatever else it says; the venue's own id goes first."""
     if query.get("orderId"):
         return server.exchange.known.get(query["orderId"])
     return server.exchange.client_order_ids.get(query["orderLinkId"])
 
 
-def _orders(server: VenueServer, orders: list[VenueOrder]) -> list[dict[str, Any]]:
+def _orders(server: Served, orders: list[VenueOrder]) -> list[dict[str, Any]]:
     return [codec.order(one, server.exchange.books[one.symbol], server.category) for one in orders]
 
 
@@ -94,17 +93,17 @@ def _named(order: VenueOrder) -> dict[str, Any]:
     return {"orderId": order.id, "orderLinkId": order.client_order_id}
 
 
-def _create(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+def _create(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     book = server.exchange.book(query.get("symbol", ""))
     if query.get("side") not in ("Buy", "Sell"):
-        raise Answer(10001, "params error: side invalid")
+        raise BybitRefusal(10001, "params error: side invalid")
     if query.get("orderType") not in ("Limit", "Market"):
-        raise Answer(10001, "params error: orderType invalid")
+        raise BybitRefusal(10001, "params error: orderType invalid")
     client_order_id = str(query.get("orderLinkId", ""))
     if len(client_order_id) > 36:
-        raise Answer(10001, "params error: orderLinkId is longer than 36")
+        raise BybitRefusal(10001, "params error: orderLinkId is longer than 36")
     if query.get("positionIdx", 0) not in (0, "0"):
-        raise Answer(10001, "position idx not match position mode")
+        raise BybitRefusal(10001, "position idx not match position mode")
     trigger = query.get("triggerPrice")
     kind = OrderKind.STOP if trigger else OrderKind.LIMIT if query["orderType"] == "Limit" else OrderKind.MARKET
     price = 0 if kind == OrderKind.MARKET else _ticks(server, book, trigger or query.get("price"))
@@ -120,14 +119,14 @@ def _create(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     return _named(order)
 
 
-def _attached(server: VenueServer, book: Book, query: dict[str, Any]) -> int | None:
+def _attached(server: Served, book: Book, query: dict[str, Any]) -> int | None:
     """The stop that an order brings for its position, ticks; 0 takes it away, None says nothing of it."""
     if query.get("takeProfit") not in (None, "", "0"):
-        raise Answer(10001, "this venue takes no takeProfit with an order")
+        raise BybitRefusal(10001, "this venue takes no takeProfit with an order")
     if query.get("stopLoss") in (None, ""):
         return None
     if server.category != "linear":
-        raise Answer(10001, "this venue takes no stopLoss with a spot order")
+        raise BybitRefusal(10001, "this venue takes no stopLoss with a spot order")
     _refuse_other_modes(query)
     return _ticks(server, book, query["stopLoss"])
 
@@ -135,22 +134,22 @@ def _attached(server: VenueServer, book: Book, query: dict[str, Any]) -> int | N
 def _refuse_other_modes(query: dict[str, Any]) -> None:
     """Orders and the position's one stop have tpslMode Full alone: market stops of the whole position."""
     if query.get("tpslMode") not in (None, "", "Full"):
-        raise Answer(10001, "this venue has tpslMode Full only")
+        raise BybitRefusal(10001, "this venue has tpslMode Full only")
     if query.get("slOrderType") not in (None, "", "Market"):
-        raise Answer(10001, "slOrderType only support Market when tpSlMode is Full")
+        raise BybitRefusal(10001, "slOrderType only support Market when tpSlMode is Full")
 
 
-def _batch(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+def _batch(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     rows = []
     for one in query.get("request", []):
         try:
             rows.append({**_create(server, one), "code": 0, "msg": "OK"})
-        except Answer as refused:
+        except BybitRefusal as refused:
             rows.append({"orderLinkId": one.get("orderLinkId", ""), "code": refused.code, "msg": refused.message})
     return {"list": rows}
 
 
-def _amend(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+def _amend(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     book = server.exchange.book(query.get("symbol", ""))
     price, lots = query.get("triggerPrice") or query.get("price"), query.get("qty")
     order = server.exchange.amend(
@@ -162,39 +161,39 @@ def _amend(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     return _named(order)
 
 
-def _cancel(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+def _cancel(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     symbol = query.get("symbol", "")
     return _named(server.exchange.cancel(symbol, query.get("orderId", ""), query.get("orderLinkId", "")))
 
 
-def _cancel_all(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+def _cancel_all(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     only, stop_type = query.get("orderFilter") or "", query.get("stopOrderType") or ""
     return {"list": [_named(one) for one in server.exchange.cancel_all(query.get("symbol"), only, stop_type)]}
 
 
-def _leverage(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+def _leverage(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     server.exchange.set_leverage(query.get("symbol", ""), float(query.get("buyLeverage", 0)))
     return {}
 
 
-def _mode(_server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+def _mode(_server: Served, query: dict[str, Any]) -> dict[str, Any]:
     if int(query.get("mode", 0)) == 0:
-        raise Answer(110025, "Position mode is not modified")
-    raise Answer(110027, "this venue has one-way mode only")
+        raise BybitRefusal(110025, "Position mode is not modified")
+    raise BybitRefusal(110027, "this venue has one-way mode only")
 
 
-def _trading_stop(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
+def _trading_stop(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     """A stop and a target for the whole position; each given one replaces the one before, zero takes it away.
 
     In mode Partial: another stop, of a part of it.
     """
     book = server.exchange.book(query.get("symbol", ""))
     if not query.get("tpslMode"):
-        raise Answer(10001, "params error: tpslMode is required")
+        raise BybitRefusal(10001, "params error: tpslMode is required")
     if query.get("positionIdx") not in (0, "0"):
-        raise Answer(10001, "position idx not match position mode")
+        raise BybitRefusal(10001, "position idx not match position mode")
     if query.get("trailingStop") not in (None, "", "0"):
-        raise Answer(10001, "this venue has no trailing stops")
+        raise BybitRefusal(10001, "this venue has no trailing stops")
     if query["tpslMode"] == "Partial":
         return _partial_stop(server, book, query)
     _refuse_other_modes(query)
@@ -206,34 +205,34 @@ def _trading_stop(server: VenueServer, query: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _partial_stop(server: VenueServer, book: Book, query: dict[str, Any]) -> dict[str, Any]:
+def _partial_stop(server: Served, book: Book, query: dict[str, Any]) -> dict[str, Any]:
     if query.get("takeProfit") not in (None, "", "0") or query.get("slOrderType") not in (None, "", "Market"):
-        raise Answer(10001, "this venue has partial stops at the market only")
+        raise BybitRefusal(10001, "this venue has partial stops at the market only")
     if not query.get("stopLoss") or not query.get("slSize"):
-        raise Answer(10001, "slSize and stopLoss need to input in pairs when tpslMode is Partial")
+        raise BybitRefusal(10001, "slSize and stopLoss need to input in pairs when tpslMode is Partial")
     stop, lots = _ticks(server, book, query["stopLoss"]), _lots(server, book, query["slSize"])
     server.exchange.add_partial_stop(book.instrument.symbol, stop, lots)
     return {}
 
 
-def _ticks(server: VenueServer, book: Book, price: Any) -> int:
+def _ticks(server: Served, book: Book, price: Any) -> int:
     """Whole ticks of the book; the price has to be on the grid that is listed now."""
     step = server.exchange.instruments[book.instrument.symbol].tick_size
-    wrong = Answer(110003, "Order price is no multiple of the tick size.")
+    wrong = BybitRefusal(110003, "Order price is no multiple of the tick size.")
     return _whole(price, step, book.instrument.tick_size, wrong)
 
 
-def _lots(server: VenueServer, book: Book, quantity: Any) -> int:
+def _lots(server: Served, book: Book, quantity: Any) -> int:
     step = server.exchange.instruments[book.instrument.symbol].lot_size
-    return _whole(quantity, step, book.instrument.lot_size, Answer(10001, "Qty invalid: no multiple of the step"))
+    return _whole(quantity, step, book.instrument.lot_size, BybitRefusal(10001, "Qty invalid: no multiple of the step"))
 
 
-def _whole(text: Any, step: Decimal, unit: Decimal, wrong: Answer) -> int:
+def _whole(text: Any, step: Decimal, unit: Decimal, wrong: BybitRefusal) -> int:
     """How many units a number is, which has to be a multiple of the step."""
     try:
         value = Decimal(str(text))
     except InvalidOperation:
-        raise Answer(10001, "params error: no number") from None
+        raise BybitRefusal(10001, "params error: no number") from None
     if value % step:
         raise wrong
     return int(value / unit)

@@ -16,26 +16,17 @@ from typing import Any
 from aiohttp import WSMsgType, web
 
 from bot.instrument import Market
+from bot.times import MINUTE
 from services.simulated_bybit import codec
-from services.simulated_bybit.checks import Answer
+from services.simulated_bybit.checks import BybitRefusal
 from services.simulated_bybit.exchange import Bar, Exchange
 from services.simulated_bybit.faults import Faults
-from services.simulated_bybit.records import LogRow, Trade
+from services.simulated_bybit.records import Key, LogRow, Trade
 from services.simulated_bybit.rest import ROUTES
 
 RATE = 600  # requests a key may send in five seconds, per address
 NOT_IN_DEMO = ("account/fee-rate", "user/query-api")
 SPOT_CODES = {110001: 170213, 110003: 170132, 110007: 170131, 110072: 170141, 110094: 170140, 110020: 170810}
-
-
-@dataclass(frozen=True)
-class Key:
-    """An API key and what it may do."""
-
-    key: str
-    secret: str
-    may_trade: bool = True
-    addresses: tuple[str, ...] = ()  # bound to these; empty: any
 
 
 @dataclass(eq=False)
@@ -194,7 +185,7 @@ class VenueServer:
             self._permitted(request, path, key)
             result = answer(self, query)
             self.exchange.audit.look()
-        except Answer as refused:
+        except BybitRefusal as refused:
             self.exchange.audit.look()
             await self._flush()
             return self._answer(refused.code, refused.message, {})
@@ -221,33 +212,33 @@ class VenueServer:
         headers = request.headers
         key = self.keys.get(headers.get("X-BAPI-API-KEY", ""))
         if key is None:
-            raise Answer(10003, "API key is invalid.")
+            raise BybitRefusal(10003, "API key is invalid.")
         if key.addresses and request.remote not in key.addresses:
-            raise Answer(10010, "Unmatched IP, please check your API key's bound IP addresses.")
+            raise BybitRefusal(10010, "Unmatched IP, please check your API key's bound IP addresses.")
         stamp, window = headers.get("X-BAPI-TIMESTAMP", "0"), headers.get("X-BAPI-RECV-WINDOW", "5000")
         payload = request.query_string if request.method == "GET" else body
         wanted = signature(key.secret, f"{stamp}{key.key}{window}{payload}")
         if not hmac.compare_digest(wanted, headers.get("X-BAPI-SIGN", "")):
-            raise Answer(10004, "error sign! please check your signature generation algorithm.")
+            raise BybitRefusal(10004, "error sign! please check your signature generation algorithm.")
         if not (self.wall() - int(window) <= int(stamp) < self.wall() + 1000):
-            raise Answer(10002, "invalid request, please check your server timestamp or recv_window param.")
+            raise BybitRefusal(10002, "invalid request, please check your server timestamp or recv_window param.")
         return key
 
     def _permitted(self, request: web.Request, path: str, key: Key | None) -> None:
         if request.method == "POST" and key is not None and not key.may_trade:
-            raise Answer(10005, "Permission denied, please check your API key permissions.")
+            raise BybitRefusal(10005, "Permission denied, please check your API key permissions.")
         if self.faults.demo and path in NOT_IN_DEMO:
-            raise Answer(10032, "Demo trading are not supported.")
+            raise BybitRefusal(10032, "Demo trading are not supported.")
 
     def _within_rate(self, request: web.Request, key: Key | None) -> None:
         if key is None:
             return
         if self.faults.strikes("rate_limit"):
-            raise Answer(10006, "Too many visits. Exceeded the API Rate Limit.")
+            raise BybitRefusal(10006, "Too many visits. Exceeded the API Rate Limit.")
         now, name = time.monotonic(), f"{key.key} {request.path}"
         recent = [one for one in self.requests.get(name, []) if now - one < 5.0]
         if len(recent) >= RATE:
-            raise Answer(10006, "Too many visits. Exceeded the API Rate Limit.")
+            raise BybitRefusal(10006, "Too many visits. Exceeded the API Rate Limit.")
         self.requests[name] = [*recent, now]
 
     # Streams
@@ -332,7 +323,7 @@ class VenueServer:
     def _told(self, event: Any) -> list[tuple[str, bool, Any]]:
         if isinstance(event, Bar):
             book = self.exchange.books[event.symbol]
-            minutes = book.candles.bar_ms // 60_000
+            minutes = book.candles.bar_ms // MINUTE
             return [
                 (f"kline.{minutes}.{event.symbol}", False, [codec.kline(book, event.index)]),
                 (f"tickers.{event.symbol}", False, codec.ticker(book)),
@@ -389,5 +380,5 @@ def _parsed(body: str) -> dict[str, Any]:
     try:
         parsed = json.loads(body or "{}")
     except ValueError:
-        raise Answer(10001, "Request parameter error: not JSON.") from None
+        raise BybitRefusal(10001, "Request parameter error: not JSON.") from None
     return dict(parsed)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bot.order import OrderKind, Side
-from services.simulated_bybit.checks import Answer, refuse_stop, refuse_target
+from services.simulated_bybit.checks import BybitRefusal, refuse_stop, refuse_target
 from services.simulated_bybit.records import (
     CANCELLED,
     NEW,
@@ -47,11 +47,11 @@ def request(book: Book, wanted: dict[str, int | None], ts: int) -> list[VenueOrd
     Nothing changes if any of it is refused.
     """
     if book.position == 0:
-        raise Answer(10001, "can not set tp/sl/ts for zero position")
+        raise BybitRefusal(10001, "can not set tp/sl/ts for zero position")
     side = Side.BUY if book.position > 0 else Side.SELL
     fresh = {name: ticks for name, ticks in wanted.items() if ticks is not None and ticks != price(book, name)}
     if not fresh:
-        raise Answer(34040, "not modified")
+        raise BybitRefusal(34040, "not modified")
     for name, ticks in fresh.items():
         if ticks:
             (refuse_stop if name == STOP_LOSS else refuse_target)(book, side, ticks, book.here)
@@ -64,9 +64,9 @@ def request(book: Book, wanted: dict[str, int | None], ts: int) -> list[VenueOrd
 def add_partial(book: Book, ticks: int, lots: int, ts: int) -> VenueOrder:
     """Answer position/trading-stop in mode Partial: another stop, of so many lots; it keeps its size."""
     if book.position == 0:
-        raise Answer(10001, "can not set tp/sl/ts for zero position")
+        raise BybitRefusal(10001, "can not set tp/sl/ts for zero position")
     if sum(one.stop_type == PARTIAL_STOP for one in book.live) >= MOST_PARTIAL:
-        raise Answer(110061, "The number of partial TP/SL orders exceeds the limit")
+        raise BybitRefusal(110061, "The number of partial TP/SL orders exceeds the limit")
     refuse_partial(book, ticks, lots)
     return _made(book, PARTIAL_STOP, ticks, lots, ts)
 
@@ -81,7 +81,7 @@ def refuse_partial(book: Book, ticks: int, lots: int) -> None:
     """Refuse a partial stop on the wrong side of the price, or larger than one market order."""
     refuse_stop(book, Side.BUY if book.position > 0 else Side.SELL, ticks, book.here)
     if not 0 < lots <= book.pair.instrument.max_market_lots:
-        raise Answer(10001, "The number of contracts exceeds maximum limit allowed: too large")
+        raise BybitRefusal(10001, "The number of contracts exceeds maximum limit allowed: too large")
 
 
 def is_whole(book: Book, order: VenueOrder) -> bool:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from backtesting import simulate
 from backtesting.metrics import (
-    DAY_MS,
     Metrics,
     daily_returns,
     drawdown_figures,
@@ -22,8 +21,9 @@ from backtesting.metrics import (
     ratio_figures,
     trade_figures,
 )
-from backtesting.portfolio_run import Side
-from backtesting.portfolio_run import verdict as compared
+from backtesting.reports.comparison import ComparedRun
+from backtesting.reports.comparison import verdict as compared
+from bot.times import DAY
 from bot.trade import TRADE
 from tests.conftest import START, walk
 
@@ -48,7 +48,7 @@ def test_f44_drawdown_is_never_more_than_everything():
 
 
 def test_daily_returns_run_from_midnight_to_midnight():
-    ts = START + DAY_MS // 2 * np.arange(6)
+    ts = START + DAY // 2 * np.arange(6)
     returns = daily_returns(np.array([1.0, 110.0, 1.0, 99.0, 1.0, 99.0]), ts, 100.0)
     np.testing.assert_allclose(returns, [0.1, -0.1, 0.0])
 
@@ -161,7 +161,7 @@ def test_every_figure_says_what_it_is():
 def side(name, earned, exposure, held=5.0):
     figures = {"total_return_pct": earned, "mean_exposure_pct": exposure, "benchmark_return_pct": held}
     figures |= {"max_drawdown_pct": exposure / 10, "return_per_exposure_pct": per_exposure(earned, exposure)}
-    return Side(name, MINUTES, np.ones(6), figures)
+    return ComparedRun(name, MINUTES, np.ones(6), figures)
 
 
 def test_a_comparison_says_who_did_best_for_what_was_held_and_that_cash_is_no_skill():

@@ -11,6 +11,7 @@ import pytest
 
 from backtesting.portfolio_run import simulate_portfolio
 from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
+from backtesting.reports.run_directory import write_run
 from backtesting.simulator import PreparedCandles, UniversalSimulator
 from bot.candles import Candles
 from bot.errors import Misconfigured
@@ -194,8 +195,8 @@ def test_family_10_the_same_input_gives_the_same_bytes(tmp_path):
     config = {"strategy": "auto", "pairs": ["BTCUSDT", "ETHUSDT"]}
     candles = {pair: market()[pair].rows(slice(0, 20 * 1440)) for pair in ("BTCUSDT", "ETHUSDT")}
     heard = []
-    simulate_portfolio(config, candles).write(tmp_path / "a")
-    simulate_portfolio(config, candles, progress=heard.append).write(tmp_path / "b")
+    write_run(simulate_portfolio(config, candles), tmp_path / "a")
+    write_run(simulate_portfolio(config, candles, progress=heard.append), tmp_path / "b")
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert {"result.json", "events.jsonl", "config.yaml", "fills.csv", "trades.csv", "report.html"} <= set(names)
     for name in names:
@@ -203,7 +204,7 @@ def test_family_10_the_same_input_gives_the_same_bytes(tmp_path):
     assert heard[-1] == 1.0
     assert heard == sorted(heard)
     assert len(heard) > 50
-    simulate_portfolio(tmp_path / "a" / "config.yaml", candles).write(tmp_path / "c")
+    write_run(simulate_portfolio(tmp_path / "a" / "config.yaml", candles), tmp_path / "c")
     first, again = (json.loads((tmp_path / n / "result.json").read_text()) for n in ("a", "c"))
     assert first["metrics"] == again["metrics"]
     assert first["run_id"] == again["run_id"]

@@ -11,10 +11,11 @@ import polars as pl
 import pytest
 import yaml
 
-from backtesting import simulate
-from backtesting.charts import monthly_returns, thinned
+from backtesting import plot, simulate, write_report, write_run
 from backtesting.portfolio_run import simulate_portfolio
-from backtesting.report import GROUPS, verdict
+from backtesting.reports import run_directory
+from backtesting.reports.charts import monthly_returns, thinned
+from backtesting.reports.report import GROUPS, verdict
 from backtesting.result import ResultDocument
 from bot.errors import Misconfigured
 from coordinator.config import load_config
@@ -64,7 +65,7 @@ def test_a_spike_is_told_in_the_report():
 
 @pytest.fixture(scope="module")
 def folder(result, tmp_path_factory):
-    return result.write(tmp_path_factory.mktemp("runs") / "one")
+    return write_run(result, tmp_path_factory.mktemp("runs") / "one")
 
 
 def test_every_file_is_there_and_has_the_columns_promised(folder):
@@ -94,7 +95,7 @@ def test_the_config_written_gives_the_same_run(folder, result):
 
 
 def test_family_10_written_twice_the_bytes_are_the_same(folder, result, tmp_path):
-    simulate(GRID, walk(6000, seed=3), bounds=True).write(tmp_path / "two")
+    write_run(simulate(GRID, walk(6000, seed=3), bounds=True), tmp_path / "two")
     for name in FILES | PICTURES:
         assert (tmp_path / "two" / name).read_bytes() == (folder / name).read_bytes(), name
 
@@ -110,18 +111,18 @@ def test_another_config_or_other_candles_are_another_run(result):
 def test_a_folder_with_something_else_in_it_is_left_alone(result, tmp_path):
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(Misconfigured, match="no run"):
-        result.write(tmp_path)
+        write_run(result, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_an_interruption_leaves_nothing_half_written(result, tmp_path, monkeypatch):
-    def interrupted(self, folder):
+    def interrupted(result, folder):
         (folder / "config.yaml").write_text("half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(type(result), "_write_files", interrupted)
+    monkeypatch.setattr(run_directory, "write_files", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        result.write(tmp_path / "run")
+        write_run(result, tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -134,6 +135,10 @@ def test_the_report_asks_nobody_for_anything(folder):
     assert not re.search(r"https?://", page)
     assert not re.search(r"<(script|link|img|iframe)[^>]+(src|href)=[\"'](?!data:)", html.split("<script>")[0])
     assert html.count("Plotly.newPlot(") == 1
+
+
+def test_the_report_alone_is_the_one_of_the_run_directory(folder, result, tmp_path):
+    assert write_report(result, tmp_path / "alone.html").read_bytes() == (folder / "report.html").read_bytes()
 
 
 def test_the_report_shows_the_figures_of_the_run(folder, result):
@@ -154,7 +159,7 @@ def test_every_figure_stands_in_the_report():
 def test_a_run_without_a_single_fill_is_reported_too(tmp_path, count):
     candles = bars(*[(0.00001234, 0.00001240, 0.00001230, 0.00001234)] * count)
     quiet = simulate({**GRID, "pair": "PEPEUSDT", "instrument": {"tick_size": "0.00000001", "lot_size": 1}}, candles)
-    folder = quiet.write(tmp_path / "run")
+    folder = write_run(quiet, tmp_path / "run")
     assert "It never traded" in (folder / "report.html").read_text()
     assert quiet.metrics.trades == 0
     assert quiet.trades.is_empty()
@@ -166,14 +171,14 @@ def test_a_portfolio_is_reported_also_where_one_pair_or_none_has_traded(tmp_path
     section = {"warmup_bars": warmup_bars, "timeframe": "15m"}
     asked = {"strategy": "grid", "pairs": list(candles), "capital": 100_000.0, "grid": section}
     played = simulate_portfolio(asked, candles)
-    folder = played.write(tmp_path / "run")
+    folder = write_run(played, tmp_path / "run")
     assert (played.metrics.fills > 0) == (warmup_bars == 20)
     assert len(played.frame("fills")) == played.metrics.fills
     assert (folder / "report.html").exists()
 
 
 def test_plot_is_one_figure_of_three(result):
-    assert len(result.plot().axes) == 3
+    assert len(plot(result).axes) == 3
 
 
 def test_months_multiply_up_to_the_total(result):

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from services.runtime.status import status
+from services.runtime.local import status
 from services.simulated_bybit import answers, rest
 from services.simulated_bybit.rest import ROUTES
 from services.simulated_bybit.server import Faults, VenueServer

@@ -15,7 +15,7 @@ from bot.ports import Cause
 from coordinator.messages import AccountSnapshot
 from services.runtime.agreement import compare
 from services.runtime.live import account_snapshot
-from services.runtime.status import status
+from services.runtime.local import status
 from services.simulated_bybit.rest import ROUTES
 from tests.runtime.house import Bot, config, entries, exchange_for, venue
 

@@ -17,8 +17,8 @@ import pytest
 import yaml
 
 from services.command_line.chaos import played
-from services.runtime.chaos import Findings, Plan
-from services.runtime.chaos_plan import LEAST_FREEZE, MOST_FREEZE, End, lives
+from services.runtime.chaos import ChaosPlan, Findings
+from services.runtime.chaos_plan import LEAST_FREEZE, MOST_FREEZE, LifeEnd, lives
 from services.runtime.chaos_report import certificate, markdown
 from tests.conftest import ROOT
 from tests.runtime.processes import COMMAND
@@ -28,7 +28,7 @@ SEED = int(os.environ.get("TRADERAGENT_CHAOS_SEED", "1"))
 
 def run(path, kills, speed=2400.0):
     """Play a run; a failure shows the certificate."""
-    found = played(path, Plan(int(os.environ.get("TRADERAGENT_CHAOS_KILLS", kills)), SEED, speed), None)
+    found = played(path, ChaosPlan(int(os.environ.get("TRADERAGENT_CHAOS_KILLS", kills)), SEED, speed), None)
     report = os.environ.get("TRADERAGENT_CHAOS_REPORT")
     if report:
         Path(report).write_text(markdown(found, None), encoding="utf-8")
@@ -129,8 +129,8 @@ def test_the_same_seed_plans_the_same_lives():
 
 def test_a_plan_has_as_many_kills_as_are_asked_for_and_every_kind_of_end():
     planned = lives(200, 1)
-    assert sum(one.end is not End.STOPPED for one in planned) == 200
-    assert {one.end for one in planned} == set(End)
+    assert sum(one.end is not LifeEnd.STOPPED for one in planned) == 200
+    assert {one.end for one in planned} == set(LifeEnd)
     frozen = [one.freeze for one in planned if one.freeze]
     assert len(frozen) >= 20
     assert all(LEAST_FREEZE <= one <= MOST_FREEZE for one in frozen)
@@ -146,16 +146,16 @@ def test_a_plan_has_as_many_kills_as_are_asked_for_and_every_kind_of_end():
     ],
 )
 def test_the_last_line_has_the_numbers(doubled, lost, bare, last):
-    found = Findings(Plan(1, 1, 60.0), "abc", ("BTCUSDT",), 0.7, bare=bare)
+    found = Findings(ChaosPlan(1, 1, 60.0), "abc", ("BTCUSDT",), 0.7, bare=bare)
     found.agreement.doubled, found.agreement.lost = doubled, lost
     assert certificate(found).splitlines()[-1] == last
     assert found.passed == (last == "0 doubled, 0 lost, 0 bare")
 
 
 def test_what_differs_fails_a_run_though_nothing_is_lost():
-    found = Findings(Plan(1, 1, 60.0), "abc", ("BTCUSDT",), 0.7)
+    found = Findings(ChaosPlan(1, 1, 60.0), "abc", ("BTCUSDT",), 0.7)
     found.agreement.differences.append("BTCUSDT: another position")
     assert not found.passed
     assert "BTCUSDT: another position" in certificate(found)
-    above = Findings(Plan(1, 1, 60.0), "abc", ("BTCUSDT",), 0.7, peak=0.8)
+    above = Findings(ChaosPlan(1, 1, 60.0), "abc", ("BTCUSDT",), 0.7, peak=0.8)
     assert not above.passed

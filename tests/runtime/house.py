@@ -16,7 +16,8 @@ from services.runtime.backing import SilentBus
 from services.runtime.local import LocalRuntime
 from services.runtime.lockstep import LockStep
 from services.simulated_bybit.exchange import Exchange, exchange_settings
-from services.simulated_bybit.server import Faults, Key, VenueServer
+from services.simulated_bybit.records import Key
+from services.simulated_bybit.server import Faults, VenueServer
 from services.storage.store import PostgresStore
 
 KEY = Key("house-key-0123456789", "house-secret-9876543210")

@@ -16,7 +16,7 @@ from coordinator.breaker import MOST_EXITS, Breaker
 from coordinator.messages import Remember
 from services.exchanges.bybit.gateway import Bybit
 from services.runtime.live import account_snapshot
-from services.runtime.status import status
+from services.runtime.local import status
 from services.storage.store import PostgresStore
 from tests.chaos.test_crash_points import assert_covered
 from tests.runtime.house import Bot, command, config, entries, exchange_for, venue, with_bot
@@ -479,6 +479,6 @@ def test_a_leverage_that_cannot_be_set_is_refused_at_the_start(dsn, name):
 
 
 def _never(symbol, leverage):
-    from services.simulated_bybit.exchange import Answer
+    from services.simulated_bybit.exchange import BybitRefusal
 
-    raise Answer(110013, "cannot set leverage due to risk limit level")
+    raise BybitRefusal(110013, "cannot set leverage due to risk limit level")

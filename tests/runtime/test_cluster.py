@@ -12,7 +12,7 @@ from bot.errors import Misconfigured
 from bot.instrument import Market
 from coordinator.messages import AccountSnapshot
 from coordinator.operator import CommandRejected
-from services.runtime.config import Account, Environment
+from services.runtime.config import AccountAccess, Environment
 from tests.chaos.test_crash_points import assert_covered
 from tests.runtime.house import KEY, Bot, command, config, exchange_for, venue
 
@@ -26,7 +26,7 @@ class RayBot(Bot):
     """The same bot as actors."""
 
     def make_runtime(self, gateway):
-        account = Account(
+        account = AccountAccess(
             SecretStr(KEY.key), SecretStr(KEY.secret), Market.LINEAR, Environment.VENUE, self.address, 100_000.0
         )
         plan = cluster.Plan(self.name, self.chosen, account, self.dsn, None, 0.3, 60)

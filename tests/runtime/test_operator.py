@@ -28,9 +28,10 @@ from services.runtime.backing import Backing, SilentBus
 from services.runtime.config import Secrets, load_bot
 from services.runtime.doctor import examine, refuse
 from services.runtime.live import LiveBot, as_live
+from services.runtime.local import status
 from services.runtime.metrics import StatusMetrics
-from services.runtime.status import status
-from services.simulated_bybit.server import Faults, Key
+from services.simulated_bybit.records import Key
+from services.simulated_bybit.server import Faults
 from tests.runtime.house import KEY, Bot, command, config, entries, exchange_for, venue, with_bot
 
 

@@ -19,8 +19,8 @@ from services.exchanges.bybit.gateway import Bybit
 from services.runtime.config import Foreign
 from services.runtime.ending import NotClosed, close_everything
 from services.runtime.live import account_snapshot
+from services.runtime.local import status
 from services.runtime.preflight import preflight
-from services.runtime.status import status
 from services.simulated_bybit.faults import Faults
 from services.simulated_bybit.records import VenueOrder
 from tests.runtime.house import KEY, Bot, command, config, entries, exchange_for, gateway_to, venue, with_bot

@@ -18,7 +18,8 @@ from bot.order import OrderKind, Side
 from bot.ports import Gone, NotPermitted, Order, OrderState, Refused, client_order_id_of
 from services.exchanges.bybit import codec
 from services.exchanges.bybit.limiter import Limiter, Priority
-from services.simulated_bybit.server import Faults, Key
+from services.simulated_bybit.records import Key
+from services.simulated_bybit.server import Faults
 from tests.runtime.house import DAY, KEY, config, exchange_for, gateway_to, venue
 
 

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from backtesting.candle_checks import check
 from bot.candles import COLUMNS, bar_name
 from bot.errors import BadCandles, Misconfigured
-from services.market_data.store import CandleStore, Difference, Series, bar_length_of
+from services.market_data.store import CandleStore, Difference, SeriesName, bar_length_of
 from services.market_data.synth import REGIMES, generate, regime_schedule
 from tests.conftest import START, bars, walk
 
 DAYS_45 = 45 * 1440
-BTC = Series("bybit", "linear", "BTCUSDT", "1m")
+BTC = SeriesName("bybit", "linear", "BTCUSDT", "1m")
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_f54_names_are_matched_whole(store):
     (folder / "x2024-01.parquet").write_text("a stranger")
     assert [series.bar for series in store.series()] == ["15m", "5m"]
     assert store.finest("bybit", "linear", "BTCUSDT").bar == "5m"
-    assert len(store.read(Series("bybit", "linear", "BTCUSDT", "5m"))) == 2
+    assert len(store.read(SeriesName("bybit", "linear", "BTCUSDT", "5m"))) == 2
 
 
 @pytest.mark.parametrize("name", ["1m", "5m", "15m", "1h", "4h", "8h", "1d", "3d", "1w", "5s"])
@@ -96,7 +96,7 @@ def test_bar_names_and_lengths_agree(name):
 
 def test_a_name_cannot_leave_the_store():
     with pytest.raises(Misconfigured, match="symbol"):
-        Series("bybit", "linear", "../../etc")
+        SeriesName("bybit", "linear", "../../etc")
 
 
 def test_an_unknown_pair_is_told_what_there_is(store):

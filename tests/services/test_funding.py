@@ -22,11 +22,11 @@ from services.command_line.main import app
 from services.market_data.file_names import FileKind
 from services.market_data.funding import FundingStore, Written, read_funding
 from services.market_data.importer import Wanted, import_file
-from services.market_data.store import CandleStore, Difference, Series
+from services.market_data.store import CandleStore, Difference, SeriesName
 from tests.conftest import ROOT, START, walk
 
 HOUR = 3_600_000
-BTC = Series("bybit", "linear", "BTCUSDT")
+BTC = SeriesName("bybit", "linear", "BTCUSDT")
 SHARED = ROOT.parent / "shared" / "data" / "funding"
 ROWS = [(START, 0.0001), (START + 8 * HOUR, -0.0003), (START + 12 * HOUR, 0.00025)]
 

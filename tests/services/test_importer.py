@@ -18,7 +18,7 @@ from bot.market import Market
 from services.market_data.file_names import FileKind, Named, name_of, pair_of
 from services.market_data.funding import FundingStore
 from services.market_data.importer import Imported, Wanted, files_under, import_file, import_files
-from services.market_data.store import CandleStore, Difference, Series
+from services.market_data.store import CandleStore, Difference, SeriesName
 from tests.conftest import ROOT, START, bars, walk
 
 FILES = ROOT.parent / "shared" / "data" / "imports"
@@ -140,7 +140,7 @@ def test_what_the_user_says_of_one_file_overrules_its_name(store, tmp_path):
     done = import_file(
         store, tmp_path / "bybit_BTC-USDT-SWAP.csv", wanted(exchange="okx", market=SPOT, symbol="eth/usdt")
     )
-    assert done.series == Series("okx", "spot", "ETHUSDT", "1m")
+    assert done.series == SeriesName("okx", "spot", "ETHUSDT", "1m")
 
 
 def test_a_venues_answer_tells_symbol_and_market(store, tmp_path):
@@ -170,11 +170,11 @@ def test_f77_changed_bars_need_replace_and_a_dated_future_is_another_series(stor
     to_frame(walk(10, start=60_000)).write_csv(future)
     import_file(store, path, wanted())
     assert import_file(store, future, wanted()).difference.new == 10
-    held = store.read(Series("bybit", "linear", "BTCUSDT")).snapshot()
+    held = store.read(SeriesName("bybit", "linear", "BTCUSDT")).snapshot()
     to_frame(walk(12, start=60_000)).write_csv(path)
     with pytest.raises(Misconfigured, match=r"10 of its 12 bars differ .* and 2 are new.*--replace"):
         import_file(store, path, wanted())
-    assert store.read(Series("bybit", "linear", "BTCUSDT")).snapshot() == held
+    assert store.read(SeriesName("bybit", "linear", "BTCUSDT")).snapshot() == held
     done = import_file(store, path, wanted(replace=True))
     assert (done.difference.new, done.difference.equal, done.difference.changed) == (2, 0, 10)
 
@@ -189,7 +189,7 @@ def test_rows_off_the_grid_are_a_choice(store, tmp_path):
     assert (done.difference.new, len(done.changes[0])) == (3, 9)
     done = import_file(store, path, wanted(strays="align"))
     assert (done.difference.new, done.difference.equal, len(done.changes[0])) == (9, 3, 9)
-    assert store.read(Series("bybit", "linear", "BTCUSDT")).snapshot() == candles.snapshot()
+    assert store.read(SeriesName("bybit", "linear", "BTCUSDT")).snapshot() == candles.snapshot()
 
 
 def test_days_that_begin_at_16_00_are_aligned_to_16_00(store, tmp_path):
@@ -245,8 +245,8 @@ def test_a_folder_of_freqtrade_is_imported_by_one_command(store, tmp_path):
     (tmp_path / "user_data" / "strategy.py").write_text("pass")
     done = list(import_files(store, files_under(tmp_path / "user_data"), Wanted(now_ms=NOW)))
     assert [one.series for one in done if isinstance(one, Imported)] == [
-        Series("binance", "spot", "BTCUSDT", "1m"),
-        Series("binance", "linear", "BTCUSDT", "1m"),
+        SeriesName("binance", "spot", "BTCUSDT", "1m"),
+        SeriesName("binance", "linear", "BTCUSDT", "1m"),
     ]
     left = [one for one in done if not isinstance(one, Imported)]
     assert not any(one.failed for one in left)
@@ -274,10 +274,10 @@ def test_funding_rates_and_trades_of_a_folder_are_stored_as_what_they_are(store,
         ("funding rates", "BTCUSDT", 2),
         ("funding rates", "XRPUSDT", 1),
     ]
-    history = FundingStore(store.data_dir).read(Series("binance", "linear", "BTCUSDT"))
+    history = FundingStore(store.data_dir).read(SeriesName("binance", "linear", "BTCUSDT"))
     assert history is not None and history.rate.tolist() == [1e-4, 2e-4]
     done = import_file(store, futures / "ETHUSDT.csv", Wanted(now_ms=NOW, bar_ms=MINUTE))
-    assert (done.series, done.difference.new) == (Series("binance", "linear", "ETHUSDT", "1m"), 2)
+    assert (done.series, done.difference.new) == (SeriesName("binance", "linear", "ETHUSDT", "1m"), 2)
     assert "9 trades" in done.notices[0]
 
 
@@ -286,8 +286,8 @@ def test_in_a_folder_options_fill_what_names_leave_open(store, tmp_path):
     to_frame(walk(10)).write_csv(tmp_path / "ETHUSDT.csv")
     done = list(import_files(store, files_under(tmp_path), wanted(exchange="bybit", market=SPOT)))
     assert [str(one.series) for one in done if isinstance(one, Imported)] == [
-        str(Series("bybit", "spot", "ETHUSDT", "1m")),
-        str(Series("okx", "linear", "BTCUSDT", "1m")),
+        str(SeriesName("bybit", "spot", "ETHUSDT", "1m")),
+        str(SeriesName("okx", "linear", "BTCUSDT", "1m")),
     ]
 
 
@@ -391,7 +391,7 @@ def test_a_file_is_read_as_a_careful_person_would(store, name):
     options = wanted(exchange=None if name in PLACES else "binance")
     done = import_file(store, brought(name), options)
     symbol, bar, first, values, count = RIGHT[name]
-    assert done.series == Series(*PLACES.get(name, ("binance", "linear")), symbol, bar)
+    assert done.series == SeriesName(*PLACES.get(name, ("binance", "linear")), symbol, bar)
     candles = store.read(done.series)
     assert (len(candles), int(candles.ts[0])) == (count, parse_time(first))
     assert tuple(float(getattr(candles, n)[0]) for n in ("open", "high", "low", "close", "volume")) == values

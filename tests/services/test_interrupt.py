@@ -106,7 +106,7 @@ def test_ctrl_c_while_a_run_is_written_leaves_the_one_before(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "result.json").write_text("before")
     code = (
-        f"{BEGIN}watch()\nfrom pathlib import Path\nfrom backtesting.result import write_whole\n"
+        f"{BEGIN}watch()\nfrom pathlib import Path\nfrom backtesting.reports.run_directory import write_whole\n"
         "def write(partial):\n    (partial / 'result.json').write_text('half')\n    print('now', flush=True)\n"
         "    while True: pass\n"
         f"write_whole(Path({str(tmp_path / 'run')!r}), write)\n"

@@ -19,14 +19,15 @@ from bot.instrument import Market
 from coordinator.config import SimulationRules
 from services.market_data import venue as adapter
 from services.market_data.funding import FundingStore
-from services.market_data.store import CandleStore, Series
+from services.market_data.store import CandleStore, SeriesName
 from services.simulated_bybit.exchange import Exchange, exchange_settings
-from services.simulated_bybit.server import Key, VenueServer
+from services.simulated_bybit.records import Key
+from services.simulated_bybit.server import VenueServer
 from tests.conftest import START, instrument, walk
 
 CANDLES = walk(3000, seed=1)
 NOW = START + 2500 * 60_000 + 30_000  # half a minute into bar 2500, which is still forming
-BTC = Series("bybit", "linear", "BTCUSDT")
+BTC = SeriesName("bybit", "linear", "BTCUSDT")
 
 
 class Handler(BaseHTTPRequestHandler):

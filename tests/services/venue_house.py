@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from coordinator.config import BarPath, FillRule, SimulationRules
-from services.simulated_bybit.exchange import Answer, Exchange, exchange_settings
-from services.simulated_bybit.records import Trade, VenueOrder
+from services.simulated_bybit.exchange import BybitRefusal, Exchange, exchange_settings
+from services.simulated_bybit.records import Key, Trade, VenueOrder
 from services.simulated_bybit.rest import ROUTES
-from services.simulated_bybit.server import Key, VenueServer
+from services.simulated_bybit.server import VenueServer
 from services.simulated_bybit.unverified import Unverified
 from tests.conftest import bars, instrument
 
@@ -38,7 +38,7 @@ def refused(exchange, address, **query):
     """Code and text of the refusal; fails if there is none."""
     try:
         answer = ask(exchange, address, **query)
-    except Answer as answer:
+    except BybitRefusal as answer:
         return answer.code, answer.message
     raise AssertionError(f"not refused: {answer}")
 

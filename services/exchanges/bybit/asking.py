@@ -9,15 +9,14 @@ from bot.instrument import Instrument, RiskTier
 from bot.ports import Account, Execution, OpenOrder, PartialStop, Position, Transfer
 from bot.record import new_records
 from bot.rollup import BAR
+from bot.times import DAY, MINUTE, WEEK
 from services.exchanges.bybit import codec
 from services.exchanges.bybit.connection import Connection
 from services.exchanges.bybit.limiter import Priority
 from services.exchanges.bybit.partial_stops import partial_stop
 
-DAY = 86_400_000
-WEEK_MS = 7 * DAY  # the most that the venue answers about at once
+MOST_AT_ONCE = WEEK  # the longest time that the venue answers about at once
 LOG_DAYS = 730  # for so long it keeps its log
-MINUTE = 60_000
 
 
 class Asking(Connection):
@@ -140,9 +139,9 @@ class Asking(Connection):
         """Transfers of the settlement coin after `since` (ms), oldest first; None where the venue keeps no log."""
         until = await self.newest(next(iter(self.known))) + 2 * MINUTE if self.known else await self.now()
         found: dict[str, Transfer] = {}
-        for start in range(max(since, until - LOG_DAYS * DAY), until, WEEK_MS):
+        for start in range(max(since, until - LOG_DAYS * DAY), until, MOST_AT_ONCE):
             for kind in codec.TRANSFERS:
-                rows = await self._transfers(kind, start, min(start + WEEK_MS, until) - 1)
+                rows = await self._transfers(kind, start, min(start + MOST_AT_ONCE, until) - 1)
                 if rows is None:
                     return None
                 found.update((one.id, one) for one in rows if one.ts > since)
@@ -192,8 +191,8 @@ class Asking(Connection):
         """Every execution from `since` (ms) on, oldest first."""
         found: list[Execution] = []
         until = await self.newest(symbol) + 2 * MINUTE
-        for start in range(since, until, WEEK_MS):
-            found += await self._executions(symbol, startTime=start, endTime=start + WEEK_MS - 1)
+        for start in range(since, until, MOST_AT_ONCE):
+            found += await self._executions(symbol, startTime=start, endTime=start + MOST_AT_ONCE - 1)
         return _in_order(found)
 
     async def executions_of(self, symbol: str, client_order_id: str) -> list[Execution]:

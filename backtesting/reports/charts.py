@@ -6,6 +6,7 @@ extremes, which changes nothing that an eye could see.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.dates
@@ -16,42 +17,32 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from bot.times import DAY, MINUTE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from backtesting.result import BacktestResult
 
-DAY_MS = 86_400_000
 GAIN, LOSS, INK, MUTED, STOP = "#16a34a", "#dc2626", "#1e3a5f", "#9aa5b1", "#d97706"
 CANDLES, POINTS, MARKS, SEGMENTS = 360, 1500, 2500, 1500
 TIMEFRAMES = (1, 5, 15, 30, 60, 240, 1440, 10_080)  # minutes
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-def charts() -> dict[str, Callable[[BacktestResult], Figure]]:
-    """Every picture by the name of its file."""
+def charts(result: BacktestResult) -> dict[str, Callable[[], Figure]]:
+    """Every picture by the name of its file; each is drawn when called."""
     return {
-        "equity": equity_chart,
-        "drawdown": drawdown_chart,
-        "monthly": monthly_chart,
-        "candles": candles_chart,
-        "trades": trades_chart,
-        "trades_by_month": trades_by_month_chart,
+        "equity": partial(equity_chart, result),
+        "drawdown": partial(drawdown_chart, result),
+        "monthly": partial(monthly_chart, result),
+        "candles": partial(candles_chart, result),
+        "trades": partial(trades_chart, result),
+        "trades_by_month": partial(trades_by_month_chart, result),
     }
-
-
-def write_pngs(result: BacktestResult, folder: Path) -> list[Path]:
-    """Write every picture into `folder`; returns the files."""
-    paths = []
-    for name, picture in result.pictures.items():
-        path = folder / f"{name}.png"
-        path.write_bytes(picture)
-        paths.append(path)
-    return paths
 
 
 def png(figure: Figure) -> bytes:
@@ -173,9 +164,9 @@ def monthly_returns(result: BacktestResult) -> dict[tuple[int, int], float]:
 def rolled_candles(result: BacktestResult, most: int) -> tuple[pl.DataFrame, int]:
     """Candles of the shortest usual timeframe that needs at most `most` of them, and its minutes."""
     candles = result.candles
-    span = (candles["ts"][-1] - candles["ts"][0]) / 60_000 + 1
+    span = (candles["ts"][-1] - candles["ts"][0]) / MINUTE + 1
     minutes = next((one for one in TIMEFRAMES if span / one <= most), TIMEFRAMES[-1])
-    bucket = (pl.col("ts") // (minutes * 60_000) * (minutes * 60_000)).alias("ts")
+    bucket = (pl.col("ts") // (minutes * MINUTE) * (minutes * MINUTE)).alias("ts")
     rolled = candles.group_by(bucket, maintain_order=True).agg(
         pl.col("open").first(),
         pl.col("high").max(),
@@ -216,7 +207,7 @@ def _one(height: float) -> tuple[Figure, Axes]:
 
 def dates(ts: Any) -> NDArray[np.float64]:
     """Epoch ms as matplotlib's days."""
-    return np.asarray(ts, np.float64) / DAY_MS
+    return np.asarray(ts, np.float64) / DAY
 
 
 def time_axis(axes: Axes) -> None:

@@ -7,17 +7,17 @@ from html import escape
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from backtesting.charts import png
 from backtesting.funding import told_together
-from backtesting.portfolio_charts import compare_chart
-from backtesting.portfolio_run import verdict as compared_verdict
-from backtesting.report import verdict
+from backtesting.reports.charts import png
+from backtesting.reports.comparison import verdict as compared_verdict
+from backtesting.reports.portfolio_charts import compare_chart
+from backtesting.reports.report import verdict
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from backtesting.portfolio_result import PortfolioResult
-    from backtesting.portfolio_run import Side
+    from backtesting.reports.comparison import ComparedRun
 
 PAGE = Template(
     """<!doctype html><html lang="en"><meta charset="utf-8"><title>$title</title>
@@ -53,14 +53,14 @@ ACCOUNT = {
 }
 
 
-def write_report(result: PortfolioResult, path: Path) -> None:
-    """Write the self-contained report of a run of the whole algorithm."""
+def write_report(result: PortfolioResult, pictures: dict[str, bytes], path: Path) -> None:
+    """Write the self-contained report of a run of the whole algorithm, with these PNGs by name."""
     document = result.document
     title = f"{document.strategy} on {', '.join(document.pairs[:6])}{' …' if len(document.pairs) > 6 else ''}"
     subtitle = f"{document.exchange} {document.market} · {document.start} to {document.end} · run {document.run_id}"
     subtitle += f" · funding: {told_together(document.funding)}"
-    pictures = "".join(_picture(name, picture) for name, picture in result.pictures.items())
-    body = _account(result) + pictures + _pairs(result) + _algorithm(result)
+    drawn = "".join(_picture(name, picture) for name, picture in pictures.items())
+    body = _account(result) + drawn + _pairs(result) + _algorithm(result)
     marks = list(document.notices)
     if document.exchange == "synth":
         marks.insert(0, "Generated candles: good for trying out, not for believing.")
@@ -87,16 +87,16 @@ def words(result: PortfolioResult) -> str:
     return " ".join(sentences)
 
 
-def write_comparison(sides: list[Side], title: str, subtitle: str, marks: list[str], path: Path) -> None:
+def write_comparison(runs: list[ComparedRun], title: str, subtitle: str, marks: list[str], path: Path) -> None:
     """Write the report of strategies side by side."""
-    head = "".join(f"<th>{escape(one.name)}</th>" for one in sides)
+    head = "".join(f"<th>{escape(one.name)}</th>" for one in runs)
     rows = "".join(
-        f"<tr><td>{label}</td>" + "".join(f"<td>{_value(one.figures[name], form)}</td>" for one in sides) + "</tr>"
+        f"<tr><td>{label}</td>" + "".join(f"<td>{_value(one.figures[name], form)}</td>" for one in runs) + "</tr>"
         for name, (label, form) in ACCOUNT.items()
     )
     table = f'<div class="card"><table><tr><th></th>{head}</tr>{rows}</table></div>'
-    body = table + _picture("compared", png(compare_chart(sides)))
-    path.write_text(_page(title, subtitle, marks, compared_verdict(sides), body), encoding="utf-8")
+    body = table + _picture("compared", png(compare_chart(runs)))
+    path.write_text(_page(title, subtitle, marks, compared_verdict(runs), body), encoding="utf-8")
 
 
 def _page(title: str, subtitle: str, marks: list[str], said: str, body: str) -> str:

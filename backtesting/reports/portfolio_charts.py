@@ -11,7 +11,8 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from backtesting.charts import GAIN, INK, LOSS, MUTED, dates, thinned, time_axis
+from backtesting.reports.charts import GAIN, INK, LOSS, MUTED, dates, rolled_candles, thinned, time_axis
+from bot.times import MINUTE
 from coordinator.vocabulary import DecisionKind
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from backtesting.portfolio_result import PortfolioResult
-    from backtesting.portfolio_run import Side
+    from backtesting.reports.comparison import ComparedRun
 
 REGIMES = {
     "unknown": "#e5e7eb",
@@ -33,7 +34,7 @@ REGIMES = {
 }
 CASH, DRAINING = "#e5e7eb", "#475569"
 MODES = {"reduced": "#fde047", "stress": "#fb923c", "drawdown": "#c084fc", "halt": "#ef4444"}
-SIDES = (INK, "#6366f1", "#14b8a6", "#f97316", "#db2777", "#65a30d", "#0891b2", "#7c3aed")
+COLOURS = (INK, "#6366f1", "#14b8a6", "#f97316", "#db2777", "#65a30d", "#0891b2", "#7c3aed")
 CANDLES, ZONES, SHOWN_PAIRS = 360, 160, 12
 
 
@@ -89,7 +90,7 @@ def allocation_chart(result: PortfolioResult) -> Figure:
         shares = np.array([allocations.targets[pair] for pair in result.recording.pairs]) / np.maximum(equity, 1e-9)
         rest = np.maximum(1.0 - shares.sum(axis=0), 0.0)
         names = [*result.recording.pairs, "reserve and cash"]
-        colours = [*(SIDES[index % len(SIDES)] for index in range(len(result.recording.pairs))), "#e5e7eb"]
+        colours = [*(COLOURS[index % len(COLOURS)] for index in range(len(result.recording.pairs))), "#e5e7eb"]
         stacked = np.vstack([shares, rest]) * 100.0
         axes.stackplot(dates(times), stacked, labels=names, colors=colours, step="post", linewidth=0, alpha=0.85)
         axes.legend(frameon=False, fontsize=8, loc="upper left", ncols=min(6, len(names)))
@@ -128,7 +129,7 @@ def correlation_chart(result: PortfolioResult) -> Figure:
 def strategy_colours(result: PortfolioResult) -> dict[str, str]:
     """Colour of everything that a pair can be about."""
     names = result.config.algorithm.roster.names
-    return {"cash": CASH, **dict(zip(names, cycle(SIDES[1:]), strict=False)), "draining": DRAINING}
+    return {"cash": CASH, **dict(zip(names, cycle(COLOURS[1:]), strict=False)), "draining": DRAINING}
 
 
 def pair_chart(result: PortfolioResult, index: int) -> Figure:
@@ -168,15 +169,13 @@ def _ribbon(axes: Axes, spans: list[tuple[int, int, str]], colours: dict[str, st
 
 
 def _candles(axes: Axes, result: PortfolioResult, index: int) -> None:
-    from backtesting.charts import rolled_candles  # noqa: PLC0415
-
     one = result.of_pair(result.recording.pairs[index])
     rolled, minutes = rolled_candles(one, CANDLES)
     when = dates(rolled["ts"].to_numpy()) + minutes / 2880
     low, high = rolled["low"].to_numpy(), rolled["high"].to_numpy()
     open_, close = rolled["open"].to_numpy(), rolled["close"].to_numpy()
     colours = np.where(close >= open_, GAIN, LOSS).tolist()
-    _zones(axes, result, index, int(rolled["ts"].to_numpy()[-1]) + minutes * 60_000)
+    _zones(axes, result, index, int(rolled["ts"].to_numpy()[-1]) + minutes * MINUTE)
     for bottom, top, width in ((low, high, 0.6), (open_, close, 2.0)):
         lines = np.stack([np.stack([when, bottom], 1), np.stack([when, top], 1)], 1)
         axes.add_collection(LineCollection(list(lines), colors=colours, linewidths=width, alpha=0.7))
@@ -209,15 +208,15 @@ def _zones(axes: Axes, result: PortfolioResult, index: int, end: int) -> None:
         axes.add_patch(Rectangle((left, bottom), right - left, top - bottom, color=colour, alpha=0.10, linewidth=0))
 
 
-def compare_chart(sides: list[Side]) -> Figure:
-    """Equity of every side of a comparison, in per cent of the capital."""
+def compare_chart(runs: list[ComparedRun]) -> Figure:
+    """Equity of every run of a comparison, in per cent of the capital."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     axes = figure.subplots()
-    for index, one in enumerate(sides):
+    for index, one in enumerate(runs):
         share = one.equity / one.equity[0] * 100.0 - 100.0
         at = thinned(share)
         width = 2.0 if one.name == "auto" else 1.2
-        axes.plot(dates(one.ts[at]), share[at], color=SIDES[index % len(SIDES)], linewidth=width, label=one.name)
+        axes.plot(dates(one.ts[at]), share[at], color=COLOURS[index % len(COLOURS)], linewidth=width, label=one.name)
     axes.axhline(0.0, color=MUTED, linewidth=0.7, linestyle=":")
     axes.legend(frameon=False, fontsize=9)
     axes.set_title("Return, %", loc="left", fontsize=11)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from backtesting.charts import GAIN, LOSS, STOP, rolled_candles
+from backtesting.reports.charts import GAIN, LOSS, STOP, rolled_candles
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,21 +91,21 @@ TILES = (
 )  # fmt: skip
 
 
-def write_report(result: BacktestResult, path: Path) -> None:
-    """Write the report to `path`; the same result gives the same bytes."""
+def write_report(result: BacktestResult, pictures: dict[str, bytes], path: Path) -> None:
+    """Write the report with these PNGs to `path`; the same result gives the same bytes."""
     from plotly.offline import get_plotlyjs  # noqa: PLC0415, only a report needs it
 
     document = result.document
-    page = Template(files("backtesting").joinpath("report.html").read_text(encoding="utf-8"))
-    pictures = {
+    page = Template(files("backtesting.reports").joinpath("report.html").read_text(encoding="utf-8"))
+    drawn = {
         name: "data:image/png;base64," + b64encode(picture).decode()
-        for name, picture in result.pictures.items()
+        for name, picture in pictures.items()
         if name != "candles"
     }
     figure, note = _candle_figure(result)
     title = f"{document.strategy} on {document.pair}"
     html = page.substitute(
-        pictures,
+        drawn,
         title=escape(title),
         subtitle=_subtitle(result),
         marks=_marks(result),

@@ -1,0 +1,119 @@
+"""The directory of a run: config, result, fills, trades, equity, pictures and report, written whole or not at all.
+
+Everything in it follows from the result, so writing the same result twice gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+import yaml
+
+from backtesting.portfolio_result import PortfolioResult
+from backtesting.reports import charts, portfolio_charts, portfolio_report, report
+from bot.errors import Misconfigured
+from coordinator.decisions import as_row, decisions_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from backtesting.result import BacktestResult
+
+MARKER = "result.json"
+
+
+def write_run(result: BacktestResult | PortfolioResult, directory: str | Path) -> Path:
+    """Write the run directory whole or not at all; an earlier run there is replaced.
+
+    Raises Misconfigured when `directory` holds something that is no run.
+    """
+    return write_whole(Path(directory), partial(write_files, result))
+
+
+def write_report(result: BacktestResult | PortfolioResult, path: str | Path) -> Path:
+    """Write the self-contained HTML report to `path`."""
+    _write_report(result, _pictures(result), Path(path))
+    return Path(path)
+
+
+def write_files(result: BacktestResult | PortfolioResult, folder: Path) -> None:
+    """Write every file of a run into `folder`."""
+    text = yaml.safe_dump(result.config.document(), sort_keys=False, allow_unicode=True)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+    (folder / MARKER).write_text(result.document.model_dump_json(indent=2, by_alias=True) + "\n", encoding="utf-8")
+    if isinstance(result, PortfolioResult):
+        _write_decisions(result, folder / "events.jsonl")
+        fills, trades, equity = result.frame("fills"), result.frame("trades"), _equity(result)
+    else:
+        fills, trades, equity = result.fills, result.trades, result.equity
+    fills.write_csv(folder / "fills.csv")
+    trades.write_csv(folder / "trades.csv")
+    equity.write_parquet(folder / "equity.parquet", compression="zstd")
+    pictures = _pictures(result)
+    _write_report(result, pictures, folder / "report.html")
+    for name, picture in pictures.items():
+        (folder / f"{name}.png").write_bytes(picture)
+
+
+def _write_report(result: BacktestResult | PortfolioResult, pictures: dict[str, bytes], path: Path) -> None:
+    if isinstance(result, PortfolioResult):
+        portfolio_report.write_report(result, pictures, path)
+    else:
+        report.write_report(result, pictures, path)
+
+
+def _pictures(result: BacktestResult | PortfolioResult) -> dict[str, bytes]:
+    """Every chart as PNG, by name."""
+    drawn = portfolio_charts.charts(result) if isinstance(result, PortfolioResult) else charts.charts(result)
+    return {name: charts.png(draw()) for name, draw in drawn.items()}
+
+
+def _write_decisions(result: PortfolioResult, path: Path) -> None:
+    recording = result.recording
+    with path.open("w", encoding="utf-8") as file:
+        for one in decisions_of(recording.decisions, recording.pairs, result.config.algorithm.roster):
+            file.write(json.dumps(as_row(one)) + "\n")
+
+
+def _equity(result: PortfolioResult) -> pl.DataFrame:
+    """One row per bar of the period: ts, equity, each pair's profit so far and worth of its position."""
+    profits = {f"{pair}_profit": values for pair, values in result.profits.items()}
+    worth = {f"{pair}_position": values for pair, values in result.holdings.items()}
+    return pl.DataFrame({"ts": result.ts, "equity": result.equity, **profits, **worth})
+
+
+def write_whole(directory: Path, write: Callable[[Path], None]) -> Path:
+    """Let `write` fill a new folder and put it in the place of `directory`, whole or not at all.
+
+    Raises Misconfigured when `directory` holds something that is no run.
+    """
+    if directory.exists() and not (directory / MARKER).exists() and (directory.is_file() or any(directory.iterdir())):
+        raise Misconfigured(f"out is {directory} but something that is no run lies there; name another folder.")
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    partial = directory.parent / f".{directory.name}-{os.getpid()}"
+    old = directory.parent / f".{directory.name}-{os.getpid()}-old"
+
+    def remove() -> None:
+        shutil.rmtree(partial, ignore_errors=True)
+        if old.exists() and not directory.exists():
+            old.rename(directory)
+        shutil.rmtree(old, ignore_errors=True)
+
+    atexit.register(remove)  # before it is made: an interruption at any moment finds what to remove
+    try:
+        partial.mkdir()
+        write(partial)
+        if directory.exists():
+            directory.rename(old)
+        partial.rename(directory)
+    finally:
+        remove()
+        atexit.unregister(remove)
+    return directory

@@ -24,7 +24,7 @@ from bot.ports import (
 )
 from bot.record import new_records
 from bot.rollup import BAR
-from services.simulated_bybit.checks import Answer
+from services.simulated_bybit.checks import BybitRefusal
 from services.simulated_bybit.records import FILLED, LIVE, PARTIAL_STOP, STOP_LOSS, Trade, VenueOrder
 
 MISSING, SAME = (110001,), (34040, 110043)  # how the matching says that an order is gone, that nothing changes
@@ -96,7 +96,7 @@ class ToyExchange:
         self.sent[change.__name__] = self.sent.get(change.__name__, 0) + 1
         try:
             change(*arguments, **named)
-        except Answer as answer:
+        except BybitRefusal as answer:
             if answer.code in MISSING:
                 raise Gone(answer.message) from None
             if answer.code not in SAME and "not modified" not in answer.message:

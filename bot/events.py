@@ -84,8 +84,7 @@ class Heartbeat(BotEvent):
     STREAM: ClassVar[str] = "metrics"
 
     stream_age_seconds: float  # since the venue's streams last said anything
-    public: bool  # the streams are up
-    private: bool
+    streams: dict[str, bool]  # whether each of the venue's streams is up, by its name there
 
 
 def kind_of(event: type[BotEvent]) -> str:

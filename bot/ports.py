@@ -1,12 +1,12 @@
-"""What an actor needs of the world, as small protocols, and the words in which the world answers.
+"""What a bot needs of the world, as small protocols by role, and the words in which the world answers.
 
-Services fulfil them; nothing below `services` knows how. Prices are whole ticks and quantities whole lots, times
-epoch milliseconds.
+A venue has four roles (market data, trading, account, stream); beside it stand store, bus and clock. Services fulfil
+them; nothing below `services` knows how. Prices are whole ticks, quantities whole lots, times epoch milliseconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
@@ -93,6 +93,15 @@ class Position:
 
 
 @dataclass(frozen=True)
+class PartialStop:
+    """A stop of a part of a position. It has no client order id."""
+
+    order_id: str  # the venue's own
+    price: int  # ticks
+    lots: int
+
+
+@dataclass(frozen=True)
 class Transfer:
     """Money that came into the account or left it, by the venue's own log."""
 
@@ -175,11 +184,11 @@ class Unanswered(TradingError):
 
 
 class Refused(TradingError):
-    """The venue said no to this order, for good."""
+    """The venue said no to this order, for good: `reason` is to act on, the sentence for people."""
 
-    def __init__(self, code: int, message: str, reason: Refusal = Refusal.OTHER) -> None:
-        super().__init__(f"the venue refused ({code}): {message}")
-        self.code, self.reason = code, reason
+    def __init__(self, reason: Refusal, sentence: str) -> None:
+        super().__init__(f"the venue refused: {sentence}")
+        self.reason = reason
 
 
 class Gone(TradingError):
@@ -197,11 +206,25 @@ class NotPermitted(TradingError):
     """The key may not do this, or the account is not as the bot needs it; a person has to act."""
 
 
-class Gateway(Protocol):
-    """One account at one venue."""
+class Clock(Protocol):
+    """Time for patience and ages; what a market does is dated by the market."""
+
+    def __call__(self) -> float:
+        """Seconds since any moment; never fewer than before."""
+        ...
+
+
+class MarketData(Protocol):
+    """What a venue says of its markets. Every question raises Unreachable when it is not answered."""
+
+    known: dict[str, Instrument]  # by symbol: what prices and quantities are translated by
 
     async def instruments(self, symbols: list[str]) -> dict[str, Instrument]:
-        """What the venue says of these symbols."""
+        """What the venue says of these symbols, known from now on; Misconfigured for one that cannot be traded."""
+        ...
+
+    async def listing(self, symbols: list[str]) -> dict[str, Instrument | str]:
+        """What the venue says of these symbols: the instrument, or in words why it is not traded."""
         ...
 
     def know(self, instrument: Instrument) -> None:
@@ -209,30 +232,68 @@ class Gateway(Protocol):
         ...
 
     async def candles(self, symbol: str, since: int, until: int) -> Any:
-        """Closed base candles that open in [since, until), BAR (n,)."""
+        """Closed base candles that open in [since, until), BAR (n,), oldest first."""
+        ...
+
+    async def newest(self, symbol: str) -> int:
+        """Opening time of the candle that forms now, ms: the market's own clock."""
+        ...
+
+    async def price(self, symbol: str) -> float:
+        """Last price, quote currency."""
         ...
 
     async def now(self) -> int:
-        """The venue's time."""
+        """The venue's time, ms."""
         ...
 
-    async def account(self) -> Account:
-        """Wallet and positions."""
+    async def measure_clock(self) -> int:
+        """Measure how far this machine's clock is ahead of the venue's (ms), and allow for it from now on."""
         ...
 
-    async def transfers(self, since: int) -> list[Transfer] | None:
-        """What the venue's log calls a transfer of the settlement coin after `since` (ms); None where it has no log."""
+
+class Trading(Protocol):
+    """Orders, executions and the stops of positions. What is asked for raises Unreachable, what is changed Unanswered.
+
+    Both raise NotPermitted where a person has to act.
+    """
+
+    async def place(self, symbol: str, order: Order) -> None:
+        """See that this order exists, with its stop attached: placed twice, it is one order.
+
+        Raises Refused, or Gone when its name is used up, by a fill too.
+        """
         ...
 
-    async def position(self, symbol: str) -> Position:
-        """The symbol's position and its stop, flat ones too."""
+    async def amend(self, symbol: str, order: Order) -> None:
+        """Move a resting order to the price, lots and stop of this one; raises Gone or Refused."""
+        ...
+
+    async def cancel(self, symbol: str, client_order_id: str) -> None:
+        """Take an order away; raises Gone where it rests no more or never did."""
+        ...
+
+    async def find(self, symbol: str, client_order_id: str) -> OpenOrder | None:
+        """What the venue knows of an order, ended or not; None if it never heard of it."""
+        ...
+
+    async def open_orders(self, symbol: str) -> list[OpenOrder]:
+        """Every order that rests; the stops of a position are none."""
+        ...
+
+    async def executions(self, symbol: str, since: int) -> list[Execution]:
+        """Every execution from `since` (ms) on, oldest first, each once."""
+        ...
+
+    async def executions_of(self, symbol: str, client_order_id: str) -> list[Execution]:
+        """Every execution of one order, oldest first, each once."""
         ...
 
     async def set_stop(self, symbol: str, price: int) -> int:
         """See that the whole position has its stop at this price (ticks); 0 takes it away.
 
         Returns the stop that the position shows, which may be rounded. Raises Refused (NOTHING_TO_REDUCE without
-        a position, TRIGGER_PASSED) or Unanswered.
+        a position, except where the stop is to go, TRIGGER_PASSED) or Unanswered.
         """
         ...
 
@@ -243,40 +304,95 @@ class Gateway(Protocol):
         """
         ...
 
+    async def partial_stops(self, symbol: str) -> list[PartialStop]:
+        """Every stop of a part of the position."""
+        ...
+
+
+class Holdings(Protocol):
+    """The account itself: money, positions, and what it is allowed to do."""
+
+    async def account(self) -> Account:
+        """Wallet, and positions of every known symbol."""
+        ...
+
+    async def transfers(self, since: int) -> list[Transfer] | None:
+        """What the venue's log calls a transfer of the settlement coin after `since` (ms), oldest first.
+
+        None where it has no log.
+        """
+        ...
+
+    async def position(self, symbol: str) -> Position:
+        """The symbol's position and its stop; a flat one is a position of zero lots."""
+        ...
+
+    async def open_positions(self) -> list[str] | None:
+        """Symbols of every position in the account, the bot's or not; None where the market has coins instead."""
+        ...
+
+    async def open_names(self) -> list[str]:
+        """Client order ids of everything that rests in the account, the bot's or not."""
+        ...
+
     async def prepare(self, symbol: str, leverage: float) -> bool:
-        """See that the account trades this symbol as the bot needs it; True when it had to be changed."""
+        """See that the account trades this symbol as the bot needs it; True when it had to be changed.
+
+        Raises NotPermitted where it cannot be changed.
+        """
         ...
 
-    async def open_orders(self, symbol: str) -> list[OpenOrder]:
-        """Every order that rests."""
+    async def may_trade(self) -> bool | None:
+        """Whether the key may trade this market; None where the venue does not say."""
         ...
 
-    async def executions(self, symbol: str, since: int) -> list[Execution]:
-        """Every execution from `since` on, oldest first."""
+
+@dataclass(frozen=True)
+class StreamHealth:
+    """How a venue's streams are, each by its name."""
+
+    up: dict[str, bool]
+    messages: dict[str, int]  # heard so far
+    silent_seconds: float  # since anything was heard last
+
+
+class Stream(Protocol):
+    """What a venue tells by itself."""
+
+    async def listen(self, symbols: list[str], sink: Sink) -> None:
+        """Tell `sink` what happens to these symbols, for ever.
+
+        An execution is told once as long as the stream runs. A stream that begins, or was lost and is back, leaves
+        a Gap of every symbol.
+        """
         ...
 
-    async def executions_of(self, symbol: str, client_order_id: str) -> list[Execution]:
-        """Every execution of one order, oldest first."""
+    async def listening(self) -> None:
+        """Wait until every stream runs."""
         ...
 
-    async def find(self, symbol: str, client_order_id: str) -> OpenOrder | None:
-        """What the venue knows of an order; None if it never heard of it."""
+    def health(self) -> StreamHealth:
+        """How the streams are now."""
         ...
 
-    async def place(self, symbol: str, order: Order) -> None:
-        """See that this order exists, with its stop attached; Gone when its name is used up, by a fill too."""
+
+@dataclass(frozen=True)
+class Traffic:
+    """What was sent to a venue so far, for people: nobody decides by it."""
+
+    errors: dict[str, int]  # answers that were errors, by the venue's own name of the error
+    changes: dict[str, int]  # requests that change something, by what they were and how they ended
+
+
+class Gateway(MarketData, Trading, Holdings, Stream, Protocol):
+    """One account at one venue, in all roles."""
+
+    def traffic(self) -> Traffic:
+        """What was sent so far."""
         ...
 
-    async def amend(self, symbol: str, order: Order) -> None:
-        """Move a resting order."""
-        ...
-
-    async def cancel(self, symbol: str, client_order_id: str) -> None:
-        """Take an order away."""
-        ...
-
-    def listen(self, symbols: list[str], sink: Sink) -> Awaitable[None]:
-        """Tell `sink` what happens, for ever."""
+    async def close(self) -> None:
+        """Close every connection."""
         ...
 
 
@@ -296,11 +412,11 @@ class Store(Protocol):
         ...
 
     async def orders(self, symbol: str) -> dict[str, Order]:
-        """The last orders sent for a symbol, by client order id."""
+        """The last orders sent for a symbol, by client order id, oldest first; one that was sent again is newer."""
         ...
 
     async def executions(self, symbol: str) -> list[str]:
-        """Ids of the last executions booked for a symbol."""
+        """Ids of the last executions booked for a symbol, oldest first, each once."""
         ...
 
     async def save(
@@ -312,7 +428,7 @@ class Store(Protocol):
         fills: list[tuple[Execution, Any]],
         decisions: list[Decision],
     ) -> None:
-        """Remember all of it, or nothing."""
+        """Remember all of it, or nothing; an execution that is booked already stays as it is."""
         ...
 
     async def alive(self) -> bool:
@@ -325,7 +441,7 @@ class Store(Protocol):
 
 
 class Bus(Protocol):
-    """Tells whoever watches; trading never waits for it."""
+    """Tells whoever watches, in order; trading never waits for it, and nobody may be there."""
 
     def publish(self, event: BotEvent) -> None:
         """Tell it when there is time."""

@@ -27,6 +27,7 @@ from coordinator.reaction import Reactions
 from coordinator.reconcile import Action, Change, as_open_order, difference
 
 if TYPE_CHECKING:
+    from bot.ports import Clock
     from coordinator.books import Books
     from coordinator.breaker import Breaker
     from coordinator.instructions import Steps
@@ -54,7 +55,7 @@ class Executor:
         self,
         books: Books,
         breaker: Breaker,
-        clock: Callable[[], float],
+        clock: Clock,
         told: Callable[[str], None],
     ) -> None:
         """`told` hears that entries are held back because the loop asks for too much."""

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, assert_never
 
 from bot.events import OrderChanged
-from bot.ports import Gateway, Position
+from bot.ports import Position
 from coordinator.announcements import order_changed
 from coordinator.instructions import (
     Amend,
@@ -36,7 +36,7 @@ from coordinator.saving import Saving
 from coordinator.stepping import done
 
 if TYPE_CHECKING:
-    from bot.ports import Bus, Order, Store
+    from bot.ports import Bus, Clock, Gateway, Order, Store
     from coordinator.machine import PairMachine
     from coordinator.messages import HoldOff, PairReport
     from coordinator.pair_core import Message
@@ -55,7 +55,7 @@ class StrategyLoop:
         report: Callable[[PairReport | HoldOff], None],
         *,
         start: int,
-        clock: Callable[[], float],
+        clock: Clock,
         most_actions: int,
         patience: float | None,
         adopt: bool = False,

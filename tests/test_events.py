@@ -73,6 +73,6 @@ def test_every_field_is_described(event):
 
 
 def test_an_event_does_not_change():
-    event = Heartbeat("", 0, 1.0, public=True, private=True)
+    event = Heartbeat("", 0, 1.0, {"public": True, "private": True})
     with pytest.raises(FrozenInstanceError):
         event.at = 1

@@ -25,7 +25,7 @@ from backtesting.instruments import instrument_for
 from bot.candles import iso
 from bot.errors import TradingError
 from bot.times import DAY
-from services.exchanges.bybit.gateway import Bybit
+from services.exchanges.registry import BYBIT, factory_of
 from services.runtime.agreement import Agreement, compare
 from services.runtime.backing import SilentBus, database
 from services.runtime.chaos_plan import Life, LifeEnd, lives
@@ -267,7 +267,9 @@ class Chaos:
         """Let a last bot catch up with the market that stands still, and compare."""
         self.watch.bot = "comparing"
         store = await PostgresStore.open(dsn, self.settings.name)
-        gateway = Bybit(key=KEY.key, secret=KEY.secret, market=self.config.market, address=address, rate=100_000.0)
+        gateway = factory_of(BYBIT)(
+            key=KEY.key, secret=KEY.secret, market=self.config.market, address=address, rate=100_000.0
+        )
         runtime = LocalRuntime(
             *(self.settings.name, as_live(self.config), gateway, store, SilentBus()),
             foreign=self.settings.foreign,

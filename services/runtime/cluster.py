@@ -31,7 +31,6 @@ from bot.ports import Unreachable
 from coordinator.messages import Again
 from coordinator.pair_core import Message as ToPair
 from coordinator.portfolio_core import Message as ToPortfolio
-from services.exchanges.bybit.gateway import Bybit
 from services.logs import configure, passwords, relay
 from services.runtime.backing import SilentBus
 from services.runtime.config import Foreign
@@ -42,6 +41,7 @@ from services.runtime.supervisor import LIVES, Supervisor
 from services.storage.store import PostgresStore
 
 if TYPE_CHECKING:
+    from bot.ports import Gateway
     from coordinator.config import PortfolioConfig
     from coordinator.operator import OperatorCommand
     from services.runtime.config import AccountAccess
@@ -228,11 +228,11 @@ class PairActor(_Actor):
 
     async def heard(self) -> dict[str, int]:
         """Messages that each kind of stream has told so far."""
-        return dict(self.host.gateway.heard)
+        return dict(self.host.gateway.health().messages)
 
     async def settled(self) -> int:
         """Wait until nothing is left to do; how many letters and messages of streams it has taken so far."""
-        return await super().settled() + sum(self.host.gateway.heard.values())
+        return await super().settled() + sum((await self.heard()).values())
 
     async def status(self) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
         """How its loops and its gateway stand."""
@@ -268,7 +268,7 @@ class RayRuntime:
     def __init__(
         self,
         plan: Plan,
-        gateway: Bybit,
+        gateway: Gateway,
         store: PostgresStore,
         *,
         workers: int,

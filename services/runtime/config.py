@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -15,8 +15,11 @@ from bot.instrument import Market
 from bot.validation import validated
 from coordinator.config import PortfolioConfig, load_portfolio
 from coordinator.config_file import read_values
-from services.exchanges.bybit.gateway import Bybit
+from services.exchanges.registry import BYBIT, factory_of
 from services.settings import Settings
+
+if TYPE_CHECKING:
+    from bot.ports import Gateway
 
 EMBEDDED, NONE = "embedded", "none"
 MOST_ACTIONS = 60
@@ -55,6 +58,7 @@ class BotSettings(BaseModel):
     name: Annotated[str, Field(pattern="^[a-z0-9]{1,8}$")] = Field(
         "main", description="part of every order's id: 1 to 8 lower-case letters and digits"
     )
+    exchange: str = Field(BYBIT, description="which exchange: bybit")
     environment: Environment = Field(Environment.DEMO, description="demo, testnet, live, or venue with an address")
     address: str | None = Field(None, description="base address of a Bybit-compatible venue")
     foreign: Foreign = Field(Foreign.REFUSE, description="orders or positions that are not the bot's: refuse or ignore")
@@ -89,10 +93,11 @@ class AccountAccess:
     address: str | None
     rate: float  # requests a second
     large_positions: bool = False
+    exchange: str = BYBIT
 
-    def gateway(self, share: float = 1.0) -> Bybit:
+    def gateway(self, share: float = 1.0) -> Gateway:
         """Build an adapter to it that may send so much of its requests."""
-        return Bybit(
+        return factory_of(self.exchange)(
             key=self.key.get_secret_value(),
             secret=self.secret.get_secret_value(),
             market=self.market,
@@ -127,6 +132,7 @@ def load_bot(path: Path) -> tuple[BotSettings, PortfolioConfig]:
     """Read a config: what a backtest takes, and a section `bot`. Raises Misconfigured."""
     values: dict[str, Any] = read_values(path)
     settings: BotSettings = validated(BotSettings, values.pop("bot", None) or {}, "bot")
+    factory_of(settings.exchange)
     if (settings.environment is Environment.VENUE) != (settings.address is not None):
         raise Misconfigured("bot.address belongs to bot.environment: venue, and that needs it; give both or neither.")
     if settings.ray_address is not None and EMBEDDED in (settings.database, settings.redis):
@@ -134,7 +140,8 @@ def load_bot(path: Path) -> tuple[BotSettings, PortfolioConfig]:
             "bot.ray_address names a cluster, whose machines cannot reach an embedded database or bus; "
             "set bot.database to a postgresql:// address, and bot.redis to a redis:// address or none."
         )
-    if values.get("market") == Market.SPOT.value and settings.environment is not Environment.VENUE:
+    on_bybit = settings.exchange == BYBIT and settings.environment is not Environment.VENUE
+    if values.get("market") == Market.SPOT.value and on_bybit:
         raise Misconfigured(
             "market is spot, but Bybit takes the fee of a spot purchase in the coin, so that less is held than was "
             "bought; trade market: linear, or spot on the project's own venue."

@@ -20,7 +20,7 @@ from bot.times import HOUR
 from coordinator.config import PortfolioConfig, load_portfolio
 from services.control.client import control_file
 from services.control.server import ControlServer
-from services.exchanges.bybit.gateway import Bybit
+from services.exchanges.registry import BYBIT, factory_of
 from services.market_data.synth import DEMO_PAST, DEMO_SCRIPT, demo_schedule, generate
 from services.runtime import warm_exchange
 from services.runtime.backing import backing
@@ -101,7 +101,9 @@ async def demonstration(
         behind = await stack.enter_async_context(backing(NAME, folder, begin=stages.begin))
         stages.begin("trading")
         news = News(behind.bus, instruments, config.algorithm)
-        gateway = Bybit(key=KEY.key, secret=KEY.secret, market=config.market, address=address, rate=100_000.0)
+        gateway = factory_of(BYBIT)(
+            key=KEY.key, secret=KEY.secret, market=config.market, address=address, rate=100_000.0
+        )
         runtime = LocalRuntime(NAME, config, gateway, behind.store, news, patience=None)
         stack.push_async_callback(runtime.stop)
         await runtime.start()

@@ -19,8 +19,8 @@ from services.storage.embedded import former_database, shared_by_all
 
 if TYPE_CHECKING:
     from bot.instrument import Instrument
+    from bot.ports import Gateway
     from coordinator.config import PortfolioConfig
-    from services.exchanges.bybit.gateway import Bybit
 
 CLOCK_MS = 500
 NEAR = 100  # limits that are so many times what a pair may use are not worth a word
@@ -50,28 +50,26 @@ async def examine(settings: BotSettings, config: PortfolioConfig, secrets: Secre
     return findings
 
 
-Look = Callable[["Bybit", "PortfolioConfig"], Awaitable[list[Finding]]]
+Look = Callable[["Gateway", "PortfolioConfig"], Awaitable[list[Finding]]]
 
 
-async def _look(look: Look, gateway: Bybit, config: PortfolioConfig) -> list[Finding]:
+async def _look(look: Look, gateway: Gateway, config: PortfolioConfig) -> list[Finding]:
     try:
         return await look(gateway, config)
     except TradingError as error:
         return [Finding(look.__name__.strip("_"), "failed", str(error))]
 
 
-async def _clock(gateway: Bybit, _config: PortfolioConfig) -> list[Finding]:
+async def _clock(gateway: Gateway, _config: PortfolioConfig) -> list[Finding]:
     offset = await gateway.measure_clock()
     remedy = "set this machine's clock by NTP" if abs(offset) > CLOCK_MS else ""
     return [Finding("clock", f"{offset:+d} ms against the venue", remedy)]
 
 
-async def _key(gateway: Bybit, config: PortfolioConfig) -> list[Finding]:
-    rights = await gateway.rights()
-    if rights is None:
+async def _key(gateway: Gateway, config: PortfolioConfig) -> list[Finding]:
+    may = await gateway.may_trade()
+    if may is None:
         return [Finding("key", "is known; what it may do is not told in demo trading")]
-    wanted = "ContractTrade" if gateway.category == "linear" else "Spot"
-    may = bool(rights.get(wanted))
     return [
         Finding(
             "key",
@@ -81,12 +79,12 @@ async def _key(gateway: Bybit, config: PortfolioConfig) -> list[Finding]:
     ]
 
 
-async def _account(gateway: Bybit, _config: PortfolioConfig) -> list[Finding]:
+async def _account(gateway: Gateway, _config: PortfolioConfig) -> list[Finding]:
     wallet = (await gateway.account()).wallet
     return [Finding("wallet", f"{wallet:,.2f} USDT", "" if wallet > 0 else "put USDT into the unified account")]
 
 
-async def _pairs(gateway: Bybit, config: PortfolioConfig) -> list[Finding]:
+async def _pairs(gateway: Gateway, config: PortfolioConfig) -> list[Finding]:
     """Instruments: whether a pair's share of the wallet is enough for what trades it, and which limits bind."""
     wallet = (await gateway.account()).wallet
     instruments = await gateway.instruments(list(config.pairs))

@@ -12,7 +12,7 @@ from bot.errors import TradingError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from services.exchanges.bybit.gateway import Bybit
+    from bot.ports import Gateway
     from services.runtime.cluster import RayRuntime
     from services.runtime.local import LocalRuntime
 
@@ -59,7 +59,7 @@ async def close_everything(
     return "shut down: 0 orders and 0 positions at the venue"
 
 
-async def _left(gateway: Bybit, name: str, symbols: Iterable[str]) -> str:
+async def _left(gateway: Gateway, name: str, symbols: Iterable[str]) -> str:
     """Say which orders and positions are still there; empty when none are."""
     found = []
     for symbol in symbols:

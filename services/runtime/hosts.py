@@ -29,9 +29,9 @@ from services.runtime.preflight import StartupSnapshot
 from services.runtime.status import loop_status, portfolio_status
 
 if TYPE_CHECKING:
-    from bot.ports import Bus, Event, Store
+    from bot.instrument import Instrument
+    from bot.ports import Bus, Clock, Event, Gateway, Store
     from coordinator.config import PortfolioConfig
-    from services.exchanges.bybit.gateway import Bybit
     from services.runtime.supervisor import Supervisor
 
 
@@ -49,14 +49,14 @@ class PairHost:
         self,
         name: str,
         config: PortfolioConfig,
-        gateway: Bybit,
+        gateway: Gateway,
         store: Store,
         bus: Bus,
         report: Callable[[ToPortfolio], None],
         supervisor: Supervisor,
         *,
         most_actions: int = MOST_ACTIONS,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
         patience: float | None = PATIENCE_SECONDS,
         adopt: bool = False,
     ) -> None:
@@ -66,10 +66,12 @@ class PairHost:
         self.most_actions, self.clock, self.patience = most_actions, clock, patience
         self.adopting = adopt
         self.loops: dict[str, StrategyLoop] = {}
+        self.instruments: dict[str, Instrument] = {}  # as the venue listed them last
         self.delisted: set[str] = set()  # pairs that the venue did not trade at the last look
 
     async def start(self, symbols: list[str], startup: StartupSnapshot, first: int = 0) -> None:
         """Load what is remembered, catch up with the venue, and begin; reports are numbered from `first` on."""
+        self.instruments = dict(startup.instruments)
         self.startup = startup
         for symbol in symbols:
             self.gateway.know(startup.instruments[symbol])  # only of these will it tell
@@ -80,13 +82,13 @@ class PairHost:
         self.supervisor.add(self.gateway.listen(symbols, self._heard))
         if self.patience is not None:
             self.supervisor.add(self._watch_store(self.patience))
-        await self.supervisor.wait(*(event.wait() for event in self.gateway.hearing.values()))
+        await self.supervisor.wait(self.gateway.listening())
         await self.supervisor.wait(*(loop.recovered.wait() for loop in self.loops.values()))
         self.adopting = False  # a loop that is made anew later finds its own
 
     def _made(self, symbol: str) -> StrategyLoop:
         algorithm = self.config.algorithm
-        instrument = self.gateway.listed.get(symbol, self.startup.instruments[symbol])
+        instrument = self.instruments[symbol]
         machine = PairMachine(algorithm, instrument, self.config.leverage, MINUTE)
         return StrategyLoop(
             *(self.name, machine, self.gateway, self.store, self.bus, self.report),
@@ -170,6 +172,7 @@ class PairHost:
         if symbol in self.delisted:
             self.delisted.remove(symbol)
             self.report(HoldOff(symbol, HeldOff.INSTRUMENT, f"{symbol}: the venue trades it again", over=True))
+        self.instruments[symbol] = listed
         self.loops[symbol].tell(Listed(listed))
         try:
             changed = await self.gateway.prepare(symbol, self.config.leverage)

@@ -33,8 +33,8 @@ from services.runtime.metrics import StatusMetrics
 from services.runtime.warm import compiled_meanwhile
 
 if TYPE_CHECKING:
+    from bot.ports import Gateway
     from coordinator.config import PortfolioConfig
-    from services.exchanges.bybit.gateway import Bybit
     from services.runtime.cluster import RayRuntime
 
 log = structlog.get_logger()
@@ -63,7 +63,7 @@ def account_of(settings: BotSettings, config: PortfolioConfig, secrets: Secrets)
     """Say where the bot trades."""
     return AccountAccess(
         *(secrets.key, secrets.secret, config.market, settings.environment, settings.address),
-        *(settings.requests_per_second, settings.large_positions),
+        *(settings.requests_per_second, settings.large_positions, settings.exchange),
     )
 
 
@@ -94,7 +94,7 @@ def runtime_of(
     )
 
 
-async def account_snapshot(gateway: Bybit, since: int) -> AccountSnapshot:
+async def account_snapshot(gateway: Gateway, since: int) -> AccountSnapshot:
     """Ask what the account holds, and for the transfers after `since` (ms)."""
     transfers = await gateway.transfers(since)
     return AccountSnapshot(await gateway.account(), None if transfers is None else tuple(transfers))
@@ -242,8 +242,7 @@ class LiveBot:
         """Tell who watches that the bot lives, and how it hears."""
         assert self.behind is not None
         now = await self.runtime.status()
-        age, streams = now["stream_age_seconds"], now["streams"]
-        self.behind.bus.publish(Heartbeat("", _now(), age, public=streams["public"], private=streams["private"]))
+        self.behind.bus.publish(Heartbeat("", _now(), now["stream_age_seconds"], now["streams"]))
 
     async def act(self, said: OperatorCommand) -> str:
         """Do what the operator says, once for each key, and record it with its outcome."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from coordinator.saving import PATIENCE_SECONDS
@@ -14,14 +13,13 @@ from services.runtime.status import gateway_status, merged
 from services.runtime.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from bot.ports import Bus, Store
+    from bot.ports import Bus, Clock, Gateway, Store
     from coordinator.config import PortfolioConfig
     from coordinator.master_loop import MasterLoop
     from coordinator.operator import OperatorCommand
     from coordinator.pair_core import Message as ToPair
     from coordinator.portfolio_core import Message as ToPortfolio
     from coordinator.strategy_loop import StrategyLoop
-    from services.exchanges.bybit.gateway import Bybit
 
 
 class LocalRuntime:
@@ -31,13 +29,13 @@ class LocalRuntime:
         self,
         name: str,
         config: PortfolioConfig,
-        gateway: Bybit,
+        gateway: Gateway,
         store: Store,
         bus: Bus,
         *,
         foreign: Foreign = Foreign.REFUSE,
         most_actions: int = MOST_ACTIONS,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
         patience: float | None = PATIENCE_SECONDS,
         adopt: bool = False,
     ) -> None:
@@ -118,7 +116,7 @@ class LocalRuntime:
 
     async def heard(self) -> dict[str, int]:
         """Messages that each kind of stream has told so far."""
-        return dict(self.gateway.heard)
+        return dict(self.gateway.health().messages)
 
     async def settled(self) -> None:
         """Wait until nothing is left to do about what has been heard."""

@@ -14,7 +14,7 @@ import numpy as np
 from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
 from bot.times import DAY
 from coordinator.decisions import decisions_of
-from services.exchanges.bybit.gateway import Bybit
+from services.exchanges.registry import BYBIT, factory_of
 from services.runtime.backing import backing
 from services.runtime.config import NONE
 from services.runtime.local import LocalRuntime
@@ -153,7 +153,7 @@ async def _live(
             large = any(one.large_positions for one in chosen.values())
             try:
                 for until in halves:
-                    gateway = Bybit(
+                    gateway = factory_of(BYBIT)(
                         key=KEY.key,
                         secret=KEY.secret,
                         market=config.market,

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from bot.instrument import Instrument
-    from bot.ports import Account, Store
+    from bot.ports import Account, Gateway, Store
     from coordinator.config import PortfolioConfig
-    from services.exchanges.bybit.gateway import Bybit
 
 LISTEN_SECONDS = 10.0  # for a twin: another bot of this name that is alive
 OUR_NAMES = re.compile(r"^([a-z0-9]{1,8})-([A-Z0-9]+)-\d{3,}-\d+$")
@@ -39,7 +38,7 @@ class StartupSnapshot:
 async def preflight(
     name: str,
     config: PortfolioConfig,
-    gateway: Bybit,
+    gateway: Gateway,
     store: Store,
     foreign: Foreign,
     *,
@@ -68,7 +67,7 @@ async def preflight(
     return StartupSnapshot(begun, account.wallet, instruments, max((one.ts for one in transfers), default=0))
 
 
-async def _refuse_neighbours(name: str, symbols: list[str], gateway: Bybit, foreign: Foreign) -> None:
+async def _refuse_neighbours(name: str, symbols: list[str], gateway: Gateway, foreign: Foreign) -> None:
     """Refuse to trade beside another bot of ours on this account, except on other pairs with `foreign: ignore`."""
     for client_order_id in await gateway.open_names():
         found = OUR_NAMES.match(client_order_id)
@@ -81,7 +80,7 @@ async def _refuse_neighbours(name: str, symbols: list[str], gateway: Bybit, fore
             )
 
 
-async def _refuse_left_pairs(name: str, symbols: list[str], gateway: Bybit, store: Store) -> None:
+async def _refuse_left_pairs(name: str, symbols: list[str], gateway: Gateway, store: Store) -> None:
     """Refuse to leave alone what the bot holds on a pair that is not among its pairs any more.
 
     The exchange's present counts: what it closed meanwhile, as with a contract that it delists, holds nobody up.
@@ -94,7 +93,7 @@ async def _refuse_left_pairs(name: str, symbols: list[str], gateway: Bybit, stor
     for symbol in left:
         memory = await store.load(symbol)
         lots = 0 if memory is None else remembered_money(symbol, memory)[0]
-        held = lots != 0 and (symbol in open_ or gateway.category != "linear")
+        held = lots != 0 and (open_ is None or symbol in open_)
         if held or any(client_order_id.startswith(f"{name}-{symbol}-") for client_order_id in open_orders):
             raise Misconfigured(
                 f"pairs lacks {symbol}, of which this bot holds {'a position' if held else 'orders'}; start with it "
@@ -102,7 +101,7 @@ async def _refuse_left_pairs(name: str, symbols: list[str], gateway: Bybit, stor
             )
 
 
-async def _unknown(name: str, symbols: list[str], gateway: Bybit, store: Store, since: int) -> list[str]:
+async def _unknown(name: str, symbols: list[str], gateway: Gateway, store: Store, since: int) -> list[str]:
     """List orders under this bot's name that rest or were filled, and that its store knows nothing of."""
     found = []
     for symbol in symbols:
@@ -124,7 +123,7 @@ async def _unknown(name: str, symbols: list[str], gateway: Bybit, store: Store, 
 async def _refuse_unknown(
     name: str,
     symbols: list[str],
-    gateway: Bybit,
+    gateway: Gateway,
     unknown: list[str],
     *,
     adopt: bool,
@@ -144,7 +143,7 @@ async def _refuse_unknown(
         raise NotPermitted(f"orders named {name} were moved in the last ten seconds: that bot is alive; stop it first.")
 
 
-async def _refuse_foreign(name: str, symbols: list[str], gateway: Bybit, store: Store, account: Account) -> None:
+async def _refuse_foreign(name: str, symbols: list[str], gateway: Gateway, store: Store, account: Account) -> None:
     """Refuse to start beside orders or positions that are not the bot's."""
     for symbol in symbols:
         own = f"{name}-{symbol}-"

@@ -16,7 +16,7 @@ from bot.ports import NotPermitted, Order, Position, Refused, Unreachable, clien
 
 if TYPE_CHECKING:
     from bot.instrument import Instrument
-    from services.exchanges.bybit.gateway import Bybit
+    from bot.ports import Gateway
 
 NAME = "probe"
 SECONDS, PAUSE = 20.0, 0.2  # that an order may take to fill, and between two looks
@@ -36,7 +36,7 @@ class Probe:
     """One pair's questions."""
 
     def __init__(
-        self, gateway: Bybit, instrument: Instrument, price: float, asleep: Callable[[float], Awaitable[None]]
+        self, gateway: Gateway, instrument: Instrument, price: float, asleep: Callable[[float], Awaitable[None]]
     ) -> None:
         self.gateway, self.instrument, self.asleep = gateway, instrument, asleep
         self.symbol = instrument.symbol
@@ -128,7 +128,7 @@ class Probe:
 
 
 async def probe(
-    gateway: Bybit, symbol: str, *, live: bool, asleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    gateway: Gateway, symbol: str, *, live: bool, asleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> list[Observation]:
     """Ask on a flat pair of a demo account; raises NotPermitted elsewhere, Unreachable when an order does not fill."""
     if live:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,9 @@ from coordinator.vocabulary import Answer, HeldOff
 
 if TYPE_CHECKING:
     from bot.instrument import Instrument
+    from bot.ports import Gateway
     from coordinator.master_loop import MasterLoop
     from coordinator.strategy_loop import StrategyLoop
-    from services.exchanges.bybit.gateway import Bybit
 
 
 def merged(
@@ -87,11 +86,12 @@ def loop_status(loop: StrategyLoop) -> dict[str, Any]:
     }
 
 
-def gateway_status(gateway: Bybit) -> dict[str, Any]:
+def gateway_status(gateway: Gateway) -> dict[str, Any]:
     """How one process hears and speaks to the venue."""
+    health, traffic = gateway.health(), gateway.traffic()
     return {
-        "streams": {name: one.is_set() for name, one in gateway.hearing.items()},
-        "stream_age_seconds": time.monotonic() - gateway.heard_at,
-        "errors": {str(code): count for code, count in gateway.errors.items()},
-        "changes": {f"{action} {outcome}": count for (action, outcome), count in gateway.changes.items()},
+        "streams": health.up,
+        "stream_age_seconds": health.silent_seconds,
+        "errors": traffic.errors,
+        "changes": traffic.changes,
     }

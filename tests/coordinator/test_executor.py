@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from bot.order import OrderKind, Side, Signal, set_order
-from bot.ports import Execution, Gone, OpenOrder, OrderState, Refused, Unanswered, Unreachable
+from bot.ports import Execution, Gone, OpenOrder, OrderState, Refusal, Refused, Unanswered, Unreachable
 from coordinator.breaker import Breaker
 from coordinator.executor import Executor
 from coordinator.reconcile import as_open_order
@@ -66,7 +66,7 @@ def test_a_fill_that_is_learnt_of_on_the_way_ends_the_round(books):
     assert venue.asked == [("cancel", old.client_order_id)]
 
 
-@pytest.mark.parametrize("trouble", [Refused(10001, "no"), Unanswered("no answer")])
+@pytest.mark.parametrize("trouble", [Refused(Refusal.OTHER, "no"), Unanswered("no answer")])
 def test_a_cancellation_that_fails_holds_up_what_opens_and_no_exit(books, trouble):
     left = sent(books, 0, 4)
     books.open_orders[left.client_order_id] = as_open_order(left)
@@ -89,7 +89,7 @@ def test_f_73_only_words_that_say_so_mean_that_the_trigger_has_passed(books):
     books.book(Execution("e1", "BTCUSDT", sent(books, 0, 4).client_order_id, 1, 500_000, 4, 0.0, maker=True, ts=1))
     books.stop, seconds = 0, iter(range(100))
     executor._clock = lambda: next(seconds) * 0.5
-    venue.refused["set_stop", 480_000] = Refused(12345, "never heard of it")
+    venue.refused["set_stop", 480_000] = Refused(Refusal.OTHER, "never heard of it")
     assert venue.run(executor.protect(480_000, 4)) is False
     assert len(venue.asked) >= 2
     executor._clock = lambda: 0.0

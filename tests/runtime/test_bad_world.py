@@ -11,7 +11,7 @@ import structlog
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from bot.errors import Misconfigured
-from bot.ports import NotPermitted, Refused, Unreachable
+from bot.ports import NotPermitted, Refusal, Refused, Unreachable
 from coordinator.breaker import MOST_EXITS, Breaker
 from coordinator.messages import Remember
 from services.exchanges.bybit.gateway import Bybit
@@ -22,7 +22,7 @@ from tests.chaos.test_crash_points import assert_covered
 from tests.runtime.house import Bot, command, config, entries, exchange_for, venue, with_bot
 
 
-class Clock:
+class HandClock:
     """A clock that a test sets."""
 
     def __init__(self):
@@ -181,7 +181,7 @@ def test_leverage_changed_by_hand_is_set_back(dsn, name):
 
 
 def test_a_silent_candle_stream_is_asked_around_and_where_rest_is_silent_too_the_pair_waits(dsn, name):
-    clock = Clock()
+    clock = HandClock()
 
     async def play(bot, exchange):
         before = exits(bot, exchange, "SOLUSDT")
@@ -373,7 +373,7 @@ def test_f_09_exits_that_fail_again_and_again_are_told_and_tried_again_but_not_w
 
     def refuse(order):
         tried.append(order.client_order_id)
-        raise Refused(110099, "not today")
+        raise Refused(Refusal.OTHER, "not today")
 
     async def play(bot, exchange):
         symbol = await take_exit_away(bot, exchange)
@@ -407,7 +407,7 @@ def test_a_pair_whose_questions_are_refused_waits_and_the_others_trade_on(dsn, n
 
         async def candles(self, symbol, since, until):
             if symbol == self.symbol:
-                raise Refused(10001, "params error: symbol invalid")
+                raise Refused(Refusal.OTHER, "params error: symbol invalid")
             return await super().candles(symbol, since, until)
 
     async def play(bot, exchange):

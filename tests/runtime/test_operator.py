@@ -272,6 +272,7 @@ def written(tmp_path, **changes):
         ({"market": "spot", "bot": {"environment": "demo"}}, "takes the fee of a spot purchase in the coin"),
         ({"bot": {"environment": "venue"}}, "bot.address"),
         ({"bot": {"colour": "red"}}, "bot.colour is no known key"),
+        ({"bot": {"exchange": "mtgox"}}, "bot.exchange is 'mtgox'; choose one of bybit"),
         ({"strategy": "gird"}, "strategy 'gird' is unknown"),
         ({"bot": {"runtime": "ray", "ray_address": "10.0.0.1:6379"}}, "cannot reach an embedded database"),
         ({"bot": {"runtime": "ray", "ray_address": "auto"}}, "ray_address"),

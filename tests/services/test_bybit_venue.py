@@ -269,12 +269,12 @@ def test_what_demo_trading_does_not_answer_is_done_without():
     async def play(gateway, exchange, house):
         house.server.faults = Faults(demo=True)
         found = await gateway.instruments(["BTCUSDT"])
-        return found["BTCUSDT"], exchange.instruments["BTCUSDT"], await gateway.rights()
+        return found["BTCUSDT"], exchange.instruments["BTCUSDT"], await gateway.may_trade()
 
-    found, listed, rights = with_gateway(play)
+    found, listed, may = with_gateway(play)
     assert (found.tick_size, found.min_notional) == (listed.tick_size, listed.min_notional)
     assert found.taker_fee == Instrument.model_fields["taker_fee"].default
-    assert rights is None
+    assert may is None
 
 
 def test_a_symbol_that_is_not_traded_is_named():

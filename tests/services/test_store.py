@@ -51,23 +51,6 @@ def test_f_60_every_time_is_a_timestamptz_and_comes_back_as_the_same_millisecond
     assert epoch(moment(at)) == at
 
 
-def test_a_transaction_is_whole_or_not_at_all(dsn, name):
-    async def main():
-        store = await PostgresStore.open(dsn, name)
-        broken = [Decision("BTCUSDT", START, "flat", {"minutes": {1.0}})]  # no JSON: the last statement fails
-        try:
-            await store.save("BTCUSDT", Saved("layout", b"x"), START, [], [], broken)
-        except TypeError as error:
-            failed = str(error)
-        left = await store.load("BTCUSDT")
-        await store.close()
-        return failed, left
-
-    failed, left = asyncio.run(main())
-    assert "set" in failed
-    assert left is None
-
-
 def test_a_decision_comes_back_as_it_was_made(dsn, name):
     made = [
         Decision("BTCUSDT", START, "mode", {"modes": ["reduced"], "day_loss": 0.1 + 0.2, "stress_share": None}),

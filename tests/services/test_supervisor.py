@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bot.ports import NotPermitted, Refused, Unanswered, Unreachable
+from bot.ports import NotPermitted, Refusal, Refused, Unanswered, Unreachable
 from coordinator.messages import Listed
 from coordinator.vocabulary import HeldOff
 from services.runtime.hosts import PairHost
@@ -115,7 +115,7 @@ def test_row_12_a_loop_that_cannot_be_made_anew_is_tried_again():
     assert len(tries) == 3
 
 
-class Gateway:
+class TroubledVenue:
     """What a look asks, with trouble by symbol."""
 
     def __init__(self, instruments):
@@ -136,7 +136,7 @@ class Gateway:
 def looked_at(*rounds):
     """Look once for each round of troubles; what was reported each time, and who was told of its instrument."""
     chosen = config()
-    gateway = Gateway(exchange_for(chosen).instruments)
+    gateway = TroubledVenue(exchange_for(chosen).instruments)
     reports, told = [], []
     host = PairHost("x", chosen, gateway, None, None, reports.append, None)
     for symbol in chosen.pairs:
@@ -160,7 +160,7 @@ def test_row_13_leverage_that_cannot_be_set_back_holds_off_that_pair_until_it_ca
 
 
 @pytest.mark.parametrize("where", ["listing_trouble", "prepare_trouble"])
-@pytest.mark.parametrize("trouble", [Unreachable("x"), Unanswered("x"), Refused(1, "x")])
+@pytest.mark.parametrize("trouble", [Unreachable("x"), Unanswered("x"), Refused(Refusal.OTHER, "x")])
 def test_row_13_trouble_with_one_pair_leaves_the_look_at_the_others(where, trouble):
     (found,), _ = looked_at((where, {"BTCUSDT": trouble}))
     assert found == {("SOLUSDT", HeldOff.LEVERAGE, True)}

@@ -6,14 +6,14 @@ from typing import Any
 
 from bot.errors import Misconfigured
 from bot.instrument import Instrument, RiskTier
-from bot.ports import Account, Execution, OpenOrder, Position, Transfer
+from bot.ports import Account, Execution, OpenOrder, PartialStop, Position, Transfer
 from bot.record import new_records
 from bot.rollup import BAR
 from bot.times import DAY, MINUTE, WEEK
 from services.exchanges.bybit import codec
 from services.exchanges.bybit.connection import Connection
 from services.exchanges.bybit.limiter import Priority
-from services.exchanges.bybit.partial_stops import PartialStop, partial_stop
+from services.exchanges.bybit.partial_stops import partial_stop
 
 MOST_AT_ONCE = WEEK  # the longest time that the venue answers about at once
 LOG_DAYS = 730  # for so long it keeps its log
@@ -101,11 +101,12 @@ class Asking(Connection):
 
     # Account
 
-    async def rights(self) -> dict[str, Any] | None:
-        """What the API key may do, by Bybit's names (a key that may only read: nothing); None where nobody says."""
+    async def may_trade(self) -> bool | None:
+        """Whether the API key may trade this market; None in demo trading, where nobody says."""
+        right = "ContractTrade" if self.category == "linear" else "Spot"
 
-        def read(answer: dict[str, Any]) -> dict[str, Any]:
-            return {} if int(answer.get("readOnly", 0)) else dict(answer["permissions"])
+        def read(answer: dict[str, Any]) -> bool:
+            return not int(answer.get("readOnly", 0)) and bool(dict(answer["permissions"]).get(right))
 
         return await self.where_there_is(self.ask("privateGetV5UserQueryApi", {}, read))
 
@@ -177,10 +178,10 @@ class Asking(Connection):
         found = await self.ask_all("privateGetV5OrderRealtime", request, lambda row: str(row["orderLinkId"]))
         return [client_order_id for client_order_id in found if client_order_id]
 
-    async def open_positions(self) -> list[str]:
-        """Symbols of every position in the account; spot has none."""
+    async def open_positions(self) -> list[str] | None:
+        """Symbols of every position in the account; None in spot, which has coins instead."""
         if self.category != "linear":
-            return []
+            return None
         request = {"category": "linear", "settleCoin": codec.COIN, "limit": "200"}
         return await self.ask_all(
             "privateGetV5PositionList", request, lambda row: str(row["symbol"]) if float(row["size"]) else None

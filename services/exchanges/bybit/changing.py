@@ -18,6 +18,7 @@ from bot.ports import (
     OpenOrder,
     Order,
     OrderState,
+    PartialStop,
     Position,
     Refusal,
     Refused,
@@ -27,8 +28,9 @@ from bot.ports import (
 from services.exchanges.bybit import codec, errors
 from services.exchanges.bybit.asking import Asking
 from services.exchanges.bybit.connection import Taken
+from services.exchanges.bybit.errors import RefusedByCode
 from services.exchanges.bybit.limiter import Priority
-from services.exchanges.bybit.partial_stops import PartialStop, partial_changes
+from services.exchanges.bybit.partial_stops import partial_changes
 
 log = structlog.get_logger()
 
@@ -111,8 +113,8 @@ class Changing(Asking):
         priority = Priority.PROTECT if order.reduce_only else Priority.ENTER
         try:
             await self._amend(request, priority)
-        except Refused as refusal:
-            if errors.concerns_attached_stop(refusal.code, str(refusal)):
+        except RefusedByCode as refusal:
+            if errors.concerns_attached_stop(refusal.code, refusal.message):
                 refusal.reason = Refusal.NOT_AMENDABLE
             raise
 
@@ -120,8 +122,8 @@ class Changing(Asking):
         """Amend at once or, where the new price lies beyond the old stop, the stop first and then all of it."""
         try:
             return await self._repeat("privatePostV5OrderAmend", request, priority)
-        except Refused as refusal:
-            if "stopLoss" not in request or not errors.stands_beyond_its_stop(refusal.code, str(refusal)):
+        except RefusedByCode as refusal:
+            if "stopLoss" not in request or not errors.stands_beyond_its_stop(refusal.code, refusal.message):
                 raise
         alone = {name: value for name, value in request.items() if name not in ("price", "qty", "triggerPrice")}
         await self._repeat("privatePostV5OrderAmend", alone, priority)

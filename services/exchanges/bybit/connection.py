@@ -16,10 +16,10 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from bot.errors import Misconfigured
 from bot.instrument import Instrument, Market
-from bot.ports import Gone, NotPermitted, Refused, Unanswered, Unreachable
+from bot.ports import Gone, NotPermitted, Traffic, Unanswered, Unreachable
 from services.exchanges.bybit import codec, errors
 from services.exchanges.bybit.client import MALFORMED, Client, Said, Unreadable
-from services.exchanges.bybit.errors import Remedy
+from services.exchanges.bybit.errors import RefusedByCode, Remedy
 from services.exchanges.bybit.limiter import Limiter, Priority
 
 ENVIRONMENTS = ("live", "demo", "testnet")
@@ -80,6 +80,11 @@ class Connection:
             api["ws"]["public"][name] = f"{socket}/v5/public/{name}"
         api["ws"]["private"]["contract"] = f"{socket}/v5/private"
 
+    def traffic(self) -> Traffic:
+        """What was sent so far: errors by code, changes by request and outcome."""
+        errors = {str(code): count for code, count in self.errors.items()}
+        return Traffic(errors, {f"{action} {outcome}": count for (action, outcome), count in self.changes.items()})
+
     async def close(self) -> None:
         """Close every connection."""
         await self.client.close()
@@ -123,7 +128,7 @@ class Connection:
         """Await what demo trading may not answer; None then."""
         try:
             return await question
-        except Refused as refusal:
+        except RefusedByCode as refusal:
             if refusal.code != errors.NOT_IN_DEMO:
                 raise
             return None
@@ -175,7 +180,7 @@ class Connection:
             return NotPermitted(f"{errors.SENTENCES[said.code]} (code {said.code}).")
         if what is Remedy.GONE:
             return Gone(f"the order is no longer there ({said.code})")
-        return Refused(said.code, said.message, errors.refusal(said.code, said.message))
+        return RefusedByCode(said.code, said.message)
 
     # Changes
 

@@ -8,7 +8,15 @@ from __future__ import annotations
 import re
 from enum import Enum
 
-from bot.ports import Refusal
+from bot.ports import Refusal, Refused
+
+
+class RefusedByCode(Refused):
+    """A refusal with the code and text that Bybit gave for it, which no one outside this adapter reads."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(refusal(code, message), f"{message} (code {code})")
+        self.code, self.message = code, message
 
 
 class Remedy(Enum):

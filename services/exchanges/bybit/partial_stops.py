@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bot.instrument import Instrument
+from bot.ports import PartialStop
 from services.exchanges.bybit import codec
-
-
-@dataclass(frozen=True)
-class PartialStop:
-    """A stop of a part of the position: price in ticks, size in lots. It has no client order id."""
-
-    order_id: str
-    price: int
-    lots: int
 
 
 def partial_stop(row: dict[str, Any], of: Instrument) -> PartialStop | None:
@@ -35,7 +26,7 @@ def partial_changes(
     `sizes` in lots, `price` in ticks.
     """
     text = codec.price_text(price, of, listed)
-    rows = sorted(found, key=lambda one: (-one.lots, one.order_id))
+    rows, sizes = sorted(found, key=lambda one: (-one.lots, one.order_id)), sorted(sizes, reverse=True)
     named = {"category": "linear", "symbol": of.symbol}
     changes: list[tuple[str, dict[str, Any]]] = []
     for one, lots in zip(rows, sizes, strict=False):

@@ -13,7 +13,7 @@ from typing import Any
 import ccxt
 import structlog
 
-from bot.ports import Changed, Event, Gap, Sink, Unreachable
+from bot.ports import Changed, Event, Gap, Sink, StreamHealth, Unreachable
 from services.exchanges.bybit import codec
 from services.exchanges.bybit.client import MALFORMED
 from services.exchanges.bybit.connection import Connection, told
@@ -53,6 +53,15 @@ class Streams(Connection):
             self._hold(public, [f"kline.1.{symbol}" for symbol in symbols], "public"),
             self._hold(private, PRIVATE_TOPICS, "private"),
         )
+
+    async def listening(self) -> None:
+        """Wait until both streams run."""
+        await asyncio.gather(*(event.wait() for event in self.hearing.values()))
+
+    def health(self) -> StreamHealth:
+        """How the streams are now."""
+        up = {name: event.is_set() for name, event in self.hearing.items()}
+        return StreamHealth(up, dict(self.heard), time.monotonic() - self.heard_at)
 
     async def _hold(self, address: str, topics: list[str], name: str) -> None:
         while True:

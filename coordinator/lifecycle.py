@@ -109,8 +109,10 @@ def disown(pair: Record, params: Record, state: Record, slots: Record, event: Re
     state.drain_stop = state.drain_target = 0
     on_its_side = present > 0 and (pair.price / pair.instrument.tick_size - present) * direction > 0.0
     state.guard_stop = present if on_its_side else 0  # a stop never loosens
-    advance(state, Trigger.LEAVE)
-    advance(state, Trigger.FLAT)
+    if can(state, Trigger.LEAVE):
+        advance(state, Trigger.LEAVE)
+    elif can(state, Trigger.FLAT):
+        advance(state, Trigger.FLAT)
     state.disowned = True
     state.directive.paused = True
 

@@ -14,9 +14,11 @@ import structlog
 import yaml
 from prometheus_client import CollectorRegistry
 
+from bot.candles import iso
 from bot.errors import Misconfigured
 from bot.instrument import Market
 from bot.ports import Account, NotPermitted
+from coordinator.decisions import explain
 from coordinator.messages import AccountSnapshot
 from coordinator.operator import CommandRejected
 from coordinator.vocabulary import Answer, HeldOff
@@ -30,6 +32,7 @@ from services.runtime.doctor import examine, refuse
 from services.runtime.live import LiveBot, as_live
 from services.runtime.local import status
 from services.runtime.metrics import StatusMetrics
+from services.runtime.past_decisions import from_database
 from services.simulated_bybit.records import Key
 from services.simulated_bybit.server import Faults
 from tests.runtime.house import KEY, Bot, command, config, entries, exchange_for, venue, with_bot
@@ -454,3 +457,23 @@ def test_what_an_operator_says_is_done_once_for_each_key_and_recorded_with_its_o
     assert rows[0] == ("k1", "halt", "ann", "ctl", False, told[0])
     assert rows[1][4] is True
     assert rows[2][5] is None
+
+
+def test_a_bots_database_says_what_it_held_and_why(dsn, name, tmp_path):
+    async def play(bot, exchange):
+        now = await from_database(tmp_path, dsn, name, "SOLUSDT", None)
+        before = await from_database(tmp_path, dsn, name, "SOLUSDT", int(exchange.clock[0]))
+        with pytest.raises(Misconfigured, match="never traded pair XRPUSDT"):
+            await from_database(tmp_path, dsn, name, "XRPUSDT", None)
+        fills = [one for one in exchange.trades if one.symbol == "SOLUSDT"]
+        return now, before, exchange.books["SOLUSDT"].position, fills
+
+    now, before, position, fills = with_bot(dsn, name, play, minutes=300)
+    moment, held, told = now
+    assert fills, "nothing was traded; the test shows nothing"
+    assert ("long" in held, "short" in held) == (position > 0, position < 0)
+    assert {"regime", "start", "allocation"} <= {one["event"] for one in told}
+    sentences = explain(told, "SOLUSDT", iso(moment))
+    assert any("The regime was" in one for one in sentences)
+    assert any("ran since" in one for one in sentences)
+    assert before[1:] == ("It held nothing and had not traded yet.", [])

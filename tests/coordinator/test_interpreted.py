@@ -28,8 +28,8 @@ def machine(strategy):
     return PairMachine(config.algorithm, instrument(), 3.0, MINUTE)
 
 
-def plain_play(roster):
-    return interpreted(compiled.dispatch, decide=pair_step.decide, dispatch=roster.dispatch())
+def plain_dispatch(roster):
+    return interpreted(compiled.dispatch_event, decide=pair_step.decide, dispatch=roster.dispatch())
 
 
 def lived(one, seed, words):
@@ -63,7 +63,7 @@ def lived(one, seed, words):
 def test_interpreted_is_compiled(strategy, seed, words, monkeypatch):
     as_machine_code = lived(machine(strategy), seed, words)
     with monkeypatch.context() as patched, np.errstate(all="ignore"):
-        patched.setattr("coordinator.machine.compiled_play", plain_play)
+        patched.setattr("coordinator.machine.compiled_dispatch", plain_dispatch)
         assert lived(machine(strategy), seed, words) == as_machine_code
 
 

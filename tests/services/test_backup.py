@@ -251,7 +251,7 @@ def bomb(_true):
         (replaced("memory.csv", LAYOUT.encode(), b"f" * 16), "this one cannot read"),
         (lambda members: members.pop("decisions.csv"), "damaged"),
         (lambda members: members.pop(MANIFEST), "no backup"),
-        (lambda members: members.update({"more.csv": b""}), "holds 7 members"),
+        (lambda members: members.update({"more.csv": b""}), "holds 8 members"),
         (lambda members: members.update({"../notes.csv": members.pop("decisions.csv")}), r"holds '\.\./notes\.csv'"),
         (lambda members: members.update({"/etc/x": members.pop("decisions.csv")}), "holds '/etc/x'"),
     ],

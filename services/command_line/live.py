@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -17,6 +17,7 @@ from services.command_line.interrupt import run_loop
 from services.settings import Settings
 
 if TYPE_CHECKING:
+    from coordinator.bot_status import BotStatus
     from coordinator.config import PortfolioConfig
     from services.runtime.config import BotSettings
     from services.runtime.demo import Demo
@@ -87,7 +88,7 @@ def _say(show: Demo) -> None:
     console().print(_line(show.status(), show.news.fills), f" {show.compilation.sentence()}", soft_wrap=True)
 
 
-def _line(now: dict[str, Any], fills: int) -> str:
+def _line(now: BotStatus, fills: int) -> str:
     pairs = ", ".join(f"{one['pair']} {one['strategy']} {one['phase']}" for one in now["pairs"])
     return f"{now['at']}  equity {now['equity']:,.2f}  {' '.join(now['modes']) or 'normal'}  {fills} fills  {pairs}"
 
@@ -194,7 +195,7 @@ def ctl(
         console().print_json(data=now)
         return
     try:
-        _show(now)
+        _show(cast("BotStatus", now))
     except (KeyError, TypeError, ValueError, AttributeError):
         raise Misconfigured(f"the status of bot {file.stem!r} is of another version; look at it with --json.") from None
 
@@ -209,7 +210,7 @@ def _user() -> str | None:
         return None
 
 
-def _show(now: dict[str, Any]) -> None:
+def _show(now: BotStatus) -> None:
     """Show a status as a table."""
     from rich.table import Table
 

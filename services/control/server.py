@@ -23,11 +23,12 @@ from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from bot.errors import Misconfigured, TradingError
+from coordinator.bot_status import BotStatus
 from coordinator.operator import OperatorCommand
 
 log = structlog.get_logger()
 
-Ask = Callable[[], Awaitable[dict[str, Any]]]
+Ask = Callable[[], Awaitable[BotStatus]]
 Act = Callable[[OperatorCommand], Awaitable[str]]
 
 LARGEST_BODY = 64 << 10  # bytes
@@ -45,7 +46,7 @@ class ControlServer:
 
     def __init__(self, file: Path, status: Ask, act: Act, registry: CollectorRegistry) -> None:
         self.file, self._ask, self.act, self.registry = file, status, act, registry
-        self._last: dict[str, Any] = {}
+        self._last: BotStatus | None = None
         self.token = secrets.token_urlsafe(24)
         self._runner: web.ServerRunner | None = None
         self._routes: dict[tuple[str, str], Callable[[web.BaseRequest], Awaitable[web.Response]]] = {
@@ -83,12 +84,12 @@ class ControlServer:
             json.dump(known, out)
         partial.replace(self.file)
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self) -> BotStatus:
         """How the bot stands now."""
-        self._last = await self._ask()
-        return self._last
+        self._last = now = await self._ask()
+        return now
 
-    def last(self) -> dict[str, Any]:
+    def last(self) -> BotStatus | None:
         """How it stood when last asked: a collector of metrics cannot wait."""
         return self._last
 

@@ -42,6 +42,7 @@ from services.storage.store import PostgresStore
 
 if TYPE_CHECKING:
     from bot.ports import Gateway
+    from coordinator.bot_status import BotStatus, GatewayStatus, LoopPair, PortfolioStatus
     from coordinator.config import PortfolioConfig
     from coordinator.operator import OperatorCommand
     from services.runtime.config import AccountAccess
@@ -179,9 +180,9 @@ class PortfolioActor(_Actor):
         """Do what the operator says."""
         return str(await self.host.apply_command(said))
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self) -> PortfolioStatus:
         """How the portfolio stands."""
-        return dict(self.host.status())
+        return self.host.status()
 
     async def stop(self) -> None:
         """End."""
@@ -234,7 +235,7 @@ class PairActor(_Actor):
         """Wait until nothing is left to do; how many letters and messages of streams it has taken so far."""
         return await super().settled() + sum((await self.heard()).values())
 
-    async def status(self) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    async def status(self) -> tuple[dict[str, LoopPair], GatewayStatus]:
         """How its loops and its gateway stand."""
         return self.host.status(), gateway_status(self.host.gateway)
 
@@ -400,7 +401,7 @@ class RayRuntime:
         await self._answered(*(actor.withdraw.remote(close) for actor in self.pairs))
         await self.settled()
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self) -> BotStatus:
         """How the bot stands."""
         portfolio, *pairs = await self._answered(*(actor.status.remote() for actor in (self.portfolio, *self.pairs)))
         loops = {symbol: one for share, _ in pairs for symbol, one in share.items()}

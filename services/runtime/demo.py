@@ -17,6 +17,7 @@ from backtesting.instruments import instrument_for
 from backtesting.stepwise import compiled_next_fill
 from bot.candles import Candles
 from bot.times import HOUR
+from coordinator.bot_status import BotStatus
 from coordinator.config import PortfolioConfig, load_portfolio
 from services.control.client import control_file
 from services.control.server import ControlServer
@@ -62,7 +63,7 @@ class Demo:
     address: str
     compilation: Compilation
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> BotStatus:
         """How the bot stands."""
         return status(self.runtime)
 

@@ -31,6 +31,7 @@ from services.runtime.status import loop_status, portfolio_status
 if TYPE_CHECKING:
     from bot.instrument import Instrument
     from bot.ports import Bus, Clock, Event, Gateway, Store
+    from coordinator.bot_status import LoopPair, PortfolioStatus
     from coordinator.config import PortfolioConfig
     from services.runtime.supervisor import Supervisor
 
@@ -147,7 +148,7 @@ class PairHost:
         """What the loops still have to read."""
         return [loop.mailbox for loop in self.loops.values()]
 
-    def status(self) -> dict[str, dict[str, Any]]:
+    def status(self) -> dict[str, LoopPair]:
         """How each loop stands, by pair."""
         return {symbol: loop_status(loop) for symbol, loop in self.loops.items()}
 
@@ -273,7 +274,7 @@ class PortfolioHost:
         """What the loop still has to read."""
         return [self.loop.mailbox]
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> PortfolioStatus:
         """How the portfolio stands."""
         return portfolio_status(self.loop, self.startup.instruments)
 

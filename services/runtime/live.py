@@ -34,6 +34,7 @@ from services.runtime.warm import compiled_meanwhile
 
 if TYPE_CHECKING:
     from bot.ports import Gateway
+    from coordinator.bot_status import LiveStatus
     from coordinator.config import PortfolioConfig
     from services.runtime.cluster import RayRuntime
 
@@ -127,7 +128,7 @@ class LiveBot:
         self.reason = "its duties ended"  # why it stops, as `traderagent ctl` says when it is gone
         self.path: Path | None = None
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self) -> LiveStatus:
         """How the bot stands."""
         return {**await self.runtime.status(), "environment": self.settings.environment.value}
 

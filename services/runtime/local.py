@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from coordinator.saving import PATIENCE_SECONDS
 from services.runtime.config import MOST_ACTIONS, Foreign
@@ -14,6 +14,7 @@ from services.runtime.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from bot.ports import Bus, Clock, Gateway, Store
+    from coordinator.bot_status import BotStatus
     from coordinator.config import PortfolioConfig
     from coordinator.master_loop import MasterLoop
     from coordinator.operator import OperatorCommand
@@ -105,7 +106,7 @@ class LocalRuntime:
         self.pairs.withdraw(close=close)
         await self.supervisor.settled(self.pairs.mailboxes)
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self) -> BotStatus:
         """How the bot stands."""
         return status(self)
 
@@ -128,6 +129,6 @@ class LocalRuntime:
         await self.pairs.stop()
 
 
-def status(runtime: LocalRuntime) -> dict[str, Any]:
+def status(runtime: LocalRuntime) -> BotStatus:
     """Everything a person asks of a bot at a glance."""
     return merged(runtime.name, runtime.portfolio.status(), runtime.pairs.status(), [gateway_status(runtime.gateway)])

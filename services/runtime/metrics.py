@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -12,19 +12,24 @@ from prometheus_client.registry import Collector
 
 from coordinator.reaction import SECONDS
 
+if TYPE_CHECKING:
+    from coordinator.bot_status import BotStatus, PairStatus
+
+_Gauge = Literal["position", "exposure", "entries", "exits", "open_orders", "target"]
+_Counter = Literal["fills", "corrections"]
 PREFIX = "traderagent"
 
 
 class StatusMetrics(Collector):
     """The bot's status as metrics, however many processes it has."""
 
-    def __init__(self, status: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, status: Callable[[], BotStatus | None]) -> None:
         self.status = status
 
     def collect(self) -> Iterator[Metric]:
         """Read the status once and say it in metrics."""
         now = self.status()
-        if not now:  # nobody has asked yet
+        if now is None:  # nobody has asked yet
             return
         for name in ("equity", "wallet", "exposure", "day_loss_pct", "drawdown_pct", "stream_age_seconds"):
             yield GaugeMetricFamily(f"{PREFIX}_{name}", name.replace("_", " "), value=now[name])
@@ -43,8 +48,9 @@ class StatusMetrics(Collector):
         yield from _by_pair(now["pairs"])
 
 
-def _by_pair(pairs: list[dict[str, Any]]) -> Iterator[Metric]:
-    for name in ("position", "exposure", "entries", "exits", "open_orders", "target"):
+def _by_pair(pairs: list[PairStatus]) -> Iterator[Metric]:
+    gauges: tuple[_Gauge, ...] = ("position", "exposure", "entries", "exits", "open_orders", "target")
+    for name in gauges:
         family = GaugeMetricFamily(f"{PREFIX}_pair_{name}", f"{name} of the pair", labels=["pair"])
         for one in pairs:
             family.add_metric([one["pair"]], float(one[name]))
@@ -54,10 +60,14 @@ def _by_pair(pairs: list[dict[str, Any]]) -> Iterator[Metric]:
         for reason in one["held_off"]:
             off.add_metric([one["pair"], reason], 1.0)
     yield off
-    for name, told in (("fills", "Fills booked"), ("corrections", "Times that the venue was not as believed")):
-        counter = CounterMetricFamily(f"{PREFIX}_{name}", told, labels=["pair"])
+    counters: dict[_Counter, str] = {
+        "fills": "Fills booked",
+        "corrections": "Times that the venue was not as believed",
+    }
+    for counted, told in counters.items():
+        counter = CounterMetricFamily(f"{PREFIX}_{counted}", told, labels=["pair"])
         for one in pairs:
-            counter.add_metric([one["pair"]], float(one[name]))
+            counter.add_metric([one["pair"]], float(one[counted]))
         yield counter
     counts = accumulate(sum(column) for column in zip(*(one["reactions"]["counts"] for one in pairs), strict=True))
     bounds = [*(f"{bound:g}" for bound in SECONDS), "+Inf"]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bot.candles import iso
 from coordinator.phase import Phase
@@ -14,17 +13,18 @@ from coordinator.vocabulary import Answer, HeldOff
 if TYPE_CHECKING:
     from bot.instrument import Instrument
     from bot.ports import Gateway
+    from coordinator.bot_status import BotStatus, GatewayStatus, LoopPair, PairStatus, PortfolioPair, PortfolioStatus
     from coordinator.master_loop import MasterLoop
     from coordinator.strategy_loop import StrategyLoop
 
 
 def merged(
-    name: str, portfolio: dict[str, Any], loops: dict[str, dict[str, Any]], gateways: list[dict[str, Any]]
-) -> dict[str, Any]:
+    name: str, portfolio: PortfolioStatus, loops: dict[str, LoopPair], gateways: list[GatewayStatus]
+) -> BotStatus:
     """One status of what the portfolio, the loops by pair, and every process' gateway say."""
     return {
-        "bot": name,
         **portfolio,
+        "bot": name,
         "streams": {kind: all(one["streams"][kind] for one in gateways) for kind in gateways[0]["streams"]},
         "stream_age_seconds": max(one["stream_age_seconds"] for one in gateways),
         "errors": dict(sum((Counter(one["errors"]) for one in gateways), Counter())),
@@ -33,18 +33,23 @@ def merged(
     }
 
 
-def _whole(pair: dict[str, Any], loop: dict[str, Any]) -> dict[str, Any]:
+def _whole(pair: PortfolioPair, loop: LoopPair) -> PairStatus:
     """What portfolio and loop know of a pair; the loop knows first that the database is away."""
     return {**pair, **loop, "held_off": pair["held_off"] + loop["held_off"]}
 
 
-def portfolio_status(loop: MasterLoop, instruments: dict[str, Instrument]) -> dict[str, Any]:
+def portfolio_status(loop: MasterLoop, instruments: dict[str, Instrument]) -> PortfolioStatus:
     """What the portfolio knows."""
     portfolio_state = loop.core.machine.portfolio_state
-    risk = portfolio_state.portfolio.risk
+    risk, account = portfolio_state.portfolio.risk, loop.core.account()
     return {
         "at": iso(loop.core.at) if loop.core.at else None,
-        **asdict(loop.core.account()),
+        "equity": account.equity,
+        "wallet": account.wallet,
+        "exposure": account.exposure,
+        "day_loss_pct": account.day_loss_pct,
+        "drawdown_pct": account.drawdown_pct,
+        "modes": account.modes,
         "halted": bool(risk.halted),
         "transfers_at": int(portfolio_state.portfolio.transfers_at),
         "answer": Answer(int(risk.answer)).name.lower() if risk.halted else None,
@@ -52,7 +57,7 @@ def portfolio_status(loop: MasterLoop, instruments: dict[str, Instrument]) -> di
     }
 
 
-def _pair(loop: MasterLoop, index: int, instrument: Instrument) -> dict[str, Any]:
+def _pair(loop: MasterLoop, index: int, instrument: Instrument) -> PortfolioPair:
     portfolio_state = loop.core.machine.portfolio_state
     report, family = portfolio_state.reports[index], int(portfolio_state.reports[index].family)
     return {
@@ -71,7 +76,7 @@ def _pair(loop: MasterLoop, index: int, instrument: Instrument) -> dict[str, Any
     }
 
 
-def loop_status(loop: StrategyLoop) -> dict[str, Any]:
+def loop_status(loop: StrategyLoop) -> LoopPair:
     """What a pair's loop alone knows."""
     return {
         "open_orders": len(loop.core.open_orders),
@@ -86,7 +91,7 @@ def loop_status(loop: StrategyLoop) -> dict[str, Any]:
     }
 
 
-def gateway_status(gateway: Gateway) -> dict[str, Any]:
+def gateway_status(gateway: Gateway) -> GatewayStatus:
     """How one process hears and speaks to the venue."""
     health, traffic = gateway.health(), gateway.traffic()
     return {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import Group
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from bot.instrument import Instrument
     from bot.ports import Bus
+    from coordinator.bot_status import BotStatus
     from coordinator.parameters import AlgorithmParameters
     from services.runtime.stages import Stages
 
@@ -125,7 +126,7 @@ def line(values: Sequence[float], width: int) -> str:
 class View:
     """The whole screen: `now` is a bot's status, `equity` its values so far, the first one first."""
 
-    now: dict[str, Any]
+    now: BotStatus
     news: News
     equity: Sequence[float]
     stages: Stages

@@ -1,0 +1,96 @@
+"""How a bot stands, as one typed model: terminal, `ctl`, metrics and whoever asks over HTTP read it, and nothing else.
+
+Its form in JSON is this form. Money is in quote currency, quantities in base currency, times in UTC.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class Reactions(TypedDict):
+    """How soon fills were answered: counts by the bounds of `reaction.SECONDS`, and seconds in all."""
+
+    counts: list[int]
+    seconds: float
+
+
+class PortfolioPair(TypedDict):
+    """What the portfolio knows of a pair."""
+
+    pair: str
+    price: float
+    regime: str
+    strategy: str
+    phase: str
+    held_off: list[str]  # why it opens nothing; empty: it may
+    target: float  # capital
+    position: float  # signed
+    equity: float  # what it has added to the account
+    exposure: float
+    entries: int  # orders that should rest, as the next
+    exits: int
+
+
+class LoopPair(TypedDict):
+    """What a pair's own loop knows."""
+
+    open_orders: int
+    held_off: list[str]
+    recovered: bool  # it has caught up with the venue since it started
+    corrections: int  # times that the venue was not as believed
+    fills: int
+    reactions: Reactions
+
+
+class PairStatus(PortfolioPair):
+    """Both together."""
+
+    open_orders: int
+    recovered: bool
+    corrections: int
+    fills: int
+    reactions: Reactions
+
+
+class GatewayStatus(TypedDict):
+    """How one process hears and speaks to the venue."""
+
+    streams: dict[str, bool]  # by name: whether it is up
+    stream_age_seconds: float
+    errors: dict[str, int]  # answers of the venue by code
+    changes: dict[str, int]  # by action and outcome
+
+
+class AccountStatus(TypedDict):
+    """What the portfolio knows of the account."""
+
+    at: str | None  # the close that was evaluated last
+    equity: float
+    wallet: float
+    exposure: float
+    day_loss_pct: float
+    drawdown_pct: float
+    modes: list[str]  # of the risk aggregator; empty: normal
+    halted: bool
+    answer: str | None  # to a halt
+    transfers_at: int  # ms
+
+
+class PortfolioStatus(AccountStatus):
+    """The account, and the pairs as the portfolio knows them."""
+
+    pairs: list[PortfolioPair]
+
+
+class BotStatus(AccountStatus, GatewayStatus):
+    """The whole."""
+
+    bot: str
+    pairs: list[PairStatus]
+
+
+class LiveStatus(BotStatus):
+    """That of a bot with a config file of its own."""
+
+    environment: str  # venue, demo, testnet or live

@@ -33,6 +33,7 @@ from coordinator.instructions import (
 from coordinator.messages import Recover, Remember
 from coordinator.pair_core import PairCore
 from coordinator.saving import Saving
+from coordinator.session import Line, packed
 from coordinator.stepping import done
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ class StrategyLoop:
         most_actions: int,
         patience: float | None,
         adopt: bool = False,
+        record: Callable[[Line], None] | None = None,
     ) -> None:
-        """`adopt`: take over a position that nothing explains, once."""
+        """`adopt`: take over a position that nothing explains, once; `record` takes the lines of a session."""
         self.core = PairCore(
             *(bot, machine, report, lambda: self.tell(Recover())),
             start=start,
@@ -77,7 +79,8 @@ class StrategyLoop:
         self.gateway, self.bus, self.symbol = gateway, bus, machine.instrument.symbol
         self.mailbox: asyncio.Queue[Message] = asyncio.Queue()
         self.recovered = asyncio.Event()
-        self._clock = clock
+        self._clock, self.record = clock, record
+        self._line: Line | None = None  # of the session, until the time of the core's next step is known
 
     def tell(self, message: Message) -> None:
         """Put a message into the mailbox."""
@@ -95,7 +98,7 @@ class StrategyLoop:
                 message = await self.mailbox.get()
                 self.core.waiting -= isinstance(message, Position)
                 try:
-                    await self._do(self.core.handle(message))
+                    await self._do(self.core.handle(message), message)
                 finally:
                     self.mailbox.task_done()
         finally:
@@ -103,16 +106,31 @@ class StrategyLoop:
 
     async def rest(self) -> None:
         """Remember everything, also what called for no action."""
-        await self._do(self.core.rest())
+        await self._do(self.core.rest(), None)
 
-    async def _do(self, steps: Steps[None]) -> None:
+    async def _do(self, steps: Steps[None], message: Message | None) -> None:
+        if self.record is not None:
+            self._line = {"in": packed(message), "waiting": self.core.waiting}
         try:
-            await done(steps, self._carry_out, self._before)
+            await done(steps, self._carry_out if self.record is None else self._recorded, self._before)
         finally:
             self._before()
 
+    async def _recorded(self, instruction: Instruction) -> Any:
+        """Carry out, and keep what was asked with what it was answered, or with what went wrong."""
+        try:
+            answer = await self._carry_out(instruction)
+        except Exception as trouble:
+            self._line = {"out": packed(instruction), "answer": packed(trouble)}
+            raise
+        self._line = {"out": packed(instruction), "answer": packed(answer)}
+        return answer
+
     def _before(self) -> None:
         self.core.now = self._clock()
+        if self._line is not None and self.record is not None:
+            self.record({**self._line, "now": self.core.now})
+            self._line = None
         if self.core.recovered:
             self.recovered.set()
 

@@ -26,6 +26,7 @@ from services.command_line import (
     parity,
     past,
     purge,
+    replay,
     runs,
     set_up,
 )
@@ -56,6 +57,7 @@ app.command("install-service")(set_up.install_service)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("purge")(purge.purge)
+app.command("replay")(replay.replay)
 app.command("venue")(live.venue)
 app.command("chaos")(chaos.chaos)
 app.command("parity")(parity.parity)

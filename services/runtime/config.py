@@ -66,6 +66,9 @@ class BotSettings(BaseModel):
     max_actions_per_minute: int = Field(
         MOST_ACTIONS, ge=1, description="order actions on a pair in a minute, after which it opens nothing more"
     )
+    sessions: bool = Field(
+        True, description="keep what each pair was told and did, for `traderagent replay` (runtime: local)"
+    )
     large_positions: bool = Field(
         False, description="a position may be larger than one market order closes; several stops cover it then"
     )

@@ -22,13 +22,17 @@ from coordinator.pair_core import Message as ToPair
 from coordinator.portfolio_core import Message as ToPortfolio
 from coordinator.saved_state import LAYOUT
 from coordinator.saving import PATIENCE_SECONDS
+from coordinator.session import head
 from coordinator.strategy_loop import StrategyLoop
 from coordinator.vocabulary import HeldOff
 from services.runtime.config import MOST_ACTIONS
 from services.runtime.preflight import StartupSnapshot
+from services.runtime.sessions import session_file
 from services.runtime.status import loop_status, portfolio_status
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bot.instrument import Instrument
     from bot.ports import Bus, Clock, Event, Gateway, Store
     from coordinator.bot_status import LoopPair, PortfolioStatus
@@ -60,8 +64,10 @@ class PairHost:
         clock: Clock = time.monotonic,
         patience: float | None = PATIENCE_SECONDS,
         adopt: bool = False,
+        sessions: Path | None = None,
     ) -> None:
-        """`adopt`: take over positions that nothing explains, when starting."""
+        """`adopt`: take over positions that nothing explains, when starting; `sessions`: where to keep them."""
+        self.sessions = sessions
         self.name, self.config, self.gateway, self.store, self.bus = name, config, gateway, store, bus
         self.report, self.supervisor = report, supervisor
         self.most_actions, self.clock, self.patience = most_actions, clock, patience
@@ -91,14 +97,18 @@ class PairHost:
         algorithm = self.config.algorithm
         instrument = self.instruments[symbol]
         machine = PairMachine(algorithm, instrument, self.config.leverage, MINUTE)
-        return StrategyLoop(
+        loop = StrategyLoop(
             *(self.name, machine, self.gateway, self.store, self.bus, self.report),
             start=self.startup.at,
             clock=self.clock,
             most_actions=self.most_actions,
             patience=self.patience,
             adopt=self.adopting,
+            record=None if self.sessions is None else session_file(self.sessions, symbol),
         )
+        if loop.record is not None:
+            loop.record(head(loop.core, self.config, most_actions=self.most_actions, adopt=self.adopting))
+        return loop
 
     async def _watch_store(self, patience: float) -> None:
         """See every second whether the store can be written to: without it nothing may stay open that can be filled."""

@@ -78,6 +78,7 @@ def runtime_of(
             foreign=settings.foreign,
             most_actions=settings.max_actions_per_minute,
             adopt=adopt,
+            sessions=settings.data_dir / "bots" / settings.name / "sessions" if settings.sessions else None,
         )
     try:
         from services.runtime.cluster import Plan, RayRuntime  # noqa: PLC0415

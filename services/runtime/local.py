@@ -13,6 +13,8 @@ from services.runtime.status import gateway_status, merged
 from services.runtime.supervisor import Supervisor
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bot.ports import Bus, Clock, Gateway, Store
     from coordinator.bot_status import BotStatus
     from coordinator.config import PortfolioConfig
@@ -39,10 +41,12 @@ class LocalRuntime:
         clock: Clock = time.monotonic,
         patience: float | None = PATIENCE_SECONDS,
         adopt: bool = False,
+        sessions: Path | None = None,
     ) -> None:
         """`patience`: seconds with the store before entries are withdrawn; None where the market waits for the bot.
 
-        `adopt`: take over orders and positions under this name that the store does not know.
+        `adopt`: take over orders and positions under this name that the store does not know. `sessions`: the folder
+        in which each pair's session is kept; None keeps none.
         """
         self.adopt_unknown = adopt
         self.name, self.config, self.gateway, self.store, self.foreign = name, config, gateway, store, foreign
@@ -54,6 +58,7 @@ class LocalRuntime:
             clock=clock,
             patience=patience,
             adopt=adopt,
+            sessions=sessions,
         )
 
     async def start(self) -> None:

@@ -1,0 +1,226 @@
+"""A session of a pair's core as lines of JSON: what it was told, what it asked for, how the world answered. And again.
+
+The core has no I/O and no clock, so the same lines in make the same instructions out: an incident can be played again,
+step by step, on the very code or on a changed one.
+"""
+
+from __future__ import annotations
+
+import base64
+import inspect
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from enum import Enum
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bot import order, ports
+from bot.errors import Misconfigured
+from bot.instrument import Instrument
+from bot.record import new_records
+from bot.rollup import BAR
+from coordinator import instructions, messages, vocabulary
+from coordinator.config import load_portfolio
+from coordinator.machine import PairMachine
+from coordinator.pair_core import PairCore
+from coordinator.vocabulary import DIRECTIVE
+
+if TYPE_CHECKING:
+    from coordinator.config import PortfolioConfig
+    from coordinator.instructions import Instruction
+
+VERSION = 1
+Line = dict[str, Any]
+Write = Callable[[Line], None]
+
+_NAMED = {
+    name: one for module in (ports, messages, instructions, order, vocabulary) for name, one in vars(module).items()
+}
+_CLASSES = {name: one for name, one in _NAMED.items() if inspect.isclass(one) and is_dataclass(one)}
+_ENUMS = {name: one for name, one in _NAMED.items() if inspect.isclass(one) and issubclass(one, Enum)}
+_TROUBLES = {one.__name__: one for one in (ports.Unreachable, ports.Unanswered, ports.NotPermitted, TimeoutError)}
+_ARRAYS = {"BAR": BAR, "DIRECTIVE": DIRECTIVE}
+
+
+def packed(value: Any) -> Any:  # noqa: PLR0911, one for each form
+    """Write a message, an instruction or an answer in what JSON knows."""
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, Enum):
+        return {"enum": type(value).__name__, "name": value.name}
+    if isinstance(value, (int, float, np.number)):
+        return {"float": repr(float(value))} if isinstance(value, (float, np.floating)) else int(value)
+    if isinstance(value, bytes):
+        return {"bytes": base64.b64encode(value).decode()}
+    if isinstance(value, (list, tuple)):
+        return {"list": [packed(one) for one in value], "tuple": isinstance(value, tuple)}
+    if isinstance(value, dict):
+        return {"dict": [[packed(key), packed(one)] for key, one in value.items()]}
+    if isinstance(value, np.ndarray):
+        name = next((name for name, dtype in _ARRAYS.items() if dtype == value.dtype), "params")
+        return {"array": name, "bytes": base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()}
+    if isinstance(value, Instrument):
+        return {"instrument": value.model_dump(mode="json")}
+    if isinstance(value, BaseException):
+        return _packed_trouble(value)
+    return {"of": type(value).__name__, "fields": {one.name: packed(getattr(value, one.name)) for one in fields(value)}}
+
+
+def _packed_trouble(trouble: BaseException) -> Line:
+    if isinstance(trouble, ports.Refused):
+        return {"trouble": "Refused", "sentence": str(trouble), "reason": trouble.reason.name}
+    if isinstance(trouble, ports.Gone):
+        return {"trouble": "Gone", "sentence": str(trouble), "order": packed(trouble.order)}
+    name = next((name for name, one in _TROUBLES.items() if isinstance(trouble, one)), "Unreachable")
+    return {"trouble": name, "sentence": str(trouble)}
+
+
+def unpacked(value: Any, params: Any = None) -> Any:  # noqa: PLR0911, one line for each form
+    """Read what `packed` wrote; `params`: dtype of a machine's parameters. Raises KeyError, ValueError or TypeError."""
+    if not isinstance(value, dict):
+        return value
+    if "enum" in value:
+        return _ENUMS[value["enum"]][value["name"]]
+    if "float" in value:
+        return float(value["float"])
+    if "list" in value:
+        found = [unpacked(one, params) for one in value["list"]]
+        return tuple(found) if value["tuple"] else found
+    if "dict" in value:
+        return {unpacked(key, params): unpacked(one, params) for key, one in value["dict"]}
+    if "array" in value:
+        dtype = params if value["array"] == "params" else _ARRAYS[value["array"]]
+        data = np.frombuffer(base64.b64decode(value["bytes"]), np.dtype(dtype))
+        array = new_records(dtype, len(data))
+        array[...] = data
+        return array
+    if "bytes" in value:
+        return base64.b64decode(value["bytes"])
+    if "instrument" in value:
+        return Instrument.model_validate(value["instrument"])
+    if "trouble" in value:
+        return _unpacked_trouble(value)
+    kind = _CLASSES[value["of"]]
+    return kind(**{name: unpacked(one, params) for name, one in value["fields"].items()})
+
+
+def _unpacked_trouble(value: Line) -> Exception:
+    if value["trouble"] == "Refused":
+        return ports.Refused(ports.Refusal[value["reason"]], value["sentence"].removeprefix("the venue refused: "))
+    if value["trouble"] == "Gone":
+        return ports.Gone(value["sentence"], unpacked(value["order"]))
+    return _TROUBLES[value["trouble"]](value["sentence"])
+
+
+def head(core: PairCore, config: PortfolioConfig, *, most_actions: int, adopt: bool) -> Line:
+    """First line of a session: everything that its core is made of."""
+    return {
+        "session": VERSION,
+        "config": config.document(),
+        "leverage": config.leverage,
+        "instrument": packed(core.machine.instrument),
+        "bot": core.bot,
+        "start": core.start,
+        "now": core.now,
+        "most_actions": most_actions,
+        "adopt": adopt,
+        "sequence": core.sequence,
+    }
+
+
+def core_of(line: Line) -> PairCore:
+    """Make the core that a session began with, from its first line."""
+    config, instrument = load_portfolio(line["config"]), unpacked(line["instrument"])
+    machine = PairMachine(config.algorithm, instrument, float(line["leverage"]), 60_000)
+    core = PairCore(
+        *(line["bot"], machine, lambda _report: None, lambda: None),
+        start=line["start"],
+        now=line["now"],
+        most_actions=line["most_actions"],
+        adopt=line["adopt"],
+    )
+    core.sequence = line["sequence"]
+    return core
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a session: the line it comes from, what happened in words, and what should have, where it differs."""
+
+    number: int
+    now: float  # seconds of the bot's clock
+    said: str
+    expected: str = ""
+
+
+def replay(lines: Iterable[Line]) -> Iterator[tuple[Step, PairCore]]:
+    """Play a session; yields each step with the core after it, and ends after the first instruction that differs.
+
+    Raises Misconfigured for lines that are no session of this version.
+    """
+    try:
+        yield from _replay(iter(lines))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Misconfigured(
+            f"the session cannot be read ({type(error).__name__}: {error}); take one of this version."
+        ) from None
+
+
+def _replay(lines: Iterator[Line]) -> Iterator[tuple[Step, PairCore]]:
+    first = next(lines, {})
+    if first.get("session") != VERSION:
+        raise Misconfigured("this is no session of a pair of this version; take a file of the bot's folder sessions.")
+    core = core_of(first)
+    params = core.machine.params.dtype
+    steps: Any = None
+    asked: Instruction | None = None
+    for number, line in enumerate(lines, 2):
+        wanted = unpacked(line["out"], params) if "out" in line else None
+        if asked is not None or wanted is not None:
+            differs = not _same(asked, wanted)
+            yield Step(number, core.now, f"← {_words(asked)}", _words(wanted) if differs else ""), core
+            if differs:
+                return
+        core.now = line["now"]
+        if wanted is None:
+            message = unpacked(line["in"], params)
+            core.waiting = line["waiting"]
+            steps = core.rest() if message is None else core.handle(message)
+            asked = _next(partial(next, steps))
+            yield Step(number, core.now, f"→ {_words(message)}"), core
+        else:
+            answer = unpacked(line["answer"], params)
+            asked = _next(partial(steps.throw if isinstance(answer, Exception) else steps.send, answer))
+            yield Step(number, core.now, f"   {_words(answer)}"), core
+
+
+def _next(step: Callable[[], Instruction]) -> Instruction | None:
+    """Take the next instruction; None when there is no more, or when the core breaks, as it then did."""
+    try:
+        return step()
+    except (StopIteration, ports.Unreachable, ports.Unanswered, ports.Refused, ports.Gone, ports.NotPermitted):
+        return None
+    except TimeoutError:
+        return None
+
+
+def _same(asked: Any, wanted: Any) -> bool:
+    return json.dumps(packed(asked)) == json.dumps(packed(wanted))
+
+
+def _words(value: Any) -> str:
+    """Say a message, an instruction or an answer on one line."""
+    if isinstance(value, np.ndarray):
+        return f"{len(value)} rows"
+    if isinstance(value, BaseException):
+        return f"{type(value).__name__}: {value}"
+    if isinstance(value, list):
+        return f"{len(value)} of {type(value[0]).__name__}" if value else "none"
+    if isinstance(value, instructions.Loaded):
+        return f"a memory of {len(value.saved.data)} bytes, {len(value.orders)} orders, {len(value.booked)} executions"
+    if isinstance(value, messages.Directive):
+        return f"Directive {value.sequence}"
+    return "rest" if value is None else str(value)

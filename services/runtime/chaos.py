@@ -26,6 +26,7 @@ from bot.candles import iso
 from bot.errors import TradingError
 from bot.times import DAY
 from services.exchanges.registry import BYBIT, factory_of
+from services.messaging.embedded import EmbeddedRedis
 from services.runtime.agreement import Agreement, compare
 from services.runtime.backing import SilentBus, database
 from services.runtime.chaos_plan import Life, LifeEnd, lives
@@ -38,6 +39,7 @@ from services.simulated_bybit.faults import Faults
 from services.simulated_bybit.records import Key
 from services.simulated_bybit.server import VenueServer
 from services.simulated_bybit.watch import Watch
+from services.storage.embedded import shared_by_all
 from services.storage.store import PostgresStore
 
 if TYPE_CHECKING:
@@ -165,6 +167,8 @@ class Chaos:
         async with AsyncExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True)))
             dsn = await stack.enter_async_context(database(folder, self.settings.name))
+            # Bots that are killed leave theirs to the next; the last one has none.
+            stack.push_async_callback(EmbeddedRedis(shared_by_all(folder)).stop)
             stack.push_async_callback(self.server.stop)
             address = f"http://127.0.0.1:{await self.server.start()}"
             nursery = Nursery(self.plan.log)

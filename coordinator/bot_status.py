@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 
-class Reactions(TypedDict):
+class ReactionCounts(TypedDict):
     """How soon fills were answered: counts by the bounds of `reaction.SECONDS`, and seconds in all."""
 
     counts: list[int]
@@ -40,7 +40,7 @@ class LoopPair(TypedDict):
     recovered: bool  # it has caught up with the venue since it started
     corrections: int  # times that the venue was not as believed
     fills: int
-    reactions: Reactions
+    reactions: ReactionCounts
 
 
 class PairStatus(PortfolioPair):
@@ -50,7 +50,7 @@ class PairStatus(PortfolioPair):
     recovered: bool
     corrections: int
     fills: int
-    reactions: Reactions
+    reactions: ReactionCounts
 
 
 class GatewayStatus(TypedDict):

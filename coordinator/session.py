@@ -22,6 +22,7 @@ from bot.errors import Misconfigured
 from bot.instrument import Instrument
 from bot.record import new_records
 from bot.rollup import BAR
+from bot.times import MINUTE
 from coordinator import instructions, messages, vocabulary
 from coordinator.config import load_portfolio
 from coordinator.machine import PairMachine
@@ -134,7 +135,7 @@ def head(core: PairCore, config: PortfolioConfig, *, most_actions: int, adopt: b
 def core_of(line: Line) -> PairCore:
     """Make the core that a session began with, from its first line."""
     config, instrument = load_portfolio(line["config"]), unpacked(line["instrument"])
-    machine = PairMachine(config.algorithm, instrument, float(line["leverage"]), 60_000)
+    machine = PairMachine(config.algorithm, instrument, float(line["leverage"]), MINUTE)
     core = PairCore(
         *(line["bot"], machine, lambda _report: None, lambda: None),
         start=line["start"],

@@ -102,6 +102,14 @@ class Instrument(BaseModel):
         """Quantity in base currency of a whole number of lots, exact."""
         return self.lot_size * lots
 
+    def price_text(self, ticks: int) -> str:
+        """Price as people read it, such as 41123.4."""
+        return f"{self.price(ticks).normalize():f}"
+
+    def quantity_text(self, lots: int) -> str:
+        """Quantity as people read it, such as 0.016."""
+        return f"{self.quantity(lots).normalize():f}"
+
     def smallest_order(self, price: float) -> float:
         """Notional of the smallest order the venue takes at `price`, quote currency."""
         return max(float(self.min_notional), float(max(self.min_quantity, self.lot_size)) * price)

@@ -8,8 +8,6 @@ from bot.events import Filled, OrderChanged
 from bot.order import OrderKind, Side
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     from bot.instrument import Instrument
     from bot.ports import Execution, Order
 
@@ -22,8 +20,8 @@ def filled(execution: Execution, of: Instrument) -> Filled:
         execution=execution.id,
         client_order_id=execution.client_order_id,
         side="" if execution.funding else _side(execution.side),
-        price=_plain(of.price(execution.price)),
-        quantity=_plain(of.quantity(execution.lots)),
+        price=of.price_text(execution.price),
+        quantity=of.quantity_text(execution.lots),
         fee=execution.fee,
         maker=execution.maker,
         cause=execution.cause.value,
@@ -39,14 +37,10 @@ def order_changed(change: str, order: Order, of: Instrument, at: int) -> OrderCh
         client_order_id=order.client_order_id,
         side=_side(order.side),
         kind=OrderKind(order.kind).name.lower(),
-        price="" if order.kind == OrderKind.MARKET else _plain(of.price(order.price)),
-        quantity=_plain(of.quantity(order.lots)),
+        price="" if order.kind == OrderKind.MARKET else of.price_text(order.price),
+        quantity=of.quantity_text(order.lots),
     )
 
 
 def _side(side: int) -> str:
     return Side(side).name.lower()
-
-
-def _plain(number: Decimal) -> str:
-    return format(number.normalize(), "f")

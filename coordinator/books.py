@@ -112,8 +112,8 @@ class Books:
         instrument = self.machine.instrument
         return {
             "side": "buy" if execution.side > 0 else "sell",
-            "price": format(instrument.price(execution.price).normalize(), "f"),
-            "quantity": format(instrument.quantity(execution.lots).normalize(), "f"),
+            "price": instrument.price_text(execution.price),
+            "quantity": instrument.quantity_text(execution.lots),
         }
 
     def take_foreign(self) -> str | None:

@@ -306,7 +306,7 @@ class PairMachine:
 
     def readable(self, lots: int) -> str:
         """Name a position of so many lots (signed) as people do."""
-        return f"{self.instrument.quantity(lots).normalize():f} {self.instrument.symbol}"
+        return f"{self.instrument.quantity_text(lots)} {self.instrument.symbol}"
 
     def stop_order(self, bot: str, lots: int) -> Order:
         """Build the order that a fill of `lots` by the position's stop stands for: its slot's, as it is desired."""

@@ -80,7 +80,7 @@ def _standing(core: PairCore) -> str:
 
     machine = core.machine
     state, of = machine.states[0], machine.instrument
-    held = format(of.quantity(machine.position).normalize(), "f")
+    held = of.quantity_text(machine.position)
     resting = len(core.open_orders)
     name = machine.roster.name_of(int(state.family))
     return f"{name}, {Phase(int(state.phase)).name.lower()}, holds {held}, {resting} orders rest"

@@ -73,5 +73,5 @@ async def _left(gateway: Gateway, name: str, symbols: Iterable[str]) -> str:
         if orders:
             found.append(f"{orders} orders on {symbol}")
         if lots:
-            found.append(f"a position of {gateway.known[symbol].quantity(lots).normalize():f} {symbol}")
+            found.append(f"a position of {gateway.known[symbol].quantity_text(lots)} {symbol}")
     return ", ".join(found)

@@ -210,5 +210,5 @@ def told(one: Fill | Decided, instruments: dict[str, Instrument]) -> dict[str, A
     fields = dict(vars(one))
     if isinstance(one, Fill):
         of, ticks, lots = instruments[one.pair], fields.pop("ticks"), fields.pop("lots")
-        fields |= {"price": f"{of.price(ticks).normalize():f}", "quantity": f"{of.quantity(lots).normalize():f}"}
+        fields |= {"price": of.price_text(ticks), "quantity": of.quantity_text(lots)}
     return fields

@@ -31,6 +31,7 @@ from bot.order import Signal
 from bot.sources import source_hash
 from bot.times import DAY, HOUR
 from coordinator.config import PortfolioConfig
+from coordinator.decisions import modes_of
 from coordinator.regime import Regime
 from coordinator.risk import Mode
 from coordinator.vocabulary import DecisionKind, Pause
@@ -256,11 +257,8 @@ class PortfolioResult:
 
     def mode_spans(self) -> list[tuple[int, int, str]]:
         """Spans (from, to, modes joined by +) of the portfolio, ms; `normal` where none holds."""
-        marks = []
-        for one in self.decisions(DecisionKind.MODE):
-            names = [mode.name.lower() for mode in Mode if mode.name and int(one["b"]) & mode]
-            marks.append((int(one["ts"]), "+".join(names) or "normal"))
-        return self._spans(marks, "normal")
+        told = self.decisions(DecisionKind.MODE)
+        return self._spans([(int(one["ts"]), "+".join(modes_of(one["b"])) or "normal") for one in told], "normal")
 
     def _spans(self, marks: list[tuple[int, str]], before: str) -> list[tuple[int, int, str]]:
         start, end = int(self.ts[0]), int(self.ts[-1]) + self.bar_ms

@@ -25,7 +25,8 @@ def _name(enumeration: Any) -> Any:
     return lambda value: enumeration(int(value)).name.lower()
 
 
-def _modes(value: float) -> list[str]:
+def modes_of(value: float) -> list[str]:
+    """Names of the portfolio's modes that hold, from their bits; none: normal."""
     return [mode.name.lower() for mode in Mode if mode.name and int(value) & mode]
 
 
@@ -92,8 +93,8 @@ FIELDS: dict[DecisionKind, tuple[tuple[str, str, Any], ...]] = {
     ),
     DecisionKind.UNPAUSE: (),
     DecisionKind.MODE: (
-        ("a", "before", _modes),
-        ("b", "modes", _modes),
+        ("a", "before", modes_of),
+        ("b", "modes", modes_of),
         ("x", "day_loss", _number),
         ("y", "drawdown", _number),
         ("z", "stress_share", _number),

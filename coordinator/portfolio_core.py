@@ -15,6 +15,7 @@ import structlog
 from bot.events import Alarm, EquityMarked
 from bot.ports import Transfer
 from bot.record import new_records
+from coordinator.decisions import modes_of
 from coordinator.instructions import Load, Loaded, Save, Steps
 from coordinator.machine import NAME, PortfolioMachine, remembered_money
 from coordinator.memory import Memory
@@ -32,7 +33,7 @@ from coordinator.messages import (
 )
 from coordinator.operator import CommandRejected, apply_command
 from coordinator.portfolio import differs
-from coordinator.risk import Mode, day_loss, deposited, drawdown
+from coordinator.risk import day_loss, deposited, drawdown
 from coordinator.vocabulary import DIRECTIVE, HeldOff
 
 log = structlog.get_logger()
@@ -274,7 +275,7 @@ class PortfolioCore:
             exposure=sum(float(one.exposure) for one in reports),
             day_loss_pct=100.0 * float(day_loss(portfolio.risk)),
             drawdown_pct=100.0 * float(drawdown(portfolio.risk)),
-            modes=[str(mode.name).lower() for mode in Mode if modes & mode],
+            modes=modes_of(modes),
         )
 
     def _remember(self) -> Steps[None]:

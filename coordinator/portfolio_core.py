@@ -7,7 +7,6 @@ stays silent is waited for until the next close, then the rest goes on without i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from typing import Any, assert_never
 
 import structlog
@@ -55,18 +54,6 @@ REMEDIES = {
     HeldOff.LEVERAGE: "set the leverage of the config at the venue, or change the config",
     HeldOff.PERMISSION: "give the key the right to trade, and this machine's address",
 }
-
-
-@dataclass(frozen=True)
-class AccountFigures:
-    """The account at a glance, quote currency; `modes` of the risk aggregator, none: normal."""
-
-    equity: float
-    wallet: float
-    exposure: float
-    day_loss_pct: float
-    drawdown_pct: float
-    modes: list[str]
 
 
 class PortfolioCore:
@@ -260,16 +247,17 @@ class PortfolioCore:
         if now > int(self.machine.evaluated_at[0]) or self.machine.portfolio_state.portfolio.urged:
             self.machine.evaluate(now)
             yield from self._remember()
-            self._announce(EquityMarked("", now, **asdict(self.account())))
+            self._announce(self.account())
         self._direct(now)
         if not self.unanswered:
             self._share_room()
 
-    def account(self) -> AccountFigures:
+    def account(self) -> EquityMarked:
         """What the account is worth by the pairs' last reports."""
         portfolio, reports = self.machine.portfolio_state.portfolio, self.machine.portfolio_state.reports
         deposits, modes = float(portfolio.deposits), int(portfolio.modes)
-        return AccountFigures(
+        return EquityMarked(
+            *("", self.now),
             equity=deposits + sum(float(one.equity) for one in reports),
             wallet=deposits + sum(float(one.settled) for one in reports),
             exposure=sum(float(one.exposure) for one in reports),

@@ -15,7 +15,6 @@ import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import structlog
 from aiohttp import web
@@ -163,7 +162,7 @@ async def _body(request: web.BaseRequest) -> bytes:
 
 
 def _command_in(body: bytes) -> OperatorCommand:
-    """Read a command; one without a key is a new one. Raises BadRequest."""
+    """Read a command. Raises BadRequest."""
     try:
         said = json.loads(body)
     except (ValueError, RecursionError):
@@ -175,7 +174,7 @@ def _command_in(body: bytes) -> OperatorCommand:
         raise BadRequest("force is neither true nor false")
     pair = None if said.get("pair") is None else _text(said, "pair")
     origin = {name: _text(said, name) for name in ("who", "source", "key") if said.get(name) is not None}
-    return OperatorCommand.parse(_text(said, "command"), pair, force=force, **{"key": uuid4().hex, **origin})
+    return OperatorCommand.parse(_text(said, "command"), pair, force=force, **origin)
 
 
 def _text(said: dict[str, Any], name: str) -> str:

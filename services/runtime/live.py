@@ -7,9 +7,11 @@ import gc
 import signal
 import time
 from collections.abc import Coroutine
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import structlog
 from prometheus_client import CollectorRegistry, Histogram
@@ -22,6 +24,7 @@ from coordinator.messages import AccountSnapshot
 from coordinator.operator import CommandKind, OperatorCommand
 from coordinator.reaction import SECONDS
 from coordinator.risk import HaltPolicy
+from coordinator.saving import PATIENCE_SECONDS
 from services.control.client import control_file, log_file
 from services.control.server import ControlServer
 from services.logs import catch_the_rest, configure, passwords
@@ -46,7 +49,6 @@ ACCOUNT_SECONDS = 60.0
 CLOCK_SECONDS = 300.0
 POLL_SECONDS = 20.0
 BEAT_SECONDS = 10.0
-PATIENCE_SECONDS = 2.0  # with a database that is to record a command
 KEPT_COMMANDS = 1000
 POLL_REQUESTS = 6  # of one pair
 VENUE_SECONDS = 300.0
@@ -247,8 +249,9 @@ class LiveBot:
         self.behind.bus.publish(Heartbeat("", _now(), now["stream_age_seconds"], now["streams"]))
 
     async def act(self, said: OperatorCommand) -> str:
-        """Do what the operator says, once for each key, and record it with its outcome."""
-        known = self._said.get(said.key) if said.key else None
+        """Do what the operator says, once for each key, and record it with its outcome; without a key it is new."""
+        said = said if said.key else replace(said, key=uuid4().hex)
+        known = self._said.get(said.key)
         if known is None:
             known = asyncio.create_task(self._recorded(said))
             self._said[said.key] = known

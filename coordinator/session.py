@@ -26,7 +26,7 @@ from bot.times import MINUTE
 from coordinator import instructions, messages, vocabulary
 from coordinator.config import load_portfolio
 from coordinator.machine import PairMachine
-from coordinator.pair_core import PairCore
+from coordinator.pair_core import TROUBLE, PairCore
 from coordinator.vocabulary import DIRECTIVE
 
 if TYPE_CHECKING:
@@ -52,8 +52,10 @@ def packed(value: Any) -> Any:  # noqa: PLR0911, one for each form
         return value
     if isinstance(value, Enum):
         return {"enum": type(value).__name__, "name": value.name}
-    if isinstance(value, (int, float, np.number)):
-        return {"float": repr(float(value))} if isinstance(value, (float, np.floating)) else int(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return {"float": repr(float(value))}
     if isinstance(value, bytes):
         return {"bytes": base64.b64encode(value).decode()}
     if isinstance(value, (list, tuple)):
@@ -202,9 +204,7 @@ def _next(step: Callable[[], Instruction]) -> Instruction | None:
     """Take the next instruction; None when there is no more, or when the core breaks, as it then did."""
     try:
         return step()
-    except (StopIteration, ports.Unreachable, ports.Unanswered, ports.Refused, ports.Gone, ports.NotPermitted):
-        return None
-    except TimeoutError:
+    except (StopIteration, TimeoutError, *TROUBLE):
         return None
 
 

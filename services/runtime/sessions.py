@@ -27,9 +27,10 @@ def session_file(folder: Path, symbol: str) -> Callable[[dict[str, Any]], None]:
     path = folder / f"{symbol}-{numbers[-1] + 1 if numbers else 1}.jsonl"
     out = path.open("w", encoding="utf-8", buffering=1)  # a line at a time: what is written survives a kill
     path.chmod(0o600)
-    state = {"size": 0}
+    size = 0
 
     def write(line: dict[str, Any]) -> None:
+        nonlocal size
         if out.closed:
             return
         text = json.dumps(line) + "\n"
@@ -39,9 +40,9 @@ def session_file(folder: Path, symbol: str) -> Callable[[dict[str, Any]], None]:
             log.warning("session_ends", pair=symbol, error=type(error).__name__, remedy="make room, and start again")
             out.close()
             return
-        state["size"] += len(text)
-        if state["size"] > LARGEST:
-            log.info("session_ends", pair=symbol, size=state["size"])
+        size += len(text)
+        if size > LARGEST:
+            log.info("session_ends", pair=symbol, size=size)
             out.close()
 
     return write

@@ -12,19 +12,11 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT
-from tests.runtime.processes import Processes, heard, minute
+from tests.runtime.processes import heard, minute
 
 PAIRS = ("BTCUSDT", "SOLUSDT")
 MINUTES = 40  # of each of the bot's two lives
 PAUSE = 0.25  # seconds between things of the market, for a bot that is not compiled
-
-
-@pytest.fixture
-def processes(tmp_path):
-    made = Processes(tmp_path)
-    made.environment["NUMBA_DISABLE_JIT"] = "1"
-    yield made
-    made.end()
 
 
 def done(process):

@@ -35,7 +35,7 @@ from services.storage.instance_lock import InstanceLock
 from services.storage.schema import migrate
 from services.storage.store import PostgresStore, moment
 from tests.conftest import ROOT
-from tests.runtime.processes import Processes, heard, minute
+from tests.runtime.processes import heard, minute
 
 START = 1_704_067_200_000
 NAMES = itertools.count()
@@ -393,14 +393,6 @@ def test_the_first_starts_the_servers_a_dead_one_comes_back_for_all_and_the_last
 
 CAPITAL = 20_000
 PAUSE = 0.1  # seconds between things of the market, for bots that are not compiled
-
-
-@pytest.fixture
-def processes(tmp_path):
-    made = Processes(tmp_path)
-    made.environment["NUMBA_DISABLE_JIT"] = "1"
-    yield made
-    made.end()
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from bot.order import OrderKind
 from bot.ports import OrderState
 from services.exchanges.bybit.gateway import Bybit
 from tests.conftest import ROOT
-from tests.runtime.processes import Processes, minute
+from tests.runtime.processes import minute
 
 PAIRS = ("BTCUSDT", "SOLUSDT")
 CAPITAL = 20_000
@@ -28,14 +28,6 @@ LAST = """    Migration("judged", "evaluated_at"),
 MIGRATED = """    Migration("state.grid.peak", "state.grid.summit"),
     Migration("state.dca.score", None),
 """
-
-
-@pytest.fixture
-def processes(tmp_path):
-    made = Processes(tmp_path)
-    made.environment["NUMBA_DISABLE_JIT"] = "1"  # the same decisions, and another version need not be compiled
-    yield made
-    made.end()
 
 
 def next_version(folder):

@@ -13,6 +13,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
+from bot.errors import Misconfigured
+
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
@@ -55,7 +57,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Refuse: names do not say which numbers they were."""
-    raise NotImplementedError("decisions cannot be written as columns again; restore the backup of before the upgrade")
+    raise Misconfigured("decisions cannot be written as columns again; restore the backup of before the upgrade.")
 
 
 def _decision(row: Any) -> dict[str, Any]:

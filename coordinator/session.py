@@ -48,14 +48,13 @@ _ARRAYS = {"BAR": BAR, "DIRECTIVE": DIRECTIVE}
 
 def packed(value: Any) -> Any:  # noqa: PLR0911, one for each form
     """Write a message, an instruction or an answer in what JSON knows."""
-    if value is None or isinstance(value, (bool, str)):
-        return value
+    value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, Enum):
         return {"enum": type(value).__name__, "name": value.name}
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    if isinstance(value, (float, np.floating)):
-        return {"float": repr(float(value))}
+    if value is None or isinstance(value, (int, str)):
+        return value
+    if isinstance(value, float):
+        return {"float": repr(value)}
     if isinstance(value, bytes):
         return {"bytes": base64.b64encode(value).decode()}
     if isinstance(value, (list, tuple)):

@@ -25,24 +25,23 @@ def session_file(folder: Path, symbol: str) -> Callable[[dict[str, Any]], None]:
     for number in numbers[: max(len(numbers) - KEPT + 1, 0)]:
         (folder / f"{symbol}-{number}.jsonl").unlink(missing_ok=True)
     path = folder / f"{symbol}-{numbers[-1] + 1 if numbers else 1}.jsonl"
-    out = path.open("w", encoding="utf-8", buffering=1)  # a line at a time: what is written survives a kill
-    path.chmod(0o600)
+    path.touch(0o600)
     size = 0
 
     def write(line: dict[str, Any]) -> None:
         nonlocal size
-        if out.closed:
+        if size > LARGEST:
             return
         text = json.dumps(line) + "\n"
+        size += len(text)
         try:
-            out.write(text)
+            with path.open("a", encoding="utf-8") as out:  # what is written survives a kill, and nothing stays open
+                out.write(text)
         except OSError as error:
             log.warning("session_ends", pair=symbol, error=type(error).__name__, remedy="make room, and start again")
-            out.close()
+            size = LARGEST + 1
             return
-        size += len(text)
         if size > LARGEST:
             log.info("session_ends", pair=symbol, size=size)
-            out.close()
 
     return write

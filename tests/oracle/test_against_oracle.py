@@ -153,6 +153,55 @@ def test_grid_on_real_minutes_of_a_cheap_coin():
     same(*fills_of_both(candles, instrument("0.00001", "1"), "grid", {"warmup_bars": 20}), least=100)
 
 
+QUICK = {"timeframe": "15m", "warmup_bars": 20, "start": "immediately", "step": 0.004, "take_profit": 0.006}
+THREE = [{"at": 0.003, "share": 0.5}, {"at": 0.006, "share": 0.3}, {"at": 0.012, "share": 0.2}]
+OPTIONS = {
+    "immediately, spot": {"market": Market.SPOT},
+    "schedule": {"start": "schedule", "schedule_hours": 3.0, "schedule_offset_hours": 0.5},
+    "price window": {"start": "price_window", "entry_above": 49_000.0, "entry_below": 49_900.0},
+    "inside a window": {"entry_below": 49_900.0, "direction": "short", "start": "confluence", "confluence": 0.3},
+    "deals a day and in all": {"max_deals_per_day": 4, "stop_after_deals": 6, "max_safety_orders": 2},
+    "two safety orders at once": {"max_active_safety_orders": 2, "volume_multiplier": 1.5, "step_multiplier": 1.2},
+    "one at once, trailing": {
+        "max_active_safety_orders": 1,
+        "trailing": True,
+        "trail_activation": 0.004,
+        "trail_distance": 0.002,
+    },
+    "three targets": {"targets": THREE},
+    "three targets, short, from the base, break-even": {
+        "targets": THREE,
+        "break_even": True,
+        "direction": "short",
+        "take_profit_from": "base",
+        "stop_loss": 0.03,
+    },
+    "parts under the minimum": {
+        "targets": THREE,
+        "break_even": True,
+        "capital": 180.0,
+        "max_safety_orders": 2,
+        "risk_budget": 1.0,
+    },
+    "from the base": {"take_profit_from": "base"},
+    "old deals at break-even": {"max_deal_days": 0.1, "take_profit": 0.03, "max_active_safety_orders": 3},
+    "old deals at the market": {"max_deal_days": 0.07, "deadline_exit": "market", "targets": THREE},
+    "results reinvested": {"reinvest_pct": 70.0, "risk_reduction_pct": 40.0, "stop_loss": 0.03, "risk_budget": 1.0},
+    "losses alone": {"risk_reduction_pct": 100.0, "stop_loss": 0.022, "risk_budget": 0.5},
+}
+
+
+@pytest.mark.parametrize("name", list(OPTIONS))
+def test_every_option_of_a_deal_on_a_walk(name):
+    """Little of the volume, so that orders fill in parts."""
+    own = {**QUICK, **OPTIONS[name]}
+    capital, market = own.pop("capital", 100_000.0), own.pop("market", Market.LINEAR)
+    rules = {"max_participation": 0.004}
+    traded = instrument(market=market)
+    both = fills_of_both(walk(3000, seed=21, volatility=0.0015), traded, "dca", own, rules, capital=capital)
+    same(*both, least=10)
+
+
 STRANGE = {
     "a little of the volume": {"max_participation": 0.0005, "slippage_impact": 0.1},
     "fills at the close": {"fill_policy": "close", "slippage_bps": 0.0},

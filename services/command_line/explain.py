@@ -48,7 +48,7 @@ def _of_bot(
     """Read the moment, what was held, and what was decided up to then, from a bot's database."""
     from services.command_line.past import kept_by
     from services.logs import passwords, quieten
-    from services.runtime.past_decisions import from_database
+    from services.storage.past_decisions import from_database
 
     quieten()
     name, data_dir, address = kept_by(bot, config)
@@ -82,7 +82,7 @@ def _held(run: Path, pair: str, moment: int) -> str:
     if not len(before):
         return "It held nothing and had not traded yet."
     from bot.candles import iso
-    from services.runtime.past_decisions import held
+    from services.storage.past_decisions import held
 
     last = before.row(-1, named=True)
     done = f"{last['side']} of {last['qty']:g} at {last['price']:g} ({last['signal']}) at {iso(last['ts'])}"

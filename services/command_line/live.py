@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from coordinator.bot_status import BotStatus
     from coordinator.config import PortfolioConfig
     from services.runtime.config import BotSettings
-    from services.runtime.demo import Demo
+    from services.trials.demo import Demo
 
 SHOWN_EVERY = 60  # minutes, where the output is no terminal
 
@@ -52,7 +52,7 @@ async def _demo(speed: float, minutes: int, seed: int) -> None:
     from rich.live import Live
 
     from bot import kernel_cache
-    from services.runtime.demo import Pace, demonstration
+    from services.trials.demo import Pace, demonstration
     from services.runtime.stages import Stages
     from services.runtime.view import View
 
@@ -125,7 +125,7 @@ def doctor(
 
     from services.logs import passwords, quieten
     from services.runtime.config import Secrets, load_bot
-    from services.runtime.doctor import examine, refuse
+    from services.doctor import examine, refuse
 
     settings, chosen = load_bot(config)
     secrets = Secrets().present()
@@ -144,7 +144,7 @@ def doctor(
 def _probe(settings: BotSettings, chosen: PortfolioConfig) -> None:
     from services.runtime.config import Environment, Secrets
     from services.runtime.live import account_of
-    from services.runtime.probe import Observation, probe
+    from services.trials.probe import Observation, probe
 
     async def ask() -> list[Observation]:
         gateway = account_of(settings, chosen, Secrets().present()).gateway()

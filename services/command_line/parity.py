@@ -53,8 +53,8 @@ def parity(
     from services.logs import quieten
     from services.market_data.store import CandleStore
     from services.market_data.synth import generate
-    from services.runtime.parity import parity as compare
-    from services.runtime.parity import sensible_start, told
+    from services.trials.parity import parity as compare
+    from services.trials.parity import sensible_start, told
 
     quieten()
     config = load_portfolio(asked, sections)

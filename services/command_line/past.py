@@ -16,7 +16,7 @@ from services.command_line.interrupt import run_loop
 from services.settings import Settings
 
 if TYPE_CHECKING:
-    from services.runtime.closed_trades import ClosedTrade
+    from services.storage.closed_trades import ClosedTrade
 
 Bot = Annotated[
     str | None, typer.Option("--bot", help="name of the bot [default: the only one that runs]", metavar="NAME")
@@ -100,7 +100,7 @@ def stats(
     if config is not None:
         read_values(config)  # a file that cannot be read is told before the rest is loaded
     from services.logs import passwords, quieten
-    from services.runtime.closed_trades import figures, from_database
+    from services.storage.closed_trades import figures, from_database
 
     quieten()
     name, data_dir, address = kept_by(bot, config)
@@ -120,7 +120,7 @@ def kept_by(bot: str | None, config: Path | None) -> tuple[str, Path, str]:
     if config is not None:
         settings, _ = load_bot(config)
         return settings.name, settings.data_dir, settings.database
-    from services.runtime.backing import bots_kept
+    from services.app.backing import bots_kept
 
     data_dir = Settings().data_dir
     kept = run_loop(bots_kept(data_dir))

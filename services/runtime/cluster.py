@@ -32,7 +32,7 @@ from coordinator.messages import Again
 from coordinator.pair_core import Message as ToPair
 from coordinator.portfolio_core import Message as ToPortfolio
 from services.logs import configure, passwords, relay
-from services.runtime.backing import SilentBus
+from services.app.backing import SilentBus
 from services.runtime.config import Foreign
 from services.runtime.hosts import PairHost, PortfolioHost
 from services.runtime.preflight import StartupSnapshot, changes, preflight

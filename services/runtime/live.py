@@ -28,7 +28,7 @@ from coordinator.saving import PATIENCE_SECONDS
 from services.control.client import control_file, log_file
 from services.control.server import ControlServer
 from services.logs import catch_the_rest, configure, passwords
-from services.runtime.backing import Backing, backing
+from services.app.backing import Backing, backing
 from services.runtime.config import AccountAccess, BotSettings, Runtime, Secrets, load_bot
 from services.runtime.ending import close_everything, withdraw_entries
 from services.runtime.local import LocalRuntime

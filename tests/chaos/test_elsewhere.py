@@ -13,7 +13,7 @@ import structlog
 from bot.errors import Misconfigured
 from bot.ports import Cause
 from coordinator.messages import AccountSnapshot
-from services.runtime.agreement import compare
+from services.trials.agreement import compare
 from services.runtime.live import account_snapshot
 from services.runtime.local import status
 from services.simulated_bybit.rest import ROUTES

@@ -8,7 +8,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from services.runtime.agreement import compare
+from services.trials.agreement import compare
 from services.simulated_bybit.exchange import Exchange, exchange_settings
 from services.simulated_bybit.unverified import Unverified
 from tests.runtime.house import DAY, HISTORY, Bot, command, config, market, venue

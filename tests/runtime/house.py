@@ -12,9 +12,9 @@ from coordinator.config import load_config
 from coordinator.operator import OperatorCommand
 from services.exchanges.bybit.gateway import Bybit
 from services.market_data.synth import generate
-from services.runtime.backing import SilentBus
+from services.app.backing import SilentBus
 from services.runtime.local import LocalRuntime
-from services.runtime.lockstep import LockStep
+from services.trials.lockstep import LockStep
 from services.simulated_bybit.exchange import Exchange, exchange_settings
 from services.simulated_bybit.records import Key
 from services.simulated_bybit.server import Faults, VenueServer

@@ -15,7 +15,7 @@ from bot.candles import iso
 from coordinator.decisions import as_row, decisions_of
 from services.command_line.live import demo as command
 from services.runtime import demo as demo_module
-from services.runtime.demo import (
+from services.trials.demo import (
     HOUR,
     PAIRS,
     PAST_HOURS,

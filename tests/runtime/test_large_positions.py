@@ -13,9 +13,9 @@ import pytest
 
 from bot.order import OrderKind
 from coordinator.protection import partial_sizes
-from services.runtime.agreement import compare
+from services.trials.agreement import compare
 from services.runtime.ending import close_everything
-from services.runtime.parity import parity, sensible_start
+from services.trials.parity import parity, sensible_start
 from services.simulated_bybit.exchange import Exchange, exchange_settings
 from services.simulated_bybit.records import PARTIAL_STOP
 from services.simulated_bybit.unverified import Unverified

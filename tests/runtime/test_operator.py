@@ -26,13 +26,13 @@ from services.command_line.live import venue as venue_command
 from services.control.client import ask
 from services.control.server import ControlServer
 from services.logs import Rarely, configure
-from services.runtime.backing import Backing, SilentBus
+from services.app.backing import Backing, SilentBus
 from services.runtime.config import Secrets, load_bot
-from services.runtime.doctor import examine, refuse
+from services.doctor import examine, refuse
 from services.runtime.live import LiveBot, as_live
 from services.runtime.local import status
 from services.runtime.metrics import StatusMetrics
-from services.runtime.past_decisions import from_database
+from services.storage.past_decisions import from_database
 from services.simulated_bybit.records import Key
 from services.simulated_bybit.server import Faults
 from tests.runtime.house import KEY, Bot, command, config, entries, exchange_for, venue, with_bot

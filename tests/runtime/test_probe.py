@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from bot.ports import NotPermitted
-from services.runtime.probe import probe
+from services.trials.probe import probe
 from services.simulated_bybit.unverified import Unverified
 from tests.runtime.house import config, exchange_for, gateway_to, venue
 

@@ -17,7 +17,7 @@ from services.runtime.config import Secrets, load_bot
 from services.runtime.ending import close_everything
 from services.runtime.live import account_of, as_live
 from services.runtime.local import LocalRuntime
-from services.runtime.lockstep import LockStep
+from services.trials.lockstep import LockStep
 from services.simulated_bybit.exchange import Exchange, exchange_settings
 from tests.contracts.memory import MemoryBus, MemoryStore
 from tests.contracts.toy import ToyExchange

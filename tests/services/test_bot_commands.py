@@ -28,7 +28,7 @@ from services.command_line.console import console, notes
 from services.command_line.main import main
 from services.control.client import control_file, file_of, log_file, tail
 from services.logs import configure, quieten
-from services.runtime.closed_trades import figures, from_database
+from services.storage.closed_trades import figures, from_database
 from services.runtime.config import load_bot
 from services.storage.schema import migrate
 from services.storage.store import PostgresStore

@@ -15,12 +15,12 @@ from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfoli
 from bot.times import DAY
 from coordinator.decisions import decisions_of
 from services.exchanges.registry import BYBIT, factory_of
-from services.runtime.backing import backing
+from services.app.backing import backing
 from services.runtime.config import NONE
 from services.runtime.local import LocalRuntime
-from services.runtime.lockstep import LockStep
+from services.trials.lockstep import LockStep
 from services.runtime.warm import warm
-from services.runtime.warm_exchange import warm_exchange
+from services.trials.warm_exchange import warm_exchange
 from services.simulated_bybit.exchange import Exchange, exchange_settings
 from services.simulated_bybit.records import Key
 from services.simulated_bybit.server import VenueServer

@@ -10,7 +10,7 @@ from bot.errors import Misconfigured
 from bot.order import Side
 from coordinator.decisions import as_row
 from coordinator.machine import remembered_units
-from services.runtime.backing import database
+from services.app.backing import database
 from services.storage.schema import migrate
 from services.storage.store import PostgresStore
 

@@ -27,13 +27,13 @@ from bot.errors import TradingError
 from bot.times import DAY
 from services.exchanges.registry import BYBIT, factory_of
 from services.messaging.embedded import EmbeddedRedis
-from services.runtime.agreement import Agreement, compare
-from services.runtime.backing import SilentBus, database
-from services.runtime.chaos_plan import Life, LifeEnd, lives
+from services.trials.agreement import Agreement, compare
+from services.app.backing import SilentBus, database
+from services.trials.chaos_plan import Life, LifeEnd, lives
 from services.runtime.config import EMBEDDED, NONE
 from services.runtime.live import as_live
 from services.runtime.local import LocalRuntime
-from services.runtime.nursery import Born, Nursery
+from services.trials.nursery import Born, Nursery
 from services.simulated_bybit.exchange import Exchange, exchange_settings
 from services.simulated_bybit.faults import Faults
 from services.simulated_bybit.records import Key

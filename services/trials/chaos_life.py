@@ -1,6 +1,6 @@
 """The lives of a bot under test: loads the program once, and is the bot anew, in a process of its own, when told to.
 
-`python -m services.runtime.chaos_life CONFIG`; a line on the input begins a life, the end of the input ends it all.
+`python -m services.trials.chaos_life CONFIG`; a line on the input begins a life, the end of the input ends it all.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import asyncpg
 
 from bot.candles import iso
 from bot.ports import Cause
-from services.runtime.backing import database
+from services.app.backing import database
 from services.storage.store import epoch
 
 QUERY = "SELECT symbol, side, lots, fee, cause, position, realised, at FROM fills WHERE bot = $1 ORDER BY at, execution"

@@ -23,11 +23,11 @@ from services.control.client import control_file
 from services.control.server import ControlServer
 from services.exchanges.registry import BYBIT, factory_of
 from services.market_data.synth import DEMO_PAST, DEMO_SCRIPT, demo_schedule, generate
-from services.runtime import warm_exchange
-from services.runtime.backing import backing
+from services.trials import warm_exchange
+from services.app.backing import backing
 from services.runtime.live import as_live
 from services.runtime.local import LocalRuntime, status
-from services.runtime.lockstep import LockStep
+from services.trials.lockstep import LockStep
 from services.runtime.stages import Stages
 from services.runtime.view import News
 from services.runtime.warm import Compilation, compiled_meanwhile

@@ -79,9 +79,9 @@ def played(path: Path, plan: ChaosPlan, source: str | None) -> Findings:
         TimeRemainingColumn,
     )
 
-    from services.trials.chaos import Chaos, exchange_of
     from services.runtime.config import load_bot
     from services.runtime.warm import warm
+    from services.trials.chaos import Chaos, exchange_of
     from services.trials.warm_exchange import warm_exchange
 
     settings, config = load_bot(path)

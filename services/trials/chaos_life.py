@@ -18,8 +18,9 @@ import structlog
 
 from bot.errors import TradingError
 from coordinator.operator import CommandKind, CommandRejected, OperatorCommand
+from services.app.bot import run_bot
 from services.runtime.config import load_bot
-from services.runtime.live import LiveBot, run_bot
+from services.runtime.live import LiveBot
 from services.runtime.warm import warm
 
 OPERATOR_SECONDS = 0.5

@@ -23,7 +23,7 @@ from coordinator.pair_state import OWN
 from coordinator.roster import Roster
 from coordinator.saved_state import LAYOUT, Packer, Piece, fill, read
 from coordinator.vocabulary import NOBODY
-from services.app.backing import SilentBus
+from services.messaging.silent_bus import SilentBus
 from services.runtime.memories import machine_of
 from services.storage.store import PostgresStore
 from tests.conftest import ROOT, Family

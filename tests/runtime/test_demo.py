@@ -15,6 +15,7 @@ from bot.candles import iso
 from coordinator.decisions import as_row, decisions_of
 from services.command_line.live import demo as command
 from services.runtime import demo as demo_module
+from services.runtime.stages import Stages
 from services.trials.demo import (
     HOUR,
     PAIRS,
@@ -24,7 +25,6 @@ from services.trials.demo import (
     demo_config,
     demonstration,
 )
-from services.runtime.stages import Stages
 from tests.conftest import MINUTE
 from tests.runtime.house import command as spoken
 from tests.runtime.house import entries

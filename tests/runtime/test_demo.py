@@ -14,8 +14,8 @@ from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfoli
 from bot.candles import iso
 from coordinator.decisions import as_row, decisions_of
 from services.command_line.live import demo as command
-from services.runtime import demo as demo_module
 from services.runtime.stages import Stages
+from services.trials import demo as demo_module
 from services.trials.demo import (
     HOUR,
     PAIRS,

@@ -181,7 +181,7 @@ def machine_with(levels):
 
 
 def orders_of(machine):
-    """What is wished, by the names that the orders have."""
+    """Desired orders, by the names that the orders have."""
     keys = ("number", "generation", "side", "kind", "price", "quantity", "part")
     return sorted([int(slot[key]) for key in keys] for slot in machine.slots if slot.active or slot.suspended)
 

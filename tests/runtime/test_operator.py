@@ -228,10 +228,10 @@ def test_the_control_interface_asks_for_the_token_and_its_file_is_private(tmp_pa
     async def main():
         now = {"streams": {"public": True}, "pairs": [{"recovered": False}]}
 
-        async def account_snapshot():
+        async def status_now():
             return now
 
-        server = ControlServer(tmp_path / "bots" / "x.json", account_snapshot, act, CollectorRegistry())
+        server = ControlServer(tmp_path / "bots" / "x.json", status_now, act, CollectorRegistry())
         port = await server.start()
         async with aiohttp.ClientSession() as session:
             for path, method in (("/status", session.get), ("/command", session.post)):

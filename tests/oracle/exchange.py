@@ -202,7 +202,7 @@ class Exchange:
         self.reach = None
 
     def desired_order(self, number: int, side: int, kind: str, price: int, quantity: int, signal: str) -> None:
-        """Set the desired order of a slot; an entry before entries are allowed, or under one lot or tick, is withdrawn."""
+        """Set the order of a slot; an entry before entries are allowed, or under one lot or tick, is withdrawn."""
         nowhere = price < 1 and kind != MARKET
         if quantity < 1 or nowhere or (signal == ENTRY and not self.may_enter):
             self.withdraw(number)

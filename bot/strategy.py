@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from bot import strategy_file
+from bot.costs import COSTS
 from bot.errors import Misconfigured, cut, shown
 from bot.inputs import Input
 from bot.instrument import INSTRUMENT, Instrument
@@ -72,6 +73,7 @@ PAIR = np.dtype(
         ("watch_above", "f8"),  # base bars that stay inside (watch_below, watch_above)
         ("watch_below", "f8"),  # change nothing: the driver need not ask. Quote currency
         ("under_minimum", "i8"),  # entries not placed because the venue's minimum is larger
+        ("costs", COSTS),  # what would not have paid for its costs
         ("credit", "f8"),  # money of the account outside this ledger that stands behind its orders, quote currency
         ("wake_at", "i8"),  # ms: a base bar that closes then or later matters whatever its prices
         ("left_above", "f8"),  # base bars that lie above or below these whole matter too, quote currency

@@ -5,6 +5,7 @@ Strategies start, drain and are dismissed here; a halt is answered, a trim and a
 
 from __future__ import annotations
 
+from bot.costs import CostRule, pays
 from bot.kernel import Record, kernel, template
 from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, clear_orders, set_order
 from bot.strategy import Event, away, tighter, too_small, watch_nothing, whole_down, whole_ms
@@ -43,11 +44,10 @@ def apply_directive(pair: Record, params: Record, state: Record, slots: Record, 
         _leave_or_start(pair, params, state, slots, event)
 
 
-@template
-def _leave_or_start(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
-    """Drain what is not called for, close what took too long, start what is."""
-    directive, position = state.directive, pair.ledger.position
-    if (state.phase == Phase.DRAINING or state.phase == Phase.CLOSING) and position == 0:  # noqa: PLR1714
+@kernel
+def _end_transition(pair: Record, params: Record, state: Record) -> None:
+    """Begin anew once a position that drained or was closed is flat, and close one whose time is over."""
+    if (state.phase == Phase.DRAINING or state.phase == Phase.CLOSING) and pair.ledger.position == 0:  # noqa: PLR1714
         entry = record_decision(pair, state, DecisionKind.FLAT)
         entry.x = (pair.time - state.drain_start) / MINUTE
         advance(state, Trigger.FLAT)
@@ -56,9 +56,19 @@ def _leave_or_start(pair: Record, params: Record, state: Record, slots: Record, 
         advance(state, Trigger.DEADLINE)
         entry = record_decision(pair, state, DecisionKind.CLOSING)
         entry.x, entry.y = pair.price, position_notional(pair)
+
+
+@template
+def _leave_or_start(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+    """Drain what is not called for, close what took too long, start what is."""
+    directive, position = state.directive, pair.ledger.position
+    _end_transition(pair, params, state)
+    if state.family in (NOBODY, directive.family):
+        state.stays = False
     if state.family != directive.family:
         if position != 0 and can(state, Trigger.SWITCH):
-            _drain(pair, params, state, slots, event)
+            if not _stays_for_costs(pair, params, state, slots):
+                _drain(pair, params, state, slots, event)
         elif position == 0 and can(state, Trigger.LEAVE):
             _dismiss(pair, params, state, slots, event)
             advance(state, Trigger.LEAVE)
@@ -71,6 +81,20 @@ def _leave_or_start(pair: Record, params: Record, state: Record, slots: Record, 
             _drain(pair, params, state, slots, event)
         elif directive.family != NOBODY:
             _start(pair, params, state, slots, event)
+
+
+@kernel
+def _stays_for_costs(pair: Record, params: Record, state: Record, slots: Record) -> bool:
+    """Whether a transition waits: its regime does not force it, and closing costs more than staying risks."""
+    direction = 1 if pair.ledger.position > 0 else -1
+    stop, mark = _present_stop(slots, direction), pair.price / pair.instrument.tick_size
+    risk = (mark - stop) * direction / mark if stop > 0 else params.protective_stop
+    closing = max(pair.instrument.taker_fee, 0.0) + params.expected_slippage
+    waits = stop >= 0 and not state.directive.forced and risk < params.transition_costs * closing
+    if waits and not state.stays:
+        pays(pair, CostRule.TRANSITION, risk, params.transition_costs, closing)
+    state.stays = waits
+    return waits
 
 
 @template
@@ -95,6 +119,7 @@ def _dismiss(pair: Record, params: Record, state: Record, slots: Record, event: 
         tell(pair, params, state, slots, event, Event.RESET, state.family)
     clear_orders(strategy_slots(slots))
     state.family = NOBODY
+    state.stays = False
     watch_nothing(pair)
     state.watch_above, state.watch_below = pair.watch_above, pair.watch_below
 

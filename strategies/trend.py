@@ -11,6 +11,7 @@ from enum import IntEnum, StrEnum
 import numpy as np
 from pydantic import Field
 
+from bot.costs import CostParameters, entry_pays
 from bot.errors import Misconfigured
 from bot.indicators import (
     ATR,
@@ -29,7 +30,7 @@ from bot.indicators import (
 from bot.instrument import Instrument, Market
 from bot.kernel import Record, kernel
 from bot.order import WHOLE_POSITION, OrderKind, Signal, clear_order, clear_orders, set_order
-from bot.parameters import Fraction, Number, Parameters
+from bot.parameters import Fraction, Number
 from bot.strategy import (
     Event,
     Strategy,
@@ -66,7 +67,7 @@ class Kind(IntEnum):
     REVERSAL = 2
 
 
-class TrendParameters(Parameters):
+class TrendParameters(CostParameters):
     """Everything the trend follower can be told."""
 
     direction: TrendDirection = Field(TrendDirection.BOTH, description="both, long or short; spot is always long")
@@ -215,6 +216,9 @@ def _enter(
         stop, target = params.strong_stop, params.strong_target
     unit = state.atr.value
     if pair.price - direction * stop * unit <= 0.0 or pair.price + direction * target * unit <= 0.0:
+        return
+    distances = target * unit / pair.price, stop * unit / pair.price
+    if not entry_pays(pair, params, OrderKind.MARKET, distances[0], OrderKind.LIMIT, distances[1]):
         return
     risk = params.risk_per_trade * pair.target * (0.5 if state.losses >= 3 else 1.0)
     notional = min(affordable(pair), risk * pair.price / (stop * unit))

@@ -227,6 +227,9 @@ def _show(now: BotStatus) -> None:
     for one in now["pairs"]:
         if one["held_off"]:
             console().print(f"* {one['pair']} opens nothing: {', '.join(one['held_off'])}", style="yellow")
+    for one in now["pairs"]:
+        if one["refused_for_costs"]:
+            console().print(f"{one['pair']}: {one['refused_for_costs']} refused for their costs", style="dim")
     console().print("orders: entries + exits", style="dim")
 
 

@@ -46,6 +46,7 @@ class GridParameters(Exact):
     max_age_days: Decimal | None = None
     risk_budget: Decimal = Decimal("0.1")
     turning_entries: str = "suspend"
+    min_cell_profit: Decimal = Decimal("0.5")
 
 
 @dataclass
@@ -138,6 +139,9 @@ class Grid:
         lower = centre - half if self.parameters.lower is None else self.parameters.lower / tick
         upper = centre + half if self.parameters.upper is None else self.parameters.upper / tick
         if lower <= 0 or self.atr.value == 0:
+            return
+        costs = exchange.instrument.round_trip(LIMIT, LIMIT, ZERO)
+        if self.parameters.profit_per_grid - costs < self.parameters.min_cell_profit * costs:
             return
         self.target = exchange.target
         self.highest = exchange.equity(centre)

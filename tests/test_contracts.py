@@ -153,12 +153,6 @@ def test_no_two_modules_import_each_other_in_a_circle():
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) != []
 
 
-# Class names that two modules define; kernels name both. The list may only shrink.
-NAMED_TWICE = {
-    "Kind": "the family of a regime, and what made an entry of trend",
-}
-
-
 @pytest.fixture(scope="module")
 def nodes():
     """What every source consists of, by file."""
@@ -181,7 +175,7 @@ def test_lengths_of_time_are_written_once(nodes):
 
 def test_each_class_name_is_defined_once(nodes):
     count = Counter(node.name for own in nodes.values() for node in own if isinstance(node, ast.ClassDef))
-    assert sorted(name for name, times in count.items() if times > 1) == sorted(NAMED_TWICE)
+    assert sorted(name for name, times in count.items() if times > 1) == []
 
 
 def asks(source):

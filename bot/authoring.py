@@ -1,5 +1,11 @@
 """Everything that a strategy of your own needs, under one name; the README shows one in thirty lines."""
 
+from bot.costs import (
+    CostParameters,
+    entry_pays,
+    pays,
+    round_trip,
+)
 from bot.indicators import (
     ADX,
     ATR,
@@ -80,6 +86,7 @@ __all__ = [
     "STOP",
     "VOLUME",
     "WHOLE_POSITION",
+    "CostParameters",
     "Event",
     "Fraction",
     "Number",
@@ -97,14 +104,17 @@ __all__ = [
     "clear_orders",
     "ema_update",
     "enter",
+    "entry_pays",
     "equity_now",
     "kernel",
     "lots_for",
+    "pays",
     "python",
     "ring_highest",
     "ring_lowest",
     "ring_mean",
     "ring_push",
+    "round_trip",
     "rsi_update",
     "set_order",
     "talib",

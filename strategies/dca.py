@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bot.costs import entry_pays
 from bot.kernel import Record, kernel
 from bot.order import WHOLE_POSITION, OrderKind, Signal, clear_order, clear_orders, set_order
 from bot.strategy import (
@@ -105,7 +106,7 @@ def _open(pair: Record, params: Record, state: Record, slots: Record, direction:
     state.unit = min(affordable(pair) / weights, params.risk_budget * pair.target / loss_share)
     state.unit *= _reinvested(pair, params, state)
     lots = lots_for(pair, state.unit, reference)
-    if lots == 0:
+    if lots == 0 or not _pays(pair, params):
         return
     slot = enter(pair, slots, 0, direction, OrderKind.MARKET, 0, lots, WHOLE_POSITION)
     slot.stop = away(pair, -direction, stop, True)
@@ -144,6 +145,15 @@ def _reinvested(pair: Record, params: Record, state: Record) -> float:
     if pair.coordinated:
         change = min(change, 0.0)
     return max(1.0 + change / pair.target, 0.0)
+
+
+@kernel
+def _pays(pair: Record, params: Record) -> bool:
+    """Whether target and stop lie far enough for what a deal costs."""
+    if params.trailing:
+        least = (1.0 + params.trail_activation) * (1.0 - params.trail_distance) - 1.0
+        return entry_pays(pair, params, OrderKind.MARKET, least, OrderKind.STOP, params.stop_loss)
+    return entry_pays(pair, params, OrderKind.MARKET, params.target_at[0], OrderKind.LIMIT, params.stop_loss)
 
 
 @kernel

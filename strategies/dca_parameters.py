@@ -10,9 +10,11 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from bot.costs import CostParameters, check_distance, round_trip_of
 from bot.errors import Misconfigured
 from bot.instrument import Instrument, Market
-from bot.parameters import Fraction, Number, Parameters, Section
+from bot.order import OrderKind
+from bot.parameters import Fraction, Number, Section
 from bot.times import HOUR
 
 MAX_SAFETY_ORDERS = 30
@@ -64,7 +66,7 @@ class Target(Section):
     share: Fraction = Field(gt=0, le=1, description="share of the deal that leaves there, fraction")
 
 
-class DcaParameters(Parameters):
+class DcaParameters(CostParameters):
     """Everything a DCA deal can be told."""
 
     direction: DcaDirection = Field(DcaDirection.LONG, description="long or short; spot is always long")
@@ -113,6 +115,9 @@ class DcaParameters(Parameters):
     risk_budget: Fraction = Field(0.02, gt=0, le=1, description="loss of the full ladder at its stop, of target")
     reinvest_pct: Number = Field(0.0, ge=0, le=100, description="share of profits that sizes grow by, %")
     risk_reduction_pct: Number = Field(0.0, ge=0, le=100, description="share of losses that sizes shrink by, %")
+
+    min_target_costs: Number = Field(1.5, ge=0, le=1000, description="least distance to the target, round-trip costs")
+    min_stop_costs: Number = Field(1.5, ge=0, le=1000, description="least distance to the stop, round-trip costs")
 
     @classmethod
     @cache
@@ -223,13 +228,19 @@ def check(parameters: DcaParameters, instrument: Instrument, capital: float, pri
 
 
 def _check_costs(parameters: DcaParameters, instrument: Instrument) -> None:
-    """Refuse a target that the fees of one round trip take, or that a stop at break-even would lie beyond."""
-    taker, maker = max(float(instrument.taker_fee), 0.0), max(float(instrument.maker_fee), 0.0)
-    costs = 2.0 * taker if parameters.break_even else taker + maker
-    first = parameters.target_at[0]
-    if parameters.trailing or first > costs:
-        return
-    name = "targets[0].at" if parameters.targets else "take_profit"
-    raise Misconfigured(
-        f"dca.{name} is {first:g} but the fees of a round trip are {costs:g} of the price; choose more than that."
-    )
+    """Refuse a target or stop that lies too near for the costs, and a first target within what breaks even."""
+    place = "dca.targets[0].at" if parameters.targets else "dca.take_profit"
+    target, leave = parameters.target_at[0], OrderKind.LIMIT
+    if parameters.trailing:
+        place = "dca.trail_activation less dca.trail_distance"
+        target = (1.0 + parameters.trail_activation) * (1.0 - parameters.trail_distance) - 1.0
+        leave = OrderKind.STOP
+    for where, distance, multiple, out in (
+        (place, target, "min_target_costs", leave),
+        ("dca.stop_loss", parameters.stop_loss, "min_stop_costs", OrderKind.STOP),
+    ):
+        costs = round_trip_of(instrument, OrderKind.MARKET, out, parameters.expected_slippage)
+        check_distance(where, distance, f"dca.{multiple}", getattr(parameters, multiple), costs)
+    fees = 2.0 * max(float(instrument.taker_fee), 0.0)
+    if parameters.break_even and target <= fees:
+        raise Misconfigured(f"{place} is {target:g} but break-even lies at {fees:g}; choose more than that.")

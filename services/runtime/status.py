@@ -73,6 +73,7 @@ def _pair(loop: MasterLoop, index: int, instrument: Instrument) -> PortfolioPair
         "exposure": float(report.exposure),
         "entries": int(report.entries),
         "exits": int(report.exits),
+        "refused_for_costs": int(report.refused_for_costs),
     }
 
 

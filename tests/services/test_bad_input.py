@@ -106,10 +106,14 @@ def test_a_bad_deal_is_one_sentence(tmp_path, name):
 @pytest.mark.parametrize(
     ("own", "words"),
     [
-        ({"take_profit": 0.0007}, "dca.take_profit is 0.0007 but the fees of a round trip are 0.00075"),
+        ({"take_profit": 0.0007}, "dca.take_profit is 0.0007 but a round trip costs 0.00085"),
         (
-            {"targets": [{"at": 0.001, "share": 0.5}, {"at": 0.01, "share": 0.5}], "break_even": True},
-            "dca.targets[0].at is 0.001 but the fees of a round trip are 0.0011",
+            {
+                "targets": [{"at": 0.001, "share": 0.5}, {"at": 0.01, "share": 0.5}],
+                "break_even": True,
+                "min_target_costs": 0,
+            },
+            "dca.targets[0].at is 0.001 but break-even lies at 0.0011",
         ),
     ],
 )
@@ -117,7 +121,8 @@ def test_a_deal_that_cannot_earn_its_fees_is_refused(own, words):
     parameters = load_config({"strategy": "dca", "pair": "BTCUSDT", "dca": own}).parameters
     with pytest.raises(Misconfigured, match=re.escape(words)):
         dca_parameters.check(parameters, instrument(), 10_000.0, 50_000.0, 1.0)
-    dca_parameters.check(parameters, instrument(taker_fee=0, maker_fee=0), 10_000.0, 50_000.0, 1.0)
+    free = instrument(taker_fee=0, maker_fee=0)
+    dca_parameters.check(parameters, free, 10_000.0, 50_000.0, 1.0)
 
 
 def test_a_value_is_shown_with_at_most_200_characters():

@@ -137,7 +137,7 @@ class LifeOfAPair(RuleBasedStateMachine):
         if slot.kind != OrderKind.MARKET:
             self.price = float(slot.price) * 0.1
             self.pairs[0].price = self.price
-        self.run(index, max(1, int(most * part)))
+        self.run(index, np.int64(max(1, int(most * part))))
 
     @rule(
         family=st.integers(-1, 2),

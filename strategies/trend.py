@@ -40,6 +40,8 @@ from bot.strategy import (
     away,
     enter,
     lots_for,
+    tighter,
+    too_small,
     watch_nothing,
     whole_down,
     whole_ms,
@@ -435,9 +437,7 @@ def _set_exit_orders(pair: Record, state: Record, slots: Record) -> None:
     if not state.partial_done and state.partial > 0:
         filled = state.entered_lots - lots
         half = whole_down(state.entered_lots / 2.0) - filled
-        if half < pair.instrument.min_quantity or lots - half < pair.instrument.min_quantity:
-            half = 0
-        if half * pair.instrument.lot_size * pair.price < pair.instrument.min_notional:
+        if lots - half < pair.instrument.min_quantity or too_small(pair, half, pair.price):
             half = 0
     half = max(min(half, lots), 0)
     set_order(slots, STOP, -direction, OrderKind.STOP, state.stop, lots, _stop_signal(pair, state), WHOLE_POSITION)
@@ -467,18 +467,13 @@ def _on_base(pair: Record, params: Record, state: Record, slots: Record, bar: Re
     stop = state.stop
     if params.break_even_at > 0.0 and profit >= params.break_even_at * state.unit:
         even = state.entry * (1.0 + direction * 2.0 * pair.instrument.taker_fee)
-        stop = _tighter(stop, away(pair, -direction, even, True), direction)
+        stop = tighter(stop, away(pair, -direction, even, True), direction)
     if params.trail_distance > 0.0 and profit >= params.trail_from * state.unit:
         trail = state.best - direction * params.trail_distance * state.unit
-        stop = _tighter(stop, away(pair, -direction, trail, True), direction)
+        stop = tighter(stop, away(pair, -direction, trail, True), direction)
     if stop != state.stop:
         state.stop = stop
         _set_exit_orders(pair, state, slots)
-
-
-@kernel
-def _tighter(stop: int, other: int, direction: int) -> int:
-    return max(stop, other) if direction > 0 else min(stop, other)
 
 
 @kernel

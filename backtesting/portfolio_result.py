@@ -223,6 +223,7 @@ class PortfolioResult:
             fills=sum(len(one.fills) for one in self.recording.recordings),
             refused=sum(one.refused for one in self.recording.recordings),
             under_minimum=sum(int(one.pair.under_minimum) for one in self.recording.recordings),
+            refused_for_costs=sum(int(one.pair.costs.refused) for one in self.recording.recordings),
             incomplete_bars=self.recording.incomplete,
             **drawdowns,
             **ratio_figures(daily_returns(equity, ts, initial)),

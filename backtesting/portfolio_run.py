@@ -71,6 +71,11 @@ def simulate_portfolio(
     recording = PortfolioSimulator(config, keep_desired_orders=False).run(prepared_pairs, progress)
     notices += rules_notices(config, list(instruments.values()))
     notices += _notices(config, prepared_pairs, recording.outcome)
+    for pair, played_pair in zip(prepared_pairs.pairs, recording.recordings, strict=True):
+        if played_pair.pair.costs.refused:
+            notices.append(
+                f"{pair}: {played_pair.pair.costs.refused} entries or transitions would not have paid for their costs."
+            )
     return PortfolioResult(config, recording, snapshots, tuple(notices))
 
 

@@ -92,7 +92,7 @@ def simulate(
     recording = play_single(config, prepared, keep_desired_orders=True)
     notices = [notice] if notice else []
     notices += [f"{said[0].upper()}{said[1:]}." for said in suspicious(played)]
-    notices += notices_of(config, prepared, recording.outcome, int(recording.pair.under_minimum), first)
+    notices += notices_of(config, recording, first)
     notices += rules_notices(config, [instrument])
     figures = _bounds(config, prepared, first) if bounds else None
     return BacktestResult(config, recording, first, tuple(notices), figures)
@@ -150,11 +150,10 @@ def warmup_start(config: BacktestConfig) -> int | None:
     return min(config.start - signal, inputs_start([(config.loaded, [config.parameters])], config.start))
 
 
-def notices_of(
-    config: BacktestConfig, prepared: PreparedCandles, outcome: Outcome, under_minimum: int, first: int
-) -> list[str]:
+def notices_of(config: BacktestConfig, recording: Recording, first: int) -> list[str]:
     """Sentences on what a reader of the figures should know."""
     notices = []
+    prepared, outcome, pair = recording.prepared, recording.outcome, recording.pair
     candles, rolled = prepared.candles, prepared.rollup(config.parameters.timeframe_ms)
     if candles.bar_ms > MINUTE:
         notices.append(f"Base bars are {bar_name(candles.bar_ms)}: the path inside a bar is coarser than with 1m.")
@@ -169,8 +168,10 @@ def notices_of(
         notices.append(f"The first entry may come after {need} signal bars of warm-up: {until}.")
     notices += inputs_notice([(config.loaded, [config.parameters])], int(candles.ts[0]), int(candles.ts[first]))
     notices += config.parameters.remarks(float(candles.open[first]))
-    if under_minimum:
-        notices.append(f"{under_minimum} entries were under the venue's minimum and not placed.")
+    if pair.under_minimum:
+        notices.append(f"{pair.under_minimum} entries were under the venue's minimum and not placed.")
+    if pair.costs.refused:
+        notices.append(f"{pair.costs.refused} entries would not have paid for their costs and were not placed.")
     if outcome is not Outcome.COMPLETE:
         notices.append(f"The run ended early: {outcome.name.lower()}.")
     return notices

@@ -12,6 +12,12 @@ from bot.channels import (
     supertrend_update,
     vwap_update,
 )
+from bot.costs import (
+    CostParameters,
+    entry_pays,
+    pays,
+    round_trip,
+)
 from bot.indicators import (
     ADX,
     ATR,
@@ -120,6 +126,7 @@ __all__ = [
     "VWAP",
     "WHOLE_POSITION",
     "Z_SCORE",
+    "CostParameters",
     "Event",
     "Fraction",
     "Number",
@@ -139,6 +146,7 @@ __all__ = [
     "donchian_update",
     "ema_update",
     "enter",
+    "entry_pays",
     "equity_now",
     "heikin_ashi_update",
     "keltner_update",
@@ -147,11 +155,13 @@ __all__ = [
     "macd_update",
     "mfi_update",
     "obv_update",
+    "pays",
     "python",
     "ring_highest",
     "ring_lowest",
     "ring_mean",
     "ring_push",
+    "round_trip",
     "rsi_update",
     "set_order",
     "slope_update",

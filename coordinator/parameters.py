@@ -53,6 +53,12 @@ class RegimeParameters(Section):
     transition_hours: Number = Field(2.0, ge=0, le=10_000, description="time a position gets to leave by itself, hours")
     transition_stop: Number = Field(2.0, gt=0, le=50, description="stop during a transition, ATRs")
     transition_target: Number = Field(1.0, gt=0, le=50, description="target during a transition, ATRs")
+    transition_costs: Number = Field(
+        1.0, ge=0, le=1000, description="a transition waits while staying risks less than so many closing costs; 0: off"
+    )
+    expected_slippage: Fraction = Field(
+        0.0001, ge=0, le=0.1, description="slippage of closing that transitions reckon with, fraction"
+    )
 
     @model_validator(mode="after")
     def _hysteresis(self) -> Self:

@@ -32,7 +32,7 @@ from coordinator.risk import (
     quiet_equities,
     size_multiplier,
 )
-from coordinator.router import reroute
+from coordinator.router import forbids, reroute
 from coordinator.vocabulary import NOBODY, Cap, DecisionKind, begin_decision
 
 LEAST = 1e-9  # quote currency: without equity nothing is calm
@@ -378,6 +378,8 @@ def _direct(params: Record, portfolio_state: PortfolioState, now: int) -> None:
         directive.share = portfolio_state.allocations[i].weight if params.shares else 0.0
         directive.multiplier = multiplier
         directive.blocked = route.blocked
+        confirmed = portfolio_state.regimes[i].confirmed
+        directive.forced = forbids(params, confirmed, report.family, report.enhanced)
         directive.paused = route.held_off != 0 or (route.family != NOBODY and (stale or not report.alive))
         directive.halted, directive.answer = risk.halted, risk.answer
 
@@ -392,6 +394,7 @@ def differs(held: Record, given: Record) -> bool:
         or held.share != given.share
         or held.multiplier != given.multiplier
         or held.blocked != given.blocked
+        or held.forced != given.forced
         or held.paused != given.paused
         or held.halted != given.halted
         or held.answer != given.answer

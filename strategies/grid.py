@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from bot.costs import CostRule, check_distance, pays, round_trip, round_trip_of
 from bot.errors import Misconfigured
 from bot.indicators import ATR, atr_update
 from bot.instrument import Instrument, Market
@@ -93,6 +94,9 @@ class GridParameters(Parameters):
     lower: Number | None = Field(None, gt=0, description="fixed lower bound, quote currency; with `upper`")
     upper: Number | None = Field(None, gt=0, description="fixed upper bound, quote currency; with `lower`")
     profit_per_grid: Fraction = Field(0.005, gt=0, le=0.5, description="distance of a counter, fraction of price")
+    min_cell_profit: Number = Field(
+        0.5, ge=0, le=1000, description="least profit of a cell after its costs, in round-trip costs"
+    )
     direction: GridDirection = Field(GridDirection.NEUTRAL, description="neutral, long or short; spot is always long")
     turning_entries: TurningEntries = Field(
         TurningEntries.SUSPEND, description="neutral: entries against the position suspend until flat, or rest"
@@ -273,6 +277,9 @@ def _lay(pair: Record, params: Record, state: Record, slots: Record) -> None:
     lower = params.lower if not np.isnan(params.lower) else pair.price - half
     upper = params.upper if not np.isnan(params.upper) else pair.price + half
     if lower <= 0.0 or state.atr.value <= 0.0:
+        return
+    costs = round_trip(pair, OrderKind.LIMIT, OrderKind.LIMIT, 0.0)
+    if not pays(pair, CostRule.CELL, params.profit_per_grid, 1.0 + params.min_cell_profit, costs):
         return
     state.laid = True
     state.closing = False
@@ -542,6 +549,8 @@ def check(parameters: GridParameters, instrument: Instrument, capital: float, pr
             f"grid.profit_per_grid is {parameters.profit_per_grid:.6g} but two maker fees and two ticks cost "
             f"{least:.6g}; choose more than that break-even."
         )
+    costs, multiple = round_trip_of(instrument, OrderKind.LIMIT, OrderKind.LIMIT, 0.0), 1.0 + parameters.min_cell_profit
+    check_distance("grid.profit_per_grid", parameters.profit_per_grid, "grid.min_cell_profit", multiple, costs)
     if parameters.direction is GridDirection.SHORT and instrument.market is Market.SPOT:
         raise Misconfigured("grid.direction is short but spot cannot be sold short; use long, or market: linear.")
     least_notional = instrument.smallest_order(price)

@@ -14,11 +14,12 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from bot.conditions import CONFLICT, WhenInput, when_input
+from bot.costs import CostParameters, check_distance, round_trip_of
 from bot.errors import Misconfigured
 from bot.instrument import Instrument
 from bot.kernel import Record, kernel
 from bot.order import WHOLE_POSITION, OrderKind, Signal, clear_orders, set_order
-from bot.parameters import Fraction, Number, Parameters
+from bot.parameters import Fraction, Number
 from bot.rollup import bucket_start
 from bot.strategy import Event, Strategy, away, enter, lots_for, watch_nothing
 
@@ -57,7 +58,7 @@ PROFIT_LOCK = list(Sizing).index(Sizing.COMPOUND_PROFIT_LOCK)
 AT_CLOSE = list(StopTrigger).index(StopTrigger.CLOSE)
 
 
-class RulesParameters(Parameters):
+class RulesParameters(CostParameters):
     """Everything that rules can be told."""
 
     warmup_bars: int = Field(0, ge=0, le=100_000, description="signal bars seen before the first entry, bars")
@@ -72,6 +73,8 @@ class RulesParameters(Parameters):
     reserve: Fraction = Field(0.002, ge=0, lt=1, description="kept for the price to move until the fill, fraction")
     stop: Fraction | None = Field(None, gt=0, lt=1, description="stop from the average entry, fraction; or none")
     target: Fraction | None = Field(None, gt=0, le=100, description="target from the average entry, fraction; or none")
+    min_target_costs: Number = Field(1.5, ge=0, le=1000, description="least distance to the target, round-trip costs")
+    min_stop_costs: Number = Field(1.5, ge=0, le=1000, description="least distance to the stop, round-trip costs")
     trigger: StopTrigger = Field(StopTrigger.INTRABAR, description="close of a signal bar, or intrabar: resting orders")
 
     @model_validator(mode="after")
@@ -255,11 +258,17 @@ def _watch(pair: Record, params: Record, state: Record) -> None:
 
 
 def check(parameters: RulesParameters, instrument: Instrument, capital: float, price: float, leverage: float) -> None:
-    """Refuse what cannot be placed; raises Misconfigured."""
+    """Refuse what cannot be placed or would not pay for its costs; raises Misconfigured."""
     least, money = instrument.smallest_order(price), capital if parameters.quote is None else parameters.quote
     if money * leverage < least:
         place = "capital" if parameters.quote is None else "rules.quote"
         raise Misconfigured(f"{place} {money:g} is under the venue's smallest order of {least:.4g}; raise it.")
+    resting = OrderKind.MARKET if parameters.trigger is StopTrigger.CLOSE else OrderKind.LIMIT
+    for name, leave in (("target", resting), ("stop", OrderKind.STOP)):
+        distance, multiple = getattr(parameters, name), f"min_{name}_costs"
+        if distance is not None:
+            costs = round_trip_of(instrument, OrderKind.MARKET, leave, parameters.expected_slippage)
+            check_distance(f"rules.{name}", distance, f"rules.{multiple}", getattr(parameters, multiple), costs)
 
 
 def inputs(parameters: RulesParameters) -> dict[str, WhenInput]:

@@ -11,6 +11,7 @@ from enum import IntEnum, StrEnum
 import numpy as np
 from pydantic import Field
 
+from bot.costs import CostParameters, entry_pays
 from bot.errors import Misconfigured
 from bot.indicators import (
     ATR,
@@ -29,8 +30,20 @@ from bot.indicators import (
 from bot.instrument import Instrument, Market
 from bot.kernel import Record, kernel
 from bot.order import WHOLE_POSITION, OrderKind, Signal, clear_order, clear_orders, set_order
-from bot.parameters import Fraction, Number, Parameters
-from bot.strategy import Event, Strategy, Variation, affordable, away, enter, lots_for, watch_nothing, whole_down
+from bot.parameters import Fraction, Number
+from bot.strategy import (
+    Event,
+    Strategy,
+    Variation,
+    affordable,
+    away,
+    enter,
+    lots_for,
+    tighter,
+    too_small,
+    watch_nothing,
+    whole_down,
+)
 
 ENTRY, STOP, TARGET, PARTIAL = range(4)
 
@@ -54,7 +67,7 @@ class Kind(IntEnum):
     REVERSAL = 2
 
 
-class TrendParameters(Parameters):
+class TrendParameters(CostParameters):
     """Everything the trend follower can be told."""
 
     direction: TrendDirection = Field(TrendDirection.BOTH, description="both, long or short; spot is always long")
@@ -204,6 +217,9 @@ def _enter(
     unit = state.atr.value
     if pair.price - direction * stop * unit <= 0.0 or pair.price + direction * target * unit <= 0.0:
         return
+    distances = target * unit / pair.price, stop * unit / pair.price
+    if not entry_pays(pair, params, OrderKind.MARKET, distances[0], OrderKind.LIMIT, distances[1]):
+        return
     risk = params.risk_per_trade * pair.target * (0.5 if state.losses >= 3 else 1.0)
     notional = min(affordable(pair), risk * pair.price / (stop * unit))
     lots = lots_for(pair, notional, pair.price)
@@ -256,9 +272,7 @@ def _set_exit_orders(pair: Record, state: Record, slots: Record) -> None:
     if not state.partial_done:
         filled = state.entered_lots - lots
         half = whole_down(state.entered_lots / 2.0) - filled
-        if half < pair.instrument.min_quantity or lots - half < pair.instrument.min_quantity:
-            half = 0
-        if half * pair.instrument.lot_size * pair.price < pair.instrument.min_notional:
+        if lots - half < pair.instrument.min_quantity or too_small(pair, half, pair.price):
             half = 0
     half = max(min(half, lots), 0)
     set_order(slots, STOP, -direction, OrderKind.STOP, state.stop, lots, _stop_signal(pair, state), WHOLE_POSITION)
@@ -285,18 +299,13 @@ def _on_base(pair: Record, params: Record, state: Record, slots: Record, bar: Re
     stop = state.stop
     if profit >= params.break_even_at * state.unit:
         even = state.entry * (1.0 + direction * 2.0 * pair.instrument.taker_fee)
-        stop = _tighter(stop, away(pair, -direction, even, True), direction)
+        stop = tighter(stop, away(pair, -direction, even, True), direction)
     if profit >= params.trail_from * state.unit:
         trail = state.best - direction * params.trail_distance * state.unit
-        stop = _tighter(stop, away(pair, -direction, trail, True), direction)
+        stop = tighter(stop, away(pair, -direction, trail, True), direction)
     if stop != state.stop:
         state.stop = stop
         _set_exit_orders(pair, state, slots)
-
-
-@kernel
-def _tighter(stop: int, other: int, direction: int) -> int:
-    return max(stop, other) if direction > 0 else min(stop, other)
 
 
 @kernel

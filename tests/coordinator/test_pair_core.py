@@ -10,7 +10,7 @@ from bot.order import OrderKind, Side, Signal, set_order
 from bot.ports import Gap, Position, Unreachable
 from bot.record import new_records
 from coordinator.machine import PairMachine
-from coordinator.messages import HoldOff, Recover, Remember, StoreAway
+from coordinator.messages import HeldOffReport, Recover, SaveState, StoreUnavailable
 from coordinator.pair_core import PairCore
 from coordinator.parameters import AlgorithmParameters
 from coordinator.vocabulary import DIRECTIVE, HeldOff
@@ -34,14 +34,14 @@ class Pair:
         return self.world.asked
 
     def desired_order(self, slot=0, lots=4):
-        """Wish an entry as a strategy would, admitted by the gate."""
+        """Set an entry as a strategy would, admitted by the gate."""
         slots = self.core.machine.slots
         set_order(slots, slot, Side.BUY, OrderKind.LIMIT, 500_000, lots, Signal.ENTRY, -1)
         slots[slot].stop, slots[slot].admitted, slots[slot].filtered = 490_000, True, True
         self.core.unsynced = True
 
     def held_off(self):
-        return [(one.reason, one.over) for one in self.reported if isinstance(one, HoldOff)]
+        return [(one.reason, one.over) for one in self.reported if isinstance(one, HeldOffReport)]
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_what_is_decided_is_stored_before_it_is_sent(pair):
     assert pair.hear(Gap("BTCUSDT")) == [("save", None), ("place", LINK)]
 
 
-def test_what_rests_as_it_is_wished_is_left_alone(pair):
+def test_what_rests_as_desired_is_left_alone(pair):
     pair.desired_order()
     pair.hear(Gap("BTCUSDT"))
     assert pair.hear(Gap("BTCUSDT")) == []
@@ -77,8 +77,8 @@ def test_without_the_store_nothing_is_opened_and_what_rests_leaves(pair):
     pair.world.stored = False
     assert pair.hear(Gap("BTCUSDT")) == [("save", None)]
     pair.world.stored = True
-    assert pair.hear(Remember()) == [("save", None), ("place", LINK)], "the store is back"
-    assert pair.hear(StoreAway()) == [("cancel", LINK)]
+    assert pair.hear(SaveState()) == [("save", None), ("place", LINK)], "the store is back"
+    assert pair.hear(StoreUnavailable()) == [("cancel", LINK)]
 
 
 def test_an_order_that_did_not_get_through_is_tried_again_after_a_pause_that_grows(pair):
@@ -114,10 +114,10 @@ def test_a_position_that_nothing_explains_holds_the_pair_off_and_its_entries_lea
 
 
 def test_of_the_news_of_a_position_only_the_newest_counts(pair):
-    pair.core.waiting = 1
+    pair.core.queued_positions = 1
     assert pair.hear(Position("BTCUSDT", 3)) == []
     assert pair.held_off() == []
-    pair.core.waiting = 0
+    pair.core.queued_positions = 0
     pair.world.held = 3
     assert pair.hear(Position("BTCUSDT", 3)) != []
     assert pair.held_off() == [(HeldOff.POSITION, False)]

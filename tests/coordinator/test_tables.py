@@ -14,7 +14,7 @@ from coordinator.correlation import HISTORY, correlation, group, history_push, s
 from coordinator.outcomes import OUTCOMES, RECENT, book_outcome, sum_outcomes
 from coordinator.parameters import AlgorithmParameters
 from coordinator.phase import NEXT, NOWHERE, TABLE, Phase, Trigger
-from coordinator.regime import REGIME, Kind, Regime, classify, confirm, family_by_adx
+from coordinator.regime import REGIME, Regime, RegimeKind, classify, confirm, family_by_adx
 from coordinator.risk import (
     RISK,
     answer,
@@ -50,17 +50,17 @@ def params(**changes):
 @pytest.mark.parametrize(
     ("confirmed", "row"),
     [
-        (Kind.NONE, ["RANGE", "TRANSITION", "TRANSITION", "TRANSITION", "TREND"]),
-        (Kind.TRANSITION, ["RANGE", "TRANSITION", "TRANSITION", "TRANSITION", "TREND"]),
-        (Kind.RANGE, ["RANGE", "RANGE", "TRANSITION", "TRANSITION", "TREND"]),
-        (Kind.TREND, ["RANGE", "TRANSITION", "TRANSITION", "TREND", "TREND"]),
+        (RegimeKind.NONE, ["RANGE", "TRANSITION", "TRANSITION", "TRANSITION", "TREND"]),
+        (RegimeKind.TRANSITION, ["RANGE", "TRANSITION", "TRANSITION", "TRANSITION", "TREND"]),
+        (RegimeKind.RANGE, ["RANGE", "RANGE", "TRANSITION", "TRANSITION", "TREND"]),
+        (RegimeKind.TREND, ["RANGE", "TRANSITION", "TRANSITION", "TREND", "TREND"]),
     ],
 )
 def test_family_by_adx_row(confirmed, row):
     columns = [(0.0, 17.99), (18.0, 22.0), (22.01, 24.99), (25.0, 32.0), (32.01, 90.0)]
     for (low, high), family in zip(columns, row, strict=True):
         for adx in (low, (low + high) / 2, high):
-            assert family_by_adx(PARAMS, int(confirmed), adx) == Kind[family]
+            assert family_by_adx(PARAMS, int(confirmed), adx) == RegimeKind[family]
 
 
 REGIME_ROWS = [

@@ -46,6 +46,7 @@ class GridParameters(Exact):
     max_age_days: Decimal | None = None
     risk_budget: Decimal = Decimal("0.1")
     turning_entries: str = "suspend"
+    min_cell_profit: Decimal = Decimal("0.5")
 
 
 @dataclass
@@ -139,6 +140,9 @@ class Grid:
         upper = centre + half if self.parameters.upper is None else self.parameters.upper / tick
         if lower <= 0 or self.atr.value == 0:
             return
+        costs = exchange.instrument.round_trip(LIMIT, LIMIT, ZERO)
+        if self.parameters.profit_per_grid - costs < self.parameters.min_cell_profit * costs:
+            return
         self.target = exchange.target
         self.highest = exchange.equity(centre)
         self._stand_on(exchange, self._plan(exchange, lower, upper, centre))
@@ -212,7 +216,7 @@ class Grid:
         unit, share = exchange.instrument.affordable(exchange.target) / len(cells), max(bought, sold)
         return min(unit, self.parameters.risk_budget * exchange.target / share) if share > 0 else unit
 
-    # Wishes
+    # Desired orders
 
     def _suspends(self, exchange: Exchange) -> bool:
         neutral = self.parameters.direction == "neutral" and exchange.instrument.linear
@@ -240,11 +244,11 @@ class Grid:
         against = self._suspends(exchange) and side * exchange.position < 0
         opens = self.parameters.direction == "neutral" and exchange.instrument.linear and not against
         reduces = not opens or side * (cell.counter - stop) <= 0
-        account_snapshot = exchange.slots[number]
-        if account_snapshot.quantity and account_snapshot.only_reduces != reduces:
+        own = exchange.slots[number]
+        if own.quantity and own.only_reduces != reduces:
             exchange.withdraw(number)
         exchange.desired_order(number, side, LIMIT, cell.counter, cell.held, GRID_COUNTER)
-        account_snapshot.only_reduces = reduces
+        own.only_reduces = reduces
 
     def _set_stop(self, exchange: Exchange) -> None:
         side, price = (SELL, self.low_stop) if exchange.position > 0 else (BUY, self.high_stop)

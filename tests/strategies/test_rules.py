@@ -203,6 +203,8 @@ def test_the_engine_trades_rules_as_the_fast_loop_does():
         ({"sizing": "fixed_quote"}, "quote is missing"),
         ({"direction": "short_only", "target": 1.5}, "no fall can reach"),
         ({"direction": "both"}, "direction"),
+        ({"target": 0.001}, "rules.target is 0.001 but a round trip costs"),
+        ({"stop": "0.05%"}, "rules.min_stop_costs asks for"),
         ({"quote": 1.0}, "rules.quote 1 is under the venue's smallest order"),
     ],
 )

@@ -123,7 +123,7 @@ class Strategy:
     entry a slot may carry; `check(parameters, instrument, capital, price, leverage)` raises Misconfigured for what
     cannot work; `own_stop`: it sets a stop, or leaves, whenever it holds something, so that none is added. `inputs`:
     columns that it reads as `event.inputs` with SIGNAL, by name; or a function of the parameters that returns them,
-    under the same names.
+    under the same names. `counters`: fields of the state that count what people want to read with a result.
     """
 
     name: str
@@ -139,6 +139,7 @@ class Strategy:
     own_stop: bool = False
     inputs: Inputs = field(default_factory=dict, hash=False)
     roles: Callable[[int], tuple[str, ...]] = field(default=_by_index)
+    counters: tuple[str, ...] = ()
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         """Travel to another process by name, if it was loaded by one: compiled functions cannot be pickled."""

@@ -39,7 +39,7 @@ def test_an_example_of_one_strategy_trades(path):
 
 def test_the_example_of_own_routes_trades_and_calls_for_cash_where_it_says_so():
     config = load_config(ROOT / "configs" / "auto_routes.yaml")
-    candles = generate(list(config.pairs), 12, 7)
+    candles = generate(list(config.pairs), 10, 7)
     instruments = {pair: instrument_for(pair, Market.LINEAR, candles[pair])[0] for pair in config.pairs}
     played = PortfolioSimulator(config).run(PreparedPortfolio.of(candles, instruments))
     assert sum(len(one.fills) for one in played.recordings) > 10

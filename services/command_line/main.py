@@ -21,6 +21,7 @@ from services.command_line import (
     compare,
     data,
     explain,
+    indicators,
     live,
     parameters,
     parity,
@@ -46,6 +47,7 @@ app.add_typer(data.app, name="data")
 app.command("backtest")(backtest.backtest)
 app.command("compare")(compare.compare)
 app.command("explain")(explain.explain)
+app.add_typer(indicators.app, name="indicators")
 app.add_typer(runs.app, name="runs")
 app.command("demo")(live.demo)
 app.command("run")(live.run)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from functools import cache
 from itertools import pairwise
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -16,6 +16,9 @@ from bot.instrument import Instrument, Market
 from bot.order import OrderKind
 from bot.parameters import Fraction, Number, Section
 from bot.times import HOUR
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAX_SAFETY_ORDERS = 30
 MAX_TARGETS = 8
@@ -137,13 +140,13 @@ class DcaParameters(CostParameters):
         return len(self.targets) or 1
 
     @property
-    def target_at(self) -> tuple[float, ...]:
-        """Distance of each take profit, fractions of price; padded with zeros."""
+    def target_at(self) -> NDArray[np.float64]:
+        """Distance of each take profit, fractions of price, (MAX_TARGETS,); padded with zeros."""
         return _padded([one.at for one in self.targets] or [self.take_profit])
 
     @property
-    def target_upto(self) -> tuple[float, ...]:
-        """Share of the deal that has left once each take profit has filled, fractions; padded with zeros."""
+    def target_upto(self) -> NDArray[np.float64]:
+        """Share of the deal that has left once each take profit has filled, fractions (MAX_TARGETS,), then zeros."""
         shares = [one.share for one in self.targets] or [1.0]
         return _padded([sum(shares[: k + 1]) for k in range(len(shares))])
 
@@ -204,8 +207,8 @@ class DcaParameters(CostParameters):
         return self
 
 
-def _padded(values: list[float]) -> tuple[float, ...]:
-    return tuple(values + [0.0] * (MAX_TARGETS - len(values)))
+def _padded(values: list[float]) -> NDArray[np.float64]:
+    return np.array(values + [0.0] * (MAX_TARGETS - len(values)))
 
 
 def check(parameters: DcaParameters, instrument: Instrument, capital: float, price: float, leverage: float) -> None:
@@ -230,7 +233,7 @@ def check(parameters: DcaParameters, instrument: Instrument, capital: float, pri
 def _check_costs(parameters: DcaParameters, instrument: Instrument) -> None:
     """Refuse a target or stop that lies too near for the costs, and a first target within what breaks even."""
     place = "dca.targets[0].at" if parameters.targets else "dca.take_profit"
-    target, leave = parameters.target_at[0], OrderKind.LIMIT
+    target, leave = float(parameters.target_at[0]), OrderKind.LIMIT
     if parameters.trailing:
         place = "dca.trail_activation less dca.trail_distance"
         target = (1.0 + parameters.trail_activation) * (1.0 - parameters.trail_distance) - 1.0

@@ -26,7 +26,7 @@ def plain(value):
     if isinstance(value, float):
         return Decimal(repr(value))
     if isinstance(value, tuple):
-        return tuple(str(one) for one in value)
+        return tuple(plain(one) for one in value)
     return str(value) if isinstance(value, str) else value
 
 
@@ -55,7 +55,7 @@ def fills_of_both(candles, traded, name, parameters=None, execution=None, levera
     }
     build, parameters_of = STRATEGIES[name]
     strategy = build(parameters_of(timeframe_ms=config.parameters.timeframe_ms, **fields))
-    rules = {key: plain(value) for key, value in config.execution.model_dump(exclude={"funding"}).items()}
+    rules = {key: plain(value) for key, value in config.execution.model_dump(exclude={"funding", "preset"}).items()}
     settings = oracle.Settings(**rules, capital=plain(config.capital), reinvest=config.reinvest, bar_ms=candles.bar_ms)
     names = ("tick_size", "lot_size", "min_quantity", "min_notional", "maker_fee", "taker_fee", "maintenance_margin")
     theirs_instrument = oracle.Instrument(

@@ -1,17 +1,16 @@
 # ruff: noqa: INP001, T201, a script of its own
 """Draw the pictures of docs/dca.md, each from a run of the simulator: `uv run python docs/draw_dca.py`.
 
-The candles are made here, so that a picture shows what its option does and nothing else.
+With NUMBA_DISABLE_JIT=1 nothing is compiled, which would take longer than these few hundred bars. The candles are made
+here, so that a picture shows what its option does and nothing else.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-os.environ.setdefault("NUMBA_DISABLE_JIT", "1")  # a few hundred bars: compiling would take longer
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 

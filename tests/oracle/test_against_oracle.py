@@ -180,7 +180,7 @@ THREE = [{"at": 0.003, "share": 0.5}, {"at": 0.006, "share": 0.3}, {"at": 0.012,
 OPTIONS = {
     "immediately, spot": {"market": Market.SPOT},
     "schedule": {"start": "schedule", "schedule_hours": 3.0, "schedule_offset_hours": 0.5},
-    "price window": {"start": "price_window", "entry_above": 49_000.0, "entry_below": 49_900.0},
+    "price window": {"start": "price_window", "entry_above": 49_500.0, "entry_below": 50_200.0, "take_profit": 0.003},
     "inside a window": {"entry_below": 49_900.0, "direction": "short", "start": "confluence", "confluence": 0.3},
     "deals a day and in all": {"max_deals_per_day": 4, "stop_after_deals": 6, "max_safety_orders": 2},
     "two safety orders at once": {"max_active_safety_orders": 2, "volume_multiplier": 1.5, "step_multiplier": 1.2},
@@ -201,8 +201,9 @@ OPTIONS = {
     "parts under the minimum": {
         "targets": THREE,
         "break_even": True,
-        "capital": 180.0,
-        "max_safety_orders": 2,
+        "capital": 500.0,
+        "min_quantity": Decimal("0.003"),
+        "max_safety_orders": 1,
         "risk_budget": 1.0,
     },
     "from the base": {"take_profit_from": "base"},
@@ -219,7 +220,7 @@ def test_every_option_of_a_deal_on_a_walk(name):
     own = {**QUICK, **OPTIONS[name]}
     capital, market = own.pop("capital", 100_000.0), own.pop("market", Market.LINEAR)
     rules = {"max_participation": 0.004}
-    traded = instrument(market=market)
+    traded = instrument(market=market, min_quantity=own.pop("min_quantity", Decimal(0)))
     both = fills_of_both(walk(3000, seed=21, volatility=0.0015), traded, "dca", own, rules, capital=capital)
     same(*both, least=9)
 

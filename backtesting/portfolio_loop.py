@@ -27,7 +27,7 @@ from bot.ledger import imbalance
 from bot.rollup import BAR
 from bot.strategy import Decide, Event, needs_evaluation
 from coordinator.pair import fill_report
-from coordinator.pair_state import NOTES
+from coordinator.pair_state import MOST_DECISIONS
 from coordinator.portfolio import PortfolioState, begin, differs, limit, look, step
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def has_room(tally: Record, n: int, slots: int, fills: int, changes: int, desire
         tally.fills + n * fills_needed(slots) <= fills
         and tally.changes + n <= changes
         and tally.desired_orders + n * slots <= desired_orders
-        and tally.decisions + 3 * n * NOTES + 64 <= decisions
+        and tally.decisions + 3 * n * MOST_DECISIONS + 64 <= decisions
     )
 
 

@@ -26,7 +26,7 @@ from bot.strategy import PAIR
 from coordinator import pair as pair_step
 from coordinator.columns import row_dtype, unknown
 from coordinator.machine import new_portfolio_state, slots_of
-from coordinator.pair_state import NOTES, state_dtype
+from coordinator.pair_state import MOST_DECISIONS, state_dtype
 from coordinator.phase import fault_sentence
 from coordinator.roster import VARIANTS, Roster
 from coordinator.vocabulary import DECISION
@@ -269,7 +269,7 @@ class PortfolioSimulator:
             (FILL, ROOM + 4 * count * loop_module.fills_needed(slots)),
             (CHANGE, ROOM + 4 * count),
             (DESIRED, ROOM + 4 * count * slots),
-            (DECISION, ROOM + 12 * (count + 1) * NOTES),
+            (DECISION, ROOM + 12 * (count + 1) * MOST_DECISIONS),
         )
         return [np.empty(length, dtype).view(np.recarray) for dtype, length in lengths]
 

@@ -173,6 +173,34 @@ def needs_evaluation(pair: Record, bar: Record) -> bool:
 
 
 @kernel
+def guard_price(lots: int, average: float, price: float, share: float) -> float:
+    """Stop of a position that nobody else protects: `share` from its average, or from the price if that is worse.
+
+    Prices in quote currency; `lots` signed; one of the prices may be 0 where it is not known.
+    """
+    direction = 1 if lots > 0 else -1
+    worse = min(average, price) if lots > 0 else max(average, price)
+    if average <= 0.0 or price <= 0.0:
+        worse = max(average, price)
+    return worse * (1.0 - direction * share)
+
+
+@kernel
+def tighter(first: int, second: int, direction: int) -> int:
+    """Tighter of two stops of a position of this direction, ticks; 0 is none."""
+    if first <= 0 or second <= 0:
+        return max(first, second)
+    return max(first, second) if direction > 0 else min(first, second)
+
+
+@kernel
+def too_small(pair: Record, lots: int, price: float) -> bool:
+    """Whether the venue would refuse an order of so few lots at `price` (quote currency)."""
+    instrument = pair.instrument
+    return lots < max(instrument.min_quantity, 1) or lots * instrument.lot_size * price < instrument.min_notional
+
+
+@kernel
 def protect(pair: Record, slots: Record, index: int, distance: float) -> None:
     """Set, in slot `index`, a stop for a position whose strategy sets none: `distance` (fraction) from its average.
 
@@ -189,7 +217,7 @@ def protect(pair: Record, slots: Record, index: int, distance: float) -> None:
     stop = 0
     if position != 0 and not covered:
         average = pair.ledger.cost / (position * pair.instrument.lot_size)
-        stop = away(pair, -direction, average * (1.0 - direction * distance), True)
+        stop = away(pair, -direction, guard_price(position, average, average, distance), True)
     set_order(slots, index, -direction, OrderKind.STOP, stop, abs(position), Signal.EXIT_SL, WHOLE_POSITION)
 
 
@@ -204,7 +232,7 @@ def lots_for(pair: Record, notional: float, price: float) -> int:
         return 0
     notional = min(notional, instrument.max_position_notional)
     lots = min(whole_down(notional / (price * instrument.lot_size)), instrument.max_market_lots)
-    if lots < max(instrument.min_quantity, 1) or lots * instrument.lot_size * price < instrument.min_notional:
+    if too_small(pair, lots, price):
         pair.under_minimum += 1
         return 0
     return lots

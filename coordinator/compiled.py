@@ -52,7 +52,7 @@ def _tell_standing(pair: Record, state: Record, slots: Record, report: Record) -
 
 
 @template
-def play_bars(
+def dispatch_bars(
     pairs: Record,
     params: Record,
     states: Record,
@@ -191,7 +191,7 @@ def dispatch_event(
     slot holds this very order (FILL), or the slot (REFUSAL); `amount`: funding received, quote currency.
     """
     if event_kind == PairEventKind.BARS:
-        return play_bars(pairs, params, states, slots, events, rollups, timeframes, reports, bars, index > 0)
+        return dispatch_bars(pairs, params, states, slots, events, rollups, timeframes, reports, bars, index > 0)
     if event_kind == PairEventKind.FILL:
         play_fill(pairs, params, states, slots, events, index > 0)
     elif event_kind == PairEventKind.REFUSAL:

@@ -6,7 +6,7 @@ import numpy as np
 
 from bot.kernel import Record, kernel, template
 from bot.order import WHOLE_POSITION, OrderKind, Signal, clear_order, set_order
-from bot.strategy import Event, JudgedAs, away, protect, whole_down
+from bot.strategy import Event, JudgedAs, away, guard_price, protect, too_small, whole_down
 from coordinator.gate import pass_entries, suspend_entries
 from coordinator.lifecycle import leave
 from coordinator.pair_state import OWN, may_open, may_rest, record_decision, strategy_slots, tell
@@ -51,8 +51,8 @@ def _guard(pair: Record, params: Record, state: Record, direction: int) -> int:
     """
     if state.guard_stop == 0:
         average = pair.ledger.cost / (pair.ledger.position * pair.instrument.lot_size)
-        worse = min(average, pair.price) if direction > 0 else max(average, pair.price)
-        state.guard_stop = max(away(pair, -direction, worse * (1.0 - direction * params.protective_stop), True), 1)
+        guard = guard_price(pair.ledger.position, average, pair.price, params.protective_stop)
+        state.guard_stop = max(away(pair, -direction, guard, True), 1)
     return state.guard_stop
 
 
@@ -109,7 +109,7 @@ def judge_range(pair: Record, params: Record, state: Record, slots: Record, even
     filter_.judge_range(params.smc, state.smc, verdict, pair.range_lower, pair.range_upper)
     state.enhanced = verdict.action == Verdict.ENHANCED
     pair.range_share = verdict.multiplier
-    _note_verdict(pair, state, 0, pair.range_lower, pair.range_upper)
+    _record_verdict(pair, state, 0, pair.range_lower, pair.range_upper)
     tell(pair, params, state, slots, event, Event.VERDICT, state.family)
 
 
@@ -123,15 +123,13 @@ def _judge_entries(pair: Record, params: Record, state: Record, slots: Record, e
         slot.filtered = True
         price = pair.price if slot.kind == OrderKind.MARKET else slot.price * pair.instrument.tick_size
         filter_.judge_entry(params.smc, state.smc, state.verdict, slot.side, price)
-        _note_verdict(pair, state, slot.side, price, 0.0)
+        _record_verdict(pair, state, slot.side, price, 0.0)
         share = state.verdict.multiplier
         safety = params.judged_as[state.family] == JudgedAs.LADDER and slot.entry > 0
         if safety and share <= 0.0:
             share = params.smc.neutral_size
         lots = whole_down(slot.quantity * share)
-        instrument = pair.instrument
-        small = lots < max(instrument.min_quantity, 1) or lots * instrument.lot_size * price < instrument.min_notional
-        if not small:
+        if not too_small(pair, lots, price):
             slot.quantity = lots
         elif not safety:
             clear_order(slots, index)
@@ -139,7 +137,7 @@ def _judge_entries(pair: Record, params: Record, state: Record, slots: Record, e
 
 
 @kernel
-def _note_verdict(pair: Record, state: Record, side: int, price: float, upper: float) -> None:
+def _record_verdict(pair: Record, state: Record, side: int, price: float, upper: float) -> None:
     verdict = state.verdict
     entry = record_decision(pair, state, DecisionKind.VERDICT)
     entry.a, entry.b, entry.c = verdict.action, verdict.reason, side

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bot.kernel import Record, kernel, template
 from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, clear_orders, set_order
-from bot.strategy import Event, away, watch_nothing, whole_down, whole_ms
+from bot.strategy import Event, away, tighter, too_small, watch_nothing, whole_down, whole_ms
 from bot.times import HOUR, MINUTE
 from coordinator.gate import position_notional, position_reserve, withdraw_farthest
 from coordinator.pair_state import record_decision, strategy_slots, tell
@@ -132,14 +132,6 @@ def _present_stop(slots: Record, direction: int) -> int:
     return found
 
 
-@kernel
-def _tighter(first: int, second: int, direction: int) -> int:
-    """Tighter of two stops of a position of this side, ticks; 0 is none."""
-    if first <= 0 or second <= 0:
-        return max(first, second)
-    return max(first, second) if direction > 0 else min(first, second)
-
-
 @template
 def _drain(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Begin a transition: entries vanish, the position gets a stop and a target around the mark."""
@@ -150,7 +142,7 @@ def _drain(pair: Record, params: Record, state: Record, slots: Record, event: Re
     state.drain_start = pair.time
     stop = pair.price - direction * params.transition_stop * atr
     target = pair.price + direction * params.transition_target * atr
-    state.drain_stop = _tighter(max(away(pair, -direction, stop, True), 0), max(present, 0), direction)
+    state.drain_stop = tighter(max(away(pair, -direction, stop, True), 0), max(present, 0), direction)
     state.drain_target = max(away(pair, -direction, target, False), 1)
     entry = record_decision(pair, state, DecisionKind.TRANSITION)
     entry.a, entry.b, entry.x, entry.y = family, state.directive.family, pair.price, position_notional(pair) * direction
@@ -175,7 +167,7 @@ def _follow_answer(pair: Record, params: Record, state: Record, slots: Record) -
         if atr <= 0.0:  # no regime bars yet
             atr = params.protective_stop * price / params.hold_stop
         limit = away(pair, -direction, price - direction * params.hold_stop * atr, True)
-        stop = _tighter(limit, _present_stop(slots, direction), direction)
+        stop = tighter(limit, _present_stop(slots, direction), direction)
         if (price / pair.instrument.tick_size - stop) * direction <= 0.0:
             stop = away(pair, -direction, price - direction * 0.25 * atr, True)
         state.drain_stop = max(stop, 1)
@@ -188,12 +180,8 @@ def _follow_answer(pair: Record, params: Record, state: Record, slots: Record) -
 @kernel
 def _at_least_minimum(pair: Record, lots: int, held: int) -> int:
     """Lots of a reduction: all of them when either half would be under the venue's minimum."""
-    instrument = pair.instrument
-    least = max(instrument.min_quantity, 1)
-    value = instrument.lot_size * pair.price
-    for part in (lots, held - lots):
-        if part < least or part * value < instrument.min_notional:
-            return held
+    if too_small(pair, lots, pair.price) or too_small(pair, held - lots, pair.price):
+        return held
     return lots
 
 

@@ -20,7 +20,7 @@ from bot.order import WHOLE_POSITION, Liquidity, OrderKind, Side, Signal, new_sl
 from bot.ports import Order, client_order_id_of
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP
-from bot.strategy import PAIR
+from bot.strategy import PAIR, guard_price
 from coordinator.allocation import ALLOCATION
 from coordinator.columns import Columns, inputs_start, row_dtype
 from coordinator.compiled import PairEventKind, compiled_dispatch, compiled_portfolio
@@ -29,7 +29,6 @@ from coordinator.decisions import decision_of, decisions_of
 from coordinator.pair_state import OWN, state_dtype
 from coordinator.phase import Phase, fault_sentence
 from coordinator.portfolio import PORTFOLIO, PortfolioState, begin
-from coordinator.protection import guard_price
 from coordinator.raw_state import read_raw
 from coordinator.reconcile import position_stop
 from coordinator.regime import REGIME

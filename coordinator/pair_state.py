@@ -19,7 +19,7 @@ from filters import smc as filter_
 if TYPE_CHECKING:
     from bot.strategy import Strategy
 
-NOTES = 64
+MOST_DECISIONS = 64
 OWN = 3  # slots of the pair itself, behind the strategy's: stop, target, closing order
 MOST_PARTS = 101  # of a position: a grid's cells, and the whole
 
@@ -77,7 +77,7 @@ _AFTER: list[Any] = [
     ("closed", TRADE, (MOST_PARTS,)),
     ("outcomes", OUTCOMES),
     ("decided", "i8"),  # notes not yet taken
-    ("decisions", DECISION, (NOTES,)),
+    ("decisions", DECISION, (MOST_DECISIONS,)),
 ]
 
 

@@ -55,14 +55,3 @@ def partial_sizes(held: int, opening: int, largest: int) -> tuple[int, ...]:
         return ()
     whole, rest = divmod(held, largest)
     return (largest,) * whole + ((rest,) if rest else ())
-
-
-def guard_price(lots: int, average: float, price: float, share: float) -> float:
-    """Stop of a position that nobody else protects: `share` from its average, or from the price if that is worse.
-
-    Prices in quote currency; `lots` signed; `average` may be 0 where it is not known.
-    """
-    known = [one for one in (average, price) if one > 0.0]
-    if lots > 0:
-        return min(known) * (1.0 - share)
-    return max(known) * (1.0 + share)

@@ -30,7 +30,19 @@ from bot.instrument import Instrument, Market
 from bot.kernel import Record, kernel
 from bot.order import WHOLE_POSITION, OrderKind, Signal, clear_order, clear_orders, set_order
 from bot.parameters import Fraction, Number, Parameters
-from bot.strategy import Event, Strategy, Variation, affordable, away, enter, lots_for, watch_nothing, whole_down
+from bot.strategy import (
+    Event,
+    Strategy,
+    Variation,
+    affordable,
+    away,
+    enter,
+    lots_for,
+    tighter,
+    too_small,
+    watch_nothing,
+    whole_down,
+)
 
 ENTRY, STOP, TARGET, PARTIAL = range(4)
 
@@ -256,9 +268,7 @@ def _set_exit_orders(pair: Record, state: Record, slots: Record) -> None:
     if not state.partial_done:
         filled = state.entered_lots - lots
         half = whole_down(state.entered_lots / 2.0) - filled
-        if half < pair.instrument.min_quantity or lots - half < pair.instrument.min_quantity:
-            half = 0
-        if half * pair.instrument.lot_size * pair.price < pair.instrument.min_notional:
+        if lots - half < pair.instrument.min_quantity or too_small(pair, half, pair.price):
             half = 0
     half = max(min(half, lots), 0)
     set_order(slots, STOP, -direction, OrderKind.STOP, state.stop, lots, _stop_signal(pair, state), WHOLE_POSITION)
@@ -285,18 +295,13 @@ def _on_base(pair: Record, params: Record, state: Record, slots: Record, bar: Re
     stop = state.stop
     if profit >= params.break_even_at * state.unit:
         even = state.entry * (1.0 + direction * 2.0 * pair.instrument.taker_fee)
-        stop = _tighter(stop, away(pair, -direction, even, True), direction)
+        stop = tighter(stop, away(pair, -direction, even, True), direction)
     if profit >= params.trail_from * state.unit:
         trail = state.best - direction * params.trail_distance * state.unit
-        stop = _tighter(stop, away(pair, -direction, trail, True), direction)
+        stop = tighter(stop, away(pair, -direction, trail, True), direction)
     if stop != state.stop:
         state.stop = stop
         _set_exit_orders(pair, state, slots)
-
-
-@kernel
-def _tighter(stop: int, other: int, direction: int) -> int:
-    return max(stop, other) if direction > 0 else min(stop, other)
 
 
 @kernel

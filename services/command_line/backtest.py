@@ -14,14 +14,10 @@ from services.command_line.console import console, notes, progress
 from services.settings import Settings
 
 if TYPE_CHECKING:
-    from backtesting.funding import FundingHistory
     from backtesting.metrics import Metrics
     from backtesting.portfolio_result import PortfolioResult
     from backtesting.reports.comparison import ComparedRun
     from backtesting.result import BacktestResult
-    from bot.candles import Candles
-    from coordinator.config import BacktestConfig, PortfolioConfig, RunConfig
-    from services.market_data.store import CandleStore, SeriesName
 
 
 # What the summary shows: field, label, format.
@@ -99,19 +95,22 @@ def backtest(
     given.update({"pairs": pairs} if pairs else {})
     config_values(config or {}, given)  # a mistake is told before the rest is loaded
     from coordinator.config import PortfolioConfig, load_config
+    from services.app.backtest import find_candles, run_portfolio, run_single
     from services.market_data.store import CandleStore
 
     chosen = load_config(config or {}, given)
     if isinstance(chosen, PortfolioConfig):
         if bounds:
             raise Misconfigured("bounds compares the rules of one strategy on one pair; leave it out for a portfolio.")
-        whole = run_portfolio(chosen, CandleStore(settings.data_dir), settings.data_dir)
+        with progress("playing") as show:
+            whole = run_portfolio(chosen, settings.data_dir, show)
         folder = _written(whole, list(chosen.pairs), out, settings.data_dir)
         if not as_json:
             _print_portfolio(whole, folder)
     else:
         single, held = find_candles(chosen, CandleStore(settings.data_dir))
-        result = run_single(single, held, settings.data_dir, bounds=bounds)
+        with notes().status("playing"):
+            result = run_single(single, held, settings.data_dir, bounds=bounds)
         folder = _written(result, [single.pair], out, settings.data_dir)
         if not as_json:
             _print_summary(result, folder)
@@ -129,72 +128,6 @@ def _written(result: BacktestResult | PortfolioResult, pairs: list[str], out: Pa
         return write_run(result, place)
 
 
-def run_portfolio(config: PortfolioConfig, store: CandleStore, data_dir: Path) -> PortfolioResult:
-    """Find the candles of every pair and run the whole algorithm, with progress and time left."""
-    from backtesting.portfolio_run import simulate_portfolio
-    from services.market_data.instruments import load_instruments
-
-    config = config if config.candles else config.changed(exchange=_venue(config, store))
-    warmup = None if config.start is None else config.algorithm.history_start(config.start)
-    candles: dict[str, Any] = dict(config.candles or {})
-    stated = load_instruments(data_dir, config.exchange, config.market)
-    funding = histories_of(config, data_dir)
-    for pair in config.pairs:
-        if pair not in candles:
-            series = _series(config, store, pair)
-            found = store.read(series, warmup, config.end)
-            candles[pair] = found if len(found) else store.read(series)
-    with progress("playing") as show:
-        return simulate_portfolio(config, candles, fetched=stated, funding=funding, progress=show)
-
-
-def _series(config: RunConfig, store: CandleStore, pair: str) -> SeriesName:
-    """Name the bars to play: as long as the config says, else the shortest; raises Misconfigured without such bars."""
-    from services.market_data.store import SeriesName
-
-    place = (config.exchange, str(config.market), pair)
-    if config.bar is None:
-        return store.finest(*place)
-    held = [one.bar for one in store.series() if (one.venue, one.market, one.symbol) == place]
-    if held and config.bar not in held:
-        raise Misconfigured(
-            f"bar is {config.bar} but the store holds {', '.join(held)} of {pair}; choose one of these."
-        )
-    return SeriesName(*place, config.bar)
-
-
-def histories_of(config: PortfolioConfig | BacktestConfig, data_dir: Path) -> dict[str, FundingHistory]:
-    """Funding rates by pair, where they are known and wanted; with candle files only of a venue that was named."""
-    from backtesting.run import paid_history
-    from coordinator.config import PortfolioConfig
-    from services.market_data.funding import FundingStore
-    from services.market_data.store import SeriesName
-
-    if config.candles and "exchange" not in config.model_fields_set:
-        return {}
-    store, found = FundingStore(data_dir), {}
-    for pair in config.pairs if isinstance(config, PortfolioConfig) else (config.pair,):
-        history = paid_history(config, store.read(SeriesName(config.exchange, str(config.market), pair)))
-        if history is not None:
-            found[pair] = history
-    return found
-
-
-def _venue(config: PortfolioConfig, store: CandleStore) -> str:
-    """Whose candles: what the config says, or the venue that has most of the pairs."""
-    if "exchange" in config.model_fields_set:
-        return config.exchange
-    from services.market_data.store import SYNTHETIC
-
-    held: dict[str, set[str]] = {}
-    for one in store.series():
-        if one.market == config.market:
-            held.setdefault(one.venue, set()).add(one.symbol)
-    count = {venue: len(symbols.intersection(config.pairs)) for venue, symbols in held.items()}
-    order = sorted(count, key=lambda name: (-count[name], name == SYNTHETIC, name != "bybit", name))
-    return order[0] if order else config.exchange
-
-
 def assignment(text: str) -> tuple[str, Any]:
     """Read key=value of --set."""
     key, sign, value = (part.strip() for part in text.partition("="))
@@ -206,35 +139,6 @@ def assignment(text: str) -> tuple[str, Any]:
         raise Misconfigured(
             f"--set {shown(text)}: the value cannot be read ({cut(str(error))}); put quotes around it."
         ) from None
-
-
-def find_candles(config: BacktestConfig, store: CandleStore) -> tuple[BacktestConfig, Candles | Path]:
-    """Find the candles; where the config does not say whose, take the venue that has them."""
-    if config.candles is not None:
-        return config, config.candles
-    from backtesting.run import warmup_start
-    from services.market_data.store import SYNTHETIC
-
-    if "exchange" not in config.model_fields_set:
-        known = [one.venue for one in store.series() if (one.market, one.symbol) == (config.market, config.pair)]
-        if known:
-            venue = min(known, key=lambda name: (name == SYNTHETIC, name != "bybit", name))
-            config = config.changed(exchange=venue)
-    series = _series(config, store, config.pair)
-    candles = store.read(series, warmup_start(config), config.end)
-    # An empty period is refused with what the store does hold.
-    return config, candles if len(candles) else store.read(series)
-
-
-def run_single(config: BacktestConfig, candles: Candles | Path, data_dir: Path, *, bounds: bool) -> BacktestResult:
-    """Run one strategy on one pair."""
-    from backtesting.run import simulate
-    from services.market_data.instruments import load_instruments
-
-    stated = load_instruments(data_dir, config.exchange, config.market).get(config.pair)
-    funding = histories_of(config, data_dir).get(config.pair)
-    with notes().status("playing"):
-        return simulate(config, candles, fetched=stated, funding=funding, bounds=bounds)
 
 
 def _print_portfolio(result: PortfolioResult, folder: Path) -> None:

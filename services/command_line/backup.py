@@ -81,7 +81,7 @@ async def _restore(settings: BotSettings, chosen: PortfolioConfig, file: Path, *
 
 
 def _database(settings: BotSettings) -> AbstractAsyncContextManager[str]:
-    from services.runtime.backing import database
+    from services.app.backing import database
 
     return database(settings.data_dir, settings.name, settings.database)
 

@@ -18,7 +18,7 @@ from services.settings import Settings
 if TYPE_CHECKING:
     from bot.candles import Candles
     from coordinator.config import PortfolioConfig
-    from services.runtime.chaos import ChaosPlan, Findings
+    from services.trials.chaos import ChaosPlan, Findings
 
 
 def chaos(
@@ -46,7 +46,7 @@ def chaos(
         _writable(path)
     read_values(config)
     from services.logs import quieten
-    from services.runtime.chaos import ChaosPlan
+    from services.trials.chaos import ChaosPlan
 
     quieten(level=50)
     plan = ChaosPlan(kills, seed, speed, log)
@@ -55,7 +55,7 @@ def chaos(
     except KeyboardInterrupt:
         notes().print("stopped; nothing is left behind")
         os._exit(130)  # an orderly end of the compiler's library would take another second
-    from services.runtime.chaos_report import certificate, markdown
+    from services.trials.chaos_report import certificate, markdown
 
     if report is not None:
         report.write_text(markdown(found, exchange), encoding="utf-8")
@@ -79,10 +79,10 @@ def played(path: Path, plan: ChaosPlan, source: str | None) -> Findings:
         TimeRemainingColumn,
     )
 
-    from services.runtime.chaos import Chaos, exchange_of
     from services.runtime.config import load_bot
     from services.runtime.warm import warm
-    from services.runtime.warm_exchange import warm_exchange
+    from services.trials.chaos import Chaos, exchange_of
+    from services.trials.warm_exchange import warm_exchange
 
     settings, config = load_bot(path)
     if config.market is not Market.LINEAR:
@@ -107,7 +107,7 @@ def _candles(config: PortfolioConfig, plan: ChaosPlan, source: str | None) -> di
     from bot.times import DAY
     from services.market_data.store import CandleStore
     from services.market_data.synth import generate
-    from services.runtime.chaos import days_needed
+    from services.trials.chaos import days_needed
 
     if source is None:
         days = -(-config.algorithm.most_history_ms // DAY) + 1 + days_needed(plan)

@@ -10,12 +10,8 @@ import typer
 from bot.errors import Misconfigured
 from bot.market import Market
 from coordinator.config_file import AUTO, KEYS, names_of_pairs, reference
-from services.command_line.backtest import (
-    assignment,
-    print_comparison,
-    run_portfolio,
-)
-from services.command_line.console import console, notes
+from services.command_line.backtest import assignment, print_comparison
+from services.command_line.console import console, notes, progress
 from services.settings import Settings
 
 
@@ -55,10 +51,10 @@ def compare(
     from backtesting.reports.comparison import compared_run, verdict
     from backtesting.reports.portfolio_report import write_comparison
     from coordinator.config import key_meant, load_portfolio
-    from services.market_data.store import SYNTHETIC, CandleStore
+    from services.app.backtest import run_portfolio
+    from services.market_data.store import SYNTHETIC
 
     settings = Settings()
-    store = CandleStore(settings.data_dir)
     for key in sections:
         if not any(_concerns(key, name) for name in names):
             key_meant(key, names[0])  # which says what may have been meant
@@ -67,7 +63,8 @@ def compare(
         own = {key: value for key, value in sections.items() if _concerns(key, name)}
         more = {"smc.enabled": smc} if name == AUTO and smc is not None else {}
         config = load_portfolio({}, {**given, **own, **more, "strategy": name, "pairs": pairs})
-        result = run_portfolio(config, store, settings.data_dir)
+        with progress("playing") as show:
+            result = run_portfolio(config, settings.data_dir, show)
         given.setdefault("exchange", result.config.exchange)
         runs.append(compared_run(result))
     runs.sort(key=lambda one: names.index(one.name) if one.name in names else len(names))

@@ -46,14 +46,20 @@ def _of_bot(
     bot: str | None, config: Path | None, pair: str, moment: int | None
 ) -> tuple[int, str, list[dict[str, Any]]]:
     """Read the moment, what was held, and what was decided up to then, from a bot's database."""
+    from services.app.backing import database
     from services.command_line.past import kept_by
     from services.logs import passwords, quieten
-    from services.runtime.past_decisions import from_database
+    from services.storage.past_decisions import past_decisions
 
     quieten()
     name, data_dir, address = kept_by(bot, config)
     quieten(secrets=passwords(address))
-    return run_loop(from_database(data_dir, address, name, pair, moment))
+
+    async def read() -> tuple[int, str, list[dict[str, Any]]]:
+        async with database(data_dir, name, address) as dsn:
+            return await past_decisions(dsn, name, pair, moment)
+
+    return run_loop(read())
 
 
 def _of_run(run: Path, pair: str, moment: int | None) -> tuple[int, str, list[dict[str, Any]]]:
@@ -82,7 +88,7 @@ def _held(run: Path, pair: str, moment: int) -> str:
     if not len(before):
         return "It held nothing and had not traded yet."
     from bot.candles import iso
-    from services.runtime.past_decisions import held
+    from services.storage.past_decisions import held
 
     last = before.row(-1, named=True)
     done = f"{last['side']} of {last['qty']:g} at {last['price']:g} ({last['signal']}) at {iso(last['ts'])}"

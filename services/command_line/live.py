@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from coordinator.bot_status import BotStatus
     from coordinator.config import PortfolioConfig
     from services.runtime.config import BotSettings
-    from services.runtime.demo import Demo
+    from services.trials.demo import Demo
 
 SHOWN_EVERY = 60  # minutes, where the output is no terminal
 
@@ -52,9 +52,9 @@ async def _demo(speed: float, minutes: int, seed: int) -> None:
     from rich.live import Live
 
     from bot import kernel_cache
-    from services.runtime.demo import Pace, demonstration
     from services.runtime.stages import Stages
     from services.runtime.view import View
+    from services.trials.demo import Pace, demonstration
 
     terminal = console().is_terminal
     stages = Stages() if terminal else Stages(lambda one: console().print(f"{one.name} ready, {one.seconds:.1f} s"))
@@ -104,7 +104,7 @@ def run(
     Keys come from TRADERAGENT_KEY and TRADERAGENT_SECRET.
     """
     read_values(config)  # a file that cannot be read is told before all that trades is loaded
-    from services.runtime.live import run_bot
+    from services.app.bot import run_bot
 
     run_loop(run_bot(config, adopt=adopt))
 
@@ -123,9 +123,9 @@ def doctor(
     read_values(config)
     from rich.table import Table
 
+    from services.doctor import examine, refuse
     from services.logs import passwords, quieten
     from services.runtime.config import Secrets, load_bot
-    from services.runtime.doctor import examine, refuse
 
     settings, chosen = load_bot(config)
     secrets = Secrets().present()
@@ -142,9 +142,9 @@ def doctor(
 
 
 def _probe(settings: BotSettings, chosen: PortfolioConfig) -> None:
+    from services.app.bot import account_of
     from services.runtime.config import Environment, Secrets
-    from services.runtime.live import account_of
-    from services.runtime.probe import Observation, probe
+    from services.trials.probe import Observation, probe
 
     async def ask() -> list[Observation]:
         gateway = account_of(settings, chosen, Secrets().present()).gateway()

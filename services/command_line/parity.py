@@ -9,7 +9,7 @@ import typer
 from bot.errors import Misconfigured
 from bot.times import DAY
 from coordinator.config_file import AUTO, config_values, names_of_pairs
-from services.command_line.backtest import assignment, histories_of
+from services.command_line.backtest import assignment
 from services.command_line.console import console, notes, progress
 from services.command_line.interrupt import run_loop
 from services.settings import Settings
@@ -50,11 +50,12 @@ def parity(
     config_values(asked, sections)  # a mistake is told before the rest is loaded
     from backtesting.instruments import instrument_for
     from coordinator.config import load_portfolio
+    from services.app.backtest import histories_of
     from services.logs import quieten
     from services.market_data.store import CandleStore
     from services.market_data.synth import generate
-    from services.runtime.parity import parity as compare
-    from services.runtime.parity import sensible_start, told
+    from services.trials.parity import parity as compare
+    from services.trials.parity import sensible_start, told
 
     quieten()
     config = load_portfolio(asked, sections)

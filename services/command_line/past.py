@@ -16,7 +16,7 @@ from services.command_line.interrupt import run_loop
 from services.settings import Settings
 
 if TYPE_CHECKING:
-    from services.runtime.closed_trades import ClosedTrade
+    from services.storage.closed_trades import ClosedTrade
 
 Bot = Annotated[
     str | None, typer.Option("--bot", help="name of the bot [default: the only one that runs]", metavar="NAME")
@@ -99,13 +99,19 @@ def stats(
     """Show a bot's closed trades and what they brought, from its database; the bot may run meanwhile."""
     if config is not None:
         read_values(config)  # a file that cannot be read is told before the rest is loaded
+    from services.app.backing import database
     from services.logs import passwords, quieten
-    from services.runtime.closed_trades import figures, from_database
+    from services.storage.closed_trades import closed_trades, figures
 
     quieten()
     name, data_dir, address = kept_by(bot, config)
     quieten(secrets=passwords(address))
-    closed, payments = run_loop(from_database(data_dir, address, name))
+
+    async def read() -> tuple[list[ClosedTrade], dict[str, float]]:
+        async with database(data_dir, name, address) as dsn:
+            return await closed_trades(dsn, name)
+
+    closed, payments = run_loop(read())
     found = figures(closed, payments)
     if as_json:
         console().print_json(data={"bot": name, "figures": found, "trades": [one.as_dict() for one in closed]})
@@ -120,7 +126,7 @@ def kept_by(bot: str | None, config: Path | None) -> tuple[str, Path, str]:
     if config is not None:
         settings, _ = load_bot(config)
         return settings.name, settings.data_dir, settings.database
-    from services.runtime.backing import bots_kept
+    from services.app.backing import bots_kept
 
     data_dir = Settings().data_dir
     kept = run_loop(bots_kept(data_dir))

@@ -12,6 +12,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from bot.events import kind_of
+from bot.ports import Unreachable
 
 if TYPE_CHECKING:
     from bot.events import BotEvent
@@ -63,6 +64,15 @@ class RedisBus:
         if self._task is not None:
             self._task.cancel()
         await self.client.aclose()
+
+
+async def ping(url: str) -> None:
+    """See whether a Redis answers; raises Unreachable with the kind of trouble, if it does not."""
+    try:
+        async with redis.asyncio.from_url(url) as client:
+            await client.ping()
+    except (RedisError, OSError, ValueError) as error:
+        raise Unreachable(type(error).__name__) from None
 
 
 def stream_of(stream: str, bot: str) -> str:

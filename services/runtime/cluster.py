@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -31,17 +31,15 @@ from bot.ports import Unreachable
 from coordinator.messages import Again
 from coordinator.pair_core import Message as ToPair
 from coordinator.portfolio_core import Message as ToPortfolio
-from services.logs import configure, passwords, relay
-from services.runtime.backing import SilentBus
+from services.logs import configure, relay
 from services.runtime.config import Foreign
 from services.runtime.hosts import PairHost, PortfolioHost
 from services.runtime.preflight import StartupSnapshot, changes, preflight
 from services.runtime.status import gateway_status, merged
 from services.runtime.supervisor import LIVES, Supervisor
-from services.storage.store import PostgresStore
 
 if TYPE_CHECKING:
-    from bot.ports import Gateway
+    from bot.ports import Bus, Gateway, Store
     from coordinator.bot_status import BotStatus, GatewayStatus, LoopPair, PortfolioStatus
     from coordinator.config import PortfolioConfig
     from coordinator.operator import OperatorCommand
@@ -66,8 +64,8 @@ class Plan:
     name: str
     config: PortfolioConfig
     account: AccountAccess
-    database: str
-    redis: str | None
+    join: Callable[[], AbstractAsyncContextManager[tuple[Store, Bus]]]  # the database and the bus, from any machine
+    hidden: list[str]  # what no log may show
     share: float  # of the account's requests a second
     most_actions: int
     adopt: bool = False  # orders and positions under this name that the store does not know
@@ -99,23 +97,11 @@ class _Actor:
     """What both kinds of actor have in common."""
 
     def __init__(self, plan: Plan) -> None:
-        configure([*plan.account.secrets(), *passwords(plan.database, plan.redis)])
+        configure(plan.hidden)
         self.plan, self.supervisor, self.stack = plan, Supervisor(), AsyncExitStack()
         self.outboxes: list[Outbox] = []
         self.taken, self.started = 0, False
         self._host: Any = None
-
-    async def _backed(self) -> tuple[PostgresStore, Any]:
-        from services.messaging.bus import RedisBus  # noqa: PLC0415, not every bot has one
-
-        store = await PostgresStore.join(self.plan.database, self.plan.name)
-        self.stack.push_async_callback(store.close)
-        if self.plan.redis is None:
-            return store, SilentBus()
-        bus = RedisBus(self.plan.redis, self.plan.name)
-        bus.start()
-        self.stack.push_async_callback(bus.stop)
-        return store, bus
 
     def _outbox(self, actor: Any) -> Outbox:
         self.outboxes.append(Outbox(actor))
@@ -154,7 +140,7 @@ class PortfolioActor(_Actor):
 
     async def start(self, startup: StartupSnapshot, pairs: list[tuple[list[str], Any]]) -> None:
         """Begin; `pairs`: symbols, and the actor that trades them."""
-        store, bus = await self._backed()
+        store, bus = await self.stack.enter_async_context(self.plan.join())
         ways = {}
         for symbols, actor in pairs:
             ways.update(dict.fromkeys(symbols, self._outbox(actor)))
@@ -196,7 +182,7 @@ class PairActor(_Actor):
 
     async def start(self, symbols: list[str], startup: StartupSnapshot, portfolio: Any, life: int) -> None:
         """Load what is remembered, catch up with the venue, and begin."""
-        store, bus = await self._backed()
+        store, bus = await self.stack.enter_async_context(self.plan.join())
         gateway = self.plan.account.gateway(self.plan.share)
         report = self._outbox(portfolio).messages.put_nowait
         self._host = PairHost(
@@ -270,7 +256,7 @@ class RayRuntime:
         self,
         plan: Plan,
         gateway: Gateway,
-        store: PostgresStore,
+        store: Store,
         *,
         workers: int,
         address: str | None = None,

@@ -36,7 +36,7 @@ class Environment(StrEnum):
     VENUE = "venue"
 
 
-class Runtime(StrEnum):
+class RuntimeKind(StrEnum):
     """How many processes: one, or Ray's."""
 
     LOCAL = "local"
@@ -77,7 +77,7 @@ class BotSettings(BaseModel):
     data_dir: Path = Field(
         default_factory=lambda: Settings().data_dir, description="where the embedded services keep their data"
     )
-    runtime: Runtime = Field(Runtime.LOCAL, description="local, or ray for more processes and machines")
+    runtime: RuntimeKind = Field(RuntimeKind.LOCAL, description="local, or ray for more processes and machines")
     workers: int = Field(2, ge=1, le=1000, description="processes that share the pairs, with runtime: ray")
     ray_address: str | None = Field(
         None, pattern=r"^[\w.-]+:\d{1,5}$", description="host:port of a Ray cluster to join; else Ray runs here"

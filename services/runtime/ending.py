@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bot.ports import Gateway
-    from services.runtime.cluster import RayRuntime
-    from services.runtime.local import LocalRuntime
+    from services.runtime.protocol import Runtime
 
 log = structlog.get_logger()
 
@@ -27,7 +26,7 @@ class NotClosed(TradingError):
     """Something of the bot's is still at the venue."""
 
 
-async def withdraw_entries(runtime: LocalRuntime | RayRuntime) -> None:
+async def withdraw_entries(runtime: Runtime) -> None:
     """Take back what could increase exposure; where the venue does not answer in time, say so and go."""
     try:
         async with asyncio.timeout(WITHDRAW_SECONDS):
@@ -38,9 +37,7 @@ async def withdraw_entries(runtime: LocalRuntime | RayRuntime) -> None:
         )
 
 
-async def close_everything(
-    runtime: LocalRuntime | RayRuntime, name: str, symbols: Iterable[str], seconds: float = CLOSE_SECONDS
-) -> str:
+async def close_everything(runtime: Runtime, name: str, symbols: Iterable[str], seconds: float = CLOSE_SECONDS) -> str:
     """Withdraw every order, close every position reduce-only, and verify both at the venue; returns what was done.
 
     Raises NotClosed with what is left after so many seconds; the bot goes on trying, and opens nothing more.

@@ -1,4 +1,4 @@
-"""A bot that runs until it is told to stop: what a config, an account and this machine make together."""
+"""A bot that runs until it is told to stop: its loops, its control interface and its regular duties."""
 
 from __future__ import annotations
 
@@ -25,21 +25,16 @@ from coordinator.operator import CommandKind, OperatorCommand
 from coordinator.reaction import SECONDS
 from coordinator.risk import HaltPolicy
 from coordinator.saving import PATIENCE_SECONDS
-from services.control.client import control_file, log_file
-from services.control.server import ControlServer
-from services.logs import catch_the_rest, configure, passwords
-from services.runtime.backing import Backing, backing
-from services.runtime.config import AccountAccess, BotSettings, Runtime, Secrets, load_bot
+from services.runtime.config import load_bot
 from services.runtime.ending import close_everything, withdraw_entries
-from services.runtime.local import LocalRuntime
 from services.runtime.metrics import StatusMetrics
-from services.runtime.warm import compiled_meanwhile
 
 if TYPE_CHECKING:
     from bot.ports import Gateway
     from coordinator.bot_status import LiveStatus
     from coordinator.config import PortfolioConfig
-    from services.runtime.cluster import RayRuntime
+    from services.runtime.config import BotSettings
+    from services.runtime.protocol import MakeControl, Runtime, Surroundings
 
 log = structlog.get_logger()
 
@@ -62,42 +57,6 @@ def as_live(config: PortfolioConfig) -> PortfolioConfig:
     return config.changed(algorithm=config.algorithm.model_copy(update={"risk": risk}))
 
 
-def account_of(settings: BotSettings, config: PortfolioConfig, secrets: Secrets) -> AccountAccess:
-    """Say where the bot trades."""
-    return AccountAccess(
-        *(secrets.key, secrets.secret, config.market, settings.environment, settings.address),
-        *(settings.requests_per_second, settings.large_positions, settings.exchange),
-    )
-
-
-def runtime_of(
-    settings: BotSettings, config: PortfolioConfig, account: AccountAccess, behind: Backing, *, adopt: bool = False
-) -> LocalRuntime | RayRuntime:
-    """Build what the config asks for; Ray is loaded only then. `adopt`: what the store does not know of, see there."""
-    if settings.runtime is Runtime.LOCAL:
-        return LocalRuntime(
-            *(settings.name, config, account.gateway(), behind.store, behind.bus),
-            foreign=settings.foreign,
-            most_actions=settings.max_actions_per_minute,
-            adopt=adopt,
-            sessions=settings.data_dir / "bots" / settings.name / "sessions" if settings.sessions else None,
-        )
-    try:
-        from services.runtime.cluster import Plan, RayRuntime  # noqa: PLC0415
-    except ModuleNotFoundError:
-        raise Misconfigured("bot.runtime is ray, which is not installed; `uv sync --extra ray` does it.") from None
-    share = 1.0 / (min(settings.workers, len(config.pairs)) + 1)
-    where = (behind.database, behind.redis, share, settings.max_actions_per_minute, adopt)
-    return RayRuntime(
-        Plan(settings.name, config, account, *where),
-        account.gateway(share),
-        behind.store,
-        workers=settings.workers,
-        address=settings.ray_address,
-        foreign=settings.foreign,
-    )
-
-
 async def account_snapshot(gateway: Gateway, since: int) -> AccountSnapshot:
     """Ask what the account holds, and for the transfers after `since` (ms)."""
     transfers = await gateway.transfers(since)
@@ -111,8 +70,9 @@ class LiveBot:
         self,
         settings: BotSettings,
         config: PortfolioConfig,
-        runtime: LocalRuntime | RayRuntime,
-        behind: Backing | None = None,
+        runtime: Runtime,
+        control: MakeControl,
+        behind: Surroundings | None = None,
     ) -> None:
         """`config` is the one `as_live`; the lock of `behind` is kept, and its store records what operators say."""
         self.settings, self.config, self.runtime, self.behind = settings, config, runtime, behind
@@ -121,9 +81,7 @@ class LiveBot:
         self.lag = Histogram(
             "traderagent_loop_lag_seconds", "How late the event loop wakes", buckets=SECONDS, registry=self.registry
         )
-        self.control = ControlServer(
-            control_file(settings.data_dir, settings.name), self.status, self.act, self.registry
-        )
+        self.control = control(self.status, self.act, self.registry)
         self.registry.register(StatusMetrics(self.control.last))
         self._turns, self._kept = cycle(config.pairs), cycle([*config.pairs, NAME])
         self.stopping = asyncio.Event()
@@ -323,33 +281,3 @@ class LiveBot:
 def _now() -> int:
     """Wall clock, ms."""
     return int(time.time() * 1000)
-
-
-async def run_bot(path: Path, *, adopt: bool = False, make: type[LiveBot] = LiveBot) -> None:
-    """Run the bot of a config file; `adopt`: take over orders and positions of its name that its database lacks.
-
-    `make` is the kind of bot.
-
-    Raises Misconfigured or NotPermitted before anything is sent.
-    """
-    configure([])
-    catch_the_rest(asyncio.get_running_loop())
-    settings, config = load_bot(path)
-    account = account_of(settings, config, Secrets().present())
-    hidden = [*account.secrets(), *passwords(settings.database, settings.redis)]
-    configure(hidden)
-    async with (
-        backing(settings.name, settings.data_dir, settings.database, settings.redis) as behind,
-        compiled_meanwhile(config),
-    ):
-        configure(hidden, keep=log_file(settings.data_dir, settings.name))  # it is this bot, and no second one
-        runtime = runtime_of(settings, as_live(config), account, behind, adopt=adopt)
-        bot = make(settings, as_live(config), runtime, behind)
-        try:
-            await bot.run(path)
-        except BaseException as error:
-            bot.reason = str(error) or type(error).__name__
-            raise
-        finally:
-            await runtime.gateway.close()
-            log.info("ended", bot=settings.name, reason=bot.reason)

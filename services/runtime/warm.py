@@ -36,7 +36,9 @@ def warm(config: PortfolioConfig) -> None:
     """Run each compiled step of a bot once."""
     bars = new_records(BAR, 1)
     bars[0] = (0, 1.0, 1.0, 1.0, 1.0, 1.0)
-    machine_of(config, config.pairs[0]).take_bars(bars)
+    machine = machine_of(config, config.pairs[0])
+    machine.take_bars(bars)
+    machine.guard(1, 1.0)
     PortfolioMachine(config.algorithm, list(config.pairs), config.capital).evaluate(0)
 
 

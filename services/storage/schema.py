@@ -68,6 +68,15 @@ async def _is_at(session: Any, version: str) -> bool:
     return found == version
 
 
+async def bots_in(dsn: str) -> list[str]:
+    """Names of the bots that have rows in a database."""
+    session = await asyncpg.connect(dsn)
+    try:
+        return await bots_of(session)
+    finally:
+        await session.close()
+
+
 async def bots_of(session: Any) -> list[str]:
     """Names of the bots that have rows."""
     try:

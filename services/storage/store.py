@@ -15,7 +15,7 @@ from tenacity import AsyncRetrying, retry, retry_if_exception_type, stop_after_d
 
 from bot.errors import Misconfigured
 from bot.events import Decision
-from bot.ports import Cause, Execution, Order, Saved
+from bot.ports import Cause, Execution, Order, Saved, Unreachable
 from coordinator.operator import CommandRejected, OperatorCommand
 from services.storage.schema import migrate
 
@@ -29,6 +29,7 @@ AWAY = (
 )
 KEPT = 5000  # orders and executions of a symbol that a restart may still meet
 KEPT_SNAPSHOTS = 20
+LOOK_SECONDS = 5.0  # for a look at a database
 START_SECONDS = 30.0
 
 REMEMBER = """
@@ -104,6 +105,18 @@ async def reach(dsn: str) -> None:
             "that the server runs."
         ) from None
     await connection.close()
+
+
+async def is_writable(dsn: str) -> bool:
+    """Say whether this user may write to the database; raises Unreachable with the kind of trouble, if it is away."""
+    try:
+        connection = await asyncpg.connect(dsn, timeout=LOOK_SECONDS)
+        try:
+            return bool(await connection.fetchval("SHOW transaction_read_only") == "off")
+        finally:
+            await connection.close()
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
+        raise Unreachable(type(error).__name__) from None
 
 
 class PostgresStore:

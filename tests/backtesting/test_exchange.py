@@ -1,4 +1,4 @@
-"""The simulated exchange, rule by rule, with a strategy that wishes what a test tells it to."""
+"""The simulated exchange, rule by rule, with a strategy that sets what a test tells it to."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from coordinator.config import load_config
 from tests.conftest import START, bars, instrument
 
 
-class Wishes(Parameters):
-    """One entry wished at the first close, and a stop and a target once it fills."""
+class Script(Parameters):
+    """One entry set at the first close, and a stop and a target once it fills."""
 
     timeframe: str = "1m"
     warmup_bars: int = 0
@@ -76,7 +76,7 @@ def decide(pair, params, state, slots, event):
         )
 
 
-SCRIPT = Strategy("script", 1, Wishes, STATE, slots=lambda p: 3, decide=decide)
+SCRIPT = Strategy("script", 1, Script, STATE, slots=lambda p: 3, decide=decide)
 HERE = f"{__name__}:SCRIPT"
 TEN = instrument("1", "1", maker_fee="0.001", taker_fee="0.002", min_notional=0)
 FLAT = (100.0, 100.0, 100.0, 100.0)
@@ -344,7 +344,7 @@ def answer_without_end(pair, params, state, slots, event):
         enter(pair, slots, 0, 1 if pair.ledger.position <= 0 else -1, MARKET, 0, 10, WHOLE_POSITION)
 
 
-RESTLESS = Strategy("restless", 1, Wishes, STATE, slots=lambda p: 1, decide=answer_without_end)
+RESTLESS = Strategy("restless", 1, Script, STATE, slots=lambda p: 1, decide=answer_without_end)
 
 
 def test_a_strategy_that_answers_itself_without_end_is_stopped_with_a_sentence():

@@ -134,7 +134,7 @@ def test_lots_never_round_up():
 # Slots.
 
 
-def test_generation_rises_when_a_wish_is_made_anew_and_not_when_it_is_amended():
+def test_generation_rises_when_an_order_is_set_anew_and_not_when_it_is_amended():
     slots = new_records(SLOT, 1)
     for price, quantity in ((100, 5), (101, 5), (101, 7)):
         set_order(slots, 0, Side.BUY, OrderKind.LIMIT, price, quantity, Signal.ENTRY, 0)

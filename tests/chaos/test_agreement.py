@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from services.runtime.agreement import compare
 from services.simulated_bybit.server import Faults
+from services.trials.agreement import compare
 from tests.chaos.test_elsewhere import SYMBOL, with_position
 from tests.runtime.house import config, exchange_for
 

@@ -9,8 +9,8 @@ import pytest
 
 from bot.ports import NotPermitted
 from services.exchanges.bybit.gateway import Bybit
-from services.runtime.agreement import compare
 from services.storage.store import PostgresStore
+from services.trials.agreement import compare
 from tests.chaos.test_crash_points import Killed, played, same, what_is_left
 from tests.runtime.house import Bot, config, exchange_for, gateway_to, venue
 

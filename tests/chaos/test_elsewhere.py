@@ -13,10 +13,10 @@ import structlog
 from bot.errors import Misconfigured
 from bot.ports import Cause
 from coordinator.messages import AccountSnapshot
-from services.runtime.agreement import compare
 from services.runtime.live import account_snapshot
 from services.runtime.local import status
 from services.simulated_bybit.rest import ROUTES
+from services.trials.agreement import compare
 from tests.runtime.house import Bot, config, entries, exchange_for, venue
 
 SYMBOL = "SOLUSDT"

@@ -17,9 +17,9 @@ import pytest
 import yaml
 
 from services.command_line.chaos import played
-from services.runtime.chaos import ChaosPlan, Findings
-from services.runtime.chaos_plan import LEAST_FREEZE, MOST_FREEZE, LifeEnd, lives
-from services.runtime.chaos_report import certificate, markdown
+from services.trials.chaos import ChaosPlan, Findings
+from services.trials.chaos_plan import LEAST_FREEZE, MOST_FREEZE, LifeEnd, lives
+from services.trials.chaos_report import certificate, markdown
 from tests.conftest import ROOT
 from tests.runtime.processes import COMMAND
 

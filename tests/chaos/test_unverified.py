@@ -8,9 +8,9 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from services.runtime.agreement import compare
 from services.simulated_bybit.exchange import Exchange, exchange_settings
 from services.simulated_bybit.unverified import Unverified
+from services.trials.agreement import compare
 from tests.runtime.house import DAY, HISTORY, Bot, command, config, market, venue
 
 # As they are is what every other test plays, though with volume enough for every stop.

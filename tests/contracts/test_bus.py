@@ -10,7 +10,7 @@ import pytest
 from bot.events import Alarm, Decision, EquityMarked, Filled, Heartbeat, OrderChanged
 from services.messaging.bus import RedisBus, stream_of
 from services.messaging.embedded import EmbeddedRedis
-from services.runtime.backing import SilentBus
+from services.messaging.silent_bus import SilentBus
 from tests.contracts.memory import MemoryBus
 
 EVENTS = [

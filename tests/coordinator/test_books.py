@@ -57,7 +57,7 @@ def execution(number, side, lots, *, client_order_id="", cause=Cause.ORDER, pric
 
 
 def sent(books, slot, lots, stop=490_000):
-    """Wish an entry, and send it; returns it."""
+    """Set an entry, and send it; returns it."""
     set_order(books.machine.slots, slot, Side.BUY, OrderKind.LIMIT, 500_000, lots, Signal.ENTRY, -1)
     desired_order = books.machine.slots[slot]
     desired_order.stop, desired_order.admitted, desired_order.filtered = stop, True, True
@@ -74,7 +74,7 @@ def test_f_23_an_execution_is_booked_once(books):
     assert (books.machine.position, books.fills, books.stop) == (4, 1, 490_000)
 
 
-def test_a_late_fill_under_the_former_name_counts_to_what_is_wished_of_it(books):
+def test_a_late_fill_under_the_former_name_counts_to_what_is_desired_of_it(books):
     """A partly filled entry cannot be amended: what is left goes under a new name, and nothing is bought twice."""
     order = sent(books, 0, 4)
     books.machine.set_anew(order)

@@ -22,7 +22,7 @@ def hand(books):
 
 
 def entry(books, slot=0, lots=4):
-    """An entry that is wished and has not been sent."""
+    """An entry that is desired and has not been sent."""
     order = sent(books, slot, lots)
     books.open_orders.clear()
     return order

@@ -34,7 +34,7 @@ class Pair:
         return self.world.asked
 
     def desired_order(self, slot=0, lots=4):
-        """Wish an entry as a strategy would, admitted by the gate."""
+        """Set an entry as a strategy would, admitted by the gate."""
         slots = self.core.machine.slots
         set_order(slots, slot, Side.BUY, OrderKind.LIMIT, 500_000, lots, Signal.ENTRY, -1)
         slots[slot].stop, slots[slot].admitted, slots[slot].filtered = 490_000, True, True
@@ -66,7 +66,7 @@ def test_what_is_decided_is_stored_before_it_is_sent(pair):
     assert pair.hear(Gap("BTCUSDT")) == [("save", None), ("place", LINK)]
 
 
-def test_what_rests_as_it_is_wished_is_left_alone(pair):
+def test_what_rests_as_desired_is_left_alone(pair):
     pair.desired_order()
     pair.hear(Gap("BTCUSDT"))
     assert pair.hear(Gap("BTCUSDT")) == []

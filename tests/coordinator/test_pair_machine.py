@@ -214,7 +214,7 @@ class LifeOfAPair(RuleBasedStateMachine):
         assert within or amended
 
     @invariant()
-    def nobody_wishes_for_a_strategy_that_does_not_run(self):
+    def nobody_sets_orders_for_a_strategy_that_does_not_run(self):
         if self.states[0].family == NOBODY:
             assert not self.slots["active"][: len(self.slots) - OWN].any()
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.ports import Cause, Execution, Order
-from coordinator.protection import Whose, guard_price, partial_sizes, stop_after_fill, whose
+from bot.strategy import guard_price
+from coordinator.protection import Whose, partial_sizes, stop_after_fill, whose
 
 OURS = Order("b-BTCUSDT-000-1", 0, 1, 1, 0, 95, 4, False, False, 0, 0, 0, 90)
 lots = st.integers(-9, 9)

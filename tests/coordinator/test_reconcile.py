@@ -1,4 +1,4 @@
-"""What is to be done so that exactly the wishes rest: over every pair of tables, and from any starting point."""
+"""What is to be done so that exactly the desired orders rest: over every pair of tables, and from any starting point."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def shown(order, state=OrderState.RESTING):
 
 
 @given(tables, tables)
-def test_f_06_doing_what_the_difference_says_leaves_exactly_the_wishes(desired, before):
+def test_f_06_doing_what_the_difference_says_leaves_exactly_the_desired_orders(desired, before):
     open_orders = {one.client_order_id: shown(one) for one in before}
     for change in difference(desired, open_orders):
         if change.action is Action.CANCEL:
@@ -129,14 +129,14 @@ def test_an_entry_whose_stop_moves_is_amended_with_it_and_an_exit_carries_none()
 
 
 def test_a_partly_filled_order_keeps_its_whole_quantity():
-    """A venue counts from the order's birth: what is wished still, and what was filled."""
+    """A venue counts from the order's birth: what is still desired, and what was filled."""
     slots = new_slots(1)
     set_order(slots, 0, Side.BUY, OrderKind.LIMIT, 95, 3, Signal.ENTRY, -1)
     (one,) = desired_orders(slots, 1, **{**NAMED, "filled": {"b-BTCUSDT-000-1": 1}})
     assert one.lots == 4
 
 
-def test_what_may_still_be_filled_counts_orders_that_rest_and_that_are_wished_once():
+def test_what_may_still_be_filled_counts_orders_that_rest_and_that_are_desired_once():
     desired = [
         Order("b-BTCUSDT-000-1", 0, 1, 1, OrderKind.LIMIT, 95, 4, False, False, 0, 0, 0, 0),
         Order("b-BTCUSDT-001-1", 1, 1, 1, OrderKind.LIMIT, 94, 3, False, False, 0, 0, 0, 0),
@@ -150,6 +150,6 @@ def test_what_may_still_be_filled_counts_orders_that_rest_and_that_are_wished_on
     assert opening_lots(desired, {**open_orders, leaving.client_order_id: leaving}) == 5 + 3 + 2
 
 
-def test_f_04_the_name_of_an_order_is_its_wish_and_fits_every_venue():
+def test_f_04_the_name_of_an_order_is_its_slot_and_generation_and_fits_every_venue():
     assert client_order_id_of("main", "BTCUSDT", 7, 12) == "main-BTCUSDT-007-12"
     assert len(client_order_id_of("x" * 8, "1000000MOGUSDT", 999, 99_999)) <= 36

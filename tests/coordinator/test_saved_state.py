@@ -23,7 +23,7 @@ from coordinator.pair_state import OWN
 from coordinator.roster import Roster
 from coordinator.saved_state import LAYOUT, Packer, Piece, fill, read
 from coordinator.vocabulary import NOBODY
-from services.runtime.backing import SilentBus
+from services.messaging.silent_bus import SilentBus
 from services.runtime.memories import machine_of
 from services.storage.store import PostgresStore
 from tests.conftest import ROOT, Family
@@ -181,7 +181,7 @@ def machine_with(levels):
 
 
 def orders_of(machine):
-    """What is wished, by the names that the orders have."""
+    """Desired orders, by the names that the orders have."""
     keys = ("number", "generation", "side", "kind", "price", "quantity", "part")
     return sorted([int(slot[key]) for key in keys] for slot in machine.slots if slot.active or slot.suspended)
 

@@ -9,7 +9,7 @@ from coordinator.machine import PairMachine
 from coordinator.memory import Memory
 from coordinator.parameters import AlgorithmParameters
 from coordinator.saving import Saving
-from services.runtime.backing import SilentBus
+from services.messaging.silent_bus import SilentBus
 from tests.conftest import MINUTE, instrument
 
 

@@ -1,7 +1,7 @@
 """The simulated exchange once more, in slow plain Decimal, written from docs/execution.md (1-3) alone.
 
 Prices are ticks, quantities lots, money Decimal. A strategy hears `base`, `signal`, `fill` and `refused`
-and answers by `wish` and `withdraw` on the exchange that called it. Nothing of the product is imported.
+and answers by `desired_order` and `withdraw` on the exchange that called it. Nothing of the product is imported.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Strategy(Protocol):
 
 @dataclass(slots=True)
 class Slot:
-    """What one slot wishes; nothing while `quantity` is 0."""
+    """The desired order of a slot; none while `quantity` is 0."""
 
     number: int
     generation: int = FIRST_GENERATION - 1
@@ -202,7 +202,7 @@ class Exchange:
         self.reach = None
 
     def desired_order(self, number: int, side: int, kind: str, price: int, quantity: int, signal: str) -> None:
-        """Let a slot wish this order; an entry before entries are allowed, or under one lot or tick, is withdrawn."""
+        """Set the desired order of a slot; an entry before entries are allowed, or under one lot or tick, is withdrawn."""
         nowhere = price < 1 and kind != MARKET
         if quantity < 1 or nowhere or (signal == ENTRY and not self.may_enter):
             self.withdraw(number)
@@ -285,7 +285,7 @@ class Exchange:
         whole = bar.ts + step == start + length and self.bucket[1] == length // step
         return self.bucket[0] if whole else None
 
-    # Fresh wishes
+    # Fresh orders
 
     def _look(self, market: Decimal) -> None:
         """See which fresh limits cross the market price, and which others do no more; post-only ones are refused."""
@@ -354,7 +354,7 @@ class Exchange:
         return Decimal(slot.price - slot.side * beyond)
 
     def _closable(self, slot: Slot) -> int:
-        """How many lots the position lets this order fill; its whole wish if it may open."""
+        """How many lots the position lets this order fill; all of it if it may open."""
         against = max(-slot.side * self.position, 0)
         spot_sale = not self.instrument.linear and slot.side == SELL
         return min(slot.quantity, against) if slot.reduce_only or spot_sale else slot.quantity
@@ -445,7 +445,7 @@ class Exchange:
     # Speed: most bars reach nothing
 
     def _out_of_reach(self, bar: Bar) -> bool:
-        """True only if no wish and no liquidation lies within the bar; remembered until a wish changes."""
+        """True only if no order and no liquidation lies within the bar; remembered until an order changes."""
         if self.reach is None:
             self.reach = self._bounds()
         at_once, below, above = self.reach
@@ -454,13 +454,13 @@ class Exchange:
 
     def _bounds(self) -> tuple[bool, Decimal | None, Decimal | None]:
         """Does anything go at once; the highest level a fall reaches; the lowest a rise reaches."""
-        account_snapshot = [s for s in self.slots if s.quantity]
-        below = [self._level(s) for s in account_snapshot if not s.immediate and s.falling]
-        above = [self._level(s) for s in account_snapshot if not s.immediate and not s.falling]
+        active = [s for s in self.slots if s.quantity]
+        below = [self._level(s) for s in active if not s.immediate and s.falling]
+        above = [self._level(s) for s in active if not s.immediate and not s.falling]
         liquidation = self._liquidation_price()
         if liquidation is not None:
             (below if self.position > 0 else above).append(Decimal(liquidation))
-        at_once = any(s.immediate or s.crossing for s in account_snapshot)
+        at_once = any(s.immediate or s.crossing for s in active)
         return at_once, max(below, default=None), min(above, default=None)
 
 

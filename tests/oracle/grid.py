@@ -212,7 +212,7 @@ class Grid:
         unit, share = exchange.instrument.affordable(exchange.target) / len(cells), max(bought, sold)
         return min(unit, self.parameters.risk_budget * exchange.target / share) if share > 0 else unit
 
-    # Wishes
+    # Desired orders
 
     def _suspends(self, exchange: Exchange) -> bool:
         neutral = self.parameters.direction == "neutral" and exchange.instrument.linear
@@ -240,11 +240,11 @@ class Grid:
         against = self._suspends(exchange) and side * exchange.position < 0
         opens = self.parameters.direction == "neutral" and exchange.instrument.linear and not against
         reduces = not opens or side * (cell.counter - stop) <= 0
-        account_snapshot = exchange.slots[number]
-        if account_snapshot.quantity and account_snapshot.only_reduces != reduces:
+        own = exchange.slots[number]
+        if own.quantity and own.only_reduces != reduces:
             exchange.withdraw(number)
         exchange.desired_order(number, side, LIMIT, cell.counter, cell.held, GRID_COUNTER)
-        account_snapshot.only_reduces = reduces
+        own.only_reduces = reduces
 
     def _set_stop(self, exchange: Exchange) -> None:
         side, price = (SELL, self.low_stop) if exchange.position > 0 else (BUY, self.high_stop)

@@ -31,15 +31,15 @@ from tests.oracle.grid import Grid, GridParameters
 from tests.oracle.numbers import exact, whole_down, whole_up
 
 MINUTE = 60_000
-Wish = tuple[int, int, str, int, int, str]
+Desired = tuple[int, int, str, int, int, str]
 
 
 class Script:
-    """Wishes what is written for the number of the signal bar; notes what is refused."""
+    """Sets what is written for the number of the signal bar; notes what is refused."""
 
     slots, timeframe_ms, warmup_bars = 4, MINUTE, 0
 
-    def __init__(self, *lines: tuple[int, Wish]) -> None:
+    def __init__(self, *lines: tuple[int, Desired]) -> None:
         self.lines = lines
         self.heard = 0
         self.refusals: list[int] = []

@@ -12,13 +12,13 @@ from coordinator.config import load_config
 from coordinator.operator import OperatorCommand
 from services.exchanges.bybit.gateway import Bybit
 from services.market_data.synth import generate
-from services.runtime.backing import SilentBus
+from services.messaging.silent_bus import SilentBus
 from services.runtime.local import LocalRuntime
-from services.runtime.lockstep import LockStep
 from services.simulated_bybit.exchange import Exchange, exchange_settings
 from services.simulated_bybit.records import Key
 from services.simulated_bybit.server import Faults, VenueServer
 from services.storage.store import PostgresStore
+from services.trials.lockstep import LockStep
 
 KEY = Key("house-key-0123456789", "house-secret-9876543210")
 DAY = 86_400_000

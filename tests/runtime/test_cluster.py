@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 from pydantic import SecretStr
@@ -12,6 +13,7 @@ from bot.errors import Misconfigured
 from bot.instrument import Market
 from coordinator.messages import AccountSnapshot
 from coordinator.operator import CommandRejected
+from services.app.backing import joined
 from services.runtime.config import AccountAccess, Environment
 from tests.chaos.test_crash_points import assert_covered
 from tests.runtime.house import KEY, Bot, command, config, exchange_for, venue
@@ -29,7 +31,7 @@ class RayBot(Bot):
         account = AccountAccess(
             SecretStr(KEY.key), SecretStr(KEY.secret), Market.LINEAR, Environment.VENUE, self.address, 100_000.0
         )
-        plan = cluster.Plan(self.name, self.chosen, account, self.dsn, None, 0.3, 60)
+        plan = cluster.Plan(self.name, self.chosen, account, partial(joined, self.dsn, None, self.name), [], 0.3, 60)
         return cluster.RayRuntime(plan, gateway, self.store, workers=2)
 
 

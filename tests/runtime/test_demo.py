@@ -14,8 +14,9 @@ from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfoli
 from bot.candles import iso
 from coordinator.decisions import as_row, decisions_of
 from services.command_line.live import demo as command
-from services.runtime import demo as demo_module
-from services.runtime.demo import (
+from services.runtime.stages import Stages
+from services.trials import demo as demo_module
+from services.trials.demo import (
     HOUR,
     PAIRS,
     PAST_HOURS,
@@ -24,7 +25,6 @@ from services.runtime.demo import (
     demo_config,
     demonstration,
 )
-from services.runtime.stages import Stages
 from tests.conftest import MINUTE
 from tests.runtime.house import command as spoken
 from tests.runtime.house import entries

@@ -22,19 +22,21 @@ from coordinator.decisions import explain
 from coordinator.messages import AccountSnapshot
 from coordinator.operator import CommandRejected
 from coordinator.vocabulary import Answer, HeldOff
+from services.app.backing import Backing
+from services.app.bot import control_of
 from services.command_line.live import venue as venue_command
 from services.control.client import ask
 from services.control.server import ControlServer
+from services.doctor import examine, refuse
 from services.logs import Rarely, configure
-from services.runtime.backing import Backing, SilentBus
+from services.messaging.silent_bus import SilentBus
 from services.runtime.config import Secrets, load_bot
-from services.runtime.doctor import examine, refuse
 from services.runtime.live import LiveBot, as_live
 from services.runtime.local import status
 from services.runtime.metrics import StatusMetrics
-from services.runtime.past_decisions import from_database
 from services.simulated_bybit.records import Key
 from services.simulated_bybit.server import Faults
+from services.storage.past_decisions import past_decisions
 from tests.runtime.house import KEY, Bot, command, config, entries, exchange_for, venue, with_bot
 
 
@@ -226,10 +228,10 @@ def test_the_control_interface_asks_for_the_token_and_its_file_is_private(tmp_pa
     async def main():
         now = {"streams": {"public": True}, "pairs": [{"recovered": False}]}
 
-        async def account_snapshot():
+        async def status_now():
             return now
 
-        server = ControlServer(tmp_path / "bots" / "x.json", account_snapshot, act, CollectorRegistry())
+        server = ControlServer(tmp_path / "bots" / "x.json", status_now, act, CollectorRegistry())
         port = await server.start()
         async with aiohttp.ClientSession() as session:
             for path, method in (("/status", session.get), ("/command", session.post)):
@@ -297,7 +299,7 @@ def test_reload_adopts_what_may_change_and_names_what_may_not(dsn, name, tmp_pat
         async with venue(exchange) as house:
             bot = Bot(as_live(chosen), house.address, dsn, name)
             await bot.start()
-            live = LiveBot(settings, as_live(chosen), bot.runtime)
+            live = LiveBot(settings, as_live(chosen), bot.runtime, control_of(settings))
             live.path = tmp_path / "bot.yaml"
             said = [await live.act(command("reload"))]
             written(tmp_path, risk={"halt_day_loss": 0.07}, allocation={"reserve": 0.3})
@@ -331,7 +333,7 @@ def test_secrets_reach_no_log_no_snapshot_no_row_and_no_status(dsn, name, tmp_pa
         except ValueError:
             log.exception("trace")
         settings, _ = load_bot(written(tmp_path))
-        live = LiveBot(settings, bot.chosen, bot.runtime)
+        live = LiveBot(settings, bot.chosen, bot.runtime, control_of(settings))
         await bot.runtime.snapshot()
         rows = []
         for table in ("memory", "orders", "fills", "decisions", "snapshots"):
@@ -434,10 +436,10 @@ def test_what_an_operator_says_is_done_once_for_each_key_and_recorded_with_its_o
             bot = Bot(as_live(chosen), house.address, dsn, name)
             await bot.start()
             behind = Backing(bot.store, SilentBus(), None, dsn, None)
-            live = Counting(settings, as_live(chosen), bot.runtime, behind)
+            live = Counting(settings, as_live(chosen), bot.runtime, control_of(settings), behind)
             halt = command("halt", key="k1", who="ann", source="ctl")
             told = await asyncio.gather(live.act(halt), live.act(halt))
-            again = Counting(settings, as_live(chosen), bot.runtime, behind)
+            again = Counting(settings, as_live(chosen), bot.runtime, control_of(settings), behind)
             told.append(await again.act(halt))
             for _ in range(2):
                 with pytest.raises(CommandRejected, match="whole account"):
@@ -465,10 +467,10 @@ def test_what_an_operator_says_is_done_once_for_each_key_and_recorded_with_its_o
 
 def test_a_bots_database_says_what_it_held_and_why(dsn, name, tmp_path):
     async def play(bot, exchange):
-        now = await from_database(tmp_path, dsn, name, "SOLUSDT", None)
-        before = await from_database(tmp_path, dsn, name, "SOLUSDT", int(exchange.clock[0]))
+        now = await past_decisions(dsn, name, "SOLUSDT", None)
+        before = await past_decisions(dsn, name, "SOLUSDT", int(exchange.clock[0]))
         with pytest.raises(Misconfigured, match="never traded pair XRPUSDT"):
-            await from_database(tmp_path, dsn, name, "XRPUSDT", None)
+            await past_decisions(dsn, name, "XRPUSDT", None)
         fills = [one for one in exchange.trades if one.symbol == "SOLUSDT"]
         return now, before, exchange.books["SOLUSDT"].position, fills
 

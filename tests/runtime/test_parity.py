@@ -16,7 +16,7 @@ from bot.sources import ROOT
 from coordinator.config import PortfolioConfig, SimulationRules, load_portfolio
 from coordinator.parameters import AlgorithmParameters
 from services.market_data.synth import generate
-from services.runtime.parity import parity, sensible_start
+from services.trials.parity import parity, sensible_start
 from tests.runtime.house import DAY, config, market
 
 PAIRS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from bot.ports import NotPermitted
-from services.runtime.probe import probe
 from services.simulated_bybit.unverified import Unverified
+from services.trials.probe import probe
 from tests.runtime.house import config, exchange_for, gateway_to, venue
 
 

@@ -11,14 +11,15 @@ from pydantic import SecretStr
 from backtesting.instruments import instrument_for
 from bot.events import Filled
 from bot.instrument import Market
+from services.app.bot import account_of
 from services.exchanges.registry import BYBIT, EXCHANGES
 from services.market_data.synth import generate
 from services.runtime.config import Secrets, load_bot
 from services.runtime.ending import close_everything
-from services.runtime.live import account_of, as_live
+from services.runtime.live import as_live
 from services.runtime.local import LocalRuntime
-from services.runtime.lockstep import LockStep
 from services.simulated_bybit.exchange import Exchange, exchange_settings
+from services.trials.lockstep import LockStep
 from tests.contracts.memory import MemoryBus, MemoryStore
 from tests.contracts.toy import ToyExchange
 from tests.runtime.house import DAY, KEY, venue

@@ -23,9 +23,9 @@ from typer.testing import CliRunner
 from bot.errors import Misconfigured
 from bot.events import Decision
 from bot.ports import Cause, Execution, Order, Saved
+from services.app.backing import backing, bots_kept, database
 from services.command_line.main import app
 from services.processes import lives
-from services.runtime.backing import backing, bots_kept, database
 from services.runtime.config import NONE
 from services.storage import instance_lock, move, schema
 from services.storage.archive import TABLES

@@ -63,7 +63,7 @@ def asked(address, play):
     return asyncio.run(main())
 
 
-def account_snapshot(address):
+def at_venue(address):
     """Orders and stops at the exchange, by pair."""
 
     async def play(gateway):
@@ -99,7 +99,7 @@ def audit(address):
 
 
 def assert_kept(address, before, what):
-    after, ends = account_snapshot(address), fates(address, before)
+    after, ends = at_venue(address), fates(address, before)
     cancelled = [
         client_order_id
         for client_order_id, state in ends.items()
@@ -125,12 +125,12 @@ def test_other_levels_and_another_version_cancel_nothing(processes, tmp_path):
 
     def lived(levels, what, *, minutes=5, kill=True):
         """Start the bot with so many levels, let it trade, check what was there before, and end it."""
-        before = account_snapshot(address)
+        before = at_venue(address)
         running = processes.run(config(levels))
         for _ in range(minutes):
             minute(address, PAUSE)
             time.sleep(PAUSE)
-        after = assert_kept(address, before, what) if what else account_snapshot(address)
+        after = assert_kept(address, before, what) if what else at_venue(address)
         if kill:
             running.kill()
         else:

@@ -20,12 +20,12 @@ from coordinator.parameters import AlgorithmParameters
 from coordinator.regime import Regime
 from coordinator.roster import Roster
 from coordinator.vocabulary import DECISION, NOBODY, DecisionKind, Variant
-from services.runtime.backing import SilentBus
-from services.runtime.parity import Fill
-from services.runtime.parity import told as parity_told
+from services.messaging.silent_bus import SilentBus
 from services.runtime.stages import Stages
 from services.runtime.view import News, View
 from services.runtime.warm import Compilation
+from services.trials.parity import Fill
+from services.trials.parity import told as parity_told
 from tests.conftest import MINUTE, ROOT, START, Family, instrument
 
 SCREENS = ROOT / "tests" / "golden" / "screens"

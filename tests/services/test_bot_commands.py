@@ -28,8 +28,8 @@ from services.command_line.console import console, notes
 from services.command_line.main import main
 from services.control.client import control_file, file_of, log_file, tail
 from services.logs import configure, quieten
-from services.runtime.closed_trades import figures, from_database
 from services.runtime.config import load_bot
+from services.storage.closed_trades import closed_trades, figures
 from services.storage.schema import migrate
 from services.storage.store import PostgresStore
 
@@ -312,7 +312,7 @@ def stored(dsn, bot):
 
 def test_closed_trades_and_figures_of_a_bot(dsn, name, tmp_path):
     stored(dsn, name)
-    closed, payments = asyncio.run(from_database(tmp_path, dsn, name))
+    closed, payments = asyncio.run(closed_trades(dsn, name))
     assert [(one.pair, one.side, one.profit, one.fees, one.fills) for one in closed] == [
         ("BTCUSDT", "long", 47.0, 3.0, 3),
         ("ETHUSDT", "short", -43.0, 3.0, 2),

@@ -29,13 +29,13 @@ ROUTES = ("/health", "/ready", "/metrics", "/status", "/command", "/nowhere")
 
 @asynccontextmanager
 async def opened(file, status=None, act=None):
-    async def account_snapshot():
+    async def status_now():
         return STANDING
 
     async def obeyed(said):
         return f"{said.kind} {said.pair} {said.force}"
 
-    server = ControlServer(file, status or account_snapshot, act or obeyed, CollectorRegistry())
+    server = ControlServer(file, status or status_now, act or obeyed, CollectorRegistry())
     port = await server.start()
     try:
         yield server, port

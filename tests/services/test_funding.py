@@ -17,7 +17,7 @@ from backtesting import simulate
 from backtesting.funding import SPAN_MS, FundingHistory, payments_over, told, told_together
 from bot.errors import Misconfigured
 from coordinator.config import load_config
-from services.command_line.backtest import histories_of
+from services.app.backtest import histories_of
 from services.command_line.main import app
 from services.market_data.file_names import FileKind
 from services.market_data.funding import FundingStore, Written, read_funding

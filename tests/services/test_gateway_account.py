@@ -10,9 +10,9 @@ from bot.errors import Misconfigured
 from bot.instrument import Market
 from bot.order import OrderKind
 from bot.ports import NotPermitted, Transfer
+from services.doctor import _pairs
 from services.exchanges.bybit import codec
 from services.runtime.config import BotSettings, load_bot
-from services.runtime.doctor import _pairs
 from services.simulated_bybit import codec as theirs
 from tests.runtime.house import DAY, config, exchange_for
 from tests.services.hooked import with_gateway

@@ -19,7 +19,7 @@ START = """
 import asyncio, json, sys
 from pathlib import Path
 from bot.errors import TradingError
-from services.runtime.live import run_bot
+from services.app.bot import run_bot
 try:
     asyncio.run(run_bot(Path(sys.argv[1])))
 except TradingError as error:

@@ -14,7 +14,7 @@ from backtesting import simulate
 from backtesting.candle_checks import check
 from bot.errors import Misconfigured
 from coordinator.config import load_config
-from services.command_line.backtest import find_candles
+from services.app.backtest import find_candles
 from services.command_line.main import app
 from services.market_data.store import CandleStore
 from services.market_data.trades import is_trades, read_bars, read_trades, roll_trades

@@ -25,15 +25,12 @@ from backtesting.instruments import instrument_for
 from bot.candles import iso
 from bot.errors import TradingError
 from bot.times import DAY
-from services.exchanges.registry import BYBIT, factory_of
+from services.app.backing import database
+from services.app.simulated import build_simulated
 from services.messaging.embedded import EmbeddedRedis
-from services.runtime.agreement import Agreement, compare
-from services.runtime.backing import SilentBus, database
-from services.runtime.chaos_plan import Life, LifeEnd, lives
+from services.messaging.silent_bus import SilentBus
 from services.runtime.config import EMBEDDED, NONE
 from services.runtime.live import as_live
-from services.runtime.local import LocalRuntime
-from services.runtime.nursery import Born, Nursery
 from services.simulated_bybit.exchange import Exchange, exchange_settings
 from services.simulated_bybit.faults import Faults
 from services.simulated_bybit.records import Key
@@ -41,6 +38,9 @@ from services.simulated_bybit.server import VenueServer
 from services.simulated_bybit.watch import Watch
 from services.storage.embedded import shared_by_all
 from services.storage.store import PostgresStore
+from services.trials.agreement import Agreement, compare
+from services.trials.chaos_plan import Life, LifeEnd, lives
+from services.trials.nursery import Born, Nursery
 
 if TYPE_CHECKING:
     from bot.candles import Candles
@@ -271,14 +271,10 @@ class Chaos:
         """Let a last bot catch up with the market that stands still, and compare."""
         self.watch.bot = "comparing"
         store = await PostgresStore.open(dsn, self.settings.name)
-        gateway = factory_of(BYBIT)(
-            key=KEY.key, secret=KEY.secret, market=self.config.market, address=address, rate=100_000.0
-        )
-        runtime = LocalRuntime(
-            *(self.settings.name, as_live(self.config), gateway, store, SilentBus()),
+        runtime = build_simulated(
+            *(self.settings.name, as_live(self.config), address, KEY, store, SilentBus()),
             foreign=self.settings.foreign,
             most_actions=self.settings.max_actions_per_minute,
-            patience=None,
         )
         try:
             await runtime.start()

@@ -14,16 +14,16 @@ import numpy as np
 from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
 from bot.times import DAY
 from coordinator.decisions import decisions_of
-from services.exchanges.registry import BYBIT, factory_of
-from services.runtime.backing import backing
+from services.app.backing import backing
+from services.app.simulated import build_simulated
 from services.runtime.config import NONE
 from services.runtime.local import LocalRuntime
-from services.runtime.lockstep import LockStep
 from services.runtime.warm import warm
-from services.runtime.warm_exchange import warm_exchange
 from services.simulated_bybit.exchange import Exchange, exchange_settings
 from services.simulated_bybit.records import Key
 from services.simulated_bybit.server import VenueServer
+from services.trials.lockstep import LockStep
+from services.trials.warm_exchange import warm_exchange
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -153,15 +153,9 @@ async def _live(
             large = any(one.large_positions for one in chosen.values())
             try:
                 for until in halves:
-                    gateway = factory_of(BYBIT)(
-                        key=KEY.key,
-                        secret=KEY.secret,
-                        market=config.market,
-                        address=address,
-                        rate=100_000.0,
-                        large_positions=large,
+                    runtime = build_simulated(
+                        *(NAME, config, address, KEY, behind.store, behind.bus), large_positions=large
                     )
-                    runtime = LocalRuntime(NAME, config, gateway, behind.store, behind.bus, patience=None)
                     async with _in_lock_step(address, runtime) as steps:
                         more = minutes < until
                         while more and minutes < until:

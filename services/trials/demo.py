@@ -19,21 +19,21 @@ from bot.candles import Candles
 from bot.times import HOUR
 from coordinator.bot_status import BotStatus
 from coordinator.config import PortfolioConfig, load_portfolio
+from services.app.backing import backing
+from services.app.simulated import build_simulated
 from services.control.client import control_file
 from services.control.server import ControlServer
-from services.exchanges.registry import BYBIT, factory_of
 from services.market_data.synth import DEMO_PAST, DEMO_SCRIPT, demo_schedule, generate
-from services.runtime import warm_exchange
-from services.runtime.backing import backing
 from services.runtime.live import as_live
 from services.runtime.local import LocalRuntime, status
-from services.runtime.lockstep import LockStep
 from services.runtime.stages import Stages
 from services.runtime.view import News
 from services.runtime.warm import Compilation, compiled_meanwhile
 from services.simulated_bybit.exchange import Exchange, exchange_settings
 from services.simulated_bybit.records import Key
 from services.simulated_bybit.server import VenueServer
+from services.trials import warm_exchange
+from services.trials.lockstep import LockStep
 
 NAME = "demo"
 KEY = Key("demo-key", "demo-secret")
@@ -102,10 +102,7 @@ async def demonstration(
         behind = await stack.enter_async_context(backing(NAME, folder, begin=stages.begin))
         stages.begin("trading")
         news = News(behind.bus, instruments, config.algorithm)
-        gateway = factory_of(BYBIT)(
-            key=KEY.key, secret=KEY.secret, market=config.market, address=address, rate=100_000.0
-        )
-        runtime = LocalRuntime(NAME, config, gateway, behind.store, news, patience=None)
+        runtime = build_simulated(NAME, config, address, KEY, behind.store, news)
         stack.push_async_callback(runtime.stop)
         await runtime.start()
         steps = LockStep(address, runtime)

@@ -59,7 +59,7 @@ class Nursery:
     async def open(self, config: Path, environment: dict[str, str]) -> None:
         """Start it, and wait until it has loaded the program."""
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "services.runtime.chaos_life", str(config)),
+            *(sys.executable, "-m", "services.trials.chaos_life", str(config)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 
 from bot.candles import iso
 from bot.ports import Cause
-from services.runtime.backing import database
 from services.storage.store import epoch
 
 QUERY = "SELECT symbol, side, lots, fee, cause, position, realised, at FROM fills WHERE bot = $1 ORDER BY at, execution"
@@ -39,19 +37,15 @@ class ClosedTrade:
         return {**asdict(self), "opened": iso(self.opened), "closed": iso(self.closed)}
 
 
-async def from_database(data_dir: Path, address: str, bot: str) -> tuple[list[ClosedTrade], dict[str, float]]:
-    """Read the closed trades of a bot, oldest first, and what funding paid by pair.
-
-    `data_dir` is where an embedded database lies. Raises Misconfigured for a database that cannot be used.
-    """
-    async with database(data_dir, bot, address) as dsn:
-        connection = await asyncpg.connect(dsn)
-        try:
-            rows = await connection.fetch(QUERY, bot)
-        except asyncpg.UndefinedTableError:  # a bot that never came so far
-            rows = []
-        finally:
-            await connection.close()
+async def closed_trades(dsn: str, bot: str) -> tuple[list[ClosedTrade], dict[str, float]]:
+    """Read the closed trades of a bot, oldest first, and what funding paid by pair."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        rows = await connection.fetch(QUERY, bot)
+    except asyncpg.UndefinedTableError:  # a bot that never came so far
+        rows = []
+    finally:
+        await connection.close()
     return trades_of(rows), paid(rows)
 
 

@@ -1,6 +1,6 @@
 """The lives of a bot under test: loads the program once, and is the bot anew, in a process of its own, when told to.
 
-`python -m services.runtime.chaos_life CONFIG`; a line on the input begins a life, the end of the input ends it all.
+`python -m services.trials.chaos_life CONFIG`; a line on the input begins a life, the end of the input ends it all.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import structlog
 
 from bot.errors import TradingError
 from coordinator.operator import CommandKind, CommandRejected, OperatorCommand
+from services.app.bot import run_bot
 from services.runtime.config import load_bot
-from services.runtime.live import LiveBot, run_bot
+from services.runtime.live import LiveBot
 from services.runtime.warm import warm
 
 OPERATOR_SECONDS = 0.5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from bot.candles import iso
@@ -10,29 +9,25 @@ from bot.errors import Misconfigured
 from bot.order import Side
 from coordinator.decisions import as_row
 from coordinator.machine import remembered_units
-from services.runtime.backing import database
 from services.storage.schema import migrate
 from services.storage.store import PostgresStore
 
 
-async def from_database(
-    data_dir: Path, address: str, bot: str, pair: str, moment: int | None
-) -> tuple[int, str, list[dict[str, Any]]]:
+async def past_decisions(dsn: str, bot: str, pair: str, moment: int | None) -> tuple[int, str, list[dict[str, Any]]]:
     """Read the moment (ms; the last that was decided at, without one), what was held, and the decisions as rows.
 
-    `data_dir` is where an embedded database lies. Raises Misconfigured for a pair that the bot has never traded.
+    Raises Misconfigured for a pair that the bot has never traded.
     """
-    async with database(data_dir, bot, address) as dsn:
-        await migrate(dsn)
-        store = await PostgresStore.join(dsn, bot)
-        try:
-            saved = await store.load(pair)
-            if saved is None:
-                raise Misconfigured(f"bot {bot!r} has never traded pair {pair}; choose one of its own.")
-            told = await store.decisions(0, moment)
-            fills = [one for one in await store.fills() if one.symbol == pair and not one.funding]
-        finally:
-            await store.close()
+    await migrate(dsn)
+    store = await PostgresStore.join(dsn, bot)
+    try:
+        saved = await store.load(pair)
+        if saved is None:
+            raise Misconfigured(f"bot {bot!r} has never traded pair {pair}; choose one of its own.")
+        told = await store.decisions(0, moment)
+        fills = [one for one in await store.fills() if one.symbol == pair and not one.funding]
+    finally:
+        await store.close()
     last = max((one.at for one in told), default=0) if moment is None else moment
     tick_size, lot_size = remembered_units(pair, saved)
     before = [one for one in fills if one.ts <= last]

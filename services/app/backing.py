@@ -8,28 +8,20 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncpg
 import structlog
 
-from bot.events import BotEvent
-from bot.ports import Bus
+from bot.ports import Bus, Store
 from services.messaging.bus import RedisBus
 from services.messaging.embedded import EmbeddedRedis
+from services.messaging.silent_bus import SilentBus
 from services.runtime.config import EMBEDDED, NONE
 from services.storage.embedded import EmbeddedPostgres, former_database, put_aside, shared_by_all
 from services.storage.instance_lock import InstanceLock
 from services.storage.move import move
-from services.storage.schema import bots_of, migrate
+from services.storage.schema import bots_in, migrate
 from services.storage.store import PostgresStore, reach
 
 log = structlog.get_logger()
-
-
-class SilentBus:
-    """Tells nobody."""
-
-    def publish(self, event: BotEvent) -> None:
-        """Drop it."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +67,7 @@ async def bots_kept(data_dir: Path) -> list[str]:
     names = {path.parent.name for path in (data_dir / "bots").glob("*/postgres")}
     if shared_by_all(data_dir).is_dir():
         async with _embedded(shared_by_all(data_dir)) as dsn:
-            session = await asyncpg.connect(dsn)
-            try:
-                names.update(await bots_of(session))
-            finally:
-                await session.close()
+            names.update(await bots_in(dsn))
     return sorted(names)
 
 
@@ -120,6 +108,21 @@ async def backing(
         teller.start()
         stack.push_async_callback(teller.stop)
         yield Backing(store, teller, lock, dsn, url)
+
+
+@asynccontextmanager
+async def joined(database: str, redis: str | None, name: str) -> AsyncIterator[tuple[Store, Bus]]:
+    """Join the database and the bus that run for the bot `name`, from another of its processes."""
+    async with AsyncExitStack() as stack:
+        store = await PostgresStore.join(database, name)
+        stack.push_async_callback(store.close)
+        if redis is None:
+            yield store, SilentBus()
+            return
+        bus = RedisBus(redis, name)
+        bus.start()
+        stack.push_async_callback(bus.stop)
+        yield store, bus
 
 
 async def _move_in(data_dir: Path, name: str, dsn: str) -> None:

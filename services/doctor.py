@@ -7,15 +7,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import asyncpg
-import redis.asyncio
-from redis.exceptions import RedisError
-
 from bot.errors import Misconfigured, TradingError
 from bot.instrument import PARTIAL_STOPS
-from services.runtime.config import EMBEDDED, NONE, BotSettings, Runtime, Secrets
-from services.runtime.live import account_of
+from bot.ports import Unreachable
+from services.app.bot import account_of
+from services.messaging.bus import ping
+from services.runtime.config import EMBEDDED, NONE, BotSettings, RuntimeKind, Secrets
 from services.storage.embedded import former_database, shared_by_all
+from services.storage.store import is_writable
 
 if TYPE_CHECKING:
     from bot.instrument import Instrument
@@ -140,28 +139,24 @@ async def _database(settings: BotSettings) -> Finding:
         later = f"; the bot's start moves it there from bots/{settings.name}" if moves else ""
         return Finding("database", f"embedded, in {shared_by_all(settings.data_dir)}{later}")
     try:
-        connection = await asyncpg.connect(settings.database, timeout=5)
-        readonly = await connection.fetchval("SHOW transaction_read_only") == "on"
-        await connection.close()
-    except (OSError, asyncpg.PostgresError, ValueError) as error:
-        return Finding("database", type(error).__name__, "check bot.database, and that the server runs")
-    return Finding("database", "answers", "it is read-only: give this user the right to write" if readonly else "")
+        writable = await is_writable(settings.database)
+    except Unreachable as error:
+        return Finding("database", str(error), "check bot.database, and that the server runs")
+    return Finding("database", "answers", "" if writable else "it is read-only: give this user the right to write")
 
 
 async def _bus(settings: BotSettings) -> Finding:
     if settings.redis in (EMBEDDED, NONE):
         return Finding("redis", settings.redis)
     try:
-        client = redis.asyncio.from_url(settings.redis)
-        await client.ping()
-        await client.aclose()
-    except (RedisError, OSError, ValueError) as error:
-        return Finding("redis", type(error).__name__, "check bot.redis; or set it to none, the bot needs no bus")
+        await ping(settings.redis)
+    except Unreachable as error:
+        return Finding("redis", str(error), "check bot.redis; or set it to none, the bot needs no bus")
     return Finding("redis", "answers")
 
 
 def _ray(settings: BotSettings) -> list[Finding]:
-    if settings.runtime is not Runtime.RAY:
+    if settings.runtime is not RuntimeKind.RAY:
         return []
     if importlib.util.find_spec("ray") is None:
         return [Finding("ray", "not installed", "`uv sync --extra ray`, or set bot.runtime to local")]

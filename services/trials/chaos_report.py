@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from services.runtime.chaos import Findings
+    from services.trials.chaos import Findings
 
 CHECKED = (
     "at every minute, also while the bot was dead or frozen: as many lots as were held had a stop or were leaving",

@@ -1,0 +1,101 @@
+"""Runs a backtest on what the data directory holds: candles, instruments, funding."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from backtesting.portfolio_run import simulate_portfolio
+from backtesting.run import paid_history, simulate, warmup_start
+from bot.errors import Misconfigured
+from coordinator.config import PortfolioConfig
+from services.market_data.funding import FundingStore
+from services.market_data.instruments import load_instruments
+from services.market_data.store import SYNTHETIC, CandleStore, SeriesName
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from backtesting.funding import FundingHistory
+    from backtesting.portfolio_result import PortfolioResult
+    from backtesting.result import BacktestResult
+    from bot.candles import Candles
+    from coordinator.config import BacktestConfig, RunConfig
+
+
+def run_portfolio(
+    config: PortfolioConfig, data_dir: Path, progress: Callable[[float], None] | None = None
+) -> PortfolioResult:
+    """Find the candles of every pair and run the whole algorithm; `progress` hears the share that is done."""
+    store = CandleStore(data_dir)
+    config = config if config.candles else config.changed(exchange=_venue(config, store))
+    warmup = None if config.start is None else config.algorithm.history_start(config.start)
+    candles: dict[str, Any] = dict(config.candles or {})
+    stated = load_instruments(data_dir, config.exchange, config.market)
+    funding = histories_of(config, data_dir)
+    for pair in config.pairs:
+        if pair not in candles:
+            series = _series(config, store, pair)
+            found = store.read(series, warmup, config.end)
+            candles[pair] = found if len(found) else store.read(series)
+    return simulate_portfolio(config, candles, fetched=stated, funding=funding, progress=progress)
+
+
+def run_single(config: BacktestConfig, candles: Candles | Path, data_dir: Path, *, bounds: bool) -> BacktestResult:
+    """Run one strategy on one pair."""
+    stated = load_instruments(data_dir, config.exchange, config.market).get(config.pair)
+    funding = histories_of(config, data_dir).get(config.pair)
+    return simulate(config, candles, fetched=stated, funding=funding, bounds=bounds)
+
+
+def find_candles(config: BacktestConfig, store: CandleStore) -> tuple[BacktestConfig, Candles | Path]:
+    """Find the candles; where the config does not say whose, take the venue that has them."""
+    if config.candles is not None:
+        return config, config.candles
+    if "exchange" not in config.model_fields_set:
+        known = [one.venue for one in store.series() if (one.market, one.symbol) == (config.market, config.pair)]
+        if known:
+            venue = min(known, key=lambda name: (name == SYNTHETIC, name != "bybit", name))
+            config = config.changed(exchange=venue)
+    series = _series(config, store, config.pair)
+    candles = store.read(series, warmup_start(config), config.end)
+    # An empty period is refused with what the store does hold.
+    return config, candles if len(candles) else store.read(series)
+
+
+def histories_of(config: PortfolioConfig | BacktestConfig, data_dir: Path) -> dict[str, FundingHistory]:
+    """Funding rates by pair, where they are known and wanted; with candle files only of a venue that was named."""
+    if config.candles and "exchange" not in config.model_fields_set:
+        return {}
+    store, found = FundingStore(data_dir), {}
+    for pair in config.pairs if isinstance(config, PortfolioConfig) else (config.pair,):
+        history = paid_history(config, store.read(SeriesName(config.exchange, str(config.market), pair)))
+        if history is not None:
+            found[pair] = history
+    return found
+
+
+def _series(config: RunConfig, store: CandleStore, pair: str) -> SeriesName:
+    """Name the bars to play: as long as the config says, else the shortest; raises Misconfigured without such bars."""
+    place = (config.exchange, str(config.market), pair)
+    if config.bar is None:
+        return store.finest(*place)
+    held = [one.bar for one in store.series() if (one.venue, one.market, one.symbol) == place]
+    if held and config.bar not in held:
+        raise Misconfigured(
+            f"bar is {config.bar} but the store holds {', '.join(held)} of {pair}; choose one of these."
+        )
+    return SeriesName(*place, config.bar)
+
+
+def _venue(config: PortfolioConfig, store: CandleStore) -> str:
+    """Whose candles: what the config says, or the venue that has most of the pairs."""
+    if "exchange" in config.model_fields_set:
+        return config.exchange
+    held: dict[str, set[str]] = {}
+    for one in store.series():
+        if one.market == config.market:
+            held.setdefault(one.venue, set()).add(one.symbol)
+    count = {venue: len(symbols.intersection(config.pairs)) for venue, symbols in held.items()}
+    order = sorted(count, key=lambda name: (-count[name], name == SYNTHETIC, name != "bybit", name))
+    return order[0] if order else config.exchange

@@ -5,6 +5,8 @@ Strategies start, drain and are dismissed here; a halt is answered, a trim and a
 
 from __future__ import annotations
 
+import numpy as np
+
 from bot.kernel import Record, kernel, template
 from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, clear_orders, set_order
 from bot.strategy import Event, away, tighter, too_small, watch_nothing, whole_down, whole_ms
@@ -82,6 +84,7 @@ def _start(pair: Record, params: Record, state: Record, slots: Record, event: Re
         state.family, state.variant = directive.family, directive.variant
         state.enhanced = False
     advance(state, Trigger.START)
+    state.watch_above, state.watch_below = -np.inf, np.inf  # it says at the next base bar which ones matter to it
     if not params.shares:
         pair.target = directive.target * directive.multiplier * params.sizes[state.family, state.variant]
     entry = record_decision(pair, state, DecisionKind.START)

@@ -29,6 +29,7 @@ from services.command_line import (
     replay,
     runs,
     set_up,
+    suggest,
 )
 
 app = typer.Typer(
@@ -45,6 +46,7 @@ app.command("init")(set_up.init)
 app.add_typer(data.app, name="data")
 app.command("backtest")(backtest.backtest)
 app.command("compare")(compare.compare)
+app.add_typer(suggest.app, name="suggest")
 app.command("explain")(explain.explain)
 app.add_typer(runs.app, name="runs")
 app.command("demo")(live.demo)

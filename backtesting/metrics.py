@@ -76,6 +76,7 @@ class Metrics(BaseModel):
     fills: int = Field(description="executions")
     refused: int = Field(description="orders that the exchange refused: funds, or post-only that would cross")
     under_minimum: int = Field(description="entries not placed because the venue's minimum is larger")
+    refused_for_costs: int = Field(description="what was not opened or left since it would not pay for its costs")
     incomplete_bars: int = Field(description="signal bars not used because a minute is missing")
     cycles: int | None = Field(None, description="grid: closed pairs of entry and counter")
     levels_filled: int | None = Field(None, description="grid: cells that filled at least once")
@@ -116,6 +117,7 @@ def measure(recording: Recording, trades: NDArray[Any], equity: NDArray[np.float
         fills=len(recording.fills),
         refused=recording.refused,
         under_minimum=int(recording.pair.under_minimum),
+        refused_for_costs=int(recording.pair.costs.refused),
         **exposure,
         return_per_exposure_pct=per_exposure((final / initial - 1.0) * 100.0, exposure["mean_exposure_pct"]),
         **drawdowns,

@@ -30,6 +30,7 @@ class PortfolioPair(TypedDict):
     exposure: float
     entries: int  # orders that should rest, as the next
     exits: int
+    refused_for_costs: int  # what was not opened or left because it would not have paid for its costs
 
 
 class LoopPair(TypedDict):

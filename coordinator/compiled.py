@@ -44,6 +44,7 @@ def _tell_standing(pair: Record, state: Record, slots: Record, report: Record) -
     """Add to the report what people want to see."""
     value_report(pair, report)
     report.phase, report.entries, report.exits = state.phase, 0, 0
+    report.refused_for_costs = pair.costs.refused
     for index in range(len(slots)):
         if slots[index].active and is_exit(slots[index].signal):
             report.exits += 1

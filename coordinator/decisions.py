@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bot.candles import iso
+from bot.costs import CostRule
 from bot.events import Decision
 from coordinator.regime import Regime
 from coordinator.risk import Mode
@@ -117,6 +118,14 @@ FIELDS: dict[DecisionKind, tuple[tuple[str, str, Any], ...]] = {
     DecisionKind.OVERCOMMITTED: (("a", "begins", _yes), ("x", "reserved", _number), ("y", "limit", _number)),
     DecisionKind.WITHDRAWN: (("a", "entries", int), ("x", "reserve", _number)),
     DecisionKind.BLOCKED: (("a", "begins", _yes), ("c", "strategy", FAMILY)),
+    DecisionKind.COSTS: (
+        ("a", "rule", _name(CostRule)),
+        ("b", "count", int),
+        ("c", "strategy", FAMILY),
+        ("x", "distance", _number),
+        ("y", "least", _number),
+        ("z", "costs", _number),
+    ),
     DecisionKind.ZONE: (
         ("a", "kind", _name(ZoneKind)),
         ("b", "side", lambda value: "demand" if value > 0 else "supply"),
@@ -205,6 +214,11 @@ def _strategy_words(last: dict[str, Any], before: list[dict[str, Any]]) -> list[
     pause, unpause = last.get("pause"), last.get("unpause")
     if pause is not None and (unpause is None or unpause["at"] < pause["at"]):
         words.append(f"The pair was paused at {pause['at']} ({_spoken(pause['reason'])}) until {pause['until']}.")
+    refused = last.get("costs")
+    if refused is not None:
+        words.append(
+            f"At {refused['at']} {COST_WORDS[refused['rule']]} {_short(refused)}; the {refused['count']}. such."
+        )
     return words
 
 
@@ -285,6 +299,19 @@ def _mode(one: dict[str, Any]) -> str:
     return f"{', '.join(one['modes']).upper()}: {_losses(one)}, sizes times {one['multiplier']:g}"
 
 
+COST_WORDS = {
+    "target": "nothing is opened: the target lies too near,",
+    "stop": "nothing is opened: the stop lies too near,",
+    "cell": "no grid is laid: a cell earns too little,",
+    "transition": "the transition waits: the position risks little by staying,",
+}
+
+
+def _short(one: dict[str, Any]) -> str:
+    """Say how short a distance was of what its costs ask for."""
+    return f"{one['distance']:.3%} where costs of {one['costs']:.3%} ask for {one['least']:.3%}"
+
+
 # One event as a sentence about its pair or the account, by kind; a REGIME needs the strategies too, so it is not here.
 SENTENCES: dict[DecisionKind, Callable[[dict[str, Any]], str]] = {
     DecisionKind.CANDIDATE: lambda one: (
@@ -324,6 +351,7 @@ SENTENCES: dict[DecisionKind, Callable[[dict[str, Any]], str]] = {
         if one["begins"]
         else "new entries are no longer blocked"
     ),
+    DecisionKind.COSTS: lambda one: f"{COST_WORDS[one['rule']]} {_short(one)}",
     DecisionKind.ZONE: lambda one: (
         f"a {one['side']} zone on {one['timeframe']} from {one['bottom']:.10g} to {one['top']:.10g}"
     ),

@@ -50,6 +50,7 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
     state.acted = True
     _new_day(pair, state)
     apply_directive(pair, params, state, slots, event)
+    _record_costs(pair, state)
     _pause(pair, params, state)
     set_own(pair, params, state, slots)
     let_pass(pair, params, state, slots, event)
@@ -115,6 +116,18 @@ def _note_zones(pair: Record, state: Record) -> None:
         entry.x, entry.y, entry.z = zone.bottom, zone.top, zone.quality
         entry.w, entry.v = float(zone.born), float(zone.died)
     table.entries = 0
+
+
+@kernel
+def _record_costs(pair: Record, state: Record) -> None:
+    """Record what was not done because it would not have paid for its costs."""
+    costs = pair.costs
+    if costs.refused == state.costs_recorded:
+        return
+    state.costs_recorded = costs.refused
+    entry = record_decision(pair, state, DecisionKind.COSTS)
+    entry.a, entry.b, entry.c = costs.rule, costs.refused, state.family
+    entry.x, entry.y, entry.z = costs.distance, costs.least, costs.cost
 
 
 @kernel

@@ -71,6 +71,8 @@ _AFTER: list[Any] = [
     ("trimmed", "i8"),  # number of the last trim and withdrawal carried out
     ("withdrawn", "i8"),
     ("blocked", "b1"),
+    ("stays", "b1"),  # a transition waits: closing would cost more than the position risks by staying
+    ("costs_recorded", "i8"),  # of pair.costs.refused
     ("hour", "i8"),
     ("hour_close", "f8"),
     ("parts", TRADE, (MOST_PARTS,)),
@@ -106,8 +108,8 @@ def tell(pair: Record, params: Record, state: Record, slots: Record, event: Reco
 
 @kernel
 def may_rest(state: Record) -> bool:
-    """Whether entries may rest at all."""
-    return state.phase == Phase.RUNNING
+    """Whether entries may rest at all: not while a transition waits."""
+    return state.phase == Phase.RUNNING and not state.stays
 
 
 @kernel

@@ -20,20 +20,20 @@ import numpy as np
 from bot import order, ports
 from bot.errors import Misconfigured
 from bot.instrument import Instrument
-from bot.record import new_records
+from bot.record import new_records, to_dict
 from bot.rollup import BAR
 from bot.times import MINUTE
 from coordinator import instructions, messages, vocabulary
 from coordinator.config import load_portfolio
 from coordinator.machine import PairMachine
-from coordinator.pair_core import TROUBLE, PairCore
+from coordinator.pair_core import VENUE_ERRORS, PairCore
 from coordinator.vocabulary import DIRECTIVE
 
 if TYPE_CHECKING:
     from coordinator.config import PortfolioConfig
     from coordinator.instructions import Instruction
 
-VERSION = 1
+VERSION = 2
 Line = dict[str, Any]
 Write = Callable[[Line], None]
 
@@ -43,7 +43,6 @@ _NAMED = {
 _CLASSES = {name: one for name, one in _NAMED.items() if inspect.isclass(one) and is_dataclass(one)}
 _ENUMS = {name: one for name, one in _NAMED.items() if inspect.isclass(one) and issubclass(one, Enum)}
 _TROUBLES = {one.__name__: one for one in (ports.Unreachable, ports.Unanswered, ports.NotPermitted, TimeoutError)}
-_ARRAYS = {"BAR": BAR, "DIRECTIVE": DIRECTIVE}
 
 
 def packed(value: Any) -> Any:  # noqa: PLR0911, one for each form
@@ -62,13 +61,19 @@ def packed(value: Any) -> Any:  # noqa: PLR0911, one for each form
     if isinstance(value, dict):
         return {"dict": [[packed(key), packed(one)] for key, one in value.items()]}
     if isinstance(value, np.ndarray):
-        name = next((name for name, dtype in _ARRAYS.items() if dtype == value.dtype), "params")
-        return {"array": name, "bytes": base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()}
+        return _packed_records(value)
     if isinstance(value, Instrument):
         return {"instrument": value.model_dump(mode="json")}
     if isinstance(value, BaseException):
         return _packed_trouble(value)
     return {"of": type(value).__name__, "fields": {one.name: packed(getattr(value, one.name)) for one in fields(value)}}
+
+
+def _packed_records(value: Any) -> Line:
+    """Write bars as they are, which never change their form, and records by the names of their fields."""
+    if value.dtype == BAR:
+        return {"bars": base64.b64encode(np.ascontiguousarray(value).tobytes()).decode()}
+    return {"records": "directive" if value.dtype == DIRECTIVE else "params", "rows": [to_dict(one) for one in value]}
 
 
 def _packed_trouble(trouble: BaseException) -> Line:
@@ -93,12 +98,8 @@ def unpacked(value: Any, params: Any = None) -> Any:  # noqa: PLR0911, one line 
         return tuple(found) if value["tuple"] else found
     if "dict" in value:
         return {unpacked(key, params): unpacked(one, params) for key, one in value["dict"]}
-    if "array" in value:
-        dtype = params if value["array"] == "params" else _ARRAYS[value["array"]]
-        data = np.frombuffer(base64.b64decode(value["bytes"]), np.dtype(dtype))
-        array = new_records(dtype, len(data))
-        array[...] = data
-        return array
+    if "bars" in value or "records" in value:
+        return _unpacked_records(value, params)
     if "bytes" in value:
         return base64.b64decode(value["bytes"])
     if "instrument" in value:
@@ -107,6 +108,27 @@ def unpacked(value: Any, params: Any = None) -> Any:  # noqa: PLR0911, one line 
         return _unpacked_trouble(value)
     kind = _CLASSES[value["of"]]
     return kind(**{name: unpacked(one, params) for name, one in value["fields"].items()})
+
+
+def _unpacked_records(value: Line, params: Any) -> Any:
+    if "bars" in value:
+        data = np.frombuffer(base64.b64decode(value["bars"]), BAR)
+        bars = new_records(BAR, len(data))
+        bars[...] = data
+        return bars
+    array = new_records(params if value["records"] == "params" else DIRECTIVE, len(value["rows"]))
+    for record, row in zip(array, value["rows"], strict=True):
+        _fill(record, row)
+    return array
+
+
+def _fill(record: Any, row: Line) -> None:
+    """Set the fields that this version knows; one that it has and the session lacks stays 0."""
+    for name in set(row).intersection(record.dtype.names):
+        if isinstance(row[name], dict):
+            _fill(record[name], row[name])
+        else:
+            record[name] = row[name]
 
 
 def _unpacked_trouble(value: Line) -> Exception:
@@ -189,8 +211,8 @@ def _replay(lines: Iterator[Line]) -> Iterator[tuple[Step, PairCore]]:
         core.now = line["now"]
         if wanted is None:
             message = unpacked(line["in"], params)
-            core.waiting = line["waiting"]
-            steps = core.rest() if message is None else core.handle(message)
+            core.queued_positions = line["waiting"]
+            steps = core.checkpoint() if message is None else core.handle(message)
             asked = _next(partial(next, steps))
             yield Step(number, core.now, f"→ {_words(message)}"), core
         else:
@@ -203,7 +225,7 @@ def _next(step: Callable[[], Instruction]) -> Instruction | None:
     """Take the next instruction; None when there is no more, or when the core breaks, as it then did."""
     try:
         return step()
-    except (StopIteration, TimeoutError, *TROUBLE):
+    except (StopIteration, TimeoutError, *VENUE_ERRORS):
         return None
 
 

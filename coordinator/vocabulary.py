@@ -96,6 +96,7 @@ class DecisionKind(IntEnum):
     WITHDRAWN = 17  # a entries; x reserve freed
     BLOCKED = 18  # a 1 begins, 0 ends; b candidate, c family
     ZONE = 19  # a kind, b side, c timeframe; x bottom, y top, z quality, w born (ms), v died (ms), 0 while it lives
+    COSTS = 20  # a rule, b count so far, c family; x distance, y least distance, z costs (fractions of the price)
 
 
 DECISION = np.dtype(
@@ -144,6 +145,7 @@ REPORT = np.dtype(
         ("phase", "i8"),
         ("entries", "i8"),  # orders that should rest
         ("exits", "i8"),
+        ("refused_for_costs", "i8"),
     ],
     align=True,
 )
@@ -159,6 +161,7 @@ DIRECTIVE = np.dtype(
         ("share", "f8"),  # of the account, where shares are fixed
         ("others", "f8"),  # equity of the account outside this pair at the last close, where shares are fixed
         ("blocked", "b1"),  # no new entries
+        ("forced", "b1"),  # the regime forbids the strategy that runs, so that a transition waits for nothing
         ("paused", "b1"),  # no entries at all: the operator, or bad data
         ("halted", "b1"),
         ("answer", "i8"),

@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from bot.costs import CostParameters, check_distance, entry_pays, round_trip_of
 from bot.errors import Misconfigured
 from bot.indicators import (
     ADX,
@@ -33,7 +34,7 @@ from bot.indicators import (
 from bot.instrument import Instrument, Market
 from bot.kernel import Record, kernel
 from bot.order import WHOLE_POSITION, OrderKind, Signal, clear_order, clear_orders, set_order
-from bot.parameters import Fraction, Number, Parameters
+from bot.parameters import Fraction, Number
 from bot.strategy import (
     Event,
     JudgedAs,
@@ -63,7 +64,7 @@ class DcaDirection(StrEnum):
 SHORT = list(DcaDirection).index(DcaDirection.SHORT)
 
 
-class DcaParameters(Parameters):
+class DcaParameters(CostParameters):
     """Everything a DCA deal can be told."""
 
     direction: DcaDirection = Field(DcaDirection.LONG, description="long or short; spot is always long")
@@ -87,6 +88,8 @@ class DcaParameters(Parameters):
     trail_activation: Fraction = Field(0.015, gt=0, le=10, description="profit that arms the trail, fraction")
     trail_distance: Fraction = Field(0.008, gt=0, lt=1, description="trail under the best price, fraction")
     risk_budget: Fraction = Field(0.02, gt=0, le=1, description="loss of the full ladder at its stop, of target")
+    min_target_costs: Number = Field(1.5, ge=0, le=1000, description="least distance to the target, round-trip costs")
+    min_stop_costs: Number = Field(1.5, ge=0, le=1000, description="least distance to the stop, round-trip costs")
 
     @classmethod
     def presets(cls) -> dict[str, dict[str, Any]]:
@@ -220,13 +223,22 @@ def _open(pair: Record, params: Record, state: Record, slots: Record, direction:
         loss_share += weight * direction * (price - stop) / price
     state.unit = min(affordable(pair) / weights, params.risk_budget * pair.target / loss_share)
     lots = lots_for(pair, state.unit, reference)
-    if lots == 0:
+    if lots == 0 or not _pays(pair, params):
         return
     slot = enter(pair, slots, 0, direction, OrderKind.MARKET, 0, lots, WHOLE_POSITION)
     slot.stop = away(pair, -direction, stop, True)
     state.in_deal = True
     state.ladder_laid = False
     state.armed = False
+
+
+@kernel
+def _pays(pair: Record, params: Record) -> bool:
+    """Whether target and stop lie far enough for what a deal costs."""
+    if params.trailing:
+        least = (1.0 + params.trail_activation) * (1.0 - params.trail_distance) - 1.0
+        return entry_pays(pair, params, OrderKind.MARKET, least, OrderKind.STOP, params.stop_loss)
+    return entry_pays(pair, params, OrderKind.MARKET, params.take_profit, OrderKind.LIMIT, params.stop_loss)
 
 
 @kernel
@@ -348,6 +360,21 @@ def check(parameters: DcaParameters, instrument: Instrument, capital: float, pri
             f"capital {capital:g} gives a base order of {capital * leverage / weights:.4g}, under the venue's minimum "
             f"of {least:.4g}; raise the capital or lower dca.max_safety_orders."
         )
+    _check_costs(parameters, instrument)
+
+
+def _check_costs(parameters: DcaParameters, instrument: Instrument) -> None:
+    place, target, leave = "dca.take_profit", parameters.take_profit, OrderKind.LIMIT
+    if parameters.trailing:
+        place = "dca.trail_activation less dca.trail_distance"
+        target = (1.0 + parameters.trail_activation) * (1.0 - parameters.trail_distance) - 1.0
+        leave = OrderKind.STOP
+    for where, distance, multiple, out in (
+        (place, target, "min_target_costs", leave),
+        ("dca.stop_loss", parameters.stop_loss, "min_stop_costs", OrderKind.STOP),
+    ):
+        costs = round_trip_of(instrument, OrderKind.MARKET, out, parameters.expected_slippage)
+        check_distance(where, distance, f"dca.{multiple}", getattr(parameters, multiple), costs)
 
 
 def slots(parameters: DcaParameters) -> int:

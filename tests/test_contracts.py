@@ -46,13 +46,13 @@ BREAKS = [
     ("Services are strangers", "services/settings.py", "services.messaging.bus"),
     ("Services are strangers", "services/runtime/live.py", "services.control.server"),
     ("Services are strangers", "services/runtime/cluster.py", "services.app.backing"),
-    ("Services are strangers", "services/app/backing.py", "services.trials.demo"),
+    ("Services are strangers", "services/app/backing.py", "services.trials.lockstep"),
     ("Services are strangers", "services/trials/parity.py", "services.command_line.console"),
     ("Strategies and filters", "strategies/grid/cells.py", "pathlib"),
     ("Strategies and filters", "filters/smc.py", "os"),
     ("Below services only the loops", "coordinator/portfolio.py", "structlog"),
     ("Below services only the loops", "backtesting/exchange.py", "logging"),
-    ("An exchange is found", "services/runtime/hosts.py", "services.exchanges.bybit.gateway"),
+    ("An exchange is found", "services/app/bot.py", "services.exchanges.bybit.gateway"),
     ("An exchange is found", "services/command_line/live.py", "services.exchanges.bybit.errors"),
     ("Only what speaks with exchanges", "services/runtime/live.py", "ccxt"),
     ("Services are strangers", "services/market_data/store.py", "services.command_line.console"),
@@ -153,12 +153,6 @@ def test_no_two_modules_import_each_other_in_a_circle():
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) != []
 
 
-# Class names that two modules define; kernels name both. The list may only shrink.
-NAMED_TWICE = {
-    "Kind": "the family of a regime, and what made an entry of trend",
-}
-
-
 @pytest.fixture(scope="module")
 def nodes():
     """What every source consists of, by file."""
@@ -181,7 +175,7 @@ def test_lengths_of_time_are_written_once(nodes):
 
 def test_each_class_name_is_defined_once(nodes):
     count = Counter(node.name for own in nodes.values() for node in own if isinstance(node, ast.ClassDef))
-    assert sorted(name for name, times in count.items() if times > 1) == sorted(NAMED_TWICE)
+    assert sorted(name for name, times in count.items() if times > 1) == []
 
 
 def asks(source):

@@ -72,6 +72,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "fills": ("Fills", "{:,}"),
         "refused": ("Refused by the exchange", "{:,}"),
         "under_minimum": ("Under the venue's minimum", "{:,}"),
+        "refused_for_costs": ("Refused for their costs", "{:,}"),
         "incomplete_bars": ("Incomplete signal bars", "{:,}"),
         "cycles": ("Grid cycles", "{:,}"),
         "levels_filled": ("Levels filled", "{:,}"),

@@ -166,7 +166,7 @@ WORDS = ("status", "pause", "resume", "halt", "close-all", "hold", "reduce-50", 
 
 
 def ctl(
-    word: Annotated[str, typer.Argument(help=", ".join(WORDS))],
+    word: Annotated[str, typer.Argument(help=", ".join(WORDS), metavar="COMMAND")],
     bot: Annotated[
         str | None, typer.Option(help="name of the bot [default: the only one that runs]", metavar="NAME")
     ] = None,
@@ -227,6 +227,9 @@ def _show(now: BotStatus) -> None:
     for one in now["pairs"]:
         if one["held_off"]:
             console().print(f"* {one['pair']} opens nothing: {', '.join(one['held_off'])}", style="yellow")
+    for one in now["pairs"]:
+        if one["refused_for_costs"]:
+            console().print(f"{one['pair']}: {one['refused_for_costs']} refused for their costs", style="dim")
     console().print("orders: entries + exits", style="dim")
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from coordinator.bot_status import BotStatus, PairStatus
 
 _Gauge = Literal["position", "exposure", "entries", "exits", "open_orders", "target"]
-_Counter = Literal["fills", "corrections"]
+_Counter = Literal["fills", "corrections", "refused_for_costs"]
 PREFIX = "traderagent"
 
 
@@ -63,6 +63,7 @@ def _by_pair(pairs: list[PairStatus]) -> Iterator[Metric]:
     counters: dict[_Counter, str] = {
         "fills": "Fills booked",
         "corrections": "Times that the venue was not as believed",
+        "refused_for_costs": "Entries and transitions that would not have paid for their costs",
     }
     for counted, told in counters.items():
         counter = CounterMetricFamily(f"{PREFIX}_{counted}", told, labels=["pair"])

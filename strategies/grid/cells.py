@@ -112,6 +112,16 @@ def _size_constant_worth(pair: Record, params: Record, state: Record, capital: f
 
 
 @kernel
+def counter_distance(params: Record, lower: float, upper: float) -> float:
+    """Return the least distance from a cell's entry to its counter, fraction of the price."""
+    if params.counter != NEXT_LEVEL or params.infinity:
+        return params.profit_per_grid
+    if params.spacing == GEOMETRIC:
+        return (upper / lower) ** (1.0 / (params.levels - 1)) - 1.0
+    return (upper - lower) / (params.levels - 1) / upper
+
+
+@kernel
 def carried(pair: Record, capital: float) -> float:
     """Largest notional that `capital` carries, as `affordable` reckons it of the target; quote currency."""
     instrument = pair.instrument

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bot.costs import CostRule, pays, round_trip
 from bot.indicators import atr_update
 from bot.kernel import Record, kernel
 from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, clear_order, clear_orders, set_order
@@ -14,6 +15,7 @@ from strategies.grid.cells import (
     begin_accounts,
     book_cycle,
     capital_of,
+    counter_distance,
     is_beyond_exits,
     plan,
     price_cell,
@@ -269,6 +271,9 @@ def _lay(pair: Record, params: Record, state: Record, slots: Record) -> None:
         if reached(pair, pair.price, lower, -1):
             return
         upper = lower * (1.0 + params.profit_per_grid) ** (params.levels - 1)
+    costs = round_trip(pair, OrderKind.LIMIT, OrderKind.LIMIT, 0.0)
+    if not pays(pair, CostRule.CELL, counter_distance(params, lower, upper), 1.0 + params.min_cell_profit, costs):
+        return
     state.laid = True
     state.closing = state.kept = state.bought = False
     state.share = 1.0

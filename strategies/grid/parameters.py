@@ -8,8 +8,10 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from bot.costs import check_distance, round_trip_of
 from bot.errors import Misconfigured
 from bot.instrument import Instrument, Market
+from bot.order import OrderKind
 from bot.parameters import Fraction, Number, Parameters
 
 MAX_LEVELS = 100
@@ -104,6 +106,9 @@ class GridParameters(Parameters):
     lower: Number | None = Field(None, gt=0, description="fixed lower bound, quote currency; with `upper`")
     upper: Number | None = Field(None, gt=0, description="fixed upper bound, quote currency; with `lower`")
     profit_per_grid: Fraction = Field(0.005, gt=0, le=0.5, description="distance of a counter, fraction of price")
+    min_cell_profit: Number = Field(
+        0.5, ge=0, le=1000, description="least profit of a cell after its costs, in round-trip costs"
+    )
     direction: GridDirection = Field(GridDirection.NEUTRAL, description="neutral, long or short; spot is always long")
     turning_entries: TurningEntries = Field(
         TurningEntries.SUSPEND, description="neutral: entries against the position suspend until flat, or rest"
@@ -246,17 +251,20 @@ def check(parameters: GridParameters, instrument: Instrument, capital: float, pr
     `price` is the first price (quote currency): it decides what a tick and the smallest order are worth.
     """
     least = 2 * float(instrument.maker_fee) + 2 * float(instrument.tick_size) / price
+    costs, multiple = round_trip_of(instrument, OrderKind.LIMIT, OrderKind.LIMIT, 0.0), 1.0 + parameters.min_cell_profit
     step = _narrowest_step(parameters)
-    if step is not None and step <= least:
+    if step is not None and step <= max(least, costs * multiple):
         raise Misconfigured(
-            f"grid.levels is {parameters.levels}, whose levels lie {step:.6g} apart, but two maker fees and two ticks "
-            f"cost {least:.6g}; choose fewer levels or a wider range."
+            f"grid.levels is {parameters.levels}, whose levels lie {step:.6g} apart, but costs and min_cell_profit ask "
+            f"for {max(least, costs * multiple):.6g}; choose fewer levels or a wider range."
         )
     if step is None and parameters.profit_per_grid <= least:
         raise Misconfigured(
             f"grid.profit_per_grid is {parameters.profit_per_grid:.6g} but two maker fees and two ticks cost "
             f"{least:.6g}; choose more than that break-even."
         )
+    if step is None:
+        check_distance("grid.profit_per_grid", parameters.profit_per_grid, "grid.min_cell_profit", multiple, costs)
     if parameters.direction is GridDirection.SHORT and instrument.market is Market.SPOT:
         raise Misconfigured("grid.direction is short but spot cannot be sold short; use long, or market: linear.")
     leaving = float(instrument.taker_fee) * leverage

@@ -1,4 +1,4 @@
-"""What is to be done so that exactly the desired orders rest: over every pair of tables, and from any starting point."""
+"""What to do so that exactly the desired orders rest: over every pair of tables, and from any start."""
 
 from __future__ import annotations
 

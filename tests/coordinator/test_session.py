@@ -14,6 +14,7 @@ from bot.ports import Execution, Gone, OpenOrder, OrderState, Refusal, Refused, 
 from bot.record import new_records
 from bot.rollup import BAR
 from coordinator.session import packed, replay, unpacked
+from coordinator.vocabulary import DIRECTIVE
 from services.command_line.replay import replay as command
 from services.simulated_bybit.faults import Faults
 from tests.conftest import START
@@ -111,3 +112,13 @@ def test_bars_come_back_bit_by_bit():
     bars = new_records(BAR, 3)
     bars["close"] = np.random.default_rng(1).random(3)
     assert unpacked(packed(bars)).tobytes() == bars.tobytes()
+
+
+def test_a_record_is_kept_by_field_so_that_another_version_reads_it():
+    directive = new_records(DIRECTIVE, 1)
+    directive[0].sequence, directive[0].target, directive[0].paused = 7, 0.1 + 0.2, True
+    line = json.loads(json.dumps(packed(directive)))
+    row = line["rows"][0]
+    row["of_another_version"] = row.pop("paused")
+    read = unpacked(line)
+    assert (read[0].sequence, read[0].target, read[0].paused) == (7, 0.1 + 0.2, False)

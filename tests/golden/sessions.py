@@ -1,23 +1,25 @@
-"""Sessions with faults, and a recorder of what a pair's loop hears and asks for."""
+"""Records the golden sessions: a pair on the simulated exchange with something going wrong.
+
+uv run python -m tests.golden.sessions
+
+It plays each anew and writes `sessions.json.xz`, which `tests/golden/README.md` explains.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import asdict, is_dataclass
-from enum import Enum
+import lzma
+import tempfile
+from pathlib import Path
 
-import numpy as np
-
-from bot.ports import Changed, Closed, Execution, Gap, Position
-from coordinator.messages import Directive, Recover, Room
-from coordinator.pair_core import PairCore
-from services.exchanges.bybit.gateway import Bybit
+from services.app.backing import backing
+from services.runtime.config import NONE
 from services.simulated_bybit.faults import Faults
-from tests.runtime.house import Bot, config, exchange_for, gateway_to, venue
+from tests.runtime.house import Bot, config, exchange_for, venue
 
+FILE = Path(__file__).parent / "sessions.json.xz"
 PAIR, SEED, MINUTES = "SOLUSDT", 7, 170
-HEARD = (Closed, Execution, Changed, Position, Gap, Directive, Recover, Room)
 
 
 async def _nothing(bot, exchange):
@@ -61,78 +63,12 @@ SESSIONS = {
 }
 
 
-def plain(value):
-    """A value of an event or an order as JSON knows it."""
-    if isinstance(value, Enum):
-        return value.name.lower()
-    if isinstance(value, np.ndarray):
-        return {name: value[0][name].item() for name in value.dtype.names}
-    if is_dataclass(value):
-        return {name: plain(each) for name, each in asdict(value).items() if name != "heard"}
-    return value
-
-
-class Recorder:
-    """Lines of one session."""
-
-    def __init__(self):
-        self.lines = []
-
-    def heard(self, message):
-        fields = {name: plain(value) for name, value in vars(message).items() if name != "heard"}
-        self.lines.append({"in": type(message).__name__, **fields})
-
-    def asked(self, what, **fields):
-        self.lines.append({"out": what, **fields})
-
-
-def recording(recorder):
-    """A gateway that writes down what is asked of the exchange for the pair."""
-
-    class Recording(Bybit):
-        async def place(self, symbol, order):
-            _asked(symbol, "place", order)
-            await super().place(symbol, order)
-
-        async def amend(self, symbol, order):
-            _asked(symbol, "amend", order)
-            await super().amend(symbol, order)
-
-        async def cancel(self, symbol, client_order_id):
-            if symbol == PAIR:
-                recorder.asked("cancel", client_order_id=client_order_id)
-            await super().cancel(symbol, client_order_id)
-
-        async def set_stop(self, symbol, price):
-            if symbol == PAIR:
-                recorder.asked("set_stop", price=price)
-            return await super().set_stop(symbol, price)
-
-    def _asked(symbol, what, order):
-        if symbol == PAIR:
-            recorder.asked(what, **plain(order))
-
-    return Recording
-
-
-async def play(dsn, name, session, monkeypatch):
-    """Play a session; its fault comes at the first minute at which the pair holds something."""
-    recorder, chosen = Recorder(), config()
-    handle = PairCore.handle
-
-    def heard(self, message):
-        if self.symbol == PAIR and isinstance(message, HEARD):
-            recorder.heard(message)
-        return handle(self, message)
-
-    monkeypatch.setattr(PairCore, "handle", heard)
+async def play(dsn, session, folder):
+    """Play a session, each life of the bot to a file of `folder`; its fault comes once the pair holds something."""
+    chosen = config()
     exchange = exchange_for(chosen, 1, SEED)
-    recorder.lines.append(
-        {"session": session, "pair": PAIR, "pairs": list(chosen.pairs), "seed": SEED, "minutes": MINUTES}
-    )
     async with venue(exchange) as house:
-        bot = Bot(chosen, house.address, dsn, name, server=house.server)
-        bot.make_gateway = lambda address: gateway_to(address, recording(recorder))
+        bot = Bot(chosen, house.address, dsn, "golden", server=house.server, options={"sessions": folder})
         await bot.start()
         struck = False
         for _ in range(MINUTES):
@@ -145,8 +81,24 @@ async def play(dsn, name, session, monkeypatch):
                 await bot.steps.begin()
         assert struck, "the market has to be livelier for this session"
         await bot.stop()
-    return [json.dumps(line, separators=(",", ":")).replace(name, "golden") for line in recorder.lines]
 
 
-def played(dsn, name, session, monkeypatch):
-    return asyncio.run(play(dsn, name, session, monkeypatch))
+def recorded():
+    """Lines of each recorded session by its name; one with a restart has two."""
+    return json.loads(lzma.decompress(FILE.read_bytes()))
+
+
+async def record():
+    """Play every session on a database of its own, and write them all."""
+    found = {}
+    for session in SESSIONS:
+        with tempfile.TemporaryDirectory() as place:
+            async with backing("golden", Path(place), bus=NONE) as behind:
+                await play(behind.database, session, Path(place) / "sessions")
+            for number, file in enumerate(sorted((Path(place) / "sessions").glob(f"{PAIR}-*.jsonl")), 1):
+                found[f"{session}-{number}"] = [json.loads(line) for line in file.read_text().splitlines()]
+    FILE.write_bytes(lzma.compress(json.dumps(found).encode(), preset=9))  # what they share is stored once
+
+
+if __name__ == "__main__":
+    asyncio.run(record())

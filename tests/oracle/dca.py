@@ -52,6 +52,9 @@ class DcaParameters(Exact):
     trail_activation: Decimal = Decimal("0.015")
     trail_distance: Decimal = Decimal("0.008")
     risk_budget: Decimal = Decimal("0.02")
+    min_target_costs: Decimal = Decimal("1.5")
+    min_stop_costs: Decimal = Decimal("1.5")
+    expected_slippage: Decimal = Decimal("0.0001")
 
 
 class Confluence:
@@ -212,10 +215,20 @@ class Dca:
         reference = exchange.bar.close
         unit = self._unit(exchange, reference)
         lots = exchange.instrument.lots_for(unit, reference)
-        if lots == 0:
+        if lots == 0 or not self._pays(exchange):
             return
         self.deal = Deal(unit, reference)
         exchange.desired_order(BASE, self.sign, MARKET, 0, lots, ENTRY)
+
+    def _pays(self, exchange: Exchange) -> bool:
+        """Whether target and stop are worth a round trip."""
+        own, instrument = self.parameters, exchange.instrument
+        target, leave = own.take_profit, LIMIT
+        if own.trailing:
+            target, leave = (1 + own.trail_activation) * (1 - own.trail_distance) - 1, STOP
+        to_target = instrument.round_trip(MARKET, leave, own.expected_slippage)
+        to_stop = instrument.round_trip(MARKET, STOP, own.expected_slippage)
+        return target >= own.min_target_costs * to_target and own.stop_loss >= own.min_stop_costs * to_stop
 
     # Standing
 

@@ -57,6 +57,10 @@ class Instrument(Exact):
         lots = whole_down(notional / worth) if worth > 0 else 0
         return 0 if lots < self.min_lots or lots * worth < self.min_notional else lots
 
+    def round_trip(self, entry: str, leave: str, slippage: Decimal) -> Decimal:
+        """Costs of an entry and an exit of these kinds, fraction of the price."""
+        return sum((self.maker_fee if kind == LIMIT else self.taker_fee + slippage for kind in (entry, leave)), ZERO)
+
     def affordable(self, target: Decimal) -> Decimal:
         """The notional that a target carries, fees of the way in and out put aside."""
         return target / (ONE / self.leverage + 2 * max(self.taker_fee, ZERO))
@@ -203,7 +207,7 @@ class Exchange:
         self.reach = None
 
     def desired_order(self, number: int, side: int, kind: str, price: int, quantity: int, signal: str) -> None:
-        """Set a slot's desired order; an entry before entries are allowed, or under one lot or tick, is withdrawn."""
+        """Set the order of a slot; an entry before entries are allowed, or under one lot or tick, is withdrawn."""
         nowhere = price < 1 and kind != MARKET
         if quantity < 1 or nowhere or (signal == ENTRY and not self.may_enter):
             self.withdraw(number)

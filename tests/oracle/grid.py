@@ -47,6 +47,7 @@ class GridParameters(Exact):
     max_age_days: Decimal | None = None
     risk_budget: Decimal = Decimal("0.1")
     turning_entries: str = "suspend"
+    min_cell_profit: Decimal = Decimal("0.5")
     counter: str = "profit"
     start: str = "at_signal_bar"
     trigger_price: Decimal | None = None
@@ -227,6 +228,9 @@ class Grid:
             if passed(centre, lower, SELL):
                 return
             upper = lower * (1 + p.profit_per_grid) ** (p.levels - 1)
+        costs = exchange.instrument.round_trip(LIMIT, LIMIT, ZERO)
+        if self._distance(lower, upper) - costs < p.min_cell_profit * costs:
+            return
         if self.invested is None:
             self.invested, self.begun_equity = exchange.target, exchange.equity(centre)
         self.target = self._capital(exchange)
@@ -238,6 +242,15 @@ class Grid:
             self.low_stop = plan.low_stop
             exchange.desired_order(self.close_slot, BUY, MARKET, 0, plan.purchase, ENTRY)
         self._stand_on(exchange, plan)
+
+    def _distance(self, lower: Decimal, upper: Decimal) -> Decimal:
+        """From a cell's entry to its counter, as a share of the price; the least of them."""
+        p = self.parameters
+        if p.counter == "profit" or p.infinity:
+            return p.profit_per_grid
+        if p.spacing == "geometric":
+            return (upper / lower) ** (Decimal(1) / (p.levels - 1)) - 1
+        return (upper - lower) / (p.levels - 1) / upper
 
     def _shift(self, exchange: Exchange) -> None:
         """Lay the range again around the price; what is held keeps its prices and its stop."""

@@ -15,16 +15,19 @@ from tests.conftest import instrument, real, walk
 from tests.oracle import exchange as oracle
 from tests.oracle.dca import Dca, DcaParameters
 from tests.oracle.grid import Grid, GridParameters
+from tests.oracle.trend import Trend, TrendParameters
 from tests.strategies.grid_options import LARGE, OPTIONS
 
 TWO_WEEKS = 14 * 1440
-STRATEGIES = {"grid": (Grid, GridParameters), "dca": (Dca, DcaParameters)}
+STRATEGIES = {"grid": (Grid, GridParameters), "dca": (Dca, DcaParameters), "trend": (Trend, TrendParameters)}
 
 
 def plain(value):
     """A parameter as the oracle takes it."""
     if isinstance(value, float):
         return Decimal(repr(value))
+    if isinstance(value, tuple):
+        return tuple(str(one) for one in value)
     return str(value) if isinstance(value, str) else value
 
 
@@ -53,7 +56,7 @@ def fills_of_both(candles, traded, name, parameters=None, execution=None, levera
     }
     build, parameters_of = STRATEGIES[name]
     strategy = build(parameters_of(timeframe_ms=config.parameters.timeframe_ms, **fields))
-    rules = {key: plain(value) for key, value in config.execution.model_dump(exclude={"funding"}).items()}
+    rules = {key: plain(value) for key, value in config.execution.model_dump(exclude={"funding", "preset"}).items()}
     settings = oracle.Settings(**rules, capital=plain(config.capital), reinvest=config.reinvest, bar_ms=candles.bar_ms)
     names = ("tick_size", "lot_size", "min_quantity", "min_notional", "maker_fee", "taker_fee", "maintenance_margin")
     theirs_instrument = oracle.Instrument(
@@ -116,6 +119,25 @@ DEALS = {
 }
 
 
+TRENDS = {
+    "classic": {},
+    "wide": {"preset": "wide", "timeframe": "15m", "breakout_volume": 1.0, "min_stop_costs": 2.0},
+    "channel, both ways": {
+        "preset": "channel",
+        "timeframe": "15m",
+        "direction": "both",
+        "exit_channel_bars": 8,
+        "min_stop_costs": 0.0,
+    },
+    "channel and trail": {"exit": "channel", "trail_from": 0.5, "break_even_at": "none", "min_stop_costs": 4.0},
+    "reversals alone": {"entries": ["rsi"], "sideways": 0.02, "partial_at": "none", "trail_distance": "none"},
+    "pull-backs, short": {"entries": "pullback", "direction": "short", "sideways": 0.0, "stop": 2.0, "target": 3.0},
+    "a day at most": {"max_days": 0.1, "stop": 4.0, "target": "none", "partial_at": "none", "risk_per_trade": 0.05},
+    "a volatility of 10 %": {"sizing": "volatility_target", "volatility_target": 0.1, "volatility_bars": 20},
+    "few costs": {"min_target_costs": 4.0, "expected_slippage": 0.0005},
+}
+
+
 def ftx():
     candles = real("ftx/linear/BTCPERP/1m.parquet").rows(slice(0, TWO_WEEKS))
     # This venue counted volume in quote currency.
@@ -154,6 +176,12 @@ def test_grid_on_real_minutes_of_a_cheap_coin():
     same(*fills_of_both(candles, instrument("0.00001", "1"), "grid", {"warmup_bars": 20}), least=100)
 
 
+@pytest.mark.parametrize("name", list(TRENDS))
+def test_trends_of_every_kind_on_a_walk(name):
+    parameters = {"warmup_bars": 60, "timeframe": "15m", **TRENDS[name]}
+    same(*fills_of_both(walk(5000, seed=41), instrument(), "trend", parameters, leverage=2), least=6)
+
+
 STRANGE = {
     "a little of the volume": {"max_participation": 0.0005, "slippage_impact": 0.1},
     "fills at the close": {"fill_policy": "close", "slippage_bps": 0.0},
@@ -162,9 +190,10 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("rules", list(STRANGE))
-@pytest.mark.parametrize("name", ["grid", "dca"])
+@pytest.mark.parametrize("name", ["grid", "dca", "trend"])
 def test_other_rules_on_a_walk(name, rules):
-    parameters = {"warmup_bars": 20, "timeframe": "15m", "risk_budget": 1.0}
+    parameters = {"warmup_bars": 20, "timeframe": "15m"}
+    parameters |= {"risk_per_trade": 0.05, "max_days": 0.2} if name == "trend" else {"risk_budget": 1.0}
     if name == "dca":
         parameters |= {"confluence": 0.3, "take_profit": 0.004, "stop_loss": 0.03, "step": 0.004}
     both = fills_of_both(walk(6000, seed=11), instrument(), name, parameters, STRANGE[rules], capital=200_000.0)

@@ -40,6 +40,7 @@ OPTIONS = {
         **EXCHANGE,
         "lower": 49_800.0,
         "upper": 50_200.0,
+        "levels": 8,
         "trailing": "cell",
         "trailing_limit_lower": 49_600.0,
         "trailing_limit_upper": 50_300.0,

@@ -27,14 +27,25 @@ PARAMETERS = {
     "grid": {"timeframe": "15m", "warmup_bars": 20},
     "dca": {"timeframe": "15m", "warmup_bars": 20, "confluence": 0.3, "take_profit": 0.004},
     "trend": {"timeframe": "15m", "warmup_bars": 20, "sideways": 0.002},
+    "trend channel": {
+        "preset": "channel",
+        "timeframe": "15m",
+        "warmup_bars": 20,
+        "direction": "both",
+        "exit_channel_bars": 8,
+        "min_stop_costs": 0.0,
+        "trail_distance": 4.0,
+        "max_days": 0.3,
+    },
     "ema_cross": {"timeframe": "15m", "warmup_bars": 20},
 }
 NAMES = list(PARAMETERS)
 
 
 def config_of(name, **more):
+    name, variant = name.split()[0], name
     strategy = EXAMPLE if name == "ema_cross" else name
-    section = {**PARAMETERS[name], **more.pop("parameters", {})}
+    section = {**PARAMETERS[variant], **more.pop("parameters", {})}
     return load_config({"strategy": strategy, "pair": "BTCUSDT", name: section, **more})
 
 
@@ -127,7 +138,7 @@ def first_entries(recording):
     return {int(f["slot"]): (int(f["ts"]), int(f["side"]), int(f["price"])) for f in fills[::-1]}
 
 
-@pytest.mark.parametrize("name", ["dca", "trend"])
+@pytest.mark.parametrize("name", ["dca", "trend", "trend channel"])
 def test_f26_mirror_family_3_of_directions(name):
     """What long does in a market, short does in its mirror: same bars, other side."""
     candles = walk(6000, seed=5, volatility=0.0003)

@@ -56,7 +56,7 @@ class CheckVerdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One check's verdict, in one sentence, with its figures."""
 
     check: str
@@ -76,7 +76,7 @@ def check_strategy(
     every: int | None = None,
     walks: int = WALKS,
     progress: Callable[[float], None] | None = None,
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     """Run all checks, yielding one finding after the other.
 
     One event of `every` of each kind is a cut: about 60 of a kind if it is None. `progress` hears the share that is
@@ -105,7 +105,7 @@ class _Checks:
     def _declared(self) -> dict[str, Any]:
         return inputs_of(self.subject, self.config.parameters)
 
-    def all(self) -> Iterator[Finding]:
+    def all(self) -> Iterator[CheckResult]:
         """Determinism comes first: what a strategy remembers of a run must not have been there before it."""
         try:
             repeated = self.determinism()
@@ -148,14 +148,14 @@ class _Checks:
 
     # Look-ahead
 
-    def look_ahead(self) -> Finding:
+    def look_ahead(self) -> CheckResult:
         """Replay with the future cut and randomised, and at another date."""
         log, prepared = self.reference.log, self.prepared
         bars = bars_of(log, prepared)
         cuts = self._cuts(log["kind"], bars)
         self.steps = self.done + 2 * len(cuts) + self.walks + 18
         if not np.any(log["code"]):
-            return Finding(
+            return CheckResult(
                 "look-ahead", CheckVerdict.REVIEW, "It wanted no order in this period, so nothing is proved."
             )
         odd_input = ""
@@ -170,7 +170,7 @@ class _Checks:
                 try:
                     other = self.replay(world)
                 except Raised as error:
-                    return Finding("look-ahead", CheckVerdict.FAIL, f"It raised {error} {after}.")
+                    return CheckResult("look-ahead", CheckVerdict.FAIL, f"It raised {error} {after}.")
                 known = int(np.searchsorted(bars, bar, side="right"))
                 difference = _first_difference(log[:known], other.log[bars_of(other.log, world) <= bar])
                 if difference is not None:
@@ -181,9 +181,9 @@ class _Checks:
             return moved
         told = f"{len(cuts)} cuts, {len(log):,} events"
         if odd_input:
-            return Finding("look-ahead", CheckVerdict.REVIEW, f"{odd_input}; no decision was another at {told}.")
+            return CheckResult("look-ahead", CheckVerdict.REVIEW, f"{odd_input}; no decision was another at {told}.")
         sentence = f"Decisions are the same bits with the future cut and randomised, and at another date: {told}."
-        return Finding("look-ahead", CheckVerdict.PASS, sentence, {"cuts": len(cuts), "events": len(log)})
+        return CheckResult("look-ahead", CheckVerdict.PASS, sentence, {"cuts": len(cuts), "events": len(log)})
 
     def _cuts(self, kinds: Any, bars: NDArray[np.int64]) -> NDArray[np.int64]:
         """Bars after which the future is cut: of one event of every so many of each kind, drawn by a fixed seed.
@@ -200,14 +200,14 @@ class _Checks:
         found = np.unique(bars[np.concatenate(chosen)]) if chosen else np.zeros(0, np.int64)
         return found[found < len(self.prepared.candles.ts)]
 
-    def _looked_ahead(self, at: int, world: PreparedCandles, after: str, bar: int) -> Finding:
+    def _looked_ahead(self, at: int, world: PreparedCandles, after: str, bar: int) -> CheckResult:
         log = self.reference.log
         moment = f"{Event(int(log[at]['kind'])).name} at {iso(int(log[at]['time']))}" if at < len(log) else "the end"
         told = self._orders(at, self.prepared, world)
         blame = self._other_input(self.replay(world), bar, after)
         because = f" ({blame})" if blame else ""
         sentence = f"The decision on {moment} is another {after}: {told}{because}."
-        return Finding("look-ahead", CheckVerdict.FAIL, sentence, {"event": at})
+        return CheckResult("look-ahead", CheckVerdict.FAIL, sentence, {"event": at})
 
     def _orders(self, at: int, ours: PreparedCandles, theirs: PreparedCandles) -> str:
         """Say which order differs after event `at`, from 0."""
@@ -237,7 +237,7 @@ class _Checks:
                 return f"Input {name} at {when} is {one[odd[0]]:.10g}, and {two[odd[0]]:.10g} {after}"
         return ""
 
-    def _moved(self) -> Finding | None:
+    def _moved(self) -> CheckResult | None:
         """Play the same candles at a date on which calendar and blocks repeat; a finding where that matters."""
         years = round(self.later / DAY / 365.2425)
         world = at_another_date(self.prepared, self.later)
@@ -245,7 +245,7 @@ class _Checks:
             log = self.replay(world).log.copy()
         except Raised as error:
             sentence = f"It cannot be played at another date ({error}), so what it looks up by time is not proved."
-            return Finding("look-ahead", CheckVerdict.REVIEW, sentence)
+            return CheckResult("look-ahead", CheckVerdict.REVIEW, sentence)
         log["time"] -= self.later
         at = _first_difference(self.reference.log, log)
         if at is None:
@@ -255,14 +255,14 @@ class _Checks:
             f"The same candles {years} years later, on the same days of the calendar, are decided otherwise at {when} "
             f"({told}): it looks something up by time that is not in the candles, and may know what comes."
         )
-        return Finding("look-ahead", CheckVerdict.FAIL, sentence, {"event": at})
+        return CheckResult("look-ahead", CheckVerdict.FAIL, sentence, {"event": at})
 
     def _when(self, bar: int) -> str:
         return iso(int(self.prepared.candles.ts[bar]) + self.prepared.candles.bar_ms)
 
     # Warm-up
 
-    def warm_up(self) -> Finding:
+    def warm_up(self) -> CheckResult:
         """Trade the same period after histories of different lengths."""
         ts, own = self.prepared.candles.ts, self.config.parameters.timeframe_ms
         begin, total = int(ts[0]), int(ts[-1]) + self.prepared.candles.bar_ms - int(ts[0])
@@ -273,11 +273,11 @@ class _Checks:
             stated = self._stated(begin + longest)
         if 2 * stated > longest:
             sentence = "There is too little history to compare twice the stated warm-up with it; take more days."
-            return Finding("warm-up", CheckVerdict.REVIEW, sentence)
+            return CheckResult("warm-up", CheckVerdict.REVIEW, sentence)
         start = begin + longest
         whole = self._traded(start, longest)
         if not len(whole.fills):
-            return Finding("warm-up", CheckVerdict.REVIEW, "Nothing was filled in the compared part of the period.")
+            return CheckResult("warm-up", CheckVerdict.REVIEW, "Nothing was filled in the compared part of the period.")
         length, needed = stated, 0
         for _ in range(TRIED):
             if length >= longest:
@@ -289,14 +289,14 @@ class _Checks:
         if needed == stated:
             bars = stated // own
             sentence = f"Trades are the same after the stated warm-up of {bars:,} bars as after {longest // own:,}."
-            return Finding("warm-up", CheckVerdict.PASS, sentence, {"stated_bars": bars})
+            return CheckResult("warm-up", CheckVerdict.PASS, sentence, {"stated_bars": bars})
         long_enough = f"they agree after {needed // own:,} bars" if needed else f"up to {longest // own:,} bars"
         sentence = (
             f"Trades after the stated warm-up of {stated // own:,} bars differ from those after {longest // own:,}; "
             f"{long_enough if needed else f'no shorter history agrees {long_enough}'}."
         )
         figures = {"stated_bars": stated // own, "needed_bars": needed // own or None}
-        return Finding("warm-up", CheckVerdict.REVIEW, sentence, figures)
+        return CheckResult("warm-up", CheckVerdict.REVIEW, sentence, figures)
 
     def _stated(self, start: int) -> int:
         """History that the strategy says it needs to trade from `start` (ms) on, ms."""
@@ -310,7 +310,7 @@ class _Checks:
 
     # Scale
 
-    def scale(self) -> Finding:
+    def scale(self) -> CheckResult:
         """Cut the coin in ten: prices and volumes in other units, the same market."""
         ours = self.reference.recording
         instrument = self.prepared.instrument
@@ -322,23 +322,23 @@ class _Checks:
         try:
             theirs = self.replay(world).recording
         except Misconfigured as error:
-            return Finding("scale", CheckVerdict.REVIEW, f"With prices times ten it cannot trade: {error}")
+            return CheckResult("scale", CheckVerdict.REVIEW, f"With prices times ten it cannot trade: {error}")
         at = _first_difference(_traded_columns(ours), _traded_columns(theirs))
         if not len(ours.fills):
-            return Finding("scale", CheckVerdict.REVIEW, "Nothing was filled, so nothing is compared.")
+            return CheckResult("scale", CheckVerdict.REVIEW, "Nothing was filled, so nothing is compared.")
         if at is None:
             sentence = f"{len(ours.fills):,} fills are the same in ticks and lots with prices times ten."
-            return Finding("scale", CheckVerdict.PASS, sentence, {"fills": len(ours.fills)})
+            return CheckResult("scale", CheckVerdict.PASS, sentence, {"fills": len(ours.fills)})
         fills = ours.fills if at < len(ours.fills) else theirs.fills
         sentence = (
             f"With prices times ten and quantities a tenth, fill {at + 1:,} of {len(ours.fills):,} is another "
             f"({iso(int(fills[at]['ts']))}): it measures in absolute prices or quantities, or hangs on rounding."
         )
-        return Finding("scale", CheckVerdict.REVIEW, sentence, {"fill": at})
+        return CheckResult("scale", CheckVerdict.REVIEW, sentence, {"fill": at})
 
     # Determinism
 
-    def determinism(self) -> Finding:
+    def determinism(self) -> CheckResult:
         """Play twice, and once more after other candles, with what the strategy's modules remember."""
         source = self.copy()
         first = self.replay(self.prepared, source)
@@ -356,16 +356,16 @@ class _Checks:
             if at is not None:
                 when = iso(int(log[min(at, len(log) - 1)]["time"])) if len(log) else "its begin"
                 sentence = f"{how} in the same process decides otherwise from {when} on: something outlives a run."
-                return Finding("determinism", CheckVerdict.FAIL, sentence, {"event": at})
+                return CheckResult("determinism", CheckVerdict.FAIL, sentence, {"event": at})
         self.__dict__["reference"] = first
         sentence = f"{len(log):,} decisions are the same bits again, and after a run on other candles."
         if int(first.recording.state.seen) > ROOM:
             sentence = f"{sentence[:-1]}; later ones are not compared."
-        return Finding("determinism", CheckVerdict.PASS, sentence, {"events": len(log)})
+        return CheckResult("determinism", CheckVerdict.PASS, sentence, {"events": len(log)})
 
     # Money
 
-    def random_walk(self) -> Finding:
+    def random_walk(self) -> CheckResult:
         """Trade markets in which nothing can be earned."""
         execution = self.config.execution.model_copy(update={"funding_rate": 0.0, "funding": FundingSource.CONSTANT})
         config = self.config.changed(execution=execution)
@@ -378,7 +378,9 @@ class _Checks:
             costs.append(paid)
             trading += bool(len(ran.fills))
         if trading < 2:
-            return Finding("random walk", CheckVerdict.REVIEW, f"It traded on {trading} of {self.walks} random walks.")
+            return CheckResult(
+                "random walk", CheckVerdict.REVIEW, f"It traded on {trading} of {self.walks} random walks."
+            )
         mean, cost = float(np.mean(gross)), float(np.mean(costs))
         error = float(np.std(gross, ddof=1)) / np.sqrt(len(gross))
         errors = mean / error if error > 0.0 else 0.0
@@ -386,13 +388,13 @@ class _Checks:
         told = f"{mean:+,.2f} ± {error:,.2f} before costs and {mean - cost:+,.2f} after costs of {cost:,.2f}"
         if errors > SIGNIFICANT:
             sentence = f"On {self.walks} random walks it earns {told}: it knows what comes, or exploits the simulator."
-            return Finding("random walk", CheckVerdict.FAIL, sentence, figures)
+            return CheckResult("random walk", CheckVerdict.FAIL, sentence, figures)
         sentence = f"On {self.walks} random walks it makes {told}."
         if errors < -SIGNIFICANT:
             sentence = f"{sentence[:-1]}; it loses more than costs, by orders that fill when the price goes on."
-        return Finding("random walk", CheckVerdict.PASS, sentence, figures)
+        return CheckResult("random walk", CheckVerdict.PASS, sentence, figures)
 
-    def doubled_costs(self) -> Finding:
+    def doubled_costs(self) -> CheckResult:
         """Show the result with fees and slippage doubled."""
         execution, instrument = self.config.execution, self.prepared.instrument
         doubled = {n: 2 * getattr(execution, n) for n in ("slippage_bps", "slippage_impact", "forced_exit_bps")}
@@ -403,16 +405,16 @@ class _Checks:
         try:
             ran = self.replay(world, config=config).recording
         except Misconfigured as error:
-            return Finding("doubled costs", CheckVerdict.REVIEW, f"With costs doubled it does not trade: {error}")
+            return CheckResult("doubled costs", CheckVerdict.REVIEW, f"With costs doubled it does not trade: {error}")
         then = _profit(ran)
         ended = "" if ran.outcome is Outcome.COMPLETE else f", and the run ends early ({ran.outcome.name.lower()})"
         told = f"{now:+,.2f} ({len(self.reference.recording.fills):,} fills) becomes {then:+,.2f} ({len(ran.fills):,})"
         figures = {"profit": now, "profit_with_doubled_costs": then}
         if now > 0.0 >= then:
             sentence = f"With fees and slippage doubled the profit is gone: {told}{ended}."
-            return Finding("doubled costs", CheckVerdict.REVIEW, sentence, figures)
+            return CheckResult("doubled costs", CheckVerdict.REVIEW, sentence, figures)
         sentence = f"With fees and slippage doubled {told}{ended}."
-        return Finding("doubled costs", CheckVerdict.PASS, sentence, figures)
+        return CheckResult("doubled costs", CheckVerdict.PASS, sentence, figures)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from services.command_line.console import console, progress
 from services.settings import Settings
 
 if TYPE_CHECKING:
-    from backtesting.strategy_checks import Finding
+    from backtesting.strategy_checks import CheckResult
     from bot.candles import Candles
     from coordinator.config import BacktestConfig
 
@@ -109,7 +109,7 @@ def _history(config: BacktestConfig, days: int, *, stored: bool) -> tuple[Backte
     return config, candles.between(start - 2 * warmup, None)
 
 
-def _print(found: list[Finding]) -> None:
+def _print(found: list[CheckResult]) -> None:
     from rich.markup import escape
     from rich.table import Table
 

@@ -16,6 +16,7 @@ from tests.oracle import exchange as oracle
 from tests.oracle.dca import Dca, DcaParameters
 from tests.oracle.grid import Grid, GridParameters
 from tests.oracle.trend import Trend, TrendParameters
+from tests.strategies.grid_options import LARGE, OPTIONS
 
 TWO_WEEKS = 14 * 1440
 STRATEGIES = {"grid": (Grid, GridParameters), "dca": (Dca, DcaParameters), "trend": (Trend, TrendParameters)}
@@ -55,7 +56,7 @@ def fills_of_both(candles, traded, name, parameters=None, execution=None, levera
     }
     build, parameters_of = STRATEGIES[name]
     strategy = build(parameters_of(timeframe_ms=config.parameters.timeframe_ms, **fields))
-    rules = {key: plain(value) for key, value in config.execution.model_dump(exclude={"funding"}).items()}
+    rules = {key: plain(value) for key, value in config.execution.model_dump(exclude={"funding", "preset"}).items()}
     settings = oracle.Settings(**rules, capital=plain(config.capital), reinvest=config.reinvest, bar_ms=candles.bar_ms)
     names = ("tick_size", "lot_size", "min_quantity", "min_notional", "maker_fee", "taker_fee", "maintenance_margin")
     theirs_instrument = oracle.Instrument(
@@ -265,6 +266,38 @@ def test_gaps_and_silent_minutes_on_a_walk():
     same(*fills_of_both(candles.rows(kept), instrument(), "grid", {"warmup_bars": 10, "timeframe": "15m"}), least=20)
 
 
+@pytest.mark.parametrize("name", list(OPTIONS))
+def test_every_option_of_a_grid_on_a_walk(name):
+    rules = {"max_participation": 0.05}
+    both = fills_of_both(walk(1800, seed=31), instrument(), "grid", OPTIONS[name], rules, **LARGE.get(name, {}))
+    same(*both, least=2)
+
+
+def random_options(dice, candles):
+    """Some of the options of a grid, often none."""
+    price = float(candles.close[200])
+    drawn = {
+        "counter": dice.choice(["profit", "level"]),
+        "start": dice.choice(["at_signal_bar", "now"]),
+        "trigger_price": round(price * dice.uniform(0.997, 1.003), 1),
+        "take_profit_share": dice.choice([0.0005, 0.005]),
+        "stop_share": dice.choice([0.001, 0.01]),
+        "stop_price": round(price * dice.choice([0.98, 1.02]), 1),
+        "reinvest": dice.choice(["profits", "all"]),
+        "profit_lock": dice.choice([0.3, 1.0]),
+        "activation_band": dice.choice([0.002, 0.01]),
+        "max_open_orders": dice.choice([1, 3, 10]),
+        "trailing": "cell",
+        "on_stop": dice.choice(["keep", "keep_with_stop"]),
+    }
+    chosen = {name: value for name, value in drawn.items() if dice.random() < 0.2}
+    if "stop_price" in chosen:
+        chosen.pop("stop_share", None)
+    elif "stop_share" not in chosen:
+        chosen.pop("on_stop", None)
+    return chosen
+
+
 def random_world(number):
     """Gappy candles, an instrument and the config of a grid, all drawn from `number`."""
     dice = random.Random(number)
@@ -295,6 +328,7 @@ def random_world(number):
         "max_age_days": dice.choice([0.05, 0.2, 30.0]),
         "risk_budget": dice.choice([0.02, 0.3, 1.0]),
     }
+    parameters |= random_options(dice, candles)
     if dice.random() < 0.2:
         price = float(candles.close[200])
         parameters |= {"lower": round(price * 0.98, 1), "upper": round(price * 1.02, 1)}

@@ -19,7 +19,7 @@ from backtesting.funding import PAYMENT, FundingHistory, payments_over, told, wi
 from bot.candles import bar_name
 from bot.compile_errors import compiling
 from bot.errors import BrokenLedger, Misconfigured
-from bot.instrument import Instrument, in_ticks
+from bot.instrument import Instrument, Market, in_ticks
 from bot.kernel import Record, kernel, specialise, unowned
 from bot.order import FILL, SLOT
 from bot.record import new_records
@@ -77,7 +77,7 @@ class PreparedCandles:
         candles = replace(
             candles, ts=np.ascontiguousarray(candles.ts), volume=np.ascontiguousarray(candles.volume, np.float64)
         )
-        payments = payments_over(candles.ts, history) if instrument.linear else new_records(PAYMENT, 0)
+        payments = payments_over(candles.ts, history) if instrument.market is Market.LINEAR else new_records(PAYMENT, 0)
         return cls(instrument, candles, open_, high, low, close, payments, history)
 
     def laid(self, ts: Any, volume: Any, *prices: Any) -> PreparedCandles:
@@ -230,7 +230,7 @@ class UniversalSimulator:
         self.strategy.check(config.parameters, prepared.instrument, config.capital, price, config.leverage)
         rolled = prepared.rollup(config.parameters.timeframe_ms)
         pairs = self._pair(prepared)
-        states = new_records(self.strategy.state, 1)
+        states = self._new_states()
         slots = new_records(SLOT, self.strategy.slots(config.parameters) + int(not self.strategy.own_stop))
         runs = new_records(RUN, 1)
         candles = prepared.candles
@@ -275,14 +275,22 @@ class UniversalSimulator:
 
     def _signal_bars(self, prepared: PreparedCandles) -> Any:
         """Signal bars, with the inputs of each where the strategy has some."""
-        rolled, parameters = prepared.rollup(self.config.parameters.timeframe_ms), self.config.parameters
+        rolled = prepared.rollup(self.config.parameters.timeframe_ms)
         fields: list[Any] = [("bar", BAR)]
         if not names_of(self.strategy):
             return rolled.bars.view(np.dtype(fields)).view(np.recarray)
-        found = inputs_over(prepared, [(self.strategy, [parameters] * VARIANTS)])
+        found = self._inputs(prepared)
         bars = new_records(np.dtype([*fields, ("inputs", found.rows.dtype)]), len(rolled.bars))
         bars["bar"], bars["inputs"] = rolled.bars, found.rows
         return bars
+
+    def _inputs(self, prepared: PreparedCandles) -> Found:
+        """Compute the inputs that the strategy reads."""
+        return inputs_over(prepared, [(self.strategy, [self.config.parameters] * VARIANTS)])
+
+    def _new_states(self) -> Any:
+        """State of the strategy before its first event, an array of one."""
+        return new_records(self.strategy.state, 1)
 
     def _played(self, *arguments: Any) -> Any:
         """Run the loop; raises Misconfigured when the strategy's own code does not compile."""

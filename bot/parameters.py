@@ -90,6 +90,16 @@ class Parameters(Section):
         return {**known[name], **values, "preset": name}
 
     @property
+    def reinvests(self) -> bool:
+        """Whether a single strategy sizes by the present equity unless the config says otherwise."""
+        return False
+
+    @property
+    def sells_short(self) -> bool:
+        """Whether it may hold less than nothing, which on spot can only be simulated."""
+        return False
+
+    @property
     def timeframe_ms(self) -> int:
         """Length of a signal bar in milliseconds."""
         return TIMEFRAMES[self.timeframe]

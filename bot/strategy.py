@@ -123,7 +123,7 @@ class Strategy:
     entry a slot may carry; `check(parameters, instrument, capital, price, leverage)` raises Misconfigured for what
     cannot work; `own_stop`: it sets a stop, or leaves, whenever it holds something, so that none is added. `inputs`:
     columns that it reads as `event.inputs` with SIGNAL, by name; or a function of the parameters that returns them,
-    under the same names.
+    under the same names. `counters`: fields of the state that count what people want to read with a result.
     """
 
     name: str
@@ -139,6 +139,7 @@ class Strategy:
     own_stop: bool = False
     inputs: Inputs = field(default_factory=dict, hash=False)
     roles: Callable[[int], tuple[str, ...]] = field(default=_by_index)
+    counters: tuple[str, ...] = ()
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         """Travel to another process by name, if it was loaded by one: compiled functions cannot be pickled."""
@@ -331,6 +332,18 @@ def load_strategy(reference: str) -> Strategy:
         raise Misconfigured(f"strategy {shown(reference)}: {cut(place)} has no Strategy of that name; {choice}.")
     _places[found] = (module.__name__, name)
     return found
+
+
+def fresh_copy(strategy: Strategy) -> Strategy:
+    """Load a strategy of the user's file anew: nothing that its modules have remembered is there.
+
+    One that comes with the program, or is of no file, is returned as it is.
+    """
+    module, name = _places.get(strategy, ("", ""))
+    if not module.startswith(strategy_file.PREFIX):
+        return strategy
+    copy: Strategy = getattr(strategy_file.load_again(module), name)
+    return copy
 
 
 def _place_in(error: Exception, place: str) -> str:

@@ -18,10 +18,13 @@ from services.command_line import (
     backtest,
     backup,
     chaos,
+    check,
     compare,
     data,
     explain,
+    indicators,
     live,
+    new,
     parameters,
     parity,
     past,
@@ -44,8 +47,11 @@ app = typer.Typer(
 app.command("init")(set_up.init)
 app.add_typer(data.app, name="data")
 app.command("backtest")(backtest.backtest)
+app.command("check")(check.check)
+app.add_typer(new.app, name="new")
 app.command("compare")(compare.compare)
 app.command("explain")(explain.explain)
+app.add_typer(indicators.app, name="indicators")
 app.add_typer(runs.app, name="runs")
 app.command("demo")(live.demo)
 app.command("run")(live.run)

@@ -13,7 +13,7 @@ SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
 def parameters(
-    strategy: Annotated[str, typer.Argument(help="grid, dca, trend, auto, or your own FILE.py:NAME")],
+    strategy: Annotated[str, typer.Argument(help="grid, dca, trend, rules, auto, or your own FILE.py:NAME")],
 ) -> None:
     """List every parameter of a strategy.
 

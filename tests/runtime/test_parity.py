@@ -96,6 +96,35 @@ ALONE = {
     "grid": ("grid", {"grid": {"warmup_bars": 30}}),
     "dca": ("dca", {"dca": {"timeframe": "5m", "warmup_bars": 60, "confluence": 0.2, "take_profit": 0.003}}),
     "trend": ("trend", {"trend": {"timeframe": "15m", "warmup_bars": 60, "trend_confirmation_bars": 1}}),
+    "rules": (
+        "rules",
+        {
+            "rules": {
+                "timeframe": "5m",
+                "direction": "long_short",
+                "stop": "2%",
+                "target": "1%",
+                "sizing": "compound",
+                "when": [{"indicator": "RSI", "timeperiod": 3, "long_below": 35, "short_above": 65}],
+            }
+        },
+    ),
+    "rules at the close": (
+        "rules",
+        {
+            "rules": {
+                "timeframe": "5m",
+                "direction": "long_short",
+                "stop": "0.5%",
+                "target": "0.5%",
+                "trigger": "close",
+                "sizing": "compound_profit_lock",
+                "quote": 3000,
+                "combine": {"at_least": 2},
+                "when": [{"indicator": "EMA", "timeperiod": 8}, {"indicator": "SUPERTREND"}, {"indicator": "MACD"}],
+            }
+        },
+    ),
     "own": (EMA_CROSS, {"ema_cross": {"timeframe": "5m", "warmup_bars": 50}}),
     "trend by channel": (
         "trend",
@@ -145,13 +174,26 @@ def test_every_strategy_is_the_same_live_over_two_days_of_three_pairs(name):
     assert len({one.pair for one in found.fills}) >= 2
 
 
+PULLBACK = {"timeframe": "1m", "length": 6, "average": 4, "low": 45, "high": 55, "warmup_bars": 30}
+RULES = {
+    "timeframe": "1m",
+    "direction": "long_short",
+    "when": [{"indicator": "RSI", "timeperiod": 6, "long_below": 45, "short_above": 55}, {"indicator": "FISHER"}],
+    "combine": "any",
+}
+WITH_INPUTS = {
+    "pullback": {"strategy": str(ROOT / "tests/examples/pullback.py:PULLBACK"), "pullback": PULLBACK},
+    "rules": {"strategy": "rules", "rules": RULES},
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("restart", [False, True], ids=["whole", "restarted"])
-def test_inputs_of_a_strategy_are_the_same_live_and_after_a_restart(restart):
+@pytest.mark.parametrize("name", WITH_INPUTS)
+def test_inputs_of_a_strategy_are_the_same_live_and_after_a_restart(name, restart):
     """Two columns of TA-Lib's, one of another timeframe; the history that a restart asks for gives the same bits."""
-    section = {"timeframe": "1m", "length": 6, "average": 4, "low": 45, "high": 55, "warmup_bars": 30}
     pairs = ("BTCUSDT", "ETHUSDT")
-    values = {"strategy": str(ROOT / "tests/examples/pullback.py:PULLBACK"), "pairs": pairs, "pullback": section}
+    values = {**WITH_INPUTS[name], "pairs": pairs}
     candles = generate(list(pairs), 20, 7)
     edge = int(candles[pairs[0]].ts[0]) // SHORT_BLOCK * SHORT_BLOCK + SHORT_BLOCK
     begun = edge + 2 * HOUR  # so that little is warm-up

@@ -146,6 +146,21 @@ ALONE = {
         },
     ),
     "own": (EMA_CROSS, {"ema_cross": {"timeframe": "5m", "warmup_bars": 50}}),
+    "trend by channel": (
+        "trend",
+        {
+            "trend": {
+                "preset": "channel",
+                "timeframe": "5m",
+                "direction": "both",
+                "exit_channel_bars": 8,
+                "trail_distance": 4.0,
+                "max_days": 0.2,
+                "min_stop_costs": 1.0,
+                "volatility_target": 0.2,
+            }
+        },
+    ),
     "grid with every section": (
         "grid",
         {"grid": {"warmup_bars": 30}, "smc": {}, "risk": {"losing_trades": 2}, "allocation": {"reserve": 0.1}},

@@ -11,7 +11,7 @@ from bot.errors import Misconfigured, shown
 from bot.indicator_registry import INDICATORS, Indicator, indicator_named
 from bot.market import Market
 from coordinator.config_file import names_of_pairs
-from services.command_line.backtest import assignment, find_candles
+from services.command_line.backtest import assignment
 from services.command_line.console import console
 from services.settings import Settings
 
@@ -128,6 +128,7 @@ def _series(one: Indicator, values: Any, timeframe: str, chosen: dict[str, Any])
     from bot.inputs import Series
     from bot.inputs import values as values_of
     from coordinator.config import load_single
+    from services.app.backtest import find_candles
     from services.market_data.instruments import load_instruments
     from services.market_data.store import CandleStore
 

@@ -100,7 +100,11 @@ ALONE = {
         "rules",
         {
             "rules": {
-                **{"timeframe": "5m", "direction": "long_short", "stop": "2%", "target": "1%", "sizing": "compound"},
+                "timeframe": "5m",
+                "direction": "long_short",
+                "stop": "2%",
+                "target": "1%",
+                "sizing": "compound",
                 "when": [{"indicator": "RSI", "timeperiod": 3, "long_below": 35, "short_above": 65}],
             }
         },
@@ -109,8 +113,14 @@ ALONE = {
         "rules",
         {
             "rules": {
-                **{"timeframe": "5m", "direction": "long_short", "stop": "0.5%", "target": "0.5%", "trigger": "close"},
-                **{"sizing": "compound_profit_lock", "quote": 3000, "combine": {"at_least": 2}},
+                "timeframe": "5m",
+                "direction": "long_short",
+                "stop": "0.5%",
+                "target": "0.5%",
+                "trigger": "close",
+                "sizing": "compound_profit_lock",
+                "quote": 3000,
+                "combine": {"at_least": 2},
                 "when": [{"indicator": "EMA", "timeperiod": 8}, {"indicator": "SUPERTREND"}, {"indicator": "MACD"}],
             }
         },

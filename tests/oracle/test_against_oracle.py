@@ -178,7 +178,7 @@ def test_grid_on_real_minutes_of_a_cheap_coin():
 
 QUICK = {"timeframe": "15m", "warmup_bars": 20, "start": "immediately", "step": 0.004, "take_profit": 0.006}
 THREE = [{"at": 0.003, "share": 0.5}, {"at": 0.006, "share": 0.3}, {"at": 0.012, "share": 0.2}]
-OPTIONS = {
+DEAL_OPTIONS = {
     "immediately, spot": {"market": Market.SPOT},
     "schedule": {"start": "schedule", "schedule_hours": 3.0, "schedule_offset_hours": 0.5},
     "price window": {"start": "price_window", "entry_above": 49_000.0, "entry_below": 49_900.0},
@@ -214,10 +214,10 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", list(OPTIONS))
+@pytest.mark.parametrize("name", list(DEAL_OPTIONS))
 def test_every_option_of_a_deal_on_a_walk(name):
     """Little of the volume, so that orders fill in parts."""
-    own = {**QUICK, **OPTIONS[name]}
+    own = {**QUICK, **DEAL_OPTIONS[name]}
     capital, market = own.pop("capital", 100_000.0), own.pop("market", Market.LINEAR)
     rules = {"max_participation": 0.004}
     traded = instrument(market=market)

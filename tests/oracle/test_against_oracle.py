@@ -16,6 +16,7 @@ from tests.oracle import exchange as oracle
 from tests.oracle.dca import Dca, DcaParameters
 from tests.oracle.grid import Grid, GridParameters
 from tests.oracle.trend import Trend, TrendParameters
+from tests.strategies.grid_options import LARGE, OPTIONS
 
 TWO_WEEKS = 14 * 1440
 STRATEGIES = {"grid": (Grid, GridParameters), "dca": (Dca, DcaParameters), "trend": (Trend, TrendParameters)}
@@ -177,7 +178,7 @@ def test_grid_on_real_minutes_of_a_cheap_coin():
 
 QUICK = {"timeframe": "15m", "warmup_bars": 20, "start": "immediately", "step": 0.004, "take_profit": 0.006}
 THREE = [{"at": 0.003, "share": 0.5}, {"at": 0.006, "share": 0.3}, {"at": 0.012, "share": 0.2}]
-OPTIONS = {
+DEAL_OPTIONS = {
     "immediately, spot": {"market": Market.SPOT},
     "schedule": {"start": "schedule", "schedule_hours": 3.0, "schedule_offset_hours": 0.5},
     "price window": {"start": "price_window", "entry_above": 49_500.0, "entry_below": 50_200.0, "take_profit": 0.003},
@@ -214,10 +215,10 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("name", list(OPTIONS))
+@pytest.mark.parametrize("name", list(DEAL_OPTIONS))
 def test_every_option_of_a_deal_on_a_walk(name):
     """Little of the volume, so that orders fill in parts."""
-    own = {**QUICK, **OPTIONS[name]}
+    own = {**QUICK, **DEAL_OPTIONS[name]}
     capital, market = own.pop("capital", 100_000.0), own.pop("market", Market.LINEAR)
     rules = {"max_participation": 0.004}
     traded = instrument(market=market, min_quantity=own.pop("min_quantity", Decimal(0)))
@@ -266,6 +267,38 @@ def test_gaps_and_silent_minutes_on_a_walk():
     same(*fills_of_both(candles.rows(kept), instrument(), "grid", {"warmup_bars": 10, "timeframe": "15m"}), least=20)
 
 
+@pytest.mark.parametrize("name", list(OPTIONS))
+def test_every_option_of_a_grid_on_a_walk(name):
+    rules = {"max_participation": 0.05}
+    both = fills_of_both(walk(1800, seed=31), instrument(), "grid", OPTIONS[name], rules, **LARGE.get(name, {}))
+    same(*both, least=2)
+
+
+def random_options(dice, candles):
+    """Some of the options of a grid, often none."""
+    price = float(candles.close[200])
+    drawn = {
+        "counter": dice.choice(["profit", "level"]),
+        "start": dice.choice(["at_signal_bar", "now"]),
+        "trigger_price": round(price * dice.uniform(0.997, 1.003), 1),
+        "take_profit_share": dice.choice([0.0005, 0.005]),
+        "stop_share": dice.choice([0.001, 0.01]),
+        "stop_price": round(price * dice.choice([0.98, 1.02]), 1),
+        "reinvest": dice.choice(["profits", "all"]),
+        "profit_lock": dice.choice([0.3, 1.0]),
+        "activation_band": dice.choice([0.002, 0.01]),
+        "max_open_orders": dice.choice([1, 3, 10]),
+        "trailing": "cell",
+        "on_stop": dice.choice(["keep", "keep_with_stop"]),
+    }
+    chosen = {name: value for name, value in drawn.items() if dice.random() < 0.2}
+    if "stop_price" in chosen:
+        chosen.pop("stop_share", None)
+    elif "stop_share" not in chosen:
+        chosen.pop("on_stop", None)
+    return chosen
+
+
 def random_world(number):
     """Gappy candles, an instrument and the config of a grid, all drawn from `number`."""
     dice = random.Random(number)
@@ -296,6 +329,7 @@ def random_world(number):
         "max_age_days": dice.choice([0.05, 0.2, 30.0]),
         "risk_budget": dice.choice([0.02, 0.3, 1.0]),
     }
+    parameters |= random_options(dice, candles)
     if dice.random() < 0.2:
         price = float(candles.close[200])
         parameters |= {"lower": round(price * 0.98, 1), "upper": round(price * 1.02, 1)}

@@ -116,36 +116,22 @@ ALONE = {
     "dca": ("dca", {"dca": {"timeframe": "5m", "warmup_bars": 60, "confluence": 0.2, "take_profit": 0.003}}),
     "dca with most options": ("dca", {"dca": {**OPTIONS_OF_DCA, "start": "immediately"}}),
     "trend": ("trend", {"trend": {"timeframe": "15m", "warmup_bars": 60, "trend_confirmation_bars": 1}}),
-    "rules": (
-        "rules",
-        {
-            "rules": {
-                "timeframe": "5m",
-                "direction": "long_short",
-                "stop": "2%",
-                "target": "1%",
-                "sizing": "compound",
-                "when": [{"indicator": "RSI", "timeperiod": 3, "long_below": 35, "short_above": 65}],
-            }
-        },
-    ),
-    "rules at the close": (
-        "rules",
-        {
-            "rules": {
-                "timeframe": "5m",
-                "direction": "long_short",
-                "stop": "0.5%",
-                "target": "0.5%",
-                "trigger": "close",
-                "sizing": "compound_profit_lock",
-                "quote": 3000,
-                "combine": {"at_least": 2},
-                "when": [{"indicator": "EMA", "timeperiod": 8}, {"indicator": "SUPERTREND"}, {"indicator": "MACD"}],
-            }
-        },
-    ),
     "own": (EMA_CROSS, {"ema_cross": {"timeframe": "5m", "warmup_bars": 50}}),
+    "trend by channel": (
+        "trend",
+        {
+            "trend": {
+                "preset": "channel",
+                "timeframe": "5m",
+                "direction": "both",
+                "exit_channel_bars": 8,
+                "trail_distance": 4.0,
+                "max_days": 0.2,
+                "min_stop_costs": 1.0,
+                "volatility_target": 0.2,
+            }
+        },
+    ),
     "grid with every section": (
         "grid",
         {"grid": {"warmup_bars": 30}, "smc": {}, "risk": {"losing_trades": 2}, "allocation": {"reserve": 0.1}},
@@ -193,10 +179,25 @@ RULES = {
     "direction": "long_short",
     "when": [{"indicator": "RSI", "timeperiod": 6, "long_below": 45, "short_above": 55}, {"indicator": "FISHER"}],
     "combine": "any",
+    "stop": "0.5%",
+}
+AT_THE_CLOSE = {
+    "timeframe": "1m",
+    "direction": "long_short",
+    "stop": "0.2%",
+    "target": "0.3%",
+    "trigger": "close",
+    "sizing": "compound_profit_lock",
+    "quote": 3000,
+    "min_target_costs": 0,
+    "min_stop_costs": 0,
+    "combine": {"at_least": 2},
+    "when": [{"indicator": "EMA", "timeperiod": 8}, {"indicator": "SUPERTREND"}, {"indicator": "MACD"}],
 }
 WITH_INPUTS = {
     "pullback": {"strategy": str(ROOT / "tests/examples/pullback.py:PULLBACK"), "pullback": PULLBACK},
     "rules": {"strategy": "rules", "rules": RULES},
+    "rules at the close": {"strategy": "rules", "rules": AT_THE_CLOSE},
 }
 
 

@@ -18,7 +18,8 @@ from bot.order import OrderKind, Signal
 from bot.record import new_record, new_records, to_dict
 from bot.strategy import PAIR
 from coordinator.config import load_config
-from strategies import grid
+from strategies.grid.cells import set_range
+from strategies.grid.state import STATE
 from tests.conftest import bars, instrument, walk
 
 EXAMPLE = "tests/examples/ema_cross.py:EMA_CROSS"
@@ -339,7 +340,7 @@ def test_a_neutral_grid_with_an_odd_number_of_levels_has_no_cell_at_its_centre(l
         params[0] = config.parameters.record()
         pair["instrument"] = instrument().record(1.0)
         pair.price, pair.target, pair.time = ticks * 0.1, 10_000.0, 1
-        state, half = new_record(grid.STATE), 3.0 * rng.uniform(10.0, 40.0)
-        grid._set_range(pair, params[0], state, pair.price - half, pair.price + half, levels)
+        state, half = new_record(STATE), 3.0 * rng.uniform(10.0, 40.0)
+        set_range(pair, params[0], state, pair.price - half, pair.price + half, levels)
         sides = state.cells["side"][:levels].tolist()
         assert sides == [1] * (levels // 2) + [0] + [-1] * (levels // 2)

@@ -230,7 +230,7 @@ class UniversalSimulator:
         self.strategy.check(config.parameters, prepared.instrument, config.capital, price, config.leverage)
         rolled = prepared.rollup(config.parameters.timeframe_ms)
         pairs = self._pair(prepared)
-        states = new_records(self.strategy.state, 1)
+        states = self._new_states()
         slots = new_records(SLOT, self.strategy.slots(config.parameters) + int(not self.strategy.own_stop))
         runs = new_records(RUN, 1)
         candles = prepared.candles
@@ -275,14 +275,22 @@ class UniversalSimulator:
 
     def _signal_bars(self, prepared: PreparedCandles) -> Any:
         """Signal bars, with the inputs of each where the strategy has some."""
-        rolled, parameters = prepared.rollup(self.config.parameters.timeframe_ms), self.config.parameters
+        rolled = prepared.rollup(self.config.parameters.timeframe_ms)
         fields: list[Any] = [("bar", BAR)]
         if not names_of(self.strategy):
             return rolled.bars.view(np.dtype(fields)).view(np.recarray)
-        found = inputs_over(prepared, [(self.strategy, [parameters] * VARIANTS)])
+        found = self._inputs(prepared)
         bars = new_records(np.dtype([*fields, ("inputs", found.rows.dtype)]), len(rolled.bars))
         bars["bar"], bars["inputs"] = rolled.bars, found.rows
         return bars
+
+    def _inputs(self, prepared: PreparedCandles) -> Found:
+        """Compute the inputs that the strategy reads."""
+        return inputs_over(prepared, [(self.strategy, [self.config.parameters] * VARIANTS)])
+
+    def _new_states(self) -> Any:
+        """State of the strategy before its first event, an array of one."""
+        return new_records(self.strategy.state, 1)
 
     def _played(self, *arguments: Any) -> Any:
         """Run the loop; raises Misconfigured when the strategy's own code does not compile."""

@@ -8,6 +8,7 @@ Functions that sum up for ever, such as OBV, restart at the anchor.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -321,7 +322,7 @@ def values(one: Input, timeframe_ms: int, bars: Any, at: NDArray[np.int64], begi
         return found
     blocks = bars["ts"][at] // block
     starts = [0, *(np.flatnonzero(blocks[1:] != blocks[:-1]) + 1).tolist(), len(at)]
-    for begins, ends in zip(starts[:-1], starts[1:], strict=True):
+    for begins, ends in itertools.pairwise(starts):
         number, chosen = blocks[begins], slice(begins, ends)
         since = anchor(one, timeframe_ms, int(number) * block)
         if begin <= since:

@@ -334,6 +334,18 @@ def load_strategy(reference: str) -> Strategy:
     return found
 
 
+def fresh_copy(strategy: Strategy) -> Strategy:
+    """Load a strategy of the user's file anew: nothing that its modules have remembered is there.
+
+    One that comes with the program, or is of no file, is returned as it is.
+    """
+    module, name = _places.get(strategy, ("", ""))
+    if not module.startswith(strategy_file.PREFIX):
+        return strategy
+    copy: Strategy = getattr(strategy_file.load_again(module), name)
+    return copy
+
+
 def _place_in(error: Exception, place: str) -> str:
     """Say in which file of the user's, and where in it, an error was raised while the strategy was loaded."""
     if isinstance(error, SyntaxError):

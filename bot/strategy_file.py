@@ -41,6 +41,24 @@ def load(folder: Path, module: str) -> ModuleType:
             return loaded
 
 
+def load_again(module: str) -> ModuleType:
+    """Load a module of this package anew, with its neighbours, as another process would; what is loaded stays.
+
+    Raises what its code raises.
+    """
+    space, own = f"{PREFIX}{module.removeprefix(PREFIX).split('.')[0]}", vars(sys.modules[__name__])
+    name = space.removeprefix(PREFIX)
+    kept = {one: sys.modules.pop(one) for one in list(sys.modules) if f"{one}.".startswith(f"{space}.")}
+    package = own.get(name)
+    try:
+        return importlib.import_module(module)
+    finally:
+        for one in [one for one in sys.modules if f"{one}.".startswith(f"{space}.")]:
+            del sys.modules[one]
+        sys.modules.update(kept)
+        own[name] = package
+
+
 def is_users(module: str) -> bool:
     """Whether a module is the user's own: neither this project's, nor Python's, nor of an installed package."""
     return module.startswith(PREFIX) or not is_provided(module.split(".", maxsplit=1)[0])

@@ -18,11 +18,13 @@ from services.command_line import (
     backtest,
     backup,
     chaos,
+    check,
     compare,
     data,
     explain,
     indicators,
     live,
+    new,
     parameters,
     parity,
     past,
@@ -30,6 +32,7 @@ from services.command_line import (
     replay,
     runs,
     set_up,
+    suggest,
 )
 
 app = typer.Typer(
@@ -45,7 +48,10 @@ app = typer.Typer(
 app.command("init")(set_up.init)
 app.add_typer(data.app, name="data")
 app.command("backtest")(backtest.backtest)
+app.command("check")(check.check)
+app.add_typer(new.app, name="new")
 app.command("compare")(compare.compare)
+app.add_typer(suggest.app, name="suggest")
 app.command("explain")(explain.explain)
 app.add_typer(indicators.app, name="indicators")
 app.add_typer(runs.app, name="runs")

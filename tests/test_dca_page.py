@@ -25,7 +25,7 @@ FIRST |= {
 
 
 def script():
-    place = importlib.util.spec_from_file_location("draw_dca", ROOT / "docs" / "draw_dca.py")
+    place = importlib.util.spec_from_file_location("pictures_of_dca", ROOT / "docs" / "pictures" / "dca.py")
     module = importlib.util.module_from_spec(place)
     place.loader.exec_module(module)
     return module

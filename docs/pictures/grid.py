@@ -1,5 +1,5 @@
 # ruff: noqa: INP001, a script
-"""Draws what each option of a grid does, from backtests of made markets: docs/grid/*.svg."""
+"""Draws what each option of a grid does, from backtests of made markets: docs/grid/*.png."""
 
 from __future__ import annotations
 
@@ -70,14 +70,13 @@ def draw(name: str, options: dict[str, object], end: float) -> None:
     money.plot(hours[: recording.bars], recording.equity(), linewidth=0.8)
     money.set_ylabel("equity")
     money.set_xlabel("hours")
-    figure.savefig(FOLDER / f"{name}.svg", metadata={"Date": None})
+    figure.savefig(FOLDER / f"{name}.png", dpi=90, metadata={"Software": None})
     plt.close(figure)
 
 
 def main() -> None:
     """Draw every picture."""
     mpl.use("agg")
-    mpl.rcParams["svg.hashsalt"] = "grid"
     FOLDER.mkdir(exist_ok=True)
     for name, (options, end) in PICTURES.items():
         draw(name, options, end)

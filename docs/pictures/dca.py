@@ -1,5 +1,5 @@
 # ruff: noqa: INP001, T201, a script of its own
-"""Draw the pictures of docs/dca.md, each from a run of the simulator: `uv run python docs/draw_dca.py`.
+"""Draw the pictures of docs/dca.md, each from a run of the simulator: `uv run python docs/pictures/dca.py`.
 
 With NUMBA_DISABLE_JIT=1 nothing is compiled, which would take longer than these few hundred bars. The candles are made
 here, so that a picture shows what its option does and nothing else.
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
@@ -50,8 +50,8 @@ Panel = tuple[str, dict[str, Any], tuple[tuple[int, float], ...]]
 
 # By file: the panels, each with its title, the options that differ from COMMON, and the corners of the price.
 PICTURES: dict[str, tuple[Panel, ...]] = {
-    "dca_deal": (("A deal: base order, ladder, take profit over the average, stop under the base", {}, DIP),),
-    "dca_start": (
+    "deal": (("A deal: base order, ladder, take profit over the average, stop under the base", {}, DIP),),
+    "start": (
         ("start: immediately", SMALL, WAVES),
         ("start: schedule, schedule_hours: 4", {**SMALL, "start": "schedule", "schedule_hours": 4}, WAVES),
         (
@@ -60,14 +60,14 @@ PICTURES: dict[str, tuple[Panel, ...]] = {
             WAVES,
         ),
     ),
-    "dca_window": (
+    "window": (
         (
             "start: immediately, entry_above: 99, entry_below: 100.6",
             {**SMALL, "entry_above": 99, "entry_below": 100.6},
             WAVES,
         ),
     ),
-    "dca_limits": (
+    "limits": (
         ("deal_cooldown_seconds: 7200", {**SMALL, "deal_cooldown_seconds": 7200}, WAVES),
         (
             "stop_after_deals: 3 (max_deals_per_day: 3 does the same until midnight)",
@@ -75,23 +75,23 @@ PICTURES: dict[str, tuple[Panel, ...]] = {
             WAVES,
         ),
     ),
-    "dca_active": (("max_active_safety_orders: 1, the others wait", {"max_active_safety_orders": 1}, DIP),),
-    "dca_targets": (
+    "active": (("max_active_safety_orders: 1, the others wait", {"max_active_safety_orders": 1}, DIP),),
+    "targets": (
         ("targets: 50 % at 1 %, 30 % at 1.5 %, 20 % at 2 %", {"targets": THREE, "stop_after_deals": 1}, TURN),
         ("the same with break_even: true", {"targets": THREE, "break_even": True, "stop_after_deals": 1}, TURN),
     ),
-    "dca_from": (
+    "from": (
         ("take_profit_from: average", {"stop_after_deals": 1}, DIP),
         ("take_profit_from: base", {"take_profit_from": "base", "stop_after_deals": 1}, (*DIP, (340, 102.2))),
     ),
-    "dca_trailing": (
+    "trailing": (
         (
             "trailing: true, trail_activation: 1 %, trail_distance: 0.5 %",
             {"trailing": True, "trail_activation": "1%", "trail_distance": "0.5%", "stop_after_deals": 1},
             RISE,
         ),
     ),
-    "dca_deadline": (
+    "deadline": (
         ("max_deal_days: 0.15, deadline_exit: break_even", {"max_deal_days": 0.15, "stop_after_deals": 1}, SLOW),
         (
             "max_deal_days: 0.15, deadline_exit: market",
@@ -182,7 +182,7 @@ def sizes_figure() -> Figure:
 def write(folder: Path) -> list[Path]:
     """Write every picture as PNG into `folder`; returns their paths."""
     written = []
-    figures = {"dca_sizes": sizes_figure()}
+    figures = {"sizes": sizes_figure()}
     for name, panels in PICTURES.items():
         figure = figures[name] = Figure(figsize=(8.5, 2.6 * len(panels)), layout="constrained")
         for axes, (title, options, corners) in zip(
@@ -196,5 +196,5 @@ def write(folder: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    for picture in write(ROOT / "docs"):
+    for picture in write(ROOT / "docs" / "dca"):
         print(picture.relative_to(ROOT))

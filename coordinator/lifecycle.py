@@ -8,6 +8,8 @@ A decision record has fields a to z, whose meaning for each kind stands in `voca
 
 from __future__ import annotations
 
+import numpy as np
+
 from bot.costs import CostRule, pays
 from bot.kernel import Record, kernel, template
 from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, clear_orders, set_order
@@ -109,6 +111,7 @@ def _start(pair: Record, params: Record, state: Record, slots: Record, event: Re
         state.family, state.variant = directive.family, directive.variant
         state.enhanced = False
     advance(state, Trigger.START)
+    state.watch_above, state.watch_below = -np.inf, np.inf  # it says at the next base bar which ones matter to it
     if not params.shares:
         pair.target = directive.target * directive.multiplier * params.sizes[state.family, state.variant]
     entry = record_decision(pair, state, DecisionKind.START)

@@ -32,6 +32,7 @@ from services.command_line import (
     replay,
     runs,
     set_up,
+    suggest,
 )
 
 app = typer.Typer(
@@ -50,6 +51,7 @@ app.command("backtest")(backtest.backtest)
 app.command("check")(check.check)
 app.add_typer(new.app, name="new")
 app.command("compare")(compare.compare)
+app.add_typer(suggest.app, name="suggest")
 app.command("explain")(explain.explain)
 app.add_typer(indicators.app, name="indicators")
 app.add_typer(runs.app, name="runs")

@@ -8,6 +8,7 @@ Functions that sum up for ever, such as OBV, restart at the anchor.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -317,13 +318,16 @@ def values(one: Input, timeframe_ms: int, bars: Any, at: NDArray[np.int64], begi
     `begin` (ms) is the opening of the first base bar known: what is anchored before it is NaN.
     """
     found, block = np.full(len(at), np.nan), block_of(timeframe_ms)
+    if not len(at):
+        return found
     blocks = bars["ts"][at] // block
-    for number in np.unique(blocks):
+    starts = [0, *(np.flatnonzero(blocks[1:] != blocks[:-1]) + 1).tolist(), len(at)]
+    for begins, ends in itertools.pairwise(starts):
+        number, chosen = blocks[begins], slice(begins, ends)
         since = anchor(one, timeframe_ms, int(number) * block)
         if begin <= since:
-            chosen = np.flatnonzero(blocks == number)
             first = int(np.searchsorted(bars["ts"], since))
-            found[chosen] = one.column(bars[first : at[chosen[-1]] + 1], at[chosen] - first)
+            found[chosen] = one.column(bars[first : at[ends - 1] + 1], at[chosen] - first)
     return found
 
 

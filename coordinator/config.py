@@ -165,6 +165,11 @@ class BacktestConfig(RunConfig):
     def _is_symbol(cls, value: str) -> str:
         return names_of_pairs([value])[0]
 
+    @model_validator(mode="after")
+    def _reinvests_once(self) -> Self:
+        _check_reinvested(self.reinvest, self.loaded.name, self.parameters)
+        return self
+
     def document(self) -> dict[str, Any]:
         """Plain dict for a YAML file: reading it back gives this config."""
         section = self.parameters.model_dump(mode="json", exclude={"preset"}, exclude_none=True)
@@ -195,6 +200,8 @@ class PortfolioConfig(RunConfig):
     def _shared_capital(self) -> Self:
         """Tell a strategy that trades alone what its pairs share."""
         if self.algorithm.alone is not None:
+            for strategy, own in self.algorithm.trading():
+                _check_reinvested(self.reinvest, strategy.name, own)
             alone = replace(self.algorithm.alone, capital=math.inf if self.reinvest else self.capital)
             object.__setattr__(self, "algorithm", self.algorithm.model_copy(update={"alone": alone}))
         elif self.reinvest:
@@ -232,6 +239,15 @@ class PortfolioConfig(RunConfig):
             {name: one.model_dump(mode="json", exclude={"preset"}, exclude_none=True) for name, one in own.items()}
         )
         return {**self._plain("algorithm", *(() if alone else ("reinvest",))), **sections}
+
+
+def _check_reinvested(reinvest: bool, name: str, parameters: Parameters) -> None:
+    """Refuse profits that would be reinvested twice."""
+    share = getattr(parameters, "reinvest_pct", 0.0)
+    if reinvest and share > 0.0:
+        raise ValueError(
+            f"reinvest is true, which sizes by all profits already, and {name}.reinvest_pct is {share:g}; leave one out"
+        )
 
 
 def load_config(

@@ -23,7 +23,7 @@ from coordinator.roster import BUILT_IN, Roster, all_variants, parameter_fields
 from coordinator.router import BEAR, BY_REGIME, CASH, FORBIDDEN, ROUTES, BearStrategy
 from coordinator.vocabulary import NOBODY, Never, Variant
 from filters.smc import SmcParameters
-from strategies.dca import DcaParameters
+from strategies.dca_parameters import DcaParameters
 from strategies.grid import GridParameters
 from strategies.trend import TrendParameters
 

@@ -2,7 +2,7 @@
 
 The conditions are combined to one column, computed by the driver; the kernel reads LONG, SHORT or nothing of it at each
 signal bar. It keeps its own accounts: equity, safe (profit that is never used again) and available. A reversal leaves
-first and opens when it has left, at the same price. The rules are section 5 of docs/rules.md.
+first and opens when it has left, at the same price. What they are is docs/rules.md.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def _show(section: str, model: type[Any], title: str) -> None:
 
     table = Table("key", "default", "bounds", "meaning", title=title, title_justify="left")
     for name, field in model.model_fields.items():
-        default = "" if field.default is None or field.default == {} else _text(field.default)
+        default = "" if field.default in (None, {}, ()) else _text(field.default)
         table.add_row(f"{section}.{name}", default, _bounds(field), field.description or "")
     console().print(table)
 

@@ -27,7 +27,7 @@ def plain(value):
     if isinstance(value, float):
         return Decimal(repr(value))
     if isinstance(value, tuple):
-        return tuple(str(one) for one in value)
+        return tuple(plain(one) for one in value)
     return str(value) if isinstance(value, str) else value
 
 
@@ -174,6 +174,56 @@ def test_deals_of_every_kind_on_real_minutes(name):
 def test_grid_on_real_minutes_of_a_cheap_coin():
     candles = real("bybit/linear/DOGEUSDT/1m.parquet").rows(slice(0, TWO_WEEKS))
     same(*fills_of_both(candles, instrument("0.00001", "1"), "grid", {"warmup_bars": 20}), least=100)
+
+
+QUICK = {"timeframe": "15m", "warmup_bars": 20, "start": "immediately", "step": 0.004, "take_profit": 0.006}
+THREE = [{"at": 0.003, "share": 0.5}, {"at": 0.006, "share": 0.3}, {"at": 0.012, "share": 0.2}]
+DEAL_OPTIONS = {
+    "immediately, spot": {"market": Market.SPOT},
+    "schedule": {"start": "schedule", "schedule_hours": 3.0, "schedule_offset_hours": 0.5},
+    "price window": {"start": "price_window", "entry_above": 49_500.0, "entry_below": 50_200.0, "take_profit": 0.003},
+    "inside a window": {"entry_below": 49_900.0, "direction": "short", "start": "confluence", "confluence": 0.3},
+    "deals a day and in all": {"max_deals_per_day": 4, "stop_after_deals": 6, "max_safety_orders": 2},
+    "two safety orders at once": {"max_active_safety_orders": 2, "volume_multiplier": 1.5, "step_multiplier": 1.2},
+    "one at once, trailing": {
+        "max_active_safety_orders": 1,
+        "trailing": True,
+        "trail_activation": 0.004,
+        "trail_distance": 0.002,
+    },
+    "three targets": {"targets": THREE},
+    "three targets, short, from the base, break-even": {
+        "targets": THREE,
+        "break_even": True,
+        "direction": "short",
+        "take_profit_from": "base",
+        "stop_loss": 0.03,
+    },
+    "parts under the minimum": {
+        "targets": THREE,
+        "break_even": True,
+        "capital": 500.0,
+        "min_quantity": Decimal("0.003"),
+        "max_safety_orders": 1,
+        "risk_budget": 1.0,
+    },
+    "from the base": {"take_profit_from": "base"},
+    "old deals at break-even": {"max_deal_days": 0.1, "take_profit": 0.03, "max_active_safety_orders": 3},
+    "old deals at the market": {"max_deal_days": 0.07, "deadline_exit": "market", "targets": THREE},
+    "results reinvested": {"reinvest_pct": 70.0, "risk_reduction_pct": 40.0, "stop_loss": 0.03, "risk_budget": 1.0},
+    "losses alone": {"risk_reduction_pct": 100.0, "stop_loss": 0.022, "risk_budget": 0.5},
+}
+
+
+@pytest.mark.parametrize("name", list(DEAL_OPTIONS))
+def test_every_option_of_a_deal_on_a_walk(name):
+    """Little of the volume, so that orders fill in parts."""
+    own = {**QUICK, **DEAL_OPTIONS[name]}
+    capital, market = own.pop("capital", 100_000.0), own.pop("market", Market.LINEAR)
+    rules = {"max_participation": 0.004}
+    traded = instrument(market=market, min_quantity=own.pop("min_quantity", Decimal(0)))
+    both = fills_of_both(walk(3000, seed=21, volatility=0.0015), traded, "dca", own, rules, capital=capital)
+    same(*both, least=9)
 
 
 @pytest.mark.parametrize("name", list(TRENDS))

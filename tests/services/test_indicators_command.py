@@ -49,7 +49,7 @@ def test_a_series_is_written_and_is_that_of_the_library(folder, name):
     )
     assert "bars of 1h in" in run("indicators", *options, cwd=folder).stdout
     frame = (pl.read_csv if name.endswith("csv") else pl.read_parquet)(folder / name)
-    assert frame.columns == ["time", "close", "real"] and len(frame) > 400
+    assert frame.columns == ["time", "close", "real"] and len(frame) > 300
     close = walk(30 * 1440, seed=3).close[59::60]
     np.testing.assert_allclose(frame["real"], talib.RSI(close, timeperiod=7)[-len(frame) :], atol=1e-3)
 

@@ -41,6 +41,7 @@ SETTINGS = np.dtype(
         ("funding_rate", "f8"),  # per 8 hours
         ("start", "i8"),  # ms: entries are allowed from the bar that opens here
         ("warmup_bars", "i8"),
+        ("at_once", "b1"),  # entries are allowed at base bars before the first signal bar
         ("every_bar", "b1"),  # ask the exchange about every bar, also where nothing can happen
         ("keep_desired_orders", "b1"),
     ],

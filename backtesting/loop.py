@@ -91,7 +91,7 @@ def loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls is elsewh
             trade_bar(world, open_[i], high[i], low[i], close[i])
         end_bar(world, close[i])
         if run.outcome == Outcome.COMPLETE:
-            if not pairs[0].may_enter and i > 0 and ts[i - 1] >= settings_[0].start:
+            if settings_[0].at_once and not pairs[0].may_enter and i > 0 and ts[i - 1] >= settings_[0].start:
                 allow(world, close[i])
             base_decision(world, paid, open_[i], high[i], low[i], close[i])
             if signal < len(signal_ends) and signal_ends[signal] == i:

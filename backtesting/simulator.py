@@ -238,6 +238,7 @@ class UniversalSimulator:
         settings = settings_record(config, every_bar=self.every_bar, keep_desired_orders=self.keep_desired_orders)
         settings[0].reinvest = config.reinvest
         settings[0].warmup_bars = config.parameters.warmup_bars
+        settings[0].at_once = self.strategy.at_once(config.parameters)
         fills, changes, desired_orders = self._played(
             *(candles.ts, prepared.open, prepared.high, prepared.low, prepared.close, candles.volume),
             *(self._signal_bars(prepared), rolled.ends, payments, settings, pairs, self.params, states, slots),

@@ -100,6 +100,11 @@ def _accept(_parameters: Any, _instrument: Instrument, _capital: float, _price: 
     """Accept every parameter set: what a strategy without a check of its own does."""
 
 
+def _waits(_parameters: Any) -> bool:
+    """Wait for a signal bar: what a strategy does that does not say otherwise."""
+    return False
+
+
 def _by_index(count: int) -> tuple[str, ...]:
     """Name slots by where they are: what a strategy without roles of its own does."""
     return tuple(f"slot/{index}" for index in range(count))
@@ -121,9 +126,10 @@ class Strategy:
     `slots(parameters)` is how many orders they need; `roles(count)` names what each slot of so many is for, by
     which an order finds its slot again when the table has another length after a restart; `entries` names the kinds of
     entry a slot may carry; `check(parameters, instrument, capital, price, leverage)` raises Misconfigured for what
-    cannot work; `own_stop`: it sets a stop, or leaves, whenever it holds something, so that none is added. `inputs`:
-    columns that it reads as `event.inputs` with SIGNAL, by name; or a function of the parameters that returns them,
-    under the same names. `counters`: fields of the state that count what people want to read with a result.
+    cannot work; `own_stop`: it sets a stop, or leaves, whenever it holds something, so that none is added;
+    `at_once(parameters)`: it may want to look at base bars before its first signal bar. `inputs`: columns that it
+    reads as `event.inputs` with SIGNAL, by name; or a function of the parameters that returns them, under the same
+    names. `counters`: fields of the state that count what people want to read with a result.
     """
 
     name: str
@@ -137,6 +143,7 @@ class Strategy:
     judged_as: JudgedAs = JudgedAs.ENTRY
     variations: tuple[Variation, ...] = ()
     own_stop: bool = False
+    at_once: Callable[[Any], bool] = field(default=_waits)
     inputs: Inputs = field(default_factory=dict, hash=False)
     roles: Callable[[int], tuple[str, ...]] = field(default=_by_index)
     counters: tuple[str, ...] = ()

@@ -111,7 +111,8 @@ def _start(pair: Record, params: Record, state: Record, slots: Record, event: Re
         state.family, state.variant = directive.family, directive.variant
         state.enhanced = False
     advance(state, Trigger.START)
-    state.watch_above, state.watch_below = -np.inf, np.inf  # it says at the next base bar which ones matter to it
+    if params.at_once[state.family]:  # it says at the next base bar which ones matter to it
+        state.watch_above, state.watch_below = -np.inf, np.inf
     if not params.shares:
         pair.target = directive.target * directive.multiplier * params.sizes[state.family, state.variant]
     entry = record_decision(pair, state, DecisionKind.START)

@@ -299,6 +299,7 @@ class AlgorithmParameters(BaseModel):
                 record.sizes[family, index] = size
             record.timeframes[family], record.warmups[family] = configured.timeframe_ms, configured.warmup_bars
             record.judged_as[family], record.own_stop[family] = strategy.judged_as, strategy.own_stop
+            record.at_once[family] = strategy.at_once(configured)
         self._route(record)
         names = list(dict.fromkeys(self.risk.groups.values()))
         record.grouped = bool(names)

@@ -210,6 +210,7 @@ def parameter_fields(strategies: tuple[Strategy, ...]) -> list[Any]:
         ("warmups", "i8", (count,)),  # signal bars
         ("judged_as", "i8", (count,)),
         ("own_stop", "i8", (count,)),
+        ("at_once", "i8", (count,)),  # it looks at base bars before the first signal bar
         ("calls", "i8", (REGIMES, 2)),  # family and variant that a regime calls for
         ("never", "i8", (REGIMES, count)),  # Never, of a regime and a family
     ]

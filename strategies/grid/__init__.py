@@ -7,7 +7,7 @@ section 4 of docs/execution.md.
 
 from bot.strategy import JudgedAs, Strategy, Variation
 from strategies.grid.decisions import decide
-from strategies.grid.parameters import GridParameters, Spacing, cautious, check, slots
+from strategies.grid.parameters import GridParameters, Spacing, at_once, cautious, check, slots
 from strategies.grid.state import STATE, roles
 
 __all__ = ["STATE", "STRATEGY", "GridParameters"]
@@ -27,5 +27,6 @@ STRATEGY = Strategy(
         Variation("cautious", cautious),
     ),
     own_stop=True,
+    at_once=at_once,
     roles=roles,
 )

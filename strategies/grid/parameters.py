@@ -306,6 +306,11 @@ def slots(parameters: GridParameters) -> int:
     return 2 * parameters.levels + 2
 
 
+def at_once(parameters: GridParameters) -> bool:
+    """Whether base bars matter before the first signal bar: a grid may start, or its trigger be reached."""
+    return parameters.start is Start.NOW or parameters.trigger_price is not None
+
+
 def cautious(parameters: GridParameters) -> GridParameters:
     """Keep fewer levels in a narrower range."""
     return parameters.changed(

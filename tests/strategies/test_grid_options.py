@@ -119,7 +119,7 @@ def test_an_infinity_grid_holds_the_same_worth_at_every_price():
     parameters["profit_per_grid"] = 0.02
     prices = [100.0, 100.0, 100.0, *np.round(np.geomspace(100.0, 240.0, 60), 1)]
     recording = play(flat(*prices), parameters, instrument("0.1"), capital=1_000_000.0)
-    held = np.abs(recording.worth())[5:]
+    held = np.abs(recording.worth())[12:]  # the first purchase takes the volume of several bars
     assert held.max() / held.min() < 1.05, "it sells what rises, cell by cell, and no more"
     assert recording.state.first > 20, "the window has left the cells it began with"
 
@@ -152,7 +152,7 @@ REFUSED = {
     "profit below costs": ({"take_profit": "0.01%"}, "take_profit_share is 0.0001 but leaving"),
     "levels too near": ({**FIXED, "levels": 100, "lower": 99.9}, "levels lie"),
     "cells too small": (
-        {**FIXED, "infinity": True, "profit_per_grid": 0.001, "levels": 2},
+        {**FIXED, "infinity": True, "profit_per_grid": 0.004, "levels": 2},
         "a cell of an infinity grid",
     ),
     "no share": ({"take_profit": "x%"}, "take_profit_share"),

@@ -140,7 +140,7 @@ def _result(pair: Record) -> float:
 
 @kernel
 def _on_signal(pair: Record, params: Record, state: Record, slots: Record, signal: float) -> None:
-    if not state.started:
+    if not state.started and pair.target > 0.0:  # while a bot only warms up there is none
         state.started, state.capital = True, pair.target
         state.result_before = state.traded = _result(pair)
     if signal == CONFLICT:

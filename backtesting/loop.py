@@ -91,6 +91,8 @@ def loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls is elsewh
             trade_bar(world, open_[i], high[i], low[i], close[i])
         end_bar(world, close[i])
         if run.outcome == Outcome.COMPLETE:
+            if not pairs[0].may_enter and i > 0 and ts[i - 1] >= settings_[0].start:
+                allow(world, close[i])
             base_decision(world, paid, open_[i], high[i], low[i], close[i])
             if signal < len(signal_ends) and signal_ends[signal] == i:
                 events[0].bar = signal_bars[signal].bar
@@ -145,6 +147,22 @@ def end_bar(world: World, close: float) -> None:
         world.run.outcome = Outcome.RUINED
 
 
+@kernel
+def allow(world: World, close: float) -> None:
+    """Let the strategy enter from a base bar on that follows the first one of the period, once it is warm."""
+    pair, settings = world.pair, world.settings
+    if pair.signal_bars >= settings.warmup_bars:
+        pair.may_enter = True
+        set_target(world, close)
+
+
+@kernel
+def set_target(world: World, close: float) -> None:
+    """Give the pair its capital, by the equity of the moment."""
+    worth = equity(world.pair.ledger, close, world.pair.instrument.tick_value)
+    world.pair.target = worth if world.settings.reinvest else min(worth, world.settings.capital)
+
+
 @template
 def base_decision(world: World, paid: bool, open_: float, high: float, low: float, close: float) -> None:
     """Tell the strategy of a closed base bar, if it watches for one like this."""
@@ -162,10 +180,9 @@ def base_decision(world: World, paid: bool, open_: float, high: float, low: floa
 def signal_decision(world: World, seen: int, close: float) -> None:
     """Refresh target and permission, then tell the strategy of a closed signal bar, already in the event."""
     pair, settings = world.pair, world.settings
-    worth = equity(pair.ledger, close, pair.instrument.tick_value)
     pair.signal_bars = seen
     pair.may_enter = seen >= settings.warmup_bars and world.run.ts >= settings.start
-    pair.target = worth if settings.reinvest else min(worth, settings.capital)
+    set_target(world, close)
     world.run.decided = True
     world.event.kind = Event.SIGNAL
     decide(pair, world.params, world.state, world.slots, world.event)

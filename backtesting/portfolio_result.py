@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -24,7 +25,7 @@ from backtesting.metrics import (
     ratio_figures,
     trade_figures,
 )
-from backtesting.result import BacktestResult, run_id
+from backtesting.result import BacktestResult, counts_of, run_id
 from backtesting.trades import trades_of
 from bot.candles import iso
 from bot.order import Signal
@@ -117,6 +118,7 @@ class PortfolioDocument(BaseModel):
     execution: dict[str, Any]
     funding: dict[str, str] = Field(description="where its rates came from, by pair")
     parameters: dict[str, Any]
+    counts: dict[str, int] = Field({}, description="what strategies counted, such as conflicting_signals, of all pairs")
     metrics: Metrics
     algorithm: AlgorithmFigures
     results: dict[str, PairFigures]
@@ -403,12 +405,20 @@ class PortfolioResult:
             execution=config.execution.model_dump(mode="json"),
             funding={pair: one.funding(int(self.ts[0])) for pair, one in pairs.items()},
             parameters={key: one for key, one in parameters.items() if isinstance(one, dict) and key not in _RUN},
+            counts=self._counts(),
             metrics=self.metrics,
             algorithm=self.figures,
             results=self.pair_figures,
             allocations=self.allocations,
             notices=list(self.notices),
         )
+
+    def _counts(self) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        for strategy in self.config.algorithm.roster.strategies:
+            for one in self.recording.recordings:
+                found.update(counts_of(strategy, one.state))
+        return dict(found)
 
     def of_pair(self, pair: str) -> BacktestResult:
         """One pair's fills, trades and candles in the frames of a single run; its metrics mean nothing alone."""

@@ -13,9 +13,10 @@ from backtesting.exchange import Outcome
 from backtesting.instruments import instrument_for
 from backtesting.portfolio_result import PortfolioResult
 from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
-from backtesting.run import inputs_notice, paid_history
+from backtesting.run import SYNTHETIC_SHORT, inputs_notice, paid_history, rules_notices
 from bot.candles import Candles, bar_name, iso
 from bot.errors import Misconfigured
+from bot.instrument import Market
 from bot.times import MINUTE
 from coordinator.config import PortfolioConfig, load_portfolio
 
@@ -55,9 +56,7 @@ def simulate_portfolio(
         own = own.between(warmup, config.end)
         if not len(own):
             raise Misconfigured(f"candles of {pair}: the period holds none; widen from and to, or import more data.")
-        instrument, notice = instrument_for(
-            pair, config.market, own, config.instruments.get(pair), (fetched or {}).get(pair)
-        )
+        instrument, notice = instrument_for(pair, config.market, own, _fields(config, pair), (fetched or {}).get(pair))
         played[pair], instruments[pair], snapshots[pair] = own, instrument, own.snapshot()
         notices += [notice] if notice else []
         notices += [f"{pair}: {said}." for said in suspicious(own)]
@@ -70,6 +69,7 @@ def simulate_portfolio(
     histories = {pair: one for pair, history in (funding or {}).items() if (one := paid_history(config, history))}
     prepared_pairs = PreparedPortfolio.of(played, instruments, histories)
     recording = PortfolioSimulator(config, keep_desired_orders=False).run(prepared_pairs, progress)
+    notices += rules_notices(config, list(instruments.values()))
     notices += _notices(config, prepared_pairs, recording.outcome)
     for pair, played_pair in zip(prepared_pairs.pairs, recording.recordings, strict=True):
         if played_pair.pair.costs.refused:
@@ -77,6 +77,13 @@ def simulate_portfolio(
                 f"{pair}: {played_pair.pair.costs.refused} entries or transitions would not have paid for their costs."
             )
     return PortfolioResult(config, recording, snapshots, tuple(notices))
+
+
+def _fields(config: PortfolioConfig, pair: str) -> dict[str, Any]:
+    """Fields of a pair's instrument over the known ones."""
+    fields = config.instrument_fields(config.instruments.get(pair))
+    shorts = any(own.sells_short for _, own in config.algorithm.trading())
+    return {**fields, **SYNTHETIC_SHORT} if config.market is Market.SPOT and shorts else fields
 
 
 def _candles(source: Any) -> Candles:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from backtesting.simulator import Recording
     from bot.instrument import Instrument
+    from bot.strategy import Strategy
     from coordinator.config import RunConfig
 
 
@@ -52,6 +53,7 @@ class ResultDocument(BaseModel):
     execution: dict[str, Any]
     funding: str = Field(description="where its rates came from: none, constant rate, or history with its settlements")
     parameters: dict[str, Any]
+    counts: dict[str, int] = Field({}, description="what the strategy counted, such as conflicting_signals")
     metrics: Metrics
     notices: list[str]
     bounds: dict[str, Metrics] | None = Field(None, description="figures under the worst and the best rules")
@@ -63,6 +65,12 @@ def run_id(config: RunConfig, instruments: list[Instrument], snapshots: list[str
     document = {key: value for key, value in config.document().items() if key not in left_out}
     whole = [document, [one.model_dump(mode="json") for one in instruments], snapshots, sources]
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def counts_of(strategy: Strategy, state: Any) -> dict[str, int]:
+    """What a strategy counted, by name, from its own state or that of a pair."""
+    own = state[strategy.name] if strategy.name in state.dtype.names else state
+    return {name: int(own[name]) for name in strategy.counters}
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,7 @@ class BacktestResult:
             execution=config.execution.model_dump(mode="json"),
             funding=self.recording.funding(int(prepared.candles.ts[self.first])),
             parameters=config.parameters.model_dump(mode="json", exclude={"preset"}),
+            counts=counts_of(config.loaded, self.recording.state),
             metrics=self.metrics,
             notices=list(self.notices),
             bounds=self.bounds,

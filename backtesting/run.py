@@ -16,11 +16,19 @@ from backtesting.result import BacktestResult
 from backtesting.simulator import PreparedCandles, UniversalSimulator
 from bot.candles import Candles, bar_name, iso
 from bot.errors import Misconfigured
-from bot.instrument import NO_LIMIT
+from bot.instrument import NO_LIMIT, Market
 from bot.ledger import deposit
 from bot.times import MINUTE
 from coordinator.columns import inputs_start
-from coordinator.config import BacktestConfig, BarPath, FillRule, FundingSource, load_portfolio, load_single
+from coordinator.config import (
+    BacktestConfig,
+    BarPath,
+    FillPolicy,
+    FillRule,
+    FundingSource,
+    load_portfolio,
+    load_single,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +41,8 @@ if TYPE_CHECKING:
     from coordinator.columns import Asked
     from coordinator.config import RunConfig
 
+# Of spot that a simulation sells short: nobody lends it, so no margin call ends the run before the money does.
+SYNTHETIC_SHORT = {"synthetic_short": True, "maintenance_margin": "0"}
 BOUNDS = {
     "pessimistic": {"fill_rule": FillRule.THROUGH, "path": BarPath.ADVERSE},
     "optimistic": {"fill_rule": FillRule.TOUCH, "path": BarPath.NEAREST},
@@ -68,7 +78,10 @@ def simulate(
     first = 0 if config.start is None else int(np.searchsorted(played.ts, config.start))
     if first >= len(played):
         raise Misconfigured(_empty(config, source))
-    instrument, notice = instrument_for(config.pair, config.market, played, config.instrument, fetched)
+    fields = config.instrument_fields(config.instrument)
+    if config.market is Market.SPOT and config.parameters.sells_short:
+        fields = {**fields, **SYNTHETIC_SHORT}
+    instrument, notice = instrument_for(config.pair, config.market, played, fields, fetched)
     config = config.changed(
         instrument=instrument.model_dump(mode="json"),
         market=instrument.market,
@@ -80,8 +93,24 @@ def simulate(
     notices = [notice] if notice else []
     notices += [f"{said[0].upper()}{said[1:]}." for said in suspicious(played)]
     notices += notices_of(config, recording, first)
+    notices += rules_notices(config, [instrument])
     figures = _bounds(config, prepared, first) if bounds else None
     return BacktestResult(config, recording, first, tuple(notices), figures)
+
+
+def rules_notices(config: RunConfig, instruments: Sequence[Instrument]) -> list[str]:
+    """Sentences on rules of the simulation that no exchange has."""
+    notices = []
+    if config.execution.preset is not None:
+        notices.append(
+            f"Preset {config.execution.preset}: decisions and fills on the same close, fees of "
+            f"{float(instruments[0].taker_fee) * 100:g} %, slippage of {config.execution.slippage_bps / 100:g} %."
+        )
+    if config.execution.fill_policy is FillPolicy.CLOSE:
+        notices.append("Orders fill at the close that decided them, which cannot be traded live.")
+    if any(one.synthetic_short for one in instruments):
+        notices.append("Short positions on spot are synthetic: they cannot be traded live.")
+    return notices
 
 
 def paid_history(config: RunConfig, history: FundingHistory | None) -> FundingHistory | None:

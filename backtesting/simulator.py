@@ -19,7 +19,7 @@ from backtesting.funding import PAYMENT, FundingHistory, payments_over, told, wi
 from bot.candles import bar_name
 from bot.compile_errors import compiling
 from bot.errors import BrokenLedger, Misconfigured
-from bot.instrument import Instrument, in_ticks
+from bot.instrument import Instrument, Market, in_ticks
 from bot.kernel import Record, kernel, specialise, unowned
 from bot.order import FILL, SLOT
 from bot.record import new_records
@@ -77,7 +77,7 @@ class PreparedCandles:
         candles = replace(
             candles, ts=np.ascontiguousarray(candles.ts), volume=np.ascontiguousarray(candles.volume, np.float64)
         )
-        payments = payments_over(candles.ts, history) if instrument.linear else new_records(PAYMENT, 0)
+        payments = payments_over(candles.ts, history) if instrument.market is Market.LINEAR else new_records(PAYMENT, 0)
         return cls(instrument, candles, open_, high, low, close, payments, history)
 
     def laid(self, ts: Any, volume: Any, *prices: Any) -> PreparedCandles:

@@ -59,7 +59,7 @@ class CheckVerdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One check's verdict, in one sentence, with its figures."""
 
     check: str
@@ -79,7 +79,7 @@ def check_strategy(
     every: int | None = None,
     walks: int = WALKS,
     progress: Callable[[float], None] | None = None,
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     """Run all checks, yielding one finding after the other.
 
     One event of `every` of each kind is a cut: about 60 of a kind if it is None. `progress` hears the share that is
@@ -108,7 +108,7 @@ class _Checks:
     def _declared(self) -> dict[str, Any]:
         return inputs_of(self.subject, self.config.parameters)
 
-    def all(self) -> Iterator[Finding]:
+    def all(self) -> Iterator[CheckResult]:
         """Determinism comes first: what a strategy remembers of a run must not have been there before it."""
         try:
             repeated = self.determinism()
@@ -168,18 +168,20 @@ class _Checks:
                     found[name] = f"{name} ({size:,} values)"
         return cut(", ".join(found.values()))
 
-    def look_ahead(self) -> Finding:
+    def look_ahead(self) -> CheckResult:
         """Replay with the future cut and randomised, and at another date."""
         log = self.reference.log
         bars = bars_of(log, self.prepared)
         cuts = self._cuts(log["kind"], bars)
         self.steps = self.done + 2 * len(cuts) + self.walks + 18
         if not np.any(log["code"]):
-            return Finding("look-ahead", CheckVerdict.REVIEW, "It wanted no order in this period: nothing is proved.")
+            return CheckResult(
+                "look-ahead", CheckVerdict.REVIEW, "It wanted no order in this period: nothing is proved."
+            )
         odd_input = ""
         for bar in cuts.tolist():
             found = self._cut_at(bar, bars)
-            if isinstance(found, Finding):
+            if isinstance(found, CheckResult):
                 return found
             odd_input = odd_input or found
         told = f"{len(cuts)} cuts, {len(log):,} events"
@@ -192,9 +194,9 @@ class _Checks:
             sentence = f"{odd_input}; no decision was another at {told}."
         elif self.held:
             sentence = f"Its module holds {self.held}: no replay shows what it knows; else clean at {told}."
-        return Finding("look-ahead", verdict, sentence, {"cuts": len(cuts), "events": len(log)})
+        return CheckResult("look-ahead", verdict, sentence, {"cuts": len(cuts), "events": len(log)})
 
-    def _cut_at(self, bar: int, bars: NDArray[np.int64]) -> Finding | str:
+    def _cut_at(self, bar: int, bars: NDArray[np.int64]) -> CheckResult | str:
         """Replay with two other futures after a bar; a finding, or the name of an input that differs, or nothing."""
         log, prepared, odd_input = self.reference.log, self.prepared, ""
         end = int(np.searchsorted(prepared.candles.ts, int(prepared.candles.ts[bar]) + FUTURE, side="right"))
@@ -208,7 +210,7 @@ class _Checks:
             try:
                 other = self.replay(world)
             except Raised as error:
-                return Finding("look-ahead", CheckVerdict.FAIL, f"It raised {error} {after}.")
+                return CheckResult("look-ahead", CheckVerdict.FAIL, f"It raised {error} {after}.")
             difference = _first_difference(log[:known], other.log[bars_of(other.log, world) <= bar])
             if difference is not None:
                 return self._looked_ahead(difference, world, after, bar)
@@ -230,14 +232,14 @@ class _Checks:
         found = np.unique(bars[np.concatenate(chosen)]) if chosen else np.zeros(0, np.int64)
         return found[found < len(self.prepared.candles.ts)]
 
-    def _looked_ahead(self, at: int, world: PreparedCandles, after: str, bar: int) -> Finding:
+    def _looked_ahead(self, at: int, world: PreparedCandles, after: str, bar: int) -> CheckResult:
         log = self.reference.log
         moment = f"{Event(int(log[at]['kind'])).name} at {iso(int(log[at]['time']))}" if at < len(log) else "the end"
         told = self._orders(at, self.prepared, world)
         blame = self._other_input(self.replay(world), bar, after)
         because = f" ({blame})" if blame else ""
         sentence = f"The decision on {moment} is another {after}: {told}{because}."
-        return Finding("look-ahead", CheckVerdict.FAIL, sentence, {"event": at})
+        return CheckResult("look-ahead", CheckVerdict.FAIL, sentence, {"event": at})
 
     def _orders(self, at: int, ours: PreparedCandles, theirs: PreparedCandles) -> str:
         """Say which order differs after event `at`, from 0."""
@@ -267,7 +269,7 @@ class _Checks:
                 return f"Input {name} at {when} is {one[odd[0]]:.10g}, and {two[odd[0]]:.10g} {after}"
         return ""
 
-    def _moved(self) -> Finding | None:
+    def _moved(self) -> CheckResult | None:
         """Play the same candles at a date on which calendar and blocks repeat; a finding where that matters."""
         years = round(self.later / DAY / 365.2425)
         world = at_another_date(self.prepared, self.later)
@@ -276,9 +278,9 @@ class _Checks:
         except Raised as error:
             if isinstance(error.__cause__, OverflowError) or "year" in str(error):
                 sentence = f"It cannot be played at another date ({error}): what it looks up by time is not proved."
-                return Finding("look-ahead", CheckVerdict.REVIEW, sentence)
+                return CheckResult("look-ahead", CheckVerdict.REVIEW, sentence)
             sentence = f"The same candles {years} years later cannot be played ({error}): {LOOKS_UP}."
-            return Finding("look-ahead", CheckVerdict.FAIL, sentence)
+            return CheckResult("look-ahead", CheckVerdict.FAIL, sentence)
         log["time"] -= self.later
         at = _first_difference(self.reference.log, log)
         if at is None:
@@ -288,14 +290,14 @@ class _Checks:
             f"The same candles {years} years later, on the same days of the calendar, are decided otherwise at {when} "
             f"({told}): {LOOKS_UP}."
         )
-        return Finding("look-ahead", CheckVerdict.FAIL, sentence, {"event": at})
+        return CheckResult("look-ahead", CheckVerdict.FAIL, sentence, {"event": at})
 
     def _when(self, bar: int) -> str:
         return iso(int(self.prepared.candles.ts[bar]) + self.prepared.candles.bar_ms)
 
     # Warm-up
 
-    def warm_up(self) -> Finding:
+    def warm_up(self) -> CheckResult:
         """Trade the same period after histories of different lengths."""
         ts, own = self.prepared.candles.ts, self.config.parameters.timeframe_ms
         begin, total = int(ts[0]), int(ts[-1]) + self.prepared.candles.bar_ms - int(ts[0])
@@ -306,11 +308,11 @@ class _Checks:
             stated = self._stated(begin + longest)
         if 2 * stated > longest:
             sentence = "There is too little history to compare twice the stated warm-up with it; take more days."
-            return Finding("warm-up", CheckVerdict.REVIEW, sentence)
+            return CheckResult("warm-up", CheckVerdict.REVIEW, sentence)
         start = begin + longest
         whole = self._traded(start, longest)
         if not len(whole.fills):
-            return Finding("warm-up", CheckVerdict.REVIEW, "Nothing was filled in the compared part of the period.")
+            return CheckResult("warm-up", CheckVerdict.REVIEW, "Nothing was filled in the compared part of the period.")
         length, needed = stated, 0
         for _ in range(TRIED):
             if length >= longest:
@@ -322,14 +324,14 @@ class _Checks:
         if needed == stated:
             bars = stated // own
             sentence = f"Trades are the same after the stated warm-up of {bars:,} bars as after {longest // own:,}."
-            return Finding("warm-up", CheckVerdict.PASS, sentence, {"stated_bars": bars})
+            return CheckResult("warm-up", CheckVerdict.PASS, sentence, {"stated_bars": bars})
         long_enough = f"they agree after {needed // own:,} bars" if needed else f"up to {longest // own:,} bars"
         sentence = (
             f"Trades after the stated warm-up of {stated // own:,} bars differ from those after {longest // own:,}; "
             f"{long_enough if needed else f'no shorter history agrees {long_enough}'}."
         )
         figures = {"stated_bars": stated // own, "needed_bars": needed // own or None}
-        return Finding("warm-up", CheckVerdict.REVIEW, sentence, figures)
+        return CheckResult("warm-up", CheckVerdict.REVIEW, sentence, figures)
 
     def _stated(self, start: int) -> int:
         """History that the strategy says it needs to trade from `start` (ms) on, ms."""
@@ -343,7 +345,7 @@ class _Checks:
 
     # Scale
 
-    def scale(self) -> Finding:
+    def scale(self) -> CheckResult:
         """Cut the coin in ten: prices and volumes in other units, the same market."""
         ours = self.reference.recording
         instrument = self.prepared.instrument
@@ -355,23 +357,23 @@ class _Checks:
         try:
             theirs = self.replay(world).recording
         except Misconfigured as error:
-            return Finding("scale", CheckVerdict.REVIEW, f"With prices times ten it cannot trade: {error}")
+            return CheckResult("scale", CheckVerdict.REVIEW, f"With prices times ten it cannot trade: {error}")
         at = _first_difference(_traded_columns(ours), _traded_columns(theirs))
         if not len(ours.fills):
-            return Finding("scale", CheckVerdict.REVIEW, "Nothing was filled, so nothing is compared.")
+            return CheckResult("scale", CheckVerdict.REVIEW, "Nothing was filled, so nothing is compared.")
         if at is None:
             sentence = f"{len(ours.fills):,} fills are the same in ticks and lots with prices times ten."
-            return Finding("scale", CheckVerdict.PASS, sentence, {"fills": len(ours.fills)})
+            return CheckResult("scale", CheckVerdict.PASS, sentence, {"fills": len(ours.fills)})
         fills = ours.fills if at < len(ours.fills) else theirs.fills
         sentence = (
             f"With prices times ten and quantities a tenth, fill {at + 1:,} of {len(ours.fills):,} is another "
             f"({iso(int(fills[at]['ts']))}): it measures in absolute prices or quantities, or hangs on rounding."
         )
-        return Finding("scale", CheckVerdict.REVIEW, sentence, {"fill": at})
+        return CheckResult("scale", CheckVerdict.REVIEW, sentence, {"fill": at})
 
     # Determinism
 
-    def determinism(self) -> Finding:
+    def determinism(self) -> CheckResult:
         """Play twice, and once more after other candles, with what the strategy's modules remember."""
         source = self.copy()
         first = self.replay(self.prepared, source)
@@ -389,16 +391,16 @@ class _Checks:
             if at is not None:
                 when = iso(int(log[min(at, len(log) - 1)]["time"])) if len(log) else "its begin"
                 sentence = f"{how} in the same process decides otherwise from {when} on: something outlives a run."
-                return Finding("determinism", CheckVerdict.FAIL, sentence, {"event": at})
+                return CheckResult("determinism", CheckVerdict.FAIL, sentence, {"event": at})
         self.__dict__["reference"] = first
         sentence = f"{len(log):,} decisions are the same bits again, and after a run on other candles."
         if int(first.recording.state.seen) > ROOM:
             sentence = f"{sentence[:-1]}; later ones are not compared."
-        return Finding("determinism", CheckVerdict.PASS, sentence, {"events": len(log)})
+        return CheckResult("determinism", CheckVerdict.PASS, sentence, {"events": len(log)})
 
     # Money
 
-    def random_walk(self) -> Finding:
+    def random_walk(self) -> CheckResult:
         """Trade markets in which nothing can be earned."""
         execution = self.config.execution.model_copy(update={"funding_rate": 0.0, "funding": FundingSource.CONSTANT})
         config = self.config.changed(execution=execution)
@@ -411,7 +413,9 @@ class _Checks:
             costs.append(paid)
             trading += bool(len(ran.fills))
         if trading < 2:
-            return Finding("random walk", CheckVerdict.REVIEW, f"It traded on {trading} of {self.walks} random walks.")
+            return CheckResult(
+                "random walk", CheckVerdict.REVIEW, f"It traded on {trading} of {self.walks} random walks."
+            )
         mean, cost = float(np.mean(gross)), float(np.mean(costs))
         error = float(np.std(gross, ddof=1)) / np.sqrt(len(gross))
         errors = mean / error if error > 0.0 else 0.0
@@ -419,13 +423,13 @@ class _Checks:
         told = f"{mean:+,.2f} ± {error:,.2f} before costs and {mean - cost:+,.2f} after costs of {cost:,.2f}"
         if errors > SIGNIFICANT:
             sentence = f"On {self.walks} random walks it earns {told}: it knows what comes, or exploits the simulator."
-            return Finding("random walk", CheckVerdict.FAIL, sentence, figures)
+            return CheckResult("random walk", CheckVerdict.FAIL, sentence, figures)
         sentence = f"On {self.walks} random walks it makes {told}."
         if errors < -SIGNIFICANT:
             sentence = f"{sentence[:-1]}; it loses more than costs, by orders that fill when the price goes on."
-        return Finding("random walk", CheckVerdict.PASS, sentence, figures)
+        return CheckResult("random walk", CheckVerdict.PASS, sentence, figures)
 
-    def doubled_costs(self) -> Finding:
+    def doubled_costs(self) -> CheckResult:
         """Show the result with fees and slippage doubled."""
         execution, instrument = self.config.execution, self.prepared.instrument
         doubled = {n: 2 * getattr(execution, n) for n in ("slippage_bps", "slippage_impact", "forced_exit_bps")}
@@ -436,16 +440,16 @@ class _Checks:
         try:
             ran = self.replay(world, config=config).recording
         except Misconfigured as error:
-            return Finding("doubled costs", CheckVerdict.REVIEW, f"With costs doubled it does not trade: {error}")
+            return CheckResult("doubled costs", CheckVerdict.REVIEW, f"With costs doubled it does not trade: {error}")
         then = _profit(ran)
         ended = "" if ran.outcome is Outcome.COMPLETE else f", and the run ends early ({ran.outcome.name.lower()})"
         told = f"{now:+,.2f} ({len(self.reference.recording.fills):,} fills) becomes {then:+,.2f} ({len(ran.fills):,})"
         figures = {"profit": now, "profit_with_doubled_costs": then}
         if now > 0.0 >= then:
             sentence = f"With fees and slippage doubled the profit is gone: {told}{ended}."
-            return Finding("doubled costs", CheckVerdict.REVIEW, sentence, figures)
+            return CheckResult("doubled costs", CheckVerdict.REVIEW, sentence, figures)
         sentence = f"With fees and slippage doubled {told}{ended}."
-        return Finding("doubled costs", CheckVerdict.PASS, sentence, figures)
+        return CheckResult("doubled costs", CheckVerdict.PASS, sentence, figures)
 
 
 @dataclass(frozen=True)

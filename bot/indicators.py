@@ -34,6 +34,8 @@ ADX = np.dtype(
     ]
 )
 RING = np.dtype([("values", "f8", (WINDOW,)), ("count", "i8")])
+LONG_WINDOW = 512
+LONG_RING = np.dtype([("values", "f8", (LONG_WINDOW,)), ("count", "i8")])
 BOLLINGER = np.dtype([("ring", RING), ("middle", "f8"), ("deviation", "f8"), ("count", "i8")])
 
 
@@ -134,8 +136,8 @@ def _directions(adx: Record, period: int) -> None:
 
 @kernel
 def ring_push(ring: Record, value: float) -> None:
-    """Remember `value`; the last WINDOW values stay readable."""
-    ring.values[ring.count % WINDOW] = value
+    """Remember `value`; as many of the last ones as the ring is long stay readable."""
+    ring.values[ring.count % len(ring.values)] = value
     ring.count += 1
 
 
@@ -145,7 +147,7 @@ def ring_mean(ring: Record, period: int) -> float:
     n = min(period, ring.count)
     total = 0.0
     for back in range(n):
-        total += ring.values[(ring.count - 1 - back) % WINDOW]
+        total += ring.values[(ring.count - 1 - back) % len(ring.values)]
     return total / n if n > 0 else 0.0
 
 
@@ -154,7 +156,7 @@ def ring_highest(ring: Record, period: int) -> float:
     """Highest of the last `period` values (of those seen, while fewer); -inf when none."""
     highest = -np.inf
     for back in range(min(period, ring.count)):
-        highest = max(highest, ring.values[(ring.count - 1 - back) % WINDOW])
+        highest = max(highest, ring.values[(ring.count - 1 - back) % len(ring.values)])
     return highest
 
 
@@ -163,7 +165,7 @@ def ring_lowest(ring: Record, period: int) -> float:
     """Lowest of the last `period` values (of those seen, while fewer); +inf when none."""
     lowest = np.inf
     for back in range(min(period, ring.count)):
-        lowest = min(lowest, ring.values[(ring.count - 1 - back) % WINDOW])
+        lowest = min(lowest, ring.values[(ring.count - 1 - back) % len(ring.values)])
     return lowest
 
 

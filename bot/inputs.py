@@ -8,6 +8,7 @@ Functions that sum up for ever, such as OBV, restart at the anchor.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -47,6 +48,10 @@ class Input(ABC):
     def reach(self) -> int:
         """Bars before a block that a value in it is computed over."""
         return LOOKBACKS * self.lookback() if self.warmup is None else self.warmup
+
+    def span(self) -> int:
+        """Time before a block that a value in it needs at least, ms."""
+        return 0
 
     @abstractmethod
     def lookback(self) -> int:
@@ -107,10 +112,16 @@ class _Computed:
     lookback: int
 
     def values(self, bars: Any) -> NDArray[np.float64]:
+        """Values of the output meant, (n,)."""
+        return self.every(bars)[self.output or 0]
+
+    def every(self, bars: Any) -> list[NDArray[np.float64]]:
+        """Values of all outputs, (n,) each."""
         found = self.function(*(np.ascontiguousarray(bars[name]) for name in self.columns), **self.parameters)
-        values = np.asarray(found if self.output is None else found[self.output], np.float64).copy()
-        values[: self.lookback] = np.nan  # what is a whole number stands at 0 there
-        return values
+        outputs = [np.array(one, np.float64) for one in (found if isinstance(found, tuple) else (found,))]
+        for one in outputs:
+            one[: self.lookback] = np.nan  # what is a whole number stands at 0 there
+        return outputs
 
 
 def talib(
@@ -127,6 +138,11 @@ def talib(
     name of its argument, such as `price="volume"`. `timeframe`: of other bars than the strategy's, such as "4h".
     """
     return TaLibInput(timeframe, warmup, function, output, tuple(parameters.items()))
+
+
+def talib_function(function: str, parameters: tuple[tuple[str, Any], ...]) -> _Computed:
+    """Make a TA-Lib function ready, all of its outputs meant; raises Misconfigured for what it does not take."""
+    return _computed(TaLibInput(None, None, function, 0, parameters))
 
 
 @cache
@@ -285,7 +301,7 @@ def block_of(timeframe_ms: int) -> int:
 def anchor(one: Input, timeframe_ms: int, ts: int) -> int:
     """Time from which bars count for the value at the bar that opens at `ts`, ms."""
     block = block_of(timeframe_ms)
-    return ts // block * block - one.reach() * timeframe_ms
+    return ts // block * block - max(one.reach() * timeframe_ms, one.span())
 
 
 def history_start(one: Input, timeframe_ms: int, now: int) -> int:
@@ -302,13 +318,16 @@ def values(one: Input, timeframe_ms: int, bars: Any, at: NDArray[np.int64], begi
     `begin` (ms) is the opening of the first base bar known: what is anchored before it is NaN.
     """
     found, block = np.full(len(at), np.nan), block_of(timeframe_ms)
+    if not len(at):
+        return found
     blocks = bars["ts"][at] // block
-    for number in np.unique(blocks):
-        since = int(number) * block - one.reach() * timeframe_ms
+    starts = [0, *(np.flatnonzero(blocks[1:] != blocks[:-1]) + 1).tolist(), len(at)]
+    for begins, ends in itertools.pairwise(starts):
+        number, chosen = blocks[begins], slice(begins, ends)
+        since = anchor(one, timeframe_ms, int(number) * block)
         if begin <= since:
-            chosen = np.flatnonzero(blocks == number)
             first = int(np.searchsorted(bars["ts"], since))
-            found[chosen] = one.column(bars[first : at[chosen[-1]] + 1], at[chosen] - first)
+            found[chosen] = one.column(bars[first : at[ends - 1] + 1], at[chosen] - first)
     return found
 
 

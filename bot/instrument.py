@@ -79,11 +79,12 @@ class Instrument(BaseModel):
     maker_fee: Decimal = Field(Decimal("0.0002"), gt=-1, lt=1, description="fraction of the notional")
     taker_fee: Decimal = Field(Decimal("0.00055"), gt=-1, lt=1, description="fraction of the notional")
     maintenance_margin: Decimal = Field(Decimal("0.005"), ge=0, lt=1, description="fraction of the notional")
+    synthetic_short: bool = Field(False, description="spot that a simulation lets be sold short, without funding")
 
     @property
     def linear(self) -> bool:
-        """Whether it is a perpetual contract."""
-        return self.market is Market.LINEAR
+        """Whether it is traded as a perpetual contract is: long and short."""
+        return self.market is Market.LINEAR or self.synthetic_short
 
     @property
     def tick_value(self) -> float:

@@ -90,6 +90,16 @@ class Parameters(Section):
         return {**known[name], **values, "preset": name}
 
     @property
+    def reinvests(self) -> bool:
+        """Whether a single strategy sizes by the present equity unless the config says otherwise."""
+        return False
+
+    @property
+    def sells_short(self) -> bool:
+        """Whether it may hold less than nothing, which on spot can only be simulated."""
+        return False
+
+    @property
     def timeframe_ms(self) -> int:
         """Length of a signal bar in milliseconds."""
         return TIMEFRAMES[self.timeframe]
@@ -113,6 +123,8 @@ def _number(value: Any) -> Any:
         return np.nan
     if isinstance(value, Enum):
         return value.value if isinstance(value.value, int) else list(type(value)).index(value)
+    if isinstance(value, tuple):  # a choice of several: a bit for each, by its place in the enumeration
+        return sum(1 << _number(one) for one in set(value))
     return TIMEFRAMES[value] if isinstance(value, str) else value
 
 
@@ -124,6 +136,8 @@ def _kind(annotation: Any) -> str | None:
     if get_origin(annotation) is Literal:
         return "i8"
     if get_origin(annotation) is Annotated:
+        return _kind(get_args(annotation)[0])
+    if get_origin(annotation) is tuple:
         return _kind(get_args(annotation)[0])
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return "i8"

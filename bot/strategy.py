@@ -35,27 +35,27 @@ from bot.sources import is_provided, is_users_file, module_file
 
 
 class JudgedAs(IntEnum):
-    """How the filter judges what a strategy opens: the whole range when it is laid, or every entry."""
+    """How the SMC filter judges the entries of a strategy: a whole range when the grid is laid, or each entry."""
 
     RANGE = 0
     ENTRY = 1
-    LADDER = 2  # the first entry like any other; those that follow it are halved at most, so the ladder keeps its shape
+    LADDER = 2  # the first like any other; the safety orders that follow keep at least half of their size
 
 
 class Event(IntEnum):
-    """What happened. BASE and SIGNAL bars are closed; a FILL may come at any moment, REFUSED says an order was.
+    """What a strategy is told. BASE and SIGNAL bars are closed; a FILL may come at any moment.
 
-    VERDICT and what follows it come only where a coordinator steers the pair.
+    VERDICT and those after it occur only where a coordinator runs the pair.
     """
 
     BASE = 0  # a base bar closed
     SIGNAL = 1  # a bar of the strategy's timeframe closed, complete
     FILL = 2
-    REFUSED = 3  # the order in event.execution.slot was refused, by the venue or the coordinator; it is withdrawn
+    REFUSED = 3  # the order in event.execution.slot was refused, by the venue or the coordinator; its slot is cleared
     VERDICT = 4  # the range proposed in pair.range_* was judged: pair.range_share of its size may be used
-    RESET = 5  # the position belongs to somebody else now and all orders are cleared: only indicators stay
-    DIRECTIVE = 6  # the portfolio has spoken; meant for the pair, not for a strategy
-    FOREIGN = 7  # lots that nobody here asked for joined the position; meant for the pair
+    RESET = 5  # the strategy no longer runs the pair and all orders are cleared: keep indicators alone
+    DIRECTIVE = 6  # a directive of the portfolio; for the pair, not for a strategy
+    FOREIGN = 7  # the position was changed from outside; for the pair
 
 
 EVENT = np.dtype([("kind", "i8"), ("timeframe", "i8"), ("bar", BAR), ("execution", FILL)], align=True)
@@ -67,7 +67,7 @@ PAIR = np.dtype(
         ("time", "i8"),  # ms: the end of what is known
         ("bar_ms", "i8"),  # length of a base bar
         ("price", "f8"),  # last price, quote currency
-        ("target", "f8"),  # capital this pair may use, quote currency
+        ("target", "f8"),  # capital allocated to the pair, quote currency
         ("signal_bars", "i8"),  # complete signal bars seen
         ("may_enter", "b1"),  # entries are allowed now
         ("watch_above", "f8"),  # base bars that stay inside (watch_below, watch_above)
@@ -76,14 +76,17 @@ PAIR = np.dtype(
         ("costs", COSTS),  # what would not have paid for its costs
         ("credit", "f8"),  # money of the account outside this ledger that stands behind its orders, quote currency
         ("wake_at", "i8"),  # ms: a base bar that closes then or later matters whatever its prices
-        ("left_above", "f8"),  # base bars that lie above or below these whole matter too, quote currency
+        (
+            "left_above",
+            "f8",
+        ),  # bars whose whole range is above or below these matter too (a zone was left), quote currency
         ("left_below", "f8"),
         ("range_lower", "f8"),  # range for which a strategy asks a verdict, quote currency
         ("range_upper", "f8"),
         ("range_share", "f8"),  # the verdict: share of its size
         ("range_asked", "b1"),
         ("coordinated", "b1"),  # a coordinator decides which entries may rest, so each may be set
-        ("shared", "b1"),  # its account holds other pairs too, and is margined and liquidated as a whole
+        ("shared", "b1"),  # cross margin: the account holds other pairs too, and is liquidated as a whole
     ],
     align=True,
 )
@@ -120,7 +123,7 @@ class Strategy:
     entry a slot may carry; `check(parameters, instrument, capital, price, leverage)` raises Misconfigured for what
     cannot work; `own_stop`: it sets a stop, or leaves, whenever it holds something, so that none is added. `inputs`:
     columns that it reads as `event.inputs` with SIGNAL, by name; or a function of the parameters that returns them,
-    under the same names.
+    under the same names. `counters`: fields of the state that count what people want to read with a result.
     """
 
     name: str
@@ -136,6 +139,7 @@ class Strategy:
     own_stop: bool = False
     inputs: Inputs = field(default_factory=dict, hash=False)
     roles: Callable[[int], tuple[str, ...]] = field(default=_by_index)
+    counters: tuple[str, ...] = ()
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         """Travel to another process by name, if it was loaded by one: compiled functions cannot be pickled."""
@@ -176,7 +180,7 @@ def needs_evaluation(pair: Record, bar: Record) -> bool:
 
 @kernel
 def guard_price(lots: int, average: float, price: float, share: float) -> float:
-    """Stop of a position that nobody else protects: `share` from its average, or from the price if that is worse.
+    """Stop price of a position that has no other: `share` (fraction) from its average, or from the price if worse.
 
     Prices in quote currency; `lots` signed; one of the prices may be 0 where it is not known.
     """
@@ -206,7 +210,8 @@ def too_small(pair: Record, lots: int, price: float) -> bool:
 def protect(pair: Record, slots: Record, index: int, distance: float) -> None:
     """Set, in slot `index`, a stop for a position whose strategy sets none: `distance` (fraction) from its average.
 
-    The strategy's own slots lie before it. One that leaves at the market needs none.
+    The strategy's own slots lie before it. A position that an order closes at the market needs none, nor one that has a
+    stop; without a position the slot is cleared.
     """
     position, covered = pair.ledger.position, False
     direction = 1 if position > 0 else -1
@@ -255,13 +260,13 @@ def affordable(pair: Record) -> float:
 
 @kernel
 def dust(value: float) -> float:
-    """How far a computed number may lie from the whole number it stands for: 1e-9 of itself, at most 0.001."""
+    """Tolerance within which a computed number counts as whole: 1e-9 of itself, at most 0.001."""
     return min(1e-9 * max(abs(value), 1.0), 1e-3)
 
 
 @kernel
 def whole_down(value: float) -> int:
-    """Largest whole number not above `value`; one that misses a whole number by rounding dust has it."""
+    """Largest whole number not above `value`; one that misses a whole number by rounding is that number."""
     return int(np.floor(value + dust(value)))
 
 
@@ -273,7 +278,7 @@ def whole_up(value: float) -> int:
 
 @kernel
 def whole_ms(duration: float, unit: int) -> int:
-    """Whole milliseconds of `duration` times `unit` (ms): times are whole, and 0.2 days are no dust more than that."""
+    """Whole milliseconds of `duration` times `unit` (ms): 0.2 days are exactly 17,280,000."""
     return int(np.rint(duration * unit))
 
 
@@ -292,7 +297,7 @@ def away(pair: Record, side: int, price: float, stop: bool) -> int:
 def enter(
     pair: Record, slots: Record, index: int, side: int, kind: int, price: int, quantity: int, part: int
 ) -> Record:
-    """Set an entry; where no coordinator keeps it in mind while entries are not allowed, it is cleared instead.
+    """Set an entry; while entries are not allowed and no coordinator runs the pair, clear the slot instead.
 
     Returns the slot.
     """

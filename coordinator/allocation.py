@@ -8,8 +8,15 @@ import numpy as np
 
 from bot.kernel import Record, kernel
 from bot.strategy import whole_ms
-from bot.times import HOUR
+from bot.times import DAY, HOUR
 from coordinator.vocabulary import NOBODY, Cap
+
+
+class Performance(StrEnum):
+    """How a pair is judged: by the money of the last days, or in steps by its last closed trades."""
+
+    MONEY = "money"
+    CLASSIC = "classic"
 
 
 class PerformanceMeasure(StrEnum):
@@ -19,8 +26,21 @@ class PerformanceMeasure(StrEnum):
     WIN_RATE = "win_rate"
 
 
+CLASSIC = list(Performance).index(Performance.CLASSIC)
+UNPROVEN = 0.8  # performance of a pair of which too little is known
+KEPT_DAYS = 128
+MOST_PERFORMANCE_DAYS = 120
 WIN_RATE = list(PerformanceMeasure).index(PerformanceMeasure.WIN_RATE)
 
+# A pair at the beginning of a day of UTC.
+DAY_MARK = np.dtype(
+    [
+        ("day", "i8"),  # since the epoch
+        ("ts", "i8"),  # ms
+        ("equity", "f8"),  # what the pair had added to the account, open positions marked
+        ("capital", "f8"),  # target x time so far, quote currency x ms
+    ]
+)
 ALLOCATION = np.dtype(
     [
         ("weight", "f8"),  # of the configuration, normalised over the pairs that live
@@ -31,6 +51,10 @@ ALLOCATION = np.dtype(
         ("cap", "i8"),
         ("zero_since", "i8"),  # ms: when performance fell to zero, 0 while it has not
         ("shrink", "f8"),  # share left after overcommitment, 1 when there is none
+        ("capital", "f8"),  # target x time up to `counted_at`, quote currency x ms
+        ("counted_at", "i8"),  # ms
+        ("judged_at", "i8"),  # ms: when performance moved last; 0: never
+        ("marks", DAY_MARK, (KEPT_DAYS,)),  # by number of the day
     ]
 )
 
@@ -49,7 +73,7 @@ def regime_confidence(adx: float) -> float:
 def measured(params: Record, trades: int, wins: int, gains: float, losses: float) -> float:
     """Performance factor of the trades that count: 0.8 under 10 of them, else 1.2, 1.0, 0.6 or 0."""
     if trades < params.least_trades:
-        return 0.8
+        return UNPROVEN
     if params.performance_measure == WIN_RATE:
         share = wins / trades
         if share > 0.60:
@@ -61,8 +85,58 @@ def measured(params: Record, trades: int, wins: int, gains: float, losses: float
 
 
 @kernel
+def keep_mark(allocation: Record, equity: float, now: int) -> None:
+    """Count the target of the time since the last call, and remember how a day begins; `equity` as in a report."""
+    if allocation.counted_at > 0:
+        allocation.capital += allocation.target * (now - allocation.counted_at)
+    allocation.counted_at = now
+    day = now // DAY
+    mark = allocation.marks[day % KEPT_DAYS]
+    if mark.day != day:
+        mark.day, mark.ts, mark.equity, mark.capital = day, now, equity, allocation.capital
+
+
+@kernel
+def by_money(params: Record, allocation: Record, report: Record, now: int) -> float:
+    """Performance factor of the profit of the last days, open positions marked, as a share of the mean target.
+
+    0.8 without profit or with too few closed trades; `performance_span` more or less gives the most and the least.
+    """
+    if report.trades < params.least_trades:
+        return UNPROVEN
+    today = now // DAY
+    day = today - int(np.ceil(params.performance_days))
+    while day < today and allocation.marks[day % KEPT_DAYS].day != day:
+        day += 1
+    mark = allocation.marks[day % KEPT_DAYS]
+    capital = allocation.capital - mark.capital
+    if mark.day != day or capital <= 0.0:
+        return UNPROVEN
+    profit = (report.equity - mark.equity) * (now - mark.ts) / capital
+    share = min(max(profit / params.performance_span, -1.0), 1.0)
+    return UNPROVEN + share * (
+        params.performance_most - UNPROVEN if share > 0.0 else UNPROVEN - params.performance_least
+    )
+
+
+@kernel
+def _moved(params: Record, allocation: Record, wanted: float, now: int) -> float:
+    """Move performance towards `wanted`, as far as the time since the last move allows."""
+    held, step = allocation.performance, params.performance_step * (now - allocation.judged_at) / DAY
+    if allocation.judged_at == 0:
+        held, step = UNPROVEN, 0.0
+    allocation.judged_at = now
+    return min(max(wanted, held - step), held + step)
+
+
+@kernel
 def performance(params: Record, allocation: Record, report: Record, now: int) -> float:
-    """Performance factor; a pair at zero comes back on probation after `probation_hours`."""
+    """Performance factor: by money, moving by `performance_step` a day at most; or classic.
+
+    In classic steps a pair at zero comes back on probation after `probation_hours`.
+    """
+    if params.performance != CLASSIC:
+        return _moved(params, allocation, by_money(params, allocation, report, now), now)
     factor = measured(params, report.trades, report.wins, report.gains, report.losses)
     if factor > 0.0:
         allocation.zero_since = 0

@@ -29,7 +29,8 @@ from bot.instrument import Market
 from bot.parameters import Fraction, Number, Parameters
 from bot.strategy import Strategy, inputs_of, load_strategy
 from bot.validation import validated
-from coordinator.config_file import AUTO, KEYS, config_values, is_own, names_of_pairs, reference, set_value, symbol_of
+from coordinator import config_file
+from coordinator.config_file import AUTO, KEYS, config_values, joins, names_of_pairs, reference, set_value, symbol_of
 from coordinator.parameters import MOST_PAIRS, AlgorithmParameters, Alone, Own, RiskParameters, unlimited
 from coordinator.roster import BUILT_IN
 from coordinator.router import BearStrategy
@@ -72,6 +73,7 @@ class SimulationRules(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    preset: Literal["close_fill"] | None = Field(None, description="close_fill: as engines that fill at the close do")
     fill_rule: FillRule = Field(FillRule.THROUGH, description="through (by a tick) or touch")
     path: BarPath = Field(BarPath.ADVERSE, description="adverse or nearest extreme first")
     fill_policy: FillPolicy = Field(FillPolicy.NEXT_OPEN, description="next_open or close")
@@ -81,6 +83,25 @@ class SimulationRules(BaseModel):
     max_participation: Fraction = Field(1.0, gt=0, le=1, description="share of a bar's volume filled, fraction")
     funding: FundingSource = Field(FundingSource.HISTORY, description="history where there is one, or constant")
     funding_rate: Fraction = Field(0.0001, ge=-0.05, le=0.05, description="constant: longs pay every 8 h, fraction")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_preset(cls, values: Any) -> Any:
+        preset = isinstance(values, dict) and values.get("preset") == CLOSE_FILL
+        return {**CLOSE_FILL_RULES, **values} if preset else values
+
+
+CLOSE_FILL = "close_fill"
+# Decisions and fills on the same close, one slippage for all, no funding.
+CLOSE_FILL_RULES: dict[str, Any] = {
+    "fill_policy": "close",
+    "slippage_bps": 1.0,
+    "forced_exit_bps": 0.0,
+    "max_participation": 1.0,
+    "funding": "constant",
+    "funding_rate": 0.0,
+}
+CLOSE_FILL_FEES = {Market.SPOT: "0.00075", Market.LINEAR: "0.001"}
 
 
 def _time(value: Any) -> Any:
@@ -97,7 +118,7 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, arbitrary_types_allowed=True)
 
     version: Literal[1] = Field(1, description="version of this file's format")
-    strategy: str = Field(description="grid, dca, trend, auto, or FILE.py:NAME of your own")
+    strategy: str = Field(description="grid, dca, trend, rules, auto, or FILE.py:NAME of your own")
     exchange: str = Field("bybit", description="whose candles: a venue's name, or synth")
     market: Market = Field(Market.LINEAR, description="spot or linear")
     bar: str | None = Field(None, pattern=r"^[1-9]\d{0,4}[smhdw]$", description="bars of the store to play, such as 1s")
@@ -106,6 +127,11 @@ class RunConfig(BaseModel):
     capital: Number = Field(10_000.0, gt=0, le=1e12, description="initial capital, quote currency")
     leverage: Number = Field(1.0, ge=1, le=125, description="leverage, linear only")
     execution: SimulationRules = Field(SimulationRules(), description="rules of the simulated exchange")
+
+    def instrument_fields(self, given: dict[str, Any] | None) -> dict[str, Any]:
+        """Fields of an instrument as `given`, over the fees of a preset."""
+        fee = CLOSE_FILL_FEES[self.market] if self.execution.preset == CLOSE_FILL else None
+        return {**({} if fee is None else {"maker_fee": fee, "taker_fee": fee}), **(given or {})}
 
     def _plain(self, *left_out: str) -> dict[str, Any]:
         plain = self.model_dump(mode="json", by_alias=True, exclude=set(left_out), exclude_none=True)
@@ -139,6 +165,11 @@ class BacktestConfig(RunConfig):
     def _is_symbol(cls, value: str) -> str:
         return names_of_pairs([value])[0]
 
+    @model_validator(mode="after")
+    def _reinvests_once(self) -> Self:
+        _check_reinvested(self.reinvest, self.loaded.name, self.parameters)
+        return self
+
     def document(self) -> dict[str, Any]:
         """Plain dict for a YAML file: reading it back gives this config."""
         section = self.parameters.model_dump(mode="json", exclude={"preset"}, exclude_none=True)
@@ -169,6 +200,8 @@ class PortfolioConfig(RunConfig):
     def _shared_capital(self) -> Self:
         """Tell a strategy that trades alone what its pairs share."""
         if self.algorithm.alone is not None:
+            for strategy, own in self.algorithm.trading():
+                _check_reinvested(self.reinvest, strategy.name, own)
             alone = replace(self.algorithm.alone, capital=math.inf if self.reinvest else self.capital)
             object.__setattr__(self, "algorithm", self.algorithm.model_copy(update={"alone": alone}))
         elif self.reinvest:
@@ -206,6 +239,15 @@ class PortfolioConfig(RunConfig):
             {name: one.model_dump(mode="json", exclude={"preset"}, exclude_none=True) for name, one in own.items()}
         )
         return {**self._plain("algorithm", *(() if alone else ("reinvest",))), **sections}
+
+
+def _check_reinvested(reinvest: bool, name: str, parameters: Parameters) -> None:
+    """Refuse profits that would be reinvested twice."""
+    share = getattr(parameters, "reinvest_pct", 0.0)
+    if reinvest and share > 0.0:
+        raise ValueError(
+            f"reinvest is true, which sizes by all profits already, and {name}.reinvest_pct is {share:g}; leave one out"
+        )
 
 
 def load_config(
@@ -310,6 +352,7 @@ def _single(name: str, values: dict[str, Any]) -> BacktestConfig:
                 values[singular] = _by_symbol(values.pop(plural)).get(values["pair"])
     parameters = validated(strategy.parameters, section, strategy.name)
     inputs_of(strategy, parameters)
+    values = {"reinvest": parameters.reinvests, **values}
     config: BacktestConfig = validated(BacktestConfig, {**values, "parameters": parameters, "loaded": strategy}, "")
     return config
 
@@ -331,6 +374,8 @@ def _portfolio(name: str, values: dict[str, Any]) -> PortfolioConfig:
         sections.setdefault("risk", unlimited(RiskParameters()))
         sections.setdefault("smc", SmcParameters(enabled=False))
     algorithm = validated(AlgorithmParameters, {**sections, "own": own}, "")
+    if alone is not None:
+        values = {"reinvest": algorithm.trading()[0][1].reinvests, **values}
     config: PortfolioConfig = validated(PortfolioConfig, {**values, "algorithm": algorithm}, "")
     if config.market is Market.SPOT and alone is None and algorithm.auto.bear_strategy is BearStrategy.TREND_SHORT:
         raise Misconfigured("auto.bear_strategy is trend_short but spot cannot be sold short; choose dca or cash.")
@@ -363,7 +408,7 @@ def _own_strategies(name: str, values: dict[str, Any]) -> tuple[Own, ...]:
         named.append(str(auto.get("router", "")))
     found: dict[str, Own] = {}
     for one in named:
-        if isinstance(one, str) and is_own(one) and one not in found:
+        if isinstance(one, str) and joins(one) and one not in found:
             strategy = strategy_named(one)
             section = values.pop(strategy.name, None) or {}
             found[one] = Own(one, strategy, validated(strategy.parameters, section, strategy.name))
@@ -373,4 +418,4 @@ def _own_strategies(name: str, values: dict[str, Any]) -> tuple[Own, ...]:
 def strategy_named(name: str) -> Strategy:
     """Load a built-in strategy by its name, or one's own by FILE.py:NAME; raises Misconfigured."""
     name = reference(name)
-    return BY_NAME[name] if name in BY_NAME else load_strategy(name)
+    return BY_NAME[name] if name in BY_NAME else load_strategy(config_file.BUILT_IN.get(name, name))

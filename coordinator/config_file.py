@@ -16,8 +16,9 @@ from bot.strategy_source import complete
 
 VERSION = 1
 AUTO = "auto"
-# The strategies that come with the program, and where they lie.
-BUILT_IN = {name: f"strategies.{name}:STRATEGY" for name in ("grid", "dca", "trend")}
+# The strategies that the router knows, and all that come with the program, with where they lie.
+ROUTED = ("grid", "dca", "trend")
+BUILT_IN = {name: f"strategies.{name}:STRATEGY" for name in (*ROUTED, "rules")}
 # Keys of a config, beside which a strategy's section stands under its name.
 KEYS = (
     *("version", "strategy", "exchange", "market", "from", "to", "capital", "leverage", "execution", "pair", "pairs"),
@@ -67,6 +68,11 @@ def reference(name: str) -> str:
 def is_own(name: str) -> bool:
     """Whether a strategy's name refers to one of the user's: FILE.py, FILE.py:NAME or module:NAME."""
     return ":" in name or name.endswith(".py")
+
+
+def joins(name: str) -> bool:
+    """Whether a strategy joins a roster only where a config names it."""
+    return is_own(name) or (name in BUILT_IN and name not in ROUTED)
 
 
 def names_of_pairs(pairs: Any) -> list[str]:

@@ -1,7 +1,7 @@
-"""What a core asks of the world, one instruction at a time.
+"""Requests of a core to venue and store, one at a time.
 
-A core is a generator: it yields an instruction and is sent the answer, or what went wrong is thrown in where it waits.
-So it never waits itself, and a test can answer for the world.
+A core is a generator: it yields an instruction and is sent its result, or the error is thrown in at the yield. So it
+never waits itself, and a test can play venue and store.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Save:
-    """Store the machine and what is unstored beside it; answered by False while the store does not answer."""
+    """Save the machine's state and whatever is not saved yet; the result is False while the store does not answer."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ class FetchCandles:
 
 
 @dataclass(frozen=True)
-class Know:
-    """Count in this instrument's ticks and lots from now on."""
+class SetInstrument:
+    """Use this instrument's tick and lot size from now on."""
 
     instrument: Instrument
 
@@ -136,7 +136,7 @@ Instruction = (
     | FetchExecutionsOf
     | FetchOpenOrders
     | FetchCandles
-    | Know
+    | SetInstrument
     | Wait
 )
 Steps = Generator[Instruction, Any, T]

@@ -1,9 +1,14 @@
-"""How a pair follows its directive: its phase moves until it agrees with what is called for and with the position.
+"""Life of a pair: moves its phase until it agrees with the portfolio's directive and with the position.
 
-Strategies start, drain and are dismissed here; a halt is answered, a trim and a withdrawal are carried out once each.
+The directive names the strategy to run (its index in the roster is the `family`, one of its parameter sets the
+`variant`; NOBODY is none), the capital, and whether the pair is blocked, paused or halted. A transition to another
+strategy drains: entries are cleared, and the position gets a stop and a target until it is flat or the time is over.
+A decision record has fields a to z, whose meaning for each kind stands in `vocabulary.DecisionKind`.
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 from bot.costs import CostRule, pays
 from bot.kernel import Record, kernel, template
@@ -22,7 +27,7 @@ def apply_directive(pair: Record, params: Record, state: Record, slots: Record, 
     directive = state.directive
     variant = directive.variant if state.family == NOBODY else state.variant
     size = params.sizes[state.family, variant] if state.family != NOBODY else 1.0
-    if not params.shares:  # a share is reckoned at signal bars
+    if not params.shares:  # with shares of the account the target is computed when a signal bar closes
         pair.target = directive.target * directive.multiplier * size
     if directive.halted and state.phase != Phase.HALTED:
         advance(state, Trigger.HALT)
@@ -46,7 +51,7 @@ def apply_directive(pair: Record, params: Record, state: Record, slots: Record, 
 
 @kernel
 def _end_transition(pair: Record, params: Record, state: Record) -> None:
-    """Begin anew once a position that drained or was closed is flat, and close one whose time is over."""
+    """Become idle once a draining or closing position is flat; close one at the market whose time to drain is over."""
     if (state.phase == Phase.DRAINING or state.phase == Phase.CLOSING) and pair.ledger.position == 0:  # noqa: PLR1714
         entry = record_decision(pair, state, DecisionKind.FLAT)
         entry.x = (pair.time - state.drain_start) / MINUTE
@@ -60,7 +65,7 @@ def _end_transition(pair: Record, params: Record, state: Record) -> None:
 
 @template
 def _leave_or_start(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
-    """Drain what is not called for, close what took too long, start what is."""
+    """Drain or dismiss a strategy that the directive does not name, and start the one it names."""
     directive, position = state.directive, pair.ledger.position
     _end_transition(pair, params, state)
     if state.family in (NOBODY, directive.family):
@@ -85,7 +90,7 @@ def _leave_or_start(pair: Record, params: Record, state: Record, slots: Record, 
 
 @kernel
 def _stays_for_costs(pair: Record, params: Record, state: Record, slots: Record) -> bool:
-    """Whether a transition waits: its regime does not force it, and closing costs more than staying risks."""
+    """Whether a transition waits: the directive does not force it, and closing costs more than staying risks."""
     direction = 1 if pair.ledger.position > 0 else -1
     stop, mark = _present_stop(slots, direction), pair.price / pair.instrument.tick_size
     risk = (mark - stop) * direction / mark if stop > 0 else params.protective_stop
@@ -106,6 +111,7 @@ def _start(pair: Record, params: Record, state: Record, slots: Record, event: Re
         state.family, state.variant = directive.family, directive.variant
         state.enhanced = False
     advance(state, Trigger.START)
+    state.watch_above, state.watch_below = -np.inf, np.inf  # it says at the next base bar which ones matter to it
     if not params.shares:
         pair.target = directive.target * directive.multiplier * params.sizes[state.family, state.variant]
     entry = record_decision(pair, state, DecisionKind.START)
@@ -114,7 +120,7 @@ def _start(pair: Record, params: Record, state: Record, slots: Record, event: Re
 
 @template
 def _dismiss(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
-    """Let the strategy forget what it was about; its indicators stay."""
+    """Unassign the strategy: reset it, clear its orders and its watch band; its indicators stay."""
     if state.family != NOBODY:
         tell(pair, params, state, slots, event, Event.RESET, state.family)
     clear_orders(strategy_slots(slots))
@@ -126,7 +132,7 @@ def _dismiss(pair: Record, params: Record, state: Record, slots: Record, event: 
 
 @template
 def disown(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
-    """Leave a position that other hands have changed to a stop of its own until the operator resumes the pair."""
+    """Keep a position that was changed from outside under a stop alone, paused until the operator resumes the pair."""
     direction = 1 if pair.ledger.position > 0 else -1
     present = _present_stop(slots, direction)
     _dismiss(pair, params, state, slots, event)
@@ -144,7 +150,7 @@ def disown(pair: Record, params: Record, state: Record, slots: Record, event: Re
 
 @kernel
 def _present_stop(slots: Record, direction: int) -> int:
-    """Ticks of the tightest stop that rests for a position of this side; 0 for none, -1 when it leaves already."""
+    """Ticks of the tightest stop of a position of this direction; 0 for none, -1 if an exit at the market is set."""
     found = 0
     for index in range(len(slots)):
         slot = slots[index]
@@ -159,7 +165,7 @@ def _present_stop(slots: Record, direction: int) -> int:
 
 @template
 def _drain(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
-    """Begin a transition: entries vanish, the position gets a stop and a target around the mark."""
+    """Begin a transition: clear entries, and give the position a stop and a target around the price."""
     direction = 1 if pair.ledger.position > 0 else -1
     present, family, atr = _present_stop(slots, direction), state.family, state.features.atr.value
     _dismiss(pair, params, state, slots, event)
@@ -179,7 +185,7 @@ def _drain(pair: Record, params: Record, state: Record, slots: Record, event: Re
 
 @kernel
 def _follow_answer(pair: Record, params: Record, state: Record, slots: Record) -> None:
-    """Do once what the operator, or the time without an answer, has decided on a halted pair."""
+    """Apply once what the operator decided on a halted pair, or what applies when nobody answers in time."""
     answer, position = state.directive.answer, pair.ledger.position
     if answer == state.answered:
         return
@@ -212,14 +218,14 @@ def _at_least_minimum(pair: Record, lots: int, held: int) -> int:
 
 @kernel
 def leave(pair: Record, slots: Record, lots: int) -> None:
-    """Set an order to leave `lots` of the position at the market."""
+    """Set an order that closes `lots` of the position at the market, also after a halt or for a trim."""
     side = Side.SELL if pair.ledger.position > 0 else Side.BUY
     set_order(slots, len(slots) - 1, side, OrderKind.MARKET, 0, lots, Signal.EXIT_TRANSITION, WHOLE_POSITION)
 
 
 @kernel
 def _follow_once(pair: Record, state: Record, slots: Record) -> None:
-    """Trim the position or withdraw far entries, once for each number given."""
+    """Trim the position or withdraw the farthest entries, once for each request number of the directive."""
     directive = state.directive
     if directive.trim_id != state.trimmed:
         state.trimmed = directive.trim_id

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from coordinator.instructions import Load, Save
 from coordinator.machine import NAME, PortfolioMachine
-from coordinator.messages import Remember
+from coordinator.messages import SaveState
 from coordinator.portfolio_core import PortfolioCore
 from coordinator.saving import Saving
 from coordinator.stepping import done
@@ -16,7 +16,7 @@ from coordinator.stepping import done
 if TYPE_CHECKING:
     from bot.ports import Bus, Store
     from coordinator.instructions import Instruction
-    from coordinator.messages import Directive, Recover, Room
+    from coordinator.messages import Directive, ExposureLimit, Recover
     from coordinator.portfolio_core import Message
 
 
@@ -29,13 +29,13 @@ class MasterLoop:
         symbols: list[str],
         store: Store,
         bus: Bus,
-        tell: Callable[[str, Directive | Room | Recover], None],
+        tell: Callable[[str, Directive | ExposureLimit | Recover], None],
         patience: float | None = None,
     ) -> None:
         """`patience`: seconds with a store that does not answer; None where the market waits for the bot."""
         self.core = PortfolioCore(machine, symbols, tell, bus.publish)
         self.saving = Saving(
-            *(NAME, machine, self.core.memory, store, bus, lambda: self.tell(Remember())),
+            *(NAME, machine, self.core.memory, store, bus, lambda: self.tell(SaveState())),
             at=lambda: self.core.now,
             remedy="decisions count at once, and are stored when it answers",
             patience=patience,

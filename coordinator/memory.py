@@ -1,4 +1,4 @@
-"""What a pair remembers beyond its machine: orders that may still be filled, what is booked, what is not stored yet."""
+"""What a pair keeps besides its machine: orders that may still be filled, booked executions, what is not saved yet."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Memory:
     def __init__(self) -> None:
         self.orders: dict[str, Order] = {}  # by client order id, oldest first
         self.booked: dict[str, None] = {}  # ids, oldest first
-        self.away = False  # the store does not answer: what is decided now would not be remembered
+        self.unavailable = False  # the store does not answer: what is decided now cannot be saved
         self._orders: list[Order] = []  # not stored yet, as the next two
         self._fills: list[tuple[Execution, Any]] = []
         self._decisions: list[Decision] = []
@@ -58,7 +58,7 @@ class Memory:
         )
 
     def forget(self) -> None:
-        """Let go of what no restart can meet again."""
+        """Drop records that no restart can need."""
         for known in (self.orders, self.booked):
             for key in list(known)[:-KEPT]:
                 del known[key]

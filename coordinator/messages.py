@@ -1,4 +1,4 @@
-"""What the loops tell each other. A later number makes an earlier one void."""
+"""Messages between the loops of pairs and portfolio. A higher sequence number replaces a lower one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from coordinator.vocabulary import HeldOff
 
 @dataclass(frozen=True)
 class PairReport:
-    """How a pair stands at a close, or after it has followed a directive (`answers` is then its number)."""
+    """State of a pair at a close, or after it has applied a directive (`answers` is then its sequence number)."""
 
     symbol: str
     sequence: int
@@ -33,8 +33,8 @@ class Directive:
 
 
 @dataclass(frozen=True)
-class Room:
-    """What exposure the pair's entries may reach until the next evaluation, and what others hold; quote currency."""
+class ExposureLimit:
+    """Exposure up to which the pair's entries may rest until the next evaluation; quote currency."""
 
     sequence: int
     limit: float
@@ -43,7 +43,7 @@ class Room:
 
 @dataclass(frozen=True)
 class Recover:
-    """Load what was stored, catch up with the venue, and make it match."""
+    """Load what was stored (the first time), and reconcile with the venue."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,15 @@ class AccountSnapshot:
 
 
 @dataclass(frozen=True)
-class Again:
-    """A pair's loop is another one now: let it hear its directive again."""
+class LoopRenewed:
+    """A pair's loop was replaced by a new one: send it its directive again."""
 
     symbol: str
 
 
 @dataclass(frozen=True)
-class HoldOff:
-    """A pair is to open nothing, for this reason, until it is over or the operator resumes it."""
+class HeldOffReport:
+    """A pair may open nothing for this reason, until a report with `over` or the operator resumes it."""
 
     symbol: str
     reason: HeldOff
@@ -83,31 +83,31 @@ class HoldOff:
 
 
 @dataclass(frozen=True)
-class Listed:
-    """What the venue says of the pair's instrument now."""
+class InstrumentListed:
+    """The pair's instrument as the venue lists it now."""
 
     instrument: Instrument
 
 
 @dataclass(frozen=True)
-class Remember:
-    """Store what is known, and make the venue match; what cannot be stored is not opened."""
+class SaveState:
+    """Save the state and make the venue match; entries that cannot be saved are not sent."""
 
 
 @dataclass(frozen=True)
-class StoreAway:
-    """The store does not answer: what could increase exposure leaves the venue until it does."""
+class StoreUnavailable:
+    """The store does not answer: entries are cancelled until it does."""
 
 
 @dataclass(frozen=True)
-class Withdraw:
-    """The bot is ending: take back what could increase exposure and, with `close`, leave the position too."""
+class ShutDown:
+    """The bot shuts down: cancel what could increase exposure and, with `close`, close the position too."""
 
     close: bool = False
 
 
 @dataclass(frozen=True)
-class Adopt:
-    """Parameters to follow from now on: a record of the same layout, in an array of one."""
+class SetParameters:
+    """Parameters to use from now on: a record of the same layout, in an array of one."""
 
     params: Any

@@ -160,6 +160,8 @@ def _on_base(pair: Record, params: Record, state: Record, slots: Record, event: 
     matters = bar.high >= state.wake_above or bar.low <= state.wake_below or pair.time >= pair.wake_at
     _visit_zones(pair, params, state, bar.high, bar.low)
     if matters and state.family != NOBODY:
+        if params.shares and pair.target <= 0.0:  # no signal bar has closed yet
+            pair.target = _share(pair, params, state.directive)
         pair.may_enter = may_open(pair, params, state)
         tell(pair, params, state, slots, event, Event.BASE, state.family)
     return matters

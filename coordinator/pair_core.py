@@ -1,9 +1,11 @@
-"""The core of one pair: events in, instructions out. It decides, and leaves the doing to its loop.
+"""The core of one pair: takes events, yields instructions (requests to venue and store), and is sent their results.
 
-It owns the pair's machine and nobody else touches it. A crash between any two instructions loses nothing: what was
-decided is stored before it is acted on, and acting twice is harmless because an order's name is its slot and
-generation. Starting is recovering; there is no second way. The venue is right: at every look the position
-is compared, and absence is zero. It never waits and knows no clock: `now` (seconds) comes with events and answers.
+The strategy loop that drives it does all I/O. The core owns the pair's machine: the state of strategy, phase and
+desired orders, stepped by compiled code. A crash between any two instructions loses nothing: decisions are stored
+before they are acted on, and sending an order twice is harmless, because its client order id is made of its slot (the
+place in the strategy's table of orders) and its generation (how often that slot was set anew). A start uses the same
+path as a recovery. The venue is the source of truth: every reconciliation compares the position, and a missing
+position is a flat one. The core never waits and reads no clock: `now` (seconds) comes with events and results.
 """
 
 from __future__ import annotations
@@ -44,26 +46,26 @@ from coordinator.instructions import (
     FetchExecutions,
     FetchOpenOrders,
     FetchPosition,
-    Know,
     Load,
     Loaded,
     Save,
+    SetInstrument,
     Steps,
     Wait,
 )
 from coordinator.machine import PairMachine
 from coordinator.memory import Memory
 from coordinator.messages import (
-    Adopt,
     Directive,
-    HoldOff,
-    Listed,
+    ExposureLimit,
+    HeldOffReport,
+    InstrumentListed,
     PairReport,
     Recover,
-    Remember,
-    Room,
-    StoreAway,
-    Withdraw,
+    SaveState,
+    SetParameters,
+    ShutDown,
+    StoreUnavailable,
 )
 from coordinator.portfolio import differs
 from coordinator.position_watch import PositionWatch
@@ -72,11 +74,21 @@ from coordinator.vocabulary import Answer, HeldOff
 
 log = structlog.get_logger()
 
-Message = Event | Directive | Room | Recover | Remember | Listed | Adopt | StoreAway | Withdraw
-ROUNDS = 20  # refusals answered by other orders, within one event
+Message = (
+    Event
+    | Directive
+    | ExposureLimit
+    | Recover
+    | SaveState
+    | InstrumentListed
+    | SetParameters
+    | StoreUnavailable
+    | ShutDown
+)
+MOST_ROUNDS = 20  # of saving and sending within one event, each answering refusals of the one before
 RETRY_SECONDS, MOST_RETRY_SECONDS = 1.0, 30.0
-# Besides an order that is refused: also a question that is, as for a symbol the venue no longer knows.
-TROUBLE = (Unreachable, Unanswered, NotPermitted, Refused, Gone)
+# Refused also covers refused queries, as for a symbol that the venue has delisted.
+VENUE_ERRORS = (Unreachable, Unanswered, NotPermitted, Refused, Gone)
 SILENCE_SECONDS = 180.0  # without a candle, of stream and REST together
 
 
@@ -87,15 +99,18 @@ class PairCore:
         self,
         bot: str,
         machine: PairMachine,
-        report: Callable[[PairReport | HoldOff], None],
-        look: Callable[[], None],
+        report: Callable[[PairReport | HeldOffReport], None],
+        request_recovery: Callable[[], None],
         *,
         start: int,
         now: float,
         most_actions: int,
         adopt: bool = False,
     ) -> None:
-        """`look` asks for a Recover soon; `now`: seconds; `adopt`: take over what nothing explains, once."""
+        """`request_recovery` asks for a Recover message soon; `now` in seconds.
+
+        `adopt`: at the first reconciliation, take over a position that no known fill explains.
+        """
         self.bot, self.machine, self.now = bot, machine, now
         self.symbol = machine.instrument.symbol
         self.linear = bool(machine.pairs[0].instrument.linear)
@@ -104,20 +119,21 @@ class PairCore:
         self.books = Books(bot, machine, self.memory, self._desired_orders)
         self.breaker = Breaker(most_actions)
         self.executor = Executor(
-            self.books, self.breaker, lambda: self.now, lambda why: self._hold_off(HeldOff.ACTIONS, why)
+            self.books, self.breaker, lambda: self.now, lambda why: self._report_held_off(HeldOff.ACTIONS, why)
         )
-        self.watch = PositionWatch(self.books, self.executor, self._hold_off, look, adopt=adopt)
-        self.leaving = self.closing = False  # the bot is ending: nothing is opened any more, or everything is closed
-        self.awaited: Instrument | None = None  # of other ticks or lots: taken up once the pair is flat
+        self.watch = PositionWatch(self.books, self.executor, self._report_held_off, request_recovery, adopt=adopt)
+        self.leaving = self.closing = False  # the bot shuts down: it opens nothing more, or closes everything
+        self.next_instrument: Instrument | None = None  # with another tick or lot size: used once the pair is flat
         self.sequence = 0
-        self.directed = 0
-        self.corrections = 0
+        self.last_directive = 0  # sequence number
+        self.corrections = 0  # reconciliations that found other open orders than expected
         self.unsynced = True  # something that was decided may not have been done
         self.recovered = False  # the venue has been caught up with: events count
-        self.waiting = 0  # news of the position that are still to come; only the newest counts
-        self._report, self._look = report, look
+        self.queued_positions = 0  # position updates still in the mailbox; only the newest counts
+        self._report, self._request_recovery = report, request_recovery
         self._bar_at = now
-        self._silent = self._barred = False
+        self._silent = False  # no candle for long
+        self._not_permitted = False  # the API key may not trade
         self._log = log.bind(pair=self.symbol)
 
     @property
@@ -126,14 +142,14 @@ class PairCore:
         return self.books.open_orders
 
     def handle(self, message: Message) -> Steps[None]:
-        """Take a message in, and do what it calls for, until the venue is as desired."""
+        """Process a message and act on it until the venue's orders are the desired ones."""
         try:
             yield from self._handle(message)
-            yield from self._take_up()
+            yield from self._begin_in_new_units()
         except OutOfStep as error:
-            self._hold_off(HeldOff.OUT_OF_STEP, str(error))
+            self._report_held_off(HeldOff.OUT_OF_STEP, str(error))
             yield from self._recover()
-        except TROUBLE as error:
+        except VENUE_ERRORS as error:
             self._log.error("venue_trouble", reason=str(error))
             self.unsynced = True
             yield from self._recover()
@@ -151,28 +167,31 @@ class PairCore:
             case Gap() | Recover():
                 yield from self._recover()
             case _:
-                yield from self._on_word(message)
+                yield from self._on_command(message)
 
-    def _on_word(self, message: Directive | Room | Remember | Listed | Adopt | StoreAway | Withdraw) -> Steps[None]:
+    def _on_command(
+        self,
+        message: Directive | ExposureLimit | SaveState | InstrumentListed | SetParameters | StoreUnavailable | ShutDown,
+    ) -> Steps[None]:
         match message:
             case Directive():
                 yield from self._on_directive(message)
-            case Room():
+            case ExposureLimit():
                 self.machine.states[0].directive.exposure_limit = message.limit
                 self.machine.states[0].directive.others = message.others
-                yield from self.rest()
-            case Remember():
+                yield from self.checkpoint()
+            case SaveState():
                 if self.recovered:
                     yield from self._act()
-            case StoreAway():
-                self.memory.away = True
+            case StoreUnavailable():
+                self.memory.unavailable = True
                 if self.recovered:
                     yield from self._carry_out()
-            case Withdraw():
+            case ShutDown():
                 yield from self._on_withdraw(message)
-            case Listed():
-                yield from self._meet(message.instrument)
-            case Adopt():
+            case InstrumentListed():
+                yield from self._take_instrument(message.instrument)
+            case SetParameters():
                 self.machine.params[...] = message.params
             case _:
                 assert_never(message)
@@ -198,18 +217,19 @@ class PairCore:
         self._bar_at = self.now
         if self._silent:
             self._silent = False
-            self._hold_off(HeldOff.SILENCE, "candles are back", over=True)
+            self._report_held_off(HeldOff.SILENCE, "candles are back", over=True)
         return self.machine.take_bars(bars)
 
-    def _hold_off(self, reason: HeldOff, sentence: str, *, over: bool = False) -> None:
-        self._report(HoldOff(self.symbol, reason, f"{self.symbol}: {sentence}", over))
+    def _report_held_off(self, reason: HeldOff, sentence: str, *, over: bool = False) -> None:
+        """Tell the portfolio that the pair may open nothing for this reason, or with `over` that the reason is gone."""
+        self._report(HeldOffReport(self.symbol, reason, f"{self.symbol}: {sentence}", over))
 
     def _on_execution(self, execution: Execution) -> Steps[None]:
         if not self.recovered:
-            return  # recovery asks for it
+            return  # the recovery fetches it
         if self.books.book(execution):
             if self.watch.lots == self.machine.position:
-                self.watch.agree()  # it may have been told late, and explain what differed
+                self.watch.clear_difference()  # a fill that was reported late may explain the difference
             self.executor.reactions.heard(execution.heard)
             yield from self._act()
             self.executor.reactions.heard(0.0)
@@ -240,30 +260,33 @@ class PairCore:
             return
         self._log.warning("order_ended_by_venue", order=order.client_order_id, state=order.state.value)
         if desired_order.reduce_only and order.state is OrderState.CANCELLED:
-            self.machine.set_anew(desired_order)  # somebody's hand, or no volume: what is left goes as a new order
+            self.machine.set_anew(
+                desired_order
+            )  # cancelled by hand or for lack of volume: send the rest as a new order
             self._exit_failed()
         else:
             self._take_refusal(desired_order)
         yield from self._act()
 
     def _on_position(self, position: Position) -> Steps[None]:
-        """The venue tells of the position: news only where it is not as it is known; then it is asked for.
+        """Query the venue when a pushed position differs from the known one.
 
-        It is told with every order, so that what waited while others were handled is of before what was asked since.
+        The venue pushes the position with every order update, so an update that waited in the mailbox may be older than
+        the last query: only the newest counts.
         """
         known = self.watch.lots
-        if self.waiting or not self.recovered or (position.lots, position.stop) == (known, self.books.stop):
+        if self.queued_positions or not self.recovered or (position.lots, position.stop) == (known, self.books.stop):
             return
-        if position.lots == known:  # the stop alone: it may be news of before the last change
+        if position.lots == known:  # only the stop differs: the update may be older than its last change
             self.books.stop = (yield FetchPosition()).stop
             yield from self._act()
             return
         yield from self._recover()
 
     def _on_directive(self, directive: Directive) -> Steps[None]:
-        if directive.sequence < self.directed:
+        if directive.sequence < self.last_directive:
             return
-        self.directed = directive.sequence
+        self.last_directive = directive.sequence
         if not directive.record[0].paused:
             self.watch.resumed()
         if differs(self.machine.states[0].directive, directive.record[0]):
@@ -271,8 +294,8 @@ class PairCore:
             yield from self._act()
         self._tell_portfolio(answers=max(directive.sequence, 1))
 
-    def _on_withdraw(self, message: Withdraw) -> Steps[None]:
-        """Take back what could increase exposure; with `close`, leave the position too."""
+    def _on_withdraw(self, message: ShutDown) -> Steps[None]:
+        """Shut down: cancel what could increase exposure and, with `close`, close the position too."""
         self.leaving, self.closing = True, message.close
         if message.close:
             given = new_records(self.machine.states["directive"].dtype, 1)
@@ -287,24 +310,24 @@ class PairCore:
         record = self.machine.reports[0].copy()
         self._report(PairReport(self.symbol, self.sequence, self.machine.time, record, answers))
 
-    # Remember and act
+    # Save and act
 
     def _act(self) -> Steps[None]:
-        """Store what was decided, then make the venue match it; refusals are decided on at once.
+        """Save what was decided, then make the venue match it; react to refusals in further rounds.
 
-        While the store is away nothing is opened: entries leave the venue, exits are placed and kept.
+        While the store is unavailable nothing is opened: entries are cancelled, exits are placed and kept.
         """
         self.watch.tell_of_others()
-        for _ in range(ROUNDS):
+        for _ in range(MOST_ROUNDS):
             yield from self._save(self._desired_orders())
             if (yield from self._carry_out()):
                 return
-        self._log.error("refusals_without_end", rounds=ROUNDS)
+        self._log.error("refusals_without_end", rounds=MOST_ROUNDS)
 
     def _carry_out(self) -> Steps[bool]:
-        """Make the venue match; True when nothing has changed on the way that calls for another round.
+        """Make the venue match the desired orders; False when something changed, so that another round must follow.
 
-        A stop that cannot be moved at present holds up what opens, never an exit.
+        While the position's stop cannot be moved, no entry is sent; exits are.
         """
         trouble: Unreachable | Unanswered | Refused | None = None
         try:
@@ -314,7 +337,7 @@ class PairCore:
         except (Unreachable, Unanswered, Refused) as error:
             trouble = error
         if self.closing and self.watch.differs and not self.machine.leaves(self.watch.lots):
-            self.machine.close(self.watch.lots)  # nothing explains it, and it is to leave all the same
+            self.machine.close(self.watch.lots)  # unexplained, and to be closed all the same
         outcome = yield from self.executor.carry_out(self.due() if trouble is None else only_reducing(self.due()))
         for order, refusal in outcome.refused:
             self._log.warning("order_refused", order=order.client_order_id, reason=str(refusal))
@@ -324,26 +347,26 @@ class PairCore:
         return not (outcome.refused or outcome.renamed or outcome.booked)
 
     def _save(self, desired: list[Order]) -> Steps[None]:
-        """Store what was decided, with the orders that are desired; without the store nothing is opened."""
+        """Save state, decisions and desired orders; a save that fails marks the store as unavailable."""
         self.memory.keep(desired, self.machine.take_decisions())
         stored = yield Save()
-        self.memory.away = not stored
+        self.memory.unavailable = not stored
 
     def due(self) -> list[Order]:
-        """List what should rest at the venue now: what is desired, less what is held back."""
+        """List the orders that should be open now: the desired ones, without entries while they are held back."""
         desired = self._desired_orders()
-        held_back = self.memory.away or self.leaving or self.watch.differs
+        held_back = self.memory.unavailable or self.leaving or self.watch.differs
         return only_reducing(desired) if held_back else desired
 
     def _take_refusal(self, order: Order, refusal: Refused | None = None) -> None:
-        """Withdraw an entry that the venue will not have; an exit is never given up while there is what to reduce.
+        """Clear an entry that the venue refused; set a refused exit anew as long as there is a position to reduce.
 
-        A stop that the price has passed is refused by venues, and is what it would have become: a market order.
+        Venues refuse a stop whose trigger has passed; a market order is sent instead.
         """
         reason = Refusal.OTHER if refusal is None else refusal.reason
         held = self.machine.position != 0 and self.linear
         if reason is Refusal.NOTHING_TO_REDUCE and held:
-            self._look()  # the position may not be what it was
+            self._request_recovery()  # the position may not be what it was
         if not order.reduce_only or (reason is Refusal.NOTHING_TO_REDUCE and not held):
             self.machine.take_refusal(order)
             return
@@ -353,10 +376,12 @@ class PairCore:
         self._exit_failed()
 
     def _exit_failed(self) -> None:
-        """Count an exit that was refused, or that the venue ended; several in a minute are told."""
+        """Count an exit that was refused, or that the venue ended; report several in a minute."""
         self.breaker.exit_failed(self.machine.time)
         if self.breaker.barred(self.machine.time):
-            self._hold_off(HeldOff.EXITS, "exits fail again and again; look at the position at the venue, then resume.")
+            self._report_held_off(
+                HeldOff.EXITS, "exits fail again and again; look at the position at the venue, then resume."
+            )
 
     def _desired_orders(self) -> list[Order]:
         return desired_orders(
@@ -368,8 +393,11 @@ class PairCore:
             largest=int(self.machine.pairs[0].instrument.max_market_lots),
         )
 
-    def rest(self) -> Steps[None]:
-        """Remember everything, also what called for no action; forget what no restart can meet again."""
+    def checkpoint(self) -> Steps[None]:
+        """Save the whole state, also what called for no action, and drop records that no restart can need.
+
+        Without orders: the desired ones were saved when they were decided.
+        """
         if not self.recovered:
             return
         self.books.forget()
@@ -377,92 +405,104 @@ class PairCore:
 
     # Another instrument
 
-    def _meet(self, listed: Instrument) -> Steps[None]:
-        """Follow the venue's other minima at once; other ticks or lots mean other numbers in the whole memory."""
+    def _take_instrument(self, listed: Instrument) -> Steps[None]:
+        """Apply changed minimums at once; keep a changed tick or lot size until the pair is flat.
+
+        All of the state is in whole ticks and lots.
+        """
         known = self.machine.instrument
         if (listed.tick_size, listed.lot_size) == (known.tick_size, known.lot_size):
             if listed != known:
                 self._log.warning("instrument_changed", known=str(known), listed=str(listed))
             self.machine.take_terms(listed)
-            yield Know(listed)
-            if self.awaited is not None:
-                self.awaited = None
-                self._hold_off(HeldOff.INSTRUMENT, "tick and lot size are what they were", over=True)
+            yield SetInstrument(listed)
+            if self.next_instrument is not None:
+                self.next_instrument = None
+                self._report_held_off(HeldOff.INSTRUMENT, "tick and lot size are what they were", over=True)
             return
-        if self.awaited is None:
-            self._hold_off(
+        if self.next_instrument is None:
+            self._report_held_off(
                 HeldOff.INSTRUMENT,
                 f"tick or lot size has changed ({known.tick_size}, {known.lot_size} to {listed.tick_size}, "
-                f"{listed.lot_size}); nothing is opened until the position has left.",
+                f"{listed.lot_size}); nothing is opened until the position is closed.",
             )
-        self.awaited = listed
+        self.next_instrument = listed
 
-    def _take_up(self) -> Steps[None]:
-        """Begin anew in the venue's new ticks and lots, once nothing is left in the old ones."""
-        listed = self.awaited
+    def _begin_in_new_units(self) -> Steps[None]:
+        """Start again with the new tick and lot size, once no position and no order is left in the old ones."""
+        listed = self.next_instrument
         if listed is None or self.machine.position or self.open_orders or self._desired_orders() or not self.recovered:
             return
-        self.awaited, self.start = None, self.machine.time
+        self.next_instrument, self.start = None, self.machine.time
         self.machine.begin_anew(listed)
-        yield Know(listed)
+        yield SetInstrument(listed)
         yield from self._recover()
-        self._hold_off(HeldOff.INSTRUMENT, "trades in the new tick and lot size", over=True)
+        self._report_held_off(HeldOff.INSTRUMENT, "trades in the new tick and lot size", over=True)
 
     # Recovery
 
     def _recover(self) -> Steps[None]:
-        """Catch up with the venue and make it match, until that has worked; trading waits for it."""
+        """Reconcile with the venue, retrying until that has worked; the pair does not trade before."""
         pause = RETRY_SECONDS
         while True:
             try:
-                yield from self._catch_up()
-            except TROUBLE as error:
+                yield from self._reconcile()
+            except VENUE_ERRORS as error:
                 self._log.warning("recovery_waits", reason=str(error))
                 self.unsynced = True
                 if isinstance(error, NotPermitted):
-                    self._mind_permission(str(error))
+                    self._watch_permission(str(error))
                     pause = MOST_RETRY_SECONDS
                 yield Wait(pause)
                 pause = min(2.0 * pause, MOST_RETRY_SECONDS)
             else:
                 break
-        self._mind_permission(None)
+        self._watch_permission(None)
         self.recovered = True
         self._tell_portfolio()
 
-    def _mind_permission(self, trouble: str | None) -> None:
-        """Hold the pair off while the key may not trade; what reduces is tried on, slowly."""
-        if (trouble is not None) != self._barred:
-            self._barred = trouble is not None
-            self._hold_off(HeldOff.PERMISSION, trouble or "the key may trade again", over=trouble is None)
+    def _watch_permission(self, trouble: str | None) -> None:
+        """Hold the pair off while the API key may not trade; its exits are tried again every 30 s."""
+        if (trouble is not None) != self._not_permitted:
+            self._not_permitted = trouble is not None
+            self._report_held_off(HeldOff.PERMISSION, trouble or "the key may trade again", over=trouble is None)
 
-    def _catch_up(self) -> Steps[None]:
+    def _reconcile(self) -> Steps[None]:
+        """Bring state and venue together.
+
+        1. The first time, load what is stored, and the candles that inputs are computed over.
+        2. Replay the executions and candles since the last reconciliation in the order of their times: a fill is booked
+           after the bars that closed before it. A minute more is asked for, since a venue may list a fill late; what is
+           booked already is ignored.
+        3. Compare the position and its stop, then the open orders and how much of each is filled.
+        4. Act if anything differs or was decided.
+        """
         machine, books = self.machine, self.books
         first = not self.recovered
         if first:
             yield from self._load()
             yield from self._learn_history()
         since = machine.time
-        asked = int(machine.asked[0]) or self.start
+        asked = int(machine.asked[0]) or self.start  # ms: up to when executions are known
         executions = yield FetchExecutions(asked - MINUTE)
         bars = yield FetchCandles(since or machine.algorithm.history_start(self.start), NEVER)
         if since == 0:
             bars = bars[bars["ts"] < self.start] if self.start else bars
         booked = False
         for execution in executions:
-            due = bars["ts"] + machine.pairs[0].bar_ms <= execution.ts
-            self._take_bars(bars[due])
-            bars = bars[~due]
+            before = bars["ts"] + machine.pairs[0].bar_ms <= execution.ts
+            self._take_bars(bars[before])
+            bars = bars[~before]
             booked = books.book(execution) or booked
         decided = self._take_bars(bars)
-        self._mind_silence()
+        self._watch_silence()
         if self.linear:
             booked = (yield from self.watch.compare(asked)) or booked
         shown = {one.client_order_id: one for one in (yield FetchOpenOrders()) if books.is_ours(one.client_order_id)}
         corrected = shown.keys() != books.open_orders.keys()
         machine.asked[0] = max(since, asked)
         books.open_orders = shown
-        booked = (yield from self._learn_of(shown, first=first)) or booked
+        booked = (yield from self._learn_fills(shown, first=first)) or booked
         if (
             self.unsynced
             or booked
@@ -471,20 +511,23 @@ class PairCore:
             or self.watch.differs
             or self.leaving
             or (self.linear and self.watch.stop_differs)
-            or machine.large_positions
+            or machine.large_positions  # whose partial stops are compared while acting
         ):
             self.corrections += int(corrected and not first)
             yield from self._act()
         self.unsynced = False
 
     def _learn_history(self) -> Steps[None]:
-        """Ask for the candles before what is remembered, over which the inputs of strategies are computed."""
+        """Fetch the candles before those of the stored state, over which the inputs of strategies are computed."""
         since = self.machine.history_since
         if since is not None and self.machine.time:
             self.machine.take_history((yield FetchCandles(since, self.machine.time)))
 
-    def _learn_of(self, shown: dict[str, OpenOrder], *, first: bool) -> Steps[bool]:
-        """Know how much of each order is filled: after a start as the venue shows it, later by executions alone."""
+    def _learn_fills(self, shown: dict[str, OpenOrder], *, first: bool) -> Steps[bool]:
+        """Update how much of each order is filled; True if an execution was booked.
+
+        After a start the venue's figure counts; later only executions do, which are fetched where some are missing.
+        """
         filled, booked = self.books.filled, False
         for client_order_id, one in shown.items():
             if first:
@@ -501,14 +544,14 @@ class PairCore:
             listed = self.machine.instrument
             tick, lot = self.machine.remembered_units()
             self.machine.instrument = listed.model_copy(update={"tick_size": tick, "lot_size": lot})
-            yield Know(self.machine.instrument)
-            yield from self._meet(listed)
+            yield SetInstrument(self.machine.instrument)
+            yield from self._take_instrument(listed)
 
-    def _mind_silence(self) -> None:
-        """Hold the pair off while neither stream nor REST brings a candle: its entries stand on old news."""
+    def _watch_silence(self) -> None:
+        """Hold the pair off while neither stream nor REST delivers candles: its entries rest on old prices."""
         if not self._silent and self.now - self._bar_at > SILENCE_SECONDS:
             self._silent = True
-            self._hold_off(HeldOff.SILENCE, f"no candle for {SILENCE_SECONDS:.0f} s; entries wait for the next.")
+            self._report_held_off(HeldOff.SILENCE, f"no candle for {SILENCE_SECONDS:.0f} s; entries wait for the next.")
 
 
 NEVER = 1 << 52

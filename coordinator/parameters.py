@@ -15,15 +15,15 @@ from bot.parameters import Fraction, Number, Parameters, Section, Timeframe
 from bot.record import new_record
 from bot.rollup import TIMEFRAMES
 from bot.strategy import Strategy
-from coordinator.allocation import PerformanceMeasure
+from coordinator.allocation import MOST_PERFORMANCE_DAYS, UNPROVEN, Performance, PerformanceMeasure
 from coordinator.columns import Asked, inputs_by_variant, inputs_start
 from coordinator.regime import Regime
-from coordinator.risk import HaltPolicy
+from coordinator.risk import MOST_DAYS, HaltPolicy
 from coordinator.roster import BUILT_IN, Roster, all_variants, parameter_fields
 from coordinator.router import BEAR, BY_REGIME, CASH, FORBIDDEN, ROUTES, BearStrategy
 from coordinator.vocabulary import NOBODY, Never, Variant
 from filters.smc import SmcParameters
-from strategies.dca import DcaParameters
+from strategies.dca_parameters import DcaParameters
 from strategies.grid import GridParameters
 from strategies.trend import TrendParameters
 
@@ -85,12 +85,41 @@ class AllocationParameters(Section):
     pair_cap: Fraction = Field(0.25, gt=0, le=1, description="most of the pool for one pair, fraction; at least 1/N")
     strategy_cap: Fraction = Field(0.40, gt=0, le=1, description="most of the pool for one strategy; at least 1/N")
     fill_pool: bool = Field(False, description="pour what the caps take over the other pairs")
-    performance_measure: PerformanceMeasure = Field(PerformanceMeasure.PROFIT_FACTOR, description="or win_rate")
-    performance_days: Number = Field(30.0, gt=0, le=10_000, description="age of trades that count, days")
+    performance: Performance = Field(
+        Performance.MONEY, description="money (profit of the last days) or classic (steps by closed trades)"
+    )
+    performance_days: Number = Field(
+        30.0, gt=0, le=10_000, description="days that count; money: whole ones, at most 120"
+    )
+    performance_span: Fraction = Field(
+        0.05,
+        gt=0,
+        le=10,
+        description="money: profit that gives the most, loss that gives the least, of the mean target",
+    )
+    performance_least: Fraction = Field(0.3, gt=0, le=UNPROVEN, description="money: least performance, factor")
+    performance_most: Number = Field(1.2, ge=UNPROVEN, le=10, description="money: largest performance, factor")
+    performance_step: Number = Field(
+        0.2, gt=0, le=10, description="money: most that performance moves in a day, factor"
+    )
+    performance_measure: PerformanceMeasure = Field(
+        PerformanceMeasure.PROFIT_FACTOR, description="classic: profit_factor or win_rate"
+    )
     least_trades: int = Field(10, ge=1, le=30, description="closed trades before they count, of the last 30")
-    probation: Fraction = Field(0.3, ge=0, le=1, description="performance of a pair that comes back, factor")
-    probation_hours: Number = Field(72.0, ge=0, le=100_000, description="time at zero before it comes back, hours")
+    probation: Fraction = Field(0.3, ge=0, le=1, description="classic: performance of a pair that comes back, factor")
+    probation_hours: Number = Field(
+        72.0, ge=0, le=100_000, description="classic: time at zero before it comes back, hours"
+    )
     weights: dict[str, float] = Field({}, description="weight of each pair by its symbol; default equal")
+
+    @model_validator(mode="after")
+    def _days_are_remembered(self) -> Self:
+        if self.performance is Performance.MONEY and self.performance_days > MOST_PERFORMANCE_DAYS:
+            raise ValueError(
+                f"performance_days is {self.performance_days:g} but money is remembered for {MOST_PERFORMANCE_DAYS} "
+                "days; choose fewer, or performance: classic"
+            )
+        return self
 
 
 class RiskParameters(Section):
@@ -102,7 +131,7 @@ class RiskParameters(Section):
     losing_pause_hours: Number = Field(2.0, ge=0, le=10_000, description="pause after losing trades, hours")
     reduce_day_loss: Fraction = Field(0.05, gt=0, le=1, description="day's loss that enters REDUCED, of the day's open")
     halt_day_loss: Fraction = Field(0.10, gt=0, le=1, description="day's loss that halts, of the day's opening equity")
-    halt_drawdown: Fraction = Field(0.30, gt=0, le=1, description="drawdown that halts, fraction of the high")
+    halt_drawdown: Fraction = Field(0.30, gt=0, le=1, description="drawdown that halts, of the all-time high")
     reduced_size: Fraction = Field(0.5, gt=0, le=1, description="size in REDUCED, factor")
     stress_size: Fraction = Field(0.5, gt=0, le=1, description="size in STRESS, factor")
     exposure: Number = Field(0.70, gt=0, le=125, description="largest exposure, fraction of equity")
@@ -114,8 +143,9 @@ class RiskParameters(Section):
     stress_least: int = Field(20, ge=2, le=720, description="hourly returns that must be known")
     stress_enter: Fraction = Field(0.6, ge=0, le=1, description="share of pairs-of-pairs that enters STRESS")
     stress_leave: Fraction = Field(0.5, ge=0, le=1, description="share at which STRESS ends")
-    drawdown_enter: Fraction = Field(0.15, gt=0, le=1, description="drawdown that enters DRAWDOWN")
-    drawdown_leave: Fraction = Field(0.12, ge=0, le=1, description="drawdown at which DRAWDOWN ends")
+    high_days: int = Field(90, ge=1, le=MOST_DAYS - 1, description="days whose highest equity DRAWDOWN looks at, days")
+    drawdown_enter: Fraction = Field(0.15, gt=0, le=1, description="fall under it that enters DRAWDOWN")
+    drawdown_leave: Fraction = Field(0.12, ge=0, le=1, description="fall under it at which DRAWDOWN ends")
     drawdown_span: Fraction = Field(0.20, gt=0, le=1, description="drawdown beyond that takes the targets to zero")
     drawdown_least: Fraction = Field(0.25, ge=0, le=1, description="least share of the targets in DRAWDOWN")
     overcommitted: Fraction = Field(0.90, gt=0, le=10, description="reserved share of equity that withdraws entries")

@@ -14,7 +14,7 @@ import numpy as np
 from bot.kernel import Record, inlined, kernel
 from bot.strategy import whole_ms
 from bot.times import DAY, HOUR
-from coordinator.allocation import allocate, share_out
+from coordinator.allocation import allocate, keep_mark, share_out
 from coordinator.correlation import group, history_push, stress
 from coordinator.regime import Regime, classify, confirm
 from coordinator.risk import (
@@ -26,10 +26,12 @@ from coordinator.risk import (
     exposure_cap,
     mark,
     modes,
+    note_high,
     note_stress,
     played_answer,
     played_resume,
     quiet_equities,
+    recent_drawdown,
     size_multiplier,
 )
 from coordinator.router import forbids, reroute
@@ -135,7 +137,7 @@ def quiet_equity_range(params: Record, portfolio: Record, reserved: float) -> tu
     low = max(low, allocated * (1.0 - change), reserved / params.overcommitted)
     high = min(high, allocated * (1.0 + change))
     until = min(portfolio.next_rebalance, (portfolio.hour + 1) * HOUR)
-    return max(low * (1.0 + 1e-9), LEAST), min(high * (1.0 - 1e-9), risk.high), until
+    return max(low * (1.0 + 1e-9), LEAST), min(high * (1.0 - 1e-9), risk.recent_high), until
 
 
 @inlined
@@ -228,6 +230,8 @@ def _hourly(params: Record, portfolio_state: PortfolioState, now: int) -> None:
     if hour == portfolio.hour:
         return
     portfolio.hour = hour
+    note_high(portfolio.risk)
+    _keep_marks(portfolio_state, now)
     share, mean = stress(portfolio_state.histories, hour - 1, params, portfolio_state.group_sums[:, 0])
     note_stress(params, portfolio.risk, share, mean)
     # What 30 days say changes slowly: every midnight while they fill up, then every week.
@@ -236,6 +240,12 @@ def _hourly(params: Record, portfolio_state: PortfolioState, now: int) -> None:
     if day != portfolio.group_day and not params.grouped and (day - portfolio.first_day <= 30 or day % 7 == 0):
         portfolio.group_day = day
         group(portfolio_state.histories, hour - 1, params, portfolio_state.groups, portfolio_state.group_sums)
+
+
+@inlined
+def _keep_marks(portfolio_state: PortfolioState, now: int) -> None:
+    for i in range(len(portfolio_state.reports)):
+        keep_mark(portfolio_state.allocations[i], portfolio_state.reports[i].equity, now)
 
 
 @inlined
@@ -296,7 +306,7 @@ def _record_modes(params: Record, portfolio_state: PortfolioState, now: int) -> 
         return False
     entry = record_decision(portfolio_state, now, NOBODY, DecisionKind.MODE)
     entry.a, entry.b = portfolio.modes, present
-    entry.x, entry.y, entry.z = day_loss(risk), drawdown(risk), risk.stress_share
+    entry.x, entry.y, entry.z = day_loss(risk), recent_drawdown(risk), risk.stress_share
     entry.w = size_multiplier(params, risk)
     portfolio.modes = present
     return True
@@ -311,6 +321,7 @@ def _rebalance(params: Record, portfolio_state: PortfolioState, now: int, regula
         portfolio.next_rebalance = (now // period + 1) * period
     portfolio.allocated = risk.equity
     pool = max(risk.equity, 0.0) * (1.0 - params.reserve)
+    _keep_marks(portfolio_state, now)
     if params.shares:
         share_out(params, risk.equity, portfolio_state.reports, portfolio_state.allocations)
     else:

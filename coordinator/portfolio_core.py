@@ -20,15 +20,15 @@ from coordinator.machine import NAME, PortfolioMachine, remembered_money
 from coordinator.memory import Memory
 from coordinator.messages import (
     AccountSnapshot,
-    Adopt,
-    Again,
     Command,
     Directive,
-    HoldOff,
+    ExposureLimit,
+    HeldOffReport,
+    LoopRenewed,
     PairReport,
     Recover,
-    Remember,
-    Room,
+    SaveState,
+    SetParameters,
 )
 from coordinator.operator import CommandRejected, apply_command
 from coordinator.portfolio import differs
@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 CENT = 0.01  # quote currency: what the venue's rounding of fees may add up to between two looks at the wallet
 
-Message = PairReport | Command | AccountSnapshot | HoldOff | Again | Adopt | Remember
+Message = PairReport | Command | AccountSnapshot | HeldOffReport | LoopRenewed | SetParameters | SaveState
 
 
 # What a person can do about a pair that may open nothing.
@@ -63,7 +63,7 @@ class PortfolioCore:
         self,
         machine: PortfolioMachine,
         symbols: list[str],
-        tell: Callable[[str, Directive | Room | Recover], None],
+        tell: Callable[[str, Directive | ExposureLimit | Recover], None],
         announce: Callable[[Alarm | EquityMarked], None],
     ) -> None:
         """`tell` hands a message to a pair; `announce` tells whoever watches."""
@@ -74,7 +74,7 @@ class PortfolioCore:
         self.at = 0  # ms: the close being gathered
         self.arrived: set[str] = set()
         self.unanswered: set[str] = set()
-        self.rooms: dict[str, Room] = {}
+        self.rooms: dict[str, ExposureLimit] = {}
         self.unexplained = 0.0  # quote currency in the wallet that no pair has earned
         self._tell, self._announce = tell, announce
 
@@ -113,15 +113,15 @@ class PortfolioCore:
                 yield from self._on_command(message)
             case AccountSnapshot():
                 self._on_account(message)
-            case HoldOff():
+            case HeldOffReport():
                 if self._hold_off(message):
                     yield from self._evaluate(self.now)
-            case Remember():
+            case SaveState():
                 yield from self._remember()
-            case Again():
+            case LoopRenewed():
                 self.held.pop(message.symbol, None)
                 self.rooms.pop(message.symbol, None)
-            case Adopt():
+            case SetParameters():
                 self.machine.params[...] = message.params
             case _:
                 assert_never(message)
@@ -174,7 +174,7 @@ class PortfolioCore:
         """The close that counts now, ms."""
         return max(self.at, int(self.machine.evaluated_at[0]))
 
-    def _hold_off(self, message: HoldOff) -> bool:
+    def _hold_off(self, message: HeldOffReport) -> bool:
         """Close a pair to entries, or open it again; whether that is news."""
         portfolio_state, index = self.machine.portfolio_state, self.symbols.index(message.symbol)
         before = int(portfolio_state.routes[index].held_off)
@@ -289,7 +289,9 @@ class PortfolioCore:
         self.machine.share_room()
         for index, symbol in enumerate(self.symbols):
             directive = self.machine.portfolio_state.directives[index]
-            room = Room(int(self.machine.evaluated_at[0]), float(directive.exposure_limit), float(directive.others))
+            room = ExposureLimit(
+                int(self.machine.evaluated_at[0]), float(directive.exposure_limit), float(directive.others)
+            )
             known = self.rooms.get(symbol)
             if known is None or (known.limit, known.others) != (room.limit, room.others):
                 self.rooms[symbol] = room

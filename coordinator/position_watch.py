@@ -33,7 +33,7 @@ class PositionWatch:
         books: Books,
         executor: Executor,
         report: Report,
-        look: Callable[[], None],
+        request_recovery: Callable[[], None],
         *,
         adopt: bool,
     ) -> None:
@@ -42,7 +42,7 @@ class PositionWatch:
         self.actual: Position | None = None  # what the venue holds, where it is not what the bot knows of
         self.adopt = adopt
         self._others_traded = False
-        self._report, self._look = report, look
+        self._report, self._request_recovery = report, request_recovery
 
     @property
     def differs(self) -> bool:
@@ -66,7 +66,7 @@ class PositionWatch:
             seen: Position = yield FetchPosition()
             self.books.stop, self.executor.partial = seen.stop, None
             if seen.lots == self.machine.position:
-                self.agree()
+                self.clear_difference()
                 return booked
             if look:
                 yield from self.executor.pause()
@@ -83,7 +83,7 @@ class PositionWatch:
         self.actual = seen
         return booked
 
-    def agree(self) -> None:
+    def clear_difference(self) -> None:
         """The positions are equal; what held the pair off for that alone is over."""
         if self.actual is not None and not self._others_traded:
             self._report(HeldOff.POSITION, "the positions are equal again", over=True)
@@ -131,7 +131,7 @@ class PositionWatch:
         except Refused as refusal:
             if refusal.reason is not Refusal.NOTHING_TO_REDUCE:
                 raise
-            self._look()  # the position is not what it was
+            self._request_recovery()  # the position is not what it was
             return True
         found = position_stop(self.machine.slots, lots)
         if found is not None and self.machine.position * lots > 0:

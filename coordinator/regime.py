@@ -25,7 +25,7 @@ class Regime(IntEnum):
     BEAR_TREND = 6
 
 
-class Kind(IntEnum):
+class RegimeKind(IntEnum):
     """The family of a regime."""
 
     NONE = 0
@@ -49,27 +49,27 @@ REGIME = np.dtype(
 def kind_of(regime: int) -> int:
     """Family of a regime."""
     if regime == Regime.UNKNOWN:
-        return Kind.NONE
+        return RegimeKind.NONE
     return (
-        Kind.RANGE
+        RegimeKind.RANGE
         if regime <= Regime.WIDE_RANGE
-        else Kind.TRANSITION
+        else RegimeKind.TRANSITION
         if regime <= Regime.VOLATILE_TRANSITION
-        else Kind.TREND
+        else RegimeKind.TREND
     )
 
 
 @kernel
 def family_by_adx(params: Record, kind: int, adx: float) -> int:
     """Family that an ADX gives while `kind` is confirmed."""
-    if kind == Kind.RANGE:
+    if kind == RegimeKind.RANGE:
         low, high = params.exit_range, params.enter_trend
-        return Kind.RANGE if adx <= low else Kind.TREND if adx > high else Kind.TRANSITION
-    if kind == Kind.TREND:
+        return RegimeKind.RANGE if adx <= low else RegimeKind.TREND if adx > high else RegimeKind.TRANSITION
+    if kind == RegimeKind.TREND:
         low, high = params.enter_range, params.exit_trend
-        return Kind.RANGE if adx < low else Kind.TREND if adx >= high else Kind.TRANSITION
+        return RegimeKind.RANGE if adx < low else RegimeKind.TREND if adx >= high else RegimeKind.TRANSITION
     low, high = params.enter_range, params.enter_trend
-    return Kind.RANGE if adx < low else Kind.TREND if adx > high else Kind.TRANSITION
+    return RegimeKind.RANGE if adx < low else RegimeKind.TREND if adx > high else RegimeKind.TRANSITION
 
 
 @kernel
@@ -86,7 +86,7 @@ def beyond(limit: float, band: float, value: float, was_above: bool, was_below: 
 def classify(params: Record, confirmed: int, adx: float, atr_pct: float, fast: float, slow: float) -> int:
     """Regime of a closed regime bar, given the confirmed one; `atr_pct` in per cent of the close."""
     kind = family_by_adx(params, kind_of(confirmed), adx)
-    if kind == Kind.RANGE:
+    if kind == RegimeKind.RANGE:
         wide = beyond(
             params.wide_atr_pct,
             params.atr_band,
@@ -95,7 +95,7 @@ def classify(params: Record, confirmed: int, adx: float, atr_pct: float, fast: f
             confirmed == Regime.TIGHT_RANGE,
         )
         return Regime.WIDE_RANGE if wide else Regime.TIGHT_RANGE
-    if kind == Kind.TRANSITION:
+    if kind == RegimeKind.TRANSITION:
         volatile = beyond(
             params.volatile_atr_pct,
             params.atr_band,

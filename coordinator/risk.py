@@ -30,10 +30,14 @@ class HaltPolicy(StrEnum):
     REDUCE_50 = "reduce_50"
 
 
+MOST_DAYS = 366  # whose highs are remembered
+
 RISK = np.dtype(
     [
         ("equity", "f8"),
-        ("high", "f8"),  # highest marked equity
+        ("high", "f8"),  # highest marked equity of all time
+        ("recent_high", "f8"),  # of the last `high_days` days
+        ("highs", "f8", (MOST_DAYS,)),  # of each of the last days, by its number; 0 where none is known
         ("day", "i8"),  # days since the epoch
         ("anchor", "f8"),  # equity at 00:00 UTC
         ("reduced", "b1"),
@@ -58,8 +62,14 @@ def day_loss(risk: Record) -> float:
 
 @kernel
 def drawdown(risk: Record) -> float:
-    """Fall under the highest equity, as a share of it."""
+    """Fall under the highest equity of all time, as a share of it."""
     return 1.0 - risk.equity / risk.high if risk.high > 0.0 else 0.0
+
+
+@kernel
+def recent_drawdown(risk: Record) -> float:
+    """Fall under the highest equity of the last `high_days` days, as a share of it."""
+    return 1.0 - risk.equity / risk.recent_high if risk.recent_high > 0.0 else 0.0
 
 
 @kernel
@@ -72,18 +82,19 @@ def modes(risk: Record) -> int:
 def mark(params: Record, risk: Record, equity: float, now: int) -> bool:
     """Value the account, start a new day at midnight, enter and leave modes; True when the halt begins."""
     day = now // DAY
+    _know_high(risk)
     if day != risk.day:
-        risk.day = day
-        risk.anchor = equity
-        risk.reduced = False
+        _begin_day(params, risk, equity, day)
     risk.equity = equity
     risk.high = max(risk.high, equity)
+    if equity > risk.recent_high:
+        risk.recent_high = risk.highs[day % MOST_DAYS] = equity
     # Losses are compared as products: this runs at every evaluation, and a division costs more than all the rest.
     if equity < risk.anchor * (1.0 - params.reduce_day_loss):
         risk.reduced = True
-    if equity < risk.high * (1.0 - params.drawdown_enter):
+    if equity < risk.recent_high * (1.0 - params.drawdown_enter):
         risk.drawdown = True
-    elif equity >= risk.high * (1.0 - params.drawdown_leave):
+    elif equity >= risk.recent_high * (1.0 - params.drawdown_leave):
         risk.drawdown = False
     lost = equity < risk.anchor * (1.0 - params.halt_day_loss)
     fallen = equity < risk.high * (1.0 - params.halt_drawdown)
@@ -96,10 +107,38 @@ def mark(params: Record, risk: Record, equity: float, now: int) -> bool:
 
 
 @kernel
+def _know_high(risk: Record) -> None:
+    """Begin with the high of all time where a state of an older version knows no other."""
+    if risk.recent_high <= 0.0:
+        risk.recent_high = risk.highs[risk.day % MOST_DAYS] = risk.high
+
+
+@kernel
+def _begin_day(params: Record, risk: Record, equity: float, day: int) -> None:
+    """Move the anchor, and let highs that are too old go."""
+    for gone in range(max(risk.day + 1, day - MOST_DAYS + 1), day + 1):
+        risk.highs[gone % MOST_DAYS] = 0.0
+    risk.highs[day % MOST_DAYS] = equity
+    risk.recent_high = 0.0
+    for back in range(params.high_days):
+        risk.recent_high = max(risk.recent_high, risk.highs[(day - back) % MOST_DAYS])
+    risk.day = day
+    risk.anchor = equity
+    risk.reduced = False
+
+
+@kernel
+def note_high(risk: Record) -> None:
+    """Take the equity of an hour among those whose highest counts for its day, once that is a day of the past."""
+    place = risk.day % MOST_DAYS
+    risk.highs[place] = max(risk.highs[place], risk.equity)
+
+
+@kernel
 def quiet_equities(params: Record, risk: Record) -> tuple[float, float]:
     """Lowest and highest equity that `mark` would answer by nothing on the same day, no new high being one."""
-    anchor, high = risk.anchor, risk.high
-    low = max(anchor * (1.0 - params.halt_day_loss), high * (1.0 - params.halt_drawdown))
+    anchor, high = risk.anchor, risk.recent_high
+    low = max(anchor * (1.0 - params.halt_day_loss), risk.high * (1.0 - params.halt_drawdown))
     if not risk.reduced:
         low = max(low, anchor * (1.0 - params.reduce_day_loss))
     if risk.drawdown:
@@ -120,8 +159,13 @@ def note_stress(params: Record, risk: Record, share: float, correlation: float) 
 @kernel
 def deposited(risk: Record, amount: float) -> None:
     """Move the anchors by a deposit (negative: withdrawal), so that neither loss nor drawdown knows of it."""
+    _know_high(risk)
     risk.anchor += amount
     risk.high += amount
+    risk.recent_high += amount
+    for index in range(MOST_DAYS):
+        if risk.highs[index] != 0.0:
+            risk.highs[index] += amount
     risk.equity += amount
 
 
@@ -130,7 +174,7 @@ def drawdown_factor(params: Record, risk: Record) -> float:
     """Share of the targets while in DRAWDOWN: clip(1 - (drawdown - 15 %) / 20 %, 0.25, 1); 1 otherwise."""
     if not risk.drawdown:
         return 1.0
-    share = 1.0 - (drawdown(risk) - params.drawdown_enter) / params.drawdown_span
+    share = 1.0 - (recent_drawdown(risk) - params.drawdown_enter) / params.drawdown_span
     return min(max(share, params.drawdown_least), 1.0)
 
 
@@ -173,7 +217,9 @@ def resume(risk: Record, now: int, force: bool) -> bool:
     risk.halted = False
     risk.answer = Answer.WAITING
     risk.anchor = risk.equity
-    risk.high = risk.equity
+    risk.high = risk.recent_high = risk.equity
+    risk.highs[:] = 0.0
+    risk.highs[day % MOST_DAYS] = risk.equity
     risk.drawdown = False
     risk.reduced = True
     risk.day = day

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 TakeInputs = Callable[[Record, Record], None]
 
-BUILT_IN = tuple(load_strategy(reference) for reference in config_file.BUILT_IN.values())
+BUILT_IN = tuple(
+    load_strategy(reference) for reference in map(config_file.BUILT_IN.get, config_file.ROUTED) if reference
+)
 VARIANTS, REGIMES = len(Variant), len(Regime)
 
 

@@ -26,7 +26,7 @@ from bot.times import MINUTE
 from coordinator import instructions, messages, vocabulary
 from coordinator.config import load_portfolio
 from coordinator.machine import PairMachine
-from coordinator.pair_core import TROUBLE, PairCore
+from coordinator.pair_core import VENUE_ERRORS, PairCore
 from coordinator.vocabulary import DIRECTIVE
 
 if TYPE_CHECKING:
@@ -211,8 +211,8 @@ def _replay(lines: Iterator[Line]) -> Iterator[tuple[Step, PairCore]]:
         core.now = line["now"]
         if wanted is None:
             message = unpacked(line["in"], params)
-            core.waiting = line["waiting"]
-            steps = core.rest() if message is None else core.handle(message)
+            core.queued_positions = line["waiting"]
+            steps = core.checkpoint() if message is None else core.handle(message)
             asked = _next(partial(next, steps))
             yield Step(number, core.now, f"→ {_words(message)}"), core
         else:
@@ -225,7 +225,7 @@ def _next(step: Callable[[], Instruction]) -> Instruction | None:
     """Take the next instruction; None when there is no more, or when the core breaks, as it then did."""
     try:
         return step()
-    except (StopIteration, TimeoutError, *TROUBLE):
+    except (StopIteration, TimeoutError, *VENUE_ERRORS):
         return None
 
 

@@ -21,16 +21,16 @@ from coordinator.instructions import (
     FetchOpenOrders,
     FetchPosition,
     Instruction,
-    Know,
     Load,
     Place,
     Save,
+    SetInstrument,
     SetPartialStops,
     SetStop,
     Steps,
     Wait,
 )
-from coordinator.messages import Recover, Remember
+from coordinator.messages import Recover, SaveState
 from coordinator.pair_core import PairCore
 from coordinator.saving import Saving
 from coordinator.session import Line, packed
@@ -39,7 +39,7 @@ from coordinator.stepping import done
 if TYPE_CHECKING:
     from bot.ports import Bus, Clock, Gateway, Order, Store
     from coordinator.machine import PairMachine
-    from coordinator.messages import HoldOff, PairReport
+    from coordinator.messages import HeldOffReport, PairReport
     from coordinator.pair_core import Message
 
 
@@ -53,7 +53,7 @@ class StrategyLoop:
         gateway: Gateway,
         store: Store,
         bus: Bus,
-        report: Callable[[PairReport | HoldOff], None],
+        report: Callable[[PairReport | HeldOffReport], None],
         *,
         start: int,
         clock: Clock,
@@ -71,7 +71,7 @@ class StrategyLoop:
             adopt=adopt,
         )
         self.saving = Saving(
-            *(machine.instrument.symbol, machine, self.core.memory, store, bus, lambda: self.tell(Remember())),
+            *(machine.instrument.symbol, machine, self.core.memory, store, bus, lambda: self.tell(SaveState())),
             at=lambda: machine.time,
             remedy="nothing is opened until it answers; exits go on",
             patience=patience,
@@ -84,19 +84,23 @@ class StrategyLoop:
 
     def tell(self, message: Message) -> None:
         """Put a message into the mailbox."""
-        self.core.waiting += isinstance(message, Position)
+        self.core.queued_positions += isinstance(message, Position)
         self.mailbox.put_nowait(message)
 
     def take_over(self, old: StrategyLoop) -> None:
         """Go on in place of a loop that broke: nothing that waits in its mailbox is lost."""
-        self.mailbox, self.core.sequence, self.core.waiting = old.mailbox, old.core.sequence, old.core.waiting
+        self.mailbox, self.core.sequence, self.core.queued_positions = (
+            old.mailbox,
+            old.core.sequence,
+            old.core.queued_positions,
+        )
 
     async def run(self) -> None:
         """Handle messages, one after the other, for ever."""
         try:
             while True:
                 message = await self.mailbox.get()
-                self.core.waiting -= isinstance(message, Position)
+                self.core.queued_positions -= isinstance(message, Position)
                 try:
                     await self._do(self.core.handle(message), message)
                 finally:
@@ -104,13 +108,13 @@ class StrategyLoop:
         finally:
             self.saving.close()
 
-    async def rest(self) -> None:
+    async def checkpoint(self) -> None:
         """Remember everything, also what called for no action."""
-        await self._do(self.core.rest(), None)
+        await self._do(self.core.checkpoint(), None)
 
     async def _do(self, steps: Steps[None], message: Message | None) -> None:
         if self.record is not None:
-            self._line = {"in": packed(message), "waiting": self.core.waiting}
+            self._line = {"in": packed(message), "waiting": self.core.queued_positions}
         try:
             await done(steps, self._carry_out if self.record is None else self._recorded, self._before)
         finally:
@@ -169,7 +173,7 @@ class StrategyLoop:
                 return await gateway.open_orders(symbol)
             case FetchCandles(since, until):
                 return await gateway.candles(symbol, since, until)
-            case Know(instrument):
+            case SetInstrument(instrument):
                 return gateway.know(instrument)
             case Wait(seconds):
                 return await asyncio.sleep(seconds)

@@ -2,39 +2,16 @@
 
 One deal at a time: a base order at market, a ladder of resting safety orders, a take profit that follows the
 average, a stop that rests at the venue. The loss of the full ladder is known before the deal opens and fits
-the risk budget. The rules are section 5 of docs/execution.md.
+the risk budget. The rules are section 5 of docs/execution.md; each option is shown in docs/dca.md.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Any, Self
-
 import numpy as np
-from pydantic import Field, model_validator
 
-from bot.costs import CostParameters, check_distance, entry_pays, round_trip_of
-from bot.errors import Misconfigured
-from bot.indicators import (
-    ADX,
-    BOLLINGER,
-    EMA,
-    RING,
-    RSI,
-    VOLUME,
-    adx_update,
-    bollinger_update,
-    ema_update,
-    ring_highest,
-    ring_lowest,
-    ring_push,
-    rsi_update,
-    volume_update,
-)
-from bot.instrument import Instrument, Market
+from bot.costs import entry_pays
 from bot.kernel import Record, kernel
 from bot.order import WHOLE_POSITION, OrderKind, Signal, clear_order, clear_orders, set_order
-from bot.parameters import Fraction, Number
 from bot.strategy import (
     Event,
     JudgedAs,
@@ -45,92 +22,35 @@ from bot.strategy import (
     enter,
     lots_for,
     watch_nothing,
+    whole_down,
     whole_ms,
+    whole_up,
 )
+from bot.times import DAY
+from strategies.dca_parameters import AT_MARKET, FROM_BASE, SHORT, DcaParameters, check
+from strategies.dca_start import START, count_deal, starts, take_evidence, uncount_deal
 
-MAX_SAFETY_ORDERS = 30
 FEW_SAFETY_ORDERS = 3
-BARS = 20  # of the Bollinger bands and of the lowest low
-WEIGHTS = 9.0  # TREND 3, PRICE 2, INDICATORS 2, RISK 1, TIMING 1
-
-
-class DcaDirection(StrEnum):
-    """Which way a deal bets."""
-
-    LONG = "long"
-    SHORT = "short"
-
-
-SHORT = list(DcaDirection).index(DcaDirection.SHORT)
-
-
-class DcaParameters(CostParameters):
-    """Everything a DCA deal can be told."""
-
-    direction: DcaDirection = Field(DcaDirection.LONG, description="long or short; spot is always long")
-    confluence: Fraction = Field(0.6, ge=0, le=1, description="share of the evidence that opens a deal, fraction")
-    min_confirmations: int = Field(1, ge=1, le=100, description="signal bars in a row that must agree, bars")
-    adx_min: Number = Field(20.0, ge=0, le=100, description="ADX from which a trend counts, points")
-    price_zone: Fraction = Field(0.02, ge=0, le=1, description="how near the 20-bar extreme, fraction of price")
-    rsi_limit: Number = Field(35.0, ge=0, le=100, description="RSI under which it is oversold, points")
-    band_tolerance: Fraction = Field(0.02, ge=0, le=1, description="how near the Bollinger band, fraction")
-    volume_ratio: Number = Field(1.2, ge=0, le=100, description="volume of 24 h / daily mean that counts, ratio")
-    spike: Fraction = Field(0.03, gt=0, le=1, description="a bar that moves more opens no deal, fraction")
-    deal_cooldown_seconds: Number = Field(120.0, ge=0, le=1e8, description="pause after a deal, seconds")
-    max_safety_orders: int = Field(5, ge=0, le=MAX_SAFETY_ORDERS, description="safety orders in the ladder")
-    safety_ratio: Number = Field(1.0, gt=0, le=100, description="first safety order / base order, ratio")
-    step: Fraction = Field(0.015, gt=0, lt=1, description="distance to the first safety order, fraction of price")
-    step_multiplier: Number = Field(1.0, gt=0, le=10, description="growth of the distance per order, ratio")
-    volume_multiplier: Number = Field(1.0, gt=0, le=10, description="growth of the size per order, ratio")
-    stop_loss: Fraction = Field(0.10, gt=0, lt=1, description="stop under the base price, fraction")
-    take_profit: Fraction = Field(0.015, gt=0, le=10, description="target over the average, fraction")
-    trailing: bool = Field(False, description="leave by a trailing stop instead of a fixed target")
-    trail_activation: Fraction = Field(0.015, gt=0, le=10, description="profit that arms the trail, fraction")
-    trail_distance: Fraction = Field(0.008, gt=0, lt=1, description="trail under the best price, fraction")
-    risk_budget: Fraction = Field(0.02, gt=0, le=1, description="loss of the full ladder at its stop, of target")
-    min_target_costs: Number = Field(1.5, ge=0, le=1000, description="least distance to the target, round-trip costs")
-    min_stop_costs: Number = Field(1.5, ge=0, le=1000, description="least distance to the stop, round-trip costs")
-
-    @classmethod
-    def presets(cls) -> dict[str, dict[str, Any]]:
-        """Conservative, moderate, aggressive: how little evidence and how deep a ladder."""
-        names = ("confluence", "max_safety_orders", "take_profit", "stop_loss", "deal_cooldown_seconds")
-        return {
-            "conservative": dict(zip(names, (0.7, 3, 0.020, 0.08, 300.0), strict=True)),
-            "moderate": dict(zip(names, (0.6, 5, 0.015, 0.10, 120.0), strict=True)),
-            "aggressive": dict(zip(names, (0.5, 7, 0.010, 0.12, 60.0), strict=True)),
-        }
-
-    @model_validator(mode="after")
-    def _ladder_ends_before_its_stop(self) -> Self:
-        deepest = sum(self.step * self.step_multiplier**k for k in range(self.max_safety_orders))
-        if deepest >= self.stop_loss:
-            raise ValueError(
-                f"stop_loss ({self.stop_loss:g}) must lie beyond the last safety order ({deepest:g} from the base); "
-                "raise it, or lower step, step_multiplier or max_safety_orders"
-            )
-        return self
-
 
 STATE = np.dtype(
     [
-        ("fast", EMA),
-        ("slow", EMA),
-        ("rsi", RSI),
-        ("adx", ADX),
-        ("bands", BOLLINGER),
-        ("extremes", RING),
-        ("volume", VOLUME),
-        ("score", "f8"),
-        ("confirmations", "i8"),
+        *START,
         ("in_deal", "b1"),
         ("ladder_laid", "b1"),
         ("armed", "b1"),
+        ("overdue", "b1"),  # older than it may become: it is closed
         ("unit", "f8"),  # notional of weight 1, quote currency
+        ("base_price", "f8"),  # price of the base order, quote currency; 0 before it has filled
+        ("next_safety", "i8"),  # number of the safety order that waits to rest; 0: none does
+        ("taken", "i8"),  # lots of this deal that have left by take profits
+        ("opened", "i8"),  # ms: close at which the deal was decided
         ("stop", "i8"),  # ticks
         ("best", "f8"),  # price since armed
         ("last_entry", "i8"),  # ms: opening of the bar of the last entry fill
         ("deal_end", "i8"),  # ms
+        ("result_before", "f8"),  # what the pair had realised before this deal, quote currency
+        ("profits", "f8"),  # sum of the deals that gained, quote currency
+        ("losses", "f8"),  # of those that lost
     ],
     align=True,
 )
@@ -148,9 +68,10 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
             _trail(pair, params, state, slots, event.bar)
     elif event.kind == Event.RESET:
         clear_orders(slots)
-        state.in_deal = False
-    elif event.kind == Event.REFUSED and event.execution.slot == 0 and pair.ledger.position == 0:
-        state.in_deal = False
+        _forget(state)
+    elif event.kind == Event.REFUSED and event.execution.slot == 0 and pair.ledger.position == 0 and state.in_deal:
+        uncount_deal(state)
+        _forget(state)
     _watch(pair, params, state)
 
 
@@ -163,52 +84,13 @@ def _way(pair: Record, params: Record) -> int:
 @kernel
 def _on_signal(pair: Record, params: Record, state: Record, slots: Record, bar: Record) -> None:
     direction = _way(pair, params)
-    ema_update(state.fast, bar.close, 12)
-    ema_update(state.slow, bar.close, 26)
-    rsi_update(state.rsi, bar.close, 14)
-    adx_update(state.adx, bar.high, bar.low, bar.close, 14, pair.instrument.tick_size)
-    bollinger_update(state.bands, bar.close, BARS)
-    ring_push(state.extremes, bar.low if direction > 0 else bar.high)
-    volume_update(state.volume, bar.ts, bar.volume)
-    state.score = _score(params, state, bar.close, direction)
-    idle = not state.in_deal and pair.ledger.position == 0
+    take_evidence(pair, params, state, bar, direction)
     rested = pair.time >= state.deal_end + whole_ms(params.deal_cooldown_seconds, 1000)
-    calm = abs(bar.close / bar.open - 1.0) <= params.spike
-    if pair.may_enter and idle and rested and calm and state.score >= params.confluence - 1e-9:
-        state.confirmations += 1
-    else:
-        state.confirmations = 0
-    if state.confirmations >= params.min_confirmations:
-        state.confirmations = 0
+    idle = not state.in_deal and pair.ledger.position == 0 and rested
+    if starts(pair, params, state, bar, idle):
         _open(pair, params, state, slots, direction)
-
-
-@kernel
-def _score(params: Record, state: Record, close: float, direction: int) -> float:
-    """Weights that pass / all weights, RISK and TIMING counted as passed: they block elsewhere."""
-    passed = 2.0
-    if (state.slow.value - state.fast.value) * direction > 0.0 and state.adx.value >= params.adx_min:
-        passed += 3.0
-    if direction > 0:
-        near = close <= ring_lowest(state.extremes, BARS) * (1.0 + params.price_zone)
-        oversold = state.rsi.value < params.rsi_limit
-        band = (state.bands.middle - 2.0 * state.bands.deviation) * (1.0 + params.band_tolerance)
-        outside = close <= band
-    else:
-        near = close >= ring_highest(state.extremes, BARS) * (1.0 - params.price_zone)
-        oversold = state.rsi.value > 100.0 - params.rsi_limit
-        band = (state.bands.middle + 2.0 * state.bands.deviation) * (1.0 - params.band_tolerance)
-        outside = close >= band
-    if near:
-        passed += 2.0
-    thirds = 0.0
-    if oversold:
-        thirds += 1.0
-    if outside:
-        thirds += 1.0
-    if state.volume.ratio >= params.volume_ratio:
-        thirds += 1.0
-    return (passed + 2.0 * thirds / 3.0) / WEIGHTS
+    elif state.in_deal and pair.ledger.position != 0 and not state.overdue:
+        _check_age(pair, params, state, slots, direction)
 
 
 @kernel
@@ -222,14 +104,47 @@ def _open(pair: Record, params: Record, state: Record, slots: Record, direction:
         weights += weight
         loss_share += weight * direction * (price - stop) / price
     state.unit = min(affordable(pair) / weights, params.risk_budget * pair.target / loss_share)
+    state.unit *= _reinvested(pair, params, state)
     lots = lots_for(pair, state.unit, reference)
     if lots == 0 or not _pays(pair, params):
         return
     slot = enter(pair, slots, 0, direction, OrderKind.MARKET, 0, lots, WHOLE_POSITION)
     slot.stop = away(pair, -direction, stop, True)
+    _forget(state)
     state.in_deal = True
-    state.ladder_laid = False
-    state.armed = False
+    state.opened = pair.time
+    state.result_before = _result(pair)
+    count_deal(pair, state)
+
+
+@kernel
+def _forget(state: Record) -> None:
+    """No deal stands any more."""
+    state.in_deal = state.ladder_laid = state.armed = state.overdue = False
+    state.base_price = 0.0
+    state.next_safety = state.taken = 0
+
+
+@kernel
+def _result(pair: Record) -> float:
+    """What the pair has realised after fees and funding, quote currency."""
+    return pair.ledger.realised - pair.ledger.fees + pair.ledger.funding
+
+
+@kernel
+def _reinvested(pair: Record, params: Record, state: Record) -> float:
+    """Factor on the sizes by what earlier deals have gained and lost, never more than the money there is.
+
+    The target holds losses beyond all profits already. A coordinator's holds the profits too.
+    """
+    if (params.reinvest_pct == 0.0 and params.risk_reduction_pct == 0.0) or pair.target <= 0.0:
+        return 1.0
+    net = state.profits - state.losses
+    asked = (params.reinvest_pct * state.profits - params.risk_reduction_pct * state.losses) / 100.0
+    change = min(net, asked) - min(net, 0.0)
+    if pair.coordinated:
+        change = min(change, 0.0)
+    return max(1.0 + change / pair.target, 0.0)
 
 
 @kernel
@@ -238,7 +153,7 @@ def _pays(pair: Record, params: Record) -> bool:
     if params.trailing:
         least = (1.0 + params.trail_activation) * (1.0 - params.trail_distance) - 1.0
         return entry_pays(pair, params, OrderKind.MARKET, least, OrderKind.STOP, params.stop_loss)
-    return entry_pays(pair, params, OrderKind.MARKET, params.take_profit, OrderKind.LIMIT, params.stop_loss)
+    return entry_pays(pair, params, OrderKind.MARKET, params.target_at[0], OrderKind.LIMIT, params.stop_loss)
 
 
 @kernel
@@ -257,31 +172,65 @@ def _rung(params: Record, reference: float, direction: int, order: int) -> tuple
 def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: Record) -> None:
     direction = _way(pair, params)
     if pair.ledger.position == 0:
-        clear_orders(slots)
-        state.in_deal = False
-        state.deal_end = fill.ts
+        _end(pair, state, slots, fill.ts)
         return
     if fill.signal == Signal.ENTRY:
         state.last_entry = fill.ts
         if not state.ladder_laid:
-            _lay_ladder(pair, params, state, slots, fill.price * pair.instrument.tick_size, direction)
+            state.ladder_laid, state.next_safety = True, 1
+            state.base_price = fill.price * pair.instrument.tick_size
+            state.stop = away(pair, -direction, state.base_price * (1.0 - direction * params.stop_loss), True)
+        _lay_ladder(pair, params, state, slots, direction)
     else:
-        for index in range(len(slots) - 2):
-            clear_order(slots, index)
+        if fill.signal == Signal.EXIT_TP:
+            state.taken += fill.quantity
+        _clear_entries(params, state, slots)
     _set_exits(pair, params, state, slots, direction)
 
 
 @kernel
-def _lay_ladder(pair: Record, params: Record, state: Record, slots: Record, base: float, direction: int) -> None:
-    state.ladder_laid = True
-    state.stop = away(pair, -direction, base * (1.0 - direction * params.stop_loss), True)
-    for order in range(1, params.max_safety_orders + 1):
-        price, weight = _rung(params, base, direction, order)
+def _end(pair: Record, state: Record, slots: Record, ts: int) -> None:
+    """Clear every order and add up what the deal has brought; the pause starts at `ts`."""
+    clear_orders(slots)
+    if state.base_price > 0.0:
+        result = _result(pair) - state.result_before
+        state.profits += max(result, 0.0)
+        state.losses += max(-result, 0.0)
+    state.deal_end = ts
+    _forget(state)
+
+
+@kernel
+def _lay_ladder(pair: Record, params: Record, state: Record, slots: Record, direction: int) -> None:
+    """Let the safety orders rest that wait, nearest first, as many at once as may."""
+    if state.next_safety == 0:
+        return
+    resting = 0
+    for index in range(1, params.max_safety_orders + 1):
+        if slots[index].active or slots[index].suspended:
+            resting += 1
+    while state.next_safety <= params.max_safety_orders and resting < params.max_active_safety_orders:
+        order = state.next_safety
+        state.next_safety += 1
+        price, weight = _rung(params, state.base_price, direction, order)
         ticks = away(pair, direction, price, False)
+        if state.armed and (ticks - state.stop) * direction <= 0:
+            continue
         lots = lots_for(pair, state.unit * weight, ticks * pair.instrument.tick_size)
         slot = enter(pair, slots, order, direction, OrderKind.LIMIT, ticks, lots, WHOLE_POSITION)
         slot.stop = state.stop
         slot.entry = 1
+        if slot.active:
+            resting += 1
+    if state.next_safety > params.max_safety_orders:
+        state.next_safety = 0
+
+
+@kernel
+def _clear_entries(params: Record, state: Record, slots: Record) -> None:
+    state.next_safety = 0
+    for index in range(_first_exit(params, slots)):
+        clear_order(slots, index)
 
 
 @kernel
@@ -291,15 +240,86 @@ def _average(pair: Record) -> float:
 
 
 @kernel
+def _break_even(pair: Record, direction: int) -> float:
+    """Price at which the fees of both ways are earned, quote currency."""
+    return _average(pair) * (1.0 + direction * 2.0 * max(pair.instrument.taker_fee, 0.0))
+
+
+# Exits: the stop is the last slot, the nearest take profit the one before it, the farther ones before that.
+
+
+@kernel
+def _first_exit(params: Record, slots: Record) -> int:
+    """Slot of the farthest take profit."""
+    return len(slots) - 1 - params.target_count
+
+
+@kernel
 def _set_exits(pair: Record, params: Record, state: Record, slots: Record, direction: int) -> None:
-    lots = abs(pair.ledger.position)
-    take, stop = len(slots) - 2, len(slots) - 1
-    if not params.trailing:
-        price = away(pair, -direction, _average(pair) * (1.0 + direction * params.take_profit), False)
+    lots, take, stop = abs(pair.ledger.position), len(slots) - 2, len(slots) - 1
+    for index in range(1, take):  # after a restart with other parameters some may lie where none belongs now
+        if slots[index].active and slots[index].reduce_only and (state.overdue or index < _first_exit(params, slots)):
+            clear_order(slots, index)
+    if state.overdue and params.deadline_exit == AT_MARKET:
+        signal = Signal.EXIT_TP if (pair.price - _average(pair)) * direction > 0.0 else Signal.EXIT_SL
+        set_order(slots, take, -direction, OrderKind.MARKET, 0, lots, signal, WHOLE_POSITION)
+    elif state.overdue:
+        price = away(pair, -direction, _break_even(pair, direction), False)
         set_order(slots, take, -direction, OrderKind.LIMIT, price, lots, Signal.EXIT_TP, WHOLE_POSITION)
+    elif not params.trailing:
+        first = _set_targets(pair, params, state, slots, direction)
+        if params.break_even and state.taken >= first:
+            even = away(pair, -direction, _break_even(pair, direction), True)
+            state.stop = max(state.stop, even) if direction > 0 else min(state.stop, even)
     beyond = (state.stop * pair.instrument.tick_size - _average(pair)) * direction > 0.0
     signal = Signal.EXIT_TP if state.armed and beyond else Signal.EXIT_SL
     set_order(slots, stop, -direction, OrderKind.STOP, state.stop, lots, signal, WHOLE_POSITION)
+
+
+@kernel
+def _set_targets(pair: Record, params: Record, state: Record, slots: Record, direction: int) -> int:
+    """Set every take profit for its share of the deal that has not left yet; returns the lots of the first.
+
+    A part under the venue's minimum joins the next one, and a rest under it the one before.
+    """
+    total, before, first, take = abs(pair.ledger.position) + state.taken, 0, 0, len(slots) - 2
+    base = state.base_price if params.take_profit_from == FROM_BASE and state.base_price > 0.0 else _average(pair)
+    for number in range(params.target_count):
+        price = away(pair, -direction, base * (1.0 + direction * params.target_at[number]), False)
+        upto = total
+        if number < params.target_count - 1:
+            upto = whole_down(total * params.target_upto[number])
+            least = _least(pair, price)
+            if upto - before < least:
+                upto = before
+            elif total - upto < least:
+                upto = total
+        lots = max(upto - max(before, state.taken), 0)
+        set_order(slots, take - number, -direction, OrderKind.LIMIT, price, lots, Signal.EXIT_TP, WHOLE_POSITION)
+        before = upto
+        if first == 0:
+            first = upto
+    return first
+
+
+@kernel
+def _least(pair: Record, price: int) -> int:
+    """Fewest lots that the venue takes at a price in ticks."""
+    instrument = pair.instrument
+    worth = max(price, 1) * instrument.tick_value
+    return max(instrument.min_quantity, 1, whole_up(instrument.min_notional / worth))
+
+
+@kernel
+def _check_age(pair: Record, params: Record, state: Record, slots: Record, direction: int) -> None:
+    """Close a deal that is older than it may become: no entry rests any more, and the exits are other ones."""
+    if state.opened == 0:  # opened before its time was kept
+        state.opened = pair.time
+    if np.isnan(params.max_deal_days) or pair.time - state.opened < whole_ms(params.max_deal_days, DAY):
+        return
+    state.overdue = True
+    _clear_entries(params, state, slots)
+    _set_exits(pair, params, state, slots, direction)
 
 
 @kernel
@@ -347,39 +367,9 @@ def _watch(pair: Record, params: Record, state: Record) -> None:
         pair.watch_below = level
 
 
-def check(parameters: DcaParameters, instrument: Instrument, capital: float, price: float, leverage: float) -> None:
-    """Refuse a ladder whose base order the venue would not take; raises Misconfigured."""
-    if parameters.direction is DcaDirection.SHORT and instrument.market is Market.SPOT:
-        raise Misconfigured("dca.direction is short but spot cannot be sold short; use long, or market: linear.")
-    weights = 1.0 + sum(
-        parameters.safety_ratio * parameters.volume_multiplier**k for k in range(parameters.max_safety_orders)
-    )
-    least = instrument.smallest_order(price)
-    if capital * leverage / weights < least:
-        raise Misconfigured(
-            f"capital {capital:g} gives a base order of {capital * leverage / weights:.4g}, under the venue's minimum "
-            f"of {least:.4g}; raise the capital or lower dca.max_safety_orders."
-        )
-    _check_costs(parameters, instrument)
-
-
-def _check_costs(parameters: DcaParameters, instrument: Instrument) -> None:
-    place, target, leave = "dca.take_profit", parameters.take_profit, OrderKind.LIMIT
-    if parameters.trailing:
-        place = "dca.trail_activation less dca.trail_distance"
-        target = (1.0 + parameters.trail_activation) * (1.0 - parameters.trail_distance) - 1.0
-        leave = OrderKind.STOP
-    for where, distance, multiple, out in (
-        (place, target, "min_target_costs", leave),
-        ("dca.stop_loss", parameters.stop_loss, "min_stop_costs", OrderKind.STOP),
-    ):
-        costs = round_trip_of(instrument, OrderKind.MARKET, out, parameters.expected_slippage)
-        check_distance(where, distance, f"dca.{multiple}", getattr(parameters, multiple), costs)
-
-
 def slots(parameters: DcaParameters) -> int:
-    """Count the orders: base order, ladder, take profit, stop."""
-    return parameters.max_safety_orders + 3
+    """Count the orders: base order, ladder, take profits, stop."""
+    return parameters.max_safety_orders + 2 + parameters.target_count
 
 
 def _few(parameters: DcaParameters) -> DcaParameters:
@@ -388,7 +378,7 @@ def _few(parameters: DcaParameters) -> DcaParameters:
 
 
 def roles(count: int) -> tuple[str, ...]:
-    """Name the slots of a table of `count`: the exits are its last two."""
+    """Name the slots of a table of `count`: the exits are its last, and farther targets have the names before them."""
     return ("base", *(f"safety/{k}" for k in range(1, count - 2)), "take", "stop")
 
 

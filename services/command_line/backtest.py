@@ -46,7 +46,7 @@ SUMMARY = (
 def backtest(
     config: Annotated[Path | None, typer.Argument(help="YAML file; options go over what it says")] = None,
     strategy: Annotated[
-        str | None, typer.Option(help="grid, dca, trend, auto, or your own FILE.py:NAME", metavar="NAME")
+        str | None, typer.Option(help="grid, dca, trend, rules, auto, or your own FILE.py:NAME", metavar="NAME")
     ] = None,
     pair: Annotated[
         list[str] | None, typer.Option(help="such as BTCUSDT; several times for several pairs", metavar="PAIR")

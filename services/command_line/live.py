@@ -166,7 +166,7 @@ WORDS = ("status", "pause", "resume", "halt", "close-all", "hold", "reduce-50", 
 
 
 def ctl(
-    word: Annotated[str, typer.Argument(help=", ".join(WORDS))],
+    word: Annotated[str, typer.Argument(help=", ".join(WORDS), metavar="COMMAND")],
     bot: Annotated[
         str | None, typer.Option(help="name of the bot [default: the only one that runs]", metavar="NAME")
     ] = None,

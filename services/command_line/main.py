@@ -22,6 +22,7 @@ from services.command_line import (
     compare,
     data,
     explain,
+    indicators,
     live,
     new,
     parameters,
@@ -31,6 +32,7 @@ from services.command_line import (
     replay,
     runs,
     set_up,
+    suggest,
 )
 
 app = typer.Typer(
@@ -49,7 +51,9 @@ app.command("backtest")(backtest.backtest)
 app.command("check")(check.check)
 app.add_typer(new.app, name="new")
 app.command("compare")(compare.compare)
+app.add_typer(suggest.app, name="suggest")
 app.command("explain")(explain.explain)
+app.add_typer(indicators.app, name="indicators")
 app.add_typer(runs.app, name="runs")
 app.command("demo")(live.demo)
 app.command("run")(live.run)

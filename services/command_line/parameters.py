@@ -13,7 +13,7 @@ SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
 def parameters(
-    strategy: Annotated[str, typer.Argument(help="grid, dca, trend, auto, or your own FILE.py:NAME")],
+    strategy: Annotated[str, typer.Argument(help="grid, dca, trend, rules, auto, or your own FILE.py:NAME")],
 ) -> None:
     """List every parameter of a strategy.
 
@@ -33,7 +33,7 @@ def parameters(
     _show(chosen.name, chosen.parameters, f"{strategy}, version {chosen.version}")
     for name, values in chosen.parameters.presets().items():
         console().print(
-            f"preset {name}: " + ", ".join(f"{key} {value}" for key, value in values.items()), highlight=False
+            f"preset {name}: " + ", ".join(f"{key} {_text(value)}" for key, value in values.items()), highlight=False
         )
 
 
@@ -42,9 +42,14 @@ def _show(section: str, model: type[Any], title: str) -> None:
 
     table = Table("key", "default", "bounds", "meaning", title=title, title_justify="left")
     for name, field in model.model_fields.items():
-        default = "" if field.default is None or field.default == {} else str(field.default)
+        default = "" if field.default in (None, {}, ()) else _text(field.default)
         table.add_row(f"{section}.{name}", default, _bounds(field), field.description or "")
     console().print(table)
+
+
+def _text(value: Any) -> str:
+    """Write a value as a config has it."""
+    return ", ".join(str(one) for one in value) if isinstance(value, list | tuple) else str(value)
 
 
 def _bounds(field: Any) -> str:

@@ -28,7 +28,7 @@ from tenacity import retry, retry_if_exception_type, wait_fixed
 
 from bot.errors import Misconfigured, TradingError
 from bot.ports import Unreachable
-from coordinator.messages import Again
+from coordinator.messages import LoopRenewed
 from coordinator.pair_core import Message as ToPair
 from coordinator.portfolio_core import Message as ToPortfolio
 from services.logs import configure, relay
@@ -354,7 +354,7 @@ class RayRuntime:
         await self._start_pairs(number, life)
         await self.pairs[number].adopt.remote(self.config)
         for symbol in self.shares[number]:
-            self.tell(Again(symbol))
+            self.tell(LoopRenewed(symbol))
 
     # Speaking
 

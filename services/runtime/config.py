@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from bot.errors import Misconfigured
 from bot.instrument import Market
 from bot.validation import validated
-from coordinator.config import PortfolioConfig, load_portfolio
+from coordinator.config import FillPolicy, PortfolioConfig, load_portfolio
 from coordinator.config_file import read_values
 from services.exchanges.registry import BYBIT, factory_of
 from services.settings import Settings
@@ -150,8 +150,24 @@ def load_bot(path: Path) -> tuple[BotSettings, PortfolioConfig]:
             "bought; trade market: linear, or spot on the project's own venue."
         )
     config = load_portfolio(values)
+    _refuse_what_is_only_simulated(config)
     _refuse_long_names(settings.name, list(config.pairs))
     return settings, config
+
+
+def _refuse_what_is_only_simulated(config: PortfolioConfig) -> None:
+    """Raise Misconfigured for rules that no exchange has."""
+    if config.execution.fill_policy is FillPolicy.CLOSE:
+        raise Misconfigured(
+            "execution.fill_policy is close, but an order decided at a close fills after it: this cannot be traded "
+            "live; set next_open."
+        )
+    for strategy, parameters in config.algorithm.trading():
+        if config.market is Market.SPOT and parameters.sells_short:
+            raise Misconfigured(
+                f"{strategy.name}.direction is {parameters.direction}, but spot cannot be sold short live; set "
+                "long_only, or market: linear."
+            )
 
 
 def _refuse_long_names(name: str, pairs: list[str]) -> None:

@@ -16,7 +16,16 @@ from bot.record import new_records, to_dict
 from bot.times import MINUTE
 from coordinator.machine import NAME, PairMachine, PortfolioMachine
 from coordinator.master_loop import MasterLoop
-from coordinator.messages import Adopt, Command, HoldOff, Listed, Recover, Remember, StoreAway, Withdraw
+from coordinator.messages import (
+    Command,
+    HeldOffReport,
+    InstrumentListed,
+    Recover,
+    SaveState,
+    SetParameters,
+    ShutDown,
+    StoreUnavailable,
+)
 from coordinator.operator import OF_THE_BOT, CommandRejected, OperatorCommand
 from coordinator.pair_core import Message as ToPair
 from coordinator.portfolio_core import Message as ToPortfolio
@@ -124,7 +133,7 @@ class PairHost:
                 away = not answers
                 (log.error if away else log.warning)("store_away" if away else "store_back", remedy=STORE_REMEDY)
                 for loop in self.loops.values():
-                    loop.tell(StoreAway() if away else Remember())
+                    loop.tell(StoreUnavailable() if away else SaveState())
 
     async def _kept(self, symbol: str) -> None:
         async def renew() -> None:
@@ -152,7 +161,7 @@ class PairHost:
         """Follow another config."""
         self.config = config
         for symbol, loop in self.loops.items():
-            loop.tell(Adopt(params_of(config, [symbol])))
+            loop.tell(SetParameters(params_of(config, [symbol])))
 
     def mailboxes(self) -> list[asyncio.Queue[Any]]:
         """What the loops still have to read."""
@@ -178,34 +187,34 @@ class PairHost:
         if isinstance(listed, str):
             sentence = f"{symbol}: the venue trades it no more ({listed}); what is held leaves by its exits."
             self.delisted.add(symbol)
-            self.report(HoldOff(symbol, HeldOff.INSTRUMENT, sentence))
+            self.report(HeldOffReport(symbol, HeldOff.INSTRUMENT, sentence))
             return
         if symbol in self.delisted:
             self.delisted.remove(symbol)
-            self.report(HoldOff(symbol, HeldOff.INSTRUMENT, f"{symbol}: the venue trades it again", over=True))
+            self.report(HeldOffReport(symbol, HeldOff.INSTRUMENT, f"{symbol}: the venue trades it again", over=True))
         self.instruments[symbol] = listed
-        self.loops[symbol].tell(Listed(listed))
+        self.loops[symbol].tell(InstrumentListed(listed))
         try:
             changed = await self.gateway.prepare(symbol, self.config.leverage)
         except NotPermitted as error:  # margin and sizes are reckoned with the leverage of the config
             sentence = f"{symbol}: the account does not trade it as the bot needs it; nothing is opened. {error}"
-            self.report(HoldOff(symbol, HeldOff.LEVERAGE, sentence))
+            self.report(HeldOffReport(symbol, HeldOff.LEVERAGE, sentence))
             return
         if changed:
             log.warning("leverage_restored", pair=symbol, leverage=self.config.leverage)
-        self.report(HoldOff(symbol, HeldOff.LEVERAGE, f"{symbol}: leverage is as configured", over=True))
+        self.report(HeldOffReport(symbol, HeldOff.LEVERAGE, f"{symbol}: leverage is as configured", over=True))
 
     def withdraw(self, *, close: bool) -> None:
         """Let every pair take back what could increase exposure, and with `close` leave its position."""
         for loop in self.loops.values():
-            loop.tell(Withdraw(close))
+            loop.tell(ShutDown(close))
 
     async def snapshot(self, only: str | None = None) -> None:
         """Store every pair's memory, or one's, and a readable copy of it."""
         for symbol, loop in self.loops.items():
             if only not in (None, symbol):
                 continue
-            loop.tell(Remember())
+            loop.tell(SaveState())
             machine = loop.core.machine
             state = {
                 "pair": to_dict(machine.pairs[0]),
@@ -217,7 +226,7 @@ class PairHost:
     async def stop(self) -> None:
         """Remember everything, after the loops have ended; what rests at the venue stays there."""
         for loop in self.loops.values():
-            await loop.rest()
+            await loop.checkpoint()
         await self.gateway.close()
 
 
@@ -278,7 +287,7 @@ class PortfolioHost:
     def adopt(self, config: PortfolioConfig) -> None:
         """Follow another config."""
         self.config = config
-        self.loop.tell(Adopt(params_of(config, self.symbols)))
+        self.loop.tell(SetParameters(params_of(config, self.symbols)))
 
     def mailboxes(self) -> list[asyncio.Queue[Any]]:
         """What the loop still has to read."""

@@ -81,7 +81,7 @@ def loop_status(loop: StrategyLoop) -> LoopPair:
     """What a pair's loop alone knows."""
     return {
         "open_orders": len(loop.core.open_orders),
-        "held_off": ["database"] if loop.core.memory.away else [],
+        "held_off": ["database"] if loop.core.memory.unavailable else [],
         "recovered": loop.recovered.is_set(),
         "corrections": loop.core.corrections,
         "fills": loop.core.books.fills,

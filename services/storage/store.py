@@ -29,6 +29,7 @@ AWAY = (
 )
 KEPT = 5000  # orders and executions of a symbol that a restart may still meet
 KEPT_SNAPSHOTS = 20
+CONNECTIONS = 3  # of a bot, for what orders wait for and for everything else, each
 LOOK_SECONDS = 5.0  # for a look at a database
 START_SECONDS = 30.0
 
@@ -122,8 +123,9 @@ async def is_writable(dsn: str) -> bool:
 class PostgresStore:
     """One bot's rows."""
 
-    def __init__(self, pool: Any, bot: str) -> None:
-        self.pool, self.bot = pool, bot
+    def __init__(self, pool: Any, prompt: Any, bot: str) -> None:
+        """`prompt`: connections kept free for what orders and fills wait for; `pool` serves everything else."""
+        self.pool, self.prompt, self.bot = pool, prompt, bot
 
     @classmethod
     async def open(cls, dsn: str, bot: str) -> Self:
@@ -134,11 +136,17 @@ class PostgresStore:
     @classmethod
     async def join(cls, dsn: str, bot: str) -> Self:
         """Connect to tables that are up to date."""
-        return cls(await asyncpg.create_pool(dsn, min_size=1, max_size=4), bot)
+        pool = await asyncpg.create_pool(dsn, min_size=1, max_size=CONNECTIONS)
+        try:
+            return cls(pool, await asyncpg.create_pool(dsn, min_size=1, max_size=CONNECTIONS), bot)
+        except BaseException:
+            await pool.close()
+            raise
 
     async def close(self) -> None:
         """Let the connections go."""
         await self.pool.close()
+        await self.prompt.close()
 
     @waiting
     async def load(self, name: str) -> Saved | None:
@@ -204,8 +212,12 @@ class PostgresStore:
     ) -> None:
         """Remember all of it, or nothing."""
         bot, when = self.bot, moment(at)
-        async with self.pool.acquire() as connection, connection.transaction():
-            await connection.execute(REMEMBER, bot, name, saved.layout, saved.data, when)
+        memory = (REMEMBER, bot, name, saved.layout, saved.data, when)
+        if not (orders or fills or decisions):
+            await self.pool.execute(*memory)  # a statement is a transaction
+            return
+        async with self.prompt.acquire() as connection, connection.transaction():
+            await connection.execute(*memory)
             if orders:
                 await connection.executemany(
                     ORDER, [(bot, one.client_order_id, name, *_numbers(one), when) for one in orders]

@@ -71,8 +71,30 @@ deals = st.fixed_dictionaries(
         "max_safety_orders": st.integers(0, 8),
         "take_profit": percent,
         "direction": st.sampled_from(["long", "short"]),
+        "start": st.sampled_from(["confluence", "immediately", "schedule"]),
+        "schedule_hours": st.floats(0.5, 12.0),
+        "entry_below": st.sampled_from([None, 50_500.0]),
+        "max_active_safety_orders": st.integers(1, 8),
+        "stop_after_deals": st.sampled_from([None, 4]),
+        "max_deals_per_day": st.sampled_from([None, 2]),
+        "targets": st.sampled_from([[], [{"at": 0.002, "share": 0.5}, {"at": 0.01, "share": 0.5}]]),
+        "take_profit_from": st.sampled_from(["average", "base"]),
+        "max_deal_days": st.sampled_from([None, 0.2]),
+        "deadline_exit": st.sampled_from(["break_even", "market"]),
+        "risk_reduction_pct": st.sampled_from([0.0, 50.0]),
     }
 )
+FULL_DEAL = {
+    "start": "price_window",
+    "entry_above": 49_500.0,
+    "step": 0.004,
+    "max_active_safety_orders": 2,
+    "targets": [{"at": 0.002, "share": 0.5}, {"at": 0.01, "share": 0.5}],
+    "break_even": True,
+    "stop_loss": 0.03,
+    "max_deal_days": 0.3,
+    "reinvest_pct": 50.0,
+}
 trends = st.fixed_dictionaries(
     {"trend_confirmation_bars": st.integers(1, 3), "direction": st.sampled_from(["both", "long", "short"])}
 )
@@ -150,6 +172,7 @@ def compared(strategy, parameters, execution, world):
 @given(choice=chosen, execution=executions, world=worlds)
 @example(choice=("grid", {"direction": "short"}), execution={}, world=WILD)
 @example(choice=("trend", {"trend_confirmation_bars": 1}), execution={}, world=CALM)
+@example(choice=("dca", FULL_DEAL), execution={}, world=CALM)
 def test_the_fast_loop_is_the_engine(choice, execution, world):
     """F-80."""
     compared(*choice, execution, world)

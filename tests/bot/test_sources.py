@@ -69,7 +69,7 @@ def test_what_nobody_compiles_names_no_machine_code():
         assert (ROOT / name).exists()
         assert name not in files, "an edit of what nobody compiles is to compile nothing"
     grid = {path.relative_to(ROOT).as_posix() for path in closure(starts("grid"))}
-    assert "strategies/grid.py" in grid
+    assert "strategies/grid/decisions.py" in grid
     assert "strategies/dca.py" not in grid, "an edit of one strategy is to compile no other"
 
 
@@ -84,7 +84,13 @@ def test_an_edit_of_a_source_changes_the_code_that_imports_it_and_a_comment_chan
     before = now()
     assert before == code_hash(closure(starts("dca"))), "the same sources are the same code wherever they lie"
     found = {path.relative_to(tmp_path).as_posix() for path in closure(files, tmp_path)}
-    for name in ("bot/order.py", "strategies/dca.py", "strategies/grid.py", "backtesting/loop.py", "filters/smc.py"):
+    for name in (
+        "bot/order.py",
+        "strategies/dca.py",
+        "strategies/grid/cells.py",
+        "backtesting/loop.py",
+        "filters/smc.py",
+    ):
         source = tmp_path / name
         source.write_text("# a comment\n" + source.read_text() + '\n"no docstring, and no code"\n# another\n')
         source.write_text(source.read_text().replace('"no docstring, and no code"', ""))

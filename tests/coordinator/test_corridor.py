@@ -16,10 +16,11 @@ PARAMS = load_config({"strategy": "auto", "pairs": ["BTCUSDT"]}).algorithm.recor
 share = st.floats(0.4, 1.6)
 
 
-def desk_of(high, anchor, allocated, reduced, drawdown, halted):
+def desk_of(high, anchor, allocated, reduced, drawdown, halted, recent=1.0):
     portfolio = new_portfolio_state(1).portfolio
     risk = portfolio.risk
     risk.equity, risk.high, risk.anchor, risk.day = high, high, anchor, NOW // 86_400_000
+    risk.recent_high = recent * high
     risk.reduced, risk.drawdown, risk.halted = reduced, drawdown, halted
     portfolio.allocated, portfolio.hour, portfolio.next_rebalance = allocated, NOW // HOUR, NOW + 3 * HOUR
     portfolio.modes = modes(risk)
@@ -27,12 +28,22 @@ def desk_of(high, anchor, allocated, reduced, drawdown, halted):
 
 
 @settings(deadline=None)  # the first call compiles
-@given(share, share, share, st.booleans(), st.booleans(), st.booleans(), st.floats(0.0, 1.2), st.data())
+@given(
+    share,
+    share,
+    share,
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.floats(0.6, 1.0),
+    st.floats(0.0, 1.2),
+    st.data(),
+)
 def test_inside_the_corridor_look_says_nothing_and_notes_the_equity_alone(
-    high, anchor, allocated, reduced, drawdown, halted, reserved, data
+    high, anchor, allocated, reduced, drawdown, halted, recent, reserved, data
 ):
     high, reserved = max(high, anchor) * 1e4, reserved * 1e4
-    portfolio = desk_of(high, anchor * 1e4, allocated * 1e4, reduced, drawdown, halted)
+    portfolio = desk_of(high, anchor * 1e4, allocated * 1e4, reduced, drawdown, halted, recent)
     low, top, until = quiet_equity_range(PARAMS, portfolio, reserved)
     if low > top or until <= NOW:
         return

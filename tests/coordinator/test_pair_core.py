@@ -10,7 +10,7 @@ from bot.order import OrderKind, Side, Signal, set_order
 from bot.ports import Gap, Position, Unreachable
 from bot.record import new_records
 from coordinator.machine import PairMachine
-from coordinator.messages import HoldOff, Recover, Remember, StoreAway
+from coordinator.messages import HeldOffReport, Recover, SaveState, StoreUnavailable
 from coordinator.pair_core import PairCore
 from coordinator.parameters import AlgorithmParameters
 from coordinator.vocabulary import DIRECTIVE, HeldOff
@@ -41,7 +41,7 @@ class Pair:
         self.core.unsynced = True
 
     def held_off(self):
-        return [(one.reason, one.over) for one in self.reported if isinstance(one, HoldOff)]
+        return [(one.reason, one.over) for one in self.reported if isinstance(one, HeldOffReport)]
 
 
 @pytest.fixture
@@ -77,8 +77,8 @@ def test_without_the_store_nothing_is_opened_and_what_rests_leaves(pair):
     pair.world.stored = False
     assert pair.hear(Gap("BTCUSDT")) == [("save", None)]
     pair.world.stored = True
-    assert pair.hear(Remember()) == [("save", None), ("place", LINK)], "the store is back"
-    assert pair.hear(StoreAway()) == [("cancel", LINK)]
+    assert pair.hear(SaveState()) == [("save", None), ("place", LINK)], "the store is back"
+    assert pair.hear(StoreUnavailable()) == [("cancel", LINK)]
 
 
 def test_an_order_that_did_not_get_through_is_tried_again_after_a_pause_that_grows(pair):
@@ -114,10 +114,10 @@ def test_a_position_that_nothing_explains_holds_the_pair_off_and_its_entries_lea
 
 
 def test_of_the_news_of_a_position_only_the_newest_counts(pair):
-    pair.core.waiting = 1
+    pair.core.queued_positions = 1
     assert pair.hear(Position("BTCUSDT", 3)) == []
     assert pair.held_off() == []
-    pair.core.waiting = 0
+    pair.core.queued_positions = 0
     pair.world.held = 3
     assert pair.hear(Position("BTCUSDT", 3)) != []
     assert pair.held_off() == [(HeldOff.POSITION, False)]

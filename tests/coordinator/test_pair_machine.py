@@ -27,7 +27,16 @@ START = 1_700_006_400_000
 ALGORITHM = AlgorithmParameters(
     auto={"warmup_bars": 60},
     grid={"levels": 4, "warmup_bars": 5},
-    dca={"warmup_bars": 5, "confluence": 0.0, "spike": 1.0},
+    dca={
+        "warmup_bars": 5,
+        "confluence": 0.0,
+        "spike": 1.0,
+        "max_active_safety_orders": 3,
+        "targets": [{"at": 0.01, "share": 0.6}, {"at": 0.03, "share": 0.4}],
+        "break_even": True,
+        "max_deal_days": 0.5,
+        "deadline_exit": "market",
+    },
     trend={"warmup_bars": 5, "trend_confirmation_bars": 1, "max_atr": 1.0},
 )
 
@@ -128,7 +137,7 @@ class LifeOfAPair(RuleBasedStateMachine):
         if slot.kind != OrderKind.MARKET:
             self.price = float(slot.price) * 0.1
             self.pairs[0].price = self.price
-        self.run(index, max(1, int(most * part)))
+        self.run(index, np.int64(max(1, int(most * part))))
 
     @rule(
         family=st.integers(-1, 2),

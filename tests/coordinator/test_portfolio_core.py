@@ -9,7 +9,7 @@ from bot.ports import Account
 from bot.record import new_records
 from coordinator.instructions import Load, Save
 from coordinator.machine import PortfolioMachine
-from coordinator.messages import AccountSnapshot, Directive, HoldOff, PairReport, Recover
+from coordinator.messages import AccountSnapshot, Directive, HeldOffReport, PairReport, Recover
 from coordinator.parameters import AlgorithmParameters
 from coordinator.portfolio_core import REMEDIES, PortfolioCore
 from coordinator.vocabulary import REPORT, HeldOff
@@ -85,10 +85,10 @@ def test_an_old_report_changes_nothing(portfolio):
 
 
 def test_a_pair_that_is_held_off_is_told_of_once(portfolio):
-    off = HoldOff("BTCUSDT", HeldOff.POSITION, "look")
+    off = HeldOffReport("BTCUSDT", HeldOff.POSITION, "look")
     assert Save in portfolio.hear(off)
     assert portfolio.hear(off) == []
-    assert Save in portfolio.hear(HoldOff("BTCUSDT", HeldOff.POSITION, "over", over=True))
+    assert Save in portfolio.hear(HeldOffReport("BTCUSDT", HeldOff.POSITION, "over", over=True))
     assert portfolio.alarms == [("BTCUSDT", "position", "critical", False), ("BTCUSDT", "position", "warning", True)]
 
 

@@ -7,14 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.errors import Misconfigured
 from bot.record import new_record, new_records
 from bot.trade import TRADE
-from coordinator.allocation import ALLOCATION, allocate, measured, performance, regime_confidence
+from coordinator.allocation import ALLOCATION, allocate, by_money, keep_mark, measured, performance, regime_confidence
+from coordinator.config import load_config
 from coordinator.correlation import HISTORY, correlation, group, history_push, stress
 from coordinator.outcomes import OUTCOMES, RECENT, book_outcome, sum_outcomes
 from coordinator.parameters import AlgorithmParameters
 from coordinator.phase import NEXT, NOWHERE, TABLE, Phase, Trigger
-from coordinator.regime import REGIME, Kind, Regime, classify, confirm, family_by_adx
+from coordinator.regime import REGIME, Regime, RegimeKind, classify, confirm, family_by_adx
 from coordinator.risk import (
     RISK,
     answer,
@@ -24,6 +26,7 @@ from coordinator.risk import (
     exposure_cap,
     mark,
     modes,
+    note_high,
     note_stress,
     resume,
     size_multiplier,
@@ -50,17 +53,17 @@ def params(**changes):
 @pytest.mark.parametrize(
     ("confirmed", "row"),
     [
-        (Kind.NONE, ["RANGE", "TRANSITION", "TRANSITION", "TRANSITION", "TREND"]),
-        (Kind.TRANSITION, ["RANGE", "TRANSITION", "TRANSITION", "TRANSITION", "TREND"]),
-        (Kind.RANGE, ["RANGE", "RANGE", "TRANSITION", "TRANSITION", "TREND"]),
-        (Kind.TREND, ["RANGE", "TRANSITION", "TRANSITION", "TREND", "TREND"]),
+        (RegimeKind.NONE, ["RANGE", "TRANSITION", "TRANSITION", "TRANSITION", "TREND"]),
+        (RegimeKind.TRANSITION, ["RANGE", "TRANSITION", "TRANSITION", "TRANSITION", "TREND"]),
+        (RegimeKind.RANGE, ["RANGE", "RANGE", "TRANSITION", "TRANSITION", "TREND"]),
+        (RegimeKind.TREND, ["RANGE", "TRANSITION", "TRANSITION", "TREND", "TREND"]),
     ],
 )
 def test_family_by_adx_row(confirmed, row):
     columns = [(0.0, 17.99), (18.0, 22.0), (22.01, 24.99), (25.0, 32.0), (32.01, 90.0)]
     for (low, high), family in zip(columns, row, strict=True):
         for adx in (low, (low + high) / 2, high):
-            assert family_by_adx(PARAMS, int(confirmed), adx) == Kind[family]
+            assert family_by_adx(PARAMS, int(confirmed), adx) == RegimeKind[family]
 
 
 REGIME_ROWS = [
@@ -251,9 +254,62 @@ def test_performance_by_win_rate(wins, expected):
 def test_a_pair_at_zero_comes_back_on_probation():
     allocation, report = new_record(ALLOCATION), new_record(REPORT)
     report.trades, report.losses = 20, 5.0
-    assert performance(PARAMS, allocation, report, HOUR) == 0.0
-    assert performance(PARAMS, allocation, report, HOUR + 72 * HOUR - 1) == 0.0
-    assert performance(PARAMS, allocation, report, HOUR + 72 * HOUR) == 0.3
+    classic = params(allocation__performance="classic")
+    assert performance(classic, allocation, report, HOUR) == 0.0
+    assert performance(classic, allocation, report, HOUR + 72 * HOUR - 1) == 0.0
+    assert performance(classic, allocation, report, HOUR + 72 * HOUR) == 0.3
+
+
+def judged(days, equity_of, target=1000.0, trades=20, every=4 * HOUR, **changes):
+    """Performance factors of a pair whose target stays, judged every few hours; `equity_of` by day."""
+    allocation, report, given_ = new_record(ALLOCATION), new_record(REPORT), params(**changes)
+    allocation.target, report.trades, found = target, trades, []
+    for now in range(20_000 * DAY, 20_000 * DAY + days * DAY + 1, every):
+        report.equity = equity_of((now - 20_000 * DAY) / DAY)
+        keep_mark(allocation, float(report.equity), now)
+        allocation.performance = performance(given_, allocation, report, now)
+        found.append(float(allocation.performance))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("month", "expected"),  # profit of thirty days, and what it comes to
+    [(0.0, 0.8), (50.0, 1.2), (500.0, 1.2), (25.0, 1.0), (-25.0, 0.55), (-50.0, 0.3), (-900.0, 0.3)],
+)
+def test_performance_by_money_is_the_profit_of_the_last_days_over_the_mean_target(month, expected):
+    assert judged(40, lambda day: month * day / 30.0)[-1] == pytest.approx(expected)
+
+
+def test_performance_by_money_forgets_what_is_older_than_its_days():
+    assert judged(60, lambda day: 200.0 * min(day, 20.0))[-1] == pytest.approx(0.8)
+
+
+def test_performance_by_money_moves_by_a_fifth_a_day_at_most_and_never_to_zero():
+    found = judged(9, lambda day: -300.0 * day)
+    steps = np.diff(found)
+    assert found[0] == 0.8
+    assert min(steps) == pytest.approx(-0.2 / 6)
+    assert min(found) == pytest.approx(0.3)
+    assert found[6] == pytest.approx(0.6), "a day, six looks"
+
+
+def test_performance_by_money_is_unproven_with_few_deals_and_marks_what_is_open():
+    """Thirty small cells won and a stop lost: by trades it is the best there is, by money the worst."""
+    assert judged(30, lambda day: -90.0, trades=9)[-1] == 0.8
+    thirty_wins_and_a_fall = judged(30, lambda day: 0.5 * day if day < 29 else -120.0)
+    assert thirty_wins_and_a_fall[-1] < 0.7
+    assert measured(PARAMS, 30, 29, 14.5, 1.0) == 1.2
+
+
+def test_performance_by_money_takes_the_mean_of_targets_over_time():
+    allocation, report = new_record(ALLOCATION), new_record(REPORT)
+    report.trades = 20
+    for day, target in ((0, 3000.0), (10, 0.0), (20, 0.0)):  # 3000 for a third of the time
+        keep_mark(allocation, 0.0, (20_000 + day) * DAY)
+        allocation.target = target
+    keep_mark(allocation, 25.0, 20_030 * DAY)
+    report.equity = 25.0
+    assert by_money(PARAMS, allocation, report, 20_030 * DAY) == pytest.approx(0.8 + 0.5 * 0.4)
 
 
 @settings(deadline=None)
@@ -380,6 +436,51 @@ def test_mode_drawdown_enters_scales_and_leaves():
     assert not risk.drawdown
 
 
+def test_mode_drawdown_looks_at_the_high_of_the_last_days_and_the_halt_at_that_of_all_time():
+    given_, risk = params(risk__high_days=5), new_record(RISK)
+    for day, equity in enumerate((1000, 920, 850, 840, 840)):
+        mark(given_, risk, float(equity), (10 + day) * DAY)
+    assert risk.drawdown
+    assert risk.recent_high == 1000.0
+    mark(given_, risk, 840.0, 15 * DAY)
+    assert (risk.recent_high, bool(risk.drawdown)) == (920.0, False), "the high has aged out"
+    for day, equity in enumerate((800, 760, 730, 710)):
+        assert not mark(given_, risk, float(equity), (16 + day) * DAY)
+    assert mark(given_, risk, 699.0, 20 * DAY), "30 % under the high of all time"
+
+
+def test_a_high_between_two_midnights_counts_for_its_day():
+    given_, risk = params(risk__high_days=3), new_record(RISK)
+    mark(given_, risk, 1000.0, 10 * DAY)
+    mark(given_, risk, 900.0, 11 * DAY)
+    mark(given_, risk, 950.0, 11 * DAY + HOUR)
+    note_high(risk)
+    mark(given_, risk, 900.0, 11 * DAY + 2 * HOUR)
+    mark(given_, risk, 890.0, 13 * DAY)
+    assert risk.recent_high == 950.0
+    mark(given_, risk, 880.0, 400 * DAY)
+    assert risk.recent_high == 880.0, "days without a look are gone"
+
+
+def test_a_state_that_knows_only_the_high_of_all_time_begins_with_it():
+    given_, risk = params(), new_record(RISK)
+    risk.day, risk.high, risk.anchor, risk.drawdown = 10, 1000.0, 840.0, True
+    for now in (10 * DAY + HOUR, 11 * DAY):
+        mark(given_, risk, 840.0, now)
+        assert (risk.recent_high, bool(risk.drawdown)) == (1000.0, True)
+
+
+def test_transfers_move_every_high_of_the_last_days():
+    given_, risk = params(risk__high_days=3), new_record(RISK)
+    mark(given_, risk, 1000.0, 10 * DAY)
+    mark(given_, risk, 900.0, 11 * DAY)
+    deposited(risk, 500.0)
+    mark(given_, risk, 1400.0, 12 * DAY)
+    assert risk.recent_high == 1500.0
+    mark(given_, risk, 1400.0, 13 * DAY)
+    assert risk.recent_high == 1400.0
+
+
 def test_mode_normal_caps_exposure_at_seventy_per_cent():
     _, risk, given_ = risk_at(1000)
     assert modes(risk) == 0
@@ -393,7 +494,8 @@ def test_mode_normal_caps_exposure_at_seventy_per_cent():
 def test_modes_combine(reduced, stressed, fall, expected):
     risk = new_record(RISK)
     risk.reduced, risk.stress, risk.drawdown = reduced, stressed, fall > 0
-    risk.high, risk.equity = 1000.0, 1000.0 * (1 - fall)
+    risk.high = risk.recent_high = 1000.0
+    risk.equity = 1000.0 * (1 - fall)
     assert size_multiplier(params(), risk) == pytest.approx(expected)
 
 
@@ -481,3 +583,25 @@ def test_groups_join_each_pair_to_its_likest():
     groups = np.zeros(5, np.int64)
     group(histories(*series), 1299, PARAMS, groups, np.zeros((5, 2)))
     assert groups.tolist() == [0, 1, 0, 1, 4]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (
+            {"allocation": {"performance_days": 200}},
+            "allocation: performance_days is 200 but money is remembered for 120",
+        ),
+        ({"allocation": {"performance": "clasic"}}, "allocation.performance is 'clasic'"),
+        ({"allocation": {"performance_least": 0}}, "allocation.performance_least is 0"),
+        ({"risk": {"high_days": 400}}, "risk.high_days is 400"),
+    ],
+)
+def test_bad_rules_of_capital_are_one_sentence(values, sentence):
+    with pytest.raises(Misconfigured) as told:
+        load_config({"strategy": "auto", "pairs": ["BTCUSDT"], **values})
+    assert str(told.value).startswith(sentence), str(told.value)
+
+
+def test_classic_performance_may_look_further_back():
+    assert AlgorithmParameters(allocation={"performance": "classic", "performance_days": 1000}).allocation

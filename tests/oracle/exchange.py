@@ -177,6 +177,7 @@ class Exchange:
         self.position = 0
         self.target = settings.capital
         self.may_enter = False
+        self.seen = ZERO  # the last price: a close or a fill's, ticks
         self.fills: list[Fill] = []
         self.bar = Bar(0, ZERO, ZERO, ZERO, ZERO, ZERO)
         self.left = 0  # lots that this bar's participation still allows
@@ -236,7 +237,8 @@ class Exchange:
             for x, y in zip(points, points[1:], strict=False):
                 self._travel(x, y)
         if not self.ended:
-            self._close(bar, last)
+            begun = self.bucket is not None and previous.ts >= self.settings.start_ts
+            self._close(bar, last, begun)
 
     def _fund(self, previous_ts: int, bar: Bar) -> None:
         if not self.instrument.linear or self.position == 0:
@@ -249,10 +251,14 @@ class Exchange:
     def _participation(self, bar: Bar) -> int:
         return whole_down(bar.volume * self.settings.max_participation / self.instrument.lot_size)
 
-    def _close(self, bar: Bar, last: bool) -> None:
+    def _close(self, bar: Bar, last: bool, begun: bool) -> None:
+        self.seen = bar.close
         if self.equity(bar.close) <= 0:
             self.ended = True
             return
+        if not self.may_enter and begun and self.signal_bars >= self.strategy.warmup_bars:
+            self.may_enter = True
+            self._set_target()
         self.strategy.base(self)
         complete = self._collect(bar)
         if complete is not None:
@@ -265,9 +271,12 @@ class Exchange:
         self.signal_bars += 1
         warm = self.signal_bars >= self.strategy.warmup_bars
         self.may_enter = warm and self.bar.ts >= self.settings.start_ts
+        self._set_target()
+        self.strategy.signal(self, signal_bar)
+
+    def _set_target(self) -> None:
         equity = self.equity(self.bar.close)
         self.target = equity if self.settings.reinvest else min(equity, self.settings.capital)
-        self.strategy.signal(self, signal_bar)
 
     def _collect(self, bar: Bar) -> Bar | None:
         """Add a base bar to the signal bar it belongs to; give that one if it is whole now."""
@@ -407,6 +416,7 @@ class Exchange:
     def _book(self, slot: Slot, quantity: int, price: int, liquidity: str, fee: Decimal) -> None:
         self.cash -= slot.side * quantity * price * self.instrument.tick_value + fee
         self.position += slot.side * quantity
+        self.seen = Decimal(price)
         self.left -= quantity
         slot.quantity -= quantity
         fill = Fill(

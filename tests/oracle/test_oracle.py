@@ -263,6 +263,44 @@ def test_a_trailing_deal_leaves_under_its_best() -> None:
     assert fills[-1].signal == EXIT_TP
 
 
+def test_a_deal_leaves_at_two_targets_and_the_first_moves_its_stop_to_break_even() -> None:
+    """The budget of 40 buys 20 lots at 1000: half leaves at 1020, then a fall ends at the average."""
+    halves = [{"at": "0.02", "share": "0.5"}, {"at": "0.05", "share": "0.5"}]
+    bars = candles((1000,) * 4, (1000,) * 4, (1000,) * 4, (1000, 1021, 1000, 1021), (1021, 1021, 990, 990))
+    plan = dca(targets=halves, break_even=True, max_safety_orders=0, start="immediately")
+    fills = run(bars, instrument(lot_size="0.01", leverage=1), Settings(2000), plan)
+    assert short(fills) == [(2, 0, 1000, 20, "taker"), (3, 2, 1020, -10, "maker"), (4, 3, 1000, -10, "taker")]
+    assert [fill.signal for fill in fills] == [ENTRY, EXIT_TP, EXIT_SL]
+
+
+def test_only_so_many_safety_orders_rest_and_the_next_follows_a_fill() -> None:
+    bars = candles((1000,) * 4, (1000,) * 4, (1000,) * 4, (1000, 1000, 940, 940), (940, 940, 895, 895))
+    plan = dca(start="immediately", max_safety_orders=2, step="0.05", max_active_safety_orders=1, take_profit="0.5")
+    end = play(bars[:3], instrument(lot_size="0.01", leverage=1), Settings(10000), plan)
+    assert [slot.price for slot in end.slots[:3] if slot.quantity] == [950]
+    plan = dca(start="immediately", max_safety_orders=2, step="0.05", max_active_safety_orders=1, take_profit="0.5")
+    fills = run(bars, instrument(lot_size="0.01", leverage=1), Settings(10000), plan)
+    assert [(fill.slot, fill.price) for fill in fills] == [(0, 1000), (1, 950), (2, 900)]
+
+
+def test_a_deal_that_is_too_old_is_closed_at_the_market_and_its_ladder_is_withdrawn() -> None:
+    bars = candles(*[(1000,) * 4] * 2, *[(990,) * 4] * 4)
+    plan = dca(start="immediately", max_deal_days=3 / 1440, deadline_exit="market", stop_after_deals=1)
+    fills = run(bars, instrument(lot_size="0.01", leverage=1), Settings(10000), plan)
+    assert [(fill.ts // MINUTE, fill.slot, fill.signal) for fill in fills] == [(2, 0, ENTRY), (5, 2, EXIT_SL)]
+
+
+def test_a_schedule_opens_at_its_times_and_a_window_once_a_visit() -> None:
+    still = candles(*[(1000,) * 4, (1000, 1060, 1000, 1000)] * 10)
+    plan = dca(start="schedule", schedule_hours=6 / 60, max_safety_orders=0, deal_cooldown_seconds=0)
+    fills = run(still, instrument(lot_size="0.01", leverage=1), Settings(10000), plan)
+    assert [fill.ts // MINUTE for fill in fills if fill.signal == ENTRY] == [6, 12, 18]
+    rows = [(p, p + 60, p, p) for p in (1100, 1100, 1000, 1000, 1000, 1100, 1100, 1000, 1000)]
+    plan = dca(start="price_window", entry_below=1050, max_safety_orders=0, deal_cooldown_seconds=0)
+    fills = run(candles(*rows), instrument(lot_size="0.01", leverage=1), Settings(10000), plan)
+    assert [fill.ts // MINUTE for fill in fills if fill.signal == ENTRY] == [3, 8]
+
+
 def walk(seed: int, count: int) -> list[tuple[Any, ...]]:
     """A seeded random walk of candles, some without volume."""
     dice = random.Random(seed)

@@ -13,7 +13,7 @@ from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 from bot.errors import Misconfigured
 from bot.ports import NotPermitted, Refusal, Refused, Unreachable
 from coordinator.breaker import MOST_EXITS, Breaker
-from coordinator.messages import Remember
+from coordinator.messages import SaveState
 from services.exchanges.bybit.gateway import Bybit
 from services.runtime.live import account_snapshot
 from services.runtime.local import status
@@ -243,7 +243,7 @@ def test_f_12_while_the_store_is_away_nothing_is_opened_and_a_fill_still_gets_it
             before = {one.id for one in exchange.live(None)}
             sick[-1].well.clear()
             for symbol in exchange.books:
-                bot.runtime.pairs.tell(symbol, Remember())
+                bot.runtime.pairs.tell(symbol, SaveState())
             await asyncio.gather(*(box.join() for box in bot.runtime.pairs.mailboxes()))
             without = entries(bot, exchange)
             kept = {one.id for one in exchange.live(None)}
@@ -384,7 +384,7 @@ def test_f_09_exits_that_fail_again_and_again_are_told_and_tried_again_but_not_w
         reasons, attempts = held_off(bot, symbol), len(tried)
         bot.runtime.gateway.trouble = None
         await bot.steps.minute()
-        bot.runtime.pairs.tell(symbol, Remember())
+        bot.runtime.pairs.tell(symbol, SaveState())
         await bot.runtime.settled()
         for _ in range(2):
             await bot.steps.minute()

@@ -10,18 +10,23 @@ from pydantic import SecretStr
 from tenacity import retry, retry_if_result, wait_fixed
 
 from bot.errors import Misconfigured
+from bot.inputs import SHORT_BLOCK
 from bot.instrument import Market
+from bot.sources import ROOT
+from bot.times import HOUR
 from coordinator.messages import AccountSnapshot
 from coordinator.operator import CommandRejected
 from services.app.backing import joined
 from services.runtime.config import AccountAccess, Environment
+from services.simulated_bybit.exchange import Exchange, exchange_settings
 from tests.chaos.test_crash_points import assert_covered
-from tests.runtime.house import KEY, Bot, command, config, exchange_for, venue
+from tests.runtime.house import KEY, Bot, command, config, exchange_for, market, venue
 
 cluster = pytest.importorskip("services.runtime.cluster", reason="Ray is not installed")
 pytestmark = pytest.mark.slow  # Ray itself takes its time
 PAIRS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 MINUTES = 400
+SECTION = {"timeframe": "1m", "length": 6, "average": 4, "low": 45, "high": 55, "warmup_bars": 30}
 
 
 class RayBot(Bot):
@@ -50,9 +55,9 @@ def test_a_cluster_that_is_away_or_asks_for_a_token_is_one_sentence():
         raise cluster.AuthenticationError("no token")
 
 
-async def played(kind, dsn, name, *, minutes=MINUTES, trouble=None, every=50):
-    chosen = config(PAIRS)
-    exchange = exchange_for(chosen)
+async def played(kind, dsn, name, *, minutes=MINUTES, trouble=None, every=50, make=exchange_for, **sections):
+    chosen = config(PAIRS, **sections)
+    exchange = make(chosen)
     async with venue(exchange) as house:
         bot = kind(chosen, house.address, dsn, name)
         await bot.start()
@@ -88,6 +93,25 @@ def test_actors_do_what_one_process_does(dsn, name, in_one_process):
     assert len(found[0]) >= 5
     for one, other in zip(found, in_one_process):
         assert one == other
+
+
+def after_an_edge(chosen):
+    """An exchange that opens two hours after a block of inputs begins, so that little is warm-up."""
+    candles, instruments = market(chosen.pairs, 20, 7)
+    exchange = Exchange(instruments, candles, chosen.capital, exchange_settings(chosen.execution), chosen.leverage)
+    first = int(exchange.clock[0])
+    exchange.begin(first // SHORT_BLOCK * SHORT_BLOCK + SHORT_BLOCK + 2 * HOUR)
+    return exchange
+
+
+def test_a_strategy_of_ones_own_and_its_inputs_reach_the_actors(dsn, name):
+    own = {"strategy": str(ROOT / "tests/examples/pullback.py:PULLBACK"), "pullback": SECTION}
+    (found, _), (other, _) = (
+        asyncio.run(played(kind, dsn, f"{name[:7]}{number}", make=after_an_edge, **own))
+        for number, kind in enumerate((RayBot, Bot))
+    )
+    assert len(found[0]) >= 5
+    assert found == other
 
 
 def test_the_operator_and_the_config_reach_the_actors_and_errors_come_back(dsn, name, tmp_path):

@@ -92,11 +92,46 @@ def test_a_difference_is_found(found):
 EMA_CROSS = str(ROOT / "tests/examples/ema_cross.py:EMA_CROSS")
 
 
+OPTIONS_OF_DCA = {
+    "timeframe": "5m",
+    "warmup_bars": 60,
+    "start": "price_window",
+    "entry_above": 0.01,
+    "max_deals_per_day": 20,
+    "stop_after_deals": 25,
+    "deal_cooldown_seconds": 600,
+    "step": 0.004,
+    "stop_loss": 0.03,
+    "max_active_safety_orders": 2,
+    "targets": [{"at": 0.002, "share": 0.5}, {"at": 0.005, "share": 0.3}, {"at": 0.01, "share": 0.2}],
+    "break_even": True,
+    "take_profit_from": "base",
+    "max_deal_days": 0.2,
+    "deadline_exit": "market",
+    "reinvest_pct": 50.0,
+    "risk_reduction_pct": 50.0,
+}
 ALONE = {
     "grid": ("grid", {"grid": {"warmup_bars": 30}}),
     "dca": ("dca", {"dca": {"timeframe": "5m", "warmup_bars": 60, "confluence": 0.2, "take_profit": 0.003}}),
+    "dca with most options": ("dca", {"dca": {**OPTIONS_OF_DCA, "start": "immediately"}}),
     "trend": ("trend", {"trend": {"timeframe": "15m", "warmup_bars": 60, "trend_confirmation_bars": 1}}),
     "own": (EMA_CROSS, {"ema_cross": {"timeframe": "5m", "warmup_bars": 50}}),
+    "trend by channel": (
+        "trend",
+        {
+            "trend": {
+                "preset": "channel",
+                "timeframe": "5m",
+                "direction": "both",
+                "exit_channel_bars": 8,
+                "trail_distance": 4.0,
+                "max_days": 0.2,
+                "min_stop_costs": 1.0,
+                "volatility_target": 0.2,
+            }
+        },
+    ),
     "grid with every section": (
         "grid",
         {"grid": {"warmup_bars": 30}, "smc": {}, "risk": {"losing_trades": 2}, "allocation": {"reserve": 0.1}},
@@ -104,13 +139,21 @@ ALONE = {
 }
 
 
-def of_one_strategy(name, pairs, days):
+def of_one_strategy(name, pairs, days, **more):
     strategy, section = ALONE[name]
     candles = generate(list(pairs), 11 + days, 7)
     chosen = load_portfolio({"strategy": strategy, "pairs": pairs, **section})
     chosen = chosen.changed(start=sensible_start(candles, days))
     instruments = {pair: instrument_for(pair, Market.LINEAR, candles[pair])[0] for pair in pairs}
-    return asyncio.run(parity(chosen, candles, instruments))
+    return asyncio.run(parity(chosen, candles, instruments, **more))
+
+
+@pytest.mark.slow
+def test_deals_are_the_same_live_after_a_restart():
+    """What a deal remembers comes back: the ladder that waits, what has left, its age, the counts, the results."""
+    found = of_one_strategy("dca with most options", PAIRS[:1], 1, restart=True)
+    assert found.differences == []
+    assert found.fills.total() >= 4
 
 
 @pytest.mark.slow
@@ -130,13 +173,41 @@ def test_every_strategy_is_the_same_live_over_two_days_of_three_pairs(name):
     assert len({one.pair for one in found.fills}) >= 2
 
 
+PULLBACK = {"timeframe": "1m", "length": 6, "average": 4, "low": 45, "high": 55, "warmup_bars": 30}
+RULES = {
+    "timeframe": "1m",
+    "direction": "long_short",
+    "when": [{"indicator": "RSI", "timeperiod": 6, "long_below": 45, "short_above": 55}, {"indicator": "FISHER"}],
+    "combine": "any",
+    "stop": "0.5%",
+}
+AT_THE_CLOSE = {
+    "timeframe": "1m",
+    "direction": "long_short",
+    "stop": "0.2%",
+    "target": "0.3%",
+    "trigger": "close",
+    "sizing": "compound_profit_lock",
+    "quote": 3000,
+    "min_target_costs": 0,
+    "min_stop_costs": 0,
+    "combine": {"at_least": 2},
+    "when": [{"indicator": "EMA", "timeperiod": 8}, {"indicator": "SUPERTREND"}, {"indicator": "MACD"}],
+}
+WITH_INPUTS = {
+    "pullback": {"strategy": str(ROOT / "tests/examples/pullback.py:PULLBACK"), "pullback": PULLBACK},
+    "rules": {"strategy": "rules", "rules": RULES},
+    "rules at the close": {"strategy": "rules", "rules": AT_THE_CLOSE},
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("restart", [False, True], ids=["whole", "restarted"])
-def test_inputs_of_a_strategy_are_the_same_live_and_after_a_restart(restart):
+@pytest.mark.parametrize("name", WITH_INPUTS)
+def test_inputs_of_a_strategy_are_the_same_live_and_after_a_restart(name, restart):
     """Two columns of TA-Lib's, one of another timeframe; the history that a restart asks for gives the same bits."""
-    section = {"timeframe": "1m", "length": 6, "average": 4, "low": 45, "high": 55, "warmup_bars": 30}
     pairs = ("BTCUSDT", "ETHUSDT")
-    values = {"strategy": str(ROOT / "tests/examples/pullback.py:PULLBACK"), "pairs": pairs, "pullback": section}
+    values = {**WITH_INPUTS[name], "pairs": pairs}
     candles = generate(list(pairs), 20, 7)
     edge = int(candles[pairs[0]].ts[0]) // SHORT_BLOCK * SHORT_BLOCK + SHORT_BLOCK
     begun = edge + 2 * HOUR  # so that little is warm-up

@@ -697,7 +697,7 @@ def test_f_07_a_halt_reaches_the_pairs_while_the_database_is_away(dsn, name):
             await until(lambda: not entries(bot, exchange))
             assert_protected(exchange)
             stores[-1].back.set()
-            await until(lambda: all(not loop.core.memory.away for loop in bot.runtime.loops.values()))
+            await until(lambda: all(not loop.core.memory.unavailable for loop in bot.runtime.loops.values()))
             await bot.runtime.settled()
             await bot.crash()
             await bot.start()

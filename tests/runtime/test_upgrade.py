@@ -35,7 +35,8 @@ def next_version(folder):
     for package in PACKAGES:
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     for file, old, new in (
-        ("strategies/grid.py", "peak", "summit"),
+        ("strategies/grid/state.py", "peak", "summit"),
+        ("strategies/grid/decisions.py", "peak", "summit"),
         ("strategies/dca.py", '        ("score", "f8"),\n', ""),
         ("strategies/dca.py", "state.score", "score"),
         ("coordinator/pair_state.py", '    ("family", "i8"),', '    ("mood", "f8"),\n    ("family", "i8"),'),

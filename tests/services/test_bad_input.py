@@ -17,6 +17,8 @@ from bot.sources import ROOT
 from coordinator.config import load_config
 from coordinator.config_file import parsed
 from services.runtime.config import load_bot
+from strategies import dca_parameters
+from tests.conftest import instrument
 
 LONGEST_SENTENCE = 900  # the list of what may be chosen, and a value cut at 200
 GRID = "strategy: grid\npair: BTCUSDT\n"
@@ -67,6 +69,62 @@ def test_a_bad_config_is_one_sentence(tmp_path, name):
         assert len(sentence.replace(str(path), "")) < LONGEST_SENTENCE
 
 
+HALF = "{at: 1%, share: 50%}"
+BAD_DEALS = {
+    "shares that sum to 90 %": (
+        f"targets: [{HALF}, {{at: 2%, share: 40%}}]",
+        "targets sum to 90 %; make them sum to 100 %",
+    ),
+    "targets out of order": (f"targets: [{{at: 2%, share: 50%}}, {HALF}]", "order them, nearest first"),
+    "one target twice": (f"targets: [{HALF}, {HALF}]", "targets lie at 0.01, 0.01"),
+    "too many targets": (f"targets: [{', '.join([HALF] * 9)}]", "dca.targets is"),
+    "a target without a share": ("targets: [{at: 1%}]", "dca.targets.0.share"),
+    "targets that are a word": ("targets: far", "dca.targets is 'far'"),
+    "targets and a trail": (f"trailing: true\n  targets: [{HALF}, {{at: 2%, share: 50%}}]", "choose one of them"),
+    "break-even of one target": ("break_even: true", "give two or more targets"),
+    "an empty window": ("entry_above: 10\n  entry_below: 9", "entry_above (10) must lie under entry_below (9)"),
+    "no window": ("start: price_window", "give entry_above, entry_below or both"),
+    "a start that is unknown": ("start: soon", "dca.start is 'soon'"),
+    "a schedule shorter than a bar": ("start: schedule\n  schedule_hours: 0.5", "shorter than a signal bar"),
+    "no deal a day": ("max_deals_per_day: 0", "dca.max_deals_per_day is 0"),
+    "profits reinvested twice": ("reinvest_pct: 50\nreinvest: true", "dca.reinvest_pct is 50; leave one out"),
+}
+
+
+@pytest.mark.parametrize("name", list(BAD_DEALS))
+def test_a_bad_deal_is_one_sentence(tmp_path, name):
+    text, words = BAD_DEALS[name]
+    path = tmp_path / "c.yaml"
+    path.write_text(f"strategy: dca\npair: BTCUSDT\ndca:\n  {text}\n")
+    for load in (load_config, load_bot):
+        with pytest.raises(Misconfigured) as refused:
+            load(path)
+        assert words in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        ({"take_profit": 0.0007}, "dca.take_profit is 0.0007 but a round trip costs 0.00085"),
+        (
+            {
+                "targets": [{"at": 0.001, "share": 0.5}, {"at": 0.01, "share": 0.5}],
+                "break_even": True,
+                "min_target_costs": 0,
+            },
+            "dca.targets[0].at is 0.001 but break-even lies at 0.0011",
+        ),
+    ],
+)
+def test_a_deal_that_cannot_earn_its_fees_is_refused(own, words):
+    parameters = load_config({"strategy": "dca", "pair": "BTCUSDT", "dca": own}).parameters
+    with pytest.raises(Misconfigured, match=re.escape(words)):
+        dca_parameters.check(parameters, instrument(), 10_000.0, 50_000.0, 1.0)
+    free = instrument(taker_fee=0, maker_fee=0)
+    dca_parameters.check(parameters, free, 10_000.0, 50_000.0, 1.0)
+
+
 def test_a_value_is_shown_with_at_most_200_characters():
     endless: list = []
     endless.append(endless)
@@ -100,7 +158,7 @@ def test_a_key_without_its_section_is_that_of_the_chosen_strategy_or_of_the_only
     [
         ("auto", "warmup_bars", "may mean grid.warmup_bars, dca.warmup_bars, trend.warmup_bars or auto.warmup_bars"),
         ("grid", "levls", "did you mean grid.levels"),
-        ("grid", "start", "did you mean from"),
+        ("dca", "start", "did you mean from"),
         ("grid", "zzz", "`traderagent parameters grid` lists them"),
     ],
 )
@@ -184,6 +242,9 @@ def test_what_is_allowed_and_seldom_meant_is_said():
     assert "profit_per_grid is 0.5, which is 50 %; for 0.5 % write 0.5%" in told[0]
     assert "grid.lower (10) and grid.upper (20) do not hold the price, 50000" in told[1]
     assert parameters.changed(profit_per_grid="0.5%", lower=None, upper=None).remarks(50_000.0) == []
+    window = load_config({"strategy": "dca", "pair": "BTCUSDT", "dca": {"entry_below": 10.0}}).parameters
+    assert window.remarks(9.0) == []
+    assert "dca.entry_below (10) leave out the price, 50000" in window.remarks(50_000.0)[0]
     run = simulate({"strategy": "grid", "pair": "BTCUSDT", "grid": own}, walk(120))
     assert set(told) <= set(run.notices)
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from bot.ports import NotPermitted, Refusal, Refused, Unanswered, Unreachable
-from coordinator.messages import Listed
+from coordinator.messages import InstrumentListed
 from coordinator.vocabulary import HeldOff
 from services.runtime.hosts import PairHost
 from services.runtime.supervisor import LIVES, MOST_PAUSE, WINDOW, Supervisor
@@ -148,7 +148,7 @@ def looked_at(*rounds):
         reports.clear()
         asyncio.run(host.look_at_venue())
         found.append({(one.symbol, one.reason, one.over) for one in reports})
-    return found, [one.instrument.symbol for one in told if isinstance(one, Listed)]
+    return found, [one.instrument.symbol for one in told if isinstance(one, InstrumentListed)]
 
 
 def test_row_13_leverage_that_cannot_be_set_back_holds_off_that_pair_until_it_can():

@@ -18,22 +18,47 @@ from bot.order import OrderKind, Signal
 from bot.record import new_record, new_records, to_dict
 from bot.strategy import PAIR
 from coordinator.config import load_config
-from strategies import grid
+from strategies.grid.cells import set_range
+from strategies.grid.state import STATE
 from tests.conftest import bars, instrument, walk
 
 EXAMPLE = "tests/examples/ema_cross.py:EMA_CROSS"
 PARAMETERS = {
     "grid": {"timeframe": "15m", "warmup_bars": 20},
     "dca": {"timeframe": "15m", "warmup_bars": 20, "confluence": 0.3, "take_profit": 0.004},
+    "dca with options": {
+        "timeframe": "15m",
+        "warmup_bars": 20,
+        "confluence": 0.3,
+        "max_active_safety_orders": 2,
+        "targets": [{"at": 0.002, "share": 0.5}, {"at": 0.004, "share": 0.3}, {"at": 0.008, "share": 0.2}],
+        "break_even": True,
+        "take_profit_from": "base",
+        "max_deal_days": 0.3,
+        "max_deals_per_day": 20,
+        "reinvest_pct": 50.0,
+        "risk_reduction_pct": 50.0,
+    },
     "trend": {"timeframe": "15m", "warmup_bars": 20, "sideways": 0.002},
+    "trend channel": {
+        "preset": "channel",
+        "timeframe": "15m",
+        "warmup_bars": 20,
+        "direction": "both",
+        "exit_channel_bars": 8,
+        "min_stop_costs": 0.0,
+        "trail_distance": 4.0,
+        "max_days": 0.3,
+    },
     "ema_cross": {"timeframe": "15m", "warmup_bars": 20},
 }
 NAMES = list(PARAMETERS)
 
 
 def config_of(name, **more):
+    name, variant = name.split()[0], name
     strategy = EXAMPLE if name == "ema_cross" else name
-    section = {**PARAMETERS[name], **more.pop("parameters", {})}
+    section = {**PARAMETERS[variant], **more.pop("parameters", {})}
     return load_config({"strategy": strategy, "pair": "BTCUSDT", name: section, **more})
 
 
@@ -126,7 +151,7 @@ def first_entries(recording):
     return {int(f["slot"]): (int(f["ts"]), int(f["side"]), int(f["price"])) for f in fills[::-1]}
 
 
-@pytest.mark.parametrize("name", ["dca", "trend"])
+@pytest.mark.parametrize("name", ["dca", "dca with options", "trend", "trend channel"])
 def test_f26_mirror_family_3_of_directions(name):
     """What long does in a market, short does in its mirror: same bars, other side."""
     candles = walk(6000, seed=5, volatility=0.0003)
@@ -193,7 +218,7 @@ def test_family_8_a_single_bar(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_family_8_a_market_that_never_moves(name):
-    recording = play(name, bars(*[(50_000.0,) * 4] * 2000), parameters={"confluence": 0.6} if name == "dca" else {})
+    recording = play(name, bars(*[(50_000.0,) * 4] * 2000), parameters={"confluence": 0.6} if "dca" in name else {})
     assert len(recording.fills) == 0
     assert recording.equity()[-1] == 10_000.0
 
@@ -221,7 +246,9 @@ def test_family_8_f44_a_market_that_dies(name):
     fall = np.concatenate([np.ones(1500), np.exp(-np.linspace(0.0, 6.9, 1500))])
     prices = [np.maximum(np.round(getattr(candles, n) * fall, 1), 0.1) for n in ("open", "high", "low", "close")]
     dying = Candles(candles.ts, *prices, candles.volume, 60_000)
-    recording = play(name, dying, leverage=20, parameters={"risk_budget": 1.0} if name in ("grid", "dca") else {})
+    recording = play(
+        name, dying, leverage=20, parameters={"risk_budget": 1.0} if name == "grid" or "dca" in name else {}
+    )
     assert np.isfinite(recording.equity()).all()
     assert recording.equity().min() >= 0.0
 
@@ -313,7 +340,7 @@ def test_a_neutral_grid_with_an_odd_number_of_levels_has_no_cell_at_its_centre(l
         params[0] = config.parameters.record()
         pair["instrument"] = instrument().record(1.0)
         pair.price, pair.target, pair.time = ticks * 0.1, 10_000.0, 1
-        state, half = new_record(grid.STATE), 3.0 * rng.uniform(10.0, 40.0)
-        grid._set_range(pair, params[0], state, pair.price - half, pair.price + half, levels)
+        state, half = new_record(STATE), 3.0 * rng.uniform(10.0, 40.0)
+        set_range(pair, params[0], state, pair.price - half, pair.price + half, levels)
         sides = state.cells["side"][:levels].tolist()
         assert sides == [1] * (levels // 2) + [0] + [-1] * (levels // 2)

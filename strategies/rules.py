@@ -1,0 +1,301 @@
+"""Rules: enters and leaves at the market by conditions on indicators, written as configuration.
+
+The conditions are combined to one column, computed by the driver; the kernel reads LONG, SHORT or nothing of it at each
+signal bar. It keeps its own accounts: equity, safe (profit that is never used again) and available. A reversal leaves
+first and opens when it has left, at the same price. What they are is docs/rules.md.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from bot.conditions import CONFLICT, WhenInput, when_input
+from bot.costs import CostParameters, check_distance, round_trip_of
+from bot.errors import Misconfigured
+from bot.instrument import Instrument
+from bot.kernel import Record, kernel
+from bot.order import WHOLE_POSITION, OrderKind, Signal, clear_orders, set_order
+from bot.parameters import Fraction, Number
+from bot.rollup import bucket_start
+from bot.strategy import Event, Strategy, away, enter, lots_for, watch_nothing
+
+EXIT, STOP, TARGET, ENTRY = range(4)
+
+
+class RulesDirection(StrEnum):
+    """What LONG and SHORT may do: open, or only close what is open."""
+
+    LONG_ONLY = "long_only"
+    SHORT_ONLY = "short_only"
+    LONG_SHORT = "long_short"
+
+
+class Sizing(StrEnum):
+    """How much of the money an entry uses."""
+
+    ALL_IN = "all_in"  # all that is available
+    FIXED_QUOTE = "fixed_quote"  # `quote`, each time
+    COMPOUND = "compound"  # `quote` and all that was won or lost since
+    COMPOUND_PROFIT_LOCK = "compound_profit_lock"  # the same without the locked share of every profit
+
+
+class StopTrigger(StrEnum):
+    """What sets off stop and target: the close of a signal bar, or any price."""
+
+    CLOSE = "close"
+    INTRABAR = "intrabar"
+
+
+LONG_ONLY = list(RulesDirection).index(RulesDirection.LONG_ONLY)
+SHORT_ONLY = list(RulesDirection).index(RulesDirection.SHORT_ONLY)
+FIXED_QUOTE = list(Sizing).index(Sizing.FIXED_QUOTE)
+COMPOUND = list(Sizing).index(Sizing.COMPOUND)
+PROFIT_LOCK = list(Sizing).index(Sizing.COMPOUND_PROFIT_LOCK)
+AT_CLOSE = list(StopTrigger).index(StopTrigger.CLOSE)
+
+
+class RulesParameters(CostParameters):
+    """Everything that rules can be told."""
+
+    warmup_bars: int = Field(0, ge=0, le=100_000, description="signal bars seen before the first entry, bars")
+    when: list[dict[str, Any]] = Field([], description="conditions, such as {indicator: RSI, timeperiod: 14}")
+    combine: str | dict[str, int] = Field("all", description="all, any or {at_least: 2} of the conditions")
+    direction: RulesDirection = Field(RulesDirection.LONG_ONLY, description="long_only, short_only or long_short")
+    sizing: Sizing = Field(
+        Sizing.ALL_IN, description="all_in, fixed_quote, compound or compound_profit_lock: money of an entry"
+    )
+    quote: Number | None = Field(None, gt=0, le=1e12, description="first entry's money, the capital if left out, quote")
+    safe_profit_percent: Number = Field(50.0, ge=0, le=100, description="compound_profit_lock: locked, % of a profit")
+    reserve: Fraction = Field(0.002, ge=0, lt=1, description="kept for the price to move until the fill, fraction")
+    stop: Fraction | None = Field(None, gt=0, lt=1, description="stop from the average entry, fraction; or none")
+    target: Fraction | None = Field(None, gt=0, le=100, description="target from the average entry, fraction; or none")
+    min_target_costs: Number = Field(1.5, ge=0, le=1000, description="least distance to the target, round-trip costs")
+    min_stop_costs: Number = Field(1.5, ge=0, le=1000, description="least distance to the stop, round-trip costs")
+    trigger: StopTrigger = Field(StopTrigger.INTRABAR, description="close of a signal bar, or intrabar: resting orders")
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        self.combined()
+        if self.sizing is Sizing.FIXED_QUOTE and self.quote is None:
+            raise ValueError("sizing is fixed_quote but quote is missing; say how much an entry uses")
+        if self.direction is RulesDirection.SHORT_ONLY and self.target is not None and self.target >= 1:
+            raise ValueError(f"target is {self.target:g}, which no fall can reach; give less than 1")
+        return self
+
+    def combined(self) -> WhenInput:
+        """Combine the conditions to the column that decides; raises Misconfigured."""
+        return when_input(self.when, self.combine, "rules.when")
+
+    @property
+    def sells_short(self) -> bool:
+        """Whether it may hold less than nothing, which on spot can only be simulated."""
+        return self.direction is not RulesDirection.LONG_ONLY
+
+    @property
+    def reinvests(self) -> bool:
+        """Whether a single strategy sizes by the present equity unless the config says otherwise."""
+        return self.sizing is not Sizing.FIXED_QUOTE
+
+
+STATE = np.dtype(
+    [
+        ("started", "b1"),
+        ("capital", "f8"),  # target when it began, quote currency
+        ("result_before", "f8"),  # realised - fees + funding of the ledger when it began
+        ("traded", "f8"),  # the same when the present trade began
+        ("safe", "f8"),  # locked profit, quote currency
+        ("turn", "i8"),  # direction to open as soon as the exit has filled; 0 for none
+        ("stop", "i8"),  # ticks; 0 for none
+        ("target", "i8"),
+        ("conflicting_signals", "i8"),  # bars on which LONG and SHORT held at once
+    ],
+    align=True,
+)
+
+
+@kernel
+def decide(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+    """One event of the trade's life."""
+    if event.kind == Event.SIGNAL:
+        _on_signal(pair, params, state, slots, event.inputs.signal)
+    elif event.kind == Event.FILL:
+        _on_fill(pair, params, state, slots)
+    elif event.kind == Event.BASE and pair.ledger.position != 0 and params.trigger == AT_CLOSE:
+        _on_close(pair, params, state, slots, event.bar)
+    elif event.kind == Event.RESET:
+        clear_orders(slots)
+        state.turn = 0
+    _watch(pair, params, state)
+
+
+@kernel
+def _result(pair: Record) -> float:
+    """Money won since the ledger began, without what an open position is worth; quote currency."""
+    return pair.ledger.realised - pair.ledger.fees + pair.ledger.funding
+
+
+@kernel
+def _on_signal(pair: Record, params: Record, state: Record, slots: Record, signal: float) -> None:
+    if not state.started:
+        state.started, state.capital = True, pair.target
+        state.result_before = state.traded = _result(pair)
+    if signal == CONFLICT:
+        state.conflicting_signals += 1
+    if signal != 1.0 and signal != -1.0:  # noqa: PLR1714, kernels compare numbers
+        return
+    said, position = int(signal), pair.ledger.position
+    opens = params.direction != SHORT_ONLY if said > 0 else params.direction != LONG_ONLY
+    if position == 0 and opens:
+        _open(pair, params, state, slots, said)
+    elif position * said < 0:
+        state.turn = said if opens else 0
+        _leave(pair, slots)
+
+
+@kernel
+def _leave(pair: Record, slots: Record) -> None:
+    """Leave at the market, with profit or without."""
+    position, average = pair.ledger.position, _average(pair)
+    gained = (pair.price - average) * position > 0.0
+    signal = Signal.EXIT_TP if gained else Signal.EXIT_SL
+    set_order(slots, EXIT, -1 if position > 0 else 1, OrderKind.MARKET, 0, abs(position), signal, WHOLE_POSITION)
+
+
+@kernel
+def _average(pair: Record) -> float:
+    return pair.ledger.cost / (pair.ledger.position * pair.instrument.lot_size)
+
+
+@kernel
+def _open(pair: Record, params: Record, state: Record, slots: Record, direction: int) -> None:
+    """Enter at the market with the money that the sizing gives."""
+    if not pair.may_enter or slots[ENTRY].active:
+        return
+    money = min(_money(pair, params, state), pair.target) * (1.0 - params.reserve)
+    instrument = pair.instrument
+    notional = money / (1.0 / instrument.leverage + 2.0 * max(instrument.taker_fee, 0.0))
+    lots = lots_for(pair, max(notional, 0.0), pair.price)
+    enter(pair, slots, ENTRY, direction, OrderKind.MARKET, 0, lots, WHOLE_POSITION)
+    state.traded = _result(pair)
+
+
+@kernel
+def _money(pair: Record, params: Record, state: Record) -> float:
+    """Money of an entry by the accounts: equity, of which safe is locked, and the rest available; quote currency."""
+    won = _result(pair) - state.result_before
+    available = state.capital + won - state.safe
+    quote = state.capital if np.isnan(params.quote) else params.quote
+    if params.sizing == FIXED_QUOTE:
+        return min(quote, available)
+    if params.sizing == COMPOUND or params.sizing == PROFIT_LOCK:  # noqa: PLR1714, kernels compare numbers
+        return min(quote + won - state.safe, available)
+    return available
+
+
+@kernel
+def _on_fill(pair: Record, params: Record, state: Record, slots: Record) -> None:
+    position = pair.ledger.position
+    if position != 0:
+        _set_exits(pair, params, state, slots)
+        return
+    clear_orders(slots)
+    state.stop = state.target = 0
+    profit = _result(pair) - state.traded
+    state.traded = _result(pair)
+    if params.sizing == PROFIT_LOCK and profit > 0.0:
+        state.safe += profit * params.safe_profit_percent / 100.0
+    turn, state.turn = state.turn, 0
+    if turn != 0:
+        _open(pair, params, state, slots, turn)
+
+
+@kernel
+def _set_exits(pair: Record, params: Record, state: Record, slots: Record) -> None:
+    """Find stop and target from the average entry; where any price sets them off they rest."""
+    position, average = pair.ledger.position, _average(pair)
+    direction, lots = 1 if position > 0 else -1, abs(position)
+    state.stop = state.target = 0
+    if params.stop > 0.0:  # NaN where there is none
+        state.stop = max(away(pair, -direction, average * (1.0 - direction * params.stop), True), 1)
+    if params.target > 0.0:
+        state.target = away(pair, -direction, average * (1.0 + direction * params.target), False)
+    resting = 0 if params.trigger == AT_CLOSE else lots
+    set_order(slots, STOP, -direction, OrderKind.STOP, state.stop, resting, Signal.EXIT_SL, WHOLE_POSITION)
+    set_order(slots, TARGET, -direction, OrderKind.LIMIT, state.target, resting, Signal.EXIT_TP, WHOLE_POSITION)
+    if slots[EXIT].active:
+        _leave(pair, slots)
+
+
+@kernel
+def _on_close(pair: Record, params: Record, state: Record, slots: Record, bar: Record) -> None:
+    """At the close of a signal bar: leave at the stop, else at the target."""
+    end = bar.ts + pair.bar_ms
+    if bucket_start(end, params.timeframe) != end:
+        return
+    direction, tick = 1 if pair.ledger.position > 0 else -1, pair.instrument.tick_size
+    stopped = state.stop > 0 and (bar.close - state.stop * tick) * direction <= 0.0
+    reached = state.target > 0 and (bar.close - state.target * tick) * direction >= 0.0
+    if stopped or reached:
+        _leave(pair, slots)
+
+
+@kernel
+def _watch(pair: Record, params: Record, state: Record) -> None:
+    """Ask for base bars only while a close may set off stop or target."""
+    watch_nothing(pair)
+    if params.trigger != AT_CLOSE or pair.ledger.position == 0:
+        return
+    tick = pair.instrument.tick_size
+    lower, upper = (state.stop, state.target) if pair.ledger.position > 0 else (state.target, state.stop)
+    if upper > 0:
+        pair.watch_above = upper * tick
+    if lower > 0:
+        pair.watch_below = lower * tick
+
+
+def check(parameters: RulesParameters, instrument: Instrument, capital: float, price: float, leverage: float) -> None:
+    """Refuse what cannot be placed or would not pay for its costs; raises Misconfigured."""
+    least, money = instrument.smallest_order(price), capital if parameters.quote is None else parameters.quote
+    if money * leverage < least:
+        place = "capital" if parameters.quote is None else "rules.quote"
+        raise Misconfigured(f"{place} {money:g} is under the venue's smallest order of {least:.4g}; raise it.")
+    resting = OrderKind.MARKET if parameters.trigger is StopTrigger.CLOSE else OrderKind.LIMIT
+    for name, leave in (("target", resting), ("stop", OrderKind.STOP)):
+        distance, multiple = getattr(parameters, name), f"min_{name}_costs"
+        if distance is not None:
+            costs = round_trip_of(instrument, OrderKind.MARKET, leave, parameters.expected_slippage)
+            check_distance(f"rules.{name}", distance, f"rules.{multiple}", getattr(parameters, multiple), costs)
+
+
+def inputs(parameters: RulesParameters) -> dict[str, WhenInput]:
+    """Declare the one column that decides."""
+    return {"signal": parameters.combined()}
+
+
+def slots(_parameters: RulesParameters) -> int:
+    """Count the orders: exit, stop, target, entry."""
+    return 4
+
+
+def roles(count: int) -> tuple[str, ...]:
+    """Name the slots of a table of `count`: the first four are used."""
+    return ("exit", "stop", "target", "entry", *(f"spare/{k}" for k in range(4, count)))
+
+
+STRATEGY = Strategy(
+    name="rules",
+    version=1,
+    parameters=RulesParameters,
+    state=STATE,
+    slots=slots,
+    decide=decide,
+    entries=("signal",),
+    check=check,
+    inputs=inputs,
+    roles=roles,
+    counters=("conflicting_signals",),
+)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from backtesting.simulator import Found, PreparedCandles, Recording, UniversalSimulator, inputs_over
-from bot.kernel import Record, kernel
+from backtesting import loop as loop_module
+from backtesting.simulator import Found, PreparedCandles, Recording, UniversalSimulator, bindings_of, inputs_over
+from bot.kernel import Record, interpreted, kernel
 from bot.order import OrderKind
 from bot.strategy import Event, Strategy
 from coordinator.roster import VARIANTS
@@ -69,10 +70,16 @@ def noting(strategy: Strategy, count: int) -> Strategy:
 
 
 class Replay(UniversalSimulator):
-    """A run whose decisions are noted; `inputs` are computed by `source`, another copy of the same strategy."""
+    """A run whose decisions are noted; inputs are computed by `source`, another copy of the same strategy.
 
-    def __init__(self, config: BacktestConfig, strategy: Strategy, source: Strategy, wanted: int = 0) -> None:
+    `wanted`: the event whose orders are kept, from 1. A `plain` run is interpreted: it does not read beyond arrays.
+    """
+
+    def __init__(
+        self, config: BacktestConfig, strategy: Strategy, source: Strategy, wanted: int = 0, *, plain: bool = False
+    ) -> None:
         super().__init__(config)
+        self.plain = plain
         self.strategy = noting(strategy, strategy.slots(config.parameters))
         self.source, self.wanted = source, wanted
         self.found: Found | None = None
@@ -80,6 +87,11 @@ class Replay(UniversalSimulator):
     def _inputs(self, prepared: PreparedCandles) -> Found:
         self.found = inputs_over(prepared, [(self.source, [self.config.parameters] * VARIANTS)])
         return self.found
+
+    def _played(self, *arguments: Any) -> Any:
+        if not self.plain:
+            return super()._played(*arguments)
+        return interpreted(loop_module.loop, **bindings_of(self.strategy))(*arguments)
 
     def _new_states(self) -> Any:
         states = super()._new_states()

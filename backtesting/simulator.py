@@ -141,9 +141,13 @@ def inputs_over(prepared: PreparedCandles, asked: Sequence[Asked]) -> Found:
 @cache
 def compiled_loop(strategy: Strategy) -> Any:
     """Compile the loop around this strategy's decisions (once per process; on disk once per source)."""
+    return specialise(loop_module.loop, _code_name(strategy), **bindings_of(strategy))
+
+
+def bindings_of(strategy: Strategy) -> dict[str, Any]:
+    """What the loop is bound to for this strategy."""
     decide = decide_alone(strategy)
-    bindings = {"decide": decide if strategy.own_stop else _protected(decide), "take_inputs": _take_inputs(strategy)}
-    return specialise(loop_module.loop, _code_name(strategy), **bindings)
+    return {"decide": decide if strategy.own_stop else _protected(decide), "take_inputs": _take_inputs(strategy)}
 
 
 def _take_inputs(strategy: Strategy) -> Any:

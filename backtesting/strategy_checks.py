@@ -30,6 +30,7 @@ from bot.candles import iso
 from bot.errors import Misconfigured, TradingError, cut
 from bot.order import OrderKind
 from bot.strategy import Event, Strategy, fresh_copy, inputs_of, names_of
+from bot.strategy_file import neighbours
 from bot.times import DAY, HOUR
 from coordinator.config import BacktestConfig, FundingSource
 
@@ -44,6 +45,8 @@ WALKS = 100
 SIGNIFICANT = 3.5  # standard errors of a mean
 # Whole cycles of the calendar (400 years), of weeks, and of the blocks of inputs on bars up to an hour, and on longer.
 LATER, LATER_BY_LONG_BLOCKS = 1_460_970 * DAY, 5_843_880 * DAY
+MUCH_DATA = 200  # numbers that a module holds
+LOOKS_UP = "it looks something up by time that is not in the candles, and may know what comes"
 TRIED = 8  # history lengths, each twice the one before
 
 
@@ -111,11 +114,9 @@ class _Checks:
             repeated = self.determinism()
         except Raised as error:
             raise Misconfigured(f"strategy {self.subject.name} raised {error} as it was played; mend it.") from error
-        for check in (self.look_ahead, self.warm_up, self.scale):
-            yield check()
         yield repeated
-        yield self.random_walk()
-        yield self.doubled_costs()
+        for check in (self.look_ahead, self.warm_up, self.scale, self.random_walk, self.doubled_costs):
+            yield check()
 
     # Playing
 
@@ -125,11 +126,13 @@ class _Checks:
         source: Strategy | None = None,
         wanted: int = 0,
         config: BacktestConfig | None = None,
+        *,
+        plain: bool = False,
     ) -> _Played:
         """Play candles with inputs of a fresh copy, or of the one given; raises Raised for what its code raises."""
         self.done += 1
         self.show(min(self.done / self.steps, 1.0))
-        run = Replay(config or self.config, self.subject, source or self.copy(), wanted)
+        run = Replay(config or self.config, self.subject, source or self.copy(), wanted, plain=plain)
         try:
             return _Played(run.run(prepared), run)
         except (TradingError, MemoryError):
@@ -148,42 +151,71 @@ class _Checks:
 
     # Look-ahead
 
+    @cached_property
+    def held(self) -> str:
+        """Name the data that modules of the user's hold, with their sizes; empty if there are none."""
+        found = {}
+        for module in neighbours(self.subject.decide.__module__):
+            for name, value in vars(module).items():
+                size = value.size if isinstance(value, np.ndarray) else 0
+                if isinstance(value, list | tuple | dict | set) and not name.startswith("__"):
+                    size = len(value)
+                elif hasattr(value, "height") and hasattr(value, "columns"):  # a frame of Polars
+                    size = value.height
+                elif hasattr(value, "iloc"):  # of pandas
+                    size = len(value)
+                if size >= MUCH_DATA:
+                    found[name] = f"{name} ({size:,} values)"
+        return cut(", ".join(found.values()))
+
     def look_ahead(self) -> CheckResult:
         """Replay with the future cut and randomised, and at another date."""
-        log, prepared = self.reference.log, self.prepared
-        bars = bars_of(log, prepared)
+        log = self.reference.log
+        bars = bars_of(log, self.prepared)
         cuts = self._cuts(log["kind"], bars)
         self.steps = self.done + 2 * len(cuts) + self.walks + 18
         if not np.any(log["code"]):
             return CheckResult(
-                "look-ahead", CheckVerdict.REVIEW, "It wanted no order in this period, so nothing is proved."
+                "look-ahead", CheckVerdict.REVIEW, "It wanted no order in this period: nothing is proved."
             )
         odd_input = ""
         for bar in cuts.tolist():
-            end = int(np.searchsorted(prepared.candles.ts, int(prepared.candles.ts[bar]) + FUTURE, side="right"))
-            worlds = {
-                "is cut off": part_of(prepared, 0, bar + 1),
-                "is a random walk's": with_another_future(prepared, bar + 1, max(end, bar + 1), seed=bar),
-            }
-            for how, world in worlds.items():
-                after = f"where the future after {self._when(bar)} {how}"
-                try:
-                    other = self.replay(world)
-                except Raised as error:
-                    return CheckResult("look-ahead", CheckVerdict.FAIL, f"It raised {error} {after}.")
-                known = int(np.searchsorted(bars, bar, side="right"))
-                difference = _first_difference(log[:known], other.log[bars_of(other.log, world) <= bar])
-                if difference is not None:
-                    return self._looked_ahead(difference, world, after, bar)
-                odd_input = odd_input or self._other_input(other, bar, after)
+            found = self._cut_at(bar, bars)
+            if isinstance(found, CheckResult):
+                return found
+            odd_input = odd_input or found
+        told = f"{len(cuts)} cuts, {len(log):,} events"
         moved = self._moved()
         if moved is not None:
             return moved
-        told = f"{len(cuts)} cuts, {len(log):,} events"
-        if odd_input:
-            return CheckResult("look-ahead", CheckVerdict.REVIEW, f"{odd_input}; no decision was another at {told}.")
+        verdict = CheckVerdict.REVIEW if odd_input or self.held else CheckVerdict.PASS
         sentence = f"Decisions are the same bits with the future cut and randomised, and at another date: {told}."
-        return CheckResult("look-ahead", CheckVerdict.PASS, sentence, {"cuts": len(cuts), "events": len(log)})
+        if odd_input:
+            sentence = f"{odd_input}; no decision was another at {told}."
+        elif self.held:
+            sentence = f"Its module holds {self.held}: no replay shows what it knows; else clean at {told}."
+        return CheckResult("look-ahead", verdict, sentence, {"cuts": len(cuts), "events": len(log)})
+
+    def _cut_at(self, bar: int, bars: NDArray[np.int64]) -> CheckResult | str:
+        """Replay with two other futures after a bar; a finding, or the name of an input that differs, or nothing."""
+        log, prepared, odd_input = self.reference.log, self.prepared, ""
+        end = int(np.searchsorted(prepared.candles.ts, int(prepared.candles.ts[bar]) + FUTURE, side="right"))
+        worlds = {
+            "is cut off": part_of(prepared, 0, bar + 1),
+            "is a random walk's": with_another_future(prepared, bar + 1, max(end, bar + 1), seed=bar),
+        }
+        known = int(np.searchsorted(bars, bar, side="right"))
+        for how, world in worlds.items():
+            after = f"where the future after {self._when(bar)} {how}"
+            try:
+                other = self.replay(world)
+            except Raised as error:
+                return CheckResult("look-ahead", CheckVerdict.FAIL, f"It raised {error} {after}.")
+            difference = _first_difference(log[:known], other.log[bars_of(other.log, world) <= bar])
+            if difference is not None:
+                return self._looked_ahead(difference, world, after, bar)
+            odd_input = odd_input or self._other_input(other, bar, after)
+        return odd_input
 
     def _cuts(self, kinds: Any, bars: NDArray[np.int64]) -> NDArray[np.int64]:
         """Bars after which the future is cut: of one event of every so many of each kind, drawn by a fixed seed.
@@ -242,10 +274,13 @@ class _Checks:
         years = round(self.later / DAY / 365.2425)
         world = at_another_date(self.prepared, self.later)
         try:
-            log = self.replay(world).log.copy()
+            log = self.replay(world, plain=bool(self.held)).log.copy()
         except Raised as error:
-            sentence = f"It cannot be played at another date ({error}), so what it looks up by time is not proved."
-            return CheckResult("look-ahead", CheckVerdict.REVIEW, sentence)
+            if isinstance(error.__cause__, OverflowError) or "year" in str(error):
+                sentence = f"It cannot be played at another date ({error}): what it looks up by time is not proved."
+                return CheckResult("look-ahead", CheckVerdict.REVIEW, sentence)
+            sentence = f"The same candles {years} years later cannot be played ({error}): {LOOKS_UP}."
+            return CheckResult("look-ahead", CheckVerdict.FAIL, sentence)
         log["time"] -= self.later
         at = _first_difference(self.reference.log, log)
         if at is None:
@@ -253,7 +288,7 @@ class _Checks:
         when, told = iso(int(self.reference.log[min(at, len(log) - 1)]["time"])), self._orders(at, self.prepared, world)
         sentence = (
             f"The same candles {years} years later, on the same days of the calendar, are decided otherwise at {when} "
-            f"({told}): it looks something up by time that is not in the candles, and may know what comes."
+            f"({told}): {LOOKS_UP}."
         )
         return CheckResult("look-ahead", CheckVerdict.FAIL, sentence, {"event": at})
 

@@ -41,6 +41,14 @@ def load(folder: Path, module: str) -> ModuleType:
             return loaded
 
 
+def neighbours(module: str) -> list[ModuleType]:
+    """Modules of a module's space that are loaded, itself among them; none for a module of another package."""
+    if not module.startswith(PREFIX):
+        return []
+    space = f"{PREFIX}{module.removeprefix(PREFIX).split('.')[0]}."
+    return [one for name, one in sys.modules.items() if name.startswith(space)]
+
+
 def load_again(module: str) -> ModuleType:
     """Load a module of this package anew, with its neighbours, as another process would; what is loaded stays.
 

@@ -1,0 +1,118 @@
+"""`traderagent check` finds every planted look-ahead, and finds none where there is none."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.backtesting.planted import PLANTED
+from tests.conftest import ROOT
+
+CLEAN = ("nothing", "an array of numbers")
+QUICK = ("a centred window", "what an earlier run has left", "nothing")
+
+
+def checked(folder, names, days):
+    """Verdicts on determinism and look-ahead by name of what is planted; interpreted, as each is a file of its own."""
+    command = [sys.executable, "-W", "ignore::RuntimeWarning", "-m", "tests.backtesting.planted", folder, days, *names]
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = {}
+    for line in done.stdout.splitlines():
+        name, check, verdict, sentence = json.loads(line)
+        found.setdefault(name, {})[check] = (verdict, sentence)
+    return found
+
+
+def judge(found):
+    for name, findings in found.items():
+        verdicts = {verdict for verdict, _ in findings.values()}
+        assert ("fail" in verdicts) == (name not in CLEAN), (name, findings)
+
+
+def test_planted_look_aheads_are_caught(tmp_path):
+    found = checked(tmp_path, QUICK, "3")
+    assert set(found) == set(QUICK)
+    judge(found)
+    assert found["what an earlier run has left"]["determinism"][0] == "fail"
+    assert "Input hint at" in found["a centred window"]["look-ahead"][1], "the input is named"
+
+
+@pytest.mark.slow
+def test_every_planted_look_ahead_is_caught(tmp_path):
+    found = checked(tmp_path, tuple(PLANTED), "20")
+    assert set(found) == set(PLANTED)
+    judge(found)
+    assert found["an array of numbers"]["look-ahead"][0] == "review", "nobody can tell what they know"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["grid", "dca", "trend"])
+def test_the_built_in_strategies_do_not_fail(strategy, store_dir):
+    command = [sys.executable, "-m", "bot", "check", strategy, "--days", "30", "--walks", "50", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    checks = json.loads(done.stdout)["checks"]
+    verdicts = {one["check"]: one["verdict"] for one in checks}
+    assert len(verdicts) == 6
+    assert {verdicts[name] for name in ("look-ahead", "determinism", "scale", "random walk")} == {"pass"}, checks
+
+
+COMMAND = [sys.executable, "-m", "bot"]
+
+
+def said(*arguments, cwd=ROOT):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([*COMMAND, *arguments], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_new_strategy_has_a_test_and_is_not_written_twice(tmp_path):
+    code, out, err = said("new", "strategy", "dip_buyer", cwd=tmp_path)
+    assert code == 0, err
+    assert "traderagent check dip_buyer.py:DIP_BUYER" in out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dip_buyer.py", "test_dip_buyer.py"]
+    assert not [
+        path for path in tmp_path.iterdir() if "@" in path.read_text().replace("@kernel", "").replace("@cache", "")
+    ]
+    code, _, err = said("new", "strategy", "dip_buyer", cwd=tmp_path)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "is there already" in err
+
+
+@pytest.mark.slow
+def test_the_tests_of_a_new_strategy_pass(tmp_path):
+    said("new", "strategy", "dip_buyer", cwd=tmp_path)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_dip_buyer.py"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", ["numpy", "grid", "execution", "Dip", "two words", "class", ""])
+def test_a_bad_name_is_refused_in_one_sentence(name, tmp_path, capsys):
+    from bot.errors import Misconfigured
+    from services.command_line.new import strategy
+
+    with pytest.raises(Misconfigured, match=r"name .*; "):
+        strategy(name, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("auto",), "strategy auto is checked by what it is made of"),
+        (("gird",), "strategy 'gird' is unknown; did you mean 'grid'"),
+        (("grid", "--pair", "BTCUSDT"), "pair BTCUSDT has no candles"),
+    ],
+)
+def test_what_cannot_be_checked_is_one_sentence(arguments, sentence, store_dir):
+    code, _, err = said("check", *arguments)
+    assert (code, err.count("\n")) == (2, 1), err
+    assert sentence in err

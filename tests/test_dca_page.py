@@ -37,15 +37,15 @@ def test_every_option_is_on_the_page():
 
 def test_every_picture_is_drawn_by_the_script_and_lies_beside_the_page(monkeypatch):
     drawn = script()
-    shown = set(re.findall(r"\]\((dca_\w+)\.png\)", PAGE))
-    assert shown == {*drawn.PICTURES, "dca_sizes"}
-    assert all((ROOT / "docs" / f"{name}.png").stat().st_size < 100_000 for name in shown)
+    shown = set(re.findall(r"\]\(dca/(\w+)\.png\)", PAGE))
+    assert shown == {*drawn.PICTURES, "sizes"}
+    assert all((ROOT / "docs" / "dca" / f"{name}.png").stat().st_size < 100_000 for name in shown)
 
 
 def test_a_picture_shows_what_its_title_says():
     """What two targets leave ends at break-even, and without it at the third."""
     drawn = script()
-    (plain, (title, options, corners)) = drawn.PICTURES["dca_targets"]
+    (plain, (title, options, corners)) = drawn.PICTURES["targets"]
     assert "break_even" in title
     run = drawn.played(options, corners)
     taken = [Signal.ENTRY, Signal.EXIT_TP, Signal.EXIT_TP]

@@ -23,7 +23,7 @@ def test_every_command_and_option_shown_exists():
     runner = CliRunner(env={"COLUMNS": "200", "TERM": "dumb"})
     for line in re.findall(r"uv run traderagent ([^\n#]+)", README):
         words = line.split()
-        path = words[: 1 + (words[0] in {"data", "runs"}) + (words[1:2] == ["funding"])]
+        path = words[: 1 + (words[0] in {"data", "runs", "suggest", "new"}) + (words[1:2] == ["funding"])]
         usage = runner.invoke(app, [*path, "--help"])
         assert usage.exit_code == 0, line
         for option in (word for word in words if word.startswith("--")):

@@ -52,7 +52,7 @@ def test_inside_the_corridor_look_says_nothing_and_notes_the_equity_alone(
     before = portfolio.copy()
     assert not look(PARAMS, portfolio, equity, 123.0, reserved, False, now)
     before.risk.equity, before.exposure = equity, 123.0
-    assert portfolio.tobytes() == before.tobytes()
+    assert to_dict(portfolio) == to_dict(before)
 
 
 def test_the_corridor_is_no_narrower_than_it_must_be():

@@ -158,7 +158,7 @@ def test_a_key_without_its_section_is_that_of_the_chosen_strategy_or_of_the_only
     [
         ("auto", "warmup_bars", "may mean grid.warmup_bars, dca.warmup_bars, trend.warmup_bars or auto.warmup_bars"),
         ("grid", "levls", "did you mean grid.levels"),
-        ("dca", "start", "did you mean from"),
+        ("trend", "start", "did you mean from"),
         ("grid", "zzz", "`traderagent parameters grid` lists them"),
     ],
 )

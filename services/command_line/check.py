@@ -46,7 +46,9 @@ def check(
     pass, fail or review. Exit code 1 when one fails.
     """
     if strategy == AUTO:
-        raise Misconfigured("strategy auto is checked by what it is made of; choose grid, dca, trend, rules or FILE.py:NAME.")
+        raise Misconfigured(
+            "strategy auto is checked by what it is made of; choose grid, dca, trend, rules or FILE.py:NAME."
+        )
     given = {"strategy": strategy, "pairs": names_of_pairs([pair or MADE])}
     sections = dict(assignment(text) for text in changes or [])
     config_values(given, sections)  # a mistake is told before the rest is loaded

@@ -230,7 +230,7 @@ class _Checks:
             drawn = starts + rng.integers(0, stride, len(starts))
             chosen.append(places[drawn[drawn < len(places)]])
         found = np.unique(bars[np.concatenate(chosen)]) if chosen else np.zeros(0, np.int64)
-        return found[found < len(self.prepared.candles.ts)]
+        return found[found < len(self.prepared.candles.ts) - 1]  # the last bar has no future
 
     def _looked_ahead(self, at: int, world: PreparedCandles, after: str, bar: int) -> CheckResult:
         log = self.reference.log

@@ -7,10 +7,15 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from backtesting.decision_log import with_another_future
+from backtesting.simulator import PreparedCandles
+from backtesting.strategy_checks import _Checks
+from coordinator.config import load_config
 from tests.backtesting.planted import PLANTED
-from tests.conftest import ROOT
+from tests.conftest import ROOT, instrument, walk
 
 CLEAN = ("nothing", "an array of numbers")
 QUICK = ("a centred window", "what an earlier run has left", "nothing")
@@ -61,6 +66,26 @@ def test_the_built_in_strategies_do_not_fail(strategy, store_dir):
     verdicts = {one["check"]: one["verdict"] for one in checks}
     assert len(verdicts) == 6
     assert {verdicts[name] for name in ("look-ahead", "determinism", "scale", "random walk")} == {"pass"}, checks
+
+
+@pytest.mark.parametrize("bars", [1, 50, 99])
+def test_another_future_has_the_same_past(bars):
+    ours = PreparedCandles.of(walk(100), instrument())
+    theirs = with_another_future(ours, bars, 100, seed=1)
+    for name in ("open", "high", "low", "close"):
+        one, other = getattr(ours, name), getattr(theirs, name)
+        assert one[:bars].tobytes() == other[:bars].tobytes()
+        assert len(other) == 100
+    assert (ours.close[bars:] != theirs.close[bars:]).any()
+    assert (theirs.low <= theirs.close).all() and (theirs.high >= theirs.open).all()
+
+
+def test_the_last_bar_is_no_cut():
+    """It has no future: a cut there took an array of another length for a fault of the strategy."""
+    prepared = PreparedCandles.of(walk(100), instrument())
+    checks = _Checks(load_config({"strategy": "grid", "pair": "BTCUSDT"}), prepared, 1, 10, print)
+    kinds, bars = np.full(100, 1), np.arange(100)
+    assert checks._cuts(kinds, bars).tolist() == list(range(99))
 
 
 COMMAND = [sys.executable, "-m", "bot"]

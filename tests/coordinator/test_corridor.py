@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.record import to_dict
 from coordinator.config import load_config
 from coordinator.machine import new_portfolio_state
 from coordinator.portfolio import HOUR, look, quiet_equity_range

@@ -44,7 +44,8 @@ interpreted_first: ContextVar[bool] = ContextVar("interpreted_first", default=Fa
 
 def kernel(function: F) -> F:
     """Compile `function` for use by other kernels; callable from Python too, one event at a time."""
-    return cast("F", _named(numba.njit(error_model="numpy", nogil=True)(function), function))
+    # What Numba is not told, a kernel inherits from its caller: it would be copied into each of them, as those are.
+    return cast("F", _named(numba.njit(error_model="numpy", nogil=True, forceinline=False)(function), function))
 
 
 def inlined(function: F) -> F:

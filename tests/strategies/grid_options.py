@@ -12,7 +12,7 @@ OPTIONS = {
     "trigger above": {**BASE, "trigger_price": 50_211.5, "start": "now"},
     "trigger below, at a signal bar": {**BASE, "trigger_price": 49_777.7},
     "takes profit by price": {**EXCHANGE, "direction": "long", "upper": 50_300.0, "take_profit": 50_400.0},
-    "takes profit by share": {**BASE, "take_profit": "0.05%"},
+    "takes profit by share": {**BASE, "take_profit": "0.06%"},
     "stops by price": {**EXCHANGE, "lower": 49_600.0, "stop_price": 49_500.0},
     "stops by price above": {**EXCHANGE, "upper": 50_300.0, "stop_price": 50_400.0},
     "stops by share": {**BASE, "stop_price": "0.2%"},

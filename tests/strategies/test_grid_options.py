@@ -77,7 +77,7 @@ def test_the_exchange_preset_starts_with_the_second_bar_and_puts_all_capital_int
     assert fills["ts"].min() == START + 2 * 60_000, "laid as the second bar closes, bought at the next open"
     reserved = sum(float(s.price) * int(s.quantity) for s in recording.slots if s.active and s.signal == Signal.ENTRY)
     value = 0.1 * 0.001 * (reserved + float(np.sum(fills["price"].astype(float) * fills["quantity"])))
-    assert value == pytest.approx(10_000.0, rel=0.01)
+    assert 9_700.0 < value < 10_000.0, "cells above the price are bought under their levels, and fees are kept"
     counters = sorted(int(s.price) for s in recording.slots if s.active and s.signal == Signal.GRID_COUNTER)
     assert counters == [1020, 1040, 1060, 1080, 1100], "each cell sells at the next level"
 

@@ -186,6 +186,12 @@ def needs_evaluation(pair: Record, bar: Record) -> bool:
 
 
 @kernel
+def average_entry(pair: Record) -> float:
+    """Average price of the position's entries, quote currency; there has to be a position."""
+    return pair.ledger.cost / (pair.ledger.position * pair.instrument.lot_size)
+
+
+@kernel
 def guard_price(lots: int, average: float, price: float, share: float) -> float:
     """Stop price of a position that has no other: `share` (fraction) from its average, or from the price if worse.
 
@@ -230,7 +236,7 @@ def protect(pair: Record, slots: Record, index: int, distance: float) -> None:
                 covered = True
     stop = 0
     if position != 0 and not covered:
-        average = pair.ledger.cost / (position * pair.instrument.lot_size)
+        average = average_entry(pair)
         stop = away(pair, -direction, guard_price(position, average, average, distance), True)
     set_order(slots, index, -direction, OrderKind.STOP, stop, abs(position), Signal.EXIT_SL, WHOLE_POSITION)
 
@@ -260,9 +266,15 @@ def equity_now(pair: Record) -> float:
 
 @kernel
 def affordable(pair: Record) -> float:
-    """Largest notional of entries the target carries: margin and the taker fees of both ways, quote currency."""
+    """Largest notional of entries that the target carries, quote currency."""
+    return carried(pair, pair.target)
+
+
+@kernel
+def carried(pair: Record, capital: float) -> float:
+    """Largest notional of entries that `capital` carries: margin and the taker fees of both ways, quote currency."""
     instrument = pair.instrument
-    return pair.target / (1.0 / instrument.leverage + 2.0 * max(instrument.taker_fee, 0.0))
+    return capital / (1.0 / instrument.leverage + 2.0 * max(instrument.taker_fee, 0.0))
 
 
 @kernel

@@ -18,6 +18,7 @@ from bot.strategy import (
     Strategy,
     Variation,
     affordable,
+    average_entry,
     away,
     enter,
     lots_for,
@@ -234,15 +235,9 @@ def _clear_entries(params: Record, state: Record, slots: Record) -> None:
 
 
 @kernel
-def _average(pair: Record) -> float:
-    """Average price of the position, quote currency."""
-    return pair.ledger.cost / (pair.ledger.position * pair.instrument.lot_size)
-
-
-@kernel
 def _break_even(pair: Record, direction: int) -> float:
     """Price at which the fees of both ways are earned, quote currency."""
-    return _average(pair) * (1.0 + direction * 2.0 * max(pair.instrument.taker_fee, 0.0))
+    return average_entry(pair) * (1.0 + direction * 2.0 * max(pair.instrument.taker_fee, 0.0))
 
 
 # Exits: the stop is the last slot, the nearest take profit the one before it, the farther ones before that.
@@ -261,7 +256,7 @@ def _set_exits(pair: Record, params: Record, state: Record, slots: Record, direc
         if slots[index].active and slots[index].reduce_only and (state.overdue or index < _first_exit(params, slots)):
             clear_order(slots, index)
     if state.overdue and params.deadline_exit == AT_MARKET:
-        signal = Signal.EXIT_TP if (pair.price - _average(pair)) * direction > 0.0 else Signal.EXIT_SL
+        signal = Signal.EXIT_TP if (pair.price - average_entry(pair)) * direction > 0.0 else Signal.EXIT_SL
         set_order(slots, take, -direction, OrderKind.MARKET, 0, lots, signal, WHOLE_POSITION)
     elif state.overdue:
         price = away(pair, -direction, _break_even(pair, direction), False)
@@ -271,7 +266,7 @@ def _set_exits(pair: Record, params: Record, state: Record, slots: Record, direc
         if params.break_even and state.taken >= first:
             even = away(pair, -direction, _break_even(pair, direction), True)
             state.stop = max(state.stop, even) if direction > 0 else min(state.stop, even)
-    beyond = (state.stop * pair.instrument.tick_size - _average(pair)) * direction > 0.0
+    beyond = (state.stop * pair.instrument.tick_size - average_entry(pair)) * direction > 0.0
     signal = Signal.EXIT_TP if state.armed and beyond else Signal.EXIT_SL
     set_order(slots, stop, -direction, OrderKind.STOP, state.stop, lots, signal, WHOLE_POSITION)
 
@@ -283,7 +278,7 @@ def _set_targets(pair: Record, params: Record, state: Record, slots: Record, dir
     A part under the venue's minimum joins the next one, and a rest under it the one before.
     """
     total, before, first, take = abs(pair.ledger.position) + state.taken, 0, 0, len(slots) - 2
-    base = state.base_price if params.take_profit_from == FROM_BASE and state.base_price > 0.0 else _average(pair)
+    base = state.base_price if params.take_profit_from == FROM_BASE and state.base_price > 0.0 else average_entry(pair)
     for number in range(params.target_count):
         price = away(pair, -direction, base * (1.0 + direction * params.target_at[number]), False)
         upto = total
@@ -332,7 +327,7 @@ def _trail(pair: Record, params: Record, state: Record, slots: Record, bar: Reco
     if state.armed:
         state.best = max(state.best, best) if direction > 0 else min(state.best, best)
     else:
-        activation = _average(pair) * (1.0 + direction * params.trail_activation)
+        activation = average_entry(pair) * (1.0 + direction * params.trail_activation)
         if (best - activation) * direction < 0.0:
             return
         state.armed = True
@@ -360,7 +355,7 @@ def _watch(pair: Record, params: Record, state: Record) -> None:
     if not params.trailing or pair.ledger.position == 0:
         return
     direction = _way(pair, params)
-    level = state.best if state.armed else _average(pair) * (1.0 + direction * params.trail_activation)
+    level = state.best if state.armed else average_entry(pair) * (1.0 + direction * params.trail_activation)
     if direction > 0:
         pair.watch_above = level
     else:

@@ -21,7 +21,7 @@ from bot.kernel import Record, kernel
 from bot.order import WHOLE_POSITION, OrderKind, Signal, clear_orders, set_order
 from bot.parameters import Fraction, Number
 from bot.rollup import bucket_start
-from bot.strategy import Event, Strategy, away, enter, lots_for, watch_nothing
+from bot.strategy import Event, Strategy, average_entry, away, carried, enter, lots_for, watch_nothing
 
 EXIT, STOP, TARGET, ENTRY = range(4)
 
@@ -159,15 +159,10 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, signa
 @kernel
 def _leave(pair: Record, slots: Record) -> None:
     """Leave at the market, with profit or without."""
-    position, average = pair.ledger.position, _average(pair)
+    position, average = pair.ledger.position, average_entry(pair)
     gained = (pair.price - average) * position > 0.0
     signal = Signal.EXIT_TP if gained else Signal.EXIT_SL
     set_order(slots, EXIT, -1 if position > 0 else 1, OrderKind.MARKET, 0, abs(position), signal, WHOLE_POSITION)
-
-
-@kernel
-def _average(pair: Record) -> float:
-    return pair.ledger.cost / (pair.ledger.position * pair.instrument.lot_size)
 
 
 @kernel
@@ -176,9 +171,7 @@ def _open(pair: Record, params: Record, state: Record, slots: Record, direction:
     if not pair.may_enter or slots[ENTRY].active:
         return
     money = min(_money(pair, params, state), pair.target) * (1.0 - params.reserve)
-    instrument = pair.instrument
-    notional = money / (1.0 / instrument.leverage + 2.0 * max(instrument.taker_fee, 0.0))
-    lots = lots_for(pair, max(notional, 0.0), pair.price)
+    lots = lots_for(pair, max(carried(pair, money), 0.0), pair.price)
     enter(pair, slots, ENTRY, direction, OrderKind.MARKET, 0, lots, WHOLE_POSITION)
     state.traded = _result(pair)
 
@@ -216,7 +209,7 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record) -> None
 @kernel
 def _set_exits(pair: Record, params: Record, state: Record, slots: Record) -> None:
     """Find stop and target from the average entry; where any price sets them off they rest."""
-    position, average = pair.ledger.position, _average(pair)
+    position, average = pair.ledger.position, average_entry(pair)
     direction, lots = 1 if position > 0 else -1, abs(position)
     state.stop = state.target = 0
     if params.stop > 0.0:  # NaN where there is none

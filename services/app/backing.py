@@ -104,10 +104,7 @@ async def backing(
             redis = EmbeddedRedis(shared_by_all(data_dir))
             url = await redis.start()
             stack.push_async_callback(redis.stop)
-        teller = RedisBus(url, name)
-        teller.start()
-        stack.push_async_callback(teller.stop)
-        yield Backing(store, teller, lock, dsn, url)
+        yield Backing(store, await stack.enter_async_context(_bus(url, name)), lock, dsn, url)
 
 
 @asynccontextmanager
@@ -116,13 +113,18 @@ async def joined(database: str, redis: str | None, name: str) -> AsyncIterator[t
     async with AsyncExitStack() as stack:
         store = await PostgresStore.join(database, name)
         stack.push_async_callback(store.close)
-        if redis is None:
-            yield store, SilentBus()
-            return
-        bus = RedisBus(redis, name)
-        bus.start()
-        stack.push_async_callback(bus.stop)
-        yield store, bus
+        yield store, SilentBus() if redis is None else await stack.enter_async_context(_bus(redis, name))
+
+
+@asynccontextmanager
+async def _bus(url: str, name: str) -> AsyncIterator[RedisBus]:
+    """Tell over the Redis at `url` what the bot `name` does."""
+    bus = RedisBus(url, name)
+    bus.start()
+    try:
+        yield bus
+    finally:
+        await bus.stop()
 
 
 async def _move_in(data_dir: Path, name: str, dsn: str) -> None:

@@ -26,7 +26,7 @@ from services.trials.lockstep import LockStep
 from services.trials.warm_exchange import warm_exchange
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from backtesting.funding import FundingHistory
     from bot.candles import Candles
@@ -186,10 +186,6 @@ async def _in_lock_step(address: str, runtime: LocalRuntime) -> AsyncIterator[Lo
     finally:
         await steps.end()
         await runtime.stop()
-
-
-def _words(numbers: Iterable[float]) -> tuple[str, ...]:
-    return tuple(repr(one) for one in numbers)
 
 
 def sensible_start(candles: dict[str, Candles], days: float) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from bot.kernel import Record, kernel
-from bot.strategy import away, dust, equity_now, lots_for, whole_down, whole_up
+from bot.strategy import away, carried, dust, equity_now, lots_for, whole_down, whole_up
 from strategies.grid.parameters import (
     CLOSE,
     GEOMETRIC,
@@ -119,13 +119,6 @@ def counter_distance(params: Record, lower: float, upper: float) -> float:
     if params.spacing == GEOMETRIC:
         return (upper / lower) ** (1.0 / (params.levels - 1)) - 1.0
     return (upper - lower) / (params.levels - 1) / upper
-
-
-@kernel
-def carried(pair: Record, capital: float) -> float:
-    """Largest notional that `capital` carries, as `affordable` reckons it of the target; quote currency."""
-    instrument = pair.instrument
-    return capital / (1.0 / instrument.leverage + 2.0 * max(instrument.taker_fee, 0.0))
 
 
 @kernel

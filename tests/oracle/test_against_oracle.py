@@ -351,9 +351,9 @@ def random_world(number):
     }
     if "take_profit_share" in parameters:  # one under its costs is refused
         parameters["take_profit_share"] = max(parameters["take_profit_share"], 0.0012 * leverage)
-    if "lower" in parameters and isinstance(parameters.get("stop_price"), float):  # one inside the range is refused
-        parameters["stop_price"] = round(parameters["upper" if parameters["stop_price"] > price else "lower"], 1)
-        parameters["stop_price"] *= 1.01 if parameters["stop_price"] > price else 0.99
+    if "lower" in parameters and "stop_price" in parameters:  # one inside the range is refused
+        above = parameters["stop_price"] > price
+        parameters["stop_price"] = parameters["upper"] * 1.01 if above else parameters["lower"] * 0.99
     return candles.rows(kept), traded, parameters, rules, more
 
 

@@ -75,9 +75,11 @@ def test_the_exchange_preset_starts_with_the_second_bar_and_puts_all_capital_int
     fills = recording.fills
     assert set(fills["signal"]) == {Signal.ENTRY}
     assert fills["ts"].min() == START + 2 * 60_000, "laid as the second bar closes, bought at the next open"
-    reserved = sum(float(s.price) * int(s.quantity) for s in recording.slots if s.active and s.signal == Signal.ENTRY)
-    value = 0.1 * 0.001 * (reserved + float(np.sum(fills["price"].astype(float) * fills["quantity"])))
-    assert 9_700.0 < value < 10_000.0, "cells above the price are bought under their levels, and fees are kept"
+    cells = recording.state.cells
+    value = 0.1 * 0.001 * float(np.sum(cells["entry"].astype(float) * cells["lots"]))
+    assert value == pytest.approx(10_000.0, rel=0.01), "by the cells' own prices, some above that of the purchase"
+    entries = sum(int(s.quantity) for s in recording.slots if s.active and s.signal == Signal.ENTRY)
+    assert entries + int(fills["quantity"].sum()) == int(cells["lots"].sum()), "each rests, or has been bought"
     counters = sorted(int(s.price) for s in recording.slots if s.active and s.signal == Signal.GRID_COUNTER)
     assert counters == [1020, 1040, 1060, 1080, 1100], "each cell sells at the next level"
 

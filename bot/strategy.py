@@ -76,10 +76,7 @@ PAIR = np.dtype(
         ("costs", COSTS),  # what would not have paid for its costs
         ("credit", "f8"),  # money of the account outside this ledger that stands behind its orders, quote currency
         ("wake_at", "i8"),  # ms: a base bar that closes then or later matters whatever its prices
-        (
-            "left_above",
-            "f8",
-        ),  # bars whose whole range is above or below these matter too (a zone was left), quote currency
+        ("left_above", "f8"),  # bars that lie wholly above or below these matter too: a zone was left. Quote currency
         ("left_below", "f8"),
         ("range_lower", "f8"),  # range for which a strategy asks a verdict, quote currency
         ("range_upper", "f8"),

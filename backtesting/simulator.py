@@ -310,7 +310,7 @@ def settings_record(config: RunConfig, *, every_bar: bool, keep_desired_orders: 
     """Build the exchange's settings, an array of one; what only a single strategy has is left at zero."""
     execution, settings = config.execution, new_records(SETTINGS, 1)
     chosen = settings[0]
-    chosen.capital = config.capital
+    chosen.capital = config.deposits
     chosen.through = 1.0 if execution.fill_rule is FillRule.THROUGH else 0.0
     chosen.adverse = execution.path is BarPath.ADVERSE
     chosen.fill_at_close = execution.fill_policy is FillPolicy.CLOSE

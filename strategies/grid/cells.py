@@ -235,9 +235,19 @@ def book_cycle(pair: Record, params: Record, state: Record, index: int, fill: Re
 @kernel
 def begin_accounts(pair: Record, state: Record) -> None:
     """Begin to reckon what the grid was given and what it has earned."""
-    state.invested = pair.target
+    state.invested, state.added = pair.target, pair.invested
     state.begun_equity = equity_now(pair)
     state.realised = state.locked = 0.0
+
+
+@kernel
+def take_investment(pair: Record, state: Record) -> bool:
+    """Take in what was added to the pair's capital, or taken out of it, since the last time; whether anything was."""
+    change = pair.invested - state.added
+    state.added = pair.invested
+    state.invested = max(state.invested + change, 0.0)
+    state.target = max(state.target + change, 0.0)
+    return change != 0.0
 
 
 @kernel

@@ -25,6 +25,7 @@ from strategies.grid.cells import (
     set_exit_sides,
     set_range,
     sizes_follow,
+    take_investment,
 )
 from strategies.grid.orders import set_all, set_cell, set_stop, turn
 from strategies.grid.parameters import CLOSE, KEEP_WITH_STOP, START_NOW, TRAIL_ATR, TRAIL_CELL
@@ -158,11 +159,21 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, bar: 
     atr_update(state.atr, bar.high, bar.low, bar.close, params.atr_period)
     if state.laid:
         state.peak = max(state.peak, equity_now(pair))
-        old = pair.time - state.laid_at >= whole_ms(params.max_age_days, DAY)
-        if old and shifts(params) and not state.infinite and not state.closing:
-            _shift(pair, params, state, slots)
+        if not state.infinite and not state.closing:
+            _keep_up(pair, params, state, slots)
     elif _may_lay(pair, params, state) and (np.isnan(params.trigger_price) or state.triggered):
         _lay(pair, params, state, slots)
+
+
+@kernel
+def _keep_up(pair: Record, params: Record, state: Record, slots: Record) -> None:
+    """Lay a range again that is old, or size its empty cells by capital that was added or taken out."""
+    added = take_investment(pair, state)
+    if shifts(params) and pair.time - state.laid_at >= whole_ms(params.max_age_days, DAY):
+        _shift(pair, params, state, slots)
+    elif added:
+        plan(pair, params, state, capacity(slots))
+        set_all(pair, state, slots)
 
 
 @kernel
@@ -283,6 +294,8 @@ def _lay(pair: Record, params: Record, state: Record, slots: Record) -> None:
     state.share = 1.0
     if state.invested <= 0.0:
         begin_accounts(pair, state)
+    else:
+        take_investment(pair, state)
     state.peak = state.laid_equity = equity_now(pair)
     state.target = capital_of(pair, params, state)
     set_range(pair, params, state, lower, upper, capacity(slots))

@@ -115,18 +115,6 @@ ALONE = {
     "grid": ("grid", {"grid": {"warmup_bars": 30}}),
     "dca": ("dca", {"dca": {"timeframe": "5m", "warmup_bars": 60, "confluence": 0.2, "take_profit": 0.003}}),
     "dca with most options": ("dca", {"dca": {**OPTIONS_OF_DCA, "start": "immediately"}}),
-    "dca by a signal": (
-        "dca",
-        {
-            "dca": {
-                "timeframe": "5m",
-                "warmup_bars": 60,
-                "start": "signal",
-                "take_profit": 0.003,
-                "when": [{"indicator": "RSI", "timeperiod": 5, "long_below": 40}],
-            }
-        },
-    ),
     "trend": ("trend", {"trend": {"timeframe": "15m", "warmup_bars": 60, "trend_confirmation_bars": 1}}),
     "own": (EMA_CROSS, {"ema_cross": {"timeframe": "5m", "warmup_bars": 50}}),
     "trend by channel": (
@@ -141,17 +129,6 @@ ALONE = {
                 "max_days": 0.2,
                 "min_stop_costs": 1.0,
                 "volatility_target": 0.2,
-            }
-        },
-    ),
-    "grid behind a gate": (
-        "grid",
-        {
-            "grid": {
-                "timeframe": "5m",
-                "warmup_bars": 30,
-                "cooldown_hours": 0.1,
-                "when": [{"indicator": "ADX", "timeperiod": 5, "long_below": 40, "either": True}],
             }
         },
     ),
@@ -217,7 +194,23 @@ AT_THE_CLOSE = {
     "combine": {"at_least": 2},
     "when": [{"indicator": "EMA", "timeperiod": 8}, {"indicator": "SUPERTREND"}, {"indicator": "MACD"}],
 }
+SIGNALLED = {
+    "timeframe": "1m",
+    "warmup_bars": 60,
+    "start": "signal",
+    "take_profit": 0.003,
+    "deal_cooldown_seconds": 0,
+    "when": [{"indicator": "RSI", "timeperiod": 5, "long_below": 40}],
+}
+GATED = {
+    "timeframe": "1m",
+    "warmup_bars": 30,
+    "cooldown_hours": 0.1,
+    "when": [{"indicator": "ADX", "timeperiod": 5, "long_below": 40, "either": True}],
+}
 WITH_INPUTS = {
+    "dca by a signal": {"strategy": "dca", "dca": SIGNALLED},
+    "grid behind a gate": {"strategy": "grid", "grid": GATED},
     "pullback": {"strategy": str(ROOT / "tests/examples/pullback.py:PULLBACK"), "pullback": PULLBACK},
     "rules": {"strategy": "rules", "rules": RULES},
     "rules at the close": {"strategy": "rules", "rules": AT_THE_CLOSE},

@@ -108,13 +108,14 @@ def said(when: list[Options], options: Options, run: Recording) -> tuple[Any, An
     rolled = run.prepared.rollup(HOUR)
     combined = RulesParameters(when=when, **options).combined()
     column = combined.column(rolled.bars, np.arange(len(rolled.bars)))
+    column[rolled.bars["ts"] < BEGIN] = np.nan  # of the block before, whose history is not all there
     return hours_of(run, BEGIN)[rolled.ends], column, combined.conditions
 
 
 def shade(axes: Axes, times: Any, column: Any) -> None:
     """Shade what is said, from the close that said it to the next."""
     for value, colour in ((1.0, GAIN), (-1.0, LOSS), (CONFLICT, AVERAGE)):
-        for time in times[(column == value) & (times >= 0)]:
+        for time in times[column == value]:
             axes.axvspan(time, time + 1, color=colour, alpha=0.13, lw=0)
 
 
@@ -175,7 +176,7 @@ def combine_figure() -> Figure:
     times = hours_of(run, BEGIN)[rolled.ends]
     for row, one in enumerate(conditions):
         for side, colour in zip(one.sides(rolled.bars), (GAIN, LOSS), strict=True):
-            rows.broken_barh([(time, 1) for time in times[side & (times >= 0)]], (row - 0.35, 0.7), color=colour, lw=0)
+            rows.broken_barh([(time, 1) for time in times[side & (times > 0)]], (row - 0.35, 0.7), color=colour, lw=0)
     quiet(rows, "What each says: green LONG, red SHORT", "hours")
     rows.set_yticks(range(3), ["EMA", "ROC", "RSI"])
     return figure

@@ -6,7 +6,6 @@ number of runs. `UniversalSimulator.run` plays it and gives a `Recording`: what 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -141,7 +140,7 @@ def inputs_over(prepared: PreparedCandles, asked: Sequence[Asked]) -> Found:
 @cache
 def compiled_loop(strategy: Strategy) -> Any:
     """Compile the loop around this strategy's decisions (once per process; on disk once per source)."""
-    return specialise(loop_module.loop, _code_name(strategy), **bindings_of(strategy))
+    return specialise(loop_module.loop, strategy.code_name, **bindings_of(strategy))
 
 
 def bindings_of(strategy: Strategy) -> dict[str, Any]:
@@ -164,10 +163,6 @@ def _protected(decide: Decide) -> Decide:
         protect(pair, slots, own, distance)
 
     return kernel(protected)
-
-
-def _code_name(strategy: Strategy) -> str:
-    return re.sub(r"\W", "_", strategy.name)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from pydantic import (
 
 from bot.candles import iso, parse_time
 from bot.errors import Misconfigured, cut
+from bot.gate import with_gate
 from bot.instrument import Market
 from bot.parameters import Fraction, Number, Parameters
 from bot.strategy import Strategy, inputs_of, load_strategy
@@ -164,6 +165,11 @@ class BacktestConfig(RunConfig):
     @classmethod
     def _is_symbol(cls, value: str) -> str:
         return names_of_pairs([value])[0]
+
+    @model_validator(mode="after")
+    def _behind_its_gate(self) -> Self:
+        object.__setattr__(self, "loaded", with_gate(self.loaded, self.parameters))
+        return self
 
     @model_validator(mode="after")
     def _reinvests_once(self) -> Self:
@@ -351,7 +357,7 @@ def _single(name: str, values: dict[str, Any]) -> BacktestConfig:
             if isinstance(values.get(plural), dict):
                 values[singular] = _by_symbol(values.pop(plural)).get(values["pair"])
     parameters = validated(strategy.parameters, section, strategy.name)
-    inputs_of(strategy, parameters)
+    inputs_of(with_gate(strategy, parameters), parameters)
     values = {"reinvest": parameters.reinvests, **values}
     config: BacktestConfig = validated(BacktestConfig, {**values, "parameters": parameters, "loaded": strategy}, "")
     return config

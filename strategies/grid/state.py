@@ -25,6 +25,7 @@ CELL = np.dtype(
 STATE = np.dtype(
     [
         ("atr", ATR),
+        ("gate", "i8"),  # directions that `when` lets in, as bot/gate.py has them
         ("laid", "b1"),
         ("closing", "b1"),
         ("nets", "b1"),  # neutral on a linear contract: buys and sells meet in one position

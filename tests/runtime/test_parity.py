@@ -115,6 +115,18 @@ ALONE = {
     "grid": ("grid", {"grid": {"warmup_bars": 30}}),
     "dca": ("dca", {"dca": {"timeframe": "5m", "warmup_bars": 60, "confluence": 0.2, "take_profit": 0.003}}),
     "dca with most options": ("dca", {"dca": {**OPTIONS_OF_DCA, "start": "immediately"}}),
+    "dca by a signal": (
+        "dca",
+        {
+            "dca": {
+                "timeframe": "5m",
+                "warmup_bars": 60,
+                "start": "signal",
+                "take_profit": 0.003,
+                "when": [{"indicator": "RSI", "timeperiod": 5, "long_below": 40}],
+            }
+        },
+    ),
     "trend": ("trend", {"trend": {"timeframe": "15m", "warmup_bars": 60, "trend_confirmation_bars": 1}}),
     "own": (EMA_CROSS, {"ema_cross": {"timeframe": "5m", "warmup_bars": 50}}),
     "trend by channel": (
@@ -129,6 +141,17 @@ ALONE = {
                 "max_days": 0.2,
                 "min_stop_costs": 1.0,
                 "volatility_target": 0.2,
+            }
+        },
+    ),
+    "grid behind a gate": (
+        "grid",
+        {
+            "grid": {
+                "timeframe": "5m",
+                "warmup_bars": 30,
+                "cooldown_hours": 0.1,
+                "when": [{"indicator": "ADX", "timeperiod": 5, "long_below": 40, "either": True}],
             }
         },
     ),

@@ -11,10 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import drawing
-import numpy as np
-from drawing import ENTRY, LOT, TICK, Corners, candles_along, panels, price_and_orders, quiet, write
+from drawing import BEGIN, ENTRY, LOT, TICK, Corners, candles_along, panels, price_and_orders, quiet, write
 
 from bot.order import Signal
+from bot.times import MINUTE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +30,7 @@ COMMON = {
     "max_safety_orders": 4,
     "risk_budget": 1.0,
 }
+WARM_MINUTES = 250  # before a picture whose conditions look back
 SMALL = {"take_profit": "0.6%", "deal_cooldown_seconds": 600}
 DIP = ((0, 100.0), (20, 100.3), (70, 97.4), (110, 98.2), (160, 95.6), (240, 99.6), (300, 98.6))
 RISE = ((0, 100.0), (20, 99.8), (60, 101.7), (90, 101.2), (120, 102.2), (170, 99.6), (230, 100.2))
@@ -49,6 +50,11 @@ PICTURES: dict[str, tuple[Panel, ...]] = {
         (
             "start: price_window, entry_below: 100.6: once a visit",
             {**SMALL, "start": "price_window", "entry_below": 100.6},
+            WAVES,
+        ),
+        (
+            "start: signal, when: [{indicator: RSI, timeperiod: 5, long_below: 20}]",
+            {**SMALL, "start": "signal", "when": [{"indicator": "RSI", "timeperiod": 5, "long_below": 20}]},
             WAVES,
         ),
     ),
@@ -101,12 +107,14 @@ SIZES: tuple[tuple[str, dict[str, Any]], ...] = (
 
 def played(options: dict[str, Any], corners: Corners) -> Recording:
     """Run DCA with these options over candles of a minute."""
-    return drawing.played({"strategy": "dca", "dca": {**COMMON, **options}}, candles_along(corners))
+    candles = candles_along(corners, start=BEGIN, before=WARM_MINUTES if "when" in options else 0)
+    return drawing.played({"strategy": "dca", "dca": {**COMMON, **options}}, candles)
 
 
 def draw(axes: Axes, title: str, run: Recording) -> None:
     """Draw price, the orders that rested, and the fills."""
-    price_and_orders(axes, np.arange(run.bars), run)
+    minutes = (run.prepared.candles.ts[: run.bars] - BEGIN) / MINUTE
+    price_and_orders(axes, minutes, run)
     quiet(axes, title)
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 
 from backtesting.simulator import PreparedCandles, Recording, UniversalSimulator
 from bot.candles import Candles
+from bot.inputs import SHORT_BLOCK
 from bot.instrument import Instrument, Market
 from bot.order import OrderKind, Signal
 from bot.times import HOUR, MINUTE
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START = 1_704_067_200_000
+BEGIN = (START // SHORT_BLOCK + 1) * SHORT_BLOCK  # of a block of inputs: their values need no more than the warm-up
 TICK, LOT = 0.01, 0.001
 INK, GAIN, LOSS, ENTRY, AVERAGE = "#333333", "#2a9d5c", "#c8443c", "#2b6cb0", "#d98e04"
 WIDTH, DPI, SHADES = 5.0, 110, 20  # of a picture: inches, dots of one, and shades that are kept of a colour

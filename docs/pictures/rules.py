@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from drawing import (
     AVERAGE,
+    BEGIN,
     ENTRY,
     GAIN,
     INK,
     LOSS,
-    START,
     TICK,
     Corners,
     candles_along,
@@ -33,7 +33,6 @@ from drawing import (
 from bot.conditions import CONFLICT, Condition
 from bot.indicator_functions import outputs_of
 from bot.indicator_registry import INDICATORS, LIMITS, PRICES
-from bot.inputs import SHORT_BLOCK
 from bot.order import Signal
 from bot.times import HOUR, MINUTE
 from strategies.rules import RulesParameters
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     from bot.candles import Candles
 
 PER_HOUR, WARM_HOURS = 4, 400
-BEGIN = (START // SHORT_BLOCK + 1) * SHORT_BLOCK  # of a block, since which values depend on nothing but the warm-up
 Options = dict[str, Any]
 
 WAVES = ((0, 100.0), (12, 96.6), (30, 102.2), (48, 97.2), (62, 101.2), (72, 100.6))

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from drawing import (
     AVERAGE,
+    BEGIN,
     ENTRY,
     LOT,
-    START,
     TICK,
     Corners,
     candles_along,
@@ -141,6 +141,15 @@ PICTURES: dict[str, tuple[Panel, ...]] = {
         ("direction: long", {"direction": "long", "exit": "channel"}, V_SHAPE, ()),
         ("direction: short", {"direction": "short", "exit": "channel"}, V_SHAPE, ()),
     ),
+    "when": (
+        ("when: []", {"exit": "channel"}, WILD, ()),
+        (
+            "when: [{indicator: ROC, timeperiod: 10, long_above: 1.5}]",
+            {"exit": "channel", "when": [{"indicator": "ROC", "timeperiod": 10, "long_above": 1.5}]},
+            WILD,
+            (),
+        ),
+    ),
     "moves": (
         ("max_atr: 5%, min_stop_costs: 0", {"exit": "channel"}, WILD, ()),
         ("max_atr: 0.45%: not in a wild market", {"exit": "channel", "max_atr": "0.45%"}, WILD, ()),
@@ -152,9 +161,9 @@ PICTURES: dict[str, tuple[Panel, ...]] = {
 def played_by(options: dict[str, Any], corners: Corners, loud_from: float = np.inf) -> Recording:
     """Run the trend follower with these options; from `loud_from` (hours) on with twice the volume."""
     candles = candles_along(
-        [(PER_HOUR * hour, price) for hour, price in corners], 15 * MINUTE, before=PER_HOUR * WARM_HOURS
+        [(PER_HOUR * hour, price) for hour, price in corners], 15 * MINUTE, start=BEGIN, before=PER_HOUR * WARM_HOURS
     )
-    loud = np.where(candles.ts >= START + loud_from * HOUR, 2.0, 1.0)
+    loud = np.where(candles.ts >= BEGIN + loud_from * HOUR, 2.0, 1.0)
     config = {"strategy": "trend", "trend": {"timeframe": "1h", **BASE, **options}}
     return played(config, replace(candles, volume=candles.volume * loud))
 
@@ -169,7 +178,7 @@ def line(axes: Axes, run: Recording, one: Line) -> None:
     label, name, period, output, before = one
     rolled = run.prepared.rollup(HOUR)
     values = values_of(name, period, output, rolled.bars)
-    times = hours_of(run)[rolled.ends[before:]]
+    times = hours_of(run, BEGIN)[rolled.ends[before:]]
     axes.plot(times, values[: len(times)], color=AVERAGE, linewidth=1.0, alpha=0.5 if one == SLOW else 1.0, label=label)
     axes.legend(fontsize=8, frameon=False, loc="upper left")
 
@@ -179,7 +188,7 @@ def draw(shown: tuple[Panel, ...]) -> Figure:
     figure, every = panels(len(shown))
     for axes, (title, options, corners, lines) in zip(every, shown, strict=True):
         run = played_by(options, corners)
-        price_and_orders(axes, hours_of(run), run)
+        price_and_orders(axes, hours_of(run, BEGIN), run)
         for one in lines:
             line(axes, run, one)
         quiet(axes, title)
@@ -193,7 +202,7 @@ def phases_figure() -> Figure:
     run, known = played_by({"stop": None, "target": None}, PHASES), TrendParameters()
     rolled = run.prepared.rollup(HOUR)
     fast, slow = (values_of("EMA", period, "real", rolled.bars) for period in (20, 50))
-    divergence, times = np.abs(fast - slow) / slow, hours_of(run)[rolled.ends]
+    divergence, times = np.abs(fast - slow) / slow, hours_of(run, BEGIN)[rolled.ends]
     for name, least in {"sideways": 0.0, "weak": known.sideways, "strong": known.strong}.items():
         whole = axes.get_xaxis_transform()
         axes.fill_between(
@@ -201,7 +210,7 @@ def phases_figure() -> Figure:
         )
         first = times[(divergence >= least) & (times >= 0)][0]
         axes.text(first + 1, 0.03, name, transform=whole, fontsize=8)
-    price_and_orders(axes, hours_of(run), run)
+    price_and_orders(axes, hours_of(run, BEGIN), run)
     quiet(axes, "stop and target left out: by phase", "hours")
     return figure
 
@@ -211,9 +220,9 @@ def volume_figure() -> Figure:
     figure, every = panels(3, height_ratios=[3, 3, 1.2], sharex=True)
     for axes, volume in zip(every, (0, 1.5), strict=False):
         run = played_by({"breakout_volume": volume, "exit": "channel"}, SWING, loud_from=26)
-        price_and_orders(axes, hours_of(run), run)
+        price_and_orders(axes, hours_of(run, BEGIN), run)
         quiet(axes, f"breakout_volume: {volume}")
-    every[2].bar(hours_of(run), run.prepared.candles.volume / 1e4, width=0.25, color=ENTRY, alpha=0.6)
+    every[2].bar(hours_of(run, BEGIN), run.prepared.candles.volume / 1e4, width=0.25, color=ENTRY, alpha=0.6)
     quiet(every[2], "volume", "hours")
     return figure
 
@@ -224,10 +233,10 @@ def sizing_figure() -> Figure:
     for axes, options in zip(every[1:], SIZINGS, strict=True):
         run = played_by({"exit": "channel", **options}, WILD)
         entries = run.fills[run.fills["signal"] == Signal.ENTRY]
-        times = hours_of(run)[entries["bar"]]
+        times = hours_of(run, BEGIN)[entries["bar"]]
         axes.bar(times, entries["quantity"] * LOT * entries["price"] * TICK, width=4, color=ENTRY)
         quiet(axes, ", ".join(f"{key}: {value}" for key, value in options.items()))
-    price_and_orders(every[0], hours_of(run), run)
+    price_and_orders(every[0], hours_of(run, BEGIN), run)
     quiet(every[0], "The market, ever wilder; under it the notional of each entry")
     every[2].set_xlabel("hours", fontsize=8)
     return figure

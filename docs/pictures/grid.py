@@ -1,21 +1,23 @@
 # ruff: noqa: INP001, a script
-"""Draws what each option of a grid does, from backtests of made markets: docs/grid/*.png."""
+"""Draw the pictures of docs/grid.md, each from a run of the simulator: `uv run python docs/pictures/grid.py`."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from functools import partial
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
+import drawing
 import numpy as np
-from matplotlib import pyplot as plt
+from drawing import ENTRY, START, hours_of, panels, price_and_orders, quiet, write
 
-from backtesting.simulator import PreparedCandles, Recording, UniversalSimulator
 from bot.candles import Candles
-from bot.instrument import Instrument, Market
-from coordinator.config import load_config
+from bot.times import MINUTE
 
-FOLDER = Path(__file__).parent.parent / "grid"
-START, MINUTE = 1_704_067_200_000, 60_000
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from backtesting.simulator import Recording
+
 BARS, SEED = 2880, 12
 BASE = {"preset": "exchange", "lower": 96.0, "upper": 104.0, "levels": 17, "direction": "long"}
 # What is drawn, and towards which price the market goes.
@@ -47,40 +49,21 @@ def market(end: float) -> Candles:
 
 def played(options: dict[str, object], end: float) -> Recording:
     """Backtest the exchange's grid with these options."""
-    config = load_config({"strategy": "grid", "pair": "COINUSDT", "capital": 10_000, "grid": {**BASE, **options}})
-    traded = Instrument(symbol="COINUSDT", market=Market.LINEAR, tick_size="0.01", lot_size="0.001", min_notional=5)
-    simulator = UniversalSimulator(config, keep_desired_orders=True)
-    return simulator.run(PreparedCandles.of(market(end), traded))
+    return drawing.played({"strategy": "grid", "capital": 10_000, "grid": {**BASE, **options}}, market(end))
 
 
-def draw(name: str, options: dict[str, object], end: float) -> None:
+def draw(options: dict[str, object], end: float) -> Figure:
     """Draw one run: price, fills, the orders that rest, and the equity."""
-    recording = played(options, end)
-    hours, fills = np.arange(BARS) / 60.0, recording.fills
-    figure, (prices, money) = plt.subplots(2, figsize=(6.4, 4.4), height_ratios=[3, 1], sharex=True, layout="tight")
-    shown = recording.desired_orders[recording.desired_orders["price"] > 0]
-    prices.plot(shown["bar"] / 60.0, shown["price"] * 0.01, ".", color="0.85", markersize=2, label="order set")
-    prices.plot(hours, recording.prepared.close * 0.01, color="0.3", linewidth=0.7)
-    for side, mark, colour, word in ((1, "^", "tab:green", "buys"), (-1, "v", "tab:red", "sells")):
-        own = fills[fills["side"] == side]
-        prices.plot(own["bar"] / 60.0, own["price"] * 0.01, mark, color=colour, markersize=3, label=word)
-    prices.set_title(", ".join(f"{key}: {value}" for key, value in (options or {"preset": "exchange"}).items()))
-    prices.set_ylim(recording.prepared.low.min() * 0.0099, recording.prepared.high.max() * 0.0101)
-    prices.legend(loc="upper left", fontsize=7)
-    money.plot(hours[: recording.bars], recording.equity(), linewidth=0.8)
-    money.set_ylabel("equity")
-    money.set_xlabel("hours")
-    figure.savefig(FOLDER / f"{name}.png", dpi=90, metadata={"Software": None})
-    plt.close(figure)
+    run = played(options, end)
+    figure, (prices, money) = panels(2, height_ratios=[3, 1], sharex=True)
+    price_and_orders(prices, hours_of(run), run, 12)
+    quiet(prices, ", ".join(f"{key}: {value}" for key, value in (options or {"preset": "exchange"}).items()))
+    money.plot(hours_of(run), run.equity(), linewidth=0.8, color=ENTRY)
+    quiet(money, "equity", "hours")
+    return figure
 
 
-def main() -> None:
-    """Draw every picture."""
-    mpl.use("agg")
-    FOLDER.mkdir(exist_ok=True)
-    for name, (options, end) in PICTURES.items():
-        draw(name, options, end)
-
+FIGURES = {name: partial(draw, options, end) for name, (options, end) in PICTURES.items()}
 
 if __name__ == "__main__":
-    main()
+    write("grid", FIGURES)

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from bot.errors import Misconfigured, shown, suggestion
 from bot.indicator_functions import Parameters, lookback_of, outputs_of, reach_of, span_of
 from bot.indicator_registry import KINDS, LIMITS, PRICES, Indicator, Rule, indicator_named
-from bot.inputs import Input
+from bot.inputs import ByColumn, Input
 from bot.parameters import Parameters as StrategyParameters
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CONFLICT = 2.0  # LONG and SHORT at once, which counts as NEUTRAL
+SAID = np.array([0.0, 1.0, -1.0, CONFLICT])  # by LONG + 2 SHORT
 MOST = 20  # conditions of one list
 KEYS = ("indicator", "rule", *(one.name for one in fields(Rule) if one.name != "kind"))
 NUMBERS = {  # what each kind of rule may be told
@@ -43,8 +44,8 @@ class Condition:
     parameters: Parameters
     rule: Rule
 
-    def sides(self, bars: Any) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Whether LONG and whether SHORT hold at each of these bars, BAR (n,)."""
+    def sides(self, bars: ByColumn) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Whether LONG and whether SHORT hold at each of these bars, (n,)."""
         rule, outputs = self.rule, outputs_of(self.indicator, self.parameters, bars)
         read = {name: outputs[name] if name in outputs else bars[name] for name in rule.reads}
         long, short = _sides(rule, read)
@@ -220,18 +221,16 @@ class WhenInput(Input):
         own = (lookback_of(one.indicator, one.parameters) + one.rule.before for one in self.conditions)
         return max(own, default=0)
 
-    def column(self, bars: Any, at: NDArray[np.int64]) -> NDArray[np.float64]:
+    def column(self, bars: ByColumn, at: slice | NDArray[np.int64]) -> NDArray[np.float64]:
         """What the conditions together say at these bars."""
-        longs, shorts = np.zeros(len(bars), np.int8), np.zeros(len(bars), np.int8)
-        for one in self.conditions:
-            long, short = one.sides(bars)
-            longs += long
-            shorts += short
-        long, short = longs >= self.least, shorts >= self.least
-        said = long.astype(np.float64)
-        said -= short
-        said[long & short] = CONFLICT
-        return said[at]
+        both = [one.sides(bars) for one in self.conditions]
+        long, short = (_at_least(self.least, [side[at] for side in sides]) for sides in zip(*both, strict=True))
+        return SAID[long + 2 * short.view(np.int8)]
+
+
+def _at_least(least: int, sides: list[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    """Whether so many of these hold, at each bar (n,)."""
+    return sides[0] if len(sides) == 1 else np.asarray(np.sum(sides, axis=0, dtype=np.int8) >= least)
 
 
 def when_input(given: Sequence[Any], combine: str | dict[str, int], place: str) -> WhenInput:

@@ -1,6 +1,6 @@
 """Indicators as arrays: TA-Lib's functions by the registry's names, and those that are computed here.
 
-Each takes bars, BAR (n,), and gives one array (n,) for each output; a value depends on the bars up to its own alone and
+Each takes bars (n,) and gives one array (n,) for each output; a value depends on the bars up to its own alone and
 has the same bits however many bars follow. Logarithms are NumPy's, recursions run in a compiled loop.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from bot.channels import VWAP, vwap_update
 from bot.errors import Misconfigured, shown, suggestion
 from bot.indicator_registry import INDICATORS, indicator_named
-from bot.inputs import LOOKBACKS, Input, talib_function
+from bot.inputs import LOOKBACKS, ByColumn, Input, talib_function
 from bot.kernel import Record, specialise, template
 from bot.record import new_records
 from bot.times import DAY
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 Parameters = tuple[tuple[str, float], ...]
 
 
-def outputs_of(name: str, parameters: Parameters, bars: Any) -> dict[str, Array]:
-    """Outputs of an indicator over bars, BAR (n,), by name, (n,) each; NaN within its look-back."""
+def outputs_of(name: str, parameters: Parameters, bars: ByColumn) -> dict[str, Array]:
+    """Outputs of an indicator over bars (n,), by name, (n,) each; NaN within its look-back."""
     if name in FUNCTIONS:
         with np.errstate(divide="ignore", invalid="ignore"):
             found: Iterable[Array] = FUNCTIONS[name](bars, **dict(parameters))
@@ -74,7 +74,7 @@ class IndicatorInput(Input):
         """Bars before the first value."""
         return lookback_of(self.name, self.parameters)
 
-    def column(self, bars: Any, at: NDArray[np.int64]) -> NDArray[np.float64]:
+    def column(self, bars: ByColumn, at: slice | NDArray[np.int64]) -> NDArray[np.float64]:
         """Compute the series up to the last bar asked for."""
         return outputs_of(self.name, self.parameters, bars)[self.output][at]
 
@@ -136,7 +136,7 @@ def _decayed(values: Array, factor: float, most: float) -> Array:
 # Those that are computed here
 
 
-def _talib(name: str, bars: Any, *columns: Array | str, **parameters: Any) -> Any:
+def _talib(name: str, bars: ByColumn, *columns: Array | str, **parameters: Any) -> Any:
     """Call a function of TA-Lib with these columns, of the bars or computed."""
     function = talib_function(name, tuple(parameters.items())).function
     return function(
@@ -144,16 +144,16 @@ def _talib(name: str, bars: Any, *columns: Array | str, **parameters: Any) -> An
     )
 
 
-def _bands(bars: Any, timeperiod: int, nbdev: float) -> Any:
+def _bands(bars: ByColumn, timeperiod: int, nbdev: float) -> Any:
     return _talib("BBANDS", bars, "close", timeperiod=timeperiod, nbdevup=nbdev, nbdevdn=nbdev)
 
 
-def _bb_percent(bars: Any, timeperiod: int, nbdev: float) -> Iterable[Array]:
+def _bb_percent(bars: ByColumn, timeperiod: int, nbdev: float) -> Iterable[Array]:
     upper, _, lower = _bands(bars, timeperiod, nbdev)
     return ((bars["close"] - lower) / (upper - lower),)
 
 
-def _bb_width(bars: Any, timeperiod: int, nbdev: float) -> Iterable[Array]:
+def _bb_width(bars: ByColumn, timeperiod: int, nbdev: float) -> Iterable[Array]:
     upper, middle, lower = _bands(bars, timeperiod, nbdev)
     return ((upper - lower) / middle,)
 
@@ -163,7 +163,7 @@ def _shifted(values: Array, bars: int) -> Array:
     return np.concatenate((np.full(min(bars, len(values)), np.nan), values[: max(len(values) - bars, 0)]))
 
 
-def _candle_body(bars: Any, timeperiod: int) -> Iterable[Array]:
+def _candle_body(bars: ByColumn, timeperiod: int) -> Iterable[Array]:
     open_, high, low, close = (bars[name] for name in ("open", "high", "low", "close"))
     size = high - low
     usual = _shifted(_talib("SMA", bars, size, timeperiod=timeperiod), 1)
@@ -171,28 +171,28 @@ def _candle_body(bars: Any, timeperiod: int) -> Iterable[Array]:
     return (close - open_) / size, size / usual, upper / size, lower / size
 
 
-def _chandelier_exit(bars: Any, timeperiod: int, multiplier: float) -> Iterable[Array]:
+def _chandelier_exit(bars: ByColumn, timeperiod: int, multiplier: float) -> Iterable[Array]:
     distance = multiplier * _talib("ATR", bars, "high", "low", "close", timeperiod=timeperiod)
     highest = _talib("MAX", bars, "high", timeperiod=timeperiod)
     return highest - distance, _talib("MIN", bars, "low", timeperiod=timeperiod) + distance
 
 
-def _daily_vwap(bars: Any) -> Iterable[Array]:
+def _daily_vwap(bars: ByColumn) -> Iterable[Array]:
     out = np.empty(len(bars))
-    _compiled(day_vwap)(np.ascontiguousarray(bars).view(np.recarray), new_records(VWAP, 1), out)
+    _compiled(day_vwap)(np.ascontiguousarray(bars.records).view(np.recarray), new_records(VWAP, 1), out)
     return (out,)
 
 
-def _vwap_deviation(bars: Any) -> Iterable[Array]:
+def _vwap_deviation(bars: ByColumn) -> Iterable[Array]:
     (vwap,) = _daily_vwap(bars)
     return (100.0 * (bars["close"] / vwap - 1.0),)
 
 
-def _distance_to_mean(bars: Any, timeperiod: int) -> Iterable[Array]:
+def _distance_to_mean(bars: ByColumn, timeperiod: int) -> Iterable[Array]:
     return (100.0 * (bars["close"] / _talib("SMA", bars, "close", timeperiod=timeperiod) - 1.0),)
 
 
-def _fisher(bars: Any, timeperiod: int) -> Iterable[Array]:
+def _fisher(bars: ByColumn, timeperiod: int) -> Iterable[Array]:
     middle = (bars["high"] + bars["low"]) / 2.0
     highest = _talib("MAX", bars, middle, timeperiod=timeperiod)
     lowest = _talib("MIN", bars, middle, timeperiod=timeperiod)
@@ -203,25 +203,25 @@ def _fisher(bars: Any, timeperiod: int) -> Iterable[Array]:
     return value, _shifted(value, 1)
 
 
-def _heikin_ashi_trend(bars: Any) -> Iterable[Array]:
+def _heikin_ashi_trend(bars: ByColumn) -> Iterable[Array]:
     opened, _, _, closed = _talib("HA", bars, "open", "high", "low", "close")
     return (np.sign(closed - opened),)
 
 
-def _historical_volatility(bars: Any, timeperiod: int, bars_a_year: int) -> Iterable[Array]:
+def _historical_volatility(bars: ByColumn, timeperiod: int, bars_a_year: int) -> Iterable[Array]:
     moves = np.log(bars["close"] / _shifted(bars["close"], 1))
     spread = _talib("STDDEV", bars, moves, timeperiod=timeperiod, nbdev=1.0)
     return (100.0 * spread * np.sqrt(timeperiod / (timeperiod - 1.0) * bars_a_year),)
 
 
-def _ichimoku(bars: Any, conversion: int, base: int, span: int, displacement: int) -> Iterable[Array]:
+def _ichimoku(bars: ByColumn, conversion: int, base: int, span: int, displacement: int) -> Iterable[Array]:
     turning, standard, leading = (
         _talib("MIDPRICE", bars, "high", "low", timeperiod=period) for period in (conversion, base, span)
     )
     return turning, standard, _shifted((turning + standard) / 2.0, displacement), _shifted(leading, displacement)
 
 
-def _pivots(bars: Any) -> Iterable[Array]:
+def _pivots(bars: ByColumn) -> Iterable[Array]:
     days = bars["ts"] // DAY
     starts = np.flatnonzero(np.diff(days, prepend=-1))
     outputs = [np.full(len(bars), np.nan) for _ in range(5)]
@@ -237,7 +237,7 @@ def _pivots(bars: Any) -> Iterable[Array]:
     return outputs
 
 
-def _volume_mean(bars: Any, timeperiod: int) -> Iterable[Array]:
+def _volume_mean(bars: ByColumn, timeperiod: int) -> Iterable[Array]:
     mean = _talib("SMA", bars, "volume", timeperiod=timeperiod)
     return mean, bars["volume"] / mean
 

@@ -58,8 +58,8 @@ class Input(ABC):
         """Bars before one that its value depends on at least."""
 
     @abstractmethod
-    def column(self, bars: Any, at: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Values at the bars numbered `at`, ascending, of a series BAR (n,); NaN within the look-back."""
+    def column(self, bars: ByColumn, at: slice | NDArray[np.int64]) -> NDArray[np.float64]:
+        """Values at the bars numbered `at`, ascending, of a series (n,); NaN within the look-back."""
 
     def check(self, place: str) -> None:
         """Raise Misconfigured for what cannot be computed; `place` names the input."""
@@ -68,6 +68,33 @@ class Input(ABC):
             raise Misconfigured(f"{place}: timeframe is {str(self.timeframe)[:200]!r}; choose one of {choices}.")
         if self.warmup is not None and not (type(self.warmup) is int and self.warmup >= 0):
             raise Misconfigured(f"{place}: warmup is {str(self.warmup)[:200]!r}; give a whole number of bars.")
+
+
+class ByColumn:
+    """Bars, each column of them beside itself: what functions over whole columns read, made once for many inputs."""
+
+    def __init__(self, bars: Any) -> None:
+        """Take bars BAR (n,), which may not change from here on."""
+        self.records = bars
+        self._columns: dict[str, Any] = {}
+        self._whole, self._first = self, 0
+
+    def __len__(self) -> int:
+        """Count the bars."""
+        return len(self.records)
+
+    def __getitem__(self, name: str) -> Any:
+        """Return a column (n,), one number beside the next."""
+        known = self._whole._columns  # noqa: SLF001, of its own kind
+        if name not in known:
+            known[name] = np.ascontiguousarray(self._whole.records[name])
+        return known[name][self._first : self._first + len(self)]
+
+    def part(self, first: int, end: int) -> ByColumn:
+        """Return the bars from `first` to before `end`, which share the columns of these."""
+        part = ByColumn(self.records[first:end])
+        part._whole, part._first = self._whole, self._first + first
+        return part
 
 
 # TA-Lib
@@ -96,7 +123,7 @@ class TaLibInput(Input):
         """Bars before the first value, as TA-Lib counts them."""
         return _computed(self).lookback
 
-    def column(self, bars: Any, at: NDArray[np.int64]) -> NDArray[np.float64]:
+    def column(self, bars: ByColumn, at: slice | NDArray[np.int64]) -> NDArray[np.float64]:
         """Compute the series up to the last bar asked for, as TA-Lib does."""
         return _computed(self).values(bars)[at]
 
@@ -111,14 +138,14 @@ class _Computed:
     output: int | None
     lookback: int
 
-    def values(self, bars: Any) -> NDArray[np.float64]:
+    def values(self, bars: ByColumn) -> NDArray[np.float64]:
         """Values of the output meant, (n,)."""
         return self.every(bars)[self.output or 0]
 
-    def every(self, bars: Any) -> list[NDArray[np.float64]]:
+    def every(self, bars: ByColumn) -> list[NDArray[np.float64]]:
         """Values of all outputs, (n,) each."""
-        found = self.function(*(np.ascontiguousarray(bars[name]) for name in self.columns), **self.parameters)
-        outputs = [np.array(one, np.float64) for one in (found if isinstance(found, tuple) else (found,))]
+        found = self.function(*(bars[name] for name in self.columns), **self.parameters)
+        outputs = [np.asarray(one, np.float64) for one in (found if isinstance(found, tuple) else (found,))]
         for one in outputs:
             one[: self.lookback] = np.nan  # what is a whole number stands at 0 there
         return outputs
@@ -232,16 +259,17 @@ class PythonInput(Input):
         """Bars of the window before its last."""
         return self.window - 1
 
-    def column(self, bars: Any, at: NDArray[np.int64]) -> NDArray[np.float64]:
+    def column(self, bars: ByColumn, at: slice | NDArray[np.int64]) -> NDArray[np.float64]:
         """Give the function each window, or the whole series where it takes batches."""
-        shown = bars.view(np.recarray)
+        shown = bars.records.view(np.recarray)
         shown.flags.writeable = False
         if self.batch:
             values = np.array(self.function(shown), np.float64)
             assert values.shape == (len(bars),), f"{_name(self.function)} gives {values.shape} for {len(bars)} bars"
             values[: self.lookback()] = np.nan
             return values[at]
-        windows = ((i, i + 1 - self.window) for i in at)
+        asked = range(*at.indices(len(bars))) if isinstance(at, slice) else at
+        windows = ((i, i + 1 - self.window) for i in asked)
         return np.array([np.nan if start < 0 else self.function(shown[start : i + 1]) for i, start in windows], float)
 
 
@@ -269,9 +297,9 @@ def _name(function: Any) -> str:
 def _differs(one: PythonInput) -> tuple[float, float] | None:
     """Find a value of a made-up walk that a batch computes otherwise than its window; None if all are the same bits."""
     bars = made_up_bars(3 * one.window + 64)
-    whole = one.column(bars, np.arange(len(bars)))
+    whole = one.column(ByColumn(bars), slice(None))
     for i in range(one.window - 1, len(bars)):
-        alone = one.column(bars[i + 1 - one.window : i + 1], np.array([one.window - 1]))
+        alone = one.column(ByColumn(bars[i + 1 - one.window : i + 1]), slice(one.window - 1, one.window))
         if alone.tobytes() != whole[i : i + 1].tobytes():
             return float(whole[i]), float(alone[0])
     return None
@@ -312,23 +340,30 @@ def history_start(one: Input, timeframe_ms: int, now: int) -> int:
     return anchor(one, timeframe_ms, now - 2 * timeframe_ms) - DAY
 
 
-def values(one: Input, timeframe_ms: int, bars: Any, at: NDArray[np.int64], begin: int) -> NDArray[np.float64]:
-    """Values (k,) of an input at the bars numbered `at` (k,), ascending, of all complete bars since `begin`, BAR (n,).
+def values(one: Input, timeframe_ms: int, bars: ByColumn, at: NDArray[np.int64], begin: int) -> NDArray[np.float64]:
+    """Values (k,) of an input at the bars numbered `at` (k,), ascending, of all complete bars since `begin`, (n,).
 
     `begin` (ms) is the opening of the first base bar known: what is anchored before it is NaN.
     """
     found, block = np.full(len(at), np.nan), block_of(timeframe_ms)
     if not len(at):
         return found
-    blocks = bars["ts"][at] // block
-    starts = [0, *(np.flatnonzero(blocks[1:] != blocks[:-1]) + 1).tolist(), len(at)]
-    for begins, ends in itertools.pairwise(starts):
-        number, chosen = blocks[begins], slice(begins, ends)
-        since = anchor(one, timeframe_ms, int(number) * block)
+    ts = bars["ts"][_numbered(at)]
+    edges = np.arange(ts[0] // block + 1, ts[-1] // block + 1) * block
+    for begins, ends in itertools.pairwise([0, *np.searchsorted(ts, edges).tolist(), len(at)]):
+        if begins == ends:
+            continue
+        since = anchor(one, timeframe_ms, int(ts[begins]))
         if begin <= since:
             first = int(np.searchsorted(bars["ts"], since))
-            found[chosen] = one.column(bars[first : at[ends - 1] + 1], at[chosen] - first)
+            chosen = _numbered(at[begins:ends] - first)
+            found[begins:ends] = one.column(bars.part(first, at[ends - 1] + 1), chosen)
     return found
+
+
+def _numbered(at: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+    """These numbers, ascending, as a slice where none is missing."""
+    return slice(int(at[0]), int(at[-1]) + 1) if at[-1] - at[0] == len(at) - 1 else at
 
 
 class Series:

@@ -13,7 +13,7 @@ import numpy as np
 
 from bot.candles import bar_name
 from bot.errors import Misconfigured
-from bot.inputs import Input, Series, anchor, history_start, values
+from bot.inputs import ByColumn, Input, Series, anchor, history_start, values
 from bot.strategy import Strategy, inputs_of, names_of
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Columns:
         assert dtype is not None
         self.dtype = dtype
         self.begin: int | None = None  # ms: the first base bar known
+        self.bars: dict[int, ByColumn] = {}  # by column, since the last base bars
         self.series = {length: Series(bar_ms, length) for length in sorted({*self._own(), *self._lengths()})}
         for length in self.series:
             if length % bar_ms:
@@ -103,6 +104,7 @@ class Columns:
         if self.begin is None and len(bases):
             self.begin = int(bases["ts"][0])
         ends = {length: one.take(bases) for length, one in self.series.items()}
+        self.bars = {length: ByColumn(one.bars) for length, one in self.series.items()}
         completed = np.unique(np.concatenate([ends[own] for own in self._own()]))
         rows = unknown(self.dtype, len(completed))
         for (strategy, _), own, inputs in zip(self.asked, self._own(), self.inputs, strict=True):
@@ -131,7 +133,7 @@ class Columns:
         newest = self.series[length].newest(closes)
         there = newest >= 0
         assert self.begin is not None
-        found[there] = values(one, length, self.series[length].bars, newest[there], self.begin)
+        found[there] = values(one, length, self.bars[length], newest[there], self.begin)
         return found
 
     def _forget(self) -> None:

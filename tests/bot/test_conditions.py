@@ -9,7 +9,7 @@ from bot.conditions import CONFLICT, condition_of, when_input
 from bot.errors import Misconfigured
 from bot.indicator_functions import outputs_of
 from bot.indicator_registry import INDICATORS
-from bot.inputs import HOUR, SHORT_BLOCK, anchor, made_up_bars, values
+from bot.inputs import HOUR, SHORT_BLOCK, ByColumn, anchor, made_up_bars, values
 
 BARS = made_up_bars(400)
 CLOSE = BARS["close"]
@@ -20,7 +20,7 @@ def sides(**given):
 
 
 def outputs(name, **parameters):
-    return outputs_of(name, INDICATORS[name].values(parameters), BARS)
+    return outputs_of(name, INDICATORS[name].values(parameters), ByColumn(BARS))
 
 
 def same(found, long, short):
@@ -86,7 +86,7 @@ def said(when, combine, bars=None):
     one = when_input(when, combine, "rules.when")
     one.check("x")
     bars = BARS if bars is None else bars
-    return one.column(bars, np.arange(len(bars)))
+    return one.column(ByColumn(bars), slice(None))
 
 
 ONE, TWO, FILTER = {"indicator": "SMA", "timeperiod": 5}, {"indicator": "RSI", "timeperiod": 5}, {"indicator": "ADX"}
@@ -110,7 +110,7 @@ def test_the_column_is_the_same_cut_off_restarted_and_after_a_longer_history():
     bars["ts"] = begin + np.arange(len(bars)) * HOUR
 
     def of_block(part):
-        return values(one, HOUR, part, np.flatnonzero(part["ts"] >= edge), int(part["ts"][0]))
+        return values(one, HOUR, ByColumn(part), np.flatnonzero(part["ts"] >= edge), int(part["ts"][0]))
 
     whole = of_block(bars)
     assert {0.0, 1.0, -1.0} <= set(whole)

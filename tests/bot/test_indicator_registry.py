@@ -14,7 +14,7 @@ import talib.abstract
 from bot.errors import Misconfigured
 from bot.indicator_functions import FUNCTIONS, IndicatorInput, indicator, lookback_of, outputs_of
 from bot.indicator_registry import INDICATORS, Rule, indicator_named
-from bot.inputs import HOUR, SHORT_BLOCK, anchor, made_up_bars, values
+from bot.inputs import HOUR, SHORT_BLOCK, ByColumn, anchor, made_up_bars, values
 from bot.sources import ROOT
 from bot.times import DAY
 
@@ -41,7 +41,7 @@ def of_block(one, bars, upto=None):
     """Values at the bars of the block, as bytes, with so many bars known."""
     bars = bars[:upto]
     at = np.flatnonzero(bars["ts"] >= EDGE)
-    return values(one, HOUR, bars, at, int(bars["ts"][0]))
+    return values(one, HOUR, ByColumn(bars), at, int(bars["ts"][0]))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -81,7 +81,7 @@ def test_outputs_parameters_and_defaults_are_those_of_talib(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_bounds_hold_and_a_parameter_that_is_not_searched_changes_nothing(name):
     one, bars = INDICATORS[name], made_up_bars(3000)
-    plain = outputs_of(name, one.values({}), bars)
+    plain = outputs_of(name, one.values({}), ByColumn(bars))
     for values_ in plain.values():
         known = values_[np.isfinite(values_)]
         assert ((known >= one.least - 1e-9) & (known <= one.most + 1e-9)).all()
@@ -93,7 +93,7 @@ def test_bounds_hold_and_a_parameter_that_is_not_searched_changes_nothing(name):
         chosen = [number for number in tried if setting.least <= number <= setting.most and number != setting.default]
         if not chosen or name.startswith("CDL"):
             continue
-        other = outputs_of(name, one.values({setting.name: chosen[0]}), bars)
+        other = outputs_of(name, one.values({setting.name: chosen[0]}), ByColumn(bars))
         for output in one.outputs:
             known = np.isfinite(plain[output]) & np.isfinite(other[output])
             known[:1500] = False
@@ -127,7 +127,7 @@ def frame():
 
 
 def found(name, bars, **parameters):
-    return outputs_of(name, INDICATORS[name].values(parameters), bars)
+    return outputs_of(name, INDICATORS[name].values(parameters), ByColumn(bars))
 
 
 def near(ours, theirs, after=0):

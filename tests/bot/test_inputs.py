@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.errors import Misconfigured
-from bot.inputs import DAY, HOUR, SHORT_BLOCK, made_up_bars, python, talib, values
+from bot.inputs import DAY, HOUR, SHORT_BLOCK, ByColumn, made_up_bars, python, talib, values
 from bot.parameters import Parameters
 from bot.rollup import MINUTE
 from bot.sources import ROOT
@@ -164,9 +164,9 @@ def all_at_once_and_one_at_a_time(name):
         count = 30 * 24 + one.reach() + 3
         bars = made_up_bars(count)
         bars["ts"] = EDGE + np.arange(count) * HOUR - one.reach() * HOUR
-        whole = values(one, HOUR, bars, np.arange(count), int(bars["ts"][0]))
+        whole = values(one, HOUR, ByColumn(bars), np.arange(count), int(bars["ts"][0]))
         for i in [*range(one.reach(), one.reach() + 60), count - 3, count - 2, count - 1]:
-            alone = values(one, HOUR, bars[: i + 1], np.array([i]), int(bars["ts"][0]))
+            alone = values(one, HOUR, ByColumn(bars[: i + 1]), np.array([i]), int(bars["ts"][0]))
             assert alone.tobytes() == whole[i : i + 1].tobytes(), (name, output, i)
 
 
@@ -242,7 +242,7 @@ def test_a_batch_gives_the_bits_of_its_windows():
     own = python(lambda bars: bars.high - bars.low, window=1, batch=True)
     own.check("x")
     bars = made_up_bars(50)
-    assert own.column(bars, np.arange(50)).tobytes() == (bars.high - bars.low).tobytes()
+    assert own.column(ByColumn(bars), slice(None)).tobytes() == (bars.high - bars.low).tobytes()
 
 
 def test_a_function_cannot_change_the_bars():
@@ -251,4 +251,4 @@ def test_a_function_cannot_change_the_bars():
         return 0.0
 
     with pytest.raises(ValueError, match="read-only"):
-        python(spoil, window=2).column(made_up_bars(5), np.array([3]))
+        python(spoil, window=2).column(ByColumn(made_up_bars(5)), np.array([3]))

@@ -39,6 +39,7 @@ def loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls is elsewh
     volume: Record,
     signal_bars: Record,
     signal_ends: Record,
+    signal_counts: Record,
     payments: Record,
     settings_: Record,
     pairs: Record,
@@ -54,9 +55,10 @@ def loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls is elsewh
 ) -> tuple[Record, Record, Record]:
     """Run one pair over its bars; returns the (possibly regrown) fills, changes and desired orders.
 
-    Shapes: ts … volume (n,), prices in ticks; signal_bars (m,) in quote currency, with inputs, and signal_ends (m,) the
-    bar index that completes each; payments (f,) of funding, ascending by bar, several of one bar where a gap
-    swallowed some; the records with a trailing underscore or plural are arrays of one.
+    Shapes: ts … volume (n,), prices in ticks; signal_bars (m,) in quote currency, with inputs, signal_ends (m,) the bar
+    index that completes each, and signal_counts (m,) how many there are up to it; payments (f,) of funding, ascending
+    by bar, several of one bar where a gap swallowed some; the records with a trailing underscore or plural are arrays
+    of one.
     """
     run = runs[0]
     n, signal, payment = len(ts), 0, 0
@@ -98,7 +100,7 @@ def loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls is elsewh
                 events[0].bar = signal_bars[signal].bar
                 take_inputs(events[0], signal_bars[signal])
                 signal += 1
-                signal_decision(world, signal, close[i])
+                signal_decision(world, signal_counts[signal - 1], close[i])
             if run.decided or run.up == -np.inf:
                 refresh_band(world, close[i])
             if settings_[0].fill_at_close and i < n - 1 and volume[i] > 0.0:

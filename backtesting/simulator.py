@@ -7,7 +7,7 @@ number of runs. `UniversalSimulator.run` plays it and gives a `Recording`: what 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +49,11 @@ class Rolled:
     bars: NDArray[Any]
     ends: NDArray[np.int64]
     incomplete: int
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """Number of each, counted from 1."""
+        return np.arange(1, len(self.bars) + 1)
 
 
 @dataclass(frozen=True)
@@ -240,7 +245,7 @@ class UniversalSimulator:
         settings[0].at_once = self.strategy.at_once(config.parameters)
         fills, changes, desired_orders = self._played(
             *(candles.ts, prepared.open, prepared.high, prepared.low, prepared.close, candles.volume),
-            *(self._signal_bars(prepared), rolled.ends, payments, settings, pairs, self.params, states, slots),
+            *(*self._signal_bars(prepared), payments, settings, pairs, self.params, states, slots),
             *(
                 Roster((self.strategy,)).new_events(),
                 runs,
@@ -273,16 +278,23 @@ class UniversalSimulator:
         check_balance(recording)
         return recording
 
-    def _signal_bars(self, prepared: PreparedCandles) -> Any:
-        """Signal bars, with the inputs of each where the strategy has some."""
+    def _signal_bars(self, prepared: PreparedCandles) -> tuple[Any, NDArray[np.int64], NDArray[np.int64]]:
+        """Signal bars with the inputs of each where the strategy has some, the bars that end them, and their count.
+
+        Those that tell the strategy nothing are left out.
+        """
         rolled = prepared.rollup(self.config.parameters.timeframe_ms)
         fields: list[Any] = [("bar", BAR)]
         if not names_of(self.strategy):
-            return rolled.bars.view(np.dtype(fields)).view(np.recarray)
-        found = self._inputs(prepared)
-        bars = new_records(np.dtype([*fields, ("inputs", found.rows.dtype)]), len(rolled.bars))
-        bars["bar"], bars["inputs"] = rolled.bars, found.rows
-        return bars
+            bars = rolled.bars.view(np.dtype(fields)).view(np.recarray)
+            return bars, rolled.ends, rolled.counts
+        rows, chosen = self._inputs(prepared).rows, np.arange(len(rolled.bars))
+        if self.strategy.heeds and not self.every_bar:
+            heeded = rows[self.strategy.name][self.strategy.heeds][:, 0]
+            chosen = np.flatnonzero((heeded != 0.0) & ~np.isnan(heeded))
+        bars = new_records(np.dtype([*fields, ("inputs", rows.dtype)]), len(chosen))
+        bars["bar"], bars["inputs"] = rolled.bars[chosen], rows[chosen]
+        return bars, rolled.ends[chosen], rolled.counts[chosen]
 
     def _inputs(self, prepared: PreparedCandles) -> Found:
         """Compute the inputs that the strategy reads."""

@@ -127,7 +127,8 @@ class Strategy:
     cannot work; `own_stop`: it sets a stop, or leaves, whenever it holds something, so that none is added;
     `at_once(parameters)`: it may want to look at base bars before its first signal bar. `inputs`: columns that it
     reads as `event.inputs` with SIGNAL, by name; or a function of the parameters that returns them, under the same
-    names. `counters`: fields of the state that count what people want to read with a result. `ungated`: the strategy
+    names. `heeds`: the input at whose 0 or NaN a SIGNAL tells it nothing, so that a simulation passes it by.
+    `counters`: fields of the state that count what people want to read with a result. `ungated`: the strategy
     that this one is, behind a gate (bot/gate.py).
     """
 
@@ -145,6 +146,7 @@ class Strategy:
     at_once: Callable[[Any], bool] = field(default=_waits)
     inputs: Inputs = field(default_factory=dict, hash=False)
     roles: Callable[[int], tuple[str, ...]] = field(default=_by_index)
+    heeds: str = ""
     counters: tuple[str, ...] = ()
     ungated: Strategy | None = None
 

@@ -63,7 +63,7 @@ def prepared():
 def said(name, **section):
     """What the conditions say at each signal bar, by the time at which it closes."""
     chosen = config(name, **section)
-    bars = UniversalSimulator(chosen)._signal_bars(prepared())
+    bars, _, _ = UniversalSimulator(chosen)._signal_bars(prepared())
     values = bars["inputs"][name]["gate"][:, 0]
     return dict(zip((bars["bar"]["ts"] + QUARTER).tolist(), values.tolist(), strict=True))
 

@@ -293,6 +293,7 @@ def _exit_signal(pair: Record) -> int:
     gained = (pair.price - average_entry(pair)) * pair.ledger.position > 0.0
     return Signal.EXIT_TP if gained else Signal.EXIT_SL
 
+
 @kernel
 def _leave(pair: Record, slots: Record) -> None:
     """Leave at the market, with profit or without."""

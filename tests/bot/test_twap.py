@@ -104,19 +104,21 @@ def test_the_plan_is_its_twin(plan, fates):
 
 
 @pytest.mark.parametrize(
-    ("lots", "slices", "least", "handed"),
+    ("lots", "slices", "least", "signal", "handed"),
     [
-        (100, 5, 1, {0: 20, 12: 20, 24: 20, 36: 20, 48: 20}),
-        (7, 3, 1, {0: 2, 20: 3, 40: 2}),
-        (100, 5, 30, {12: 40, 36: 60}),  # a slice under the minimum waits for the next, and none is left behind
-        (100, 5, 51, {0: 100}),  # too few for two
-        (3, 5, 1, {0: 1, 24: 1, 48: 1}),
+        (100, 5, 1, Signal.ENTRY, {0: 20, 12: 20, 24: 20, 36: 20, 48: 20}),
+        (7, 3, 1, Signal.ENTRY, {0: 2, 20: 3, 40: 2}),
+        (100, 5, 30, Signal.ENTRY, {12: 40, 36: 60}),  # under the minimum it waits for the next; none is left behind
+        (100, 5, 51, Signal.ENTRY, {0: 100}),  # too few for two
+        (3, 5, 1, Signal.ENTRY, {0: 1, 24: 1, 48: 1}),
+        (5, 3, 10, Signal.ENTRY, {}),
+        (5, 3, 10, Signal.EXIT_SL, {0: 5}),  # an exit is never too small
     ],
 )
-def test_slices_by_the_minute(lots, slices, least, handed):
-    pair, slots, record = world(least=least)
+def test_slices_by_the_minute(lots, slices, least, signal, handed):
+    pair, slots, record = world(-lots, least)
     found = {}
-    start(pair, slots, record, 0, Side.BUY, lots, slices, 60 * MINUTE, 0, Signal.ENTRY)
+    start(pair, slots, record, 0, Side.BUY, lots, slices, 60 * MINUTE, 0, signal)
     for minute in range(70):
         if minute:
             pair.time = BEGUN + minute * MINUTE
@@ -124,14 +126,23 @@ def test_slices_by_the_minute(lots, slices, least, handed):
         if slots[0].active:
             found[minute] = int(slots[0].quantity)
             slots[0].active = False
-    assert found == handed
+    assert found == handed and record.total == 0
 
 
-def test_what_a_coordinator_holds_back_is_kept_and_what_it_cut_is_not_asked_for_again():
+@pytest.mark.parametrize("suspended", [False, True])
+def test_what_a_coordinator_holds_back_is_kept_and_what_it_cut_is_not_asked_for_again(suspended):
     pair, slots, record = world()
     start(pair, slots, record, 0, Side.BUY, 100, 5, 60 * MINUTE, LIMIT, Signal.ENTRY)
-    slots[0].active, slots[0].suspended, slots[0].filtered, slots[0].quantity = False, True, True, 10
+    slots[0].active, slots[0].suspended, slots[0].filtered, slots[0].quantity = not suspended, suspended, True, 10
     pair.time = BEGUN + 12 * MINUTE
     step(pair, slots, record, 0)
     assert slots[0].active and slots[0].quantity == 30
     assert not slots[0].filtered, "the filter judges again"
+
+
+def test_an_exit_asks_for_no_more_than_is_held():
+    pair, slots, record = world(100)
+    start(pair, slots, record, 0, Side.SELL, 100, 2, 60 * MINUTE, LIMIT, Signal.EXIT_TP)
+    pair.ledger.position, pair.time = 30, BEGUN + 30 * MINUTE
+    step(pair, slots, record, 0)
+    assert slots[0].quantity == 30

@@ -165,6 +165,7 @@ def test_a_signal_in_the_position_s_direction_ends_a_running_exit():
 def test_a_signal_that_is_said_again_changes_nothing():
     trade = Trade().say(1).fill(ENTRY).say(1)
     assert trade.orders == {PROTECTIVE: 10} and trade.watches
+    assert Trade().say(1).refuse(ENTRY).say(1).orders == {}
     trade = Trade().held().say(-1).fill(EXIT).say(-1)
     assert trade.orders == {PROTECTIVE: 40}
     assert trade.wait(12).orders == {EXIT: 10, PROTECTIVE: 40}
@@ -220,6 +221,11 @@ def test_a_stop_or_target_in_the_middle_of_an_entry_ends_it(index):
     assert ENTRY not in partly.orders and not partly.watches
 
 
+def test_a_stop_in_the_middle_of_a_reversal_opens_the_other_way_at_once():
+    trade = Trade(direction="long_short", stop="2%").held().say(-1).fill(EXIT).fill(STOP, price=49_000.0)
+    assert trade.position == 0 and trade.orders == {ENTRY: 10} and trade.slots[ENTRY].side == -1
+
+
 def test_a_close_beyond_the_stop_leaves_at_once_whatever_plan_runs():
     for said in (1, -1):
         trade = Trade(stop="2%", trigger="close", timeframe="15m").held(3).say(said)
@@ -228,7 +234,8 @@ def test_a_close_beyond_the_stop_leaves_at_once_whatever_plan_runs():
         trade.wait()
         assert trade.orders == {EXIT: 30} and trade.slots[EXIT].kind == OrderKind.MARKET
         assert trade.slots[EXIT].signal == Signal.EXIT_SL
-        assert trade.say(1).orders == {EXIT: 30}, "what leaves at a stop goes on"
+        for again in (1, -1):
+            assert trade.say(again).orders == {EXIT: 30}, "what leaves at a stop goes on"
 
 
 def test_the_other_way_stays_at_the_market():

@@ -192,7 +192,7 @@ class PortfolioResult:
     @cached_property
     def metrics(self) -> Metrics:
         """Figures of the account, defined as for a single strategy; the benchmark holds all pairs in equal parts."""
-        equity, ts, initial = self.equity, self.ts, self.config.capital
+        equity, ts, initial = self.equity, self.ts, self.config.deposits
         start, end = int(ts[0]), int(ts[-1]) + self.bar_ms
         days, final = (end - start) / DAY, float(equity[-1])
         annual = ((max(final, 0.0) / initial) ** (YEAR_DAYS / days) - 1.0) * 100.0 if days >= LEAST_DAYS else None
@@ -456,7 +456,7 @@ class _Named:
 
     @property
     def capital(self) -> float:
-        return self.portfolio.capital
+        return self.portfolio.deposits
 
 
 def strategy_name(config: PortfolioConfig) -> str:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from backtesting.funding import FundingHistory
     from bot.candles import Candles
     from bot.instrument import Instrument
-    from coordinator.config import PortfolioConfig
+    from coordinator.config import Investment, PortfolioConfig
 
 ROOM = 65_536  # places in each list to begin with; one that is not written to takes no memory
 
@@ -152,6 +152,14 @@ def _with_room(records: Any, used: int) -> Any:
     return larger.view(np.recarray)
 
 
+def _invest(investments: list[Investment], portfolio: Any, now: int) -> int:
+    """Let the portfolio's next step take what is due at `now` (ms) out of the list; returns when the next is due."""
+    while investments and investments[0].at <= now:
+        portfolio.investment += investments.pop(0).amount
+        portfolio.urged = True
+    return investments[0].at if investments else NEVER
+
+
 class PortfolioSimulator:
     """The whole algorithm with one parameter set; `run` may be called with any number of reels."""
 
@@ -199,12 +207,12 @@ class PortfolioSimulator:
             *(settings, params, portfolio_state, pairs, states, slots, self.roster.new_events(), runs),
             *(Cursors(*np.empty((6, count), np.int64)), new_records(QUIET, count), tallies),
         )
-        lists, tally = self._lists(count, slots.shape[1]), tallies[0]
+        lists, tally, investments = self._lists(count, slots.shape[1]), tallies[0], list(config.investments)
         shown, play = np.zeros(slots.shape, np.int64), compiled_loop(self.roster)
         while not tally.begun or (tally.clock <= last and tally.outcome == Outcome.COMPLETE):
-            part = (
-                NEVER if progress is None else (tally.clock if tally.begun else first) + (last - first) // 100 + bar_ms
-            )
+            begun = int(tally.clock) if tally.begun else first
+            part = NEVER if progress is None else begun + (last - first) // 100 + bar_ms
+            part = min(part, _invest(investments, portfolio_state.portfolio, begun + bar_ms) - bar_ms)
             fills, changes, desired_orders, decisions = lists
             with compiling([one.strategy for one in config.algorithm.own] or self.roster.strategies):
                 play(*arguments, fills, changes, desired_orders, shown, decisions, equity, part)

@@ -6,7 +6,6 @@ number of runs. `UniversalSimulator.run` plays it and gives a `Recording`: what 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -141,7 +140,7 @@ def inputs_over(prepared: PreparedCandles, asked: Sequence[Asked]) -> Found:
 @cache
 def compiled_loop(strategy: Strategy) -> Any:
     """Compile the loop around this strategy's decisions (once per process; on disk once per source)."""
-    return specialise(loop_module.loop, _code_name(strategy), **bindings_of(strategy))
+    return specialise(loop_module.loop, strategy.code_name, **bindings_of(strategy))
 
 
 def bindings_of(strategy: Strategy) -> dict[str, Any]:
@@ -164,10 +163,6 @@ def _protected(decide: Decide) -> Decide:
         protect(pair, slots, own, distance)
 
     return kernel(protected)
-
-
-def _code_name(strategy: Strategy) -> str:
-    return re.sub(r"\W", "_", strategy.name)
 
 
 @dataclass(frozen=True)
@@ -316,7 +311,7 @@ def settings_record(config: RunConfig, *, every_bar: bool, keep_desired_orders: 
     """Build the exchange's settings, an array of one; what only a single strategy has is left at zero."""
     execution, settings = config.execution, new_records(SETTINGS, 1)
     chosen = settings[0]
-    chosen.capital = config.capital
+    chosen.capital = config.deposits
     chosen.through = 1.0 if execution.fill_rule is FillRule.THROUGH else 0.0
     chosen.adverse = execution.path is BarPath.ADVERSE
     chosen.fill_at_close = execution.fill_policy is FillPolicy.CLOSE

@@ -7,14 +7,16 @@ The column is an input like any other: 1 LONG, -1 SHORT, 0 NEUTRAL, CONFLICT whe
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from bot.errors import Misconfigured, shown, suggestion
 from bot.indicator_functions import Parameters, lookback_of, outputs_of, reach_of, span_of
 from bot.indicator_registry import KINDS, LIMITS, PRICES, Indicator, Rule, indicator_named
 from bot.inputs import Input
+from bot.parameters import Parameters as StrategyParameters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -247,3 +249,25 @@ def when_input(given: Sequence[Any], combine: str | dict[str, int], place: str) 
             f"combine asks for at_least {least} of {len(conditions)} conditions, which can never be true; lower it."
         )
     return WhenInput(conditions=conditions, least=least)
+
+
+class WhenParameters(StrategyParameters):
+    """Parameters of a strategy that is told by conditions when to trade; `section` is its name in a config.
+
+    `gates`: its entries wait for them, and without any nothing does.
+    """
+
+    section: ClassVar[str] = ""
+    gates: ClassVar[bool] = True
+
+    when: list[dict[str, Any]] = Field([], description="conditions, such as {indicator: RSI, timeperiod: 14}")
+    combine: str | dict[str, int] = Field("all", description="all, any or {at_least: 2} of the conditions")
+
+    @model_validator(mode="after")
+    def _readable(self) -> Self:
+        self.combined()
+        return self
+
+    def combined(self) -> WhenInput:
+        """Combine the conditions to the column that decides; raises Misconfigured."""
+        return when_input(self.when, self.combine, f"{self.section}.when")

@@ -68,6 +68,7 @@ PAIR = np.dtype(
         ("bar_ms", "i8"),  # length of a base bar
         ("price", "f8"),  # last price, quote currency
         ("target", "f8"),  # capital allocated to the pair, quote currency
+        ("invested", "f8"),  # of it, what was added since the bot began, less what was taken out, quote currency
         ("signal_bars", "i8"),  # complete signal bars seen
         ("may_enter", "b1"),  # entries are allowed now
         ("watch_above", "f8"),  # base bars that stay inside (watch_below, watch_above)
@@ -126,7 +127,8 @@ class Strategy:
     cannot work; `own_stop`: it sets a stop, or leaves, whenever it holds something, so that none is added;
     `at_once(parameters)`: it may want to look at base bars before its first signal bar. `inputs`: columns that it
     reads as `event.inputs` with SIGNAL, by name; or a function of the parameters that returns them, under the same
-    names. `counters`: fields of the state that count what people want to read with a result.
+    names. `counters`: fields of the state that count what people want to read with a result. `ungated`: the strategy
+    that this one is, behind a gate (bot/gate.py).
     """
 
     name: str
@@ -144,9 +146,20 @@ class Strategy:
     inputs: Inputs = field(default_factory=dict, hash=False)
     roles: Callable[[int], tuple[str, ...]] = field(default=_by_index)
     counters: tuple[str, ...] = ()
+    ungated: Strategy | None = None
+
+    @property
+    def code_name(self) -> str:
+        """Word that tells its machine code from another's."""
+        word = "".join(one if one.isalnum() else "_" for one in self.name)
+        return word if self.ungated is None else f"gated_{word}"
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         """Travel to another process by name, if it was loaded by one: compiled functions cannot be pickled."""
+        if self.ungated is not None:
+            from bot.gate import gated  # noqa: PLC0415, which needs this module first
+
+            return gated, (self.ungated,)
         place = _places.get(self)
         return super().__reduce__() if place is None else (_strategy_at, place)
 

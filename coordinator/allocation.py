@@ -178,8 +178,8 @@ def allocate(params: Record, pool: float, reports: Record, routes: Record, alloc
 
 
 @kernel
-def share_out(params: Record, equity: float, reports: Record, allocations: Record) -> None:
-    """Give every pair its fixed share, by the configured weights, of the equity or of the capital if that is less."""
+def share_out(params: Record, capital: float, reports: Record, allocations: Record) -> None:
+    """Give every pair its fixed share of the capital, by the configured weights."""
     weights = 0.0
     for i in range(len(allocations)):
         weights += params.weights[i]
@@ -187,7 +187,7 @@ def share_out(params: Record, equity: float, reports: Record, allocations: Recor
         allocation = allocations[i]
         allocation.weight = allocation.raw = params.weights[i] / weights
         allocation.confidence, allocation.performance, allocation.cap = 1.0, 1.0, Cap.NONE
-        target = allocation.weight * min(max(equity, 0.0), params.capital)
+        target = allocation.weight * capital
         allocation.target = target if reports[i].alive else 0.0
 
 

@@ -7,6 +7,7 @@ sentence that names the field, the value and the remedy.
 from __future__ import annotations
 
 import difflib
+import itertools
 import math
 from dataclasses import replace
 from enum import StrEnum
@@ -25,6 +26,7 @@ from pydantic import (
 
 from bot.candles import iso, parse_time
 from bot.errors import Misconfigured, cut
+from bot.gate import with_gate
 from bot.instrument import Market
 from bot.parameters import Fraction, Number, Parameters
 from bot.strategy import Strategy, inputs_of, load_strategy
@@ -112,6 +114,15 @@ def _time(value: Any) -> Any:
 Time = Annotated[int, BeforeValidator(_time)]
 
 
+class Investment(BaseModel):
+    """Capital that is added while a simulated bot runs, or taken out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at: Time = Field(description="when, UTC")
+    amount: Number = Field(ge=-1e12, le=1e12, description="capital to add, negative to take out, quote currency")
+
+
 class RunConfig(BaseModel):
     """What every backtest is told."""
 
@@ -125,6 +136,9 @@ class RunConfig(BaseModel):
     start: Time | None = Field(None, alias="from", description="first minute that may trade, UTC")
     end: Time | None = Field(None, alias="to", description="end of the period, not included, UTC")
     capital: Number = Field(10_000.0, gt=0, le=1e12, description="initial capital, quote currency")
+    investments: tuple[Investment, ...] = Field(
+        (), max_length=1000, description="the simulated operator: capital added or taken out, such as [{at:, amount:}]"
+    )
     leverage: Number = Field(1.0, ge=1, le=125, description="leverage, linear only")
     execution: SimulationRules = Field(SimulationRules(), description="rules of the simulated exchange")
 
@@ -132,6 +146,28 @@ class RunConfig(BaseModel):
         """Fields of an instrument as `given`, over the fees of a preset."""
         fee = CLOSE_FILL_FEES[self.market] if self.execution.preset == CLOSE_FILL else None
         return {**({} if fee is None else {"maker_fee": fee, "taker_fee": fee}), **(given or {})}
+
+    @property
+    def deposits(self) -> float:
+        """Money that the account begins with, quote currency: the capital, and what is added to it later."""
+        return max(itertools.accumulate((one.amount for one in self.investments), initial=self.capital))
+
+    @field_validator("investments")
+    @classmethod
+    def _one_after_the_other(cls, given: tuple[Investment, ...]) -> tuple[Investment, ...]:
+        for before, one in itertools.pairwise(given):
+            if one.at <= before.at:
+                raise ValueError(f"{iso(one.at)} stands behind {iso(before.at)}; order them by time")
+        return given
+
+    @model_validator(mode="after")
+    def _capital_stays(self) -> Self:
+        capital = self.capital
+        for one in self.investments:
+            capital += one.amount
+            if capital <= 0.0:
+                raise ValueError(f"the investment of {iso(one.at)} leaves a capital of {capital:g}; take out less")
+        return self
 
     def _plain(self, *left_out: str) -> dict[str, Any]:
         plain = self.model_dump(mode="json", by_alias=True, exclude=set(left_out), exclude_none=True)
@@ -164,6 +200,11 @@ class BacktestConfig(RunConfig):
     @classmethod
     def _is_symbol(cls, value: str) -> str:
         return names_of_pairs([value])[0]
+
+    @model_validator(mode="after")
+    def _behind_its_gate(self) -> Self:
+        object.__setattr__(self, "loaded", with_gate(self.loaded, self.parameters))
+        return self
 
     @model_validator(mode="after")
     def _reinvests_once(self) -> Self:
@@ -204,7 +245,12 @@ class PortfolioConfig(RunConfig):
                 _check_reinvested(self.reinvest, strategy.name, own)
             alone = replace(self.algorithm.alone, capital=math.inf if self.reinvest else self.capital)
             object.__setattr__(self, "algorithm", self.algorithm.model_copy(update={"alone": alone}))
-        elif self.reinvest:
+        if self.investments and (self.algorithm.alone is None or not self.algorithm.shares or self.reinvest):
+            raise ValueError(
+                "investments change the capital of one strategy that does not size by the present equity; take out "
+                "investments, reinvest or the section allocation"
+            )
+        if self.algorithm.alone is None and self.reinvest:
             raise ValueError("reinvest is for one strategy; auto always sizes by the present equity, so leave it out")
         return self
 
@@ -290,7 +336,7 @@ def load_single(source: Source, changes: dict[str, Any] | None = None) -> Backte
     if isinstance(config, PortfolioConfig):
         raise Misconfigured(
             f"strategy {config.strategy} on {', '.join(config.pairs)[:200]} is a portfolio; choose one strategy and "
-            "one pair, without sections risk, allocation and smc."
+            "one pair, without investments and the sections risk, allocation and smc."
         )
     return config
 
@@ -339,7 +385,8 @@ def _by_fullness(changes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
 def _needs_portfolio(name: str, values: dict[str, Any]) -> bool:
     """Whether more is asked than one strategy on one pair with all of the capital."""
     several = len(names_of_pairs(values.get("pairs", ()))) > 1
-    return name == AUTO or several or any(section in values for section in ("risk", "allocation", "smc"))
+    sections = any(section in values for section in ("risk", "allocation", "smc"))
+    return name == AUTO or several or sections or bool(values.get("investments"))
 
 
 def _single(name: str, values: dict[str, Any]) -> BacktestConfig:
@@ -351,7 +398,7 @@ def _single(name: str, values: dict[str, Any]) -> BacktestConfig:
             if isinstance(values.get(plural), dict):
                 values[singular] = _by_symbol(values.pop(plural)).get(values["pair"])
     parameters = validated(strategy.parameters, section, strategy.name)
-    inputs_of(strategy, parameters)
+    inputs_of(with_gate(strategy, parameters), parameters)
     values = {"reinvest": parameters.reinvests, **values}
     config: BacktestConfig = validated(BacktestConfig, {**values, "parameters": parameters, "loaded": strategy}, "")
     return config

@@ -104,6 +104,7 @@ FIELDS: dict[DecisionKind, tuple[tuple[str, str, Any], ...]] = {
     DecisionKind.HALT: (("x", "day_loss", _number), ("y", "drawdown", _number), ("z", "equity", _number)),
     DecisionKind.ANSWER: (("a", "answer", _name(Answer)),),
     DecisionKind.RESUME: (("x", "equity", _number),),
+    DecisionKind.INVESTMENT: (("x", "amount", _number), ("y", "capital", _number), ("z", "equity", _number)),
     DecisionKind.ALLOCATION: (
         ("a", "cap", _name(Cap)),
         ("b", "strategy", FAMILY),
@@ -336,6 +337,10 @@ SENTENCES: dict[DecisionKind, Callable[[dict[str, Any]], str]] = {
     DecisionKind.HALT: lambda one: f"everything is halted: {_losses(one)}, equity {one['equity']:,.2f}",
     DecisionKind.ANSWER: lambda one: f"the halted positions: {_spoken(one['answer'])}",
     DecisionKind.RESUME: lambda one: f"trades again, with an equity of {one['equity']:,.2f}",
+    DecisionKind.INVESTMENT: lambda one: (
+        f"{abs(one['amount']):,.2f} {'added to' if one['amount'] > 0 else 'taken out of'} the capital, which is now "
+        f"{one['capital']:,.2f}; the equity is {one['equity']:,.2f}"
+    ),
     DecisionKind.ALLOCATION: lambda one: f"its capital target is {one['target']:,.2f}",
     DecisionKind.TRIM: lambda one: f"its position is trimmed, because {one['reserved']:,.0f} was reserved",
     DecisionKind.OVERCOMMITTED: lambda one: (

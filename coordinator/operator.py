@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
+
 from bot.errors import Misconfigured, TradingError
 from coordinator.portfolio import PortfolioState
 from coordinator.risk import resume
@@ -13,7 +15,7 @@ from coordinator.vocabulary import Answer, HeldOff
 
 
 class CommandKind(StrEnum):
-    """What may be said; the last four concern the bot as a whole."""
+    """What may be said."""
 
     PAUSE = "pause"
     RESUME = "resume"
@@ -25,6 +27,7 @@ class CommandKind(StrEnum):
     STOP = "stop"
     STOP_LEAVE_ENTRIES = "stop-leave-entries"
     SHUTDOWN = "shutdown"
+    INVEST = "invest"
 
 
 OF_THE_BOT = {CommandKind.RELOAD, CommandKind.STOP, CommandKind.STOP_LEAVE_ENTRIES, CommandKind.SHUTDOWN}
@@ -40,13 +43,20 @@ class OperatorCommand:
     who: str = ""
     source: str = ""  # ctl, console, telegram, …
     key: str = ""
+    amount: float = 0.0  # invest: capital to add, negative to take out, quote currency
 
     @classmethod
-    def parse(cls, kind: str, pair: str | None = None, *, force: bool = False, **origin: str) -> OperatorCommand:
+    def parse(
+        cls, kind: str, pair: str | None = None, *, force: bool = False, amount: float = 0.0, **origin: str
+    ) -> OperatorCommand:
         """Read a command; `origin` is who, source and key. Raises Misconfigured for one that is unknown."""
         if kind not in set(CommandKind):
             raise Misconfigured(f"command {kind[:200]!r} is unknown here; choose one of {', '.join(CommandKind)}.")
-        return cls(CommandKind(kind), pair, force, **origin)
+        if (kind == CommandKind.INVEST) != (amount != 0.0):
+            raise Misconfigured(
+                f"amount is {amount:g}; invest needs one, negative to take out, and nothing else has any."
+            )
+        return cls(CommandKind(kind), pair, force, **origin, amount=amount)
 
 
 ANSWERS = {
@@ -61,13 +71,13 @@ class CommandRejected(TradingError):
 
 
 def apply_command(
-    portfolio_state: PortfolioState, kind: CommandKind, index: int | None, now: int, *, force: bool = False
+    portfolio_state: PortfolioState, params: Any, said: OperatorCommand, index: int | None, now: int
 ) -> str:
     """Carry a command out on the portfolio; `index` is the pair's, None for all. Returns what was done, in words.
 
     An answer to a halt halts first when nothing is halted. Raises CommandRejected.
     """
-    portfolio, risk = portfolio_state.portfolio, portfolio_state.portfolio.risk
+    portfolio, risk, kind = portfolio_state.portfolio, portfolio_state.portfolio.risk, said.kind
     portfolio.urged = True
     if kind is CommandKind.PAUSE:
         return _hold_off(portfolio_state, index, held=True)
@@ -75,8 +85,10 @@ def apply_command(
         return _hold_off(portfolio_state, index, held=False)
     if index is not None:
         raise CommandRejected(f"{kind} concerns the whole account; say it without --pair.")
+    if kind is CommandKind.INVEST:
+        return _invest(portfolio, params, said.amount)
     if kind is CommandKind.RESUME:
-        if not resume(risk, now, force):
+        if not resume(risk, now, said.force):
             raise CommandRejected("this UTC day has seen a resume already; say --force to resume again.")
         return "resumed with the present equity as the new anchor; sizes are halved until midnight UTC"
     if not risk.halted:
@@ -86,6 +98,19 @@ def apply_command(
     return "halted: entries are withdrawn, stops and exits stay" + (
         "" if kind is CommandKind.HALT else f"; answer {kind}"
     )
+
+
+def _invest(portfolio: Any, params: Any, amount: float) -> str:
+    """Let the next step add an amount to the capital; sizes follow it, and no money is moved."""
+    if not params.shares or not np.isfinite(params.capital):
+        raise CommandRejected("sizes follow the equity of the account already; deposit or withdraw at the exchange.")
+    capital = float(params.capital + portfolio.invested + portfolio.investment) + amount
+    if capital <= 0.0:
+        raise CommandRejected(f"that would leave a capital of {capital:,.2f}; take out less.")
+    portfolio.investment += amount
+    equity = float(portfolio.risk.equity)
+    done = f"the capital is {capital:,.2f} now"
+    return done if capital <= equity else f"{done}; the account holds {equity:,.2f}, and no more than that is used"
 
 
 def _hold_off(portfolio_state: PortfolioState, index: int | None, *, held: bool) -> str:

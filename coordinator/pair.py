@@ -91,7 +91,7 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, event
             state.signal_bars[family] += 1
             pair.signal_bars = state.signal_bars[family]
             if params.shares and family == state.family:
-                pair.target = _share(pair, params, state.directive)
+                _take_share(pair, params, state.directive)
             pair.may_enter = family == state.family and may_open(pair, params, state)
             tell(pair, params, state, slots, event, Event.SIGNAL, family)
     pair.may_enter = may_open(pair, params, state)
@@ -100,9 +100,11 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, event
 
 
 @kernel
-def _share(pair: Record, params: Record, directive: Record) -> float:
-    """Capital of a pair that has a fixed share of the account, by the equity of the moment, quote currency."""
-    return directive.share * min(directive.others + equity_now(pair), params.capital) * directive.multiplier
+def _take_share(pair: Record, params: Record, directive: Record) -> None:
+    """Give a pair its fixed share of the account, by the equity of the moment and by what was invested since."""
+    capital = min(directive.others + equity_now(pair), params.capital + directive.invested)
+    pair.target = directive.share * capital * directive.multiplier
+    pair.invested = directive.share * directive.invested
 
 
 @kernel
@@ -161,7 +163,7 @@ def _on_base(pair: Record, params: Record, state: Record, slots: Record, event: 
     _visit_zones(pair, params, state, bar.high, bar.low)
     if matters and state.family != NOBODY:
         if params.shares and pair.target <= 0.0:  # no signal bar has closed yet
-            pair.target = _share(pair, params, state.directive)
+            _take_share(pair, params, state.directive)
         pair.may_enter = may_open(pair, params, state)
         tell(pair, params, state, slots, event, Event.BASE, state.family)
     return matters

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from bot.gate import with_gate
 from bot.inputs import LONG_BLOCK
 from bot.parameters import Fraction, Number, Parameters, Section, Timeframe
 from bot.record import new_record
@@ -223,11 +224,15 @@ class AlgorithmParameters(BaseModel):
 
     @property
     def roster(self) -> Roster:
-        """The strategies that may trade: the built-in ones and the user's, or the user's alone."""
-        own = tuple(one.strategy for one in self.own)
+        """The strategies that may trade, as they are configured: the built-in ones and the user's, or these alone."""
+        return Roster(tuple(with_gate(*both) for both in self._both()))
+
+    def _both(self) -> list[tuple[Strategy, Any]]:
+        """Each strategy that may trade, with its parameters."""
+        own = [(one.strategy, one.parameters) for one in self.own]
         if self.alone is not None and self.alone.strategy not in SECTIONS:
-            return Roster(own)
-        return Roster((*BUILT_IN, *own))
+            return own
+        return [*((one, getattr(self, one.name)) for one in BUILT_IN), *own]
 
     @property
     def shares(self) -> bool:
@@ -241,12 +246,11 @@ class AlgorithmParameters(BaseModel):
 
     def configured(self) -> list[Any]:
         """Parameters of the roster's strategies as they are configured."""
-        own = {one.strategy.name: one.parameters for one in self.own}
-        return [own[name] if name in own else getattr(self, name) for name in self.roster.names]
+        return [parameters for _, parameters in self._both()]
 
     def trading(self) -> list[tuple[Strategy, Any]]:
         """Those strategies that may ever be called for, with their parameters."""
-        both = zip(self.roster.strategies, self.configured(), strict=True)
+        both = ((with_gate(*one), one[1]) for one in self._both())
         return [(one, own) for one, own in both if self.alone is None or one.name == self.alone.strategy]
 
     def timeframes(self) -> tuple[int, ...]:

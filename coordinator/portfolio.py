@@ -57,6 +57,8 @@ PORTFOLIO = np.dtype(
         ("exposure", "f8"),
         ("decided", "i8"),
         ("urged", "b1"),  # the operator has spoken: step at the next look
+        ("investment", "f8"),  # capital to be added at the next step, or taken out, quote currency
+        ("invested", "f8"),  # what was so far
     ],
     align=True,
 )
@@ -194,6 +196,7 @@ def step(params: Record, portfolio_state: PortfolioState, now: int) -> None:
     """Regimes, routes, correlation, halt, allocation, and a directive for every pair."""
     portfolio = portfolio_state.portfolio
     portfolio.urged = False
+    _invest(params, portfolio_state, now)
     _hourly(params, portfolio_state, now)
     switched = False
     for i in range(len(portfolio_state.reports)):
@@ -217,6 +220,18 @@ def record_decision(portfolio_state: PortfolioState, now: int, pair: int, kind: 
     entry = begin_decision(portfolio_state.decisions, portfolio_state.portfolio.decided, now, pair, kind)
     portfolio_state.portfolio.decided += 1
     return entry
+
+
+@inlined
+def _invest(params: Record, portfolio_state: PortfolioState, now: int) -> None:
+    """Take the capital in that was added, or let go of what was taken out, and share it out anew."""
+    portfolio = portfolio_state.portfolio
+    if portfolio.investment == 0.0:
+        return
+    portfolio.invested += portfolio.investment
+    entry = record_decision(portfolio_state, now, NOBODY, DecisionKind.INVESTMENT)
+    entry.x, entry.y, entry.z = portfolio.investment, params.capital + portfolio.invested, portfolio.risk.equity
+    portfolio.investment = portfolio.allocated = 0.0
 
 
 @inlined
@@ -323,7 +338,8 @@ def _rebalance(params: Record, portfolio_state: PortfolioState, now: int, regula
     pool = max(risk.equity, 0.0) * (1.0 - params.reserve)
     _keep_marks(portfolio_state, now)
     if params.shares:
-        share_out(params, risk.equity, portfolio_state.reports, portfolio_state.allocations)
+        capital = params.capital + portfolio.invested
+        share_out(params, min(max(risk.equity, 0.0), capital), portfolio_state.reports, portfolio_state.allocations)
     else:
         allocate(params, pool, portfolio_state.reports, portfolio_state.routes, portfolio_state.allocations, now)
     factor = drawdown_factor(params, risk)
@@ -387,6 +403,7 @@ def _direct(params: Record, portfolio_state: PortfolioState, now: int) -> None:
         directive.family, directive.variant = route.family, route.variant
         directive.target = portfolio_state.allocations[i].target
         directive.share = portfolio_state.allocations[i].weight if params.shares else 0.0
+        directive.invested = portfolio.invested
         directive.multiplier = multiplier
         directive.blocked = route.blocked
         confirmed = portfolio_state.regimes[i].confirmed
@@ -403,6 +420,7 @@ def differs(held: Record, given: Record) -> bool:
         or held.variant != given.variant
         or held.target != given.target
         or held.share != given.share
+        or held.invested != given.invested
         or held.multiplier != given.multiplier
         or held.blocked != given.blocked
         or held.forced != given.forced

@@ -154,7 +154,7 @@ class PortfolioCore:
         said = command.said
         try:
             index = self._index_of(said.pair)
-            done = apply_command(self.machine.portfolio_state, said.kind, index, self.now, force=said.force)
+            done = apply_command(self.machine.portfolio_state, self.machine.params[0], said, index, self.now)
             log.warning(
                 "operator",
                 command=said.kind.value,

@@ -49,7 +49,7 @@ class Roster:
     @property
     def code_name(self) -> str:
         """Word that tells this roster's machine code from another's."""
-        return "_".join(word_of(name) for name in self.names)
+        return "_".join(one.code_name for one in self.strategies)
 
     def family(self, name: str) -> int:
         """Number of a strategy by its name."""
@@ -83,11 +83,6 @@ class Roster:
     def take_inputs(self) -> TakeInputs:
         """Return the kernel that puts the inputs of a longer bar into an event."""
         return _no_inputs if row_dtype(self.strategies, VARIANTS) is None else _inputs
-
-
-def word_of(name: str) -> str:
-    """Keep letters and digits."""
-    return "".join(one if one.isalnum() else "_" for one in name)
 
 
 def all_variants(strategy: Strategy, parameters: Parameters) -> list[tuple[Parameters, float]]:

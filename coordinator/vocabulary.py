@@ -97,6 +97,7 @@ class DecisionKind(IntEnum):
     BLOCKED = 18  # a 1 begins, 0 ends; b candidate, c family
     ZONE = 19  # a kind, b side, c timeframe; x bottom, y top, z quality, w born (ms), v died (ms), 0 while it lives
     COSTS = 20  # a rule, b count so far, c family; x distance, y least distance, z costs (fractions of the price)
+    INVESTMENT = 21  # x amount, y capital with it, z equity
 
 
 DECISION = np.dtype(
@@ -160,6 +161,7 @@ DIRECTIVE = np.dtype(
         ("exposure_limit", "f8"),  # notional up to which entries may rest
         ("share", "f8"),  # of the account, where shares are fixed
         ("others", "f8"),  # equity of the account outside this pair at the last close, where shares are fixed
+        ("invested", "f8"),  # capital added since the bot began, less what was taken out, quote currency
         ("blocked", "b1"),  # no new entries
         ("forced", "b1"),  # the regime forbids the strategy that runs, so that a transition waits for nothing
         ("paused", "b1"),  # no entries at all: the operator, or bad data

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from bot.costs import entry_pays
+from bot.gate import allows
 from bot.kernel import Record, kernel
 from bot.order import WHOLE_POSITION, OrderKind, Signal, clear_order, clear_orders, set_order
 from bot.strategy import (
@@ -36,6 +37,7 @@ FEW_SAFETY_ORDERS = 3
 STATE = np.dtype(
     [
         *START,
+        ("gate", "i8"),  # directions that `when` lets in, as bot/gate.py has them
         ("in_deal", "b1"),
         ("ladder_laid", "b1"),
         ("armed", "b1"),
@@ -87,7 +89,7 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, bar: 
     direction = _way(pair, params)
     take_evidence(pair, params, state, bar, direction)
     rested = pair.time >= state.deal_end + whole_ms(params.deal_cooldown_seconds, 1000)
-    idle = not state.in_deal and pair.ledger.position == 0 and rested
+    idle = not state.in_deal and pair.ledger.position == 0 and rested and allows(state.gate, direction)
     if starts(pair, params, state, bar, idle):
         _open(pair, params, state, slots, direction)
     elif state.in_deal and pair.ledger.position != 0 and not state.overdue:

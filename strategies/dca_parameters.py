@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from bot.conditions import WhenParameters
 from bot.costs import CostParameters, check_distance, round_trip_of
 from bot.errors import Misconfigured
 from bot.instrument import Instrument, Market
@@ -38,6 +39,7 @@ class DealStart(StrEnum):
     IMMEDIATELY = "immediately"
     SCHEDULE = "schedule"
     PRICE_WINDOW = "price_window"
+    SIGNAL = "signal"  # `when` says the deal's direction
 
 
 class TakeProfitFrom(StrEnum):
@@ -58,6 +60,7 @@ class DeadlineExit(StrEnum):
 SHORT = list(DcaDirection).index(DcaDirection.SHORT)
 CONFLUENCE, IMMEDIATELY = list(DealStart).index(DealStart.CONFLUENCE), list(DealStart).index(DealStart.IMMEDIATELY)
 SCHEDULE, PRICE_WINDOW = list(DealStart).index(DealStart.SCHEDULE), list(DealStart).index(DealStart.PRICE_WINDOW)
+SIGNAL = list(DealStart).index(DealStart.SIGNAL)
 FROM_BASE = list(TakeProfitFrom).index(TakeProfitFrom.BASE)
 AT_MARKET = list(DeadlineExit).index(DeadlineExit.MARKET)
 
@@ -69,11 +72,15 @@ class Target(Section):
     share: Fraction = Field(gt=0, le=1, description="share of the deal that leaves there, fraction")
 
 
-class DcaParameters(CostParameters):
+class DcaParameters(WhenParameters, CostParameters):
     """Everything a DCA deal can be told."""
 
+    section = "dca"
+
     direction: DcaDirection = Field(DcaDirection.LONG, description="long or short; spot is always long")
-    start: DealStart = Field(DealStart.CONFLUENCE, description="confluence, immediately, schedule or price_window")
+    start: DealStart = Field(
+        DealStart.CONFLUENCE, description="confluence, immediately, schedule, price_window or signal (when)"
+    )
     confluence: Fraction = Field(0.6, ge=0, le=1, description="share of the evidence that opens a deal, fraction")
     min_confirmations: int = Field(1, ge=1, le=100, description="signal bars in a row that must agree, bars")
     adx_min: Number = Field(20.0, ge=0, le=100, description="ADX from which a trend counts, points")
@@ -197,6 +204,8 @@ class DcaParameters(CostParameters):
         above, below = self.entry_above, self.entry_below
         if above is not None and below is not None and above >= below:
             raise ValueError(f"entry_above ({above:g}) must lie under entry_below ({below:g}); swap or widen them")
+        if self.start is DealStart.SIGNAL and not self.when:
+            raise ValueError("start is signal but when has no condition; give one such as {indicator: RSI}")
         if self.start is DealStart.PRICE_WINDOW and above is None and below is None:
             raise ValueError("start is price_window but there is no window; give entry_above, entry_below or both")
         if self.start is DealStart.SCHEDULE and self.schedule_hours * HOUR < self.timeframe_ms:

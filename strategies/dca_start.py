@@ -26,7 +26,7 @@ from bot.indicators import (
 from bot.kernel import Record, kernel
 from bot.strategy import whole_ms
 from bot.times import DAY, HOUR
-from strategies.dca_parameters import IMMEDIATELY, PRICE_WINDOW, SCHEDULE
+from strategies.dca_parameters import IMMEDIATELY, PRICE_WINDOW, SCHEDULE, SIGNAL
 
 BARS = 20  # of the Bollinger bands and of the lowest low
 WEIGHTS = 9.0  # TREND 3, PRICE 2, INDICATORS 2, RISK 1, TIMING 1
@@ -93,16 +93,17 @@ def _score(params: Record, state: Record, close: float, direction: int) -> float
 
 @kernel
 def starts(pair: Record, params: Record, state: Record, bar: Record, idle: bool) -> bool:
-    """Whether a deal is to open at the close of this signal bar; `idle`: none stands and the last has rested.
+    """Whether a deal is to open at the close of this signal bar.
 
-    Conditions that follow time or price move on with every bar, also while no deal may open.
+    `idle`: none stands, the last has rested and the gate is open. Conditions that follow time or price move on with
+    every bar, also while no deal may open.
     """
     inside = not (bar.close < params.entry_above or bar.close > params.entry_below)  # a bound that is NaN holds nothing
     due = _due(pair, params, state)
     if not inside:
         state.visited = False
     may = pair.may_enter and idle and inside and not _used_up(pair, params, state)
-    if params.start == IMMEDIATELY:
+    if params.start == IMMEDIATELY or params.start == SIGNAL:  # noqa: PLR1714
         return may
     if params.start == SCHEDULE:
         return may and due

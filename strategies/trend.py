@@ -13,8 +13,10 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
+from bot.conditions import WhenParameters
 from bot.costs import CostParameters, entry_pays
 from bot.errors import Misconfigured
+from bot.gate import allows
 from bot.indicators import (
     ATR,
     EMA,
@@ -117,8 +119,10 @@ FractionOrNone = Annotated[Fraction, BeforeValidator(_or_none)]
 Entries = Annotated[tuple[TrendEntry, ...], BeforeValidator(_words)]
 
 
-class TrendParameters(CostParameters):
+class TrendParameters(WhenParameters, CostParameters):
     """Everything the trend follower can be told."""
+
+    section = "trend"
 
     direction: TrendDirection = Field(TrendDirection.BOTH, description="both, long or short; spot is always long")
     fast_period: int = Field(20, ge=2, le=1000, description="fast EMA, signal bars")
@@ -213,6 +217,7 @@ STATE = np.dtype(
         ("highs", LONG_RING),
         ("lows", LONG_RING),
         ("volumes", LONG_RING),
+        ("gate", "i8"),  # directions that `when` lets in, as bot/gate.py has them
         ("variance", EMA),  # of the signal bars' returns
         ("above", "i8"),  # closes in a row above the slow EMA
         ("below", "i8"),
@@ -311,6 +316,8 @@ def _look_for_entry(pair: Record, params: Record, state: Record, slots: Record, 
         if direction < 0 and (params.direction == LONG or not pair.instrument.linear):
             continue
         if direction > 0 and params.direction == SHORT and pair.instrument.linear:
+            continue
+        if not allows(state.gate, direction):
             continue
         kind = _kind_of_entry(params, state, bar, rsi_before, direction, sideways)
         if kind >= 0:

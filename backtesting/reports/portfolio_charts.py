@@ -64,12 +64,12 @@ def equity_chart(result: PortfolioResult) -> Figure:
                 seen.add(name)
                 top.axvspan(*dates(np.array([start, end])), color=MODES[name], alpha=0.35, linewidth=0)
     top.plot(dates(ts[at]), equity[at], color=INK, linewidth=1.4)
-    top.axhline(result.config.capital, color=MUTED, linewidth=0.7, linestyle=":")
+    top.axhline(result.config.deposits, color=MUTED, linewidth=0.7, linestyle=":")
     top.set_title("Equity, quote currency; risk modes behind it", loc="left", fontsize=11)
     handles = [Patch(color=MODES[name], alpha=0.5, label=name) for name in MODES if name in seen]
     if handles:
         top.legend(handles=handles, frameon=False, fontsize=9)
-    under = (equity / np.maximum.accumulate(np.maximum(equity, result.config.capital)) - 1.0) * 100.0
+    under = (equity / np.maximum.accumulate(np.maximum(equity, result.config.deposits)) - 1.0) * 100.0
     at = thinned(under)
     bottom.fill_between(dates(ts[at]), under[at], 0.0, color=LOSS, alpha=0.3, linewidth=0)
     bottom.set_title("Under water, %", loc="left", fontsize=11)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -162,7 +162,9 @@ def _probe(settings: BotSettings, chosen: PortfolioConfig) -> None:
         console().print("grid.turning_entries: rest is possible here", style="dim")
 
 
-WORDS = ("status", "pause", "resume", "halt", "close-all", "hold", "reduce-50", "reload", "stop", "shutdown")
+WORDS = (
+    *("status", "pause", "resume", "halt", "close-all", "hold", "reduce-50", "invest", "reload", "stop", "shutdown"),
+)
 
 
 def ctl(
@@ -173,6 +175,9 @@ def ctl(
     pair: Annotated[str | None, typer.Option(help="pause or resume this pair alone", metavar="PAIR")] = None,
     leave_entries: Annotated[bool, typer.Option("--leave-entries", help="stop, and let entries rest")] = False,
     force: Annotated[bool, typer.Option("--force", help="resume a second time on the same UTC day")] = False,
+    amount: Annotated[
+        float, typer.Option(help="invest: capital to add, negative to take out, quote currency", metavar="NUMBER")
+    ] = 0.0,
     as_json: Annotated[bool, typer.Option("--json", help="status as JSON")] = False,
 ) -> None:
     """Ask a running bot how it stands, or tell it what to do."""
@@ -182,11 +187,16 @@ def ctl(
         raise Misconfigured(f"command {word!r} is unknown; choose one of {', '.join(WORDS)}.")
     if leave_entries and word != "stop":
         raise Misconfigured(f"--leave-entries belongs to stop, not to {word}; leave it out.")
+    if (word == "invest") != (amount != 0.0):
+        raise Misconfigured(f"--amount is {amount:g}; it belongs to invest alone, which needs one.")
     if leave_entries:
         word = "stop-leave-entries"
     file = file_of(Settings().data_dir, bot)
     if word != "status":
-        said = {"command": word, "pair": pair and symbol_of(pair), "force": force, "source": "ctl", "who": _user()}
+        said: dict[str, Any] = {"command": word, "pair": pair and symbol_of(pair), "force": force, "source": "ctl"}
+        said["who"] = _user()
+        if amount:
+            said["amount"] = amount
         done = ask(file, "/command", said).get("done")
         console().print(str(done), markup=False)
         return

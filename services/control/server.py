@@ -31,6 +31,7 @@ Ask = Callable[[], Awaitable[BotStatus]]
 Act = Callable[[OperatorCommand], Awaitable[str]]
 
 LARGEST_BODY = 64 << 10  # bytes
+MOST_MONEY = 1e12  # of one command, quote currency
 LONGEST_WORD = 64
 PIECE = 8 << 10
 LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?", re.IGNORECASE)
@@ -172,9 +173,12 @@ def _command_in(body: bytes) -> OperatorCommand:
     force = said.get("force", False)
     if not isinstance(force, bool):
         raise BadRequest("force is neither true nor false")
+    amount = said.get("amount", 0.0)
+    if isinstance(amount, bool) or not isinstance(amount, int | float) or not abs(amount) <= MOST_MONEY:
+        raise BadRequest(f"amount is no number up to {MOST_MONEY:g}")
     pair = None if said.get("pair") is None else _text(said, "pair")
     origin = {name: _text(said, name) for name in ("who", "source", "key") if said.get(name) is not None}
-    return OperatorCommand.parse(_text(said, "command"), pair, force=force, **origin)
+    return OperatorCommand.parse(_text(said, "command"), pair, force=force, amount=float(amount), **origin)
 
 
 def _text(said: dict[str, Any], name: str) -> str:

@@ -54,7 +54,7 @@ LIVE_RISK = {"halt_policy": HaltPolicy.NONE, "halt_resume_hours": 1e6}
 def as_live(config: PortfolioConfig) -> PortfolioConfig:
     """Return the config without the simulated operator."""
     risk = config.algorithm.risk.model_copy(update=LIVE_RISK)
-    return config.changed(algorithm=config.algorithm.model_copy(update={"risk": risk}))
+    return config.changed(algorithm=config.algorithm.model_copy(update={"risk": risk}), investments=())
 
 
 async def account_snapshot(gateway: Gateway, since: int) -> AccountSnapshot:

@@ -51,7 +51,8 @@ ON CONFLICT (bot, execution) DO NOTHING
 """
 DECISION = "INSERT INTO decisions (bot, pair, kind, fields, at) VALUES ($1, $2, $3, $4, $5)"
 COMMAND = """
-INSERT INTO commands (bot, key, command, pair, force, who, source, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+INSERT INTO commands (bot, key, command, pair, force, amount, who, source, at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT (bot, key) DO NOTHING RETURNING key
 """
 SNAPSHOT = "INSERT INTO snapshots (bot, name, schema, state, at) VALUES ($1, $2, $3, $4, $5)"
@@ -253,7 +254,8 @@ class PostgresStore:
         Raises CommandRejected for one that was refused before, or that was begun and whose outcome nobody knows.
         """
         new = await self.pool.fetchval(
-            COMMAND, *(self.bot, said.key, said.kind, said.pair or "", said.force, said.who, said.source, moment(at))
+            *(COMMAND, self.bot, said.key, said.kind, said.pair or "", said.force, said.amount),
+            *(said.who, said.source, moment(at)),
         )
         if new is not None:
             return None

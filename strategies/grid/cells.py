@@ -235,19 +235,33 @@ def book_cycle(pair: Record, params: Record, state: Record, index: int, fill: Re
 @kernel
 def begin_accounts(pair: Record, state: Record) -> None:
     """Begin to reckon what the grid was given and what it has earned."""
-    state.invested = pair.target
+    state.invested, state.added = pair.target, pair.invested
     state.begun_equity = equity_now(pair)
     state.realised = state.locked = 0.0
 
 
 @kernel
+def take_investment(pair: Record, state: Record) -> bool:
+    """Take in what was added to the pair's capital, or taken out of it, since the last time; whether anything was."""
+    change = pair.invested - state.added
+    state.added = pair.invested
+    state.invested = max(state.invested + change, 0.0)
+    state.target = max(state.target + change, 0.0)
+    return change != 0.0
+
+
+@kernel
+def direction_of(pair: Record, params: Record) -> int:
+    """Side of the entries, signed; 0 for a neutral grid."""
+    if params.infinity or params.direction == LONG or not pair.instrument.linear:
+        return 1
+    return -1 if params.direction == SHORT else 0
+
+
+@kernel
 def set_exit_sides(pair: Record, params: Record, state: Record) -> None:
     """Say on which side of the price stop_price and take_profit lie: by the direction, else by where they are."""
-    loss = 0
-    if params.infinity or params.direction == LONG or not pair.instrument.linear:
-        loss = -1
-    elif params.direction == SHORT:
-        loss = 1
+    loss = -direction_of(pair, params)
     state.stop_side = state.take_side = 0
     if not np.isnan(params.stop_price):
         state.stop_side = loss if loss != 0 else 1 if params.stop_price > pair.price else -1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bot.costs import CostRule, pays, round_trip
+from bot.gate import allows
 from bot.indicators import atr_update
 from bot.kernel import Record, kernel
 from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, clear_order, clear_orders, set_order
@@ -16,6 +17,7 @@ from strategies.grid.cells import (
     book_cycle,
     capital_of,
     counter_distance,
+    direction_of,
     is_beyond_exits,
     plan,
     price_cell,
@@ -23,6 +25,7 @@ from strategies.grid.cells import (
     set_exit_sides,
     set_range,
     sizes_follow,
+    take_investment,
 )
 from strategies.grid.orders import set_all, set_cell, set_stop, turn
 from strategies.grid.parameters import CLOSE, KEEP_WITH_STOP, START_NOW, TRAIL_ATR, TRAIL_CELL
@@ -156,24 +159,36 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, bar: 
     atr_update(state.atr, bar.high, bar.low, bar.close, params.atr_period)
     if state.laid:
         state.peak = max(state.peak, equity_now(pair))
-        old = pair.time - state.laid_at >= whole_ms(params.max_age_days, DAY)
-        if old and shifts(params) and not state.infinite and not state.closing:
-            _shift(pair, params, state, slots)
-    elif _may_lay(pair, state) and (np.isnan(params.trigger_price) or state.triggered):
+        if not state.infinite and not state.closing:
+            _keep_up(pair, params, state, slots)
+    elif _may_lay(pair, params, state) and (np.isnan(params.trigger_price) or state.triggered):
         _lay(pair, params, state, slots)
 
 
 @kernel
-def _may_lay(pair: Record, state: Record) -> bool:
+def _keep_up(pair: Record, params: Record, state: Record, slots: Record) -> None:
+    """Lay a range again that is old, or size its empty cells by capital that was added or taken out."""
+    added = take_investment(pair, state)
+    if shifts(params) and pair.time - state.laid_at >= whole_ms(params.max_age_days, DAY):
+        _shift(pair, params, state, slots)
+    elif added:
+        plan(pair, params, state, capacity(slots))
+        set_all(pair, state, slots)
+
+
+@kernel
+def _may_lay(pair: Record, params: Record, state: Record) -> bool:
     """Whether a grid may be laid now, but for its trigger."""
     idle = pair.ledger.position == 0 and not state.finished
-    return pair.may_enter and idle and pair.time >= state.cooldown_end
+    return (
+        pair.may_enter and idle and pair.time >= state.cooldown_end and allows(state.gate, direction_of(pair, params))
+    )
 
 
 @kernel
 def _wait(pair: Record, params: Record, state: Record, slots: Record, bar: Record) -> None:
     """Look at a base bar without a grid: the price may have reached the trigger, and a grid may start at once."""
-    if not _may_lay(pair, state):
+    if not _may_lay(pair, params, state):
         return
     if not np.isnan(params.trigger_price) and not state.triggered:
         if state.trigger_side == 0:
@@ -279,6 +294,8 @@ def _lay(pair: Record, params: Record, state: Record, slots: Record) -> None:
     state.share = 1.0
     if state.invested <= 0.0:
         begin_accounts(pair, state)
+    else:
+        take_investment(pair, state)
     state.peak = state.laid_equity = equity_now(pair)
     state.target = capital_of(pair, params, state)
     set_range(pair, params, state, lower, upper, capacity(slots))

@@ -8,11 +8,12 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from bot.conditions import WhenParameters
 from bot.costs import check_distance, round_trip_of
 from bot.errors import Misconfigured
 from bot.instrument import Instrument, Market
 from bot.order import OrderKind
-from bot.parameters import Fraction, Number, Parameters
+from bot.parameters import Fraction, Number
 
 MAX_LEVELS = 100
 CAUTION = 0.7
@@ -96,8 +97,10 @@ REINVEST_OFF, REINVEST_ALL = list(Reinvest).index(Reinvest.OFF), list(Reinvest).
 WIDE_COUNTER = 0.05  # a counter so far away is more often a per cent sign forgotten than meant
 
 
-class GridParameters(Parameters):
+class GridParameters(WhenParameters):
     """Everything a grid can be told."""
+
+    section = "grid"
 
     levels: int = Field(15, ge=2, le=MAX_LEVELS, description="number of levels, one cell each")
     spacing: Spacing = Field(Spacing.ARITHMETIC, description="arithmetic (equal steps) or geometric (equal %)")

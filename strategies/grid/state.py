@@ -25,6 +25,7 @@ CELL = np.dtype(
 STATE = np.dtype(
     [
         ("atr", ATR),
+        ("gate", "i8"),  # directions that `when` lets in, as bot/gate.py has them
         ("laid", "b1"),
         ("closing", "b1"),
         ("nets", "b1"),  # neutral on a linear contract: buys and sells meet in one position
@@ -47,7 +48,8 @@ STATE = np.dtype(
         ("target", "f8"),  # at laying
         ("first", "i8"),  # number of the lowest level of the window; lower and upper are levels 0 and levels - 1
         ("unit", "f8"),  # notional of a cell for each unit of capital
-        ("invested", "f8"),  # capital at the first laying
+        ("invested", "f8"),  # capital at the first laying, and what was added since
+        ("added", "f8"),  # what of the pair's investments it has taken in
         ("begun_equity", "f8"),  # at the first laying
         ("laid_equity", "f8"),  # at laying
         ("realised", "f8"),  # profit of closed cells

@@ -483,3 +483,34 @@ def test_a_bots_database_says_what_it_held_and_why(dsn, name, tmp_path):
     assert any("The regime was" in one for one in sentences)
     assert any("ran since" in one for one in sentences)
     assert before[1:] == ("It held nothing and had not traded yet.", [])
+
+
+GRID = {"timeframe": "5m", "warmup_bars": 30, "range_factor": 20.0, "stop_loss": 0.1, "risk_budget": 1.0}
+
+
+def test_capital_that_is_taken_out_makes_the_cells_of_a_grid_smaller(dsn, name):
+    """And what was said is known after a crash."""
+
+    async def play(bot, exchange):
+        before = [one.price * one.lots for one in entries(bot, exchange)]
+        said = await bot.runtime.apply_command(command("invest", amount=-7_500.0))
+        await bot.crash()
+        await bot.start()
+        for _ in range(20):
+            await bot.steps.minute()
+        return before, said, [one.price * one.lots for one in entries(bot, exchange)]
+
+    before, said, after = with_bot(dsn, name, play, strategy="grid", grid=GRID, capital=10_000.0)
+    assert said == "the capital is 2,500.00 now"
+    assert 0.15 < sum(after) / sum(before) < 0.35
+
+
+def test_auto_takes_no_investment(dsn, name):
+    async def play(bot, exchange):
+        with pytest.raises(CommandRejected, match="follow the equity of the account already"):
+            await bot.runtime.apply_command(command("invest", amount=100.0))
+        with pytest.raises(Misconfigured, match="invest needs one"):
+            await bot.runtime.apply_command(command("invest"))
+        return exchange
+
+    with_bot(dsn, name, play, minutes=1)

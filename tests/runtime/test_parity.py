@@ -195,7 +195,23 @@ AT_THE_CLOSE = {
     "when": [{"indicator": "EMA", "timeperiod": 8}, {"indicator": "SUPERTREND"}, {"indicator": "MACD"}],
 }
 BY_TWAP = {**RULES, "enter_by": "twap", "leave_by": "twap", "twap_slices": 4, "twap_minutes": 10, "stop": "1%"}
+SIGNALLED = {
+    "timeframe": "1m",
+    "warmup_bars": 60,
+    "start": "signal",
+    "take_profit": 0.003,
+    "deal_cooldown_seconds": 0,
+    "when": [{"indicator": "RSI", "timeperiod": 5, "long_below": 40}],
+}
+GATED = {
+    "timeframe": "1m",
+    "warmup_bars": 30,
+    "cooldown_hours": 0.1,
+    "when": [{"indicator": "ADX", "timeperiod": 5, "long_below": 40, "either": True}],
+}
 WITH_INPUTS = {
+    "dca by a signal": {"strategy": "dca", "dca": SIGNALLED},
+    "grid behind a gate": {"strategy": "grid", "grid": GATED},
     "pullback": {"strategy": str(ROOT / "tests/examples/pullback.py:PULLBACK"), "pullback": PULLBACK},
     "rules": {"strategy": "rules", "rules": RULES},
     "rules at the close": {"strategy": "rules", "rules": AT_THE_CLOSE},

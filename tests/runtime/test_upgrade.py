@@ -37,8 +37,8 @@ def next_version(folder):
     for file, old, new in (
         ("strategies/grid/state.py", "peak", "summit"),
         ("strategies/grid/decisions.py", "peak", "summit"),
-        ("strategies/dca.py", '        ("score", "f8"),\n', ""),
-        ("strategies/dca.py", "state.score", "score"),
+        ("strategies/dca_start.py", '    ("next_start", "i8"),  # ms: of the schedule; 0 before it is known\n', ""),
+        ("strategies/dca_start.py", "state.next_start", "next_start"),
         ("coordinator/pair_state.py", '    ("family", "i8"),', '    ("mood", "f8"),\n    ("family", "i8"),'),
         ("bot/order.py", '        ("version", "i8"),', '        ("weight", "f8"),\n        ("version", "i8"),'),
         ("coordinator/migrations.py", LAST, LAST + MIGRATED),

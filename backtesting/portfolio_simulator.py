@@ -292,6 +292,7 @@ class PortfolioSimulator:
             try:
                 for strategy, parameters in algorithm.trading():
                     strategy.check(parameters, prepared.instrument, capital, price, config.leverage)
+                    parameters.check_candles(prepared.candles.bar_ms)
             except Misconfigured as error:
                 raise Misconfigured(f"{pair}: {error}") from None
 

@@ -232,6 +232,7 @@ class UniversalSimulator:
         config = self.config
         price = float(prepared.open[0]) * float(prepared.instrument.tick_size)
         self.strategy.check(config.parameters, prepared.instrument, config.capital, price, config.leverage)
+        config.parameters.check_candles(prepared.candles.bar_ms)
         rolled = prepared.rollup(config.parameters.timeframe_ms)
         pairs = self._pair(prepared)
         states = self._new_states()

@@ -85,6 +85,12 @@ from bot.strategy import (
     watch_everything,
     watch_nothing,
 )
+from bot.twap import (
+    TWAP,
+    twap_end,
+    twap_start,
+    twap_step,
+)
 
 BUY, SELL = int(Side.BUY), int(Side.SELL)
 LIMIT, STOP, MARKET = int(OrderKind.LIMIT), int(OrderKind.STOP), int(OrderKind.MARKET)
@@ -122,6 +128,7 @@ __all__ = [
     "STOCHASTIC",
     "STOP",
     "SUPERTREND",
+    "TWAP",
     "VOLUME",
     "VWAP",
     "WHOLE_POSITION",
@@ -168,6 +175,9 @@ __all__ = [
     "stochastic_update",
     "supertrend_update",
     "talib",
+    "twap_end",
+    "twap_start",
+    "twap_step",
     "volume_update",
     "vwap_update",
     "watch_everything",

@@ -77,6 +77,10 @@ class Parameters(Section):
         del price
         return []
 
+    def check_candles(self, bar_ms: int) -> None:
+        """Refuse what base bars of this length (ms) are too long for; raises Misconfigured."""
+        del bar_ms
+
     @model_validator(mode="before")
     @classmethod
     def _apply_preset(cls, values: Any) -> Any:

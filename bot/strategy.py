@@ -235,15 +235,15 @@ def too_small(pair: Record, lots: int, price: float) -> bool:
 def protect(pair: Record, slots: Record, index: int, distance: float) -> None:
     """Set, in slot `index`, a stop for a position whose strategy sets none: `distance` (fraction) from its average.
 
-    The strategy's own slots lie before it. A position that an order closes at the market needs none, nor one that has a
-    stop; without a position the slot is cleared.
+    The strategy's own slots lie before it. A position that an order closes at the market, the whole of it, needs none,
+    nor one that has a stop; without a position the slot is cleared.
     """
     position, covered = pair.ledger.position, False
     direction = 1 if position > 0 else -1
     if position != 0:
         for own in range(index):
             slot = slots[own]
-            leaves = slot.kind == OrderKind.STOP or slot.kind == OrderKind.MARKET  # noqa: PLR1714
+            leaves = slot.kind == OrderKind.STOP or (slot.kind == OrderKind.MARKET and slot.quantity >= abs(position))
             if slot.active and slot.reduce_only and leaves and slot.part == WHOLE_POSITION and slot.side != direction:
                 covered = True
     stop = 0

@@ -5,6 +5,7 @@ The fast loop leaves out what a lone strategy does not need; it may stay only as
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -145,27 +146,32 @@ WILD = {
 CALM = {"seed": 5, "volatility": 0.002, "leverage": 3.0, "reinvest": False, "holes": False, "late": 700, "funding": []}
 
 
-def history_of(steps):
+def history_of(steps, start=START):
     """Settlements from the first hour on, each (hours, rate) after the one before; None where there are no steps."""
     hours = np.cumsum([hours for hours, _ in steps], dtype=np.int64)
-    return FundingHistory(START + 3_600_000 * hours, np.array([rate for _, rate in steps])) if steps else None
+    return FundingHistory(start + 3_600_000 * hours, np.array([rate for _, rate in steps])) if steps else None
 
 
-def compared(strategy, parameters, execution, world):
-    """Play one random world both ways, and hold them to each other."""
+def compared(strategy, parameters, execution, world, start=START):
+    """Play one random world from `start` (ms) on both ways, and hold them to each other; returns the fast loop's run.
+
+    None where the config is one that cannot work.
+    """
     candles = walk(3 * 1440, seed=world["seed"], volatility=world["volatility"])
+    candles = replace(candles, ts=candles.ts - START + start)
     if world["holes"]:
         candles = candles.rows(np.arange(len(candles)) % 397 > 3)
     more = {"execution": execution, "leverage": world["leverage"], "reinvest": world["reinvest"]}
     if world["late"] is not None:
-        more["from"] = START + world["late"] * 60_000
+        more["from"] = start + world["late"] * 60_000
     config = config_of(strategy, parameters, **more)
     try:
         load_config(config)
-        fast, played = both(candles, instrument(), config, history_of(world["funding"]))
+        fast, played = both(candles, instrument(), config, history_of(world["funding"], start))
     except Misconfigured:  # what cannot work is refused by both; that they agree on it is asked below
-        return
+        return None
     agree(fast, played)
+    return fast
 
 
 @settings(max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

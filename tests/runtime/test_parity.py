@@ -194,6 +194,7 @@ AT_THE_CLOSE = {
     "combine": {"at_least": 2},
     "when": [{"indicator": "EMA", "timeperiod": 8}, {"indicator": "SUPERTREND"}, {"indicator": "MACD"}],
 }
+BY_TWAP = {**RULES, "enter_by": "twap", "leave_by": "twap", "twap_slices": 4, "twap_minutes": 10, "stop": "1%"}
 SIGNALLED = {
     "timeframe": "1m",
     "warmup_bars": 60,
@@ -214,6 +215,8 @@ WITH_INPUTS = {
     "pullback": {"strategy": str(ROOT / "tests/examples/pullback.py:PULLBACK"), "pullback": PULLBACK},
     "rules": {"strategy": "rules", "rules": RULES},
     "rules at the close": {"strategy": "rules", "rules": AT_THE_CLOSE},
+    "rules by TWAP": {"strategy": "rules", "rules": BY_TWAP},
+    "rules by TWAP with a limit": {"strategy": "rules", "rules": {**BY_TWAP, "twap_limit": 0.0003, "target": "0.5%"}},
 }
 
 

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from backtesting.run import simulate
 from bot.errors import Misconfigured
+from bot.inputs import SHORT_BLOCK
 from bot.instrument import Market
 from bot.order import Signal
 from coordinator.config import load_config
 from services.runtime.config import load_bot
 from tests.backtesting.test_one_engine import CALM, WILD, agree, both, compared
-from tests.conftest import instrument, walk
+from tests.conftest import START, instrument, walk
 
 # Prices swing by several per cent within hours, so that everything happens.
 CANDLES = walk(20 * 1440, seed=11, volatility=0.002)
@@ -168,8 +169,13 @@ sections = st.fixed_dictionaries(
         "target": st.sampled_from([None, 0.006, 0.05]),
         "trigger": st.sampled_from(["close", "intrabar"]),
         "when": st.sampled_from([[OFTEN], [OFTEN, {"indicator": "ADX", "long_above": 20}], [{"indicator": "MACD"}]]),
+        **{name: st.sampled_from(["market", "twap"]) for name in ("enter_by", "leave_by")},
+        "twap_slices": st.integers(2, 9),
+        "twap_minutes": st.integers(9, 90),
+        "twap_limit": st.sampled_from([None, 0.0, 0.002]),
     }
 )
+BEFORE_A_BLOCK = START // SHORT_BLOCK * SHORT_BLOCK + SHORT_BLOCK - 28 * 3_600_000  # so that all inputs have values
 policies = st.fixed_dictionaries(
     {
         "fill_policy": st.sampled_from(["next_open", "close"]),
@@ -184,7 +190,10 @@ policies = st.fixed_dictionaries(
 @given(section=sections, execution=policies, world=st.sampled_from([CALM, WILD]))
 def test_the_fast_loop_is_the_engine(section, execution, world):
     """F-80."""
-    compared("rules", section, execution, world)
+    if "twap" not in (section["enter_by"], section["leave_by"]):
+        section = {name: value for name, value in section.items() if not name.startswith("twap")}
+    fast = compared("rules", {**section, "timeframe": "5m"}, execution, world, start=BEFORE_A_BLOCK)
+    assert len(fast.fills) > 0
 
 
 @pytest.mark.slow

@@ -60,7 +60,7 @@ def gated(strategy: Strategy) -> Strategy:
             state.gate = NEITHER
         decide(pair, params, state, slots, event)
 
-    return replace(strategy, decide=kernel(behind), inputs=_inputs, heeds="", ungated=strategy)
+    return replace(strategy, decide=kernel(behind), inputs=_inputs, heeds="", ungated=strategy, gated_by=gated)
 
 
 def _inputs(parameters: WhenParameters) -> Mapping[str, Input]:

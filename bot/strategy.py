@@ -129,7 +129,7 @@ class Strategy:
     reads as `event.inputs` with SIGNAL, by name; or a function of the parameters that returns them, under the same
     names. `heeds`: the input at whose 0 or NaN a SIGNAL tells it nothing, so that a simulation passes it by.
     `counters`: fields of the state that count what people want to read with a result. `ungated`: the strategy
-    that this one is, behind a gate (bot/gate.py).
+    that this one is, behind a gate that `gated_by` has put before it (bot/gate.py).
     """
 
     name: str
@@ -149,6 +149,7 @@ class Strategy:
     heeds: str = ""
     counters: tuple[str, ...] = ()
     ungated: Strategy | None = None
+    gated_by: Callable[[Strategy], Strategy] | None = None
 
     @property
     def code_name(self) -> str:
@@ -158,10 +159,8 @@ class Strategy:
 
     def __reduce__(self) -> str | tuple[Any, ...]:
         """Travel to another process by name, if it was loaded by one: compiled functions cannot be pickled."""
-        if self.ungated is not None:
-            from bot.gate import gated  # noqa: PLC0415, which needs this module first
-
-            return gated, (self.ungated,)
+        if self.ungated is not None and self.gated_by is not None:
+            return self.gated_by, (self.ungated,)
         place = _places.get(self)
         return super().__reduce__() if place is None else (_strategy_at, place)
 
@@ -249,7 +248,7 @@ def protect(pair: Record, slots: Record, index: int, distance: float) -> None:
     stop = 0
     if position != 0 and not covered:
         average = average_entry(pair)
-        stop = away(pair, -direction, guard_price(position, average, average, distance), True)
+        stop = order_ticks(pair, -direction, guard_price(position, average, average, distance), True)
     set_order(slots, index, -direction, OrderKind.STOP, stop, abs(position), Signal.EXIT_SL, WHOLE_POSITION)
 
 
@@ -290,7 +289,7 @@ def carried(pair: Record, capital: float) -> float:
 
 
 @kernel
-def dust(value: float) -> float:
+def tolerance(value: float) -> float:
     """Tolerance within which a computed number counts as whole: 1e-9 of itself, at most 0.001."""
     return min(1e-9 * max(abs(value), 1.0), 1e-3)
 
@@ -298,13 +297,13 @@ def dust(value: float) -> float:
 @kernel
 def whole_down(value: float) -> int:
     """Largest whole number not above `value`; one that misses a whole number by rounding is that number."""
-    return int(np.floor(value + dust(value)))
+    return int(np.floor(value + tolerance(value)))
 
 
 @kernel
 def whole_up(value: float) -> int:
     """Smallest whole number not below `value`, with the same tolerance."""
-    return int(np.ceil(value - dust(value)))
+    return int(np.ceil(value - tolerance(value)))
 
 
 @kernel
@@ -314,7 +313,7 @@ def whole_ms(duration: float, unit: int) -> int:
 
 
 @kernel
-def away(pair: Record, side: int, price: float, stop: bool) -> int:
+def order_ticks(pair: Record, side: int, price: float, stop: bool) -> int:
     """Ticks of a resting order's price (quote currency), rounded away from the market.
 
     A limit buy and a stop sell lie below the market and round down; a limit sell and a stop buy round up.

@@ -6,7 +6,7 @@ import numpy as np
 
 from bot.kernel import Record, kernel, template
 from bot.order import WHOLE_POSITION, OrderKind, Signal, clear_order, set_order
-from bot.strategy import Event, JudgedAs, average_entry, away, guard_price, protect, too_small, whole_down
+from bot.strategy import Event, JudgedAs, average_entry, guard_price, order_ticks, protect, too_small, whole_down
 from coordinator.gate import pass_entries, suspend_entries
 from coordinator.lifecycle import leave
 from coordinator.pair_state import OWN, may_open, may_rest, record_decision, strategy_slots, tell
@@ -51,7 +51,7 @@ def _guard(pair: Record, params: Record, state: Record, direction: int) -> int:
     """
     if state.guard_stop == 0:
         guard = guard_price(pair.ledger.position, average_entry(pair), pair.price, params.protective_stop)
-        state.guard_stop = max(away(pair, -direction, guard, True), 1)
+        state.guard_stop = max(order_ticks(pair, -direction, guard, True), 1)
     return state.guard_stop
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from bot.costs import CostRule, pays
 from bot.kernel import Record, kernel, template
 from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, clear_orders, set_order
-from bot.strategy import Event, away, tighter, too_small, watch_nothing, whole_down, whole_ms
+from bot.strategy import Event, order_ticks, tighter, too_small, watch_nothing, whole_down, whole_ms
 from bot.times import HOUR, MINUTE
 from coordinator.gate import position_notional, position_reserve, withdraw_farthest
 from coordinator.pair_state import record_decision, strategy_slots, tell
@@ -174,8 +174,8 @@ def _drain(pair: Record, params: Record, state: Record, slots: Record, event: Re
     state.drain_start = pair.time
     stop = pair.price - direction * params.transition_stop * atr
     target = pair.price + direction * params.transition_target * atr
-    state.drain_stop = tighter(max(away(pair, -direction, stop, True), 0), max(present, 0), direction)
-    state.drain_target = max(away(pair, -direction, target, False), 1)
+    state.drain_stop = tighter(max(order_ticks(pair, -direction, stop, True), 0), max(present, 0), direction)
+    state.drain_target = max(order_ticks(pair, -direction, target, False), 1)
     entry = record_decision(pair, state, DecisionKind.TRANSITION)
     entry.a, entry.b, entry.x, entry.y = family, state.directive.family, pair.price, position_notional(pair) * direction
     tick = pair.instrument.tick_size
@@ -198,10 +198,10 @@ def _follow_answer(pair: Record, params: Record, state: Record, slots: Record) -
         atr, price = state.features.atr.value, pair.price
         if atr <= 0.0:  # no regime bars yet
             atr = params.protective_stop * price / params.hold_stop
-        limit = away(pair, -direction, price - direction * params.hold_stop * atr, True)
+        limit = order_ticks(pair, -direction, price - direction * params.hold_stop * atr, True)
         stop = tighter(limit, _present_stop(slots, direction), direction)
         if (price / pair.instrument.tick_size - stop) * direction <= 0.0:
-            stop = away(pair, -direction, price - direction * 0.25 * atr, True)
+            stop = order_ticks(pair, -direction, price - direction * 0.25 * atr, True)
         state.drain_stop = max(stop, 1)
     elif answer == Answer.CLOSE_ALL:
         leave(pair, slots, lots)

@@ -20,9 +20,9 @@ from bot.strategy import (
     Variation,
     affordable,
     average_entry,
-    away,
     enter,
     lots_for,
+    order_ticks,
     watch_nothing,
     whole_down,
     whole_ms,
@@ -112,7 +112,7 @@ def _open(pair: Record, params: Record, state: Record, slots: Record, direction:
     if lots == 0 or not _pays(pair, params):
         return
     slot = enter(pair, slots, 0, direction, OrderKind.MARKET, 0, lots, WHOLE_POSITION)
-    slot.stop = away(pair, -direction, stop, True)
+    slot.stop = order_ticks(pair, -direction, stop, True)
     _forget(state)
     state.in_deal = True
     state.opened = pair.time
@@ -182,7 +182,7 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: R
         if not state.ladder_laid:
             state.ladder_laid, state.next_safety = True, 1
             state.base_price = fill.price * pair.instrument.tick_size
-            state.stop = away(pair, -direction, state.base_price * (1.0 - direction * params.stop_loss), True)
+            state.stop = order_ticks(pair, -direction, state.base_price * (1.0 - direction * params.stop_loss), True)
         _lay_ladder(pair, params, state, slots, direction)
     else:
         if fill.signal == Signal.EXIT_TP:
@@ -216,7 +216,7 @@ def _lay_ladder(pair: Record, params: Record, state: Record, slots: Record, dire
         order = state.next_safety
         state.next_safety += 1
         price, weight = _rung(params, state.base_price, direction, order)
-        ticks = away(pair, direction, price, False)
+        ticks = order_ticks(pair, direction, price, False)
         if state.armed and (ticks - state.stop) * direction <= 0:
             continue
         lots = lots_for(pair, state.unit * weight, ticks * pair.instrument.tick_size)
@@ -261,12 +261,12 @@ def _set_exits(pair: Record, params: Record, state: Record, slots: Record, direc
         signal = Signal.EXIT_TP if (pair.price - average_entry(pair)) * direction > 0.0 else Signal.EXIT_SL
         set_order(slots, take, -direction, OrderKind.MARKET, 0, lots, signal, WHOLE_POSITION)
     elif state.overdue:
-        price = away(pair, -direction, _break_even(pair, direction), False)
+        price = order_ticks(pair, -direction, _break_even(pair, direction), False)
         set_order(slots, take, -direction, OrderKind.LIMIT, price, lots, Signal.EXIT_TP, WHOLE_POSITION)
     elif not params.trailing:
         first = _set_targets(pair, params, state, slots, direction)
         if params.break_even and state.taken >= first:
-            even = away(pair, -direction, _break_even(pair, direction), True)
+            even = order_ticks(pair, -direction, _break_even(pair, direction), True)
             state.stop = max(state.stop, even) if direction > 0 else min(state.stop, even)
     beyond = (state.stop * pair.instrument.tick_size - average_entry(pair)) * direction > 0.0
     signal = Signal.EXIT_TP if state.armed and beyond else Signal.EXIT_SL
@@ -282,7 +282,7 @@ def _set_targets(pair: Record, params: Record, state: Record, slots: Record, dir
     total, before, first, take = abs(pair.ledger.position) + state.taken, 0, 0, len(slots) - 2
     base = state.base_price if params.take_profit_from == FROM_BASE and state.base_price > 0.0 else average_entry(pair)
     for number in range(params.target_count):
-        price = away(pair, -direction, base * (1.0 + direction * params.target_at[number]), False)
+        price = order_ticks(pair, -direction, base * (1.0 + direction * params.target_at[number]), False)
         upto = total
         if number < params.target_count - 1:
             upto = whole_down(total * params.target_upto[number])
@@ -334,7 +334,7 @@ def _trail(pair: Record, params: Record, state: Record, slots: Record, bar: Reco
             return
         state.armed = True
         state.best = best
-    trail = away(pair, -direction, state.best * (1.0 - direction * params.trail_distance), True)
+    trail = order_ticks(pair, -direction, state.best * (1.0 - direction * params.trail_distance), True)
     state.stop = max(state.stop, trail) if direction > 0 else min(state.stop, trail)
     _follow_stop(state, slots, direction)
     _set_exits(pair, params, state, slots, direction)

@@ -26,10 +26,10 @@ from bot.strategy import (
     Event,
     Strategy,
     average_entry,
-    away,
     carried,
     enter,
     lots_for,
+    order_ticks,
     watch_everything,
     watch_nothing,
 )
@@ -271,7 +271,7 @@ def _worst_price(pair: Record, params: Record, side: int) -> int:
     """Limit price of a TWAP that starts now, ticks; 0 for none."""
     if not params.twap_limit >= 0.0:  # NaN where there is none
         return 0
-    return max(away(pair, side, pair.price * (1.0 + side * params.twap_limit), False), 1)
+    return max(order_ticks(pair, side, pair.price * (1.0 + side * params.twap_limit), False), 1)
 
 
 @kernel
@@ -357,9 +357,9 @@ def _set_exits(pair: Record, params: Record, state: Record, slots: Record) -> No
     direction, lots = 1 if position > 0 else -1, abs(position)
     state.stop = state.target = 0
     if params.stop > 0.0:  # NaN where there is none
-        state.stop = max(away(pair, -direction, average * (1.0 - direction * params.stop), True), 1)
+        state.stop = max(order_ticks(pair, -direction, average * (1.0 - direction * params.stop), True), 1)
     if params.target > 0.0:
-        state.target = away(pair, -direction, average * (1.0 + direction * params.target), False)
+        state.target = order_ticks(pair, -direction, average * (1.0 + direction * params.target), False)
     resting = 0 if params.trigger == AT_CLOSE else lots
     set_order(slots, STOP, -direction, OrderKind.STOP, state.stop, resting, Signal.EXIT_SL, WHOLE_POSITION)
     if _rests(slots[EXIT]):  # the two limits together leave the position, once

@@ -39,9 +39,9 @@ from bot.strategy import (
     Strategy,
     Variation,
     affordable,
-    away,
     enter,
     lots_for,
+    order_ticks,
     tighter,
     too_small,
     watch_nothing,
@@ -382,7 +382,7 @@ def _enter(pair: Record, params: Record, state: Record, slots: Record, kind: int
     lots = lots_for(pair, notional, price)
     slot = enter(pair, slots, ENTRY, direction, OrderKind.MARKET, 0, lots, WHOLE_POSITION)
     slot.entry = kind
-    slot.stop = away(pair, -direction, price - direction * distance, True)
+    slot.stop = order_ticks(pair, -direction, price - direction * distance, True)
     state.in_trade = False
     state.result_before = pair.ledger.realised - pair.ledger.fees
 
@@ -429,12 +429,14 @@ def _set_exits(pair: Record, params: Record, state: Record, fill: Record) -> Non
     stop = entry - direction * state.stop_units * unit
     if state.channel > 0.0:
         stop = min(stop, state.channel) if direction > 0 else max(stop, state.channel)
-    state.stop = away(pair, -direction, stop, True)
+    state.stop = order_ticks(pair, -direction, stop, True)
     state.target = state.partial = 0
     if state.target_units > 0.0:
-        state.target = away(pair, -direction, entry + direction * state.target_units * unit, False)
+        state.target = order_ticks(pair, -direction, entry + direction * state.target_units * unit, False)
     if state.target_units > 0.0 and params.partial_at > 0.0:
-        state.partial = away(pair, -direction, entry + direction * params.partial_at * state.target_units * unit, False)
+        state.partial = order_ticks(
+            pair, -direction, entry + direction * params.partial_at * state.target_units * unit, False
+        )
 
 
 @kernel
@@ -474,10 +476,10 @@ def _on_base(pair: Record, params: Record, state: Record, slots: Record, bar: Re
     stop = state.stop
     if params.break_even_at > 0.0 and profit >= params.break_even_at * state.unit:
         even = state.entry * (1.0 + direction * 2.0 * pair.instrument.taker_fee)
-        stop = tighter(stop, away(pair, -direction, even, True), direction)
+        stop = tighter(stop, order_ticks(pair, -direction, even, True), direction)
     if params.trail_distance > 0.0 and profit >= params.trail_from * state.unit:
         trail = state.best - direction * params.trail_distance * state.unit
-        stop = tighter(stop, away(pair, -direction, trail, True), direction)
+        stop = tighter(stop, order_ticks(pair, -direction, trail, True), direction)
     if stop != state.stop:
         state.stop = stop
         _set_exit_orders(pair, state, slots)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from bot.kernel import Record, kernel
-from bot.strategy import away, carried, dust, equity_now, lots_for, whole_down, whole_up
+from bot.strategy import carried, equity_now, lots_for, order_ticks, tolerance, whole_down, whole_up
 from strategies.grid.parameters import (
     CLOSE,
     GEOMETRIC,
@@ -77,10 +77,10 @@ def _size_cells(pair: Record, params: Record, state: Record, capital: float) -> 
         level = level_at(state, number)
         side = _side(pair, params, state, number, level)
         if side > 0:
-            entry = away(pair, side, level, False)
+            entry = order_ticks(pair, side, level, False)
             buys += (entry - state.range_low_stop) / entry
         elif side < 0:
-            entry = away(pair, side, level, False)
+            entry = order_ticks(pair, side, level, False)
             sells += (state.range_high_stop - entry) / entry
     cells = params.levels - 1 if params.counter == NEXT_LEVEL else params.levels
     state.cell_notional = carried(pair, capital) / cells
@@ -100,7 +100,7 @@ def _size_constant_worth(pair: Record, params: Record, state: Record, capital: f
     share = 1.0 - 1.0 / ratio
     level = level_at(state, 0)
     while not reached(pair, state.centre, level, -1):
-        entry = away(pair, 1, level, False)
+        entry = order_ticks(pair, 1, level, False)
         losses += share * (entry - state.range_low_stop) / entry
         count += 1
         level = level_at(state, count)
@@ -144,7 +144,7 @@ def capital_of(pair: Record, params: Record, state: Record) -> float:
 def reached(pair: Record, price: float, level: float, side: int) -> bool:
     """Whether a price has risen (side 1) or fallen (-1) to a level, both in quote currency; ticks decide."""
     tick = pair.instrument.tick_size
-    return side * (price - level) / tick >= -dust(level / tick)
+    return side * (price - level) / tick >= -tolerance(level / tick)
 
 
 @kernel
@@ -184,7 +184,7 @@ def _side(pair: Record, params: Record, state: Record, number: int, level: float
     """Side of the entry at `level`, 0 where no cell is: at the centre, of which ticks decide, and under one tick."""
     tick, centre = pair.instrument.tick_size, _centre(state)
     off = (level - centre) / tick
-    below, above = off <= -dust(centre / tick), off >= dust(centre / tick)
+    below, above = off <= -tolerance(centre / tick), off >= tolerance(centre / tick)
     if state.infinite:
         side = 1
     elif params.direction == LONG or not pair.instrument.linear:
@@ -211,9 +211,9 @@ def price_cell(pair: Record, params: Record, state: Record, index: int) -> None:
     if cell.side == 0:
         cell.lots = 0
         return
-    cell.entry = away(pair, cell.side, level, False)
+    cell.entry = order_ticks(pair, cell.side, level, False)
     if params.counter == NEXT_LEVEL or state.infinite:
-        cell.counter = away(pair, -cell.side, level_at(state, number + cell.side), False)
+        cell.counter = order_ticks(pair, -cell.side, level_at(state, number + cell.side), False)
     elif cell.side > 0:
         cell.counter = whole_up(cell.entry * (1.0 + params.profit_per_grid))
     else:

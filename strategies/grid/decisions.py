@@ -9,7 +9,7 @@ from bot.gate import allows
 from bot.indicators import atr_update
 from bot.kernel import Record, kernel
 from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, clear_order, clear_orders, set_order
-from bot.strategy import Event, away, enter, equity_now, watch_everything, watch_nothing, whole_ms
+from bot.strategy import Event, enter, equity_now, order_ticks, watch_everything, watch_nothing, whole_ms
 from bot.times import DAY, HOUR, MINUTE
 from strategies.grid.activation import activate, is_limited
 from strategies.grid.cells import (
@@ -262,7 +262,7 @@ def _keep(pair: Record, params: Record, state: Record, slots: Record) -> None:
     state.closing = state.kept = True
     if params.on_stop == KEEP_WITH_STOP:
         side = -1 if pair.ledger.position > 0 else 1
-        near = away(pair, side, pair.price * (1.0 + side * params.stop_loss), True)
+        near = order_ticks(pair, side, pair.price * (1.0 + side * params.stop_loss), True)
         if side < 0:
             state.low_stop = max(state.low_stop, near)
         else:

@@ -111,8 +111,8 @@ def test_a_state_of_another_layout_is_refused():
 
 @given(st.integers(-(10**12), 10**12))
 def test_a_whole_number_stays_itself_whatever_dust_is_on_it(n):
-    for dust in (0.0, 1e-10, -1e-10):
-        value = n + dust * max(min(abs(n), 10**6), 1)
+    for tolerance in (0.0, 1e-10, -1e-10):
+        value = n + tolerance * max(min(abs(n), 10**6), 1)
         assert whole_down(value) == n == whole_up(value)
 
 

@@ -16,7 +16,7 @@ from bot.authoring import (
     Parameters,
     Strategy,
     affordable,
-    away,
+    order_ticks,
     clear_orders,
     enter,
     kernel,
@@ -44,10 +44,10 @@ def decide(pair, params, state, slots, event):
     elif event.kind == FILL:
         entry = pair.ledger.cost / (position * pair.instrument.lot_size)
         set_order(
-            slots, 1, -1, STOP, away(pair, -1, entry * (1 - params.stop), True), position, EXIT_SL, WHOLE_POSITION
+            slots, 1, -1, STOP, order_ticks(pair, -1, entry * (1 - params.stop), True), position, EXIT_SL, WHOLE_POSITION
         )
         set_order(
-            slots, 2, -1, LIMIT, away(pair, -1, entry * (1 + params.target), False), position, EXIT_TP, WHOLE_POSITION
+            slots, 2, -1, LIMIT, order_ticks(pair, -1, entry * (1 + params.target), False), position, EXIT_TP, WHOLE_POSITION
         )
     elif event.kind == SIGNAL and position == 0:
         if event.inputs.rsi < 35.0 and event.bar.close < event.inputs.trend:

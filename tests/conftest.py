@@ -99,3 +99,13 @@ def dsn(tmp_path_factory):
 @pytest.fixture
 def name():
     return f"t{next(_numbers)}"
+
+
+def pytest_sessionstart(session):
+    """Compile once what every worker of a whole run needs."""
+    config = session.config
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.collectonly
+    if whole and not hasattr(config, "workerinput"):
+        from tests.machine_code import prepare  # half of the project
+
+        prepare()

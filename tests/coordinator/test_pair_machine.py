@@ -21,6 +21,7 @@ from coordinator.pair_state import OWN, state_dtype
 from coordinator.parameters import AlgorithmParameters
 from coordinator.phase import Phase
 from coordinator.vocabulary import NOBODY
+from tests.conftest import Family
 
 HOUR = 3_600_000
 START = 1_700_006_400_000
@@ -244,3 +245,47 @@ TestLifeOfAPair = LifeOfAPair.TestCase
 TestLifeOfAPair.settings = settings(
     max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
 )
+
+
+def entries_of(machine):
+    return {int(i): int(machine.slots["generation"][i]) for i, *_ in machine.passed()}
+
+
+def trading_grid(min_notional=1.0, target=5000.0):
+    """A pair of the whole algorithm whose router has just asked for a grid."""
+    machine = LifeOfAPair()
+    machine.pairs[0].instrument.min_notional = min_notional
+    machine.directive(int(Family.GRID), 0, target, 1e6, False, False)
+    machine.bar(1.0)
+    return machine
+
+
+def test_a_pair_whose_target_was_cut_keeps_its_orders_and_opens_no_more():
+    machine = trading_grid()
+    before = entries_of(machine)
+    assert len(before) > 2
+    machine.directive(int(Family.GRID), 0, 5.0, 1e6, False, False)
+    assert entries_of(machine) == before
+    index = min(before)
+    machine.run(index, machine.slots[index].quantity.copy())
+    counter = next(i for i in np.flatnonzero(machine.slots["active"]) if machine.slots[i].signal == Signal.GRID_COUNTER)
+    machine.run(int(counter), machine.slots[counter].quantity.copy())
+    assert machine.pairs[0].ledger.position == 0
+    kept = {i: made for i, made in before.items() if i != index and machine.slots[i].side == machine.slots[index].side}
+    assert entries_of(machine) == kept
+    anew = [
+        i for i in before if i not in kept
+    ]  # the filled cell's, and those that waited while they would have turned it
+    assert all(machine.slots[i].suspended for i in anew), "they wait for capital"
+
+
+def test_a_grid_halved_by_the_filter_whose_cell_falls_under_the_minimum_is_refused_whole():
+    """Without zones the filter halves. The same cells at their full size would have been taken."""
+    halved = trading_grid()
+    cells = [halved.slots[i].quantity * halved.slots[i].price * 1e-4 for i in entries_of(halved)]
+    assert min(cells) > 2.0
+    for minimum, laid in ((min(cells) * 0.99, True), (min(cells) * 1.01, False)):
+        machine = trading_grid(min_notional=minimum)
+        assert bool(machine.states[0].grid.laid) is laid, minimum
+        assert bool(entries_of(machine)) is laid, "no grid with holes"
+        assert machine.pairs[0].range_share == (0.5 if laid else 0.0)

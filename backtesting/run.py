@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,35 @@ def simulate(
     `bounds` adds the figures under the worst and the best rules.
     Raises Misconfigured and BadCandles with one sentence.
     """
-    config = load_single(config)
+    made = prepare(load_single(config), candles, fetched=fetched, funding=funding)
+    config, prepared, first = made.config, made.candles, made.first
+    recording = play_single(config, prepared, keep_desired_orders=True)
+    notices = [made.notice] if made.notice else []
+    notices += [f"{said[0].upper()}{said[1:]}." for said in suspicious(prepared.candles)]
+    notices += notices_of(config, recording, first)
+    notices += rules_notices(config, [prepared.instrument])
+    figures = _bounds(config, prepared, first) if bounds else None
+    return BacktestResult(config, recording, first, tuple(notices), figures)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is played: the config in full, its candles from the warm-up on, and the first bar of the period."""
+
+    config: BacktestConfig
+    candles: PreparedCandles
+    first: int
+    notice: str | None = None
+
+
+def prepare(
+    config: BacktestConfig,
+    candles: Any = None,
+    *,
+    fetched: Instrument | DatedInstrument | None = None,
+    funding: FundingHistory | None = None,
+) -> Prepared:
+    """Make a config's candles and instrument ready to be played; raises Misconfigured and BadCandles."""
     source = candles if candles is not None else config.candles
     if source is None:
         raise Misconfigured("candles are missing; give a frame or a file, or set candles in the config.")
@@ -88,14 +117,7 @@ def simulate(
         start=int(played.ts[first]),
         end=int(played.ts[-1]) + played.bar_ms,
     )
-    prepared = PreparedCandles.of(played, instrument, paid_history(config, funding))
-    recording = play_single(config, prepared, keep_desired_orders=True)
-    notices = [notice] if notice else []
-    notices += [f"{said[0].upper()}{said[1:]}." for said in suspicious(played)]
-    notices += notices_of(config, recording, first)
-    notices += rules_notices(config, [instrument])
-    figures = _bounds(config, prepared, first) if bounds else None
-    return BacktestResult(config, recording, first, tuple(notices), figures)
+    return Prepared(config, PreparedCandles.of(played, instrument, paid_history(config, funding)), first, notice)
 
 
 def rules_notices(config: RunConfig, instruments: Sequence[Instrument]) -> list[str]:

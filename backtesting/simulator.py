@@ -6,6 +6,7 @@ number of runs. `UniversalSimulator.run` plays it and gives a `Recording`: what 
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bot.candles import Candles
+    from bot.parameters import Parameters
     from coordinator.config import BacktestConfig, RunConfig
 
 BALANCE_TOLERANCE = 1e-9
@@ -224,26 +226,35 @@ class UniversalSimulator:
         self.strategy = config.loaded
         self.every_bar = every_bar
         self.keep_desired_orders = keep_desired_orders
+        self.parameters = config.parameters
         self.params = new_records(config.parameters.dtype(), 1)
         self.params[0] = config.parameters.record()
+        self._known: dict[int, tuple[PreparedCandles, Any]] = {}  # signal bars of candles that were played
+
+    def with_parameters(self, parameters: Parameters, record: Any) -> UniversalSimulator:
+        """Return one for other parameters, whose `record` the kernels see: of the same timeframe and inputs."""
+        other = copy.copy(self)
+        other.parameters, other.params = parameters, new_records(record.dtype, 1)
+        other.params[0] = record
+        return other
 
     def run(self, prepared: PreparedCandles) -> Recording:
         """Play the candles; raises Misconfigured for what cannot work on it and BrokenLedger if money went missing."""
         config = self.config
         price = float(prepared.open[0]) * float(prepared.instrument.tick_size)
-        self.strategy.check(config.parameters, prepared.instrument, config.capital, price, config.leverage)
-        config.parameters.check_candles(prepared.candles.bar_ms)
-        rolled = prepared.rollup(config.parameters.timeframe_ms)
+        self.strategy.check(self.parameters, prepared.instrument, config.capital, price, config.leverage)
+        self.parameters.check_candles(prepared.candles.bar_ms)
+        rolled = prepared.rollup(self.parameters.timeframe_ms)
         pairs = self._pair(prepared)
         states = self._new_states()
-        slots = new_records(SLOT, self.strategy.slots(config.parameters) + int(not self.strategy.own_stop))
+        slots = new_records(SLOT, self.strategy.slots(self.parameters) + int(not self.strategy.own_stop))
         runs = new_records(RUN, 1)
         candles = prepared.candles
         payments = with_constant(prepared.payments, config.execution.funding_rate)
         settings = settings_record(config, every_bar=self.every_bar, keep_desired_orders=self.keep_desired_orders)
         settings[0].reinvest = config.reinvest
-        settings[0].warmup_bars = config.parameters.warmup_bars
-        settings[0].at_once = self.strategy.at_once(config.parameters)
+        settings[0].warmup_bars = self.parameters.warmup_bars
+        settings[0].at_once = self.strategy.at_once(self.parameters)
         fills, changes, desired_orders = self._played(
             *(candles.ts, prepared.open, prepared.high, prepared.low, prepared.close, candles.volume),
             *(*self._signal_bars(prepared), payments, settings, pairs, self.params, states, slots),
@@ -284,7 +295,13 @@ class UniversalSimulator:
 
         Those that tell the strategy nothing are left out.
         """
-        rolled = prepared.rollup(self.config.parameters.timeframe_ms)
+        if id(prepared) not in self._known:
+            self._known = {id(prepared): (prepared, self._found_signal_bars(prepared))}
+        found: tuple[Any, NDArray[np.int64], NDArray[np.int64]] = self._known[id(prepared)][1]
+        return found
+
+    def _found_signal_bars(self, prepared: PreparedCandles) -> tuple[Any, NDArray[np.int64], NDArray[np.int64]]:
+        rolled = prepared.rollup(self.parameters.timeframe_ms)
         fields: list[Any] = [("bar", BAR)]
         if not names_of(self.strategy):
             bars = rolled.bars.view(np.dtype(fields)).view(np.recarray)
@@ -299,7 +316,7 @@ class UniversalSimulator:
 
     def _inputs(self, prepared: PreparedCandles) -> Found:
         """Compute the inputs that the strategy reads."""
-        return inputs_over(prepared, [(self.strategy, [self.config.parameters] * VARIANTS)])
+        return inputs_over(prepared, [(self.strategy, [self.parameters] * VARIANTS)])
 
     def _new_states(self) -> Any:
         """State of the strategy before its first event, an array of one."""

@@ -128,6 +128,7 @@ def follow(
     cash, position, change = equity[0], 0, 0
     reached = (equity[0], equity[0], 0.0, 0.0, 0.0)
     covered, day, i, midnight = 0, 0, first, first
+    shares = np.empty(DAY // bar_ms + 1)  # of equity, at the bars between two changes in a day
     while i < bars:
         while change < len(changes) and changes[change].bar <= i:
             cash, position = changes[change].cash, changes[change].position
@@ -136,9 +137,9 @@ def follow(
             midnight = next_day(ts, i, bars, bar_ms)
         end = min(midnight, changes[change].bar) if change < len(changes) else midnight
         if position == 0:
-            reached = hold(close, end - 1, end, cash, 0.0, tick_value, reached)
+            reached = hold(close[end - 1 : end], cash, 0.0, tick_value, shares, reached)
         else:
-            reached = hold(close, i, end, cash, float(position), tick_value, reached)
+            reached = hold(close[i:end], cash, float(position), tick_value, shares, reached)
             covered += end - i
         i = end
         if i == midnight:
@@ -171,29 +172,29 @@ def next_day(ts: Record, i: int, bars: int, bar_ms: int) -> int:
 @kernel
 def hold(
     close: Record,
-    begin: int,
-    end: int,
     cash: float,
     position: float,
     tick_value: float,
+    shares: Record,
     reached: tuple[float, float, float, float, float],
 ) -> tuple[float, float, float, float, float]:
-    """Hold a position over bars [begin, end).
+    """Hold a position over bars with these closes (k,); `shares` has room for as many numbers.
 
     Takes and returns the high of equity so far, its low since then, the deepest drawdown before that high, and the sum
     and the largest of |position| x close / equity.
     """
     high, low, depth, exposure, most = reached
-    for i in range(begin, end):
-        worth = position * close[i] * tick_value
-        equity = cash + worth
+    for i in range(len(close)):  # by itself: several divisions at a time, which are what the whole score waits for
+        equity = cash + position * close[i] * tick_value
+        shares[i] = abs(position * close[i] * tick_value) / equity if equity > 0.0 else 0.0
+    for i in range(len(close)):
+        equity = cash + position * close[i] * tick_value
         if equity > high:
             depth = max(depth, 1.0 - low / high)
             high = low = equity
         low = min(low, equity)
-        share = abs(worth) / equity if equity > 0.0 else 0.0
-        exposure += share
-        most = max(most, share)
+        exposure += shares[i]
+        most = max(most, shares[i])
     return high, low, depth, exposure, most
 
 
@@ -241,7 +242,7 @@ def score_daily(own: Record, pair: Record, score: Record) -> None:
     if downside > 0.0:
         score.sortino = mean / downside * YEAR_DAYS**0.5
     variation = np.sum((pair - mean_of_pair) ** 2)
-    if variation <= days * DUST**2:
+    if variation == 0.0:
         return
     beta = np.sum((own - mean) * (pair - mean_of_pair)) / variation
     alpha = mean - beta * mean_of_pair

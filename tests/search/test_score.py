@@ -103,7 +103,7 @@ def test_every_strategy_trades_here(monkeypatch, name):
     assert score.trades > 3 and score.coverage_pct > 1 and not np.isnan(score.tolist()).any()
 
 
-def recording(closes, changes=(), fills=(), outcome=Outcome.COMPLETE, bar_ms=DAY, capital=1000.0, since=START):
+def recording(closes, changes=(), fills=(), outcome=Outcome.COMPLETE, bar_ms=DAY, capital=1000.0, **steps):
     """A run over bars with these closes, each opening at the close before, whose ledger holds nothing but its capital.
 
     `changes` are (bar, cash, position), `fills` (bar, side, quantity, price).
@@ -111,8 +111,8 @@ def recording(closes, changes=(), fills=(), outcome=Outcome.COMPLETE, bar_ms=DAY
     closes = np.array(closes, float)
     opens = np.concatenate((closes[:1], closes[:-1]))
     prices = (opens, np.maximum(opens, closes), np.minimum(opens, closes), closes)
-    candles = Candles(since + bar_ms * np.arange(len(closes)), *prices, np.ones(len(closes)), bar_ms)
-    prepared = PreparedCandles.of(candles, instrument(tick="1", lot="1"))
+    candles = Candles(START + bar_ms * np.arange(len(closes)), *prices, np.ones(len(closes)), bar_ms)
+    prepared = PreparedCandles.of(candles, instrument(**{"tick": "1", "lot": "1", **steps}))
     pair = new_records(PAIR, 1)[0]
     pair.ledger.deposits = capital
     noted, filled = new_records(CHANGE, len(changes)), new_records(FILL, len(fills))
@@ -132,7 +132,8 @@ def swinging(days=40, seed=2):
 
 def test_the_pair_itself_held_has_a_beta_of_one_and_nothing_of_its_own():
     closes = swinging()
-    held = recording(closes, [(0, 0.0, 1)], [(0, 1, 1, closes[0])], capital=closes[0])
+    lots = {"tick": "0.1", "lot": "0.001", "capital": closes[0] * 0.007}
+    held = recording(closes, [(0, 0.0, 7)], [(0, 1, 7, closes[0] * 10)], **lots)
     score = score_of(held, 0)
     assert (score.beta, score.alpha_pct) == pytest.approx((1.0, 0.0), abs=1e-12)
     assert np.isnan(score.information_ratio)  # what is left is rounding
@@ -185,6 +186,14 @@ def test_a_run_that_lost_everything(outcome, last):
     assert score.liquidated == 1.0
     assert (score.max_drawdown_pct, score.annualised_return_pct) == (100.0, -100.0)
     assert score.total_return_pct <= -100.0
+
+
+def test_equity_below_zero_for_a_while_has_no_returns_and_no_exposure():
+    """In an account that others hold up."""
+    closes = [1000.0] * 10 + [850.0] * 5 + [1000.0] * 25
+    score = compare(recording(closes, [(0, -9000.0, 10)], [(0, 1, 10, 1000)]))
+    assert score.max_exposure_pct == 1000.0 and score.mean_exposure_pct == pytest.approx(875.0)
+    assert score.worst_day_pct == pytest.approx(-150.0)
 
 
 def test_a_run_that_did_nothing_has_no_ratios():

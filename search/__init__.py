@@ -1,0 +1,1 @@
+"""Finds parameters: spaces, scores, and the search for the best of them."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("bot", "strategies", "filters", "coordinator", "backtesting")  # may hold kernels
+PACKAGES = ("bot", "strategies", "filters", "coordinator", "backtesting", "search")  # may hold kernels
 LAZY = "__getattr__"  # of a package: what it imports is loaded when somebody asks for it
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -15,8 +15,10 @@ import pytest
 import yaml
 from hypothesis import settings
 
+from backtesting import loop, simulator
 from bot.candles import Candles
 from bot.instrument import Instrument, Market
+from bot.kernel import interpreted
 from coordinator.roster import Roster
 from services.storage.embedded import EmbeddedPostgres
 
@@ -64,6 +66,24 @@ def real(relative: str) -> Candles:
     from backtesting.candles import from_frame
 
     return from_frame(frame)
+
+
+def play_interpreted(monkeypatch, *names):
+    """Let the fast loop be plain Python around these strategies, or around every one: each would be code of its own."""
+    compiled = simulator.compiled_loop
+
+    def loop_around(strategy):
+        if names and strategy.name not in names:
+            return compiled(strategy)
+        plain = interpreted(loop.loop, **simulator.bindings_of(strategy))
+
+        def run(*arguments):
+            with np.errstate(all="ignore"):  # as compiled code does
+                return plain(*arguments)
+
+        return run
+
+    monkeypatch.setattr(simulator, "compiled_loop", loop_around)
 
 
 def unreachable_bot(folder: Path) -> Path:

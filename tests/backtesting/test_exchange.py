@@ -31,7 +31,7 @@ from bot.order import SLOT, Liquidity, OrderKind, Side, Signal
 from bot.record import new_records
 from bot.strategy import PAIR
 from coordinator.config import load_config
-from tests.conftest import START, bars, instrument
+from tests.conftest import START, bars, instrument, play_interpreted
 
 
 class Script(Parameters):
@@ -80,6 +80,12 @@ SCRIPT = Strategy("script", 1, Script, STATE, slots=lambda p: 3, decide=decide)
 HERE = f"{__name__}:SCRIPT"
 TEN = instrument("1", "1", maker_fee="0.001", taker_fee="0.002", min_notional=0)
 FLAT = (100.0, 100.0, 100.0, 100.0)
+
+
+@pytest.fixture(autouse=True)
+def _interpreted(monkeypatch):
+    """Play what the tests make up without the compiler: a few bars each."""
+    play_interpreted(monkeypatch, "script", "restless")
 
 
 def play(

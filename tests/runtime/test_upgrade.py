@@ -22,7 +22,7 @@ CAPITAL = 20_000
 PAUSE = 0.1  # seconds between things of the market, for a bot that is not compiled
 # Every cell buys at once what lies above the price, so the upper cells hold, and the range stays where it is.
 GRID = {"direction": "long", "trailing": "off", "profit_per_grid": 0.02}
-PACKAGES = ("bot", "strategies", "filters", "coordinator", "backtesting", "services")
+PACKAGES = ("bot", "strategies", "filters", "coordinator", "backtesting", "search", "services")
 LAST = """    Migration("judged", "evaluated_at"),
 """
 MIGRATED = """    Migration("state.grid.peak", "state.grid.summit"),

@@ -13,7 +13,7 @@ import yaml
 from tests.conftest import ROOT
 from tests.runtime.processes import Processes
 
-PYPROJECT_PACKAGES = ("bot", "filters", "strategies", "coordinator", "backtesting", "services")
+PYPROJECT_PACKAGES = ("bot", "filters", "strategies", "coordinator", "backtesting", "search", "services")
 UNREACHABLE = ("failed to fetch", "error sending request", "dns error", "could not connect")
 
 

@@ -8,17 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from backtesting import loop, simulator
 from backtesting.run import simulate
 from backtesting.simulator import PreparedCandles, UniversalSimulator
 from bot.conditions import CONFLICT
 from bot.errors import Misconfigured
 from bot.inputs import SHORT_BLOCK
-from bot.kernel import interpreted
 from bot.order import Signal
 from bot.times import DAY, HOUR
 from coordinator.config import load_config, load_portfolio
-from tests.conftest import instrument, walk
+from tests.conftest import instrument, play_interpreted, walk
 
 WALK = walk(4 * 1440, seed=11, volatility=0.002)
 # Two days before a calendar block of inputs, so that they have values from its start.
@@ -39,12 +37,8 @@ OFTEN = {
 
 @pytest.fixture(autouse=True)
 def _interpreted(monkeypatch):
-    """Play without the compiler: it is the decisions that count here, and each gate would be code of its own."""
-
-    def plain(strategy):
-        return interpreted(loop.loop, **simulator.bindings_of(strategy))
-
-    monkeypatch.setattr(simulator, "compiled_loop", plain)
+    """Play without the compiler: it is the decisions that count here."""
+    play_interpreted(monkeypatch)
 
 
 def config(name, **section):

@@ -165,16 +165,15 @@ class Variants:
         """Return an axis with numbers for its per cent, where they come to the same; raises Misconfigured for twins."""
         axis = self.axes[place]
         field = str(axis.path[0])
-        values, told = [], set()
+        values: dict[str, Any] = {}
         for digit, value in enumerate(axis.values):
             number = self._known.get((field, (digit,)))
-            text = _text(number if self.traced and number is not None else value)
-            if text in told:
-                raise Misconfigured(f"{axis.key} has {shown(value)} twice; name each value once.")
-            told.add(text)
             percent = isinstance(value, str) and value.strip().endswith("%") and number == _fraction(value)
-            values.append(number if percent else value)
-        return Axis(axis.key, axis.path, tuple(values))
+            text = _text(number if percent else value)
+            if text in values:
+                raise Misconfigured(f"{axis.key} has {shown(value)} twice; name each value once.")
+            values[text] = number if percent else value
+        return Axis(axis.key, axis.path, tuple(values.values()))
 
 
 class Reader:

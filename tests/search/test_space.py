@@ -1,5 +1,8 @@
 """Spaces: what a file may say, and that variants are exactly those that a config of each would be."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -7,6 +10,7 @@ from hypothesis import strategies as st
 
 from bot.errors import Misconfigured
 from coordinator.config import load_single
+from search.objective import HIGHEST_IS_BEST
 from search.space import read_space
 
 OTHERS = {"pair": "BTCUSDT", "market": "linear", "capital": 10_000}
@@ -380,3 +384,16 @@ def test_a_strategy_of_ones_own_is_validated_one_by_one(tmp_path):
     assert made.key(1) == made.key(1) != made.key(2)
     with pytest.raises(Misconfigured, match=r"mine.enter is 2: input should be less than or equal to 1"):
         read_space({**values, "mine": {"enter": [0.1, 2]}})
+
+
+def test_the_documented_space_is_read(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
+    file = tmp_path / "space.yaml"
+    file.write_text(text.split("```yaml\n")[1].split("```")[0])
+    made = read_space(file)
+    assert made.size == 2 * 8 * 10 * 5
+    numbers, _ = made.records(0, made.size)
+    assert len(numbers) == made.size
+    assert all(f"`{name}`" in text for name in HIGHEST_IS_BEST)
+    less = text.split("except for ")[1].split(";")[0]
+    assert set(re.findall(r"`(\w+)`", less)) == {name for name, highest in HIGHEST_IS_BEST.items() if not highest}

@@ -392,14 +392,18 @@ def _needs_portfolio(name: str, values: dict[str, Any]) -> bool:
 def _single(name: str, values: dict[str, Any]) -> BacktestConfig:
     strategy = strategy_named(name)
     section = values.pop(strategy.name, None) or {}
+    return config_of(strategy, validated(strategy.parameters, section, strategy.name), values)
+
+
+def config_of(strategy: Strategy, parameters: Parameters, others: dict[str, Any]) -> BacktestConfig:
+    """Build the config of one strategy on one pair from its parameters and the other values; raises Misconfigured."""
+    values = {"reinvest": parameters.reinvests, **others}
     if "pairs" in values:
         values["pair"] = next(iter(names_of_pairs(values.pop("pairs"))), "")
         for plural, singular in (("candles", "candles"), ("instruments", "instrument")):
             if isinstance(values.get(plural), dict):
                 values[singular] = _by_symbol(values.pop(plural)).get(values["pair"])
-    parameters = validated(strategy.parameters, section, strategy.name)
     inputs_of(with_gate(strategy, parameters), parameters)
-    values = {"reinvest": parameters.reinvests, **values}
     config: BacktestConfig = validated(BacktestConfig, {**values, "parameters": parameters, "loaded": strategy}, "")
     return config
 

@@ -92,7 +92,7 @@ def _leave_or_start(pair: Record, params: Record, state: Record, slots: Record, 
 def _stays_for_costs(pair: Record, params: Record, state: Record, slots: Record) -> bool:
     """Whether a transition waits: the directive does not force it, and closing costs more than staying risks."""
     direction = 1 if pair.ledger.position > 0 else -1
-    stop, mark = _present_stop(slots, direction), pair.price / pair.instrument.tick_size
+    stop, mark = _present_stop(slots, pair.ledger.position), pair.price / pair.instrument.tick_size
     risk = (mark - stop) * direction / mark if stop > 0 else params.protective_stop
     closing = max(pair.instrument.taker_fee, 0.0) + params.expected_slippage
     waits = stop >= 0 and not state.directive.forced and risk < params.transition_costs * closing
@@ -135,7 +135,7 @@ def _dismiss(pair: Record, params: Record, state: Record, slots: Record, event: 
 def disown(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Keep a position that was changed from outside under a stop alone, paused until the operator resumes the pair."""
     direction = 1 if pair.ledger.position > 0 else -1
-    present = _present_stop(slots, direction)
+    present = _present_stop(slots, pair.ledger.position)
     _dismiss(pair, params, state, slots, event)
     clear_orders(slots)
     state.drain_stop = state.drain_target = 0
@@ -150,14 +150,14 @@ def disown(pair: Record, params: Record, state: Record, slots: Record, event: Re
 
 
 @kernel
-def _present_stop(slots: Record, direction: int) -> int:
-    """Ticks of the tightest stop of a position of this direction; 0 for none, -1 if an exit at the market is set."""
-    found = 0
+def _present_stop(slots: Record, position: int) -> int:
+    """Ticks of the tightest stop of a position (lots); 0 for none, -1 if the whole of it leaves at the market."""
+    found, direction = 0, 1 if position > 0 else -1
     for index in range(len(slots)):
         slot = slots[index]
         if not slot.active or slot.side == direction or slot.signal <= Signal.GRID_COUNTER:
             continue
-        if slot.kind == OrderKind.MARKET:
+        if slot.kind == OrderKind.MARKET and slot.quantity >= abs(position):
             return -1
         if slot.kind == OrderKind.STOP and (found == 0 or (slot.price - found) * direction > 0):
             found = slot.price
@@ -168,7 +168,7 @@ def _present_stop(slots: Record, direction: int) -> int:
 def _drain(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Begin a transition: clear entries, and give the position a stop and a target around the price."""
     direction = 1 if pair.ledger.position > 0 else -1
-    present, family, atr = _present_stop(slots, direction), state.family, state.features.atr.value
+    present, family, atr = _present_stop(slots, pair.ledger.position), state.family, state.features.atr.value
     _dismiss(pair, params, state, slots, event)
     advance(state, Trigger.SWITCH)
     state.drain_start = pair.time
@@ -199,7 +199,7 @@ def _follow_answer(pair: Record, params: Record, state: Record, slots: Record) -
         if atr <= 0.0:  # no regime bars yet
             atr = params.protective_stop * price / params.hold_stop
         limit = order_ticks(pair, -direction, price - direction * params.hold_stop * atr, True)
-        stop = tighter(limit, _present_stop(slots, direction), direction)
+        stop = tighter(limit, _present_stop(slots, pair.ledger.position), direction)
         if (price / pair.instrument.tick_size - stop) * direction <= 0.0:
             stop = order_ticks(pair, -direction, price - direction * 0.25 * atr, True)
         state.drain_stop = max(stop, 1)

@@ -61,6 +61,8 @@ def test_what_fails_a_filter_is_kept_behind_all_that_pass():
 def test_what_divides_by_zero_or_overflows_is_undefined_and_an_infinite_figure_is_not():
     assert order("total_return_pct / fees", total_return_pct=[1.0, 1.0], fees=[0.0, 1.0]) == [1, 0]
     assert order("9 ** 9 ** 9 * sharpe", sharpe=[1.0, 2.0]) == [0, 1]
+    assert order("1 / (1 / fees)", fees=[0.0, -1.0]) == [1, 0]
+    assert order("sharpe ** 999", sharpe=[10.0, 1.0]) == [1, 0]
     assert order("profit_factor", profit_factor=[3.0, np.inf]) == [1, 0]
 
 

@@ -74,15 +74,21 @@ def _matcher() -> Any:
 
 def trades_of(recording: Recording) -> Any:
     """Trades of a run, structured array (k,) of TRADE: closed ones in order of their exit, then open ones."""
+    arguments = matching(recording)
+    count = _matcher()(*arguments)
+    return arguments[-1][:count]
+
+
+def matching(recording: Recording) -> tuple[Any, ...]:
+    """What `match` is given for a run; the trades are the last."""
     prepared, fills = recording.prepared, recording.fills
     tick_value = prepared.instrument.tick_value
     parts = new_records(TRADE, int(fills["part"].max(initial=-1)) + 2)
-    trades = new_records(TRADE, len(fills) + len(parts))
+    trades = np.empty(len(fills) + len(parts), TRADE).view(np.recarray)
     payments = with_constant(prepared.payments[prepared.payments["bar"] < recording.bars], recording.funding_rate)
     bars = np.ascontiguousarray(payments["bar"])
     per_lot = -prepared.open[bars] * tick_value * payments["rate"]
-    count = _matcher()(
+    return (
         *(fills, bars, per_lot, prepared.high, prepared.low, recording.bars - 1, tick_value),
         *(parts, parts.copy(), trades),
     )
-    return trades[:count]

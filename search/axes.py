@@ -61,7 +61,7 @@ def axes_of(model: type[Parameters], section: dict[str, Any], name: str) -> tupl
 def placed(values: Any, path: Path, value: Any) -> Any:
     """Return a copy of nested keys and lists in which `value` stands at `path`; what lies beside it is shared."""
     first, *others = path
-    copy = list(values) if isinstance(values, list) else dict(values)
+    copy: Any = list(values) if isinstance(values, list) else dict(values)
     copy[first] = placed(copy[first], tuple(others), value) if others else value
     return copy
 

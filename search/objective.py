@@ -10,7 +10,7 @@ import ast
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,7 +169,7 @@ def _check(node: ast.expr, place: str, given: str) -> None:
     if isinstance(node, ast.Name):
         if node.id not in HIGHEST_IS_BEST:
             raise Misconfigured(f"{place} names {shown(node.id)}, no known figure; {_nearest(node.id)}.")
-    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
+    elif isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool):
         if not abs(node.value) < 1e300:
             raise Misconfigured(f"{place} has a number beyond 1e300; give a smaller one.")
     elif isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
@@ -187,7 +187,7 @@ def _check(node: ast.expr, place: str, given: str) -> None:
         )
 
 
-def _is_call(node: Any) -> bool:
+def _is_call(node: Any) -> TypeGuard[ast.Call]:
     if not isinstance(node, ast.Call) or node.keywords or not isinstance(node.func, ast.Name):
         return False
     return len(node.args) == 1 if node.func.id == "abs" else node.func.id in FUNCTIONS and len(node.args) >= 2

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from bot.errors import Misconfigured, shown
 from bot.gate import with_gate
-from bot.parameters import Parameters
+from bot.parameters import Fraction, Parameters
 from bot.strategy import inputs_of
 from bot.validation import validated
 from coordinator.config import BacktestConfig, config_of, load_single, strategy_named
@@ -29,7 +29,6 @@ from search.objective import Objective, objective_of
 from search.variants import Reader, Variants
 
 AT_ONCE = 1024  # variants looked at together
-METHODS = ("grid",)
 
 
 class Limits(BaseModel):
@@ -49,8 +48,7 @@ class SearchParameters(BaseModel):
     objective: Any = Field(None, description="a figure, a formula over figures, or a list of two")
     filters: Any = Field(None, description="comparisons that a variant must pass, such as [trades >= 30]")
     limits: Limits = Field(Limits(), description="what is refused: variants, memory_mb")
-    method: Any = Field("grid", description="grid: all of it")
-    seed: int = Field(0, ge=0, le=2**63 - 1, description="seed of what is drawn at random")
+    held_out: Fraction = Field(0.3, gt=0, lt=1, description="last part of the period, which chooses nothing, fraction")
     top: int = Field(10, ge=1, le=100_000, description="variants shown")
 
 
@@ -76,6 +74,7 @@ class Space:
         self._group, self._inputs = self._reader(self._outside_the_record), self._reader(self._inputs_of)
         self._record = np.zeros(1, self.dtype)
         first = self._first_valid()
+        self.first = self.config(first)  # of the first valid variant
         if self._variants.traced:
             self._look_at(first)
 
@@ -208,8 +207,6 @@ def read_space(source: dict[str, Any] | str | Path) -> Space:
     """Read a space from a dict or a YAML file; raises Misconfigured with one sentence for what is wrong."""
     values = config_values(source)
     search = validated(SearchParameters, values.pop("search", None) or {}, "search")
-    if search.method not in METHODS:
-        raise Misconfigured(f"search.method is {shown(search.method)}; there is grid, which plays every variant.")
     if values["strategy"] == AUTO:
         raise Misconfigured("strategy is auto, which cannot be searched; choose one strategy and one pair.")
     strategy = strategy_named(values["strategy"])

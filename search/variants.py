@@ -233,7 +233,9 @@ def _watched(model: type[Parameters]) -> type[Parameters]:
         return self
 
     members = {"__module__": model.__module__, "__getattribute__": noting}
-    return type(model)(model.__name__, (model,), {**members, **dict.fromkeys(_after(model), accepted)})
+    kind: Any = type(model)
+    derived: type[Parameters] = kind(model.__name__, (model,), {**members, **dict.fromkeys(_after(model), accepted)})
+    return derived
 
 
 def _filled(model: type[Parameters], values: dict[str, Any], given: set[str]) -> Any:

@@ -1,4 +1,4 @@
-"""Runs a backtest on what the data directory holds: candles, instruments, funding."""
+"""Runs backtests and sweeps on what the data directory holds: candles, instruments, funding."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from backtesting.result import BacktestResult
     from bot.candles import Candles
     from coordinator.config import BacktestConfig, RunConfig
+    from search.space import Space
+    from search.sweep import Sweep
 
 
 def run_portfolio(
@@ -99,3 +101,15 @@ def _venue(config: PortfolioConfig, store: CandleStore) -> str:
     count = {venue: len(symbols.intersection(config.pairs)) for venue, symbols in held.items()}
     order = sorted(count, key=lambda name: (-count[name], name == SYNTHETIC, name != "bybit", name))
     return order[0] if order else config.exchange
+
+
+def run_sweep(
+    space: Space, candles: Path | None, data_dir: Path, workers: int | None, progress: Callable[[float], None]
+) -> Sweep:
+    """Play every variant of a space on the store's candles, or on a file's."""
+    from search.sweep import sweep  # noqa: PLC0415, which a backtest does not need
+
+    config, found = find_candles(space.first, CandleStore(data_dir)) if candles is None else (space.first, candles)
+    stated = load_instruments(data_dir, config.exchange, config.market).get(config.pair)
+    funding = histories_of(config, data_dir).get(config.pair)
+    return sweep(space, found, fetched=stated, funding=funding, workers=workers, progress=progress)

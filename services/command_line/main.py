@@ -33,6 +33,7 @@ from services.command_line import (
     runs,
     set_up,
     suggest,
+    sweep,
 )
 
 app = typer.Typer(
@@ -52,6 +53,7 @@ app.command("check")(check.check)
 app.add_typer(new.app, name="new")
 app.command("compare")(compare.compare)
 app.add_typer(suggest.app, name="suggest")
+app.command("sweep")(sweep.sweep)
 app.command("explain")(explain.explain)
 app.add_typer(indicators.app, name="indicators")
 app.add_typer(runs.app, name="runs")

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import Misconfigured
+from search import score
 from search.objective import HIGHEST_IS_BEST, objective_of
 
 SCORE = np.dtype([(name, "f8") for name in HIGHEST_IS_BEST])
@@ -127,3 +128,7 @@ def test_the_order_is_total_and_does_not_depend_on_where_scores_stand(rows, rand
     plain = list(range(len(rows)))
     shuffled = random.sample(plain, len(plain))
     assert ranked(plain) == ranked(shuffled) == [keys[k] for k in sorted(plain, key=place)]
+
+
+def test_the_figures_are_those_of_a_score():
+    assert tuple(HIGHEST_IS_BEST) == score.SCORE.names

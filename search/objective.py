@@ -114,11 +114,8 @@ class Objective:
 
     def rank(self, scores: Scores, keys: Sequence[str] | NDArray[Any]) -> NDArray[np.int64]:
         """Order of these scores, best first: indices (k,). `keys` (k,), each another one, decide between equals."""
-        order: list[NDArray[Any]] = [np.asarray(keys)]
-        for metric in reversed(self.metrics):
-            values = metric.of(scores)
-            order += [values, np.isnan(values)]
-        return np.lexsort([*order, ~self.passes(scores)])
+        values = [metric.of(scores) for metric in reversed(self.metrics)]  # of which NaN comes last
+        return np.lexsort([np.asarray(keys), *values, ~self.passes(scores)])
 
 
 def objective_of(objective: Any = None, filters: Any = None) -> Objective:

@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from bot.errors import Misconfigured, shown
 from bot.parameters import Parameters, Section, _fraction, _number
+from bot.strategy_file import PREFIX
 from bot.validation import validated
 from search.axes import Axis, placed
 
@@ -43,12 +44,11 @@ class Variants:
         self._of_field: dict[str, list[int]] = {}
         for place, axis in enumerate(axes):
             self._of_field.setdefault(str(axis.path[0]), []).append(place)
-        self._composed = {field for field, places in self._of_field.items() if len(places) > 1}
         self._known: dict[tuple[str, tuple[int, ...]], Any] = {}
         self._composites: dict[tuple[str, tuple[int, ...]], Any] = {}
         self._base: dict[str, Any] = {}
         self._given: set[str] = set()
-        self.traced = all(one.__module__.split(".")[0] in OURS for one in model.__mro__ if issubclass(one, Section))
+        self.traced = all(_is_ours(one.__module__) for one in model.__mro__ if issubclass(one, Section))
         self.traced = self._resolve()
         self.axes = tuple(self._in_numbers(place) for place in range(len(axes)))
         self._texts = {name: _text(value) for name, value in self._base.items()}
@@ -86,10 +86,7 @@ class Variants:
         outcome: Any
         try:
             if self.traced:
-                reads.update(self._composed)  # until it is known that they can be read at all
-                values = self._fields(self.digits(number))
-                reads.clear()
-                asked = _filled(self._watched, {**values, READS: reads}, self._given)
+                asked = _filled(self._watched, {**self._fields(self.digits(number)), READS: reads}, self._given)
             else:
                 asked = self.parameters(number)
             outcome = function(asked)
@@ -201,6 +198,11 @@ class Reader:
                 outcomes.append(outcome)
             else:
                 return outcomes, inverse
+
+
+def _is_ours(module: str) -> bool:
+    """Whether a module came with the program; a user's file is loaded under a name of this project's too."""
+    return module.split(".", maxsplit=1)[0] in OURS and not module.startswith(PREFIX)
 
 
 def _column(name: str) -> Ask:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.errors import Misconfigured
+from search import score
 from search.objective import HIGHEST_IS_BEST, objective_of
 
 SCORE = np.dtype([(name, "f8") for name in HIGHEST_IS_BEST])
@@ -61,6 +62,8 @@ def test_what_fails_a_filter_is_kept_behind_all_that_pass():
 def test_what_divides_by_zero_or_overflows_is_undefined_and_an_infinite_figure_is_not():
     assert order("total_return_pct / fees", total_return_pct=[1.0, 1.0], fees=[0.0, 1.0]) == [1, 0]
     assert order("9 ** 9 ** 9 * sharpe", sharpe=[1.0, 2.0]) == [0, 1]
+    assert order("1 / (1 / fees)", fees=[0.0, -1.0]) == [1, 0]
+    assert order("sharpe ** 999", sharpe=[10.0, 1.0]) == [1, 0]
     assert order("profit_factor", profit_factor=[3.0, np.inf]) == [1, 0]
 
 
@@ -125,3 +128,7 @@ def test_the_order_is_total_and_does_not_depend_on_where_scores_stand(rows, rand
     plain = list(range(len(rows)))
     shuffled = random.sample(plain, len(plain))
     assert ranked(plain) == ranked(shuffled) == [keys[k] for k in sorted(plain, key=place)]
+
+
+def test_the_figures_are_those_of_a_score():
+    assert tuple(HIGHEST_IS_BEST) == score.SCORE.names

@@ -356,6 +356,10 @@ class Mine(Parameters):
     @model_validator(mode="before")
     @classmethod
     def _doubled(cls, values):
+        if values.get("enter") == 0.3 and values.get("leave") == 0.4:
+            values = {**values, "leave": 0.9}
+        if values.get("enter") == 0.5 and values.get("leave") == 0.2:
+            raise ValueError("these do not go together")
         return {**values, "leave": 2 * values.get("leave", 0.2)} if values.get("double") else values
 
     @model_validator(mode="after")
@@ -378,10 +382,13 @@ def test_a_strategy_of_ones_own_is_validated_one_by_one(tmp_path):
     section = {"enter": [0.1, 0.3], "leave": [0.2, 0.4], "double": [False, True]}
     made = read_space({**values, "mine": section})
     numbers, records = made.records(0, made.size)
-    assert numbers.tolist() == [0, 1, 2, 3, 5, 6, 7]
-    assert records["leave"].tolist() == [0.2, 0.4, 0.4, 0.8, 0.4, 0.4, 0.8]
+    assert numbers.tolist() == [0, 1, 2, 3, 5, 6]
+    assert records["leave"].tolist() == [0.2, 0.4, 0.4, 0.8, 0.4, 0.9]
     assert [made.parameters(int(k)).leave for k in numbers] == records["leave"].tolist()
     assert made.key(1) == made.key(1) != made.key(2)
+    together = read_space({**values, "mine": {"enter": [0.1, 0.3, 0.5], "leave": [0.2, 0.4]}})
+    numbers, records = together.records(0, 6)
+    assert numbers.tolist() == [0, 1, 3] and records["leave"].tolist() == [0.2, 0.4, 0.9]
     with pytest.raises(Misconfigured, match=r"mine.enter is 2: input should be less than or equal to 1"):
         read_space({**values, "mine": {"enter": [0.1, 2]}})
 

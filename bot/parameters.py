@@ -17,14 +17,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from bot.rollup import TIMEFRAMES
 
 
-def _fraction(value: Any) -> Any:
-    """Accept "0.5%" for 0.005."""
+def fraction_of(value: Any) -> Any:
+    """Read "0.5%" as 0.005; anything else is returned as it is."""
     if isinstance(value, str) and value.strip().endswith("%"):
         return float(value.strip()[:-1]) / 100.0
     return value
 
 
-Fraction = Annotated[float, BeforeValidator(_fraction), Field(allow_inf_nan=False)]
+Fraction = Annotated[float, BeforeValidator(fraction_of), Field(allow_inf_nan=False)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Timeframe = Literal["1m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d", "3d", "1w"]
 
@@ -52,7 +52,7 @@ class Section(BaseModel):
     def record(self) -> Any:
         """Build the kernels' view: enums as their values, timeframes in ms, a missing number as NaN."""
         dtype = self.dtype()
-        numbers = tuple(_number(getattr(self, name)) for name in dtype.names or ())
+        numbers = tuple(number_of(getattr(self, name)) for name in dtype.names or ())
         return np.array([numbers], dtype).view(np.recarray)[0]
 
     def changed(self, **values: Any) -> Self:
@@ -121,14 +121,14 @@ def _word(field: Any, value: Any) -> Any:
     return next((word for word in (("on", "yes") if value else ("off", "no")) if word in choices), value)
 
 
-def _number(value: Any) -> Any:
+def number_of(value: Any) -> Any:
     """What kernels see of a parameter's value."""
     if value is None:
         return np.nan
     if isinstance(value, Enum):
         return value.value if isinstance(value.value, int) else list(type(value)).index(value)
     if isinstance(value, tuple):  # a choice of several: a bit for each, by its place in the enumeration
-        return sum(1 << _number(one) for one in set(value))
+        return sum(1 << number_of(one) for one in set(value))
     return TIMEFRAMES[value] if isinstance(value, str) else value
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from bot.errors import Misconfigured, shown
-from bot.parameters import Parameters, Section, _fraction, _number
+from bot.parameters import Parameters, Section, fraction_of, number_of
 from bot.strategy_file import PREFIX
 from bot.validation import validated
 from search.axes import Axis, placed
@@ -165,7 +165,7 @@ class Variants:
         values: dict[str, Any] = {}
         for digit, value in enumerate(axis.values):
             number = self._known.get((field, (digit,)))
-            percent = isinstance(value, str) and value.strip().endswith("%") and number == _fraction(value)
+            percent = isinstance(value, str) and value.strip().endswith("%") and number == fraction_of(value)
             text = _text(number if percent else value)
             if text in values:
                 raise Misconfigured(f"{axis.key} has {shown(value)} twice; name each value once.")
@@ -207,7 +207,7 @@ def _is_ours(module: str) -> bool:
 
 def _column(name: str) -> Ask:
     def number(parameters: Any) -> Any:
-        return _number(getattr(parameters, name))
+        return number_of(getattr(parameters, name))
 
     return number
 

@@ -125,7 +125,7 @@ def _series(one: Indicator, values: Any, timeframe: str, chosen: dict[str, Any])
     from backtesting.run import warmup_start
     from backtesting.simulator import PreparedCandles
     from bot.indicator_functions import IndicatorInput
-    from bot.inputs import Series
+    from bot.inputs import ByColumn, Series
     from bot.inputs import values as values_of
     from coordinator.config import load_single
     from services.app.backtest import find_candles
@@ -147,12 +147,12 @@ def _series(one: Indicator, values: Any, timeframe: str, chosen: dict[str, Any])
     series = Series(prepared.candles.bar_ms, length)
     for bases in prepared.base_bars():
         series.take(bases)
-    bars, begin = series.bars, int(prepared.candles.ts[0])
+    bars, by_column, begin = series.bars, ByColumn(series.bars), int(prepared.candles.ts[0])
     at = np.flatnonzero(bars["ts"] >= (config.start or begin))
     columns = {"time": pl.Series(bars["ts"][at]).cast(pl.Datetime("ms", "UTC")), "close": bars["close"][at]}
     for output in one.outputs:
         asked = IndicatorInput(name=one.name, output=output, parameters=values)
-        columns[output] = values_of(asked, length, bars, at, begin)
+        columns[output] = values_of(asked, length, by_column, at, begin)
     frame = pl.DataFrame(columns)
     return frame.filter(pl.any_horizontal(pl.col(output).is_not_nan() for output in one.outputs))
 

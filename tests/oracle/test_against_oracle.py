@@ -31,6 +31,9 @@ def plain(value):
     return str(value) if isinstance(value, str) else value
 
 
+GATE = ("when", "combine")  # which the oracle does not know
+
+
 def fills_of_both(candles, traded, name, parameters=None, execution=None, leverage=1, **more):
     config = load_config(
         {
@@ -52,7 +55,8 @@ def fills_of_both(candles, traded, name, parameters=None, execution=None, levera
         for f in recording.fills
     ]
     fields = {
-        name: plain(value) for name, value in config.parameters.model_dump(exclude={"preset", "timeframe"}).items()
+        name: plain(value)
+        for name, value in config.parameters.model_dump(exclude={"preset", "timeframe", *GATE}).items()
     }
     build, parameters_of = STRATEGIES[name]
     strategy = build(parameters_of(timeframe_ms=config.parameters.timeframe_ms, **fields))

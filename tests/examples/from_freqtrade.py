@@ -43,12 +43,10 @@ def decide(pair, params, state, slots, event):
         clear_orders(slots)
     elif event.kind == FILL:
         entry = pair.ledger.cost / (position * pair.instrument.lot_size)
-        set_order(
-            slots, 1, -1, STOP, order_ticks(pair, -1, entry * (1 - params.stop), True), position, EXIT_SL, WHOLE_POSITION
-        )
-        set_order(
-            slots, 2, -1, LIMIT, order_ticks(pair, -1, entry * (1 + params.target), False), position, EXIT_TP, WHOLE_POSITION
-        )
+        stop = order_ticks(pair, -1, entry * (1 - params.stop), True)
+        target = order_ticks(pair, -1, entry * (1 + params.target), False)
+        set_order(slots, 1, -1, STOP, stop, position, EXIT_SL, WHOLE_POSITION)
+        set_order(slots, 2, -1, LIMIT, target, position, EXIT_TP, WHOLE_POSITION)
     elif event.kind == SIGNAL and position == 0:
         if event.inputs.rsi < 35.0 and event.bar.close < event.inputs.trend:
             enter(pair, slots, 0, 1, MARKET, 0, lots_for(pair, affordable(pair), pair.price), WHOLE_POSITION)

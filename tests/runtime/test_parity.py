@@ -200,8 +200,11 @@ SIGNALLED = {
     "warmup_bars": 60,
     "start": "signal",
     "take_profit": 0.003,
+    "step": 0.001,
+    "stop_loss": 0.01,
+    "risk_budget": 0.2,
     "deal_cooldown_seconds": 0,
-    "when": [{"indicator": "RSI", "timeperiod": 5, "long_below": 40}],
+    "when": [{"indicator": "RSI", "timeperiod": 5, "long_below": 60}],
 }
 GATED = {
     "timeframe": "1m",

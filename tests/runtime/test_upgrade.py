@@ -23,10 +23,11 @@ PAUSE = 0.1  # seconds between things of the market, for a bot that is not compi
 # Every cell buys at once what lies above the price, so the upper cells hold, and the range stays where it is.
 GRID = {"direction": "long", "trailing": "off", "profit_per_grid": 0.02}
 PACKAGES = ("bot", "strategies", "filters", "coordinator", "backtesting", "search", "services")
-LAST = """    Migration("judged", "evaluated_at"),
+LAST = """        for ring in ("highs", "lows", "volumes")
+    ),
 """
 MIGRATED = """    Migration("state.grid.peak", "state.grid.summit"),
-    Migration("state.dca.score", None),
+    Migration("state.dca.next_start", None),
 """
 
 

@@ -135,9 +135,9 @@ def withdraw_farthest(pair: Record, slots: Record, wanted: float) -> int:
         for index in range(len(slots)):
             slot = slots[index]
             if slot.active and slot.signal == Signal.ENTRY:
-                order_ticks = abs(slot.price * pair.instrument.tick_size - pair.price)
-                if order_ticks > distance:
-                    farthest, distance = index, order_ticks
+                away = abs(slot.price * pair.instrument.tick_size - pair.price)
+                if away > distance:
+                    farthest, distance = index, away
         if farthest < 0:
             break
         freed += entry_reserve(pair, entry_notional(pair, slots[farthest]))

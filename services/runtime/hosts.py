@@ -121,7 +121,7 @@ class PairHost:
 
     async def _watch_store(self, patience: float) -> None:
         """See every second whether the store can be written to: without it nothing may stay open that can be filled."""
-        order_ticks = False
+        away = False
         while True:
             await asyncio.sleep(STORE_SECONDS)
             try:
@@ -129,13 +129,11 @@ class PairHost:
                     answers = await self.store.alive()
             except TimeoutError:
                 answers = False
-            if answers is order_ticks:  # news
-                order_ticks = not answers
-                (log.error if order_ticks else log.warning)(
-                    "store_away" if order_ticks else "store_back", remedy=STORE_REMEDY
-                )
+            if answers is away:  # news
+                away = not answers
+                (log.error if away else log.warning)("store_away" if away else "store_back", remedy=STORE_REMEDY)
                 for loop in self.loops.values():
-                    loop.tell(StoreUnavailable() if order_ticks else SaveState())
+                    loop.tell(StoreUnavailable() if away else SaveState())
 
     async def _kept(self, symbol: str) -> None:
         async def renew() -> None:

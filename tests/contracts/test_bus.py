@@ -51,7 +51,7 @@ async def in_redis(publish, tmp_path):
     return [json.loads(fields[b"data"])["at"] for _, fields in rows]
 
 
-async def order_ticks(publish, _tmp_path):
+async def away(publish, _tmp_path):
     bus = RedisBus("redis://127.0.0.1:1", "t")
     bus.start()
     publish(bus)
@@ -62,7 +62,7 @@ async def order_ticks(publish, _tmp_path):
     return AT
 
 
-@pytest.mark.parametrize("kind", [in_memory, silent, in_redis, order_ticks])
+@pytest.mark.parametrize("kind", [in_memory, silent, in_redis, away])
 def test_every_event_is_taken_at_once_and_told_in_order(kind, tmp_path):
     def publish(bus):
         for event in EVENTS:

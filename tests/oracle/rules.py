@@ -168,9 +168,9 @@ class Account:
         """Ticks of stop and target, 0 for none, as they were set when it entered."""
         direction, average = (1 if self.lots > 0 else -1), self.price * self.market.tick
         stop, target = self.rules.get("stop"), self.rules.get("target")
-        order_ticks = (down, up) if direction > 0 else (up, down)
-        stop = order_ticks[0](average * (1 - direction * stop) / self.market.tick) if stop else 0
-        return stop, order_ticks[1](average * (1 + direction * target) / self.market.tick) if target else 0
+        away = (down, up) if direction > 0 else (up, down)
+        stop = away[0](average * (1 - direction * stop) / self.market.tick) if stop else 0
+        return stop, away[1](average * (1 + direction * target) / self.market.tick) if target else 0
 
     def inside(self, ts, opened, high, low):
         """Let the bar reach what rests: the stop first."""

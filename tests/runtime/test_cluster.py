@@ -48,8 +48,8 @@ def ray():
 
 
 def test_a_cluster_that_is_away_or_asks_for_a_token_is_one_sentence():
-    order_ticks = r"bot\.ray_address 127\.0\.0\.1:9 cannot be joined \(ConnectionRefused"
-    with pytest.raises(Misconfigured, match=order_ticks), cluster.joining("127.0.0.1:9"):
+    away = r"bot\.ray_address 127\.0\.0\.1:9 cannot be joined \(ConnectionRefused"
+    with pytest.raises(Misconfigured, match=away), cluster.joining("127.0.0.1:9"):
         pytest.fail("nothing listens there")
     with pytest.raises(Misconfigured, match="RAY_AUTH_MODE=token"), cluster.joining(None):
         raise cluster.AuthenticationError("no token")

@@ -93,8 +93,8 @@ def cci_update(cci: Record, high: float, low: float, close: float, period: int) 
     mean, total = ring_mean(cci.ring, period), 0.0
     for back in range(n):
         total += abs(cci.ring.values[(cci.count - 1 - back) % WINDOW] - mean)
-    order_ticks = typical - mean
-    cci.value = order_ticks / (0.015 * total / n) if order_ticks != 0.0 and total > 0.0 else 0.0
+    away = typical - mean
+    cci.value = away / (0.015 * total / n) if away != 0.0 and total > 0.0 else 0.0
 
 
 @kernel

@@ -55,10 +55,10 @@ def _farthest(pair: Record, state: Record, price: int, reach: int, cells: int, m
         for index in range(2 * cells):
             cell = state.cells[index % cells]
             lots = missing(pair, state, index) if index < cells else cell.held
-            order_ticks = abs((cell.entry if index < cells else cell.counter) - price)
-            later = order_ticks > distance or (order_ticks == distance and index > slot)
-            if lots > 0 and later and order_ticks <= reach and order_ticks < nearest:
-                nearest, found = order_ticks, index
+            away = abs((cell.entry if index < cells else cell.counter) - price)
+            later = away > distance or (away == distance and index > slot)
+            if lots > 0 and later and away <= reach and away < nearest:
+                nearest, found = away, index
         if found < 0:
             return reach, 2 * cells
         distance, slot = nearest, found

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 BALANCE_TOLERANCE = 1e-9
 PRICES = ("open", "high", "low", "close")
 AT_ONCE = 100_000  # base bars that are rolled up at a time
+# Bars with their inputs, the base bars that end them, and the number of each: (m,) each.
+SignalBars = tuple[Any, "NDArray[np.int64]", "NDArray[np.int64]"]
 
 
 @dataclass(frozen=True)
@@ -229,7 +231,8 @@ class UniversalSimulator:
         self.parameters = config.parameters
         self.params = new_records(config.parameters.dtype(), 1)
         self.params[0] = config.parameters.record()
-        self._known: dict[int, tuple[PreparedCandles, Any]] = {}  # signal bars of candles that were played
+        # Signal bars of the candles that were played last; `with_parameters` shares them.
+        self._known: dict[int, tuple[PreparedCandles, SignalBars]] = {}
 
     def with_parameters(self, parameters: Parameters, record: Any) -> UniversalSimulator:
         """Return one for other parameters, whose `record` the kernels see: of the same timeframe and inputs."""
@@ -290,17 +293,19 @@ class UniversalSimulator:
         check_balance(recording)
         return recording
 
-    def _signal_bars(self, prepared: PreparedCandles) -> tuple[Any, NDArray[np.int64], NDArray[np.int64]]:
+    def _signal_bars(self, prepared: PreparedCandles) -> SignalBars:
         """Signal bars with the inputs of each where the strategy has some, the bars that end them, and their count.
 
         Those that tell the strategy nothing are left out.
         """
-        if id(prepared) not in self._known:
-            self._known = {id(prepared): (prepared, self._found_signal_bars(prepared))}
-        found: tuple[Any, NDArray[np.int64], NDArray[np.int64]] = self._known[id(prepared)][1]
-        return found
+        known = self._known.get(id(prepared))
+        if known is None:
+            known = prepared, self._found_signal_bars(prepared)
+            self._known.clear()  # those of one tape are kept
+            self._known[id(prepared)] = known
+        return known[1]
 
-    def _found_signal_bars(self, prepared: PreparedCandles) -> tuple[Any, NDArray[np.int64], NDArray[np.int64]]:
+    def _found_signal_bars(self, prepared: PreparedCandles) -> SignalBars:
         rolled = prepared.rollup(self.parameters.timeframe_ms)
         fields: list[Any] = [("bar", BAR)]
         if not names_of(self.strategy):

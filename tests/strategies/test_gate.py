@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from backtesting import simulator
 from backtesting.run import simulate
 from backtesting.simulator import PreparedCandles, UniversalSimulator
 from bot.conditions import CONFLICT
@@ -103,6 +104,19 @@ def test_a_deal_may_start_by_the_conditions_alone():
     assert free.tolist() == played("dca", when=[RSI]).fills.tolist()
     with pytest.raises(Misconfigured, match="start is signal but when has no condition"):
         config("dca", start="signal")
+
+
+def test_other_parameters_are_played_on_inputs_that_are_computed_once(monkeypatch):
+    asked = []
+    compute = simulator.inputs_over
+    monkeypatch.setattr(simulator, "inputs_over", lambda *what: asked.append(what) or compute(*what))
+    chosen, tape = config("dca", when=[RSI]), prepared()
+    first = UniversalSimulator(chosen)
+    for take_profit in (0.006, 0.01):
+        other = chosen.parameters.changed(take_profit=take_profit)
+        fills = first.with_parameters(other, other.record()).run(tape).fills
+        assert fills.tolist() == UniversalSimulator(chosen.changed(parameters=other)).run(prepared()).fills.tolist()
+    assert len([tapes for tapes, *_ in asked if tapes is tape]) == 1
 
 
 def test_either_way_is_let_into_a_neutral_grid_and_the_other_way_is_not_into_a_long_one():

@@ -71,7 +71,7 @@ class Space:
         self.axes = self._variants.axes
         self._checks = [self._reader(one) for one in (*self._variants.checks(), self._accept)]
         self._columns: dict[str, Reader] = {}
-        self._group, self._inputs = self._reader(self._outside_the_record), self._reader(self._inputs_of)
+        self._group = self._reader(self._outside_the_record)
         self._record = np.zeros(1, self.dtype)
         first = self._first_valid()
         self.first = self.config(first)  # of the first valid variant
@@ -127,7 +127,7 @@ class Space:
 
     def inputs_key(self, number: int) -> str:
         """Text that variants with the same input columns on the same timeframe have in common."""
-        return self._only(self._inputs, number)
+        return self.group(number)[2]
 
     def each(self, function: Callable[[Any], Any], numbers: NDArray[np.int64]) -> list[Any]:
         """What a function of the parameters returns for these variants (k,), or the Misconfigured that it raises.

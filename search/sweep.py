@@ -7,7 +7,6 @@ behind it, with fresh money. The rows are the same whatever the number of thread
 from __future__ import annotations
 
 import os
-import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from bot.candles import iso
 from bot.errors import Misconfigured
 from bot.record import new_records
 from bot.times import DAY
+from coordinator.columns import unknown
 from search.score import SCORE, score_of
 from search.space import Space, read_space
 
@@ -126,15 +126,16 @@ def sweep(
         best = known[order]
         top = _records_of(space, best[: space.search.top])
         behind = Window(space, candles, split, end, fetched, funding)
-        held_out = [one for _, found in _in_order(threads, workers, behind, top) for one in found]
-    undefined = np.full(1, np.nan).astype("f8").repeat(len(SCORE.names or ())).view(SCORE)[0]
+        again = [one for _, found in _in_order(threads, workers, behind, top) for one in found]
+    held_out = unknown(SCORE, len(again))
+    for index, score in enumerate(again):
+        if score is not None:
+            held_out[index] = score
     if progress is not None:
         progress(1.0)
     return Sweep(
         *(space, start, split, end, best, scores[best], space.objective.passes(scores[best])),
-        np.array([undefined if one is None else one for one in held_out], SCORE),
-        space.size - valid,
-        valid - len(known),
+        *(held_out, space.size - valid, valid - len(known)),
     )
 
 
@@ -179,11 +180,10 @@ class Window:
         self.fetched, self.funding = fetched, funding
         self.refusal = "no combination of the space is valid; widen its values."
         self._ready: dict[Any, Ready] = {}
-        self._lock = threading.Lock()
 
-    def ready_for(self, number: int) -> Ready:
+    def ready_for(self, number: int, parameters: Parameters) -> Ready:
         """Candles, signal bars and inputs for a variant, made once for all that have them in common."""
-        key = (*self.space.group(number), self.space.parameters(number).warmup_bars)
+        key = (*self.space.group(number), parameters.warmup_bars)
         if key not in self._ready:
             config = self.space.config(number).changed(start=self.start, end=self.end)
             made = prepare(config, self.candles, fetched=self.fetched, funding=self.funding)
@@ -193,8 +193,8 @@ class Window:
     def compile(self) -> None:
         """Play one variant before there are threads: the compiler works for one alone."""
         numbers, records = next(batch for batch in _batches(self.space) if len(batch[0]))
-        number = int(numbers[0])
-        self.score(self.ready_for(number), self.space.parameters(number), records[0])
+        parameters = self.space.parameters(int(numbers[0]))
+        self.score(self.ready_for(int(numbers[0]), parameters), parameters, records[0])
 
     def score(self, ready: Ready, parameters: Parameters, record: Any) -> Any:
         """Score of a variant, one record of SCORE; None where it cannot work here."""
@@ -237,7 +237,8 @@ def _in_order(
     """Scores of each batch, in the order of the batches; few of them wait at a time."""
     waiting: deque[tuple[NDArray[np.int64], Future[list[Any]]]] = deque()
     for numbers, records in batches:
-        each = [(window.ready_for(one), window.space.parameters(one)) for one in numbers.tolist()]
+        parameters = [window.space.parameters(one) for one in numbers.tolist()]
+        each = [(window.ready_for(*both), both[1]) for both in zip(numbers.tolist(), parameters, strict=True)]
         waiting.append((numbers, threads.submit(_played, window, each, records)))
         while len(waiting) > 2 * workers:
             done, future = waiting.popleft()

@@ -193,10 +193,8 @@ def ctl(
         word = "stop-leave-entries"
     file = file_of(Settings().data_dir, bot)
     if word != "status":
-        said: dict[str, Any] = {"command": word, "pair": pair and symbol_of(pair), "force": force, "source": "ctl"}
-        said["who"] = _user()
-        if amount:
-            said["amount"] = amount
+        chosen = {"pair": pair and symbol_of(pair), "force": force, "amount": amount}
+        said: dict[str, Any] = {"command": word, **chosen, "source": "ctl", "who": _user()}
         done = ask(file, "/command", said).get("done")
         console().print(str(done), markup=False)
         return

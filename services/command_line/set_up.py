@@ -12,6 +12,7 @@ import typer
 from bot.errors import Misconfigured, cut, shown
 from coordinator.config_file import AUTO, BUILT_IN, names_of_pairs, parsed, read_values, reference
 from services.command_line.console import console, notes
+from services.command_line.whole_file import write_whole
 
 ENVIRONMENTS = ("demo", "testnet", "live")
 
@@ -82,9 +83,7 @@ def init(
     with notes().status("checking the config"):
         _check(text)
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(out)
+    write_whole(out, text)
     told = ", ".join(f"{key} {value}" for key, value in answers.items())
     console().print(f"{out}: {told}", soft_wrap=True, highlight=False, markup=False)
     console().print(f"next: traderagent backtest {out}, then doctor and run", soft_wrap=True, highlight=False)

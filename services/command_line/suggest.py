@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from bot.errors import Misconfigured, cut
 from bot.times import DAY
 from coordinator.config_file import config_values, names_of_pairs
 from services.command_line.console import console, progress
+from services.command_line.whole_file import write_whole
 from services.settings import Settings
 
 app = typer.Typer(help="Suggest a config from the last days of candles.", no_args_is_help=True)
@@ -70,9 +70,7 @@ def grid(
     with progress("playing grids") as show:
         found = suggest(asked, candles, fetched=stated, funding=funding, progress=show)
     written = {key: value for key, value in found.config.document().items() if key != "execution"}
-    partial = out.with_name(f".{out.name}.{os.getpid()}")
-    partial.write_text(yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
-    partial.replace(out)
+    write_whole(out, yaml.safe_dump(written, sort_keys=False))
     grid_ = found.config.parameters.model_dump()
     start, end = iso(int(candles.ts[0])), iso(int(candles.ts[-1]) + candles.bar_ms)
     _say(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from bot.errors import Misconfigured, cut
 from services.command_line.console import console, progress
+from services.command_line.whole_file import write_whole
 from services.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,13 +48,8 @@ def sweep(
     with progress("playing") as show:
         found = run_sweep(chosen, candles, Settings().data_dir, workers or None, show)
     out.mkdir(parents=True, exist_ok=True)
-    for name, text in (
-        ("rows.csv", found.frame.write_csv()),
-        ("best.yaml", yaml.safe_dump(found.best.document(), sort_keys=False)),
-    ):
-        partial = out / f".{name}.{os.getpid()}"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(out / name)
+    write_whole(out / "rows.csv", found.frame.write_csv())
+    write_whole(out / "best.yaml", yaml.safe_dump(found.best.document(), sort_keys=False))
     if as_json:
         print(json.dumps(found.frame.head(found.space.search.top).to_dicts(), default=str))  # noqa: T201, for programs
     else:

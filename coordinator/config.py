@@ -245,13 +245,13 @@ class PortfolioConfig(RunConfig):
                 _check_reinvested(self.reinvest, strategy.name, own)
             alone = replace(self.algorithm.alone, capital=math.inf if self.reinvest else self.capital)
             object.__setattr__(self, "algorithm", self.algorithm.model_copy(update={"alone": alone}))
-        if self.investments and (self.algorithm.alone is None or not self.algorithm.shares or self.reinvest):
+        elif self.reinvest:
+            raise ValueError("reinvest is for one strategy; auto always sizes by the present equity, so leave it out")
+        if self.investments and (self.reinvest or not self.algorithm.shares):
             raise ValueError(
                 "investments change the capital of one strategy that does not size by the present equity; take out "
                 "investments, reinvest or the section allocation"
             )
-        if self.algorithm.alone is None and self.reinvest:
-            raise ValueError("reinvest is for one strategy; auto always sizes by the present equity, so leave it out")
         return self
 
     @model_validator(mode="after")

@@ -225,14 +225,14 @@ class AlgorithmParameters(BaseModel):
     @property
     def roster(self) -> Roster:
         """The strategies that may trade, as they are configured: the built-in ones and the user's, or these alone."""
-        return Roster(tuple(with_gate(*both) for both in self._both()))
+        return Roster(tuple(strategy for strategy, _ in self._both()))
 
     def _both(self) -> list[tuple[Strategy, Any]]:
-        """Each strategy that may trade, with its parameters."""
-        own = [(one.strategy, one.parameters) for one in self.own]
-        if self.alone is not None and self.alone.strategy not in SECTIONS:
-            return own
-        return [*((one, getattr(self, one.name)) for one in BUILT_IN), *own]
+        """Each strategy that may trade, as its parameters have it, with them."""
+        both = [(one.strategy, one.parameters) for one in self.own]
+        if self.alone is None or self.alone.strategy in SECTIONS:
+            both = [*((one, getattr(self, one.name)) for one in BUILT_IN), *both]
+        return [(with_gate(strategy, parameters), parameters) for strategy, parameters in both]
 
     @property
     def shares(self) -> bool:
@@ -250,8 +250,7 @@ class AlgorithmParameters(BaseModel):
 
     def trading(self) -> list[tuple[Strategy, Any]]:
         """Those strategies that may ever be called for, with their parameters."""
-        both = ((with_gate(*one), one[1]) for one in self._both())
-        return [(one, own) for one, own in both if self.alone is None or one.name == self.alone.strategy]
+        return [(one, own) for one, own in self._both() if self.alone is None or one.name == self.alone.strategy]
 
     def timeframes(self) -> tuple[int, ...]:
         """Every length of bar that somebody waits for, ms, ascending."""

@@ -49,6 +49,10 @@ class FundingHistory:
     def __len__(self) -> int:
         return len(self.ts)
 
+    def snapshot(self) -> str:
+        """Hash of times and rates, 16 hex digits; equal data, equal name."""
+        return hashlib.sha256(self.ts.tobytes() + self.rate.tobytes()).hexdigest()[:16]
+
     def settles(self, ends: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether there is a settlement in the 8 hours up to and including each of `ends` (ms)."""
         found = np.searchsorted(self.ts, ends, "right") > np.searchsorted(self.ts, ends - SPAN_MS, "right")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,33 @@ def simulate_portfolio(
     `fetched`, `funding`: what the venue says of the pairs, and the rates it paid; the config may want the constant one.
     `progress` hears the share that is done. Raises Misconfigured and BadCandles.
     """
-    config = load_portfolio(source)
+    made = prepare_portfolio(load_portfolio(source), candles, fetched=fetched, funding=funding)
+    return play_portfolio(made, progress)
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """What is played: the config in full, the candles of its pairs from the warm-up on, and what was noticed."""
+
+    config: PortfolioConfig
+    pairs: PreparedPortfolio
+    snapshots: dict[str, str]
+    notices: tuple[str, ...]
+
+    def with_config(self, config: PortfolioConfig) -> PreparedRun:
+        """Return the same candles for another config of the same pairs, period and instruments."""
+        mine = self.config
+        return replace(self, config=config.changed(instruments=mine.instruments, start=mine.start, end=mine.end))
+
+
+def prepare_portfolio(
+    config: PortfolioConfig,
+    candles: Mapping[str, Any] | None = None,
+    *,
+    fetched: Mapping[str, Instrument | DatedInstrument] | None = None,
+    funding: Mapping[str, FundingHistory] | None = None,
+) -> PreparedRun:
+    """Make a config's candles and instruments ready to be played; raises Misconfigured and BadCandles."""
     given = dict(candles if candles is not None else config.candles or {})
     missing = next((pair for pair in config.pairs if pair not in given), None)
     if missing is not None:
@@ -67,16 +94,21 @@ def simulate_portfolio(
         end=max(ends),
     )
     histories = {pair: one for pair, history in (funding or {}).items() if (one := paid_history(config, history))}
-    prepared_pairs = PreparedPortfolio.of(played, instruments, histories)
-    recording = PortfolioSimulator(config, keep_desired_orders=False).run(prepared_pairs, progress)
     notices += rules_notices(config, list(instruments.values()))
-    notices += _notices(config, prepared_pairs, recording.outcome)
+    return PreparedRun(config, PreparedPortfolio.of(played, instruments, histories), snapshots, tuple(notices))
+
+
+def play_portfolio(made: PreparedRun, progress: Callable[[float], None] | None = None) -> PortfolioResult:
+    """Play what was prepared; `progress` hears the share that is done. Raises Misconfigured."""
+    config, prepared_pairs = made.config, made.pairs
+    recording = PortfolioSimulator(config, keep_desired_orders=False).run(prepared_pairs, progress)
+    notices = [*made.notices, *_notices(config, prepared_pairs, recording.outcome)]
     for pair, played_pair in zip(prepared_pairs.pairs, recording.recordings, strict=True):
         if played_pair.pair.costs.refused:
             notices.append(
                 f"{pair}: {played_pair.pair.costs.refused} entries or transitions would not have paid for their costs."
             )
-    return PortfolioResult(config, recording, snapshots, tuple(notices))
+    return PortfolioResult(config, recording, made.snapshots, tuple(notices))
 
 
 def _fields(config: PortfolioConfig, pair: str) -> dict[str, Any]:

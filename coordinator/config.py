@@ -315,7 +315,7 @@ def load_config(
     name = values["strategy"]
     for key, value in short.items():
         set_value(values, key_meant(key, name), value)
-    config = _portfolio(name, values) if together or _needs_portfolio(name, values) else _single(name, values)
+    config = _portfolio(name, values) if together or needs_portfolio(name, values) else _single(name, values)
     if config.start is not None and config.end is not None and config.start >= config.end:
         raise Misconfigured(f"from ({iso(config.start)}) must lie before to ({iso(config.end)}); swap or widen them.")
     if config.market is Market.SPOT and config.leverage != 1:
@@ -350,8 +350,8 @@ def key_meant(key: str, name: str) -> str:
     if len(full) > 1:
         raise Misconfigured(f"--set {key} may mean {', '.join(full[:-1])} or {full[-1]}; write one of them.")
     if not full:
-        known = {one: f"{section}.{one}" for section, model in _sections(name).items() for one in model.model_fields}
-        known.update({one: one for one in (*KEYS, *_sections(name))}, start="from", end="to")
+        known = {one: f"{section}.{one}" for section, model in sections_of(name).items() for one in model.model_fields}
+        known.update({one: one for one in (*KEYS, *sections_of(name))}, start="from", end="to")
         close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
         remedy = f"did you mean {known[close[0]]}" if close else f"`traderagent parameters {cut(name)}` lists them"
         raise Misconfigured(f"{cut(key)} is no known key; {remedy}.")
@@ -360,7 +360,7 @@ def key_meant(key: str, name: str) -> str:
 
 def keys_meant(key: str, name: str) -> list[str]:
     """List the keys of sections that a key without one may mean to a strategy, or to auto."""
-    sections = _sections(name)
+    sections = sections_of(name)
     if key in sections:
         return [key]
     full = [f"{section}.{key}" for section, model in sections.items() if key in model.model_fields]
@@ -368,7 +368,7 @@ def keys_meant(key: str, name: str) -> list[str]:
     return full[:1] if own else full
 
 
-def _sections(name: str) -> dict[str, Any]:
+def sections_of(name: str) -> dict[str, Any]:
     """Models of the sections that a config of this strategy may have, its own first."""
     strategies = BUILT_IN if name == AUTO else (strategy_named(name),)
     fields = AlgorithmParameters.model_fields
@@ -382,7 +382,7 @@ def _by_fullness(changes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any
     return whole, {key: value for key, value in changes.items() if key not in whole}
 
 
-def _needs_portfolio(name: str, values: dict[str, Any]) -> bool:
+def needs_portfolio(name: str, values: dict[str, Any]) -> bool:
     """Whether more is asked than one strategy on one pair with all of the capital."""
     several = len(names_of_pairs(values.get("pairs", ()))) > 1
     sections = any(section in values for section in ("risk", "allocation", "smc"))

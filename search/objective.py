@@ -84,6 +84,10 @@ class Metric:
         values = _value(self.formula, scores)
         return values if self.ascending else -values
 
+    def shown(self, value: float) -> float:
+        """A value of `of` as people read it."""
+        return value if self.ascending else -value
+
 
 @dataclass(frozen=True)
 class Filter:

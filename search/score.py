@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backtesting.exchange import Outcome
-from backtesting.metrics import LARGEST_FACTOR, LEAST_DAYS, YEAR_DAYS, Metrics
+from backtesting.metrics import LARGEST_FACTOR, LEAST_DAYS, YEAR_DAYS, Metrics, daily_returns
 from backtesting.trades import match, matching
 from bot.kernel import Record, kernel, specialise, template
 from bot.record import new_records
 from bot.times import DAY
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from backtesting.portfolio_result import PortfolioResult
     from backtesting.simulator import Recording
 
 OWN = {
@@ -47,12 +50,37 @@ DUST = 1e-12  # a standard deviation of daily returns below it is rounding
 
 def score_of(recording: Recording, first: int) -> Any:
     """Score of a run whose period begins at bar `first`, one record of SCORE."""
+    return scored(recording, first)[0]
+
+
+def scored(recording: Recording, first: int) -> tuple[Any, NDArray[np.float64]]:
+    """Score of such a run, and its daily returns: of each UTC day with bars, then zeros, one for each day there is."""
     prepared, scores = recording.prepared, new_records(SCORE, 1)
+    ts = prepared.candles.ts
+    daily = np.zeros(ts[-1] // DAY - ts[first] // DAY + 1)
     _scorer()(
-        *(prepared.candles.ts, prepared.open, prepared.close, recording.changes, first, prepared.candles.bar_ms),
-        *(recording.pair, int(recording.outcome), *matching(recording), scores),
+        *(ts, prepared.open, prepared.close, recording.changes, first, prepared.candles.bar_ms),
+        *(recording.pair, int(recording.outcome), *matching(recording), scores, daily),
     )
-    return scores[0]
+    return scores[0], daily
+
+
+def score_portfolio(result: PortfolioResult) -> tuple[Any, NDArray[np.float64]]:
+    """Score of a run on several pairs, and its daily returns (d,); the pairs held in equal parts explain beta."""
+    scores, metrics, initial = new_records(SCORE, 1), result.metrics, result.config.deposits
+    score = scores[0]
+    for name in set(NAMES) - set(OWN):
+        value = getattr(metrics, name)
+        score[name] = np.nan if value is None else value
+    score.coverage_pct = metrics.position_coverage_pct
+    score.liquidated = result.recording.outcome is not Outcome.COMPLETE
+    score.return_over_drawdown = np.nan
+    if metrics.max_drawdown_pct > 0.0:
+        score.return_over_drawdown = metrics.total_return_pct / metrics.max_drawdown_pct
+    daily = daily_returns(result.equity, result.ts, initial)
+    held = np.mean([result.held(pair) for pair in range(len(result.recording.pairs))], axis=0)
+    score_daily(daily, daily_returns(held, result.ts, 1.0), score)
+    return score, daily
 
 
 @cache
@@ -86,8 +114,9 @@ def score_run(
     closed: Record,
     trades: Record,
     scores: Record,
+    daily: Record,
 ) -> None:
-    """Write the figures of a run into `scores`, an array of one.
+    """Write the figures of a run into `scores`, an array of one, and its daily returns into `daily`.
 
     `ts`, `open_`, `close` (n,), prices in ticks; `changes` of CHANGE (c,); `traded`: the PAIR at the end; `fills` to
     `trades`: what `match` is given.
@@ -102,7 +131,9 @@ def score_run(
     count = follow(ts, close, changes, first, last + 1, bar_ms, tick_value, equity, pair, score)
     years = (ts[last] + bar_ms - ts[first]) / (YEAR_DAYS * DAY)
     score_returns(equity[: count + 1], years, score)
-    score_daily(returns(equity[: count + 1]), returns(pair[: count + 1]), score)
+    own = returns(equity[: count + 1])
+    daily[:count] = own
+    score_daily(own, returns(pair[: count + 1]), score)
     count = match(fills, funding_bars, funding, high, low, last, tick_value, parts, closed, trades)
     score_trades(trades[:count], score)
 

@@ -1,6 +1,7 @@
 """A space: a config with some values of its strategy's parameters replaced by ranges or lists, each of them an axis.
 
 A variant is known by its number: the axes in the order in which they are written, the last one changing fastest.
+`search/portfolio_space.py` has those of several pairs and of the whole algorithm.
 Nothing holds all variants. Which of them contradict themselves, and what kernels see of the others, is exactly what
 `load_config` says of each; it is found without validating each, as search/variants.py describes.
 """
@@ -8,62 +9,31 @@ Nothing holds all variants. Which of them contradict themselves, and what kernel
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
 from bot.errors import Misconfigured, shown
 from bot.gate import with_gate
-from bot.parameters import Fraction, Parameters
+from bot.parameters import Parameters
 from bot.strategy import inputs_of
-from bot.validation import validated
 from coordinator.config import BacktestConfig, config_of, load_single, strategy_named
-from coordinator.config_file import AUTO, config_values
-from search.axes import Axis, axes_of, is_range
-from search.objective import Objective, objective_of
+from search.axes import Axis, axes_of
+from search.numbered import Numbered, SearchParameters, refuse_axes
 from search.variants import Reader, Variants
 
 AT_ONCE = 1024  # variants looked at together
 
 
-class Limits(BaseModel):
-    """What a search may cost; more is refused before anything begins."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    variants: int = Field(100_000, ge=1, le=10**12, description="variants of a space, at most")
-    memory_mb: int = Field(512, ge=1, le=10**6, description="memory of all rows, at most, MB")
-
-
-class SearchParameters(BaseModel):
-    """The section `search` of a space's file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    objective: Any = Field(None, description="a figure, a formula over figures, or a list of two")
-    filters: Any = Field(None, description="comparisons that a variant must pass, such as [trades >= 30]")
-    limits: Limits = Field(Limits(), description="what is refused: variants, memory_mb")
-    held_out: Fraction = Field(0.3, gt=0, lt=1, description="last part of the period, which chooses nothing, fraction")
-    top: int = Field(10, ge=1, le=100_000, description="variants shown")
-
-
-class Space:
+class Space(Numbered):
     """All variants of one strategy's config, by number; `read_space` makes it."""
 
+    portfolio = False
+
     def __init__(self, values: dict[str, Any], axes: tuple[Axis, ...], search: SearchParameters) -> None:
-        self.search, self.limits = search, search.limits
-        self.objective: Objective = objective_of(search.objective, search.filters)
-        self.size = math.prod(len(axis.values) for axis in axes)
-        if self.size > self.limits.variants:
-            raise Misconfigured(
-                f"the space has {shown(self.size)} variants, over search.limits.variants of {self.limits.variants}; "
-                "search fewer values, or raise the limit."
-            )
+        super().__init__(values, axes, search)
         self.strategy = strategy_named(values["strategy"])
         self._others = {key: value for key, value in values.items() if key not in (self.strategy.name, "bot")}
         name = self.strategy.name
@@ -73,30 +43,15 @@ class Space:
         self._columns: dict[str, Reader] = {}
         self._group = self._reader(self._outside_the_record)
         self._record = np.zeros(1, self.dtype)
-        first = self._first_valid()
-        self.first = self.config(first)  # of the first valid variant
+        self.first_number = self._first_valid()
+        self.first = self.config(self.first_number)  # of the first valid variant
         if self._variants.traced:
-            self._look_at(first)
+            self._look_at(self.first_number)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Layout of a record of the strategy's parameters."""
         return self.strategy.parameters.dtype()
-
-    def memory(self, bytes_per_row: int) -> int:
-        """Bytes of a row for each variant; raises Misconfigured where they are more than `limits.memory_mb`."""
-        needed = self.size * bytes_per_row
-        if needed > self.limits.memory_mb * 10**6:
-            raise Misconfigured(
-                f"the space has {self.size} variants, whose rows take {needed / 1e6:.0f} MB, over "
-                f"search.limits.memory_mb of {self.limits.memory_mb}; search fewer values, or raise the limit."
-            )
-        return needed
-
-    def values(self, number: int) -> dict[str, Any]:
-        """Value of each axis in a variant, by the axis' key."""
-        digits = self._variants.digits(self._within(number))
-        return {axis.key: axis.values[digit] for axis, digit in zip(self.axes, digits, strict=True)}
 
     def config(self, number: int) -> BacktestConfig:
         """Validate the whole config of a variant; raises Misconfigured for one that contradicts itself."""
@@ -107,9 +62,9 @@ class Space:
         """Parameters of a variant that `records` gives, without validating them again."""
         return self._variants.parameters(self._within(number))
 
-    def records(self, start: int, stop: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
-        """Numbers (k,) of the variants from `start` to before `stop` that are valid, and their records (k,)."""
-        numbers = np.arange(max(start, 0), min(stop, self.size), dtype=np.int64)
+    def records(self, numbers: Sequence[int] | NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """Those of some variants that are valid, by number (k,), and their records (k,)."""
+        numbers = np.array([self._within(one) for one in numbers], np.int64)
         for check in self._checks:
             outcomes, which = check(numbers)
             accepted = np.array([not isinstance(one, Exception) for one in outcomes], np.bool_)
@@ -142,7 +97,7 @@ class Space:
     def _first_valid(self) -> int:
         """Find the first variant that does not contradict itself; raises Misconfigured where there is none."""
         for start in range(0, self.size, AT_ONCE):
-            numbers, _ = self.records(start, start + AT_ONCE)
+            numbers, _ = self.records(range(start, min(start + AT_ONCE, self.size)))
             if len(numbers):
                 self.config(int(numbers[0]))
                 return int(numbers[0])
@@ -197,23 +152,14 @@ class Space:
             raise outcomes[0]
         return outcomes[0]
 
-    def _within(self, number: int) -> int:
-        if not 0 <= number < self.size:
-            raise IndexError(f"variant {number} of {self.size}")
-        return int(number)
 
-
-def read_space(source: dict[str, Any] | str | Path) -> Space:
-    """Read a space from a dict or a YAML file; raises Misconfigured with one sentence for what is wrong."""
-    values = config_values(source)
-    search = validated(SearchParameters, values.pop("search", None) or {}, "search")
-    if values["strategy"] == AUTO:
-        raise Misconfigured("strategy is auto, which cannot be searched; choose one strategy and one pair.")
+def space_of_one(values: dict[str, Any], search: SearchParameters) -> Space:
+    """Read the space of one strategy on one pair from a config's values; raises Misconfigured."""
     strategy = strategy_named(values["strategy"])
     name, section = strategy.name, values.get(strategy.name) or {}
     for key, value in values.items():
         if key != name:
-            _refuse_axes(key, value, name)
+            refuse_axes(key, value, f"the strategy's parameters, in the section {name},")
     if not isinstance(section, dict):
         raise Misconfigured(f"{name} must be a section of keys and values, not {shown(section)}.")
     axes = axes_of(strategy.parameters, section, name)
@@ -223,15 +169,3 @@ def read_space(source: dict[str, Any] | str | Path) -> Space:
             "such as {from: 5, to: 40, step: 5}."
         )
     return Space({**values, name: section}, axes, search)
-
-
-def _refuse_axes(key: str, value: Any, name: str) -> None:
-    """Raise Misconfigured for a range, or a list in place of one value, outside the strategy's section."""
-    if is_range(value) or (isinstance(value, list) and key not in ("pairs", "investments")):
-        raise Misconfigured(
-            f"{key} is {shown(value)}, but only the strategy's parameters, in the section {name}, can be searched; "
-            "give it one value."
-        )
-    if isinstance(value, dict):
-        for inner, one in value.items():
-            _refuse_axes(f"{key}.{inner}", one, name)

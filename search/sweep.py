@@ -1,14 +1,11 @@
-"""Plays every variant of a space on the same candles, in threads of one process, and the best on days held out.
+"""Plays what a search's method proposes on the same candles, and the best of it on days held out.
 
 A variant is scored on the first part of the period, which is all that chooses it; the best are then played on the part
-behind it, with fresh money. The rows are the same whatever the number of threads.
+behind it, with fresh money. The rows are the same whatever plays them, in one go or with interruptions.
 """
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,144 +15,275 @@ import numpy as np
 import polars as pl
 
 from backtesting.candles import read_candles
-from backtesting.run import limits_may_bind, play_single, prepare
-from backtesting.simulator import UniversalSimulator
 from bot.candles import iso
 from bot.errors import Misconfigured
-from bot.record import new_records
 from bot.times import DAY
 from coordinator.columns import unknown
-from search.score import SCORE, score_of
-from search.space import Space, read_space
+from search.evidence import Evidence, Plateau, evidence_of, importance, plateau_of, said
+from search.exploration import Explored, Explorer, NoTrials, Trials
+from search.methods import GUIDED, cut_up
+from search.numbered import Numbered
+from search.reading import read_space
+from search.runners import Runner, Threads
+from search.score import SCORE
+from search.window import Market, Rows, Window, joined, midnight, window_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from backtesting.funding import FundingHistory
-    from backtesting.instruments import DatedInstrument
-    from backtesting.run import Prepared
-    from bot.candles import Candles
-    from bot.instrument import Instrument
-    from bot.parameters import Parameters
-    from coordinator.config import BacktestConfig
+    from coordinator.config import BacktestConfig, PortfolioConfig
+    from search.exploration import Progress
+    from search.portfolio_space import PortfolioSpace
+    from search.space import Space
 
-AT_ONCE = 32  # variants that a thread takes: a fraction of a second of work
 LEAST_DAYS = 2  # of each part of the period
+ROW_BYTES = 2 * (SCORE.itemsize + 100)
+SHARES = (0.25, 0.5)  # of the days that choose: what is worse on them leaves
+
+
+@dataclass(frozen=True)
+class Left:
+    """Variants that a pruned search left before the end of the days that choose."""
+
+    until: int  # ms: their scores are of the days before
+    numbers: NDArray[np.int64]  # best first (k,)
+    scores: NDArray[Any]  # SCORE (k,)
 
 
 @dataclass(frozen=True)
 class Sweep:
     """What was found: a row for each variant that could be played, best first."""
 
-    space: Space
+    space: Space | PortfolioSpace
     start: int  # ms
     split: int  # ms: the part before it has chosen, the part behind it was held out
     end: int  # ms
-    numbers: NDArray[np.int64]  # of the variants, best first, (k,)
-    scores: NDArray[Any]  # SCORE on the part that chose, (k,)
-    passed: NDArray[np.bool_]  # the filters, (k,)
+    found: Explored
+    left: tuple[Left, ...]
+    best_days: tuple[NDArray[np.float64], NDArray[np.float64]]  # daily returns of the best in sample and held out
+    pair_days: tuple[NDArray[np.float64], NDArray[np.float64]]  # and of its pair
     held_out: NDArray[Any]  # SCORE of the best on the part held out, (m,)
-    excluded: int  # combinations that contradict themselves
-    unplayable: int  # variants that cannot work with this capital on this instrument
+    evidence: Evidence
+
+    @cached_property
+    def numbers(self) -> NDArray[np.int64]:
+        """Numbers of the variants, best first, (k,)."""
+        return self.found.numbers[self.found.order]
+
+    @cached_property
+    def scores(self) -> NDArray[Any]:
+        """Their SCORE on the part that chose, (k,)."""
+        return self.found.scores[self.found.order]
+
+    @cached_property
+    def passed(self) -> NDArray[np.bool_]:
+        """Whether each passes the filters, (k,)."""
+        return self.space.objective.passes(self.scores)
 
     @property
-    def best(self) -> BacktestConfig:
+    def best(self) -> BacktestConfig | PortfolioConfig:
         """The whole config of the best variant."""
         return self.space.config(int(self.numbers[0]))
+
+    @property
+    def pareto(self) -> pl.DataFrame:
+        """Rows that no other beats in both metrics of the objective, best in the first one first."""
+        metrics = self.space.objective.metrics
+        values = np.stack([metric.of(self.scores) for metric in metrics], axis=1)
+        values[~self.passed] = np.nan
+        order, kept, least = np.lexsort(tuple(reversed(values.T))), [], np.inf
+        for row in order.tolist():
+            if not np.isnan(values[row]).any() and values[row, -1] < least:
+                least = values[row, -1]
+                kept.append(row)
+        return self.frame[kept]
+
+    @property
+    def plateau(self) -> Plateau:
+        """The best beside its neighbours."""
+        return plateau_of(int(self.found.order[0]), self.found, self.space.objective.metrics[0], self.space.lattice)
+
+    @property
+    def importance(self) -> dict[str, float]:
+        """Share of the variance of the ranks that each axis explains by itself."""
+        shares = importance(self.found, self.space.objective.metrics[0], self.space.lattice)
+        return {axis.key: share for axis, share in zip(self.space.axes, shares, strict=True)}
+
+    @property
+    def verdict(self) -> list[str]:
+        """What the search is worth, in sentences."""
+        earned = [float(np.prod(1.0 + days) - 1.0) * 100.0 for days in self.pair_days]
+        words = said(
+            *(self.evidence, self.scores[0], self.held_out[0], self.plateau, str(self.space.search.method), earned)
+        )
+        if self.left:
+            count = sum(len(one.numbers) for one in self.left)
+            words.append(
+                f"{count:,} variants were left after a part of the days in sample: what was best later on may be among "
+                "them, and chance was not tested."
+            )
+        return words
 
     @cached_property
     def frame(self) -> pl.DataFrame:
         """One row a variant, best first: number, values of the axes, figures in sample, and held out for the best."""
-        values = [self.space.values(number) for number in self.numbers.tolist()]
-        axes = {axis.key: pl.Series([one[axis.key] for one in values], strict=False) for axis in self.space.axes}
-        names = SCORE.names or ()
-        return pl.DataFrame(
-            {
-                "variant": self.numbers,
-                **axes,
-                "passed": self.passed,
-                **{f"{name}_in_sample": self.scores[name] for name in names},
-                **{f"{name}_held_out": _padded(self.held_out[name], len(values)) for name in names},
-            }
-        ).with_columns(pl.selectors.float().fill_nan(None))
+        numbers, held = self.numbers, _padded_scores(self.held_out, len(self.numbers))
+        frame = _framed(self.space, numbers, self.passed, self.scores, held)
+        if not self.left:
+            return frame
+        frame = frame.with_columns(until=pl.lit(iso(self.split)))
+        others = [
+            _framed(self.space, one.numbers, None, one.scores, unknown(SCORE, len(one.numbers))).with_columns(
+                until=pl.lit(iso(one.until))
+            )
+            for one in self.left
+        ]
+        return pl.concat([frame, *others], how="vertical_relaxed")
+
+    def heat_map(self, first: str, second: str, figure: str | None = None) -> pl.DataFrame:
+        """Best value of a figure, in sample, for each pair of values of two axes: one row for each of the first's.
+
+        `figure`: the objective's first if left out. Raises Misconfigured for an axis that the space does not have.
+        """
+        keys = [axis.key for axis in self.space.axes]
+        for one in (first, second):
+            if one not in keys:
+                raise Misconfigured(f"the space has no axis {one}; choose two of {', '.join(keys)}.")
+        metric = self.space.objective.metrics[0]
+        values = metric.of(self.scores)
+        shown = np.asarray(values if metric.ascending else -values) if figure is None else self.scores[figure]
+        rows = pl.DataFrame({"rank": range(len(shown)), "value": shown}).with_columns(
+            self.frame.head(len(shown)).select(first, second)
+        )
+        best = rows.sort("rank").group_by(first, second, maintain_order=True).first()
+        return best.sort(first, second).pivot(on=second, index=first, values="value")
 
 
-def _padded(values: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    return np.concatenate((values, np.full(count - len(values), np.nan)))
+def _framed(
+    space: Numbered,
+    numbers: NDArray[np.int64],
+    passed: NDArray[np.bool_] | None,
+    scores: NDArray[Any],
+    held: NDArray[Any],
+) -> pl.DataFrame:
+    digits, names = space.lattice.digits(numbers), SCORE.names or ()
+    axes = {
+        axis.key: pl.Series(axis.values, strict=False).gather(digits[:, place]) for place, axis in enumerate(space.axes)
+    }
+    return pl.DataFrame(
+        {
+            "variant": numbers,
+            **axes,
+            "passed": np.zeros(len(numbers), np.bool_) if passed is None else passed,
+            **{f"{name}_in_sample": scores[name] for name in names},
+            **{f"{name}_held_out": held[name] for name in names},
+        }
+    ).with_columns(pl.selectors.float().fill_nan(None))
+
+
+def _padded_scores(scores: NDArray[Any], count: int) -> NDArray[Any]:
+    padded = unknown(SCORE, count)
+    padded[: len(scores)] = scores
+    return padded
 
 
 def sweep(
-    space: Space | dict[str, Any] | str | Path,
-    candles: Candles | str | Path,
+    space: Space | PortfolioSpace | dict[str, Any] | str | Path,
+    candles: Any,
     *,
-    fetched: Instrument | DatedInstrument | None = None,
-    funding: FundingHistory | None = None,
+    fetched: Any = None,
+    funding: Any = None,
     workers: int | None = None,
-    progress: Callable[[float], None] | None = None,
+    runner: Runner | None = None,
+    trials: Trials | None = None,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Sweep:
-    """Score every variant of a space, and the best of them on days that were held out.
+    """Score what the method of a space proposes, and the best of it on days that were held out.
 
-    `candles` may be a file's path; `fetched` and `funding` as for `simulate`; `workers` threads, one for each processor
-    if None; `progress` hears the share that is done. Raises Misconfigured and BadCandles with one sentence.
+    `candles` may be a file's path; `fetched` and `funding` as for `simulate`, and each of the three by pair for several
+    pairs. `workers`: threads, one for each processor if None, unless a `runner` plays. `trials` keeps the rows, and has
+    those of a search that was interrupted; `progress` hears after every batch.
+    Raises Misconfigured and BadCandles with one sentence.
     """
-    space = space if isinstance(space, Space) else read_space(space)
-    space.memory(2 * SCORE.itemsize)
-    candles = read_candles(candles) if isinstance(candles, str | Path) else candles
-    start, split, end = _parts(space, candles)
-    workers = workers or len(os.sched_getaffinity(0))
-    chosen_on = Window(space, candles, start, split, fetched, funding)
-    chosen_on.compile()
-    with ThreadPoolExecutor(workers) as threads:
-        played = np.zeros(space.size, np.bool_)
-        scores = new_records(SCORE, space.size)
-        valid = 0
-        for numbers, found in _in_order(threads, workers, chosen_on, _batches(space)):
-            valid += len(numbers)
-            for number, score in zip(numbers.tolist(), found, strict=True):
-                if score is not None:
-                    played[number], scores[number] = True, score
-            if progress is not None and len(numbers):
-                progress(0.98 * (int(numbers[-1]) + 1) / space.size)
-        known = np.flatnonzero(played)
-        if not len(known):
-            raise Misconfigured(chosen_on.refusal)
-        _refuse_undefined(space, scores[known], split - start)
-        order = space.objective.rank(scores[known], [space.key(number) for number in known.tolist()])
-        best = known[order]
-        top = _records_of(space, best[: space.search.top])
-        behind = Window(space, candles, split, end, fetched, funding)
-        again = [one for _, found in _in_order(threads, workers, behind, top) for one in found]
-    held_out = unknown(SCORE, len(again))
-    for index, score in enumerate(again):
-        if score is not None:
-            held_out[index] = score
-    if progress is not None:
-        progress(1.0)
-    return Sweep(
-        *(space, start, split, end, best, scores[best], space.objective.passes(scores[best])),
-        *(held_out, space.size - valid, valid - len(known)),
-    )
+    space = space if isinstance(space, Numbered) else read_space(space)
+    market = market_of(space, candles, fetched, funding)
+    if runner is not None:
+        return _swept(space, market, runner, trials or NoTrials(), progress)
+    with Threads(workers) as threads:
+        return _swept(space, market, threads, trials or NoTrials(), progress)
 
 
-def _refuse_undefined(space: Space, scores: NDArray[Any], length: int) -> None:
-    """Raise Misconfigured where the first metric has no value for any variant: the order would be that of chance."""
-    metric = space.objective.metrics[0]
-    if np.isnan(metric.of(scores)).all():
+def _swept(
+    space: Space | PortfolioSpace,
+    market: Market,
+    runner: Runner,
+    trials: Trials,
+    progress: Callable[[Progress], None] | None,
+) -> Sweep:
+    space.memory(ROW_BYTES)
+    start, split, end = parts_of(space, market)
+    explorer = Explorer(space, runner, trials, progress)
+    window = window_of(space, market, start, split)
+    found, left = _pruned(explorer, market, window) if space.search.prune else (explorer.explore(window), [])
+    refuse_undefined(space, found, split - start)
+    best = found.numbers[found.order]
+    behind = window_of(space, market, split, end)
+    held_out, later = played(runner, behind, best[: space.search.top])
+    _, days = played(runner, window, best[:1])
+    chosen, tried = (days[0], window.pair_daily), (later[0], behind.pair_daily)
+    evidence = evidence_of(found, trials.looked(), chosen, tried, pruned=space.search.prune)
+    best_days, pair_days = zip(chosen, tried, strict=True)
+    return Sweep(space, start, split, end, found, tuple(left), best_days, pair_days, held_out, evidence)
+
+
+def _pruned(explorer: Explorer, market: Market, whole: Window) -> tuple[Explored, list[Left]]:
+    """Play on a quarter and on a half of the days first: the worse half of what was played leaves each time."""
+    space, left, chosen = explorer.space, list[Left](), None
+    if space.search.method.name in GUIDED:
         raise Misconfigured(
-            f"search.objective is {metric.text}, which is undefined for every variant on the {length / DAY:.0f} days "
-            "that choose; take more days (ratios need 30), or another objective such as total_return_pct."
+            f"search.prune goes with grid, random:N and sobol:N; search.method is {space.search.method}, which needs all "
+            "days to say what is played next; leave one of the two out."
         )
+    for number, share in enumerate(SHARES, 1):
+        until = midnight(whole.start + share * (whole.end - whole.start))
+        part = explorer.explore(window_of(space, market, whole.start, until), number, of=chosen)
+        refuse_undefined(space, part, until - whole.start)
+        keep = -(-len(part.order) // 2)
+        chosen, behind = np.sort(part.numbers[part.order[:keep]]), part.order[keep:]
+        left.insert(0, Left(until, part.numbers[behind], part.scores[behind]))
+    return explorer.explore(whole, of=chosen), left
 
 
-def _parts(space: Space, candles: Candles) -> tuple[int, int, int]:
+def played(runner: Runner, window: Window, numbers: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Scores (k,) and daily returns (k, d) of these variants, in their order; unknown, and 0, where one cannot work."""
+    parts = [runner.submit(window, part) for part in cut_up(np.sort(numbers))]
+    rows: Rows = joined([one.result() for one in parts])
+    scores, daily = unknown(SCORE, len(numbers)), np.zeros((len(numbers), len(window.pair_daily)))
+    at = {number: row for row, number in enumerate(rows.numbers.tolist())}
+    for place, number in enumerate(numbers.tolist()):
+        if number in at:
+            scores[place], daily[place] = rows.scores[at[number]], rows.daily[at[number]]
+    return scores, daily
+
+
+def market_of(space: Space | PortfolioSpace, candles: Any, fetched: Any, funding: Any) -> Market:
+    """Name candles, instruments and funding by pair; for one pair they may be given as they are."""
+    first: Any = space.first
+    given = (
+        dict(candles) if isinstance(candles, dict) else {(first.pairs[0] if space.portfolio else first.pair): candles}
+    )
+    read = {pair: read_candles(one) if isinstance(one, str | Path) else one for pair, one in given.items()}
+    pair = next(iter(read))
+    known, paid = ({pair: one} if one is not None and not isinstance(one, dict) else one for one in (fetched, funding))
+    return Market(read, known or {}, paid or {})
+
+
+def parts_of(space: Space | PortfolioSpace, market: Market) -> tuple[int, int, int]:
     """Begin, split and end of the period, ms; the split is a midnight. Raises Misconfigured for too short a one."""
-    config = space.first
-    start = int(candles.ts[0]) if config.start is None else max(config.start, int(candles.ts[0]))
-    end = int(candles.ts[-1]) + candles.bar_ms
-    end = end if config.end is None else min(config.end, end)
-    split = int(end - space.search.held_out * (end - start)) // DAY * DAY
+    start, end = period_of(space, market)
+    split = midnight(end - space.search.held_out * (end - start))
     if min(split - start, end - split) < LEAST_DAYS * DAY:
         raise Misconfigured(
             f"the period from {iso(start)} to {iso(end)} is too short to choose on one part and to hold out "
@@ -164,88 +292,21 @@ def _parts(space: Space, candles: Candles) -> tuple[int, int, int]:
     return start, split, end
 
 
-class Window:
-    """A part of the period, on which variants of a space are played."""
-
-    def __init__(
-        self,
-        space: Space,
-        candles: Candles,
-        start: int,
-        end: int,
-        fetched: Instrument | DatedInstrument | None,
-        funding: FundingHistory | None,
-    ) -> None:
-        self.space, self.candles, self.start, self.end = space, candles, start, end
-        self.fetched, self.funding = fetched, funding
-        self.refusal = "no combination of the space is valid; widen its values."
-        self._ready: dict[Any, Ready] = {}
-
-    def ready_for(self, number: int, parameters: Parameters) -> Ready:
-        """Candles, signal bars and inputs for a variant, made once for all that have them in common."""
-        key = (*self.space.group(number), parameters.warmup_bars)
-        if key not in self._ready:
-            config = self.space.config(number).changed(start=self.start, end=self.end)
-            made = prepare(config, self.candles, fetched=self.fetched, funding=self.funding)
-            self._ready[key] = Ready(made, UniversalSimulator(made.config), limits_may_bind(made.config, made.candles))
-        return self._ready[key]
-
-    def compile(self) -> None:
-        """Play one variant before there are threads: the compiler works for one alone."""
-        numbers, records = next(batch for batch in _batches(self.space) if len(batch[0]))
-        parameters = self.space.parameters(int(numbers[0]))
-        self.score(self.ready_for(int(numbers[0]), parameters), parameters, records[0])
-
-    def score(self, ready: Ready, parameters: Parameters, record: Any) -> Any:
-        """Score of a variant, one record of SCORE; None where it cannot work here."""
-        try:
-            if ready.limited:
-                recording = play_single(ready.made.config.changed(parameters=parameters), ready.made.candles)
-            else:
-                recording = ready.simulator.with_parameters(parameters, record).run(ready.made.candles)
-        except Misconfigured as error:
-            self.refusal = str(error)
-            return None
-        return score_of(recording, ready.made.first)
+def period_of(space: Space | PortfolioSpace, market: Market) -> tuple[int, int]:
+    """Begin and end of the period that has candles, ms."""
+    start, end = market.span()
+    config = space.first
+    return (
+        start if config.start is None else max(config.start, start),
+        end if config.end is None else min(config.end, end),
+    )
 
 
-@dataclass(frozen=True)
-class Ready:
-    """What variants with the same timeframe, inputs and warm-up are played on."""
-
-    made: Prepared
-    simulator: UniversalSimulator
-    limited: bool  # the instrument's limits may bind, which the fast loop does not know
-
-
-Batch = tuple["NDArray[np.int64]", "NDArray[Any]"]  # numbers and records of variants
-
-
-def _batches(space: Space) -> Iterator[Batch]:
-    for start in range(0, space.size, AT_ONCE):
-        yield space.records(start, start + AT_ONCE)
-
-
-def _records_of(space: Space, numbers: NDArray[np.int64]) -> Iterator[Batch]:
-    for number in numbers.tolist():
-        yield space.records(number, number + 1)
-
-
-def _in_order(
-    threads: ThreadPoolExecutor, workers: int, window: Window, batches: Iterator[Batch]
-) -> Iterator[tuple[NDArray[np.int64], list[Any]]]:
-    """Scores of each batch, in the order of the batches; few of them wait at a time."""
-    waiting: deque[tuple[NDArray[np.int64], Future[list[Any]]]] = deque()
-    for numbers, records in batches:
-        parameters = [window.space.parameters(one) for one in numbers.tolist()]
-        each = [(window.ready_for(*both), both[1]) for both in zip(numbers.tolist(), parameters, strict=True)]
-        waiting.append((numbers, threads.submit(_played, window, each, records)))
-        while len(waiting) > 2 * workers:
-            done, future = waiting.popleft()
-            yield done, future.result()
-    for done, future in waiting:
-        yield done, future.result()
-
-
-def _played(window: Window, each: list[tuple[Ready, Parameters]], records: NDArray[Any]) -> list[Any]:
-    return [window.score(ready, own, records[index]) for index, (ready, own) in enumerate(each)]
+def refuse_undefined(space: Space | PortfolioSpace, found: Explored, length: int) -> None:
+    """Raise Misconfigured where the first metric has no value for any variant: the order would be that of chance."""
+    metric = space.objective.metrics[0]
+    if np.isnan(metric.of(found.scores)).all():
+        raise Misconfigured(
+            f"search.objective is {metric.text}, which is undefined for every variant on the {length / DAY:.0f} days "
+            "that choose; take more days (ratios need 30), or another objective such as total_return_pct."
+        )

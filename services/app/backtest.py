@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from backtesting.result import BacktestResult
     from bot.candles import Candles
     from coordinator.config import BacktestConfig, RunConfig
+    from search.portfolio_space import PortfolioSpace
     from search.space import Space
-    from search.sweep import Sweep
+    from search.window import Market
 
 
 def run_portfolio(
@@ -103,13 +104,19 @@ def _venue(config: PortfolioConfig, store: CandleStore) -> str:
     return order[0] if order else config.exchange
 
 
-def run_sweep(
-    space: Space, candles: Path | None, data_dir: Path, workers: int | None, progress: Callable[[float], None]
-) -> Sweep:
-    """Play every variant of a space on the store's candles, or on a file's."""
-    from search.sweep import sweep  # noqa: PLC0415, which a backtest does not need
+def find_market(space: Space | PortfolioSpace, candles: Path | None, data_dir: Path) -> Market:
+    """Find what the data directory holds for the pairs of a space, or take the candles of one pair from a file."""
+    from search.sweep import market_of  # noqa: PLC0415, which a backtest does not need
 
-    config, found = find_candles(space.first, CandleStore(data_dir)) if candles is None else (space.first, candles)
-    stated = load_instruments(data_dir, config.exchange, config.market).get(config.pair)
-    funding = histories_of(config, data_dir).get(config.pair)
-    return sweep(space, found, fetched=stated, funding=funding, workers=workers, progress=progress)
+    store, first = CandleStore(data_dir), space.first
+    if isinstance(first, PortfolioConfig):
+        config = first if first.candles else first.changed(exchange=_venue(first, store))
+        found: Any = dict(config.candles or {})
+        for pair in config.pairs:
+            if pair not in found:
+                found[pair] = store.read(_series(config, store, pair))
+        stated = load_instruments(data_dir, config.exchange, config.market)
+        return market_of(space, found, stated, histories_of(config, data_dir))
+    single, found = find_candles(first, store) if candles is None else (first, candles)
+    stated = load_instruments(data_dir, single.exchange, single.market)
+    return market_of(space, found, stated.get(single.pair), histories_of(single, data_dir).get(single.pair))

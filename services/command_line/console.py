@@ -31,15 +31,21 @@ def notes() -> Console:
 
 
 @contextmanager
-def progress(what: str, place: Console | None = None) -> Iterator[Callable[[float], None]]:
-    """Show a bar with the time left; yield a function that takes the share done, 0 to 1.
+def progress(what: str, place: Console | None = None) -> Iterator[Callable[..., None]]:
+    """Show a bar with the time left; yield a function that takes the share done, 0 to 1, and what is said behind it.
 
     `place`: the console that prints something meanwhile, if one does.
     """
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn(what), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[said]}"),
+    )
     place = place or notes()
     with Progress(*columns, console=place, transient=True, disable=not place.is_terminal) as bar:
-        task = bar.add_task("", total=1.0)
-        yield lambda share: bar.update(task, completed=share)
+        task = bar.add_task("", total=1.0, said="")
+        yield lambda share, said="": bar.update(task, completed=share, said=said)

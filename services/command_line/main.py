@@ -31,6 +31,7 @@ from services.command_line import (
     purge,
     replay,
     runs,
+    sessions,
     set_up,
     suggest,
     sweep,
@@ -54,6 +55,8 @@ app.add_typer(new.app, name="new")
 app.command("compare")(compare.compare)
 app.add_typer(suggest.app, name="suggest")
 app.command("sweep")(sweep.sweep)
+app.command("walkforward")(sweep.walkforward)
+app.add_typer(sessions.app, name="sessions")
 app.command("explain")(explain.explain)
 app.add_typer(indicators.app, name="indicators")
 app.add_typer(runs.app, name="runs")

@@ -1,87 +1,229 @@
-"""`traderagent sweep`: every variant of a space, and what the best did on days that had not chosen them."""
+"""`traderagent sweep` and `walkforward`: searches for parameters, and what the best did on days that had not chosen them."""
 
 from __future__ import annotations
 
 import json
+import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bot.errors import Misconfigured, cut
 from services.command_line.console import console, progress
+from services.command_line.interrupt import run_loop
 from services.command_line.whole_file import write_whole
 from services.settings import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from search.exploration import Progress
     from search.sweep import Sweep
+    from search.walk_forward import WalkForward
 
 SHOWN = ("total_return_pct", "beta", "alpha_pct", "information_ratio", "max_drawdown_pct", "trades")
 
+WIDE = 150  # columns of a terminal that shows all of them
+
+SpaceFile = Annotated[Path, typer.Argument(help="YAML file: a config with ranges in place of values", metavar="SPACE")]
+CandleFile = Annotated[Path | None, typer.Option(help="a candle file instead of the store", metavar="FILE")]
+MethodName = Annotated[
+    str, typer.Option(help="grid, random:N, sobol:N, tpe:N, cmaes:N, nsga2:N, coarse_fine or staged", metavar="METHOD")
+]
+Objective = Annotated[str, typer.Option(help="figure or formula that ranks", metavar="FIGURE")]
+Top = Annotated[int, typer.Option(help="variants shown, and tried on the days held out", metavar="NUMBER", min=0)]
+Workers = Annotated[int, typer.Option(help="threads [default: processors]", metavar="NUMBER", min=0)]
+Ray = Annotated[str, typer.Option(help="spread over a Ray cluster: its address, or local", metavar="ADDRESS")]
+Replace = Annotated[bool, typer.Option("--replace", help="write over a folder that is there")]
+
 
 def sweep(
-    space: Annotated[Path, typer.Argument(help="YAML file: a config with ranges in its strategy's section")],
-    candles: Annotated[Path | None, typer.Option(help="a candle file instead of the store", metavar="FILE")] = None,
-    out: Annotated[Path, typer.Option(help="folder for the rows and the best config", metavar="FOLDER")] = Path(
-        "sweep"
-    ),
-    workers: Annotated[int, typer.Option(help="threads [default: processors]", metavar="NUMBER", min=0)] = 0,
-    replace: Annotated[bool, typer.Option("--replace", help="write over a folder that is there")] = False,
+    space: SpaceFile,
+    candles: CandleFile = None,
+    out: Annotated[Path, typer.Option(help="folder for page, rows and config", metavar="FOLDER")] = Path("sweep"),
+    method: MethodName = "",
+    objective: Objective = "",
+    top: Top = 0,
+    workers: Workers = 0,
+    ray: Ray = "",
+    replace: Replace = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the best as JSON")] = False,
 ) -> None:
-    """Play every variant of a space, and the best of them again on the days held out.
+    """Search a space for the best variant, and try the best on the days held out.
 
-    Writes rows.csv, with every variant, and best.yaml, a config. Figures in sample have chosen the variants and flatter
-    them; those held out have not.
+    Writes report.html, rows.csv with every variant, and best.yaml, a config for `backtest`, `run` and `demo`. Figures
+    in sample have chosen the variants and flatter them; those held out have not. The same search again goes on where
+    it was interrupted, or answers from what is stored.
     """
+    chosen = _begun(space, out, {"method": method, "objective": objective, "top": top}, replace=replace)
+    import yaml
+    from search.report import write_sweep
+
+    from search.sweep import sweep as searched
+
+    found: Sweep = _search("sweep", chosen, candles, searched, _result_of_sweep, (workers, ray))
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(out / "rows.csv", found.frame.write_csv())
+    write_whole(out / "best.yaml", yaml.safe_dump(found.best.document(), sort_keys=False))
+    write_sweep(found, out / "report.html")
+    if as_json:
+        print(
+            json.dumps(
+                {"verdict": found.verdict, "best": found.frame.head(len(found.held_out)).to_dicts()}, default=str
+            )
+        )  # noqa: T201, E501, for programs
+    else:
+        _show_sweep(found, out)
+
+
+def walkforward(
+    space: SpaceFile,
+    candles: CandleFile = None,
+    out: Annotated[Path, typer.Option(help="folder for page, rows and config", metavar="FOLDER")] = Path("walkforward"),
+    method: MethodName = "",
+    objective: Objective = "",
+    workers: Workers = 0,
+    ray: Ray = "",
+    replace: Replace = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the windows as JSON")] = False,
+) -> None:
+    """Search before every window of the period, and trade the window by what was best: `search.walk_forward`.
+
+    Writes report.html, windows.csv, and next.yaml: what the last days of the period would choose for those behind it is
+    found by `sweep`. Goes on where it was interrupted.
+    """
+    chosen = _begun(space, out, {"method": method, "objective": objective}, replace=replace)
+    from search.report import write_walk_forward
+
+    from search.walk_forward import walk_forward as walked
+
+    found: WalkForward = _search("walkforward", chosen, candles, walked, _result_of_windows, (workers, ray))
+    out.mkdir(parents=True, exist_ok=True)
+    write_whole(out / "windows.csv", found.frame.write_csv())
+    write_walk_forward(found, out / "report.html")
+    if as_json:
+        print(json.dumps({"verdict": found.verdict, "windows": found.frame.to_dicts()}, default=str))  # noqa: T201, for programs
+    else:
+        _show_windows(found, out)
+
+
+def _begun(space: Path, out: Path, told: dict[str, Any], *, replace: bool) -> Any:
+    """Read a space, with what options say of its search; raises Misconfigured."""
     from coordinator.config_file import read_values
 
     read_values(space)  # a file that cannot be read is told before the rest is loaded
     if out.exists() and not replace:
         raise Misconfigured(f"{cut(str(out))} exists; choose another folder, or give --replace.")
-    import yaml
+    from search.reading import read_space
 
-    from search.space import read_space
-    from services.app.backtest import run_sweep
+    return read_space(space, {key: value for key, value in told.items() if value})
 
-    chosen = read_space(space)
+
+def _search(
+    kind: str,
+    space: Any,
+    candles: Path | None,
+    search: Callable[..., Any],
+    result: Callable[[Any], dict[str, Any]],
+    where: tuple[int, str],
+) -> Any:
+    """Run a search whose rows the database keeps, and show how far it is."""
+    from search.session import session_of
+    from services.app.backtest import find_market
+    from services.app.search import run_search, runner_of
+    from services.logs import quieten
+
+    data_dir = Settings().data_dir
+    quieten()
+    market = find_market(space, candles, data_dir)
+
+    def searched(trials: Any, told: Any) -> Any:
+        known = {"fetched": market.fetched, "funding": market.funding}
+        with runner_of(space, market, *where) as runner:
+            return search(space, market.candles, **known, runner=runner, trials=trials, progress=told)
+
+    with _shown(space.objective.metrics[0].text) as told:
+        return run_loop(run_search(data_dir, session_of(kind, space, market), searched, told, result))
+
+
+@contextmanager
+def _shown(objective: str) -> Iterator[Callable[[Progress], None]]:
+    """Show how far a search is, how fast it goes, and the best so far, in sample."""
+    began = time.monotonic()
     with progress("playing") as show:
-        found = run_sweep(chosen, candles, Settings().data_dir, workers or None, show)
-    out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / "rows.csv", found.frame.write_csv())
-    write_whole(out / "best.yaml", yaml.safe_dump(found.best.document(), sort_keys=False))
-    if as_json:
-        print(json.dumps(found.frame.head(found.space.search.top).to_dicts(), default=str))  # noqa: T201, for programs
-    else:
-        _show(found, out)
+
+        def told(now: Progress) -> None:
+            rate = now.done / max(time.monotonic() - began, 1e-3)
+            best = "" if now.best is None else f", best {objective} in sample {now.best:,.4g}"
+            show(now.done / max(now.total, 1), f"{now.done:,} of {now.total:,}, {rate:,.0f}/s{best}")
+
+        yield told
 
 
-def _show(found: Sweep, out: Path) -> None:
+def _result_of_sweep(found: Sweep) -> dict[str, Any]:
+    best = found.frame.head(1).to_dicts()[0]
+    return {
+        "verdict": found.verdict,
+        "best": json.loads(json.dumps(best, default=str)),
+        "config": json.loads(json.dumps(found.best.document(), default=str)),
+    }
+
+
+def _result_of_windows(found: WalkForward) -> dict[str, Any]:
+    return {"verdict": found.verdict, "windows": json.loads(json.dumps(found.frame.to_dicts(), default=str))}
+
+
+def _show_sweep(found: Sweep, out: Path) -> None:
     from rich.table import Table
 
     from bot.candles import iso
 
     days = [iso(one)[:10] for one in (found.start, found.split, found.end)]
-    table = Table(box=None)
+    table, shown = Table(box=None), SHOWN if console().width >= WIDE else SHOWN[:3]
     for axis in found.space.axes:
         table.add_column(axis.key.partition(".")[2], justify="right")
     for part in ("in sample", "held out"):
-        for name in SHOWN:
+        for name in shown:
             table.add_column(f"{name.removesuffix('_pct').replace('_', ' ')}\n{part}", justify="right")
     for row in found.frame.head(len(found.held_out)).to_dicts():
-        numbers = [row[f"{name}_{part}"] for part in ("in_sample", "held_out") for name in SHOWN]
+        numbers = [row[f"{name}_{part}"] for part in ("in_sample", "held_out") for name in shown]
         style = None if row["passed"] else "dim"
         table.add_row(*(_value(row[axis.key]) for axis in found.space.axes), *map(_number, numbers), style=style)
-    said = console()
-    said.print(
-        f"{len(found.numbers):,} variants, chosen on {days[0]} to {days[1]}; the best tried on {days[1]} to {days[2]}"
-    )
-    if found.excluded:
-        said.print(f"{found.excluded:,} combinations contradict themselves", style="dim")
-    if found.unplayable:
-        said.print(f"{found.unplayable:,} variants cannot work with this capital on this pair", style="dim")
+    said, count = console(), len(found.numbers)
+    said.print(f"{count:,} variants, chosen on {days[0]} to {days[1]}; the best tried on {days[1]} to {days[2]}")
+    if found.found.excluded:
+        said.print(f"{found.found.excluded:,} combinations contradict themselves", style="dim")
+    if found.found.unplayable:
+        said.print(f"{found.found.unplayable:,} variants cannot work with this capital on this pair", style="dim")
     said.print(table)
+    _say(found.verdict)
+    said.print(f"{out / 'report.html'}: the whole search on a page", soft_wrap=True, highlight=False)
     said.print(f"{out / 'best.yaml'}: next: traderagent backtest {out / 'best.yaml'}", soft_wrap=True, highlight=False)
+
+
+def _show_windows(found: WalkForward, out: Path) -> None:
+    from rich.table import Table
+
+    table = Table(box=None)
+    for name in ("window", "variant", "return\nin sample", "alpha\nin sample"):
+        table.add_column(name, justify="right")
+    for name in ("return\nout of sample", "alpha\nout of sample", "return\nof the pair"):
+        table.add_column(name, justify="right")
+    for row in found.frame.to_dicts():
+        numbers = [row["total_return_pct_in_sample"], row["alpha_pct_in_sample"], row["closed_return_pct"]]
+        numbers += [row["alpha_pct_out_of_sample"], row["pair_return_pct"]]
+        table.add_row(f"{row['train_to']} to {row['test_to']}", str(row["variant"]), *map(_number, numbers))
+    said = console()
+    said.print(table)
+    _say(found.verdict)
+    said.print(f"{out / 'report.html'}: the whole search on a page", soft_wrap=True, highlight=False)
+
+
+def _say(verdict: list[str]) -> None:
+    for sentence in verdict:
+        console().print(f"- {sentence}", highlight=False)
 
 
 def _value(value: object) -> str:

@@ -16,7 +16,7 @@ from backtesting.run import simulate
 from bot.errors import Misconfigured
 from bot.sources import ROOT
 from bot.times import DAY
-from search.space import read_space
+from search.reading import read_space
 from search.sweep import sweep
 from tests.conftest import walk
 

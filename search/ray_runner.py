@@ -1,0 +1,148 @@
+"""Spreads a search over the nodes of a Ray cluster: an actor on each, with a thread for each of its processors.
+
+The candles lie in the object store, once a node. What a node that died had in work is played again by another.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # or Ray packs the working directory for each worker
+
+import ray
+from ray.exceptions import RayActorError
+
+from bot.errors import Misconfigured
+from bot.sources import source_hash
+from search.reading import read_space
+from search.window import Market, Rows, Window, window_of
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from search.portfolio_space import PortfolioSpace
+    from search.space import Space
+
+TRIES = 5  # of a batch whose node dies
+WINDOWS = 2  # that an actor keeps ready
+LOCAL = "local"
+
+
+class Player:
+    """Plays variants on one node."""
+
+    def __init__(self, source: dict[str, Any], market: Market, code: str) -> None:
+        """`source`: the space as it is read; `code`: hash of the sources of who asks, which must be these."""
+        if source_hash() != code:
+            raise Misconfigured("a node of the cluster runs another version of this program; install the same on all.")
+        self.space = read_space(source)
+        # Kernels take an array that cannot be written for another type; one copy a node is cheaper than to compile.
+        copied = {pair: _copied(candles) for pair, candles in market.candles.items()}
+        self.market = replace(market, candles=copied)
+        self._windows: dict[tuple[int, int], Window] = {}
+        self._lock = threading.Lock()
+
+    def play(self, start: int, end: int, numbers: NDArray[np.int64]) -> Rows:
+        """Play variants on a part of the period, ms."""
+        with self._lock:  # a window makes variants ready in one thread at a time
+            if (start, end) not in self._windows:
+                while len(self._windows) >= WINDOWS:
+                    self._windows.pop(next(iter(self._windows)))
+                self._windows[start, end] = window_of(self.space, self.market, start, end)
+            job = self._windows[start, end].job(np.array(numbers))
+        return job.play()
+
+
+def _copied(candles: Any) -> Any:
+    return candles.rows(np.arange(len(candles)))
+
+
+@dataclass
+class Asked:
+    """A batch that an actor plays."""
+
+    runner: RayRunner
+    place: int
+    arguments: tuple[int, int, NDArray[np.int64]]
+    reference: Any
+
+    def result(self) -> Rows:
+        """Wait for its rows; another actor plays it when this one dies."""
+        for _ in range(TRIES):
+            try:
+                rows: Rows = ray.get(self.reference)
+            except RayActorError:
+                self.runner.replace(self.place)
+                self.place, self.reference = self.runner.ask(*self.arguments)
+            else:
+                self.runner.loads[self.place] -= 1
+                return rows
+        raise Misconfigured(f"the cluster lost {TRIES} nodes over one batch; look at their memory and logs.")
+
+
+class RayRunner:
+    """Actors of a cluster, each of which plays several batches at a time."""
+
+    def __init__(
+        self, space: Space | PortfolioSpace, market: Market, address: str, actors: int | None = None, threads: int = 0
+    ) -> None:
+        """`actors`: one on each node if None; `threads` of each, one for each of its processors if 0."""
+        self._own = not ray.is_initialized()
+        if self._own:
+            where = {} if address == LOCAL else {"address": address}
+            ray.init(**where, include_dashboard=False, log_to_driver=False, configure_logging=False)
+        nodes = [one for one in ray.nodes() if one["Alive"]]
+        self._arguments = (space.source(), ray.put(market), source_hash())
+        counts = [max(int(one["Resources"].get("CPU", 1)), 1) for one in nodes]
+        self.threads = threads or min(counts)
+        kind = ray.remote(Player)
+        self._make = lambda: kind.options(
+            num_cpus=0, max_concurrency=self.threads, scheduling_strategy="SPREAD", max_restarts=0
+        ).remote(*self._arguments)
+        self.actors = [self._make() for _ in range(actors or len(nodes))]
+        self.loads = [0] * len(self.actors)
+        self.depth = 2 * self.threads * len(self.actors)
+
+    def submit(self, window: Window, numbers: NDArray[np.int64]) -> Asked:
+        """Ask the actor with the least work."""
+        arguments = (window.start, window.end, numbers)
+        place, reference = self.ask(*arguments)
+        return Asked(self, place, arguments, reference)
+
+    def ask(self, start: int, end: int, numbers: NDArray[np.int64]) -> tuple[int, Any]:
+        """Give a batch to the actor with the least work; returns which, and a reference to its rows."""
+        place = int(np.argmin(self.loads))
+        self.loads[place] += 1
+        return place, self.actors[place].play.remote(start, end, numbers)
+
+    def replace(self, place: int) -> None:
+        """Put another actor in the place of one that died, once."""
+        self.loads[place] -= 1
+        if not _lives(self.actors[place]):
+            self.actors[place] = self._make()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for actor in self.actors:
+            ray.kill(actor)
+        if self._own:
+            ray.shutdown()
+
+
+def _lives(actor: Any) -> bool:
+    try:
+        ray.get(actor.__ray_ready__.remote())
+    except RayActorError:
+        return False
+    return True

@@ -1,0 +1,134 @@
+"""The report of a search: one HTML file that opens without a network, with what was asked, found and is to be believed."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from backtesting.reports.charts import png
+from bot.candles import iso
+from search.pictures import both_parts, efficiency, heat, important, joined_equity, parallel
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
+
+    from search.numbered import Numbered
+    from search.sweep import Sweep
+    from search.walk_forward import WalkForward
+
+SHOWN = {
+    "total_return_pct": "return %",
+    "beta": "beta",
+    "alpha_pct": "alpha % a year",
+    "information_ratio": "information ratio",
+    "max_drawdown_pct": "drawdown %",
+    "trades": "trades",
+}
+MOST_ROWS = 50
+
+
+def write_sweep(found: Sweep, path: Path) -> None:
+    """Write the page of a sweep; the same result gives the same bytes."""
+    days = [iso(one)[:10] for one in (found.start, found.split, found.end)]
+    keys = sorted(found.importance, key=lambda key: -found.importance[key])
+    several = [key for key in keys if not _is_word(found, key)][:2]
+    pictures = [_card(both_parts(found), "Return of the best variant and of its pair"), _best_of(found)]
+    pictures += [_heading("What the axes do"), _card(parallel(found), "Parallel coordinates")]
+    maps = [_card(heat(found, *several), "Heat map")] if len(several) == 2 else []
+    pictures.append(f'<div class="pair">{"".join([*maps, _card(important(found), "Importance of the axes")])}</div>')
+    subtitle = (
+        f"{len(found.numbers):,} variants by {found.space.search.method}, chosen in sample from {days[0]} to {days[1]}; "
+        f"the best tried on the days held out, {days[1]} to {days[2]}. {found.evidence.trials:,} variants were ever scored "
+        "on these candles."
+    )
+    _write(path, f"Search: {_what(found.space)}", subtitle, found.verdict, "".join(pictures), found.space)
+
+
+def write_walk_forward(found: WalkForward, path: Path) -> None:
+    """Write the page of a walk-forward; the same result gives the same bytes."""
+    first, last = found.pieces[0], found.pieces[-1]
+    subtitle = (
+        f"{len(found.pieces)} windows from {iso(first.test[0])[:10]} to {iso(last.test[1])[:10]}, each traded by the best "
+        f"of up to {max(piece.tried for piece in found.pieces):,} variants on the days before it, "
+        f"{found.embargo_days} days apart. What is held at the end of a window is closed and paid for."
+    )
+    pictures = [_card(joined_equity(found), "Equity out of sample"), _card(efficiency(found), "Windows")]
+    pictures += [_heading("Windows"), _windows(found)]
+    _write(path, f"Walk-forward: {_what(found.space)}", subtitle, found.verdict, "".join(pictures), found.space)
+
+
+def _write(
+    path: Path, title: str, subtitle: str, verdict: Sequence[str], body: str, space: Numbered
+) -> None:
+    page = Template(files("search").joinpath("report.html").read_text(encoding="utf-8"))
+    asked = yaml.safe_dump(_plain(space.source()), sort_keys=False)
+    html = page.substitute(
+        title=escape(title),
+        subtitle=escape(subtitle),
+        verdict="".join(f"<p>{escape(sentence)}</p>" for sentence in verdict),
+        body=body,
+        asked=escape(asked),
+    )
+    path.write_text(html, encoding="utf-8")
+
+
+def _best_of(found: Sweep) -> str:
+    head = "".join(f"<th>{escape(axis.key.partition('.')[2])}</th>" for axis in found.space.axes)
+    columns = [f"{name}_{part}" for part in ("in_sample", "held_out") for name in SHOWN]
+    parts = "".join(f'<th class="part" colspan="{len(SHOWN)}">{part}</th>' for part in ("in sample", "held out"))
+    names = "".join(f"<th>{name}</th>" for name in SHOWN.values())
+    rows = []
+    for row in found.frame.head(min(len(found.held_out), MOST_ROWS)).to_dicts():
+        cells = [_cell(row[axis.key]) for axis in found.space.axes]
+        cells += [_cell(row[name], first=place % len(SHOWN) == 0) for place, name in enumerate(columns)]
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    return (
+        f'{_heading("The best")}<div class="card"><table><thead><tr><th colspan="{len(found.space.axes)}"></th>{parts}'
+        f"</tr><tr>{head}{names}{names}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _windows(found: WalkForward) -> str:
+    frame = found.frame
+    head = "".join(f"<th>{escape(name.replace('_', ' '))}</th>" for name in frame.columns)
+    rows = "".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in frame.iter_rows())
+    return f'<div class="card"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
+def _cell(value: Any, *, first: bool = False) -> str:
+    text = "" if value is None else f"{value:,.4g}" if isinstance(value, float) else str(value)
+    return f'<td class="first">{escape(text)}</td>' if first else f"<td>{escape(text)}</td>"
+
+
+def _card(figure: Figure, alternative: str) -> str:
+    picture = b64encode(png(figure)).decode()
+    return f'<div class="card"><img alt="{escape(alternative)}" src="data:image/png;base64,{picture}"></div>'
+
+
+def _heading(text: str) -> str:
+    return f"<h2>{escape(text)}</h2>"
+
+
+def _what(space: Any) -> str:
+    first = space.first
+    return f"{first.strategy} on {', '.join(first.pairs) if space.portfolio else first.pair}"
+
+
+def _is_word(found: Sweep, key: str) -> bool:
+    return next(axis.words for axis in found.space.axes if axis.key == key)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items() if one is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return value if isinstance(value, str | int | float | bool) else str(value)

@@ -1,0 +1,60 @@
+"""Runners: who plays variants. Threads of this process here; `search.ray_runner` spreads them over machines."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from search.window import Rows, Window
+
+
+class Outcome(Protocol):
+    """What comes of variants that are being played."""
+
+    def result(self) -> Rows:
+        """Wait for their rows."""
+        ...
+
+
+class Runner(Protocol):
+    """Plays variants somewhere; `depth`: how many batches it is given before the first must be there."""
+
+    depth: int
+
+    def submit(self, window: Window, numbers: NDArray[np.int64]) -> Outcome:
+        """Begin to play variants on a window."""
+        ...
+
+
+class Threads:
+    """Threads of this process: compiled code runs in all of them at once."""
+
+    def __init__(self, workers: int | None = None) -> None:
+        """`workers`: one for each processor if None."""
+        self.workers = workers or processors()
+        self.depth = 2 * self.workers
+        self._pool = ThreadPoolExecutor(self.workers)
+
+    def submit(self, window: Window, numbers: NDArray[np.int64]) -> Future[Rows]:
+        """Make variants ready here, and play them in a thread."""
+        return self._pool.submit(window.job(numbers).play)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def processors() -> int:
+    """Count the processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

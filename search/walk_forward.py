@@ -1,0 +1,259 @@
+"""Walk-forward: windows that a search has never seen, each traded by what was best on the days before it.
+
+The pieces are joined into one equity curve: it is what somebody would have had who searched anew before each window.
+Every piece begins with the money that the one before it left; what is held at its end is closed and paid for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from backtesting.metrics import LEAST_DAYS, YEAR_DAYS
+from bot.candles import iso
+from bot.errors import Misconfigured
+from bot.times import DAY
+from coordinator.config import PortfolioConfig
+from search.chance import Interval, active_returns, intervals
+from search.exploration import Explorer, NoTrials, Trials
+from search.numbered import Numbered
+from search.reading import read_space
+from search.runners import Runner, Threads
+from search.sweep import ROW_BYTES, market_of, period_of, played, refuse_undefined
+from search.window import Market, midnight, window_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from coordinator.config import BacktestConfig
+    from search.exploration import Progress
+    from search.portfolio_space import PortfolioSpace
+    from search.space import Space
+
+LEAST_WINDOWS = 3  # for a verdict
+LEAST_EFFICIENCY = 0.7  # out of sample / in sample
+RISES, FALLS = 5.0, -5.0  # return of the pair in a window, %, that makes a market rising or falling
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One window and what was best on the days before it."""
+
+    train: tuple[int, int]  # ms
+    test: tuple[int, int]  # ms
+    number: int  # of the variant
+    tried: int  # variants that were scored
+    in_sample: Any  # SCORE
+    out_of_sample: Any  # SCORE, before what is held at the end is closed
+    closing: float  # what closing it costs, fraction of equity
+    train_days: NDArray[np.float64]  # daily returns
+    days: NDArray[np.float64]
+    pair_days: NDArray[np.float64]
+
+    @property
+    def returned(self) -> float:
+        """Return of the piece after its position was closed, %."""
+        return float(np.prod(1.0 + self.days) - 1.0) * 100.0
+
+    @property
+    def pair_returned(self) -> float:
+        """Return of the pair itself, %."""
+        return float(np.prod(1.0 + self.pair_days) - 1.0) * 100.0
+
+
+@dataclass(frozen=True)
+class WalkForward:
+    """All windows, in order of time, and what they come to together."""
+
+    space: Space | PortfolioSpace
+    pieces: tuple[Piece, ...]
+    embargo_days: int
+
+    @property
+    def days(self) -> NDArray[np.float64]:
+        """Daily returns of all windows, one after the other, (d,)."""
+        return np.concatenate([piece.days for piece in self.pieces])
+
+    @property
+    def pair_days(self) -> NDArray[np.float64]:
+        """Daily returns of the pair itself on the same days."""
+        return np.concatenate([piece.pair_days for piece in self.pieces])
+
+    @property
+    def equity(self) -> NDArray[np.float64]:
+        """What one unit of money became by the end of each of these days, (d,)."""
+        return np.cumprod(1.0 + self.days)
+
+    @property
+    def expectancy(self) -> tuple[float, float]:
+        """Mean daily return of the winners, in sample and out of sample, % a year."""
+        before = np.concatenate([piece.train_days for piece in self.pieces])
+        return float(before.mean()) * YEAR_DAYS * 100.0, float(self.days.mean()) * YEAR_DAYS * 100.0
+
+    @property
+    def efficiency(self) -> float | None:
+        """Out of sample / in sample; None where the winners lost in sample."""
+        inside, outside = self.expectancy
+        return outside / inside if inside > 0.0 else None
+
+    @property
+    def alpha(self) -> Interval | None:
+        """Alpha of the joined days, % a year, with its interval; None of too few days."""
+        return intervals(self.days, self.pair_days).get("alpha_pct")
+
+    @property
+    def beta(self) -> float | None:
+        """How long the joined days were; None of too few days or a pair that did not move."""
+        pair = self.pair_days
+        if len(pair) < LEAST_DAYS or not np.ptp(pair):
+            return None
+        explained = self.days - active_returns(self.days[None], pair)[0]
+        return float(explained @ (pair - pair.mean()) / ((pair - pair.mean()) @ (pair - pair.mean())))
+
+    @property
+    def passed(self) -> bool:
+        """Out of sample above 0 and at least 0.7 of in sample where that is above 0, in at least three windows."""
+        outside, efficiency = self.expectancy[1], self.efficiency
+        good = outside > 0.0 and (efficiency is None or efficiency >= LEAST_EFFICIENCY)
+        return good and len(self.pieces) >= LEAST_WINDOWS
+
+    @property
+    def verdict(self) -> list[str]:
+        """What it comes to, in sentences."""
+        (inside, outside), alpha, count = self.expectancy, self.alpha, len(self.pieces)
+        told = [
+            f"{'Passed' if self.passed else 'Not passed'}: over {count} windows the winners earned {outside:,.1f} % a "
+            f"year out of sample, and {inside:,.1f} % in sample, where they were chosen"
+            + ("." if self.efficiency is None else f": {self.efficiency:.2f} of it.")
+        ]
+        if alpha is not None and self.beta is not None:
+            told.append(
+                f"Beyond being long or short of the pair (beta {self.beta:.2f}) they earned an alpha of {alpha.value:,.1f} "
+                f"% a year; nine in ten resamples lie between {alpha.low:,.1f} % and {alpha.high:,.1f} %."
+            )
+        won = sum(piece.returned > 0.0 for piece in self.pieces)
+        told.append(f"{won} of {count} windows ended with a gain.")
+        if count < LEAST_WINDOWS:
+            told.append(f"Fewer than {LEAST_WINDOWS} windows say too little to pass.")
+        returns = [piece.pair_returned for piece in self.pieces]
+        for there, name in ((max(returns) >= RISES, "rising"), (min(returns) <= FALLS, "falling")):
+            if not there:
+                told.append(f"No window had a {name} market: how this does in one is unknown.")
+        return told
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """One row a window: its days, the variant that traded it, and figures in sample and out of sample."""
+        rows = []
+        for piece in self.pieces:
+            row: dict[str, Any] = {
+                "train_from": iso(piece.train[0])[:10],
+                "train_to": iso(piece.train[1])[:10],
+                "test_to": iso(piece.test[1])[:10],
+                "variant": piece.number,
+                **self.space.values(piece.number),
+            }
+            for name in ("total_return_pct", "beta", "alpha_pct", "information_ratio", "max_drawdown_pct", "trades"):
+                row[f"{name}_in_sample"] = float(piece.in_sample[name])
+                row[f"{name}_out_of_sample"] = float(piece.out_of_sample[name])
+            rows.append({**row, "closed_return_pct": piece.returned, "pair_return_pct": piece.pair_returned})
+        return pl.DataFrame(rows, infer_schema_length=None).with_columns(pl.selectors.float().fill_nan(None))
+
+
+def walk_forward(
+    space: Space | PortfolioSpace | dict[str, Any] | str | Path,
+    candles: Any,
+    *,
+    fetched: Any = None,
+    funding: Any = None,
+    workers: int | None = None,
+    runner: Runner | None = None,
+    trials: Trials | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> WalkForward:
+    """Search before every window of a period, and trade the window by what was best; as `sweep` is told.
+
+    The windows are those of `search.walk_forward`. Raises Misconfigured where not one fits into the period.
+    """
+    space = space if isinstance(space, Numbered) else read_space(space)
+    market = market_of(space, candles, fetched, funding)
+    space.memory(ROW_BYTES)
+    if runner is not None:
+        return _walked(space, market, Explorer(space, runner, trials or NoTrials(), progress))
+    with Threads(workers) as threads:
+        return _walked(space, market, Explorer(space, threads, trials or NoTrials(), progress))
+
+
+def windows_of(space: Space | PortfolioSpace, market: Market) -> tuple[int, list[tuple[int, int, int, int]]]:
+    """Days of the embargo, and begin and end of training and test of each window, ms; raises Misconfigured."""
+    told, (start, end) = space.search.walk_forward, period_of(space, market)
+    embargo = _look_back(space) if told.embargo_days is None else told.embargo_days
+    first, found = midnight(start + DAY - 1), []
+    begin = first + (told.train_days + embargo) * DAY
+    while begin + told.test_days * DAY <= end:
+        until = begin - embargo * DAY
+        found.append(
+            (first if told.anchored else until - told.train_days * DAY, until, begin, begin + told.test_days * DAY)
+        )
+        begin += told.test_days * DAY
+    if not found:
+        raise Misconfigured(
+            f"the period from {iso(start)} to {iso(end)} is too short for search.walk_forward: {told.train_days} days to "
+            f"choose, {embargo} between and {told.test_days} to test; take more candles or fewer days."
+        )
+    return embargo, found
+
+
+def _look_back(space: Space | PortfolioSpace) -> int:
+    """Days that variants look back before they may trade: the longest of all that differ from the first in one value."""
+    longest, digits = _warmup(space.first), space.digits(space.first_number)
+    for place, stride in enumerate(space.lattice.strides.tolist()):
+        for digit in range(space.lattice.sizes[place]):
+            with contextlib.suppress(Misconfigured):  # a combination that contradicts itself trades nothing
+                longest = max(longest, _warmup(space.config(space.first_number + (digit - digits[place]) * stride)))
+    return -(-longest // DAY)
+
+
+def _warmup(config: BacktestConfig | PortfolioConfig) -> int:
+    """How much a config has to see before it may trade, ms."""
+    if isinstance(config, PortfolioConfig):
+        return config.algorithm.warmup_ms
+    return int(config.parameters.warmup_bars * config.parameters.timeframe_ms)
+
+
+def _walked(space: Space | PortfolioSpace, market: Market, explorer: Explorer) -> WalkForward:
+    embargo, windows = windows_of(space, market)
+    pieces = []
+    for part, (first, until, begin, end) in enumerate(windows):
+        train = window_of(space, market, first, until)
+        found = explorer.explore(train, part)
+        refuse_undefined(space, found, until - first)
+        row = int(found.order[0])
+        best = found.numbers[row : row + 1]
+        _, train_days = played(explorer.runner, train, best)
+        test = window_of(space, market, begin, end)
+        scores, days = played(explorer.runner, test, best)
+        closing = test.closing(int(best[0]))
+        days[0, -1] = (1.0 + days[0, -1]) * (1.0 - closing) - 1.0
+        pieces.append(
+            Piece(
+                *(
+                    (first, until),
+                    (begin, end),
+                    int(best[0]),
+                    len(found.numbers),
+                    found.scores[row],
+                    scores[0],
+                    closing,
+                ),
+                *(train_days[0], days[0], test.pair_daily),
+            )
+        )
+    return WalkForward(space, tuple(pieces), embargo)

@@ -1,0 +1,284 @@
+"""A part of a period on which the variants of a space are played, and the rows that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from backtesting.metrics import daily_returns, last_worth
+from backtesting.portfolio_run import PreparedRun, play_portfolio, prepare_portfolio
+from backtesting.run import limits_may_bind, play_single, prepare
+from backtesting.simulator import UniversalSimulator
+from bot.errors import Misconfigured
+from bot.record import new_records
+from bot.times import DAY
+from search.score import SCORE, score_portfolio, scored
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from backtesting.funding import FundingHistory
+    from backtesting.instruments import DatedInstrument
+    from backtesting.run import Prepared
+    from backtesting.simulator import Recording
+    from bot.candles import Candles
+    from bot.instrument import Instrument
+    from bot.parameters import Parameters
+    from coordinator.config import RunConfig
+    from search.portfolio_space import PortfolioSpace
+    from search.space import Space
+
+NOTHING_VALID = "no combination of the space is valid; widen its values."
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Variants that were played on a window, and how many were not."""
+
+    numbers: NDArray[np.int64]  # (k,), ascending
+    scores: NDArray[Any]  # SCORE (k,)
+    daily: NDArray[np.float32]  # returns of each UTC day (k, d)
+    excluded: int = 0  # combinations that contradict themselves
+    unplayable: int = 0  # variants that cannot work with this capital on this instrument
+    refusal: str = NOTHING_VALID  # why the last of those cannot
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    """Rows of several, in their order."""
+    return Rows(
+        np.concatenate([one.numbers for one in parts]),
+        np.concatenate([one.scores for one in parts]),
+        np.concatenate([one.daily for one in parts]),
+        sum(one.excluded for one in parts),
+        sum(one.unplayable for one in parts),
+        next((one.refusal for one in reversed(parts) if one.unplayable), NOTHING_VALID),
+    )
+
+
+class Job(Protocol):
+    """Variants that are ready to be played, in whatever thread."""
+
+    def play(self) -> Rows:
+        """Play them."""
+        ...
+
+
+class Window(Protocol):
+    """A part of a period. `job` is asked in one thread alone."""
+
+    start: int  # ms
+    end: int
+    pair_daily: NDArray[np.float64]  # returns of the pair itself, or of the pairs held in equal parts, (d,)
+
+    def job(self, numbers: NDArray[np.int64]) -> Job:
+        """Make variants (k,) ready to be played; those that contradict themselves are left out."""
+        ...
+
+    def closing(self, number: int) -> float:
+        """What it costs to close, at the end, all that a variant holds then, fraction of its equity."""
+        ...
+
+
+@dataclass(frozen=True)
+class Market:
+    """What is known of the pairs: candles, what the venue says of each, and the funding that it paid, by pair."""
+
+    candles: Mapping[str, Candles]
+    fetched: Mapping[str, Instrument | DatedInstrument]
+    funding: Mapping[str, FundingHistory]
+
+    def snapshot(self) -> str:
+        """Name of the candles: equal data, equal name."""
+        return "-".join(candles.snapshot() for _, candles in sorted(self.candles.items()))
+
+    def span(self) -> tuple[int, int]:
+        """Time from which all pairs have candles, ms, and the time until which one of them has."""
+        candles = self.candles.values()
+        start = max(int(one.ts[0]) for one in candles)
+        return start, max(int(one.ts[-1]) + one.bar_ms for one in candles)
+
+
+def window_of(space: Space | PortfolioSpace, market: Market, start: int, end: int) -> Window:
+    """Window for the variants of a space, and compile what plays them; raises Misconfigured where nothing can."""
+    kind: Any = PortfolioWindow if space.portfolio else SingleWindow
+    window: Window = kind(space, market, start, end)
+    return window
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What variants with the same timeframe, inputs and warm-up are played on."""
+
+    made: Prepared
+    simulator: UniversalSimulator
+    limited: bool  # the instrument's limits may bind, which the fast loop does not know
+
+
+class SingleWindow:
+    """One strategy on one pair."""
+
+    def __init__(self, space: Space, market: Market, start: int, end: int) -> None:
+        self.space, self.start, self.end = space, start, end
+        pair = space.first.pair
+        self._candles, self._fetched = market.candles[pair], market.fetched.get(pair)
+        self._funding = market.funding.get(pair)
+        self._ready: dict[Any, Ready] = {}
+        number = space.first_number
+        parameters = space.parameters(number)
+        ready = self.ready_for(number, parameters)
+        candles, first = ready.made.candles, ready.made.first
+        self.pair_daily = daily_returns(candles.close[first:], candles.candles.ts[first:], float(candles.open[first]))
+        # The compiler works for one thread alone.
+        self.score(ready, parameters, space.records([number])[1][0])
+
+    def ready_for(self, number: int, parameters: Parameters) -> Ready:
+        """Candles, signal bars and inputs for a variant, made once for all that have them in common."""
+        key = (*self.space.group(number), parameters.warmup_bars)
+        if key not in self._ready:
+            config = self.space.config(number).changed(start=self.start, end=self.end)
+            made = prepare(config, self._candles, fetched=self._fetched, funding=self._funding)
+            self._ready[key] = Ready(made, UniversalSimulator(made.config), limits_may_bind(made.config, made.candles))
+        return self._ready[key]
+
+    def job(self, numbers: NDArray[np.int64]) -> Job:
+        """Make variants ready to be played."""
+        valid, records = self.space.records(numbers)
+        each = []
+        for number in valid.tolist():
+            parameters = self.space.parameters(number)
+            each.append((self.ready_for(number, parameters), parameters))
+        return SingleJob(self, valid, records, each, len(numbers) - len(valid))
+
+    def closing(self, number: int) -> float:
+        """What it costs to close, at the end, all that a variant holds then, fraction of its equity."""
+        parameters = self.space.parameters(number)
+        ready = self.ready_for(number, parameters)
+        try:
+            recording = self._recording(ready, parameters, self.space.records([number])[1][0])
+        except Misconfigured:  # it cannot work here, and holds nothing
+            return 0.0
+        equity = float(recording.equity()[-1])
+        return closing_costs(ready.made.config, [recording]) / equity if equity > 0.0 else 0.0
+
+    def score(self, ready: Ready, parameters: Parameters, record: Any) -> Any:
+        """Score of a variant and its daily returns, or the sentence that says why it cannot work here."""
+        try:
+            return scored(self._recording(ready, parameters, record), ready.made.first)
+        except Misconfigured as error:
+            return str(error)
+
+    def _recording(self, ready: Ready, parameters: Parameters, record: Any) -> Recording:
+        if ready.limited:
+            return play_single(ready.made.config.changed(parameters=parameters), ready.made.candles)
+        return ready.simulator.with_parameters(parameters, record).run(ready.made.candles)
+
+
+@dataclass(frozen=True)
+class SingleJob:
+    """Variants of one strategy, ready to be played."""
+
+    window: SingleWindow
+    numbers: NDArray[np.int64]
+    records: NDArray[Any]
+    each: list[tuple[Ready, Parameters]]
+    excluded: int
+
+    def play(self) -> Rows:
+        """Play them."""
+        outcomes = (self.window.score(ready, own, self.records[index]) for index, (ready, own) in enumerate(self.each))
+        return _rows(self.numbers, outcomes, len(self.window.pair_daily), self.excluded)
+
+
+class PortfolioWindow:
+    """The whole algorithm, or one strategy on several pairs."""
+
+    def __init__(self, space: PortfolioSpace, market: Market, start: int, end: int) -> None:
+        self.space, self.market, self.start, self.end = space, market, start, end
+        self._ready: dict[Any, PreparedRun] = {}
+        result = self.played(space.first)
+        held = np.mean([result.held(pair) for pair in range(len(result.recording.pairs))], axis=0)
+        self.pair_daily = daily_returns(held, result.ts, 1.0)
+
+    def played(self, config: Any) -> Any:
+        """Play one variant; raises Misconfigured where it cannot work here."""
+        since = config.algorithm.history_start(self.start)
+        key = (since, any(own.sells_short for _, own in config.algorithm.trading()))
+        config = config.changed(start=self.start, end=self.end)
+        if key not in self._ready:
+            known = self.market
+            self._ready[key] = prepare_portfolio(config, known.candles, fetched=known.fetched, funding=known.funding)
+        return play_portfolio(self._ready[key].with_config(config))
+
+    def job(self, numbers: NDArray[np.int64]) -> Job:
+        """Make variants ready to be played."""
+        valid, configs = self.space.records(numbers)
+        return PortfolioJob(self, valid, configs, len(numbers) - len(valid))
+
+    def closing(self, number: int) -> float:
+        """What it costs to close, at the end, all that a variant holds then, fraction of its equity."""
+        config = self.space.config(number)
+        try:
+            result = self.played(config)
+        except Misconfigured:  # it cannot work here, and holds nothing
+            return 0.0
+        equity = float(result.equity[-1])
+        return closing_costs(config, result.recording.recordings) / equity if equity > 0.0 else 0.0
+
+    def score(self, config: Any) -> Any:
+        """Score of a variant and its daily returns, or the sentence that says why it cannot work here."""
+        try:
+            return score_portfolio(self.played(config))
+        except Misconfigured as error:
+            return str(error)
+
+
+@dataclass(frozen=True)
+class PortfolioJob:
+    """Variants on several pairs, ready to be played."""
+
+    window: PortfolioWindow
+    numbers: NDArray[np.int64]
+    configs: list[Any]
+    excluded: int
+
+    def play(self) -> Rows:
+        """Play them."""
+        outcomes = (self.window.score(one) for one in self.configs)
+        return _rows(self.numbers, outcomes, len(self.window.pair_daily), self.excluded)
+
+
+def _rows(numbers: NDArray[np.int64], outcomes: Iterable[Any], days: int, excluded: int) -> Rows:
+    """Rows of variants from each one's score and daily returns, or the sentence that refused it."""
+    scores, daily = new_records(SCORE, len(numbers)), np.zeros((len(numbers), days), np.float32)
+    played, refusal = np.zeros(len(numbers), np.bool_), NOTHING_VALID
+    for index, outcome in enumerate(outcomes):
+        if isinstance(outcome, str):
+            refusal = outcome
+            continue
+        played[index] = True
+        scores[index] = outcome[0]
+        own = outcome[1][:days]  # fewer where a run on several pairs ended early
+        daily[index, : len(own)] = own
+    return Rows(numbers[played], scores[played], daily[played], excluded, int(np.sum(~played)), refusal)
+
+
+def closing_costs(config: RunConfig, recordings: Sequence[Recording]) -> float:
+    """Fee and slippage of closing at the market, at the last close, what is held then, quote currency."""
+    share = config.execution.slippage_bps / 1e4
+    return sum(
+        abs(float(one.pair.ledger.position)) * last_worth(one) * (float(one.prepared.instrument.taker_fee) + share)
+        for one in recordings
+    )
+
+
+def midnight(at: float) -> int:
+    """Begin of the UTC day of a time, ms."""
+    return int(at) // DAY * DAY

@@ -1,0 +1,124 @@
+"""Runs searches whose rows are kept in the data directory's database, so that they go on where they were interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from bot.errors import Misconfigured
+from search.runners import Threads
+from services.app.backing import database
+from services.runtime.config import EMBEDDED
+from services.storage.trials import TrialStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+
+    from search.exploration import Progress, Stored
+    from search.portfolio_space import PortfolioSpace
+    from search.session import Session
+    from search.space import Space
+    from search.window import Market
+
+ENDS_SECONDS = 0.7  # that a search which was told to end has for the batch it plays
+Kind = TypeVar("Kind")
+NOBODY = ""  # whose rows a search has: no bot's
+
+
+class Ended(Exception):
+    """A search was told to end."""
+
+
+class KeptTrials:
+    """Trials of one session, for a search in another thread than the database's."""
+
+    def __init__(self, store: TrialStore, session: Session, loop: asyncio.AbstractEventLoop) -> None:
+        self.store, self.session, self._loop = store, session, loop
+
+    def stored(self, window: int) -> Stored:
+        """Read the rows of a window that are there."""
+        return self._wait(self.store.stored(self.session.name, window))
+
+    def add(self, window: int, rows: Stored) -> None:
+        """Keep more rows of a window."""
+        self._wait(self.store.add(self.session.name, window, rows))
+
+    def looked(self) -> int:
+        """Count the variants that other sessions have scored on the same candles."""
+        return self._wait(self.store.looked(self.session.snapshot, self.session.name))
+
+    def _wait(self, work: Coroutine[Any, Any, Kind]) -> Kind:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+def runner_of(space: Space | PortfolioSpace, market: Market, workers: int, ray: str) -> Any:
+    """Who plays: threads of this process, one for each processor unless `workers` says otherwise, or a Ray cluster."""
+    if not ray:
+        return Threads(workers or None)
+    try:
+        from search.ray_runner import RayRunner  # noqa: PLC0415, an extra
+    except ImportError:
+        raise Misconfigured("--ray needs Ray, which is not installed; install it with `uv sync --extra ray`.") from None
+    return RayRunner(space, market, ray, threads=workers)
+
+
+@asynccontextmanager
+async def trial_store(data_dir: Path, address: str = EMBEDDED) -> AsyncIterator[TrialStore]:
+    """Start, or join, the database of a data directory, and open its sessions."""
+    async with database(data_dir, NOBODY, address) as dsn:
+        store = await TrialStore.open(dsn)
+        try:
+            yield store
+        finally:
+            await store.close()
+
+
+async def run_search(
+    data_dir: Path,
+    session: Session,
+    search: Callable[[KeptTrials, Callable[[Progress], None]], Kind],
+    told: Callable[[Progress], None],
+    result: Callable[[Kind], dict[str, Any]],
+) -> Kind:
+    """Run a search in a thread of its own, with its rows in the database, and keep what comes of it.
+
+    When it is cancelled, the rows that are there are kept, and the same search goes on from them.
+    """
+    loop, ended = asyncio.get_running_loop(), threading.Event()
+
+    def hear(progress: Progress) -> None:
+        if ended.is_set():
+            raise Ended
+        told(progress)
+
+    async with trial_store(data_dir) as store:
+        await store.begin(session)
+        done: asyncio.Future[Kind] = loop.create_future()
+
+        def finish(found: Any, error: BaseException | None) -> None:
+            if not done.cancelled():
+                done.set_exception(error) if error is not None else done.set_result(found)
+
+        def work() -> None:
+            found, failed = None, None
+            try:
+                found = search(KeptTrials(store, session, loop), hear)
+            except BaseException as error:  # noqa: BLE001, raised where it is awaited
+                failed = error
+            loop.call_soon_threadsafe(finish, found, failed)
+
+        threading.Thread(target=work, daemon=True).start()
+        try:
+            found = await asyncio.shield(done)
+        except asyncio.CancelledError:
+            ended.set()
+            await asyncio.wait([done], timeout=ENDS_SECONDS)
+            if done.done():
+                done.exception()  # heard
+            raise
+        await store.finish(session.name, result(found))
+        return found

@@ -1,0 +1,129 @@
+"""Sessions of searches and their trials in Postgres: rows come by COPY, and those that are there are not played again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+import asyncpg
+import numpy as np
+
+from search.chance import BLOCKS
+from search.exploration import NOTHING, Stored
+from search.score import SCORE
+from services.storage.schema import migrate
+from services.storage.store import waiting
+
+if TYPE_CHECKING:
+    from search.session import Session
+
+RUNNING, FINISHED = "running", "finished"
+BEGIN = """
+INSERT INTO sessions (session, kind, snapshot, code, document, status, created) VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (session) DO UPDATE SET status = $6
+"""
+LOOKED = """
+SELECT count(*) FROM trials JOIN sessions USING (session) WHERE snapshot = $1 AND session <> $2
+"""
+LISTED = """
+SELECT s.session, kind, status, created, ended, document, result,
+    (SELECT count(*) FROM trials t WHERE t.session = s.session) AS trials
+FROM sessions s ORDER BY created DESC
+"""
+LOOKS = """
+INSERT INTO looks (session, part, state) VALUES ($1, $2, $3)
+ON CONFLICT (session, part) DO UPDATE SET state = excluded.state
+"""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A session as it is listed."""
+
+    session: str
+    kind: str
+    status: str
+    created: datetime
+    ended: datetime | None
+    document: dict[str, Any]
+    result: dict[str, Any] | None
+    trials: int
+
+
+class TrialStore:
+    """Sessions of searches, with their rows."""
+
+    def __init__(self, pool: Any) -> None:
+        self.pool = pool
+
+    @classmethod
+    async def open(cls, dsn: str) -> Self:
+        """Bring the tables up to date and connect."""
+        await migrate(dsn)
+        return cls(await asyncpg.create_pool(dsn, min_size=1, max_size=2))
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        await self.pool.close()
+
+    @waiting
+    async def begin(self, session: Session) -> None:
+        """Begin a session, or go on with it."""
+        document = json.dumps(session.document)
+        values = (session.name, session.kind, session.snapshot, session.code, document, RUNNING, datetime.now(UTC))
+        await self.pool.execute(BEGIN, *values)
+
+    @waiting
+    async def finish(self, session: str, result: dict[str, Any]) -> None:
+        """Keep what came of it."""
+        query = "UPDATE sessions SET status = $2, result = $3, ended = $4 WHERE session = $1"
+        await self.pool.execute(query, session, FINISHED, json.dumps(result), datetime.now(UTC))
+
+    @waiting
+    async def stored(self, session: str, part: int) -> Stored:
+        """Read the rows of a window that are there."""
+        query = "SELECT variant, score, blocks FROM trials WHERE session = $1 AND part = $2 ORDER BY variant"
+        rows = await self.pool.fetch(query, session, part)
+        if not rows:
+            return NOTHING
+        state = await self.pool.fetchval("SELECT state FROM looks WHERE session = $1 AND part = $2", session, part)
+        scores = np.array([tuple(row["score"]) for row in rows], SCORE)
+        blocks = np.frombuffer(b"".join(row["blocks"] for row in rows), np.float32)
+        return Stored(
+            np.array([row["variant"] for row in rows], np.int64), scores, blocks.reshape(len(rows), BLOCKS, 2), state
+        )
+
+    @waiting
+    async def add(self, session: str, part: int, rows: Stored) -> None:
+        """Keep more rows of a window, and what is known of chance since, or nothing."""
+        columns = ("session", "part", "variant", "score", "blocks")
+        blocks = np.ascontiguousarray(rows.blocks, np.float32)
+        records = [
+            (session, part, number, list(score), block.tobytes())
+            for number, score, block in zip(rows.numbers.tolist(), rows.scores.tolist(), blocks, strict=True)
+        ]
+        async with self.pool.acquire() as connection, connection.transaction():
+            await connection.copy_records_to_table("trials", records=records, columns=columns)
+            if rows.looks is not None:
+                await connection.execute(LOOKS, session, part, rows.looks)
+
+    @waiting
+    async def looked(self, snapshot: str, session: str) -> int:
+        """Count the trials of other sessions on the same candles."""
+        return int(await self.pool.fetchval(LOOKED, snapshot, session))
+
+    @waiting
+    async def sessions(self) -> list[Listed]:
+        """Read every session, newest first."""
+        found = []
+        for row in await self.pool.fetch(LISTED):
+            result = None if row["result"] is None else json.loads(row["result"])
+            found.append(Listed(**{**dict(row), "document": json.loads(row["document"]), "result": result}))
+        return found
+
+    @waiting
+    async def purge(self, session: str) -> None:
+        """Forget a session and its rows."""
+        await self.pool.execute("DELETE FROM sessions WHERE session = $1", session)

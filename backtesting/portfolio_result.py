@@ -171,15 +171,6 @@ class PortfolioResult:
             for pair, one in zip(self.recording.pairs, self.recording.recordings, strict=True)
         }
 
-    def held(self, pair: int) -> NDArray[np.float64]:
-        """What one unit of money in a pair, bought at its first open of the period, is worth on the period's clock."""
-        recording = self.recording.recordings[pair]
-        ts, close = recording.prepared.candles.ts[: recording.bars], recording.prepared.close[: recording.bars]
-        begin = min(int(np.searchsorted(ts, self.ts[0])), len(ts) - 1)
-        return np.maximum(self._on_clock(ts[begin:], close[begin:] / recording.prepared.open[begin]), 0.0) + (
-            self.ts < ts[begin]
-        )
-
     def _on_clock(self, ts: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Values at a pair's own bars as they stand at each time of the clock; 0 before its first bar."""
         at = np.searchsorted(ts, self.ts, side="right") - 1

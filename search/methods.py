@@ -179,8 +179,8 @@ def _sobol(lattice: Lattice, count: int, seed: int) -> Proposals:
     qmc = needed("scipy.stats.qmc")
     points, seen, missing, turns = qmc.Sobol(len(lattice.sizes), rng=seed), Seen(), count, 0
     while missing > 0 and turns < TURNS:
-        drawn = points.random_base2(max(math.ceil(math.log2(missing)), 5) if seen.empty else 5)
-        fresh = seen.new((drawn * np.array(lattice.sizes)).astype(np.int64) @ lattice.strides)[:missing]
+        drawn = points.random_base2(max(math.ceil(math.log2(missing)), 5)) if seen.empty else points.random(AT_ONCE)
+        fresh = seen.new((drawn * np.array(lattice.sizes)).astype(np.int64) @ lattice.strides, missing)
         turns = 0 if len(fresh) else turns + 1
         if len(fresh):
             answer = yield Round(cut_up(fresh), missing)
@@ -240,7 +240,7 @@ def _optuna(lattice: Lattice, method: Method, seed: int, metrics: int) -> Propos
     made: dict[str, Callable[[], Any]] = {
         "tpe": lambda: samplers.TPESampler(seed=seed, n_startup_trials=min(2 * AT_ONCE, method.count or 1)),
         "cmaes": lambda: samplers.CmaEsSampler(seed=seed),
-        "nsga2": lambda: samplers.NSGAIISampler(seed=seed, population_size=2 * AT_ONCE),
+        "nsga2": lambda: samplers.NSGAIISampler(seed=seed, population_size=AT_ONCE),
     }
     if method.name == "cmaes":
         needed("cmaes")
@@ -289,9 +289,9 @@ class Seen:
         """Whether nothing was proposed yet."""
         return not self._numbers
 
-    def new(self, numbers: Numbers) -> Numbers:
-        """Those that were not, each once, in their order; from now on they were."""
-        fresh = [one for one in dict.fromkeys(numbers.tolist()) if one not in self._numbers]
+    def new(self, numbers: Numbers, most: int | None = None) -> Numbers:
+        """Those that were not, each once, in their order, the first `most` of them; from now on they were."""
+        fresh = [one for one in dict.fromkeys(numbers.tolist()) if one not in self._numbers][:most]
         self._numbers.update(fresh)
         return np.array(fresh, np.int64)
 

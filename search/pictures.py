@@ -46,7 +46,9 @@ def parallel(found: Sweep) -> Figure:
     axes.set_yticks([])
     axes.set_ylim(-0.12, 1.12)
     axes.margins(x=0.06)
-    axes.set_title(f"Variants in sample, by rank of {found.space.objective.metrics[0].text}: bright is better", loc="left")
+    axes.set_title(
+        f"Variants in sample, by rank of {found.space.objective.metrics[0].text}: bright is better", loc="left"
+    )
     axes.legend(loc="upper right", frameon=False, fontsize=8)
     return figure
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from html import escape
 from importlib.resources import files
+from math import isnan
 from string import Template
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
 SHOWN = {
     "total_return_pct": "return %",
     "beta": "beta",
-    "alpha_pct": "alpha % a year",
+    "alpha_pct": "alpha % / year",
     "information_ratio": "information ratio",
     "max_drawdown_pct": "drawdown %",
     "trades": "trades",
 }
 MOST_ROWS = 50
+TWINS = ("in_sample", "held_out")
+RATIOS = ("beta", "information_ratio")
 
 
 def write_sweep(found: Sweep, path: Path) -> None:
@@ -61,13 +64,11 @@ def write_walk_forward(found: WalkForward, path: Path) -> None:
         f"{found.embargo_days} days apart. What is held at the end of a window is closed and paid for."
     )
     pictures = [_card(joined_equity(found), "Equity out of sample"), _card(efficiency(found), "Windows")]
-    pictures += [_heading("Windows"), _windows(found)]
+    pictures.append(_windows(found))
     _write(path, f"Walk-forward: {_what(found.space)}", subtitle, found.verdict, "".join(pictures), found.space)
 
 
-def _write(
-    path: Path, title: str, subtitle: str, verdict: Sequence[str], body: str, space: Numbered
-) -> None:
+def _write(path: Path, title: str, subtitle: str, verdict: Sequence[str], body: str, space: Numbered) -> None:
     page = Template(files("search").joinpath("report.html").read_text(encoding="utf-8"))
     asked = yaml.safe_dump(_plain(space.source()), sort_keys=False)
     html = page.substitute(
@@ -81,31 +82,56 @@ def _write(
 
 
 def _best_of(found: Sweep) -> str:
-    head = "".join(f"<th>{escape(axis.key.partition('.')[2])}</th>" for axis in found.space.axes)
-    columns = [f"{name}_{part}" for part in ("in_sample", "held_out") for name in SHOWN]
-    parts = "".join(f'<th class="part" colspan="{len(SHOWN)}">{part}</th>' for part in ("in sample", "held out"))
-    names = "".join(f"<th>{name}</th>" for name in SHOWN.values())
     rows = []
     for row in found.frame.head(min(len(found.held_out), MOST_ROWS)).to_dicts():
-        cells = [_cell(row[axis.key]) for axis in found.space.axes]
-        cells += [_cell(row[name], first=place % len(SHOWN) == 0) for place, name in enumerate(columns)]
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-    return (
-        f'{_heading("The best")}<div class="card"><table><thead><tr><th colspan="{len(found.space.axes)}"></th>{parts}'
-        f"</tr><tr>{head}{names}{names}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
+        axes = [_value(row[axis.key]) for axis in found.space.axes]
+        rows.append((axes, *([_figure(name, row[f"{name}_{part}"]) for name in SHOWN] for part in TWINS)))
+    names = [_name(axis.key) for axis in found.space.axes]
+    return _heading("The best") + _twins(names, ("in sample", "held out"), rows)
 
 
 def _windows(found: WalkForward) -> str:
-    frame = found.frame
-    head = "".join(f"<th>{escape(name.replace('_', ' '))}</th>" for name in frame.columns)
-    rows = "".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in frame.iter_rows())
-    return f'<div class="card"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    rows = []
+    for piece in found.pieces:
+        days = f"{iso(piece.test[0])[:10]} to {iso(piece.test[1])[:10]}"
+        values = [_value(value) for value in found.space.values(piece.number).values()]
+        figures = (
+            [_figure(name, float(score[name])) for name in SHOWN] for score in (piece.in_sample, piece.out_of_sample)
+        )
+        rows.append(([days, *values, _figure("pair_return_pct", piece.pair_returned)], *figures))
+    names = ["window", *(_name(axis.key) for axis in found.space.axes), "return of the pair %"]
+    return _heading("Windows") + _twins(names, ("in sample", "out of sample"), rows)
 
 
-def _cell(value: Any, *, first: bool = False) -> str:
-    text = "" if value is None else f"{value:,.4g}" if isinstance(value, float) else str(value)
-    return f'<td class="first">{escape(text)}</td>' if first else f"<td>{escape(text)}</td>"
+def _twins(names: list[str], parts: tuple[str, str], rows: list[Any]) -> str:
+    """Lay out a table of rows: what a row is about, and its figures in both parts."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    over = "".join(f'<th class="part" colspan="{len(SHOWN)}">{part}</th>' for part in parts)
+    figures = "".join(f"<th>{name}</th>" for name in SHOWN.values())
+    body = []
+    for own, *twins in rows:
+        cells = [f"<td>{escape(text)}</td>" for text in own]
+        for twin in twins:
+            cells += [f'<td class="first">{twin[0]}</td>', *(f"<td>{text}</td>" for text in twin[1:])]
+        body.append(f"<tr>{''.join(cells)}</tr>")
+    return (
+        f'<div class="card"><table><thead><tr><th colspan="{len(names)}"></th>{over}</tr>'
+        f"<tr>{head}{figures}{figures}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _name(key: str) -> str:
+    return key.partition(".")[2].replace("_", " ")
+
+
+def _value(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _figure(name: str, value: float | None) -> str:
+    if value is None or isnan(value):
+        return ""
+    return f"{value:,.0f}" if name == "trades" else f"{value:,.2f}" if name in RATIOS else f"{value:,.1f}"
 
 
 def _card(figure: Figure, alternative: str) -> str:

@@ -65,8 +65,8 @@ def scored(recording: Recording, first: int) -> tuple[Any, NDArray[np.float64]]:
     return scores[0], daily
 
 
-def score_portfolio(result: PortfolioResult) -> tuple[Any, NDArray[np.float64]]:
-    """Score of a run on several pairs, and its daily returns (d,); the pairs held in equal parts explain beta."""
+def score_portfolio(result: PortfolioResult, held: NDArray[np.float64]) -> tuple[Any, NDArray[np.float64]]:
+    """Score of a run on several pairs, and its daily returns (d,), which those of its pairs held equally explain."""
     scores, metrics, initial = new_records(SCORE, 1), result.metrics, result.config.deposits
     score = scores[0]
     for name in set(NAMES) - set(OWN):
@@ -78,8 +78,7 @@ def score_portfolio(result: PortfolioResult) -> tuple[Any, NDArray[np.float64]]:
     if metrics.max_drawdown_pct > 0.0:
         score.return_over_drawdown = metrics.total_return_pct / metrics.max_drawdown_pct
     daily = daily_returns(result.equity, result.ts, initial)
-    held = np.mean([result.held(pair) for pair in range(len(result.recording.pairs))], axis=0)
-    score_daily(daily, daily_returns(held, result.ts, 1.0), score)
+    score_daily(daily, held[: len(daily)], score)
     return score, daily
 
 

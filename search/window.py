@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from search.portfolio_space import PortfolioSpace
     from search.space import Space
 
+TRIED = 8  # variants of which one may compile what plays the others
 NOTHING_VALID = "no combination of the space is valid; widen its values."
 
 
@@ -203,19 +204,20 @@ class PortfolioWindow:
     def __init__(self, space: PortfolioSpace, market: Market, start: int, end: int) -> None:
         self.space, self.market, self.start, self.end = space, market, start, end
         self._ready: dict[Any, PreparedRun] = {}
-        result = self.played(space.first)
-        held = np.mean([result.held(pair) for pair in range(len(result.recording.pairs))], axis=0)
-        self.pair_daily = daily_returns(held, result.ts, 1.0)
+        self.pair_daily = held_equally(self.ready_for(space.first))
+        for number in range(min(space.size, TRIED)):  # the compiler works for one thread alone
+            if all(not isinstance(self.score(config), str) for config in space.records([number])[1]):
+                break
 
-    def played(self, config: Any) -> Any:
-        """Play one variant; raises Misconfigured where it cannot work here."""
+    def ready_for(self, config: Any) -> PreparedRun:
+        """Candles for a variant, made once for all that have them in common."""
         since = config.algorithm.history_start(self.start)
         key = (since, any(own.sells_short for _, own in config.algorithm.trading()))
         config = config.changed(start=self.start, end=self.end)
         if key not in self._ready:
             known = self.market
             self._ready[key] = prepare_portfolio(config, known.candles, fetched=known.fetched, funding=known.funding)
-        return play_portfolio(self._ready[key].with_config(config))
+        return self._ready[key].with_config(config)
 
     def job(self, numbers: NDArray[np.int64]) -> Job:
         """Make variants ready to be played."""
@@ -226,7 +228,7 @@ class PortfolioWindow:
         """What it costs to close, at the end, all that a variant holds then, fraction of its equity."""
         config = self.space.config(number)
         try:
-            result = self.played(config)
+            result = play_portfolio(self.ready_for(config))
         except Misconfigured:  # it cannot work here, and holds nothing
             return 0.0
         equity = float(result.equity[-1])
@@ -235,7 +237,7 @@ class PortfolioWindow:
     def score(self, config: Any) -> Any:
         """Score of a variant and its daily returns, or the sentence that says why it cannot work here."""
         try:
-            return score_portfolio(self.played(config))
+            return score_portfolio(play_portfolio(self.ready_for(config)), self.pair_daily)
         except Misconfigured as error:
             return str(error)
 
@@ -268,6 +270,17 @@ def _rows(numbers: NDArray[np.int64], outcomes: Iterable[Any], days: int, exclud
         own = outcome[1][:days]  # fewer where a run on several pairs ended early
         daily[index, : len(own)] = own
     return Rows(numbers[played], scores[played], daily[played], excluded, int(np.sum(~played)), refusal)
+
+
+def held_equally(made: PreparedRun) -> NDArray[np.float64]:
+    """Daily returns of the pairs of a run, each bought for the same money at its first open of the period, (d,)."""
+    ts = made.pairs.clock[made.pairs.clock >= (made.config.start or 0)]
+    worth = np.zeros(len(ts))
+    for tape in made.pairs.tapes:
+        own, begin = tape.candles.ts, min(int(np.searchsorted(tape.candles.ts, ts[0])), len(tape.close) - 1)
+        at = np.searchsorted(own, ts, side="right") - 1
+        worth += np.where(at >= begin, tape.close[np.maximum(at, begin)] / tape.open[begin], 1.0)
+    return daily_returns(worth / len(made.pairs.tapes), ts, 1.0)
 
 
 def closing_costs(config: RunConfig, recordings: Sequence[Recording]) -> float:

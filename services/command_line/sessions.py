@@ -75,9 +75,7 @@ def best(
         raise Misconfigured(f"session {one.session} is a {one.kind} that is {one.status}; a finished sweep has a best.")
     if out.exists() and not replace:
         raise Misconfigured(f"{cut(str(out))} exists; choose another file, or give --replace.")
-    import yaml
-
-    write_whole(out, yaml.safe_dump(config, sort_keys=False))
+    write_whole(out, config)
     console().print(f"{out}: next: traderagent backtest {out}", soft_wrap=True, highlight=False)
 
 

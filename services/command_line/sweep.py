@@ -59,8 +59,8 @@ def sweep(
     """
     chosen = _begun(space, out, {"method": method, "objective": objective, "top": top}, replace=replace)
     import yaml
-    from search.report import write_sweep
 
+    from search.report import write_sweep
     from search.sweep import sweep as searched
 
     found: Sweep = _search("sweep", chosen, candles, searched, _result_of_sweep, (workers, ray))
@@ -73,7 +73,7 @@ def sweep(
             json.dumps(
                 {"verdict": found.verdict, "best": found.frame.head(len(found.held_out)).to_dicts()}, default=str
             )
-        )  # noqa: T201, E501, for programs
+        )
     else:
         _show_sweep(found, out)
 
@@ -96,7 +96,6 @@ def walkforward(
     """
     chosen = _begun(space, out, {"method": method, "objective": objective}, replace=replace)
     from search.report import write_walk_forward
-
     from search.walk_forward import walk_forward as walked
 
     found: WalkForward = _search("walkforward", chosen, candles, walked, _result_of_windows, (workers, ray))
@@ -163,11 +162,13 @@ def _shown(objective: str) -> Iterator[Callable[[Progress], None]]:
 
 
 def _result_of_sweep(found: Sweep) -> dict[str, Any]:
+    import yaml
+
     best = found.frame.head(1).to_dicts()[0]
     return {
         "verdict": found.verdict,
         "best": json.loads(json.dumps(best, default=str)),
-        "config": json.loads(json.dumps(found.best.document(), default=str)),
+        "config": yaml.safe_dump(found.best.document(), sort_keys=False),
     }
 
 
@@ -207,13 +208,15 @@ def _show_windows(found: WalkForward, out: Path) -> None:
     from rich.table import Table
 
     table = Table(box=None)
-    for name in ("window", "variant", "return\nin sample", "alpha\nin sample"):
+    for name in ("window", "variant"):
         table.add_column(name, justify="right")
-    for name in ("return\nout of sample", "alpha\nout of sample", "return\nof the pair"):
-        table.add_column(name, justify="right")
+    for part in ("in sample", "out of sample"):
+        for name in SHOWN[:3]:
+            table.add_column(f"{name.removesuffix('_pct').replace('_', ' ')}\n{part}", justify="right")
+    table.add_column("return\nof the pair", justify="right")
     for row in found.frame.to_dicts():
-        numbers = [row["total_return_pct_in_sample"], row["alpha_pct_in_sample"], row["closed_return_pct"]]
-        numbers += [row["alpha_pct_out_of_sample"], row["pair_return_pct"]]
+        numbers = [row[f"{name}_{part}"] for part in ("in_sample", "out_of_sample") for name in SHOWN[:3]]
+        numbers.append(row["pair_return_pct"])
         table.add_row(f"{row['train_to']} to {row['test_to']}", str(row["variant"]), *map(_number, numbers))
     said = console()
     said.print(table)

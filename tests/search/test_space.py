@@ -168,11 +168,13 @@ BAD = [
     ({"grid": {"levels": LEVELS}, "leverage": [1, 2]}, "leverage is [1, 2], but only the strategy's parameters"),
     ({"grid": {"levels": LEVELS}, "pair": ["BTCUSDT"]}, "pair is ['BTCUSDT'], but only the strategy's parameters"),
     ({"grid": {"levels": LEVELS}, "execution": {"slippage_bps": {"from": 1, "to": 2}}}, "execution.slippage_bps is"),
-    ({"grid": {"levels": LEVELS}, "risk": {}}, "is a portfolio; choose one strategy and one pair"),
     ({"grid": {"levels": LEVELS}, "pair": ""}, "pair is '': string should have at least 2"),
     ({"grid": {"levels": LEVELS}, "capital": -1}, "capital is -1: input should be greater than 0; change it."),
     ({"grid": {"levels": LEVELS}, "market": "spot", "leverage": 2}, "leverage is 2 but spot has none"),
-    ({"strategy": "auto", "auto": {}}, "strategy is auto, which cannot be searched"),
+    (
+        {"strategy": "auto", "auto": {}},
+        "the space has no axis: give one of the strategies' parameters and those of auto",
+    ),
     ({"strategy": "grd"}, "strategy 'grd' is unknown; did you mean 'grid'"),
     (
         {"grid": {"lower": {"from": 60, "to": 80, "step": 10}, "upper": [50, 55]}},
@@ -181,14 +183,14 @@ BAD = [
     ({"strategy": "rules", "rules": {"when": [{"indicator": "RSI", "timeperiod": [1, 5]}]}}, "timeperiod is 1; give a"),
     ({"strategy": "rules", "rules": {"when": [{"indicator": "RSJ", "timeperiod": [2, 5]}]}}, "did you mean 'RSI'"),
     ({"strategy": "rules", "rules": {"when": [{"indicator": "RSI", "period": [2, 5]}]}}, "RSI knows no 'period'"),
-    ({"search": {"method": "tpe:50"}}, "search.method is no known key"),
+    ({"search": {"method": "tpe:0"}}, "search.method is 'tpe:0'; give tpe 1 to 2000."),
     ({"search": {"topp": 5}}, "search.topp is no known key; did you mean 'top'."),
     ({"search": {"limits": {"variant": 5}}}, "search.limits.variant is no known key; did you mean 'variants'."),
     ({"search": [1]}, "search must be a section of keys and values"),
     ({"grid": {"levels": LEVELS}, "search": {"objective": "sharp"}}, "did you mean 'sharpe'."),
     (
         {"grid": {"levels": LEVELS}, "search": {"limits": {"variants": 7}}},
-        "the space has 8 variants, over search.limits.variants of 7; search fewer values, or raise the limit.",
+        "the space has 8 variants, of which grid plays up to 8, over search.limits.variants of 7; search fewer values",
     ),
 ]
 
@@ -203,7 +205,9 @@ def test_a_mistake_is_one_sentence(values, sentence):
 
 def test_too_many_variants_and_too_much_memory_are_refused_at_once():
     wide = {name: {"from": 0.001, "to": 0.9, "steps": 1000} for name in ("stop_loss", "max_drawdown", "risk_budget")}
-    with pytest.raises(Misconfigured, match=r"the space has 1000000000 variants, over search\.limits\.variants"):
+    with pytest.raises(
+        Misconfigured, match=r"the space has 1000000000 variants, of which grid plays up to 10+, over search\.limits"
+    ):
         space(**wide)
     made = space(search={"limits": {"variants": 10**9, "memory_mb": 100}}, **wide)
     assert made.size == 10**9

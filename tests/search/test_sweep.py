@@ -89,7 +89,7 @@ def test_variants_that_cannot_work_are_counted_and_only_where_none_can_refused()
     small = {"capital": 480.0, "instrument": {"min_notional": 50}}
     some = sweep(told(small, objective="total_return_pct", filters=[]), CANDLES)
     assert {row["grid.levels"] for row in some.frame.to_dicts()} == {6, 9}
-    assert some.unplayable == 4
+    assert some.found.unplayable == 4
     with pytest.raises(Misconfigured, match="raise the capital"):
         sweep(told({**small, "capital": 60.0}), CANDLES)
 
@@ -127,14 +127,14 @@ def test_where_limits_may_bind_the_engine_plays():
     same(row, alone, "in_sample")
 
 
-def command(*arguments, code=0):
+def command(data_dir, *arguments, code=0):
     done = subprocess.run(
         [sys.executable, "-m", "bot", *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "COLUMNS": "200"},
+        env={**os.environ, "COLUMNS": "200", "TRADERAGENT_DATA_DIR": str(data_dir)},
     )
     assert done.returncode == code, done.stderr
     return done
@@ -144,12 +144,14 @@ def test_the_command_writes_every_row_and_a_config_that_a_backtest_takes(tmp_pat
     candles, space, out = tmp_path / "candles.parquet", tmp_path / "space.yaml", tmp_path / "out"
     to_frame(CANDLES).write_parquet(candles)
     space.write_text(yaml.safe_dump(SPACE))
-    shown = command("sweep", space, "--candles", candles, "--out", out).stdout
+    shown = command(tmp_path / "data", "sweep", space, "--candles", candles, "--out", out).stdout
     assert "12 variants, chosen on" in shown and "in sample" in shown and "held out" in shown
     assert len((out / "rows.csv").read_text().splitlines()) == 13
-    assert sorted(path.name for path in out.iterdir()) == ["best.yaml", "rows.csv"]
-    refused = command("sweep", space, "--candles", candles, "--out", out, code=2).stderr
+    assert sorted(path.name for path in out.iterdir()) == ["best.yaml", "report.html", "rows.csv"]
+    refused = command(tmp_path / "data", "sweep", space, "--candles", candles, "--out", out, code=2).stderr
     assert "exists; choose another folder, or give --replace" in refused
-    best = json.loads(command("sweep", space, "--candles", candles, "--out", out, "--replace", "--json").stdout)
-    assert len(best) == 4 and best[0]["variant"] in range(read_space(SPACE).size)
-    command("backtest", out / "best.yaml", "--candles", candles, "--out", tmp_path / "run")
+    best = json.loads(
+        command(tmp_path / "data", "sweep", space, "--candles", candles, "--out", out, "--replace", "--json").stdout
+    )
+    assert len(best["best"]) == 4 and best["verdict"] and best["best"][0]["variant"] in range(read_space(SPACE).size)
+    command(tmp_path / "data", "backtest", out / "best.yaml", "--candles", candles, "--out", tmp_path / "run")

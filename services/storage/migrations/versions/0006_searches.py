@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.dialects.postgresql import ARRAY
 
 revision = "0006"
 down_revision = "0005"
@@ -18,9 +18,9 @@ def upgrade() -> None:
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column("snapshot", sa.Text, nullable=False),
         sa.Column("code", sa.Text, nullable=False),
-        sa.Column("document", JSONB, nullable=False),
+        sa.Column("document", sa.JSON, nullable=False),
         sa.Column("status", sa.Text, nullable=False),
-        sa.Column("result", JSONB),
+        sa.Column("result", sa.JSON),
         sa.Column("created", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ended", sa.DateTime(timezone=True)),
     )

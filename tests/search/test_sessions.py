@@ -1,0 +1,196 @@
+"""Sessions in a real Postgres: what is stored is not played again, and a search that is killed goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import yaml
+
+from backtesting.candles import to_frame
+from bot.sources import ROOT
+from search.exploration import Stored
+from search.reading import read_space
+from search.runners import Threads
+from search.session import session_of
+from search.sweep import market_of, sweep
+from services.app.search import run_search, trial_store
+from tests.conftest import walk
+
+CANDLES = walk(60 * 1440, seed=3, volatility=0.0007)
+SPACE = {
+    "strategy": "grid",
+    "pair": "BTCUSDT",
+    "exchange": "synth",
+    "grid": {
+        "levels": {"from": 6, "to": 20, "step": 1},
+        "profit_per_grid": ["0.4%", "0.8%", "1.2%", "2%"],
+        "warmup_bars": 30,
+    },
+    "search": {"top": 3},
+}
+
+
+class Counted(Threads):
+    """Threads that count what they play."""
+
+    def __init__(self):
+        super().__init__(2)
+        self.numbers = []
+
+    def submit(self, window, numbers):
+        self.numbers += numbers.tolist()
+        return super().submit(window, numbers)
+
+
+def searched(data_dir, space, *, candles=CANDLES, after=None):
+    """Run a sweep with its rows kept; returns what it found and what it played. `after`: batches until it is ended."""
+    made = read_space(space)
+    market = market_of(made, candles, None, None)
+    session = session_of("sweep", made, market)
+    played = []
+
+    def search(trials, told):
+        with Counted() as runner:
+            try:
+                return sweep(made, candles, runner=runner, trials=trials, progress=told)
+            finally:
+                played.extend(runner.numbers)
+
+    heard = []
+
+    def told(progress):
+        heard.append(progress)
+        if after is not None and len(heard) >= after:
+            raise KeyboardInterrupt
+
+    found = None
+    try:
+        found = asyncio.run(run_search(data_dir, session, search, told, lambda one: {"verdict": one.verdict}))
+    except KeyboardInterrupt:
+        assert after is not None
+    return session, found, played
+
+
+def listed(data_dir):
+    async def read():
+        async with trial_store(data_dir) as store:
+            return await store.sessions()
+
+    return asyncio.run(read())
+
+
+@pytest.fixture
+def whole():
+    return sweep(SPACE, CANDLES, workers=2)
+
+
+def test_a_search_that_was_ended_goes_on_and_comes_to_the_same(tmp_path, whole):
+    session, found, first = searched(tmp_path, SPACE, after=1)
+    assert found is None and len(first) > 0
+    again, found, second = searched(tmp_path, SPACE)
+    assert again == session
+    assert found.frame.equals(whole.frame)
+    kept = 60 - len([one for one in set(second) if second.count(one) >= 1])
+    assert kept > 0, "what was kept was played again"
+    assert found.evidence == whole.evidence
+    _, found, third = searched(tmp_path, SPACE)
+    best = set(found.numbers[:3].tolist())
+    assert set(third) <= best and found.frame.equals(whole.frame)
+    (one,) = listed(tmp_path)
+    assert (one.session, one.status, one.trials) == (session.name, "finished", 60)
+    assert one.result["verdict"] == found.verdict
+    assert one.document["grid"]["levels"] == {"from": 6, "to": 20, "step": 1}
+
+
+def test_another_question_is_another_session_and_looks_at_the_same_candles_count(tmp_path):
+    first, found, _ = searched(tmp_path, SPACE)
+    other = {**SPACE, "search": {"method": "random:20", "top": 3}}
+    second, drawn, played = searched(tmp_path, other)
+    assert second.name != first.name and len(set(played)) == 20
+    assert drawn.evidence.trials == 20 + 60 and found.evidence.trials == 60
+    third, moved, _ = searched(tmp_path, other, candles=walk(60 * 1440, seed=4, volatility=0.0007))
+    assert third.name != second.name and moved.evidence.trials == 20
+    limits = {**SPACE, "search": {"top": 5, "limits": {"variants": 100}}}
+    assert searched(tmp_path, limits)[0] == first, "what changes no row is the same session"
+
+
+def test_rows_come_back_as_they_were_kept(tmp_path, whole):
+    session = session_of("sweep", whole.space, market_of(whole.space, CANDLES, None, None))
+    rows = Stored(whole.found.numbers, whole.found.scores, whole.found.blocks, b"\1\2")
+
+    async def kept():
+        async with trial_store(tmp_path) as store:
+            await store.begin(session)
+            await store.add(session.name, 4, rows)
+            back = await store.stored(session.name, 4)
+            nothing = await store.stored(session.name, 5)
+            await store.purge(session.name)
+            return back, nothing, await store.sessions()
+
+    back, nothing, left = asyncio.run(kept())
+    assert (back.numbers == rows.numbers).all() and back.looks == b"\1\2"
+    assert back.scores.tobytes() == np.asarray(rows.scores).tobytes() and (back.blocks == rows.blocks).all()
+    assert len(nothing.numbers) == 0 and left == []
+
+
+def command(data_dir, *arguments, start=False):
+    line = [sys.executable, "-m", "bot", *map(str, arguments)]
+    how = {"cwd": ROOT, "env": {**os.environ, "COLUMNS": "200", "TRADERAGENT_DATA_DIR": str(data_dir)}, "text": True}
+    if start:
+        return subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **how)
+    done = subprocess.run(line, capture_output=True, check=False, **how)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def trials(data_dir):
+    found = json.loads(command(data_dir, "sessions", "list", "--json"))
+    return found[0]["trials"] if found else 0
+
+
+@pytest.mark.slow  # processes that are killed, and a search of some length
+def test_a_search_that_is_killed_goes_on_and_writes_the_same_rows(tmp_path):
+    candles, space = tmp_path / "candles.parquet", tmp_path / "space.yaml"
+    to_frame(walk(300 * 1440, seed=3, volatility=0.0007)).write_parquet(candles)
+    wide = {"levels": {"from": 5, "to": 40, "step": 1}, "profit_per_grid": {"from": "0.3%", "to": "2%", "steps": 40}}
+    space.write_text(yaml.safe_dump({**SPACE, "grid": {**wide, "warmup_bars": 30}}))
+    data, other = tmp_path / "data", tmp_path / "other"
+    running = command(data, "sweep", space, "--candles", candles, "--out", tmp_path / "a", "--workers", 1, start=True)
+    deadline = time.monotonic() + 120
+    while running.poll() is None and trials(data) < 200 and time.monotonic() < deadline:
+        pass
+    assert running.poll() is None, "it came to its end before it was killed"
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    before = trials(data)
+    assert 200 <= before < 36 * 40
+    command(data, "sweep", space, "--candles", candles, "--out", tmp_path / "a")
+    command(other, "sweep", space, "--candles", candles, "--out", tmp_path / "b")
+    assert trials(data) == 36 * 40
+    assert (tmp_path / "a" / "rows.csv").read_bytes() == (tmp_path / "b" / "rows.csv").read_bytes()
+    assert (tmp_path / "a" / "report.html").read_bytes() == (tmp_path / "b" / "report.html").read_bytes()
+
+
+def test_the_commands_of_sessions(tmp_path):
+    candles, space, data = tmp_path / "candles.parquet", tmp_path / "space.yaml", tmp_path / "data"
+    to_frame(CANDLES).write_parquet(candles)
+    space.write_text(yaml.safe_dump({**SPACE, "search": {"method": "random:10", "top": 3}}))
+    command(data, "sweep", space, "--candles", candles, "--out", tmp_path / "out")
+    (one,) = json.loads(command(data, "sessions", "list", "--json"))
+    assert one["trials"] == 10 and one["status"] == "finished"
+    name = one["session"][:6]
+    assert "random:10" in command(data, "sessions", "show", name)
+    command(data, "sessions", "best", name, "--out", tmp_path / "best.yaml")
+    assert (tmp_path / "best.yaml").read_text() == (tmp_path / "out" / "best.yaml").read_text()
+    assert "would forget" in command(data, "sessions", "purge", name)
+    assert trials(data) == 10
+    command(data, "sessions", "purge", name, "--yes")
+    assert json.loads(command(data, "sessions", "list", "--json")) == []

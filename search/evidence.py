@@ -161,8 +161,8 @@ def _direction(score: Any, where: str, pair: float) -> str:
     if np.isnan(beta):
         return f"{where} it returned {total:,.1f} %, and its pair {pair:,.1f} %."
     return (
-        f"{where} it returned {total:,.1f} %, and its pair {pair:,.1f} %; beta {beta:.2f} says how much of that was being "
-        f"long or short, and beyond it alpha was {alpha:,.1f} % a year."
+        f"{where} it returned {total:,.1f} %, and its pair {pair:,.1f} %; beta {beta:.2f} says how much of that was "
+        f"being long or short, and beyond it alpha was {alpha:,.1f} % a year."
     )
 
 
@@ -183,8 +183,8 @@ def _of_chance(evidence: Evidence, best: Any, method: str) -> list[str]:
     )
     if evidence.overfitting is not None:
         sentences.append(
-            f"In {evidence.overfitting:.0%} of the ways to halve the days in sample, the best of one half was below the "
-            "median on the other (probability of overfitting)."
+            f"In {evidence.overfitting:.0%} of the ways to halve the days in sample, the best of one half was below "
+            "the median on the other (probability of overfitting)."
         )
     if not method.startswith(("grid", "random", "sobol")):
         sentences.append(

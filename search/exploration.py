@@ -278,7 +278,7 @@ def _runs(same: NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 
 def neighbours(numbers: NDArray[np.int64], lattice: Lattice) -> list[NDArray[np.int64]]:
-    """Rows of each variant's (k,) neighbours: for each step along an axis, both ways, (k,), -1 where none was played."""
+    """Row of each variant's (k,) neighbour for each step along an axis, both ways: (k,), -1 where none was played."""
     order = np.argsort(numbers)
     ordered, digits, found = numbers[order], lattice.digits(numbers), []
     for place, (size, stride) in enumerate(zip(lattice.sizes, lattice.strides.tolist(), strict=True)):

@@ -190,8 +190,8 @@ def _sobol(lattice: Lattice, count: int, seed: int) -> Proposals:
 def _coarse_fine(lattice: Lattice, coarse: int, fine_steps: int) -> Proposals:
     """Play few values of each axis, then what lies around the best, nearer each time.
 
-    Around each of the best ten, one axis at a time, at the distance of the coarse values, then at half of it, down to one
-    step; `fine_steps` times more at one step, or until nothing new is left.
+    Around each of the best ten, one axis at a time, at half the distance of the coarse values, then at half of that,
+    down to one step; `fine_steps` times more at one step, or until nothing new is left.
     """
     few = [
         np.arange(size) if words else np.unique(np.linspace(0, size - 1, min(size, coarse)).round().astype(np.int64))

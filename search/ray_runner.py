@@ -102,13 +102,16 @@ class RayRunner:
         self._arguments = (space.source(), ray.put(market), source_hash())
         counts = [max(int(one["Resources"].get("CPU", 1)), 1) for one in nodes]
         self.threads = threads or min(counts)
-        kind = ray.remote(Player)
-        self._make = lambda: kind.options(
+        kind: Any = ray.remote(Player)
+        self._kind = kind.options(
             num_cpus=0, max_concurrency=self.threads, scheduling_strategy="SPREAD", max_restarts=0
-        ).remote(*self._arguments)
+        )
         self.actors = [self._make() for _ in range(actors or len(nodes))]
         self.loads = [0] * len(self.actors)
         self.depth = 2 * self.threads * len(self.actors)
+
+    def _make(self) -> Any:
+        return self._kind.remote(*self._arguments)
 
     def submit(self, window: Window, numbers: NDArray[np.int64]) -> Asked:
         """Ask the actor with the least work."""

@@ -1,4 +1,4 @@
-"""The report of a search: one HTML file that opens without a network, with what was asked, found and is to be believed."""
+"""The report of a search: one HTML file that opens without a network, with what was asked and found, and its worth."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ def write_sweep(found: Sweep, path: Path) -> None:
     maps = [_card(heat(found, *several), "Heat map")] if len(several) == 2 else []
     pictures.append(f'<div class="pair">{"".join([*maps, _card(important(found), "Importance of the axes")])}</div>')
     subtitle = (
-        f"{len(found.numbers):,} variants by {found.space.search.method}, chosen in sample from {days[0]} to {days[1]}; "
-        f"the best tried on the days held out, {days[1]} to {days[2]}. {found.evidence.trials:,} variants were ever scored "
-        "on these candles."
+        f"{len(found.numbers):,} variants by {found.space.search.method}, chosen in sample from {days[0]} to "
+        f"{days[1]}; the best tried on the days held out, {days[1]} to {days[2]}. {found.evidence.trials:,} variants "
+        "were ever scored on these candles."
     )
     _write(path, f"Search: {_what(found.space)}", subtitle, found.verdict, "".join(pictures), found.space)
 
@@ -59,8 +59,8 @@ def write_walk_forward(found: WalkForward, path: Path) -> None:
     """Write the page of a walk-forward; the same result gives the same bytes."""
     first, last = found.pieces[0], found.pieces[-1]
     subtitle = (
-        f"{len(found.pieces)} windows from {iso(first.test[0])[:10]} to {iso(last.test[1])[:10]}, each traded by the best "
-        f"of up to {max(piece.tried for piece in found.pieces):,} variants on the days before it, "
+        f"{len(found.pieces)} windows from {iso(first.test[0])[:10]} to {iso(last.test[1])[:10]}, each traded by the "
+        f"best of up to {max(piece.tried for piece in found.pieces):,} variants on the days before it, "
         f"{found.embargo_days} days apart. What is held at the end of a window is closed and paid for."
     )
     pictures = [_card(joined_equity(found), "Equity out of sample"), _card(efficiency(found), "Windows")]

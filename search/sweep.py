@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from backtesting.candles import read_candles
 from bot.candles import iso
 from bot.errors import Misconfigured
 from bot.times import DAY
@@ -26,7 +25,7 @@ from search.numbered import Numbered
 from search.reading import read_space
 from search.runners import Runner, Threads
 from search.score import SCORE
-from search.window import Market, Rows, Window, joined, midnight, window_of
+from search.window import Market, Rows, Window, joined, market_of, midnight, window_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -208,7 +207,7 @@ def sweep(
     Raises Misconfigured and BadCandles with one sentence.
     """
     space = space if isinstance(space, Numbered) else read_space(space)
-    market = market_of(space, candles, fetched, funding)
+    market = market_of(space.first, candles, fetched, funding)
     if runner is not None:
         return _swept(space, market, runner, trials or NoTrials(), progress)
     with Threads(workers) as threads:
@@ -243,8 +242,8 @@ def _pruned(explorer: Explorer, market: Market, whole: Window) -> tuple[Explored
     space, left, chosen = explorer.space, list[Left](), None
     if space.search.method.name in GUIDED:
         raise Misconfigured(
-            f"search.prune goes with grid, random:N and sobol:N; search.method is {space.search.method}, which needs all "
-            "days to say what is played next; leave one of the two out."
+            f"search.prune goes with grid, random:N and sobol:N; search.method is {space.search.method}, which needs "
+            "all days to say what is played next; leave one of the two out."
         )
     for number, share in enumerate(SHARES, 1):
         until = midnight(whole.start + share * (whole.end - whole.start))
@@ -266,18 +265,6 @@ def played(runner: Runner, window: Window, numbers: NDArray[np.int64]) -> tuple[
         if number in at:
             scores[place], daily[place] = rows.scores[at[number]], rows.daily[at[number]]
     return scores, daily
-
-
-def market_of(space: Space | PortfolioSpace, candles: Any, fetched: Any, funding: Any) -> Market:
-    """Name candles, instruments and funding by pair; for one pair they may be given as they are."""
-    first: Any = space.first
-    given = (
-        dict(candles) if isinstance(candles, dict) else {(first.pairs[0] if space.portfolio else first.pair): candles}
-    )
-    read = {pair: read_candles(one) if isinstance(one, str | Path) else one for pair, one in given.items()}
-    pair = next(iter(read))
-    known, paid = ({pair: one} if one is not None and not isinstance(one, dict) else one for one in (fetched, funding))
-    return Market(read, known or {}, paid or {})
 
 
 def parts_of(space: Space | PortfolioSpace, market: Market) -> tuple[int, int, int]:

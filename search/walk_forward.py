@@ -24,8 +24,8 @@ from search.exploration import Explorer, NoTrials, Trials
 from search.numbered import Numbered
 from search.reading import read_space
 from search.runners import Runner, Threads
-from search.sweep import ROW_BYTES, market_of, period_of, played, refuse_undefined
-from search.window import Market, midnight, window_of
+from search.sweep import ROW_BYTES, period_of, played, refuse_undefined
+from search.window import Market, market_of, midnight, window_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,7 @@ class WalkForward:
     @property
     def equity(self) -> NDArray[np.float64]:
         """What one unit of money became by the end of each of these days, (d,)."""
-        return np.cumprod(1.0 + self.days)
+        return np.asarray(np.cumprod(1.0 + self.days))
 
     @property
     def expectancy(self) -> tuple[float, float]:
@@ -135,8 +135,9 @@ class WalkForward:
         ]
         if alpha is not None and self.beta is not None:
             told.append(
-                f"Beyond being long or short of the pair (beta {self.beta:.2f}) they earned an alpha of {alpha.value:,.1f} "
-                f"% a year; nine in ten resamples lie between {alpha.low:,.1f} % and {alpha.high:,.1f} %."
+                f"Beyond being long or short of the pair (beta {self.beta:.2f}) they earned an alpha of "
+                f"{alpha.value:,.1f} % a year; nine in ten resamples lie between "
+                f"{alpha.low:,.1f} % and {alpha.high:,.1f} %."
             )
         won = sum(piece.returned > 0.0 for piece in self.pieces)
         told.append(f"{won} of {count} windows ended with a gain.")
@@ -183,7 +184,7 @@ def walk_forward(
     The windows are those of `search.walk_forward`. Raises Misconfigured where not one fits into the period.
     """
     space = space if isinstance(space, Numbered) else read_space(space)
-    market = market_of(space, candles, fetched, funding)
+    market = market_of(space.first, candles, fetched, funding)
     space.memory(ROW_BYTES)
     if runner is not None:
         return _walked(space, market, Explorer(space, runner, trials or NoTrials(), progress))
@@ -205,14 +206,14 @@ def windows_of(space: Space | PortfolioSpace, market: Market) -> tuple[int, list
         begin += told.test_days * DAY
     if not found:
         raise Misconfigured(
-            f"the period from {iso(start)} to {iso(end)} is too short for search.walk_forward: {told.train_days} days to "
-            f"choose, {embargo} between and {told.test_days} to test; take more candles or fewer days."
+            f"the period from {iso(start)} to {iso(end)} is too short for search.walk_forward: {told.train_days} days "
+            f"to choose, {embargo} between and {told.test_days} to test; take more candles or fewer days."
         )
     return embargo, found
 
 
 def _look_back(space: Space | PortfolioSpace) -> int:
-    """Days that variants look back before they may trade: the longest of all that differ from the first in one value."""
+    """Most days that variants look back before they may trade, of those that differ from the first in one value."""
     longest, digits = _warmup(space.first), space.digits(space.first_number)
     for place, stride in enumerate(space.lattice.strides.tolist()):
         for digit in range(space.lattice.sizes[place]):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from backtesting.candles import read_candles
 from backtesting.metrics import daily_returns, last_worth
 from backtesting.portfolio_run import PreparedRun, play_portfolio, prepare_portfolio
 from backtesting.run import limits_may_bind, play_single, prepare
@@ -15,6 +17,7 @@ from backtesting.simulator import UniversalSimulator
 from bot.errors import Misconfigured
 from bot.record import new_records
 from bot.times import DAY
+from coordinator.config import PortfolioConfig
 from search.score import SCORE, score_portfolio, scored
 
 if TYPE_CHECKING:
@@ -25,11 +28,11 @@ if TYPE_CHECKING:
     from backtesting.funding import FundingHistory
     from backtesting.instruments import DatedInstrument
     from backtesting.run import Prepared
-    from backtesting.simulator import Recording
+    from backtesting.simulator import PreparedCandles, Recording
     from bot.candles import Candles
     from bot.instrument import Instrument
     from bot.parameters import Parameters
-    from coordinator.config import RunConfig
+    from coordinator.config import BacktestConfig, RunConfig
     from search.portfolio_space import PortfolioSpace
     from search.space import Space
 
@@ -105,6 +108,17 @@ class Market:
         candles = self.candles.values()
         start = max(int(one.ts[0]) for one in candles)
         return start, max(int(one.ts[-1]) + one.bar_ms for one in candles)
+
+
+def market_of(
+    config: BacktestConfig | PortfolioConfig, candles: Any, fetched: Any = None, funding: Any = None
+) -> Market:
+    """Name candles, or files of them, instruments and funding by pair; for one pair they may be given as they are."""
+    pair = config.pairs[0] if isinstance(config, PortfolioConfig) else config.pair
+    given = dict(candles) if isinstance(candles, dict) else {pair: candles}
+    read = {one: read_candles(found) if isinstance(found, str | Path) else found for one, found in given.items()}
+    known, paid = ({pair: one} if one is not None and not isinstance(one, dict) else one for one in (fetched, funding))
+    return Market(read, known or {}, paid or {})
 
 
 def window_of(space: Space | PortfolioSpace, market: Market, start: int, end: int) -> Window:
@@ -274,13 +288,17 @@ def _rows(numbers: NDArray[np.int64], outcomes: Iterable[Any], days: int, exclud
 
 def held_equally(made: PreparedRun) -> NDArray[np.float64]:
     """Daily returns of the pairs of a run, each bought for the same money at its first open of the period, (d,)."""
-    ts = made.pairs.clock[made.pairs.clock >= (made.config.start or 0)]
+    return held_equally_over(made.pairs.tapes, made.pairs.clock[made.pairs.clock >= (made.config.start or 0)])
+
+
+def held_equally_over(tapes: Sequence[PreparedCandles], ts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The same for tapes over a clock (n,), ms."""
     worth = np.zeros(len(ts))
-    for tape in made.pairs.tapes:
+    for tape in tapes:
         own, begin = tape.candles.ts, min(int(np.searchsorted(tape.candles.ts, ts[0])), len(tape.close) - 1)
         at = np.searchsorted(own, ts, side="right") - 1
         worth += np.where(at >= begin, tape.close[np.maximum(at, begin)] / tape.open[begin], 1.0)
-    return daily_returns(worth / len(made.pairs.tapes), ts, 1.0)
+    return daily_returns(worth / len(tapes), ts, 1.0)
 
 
 def closing_costs(config: RunConfig, recordings: Sequence[Recording]) -> float:

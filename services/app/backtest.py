@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from backtesting.result import BacktestResult
     from bot.candles import Candles
     from coordinator.config import BacktestConfig, RunConfig
-    from search.portfolio_space import PortfolioSpace
-    from search.space import Space
     from search.window import Market
 
 
@@ -104,19 +102,19 @@ def _venue(config: PortfolioConfig, store: CandleStore) -> str:
     return order[0] if order else config.exchange
 
 
-def find_market(space: Space | PortfolioSpace, candles: Path | None, data_dir: Path) -> Market:
-    """Find what the data directory holds for the pairs of a space, or take the candles of one pair from a file."""
-    from search.sweep import market_of  # noqa: PLC0415, which a backtest does not need
+def market_for(config: BacktestConfig | PortfolioConfig, candles: Path | None, data_dir: Path) -> Market:
+    """Find what the data directory holds for the pairs of a config, or take the candles of one pair from a file."""
+    from search.window import market_of  # noqa: PLC0415, which a backtest does not need
 
-    store, first = CandleStore(data_dir), space.first
-    if isinstance(first, PortfolioConfig):
-        config = first if first.candles else first.changed(exchange=_venue(first, store))
+    store = CandleStore(data_dir)
+    if isinstance(config, PortfolioConfig):
+        config = config if config.candles else config.changed(exchange=_venue(config, store))
         found: Any = dict(config.candles or {})
         for pair in config.pairs:
             if pair not in found:
                 found[pair] = store.read(_series(config, store, pair))
         stated = load_instruments(data_dir, config.exchange, config.market)
-        return market_of(space, found, stated, histories_of(config, data_dir))
-    single, found = find_candles(first, store) if candles is None else (first, candles)
-    stated = load_instruments(data_dir, single.exchange, single.market)
-    return market_of(space, found, stated.get(single.pair), histories_of(single, data_dir).get(single.pair))
+        return market_of(config, found, stated, histories_of(config, data_dir))
+    config, found = find_candles(config, store) if candles is None else (config, candles)
+    stated = load_instruments(data_dir, config.exchange, config.market)
+    return market_of(config, found, stated.get(config.pair), histories_of(config, data_dir).get(config.pair))

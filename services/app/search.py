@@ -1,4 +1,4 @@
-"""Runs searches whose rows are kept in the data directory's database, so that they go on where they were interrupted."""
+"""Runs searches whose rows the data directory's database keeps, so that they go on where they were interrupted."""
 
 from __future__ import annotations
 

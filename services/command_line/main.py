@@ -30,6 +30,7 @@ from services.command_line import (
     past,
     purge,
     replay,
+    robustness,
     runs,
     sessions,
     set_up,
@@ -56,6 +57,8 @@ app.command("compare")(compare.compare)
 app.add_typer(suggest.app, name="suggest")
 app.command("sweep")(sweep.sweep)
 app.command("walkforward")(sweep.walkforward)
+app.command("montecarlo")(robustness.montecarlo)
+app.command("stress")(robustness.stress)
 app.add_typer(sessions.app, name="sessions")
 app.command("explain")(explain.explain)
 app.add_typer(indicators.app, name="indicators")

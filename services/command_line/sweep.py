@@ -1,4 +1,4 @@
-"""`traderagent sweep` and `walkforward`: searches for parameters, and what the best did on days that had not chosen them."""
+"""`traderagent sweep` and `walkforward`: search for parameters, and try the best on days that had not chosen them."""
 
 from __future__ import annotations
 
@@ -69,11 +69,8 @@ def sweep(
     write_whole(out / "best.yaml", yaml.safe_dump(found.best.document(), sort_keys=False))
     write_sweep(found, out / "report.html")
     if as_json:
-        print(
-            json.dumps(
-                {"verdict": found.verdict, "best": found.frame.head(len(found.held_out)).to_dicts()}, default=str
-            )
-        )
+        best = found.frame.head(len(found.held_out)).to_dicts()
+        print(json.dumps({"verdict": found.verdict, "best": best}, default=str))  # noqa: T201, for programs
     else:
         _show_sweep(found, out)
 
@@ -130,13 +127,13 @@ def _search(
 ) -> Any:
     """Run a search whose rows the database keeps, and show how far it is."""
     from search.session import session_of
-    from services.app.backtest import find_market
+    from services.app.backtest import market_for
     from services.app.search import run_search, runner_of
     from services.logs import quieten
 
     data_dir = Settings().data_dir
     quieten()
-    market = find_market(space, candles, data_dir)
+    market = market_for(space.first, candles, data_dir)
 
     def searched(trials: Any, told: Any) -> Any:
         known = {"fetched": market.fetched, "funding": market.funding}

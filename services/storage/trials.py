@@ -1,4 +1,4 @@
-"""Sessions of searches and their trials in Postgres: rows come by COPY, and those that are there are not played again."""
+"""Sessions of searches and their trials in Postgres: rows come by COPY, and what is there is not played anew."""
 
 from __future__ import annotations
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from search.reading import read_space
-from search.sweep import market_of, sweep
+from search.sweep import sweep
+from search.window import market_of
 from tests.search.test_sweep import CANDLES, SPACE
 
 pytestmark = pytest.mark.slow  # Ray, and actors that load the program
@@ -25,7 +26,7 @@ def rows(space):
 def test_rows_are_the_same_and_a_dead_actors_work_is_done_again(space, rows):
     from search.ray_runner import RayRunner, ray
 
-    market = market_of(space, CANDLES, None, None)
+    market = market_of(space.first, CANDLES, None, None)
     with RayRunner(space, market, "local", actors=2, threads=1) as runner:
         assert sweep(space, CANDLES, runner=runner).frame.equals(rows)
         heard = []

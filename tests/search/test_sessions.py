@@ -20,7 +20,8 @@ from search.exploration import Stored
 from search.reading import read_space
 from search.runners import Threads
 from search.session import session_of
-from search.sweep import market_of, sweep
+from search.sweep import sweep
+from search.window import market_of
 from services.app.search import run_search, trial_store
 from tests.conftest import walk
 
@@ -53,7 +54,7 @@ class Counted(Threads):
 def searched(data_dir, space, *, candles=CANDLES, after=None):
     """Run a sweep with its rows kept; returns what it found and what it played. `after`: batches until it is ended."""
     made = read_space(space)
-    market = market_of(made, candles, None, None)
+    market = market_of(made.first, candles, None, None)
     session = session_of("sweep", made, market)
     played = []
 
@@ -123,7 +124,7 @@ def test_another_question_is_another_session_and_looks_at_the_same_candles_count
 
 
 def test_rows_come_back_as_they_were_kept(tmp_path, whole):
-    session = session_of("sweep", whole.space, market_of(whole.space, CANDLES, None, None))
+    session = session_of("sweep", whole.space, market_of(whole.space.first, CANDLES, None, None))
     rows = Stored(whole.found.numbers, whole.found.scores, whole.found.blocks, b"\1\2")
 
     async def kept():

@@ -9,8 +9,9 @@ from backtesting.run import simulate
 from bot.errors import Misconfigured
 from bot.times import DAY
 from search.reading import read_space
-from search.sweep import market_of, sweep
+from search.sweep import sweep
 from search.walk_forward import walk_forward, windows_of
+from search.window import market_of
 from tests.conftest import walk
 
 CANDLES = walk(130 * 1440, seed=6, volatility=0.0007)
@@ -45,7 +46,7 @@ def test_windows_follow_each_other_behind_the_embargo(found):
 
 def test_anchored_windows_choose_on_everything_before_them():
     space = read_space(told(anchored=True, embargo_days=0))
-    embargo, windows = windows_of(space, market_of(space, CANDLES, None, None))
+    embargo, windows = windows_of(space, market_of(space.first, CANDLES, None, None))
     assert embargo == 0
     assert len({first for first, *_ in windows}) == 1
     assert [until - first for first, until, *_ in windows] == [days * DAY for days in (40, 60, 80, 100)]

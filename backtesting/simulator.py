@@ -25,13 +25,13 @@ from bot.order import FILL, SLOT
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP, roll_up
 from bot.strategy import PAIR, Decide, Strategy, names_of, protect
-from coordinator.columns import Asked, Columns
+from coordinator.columns import Asked, Columns, row_dtype
 from coordinator.config import BarPath, FillPolicy, FillRule
 from coordinator.parameters import RiskParameters
 from coordinator.roster import VARIANTS, Roster, decide_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -231,14 +231,22 @@ class UniversalSimulator:
         self.parameters = config.parameters
         self.params = new_records(config.parameters.dtype(), 1)
         self.params[0] = config.parameters.record()
+        self._own_inputs: Mapping[str, NDArray[np.float64]] | None = None
         # Signal bars of the candles that were played last; `with_parameters` shares them.
         self._known: dict[int, tuple[PreparedCandles, SignalBars]] = {}
 
-    def with_parameters(self, parameters: Parameters, record: Any) -> UniversalSimulator:
-        """Return one for other parameters, whose `record` the kernels see: of the same timeframe and inputs."""
+    def with_parameters(
+        self, parameters: Parameters, record: Any, inputs: Mapping[str, NDArray[np.float64]] | None = None
+    ) -> UniversalSimulator:
+        """Return one for other parameters of the same timeframe, whose `record` the kernels see.
+
+        `inputs`: the values of theirs at every signal bar (m,), by name; if None they have the same inputs.
+        """
         other = copy.copy(self)
         other.parameters, other.params = parameters, new_records(record.dtype, 1)
         other.params[0] = record
+        if inputs is not None:
+            other._own_inputs, other._known = inputs, {}  # noqa: SLF001, of its own kind
         return other
 
     def run(self, prepared: PreparedCandles) -> Recording:
@@ -311,13 +319,20 @@ class UniversalSimulator:
         if not names_of(self.strategy):
             bars = rolled.bars.view(np.dtype(fields)).view(np.recarray)
             return bars, rolled.ends, rolled.counts
-        rows, chosen = self._inputs(prepared).rows, np.arange(len(rolled.bars))
+        columns = self._own_inputs
+        if columns is None:
+            table = self._inputs(prepared).rows[self.strategy.name]
+            columns = {name: table[name][:, 0] for name in names_of(self.strategy)}
+        chosen: Any = slice(None)
         if self.strategy.heeds and not self.every_bar:
-            heeded = rows[self.strategy.name][self.strategy.heeds][:, 0]
+            heeded = columns[self.strategy.heeds]
             chosen = np.flatnonzero((heeded != 0.0) & ~np.isnan(heeded))
-        bars = new_records(np.dtype([*fields, ("inputs", rows.dtype)]), len(chosen))
-        bars["bar"], bars["inputs"] = rolled.bars[chosen], rows[chosen]
-        return bars, rolled.ends[chosen], rolled.counts[chosen]
+        ends = rolled.ends[chosen]
+        bars = new_records(np.dtype([*fields, ("inputs", row_dtype((self.strategy,), VARIANTS))]), len(ends))
+        bars["bar"] = rolled.bars[chosen]
+        for name, column in columns.items():
+            bars["inputs"][self.strategy.name][name] = column[chosen, None]
+        return bars, ends, rolled.counts[chosen]
 
     def _inputs(self, prepared: PreparedCandles) -> Found:
         """Compute the inputs that the strategy reads."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 CONFLICT = 2.0  # LONG and SHORT at once, which counts as NEUTRAL
 SAID = np.array([0.0, 1.0, -1.0, CONFLICT])  # by LONG + 2 SHORT
 MOST = 20  # conditions of one list
+MOST_READ = 4096  # conditions that are remembered
 KEYS = ("indicator", "rule", *(one.name for one in fields(Rule) if one.name != "kind"))
 NUMBERS = {  # what each kind of rule may be told
     "threshold": ("output", *LIMITS),
@@ -88,10 +89,19 @@ def _within(values: NDArray[np.float64], above: float | None, below: float | Non
 
 def condition_of(given: Any, place: str) -> Condition:
     """Read a condition as a config has it; raises Misconfigured, naming the `place`, for what it cannot say."""
-    try:
-        return _condition(given)
-    except Misconfigured as error:
-        raise Misconfigured(f"{place}: {error}") from None
+    text = repr(given)  # a search asks for few conditions, many times
+    if text not in _READ:
+        try:
+            found = _condition(given)
+        except Misconfigured as error:
+            raise Misconfigured(f"{place}: {error}") from None
+        if len(_READ) >= MOST_READ:
+            _READ.clear()
+        _READ[text] = found
+    return _READ[text]
+
+
+_READ: dict[str, Condition] = {}  # by the text of what was given
 
 
 def _condition(given: Any) -> Condition:

@@ -80,6 +80,10 @@ class Space(Numbered):
         """What decides a variant beside its record: timeframe, whether it reinvests, and its inputs."""
         return self._only(self._group, number)
 
+    def reinvests(self, parameters: Parameters) -> bool:
+        """Whether a variant sizes by the present equity."""
+        return bool(self._others.get("reinvest", parameters.reinvests))
+
     def inputs_key(self, number: int) -> str:
         """Text that variants with the same input columns on the same timeframe have in common."""
         return self.group(number)[2]
@@ -135,8 +139,7 @@ class Space(Numbered):
         config_of(self.strategy, parameters, self._others)
 
     def _outside_the_record(self, parameters: Parameters) -> tuple[str, bool, str]:
-        reinvest = bool(self._others.get("reinvest", parameters.reinvests))
-        return parameters.timeframe, reinvest, self._inputs_of(parameters)
+        return parameters.timeframe, self.reinvests(parameters), self._inputs_of(parameters)
 
     def _inputs_of(self, parameters: Parameters) -> str:
         return repr(inputs_of(with_gate(self.strategy, parameters), parameters))

@@ -133,7 +133,7 @@ def _largest_holding(result: BacktestResult | PortfolioResult) -> int:
 def _gapped(candles: Candles, at: int, factor: float, tick: float) -> Candles:
     """Move every price behind the bar that opens at a time, ms."""
     behind = candles.ts > at
-    prices = {
+    prices: dict[str, Any] = {
         name: np.where(behind, on_ticks(getattr(candles, name) * factor, tick), getattr(candles, name))
         for name in ("open", "high", "low", "close")
     }

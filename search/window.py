@@ -15,10 +15,14 @@ from backtesting.portfolio_run import PreparedRun, play_portfolio, prepare_portf
 from backtesting.run import limits_may_bind, play_single, prepare
 from backtesting.simulator import UniversalSimulator
 from bot.errors import Misconfigured
+from bot.gate import with_gate
 from bot.record import new_records
+from bot.strategy import inputs_of
 from bot.times import DAY
+from coordinator.columns import inputs_start
 from coordinator.config import PortfolioConfig
 from search.score import SCORE, score_portfolio, scored
+from search.signals import Signals, shares
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -130,11 +134,19 @@ def window_of(space: Space | PortfolioSpace, market: Market, start: int, end: in
 
 @dataclass(frozen=True)
 class Ready:
-    """What variants with the same timeframe, inputs and warm-up are played on."""
+    """What variants with the same timeframe and warm-up are played on: all of them, or those with the same inputs."""
 
     made: Prepared
     simulator: UniversalSimulator
     limited: bool  # the instrument's limits may bind, which the fast loop does not know
+    signals: Signals | None  # where conditions are the only inputs
+
+    def simulator_for(self, parameters: Parameters, record: Any) -> UniversalSimulator:
+        """Return a simulator of a variant; its inputs are computed here, what they share once."""
+        if self.signals is None:
+            return self.simulator.with_parameters(parameters, record)
+        inputs = inputs_of(self.simulator.strategy, parameters)
+        return self.simulator.with_parameters(parameters, record, self.signals.columns(inputs))
 
 
 class SingleWindow:
@@ -156,11 +168,16 @@ class SingleWindow:
 
     def ready_for(self, number: int, parameters: Parameters) -> Ready:
         """Candles, signal bars and inputs for a variant, made once for all that have them in common."""
-        key = (*self.space.group(number), parameters.warmup_bars)
+        strategy = with_gate(self.space.strategy, parameters)
+        shared = shares(inputs_of(strategy, parameters))
+        since = inputs_start([(strategy, [parameters])], self.start) if shared else self.space.group(number)
+        key = (strategy, parameters.timeframe, parameters.warmup_bars, self.space.reinvests(parameters), since)
         if key not in self._ready:
             config = self.space.config(number).changed(start=self.start, end=self.end)
             made = prepare(config, self._candles, fetched=self._fetched, funding=self._funding)
-            self._ready[key] = Ready(made, UniversalSimulator(made.config), limits_may_bind(made.config, made.candles))
+            simulator, limited = UniversalSimulator(made.config), limits_may_bind(made.config, made.candles)
+            signals = Signals(made.candles, parameters.timeframe_ms) if shared and not limited else None
+            self._ready[key] = Ready(made, simulator, limited, signals)
         return self._ready[key]
 
     def job(self, numbers: NDArray[np.int64]) -> Job:
@@ -193,7 +210,7 @@ class SingleWindow:
     def _recording(self, ready: Ready, parameters: Parameters, record: Any) -> Recording:
         if ready.limited:
             return play_single(ready.made.config.changed(parameters=parameters), ready.made.candles)
-        return ready.simulator.with_parameters(parameters, record).run(ready.made.candles)
+        return ready.simulator_for(parameters, record).run(ready.made.candles)
 
 
 @dataclass(frozen=True)

@@ -73,11 +73,7 @@ class Numbered:
         self.document = values
         self.axes, self.search, self.limits = axes, search, search.limits
         self.objective: Objective = objective_of(search.objective, search.filters)
-        self.lattice = Lattice(
-            tuple(len(axis.values) for axis in axes),
-            tuple(axis.words for axis in axes),
-            tuple(any(str(part) in RISK_FIELDS for part in axis.path) for axis in axes),
-        )
+        self.lattice = lattice_of(axes)
         self.size = self.lattice.size
         self.most = search.method.most(self.lattice, search)
         if self.most > self.limits.variants:
@@ -119,6 +115,15 @@ class Numbered:
         if not 0 <= number < self.size:
             raise IndexError(f"variant {number} of {self.size}")
         return int(number)
+
+
+def lattice_of(axes: tuple[Axis, ...]) -> Lattice:
+    """Lay out axes as methods see them."""
+    return Lattice(
+        tuple(len(axis.values) for axis in axes),
+        tuple(axis.words for axis in axes),
+        tuple(any(str(part) in RISK_FIELDS for part in axis.path) for axis in axes),
+    )
 
 
 def refuse_axes(key: str, value: Any, others: str) -> None:

@@ -41,6 +41,7 @@ HIGHEST_IS_BEST = {
     "information_ratio": True,
     "refused_for_costs": False,
     "fills": True,
+    "transition_cost": False,
 }
 DEFAULT = "information_ratio"
 LONGEST, MOST_FILTERS = 200, 20  # characters of a formula; filters of an objective

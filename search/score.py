@@ -31,13 +31,14 @@ OWN = {
     "liquidated": "1 where the account was liquidated or its equity reached zero, else 0",
     "beta": "slope of daily returns on those of the pair itself: how long the run was; from 30 days",
     "alpha_pct": "mean daily return - beta x that of the pair, x 365: what being long or short did not earn",
+    "transition_cost": "auto: fees and slippage of the orders of transitions and trims; else 0, quote currency",
     "information_ratio": "alpha / standard deviation of the daily returns that beta does not explain, x sqrt(365)",
 }
 NAMES = (
     *("total_return_pct", "annualised_return_pct", "max_drawdown_pct", "return_over_drawdown", "profit_factor"),
     *("sharpe", "sortino", "trades", "win_rate_pct", "fees", "funding", "turnover", "coverage_pct"),
     *("mean_exposure_pct", "max_exposure_pct", "worst_day_pct", "liquidated"),
-    *("beta", "alpha_pct", "information_ratio", "refused_for_costs", "fills"),
+    *("beta", "alpha_pct", "information_ratio", "refused_for_costs", "fills", "transition_cost"),
 )
 SCORE = np.dtype([(name, "f8") for name in NAMES])
 # Unit and definition of each figure, one line.
@@ -73,6 +74,7 @@ def score_portfolio(result: PortfolioResult, held: NDArray[np.float64]) -> tuple
         value = getattr(metrics, name)
         score[name] = np.nan if value is None else value
     score.coverage_pct = metrics.position_coverage_pct
+    score.transition_cost = result.figures.transition_cost
     score.liquidated = result.recording.outcome is not Outcome.COMPLETE
     score.return_over_drawdown = np.nan
     if metrics.max_drawdown_pct > 0.0:

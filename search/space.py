@@ -21,7 +21,7 @@ from bot.parameters import Parameters
 from bot.strategy import inputs_of
 from coordinator.config import BacktestConfig, config_of, load_single, strategy_named
 from search.axes import Axis, axes_of
-from search.numbered import Numbered, SearchParameters, refuse_axes
+from search.numbered import Numbered, SearchParameters, lattice_of, refuse_axes
 from search.variants import Reader, Variants
 
 AT_ONCE = 1024  # variants looked at together
@@ -38,7 +38,8 @@ class Space(Numbered):
         self._others = {key: value for key, value in values.items() if key not in (self.strategy.name, "bot")}
         name = self.strategy.name
         self._variants = Variants(self.strategy.parameters, values[name], name, axes)
-        self.axes = self._variants.axes
+        self.axes = self._variants.axes  # with numbers for what is written in per cent
+        self.lattice = lattice_of(self.axes)
         self._checks = [self._reader(one) for one in (*self._variants.checks(), self._accept)]
         self._columns: dict[str, Reader] = {}
         self._group = self._reader(self._outside_the_record)

@@ -52,6 +52,7 @@ def expected(recording, first):
     own = daily_returns(equity[first:], ts, capital)
     market = daily_returns(prepared.close[first : recording.bars], ts, float(prepared.open[first]))
     found["worst_day_pct"] = own.min() * 100
+    found["transition_cost"] = 0.0
     found["liquidated"] = float(recording.outcome != Outcome.COMPLETE)
     deepest = found["max_drawdown_pct"]
     found["return_over_drawdown"] = found["total_return_pct"] / deepest if deepest > 0 else None

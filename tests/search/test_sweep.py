@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -155,3 +157,134 @@ def test_the_command_writes_every_row_and_a_config_that_a_backtest_takes(tmp_pat
     )
     assert len(best["best"]) == 4 and best["verdict"] and best["best"][0]["variant"] in range(read_space(SPACE).size)
     command(tmp_path / "data", "backtest", out / "best.yaml", "--candles", candles, "--out", tmp_path / "run")
+
+
+def test_pruning_leaves_the_worse_half_of_the_days_played_so_far(found):
+    pruned = sweep(told(prune=True, objective="total_return_pct"), CANDLES, workers=2)
+    assert [len(one.numbers) for one in pruned.left] == [3, 6] and len(pruned.numbers) == 3
+    half, quarter = pruned.left
+    length = pruned.split - pruned.start
+    assert half.until == (pruned.start + length // 2) // DAY * DAY
+    assert quarter.until == (pruned.start + length // 4) // DAY * DAY
+    every = [*pruned.numbers.tolist(), *half.numbers.tolist(), *quarter.numbers.tolist()]
+    assert sorted(every) == list(range(12))
+    config = pruned.space.config(int(quarter.numbers[-1]))
+    alone = simulate(config.changed(start=pruned.start, end=quarter.until), CANDLES)
+    assert quarter.scores[-1]["total_return_pct"] == pytest.approx(alone.metrics.total_return_pct, rel=1e-9)
+    rows = {row["variant"]: row for row in found.frame.to_dicts()}
+    for row in pruned.frame.head(3).to_dicts():
+        assert row["total_return_pct_in_sample"] == rows[row["variant"]]["total_return_pct_in_sample"]
+    assert pruned.evidence.superior_ability is None and pruned.evidence.better_than_chance is None
+    assert "9 variants were left" in pruned.verdict[-1]
+    assert len(pruned.frame) == 12 and pruned.frame["until"].n_unique() == 3
+    with pytest.raises(Misconfigured, match=r"search\.prune goes with grid, random:N and sobol:N"):
+        sweep(told(prune=True, method="tpe:5"), CANDLES)
+
+
+def test_a_plateau_ranks_by_the_worst_of_a_variant_and_its_neighbours(found):
+    flat = sweep(told(plateau=True), CANDLES, workers=2)
+    values = dict(zip(found.numbers.tolist(), found.scores["information_ratio"].tolist(), strict=True))
+    lattice = found.space.lattice
+
+    def worst(number):
+        digits = lattice.digits(np.array([number]))[0]
+        around = [number]
+        for place, stride in enumerate(lattice.strides.tolist()):
+            around += [number - stride] if digits[place] > 0 else []
+            around += [number + stride] if digits[place] < lattice.sizes[place] - 1 else []
+        return min(values[one] for one in around)
+
+    order = sorted(values, key=lambda one: -worst(one))
+    assert [worst(one) for one in flat.numbers.tolist()] == pytest.approx([worst(one) for one in order])
+    best = int(found.numbers[0])
+    assert found.plateau.own == values[best] and found.plateau.worst <= found.plateau.mean
+    assert found.plateau.worst == min(value for one, value in values.items() if differs(lattice, one, best))
+
+
+def differs(lattice, one, other):
+    first, second = lattice.digits(np.array([one, other]))
+    return np.abs(first - second).sum() == 1
+
+
+def test_a_heat_map_has_the_best_of_each_pair_of_values(found):
+    table = found.heat_map("grid.levels", "grid.range_factor")
+    rows = found.frame.to_dicts()
+    for row in table.to_dicts():
+        for factor in ("2", "4"):
+            own = [
+                one["information_ratio_in_sample"]
+                for one in rows
+                if one["grid.levels"] == row["grid.levels"] and one["grid.range_factor"] == int(factor)
+            ]
+            assert row[factor] == max(own)
+    with pytest.raises(Misconfigured, match=r"the space has no axis grid\.level; choose two of grid\.levels"):
+        found.heat_map("grid.level", "grid.range_factor")
+
+
+def test_the_pareto_set_is_what_no_other_beats_in_both_metrics():
+    both = sweep(told(objective=["total_return_pct", "max_drawdown_pct"], method="nsga2:12"), CANDLES, workers=2)
+    rows = both.frame.to_dicts()
+    kept = {row["variant"] for row in both.pareto.to_dicts()}
+    for row in rows:
+        beaten = any(
+            other["total_return_pct_in_sample"] >= row["total_return_pct_in_sample"]
+            and other["max_drawdown_pct_in_sample"] <= row["max_drawdown_pct_in_sample"]
+            and other["variant"] != row["variant"]
+            for other in rows
+        )
+        assert (row["variant"] in kept) == (not beaten)
+
+
+def test_importance_is_the_share_of_what_an_axis_explains(found):
+    shares = found.importance
+    assert list(shares) == ["grid.levels", "grid.profit_per_grid", "grid.range_factor"]
+    assert all(0.0 <= share <= 1.0 for share in shares.values()) and sum(shares.values()) <= 1.0 + 1e-9
+    ranks = {row["variant"]: place for place, row in enumerate(found.frame.to_dicts())}
+    digits = found.space.lattice.digits(np.array(list(ranks)))
+    values = np.array(list(ranks.values()), float)
+    means = [values[digits[:, 1] == digit].mean() for digit in (0, 1)]
+    assert shares["grid.profit_per_grid"] == pytest.approx(np.var(means) / np.var(values), abs=1e-9)
+
+
+@pytest.mark.parametrize("method", ["random:5", "sobol:5", "tpe:8", "cmaes:8", "coarse_fine", "staged"])
+def test_rows_of_every_method_are_those_of_the_whole_space(found, method):
+    rows = {row["variant"]: row for row in found.frame.to_dicts()}
+    some = sweep(told(method=method, coarse=2, preselect=2), CANDLES, workers=2)
+    again = sweep(told(method=method, coarse=2, preselect=2), CANDLES, workers=1)
+    assert some.frame.equals(again.frame)
+    for row in some.frame.to_dicts():
+        assert row["sharpe_in_sample"] == rows[row["variant"]]["sharpe_in_sample"]
+    assert some.evidence.trials == len(some.numbers) <= 12
+
+
+def test_the_best_of_a_walk_on_random_candles_is_not_called_better_than_chance(found):
+    assert found.evidence.better_than_chance is False
+    assert "not better than chance" in found.verdict[0]
+
+
+@pytest.mark.slow  # a process that is interrupted in the middle
+def test_an_interrupted_sweep_ends_at_once_and_leaves_nothing_half_done(tmp_path):
+    candles, space, out = tmp_path / "candles.parquet", tmp_path / "space.yaml", tmp_path / "out"
+    to_frame(walk(300 * 1440, seed=3, volatility=0.0007)).write_parquet(candles)
+    wide = {"levels": {"from": 5, "to": 44, "step": 1}, "profit_per_grid": {"from": "0.3%", "to": "2%", "steps": 60}}
+    space.write_text(yaml.safe_dump({**SPACE, "grid": {**wide, "warmup_bars": 30}}))
+    line = [sys.executable, "-m", "bot", "sweep", str(space), "--candles", str(candles), "--out", str(out)]
+    data = tmp_path / "data"
+    running = subprocess.Popen(
+        line, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, "TRADERAGENT_DATA_DIR": str(data)}
+    )
+    deadline = time.monotonic() + 60
+    while stored(data) == 0 and time.monotonic() < deadline:
+        pass
+    began = time.monotonic()
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=30)
+    assert running.returncode == 130, said
+    assert time.monotonic() - began < 3.0  # of which the database takes some to end
+    assert not out.exists()
+    assert 0 < stored(data) < 2400
+
+
+def stored(data):
+    done = command(data, "sessions", "list", "--json")
+    return sum(one["trials"] for one in json.loads(done.stdout))

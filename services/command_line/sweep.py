@@ -66,7 +66,7 @@ def sweep(
     found: Sweep = _search("sweep", chosen, candles, searched, _result_of_sweep, (workers, ray))
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "rows.csv", found.frame.write_csv())
-    write_whole(out / "best.yaml", yaml.safe_dump(found.best.document(), sort_keys=False))
+    write_whole(out / "best.yaml", _origin(found) + yaml.safe_dump(found.best.document(), sort_keys=False))
     write_sweep(found, out / "report.html")
     if as_json:
         best = found.frame.head(len(found.held_out)).to_dicts()
@@ -158,6 +158,18 @@ def _shown(objective: str) -> Iterator[Callable[[Progress], None]]:
         yield told
 
 
+def _origin(found: Sweep) -> str:
+    """Say in comments of a config where it comes from, and what it is worth."""
+    from bot.candles import iso
+
+    start, split, end = (iso(one)[:10] for one in (found.start, found.split, found.end))
+    first = (
+        f"The best of {len(found.numbers):,} variants by {found.space.search.method} and "
+        f"{found.space.objective.metrics[0].text}, chosen on {start} to {split} and tried on {split} to {end}."
+    )
+    return "".join(f"# {sentence}\n" for sentence in (first, *found.verdict[:3]))
+
+
 def _result_of_sweep(found: Sweep) -> dict[str, Any]:
     import yaml
 
@@ -165,7 +177,7 @@ def _result_of_sweep(found: Sweep) -> dict[str, Any]:
     return {
         "verdict": found.verdict,
         "best": json.loads(json.dumps(best, default=str)),
-        "config": yaml.safe_dump(found.best.document(), sort_keys=False),
+        "config": _origin(found) + yaml.safe_dump(found.best.document(), sort_keys=False),
     }
 
 

@@ -103,8 +103,10 @@ async def _compiling(config: PortfolioConfig, program: str) -> AsyncIterator[Com
         yield compilation
     finally:
         if process.returncode is None:
+            waiting.cancel()  # what is ended on purpose has not failed
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
+            await process.wait()
         await asyncio.gather(waiting, return_exceptions=True)
 
 

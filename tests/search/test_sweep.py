@@ -20,6 +20,7 @@ from bot.sources import ROOT
 from bot.times import DAY
 from search.reading import read_space
 from search.sweep import sweep
+from services.runtime.config import load_bot
 from tests.conftest import walk
 
 CANDLES = walk(60 * 1440, seed=3, volatility=0.0007)
@@ -157,6 +158,11 @@ def test_the_command_writes_every_row_and_a_config_that_a_backtest_takes(tmp_pat
     )
     assert len(best["best"]) == 4 and best["verdict"] and best["best"][0]["variant"] in range(read_space(SPACE).size)
     command(tmp_path / "data", "backtest", out / "best.yaml", "--candles", candles, "--out", tmp_path / "run")
+    text = (out / "best.yaml").read_text()
+    assert text.startswith("# The best of 12 variants by grid and information_ratio, chosen on")
+    _, live = load_bot(out / "best.yaml")
+    ((_, own),) = live.algorithm.trading()
+    assert own == read_space(SPACE).config(best["best"][0]["variant"]).parameters
 
 
 def test_pruning_leaves_the_worse_half_of_the_days_played_so_far(found):

@@ -73,6 +73,11 @@ class Numbered:
         self.document = values
         self.axes, self.search, self.limits = axes, search, search.limits
         self.objective: Objective = objective_of(search.objective, search.filters)
+        if search.method.name == "cmaes" and len(self.objective.metrics) > 1:
+            raise Misconfigured(
+                f"search.method is {search.method}, which follows one metric, and search.objective names "
+                f"{len(self.objective.metrics)}; name one, or choose nsga2:N."
+            )
         self.lattice = lattice_of(axes)
         self.size = self.lattice.size
         self.most = search.method.most(self.lattice, search)

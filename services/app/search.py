@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bot.errors import Misconfigured
+from bot.errors import Misconfigured, TradingError
 from search.runners import Threads
 from services.app.backing import database
 from services.runtime.config import EMBEDDED
-from services.storage.trials import TrialStore
+from services.storage.trials import CANCELLED, FAILED, FINISHED, TrialStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -119,6 +119,10 @@ async def run_search(
             await asyncio.wait([done], timeout=ENDS_SECONDS)
             if done.done():
                 done.exception()  # heard
+            await store.finish(session.name, CANCELLED, {})
             raise
-        await store.finish(session.name, result(found))
+        except TradingError as error:
+            await store.finish(session.name, FAILED, {"verdict": [str(error)]})
+            raise
+        await store.finish(session.name, FINISHED, result(found))
         return found

@@ -88,8 +88,7 @@ def walkforward(
 ) -> None:
     """Search before every window of the period, and trade the window by what was best: `search.walk_forward`.
 
-    Writes report.html, windows.csv, and next.yaml: what the last days of the period would choose for those behind it is
-    found by `sweep`. Goes on where it was interrupted.
+    Writes report.html and windows.csv. The same again goes on where it was interrupted, or answers from what is stored.
     """
     chosen = _begun(space, out, {"method": method, "objective": objective}, replace=replace)
     from search.report import write_walk_forward

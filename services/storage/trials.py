@@ -19,7 +19,7 @@ from services.storage.store import waiting
 if TYPE_CHECKING:
     from search.session import Session
 
-RUNNING, FINISHED = "running", "finished"
+RUNNING, FINISHED, FAILED, CANCELLED = "running", "finished", "failed", "cancelled"
 BEGIN = """
 INSERT INTO sessions (session, kind, snapshot, code, document, status, created) VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (session) DO UPDATE SET status = $6
@@ -76,10 +76,10 @@ class TrialStore:
         await self.pool.execute(BEGIN, *values)
 
     @waiting
-    async def finish(self, session: str, result: dict[str, Any]) -> None:
-        """Keep what came of it."""
+    async def finish(self, session: str, status: str, result: dict[str, Any]) -> None:
+        """Keep how it ended, and what came of it."""
         query = "UPDATE sessions SET status = $2, result = $3, ended = $4 WHERE session = $1"
-        await self.pool.execute(query, session, FINISHED, json.dumps(result), datetime.now(UTC))
+        await self.pool.execute(query, session, status, json.dumps(result), datetime.now(UTC))
 
     @waiting
     async def stored(self, session: str, part: int) -> Stored:

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from backtesting.candles import to_frame
+from bot.errors import Misconfigured
 from bot.sources import ROOT
 from search.exploration import Stored
 from search.reading import read_space
@@ -121,6 +122,14 @@ def test_another_question_is_another_session_and_looks_at_the_same_candles_count
     assert third.name != second.name and moved.evidence.trials == 20
     limits = {**SPACE, "search": {"top": 5, "limits": {"variants": 100}}}
     assert searched(tmp_path, limits)[0] == first, "what changes no row is the same session"
+
+
+def test_a_search_that_is_refused_says_so(tmp_path):
+    narrow = {**SPACE, "search": {"held_out": 0.6}}  # 24 days choose, of which no ratio can be said
+    with pytest.raises(Misconfigured, match="undefined for every variant"):
+        searched(tmp_path, narrow)
+    (one,) = listed(tmp_path)
+    assert one.status == "failed" and "undefined for every variant" in one.result["verdict"][0]
 
 
 def test_rows_come_back_as_they_were_kept(tmp_path, whole):

@@ -183,6 +183,10 @@ BAD = [
     ({"strategy": "rules", "rules": {"when": [{"indicator": "RSI", "timeperiod": [1, 5]}]}}, "timeperiod is 1; give a"),
     ({"strategy": "rules", "rules": {"when": [{"indicator": "RSJ", "timeperiod": [2, 5]}]}}, "did you mean 'RSI'"),
     ({"strategy": "rules", "rules": {"when": [{"indicator": "RSI", "period": [2, 5]}]}}, "RSI knows no 'period'"),
+    (
+        {"search": {"method": "cmaes:9", "objective": ["sharpe", "beta"]}, "grid": {"levels": LEVELS}},
+        "which follows one metric",
+    ),
     ({"search": {"method": "tpe:0"}}, "search.method is 'tpe:0'; give tpe 1 to 2000."),
     ({"search": {"topp": 5}}, "search.topp is no known key; did you mean 'top'."),
     ({"search": {"limits": {"variant": 5}}}, "search.limits.variant is no known key; did you mean 'variants'."),

@@ -289,6 +289,8 @@ def test_an_interrupted_sweep_ends_at_once_and_leaves_nothing_half_done(tmp_path
     assert time.monotonic() - began < 3.0  # of which the database takes some to end
     assert not out.exists()
     assert 0 < stored(data) < 2400
+    (one,) = json.loads(command(data, "sessions", "list", "--json").stdout)
+    assert one["status"] == "cancelled"
 
 
 def stored(data):

@@ -17,7 +17,7 @@ os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # or Ray packs the 
 import ray
 from ray.exceptions import RayActorError
 
-from bot.errors import Misconfigured
+from bot.errors import Misconfigured, cut
 from bot.sources import source_hash
 from search.reading import read_space
 from search.window import Market, Rows, Window, window_of
@@ -97,7 +97,13 @@ class RayRunner:
         self._own = not ray.is_initialized()
         if self._own:
             where = {} if address == LOCAL else {"address": address}
-            ray.init(**where, include_dashboard=False, log_to_driver=False, configure_logging=False)
+            try:
+                ray.init(**where, include_dashboard=False, log_to_driver=False, configure_logging=False)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise Misconfigured(
+                    f"--ray is {cut(address)}, where no cluster answers ({type(error).__name__}); check the address "
+                    "and that its head node runs, or give local."
+                ) from None
         nodes = [one for one in ray.nodes() if one["Alive"]]
         self._arguments = (space.source(), ray.put(market), source_hash())
         counts = [max(int(one["Resources"].get("CPU", 1)), 1) for one in nodes]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from backtesting.portfolio_run import simulate_portfolio
 from backtesting.run import paid_history, simulate, warmup_start
-from bot.errors import Misconfigured
+from bot.errors import Misconfigured, cut
 from coordinator.config import PortfolioConfig
 from services.market_data.funding import FundingStore
 from services.market_data.instruments import load_instruments
@@ -108,6 +108,13 @@ def market_for(config: BacktestConfig | PortfolioConfig, candles: Path | None, d
 
     store = CandleStore(data_dir)
     if isinstance(config, PortfolioConfig):
+        if candles is not None and len(config.pairs) > 1:
+            raise Misconfigured(
+                f"--candles is {cut(str(candles))}, one file, and {len(config.pairs)} pairs trade; import candles into "
+                "the store, or name a file by pair in the config's candles."
+            )
+        if candles is not None:
+            config = config.changed(candles={config.pairs[0]: candles})
         config = config if config.candles else config.changed(exchange=_venue(config, store))
         found: Any = dict(config.candles or {})
         for pair in config.pairs:

@@ -71,7 +71,6 @@ class Looks:
         self.pair, self.days = pair, len(pair)
         self.weights = weights_of(resampled_days(self.days, seed=seed))
         self.count = 0
-        self._sharpe = np.zeros(2)  # sum and sum of squares of the trials' daily Sharpe ratios
         self._found = np.zeros(2)  # largest mean, and largest mean in its own deviations
         self._drawn = np.zeros((2, DRAWS))  # the same of every resample, in which nothing has an edge
 
@@ -86,8 +85,6 @@ class Looks:
         mean, spread = active.mean(axis=1), active.std(axis=1, ddof=1)
         self.count += len(active)
         moves = spread > TINY
-        sharpe = mean[moves] / spread[moves]
-        self._sharpe += (float(sharpe.sum()), float(sharpe @ sharpe))
         mean, active = mean[moves], active[moves]
         if not len(mean):
             return
@@ -112,28 +109,15 @@ class Looks:
         """The same where each trial is measured in its own deviations: the consistent SPA test (Hansen, 2005)."""
         return float(np.mean(self._drawn[1] >= self._found[1]))
 
-    @property
-    def variance(self) -> float:
-        """Variance of the trials' daily Sharpe ratios; 0 of fewer than two trials.
-
-        At most what chance alone gives one of them over so many days: where trials differ more, as grids that die of
-        their fees do, they differ in what they are worth, which says nothing about the luck of the best.
-        """
-        if self.count < 2:
-            return 0.0
-        total, squares = self._sharpe.tolist()
-        return min(max((squares - total * total / self.count) / (self.count - 1), 0.0), 1.0 / (self.days - 1))
-
     def state(self) -> bytes:
         """Everything taken so far; `restore` goes on from it."""
-        return np.concatenate(([float(self.count)], self._sharpe, self._found, self._drawn.ravel())).tobytes()
+        return np.concatenate(([float(self.count)], self._found, self._drawn.ravel())).tobytes()
 
     def restore(self, state: bytes) -> None:
         """Go on from a `state` of the same days."""
         values = np.frombuffer(state)
         self.count = int(values[0])
-        self._sharpe, self._found = values[1:3].copy(), values[3:5].copy()
-        self._drawn = values[5:].reshape(2, DRAWS).copy()
+        self._found, self._drawn = values[1:3].copy(), values[3:].reshape(2, DRAWS).copy()
 
 
 def _edges(days: int) -> NDArray[np.int64]:
@@ -179,6 +163,17 @@ def _sharpes(sums: Values, squares: Values, lengths: Values, chosen: Values) -> 
     mean = sums @ chosen.T / days
     variance = np.maximum(squares @ chosen.T / days - mean**2, 0.0)
     return np.divide(mean, np.sqrt(variance), out=np.zeros_like(mean), where=variance > TINY**2)
+
+
+def variance_of(ratios: Any, days: int) -> float:
+    """Variance of the daily Sharpe ratios of trials, from their information ratios (k,); 0 of fewer than two.
+
+    At most what chance alone gives one of them over so many days: where trials differ more, as grids that die of their
+    fees do, they differ in what they are worth, which says nothing about the luck of the best.
+    """
+    daily = np.asarray(ratios, np.float64)
+    daily = daily[~np.isnan(daily)] / sqrt(YEAR_DAYS)
+    return min(float(daily.var(ddof=1)), 1.0 / (days - 1)) if len(daily) > 1 else 0.0
 
 
 def expected_largest(trials: int, variance: float) -> float:

@@ -18,6 +18,7 @@ from search.chance import (
     expected_largest,
     intervals,
     overfitting,
+    variance_of,
 )
 from search.exploration import neighbours
 
@@ -80,13 +81,15 @@ def evidence_of(
     if looks is None or pruned:
         return Evidence(trials, None, None, None, None, None, **both)
     active = active_returns(in_sample[0][None], in_sample[1])[0]
+    ordered = found.scores["information_ratio"][np.argsort(found.numbers)]  # whatever played them, the same to the bit
+    variance = variance_of(ordered, looks.days)
     return Evidence(
         trials,
-        expected_largest(trials, looks.variance) * sqrt(YEAR_DAYS),
-        deflated_sharpe(active, trials, looks.variance),
+        expected_largest(trials, variance) * sqrt(YEAR_DAYS),
+        deflated_sharpe(active, trials, variance),
         looks.reality_check,
         looks.superior_ability,
-        overfitting(found.blocks, looks.days),
+        overfitting(found.blocks[np.argsort(found.numbers)], looks.days),
         **both,
     )
 

@@ -17,7 +17,7 @@ from search.score import SCORE
 from search.window import NOTHING_VALID, Rows, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -185,7 +185,7 @@ class _Playing:
         if self.looks is not None and self.known.looks:
             self.looks.restore(self.known.looks)
         self._parts: list[Stored] = []
-        self._waiting: list[Stored] = []  # for the store
+        self._waiting: list[Rows] = []  # that neither chance nor the store has seen
         self._since = time.monotonic()
         self._excluded = self._unplayable = 0
         self._refusal = NOTHING_VALID
@@ -218,18 +218,14 @@ class _Playing:
 
     def _take(self, known: Stored, count: int, outcome: Outcome, total: int) -> Rows:
         rows = outcome.result()
-        blocks = np.zeros((len(rows), BLOCKS, 2), np.float32)
-        if self.looks is not None:
-            blocks = self.looks.add(rows.daily).astype(np.float32)
-        fresh = Stored(rows.numbers, rows.scores, blocks)
-        self._parts += [known, fresh]
+        self._parts.append(known)
         if len(rows):
-            self._waiting.append(fresh)
+            self._waiting.append(rows)
         self._excluded += rows.excluded
         self._unplayable += rows.unplayable
         if rows.unplayable:
             self._refusal = rows.refusal
-        held = sum(len(one.numbers) for one in self._waiting)
+        held = sum(len(one) for one in self._waiting)
         if held >= KEPT_AT_ONCE or time.monotonic() - self._since > KEPT_SECONDS:
             self._keep()
         self._done += count
@@ -238,25 +234,29 @@ class _Playing:
         return both
 
     def _keep(self) -> None:
-        """Give the store what it does not have."""
+        """Let chance look at what has come, many rows at a time, and give it to the store."""
         if self._waiting:
-            self.explorer.trials.add(self.number, _stored(self._waiting, self.looks))
+            rows = joined(self._waiting)
+            blocks = np.zeros((len(rows), BLOCKS, 2), np.float32)
+            if self.looks is not None:
+                blocks = self.looks.add(rows.daily).astype(np.float32)
+            state = None if self.looks is None else self.looks.state()
+            self._parts.append(Stored(rows.numbers, rows.scores, blocks, state))
+            self.explorer.trials.add(self.number, self._parts[-1])
         self._waiting, self._since = [], time.monotonic()
 
     def explored(self) -> Explored:
         """Everything that was found."""
-        whole = _stored(self._parts or [NOTHING], None)
+        whole = _together(self._parts or [NOTHING])
         counts = (self._excluded, self._unplayable, self._refusal)
         return Explored(whole.numbers, whole.scores, whole.blocks, self.looks, *counts)
 
 
-def _stored(parts: Iterable[Stored], looks: Looks | None) -> Stored:
-    parts = list(parts)
+def _together(parts: list[Stored]) -> Stored:
     return Stored(
         np.concatenate([one.numbers for one in parts]),
         np.concatenate([one.scores for one in parts]),
         np.concatenate([one.blocks for one in parts]),
-        None if looks is None else looks.state(),
     )
 
 

@@ -24,7 +24,8 @@ Numbers = NDArray[np.int64]
 Values = NDArray[np.float64]
 
 BEST = 10  # around which coarse_fine looks
-AT_ONCE = 32  # variants that are proposed, and played in one thread, at a time: a fraction of a second of work
+AT_ONCE = 64  # variants that are proposed, and played in one thread, at a time: a fraction of a second of work
+ASKED = 32  # variants for which a sampler is asked before it hears what came of them
 MOST_TPE = 2000  # trials, beyond which its own thinking takes longer than a year of minutes
 TURNS = 50  # rounds without anything new, after which a method has seen all it would
 COUNTED = ("random", "sobol", "tpe", "cmaes", "nsga2")
@@ -238,9 +239,9 @@ def _optuna(lattice: Lattice, method: Method, seed: int, metrics: int) -> Propos
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     samplers = optuna.samplers
     made: dict[str, Callable[[], Any]] = {
-        "tpe": lambda: samplers.TPESampler(seed=seed, n_startup_trials=min(2 * AT_ONCE, method.count or 1)),
+        "tpe": lambda: samplers.TPESampler(seed=seed, n_startup_trials=min(2 * ASKED, method.count or 1)),
         "cmaes": lambda: samplers.CmaEsSampler(seed=seed),
-        "nsga2": lambda: samplers.NSGAIISampler(seed=seed, population_size=AT_ONCE),
+        "nsga2": lambda: samplers.NSGAIISampler(seed=seed, population_size=ASKED),
     }
     if method.name == "cmaes":
         needed("cmaes")
@@ -256,7 +257,7 @@ def _optuna(lattice: Lattice, method: Method, seed: int, metrics: int) -> Propos
     known: dict[int, tuple[float, ...] | None] = {}
     missing, turns = method.count or 0, 0
     while missing > 0 and turns < TURNS:
-        asked = [study.ask(space) for _ in range(min(AT_ONCE, missing))]
+        asked = [study.ask(space) for _ in range(min(ASKED, missing))]
         digits = [[one.params.get(str(place), 0) for place in range(len(lattice.sizes))] for one in asked]
         numbers = np.array(digits, np.int64) @ lattice.strides
         fresh = np.array(sorted(set(numbers.tolist()) - set(known)), np.int64)

@@ -21,6 +21,7 @@ from search.chance import (
     intervals,
     overfitting,
     resampled_days,
+    variance_of,
     weights_of,
 )
 
@@ -87,16 +88,19 @@ def test_what_was_taken_in_parts_or_restored_is_the_same():
     again.add(daily[30:])
     for one in (parts, again):
         assert (one.superior_ability, one.reality_check) == (whole.superior_ability, whole.reality_check)
-        assert one.variance == pytest.approx(whole.variance)
         assert one.count == 60
+
+
+def ratios(daily):
+    return daily.mean(axis=1) / daily.std(axis=1, ddof=1) * sqrt(365)
 
 
 def test_variance_is_that_of_the_sharpe_ratios_and_at_most_that_of_chance():
     alike = noise(50, together=0.99)
-    ratios = alike.mean(axis=1) / alike.std(axis=1, ddof=1)
-    assert looks_at(alike)[0].variance == pytest.approx(ratios.var(ddof=1))
+    assert variance_of(ratios(alike), DAYS) == pytest.approx((ratios(alike) / sqrt(365)).var(ddof=1))
     apart = noise(50, together=0.0) - np.linspace(0, 0.05, 50)[:, None]
-    assert looks_at(apart)[0].variance == pytest.approx(1 / (DAYS - 1))
+    assert variance_of(ratios(apart), DAYS) == pytest.approx(1 / (DAYS - 1))
+    assert variance_of([np.nan, 1.0], DAYS) == 0.0
 
 
 def test_what_never_moves_is_neither_good_nor_bad():
@@ -174,7 +178,7 @@ def better(daily, pair):
         looks.add(part)
     active = active_returns(daily, pair)
     best = int(np.argmax(active.mean(axis=1) / active.std(axis=1)))
-    sure = deflated_sharpe(active[best], len(daily), looks.variance)
+    sure = deflated_sharpe(active[best], len(daily), variance_of(ratios(active), DAYS))
     return best, sure >= 0.95 and looks.superior_ability <= 0.05
 
 

@@ -41,7 +41,7 @@ def run(search, lattice=LATTICE, value=bowl, invalid=frozenset()):
         proposed = next(method)
         while True:
             batches = list(proposed.batches)
-            assert all(1 <= len(one) <= 32 for one in batches)
+            assert all(1 <= len(one) <= 64 for one in batches)
             numbers = np.concatenate(batches)
             rounds.append(numbers)
             valid = np.array([one for one in numbers.tolist() if one not in invalid], np.int64)

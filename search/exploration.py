@@ -12,9 +12,9 @@ import numpy as np
 from backtesting.metrics import LEAST_DAYS
 from bot.errors import Misconfigured
 from search.chance import BLOCKS, Looks
-from search.methods import Answer, Lattice, Round, cut_up, proposals
+from search.methods import Feedback, Lattice, Round, cut_up, proposals
 from search.score import SCORE
-from search.window import NOTHING_VALID, Rows, joined
+from search.window import NOTHING_VALID, ScoredRows, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from search.portfolio_space import PortfolioSpace
-    from search.runners import Outcome, Runner
+    from search.runners import Pending, Runner
     from search.space import Space
     from search.window import Window
 
@@ -30,7 +30,7 @@ KEPT_AT_ONCE, KEPT_SECONDS = 512, 2.0  # rows that are given to a store together
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredRows:
     """Rows that a store has of one window, and what was known of chance when the last of them was stored."""
 
     numbers: NDArray[np.int64]  # (k,), ascending
@@ -39,17 +39,17 @@ class Stored:
     looks: bytes | None = None
 
 
-NOTHING = Stored(np.zeros(0, np.int64), np.zeros(0, SCORE), np.zeros((0, BLOCKS, 2), np.float32))
+NOTHING = StoredRows(np.zeros(0, np.int64), np.zeros(0, SCORE), np.zeros((0, BLOCKS, 2), np.float32))
 
 
 class Trials(Protocol):
     """Where rows are kept, so that a search that was interrupted goes on; windows are numbered."""
 
-    def stored(self, window: int) -> Stored:
+    def stored(self, window: int) -> StoredRows:
         """Read the rows of a window that are there."""
         ...
 
-    def add(self, window: int, rows: Stored) -> None:
+    def add(self, window: int, rows: StoredRows) -> None:
         """Keep more rows of a window, all or none, with what is known of chance since."""
         ...
 
@@ -65,12 +65,12 @@ class NoTrials:
         """Know of no other search."""
         return 0
 
-    def stored(self, window: int) -> Stored:
+    def stored(self, window: int) -> StoredRows:
         """Have nothing."""
         del window
         return NOTHING
 
-    def add(self, window: int, rows: Stored) -> None:
+    def add(self, window: int, rows: StoredRows) -> None:
         """Keep nothing."""
 
 
@@ -136,13 +136,13 @@ class Explorer:
         found.order = self._ranked(found)
         return found
 
-    def _answer(self, rows: Rows) -> Answer:
+    def _answer(self, rows: ScoredRows) -> Feedback:
         objective = self.space.objective
         values = np.stack([metric.of(rows.scores) for metric in objective.metrics], axis=1)
         passed = objective.passes(rows.scores)
         order = np.lexsort((rows.numbers, *reversed(values.T), ~passed))
         drawdown = np.asarray(rows.scores["max_drawdown_pct"])
-        return Answer(rows.numbers[order], values[order], passed[order], drawdown[order])
+        return Feedback(rows.numbers[order], values[order], passed[order], drawdown[order])
 
     def _ranked(self, found: Explored) -> NDArray[np.int64]:
         """Order of rows, best first; of equal ones, and of those alone, the keys decide."""
@@ -162,7 +162,7 @@ class Explorer:
             order[begin:end] = tied[np.argsort(np.array(keys), kind="stable")]
         return order
 
-    def tell(self, done: int, total: int, rows: Rows) -> None:
+    def tell(self, done: int, total: int, rows: ScoredRows) -> None:
         """Say how far it is, and what the best has."""
         if self._told is None:
             return
@@ -184,16 +184,16 @@ class _Playing:
         self.looks = Looks(window.pair_daily) if len(window.pair_daily) >= LEAST_DAYS else None
         if self.looks is not None and self.known.looks:
             self.looks.restore(self.known.looks)
-        self._parts: list[Stored] = []
-        self._waiting: list[Rows] = []  # that neither chance nor the store has seen
+        self._parts: list[StoredRows] = []
+        self._waiting: list[ScoredRows] = []  # that neither chance nor the store has seen
         self._since = time.monotonic()
         self._excluded = self._unplayable = 0
         self._refusal = NOTHING_VALID
         self._done = 0
 
-    def play(self, proposed: Round) -> Rows:
+    def play(self, proposed: Round) -> ScoredRows:
         """Play a round, and return its rows."""
-        runner, waiting, rows = self.explorer.runner, deque[tuple[Stored, int, "Outcome"]](), []
+        runner, waiting, rows = self.explorer.runner, deque[tuple[StoredRows, int, "Pending"]](), []
         total = self._done + proposed.total
         try:
             for batch in proposed.batches:
@@ -207,16 +207,16 @@ class _Playing:
             self._keep()
         return joined(rows) if rows else _no_rows()
 
-    def _parted(self, batch: NDArray[np.int64]) -> tuple[NDArray[np.int64], Stored]:
+    def _parted(self, batch: NDArray[np.int64]) -> tuple[NDArray[np.int64], StoredRows]:
         """Variants of a batch that are to be played, and the rows of the others."""
         known = self.known
         if not len(known.numbers):
             return batch, NOTHING
         at = np.minimum(np.searchsorted(known.numbers, batch), len(known.numbers) - 1)
         has = known.numbers[at] == batch
-        return batch[~has], Stored(batch[has], known.scores[at[has]], known.blocks[at[has]])
+        return batch[~has], StoredRows(batch[has], known.scores[at[has]], known.blocks[at[has]])
 
-    def _take(self, known: Stored, count: int, outcome: Outcome, total: int) -> Rows:
+    def _take(self, known: StoredRows, count: int, outcome: Pending, total: int) -> ScoredRows:
         rows = outcome.result()
         self._parts.append(known)
         if len(rows):
@@ -241,7 +241,7 @@ class _Playing:
             if self.looks is not None:
                 blocks = self.looks.add(rows.daily).astype(np.float32)
             state = None if self.looks is None else self.looks.state()
-            self._parts.append(Stored(rows.numbers, rows.scores, blocks, state))
+            self._parts.append(StoredRows(rows.numbers, rows.scores, blocks, state))
             self.explorer.trials.add(self.number, self._parts[-1])
         self._waiting, self._since = [], time.monotonic()
 
@@ -252,23 +252,23 @@ class _Playing:
         return Explored(whole.numbers, whole.scores, whole.blocks, self.looks, *counts)
 
 
-def _together(parts: list[Stored]) -> Stored:
-    return Stored(
+def _together(parts: list[StoredRows]) -> StoredRows:
+    return StoredRows(
         np.concatenate([one.numbers for one in parts]),
         np.concatenate([one.scores for one in parts]),
         np.concatenate([one.blocks for one in parts]),
     )
 
 
-def _with(rows: Rows, known: Stored) -> Rows:
-    """Rows that were played with those that were known, without their days: of many variants these are too much."""
+def _with(rows: ScoredRows, known: StoredRows) -> ScoredRows:
+    """Those that were played with those that were known, without their days: of many variants these are too much."""
     numbers, scores = np.concatenate((rows.numbers, known.numbers)), np.concatenate((rows.scores, known.scores))
     days = np.zeros((len(numbers), 0), np.float32)
-    return Rows(numbers, scores, days, rows.excluded, rows.unplayable, rows.refusal)
+    return ScoredRows(numbers, scores, days, rows.excluded, rows.unplayable, rows.refusal)
 
 
-def _no_rows() -> Rows:
-    return Rows(NOTHING.numbers, NOTHING.scores, np.zeros((0, 0), np.float32))
+def _no_rows() -> ScoredRows:
+    return ScoredRows(NOTHING.numbers, NOTHING.scores, np.zeros((0, 0), np.float32))
 
 
 def _runs(same: NDArray[np.bool_]) -> list[tuple[int, int]]:

@@ -10,15 +10,12 @@ import math
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bot.errors import Misconfigured, shown, suggestion
-
-if TYPE_CHECKING:
-    from search.numbered import SearchParameters
 
 Numbers = NDArray[np.int64]
 Values = NDArray[np.float64]
@@ -54,7 +51,7 @@ class Method:
     def __str__(self) -> str:
         return self.name if self.count is None else f"{self.name}:{self.count}"
 
-    def most(self, lattice: Lattice, search: SearchParameters) -> int:
+    def most(self, lattice: Lattice, search: Search) -> int:
         """How many variants of a space it plays at most."""
         if self.count is not None:
             return min(self.count, lattice.size)
@@ -73,6 +70,17 @@ class Method:
         return lattice.size
 
 
+class Search(Protocol):
+    """What a search is told, as far as methods ask."""
+
+    method: Method
+    seed: int
+    coarse: int
+    fine_steps: int
+    preselect: int
+    objective: Any
+
+
 @dataclass(frozen=True)
 class Round:
     """Variants to be played before the method goes on."""
@@ -82,7 +90,7 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Feedback:
     """What came of a round, best first."""
 
     numbers: Numbers  # (k,)
@@ -114,7 +122,7 @@ class Lattice:
         return np.asarray(numbers[:, None] // self.strides % np.array(self.sizes))
 
 
-Proposals = Generator[Round, Answer, None]
+Proposals = Generator[Round, Feedback, None]
 
 
 def method_of(given: Any) -> Method:
@@ -135,7 +143,7 @@ def method_of(given: Any) -> Method:
     return Method(name, number)
 
 
-def proposals(lattice: Lattice, search: SearchParameters) -> Proposals:
+def proposals(lattice: Lattice, search: Search) -> Proposals:
     """Begin a search; what it yields is to be played, and what came of it sent back."""
     method = search.method
     if method.name == "grid" or (
@@ -273,7 +281,7 @@ def _optuna(lattice: Lattice, method: Method, seed: int, metrics: int) -> Propos
             study.tell(trial, values, state=failed)
 
 
-def _told(answer: Answer) -> list[tuple[float, ...] | None]:
+def _told(answer: Feedback) -> list[tuple[float, ...] | None]:
     """Values of each variant, None for one that has none or fails a filter."""
     good = answer.passed & np.isfinite(answer.values).all(axis=1)
     return [tuple(one) if fine else None for one, fine in zip(answer.values.tolist(), good.tolist(), strict=True)]
@@ -322,13 +330,13 @@ def _around(numbers: Numbers, lattice: Lattice, step: Numbers) -> Numbers:
     return np.concatenate(found)
 
 
-def _better(best: Answer, more: Answer) -> Answer:
+def _better(best: Feedback, more: Feedback) -> Feedback:
     """Both together, best first by the first metric; what fails a filter or is undefined behind."""
     numbers = np.concatenate((best.numbers, more.numbers))
     values, passed = np.concatenate((best.values, more.values)), np.concatenate((best.passed, more.passed))
     order = np.lexsort((numbers, *reversed(values.T), ~passed))
     drawdown = np.concatenate((best.drawdown, more.drawdown))
-    return Answer(numbers[order], values[order], passed[order], drawdown[order])
+    return Feedback(numbers[order], values[order], passed[order], drawdown[order])
 
 
 def needed(module: str) -> Any:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from backtesting.result import BacktestResult
     from coordinator.config import BacktestConfig
-    from search.window import Market
+    from search.window import MarketHistory
 
     Values = NDArray[np.float64]
 
@@ -87,7 +87,7 @@ class MonteCarlo:
         return told
 
 
-def play(config: BacktestConfig | PortfolioConfig, market: Market) -> BacktestResult | PortfolioResult:
+def play(config: BacktestConfig | PortfolioConfig, market: MarketHistory) -> BacktestResult | PortfolioResult:
     """Play a config on a market; raises Misconfigured where it cannot work on it."""
     if isinstance(config, PortfolioConfig):
         return simulate_portfolio(config, market.candles, fetched=market.fetched, funding=market.funding)
@@ -97,7 +97,7 @@ def play(config: BacktestConfig | PortfolioConfig, market: Market) -> BacktestRe
 
 def monte_carlo(
     config: BacktestConfig | PortfolioConfig,
-    market: Market,
+    market: MarketHistory,
     *,
     draws: int = 1000,
     tapes: int = 100,
@@ -148,7 +148,7 @@ def redrawn_trades(profit: Values, capital: float, draws: int, seed: int) -> Dra
     return Drawn(returned, drawdown)
 
 
-def redrawn(config: BacktestConfig | PortfolioConfig, market: Market, seed: int) -> Market:
+def redrawn(config: BacktestConfig | PortfolioConfig, market: MarketHistory, seed: int) -> MarketHistory:
     """Draw other candles for a config as it was played: days of its period, in blocks, the same ones for every pair.
 
     Those before its period stay as they are, for its warm-up. Funding is that of the same times.

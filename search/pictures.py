@@ -99,11 +99,11 @@ def both_parts(found: Sweep) -> Figure:
 def joined_equity(found: WalkForward) -> Figure:
     """Draw the equity of the joined windows and of the pair."""
     figure, axes = _figure(4.2)
-    at = dates(found.pieces[0].test[0] + DAY * np.arange(len(found.days) + 1))
+    at = dates(found.folds[0].test[0] + DAY * np.arange(len(found.days) + 1))
     axes.plot(at, _grown(found.pair_days), color=MUTED, linewidth=1.2, label="its pair")
     axes.plot(at, _grown(found.days), color=GAIN, linewidth=1.6, label="out of sample")
-    for piece in found.pieces[1:]:
-        axes.axvline(dates(np.array([piece.test[0]]))[0], color=MUTED, linewidth=0.6, linestyle=":")
+    for fold in found.folds[1:]:
+        axes.axvline(dates(np.array([fold.test[0]]))[0], color=MUTED, linewidth=0.6, linestyle=":")
     axes.set_ylabel("%")
     axes.set_title("Return out of sample, windows joined at the dotted lines", loc="left")
     axes.legend(frameon=False, fontsize=8)
@@ -114,10 +114,10 @@ def joined_equity(found: WalkForward) -> Figure:
 def efficiency(found: WalkForward) -> Figure:
     """Draw what the winner of each window earned in sample and out of sample, % a year."""
     figure, axes = _figure(3.4)
-    across = np.arange(len(found.pieces))
+    across = np.arange(len(found.folds))
     for shift, colour, name, values in (
-        (-0.2, MUTED, "in sample", [piece.train_days.mean() for piece in found.pieces]),
-        (0.2, GAIN, "out of sample", [piece.days.mean() for piece in found.pieces]),
+        (-0.2, MUTED, "in sample", [fold.train_days.mean() for fold in found.folds]),
+        (0.2, GAIN, "out of sample", [fold.days.mean() for fold in found.folds]),
     ):
         axes.bar(across + shift, 36500.0 * np.array(values), 0.38, color=colour, label=name)
     axes.axhline(0.0, color=INK, linewidth=0.8)

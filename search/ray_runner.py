@@ -20,7 +20,7 @@ from ray.exceptions import RayActorError
 from bot.errors import Misconfigured, cut
 from bot.sources import source_hash
 from search.reading import read_space
-from search.window import Market, Rows, Window, window_of
+from search.window import MarketHistory, ScoredRows, Window, window_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -38,7 +38,7 @@ LOCAL = "local"
 class Player:
     """Plays variants on one node."""
 
-    def __init__(self, source: dict[str, Any], market: Market, code: str) -> None:
+    def __init__(self, source: dict[str, Any], market: MarketHistory, code: str) -> None:
         """`source`: the space as it is read; `code`: hash of the sources of who asks, which must be these."""
         if source_hash() != code:
             raise Misconfigured("a node of the cluster runs another version of this program; install the same on all.")
@@ -49,7 +49,7 @@ class Player:
         self._windows: dict[tuple[int, int], Window] = {}
         self._lock = threading.Lock()
 
-    def play(self, start: int, end: int, numbers: NDArray[np.int64]) -> Rows:
+    def play(self, start: int, end: int, numbers: NDArray[np.int64]) -> ScoredRows:
         """Play variants on a part of the period, ms."""
         with self._lock:  # a window makes variants ready in one thread at a time
             if (start, end) not in self._windows:
@@ -73,11 +73,11 @@ class Asked:
     arguments: tuple[int, int, NDArray[np.int64]]
     reference: Any
 
-    def result(self) -> Rows:
+    def result(self) -> ScoredRows:
         """Wait for its rows; another actor plays it when this one dies."""
         for _ in range(TRIES):
             try:
-                rows: Rows = ray.get(self.reference)
+                rows: ScoredRows = ray.get(self.reference)
             except RayActorError:
                 self.runner.replace(self.place)
                 self.place, self.reference = self.runner.ask(*self.arguments)
@@ -91,7 +91,12 @@ class RayRunner:
     """Actors of a cluster, each of which plays several batches at a time."""
 
     def __init__(
-        self, space: Space | PortfolioSpace, market: Market, address: str, actors: int | None = None, threads: int = 0
+        self,
+        space: Space | PortfolioSpace,
+        market: MarketHistory,
+        address: str,
+        actors: int | None = None,
+        threads: int = 0,
     ) -> None:
         """`actors`: one on each node if None; `threads` of each, one for each of its processors if 0."""
         self._own = not ray.is_initialized()

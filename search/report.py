@@ -57,10 +57,10 @@ def write_sweep(found: Sweep, path: Path) -> None:
 
 def write_walk_forward(found: WalkForward, path: Path) -> None:
     """Write the page of a walk-forward; the same result gives the same bytes."""
-    first, last = found.pieces[0], found.pieces[-1]
+    first, last = found.folds[0], found.folds[-1]
     subtitle = (
-        f"{len(found.pieces)} windows from {iso(first.test[0])[:10]} to {iso(last.test[1])[:10]}, each traded by the "
-        f"best of up to {max(piece.tried for piece in found.pieces):,} variants on the days before it, "
+        f"{len(found.folds)} windows from {iso(first.test[0])[:10]} to {iso(last.test[1])[:10]}, each traded by the "
+        f"best of up to {max(fold.tried for fold in found.folds):,} variants on the days before it, "
         f"{found.embargo_days} days apart. What is held at the end of a window is closed and paid for."
     )
     pictures = [_card(joined_equity(found), "Equity out of sample"), _card(efficiency(found), "Windows")]
@@ -92,13 +92,13 @@ def _best_of(found: Sweep) -> str:
 
 def _windows(found: WalkForward) -> str:
     rows = []
-    for piece in found.pieces:
-        days = f"{iso(piece.test[0])[:10]} to {iso(piece.test[1])[:10]}"
-        values = [_value(value) for value in found.space.values(piece.number).values()]
+    for fold in found.folds:
+        days = f"{iso(fold.test[0])[:10]} to {iso(fold.test[1])[:10]}"
+        values = [_value(value) for value in found.space.values(fold.number).values()]
         figures = (
-            [_figure(name, float(score[name])) for name in SHOWN] for score in (piece.in_sample, piece.out_of_sample)
+            [_figure(name, float(score[name])) for name in SHOWN] for score in (fold.in_sample, fold.out_of_sample)
         )
-        rows.append(([days, *values, _figure("pair_return_pct", piece.pair_returned)], *figures))
+        rows.append(([days, *values, _figure("pair_return_pct", fold.pair_returned)], *figures))
     names = ["window", *(_name(axis.key) for axis in found.space.axes), "return of the pair %"]
     return _heading("Windows") + _twins(names, ("in sample", "out of sample"), rows)
 

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from search.window import Rows, Window
+    from search.window import ScoredRows, Window
 
 
-class Outcome(Protocol):
+class Pending(Protocol):
     """What comes of variants that are being played."""
 
-    def result(self) -> Rows:
+    def result(self) -> ScoredRows:
         """Wait for their rows."""
         ...
 
@@ -28,7 +28,7 @@ class Runner(Protocol):
 
     depth: int
 
-    def submit(self, window: Window, numbers: NDArray[np.int64]) -> Outcome:
+    def submit(self, window: Window, numbers: NDArray[np.int64]) -> Pending:
         """Begin to play variants on a window."""
         ...
 
@@ -42,7 +42,7 @@ class Threads:
         self.depth = 2 * self.workers
         self._pool = ThreadPoolExecutor(self.workers)
 
-    def submit(self, window: Window, numbers: NDArray[np.int64]) -> Future[Rows]:
+    def submit(self, window: Window, numbers: NDArray[np.int64]) -> Future[ScoredRows]:
         """Make variants ready here, and play them in a thread."""
         return self._pool.submit(window.job(numbers).play)
 

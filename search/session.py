@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from search.portfolio_space import PortfolioSpace
     from search.space import Space
-    from search.window import Market
+    from search.window import MarketHistory
 
 ASIDE = ("top", "limits")  # of the section `search`: what changes no row
 
@@ -43,7 +43,7 @@ def _own_files(space: Space | PortfolioSpace) -> list[Path]:
     return sorted({path for one in strategies for path in own_sources(one.decide.__module__)})
 
 
-def session_of(kind: str, space: Space | PortfolioSpace, market: Market) -> Session:
+def session_of(kind: str, space: Space | PortfolioSpace, market: MarketHistory) -> Session:
     """Name the session of a search."""
     search = {name: value for name, value in space.search.model_dump().items() if name not in ASIDE}
     search["method"] = str(space.search.method)

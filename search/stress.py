@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from backtesting.result import BacktestResult
     from coordinator.config import BacktestConfig
-    from search.window import Market
+    from search.window import MarketHistory
 
 # Months in which markets broke: begin and end, and what it was.
 MONTHS = {
@@ -46,7 +46,7 @@ class Stressed:
 
 
 def stress(
-    config: BacktestConfig | PortfolioConfig, market: Market, progress: Callable[[float], None] | None = None
+    config: BacktestConfig | PortfolioConfig, market: MarketHistory, progress: Callable[[float], None] | None = None
 ) -> list[Stressed]:
     """Play a config as it is, in each bad month that the candles hold, and with four faults put into its candles.
 
@@ -77,7 +77,7 @@ def _figures(result: BacktestResult | PortfolioResult) -> dict[str, float]:
 Scenario = tuple[str, str, Any, Any]  # name, what it is, config and market
 
 
-def _months(config: BacktestConfig | PortfolioConfig, market: Market) -> Iterator[Scenario]:
+def _months(config: BacktestConfig | PortfolioConfig, market: MarketHistory) -> Iterator[Scenario]:
     first = max(int(one.ts[0]) for one in market.candles.values())
     last = min(int(one.ts[-1]) + one.bar_ms for one in market.candles.values())
     for name, (begin, end, what) in MONTHS.items():
@@ -86,7 +86,7 @@ def _months(config: BacktestConfig | PortfolioConfig, market: Market) -> Iterato
             yield name, what, config.changed(start=start, end=until), market
 
 
-def _faults(base: BacktestResult | PortfolioResult, market: Market) -> Iterator[Scenario]:
+def _faults(base: BacktestResult | PortfolioResult, market: MarketHistory) -> Iterator[Scenario]:
     config = base.config  # with its instruments as they were played
     yield "doubled costs", "fees and slippage are twice as high", _doubled(config), market
     at = _largest_holding(base)

@@ -25,7 +25,7 @@ from search.numbered import Numbered
 from search.reading import read_space
 from search.runners import Runner, Threads
 from search.score import SCORE
-from search.window import Market, Rows, Window, joined, market_of, midnight, window_of
+from search.window import MarketHistory, ScoredRows, Window, joined, market_of, midnight, window_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -216,7 +216,7 @@ def sweep(
 
 def _swept(
     space: Space | PortfolioSpace,
-    market: Market,
+    market: MarketHistory,
     runner: Runner,
     trials: Trials,
     progress: Callable[[Progress], None] | None,
@@ -237,7 +237,7 @@ def _swept(
     return Sweep(space, start, split, end, found, tuple(left), best_days, pair_days, held_out, evidence)
 
 
-def _pruned(explorer: Explorer, market: Market, whole: Window) -> tuple[Explored, list[Left]]:
+def _pruned(explorer: Explorer, market: MarketHistory, whole: Window) -> tuple[Explored, list[Left]]:
     """Play on a quarter and on a half of the days first: the worse half of what was played leaves each time."""
     space, left, chosen = explorer.space, list[Left](), None
     if space.search.method.name in GUIDED:
@@ -258,7 +258,7 @@ def _pruned(explorer: Explorer, market: Market, whole: Window) -> tuple[Explored
 def played(runner: Runner, window: Window, numbers: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Scores (k,) and daily returns (k, d) of these variants, in their order; unknown, and 0, where one cannot work."""
     parts = [runner.submit(window, part) for part in cut_up(np.sort(numbers))]
-    rows: Rows = joined([one.result() for one in parts])
+    rows: ScoredRows = joined([one.result() for one in parts])
     scores, daily = unknown(SCORE, len(numbers)), np.zeros((len(numbers), len(window.pair_daily)))
     at = {number: row for row, number in enumerate(rows.numbers.tolist())}
     for place, number in enumerate(numbers.tolist()):
@@ -267,7 +267,7 @@ def played(runner: Runner, window: Window, numbers: NDArray[np.int64]) -> tuple[
     return scores, daily
 
 
-def parts_of(space: Space | PortfolioSpace, market: Market) -> tuple[int, int, int]:
+def parts_of(space: Space | PortfolioSpace, market: MarketHistory) -> tuple[int, int, int]:
     """Begin, split and end of the period, ms; the split is a midnight. Raises Misconfigured for too short a one."""
     start, end = period_of(space, market)
     split = midnight(end - space.search.held_out * (end - start))
@@ -279,7 +279,7 @@ def parts_of(space: Space | PortfolioSpace, market: Market) -> tuple[int, int, i
     return start, split, end
 
 
-def period_of(space: Space | PortfolioSpace, market: Market) -> tuple[int, int]:
+def period_of(space: Space | PortfolioSpace, market: MarketHistory) -> tuple[int, int]:
     """Begin and end of the period that has candles, ms."""
     start, end = market.span()
     config = space.first

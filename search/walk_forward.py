@@ -1,7 +1,7 @@
 """Walk-forward: windows that a search has never seen, each traded by what was best on the days before it.
 
-The pieces are joined into one equity curve: it is what somebody would have had who searched anew before each window.
-Every piece begins with the money that the one before it left; what is held at its end is closed and paid for.
+The folds are joined into one equity curve: it is what somebody would have had who searched anew before each window.
+Every fold begins with the money that the one before it left; what is held at its end is closed and paid for.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from search.numbered import Numbered
 from search.reading import read_space
 from search.runners import Runner, Threads
 from search.sweep import ROW_BYTES, period_of, played, refuse_undefined
-from search.window import Market, market_of, midnight, window_of
+from search.window import MarketHistory, market_of, midnight, window_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,8 +43,8 @@ RISES, FALLS = 5.0, -5.0  # return of the pair in a window, %, that makes a mark
 
 
 @dataclass(frozen=True)
-class Piece:
-    """One window and what was best on the days before it."""
+class Fold:
+    """A window, and what was best on the days before it."""
 
     train: tuple[int, int]  # ms
     test: tuple[int, int]  # ms
@@ -59,7 +59,7 @@ class Piece:
 
     @property
     def returned(self) -> float:
-        """Return of the piece after its position was closed, %."""
+        """Return of the fold after its position was closed, %."""
         return float(np.prod(1.0 + self.days) - 1.0) * 100.0
 
     @property
@@ -73,18 +73,18 @@ class WalkForward:
     """All windows, in order of time, and what they come to together."""
 
     space: Space | PortfolioSpace
-    pieces: tuple[Piece, ...]
+    folds: tuple[Fold, ...]
     embargo_days: int
 
     @property
     def days(self) -> NDArray[np.float64]:
         """Daily returns of all windows, one after the other, (d,)."""
-        return np.concatenate([piece.days for piece in self.pieces])
+        return np.concatenate([fold.days for fold in self.folds])
 
     @property
     def pair_days(self) -> NDArray[np.float64]:
         """Daily returns of the pair itself on the same days."""
-        return np.concatenate([piece.pair_days for piece in self.pieces])
+        return np.concatenate([fold.pair_days for fold in self.folds])
 
     @property
     def equity(self) -> NDArray[np.float64]:
@@ -94,7 +94,7 @@ class WalkForward:
     @property
     def expectancy(self) -> tuple[float, float]:
         """Mean daily return of the winners, in sample and out of sample, % a year."""
-        before = np.concatenate([piece.train_days for piece in self.pieces])
+        before = np.concatenate([fold.train_days for fold in self.folds])
         return float(before.mean()) * YEAR_DAYS * 100.0, float(self.days.mean()) * YEAR_DAYS * 100.0
 
     @property
@@ -122,12 +122,12 @@ class WalkForward:
         """Out of sample above 0 and at least 0.7 of in sample where that is above 0, in at least three windows."""
         outside, efficiency = self.expectancy[1], self.efficiency
         good = outside > 0.0 and (efficiency is None or efficiency >= LEAST_EFFICIENCY)
-        return good and len(self.pieces) >= LEAST_WINDOWS
+        return good and len(self.folds) >= LEAST_WINDOWS
 
     @property
     def verdict(self) -> list[str]:
         """What it comes to, in sentences."""
-        (inside, outside), alpha, count = self.expectancy, self.alpha, len(self.pieces)
+        (inside, outside), alpha, count = self.expectancy, self.alpha, len(self.folds)
         told = [
             f"{'Passed' if self.passed else 'Not passed'}: over {count} windows the winners earned {outside:,.1f} % a "
             f"year out of sample, and {inside:,.1f} % in sample, where they were chosen"
@@ -139,11 +139,11 @@ class WalkForward:
                 f"{alpha.value:,.1f} % a year; nine in ten resamples lie between "
                 f"{alpha.low:,.1f} % and {alpha.high:,.1f} %."
             )
-        won = sum(piece.returned > 0.0 for piece in self.pieces)
+        won = sum(fold.returned > 0.0 for fold in self.folds)
         told.append(f"{won} of {count} windows ended with a gain.")
         if count < LEAST_WINDOWS:
             told.append(f"Fewer than {LEAST_WINDOWS} windows say too little to pass.")
-        returns = [piece.pair_returned for piece in self.pieces]
+        returns = [fold.pair_returned for fold in self.folds]
         for there, name in ((max(returns) >= RISES, "rising"), (min(returns) <= FALLS, "falling")):
             if not there:
                 told.append(f"No window had a {name} market: how this does in one is unknown.")
@@ -153,18 +153,18 @@ class WalkForward:
     def frame(self) -> pl.DataFrame:
         """One row a window: its days, the variant that traded it, and figures in sample and out of sample."""
         rows = []
-        for piece in self.pieces:
+        for fold in self.folds:
             row: dict[str, Any] = {
-                "train_from": iso(piece.train[0])[:10],
-                "train_to": iso(piece.train[1])[:10],
-                "test_to": iso(piece.test[1])[:10],
-                "variant": piece.number,
-                **self.space.values(piece.number),
+                "train_from": iso(fold.train[0])[:10],
+                "train_to": iso(fold.train[1])[:10],
+                "test_to": iso(fold.test[1])[:10],
+                "variant": fold.number,
+                **self.space.values(fold.number),
             }
             for name in ("total_return_pct", "beta", "alpha_pct", "information_ratio", "max_drawdown_pct", "trades"):
-                row[f"{name}_in_sample"] = float(piece.in_sample[name])
-                row[f"{name}_out_of_sample"] = float(piece.out_of_sample[name])
-            rows.append({**row, "closed_return_pct": piece.returned, "pair_return_pct": piece.pair_returned})
+                row[f"{name}_in_sample"] = float(fold.in_sample[name])
+                row[f"{name}_out_of_sample"] = float(fold.out_of_sample[name])
+            rows.append({**row, "closed_return_pct": fold.returned, "pair_return_pct": fold.pair_returned})
         return pl.DataFrame(rows, infer_schema_length=None).with_columns(pl.selectors.float().fill_nan(None))
 
 
@@ -192,7 +192,7 @@ def walk_forward(
         return _walked(space, market, Explorer(space, threads, trials or NoTrials(), progress))
 
 
-def windows_of(space: Space | PortfolioSpace, market: Market) -> tuple[int, list[tuple[int, int, int, int]]]:
+def windows_of(space: Space | PortfolioSpace, market: MarketHistory) -> tuple[int, list[tuple[int, int, int, int]]]:
     """Days of the embargo, and begin and end of training and test of each window, ms; raises Misconfigured."""
     told, (start, end) = space.search.walk_forward, period_of(space, market)
     embargo = _look_back(space) if told.embargo_days is None else told.embargo_days
@@ -229,9 +229,9 @@ def _warmup(config: BacktestConfig | PortfolioConfig) -> int:
     return int(config.parameters.warmup_bars * config.parameters.timeframe_ms)
 
 
-def _walked(space: Space | PortfolioSpace, market: Market, explorer: Explorer) -> WalkForward:
+def _walked(space: Space | PortfolioSpace, market: MarketHistory, explorer: Explorer) -> WalkForward:
     embargo, windows = windows_of(space, market)
-    pieces = []
+    folds = []
     for part, (first, until, begin, end) in enumerate(windows):
         train = window_of(space, market, first, until)
         found = explorer.explore(train, part)
@@ -243,8 +243,8 @@ def _walked(space: Space | PortfolioSpace, market: Market, explorer: Explorer) -
         scores, days = played(explorer.runner, test, best)
         closing = test.closing(int(best[0]))
         days[0, -1] = (1.0 + days[0, -1]) * (1.0 - closing) - 1.0
-        pieces.append(
-            Piece(
+        folds.append(
+            Fold(
                 *(
                     (first, until),
                     (begin, end),
@@ -257,4 +257,4 @@ def _walked(space: Space | PortfolioSpace, market: Market, explorer: Explorer) -
                 *(train_days[0], days[0], test.pair_daily),
             )
         )
-    return WalkForward(space, tuple(pieces), embargo)
+    return WalkForward(space, tuple(folds), embargo)

@@ -45,7 +45,7 @@ NOTHING_VALID = "no combination of the space is valid; widen its values."
 
 
 @dataclass(frozen=True)
-class Rows:
+class ScoredRows:
     """Variants that were played on a window, and how many were not."""
 
     numbers: NDArray[np.int64]  # (k,), ascending
@@ -59,9 +59,9 @@ class Rows:
         return len(self.numbers)
 
 
-def joined(parts: Sequence[Rows]) -> Rows:
+def joined(parts: Sequence[ScoredRows]) -> ScoredRows:
     """Rows of several, in their order."""
-    return Rows(
+    return ScoredRows(
         np.concatenate([one.numbers for one in parts]),
         np.concatenate([one.scores for one in parts]),
         np.concatenate([one.daily for one in parts]),
@@ -74,7 +74,7 @@ def joined(parts: Sequence[Rows]) -> Rows:
 class Job(Protocol):
     """Variants that are ready to be played, in whatever thread."""
 
-    def play(self) -> Rows:
+    def play(self) -> ScoredRows:
         """Play them."""
         ...
 
@@ -96,7 +96,7 @@ class Window(Protocol):
 
 
 @dataclass(frozen=True)
-class Market:
+class MarketHistory:
     """What is known of the pairs: candles, what the venue says of each, and the funding that it paid, by pair."""
 
     candles: Mapping[str, Candles]
@@ -116,16 +116,16 @@ class Market:
 
 def market_of(
     config: BacktestConfig | PortfolioConfig, candles: Any, fetched: Any = None, funding: Any = None
-) -> Market:
+) -> MarketHistory:
     """Name candles, or files of them, instruments and funding by pair; for one pair they may be given as they are."""
     pair = config.pairs[0] if isinstance(config, PortfolioConfig) else config.pair
     given = dict(candles) if isinstance(candles, dict) else {pair: candles}
     read = {one: read_candles(found) if isinstance(found, str | Path) else found for one, found in given.items()}
     known, paid = ({pair: one} if one is not None and not isinstance(one, dict) else one for one in (fetched, funding))
-    return Market(read, known or {}, paid or {})
+    return MarketHistory(read, known or {}, paid or {})
 
 
-def window_of(space: Space | PortfolioSpace, market: Market, start: int, end: int) -> Window:
+def window_of(space: Space | PortfolioSpace, market: MarketHistory, start: int, end: int) -> Window:
     """Window for the variants of a space, and compile what plays them; raises Misconfigured where nothing can."""
     kind: Any = PortfolioWindow if space.portfolio else SingleWindow
     window: Window = kind(space, market, start, end)
@@ -152,7 +152,7 @@ class Ready:
 class SingleWindow:
     """One strategy on one pair."""
 
-    def __init__(self, space: Space, market: Market, start: int, end: int) -> None:
+    def __init__(self, space: Space, market: MarketHistory, start: int, end: int) -> None:
         self.space, self.start, self.end = space, start, end
         pair = space.first.pair
         self._candles, self._fetched = market.candles[pair], market.fetched.get(pair)
@@ -223,7 +223,7 @@ class SingleJob:
     each: list[tuple[Ready, Parameters]]
     excluded: int
 
-    def play(self) -> Rows:
+    def play(self) -> ScoredRows:
         """Play them."""
         outcomes = (self.window.score(ready, own, self.records[index]) for index, (ready, own) in enumerate(self.each))
         return _rows(self.numbers, outcomes, len(self.window.pair_daily), self.excluded)
@@ -232,7 +232,7 @@ class SingleJob:
 class PortfolioWindow:
     """The whole algorithm, or one strategy on several pairs."""
 
-    def __init__(self, space: PortfolioSpace, market: Market, start: int, end: int) -> None:
+    def __init__(self, space: PortfolioSpace, market: MarketHistory, start: int, end: int) -> None:
         self.space, self.market, self.start, self.end = space, market, start, end
         self._ready: dict[Any, PreparedRun] = {}
         self.pair_daily = held_equally(self.ready_for(space.first))
@@ -282,13 +282,13 @@ class PortfolioJob:
     configs: list[Any]
     excluded: int
 
-    def play(self) -> Rows:
+    def play(self) -> ScoredRows:
         """Play them."""
         outcomes = (self.window.score(one) for one in self.configs)
         return _rows(self.numbers, outcomes, len(self.window.pair_daily), self.excluded)
 
 
-def _rows(numbers: NDArray[np.int64], outcomes: Iterable[Any], days: int, excluded: int) -> Rows:
+def _rows(numbers: NDArray[np.int64], outcomes: Iterable[Any], days: int, excluded: int) -> ScoredRows:
     """Rows of variants from each one's score and daily returns, or the sentence that refused it."""
     scores, daily = new_records(SCORE, len(numbers)), np.zeros((len(numbers), days), np.float32)
     played, refusal = np.zeros(len(numbers), np.bool_), NOTHING_VALID
@@ -300,7 +300,7 @@ def _rows(numbers: NDArray[np.int64], outcomes: Iterable[Any], days: int, exclud
         scores[index] = outcome[0]
         own = outcome[1][:days]  # fewer where a run on several pairs ended early
         daily[index, : len(own)] = own
-    return Rows(numbers[played], scores[played], daily[played], excluded, int(np.sum(~played)), refusal)
+    return ScoredRows(numbers[played], scores[played], daily[played], excluded, int(np.sum(~played)), refusal)
 
 
 def held_equally(made: PreparedRun) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from backtesting.result import BacktestResult
     from bot.candles import Candles
     from coordinator.config import BacktestConfig, RunConfig
-    from search.window import Market
+    from search.window import MarketHistory
 
 
 def run_portfolio(
@@ -102,7 +102,7 @@ def _venue(config: PortfolioConfig, store: CandleStore) -> str:
     return order[0] if order else config.exchange
 
 
-def market_for(config: BacktestConfig | PortfolioConfig, candles: Path | None, data_dir: Path) -> Market:
+def market_for(config: BacktestConfig | PortfolioConfig, candles: Path | None, data_dir: Path) -> MarketHistory:
     """Find what the data directory holds for the pairs of a config, or take the candles of one pair from a file."""
     from search.window import market_of  # noqa: PLC0415, which a backtest does not need
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
-    from search.exploration import Progress, Stored
+    from search.exploration import Progress, StoredRows
     from search.portfolio_space import PortfolioSpace
     from search.session import Session
     from search.space import Space
-    from search.window import Market
+    from search.window import MarketHistory
 
 ENDS_SECONDS = 0.7  # that a search which was told to end has for the batch it plays
 Kind = TypeVar("Kind")
@@ -39,11 +39,11 @@ class KeptTrials:
     def __init__(self, store: TrialStore, session: Session, loop: asyncio.AbstractEventLoop) -> None:
         self.store, self.session, self._loop = store, session, loop
 
-    def stored(self, window: int) -> Stored:
+    def stored(self, window: int) -> StoredRows:
         """Read the rows of a window that are there."""
         return self._wait(self.store.stored(self.session.name, window))
 
-    def add(self, window: int, rows: Stored) -> None:
+    def add(self, window: int, rows: StoredRows) -> None:
         """Keep more rows of a window."""
         self._wait(self.store.add(self.session.name, window, rows))
 
@@ -55,7 +55,7 @@ class KeptTrials:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
-def runner_of(space: Space | PortfolioSpace, market: Market, workers: int, ray: str) -> Any:
+def runner_of(space: Space | PortfolioSpace, market: MarketHistory, workers: int, ray: str) -> Any:
     """Who plays: threads of this process, one for each processor unless `workers` says otherwise, or a Ray cluster."""
     if not ray:
         return Threads(workers or None)

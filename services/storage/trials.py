@@ -11,7 +11,7 @@ import asyncpg
 import numpy as np
 
 from search.chance import BLOCKS
-from search.exploration import NOTHING, Stored
+from search.exploration import NOTHING, StoredRows
 from search.score import SCORE
 from services.storage.schema import migrate
 from services.storage.store import waiting
@@ -82,7 +82,7 @@ class TrialStore:
         await self.pool.execute(query, session, status, json.dumps(result), datetime.now(UTC))
 
     @waiting
-    async def stored(self, session: str, part: int) -> Stored:
+    async def stored(self, session: str, part: int) -> StoredRows:
         """Read the rows of a window that are there."""
         query = "SELECT variant, score, blocks FROM trials WHERE session = $1 AND part = $2 ORDER BY variant"
         rows = await self.pool.fetch(query, session, part)
@@ -91,12 +91,12 @@ class TrialStore:
         state = await self.pool.fetchval("SELECT state FROM looks WHERE session = $1 AND part = $2", session, part)
         scores = np.array([tuple(row["score"]) for row in rows], SCORE)
         blocks = np.frombuffer(b"".join(row["blocks"] for row in rows), np.float32)
-        return Stored(
+        return StoredRows(
             np.array([row["variant"] for row in rows], np.int64), scores, blocks.reshape(len(rows), BLOCKS, 2), state
         )
 
     @waiting
-    async def add(self, session: str, part: int, rows: Stored) -> None:
+    async def add(self, session: str, part: int, rows: StoredRows) -> None:
         """Keep more rows of a window, and what is known of chance since, or nothing."""
         columns = ("session", "part", "variant", "score", "blocks")
         blocks = np.ascontiguousarray(rows.blocks, np.float32)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.errors import Misconfigured
-from search.methods import NAMES, Answer, Lattice, method_of, proposals
+from search.methods import NAMES, Feedback, Lattice, method_of, proposals
 from search.numbered import SearchParameters
 
 SIZES = (12, 9, 7)
@@ -31,7 +31,7 @@ def bowl(numbers, lattice=LATTICE):
 def answer(numbers, values, passed=None):
     passed = np.ones(len(numbers), bool) if passed is None else passed
     order = np.lexsort((numbers, values, ~passed))
-    return Answer(numbers[order], values[order, None], passed[order], values[order])
+    return Feedback(numbers[order], values[order, None], passed[order], values[order])
 
 
 def run(search, lattice=LATTICE, value=bowl, invalid=frozenset()):
@@ -90,7 +90,9 @@ def test_nsga2_comes_near_the_best_of_two_metrics():
             digits = LATTICE.digits(numbers)
             values = np.stack((bowl(numbers), np.sum((digits - [4, 2, 5]) ** 2, axis=1).astype(float)), axis=1)
             order = np.lexsort(values.T)
-            proposed = method.send(Answer(numbers[order], values[order], np.ones(len(numbers), bool), values[order, 0]))
+            proposed = method.send(
+                Feedback(numbers[order], values[order], np.ones(len(numbers), bool), values[order, 0])
+            )
     between = {(first, 2, 5) for first in range(4, 9)}  # what no other variant beats in both
     assert len(between & {tuple(one) for one in LATTICE.digits(np.array(found)).tolist()}) >= 3
 

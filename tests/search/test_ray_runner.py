@@ -24,6 +24,7 @@ def rows(space):
 
 @pytest.mark.filterwarnings("ignore::Warning")  # Ray's own
 def test_rows_are_the_same_and_a_dead_actors_work_is_done_again(space, rows):
+    """F-52."""
     from search.ray_runner import RayRunner, ray
 
     market = market_of(space.first, CANDLES, None, None)

@@ -17,7 +17,7 @@ import yaml
 from backtesting.candles import to_frame
 from bot.errors import Misconfigured
 from bot.sources import ROOT
-from search.exploration import Stored
+from search.exploration import StoredRows
 from search.reading import read_space
 from search.runners import Threads
 from search.session import session_of
@@ -95,6 +95,7 @@ def whole():
 
 
 def test_a_search_that_was_ended_goes_on_and_comes_to_the_same(tmp_path, whole):
+    """F-51: what is stored is found again by candles, config and code together."""
     session, found, first = searched(tmp_path, SPACE, after=1)
     assert found is None and len(first) > 0
     again, found, second = searched(tmp_path, SPACE)
@@ -113,6 +114,7 @@ def test_a_search_that_was_ended_goes_on_and_comes_to_the_same(tmp_path, whole):
 
 
 def test_another_question_is_another_session_and_looks_at_the_same_candles_count(tmp_path):
+    """F-51."""
     first, found, _ = searched(tmp_path, SPACE)
     other = {**SPACE, "search": {"method": "random:20", "top": 3}}
     second, drawn, played = searched(tmp_path, other)
@@ -134,7 +136,7 @@ def test_a_search_that_is_refused_says_so(tmp_path):
 
 def test_rows_come_back_as_they_were_kept(tmp_path, whole):
     session = session_of("sweep", whole.space, market_of(whole.space.first, CANDLES, None, None))
-    rows = Stored(whole.found.numbers, whole.found.scores, whole.found.blocks, b"\1\2")
+    rows = StoredRows(whole.found.numbers, whole.found.scores, whole.found.blocks, b"\1\2")
 
     async def kept():
         async with trial_store(tmp_path) as store:

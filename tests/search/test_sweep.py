@@ -48,6 +48,7 @@ def found():
 
 
 def test_the_rows_are_the_same_in_one_thread_and_in_three(found):
+    """F-52."""
     for workers in (1, 3):
         assert sweep(SPACE, CANDLES, workers=workers).frame.equals(found.frame)
 

@@ -36,12 +36,12 @@ def found():
 
 def test_windows_follow_each_other_behind_the_embargo(found):
     assert found.embargo_days == 2  # 30 bars of 1h
-    assert len(found.pieces) == 4
-    for piece in found.pieces:
-        assert piece.test[0] - piece.train[1] == 2 * DAY
-        assert piece.train[1] - piece.train[0] == 40 * DAY and piece.test[1] - piece.test[0] == 20 * DAY
-    for before, piece in zip(found.pieces, found.pieces[1:], strict=False):
-        assert piece.test[0] == before.test[1]
+    assert len(found.folds) == 4
+    for fold in found.folds:
+        assert fold.test[0] - fold.train[1] == 2 * DAY
+        assert fold.train[1] - fold.train[0] == 40 * DAY and fold.test[1] - fold.test[0] == 20 * DAY
+    for before, fold in zip(found.folds, found.folds[1:], strict=False):
+        assert fold.test[0] == before.test[1]
 
 
 def test_anchored_windows_choose_on_everything_before_them():
@@ -53,21 +53,21 @@ def test_anchored_windows_choose_on_everything_before_them():
 
 
 def test_every_window_is_traded_by_what_a_sweep_of_the_days_before_it_finds(found):
-    piece = found.pieces[1]
+    fold = found.folds[1]
     results = {}
     for number in range(found.space.size):
-        config = found.space.config(number).changed(start=piece.train[0], end=piece.train[1])
+        config = found.space.config(number).changed(start=fold.train[0], end=fold.train[1])
         score = sweep_score(config)
         results[number] = score
-    assert piece.number == max(results, key=lambda one: results[one][0])
-    assert piece.in_sample["information_ratio"] == pytest.approx(results[piece.number][0], rel=1e-9)
-    out = simulate(found.space.config(piece.number).changed(start=piece.test[0], end=piece.test[1]), CANDLES)
-    assert piece.out_of_sample["total_return_pct"] == pytest.approx(out.metrics.total_return_pct, rel=1e-9)
+    assert fold.number == max(results, key=lambda one: results[one][0])
+    assert fold.in_sample["information_ratio"] == pytest.approx(results[fold.number][0], rel=1e-9)
+    out = simulate(found.space.config(fold.number).changed(start=fold.test[0], end=fold.test[1]), CANDLES)
+    assert fold.out_of_sample["total_return_pct"] == pytest.approx(out.metrics.total_return_pct, rel=1e-9)
     earned = float(out.recording.equity()[-1])
     cost = abs(float(out.recording.pair.ledger.position)) * float(out.recording.prepared.close[-1])
     cost *= out.recording.prepared.instrument.tick_value * (float(out.recording.prepared.instrument.taker_fee) + 1e-4)
-    assert piece.closing == pytest.approx(cost / earned)
-    assert piece.returned == pytest.approx(((earned - cost) / 10_000 - 1) * 100, abs=1e-4)
+    assert fold.closing == pytest.approx(cost / earned)
+    assert fold.returned == pytest.approx(((earned - cost) / 10_000 - 1) * 100, abs=1e-4)
 
 
 def sweep_score(config):
@@ -79,7 +79,7 @@ def sweep_score(config):
 
 
 def test_the_joined_equity_is_that_of_all_windows_one_after_the_other(found):
-    product = np.prod([1 + piece.returned / 100 for piece in found.pieces])
+    product = np.prod([1 + fold.returned / 100 for fold in found.folds])
     assert found.equity[-1] == pytest.approx(product)
     assert len(found.days) == len(found.pair_days) == 4 * 20
     inside, outside = found.expectancy
@@ -105,7 +105,7 @@ def test_a_period_too_short_is_refused_with_one_sentence():
 
 
 def test_a_sweep_and_a_walk_forward_of_the_same_days_choose_the_same(found):
-    first = found.pieces[0]
+    first = found.folds[0]
     period = {"from": first.train[0], "to": first.train[1] + 20 * DAY}
     again = sweep(
         {**SPACE, **{key: str(value) for key, value in period.items()}, "search": {"held_out": 1 / 3}}, CANDLES

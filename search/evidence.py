@@ -73,7 +73,7 @@ def evidence_of(
 ) -> Evidence:
     """Weigh the best of what was found; `in_sample`, `held_out`: its daily returns and the pair's, (d,) each.
 
-    `others`: variants that other searches have scored on the same candles. Of a pruned search, whose rows are those
+    `others`: variants that were scored on the same candles beside these. Of a pruned search, whose rows are those
     that did best on part of the days, chance cannot be computed.
     """
     looks, trials = found.looks, len(found.numbers) + others

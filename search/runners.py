@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     import numpy as np
@@ -53,6 +55,16 @@ class Threads:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def given_or_threads(runner: Runner | None, workers: int | None) -> Iterator[Runner]:
+    """Yield a runner that was given, or threads that end with the context."""
+    if runner is not None:
+        yield runner
+        return
+    with Threads(workers) as threads:
+        yield threads
 
 
 def processors() -> int:

@@ -23,7 +23,7 @@ from search.exploration import Explored, Explorer, NoTrials, Trials
 from search.methods import GUIDED, cut_up
 from search.numbered import Numbered
 from search.reading import read_space
-from search.runners import Runner, Threads
+from search.runners import Runner, given_or_threads
 from search.score import SCORE
 from search.window import MarketHistory, ScoredRows, Window, joined, market_of, midnight, window_of
 
@@ -208,10 +208,8 @@ def sweep(
     """
     space = space if isinstance(space, Numbered) else read_space(space)
     market = market_of(space.first, candles, fetched, funding)
-    if runner is not None:
-        return _swept(space, market, runner, trials or NoTrials(), progress)
-    with Threads(workers) as threads:
-        return _swept(space, market, threads, trials or NoTrials(), progress)
+    with given_or_threads(runner, workers) as plays:
+        return _swept(space, market, plays, trials or NoTrials(), progress)
 
 
 def _swept(
@@ -232,7 +230,8 @@ def _swept(
     held_out, later = played(runner, behind, best[: space.search.top])
     _, days = played(runner, window, best[:1])
     chosen, tried = (days[0], window.pair_daily), (later[0], behind.pair_daily)
-    evidence = evidence_of(found, trials.looked(), chosen, tried, pruned=space.search.prune)
+    others = trials.looked() + sum(len(one.numbers) for one in left)
+    evidence = evidence_of(found, others, chosen, tried, pruned=space.search.prune)
     best_days, pair_days = zip(chosen, tried, strict=True)
     return Sweep(space, start, split, end, found, tuple(left), best_days, pair_days, held_out, evidence)
 

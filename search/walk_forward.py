@@ -23,7 +23,7 @@ from search.chance import Interval, active_returns, intervals
 from search.exploration import Explorer, NoTrials, Trials
 from search.numbered import Numbered
 from search.reading import read_space
-from search.runners import Runner, Threads
+from search.runners import Runner, given_or_threads
 from search.sweep import ROW_BYTES, period_of, played, refuse_undefined
 from search.window import MarketHistory, market_of, midnight, window_of
 
@@ -186,10 +186,8 @@ def walk_forward(
     space = space if isinstance(space, Numbered) else read_space(space)
     market = market_of(space.first, candles, fetched, funding)
     space.memory(ROW_BYTES)
-    if runner is not None:
-        return _walked(space, market, Explorer(space, runner, trials or NoTrials(), progress))
-    with Threads(workers) as threads:
-        return _walked(space, market, Explorer(space, threads, trials or NoTrials(), progress))
+    with given_or_threads(runner, workers) as plays:
+        return _walked(space, market, Explorer(space, plays, trials or NoTrials(), progress))
 
 
 def windows_of(space: Space | PortfolioSpace, market: MarketHistory) -> tuple[int, list[tuple[int, int, int, int]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,7 +12,7 @@ import numpy as np
 from backtesting.candles import read_candles
 from backtesting.metrics import daily_returns, last_worth
 from backtesting.portfolio_run import PreparedRun, play_portfolio, prepare_portfolio
-from backtesting.run import limits_may_bind, play_single, prepare
+from backtesting.run import limits_may_bind, play_single, prepare, warmup_start
 from backtesting.simulator import UniversalSimulator
 from bot.errors import Misconfigured
 from bot.gate import with_gate
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from search.portfolio_space import PortfolioSpace
     from search.space import Space
 
+KEPT = 32  # sets of signal bars and inputs that a window remembers
 TRIED = 8  # variants of which one may compile what plays the others
 NOTHING_VALID = "no combination of the space is valid; widen its values."
 
@@ -158,6 +159,7 @@ class SingleWindow:
         self._candles, self._fetched = market.candles[pair], market.fetched.get(pair)
         self._funding = market.funding.get(pair)
         self._ready: dict[Any, Ready] = {}
+        self._made: dict[tuple[int | None, bool], Prepared] = {}
         number = space.first_number
         parameters = space.parameters(number)
         ready = self.ready_for(number, parameters)
@@ -173,12 +175,23 @@ class SingleWindow:
         since = inputs_start([(strategy, [parameters])], self.start) if shared else self.space.group(number)
         key = (strategy, parameters.timeframe, parameters.warmup_bars, self.space.reinvests(parameters), since)
         if key not in self._ready:
-            config = self.space.config(number).changed(start=self.start, end=self.end)
-            made = prepare(config, self._candles, fetched=self._fetched, funding=self._funding)
+            while len(self._ready) >= KEPT:
+                self._ready.pop(next(iter(self._ready)))
+            made = self._prepared(self.space.config(number).changed(start=self.start, end=self.end))
             simulator, limited = UniversalSimulator(made.config), limits_may_bind(made.config, made.candles)
             signals = Signals(made.candles, parameters.timeframe_ms) if shared and not limited else None
             self._ready[key] = Ready(made, simulator, limited, signals)
         return self._ready[key]
+
+    def _prepared(self, config: BacktestConfig) -> Prepared:
+        """Make candles ready for a config, once for all that begin their warm-up at the same time."""
+        key = (warmup_start(config), config.parameters.sells_short)
+        known = self._made.get(key)
+        if known is None:
+            self._made[key] = prepare(config, self._candles, fetched=self._fetched, funding=self._funding)
+            return self._made[key]
+        played = {name: getattr(known.config, name) for name in ("instrument", "market", "start", "end")}
+        return replace(known, config=config.changed(**played))
 
     def job(self, numbers: NDArray[np.int64]) -> Job:
         """Make variants ready to be played."""

@@ -181,6 +181,7 @@ def test_pruning_leaves_the_worse_half_of_the_days_played_so_far(found):
     rows = {row["variant"]: row for row in found.frame.to_dicts()}
     for row in pruned.frame.head(3).to_dicts():
         assert row["total_return_pct_in_sample"] == rows[row["variant"]]["total_return_pct_in_sample"]
+    assert pruned.evidence.trials == 12
     assert pruned.evidence.superior_ability is None and pruned.evidence.better_than_chance is None
     assert "9 variants were left" in pruned.verdict[-1]
     assert len(pruned.frame) == 12 and pruned.frame["until"].n_unique() == 3

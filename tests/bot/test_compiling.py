@@ -62,6 +62,8 @@ def played(folder, *, program="program.py", code=0, given=""):
     """What the program printed, and what it said meanwhile, with no terminal anywhere."""
     cache = folder.parent / "kernels"
     environment = {**os.environ, "TRADERAGENT_CACHE_DIR": str(cache), "PYTHONPATH": "", "PYTHONWARNINGS": "error"}
+    # Python takes a file that is edited twice within a second, to the same length, for the one it has bytecode of.
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"
     command = [sys.executable, program]
     done = subprocess.run(
         command, cwd=folder, env=environment, input=given, capture_output=True, text=True, check=False

@@ -11,9 +11,13 @@ from backtesting.reports.charts import GAIN, INK, LOSS, MUTED, dates, time_axis
 from bot.times import DAY
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
+    from search.monte_carlo import MonteCarlo
+    from search.stress import Stressed
     from search.sweep import Sweep
     from search.walk_forward import WalkForward
 
@@ -124,6 +128,39 @@ def efficiency(found: WalkForward) -> Figure:
     axes.set_xticks(across, [str(place + 1) for place in across])
     axes.set_xlabel("window")
     axes.set_ylabel("mean daily return, % a year")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def drawn(found: MonteCarlo) -> Figure:
+    """Draw how return and drawdown are spread over the draws, and where the run itself lies."""
+    parts = [(one, name) for one, name in ((found.trades, "trades"), (found.candles, "candles")) if one is not None]
+    figure = Figure(figsize=(11.0, 2.9 * max(len(parts), 1)), layout="constrained")
+    rows = figure.subplots(max(len(parts), 1), 2, squeeze=False)
+    for row, (one, name) in zip(rows, parts, strict=False):
+        for axes, values, own, label in (
+            (row[0], one.returned, found.returned, "return"),
+            (row[1], one.drawdown, found.drawdown, "drawdown"),
+        ):
+            axes.hist(values, bins=40, color=INK)
+            axes.axvline(own, color=LOSS, linewidth=1.6, label="the run itself")
+            axes.set_title(f"{label} with {name} drawn anew, %", loc="left", fontsize=10)
+            axes.set_yticks([])
+            axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def stressed(found: Sequence[Stressed]) -> Figure:
+    """Draw return and drawdown of each scenario that could be played."""
+    figures = [(one.name, one.figures) for one in found if one.figures is not None]
+    figure, axes = _figure(max(1.0 + 0.5 * len(figures), 2.5))
+    down = np.arange(len(figures))[::-1]
+    returned = np.array([figures["total_return_pct"] for _, figures in figures])
+    axes.barh(down + 0.2, returned, 0.38, color=[GAIN if one >= 0.0 else LOSS for one in returned], label="return")
+    axes.barh(down - 0.2, [-figures["max_drawdown_pct"] for _, figures in figures], 0.38, color=MUTED, label="drawdown")
+    axes.axvline(0.0, color=INK, linewidth=0.8)
+    axes.set_yticks(down, [name for name, _ in figures])
+    axes.set_xlabel("%")
     axes.legend(frameon=False, fontsize=8)
     return figure
 

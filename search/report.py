@@ -13,7 +13,8 @@ import yaml
 
 from backtesting.reports.charts import png
 from bot.candles import iso
-from search.pictures import both_parts, efficiency, heat, important, joined_equity, parallel
+from coordinator.config import PortfolioConfig
+from search.pictures import both_parts, drawn, efficiency, heat, important, joined_equity, parallel, stressed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from search.numbered import Numbered
+    from coordinator.config import BacktestConfig
+    from search.monte_carlo import MonteCarlo
+    from search.stress import Stressed
     from search.sweep import Sweep
     from search.walk_forward import WalkForward
 
@@ -52,7 +55,9 @@ def write_sweep(found: Sweep, path: Path) -> None:
         f"{days[1]}; the best tried on the days held out, {days[1]} to {days[2]}. {found.evidence.trials:,} variants "
         "were ever scored on these candles."
     )
-    _write(path, f"Search: {_what(found.space)}", subtitle, found.verdict, "".join(pictures), found.space)
+    _write(
+        path, f"Search: {_what(found.space.first)}", subtitle, found.verdict, "".join(pictures), found.space.source()
+    )
 
 
 def write_walk_forward(found: WalkForward, path: Path) -> None:
@@ -65,18 +70,45 @@ def write_walk_forward(found: WalkForward, path: Path) -> None:
     )
     pictures = [_card(joined_equity(found), "Equity out of sample"), _card(efficiency(found), "Windows")]
     pictures.append(_windows(found))
-    _write(path, f"Walk-forward: {_what(found.space)}", subtitle, found.verdict, "".join(pictures), found.space)
+    title = f"Walk-forward: {_what(found.space.first)}"
+    _write(path, title, subtitle, found.verdict, "".join(pictures), found.space.source())
 
 
-def _write(path: Path, title: str, subtitle: str, verdict: Sequence[str], body: str, space: Numbered) -> None:
+def write_monte_carlo(found: MonteCarlo, config: BacktestConfig | PortfolioConfig, path: Path) -> None:
+    """Write the page of a Monte Carlo; the same result gives the same bytes."""
+    body = _card(drawn(found), "Returns and drawdowns of the draws")
+    subtitle = (
+        "What else might have come of this run, with its trades in another order and on other candles like these."
+    )
+    _write(path, f"Monte Carlo: {_what(config)}", subtitle, found.words, body, config.document())
+
+
+def write_stress(found: Sequence[Stressed], config: BacktestConfig | PortfolioConfig, path: Path) -> None:
+    """Write the page of a stress; the same result gives the same bytes."""
+    names = ("return %", "beta", "alpha % / year", "drawdown %", "worst day %", "trades")
+    head = "".join(f"<th>{name}</th>" for name in ("scenario", *names, "what it is"))
+    rows = []
+    for one in found:
+        figures = {name: value for name, value in (one.figures or {}).items() if name != "liquidated"}
+        cells = [_figure(name, value) for name, value in figures.items()] or [""] * len(names)
+        end = "liquidated" if one.figures and one.figures["liquidated"] else one.refusal or one.what
+        rows.append("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in (one.name, *cells, end)) + "</tr>")
+    table = f'<div class="card"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    body = _card(stressed(found), "Return and drawdown of each scenario") + _heading("Scenarios") + table
+    subtitle = "The same config in the worst months that its candles hold, and with faults put into them."
+    worst = min((one for one in found if one.figures), key=lambda one: one.figures["total_return_pct"])  # type: ignore[index]
+    said = [f"The worst is {worst.name}: a return of {worst.figures['total_return_pct']:,.1f} %."]  # type: ignore[index]
+    _write(path, f"Stress: {_what(config)}", subtitle, said, body, config.document())
+
+
+def _write(path: Path, title: str, subtitle: str, verdict: Sequence[str], body: str, asked: dict[str, Any]) -> None:
     page = Template(files("search").joinpath("report.html").read_text(encoding="utf-8"))
-    asked = yaml.safe_dump(_plain(space.source()), sort_keys=False)
     html = page.substitute(
         title=escape(title),
         subtitle=escape(subtitle),
         verdict="".join(f"<p>{escape(sentence)}</p>" for sentence in verdict),
         body=body,
-        asked=escape(asked),
+        asked=escape(yaml.safe_dump(_plain(asked), sort_keys=False)),
     )
     path.write_text(html, encoding="utf-8")
 
@@ -143,9 +175,9 @@ def _heading(text: str) -> str:
     return f"<h2>{escape(text)}</h2>"
 
 
-def _what(space: Any) -> str:
-    first = space.first
-    return f"{first.strategy} on {', '.join(first.pairs) if space.portfolio else first.pair}"
+def _what(config: BacktestConfig | PortfolioConfig) -> str:
+    pairs = config.pairs if isinstance(config, PortfolioConfig) else (config.pair,)
+    return f"{config.strategy} on {', '.join(pairs)}"
 
 
 def _is_word(found: Sweep, key: str) -> bool:

@@ -20,6 +20,7 @@ Run = Annotated[Path, typer.Argument(help="a run directory, or a config such as 
 CandleFile = Annotated[
     Path | None, typer.Option(help="a candle file instead of the store, one pair only", metavar="FILE")
 ]
+Page = Annotated[Path | None, typer.Option(help="write a page with pictures", metavar="FILE.html")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
@@ -29,6 +30,7 @@ def montecarlo(
     draws: Annotated[int, typer.Option(help="times that the trades are drawn", metavar="NUMBER", min=1)] = 1000,
     tapes: Annotated[int, typer.Option(help="times that candles are drawn and played", metavar="NUMBER", min=0)] = 100,
     seed: Annotated[int, typer.Option(help="of the draws", metavar="NUMBER", min=0)] = 0,
+    page: Page = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw the trades of a run anew, in blocks, and play its config on candles drawn anew, in blocks of days."""
@@ -37,6 +39,10 @@ def montecarlo(
 
     with progress("playing") as show:
         found = monte_carlo(config, market, draws=draws, tapes=tapes, seed=seed, progress=show)
+    if page is not None:
+        from search.report import write_monte_carlo
+
+        write_monte_carlo(found, config, page)
     drawn = {"trades": found.trades, "candles": found.candles}
     rows = {name: None if one is None else {**one.rows(), "lost": one.lost} for name, one in drawn.items()}
     if as_json:
@@ -57,13 +63,17 @@ def montecarlo(
         console().print(f"- {sentence}", highlight=False)
 
 
-def stress(run: Run, candles: CandleFile = None, as_json: AsJson = False) -> None:
+def stress(run: Run, candles: CandleFile = None, page: Page = None, as_json: AsJson = False) -> None:
     """Play a config in the worst months that its candles hold, with doubled costs, a missing day and gaps of 30 %."""
     config, market = _found(run, candles)
     from search.stress import stress as stressed
 
     with progress("playing") as show:
         found = stressed(config, market, show)
+    if page is not None:
+        from search.report import write_stress
+
+        write_stress(found, config, page)
     if as_json:
         plain = [
             {"scenario": one.name, "what": one.what, "refused": one.refusal or None, **_plain(one.figures)}

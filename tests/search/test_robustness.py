@@ -112,10 +112,27 @@ def test_the_commands(tmp_path):
     candles, config = tmp_path / "candles.parquet", tmp_path / "grid.yaml"
     to_frame(CANDLES).write_parquet(candles)
     config.write_text(yaml.safe_dump(PLAIN))
-    told = command(tmp_path, "montecarlo", config, "--candles", candles, "--tapes", 2, "--draws", 20, "--json")
+    told = command(
+        tmp_path,
+        "montecarlo",
+        config,
+        "--candles",
+        candles,
+        "--tapes",
+        2,
+        "--draws",
+        20,
+        "--json",
+        "--page",
+        tmp_path / "mc.html",
+    )
     found = json.loads(told)
+    assert "grid on BTCUSDT" in (tmp_path / "mc.html").read_text()
     assert set(found) == {"verdict", "trades", "candles"} and "p50" in found["candles"]["total_return_pct"]
-    rows = json.loads(command(tmp_path, "stress", config, "--candles", candles, "--json"))
+    rows = json.loads(
+        command(tmp_path, "stress", config, "--candles", candles, "--json", "--page", tmp_path / "st.html")
+    )
+    assert "doubled costs" in (tmp_path / "st.html").read_text()
     assert [row["scenario"] for row in rows][:2] == ["as it is", "doubled costs"] and rows[0]["liquidated"] == 0.0
     command(tmp_path, "backtest", config, "--candles", candles, "--out", tmp_path / "run")
     assert "of the largest position" in command(tmp_path, "stress", tmp_path / "run", "--candles", candles)

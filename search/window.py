@@ -159,7 +159,7 @@ class SingleWindow:
         self._candles, self._fetched = market.candles[pair], market.fetched.get(pair)
         self._funding = market.funding.get(pair)
         self._ready: dict[Any, Ready] = {}
-        self._made: dict[tuple[int | None, bool], Prepared] = {}
+        self._made: dict[tuple[int, bool], Prepared] = {}
         number = space.first_number
         parameters = space.parameters(number)
         ready = self.ready_for(number, parameters)
@@ -172,7 +172,9 @@ class SingleWindow:
         """Candles, signal bars and inputs for a variant, made once for all that have them in common."""
         strategy = with_gate(self.space.strategy, parameters)
         shared = shares(inputs_of(strategy, parameters))
-        since = inputs_start([(strategy, [parameters])], self.start) if shared else self.space.group(number)
+        since: Any = self.space.group(number)
+        if shared:  # before the first candle there is no history, however much of it is asked for
+            since = max(inputs_start([(strategy, [parameters])], self.start), int(self._candles.ts[0]))
         key = (strategy, parameters.timeframe, parameters.warmup_bars, self.space.reinvests(parameters), since)
         if key not in self._ready:
             while len(self._ready) >= KEPT:
@@ -185,7 +187,8 @@ class SingleWindow:
 
     def _prepared(self, config: BacktestConfig) -> Prepared:
         """Make candles ready for a config, once for all that begin their warm-up at the same time."""
-        key = (warmup_start(config), config.parameters.sells_short)
+        since = max(warmup_start(config) or 0, int(self._candles.ts[0]))
+        key = (since, config.parameters.sells_short)
         known = self._made.get(key)
         if known is None:
             self._made[key] = prepare(config, self._candles, fetched=self._fetched, funding=self._funding)

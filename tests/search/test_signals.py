@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from backtesting.run import prepare
 from backtesting.simulator import UniversalSimulator
 from coordinator.config import load_config
+from search.reading import read_space
 from search.signals import Signals, shares
 from search.sweep import sweep
+from search.window import SingleWindow
 from tests.conftest import walk
 
 CANDLES = walk(70 * 1440, seed=8, volatility=0.0007)
@@ -80,3 +82,15 @@ def test_rows_of_rules_and_of_a_gate_are_those_of_single_runs():
             alone = simulate(found.space.config(number).changed(start=found.start, end=found.split), CANDLES)
             assert score["total_return_pct"] == pytest.approx(alone.metrics.total_return_pct, rel=1e-9, abs=1e-12)
             assert score["fills"] == alone.metrics.fills
+
+
+def test_candles_are_prepared_once_for_conditions_that_ask_for_more_history_than_there_is():
+    when = [{"indicator": "RSI", "timeperiod": [5, 10, 40], "long_below": [40, 45], "short_above": 55}]
+    section = {"when": when, "timeframe": ["30m", "1h"], "levels": 6, "warmup_bars": 30}
+    space = read_space({"strategy": "grid", "pair": "BTCUSDT", "exchange": "synth", "grid": section})
+    window = SingleWindow.__new__(SingleWindow)
+    window.space, window.start, window.end = space, int(CANDLES.ts[0]), int(CANDLES.ts[-1]) + 60_000
+    window._candles, window._fetched, window._funding, window._ready, window._made = CANDLES, None, None, {}, {}
+    for number in range(space.size):
+        window.ready_for(number, space.parameters(number))
+    assert space.size == 12 and len(window._ready) == 2 and len(window._made) == 1

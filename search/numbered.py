@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from bot.errors import Misconfigured, shown
@@ -15,6 +16,7 @@ from search.objective import Objective, objective_of
 if TYPE_CHECKING:
     from search.axes import Axis
 
+LARGEST = 2**62  # variants of a space, whatever of it is played
 STRICT = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
@@ -80,6 +82,11 @@ class Numbered:
             )
         self.lattice = lattice_of(axes)
         self.size = self.lattice.size
+        if self.size > LARGEST:
+            raise Misconfigured(
+                f"the space has {shown(self.size)} variants, more than can be numbered ({LARGEST}); search "
+                "fewer values."
+            )
         self.most = search.method.most(self.lattice, search)
         if self.most > self.limits.variants:
             raise Misconfigured(
@@ -105,12 +112,7 @@ class Numbered:
 
     def digits(self, number: int) -> tuple[int, ...]:
         """Which value of each axis a variant has; the last axis changes fastest."""
-        found = []
-        number = self._within(number)
-        for size in reversed(self.lattice.sizes):
-            number, digit = divmod(number, size)
-            found.append(digit)
-        return tuple(reversed(found))
+        return tuple(self.lattice.digits(np.array([self._within(number)]))[0].tolist())
 
     def values(self, number: int) -> dict[str, Any]:
         """Value of each axis in a variant, by the axis' key."""

@@ -122,6 +122,7 @@ def market_for(config: BacktestConfig | PortfolioConfig, candles: Path | None, d
                 found[pair] = store.read(_series(config, store, pair))
         stated = load_instruments(data_dir, config.exchange, config.market)
         return market_of(config, found, stated, histories_of(config, data_dir))
-    config, found = find_candles(config, store) if candles is None else (config, candles)
+    # All of it up to the end: other variants of a search may look back further than this one.
+    config, found = find_candles(config.changed(start=None), store) if candles is None else (config, candles)
     stated = load_instruments(data_dir, config.exchange, config.market)
     return market_of(config, found, stated.get(config.pair), histories_of(config, data_dir).get(config.pair))

@@ -17,13 +17,16 @@ import yaml
 from backtesting.candles import to_frame
 from bot.errors import Misconfigured
 from bot.sources import ROOT
+from coordinator.config import load_config
 from search.exploration import StoredRows
 from search.reading import read_space
 from search.runners import Threads
 from search.session import session_of
 from search.sweep import sweep
 from search.window import market_of
+from services.app.backtest import market_for
 from services.app.search import run_search, trial_store
+from services.market_data.store import CandleStore
 from tests.conftest import walk
 
 CANDLES = walk(60 * 1440, seed=3, volatility=0.0007)
@@ -206,3 +209,10 @@ def test_the_commands_of_sessions(tmp_path):
     assert trials(data) == 10
     command(data, "sessions", "purge", name, "--yes")
     assert json.loads(command(data, "sessions", "list", "--json")) == []
+
+
+def test_a_search_sees_all_candles_that_any_of_its_variants_looks_back_on(tmp_path):
+    CandleStore(tmp_path).write("bybit", "linear", "BTCUSDT", CANDLES)
+    plain = {"strategy": "grid", "pair": "BTCUSDT", "exchange": "bybit", "from": "2024-02-10"}
+    found = market_for(load_config(plain), None, tmp_path)
+    assert len(found.candles["BTCUSDT"]) == len(CANDLES)

@@ -207,6 +207,16 @@ def test_a_mistake_is_one_sentence(values, sentence):
     assert str(told.value).endswith(".") and "\n" not in str(told.value) and len(str(told.value)) < 700
 
 
+def test_a_space_whose_variants_cannot_be_numbered_is_refused():
+    wide = {name: {"from": 0.001, "to": 0.9, "steps": 1000} for name in ("stop_loss", "max_drawdown", "risk_budget")}
+    wide |= {
+        name: {"from": 1.5, "to": 90, "steps": 1000} for name in ("range_factor", "cooldown_hours", "max_age_days")
+    }
+    wide["shift_cooldown_minutes"] = {"from": 1, "to": 900, "steps": 1000}
+    with pytest.raises(Misconfigured, match="more than can be numbered"):
+        space(search={"method": "random:10"}, **wide)
+
+
 def test_too_many_variants_and_too_much_memory_are_refused_at_once():
     wide = {name: {"from": 0.001, "to": 0.9, "steps": 1000} for name in ("stop_loss", "max_drawdown", "risk_budget")}
     with pytest.raises(

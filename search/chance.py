@@ -32,13 +32,17 @@ TINY = 1e-12  # a standard deviation of daily returns below it is rounding
 NORMAL = NormalDist()
 
 
-def active_returns(daily: Any, pair: Values) -> Values:
-    """Take beta x the pair's returns (d,) out of daily returns (k, d)."""
-    daily = np.asarray(daily, np.float64)
+def betas(daily: Any, pair: Values) -> Values:
+    """Slopes of daily returns (k, d) on those of the pair (d,), (k,); 0 where the pair does not move."""
     centred = pair - pair.mean()
     variation = float(centred @ centred)
-    beta = daily @ centred / variation if variation > 0.0 else np.zeros(len(daily))
-    return np.asarray(daily - np.outer(beta, pair))
+    daily = np.asarray(daily, np.float64)
+    return np.asarray(daily @ centred / variation if variation > 0.0 else np.zeros(len(daily)))
+
+
+def active_returns(daily: Any, pair: Values) -> Values:
+    """Take beta x the pair's returns (d,) out of daily returns (k, d)."""
+    return np.asarray(np.asarray(daily, np.float64) - np.outer(betas(daily, pair), pair))
 
 
 def resampled_days(days: int, draws: int = DRAWS, seed: int = 0) -> NDArray[np.int64]:

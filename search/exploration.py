@@ -11,6 +11,7 @@ import numpy as np
 
 from backtesting.metrics import LEAST_DAYS
 from bot.errors import Misconfigured
+from bot.times import DAY
 from search.chance import BLOCKS, Looks
 from search.methods import Feedback, Lattice, Round, cut_up, proposals
 from search.score import SCORE
@@ -133,8 +134,18 @@ class Explorer:
         found = playing.explored()
         if not len(found.numbers):
             raise Misconfigured(found.refusal)
+        self._refuse_undefined(found, window.end - window.start)
         found.order = self._ranked(found)
         return found
+
+    def _refuse_undefined(self, found: Explored, length: int) -> None:
+        """Raise Misconfigured where the first metric has no value at all: the order would be that of chance."""
+        metric = self.space.objective.metrics[0]
+        if np.isnan(metric.of(found.scores)).all():
+            raise Misconfigured(
+                f"search.objective is {metric.text}, which is undefined for every variant on the {length / DAY:.0f} "
+                "days that choose; take more days (ratios need 30), or another objective such as total_return_pct."
+            )
 
     def _answer(self, rows: ScoredRows) -> Feedback:
         objective = self.space.objective

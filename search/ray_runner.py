@@ -57,7 +57,7 @@ class Player:
                     self._windows.pop(next(iter(self._windows)))
                 self._windows[start, end] = window_of(self.space, self.market, start, end)
             job = self._windows[start, end].job(np.array(numbers))
-        return job.play()
+        return job()
 
 
 def _copied(candles: Any) -> Any:

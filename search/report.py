@@ -18,7 +18,6 @@ from search.pictures import both_parts, drawn, efficiency, heat, important, join
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from matplotlib.figure import Figure
 
@@ -41,8 +40,8 @@ TWINS = ("in_sample", "held_out")
 RATIOS = ("beta", "information_ratio")
 
 
-def write_sweep(found: Sweep, path: Path) -> None:
-    """Write the page of a sweep; the same result gives the same bytes."""
+def sweep_page(found: Sweep) -> str:
+    """Lay out the page of a sweep; the same result gives the same bytes."""
     days = [iso(one)[:10] for one in (found.start, found.split, found.end)]
     keys = sorted(found.importance, key=lambda key: -found.importance[key])
     several = [key for key in keys if not _is_word(found, key)][:2]
@@ -55,13 +54,12 @@ def write_sweep(found: Sweep, path: Path) -> None:
         f"{days[1]}; the best tried on the days held out, {days[1]} to {days[2]}. {found.evidence.trials:,} variants "
         "were ever scored on these candles."
     )
-    _write(
-        path, f"Search: {_what(found.space.first)}", subtitle, found.verdict, "".join(pictures), found.space.source()
-    )
+    title = f"Search: {_what(found.space.first)}"
+    return _page(title, subtitle, found.verdict, "".join(pictures), found.space.source())
 
 
-def write_walk_forward(found: WalkForward, path: Path) -> None:
-    """Write the page of a walk-forward; the same result gives the same bytes."""
+def walk_forward_page(found: WalkForward) -> str:
+    """Lay out the page of a walk-forward; the same result gives the same bytes."""
     first, last = found.folds[0], found.folds[-1]
     subtitle = (
         f"{len(found.folds)} windows from {iso(first.test[0])[:10]} to {iso(last.test[1])[:10]}, each traded by the "
@@ -71,20 +69,20 @@ def write_walk_forward(found: WalkForward, path: Path) -> None:
     pictures = [_card(joined_equity(found), "Equity out of sample"), _card(efficiency(found), "Windows")]
     pictures.append(_windows(found))
     title = f"Walk-forward: {_what(found.space.first)}"
-    _write(path, title, subtitle, found.verdict, "".join(pictures), found.space.source())
+    return _page(title, subtitle, found.verdict, "".join(pictures), found.space.source())
 
 
-def write_monte_carlo(found: MonteCarlo, config: BacktestConfig | PortfolioConfig, path: Path) -> None:
-    """Write the page of a Monte Carlo; the same result gives the same bytes."""
+def monte_carlo_page(found: MonteCarlo, config: BacktestConfig | PortfolioConfig) -> str:
+    """Lay out the page of a Monte Carlo; the same result gives the same bytes."""
     body = _card(drawn(found), "Returns and drawdowns of the draws")
     subtitle = (
         "What else might have come of this run, with its trades in another order and on other candles like these."
     )
-    _write(path, f"Monte Carlo: {_what(config)}", subtitle, found.words, body, config.document())
+    return _page(f"Monte Carlo: {_what(config)}", subtitle, found.words, body, config.document())
 
 
-def write_stress(found: Sequence[Stressed], config: BacktestConfig | PortfolioConfig, path: Path) -> None:
-    """Write the page of a stress; the same result gives the same bytes."""
+def stress_page(found: Sequence[Stressed], config: BacktestConfig | PortfolioConfig) -> str:
+    """Lay out the page of a stress; the same result gives the same bytes."""
     names = ("return %", "beta", "alpha % / year", "drawdown %", "worst day %", "trades")
     head = "".join(f"<th>{name}</th>" for name in ("scenario", *names, "what it is"))
     rows = []
@@ -98,19 +96,18 @@ def write_stress(found: Sequence[Stressed], config: BacktestConfig | PortfolioCo
     subtitle = "The same config in the worst months that its candles hold, and with faults put into them."
     worst = min((one for one in found if one.figures), key=lambda one: one.figures["total_return_pct"])  # type: ignore[index]
     said = [f"The worst is {worst.name}: a return of {worst.figures['total_return_pct']:,.1f} %."]  # type: ignore[index]
-    _write(path, f"Stress: {_what(config)}", subtitle, said, body, config.document())
+    return _page(f"Stress: {_what(config)}", subtitle, said, body, config.document())
 
 
-def _write(path: Path, title: str, subtitle: str, verdict: Sequence[str], body: str, asked: dict[str, Any]) -> None:
+def _page(title: str, subtitle: str, verdict: Sequence[str], body: str, asked: dict[str, Any]) -> str:
     page = Template(files("search").joinpath("report.html").read_text(encoding="utf-8"))
-    html = page.substitute(
+    return page.substitute(
         title=escape(title),
         subtitle=escape(subtitle),
         verdict="".join(f"<p>{escape(sentence)}</p>" for sentence in verdict),
         body=body,
         asked=escape(yaml.safe_dump(_plain(asked), sort_keys=False)),
     )
-    path.write_text(html, encoding="utf-8")
 
 
 def _best_of(found: Sweep) -> str:

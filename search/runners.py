@@ -46,7 +46,7 @@ class Threads:
 
     def submit(self, window: Window, numbers: NDArray[np.int64]) -> Future[ScoredRows]:
         """Make variants ready here, and play them in a thread."""
-        return self._pool.submit(window.job(numbers).play)
+        return self._pool.submit(window.job(numbers))
 
     def __enter__(self) -> Self:
         return self

@@ -224,7 +224,6 @@ def _swept(
     explorer = Explorer(space, runner, trials, progress)
     window = window_of(space, market, start, split)
     found, left = _pruned(explorer, market, window) if space.search.prune else (explorer.explore(window), [])
-    refuse_undefined(space, found, split - start)
     best = found.numbers[found.order]
     behind = window_of(space, market, split, end)
     held_out, later = played(runner, behind, best[: space.search.top])
@@ -247,7 +246,6 @@ def _pruned(explorer: Explorer, market: MarketHistory, whole: Window) -> tuple[E
     for number, share in enumerate(SHARES, 1):
         until = midnight(whole.start + share * (whole.end - whole.start))
         part = explorer.explore(window_of(space, market, whole.start, until), number, of=chosen)
-        refuse_undefined(space, part, until - whole.start)
         keep = -(-len(part.order) // 2)
         chosen, behind = np.sort(part.numbers[part.order[:keep]]), part.order[keep:]
         left.insert(0, Left(until, part.numbers[behind], part.scores[behind]))
@@ -286,13 +284,3 @@ def period_of(space: Space | PortfolioSpace, market: MarketHistory) -> tuple[int
         start if config.start is None else max(config.start, start),
         end if config.end is None else min(config.end, end),
     )
-
-
-def refuse_undefined(space: Space | PortfolioSpace, found: Explored, length: int) -> None:
-    """Raise Misconfigured where the first metric has no value for any variant: the order would be that of chance."""
-    metric = space.objective.metrics[0]
-    if np.isnan(metric.of(found.scores)).all():
-        raise Misconfigured(
-            f"search.objective is {metric.text}, which is undefined for every variant on the {length / DAY:.0f} days "
-            "that choose; take more days (ratios need 30), or another objective such as total_return_pct."
-        )

@@ -19,12 +19,12 @@ from bot.candles import iso
 from bot.errors import Misconfigured
 from bot.times import DAY
 from coordinator.config import PortfolioConfig
-from search.chance import Interval, active_returns, intervals
+from search.chance import Interval, betas, intervals
 from search.exploration import Explorer, NoTrials, Trials
 from search.numbered import Numbered
 from search.reading import read_space
 from search.runners import Runner, given_or_threads
-from search.sweep import ROW_BYTES, period_of, played, refuse_undefined
+from search.sweep import ROW_BYTES, period_of, played
 from search.window import MarketHistory, market_of, midnight, window_of
 
 if TYPE_CHECKING:
@@ -114,8 +114,7 @@ class WalkForward:
         pair = self.pair_days
         if len(pair) < LEAST_DAYS or not np.ptp(pair):
             return None
-        explained = self.days - active_returns(self.days[None], pair)[0]
-        return float(explained @ (pair - pair.mean()) / ((pair - pair.mean()) @ (pair - pair.mean())))
+        return float(betas(self.days[None], pair)[0])
 
     @property
     def passed(self) -> bool:
@@ -233,7 +232,6 @@ def _walked(space: Space | PortfolioSpace, market: MarketHistory, explorer: Expl
     for part, (first, until, begin, end) in enumerate(windows):
         train = window_of(space, market, first, until)
         found = explorer.explore(train, part)
-        refuse_undefined(space, found, until - first)
         row = int(found.order[0])
         best = found.numbers[row : row + 1]
         _, train_days = played(explorer.runner, train, best)

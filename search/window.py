@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -72,23 +72,18 @@ def joined(parts: Sequence[ScoredRows]) -> ScoredRows:
     )
 
 
-class Job(Protocol):
-    """Variants that are ready to be played, in whatever thread."""
-
-    def play(self) -> ScoredRows:
-        """Play them."""
-        ...
+Job = Callable[[], ScoredRows]
 
 
 class Window(Protocol):
-    """A part of a period. `job` is asked in one thread alone."""
+    """A part of a period. `job` is asked in one thread alone, and what it gives may be called in any."""
 
     start: int  # ms
     end: int
     pair_daily: NDArray[np.float64]  # returns of the pair itself, or of the pairs held in equal parts, (d,)
 
     def job(self, numbers: NDArray[np.int64]) -> Job:
-        """Make variants (k,) ready to be played; those that contradict themselves are left out."""
+        """Make variants (k,) ready, and return what plays them; those that contradict themselves are left out."""
         ...
 
     def closing(self, number: int) -> float:
@@ -172,9 +167,12 @@ class SingleWindow:
         """Candles, signal bars and inputs for a variant, made once for all that have them in common."""
         strategy = with_gate(self.space.strategy, parameters)
         shared = shares(inputs_of(strategy, parameters))
-        since: Any = self.space.group(number)
-        if shared:  # before the first candle there is no history, however much of it is asked for
-            since = max(inputs_start([(strategy, [parameters])], self.start), int(self._candles.ts[0]))
+        since: Any = (
+            # Before the first candle there is no history, however much of it is asked for.
+            max(inputs_start([(strategy, [parameters])], self.start), int(self._candles.ts[0]))
+            if shared
+            else self.space.group(number)
+        )
         key = (strategy, parameters.timeframe, parameters.warmup_bars, self.space.reinvests(parameters), since)
         if key not in self._ready:
             while len(self._ready) >= KEPT:
@@ -197,13 +195,19 @@ class SingleWindow:
         return replace(known, config=config.changed(**played))
 
     def job(self, numbers: NDArray[np.int64]) -> Job:
-        """Make variants ready to be played."""
+        """Make variants ready, and return what plays them."""
         valid, records = self.space.records(numbers)
         each = []
         for number in valid.tolist():
             parameters = self.space.parameters(number)
             each.append((self.ready_for(number, parameters), parameters))
-        return SingleJob(self, valid, records, each, len(numbers) - len(valid))
+        excluded = len(numbers) - len(valid)
+
+        def play() -> ScoredRows:
+            outcomes = (self.score(ready, own, records[index]) for index, (ready, own) in enumerate(each))
+            return _rows(valid, outcomes, len(self.pair_daily), excluded)
+
+        return play
 
     def closing(self, number: int) -> float:
         """What it costs to close, at the end, all that a variant holds then, fraction of its equity."""
@@ -229,22 +233,6 @@ class SingleWindow:
         return ready.simulator_for(parameters, record).run(ready.made.candles)
 
 
-@dataclass(frozen=True)
-class SingleJob:
-    """Variants of one strategy, ready to be played."""
-
-    window: SingleWindow
-    numbers: NDArray[np.int64]
-    records: NDArray[Any]
-    each: list[tuple[Ready, Parameters]]
-    excluded: int
-
-    def play(self) -> ScoredRows:
-        """Play them."""
-        outcomes = (self.window.score(ready, own, self.records[index]) for index, (ready, own) in enumerate(self.each))
-        return _rows(self.numbers, outcomes, len(self.window.pair_daily), self.excluded)
-
-
 class PortfolioWindow:
     """The whole algorithm, or one strategy on several pairs."""
 
@@ -258,7 +246,8 @@ class PortfolioWindow:
 
     def ready_for(self, config: Any) -> PreparedRun:
         """Candles for a variant, made once for all that have them in common."""
-        since = config.algorithm.history_start(self.start)
+        first = min(int(one.ts[0]) for one in self.market.candles.values())
+        since = max(config.algorithm.history_start(self.start), first)
         key = (since, any(own.sells_short for _, own in config.algorithm.trading()))
         config = config.changed(start=self.start, end=self.end)
         if key not in self._ready:
@@ -267,9 +256,10 @@ class PortfolioWindow:
         return self._ready[key].with_config(config)
 
     def job(self, numbers: NDArray[np.int64]) -> Job:
-        """Make variants ready to be played."""
+        """Make variants ready, and return what plays them."""
         valid, configs = self.space.records(numbers)
-        return PortfolioJob(self, valid, configs, len(numbers) - len(valid))
+        excluded = len(numbers) - len(valid)
+        return lambda: _rows(valid, map(self.score, configs), len(self.pair_daily), excluded)
 
     def closing(self, number: int) -> float:
         """What it costs to close, at the end, all that a variant holds then, fraction of its equity."""
@@ -287,21 +277,6 @@ class PortfolioWindow:
             return score_portfolio(play_portfolio(self.ready_for(config)), self.pair_daily)
         except Misconfigured as error:
             return str(error)
-
-
-@dataclass(frozen=True)
-class PortfolioJob:
-    """Variants on several pairs, ready to be played."""
-
-    window: PortfolioWindow
-    numbers: NDArray[np.int64]
-    configs: list[Any]
-    excluded: int
-
-    def play(self) -> ScoredRows:
-        """Play them."""
-        outcomes = (self.window.score(one) for one in self.configs)
-        return _rows(self.numbers, outcomes, len(self.window.pair_daily), self.excluded)
 
 
 def _rows(numbers: NDArray[np.int64], outcomes: Iterable[Any], days: int, excluded: int) -> ScoredRows:

@@ -11,6 +11,7 @@ import typer
 
 from bot.errors import Misconfigured, cut
 from services.command_line.console import console, progress
+from services.command_line.whole_file import write_whole
 from services.settings import Settings
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ def montecarlo(
     with progress("playing") as show:
         found = monte_carlo(config, market, draws=draws, tapes=tapes, seed=seed, progress=show)
     if page is not None:
-        from search.report import write_monte_carlo
+        from search.report import monte_carlo_page
 
-        write_monte_carlo(found, config, page)
+        write_whole(page, monte_carlo_page(found, config))
     drawn = {"trades": found.trades, "candles": found.candles}
     rows = {name: None if one is None else {**one.rows(), "lost": one.lost} for name, one in drawn.items()}
     if as_json:
@@ -71,9 +72,9 @@ def stress(run: Run, candles: CandleFile = None, page: Page = None, as_json: AsJ
     with progress("playing") as show:
         found = stressed(config, market, show)
     if page is not None:
-        from search.report import write_stress
+        from search.report import stress_page
 
-        write_stress(found, config, page)
+        write_whole(page, stress_page(found, config))
     if as_json:
         plain = [
             {"scenario": one.name, "what": one.what, "refused": one.refusal or None, **_plain(one.figures)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,7 +29,7 @@ def list_sessions(as_json: AsJson = False) -> None:
     """List every search, newest first."""
     found = _read()
     if as_json:
-        print(json.dumps([_plain(one) for one in found], default=str))  # noqa: T201, for programs
+        print(json.dumps([asdict(one) for one in found], default=str))  # noqa: T201, for programs
         return
     from rich.table import Table
 
@@ -49,7 +50,7 @@ def show(session: Name, as_json: AsJson = False) -> None:
     """Show what was asked and what came of it."""
     one = _named(session)
     if as_json:
-        print(json.dumps(_plain(one), default=str))  # noqa: T201, for programs
+        print(json.dumps(asdict(one), default=str))  # noqa: T201, for programs
         return
     import yaml
 
@@ -91,13 +92,6 @@ def purge(
         return
     run_loop(_with_store(lambda store: store.purge(one.session)))
     console().print(f"forgot {what}")
-
-
-def _plain(one: Listed) -> dict[str, Any]:
-    return {
-        name: getattr(one, name)
-        for name in ("session", "kind", "status", "created", "ended", "trials", "document", "result")
-    }
 
 
 def _read() -> list[Listed]:

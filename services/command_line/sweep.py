@@ -60,14 +60,14 @@ def sweep(
     chosen = _begun(space, out, {"method": method, "objective": objective, "top": top}, replace=replace)
     import yaml
 
-    from search.report import write_sweep
+    from search.report import sweep_page
     from search.sweep import sweep as searched
 
     found: Sweep = _search("sweep", chosen, candles, searched, _result_of_sweep, (workers, ray))
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "rows.csv", found.frame.write_csv())
     write_whole(out / "best.yaml", _origin(found) + yaml.safe_dump(found.best.document(), sort_keys=False))
-    write_sweep(found, out / "report.html")
+    write_whole(out / "report.html", sweep_page(found))
     if as_json:
         best = found.frame.head(len(found.held_out)).to_dicts()
         print(json.dumps({"verdict": found.verdict, "best": best}, default=str))  # noqa: T201, for programs
@@ -91,13 +91,13 @@ def walkforward(
     Writes report.html and windows.csv. The same again goes on where it was interrupted, or answers from what is stored.
     """
     chosen = _begun(space, out, {"method": method, "objective": objective}, replace=replace)
-    from search.report import write_walk_forward
+    from search.report import walk_forward_page
     from search.walk_forward import walk_forward as walked
 
     found: WalkForward = _search("walkforward", chosen, candles, walked, _result_of_windows, (workers, ray))
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "windows.csv", found.frame.write_csv())
-    write_walk_forward(found, out / "report.html")
+    write_whole(out / "report.html", walk_forward_page(found))
     if as_json:
         print(json.dumps({"verdict": found.verdict, "windows": found.frame.to_dicts()}, default=str))  # noqa: T201, for programs
     else:

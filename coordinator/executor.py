@@ -156,7 +156,7 @@ class Executor:
             if (opens and trouble is not None) or not self._may(change):
                 continue
             try:
-                yield from self._ask(change)
+                outcome.renamed = (yield from self._ask(change)) or outcome.renamed
             except Refused as refusal:
                 if change.order is None:
                     trouble = Unreachable(f"{change.client_order_id} could not be cancelled: {refusal}")
@@ -187,17 +187,23 @@ class Executor:
         self.breaker.act(now)
         return True
 
-    def _ask(self, change: Change) -> Steps[None]:
+    def _ask(self, change: Change) -> Steps[bool]:
+        """Send a change; whether the order goes under a new name now: one that is held back has used up its own."""
         if change.action is Action.CANCEL:
             yield Cancel(change.client_order_id)
             self.books.open_orders.pop(change.client_order_id, None)
-            return
+            held_back = self.books.sent(change.client_order_id)
+            if held_back is None or not self.books.machine.desires(held_back):
+                return False
+            self.books.machine.set_anew(held_back)
+            return True
         assert change.order is not None
         self.reactions.sent(self._clock())
         yield Place(change.order) if change.action is Action.PLACE else Amend(change.order)
         self.books.open_orders[change.client_order_id] = as_open_order(
             change.order, self.books.filled.get(change.client_order_id, 0)
         )
+        return False
 
     def _refused(self, action: Action, order: Order, refusal: Refused, outcome: CarriedOut) -> None:
         """A change that is refused: an order that may not be amended goes under a new name instead."""

@@ -79,6 +79,9 @@ def test_without_the_store_nothing_is_opened_and_what_rests_leaves(pair):
     pair.world.stored = True
     assert pair.hear(SaveState()) == [("save", None), ("place", LINK)], "the store is back"
     assert pair.hear(StoreUnavailable()) == [("cancel", LINK)]
+    asked = pair.hear(SaveState())
+    assert [what for what, _ in asked] == ["save", "place"], "the store is back"
+    assert asked[1] != ("place", LINK), "the venue would refuse a name that is used up"
 
 
 def test_an_order_that_did_not_get_through_is_tried_again_after_a_pause_that_grows(pair):

@@ -55,6 +55,12 @@ class Section(BaseModel):
         numbers = tuple(number_of(getattr(self, name)) for name in dtype.names or ())
         return np.array([numbers], dtype).view(np.recarray)[0]
 
+    def document(self) -> dict[str, Any]:
+        """Plain values for a file: reading them back gives these, whatever preset they come from."""
+        fields = type(self).model_fields
+        plain = self.model_dump(mode="json", exclude={"preset"})
+        return {name: value for name, value in plain.items() if value is not None or fields[name].default is not None}
+
     def changed(self, **values: Any) -> Self:
         """Return a copy with `values` replaced, validated again."""
         return type(self).model_validate({**self.model_dump(), **values})

@@ -33,7 +33,16 @@ from bot.strategy import Strategy, inputs_of, load_strategy
 from bot.validation import validated
 from coordinator import config_file
 from coordinator.config_file import AUTO, KEYS, config_values, joins, names_of_pairs, reference, set_value, symbol_of
-from coordinator.parameters import MOST_PAIRS, AlgorithmParameters, Alone, Own, RiskParameters, unlimited
+from coordinator.parameters import (
+    MOST_PAIRS,
+    SHARED_SECTIONS,
+    AlgorithmParameters,
+    Alone,
+    Own,
+    RiskParameters,
+    unlimited,
+)
+from coordinator.presets import RiskLevel, laid_under
 from coordinator.roster import BUILT_IN
 from coordinator.router import BearStrategy
 from filters.smc import SmcParameters
@@ -213,8 +222,7 @@ class BacktestConfig(RunConfig):
 
     def document(self) -> dict[str, Any]:
         """Plain dict for a YAML file: reading it back gives this config."""
-        section = self.parameters.model_dump(mode="json", exclude={"preset"}, exclude_none=True)
-        return {**self._plain("parameters"), self.loaded.name: section}
+        return {**self._plain("parameters"), self.loaded.name: self.parameters.document()}
 
 
 class PortfolioConfig(RunConfig):
@@ -225,6 +233,7 @@ class PortfolioConfig(RunConfig):
     pairs: tuple[str, ...] = Field(min_length=1, max_length=MOST_PAIRS, description="symbols, such as BTCUSDT")
     candles: dict[str, Path] | None = Field(None, description="candle files by pair instead of the store")
     instruments: dict[str, dict[str, Any]] = Field({}, description="fields of instruments by pair, over the known")
+    risk_level: RiskLevel = Field(RiskLevel.MEDIUM, description="auto: how much is at work: low, medium or high")
     algorithm: AlgorithmParameters = Field(AlgorithmParameters(), description="sections of the algorithm")
 
     @field_validator("pairs", mode="before")
@@ -273,7 +282,7 @@ class PortfolioConfig(RunConfig):
     def document(self) -> dict[str, Any]:
         """Plain dict for a YAML file: reading it back gives this config."""
         algorithm, alone = self.algorithm, self.algorithm.alone
-        sections = algorithm.model_dump(mode="json", exclude_none=True)
+        sections = {name: getattr(algorithm, name).document() for name in SHARED_SECTIONS}
         if alone is not None:
             weights = algorithm.allocation.weights
             kept = {"risk": alone.limited, "allocation": alone.allocated or weights, "smc": algorithm.smc.enabled}
@@ -281,10 +290,8 @@ class PortfolioConfig(RunConfig):
             if weights and not alone.allocated:
                 sections["allocation"] = {"weights": weights}
         own = {strategy.name: parameters for strategy, parameters in algorithm.trading()}
-        sections.update(
-            {name: one.model_dump(mode="json", exclude={"preset"}, exclude_none=True) for name, one in own.items()}
-        )
-        return {**self._plain("algorithm", *(() if alone else ("reinvest",))), **sections}
+        sections.update({name: one.document() for name, one in own.items()})
+        return {**self._plain("algorithm", "risk_level" if alone else "reinvest"), **sections}
 
 
 def _check_reinvested(reinvest: bool, name: str, parameters: Parameters) -> None:
@@ -313,6 +320,10 @@ def load_config(
     values = config_values(source, plain)
     values.pop("bot", None)  # where and under which name it trades live decides nothing
     name = values["strategy"]
+    if name != AUTO and "risk_level" in values:
+        raise Misconfigured(
+            "risk_level is for strategy auto; leave it out, or size the strategy by its own parameters."
+        )
     for key, value in short.items():
         set_value(values, key_meant(key, name), value)
     config = _portfolio(name, values) if together or needs_portfolio(name, values) else _single(name, values)
@@ -372,7 +383,7 @@ def sections_of(name: str) -> dict[str, Any]:
     """Models of the sections that a config of this strategy may have, its own first."""
     strategies = BUILT_IN if name == AUTO else (strategy_named(name),)
     fields = AlgorithmParameters.model_fields
-    others = {section: fields[section].annotation for section in ("auto", "allocation", "risk", "smc")}
+    others = {section: fields[section].annotation for section in SHARED_SECTIONS}
     return {**{one.name: one.parameters for one in strategies}, "execution": SimulationRules, **others}
 
 
@@ -409,6 +420,8 @@ def config_of(strategy: Strategy, parameters: Parameters, others: dict[str, Any]
 
 
 def _portfolio(name: str, values: dict[str, Any]) -> PortfolioConfig:
+    if name == AUTO:
+        values = laid_under(values)
     _in_plural(values)
     given = {section for section in ("allocation", "risk", "smc") if section in values}
     shared = values.get("allocation")

@@ -22,7 +22,8 @@ BUILT_IN = {name: f"strategies.{name}:STRATEGY" for name in (*ROUTED, "rules")}
 # Keys of a config, beside which a strategy's section stands under its name.
 KEYS = (
     *("version", "strategy", "exchange", "market", "from", "to", "capital", "leverage", "execution", "pair", "pairs"),
-    *("candles", "instrument", "instruments", "reinvest", "investments", "bot", "auto", "allocation", "risk", "smc"),
+    *("candles", "instrument", "instruments", "reinvest", "investments", "bot", "risk_level"),
+    *("auto", "allocation", "risk", "smc"),
 )
 PAIR = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 APART = re.compile(r"([A-Z0-9]{1,20})[/_-](USDT|USDC|USD|EUR|BTC|ETH)(?::[A-Z0-9]{1,9})?")

@@ -36,8 +36,9 @@ UNREACHABLE = 1e9
 class RegimeParameters(Section):
     """Regime, router and transitions."""
 
-    regime_timeframe: Timeframe = Field("1h", description="length of a regime bar")
-    warmup_bars: int = Field(200, ge=60, le=100_000, description="regime bars seen before anything is routed, bars")
+    preset: str | None = Field(None, description="name of a preset whose values stand for those not given: classic")
+    regime_timeframe: Timeframe = Field("4h", description="length of a regime bar")
+    warmup_bars: int = Field(60, ge=60, le=100_000, description="regime bars seen before anything is routed, bars")
     enter_range: Number = Field(18.0, gt=0, lt=100, description="ADX under which a range begins, points")
     exit_range: Number = Field(22.0, gt=0, lt=100, description="ADX above which a range ends, points")
     exit_trend: Number = Field(25.0, gt=0, lt=100, description="ADX under which a trend ends, points")
@@ -47,7 +48,7 @@ class RegimeParameters(Section):
     atr_band: Fraction = Field(0.10, ge=0, lt=1, description="band around the ATR limits, fraction of the limit")
     direction_band: Fraction = Field(0.001, ge=0, lt=1, description="EMA divergence that turns a trend, fraction")
     confirmations: int = Field(3, ge=1, le=100, description="regime bars in a row that confirm a candidate, bars")
-    router: str = Field(BY_REGIME, description="regime, or always one strategy as it is configured, by its name")
+    router: str = Field("trend", description="regime, or always one strategy as it is configured, by its name")
     routes: dict[str, str] = Field({}, description="strategy by regime, such as tight_range: grid; cash for none")
     bear_strategy: BearStrategy = Field(BearStrategy.DCA, description="dca, trend_short or cash in a falling market")
     min_regime_hours: Number = Field(4.0, ge=0, le=10_000, description="least time between two switches, hours")
@@ -60,6 +61,13 @@ class RegimeParameters(Section):
     expected_slippage: Fraction = Field(
         0.0001, ge=0, le=0.1, description="slippage of closing that transitions reckon with, fraction"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _routes_are_meant(cls, values: Any) -> Any:
+        """Take a config that says what regimes call for as one of a router by regime."""
+        says = isinstance(values, dict) and (values.get("routes") or values.get("bear_strategy"))
+        return {"router": BY_REGIME, **values} if says else values
 
     @model_validator(mode="after")
     def _hysteresis(self) -> Self:
@@ -84,7 +92,7 @@ class AllocationParameters(Section):
     )
     reserve: Fraction = Field(0.15, ge=0, lt=1, description="share of the equity never allocated, fraction")
     pair_cap: Fraction = Field(0.25, gt=0, le=1, description="most of the pool for one pair, fraction; at least 1/N")
-    strategy_cap: Fraction = Field(0.40, gt=0, le=1, description="most of the pool for one strategy; at least 1/N")
+    strategy_cap: Fraction = Field(1.0, gt=0, le=1, description="most of the pool for one strategy; at least 1/N")
     fill_pool: bool = Field(False, description="pour what the caps take over the other pairs")
     performance: Performance = Field(
         Performance.MONEY, description="money (profit of the last days) or classic (steps by closed trades)"
@@ -126,7 +134,7 @@ class AllocationParameters(Section):
 class RiskParameters(Section):
     """Limits of a pair and of the account."""
 
-    pair_day_loss: Fraction = Field(0.03, gt=0, le=1, description="loss of a day that pauses a pair, of its target")
+    pair_day_loss: Fraction = Field(0.10, gt=0, le=1, description="loss of a day that pauses a pair, of its target")
     protective_stop: Fraction = Field(0.20, gt=0, lt=1, description="stop of a position without one, from its average")
     losing_trades: int = Field(3, ge=1, le=1000, description="losing trades in a row that pause a pair")
     losing_pause_hours: Number = Field(2.0, ge=0, le=10_000, description="pause after losing trades, hours")
@@ -193,6 +201,7 @@ class Own:
 
 # Sections of the built-in strategies in the order of their roster.
 SECTIONS = tuple(one.name for one in BUILT_IN)
+SHARED_SECTIONS = ("auto", "allocation", "risk", "smc")
 
 
 class AlgorithmParameters(BaseModel):
@@ -215,6 +224,8 @@ class AlgorithmParameters(BaseModel):
         self.roster.check_names()
         inputs_by_variant(self.asked())  # which checks every input
         known = {**{name: name for name in self.roster.names}, **{one.reference: one.strategy.name for one in self.own}}
+        if self.alone is not None:  # who has no router
+            return self
         places = {"auto.router": self.auto.router} if self.auto.router != BY_REGIME else {}
         places.update({f"auto.routes.{regime}": name for regime, name in self.auto.routes.items() if name != CASH})
         for place, name in places.items():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
+from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from bot.kernel import Record, kernel
 from bot.parameters import Fraction, Number, Section
@@ -60,7 +61,7 @@ class Reason(IntEnum):
 class SmcParameters(Section):
     """The filter on market structure."""
 
-    enabled: bool = Field(True, description="judge entries at all")
+    enabled: bool = Field(False, description="judge entries at all; a section that says anything else means true")
     swing_length_1h: int = Field(10, ge=1, le=100, description="bars each side of a swing on 1h, bars")
     swing_length_4h: int = Field(50, ge=1, le=100, description="bars each side of a swing on 4h, bars")
     atr_period: int = Field(14, ge=2, le=500, description="ATR period of both timeframes, bars")
@@ -77,6 +78,12 @@ class SmcParameters(Section):
     min_confidence: Fraction = Field(0.4, ge=0, le=1, description="confidence under which an entry is refused")
     neutral_size: Fraction = Field(0.5, gt=0, le=1, description="size between the two, factor")
     liquidity_share: Fraction = Field(0.3, ge=0, le=1, description="share of a grid's range that liquidity may take")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_meant(cls, values: Any) -> Any:
+        """Take a section that is given for one that is wanted."""
+        return {"enabled": True, **values} if isinstance(values, dict) and values else values
 
 
 SMC = np.dtype([("structures", STRUCTURE, (2,)), ("zones", TABLE)], align=True)

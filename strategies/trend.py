@@ -33,7 +33,7 @@ from bot.indicators import (
 from bot.instrument import Instrument, Market
 from bot.kernel import Record, kernel
 from bot.order import WHOLE_POSITION, OrderKind, Signal, clear_order, clear_orders, set_order
-from bot.parameters import Fraction, Number
+from bot.parameters import Fraction, Number, Timeframe
 from bot.strategy import (
     Event,
     Strategy,
@@ -124,6 +124,9 @@ class TrendParameters(WhenParameters, CostParameters):
 
     section = "trend"
 
+    timeframe: Timeframe = Field("4h", description="length of a signal bar")
+    warmup_bars: int = Field(60, ge=0, le=100_000, description="signal bars seen before the first entry, bars")
+    min_stop_costs: Number = Field(8.0, ge=0, le=1000, description="least distance to the stop, round-trip costs")
     direction: TrendDirection = Field(TrendDirection.BOTH, description="both, long or short; spot is always long")
     fast_period: int = Field(20, ge=2, le=1000, description="fast EMA, signal bars")
     slow_period: int = Field(50, ge=2, le=2000, description="slow EMA, signal bars")
@@ -132,20 +135,24 @@ class TrendParameters(WhenParameters, CostParameters):
     max_atr: Fraction = Field(
         0.05, gt=0, le=1, description="ATR / price of 1h above which nothing opens, fraction; by the root of the time"
     )
-    entries: Entries = Field(tuple(TrendEntry), min_length=1, description="what may enter: breakout, pullback, rsi")
+    entries: Entries = Field(
+        (TrendEntry.BREAKOUT,), min_length=1, description="what may enter: breakout, pullback, rsi"
+    )
     pullback: Fraction = Field(0.01, ge=0, le=1, description="how near EMA20 a pull-back comes, fraction")
-    range_bars: int = Field(20, ge=2, le=LONGEST_CHANNEL, description="bars a break-out must exceed, signal bars")
-    breakout_volume: Number = Field(1.5, ge=0, le=100, description="volume of a break-out / mean, ratio")
-    trend_confirmation_bars: int = Field(3, ge=1, le=1000, description="closes on the right side of EMA50, bars")
-    sizing: TrendSizing = Field(TrendSizing.RISK, description="risk (loss at the stop) or volatility_target")
+    range_bars: int = Field(15, ge=2, le=LONGEST_CHANNEL, description="bars a break-out must exceed, signal bars")
+    breakout_volume: Number = Field(0.0, ge=0, le=100, description="volume of a break-out / mean, ratio")
+    trend_confirmation_bars: int = Field(1, ge=1, le=1000, description="closes on the right side of EMA50, bars")
+    sizing: TrendSizing = Field(
+        TrendSizing.VOLATILITY_TARGET, description="risk (loss at the stop) or volatility_target"
+    )
     volatility_target: Fraction = Field(
         0.4, gt=0, le=10, description="sizing: yearly volatility of the position, fraction of target"
     )
     volatility_bars: int = Field(30, ge=2, le=1000, description="mean of the squared returns, signal bars")
     risk_per_trade: Fraction = Field(0.01, gt=0, le=1, description="loss at the stop, fraction of target")
-    stop: Number | None = Field(None, gt=0, le=50, description="stop in every phase, ATRs; left out: by phase")
+    stop: Number | None = Field(2.5, gt=0, le=50, description="stop in every phase, ATRs; null: by phase")
     target: NumberOrNone | None = Field(
-        None, ge=0, le=50, description="target in every phase, ATRs; none: no target; left out: by phase"
+        0.0, ge=0, le=50, description="target in every phase, ATRs; none: no target; null: by phase"
     )
     sideways_stop: Number = Field(0.7, gt=0, le=50, description="stop in a sideways phase, ATRs")
     sideways_target: Number = Field(1.2, gt=0, le=50, description="target in a sideways phase, ATRs")
@@ -154,28 +161,45 @@ class TrendParameters(WhenParameters, CostParameters):
     strong_stop: Number = Field(1.0, gt=0, le=50, description="stop in a strong trend, ATRs")
     strong_target: Number = Field(2.5, gt=0, le=50, description="target in a strong trend, ATRs")
     partial_at: FractionOrNone = Field(
-        0.7, ge=0, lt=1, description="way to the target where half leaves, fraction; none: nowhere"
+        0.0, ge=0, lt=1, description="way to the target where half leaves, fraction; none: nowhere"
     )
     break_even_at: NumberOrNone = Field(
-        1.0, ge=0, le=50, description="profit that moves the stop to break-even, ATRs; none: never"
+        0.0, ge=0, le=50, description="profit that moves the stop to break-even, ATRs; none: never"
     )
     trail_from: Number = Field(1.5, ge=0, le=50, description="profit from which the stop trails, ATRs")
     trail_distance: NumberOrNone = Field(
-        0.5, ge=0, le=50, description="distance of the trailing stop, ATRs; none: it does not trail"
+        0.0, ge=0, le=50, description="distance of the trailing stop, ATRs; none: it does not trail"
     )
-    exit: TrendExit = Field(TrendExit.ATR, description="atr, or channel: also leave at a close beyond the channel")
-    exit_channel_bars: int = Field(10, ge=2, le=LONGEST_CHANNEL, description="channel whose far side ends it, bars")
+    exit: TrendExit = Field(TrendExit.CHANNEL, description="atr, or channel: also leave at a close beyond the channel")
+    exit_channel_bars: int = Field(15, ge=2, le=LONGEST_CHANNEL, description="channel whose far side ends it, bars")
     max_days: Number = Field(0.0, ge=0, le=10_000, description="time after which a trade is left, days; 0: none")
 
     @classmethod
     def presets(cls) -> dict[str, dict[str, Any]]:
-        """Classic: the defaults. Wide: room, and no target. Channel: break-out of 20 days, out under the low of 10."""
-        none = {"target": 0.0, "partial_at": 0.0, "break_even_at": 0.0}
-        break_outs = {"entries": [TrendEntry.BREAKOUT], **none}
+        """Classic: the defaults of version 0.1. Wide: room, and no target. Channel: break-out of 20 days, long."""
+        classic: dict[str, Any] = {
+            "timeframe": "1h",
+            "warmup_bars": 200,
+            "min_stop_costs": 0.0,
+            "entries": list(TrendEntry),
+            "range_bars": 20,
+            "breakout_volume": 1.5,
+            "trend_confirmation_bars": 3,
+            "sizing": TrendSizing.RISK,
+            "stop": None,
+            "target": None,
+            "partial_at": 0.7,
+            "break_even_at": 1.0,
+            "trail_distance": 0.5,
+            "exit": TrendExit.ATR,
+            "exit_channel_bars": 10,
+        }
+        wide = {"entries": [TrendEntry.BREAKOUT], "target": 0.0, "partial_at": 0.0, "break_even_at": 0.0}
         return {
-            "classic": {},
+            "classic": classic,
             "wide": {
-                **break_outs,
+                **classic,
+                **wide,
                 "timeframe": "4h",
                 "stop": 2.5,
                 "trail_distance": 3.0,
@@ -183,18 +207,10 @@ class TrendParameters(WhenParameters, CostParameters):
                 "min_stop_costs": 8.0,
             },
             "channel": {
-                **break_outs,
                 "timeframe": "1d",
-                "warmup_bars": 60,
                 "direction": TrendDirection.LONG,
                 "range_bars": 20,
-                "breakout_volume": 0.0,
-                "trend_confirmation_bars": 1,
-                "stop": 2.5,
-                "trail_distance": 0.0,
-                "exit": TrendExit.CHANNEL,
-                "sizing": TrendSizing.VOLATILITY_TARGET,
-                "min_stop_costs": 8.0,
+                "exit_channel_bars": 10,
             },
         }
 

@@ -19,6 +19,8 @@ from backtesting import loop, simulator
 from bot.candles import Candles
 from bot.instrument import Instrument, Market
 from bot.kernel import interpreted
+from coordinator.parameters import AlgorithmParameters
+from coordinator.presets import laid_under
 from coordinator.roster import Roster
 from services.storage.embedded import EmbeddedPostgres
 
@@ -84,6 +86,13 @@ def play_interpreted(monkeypatch, *names):
         return run
 
     monkeypatch.setattr(simulator, "compiled_loop", loop_around)
+
+
+def classic(**sections) -> AlgorithmParameters:
+    """Parameters of the whole algorithm by its preset `classic`, in which every part has its say."""
+    auto = {"preset": "classic", **sections.pop("auto", {})}
+    filled = laid_under({"auto": auto, **sections})
+    return AlgorithmParameters(**filled)
 
 
 def unreachable_bot(folder: Path) -> Path:

@@ -164,7 +164,7 @@ def played_by(options: dict[str, Any], corners: Corners, loud_from: float = np.i
         [(PER_HOUR * hour, price) for hour, price in corners], 15 * MINUTE, start=BEGIN, before=PER_HOUR * WARM_HOURS
     )
     loud = np.where(candles.ts >= BEGIN + loud_from * HOUR, 2.0, 1.0)
-    config = {"strategy": "trend", "trend": {"timeframe": "1h", **BASE, **options}}
+    config = {"strategy": "trend", "trend": {"preset": "classic", **BASE, **options}}
     return played(config, replace(candles, volume=candles.volume * loud))
 
 

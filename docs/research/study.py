@@ -1,3 +1,4 @@
+# ruff: noqa: INP001, T201, a script of its own
 """Choose defaults on candles before 2025: walk-forward of each space under both fill bounds, ranked by the worse one.
 
     uv run python docs/research/study.py CANDLES [--only NAME] [--out FOLDER]
@@ -21,11 +22,19 @@ import yaml
 
 from backtesting.metrics import YEAR_DAYS
 from bot.candles import iso
-from bot.times import DAY
-from search.chance import active_returns, betas, deflated_sharpe, intervals, resampled_days, variance_of, weights_of
+from search.chance import (
+    Looks,
+    active_returns,
+    betas,
+    deflated_sharpe,
+    intervals,
+    overfitting,
+    resampled_days,
+    variance_of,
+    weights_of,
+)
 from search.reading import read_space
 from search.runners import Threads
-from search.score import SCORE
 from search.sweep import period_of, played
 from search.walk_forward import windows_of
 from search.window import market_of, window_of
@@ -59,6 +68,7 @@ class Panel:
 
     @property
     def numbers(self) -> NDArray[np.int64]:
+        """Every variant, (k,)."""
         return np.arange(self.spaces["pessimistic"].size)
 
     def scores(self, bound: str, start: int, end: int, numbers: NDArray[np.int64]) -> Any:
@@ -181,6 +191,7 @@ def forward(panel: Panel, trials: int) -> dict[str, Any]:
 
 
 def figures(score: Any) -> dict[str, float]:
+    """Some figures of a score."""
     return {name: round(float(score[name]), 2) for name in SHOWN}
 
 
@@ -191,8 +202,12 @@ def whole(panel: Panel, other: Panel | None) -> dict[str, Any]:
     number, found = chosen(panel, start, end)
     worse, _ = panel.worse(start, end)
     scores, daily, pair = found["pessimistic"]
+    looks = Looks(pair)
+    blocks = looks.add(daily)
     told: dict[str, Any] = {
         "chosen": space.values(number),
+        "superior_ability": looks.superior_ability,
+        "overfitting": overfitting(blocks, len(pair)),
         "in_sample": {bound: figures(found[bound][0][number]) for bound in BOUNDS},
         "in_sample_days": summary(daily[number], pair),
         "variance_of_trials": variance_of(scores["information_ratio"], len(pair)),

@@ -45,8 +45,9 @@ SCRIPT_MINUTES = 60 * sum(hours for _, hours in DEMO_SCRIPT)
 # Bolder than the defaults, and with a narrower limit of the day: what a careful account meets once in months, this one
 # meets within the script. Performance forgets in hours, because the market changes in hours.
 CHOICES: dict[str, dict[str, Any]] = {
-    "grid": {"direction": "long", "risk_budget": 0.10},
-    "trend": {"breakout_volume": 0.0},
+    "auto": {"preset": "classic"},
+    "grid": {"preset": "classic", "direction": "long", "risk_budget": 0.10},
+    "trend": {"preset": "classic", "breakout_volume": 0.0},
     "allocation": {"strategy_cap": 1.0, "performance_days": 0.25},
     "risk": {"reduce_day_loss": 0.01, "group_exposure": 0.60},
 }

@@ -104,11 +104,11 @@ class GridParameters(WhenParameters):
 
     levels: int = Field(15, ge=2, le=MAX_LEVELS, description="number of levels, one cell each")
     spacing: Spacing = Field(Spacing.ARITHMETIC, description="arithmetic (equal steps) or geometric (equal %)")
-    range_factor: Number = Field(3.0, gt=0, le=100, description="half-width of the range, ATRs")
+    range_factor: Number = Field(12.0, gt=0, le=100, description="half-width of the range, ATRs")
     atr_period: int = Field(14, ge=2, le=500, description="ATR period, signal bars")
     lower: Number | None = Field(None, gt=0, description="fixed lower bound, quote currency; with `upper`")
     upper: Number | None = Field(None, gt=0, description="fixed upper bound, quote currency; with `lower`")
-    profit_per_grid: Fraction = Field(0.005, gt=0, le=0.5, description="distance of a counter, fraction of price")
+    profit_per_grid: Fraction = Field(0.02, gt=0, le=0.5, description="distance of a counter, fraction of price")
     min_cell_profit: Number = Field(
         0.5, ge=0, le=1000, description="least profit of a cell after its costs, in round-trip costs"
     )
@@ -120,7 +120,7 @@ class GridParameters(WhenParameters):
     stop_loss: Fraction = Field(0.05, gt=0, lt=1, description="stop beyond the bound, fraction of the bound")
     max_drawdown: Fraction = Field(0.10, gt=0, le=1, description="loss that closes the grid, fraction of target")
     cooldown_hours: Number = Field(4.0, ge=0, le=10_000, description="pause after a stop or drawdown, hours")
-    trailing: Trailing = Field(Trailing.ATR, description="off, fixed (same width) or atr (new width)")
+    trailing: Trailing = Field(Trailing.OFF, description="off, fixed (same width) or atr (new width)")
     shift_threshold: Fraction = Field(0.005, ge=0, le=1, description="how far outside before a shift, fraction")
     shift_cooldown_minutes: Number = Field(60.0, ge=0, le=1e6, description="least time between shifts, minutes")
     max_age_days: Number = Field(30.0, gt=0, le=10_000, description="age at which the range is laid again, days")
@@ -145,9 +145,15 @@ class GridParameters(WhenParameters):
 
     @classmethod
     def presets(cls) -> dict[str, dict[str, Any]]:
-        """LOW, MEDIUM, HIGH: for how much the market moves. EXCHANGE: as the grid bots of exchanges behave."""
+        """CLASSIC: the defaults of version 0.1. LOW, MEDIUM, HIGH: it, for how much the market moves.
+
+        EXCHANGE: as the grid bots of exchanges behave.
+        """
+        classic = {"range_factor": 3.0, "profit_per_grid": 0.005, "trailing": "atr"}
         return {
+            "classic": classic,
             "exchange": {
+                "range_factor": 3.0,
                 "start": "now",
                 "counter": "level",
                 "trailing": "off",
@@ -155,9 +161,9 @@ class GridParameters(WhenParameters):
                 "max_drawdown": 1.0,
                 "stop_loss": 0.2,
             },
-            "low": {"levels": 20, "profit_per_grid": 0.002},
-            "medium": {"levels": 15, "profit_per_grid": 0.005},
-            "high": {"levels": 10, "profit_per_grid": 0.01},
+            "low": {**classic, "levels": 20, "profit_per_grid": 0.002},
+            "medium": {**classic, "levels": 15},
+            "high": {**classic, "levels": 10, "profit_per_grid": 0.01},
         }
 
     def remarks(self, price: float) -> list[str]:

@@ -37,7 +37,8 @@ def coin(tick="0.1", symbol="T"):
 
 def played(candles, *, every_bar=False, instruments=None, desired_orders=False, progress=None, **config):
     pairs = sorted(candles)
-    chosen = load_config({"strategy": "auto", "pairs": pairs, **config})
+    auto = {"preset": "classic", **config.pop("auto", {})}
+    chosen = load_config({"strategy": "auto", "pairs": pairs, "auto": auto, **config})
     assert isinstance(chosen, PortfolioConfig)
     prepared_pairs = PreparedPortfolio.of(dict(candles), instruments or {pair: coin(symbol=pair) for pair in pairs})
     return PortfolioSimulator(chosen, every_bar=every_bar, keep_desired_orders=desired_orders).run(

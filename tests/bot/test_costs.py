@@ -92,7 +92,7 @@ def test_a_distance_that_can_never_pay_is_refused_before_anything_runs(strategy,
 
 @pytest.mark.parametrize(("name", "least"), [("min_target_costs", 8.0), ("min_stop_costs", 3.0)])
 def test_a_trend_trades_less_under_the_rule_and_says_how_often(name, least):
-    section = {"timeframe": "15m", "warmup_bars": 60}
+    section = {"preset": "classic", "timeframe": "15m", "warmup_bars": 60}
     free, bound = (played("trend", {**section, name: multiple}) for multiple in (0.0, least))
     assert free.pair.costs.refused == 0
     assert bound.pair.costs.refused > 0

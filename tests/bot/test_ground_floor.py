@@ -201,7 +201,7 @@ def test_family_9_the_record_holds_what_the_model_says(model):
         value = getattr(model(), name)
         if isinstance(value, int | float):
             assert record[name] == value, name
-    assert record["timeframe"] == 3_600_000
+    assert record["timeframe"] == model().timeframe_ms
 
 
 def test_per_cent_may_be_written_as_such():

@@ -11,11 +11,10 @@ from bot.ports import Cause, Execution
 from bot.record import new_records
 from coordinator.books import Books
 from coordinator.machine import PairMachine
-from coordinator.parameters import AlgorithmParameters
 from coordinator.phase import Phase
 from coordinator.reconcile import as_open_order, desired_orders, position_stop
 from coordinator.vocabulary import DIRECTIVE
-from tests.conftest import START, Family, instrument
+from tests.conftest import START, Family, classic, instrument
 
 
 @dataclass
@@ -33,7 +32,7 @@ class Remembered:
 
 @pytest.fixture
 def books():
-    machine = PairMachine(AlgorithmParameters(), instrument("0.1", "0.001"), 1.0, 60_000)
+    machine = PairMachine(classic(), instrument("0.1", "0.001"), 1.0, 60_000)
     machine.pairs[0].price = 50_000.0
     given = new_records(DIRECTIVE, 1)
     given[0].family, given[0].multiplier = Family.DCA, 1.0  # a long deal: its stop stands for the whole position

@@ -9,16 +9,15 @@ from bot.record import new_records
 from bot.strategy import PAIR
 from coordinator.gate import pass_entries, withdraw_farthest
 from coordinator.machine import new_portfolio_state
-from coordinator.parameters import AlgorithmParameters
 from coordinator.portfolio import begin, look, step
 from coordinator.regime import Regime
 from coordinator.vocabulary import Cap
-from tests.conftest import Family, instrument
+from tests.conftest import Family, classic, instrument
 
 HOUR = 3_600_000
 NOW = 1_704_067_200_000
 NAMES = ["A", "B", "C"]
-PARAMS = AlgorithmParameters(
+PARAMS = classic(
     auto={"router": "grid"},
     allocation={"weights": {"A": 3.0, "B": 2.0, "C": 1.0}, "pair_cap": 1.0, "strategy_cap": 1.0},
 ).record(NAMES)

@@ -13,7 +13,9 @@ from coordinator.portfolio import HOUR, look, quiet_equity_range
 from coordinator.risk import modes
 
 NOW = 1_704_067_200_000 // HOUR * HOUR + 7 * 60_000
-PARAMS = load_config({"strategy": "auto", "pairs": ["BTCUSDT"]}).algorithm.record(["BTCUSDT"])
+PARAMS = load_config({"strategy": "auto", "pairs": ["BTCUSDT"], "auto": {"preset": "classic"}}).algorithm.record(
+    ["BTCUSDT"]
+)
 share = st.floats(0.4, 1.6)
 
 

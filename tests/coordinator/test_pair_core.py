@@ -12,9 +12,8 @@ from bot.record import new_records
 from coordinator.machine import PairMachine
 from coordinator.messages import HeldOffReport, Recover, SaveState, StoreUnavailable
 from coordinator.pair_core import PairCore
-from coordinator.parameters import AlgorithmParameters
 from coordinator.vocabulary import DIRECTIVE, HeldOff
-from tests.conftest import MINUTE, START, Family, instrument
+from tests.conftest import MINUTE, START, Family, classic, instrument
 from tests.coordinator.world import World
 
 LINK = "b-BTCUSDT-000-1"
@@ -46,7 +45,7 @@ class Pair:
 
 @pytest.fixture
 def pair():
-    machine = PairMachine(AlgorithmParameters(), instrument("0.1", "0.001"), 1.0, MINUTE)
+    machine = PairMachine(classic(), instrument("0.1", "0.001"), 1.0, MINUTE)
     machine.pairs[0].price = 50_000.0
     given = new_records(DIRECTIVE, 1)
     given[0].family, given[0].multiplier = Family.DCA, 1.0

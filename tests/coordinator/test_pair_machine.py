@@ -18,14 +18,13 @@ from bot.strategy import EVENT, PAIR, Event
 from coordinator.gate import position_notional, resting_entries
 from coordinator.pair import decide
 from coordinator.pair_state import OWN, state_dtype
-from coordinator.parameters import AlgorithmParameters
 from coordinator.phase import Phase
 from coordinator.vocabulary import NOBODY
-from tests.conftest import Family
+from tests.conftest import Family, classic
 
 HOUR = 3_600_000
 START = 1_700_006_400_000
-ALGORITHM = AlgorithmParameters(
+ALGORITHM = classic(
     auto={"warmup_bars": 60},
     grid={"levels": 4, "warmup_bars": 5},
     dca={

@@ -10,10 +10,9 @@ from bot.record import new_records
 from coordinator.instructions import Load, Save
 from coordinator.machine import PortfolioMachine
 from coordinator.messages import AccountSnapshot, Directive, HeldOffReport, PairReport, Recover
-from coordinator.parameters import AlgorithmParameters
 from coordinator.portfolio_core import REMEDIES, PortfolioCore
 from coordinator.vocabulary import REPORT, HeldOff
-from tests.conftest import MINUTE, START
+from tests.conftest import MINUTE, START, classic
 from tests.coordinator.world import driven
 
 PAIRS = ["BTCUSDT", "ETHUSDT"]
@@ -24,7 +23,7 @@ class Portfolio:
 
     def __init__(self):
         self.happened, self.alarms, self.marked, self.number = [], [], [], 0
-        machine = PortfolioMachine(AlgorithmParameters(), PAIRS, 10_000.0)
+        machine = PortfolioMachine(classic(), PAIRS, 10_000.0)
         self.core = PortfolioCore(
             machine, PAIRS, lambda pair, what: self.happened.append((pair, type(what))), self._announced
         )

@@ -20,7 +20,7 @@ from coordinator.roster import BUILT_IN, Roster
 from coordinator.router import called_for, forbids
 from coordinator.vocabulary import NOBODY, Variant
 from services.runtime.preflight import changes
-from tests.conftest import MINUTE, ROOT, Family, instrument
+from tests.conftest import MINUTE, ROOT, Family, classic, instrument
 
 OWN = f"{ROOT / 'tests' / 'examples' / 'ema_cross.py'}:EMA_CROSS"
 
@@ -48,7 +48,7 @@ def test_its_own_strategy_stands_alone_in_its_roster_and_built_in_ones_share_the
 
 
 def test_sections_count_where_they_are_given():
-    config = alone("grid", risk={"halt_drawdown": 0.2}, smc={}, allocation={"reserve": 0.3})
+    config = alone("grid", risk={"halt_drawdown": 0.2}, smc={"enabled": True}, allocation={"reserve": 0.3})
     record = config.algorithm.record(list(config.pairs))
     assert (record.halt_drawdown, record.exposure) == (0.2, 0.7)
     assert record.smc.enabled
@@ -112,7 +112,7 @@ def test_pairs_that_are_no_names_are_one_sentence(strategy):
 
 
 def routed(**auto):
-    return AlgorithmParameters(auto=auto, own=own(*auto.get("routes", {}).values())).record(["BTCUSDT"])
+    return classic(auto=auto, own=own(*auto.get("routes", {}).values())).record(["BTCUSDT"])
 
 
 def own(*references):

@@ -7,10 +7,9 @@ import asyncio
 from bot.ports import Cause, Execution
 from coordinator.machine import PairMachine
 from coordinator.memory import Memory
-from coordinator.parameters import AlgorithmParameters
 from coordinator.saving import Saving
 from services.messaging.silent_bus import SilentBus
-from tests.conftest import MINUTE, instrument
+from tests.conftest import MINUTE, classic, instrument
 
 
 class Slow:
@@ -28,7 +27,7 @@ class Slow:
 def test_what_a_stop_cuts_off_is_stored_with_the_next_save():
     async def main():
         store = Slow()
-        machine = PairMachine(AlgorithmParameters(), instrument(), 1.0, MINUTE)
+        machine = PairMachine(classic(), instrument(), 1.0, MINUTE)
         memory = Memory()
         saving = Saving(
             *("BTCUSDT", machine, memory, store, SilentBus(), lambda: None), at=lambda: 1, remedy="wait", patience=0.02

@@ -14,7 +14,6 @@ from coordinator.allocation import ALLOCATION, allocate, by_money, keep_mark, me
 from coordinator.config import load_config
 from coordinator.correlation import HISTORY, correlation, group, history_push, stress
 from coordinator.outcomes import OUTCOMES, RECENT, book_outcome, sum_outcomes
-from coordinator.parameters import AlgorithmParameters
 from coordinator.phase import NEXT, NOWHERE, TABLE, Phase, Trigger
 from coordinator.regime import REGIME, Regime, RegimeKind, classify, confirm, family_by_adx
 from coordinator.risk import (
@@ -33,9 +32,9 @@ from coordinator.risk import (
 )
 from coordinator.router import ROUTE, called_for, forbids, reroute
 from coordinator.vocabulary import NOBODY, REPORT, Answer, Cap, Variant
-from tests.conftest import Family
+from tests.conftest import Family, classic
 
-PARAMS = AlgorithmParameters().record(["A"])
+PARAMS = classic().record(["A"])
 HOUR, DAY = 3_600_000, 86_400_000
 
 
@@ -44,7 +43,7 @@ def params(**changes):
     for key, value in changes.items():
         section, _, name = key.partition("__")
         sections.setdefault(section, {})[name] = value
-    return AlgorithmParameters(**sections).record([f"P{index}" for index in range(8)])
+    return classic(**sections).record([f"P{index}" for index in range(8)])
 
 
 # Regimes: section 3
@@ -191,7 +190,7 @@ def test_a_pinned_router_never_leaves_its_strategy():
 
 
 def test_cautious_variants():
-    grids, deals, trends = ([one for one, _ in variants] for variants in AlgorithmParameters().variants())
+    grids, deals, trends = ([one for one, _ in variants] for variants in classic().variants())
     assert (grids[Variant.CAUTIOUS].levels, grids[Variant.CAUTIOUS].range_factor) == (10, pytest.approx(2.1))
     assert deals[Variant.CAUTIOUS].max_safety_orders == deals[Variant.ACCUMULATE].max_safety_orders == 3
     assert trends[Variant.LONG].direction == "long"
@@ -343,7 +342,7 @@ def allotted(families, adx, pool=1000.0, **changes):
         reports[i].gains, reports[i].losses = 9.0, 1.0
         routes[i].family = families[i]
     names = [f"P{index}" for index in range(n)]
-    given = AlgorithmParameters(allocation=changes).record(names)
+    given = classic(allocation=changes).record(names)
     allocate(given, pool, reports, routes, allocations, DAY)
     return allocations
 
@@ -604,4 +603,4 @@ def test_bad_rules_of_capital_are_one_sentence(values, sentence):
 
 
 def test_classic_performance_may_look_further_back():
-    assert AlgorithmParameters(allocation={"performance": "classic", "performance_days": 1000}).allocation
+    assert classic(allocation={"performance": "classic", "performance_days": 1000}).allocation

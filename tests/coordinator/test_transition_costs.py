@@ -7,18 +7,17 @@ import pytest
 from bot.order import WHOLE_POSITION, OrderKind, Signal, set_order
 from bot.record import new_records
 from coordinator.machine import PairMachine
-from coordinator.parameters import AlgorithmParameters
 from coordinator.phase import Phase
 from coordinator.vocabulary import DIRECTIVE
 from strategies.trend import STOP
-from tests.conftest import START, Family, instrument
+from tests.conftest import START, Family, classic, instrument
 
 PRICE = 500_000  # ticks
 
 
 def holding(stop, **auto):
     """A pair that runs the trend follower with a long position and its stop so many ticks under the price."""
-    machine = PairMachine(AlgorithmParameters(auto={"warmup_bars": 60, **auto}), instrument(), 1.0, 60_000)
+    machine = PairMachine(classic(auto={"warmup_bars": 60, **auto}), instrument(), 1.0, 60_000)
     pair, state = machine.pairs[0], machine.states[0]
     pair.time, pair.price = START, PRICE * 0.1
     for _ in range(2):  # the first begins the pair's life

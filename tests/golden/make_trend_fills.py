@@ -30,7 +30,7 @@ COLUMNS = ("ts", "slot", "generation", "side", "price", "quantity", "signal", "l
 
 def fills_of(candles: Candles, parameters: dict[str, Any]) -> list[list[int]]:
     """Fills of the trend follower, a row of COLUMNS each."""
-    config = load_config({"strategy": "trend", "pair": "BTCUSDT", "trend": parameters})
+    config = load_config({"strategy": "trend", "pair": "BTCUSDT", "trend": {"preset": "classic", **parameters}})
     fills = UniversalSimulator(config).run(PreparedCandles.of(candles, instrument())).fills
     return [[int(one[name]) for name in COLUMNS] for one in fills]
 

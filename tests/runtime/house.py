@@ -26,8 +26,10 @@ HISTORY = 9  # days, a little more than the algorithm's warm-up
 
 
 def config(pairs=("BTCUSDT", "SOLUSDT"), **sections):
+    """A config of the preset `classic`, which trades often."""
     execution = {"forced_exit_bps": 0.0, **sections.pop("execution", {})}
-    return load_config({"strategy": "auto", "pairs": list(pairs), "execution": execution, **sections})
+    auto = {"preset": "classic", **sections.pop("auto", {})}
+    return load_config({"strategy": "auto", "pairs": list(pairs), "execution": execution, "auto": auto, **sections})
 
 
 def market(pairs, days, seed):

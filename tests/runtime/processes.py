@@ -48,10 +48,11 @@ class Processes:
         return heard(process, "venue at http").split()[2]
 
     def config(self, name, address, pairs, capital, **sections):
-        """Write a bot's config; returns its path."""
+        """Write a bot's config of the preset `classic`, which trades often; returns its path."""
         path = self.folder / f"{name}.yaml"
         bot = {"name": name, "environment": "venue", "address": address, "requests_per_second": 100}
-        whole = {"strategy": "auto", "pairs": list(pairs), "capital": capital, **sections, "bot": bot}
+        auto = {"preset": "classic", **sections.pop("auto", {})}
+        whole = {"strategy": "auto", "pairs": list(pairs), "capital": capital, "auto": auto, **sections, "bot": bot}
         path.write_text(yaml.safe_dump(whole))
         return str(path)
 

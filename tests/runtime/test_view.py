@@ -16,7 +16,6 @@ from bot.ports import Execution
 from bot.record import new_records
 from coordinator.announcements import filled
 from coordinator.decisions import FIELDS, SENTENCES, decision_of, sentence
-from coordinator.parameters import AlgorithmParameters
 from coordinator.regime import Regime
 from coordinator.roster import Roster
 from coordinator.vocabulary import DECISION, NOBODY, DecisionKind, Variant
@@ -26,7 +25,7 @@ from services.runtime.view import News, View
 from services.runtime.warm import Compilation
 from services.trials.parity import Fill
 from services.trials.parity import told as parity_told
-from tests.conftest import MINUTE, ROOT, START, Family, instrument
+from tests.conftest import MINUTE, ROOT, START, Family, classic, instrument
 
 SCREENS = ROOT / "tests" / "golden" / "screens"
 TICKS = {"BTCUSDT": "0.1", "ETHUSDT": "0.01", "SOLUSDT": "0.001", "1000PEPEUSDT": "0.0000001"}
@@ -34,7 +33,7 @@ TICKS = {"BTCUSDT": "0.1", "ETHUSDT": "0.01", "SOLUSDT": "0.001", "1000PEPEUSDT"
 
 def news():
     instruments = {pair: instrument(tick=tick).model_copy(update={"symbol": pair}) for pair, tick in TICKS.items()}
-    return News(SilentBus(), instruments, AlgorithmParameters())
+    return News(SilentBus(), instruments, classic())
 
 
 def decided(kind, ts=START, pair=0, **fields):

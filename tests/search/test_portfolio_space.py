@@ -18,7 +18,7 @@ SPACE = {
     "pairs": ["BTCUSDT", "ETHUSDT"],
     "exchange": "synth",
     "capital": 100_000,
-    "auto": {"enter_range": [18, 22], "exit_range": [20, 25]},
+    "auto": {"preset": "classic", "enter_range": [18, 22], "exit_range": [20, 25]},
     "risk": {"exposure": [0.5, 1.0]},
     "search": {"objective": "total_return_pct", "top": 2},
 }

@@ -32,7 +32,7 @@ ALWAYS = {"indicator": "RSI", "timeperiod": 5, "long_above": 0.001, "either": Tr
 OFTEN = {
     "grid": {"range_factor": 2.0, "cooldown_hours": 0, "max_drawdown": 0.01, "trailing": "off"},
     "dca": {"start": "immediately", "deal_cooldown_seconds": 0, "take_profit": 0.006},
-    "trend": {"trend_confirmation_bars": 1, "max_atr": 1.0, "breakout_volume": 0},
+    "trend": {"preset": "classic", "trend_confirmation_bars": 1, "max_atr": 1.0, "breakout_volume": 0},
 }
 
 

@@ -147,7 +147,7 @@ REFUSED = {
     "long stop above": ({**FIXED, "direction": "long", "stop_price": 120.0}, "of a long grid belongs below"),
     "short profit above": ({**FIXED, "direction": "short", "take_profit": 120.0}, "of a short grid belongs below"),
     "keep without stop": ({"on_stop": "keep"}, "no stop_price is given"),
-    "limit without cells": ({"trailing_limit_upper": 120.0}, "limits trailing: cell, but trailing is atr"),
+    "limit without cells": ({"trailing_limit_upper": 120.0}, "limits trailing: cell, but trailing is off"),
     "limit inside": ({**FIXED, "trailing": "cell", "trailing_limit_upper": 105.0}, "lies under upper"),
     "infinity short": ({"infinity": True, "direction": "short"}, "choose long, or no infinity"),
     "price and share": ({"stop_price": 10.0, "stop_share": 0.1}, "as a price and as a share"),

@@ -32,10 +32,6 @@ def test_classic_trades_as_it_was_recorded_on_real_candles(file):
     assert fingerprint(fills_of(real(file).rows(slice(0, REAL_BARS)), {})) == RECORDED["real"][file]
 
 
-def test_classic_is_the_default():
-    assert TrendParameters(preset="classic").record().tobytes() == TrendParameters().record().tobytes()
-
-
 def test_presets_stand_for_what_the_page_says_and_yield_to_what_is_given():
     wide = TrendParameters(preset="wide", timeframe="1h")
     assert (wide.timeframe, wide.stop, wide.target, wide.trail_distance, wide.entries) == (
@@ -55,7 +51,7 @@ def test_a_choice_of_entries_is_a_bit_for_each(entries):
     ("values", "sentence"),
     [
         (
-            {"target": "none"},
+            {"preset": "classic", "target": "none"},
             "trend: partial_at (0.7) is a share of the way to the target and target is none; set part",
         ),
         ({"entries": []}, "trend.entries"),

@@ -46,14 +46,14 @@ def laid_under(values: dict[str, Any]) -> dict[str, Any]:
 
     Raises Misconfigured for a name that is unknown.
     """
-    auto, level = values.get("auto"), values.get("risk_level") or RiskLevel.MEDIUM
+    auto, level = values.get("auto"), values.get("risk_level", RiskLevel.MEDIUM)
     if level not in list(RiskLevel):
         raise Misconfigured(f"risk_level is {shown(level)}; choose one of: {', '.join(RiskLevel)}.")
     name = auto.get("preset") if isinstance(auto, dict) else None
-    if name is not None and name not in PRESETS:
+    if name is not None and name not in list(PRESETS):
         raise Misconfigured(f"auto.preset is {shown(name)}; choose one of: {', '.join(PRESETS)}.")
     filled = dict(values)
-    for named in (LEVELS[RiskLevel(level)], PRESETS.get(name or "", {})):
+    for named in (LEVELS[RiskLevel(level)], PRESETS[name] if name else {}):
         for section, own in named.items():
             given = filled.get(section)
             if given is None or isinstance(given, dict):  # anything else is refused where it is read

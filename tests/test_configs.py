@@ -15,8 +15,9 @@ from services.market_data.synth import generate
 from services.runtime.config import load_bot
 from tests.conftest import instrument, walk
 
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
-SINGLE = [path for path in CONFIGS if path.stem != "auto_routes"]
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
+PRESETS = [path for path in CONFIGS if path.parent.name == "presets"]
+SINGLE = [path for path in CONFIGS if path.stem != "auto_routes" and path not in PRESETS]
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -24,7 +25,17 @@ def test_an_example_is_read_alike_for_a_backtest_and_a_bot_and_told_back(path):
     config = load_config(path)
     assert load_config(config.document()).document() == config.document()  # which says what a preset means
     assert load_bot(path)[1].strategy == config.strategy
-    assert f"backtest configs/{path.name}" in path.read_text(encoding="utf-8")
+    assert f"backtest {path.relative_to(ROOT)}" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_a_preset_says_its_level_where_it_comes_from_and_until_when(path):
+    cluster, _, level = path.stem.rpartition("_")
+    assert load_config(path).risk_level == level
+    words = path.read_text(encoding="utf-8").lower()
+    assert cluster.replace("_", " ") in words
+    assert "in sample" in words
+    assert "expires 2027" in words
 
 
 @pytest.mark.parametrize("path", SINGLE, ids=lambda path: path.stem)

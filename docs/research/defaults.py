@@ -126,6 +126,7 @@ def preset(cluster: str, level: str, folder: Path) -> str:
     ]
     lines = (
         f"# {cluster.replace('_', ' ').capitalize()} pairs under `auto`, risk level {level}.",
+        f"#   traderagent backtest configs/presets/{cluster}_{level}.yaml --set from=2024-02-01",
         f"# In sample, hours of {start} to {end}, costs included: {figures[0]}",
         f"# {figures[1]} {figures[2]}",
         f"# Expires {EXPIRES}: markets change; study them again by then (docs/research).",

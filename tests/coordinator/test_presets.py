@@ -60,6 +60,8 @@ def test_routes_mean_a_router_by_regime_and_a_filter_s_section_means_the_filter(
     ("values", "sentence"),
     [
         ({"risk_level": "bold"}, "risk_level is 'bold'; choose one of: low, medium, high."),
+        ({"risk_level": [1]}, "risk_level is [1]; choose one of: low, medium, high."),
+        ({"auto": {"preset": ["classic"]}}, "auto.preset is ['classic']; choose one of: classic."),
         ({"auto": {"preset": "modern"}}, "auto.preset is 'modern'; choose one of: classic."),
         ({"strategy": "grid", "risk_level": "low"}, "risk_level is for strategy auto; "),
     ],

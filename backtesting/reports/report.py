@@ -61,6 +61,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "longest_trade_hours": ("Longest trade", "{:,.1f} hours"),
         "average_trade_hours": ("Average trade", "{:,.1f} hours"),
         "expectancy": ("Expectancy", "{:+,.2f}"),
+        "average_r": ("Average R", "{:+.2f}"),
         "sqn": ("SQN", "{:.2f}"),
         "profit_factor": ("Profit factor, closed", "{:.2f}"),
         "profit_factor_with_open": ("Profit factor, with open", "{:.2f}"),

@@ -50,7 +50,7 @@ def write_files(result: BacktestResult | PortfolioResult, folder: Path) -> None:
     (folder / MARKER).write_text(result.document.model_dump_json(indent=2, by_alias=True) + "\n", encoding="utf-8")
     if isinstance(result, PortfolioResult):
         _write_decisions(result, folder / "events.jsonl")
-        fills, trades, equity = result.frame("fills"), result.frame("trades"), _equity(result)
+        fills, trades, equity = result.frame("fills"), result.trade_frame, _equity(result)
     else:
         fills, trades, equity = result.fills, result.trades, result.equity
     fills.write_csv(folder / "fills.csv")
@@ -83,10 +83,11 @@ def _write_decisions(result: PortfolioResult, path: Path) -> None:
 
 
 def _equity(result: PortfolioResult) -> pl.DataFrame:
-    """One row per bar of the period: ts, equity, each pair's profit so far and worth of its position."""
+    """One row per bar: ts, equity, benchmark (all pairs held), each pair's profit so far and worth of its position."""
     profits = {f"{pair}_profit": values for pair, values in result.profits.items()}
     worth = {f"{pair}_position": values for pair, values in result.holdings.items()}
-    return pl.DataFrame({"ts": result.ts, "equity": result.equity, **profits, **worth})
+    account = {"ts": result.ts, "equity": result.equity, "benchmark": result.benchmark}
+    return pl.DataFrame({**account, **profits, **worth})
 
 
 def write_whole(directory: Path, write: Callable[[Path], None]) -> Path:

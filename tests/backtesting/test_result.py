@@ -74,7 +74,7 @@ def test_every_file_is_there_and_has_the_columns_promised(folder):
     assert fills.startswith("ts,pair,strategy,slot,generation,signal,side,price,qty,fee,liquidity,position,realized\n")
     assert trades.startswith(
         "trade_id,pair,strategy,side,entry_time,entry_price,exit_time,exit_price,qty,exit_reason,pnl,pnl_pct,fees,"
-        "funding,r_multiple,mae,mfe\n"
+        "funding,r_multiple,mae,mfe,entry_kind\n"
     )
     assert pl.read_parquet(folder / "equity.parquet").columns == ["ts", "close", "equity", "benchmark", "position"]
     for picture in PICTURES:

@@ -81,16 +81,16 @@ def drawdown_chart(result: BacktestResult) -> Figure:
 
 def monthly_chart(result: BacktestResult) -> Figure:
     """Heat map of monthly returns, a row per year."""
-    months = monthly_returns(result)
-    years = sorted({year for year, _ in months})
+    months = result.document.returns_by_month
+    years = sorted({name[:4] for name in months})
     grid = np.full((len(years), 12), np.nan)
-    for (year, month), value in months.items():
-        grid[years.index(year), month - 1] = value
+    for name, value in months.items():
+        grid[years.index(name[:4]), int(name[5:]) - 1] = value
     figure, axes = _one(1.1 + 0.42 * len(years))
     most = max(float(np.nanmax(np.abs(grid))), 0.1)
     axes.imshow(grid, cmap="RdYlGn", vmin=-1.7 * most, vmax=1.7 * most, aspect="auto")
     axes.set_xticks(range(12), MONTHS)
-    axes.set_yticks(range(len(years)), [str(year) for year in years])
+    axes.set_yticks(range(len(years)), years)
     for (row, column), value in np.ndenumerate(grid):
         if not np.isnan(value):
             axes.text(column, row, f"{value:+.1f} %", ha="center", va="center", fontsize=8.5)
@@ -148,17 +148,6 @@ def trades_by_month_chart(result: BacktestResult) -> Figure:
 def closed_trades(result: BacktestResult) -> pl.DataFrame:
     """Trades that have ended."""
     return result.trades.filter(pl.col("exit_time").is_not_null())
-
-
-def monthly_returns(result: BacktestResult) -> dict[tuple[int, int], float]:
-    """Return of each month in per cent, by (year, month)."""
-    month = pl.from_epoch("ts", "ms").dt.truncate("1mo").alias("month")
-    ends = result.equity.group_by(month, maintain_order=True).agg(pl.col("equity").last())
-    before, returns = result.metrics.initial_capital, {}
-    for moment, equity in ends.iter_rows():
-        returns[moment.year, moment.month] = (equity / before - 1.0) * 100.0 if before > 0 else 0.0
-        before = equity
-    return returns
 
 
 def rolled_candles(result: BacktestResult, most: int) -> tuple[pl.DataFrame, int]:

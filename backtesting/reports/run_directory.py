@@ -17,7 +17,8 @@ import polars as pl
 import yaml
 
 from backtesting.portfolio_result import PortfolioResult
-from backtesting.reports import charts, portfolio_charts, portfolio_report, report
+from backtesting.reports import charts, portfolio_charts
+from backtesting.reports.page import run_page
 from bot.errors import Misconfigured
 from coordinator.decisions import as_row, decisions_of
 
@@ -39,7 +40,7 @@ def write_run(result: BacktestResult | PortfolioResult, directory: str | Path) -
 
 def write_report(result: BacktestResult | PortfolioResult, path: str | Path) -> Path:
     """Write the self-contained HTML report to `path`."""
-    _write_report(result, _pictures(result), Path(path))
+    Path(path).write_text(run_page(result), encoding="utf-8")
     return Path(path)
 
 
@@ -56,23 +57,10 @@ def write_files(result: BacktestResult | PortfolioResult, folder: Path) -> None:
     fills.write_csv(folder / "fills.csv")
     trades.write_csv(folder / "trades.csv")
     equity.write_parquet(folder / "equity.parquet", compression="zstd")
-    pictures = _pictures(result)
-    _write_report(result, pictures, folder / "report.html")
-    for name, picture in pictures.items():
-        (folder / f"{name}.png").write_bytes(picture)
-
-
-def _write_report(result: BacktestResult | PortfolioResult, pictures: dict[str, bytes], path: Path) -> None:
-    if isinstance(result, PortfolioResult):
-        portfolio_report.write_report(result, pictures, path)
-    else:
-        report.write_report(result, pictures, path)
-
-
-def _pictures(result: BacktestResult | PortfolioResult) -> dict[str, bytes]:
-    """Every chart as PNG, by name."""
+    write_report(result, folder / "report.html")
     drawn = portfolio_charts.charts(result) if isinstance(result, PortfolioResult) else charts.charts(result)
-    return {name: charts.png(draw()) for name, draw in drawn.items()}
+    for name, draw in drawn.items():
+        (folder / f"{name}.png").write_bytes(charts.png(draw()))
 
 
 def _write_decisions(result: PortfolioResult, path: Path) -> None:

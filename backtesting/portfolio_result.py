@@ -136,6 +136,17 @@ class PortfolioDocument(BaseModel):
 
 
 @dataclass(frozen=True)
+class ZoneSpan:
+    """A zone of market structure and how long it lived: demand, supply or liquidity; ms and quote currency."""
+
+    kind: str
+    born: int
+    died: int
+    bottom: float
+    top: float
+
+
+@dataclass(frozen=True)
 class PortfolioResult:
     """One finished run of the whole algorithm."""
 
@@ -283,6 +294,16 @@ class PortfolioResult:
             name = "cash" if kind == DecisionKind.FLAT else roster.name_of(family)
             marks.append((int(one["ts"]), "draining" if kind == DecisionKind.TRANSITION else name))
         return self._spans(marks, "cash")
+
+    def zones(self, pair: int, most: int) -> list[ZoneSpan]:
+        """The zones of market structure of a pair that lived longest, at most so many, by birth."""
+        lived, end = {}, int(self.ts[-1]) + self.bar_ms
+        for one in self.decisions(DecisionKind.ZONE, pair=pair):
+            kind = "liquidity" if int(one["a"]) == 2 else "demand" if int(one["b"]) > 0 else "supply"
+            born, died, bottom, top = int(one["w"]), int(one["v"]) or end, float(one["x"]), float(one["y"])
+            lived[int(one["a"]), int(one["b"]), int(one["c"]), born, bottom] = ZoneSpan(kind, born, died, bottom, top)
+        longest = sorted(lived.values(), key=lambda zone: zone.born - zone.died)[:most]
+        return sorted(longest, key=lambda zone: zone.born)
 
     def mode_spans(self) -> list[tuple[int, int, str]]:
         """Spans (from, to, modes joined by +) of the portfolio, ms; `normal` where none holds."""

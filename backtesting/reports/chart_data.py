@@ -31,6 +31,7 @@ ACCOUNT_POINTS, FILLS, TRADES, ORDERS, ZONES, TARGETS = 12_000, 16_000, 10_000, 
 MOST_TEXT = 1_100_000  # characters of packed columns on a page; candles take what the others leave
 LEAST_CANDLES = 150_000
 SIDES = {"buy": 0, "sell": 1}
+ZONE_KINDS = ("demand", "supply", "liquidity")
 Span = tuple[int, int, str]
 
 
@@ -205,23 +206,16 @@ def _ribbon(title: str, spans: Sequence[Span], colours: dict[str, str]) -> dict[
 
 
 def _zones(result: PortfolioResult, index: int, tick: Fraction) -> dict[str, Any] | None:
-    """The zones of market structure that lived longest: demand, supply, liquidity."""
-    lived: dict[tuple[Any, ...], tuple[int, int, int, float, float]] = {}
-    end = int(result.ts[-1]) + result.bar_ms
-    for one in result.decisions(DecisionKind.ZONE, pair=index):
-        key = (int(one["a"]), int(one["b"]), int(one["c"]), float(one["w"]), float(one["x"]))
-        kind = 2 if int(one["a"]) == 2 else 0 if int(one["b"]) > 0 else 1
-        lived[key] = (kind, int(one["w"]), int(one["v"]) or end, float(one["x"]), float(one["y"]))
-    if not lived:
+    """The zones of market structure that lived longest."""
+    zones = result.zones(index, ZONES)
+    if not zones:
         return None
-    longest = sorted(lived.values(), key=lambda zone: zone[1] - zone[2])[:ZONES]
-    columns = np.array(sorted(longest, key=lambda zone: zone[1])).T
     return packed(
-        t=PackedColumn(columns[1] // SECOND),
-        until=PackedColumn(columns[2] // SECOND),
-        bottom=PackedColumn(columns[3], tick),
-        top=PackedColumn(columns[4], tick),
-        kind=PackedColumn(columns[0], follows=False),
+        t=PackedColumn(np.array([zone.born for zone in zones]) // SECOND),
+        until=PackedColumn(np.array([zone.died for zone in zones]) // SECOND),
+        bottom=PackedColumn(np.array([zone.bottom for zone in zones]), tick),
+        top=PackedColumn(np.array([zone.top for zone in zones]), tick),
+        kind=PackedColumn(np.array([ZONE_KINDS.index(zone.kind) for zone in zones]), follows=False),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
+from backtesting.metrics import LARGEST_FACTOR
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -18,6 +20,7 @@ FORMATS = {
     "share": "{:.1f} %",
     "count": "{:,}",
     "number": "{:.2f}",
+    "factor": "{:.2f}",
     "days": "{:,.1f} days",
     "hours": "{:,.1f} hours",
     "r": "{:+.2f} R",
@@ -26,6 +29,8 @@ FORMATS = {
 MONEY = frozenset({"money", "gained"})
 SIGNED = frozenset({"gained", "gained_pct", "r"})
 NOTHING = "n/a"
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+FULL_COLOUR = 10.0  # % of a month's return at which its colour is full, in every report
 
 # Every figure of Metrics by the group it stands in: label and format.
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
@@ -72,8 +77,8 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "expectancy": ("Expectancy of a trade", "gained"),
         "average_r": ("Average R", "r"),
         "sqn": ("System quality number", "number"),
-        "profit_factor": ("Profit factor, closed", "number"),
-        "profit_factor_with_open": ("Profit factor, with open", "number"),
+        "profit_factor": ("Profit factor, closed", "factor"),
+        "profit_factor_with_open": ("Profit factor, with open", "factor"),
         "average_win": ("Average win", "gained"),
         "average_loss": ("Average loss", "gained"),
         "longest_losing_run": ("Most losing trades in a row", "count"),
@@ -159,6 +164,8 @@ def written(value: Any, form: str, currency: str = "") -> str:
     """A value in its format, money with its currency; `n/a` for None."""
     if value is None:
         return NOTHING
+    if form == "factor" and value >= LARGEST_FACTOR:
+        return f"{LARGEST_FACTOR:,.0f} or more"
     text = FORMATS[form].format(value)
     return f"{text} {currency}" if currency and form in MONEY else text
 

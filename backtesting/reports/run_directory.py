@@ -17,8 +17,10 @@ import polars as pl
 import yaml
 
 from backtesting.portfolio_result import PortfolioResult
-from backtesting.reports import charts, portfolio_charts
+from backtesting.reports.charts import png
 from backtesting.reports.page import run_page
+from backtesting.reports.pictures import pictures
+from backtesting.reports.run_view import view_of
 from bot.errors import Misconfigured
 from coordinator.decisions import as_row, decisions_of
 
@@ -58,9 +60,8 @@ def write_files(result: BacktestResult | PortfolioResult, folder: Path) -> None:
     trades.write_csv(folder / "trades.csv")
     equity.write_parquet(folder / "equity.parquet", compression="zstd")
     write_report(result, folder / "report.html")
-    drawn = portfolio_charts.charts(result) if isinstance(result, PortfolioResult) else charts.charts(result)
-    for name, draw in drawn.items():
-        (folder / f"{name}.png").write_bytes(charts.png(draw()))
+    for name, draw in pictures(view_of(result)).items():
+        (folder / f"{name}.png").write_bytes(png(draw()))
 
 
 def _write_decisions(result: PortfolioResult, path: Path) -> None:

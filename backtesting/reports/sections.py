@@ -88,7 +88,7 @@ def figure_groups(view: RunView) -> str:
     for title, rows in GROUPS.items():
         names = [name for name in rows if name not in left_out and _is_meant(metrics, name)]
         shown.append(table(title, [(LABELS[name][0], metric(metrics, name, view.currency)) for name in names]))
-    return f'<h2>Figures</h2><div class="groups">{"".join(shown)}</div>'
+    return f'<h2>Figures</h2><div class="packed">{"".join(shown)}</div>'
 
 
 OWN_OF_STRATEGIES = frozenset({"cycles", "levels_filled", "deals", "mean_safety_orders"})
@@ -175,7 +175,7 @@ def settings_section(view: RunView) -> str:
             tables.append(table(title, rows))
     counts = [(label(name), figure(f"counts.{name}", count, "count")) for name, count in document.counts.items()]
     tables += [table("Counted", counts)] if counts else []
-    return f'<details><summary>How it was run</summary><div class="groups">{"".join(tables)}</div></details>'
+    return f'<details><summary>How it was run</summary><div class="packed">{"".join(tables)}</div></details>'
 
 
 def _settings(document: Any) -> Iterable[tuple[str, dict[str, Any]]]:

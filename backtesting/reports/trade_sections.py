@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from backtesting.reports.labels import label, written
+from backtesting.reports.labels import FULL_COLOUR, MONTHS, label, written
 from backtesting.reports.sections import figure, table, wide_table
 from bot.candles import iso
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from backtesting.portfolio_result import AlgorithmFigures, PairFigures, PortfolioDocument
     from backtesting.reports.run_view import RunView
 
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-FULL_COLOUR = 10.0  # % of a month's return at which its colour is full, in every report
 SHOWN_TRADES = 5
 GROUP_TITLES = {"pair": "By pair", "strategy": "By strategy", "exit_reason": "By exit", "entry_kind": "By entry"}
 
@@ -174,7 +172,7 @@ def pairs_section(document: PortfolioDocument, currency: str) -> str:
                 escape(pair),
                 figure(f"{path}.profit", one.profit, "gained", currency),
                 figure(f"{path}.benchmark_return_pct", one.benchmark_return_pct, "gained_pct"),
-                figure(f"{path}.profit_factor", one.profit_factor, "number"),
+                figure(f"{path}.profit_factor", one.profit_factor, "factor"),
                 figure(f"{path}.position_coverage_pct", one.position_coverage_pct, "share"),
                 figure(f"{path}.funding", one.funding, "gained", currency),
                 figure(f"{path}.slippage", one.slippage, "money", currency),
@@ -235,7 +233,7 @@ def algorithm_section(document: PortfolioDocument, currency: str) -> str:
     counted = _counted("verdicts", figures)
     parts += [table("Verdicts of the filter", counted)] if sum(figures.verdicts.values()) else []
     parts += [table("Pauses of pairs", _counted("pauses", figures))] if figures.pauses else []
-    return f'<h2>What the algorithm did</h2><div class="groups">{"".join(parts)}</div>'
+    return f'<h2>What the algorithm did</h2><div class="packed">{"".join(parts)}</div>'
 
 
 ALGORITHM = (

@@ -14,14 +14,14 @@ const ACCOUNT = {equity: "last", held: "last", drawdown: "least"};
 const SPANS = [["1 day", 86400], ["1 week", 604800], ["1 month", 2592000], ["All", 0]];
 const LAYERS = [["fills", "Fills"], ["orders", "Resting orders"], ["zones", "Zones"]];
 const LINES = ["#6366f1", "#14b8a6", "#f97316", "#db2777", "#65a30d", "#0891b2", "#7c3aed", "#b45309"];
+const PER_CENT = {type: "custom", minMove: 0.001, formatter: (value) => `${value.toFixed(2)} %`};
 const SCALE = 0.06; // above and under what is drawn, share of the pane
 
 class PriceChart {
-  constructor(element, data, {onPair = () => {}} = {}) {
+  constructor(element, data) {
     this.element = element;
     element.chart = this;
     this.data = data;
-    this.onPair = onPair;
     this.hidden = new Set();
     this.cache = new Map();
     this.build();
@@ -53,7 +53,8 @@ class PriceChart {
     this.box = make("div", "chart-box", this.element);
     this.box.tabIndex = 0;
     this.box.setAttribute("role", "application");
-    this.box.setAttribute("aria-label", "Chart. Arrows move and zoom, N and P go to the next and previous fill, 0 shows all.");
+    const keys = "Arrows move and zoom, N and P go to the next and previous fill, 0 shows all.";
+    this.box.setAttribute("aria-label", `Chart. ${keys}`);
     this.names = make("div", "chart-names", this.element);
     this.hint = make("div", "chart-hint", this.element);
     this.printed = make("img", "chart-printed", this.element);
@@ -88,7 +89,8 @@ class PriceChart {
   // The library's chart: its panes and series.
 
   makeChart() {
-    const charts = root.LightweightCharts, wheel = {mouseWheel: false, pressedMouseMove: true, horzTouchDrag: true, vertTouchDrag: false};
+    const charts = root.LightweightCharts;
+    const wheel = {mouseWheel: false, pressedMouseMove: true, horzTouchDrag: true, vertTouchDrag: false};
     this.chart = charts.createChart(this.box, {
       autoSize: true,
       handleScroll: wheel,
@@ -100,28 +102,30 @@ class PriceChart {
     let pane = 0;
     const quiet = {priceLineVisible: false, crosshairMarkerVisible: false, lastValueVisible: true};
     if (this.data.pairs.length) {
-      this.candles = this.chart.addSeries(charts.CandlestickSeries, {priceLineVisible: false, borderVisible: false}, pane++);
+      const plain = {priceLineVisible: false, borderVisible: false};
+      this.candles = this.chart.addSeries(charts.CandlestickSeries, plain, pane++);
       this.overlays = new root.Overlays(this.candles, this.frame());
     }
     this.lines = [];
     if (this.data.account) {
+      const under = {...quiet, lineWidth: 1, title: "drawdown", invertFilledArea: true, priceFormat: PER_CENT};
       this.held = this.chart.addSeries(charts.LineSeries, {...quiet, lineWidth: 1, title: "buy and hold"}, pane);
       this.equity = this.chart.addSeries(charts.LineSeries, {...quiet, lineWidth: 2, title: "equity"}, pane++);
-      this.drawdown = this.chart.addSeries(charts.AreaSeries, {...quiet, lineWidth: 1, title: "drawdown", invertFilledArea: true, priceFormat: {type: "custom", minMove: 0.001, formatter: (v) => `${v.toFixed(2)} %`}}, pane++);
+      this.drawdown = this.chart.addSeries(charts.AreaSeries, under, pane++);
     }
     for (const [index, line] of (this.data.lines || []).entries()) {
-      const series = this.chart.addSeries(charts.LineSeries, {...quiet, color: LINES[index % LINES.length], lineWidth: line.bold ? 3 : 2, title: line.name, priceFormat: {type: "custom", minMove: 0.01, formatter: (v) => `${v.toFixed(2)} %`}}, pane);
-      this.lines.push({series, ...line});
+      const own = {color: LINES[index % LINES.length], lineWidth: line.bold ? 3 : 2, title: line.name, priceFormat: PER_CENT};
+      this.lines.push({series: this.chart.addSeries(charts.LineSeries, {...quiet, ...own}, pane), ...line});
     }
-    this.targets = this.data.targets ? this.data.pairs.map((pair, index) => this.targetLine(charts, pair.name, index, pane)) : [];
+    this.targets = this.data.targets ? this.data.pairs.map((_, index) => this.targetLine(charts, index, pane)) : [];
     this.stretch();
     this.theme();
   }
   // Share of the equity that an allocator gives a pair.
-  targetLine(charts, name, index, pane) {
-    const priceFormat = {type: "custom", minMove: 0.01, formatter: (v) => `${v.toFixed(1)} %`};
-    const options = {color: LINES[index % LINES.length], lineWidth: 1, lineType: charts.LineType.WithSteps, priceFormat};
-    return this.chart.addSeries(charts.LineSeries, {...options, priceLineVisible: false, lastValueVisible: false, crosshairMarkerVisible: false}, pane);
+  targetLine(charts, index, pane) {
+    const options = {color: LINES[index % LINES.length], lineWidth: 1, lineType: charts.LineType.WithSteps};
+    const quiet = {priceLineVisible: false, lastValueVisible: false, crosshairMarkerVisible: false};
+    return this.chart.addSeries(charts.LineSeries, {...options, ...quiet, priceFormat: PER_CENT}, pane);
   }
   stretch() {
     const panes = this.chart.panes(), shares = this.candles ? [5, 2.4, 1.3, 1.2] : [1];
@@ -136,12 +140,18 @@ class PriceChart {
     const names = ["ink", "soft", "line", "paper", "gain", "loss", "buy", "sell", "stop", "accent"];
     const colours = (this.colours = Object.fromEntries(names.map((name) => [name, this.colour(name)])));
     this.chart.applyOptions({
-      layout: {background: {color: colours.paper}, textColor: colours.soft, panes: {separatorColor: colours.line}, fontFamily: "system-ui, sans-serif"},
+      layout: {
+        background: {color: colours.paper},
+        textColor: colours.soft,
+        panes: {separatorColor: colours.line},
+        fontFamily: "system-ui, sans-serif",
+      },
       grid: {vertLines: {color: colours.line}, horzLines: {color: colours.line}},
       timeScale: {borderColor: colours.line},
       rightPriceScale: {borderColor: colours.line},
     });
-    if (this.candles) this.candles.applyOptions({upColor: colours.gain, downColor: colours.loss, wickUpColor: colours.gain, wickDownColor: colours.loss});
+    const bars = {upColor: colours.gain, downColor: colours.loss, wickUpColor: colours.gain, wickDownColor: colours.loss};
+    if (this.candles) this.candles.applyOptions(bars);
     if (!this.equity) return;
     this.equity.applyOptions({color: colours.accent});
     this.held.applyOptions({color: colours.soft});
@@ -190,9 +200,10 @@ class PriceChart {
     const seen = this.times ? this.sight() : null;
     if (this.pair) {
       if (!this.pair.read) this.pair.read = candlesOf(this.pair.candles, this.pair.seconds, this.pair.tick);
-      const digits = this.digits(this.pair.tick);
-      this.candles.applyOptions({priceFormat: {type: "price", precision: digits, minMove: this.pair.tick[0] / this.pair.tick[1]}});
-      this.candles.priceScale().applyOptions({scaleMargins: {top: SCALE, bottom: SCALE + this.pair.ribbons.length * 0.04}});
+      const precision = this.digits(this.pair.tick), minMove = this.pair.tick[0] / this.pair.tick[1];
+      const scaleMargins = {top: SCALE, bottom: SCALE + this.pair.ribbons.length * 0.04};
+      this.candles.applyOptions({priceFormat: {type: "price", precision, minMove}});
+      this.candles.priceScale().applyOptions({scaleMargins});
       this.overlays.pair = this.pair;
       this.overlays.trade = null;
       this.layerButtons.forEach((one) => (one.hidden = !this.pair[one.dataset.layer]));
@@ -200,10 +211,10 @@ class PriceChart {
     }
     this.nameColours();
     const read = this.pair ? this.pair.read.t : null, account = this.base();
-    this.first = Math.min(read ? read[0] : Infinity, account ? account.t[0] : Infinity);
-    this.end = Math.max(read ? read[read.length - 1] + this.pair.seconds : 0, account ? account.t[account.t.length - 1] + account.seconds : 0);
+    const clocks = [read && [read, this.pair.seconds], account && [account.t, account.seconds]].filter(Boolean);
+    this.first = Math.min(...clocks.map(([t]) => t[0]));
+    this.end = Math.max(...clocks.map(([t, seconds]) => t[t.length - 1] + seconds));
     this.load(seen ? seen.from : this.first, seen ? seen.to : this.end);
-    this.onPair(this.pair ? this.pair.name : "");
   }
   base() {
     if (this.account) return this.account;
@@ -211,7 +222,8 @@ class PriceChart {
       const table = this.data.account;
       this.account = {...table, t: table.t.map((bucket) => bucket * table.seconds)};
     } else if (this.lines.length) {
-      this.account = {seconds: this.lines[0].table.seconds, t: this.lines[0].table.t.map((bucket) => bucket * this.lines[0].table.seconds)};
+      const {seconds, t} = this.lines[0].table; // of all of them
+      this.account = {seconds, t: t.map((bucket) => bucket * seconds)};
       this.lines.forEach((line, index) => (this.account[`line${index}`] = line.table.value));
     }
     return this.account || null;
@@ -227,7 +239,9 @@ class PriceChart {
     this.names.replaceChildren();
     for (const [title, names, colours] of rows) {
       const row = this.make("span", "", this.names, `${title}: `);
-      names.forEach((name, index) => this.make("span", "chart-name", row, name).style.setProperty("--own", colours[index % colours.length]));
+      names.forEach((name, index) => {
+        this.make("span", "chart-name", row, name).style.setProperty("--own", colours[index % colours.length]);
+      });
     }
   }
   at(kind, columns, rules, seconds) {
@@ -237,8 +251,9 @@ class PriceChart {
   }
   // Length of bars with which so much time is drawn.
   lengthFor(span) {
-    const finest = this.pair ? this.pair.seconds : this.base().seconds, most = Math.max(this.box.clientWidth, 300) / BAR_WIDTH;
-    return Math.max(finest, LENGTHS.find((one) => one >= finest && span / one <= most) || LENGTHS[LENGTHS.length - 1]);
+    const finest = this.pair ? this.pair.seconds : this.base().seconds;
+    const most = Math.max(this.box.clientWidth, 300) / BAR_WIDTH, longest = LENGTHS[LENGTHS.length - 1];
+    return Math.max(finest, LENGTHS.find((one) => one >= finest && span / one <= most) || longest);
   }
   load(from, to) {
     const span = Math.max(to - from, 60), length = (this.length = this.lengthFor(span));
@@ -259,11 +274,13 @@ class PriceChart {
     this.tell(null);
   }
   fillTargets(length) {
-    const names = this.targets.map((_, index) => `p${index}`), rules = Object.fromEntries(names.map((name) => [name, "last"]));
+    const names = this.targets.map((_, index) => `p${index}`);
+    const rules = Object.fromEntries(names.map((name) => [name, "last"]));
     const columns = (this.shownTargets = this.at("targets", this.data.targets, rules, length));
     const first = this.times[0], last = this.times[this.times.length - 1];
     const rows = Array.from(columns.t.keys()).filter((k) => columns.t[k] >= first && columns.t[k] <= last);
-    this.targets.forEach((series, index) => series.setData(rows.map((k) => ({time: columns.t[k], value: columns[names[index]][k]}))));
+    const line = (name) => rows.map((k) => ({time: columns.t[k], value: columns[name][k]}));
+    this.targets.forEach((series, index) => series.setData(line(names[index])));
   }
   accountAt(seconds) {
     if (this.data.account) return this.at("account", this.base(), ACCOUNT, seconds);
@@ -272,8 +289,9 @@ class PriceChart {
   fill(columns, kind, start, end) {
     const rows = (make) => Array.from({length: end - start}, (_, k) => make(start + k));
     if (kind === "candle") {
-      this.shown = columns;
-      this.candles.setData(rows((k) => ({time: columns.t[k], open: columns.open[k], high: columns.high[k], low: columns.low[k], close: columns.close[k]})));
+      this.bars = columns;
+      const {t, open, high, low, close} = columns;
+      this.candles.setData(rows((k) => ({time: t[k], open: open[k], high: high[k], low: low[k], close: close[k]})));
       return;
     }
     this.shownAccount = columns;
@@ -333,9 +351,11 @@ class PriceChart {
   }
   sentence() {
     const bars = `Candles of ${this.words(this.length)}. `;
-    const crowd = this.overlays && this.overlays.crowded && !this.hidden.has("orders") ? "Zoom in to see resting orders. " : "";
-    const wheel = this.element.classList.contains("focused") ? "The wheel zooms, arrows move, Esc leaves." : "Click the chart, or tab to it, to zoom with the wheel or keys.";
-    return (this.pair ? bars : "") + crowd + wheel;
+    const crowded = this.overlays && this.overlays.crowded && !this.hidden.has("orders");
+    const wheel = this.element.classList.contains("focused")
+      ? "The wheel zooms, arrows move, Esc leaves."
+      : "Click the chart, or tab to it, to zoom with the wheel or keys.";
+    return (this.pair ? bars : "") + (crowded ? "Zoom in to see resting orders. " : "") + wheel;
   }
   words(seconds) {
     const names = [[604800, "week"], [86400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]];
@@ -362,14 +382,15 @@ class PriceChart {
   }
   show(from, to) {
     const whole = this.end - this.first, span = Math.min(to - from, whole * 1.05);
-    const middle = Math.min(Math.max((from + to) / 2, this.first), this.end);
+    const middle = Math.min(Math.max((from + to) / 2, this.first), this.end); // of time that there is
     this.load(middle - span / 2, middle + span / 2);
     this.hint.textContent = this.sentence();
   }
   showSpan(seconds) {
     if (!seconds || seconds > this.end - this.first) return this.show(this.first, this.end);
-    const {from, to} = this.exactSight(), middle = (from + to) / 2, whole = to - from > (this.end - this.first) * 0.9;
-    return whole ? this.show(this.end - seconds, this.end) : this.show(middle - seconds / 2, middle + seconds / 2);
+    const {from, to} = this.exactSight(), middle = (from + to) / 2;
+    if (to - from > (this.end - this.first) * 0.9) return this.show(this.end - seconds, this.end);
+    return this.show(middle - seconds / 2, middle + seconds / 2);
   }
   // Go to the next fill before or after the middle of what is in sight.
   step(by) {
@@ -389,7 +410,8 @@ class PriceChart {
   showTrade(pair, trade) {
     const index = this.data.pairs.findIndex((one) => one.name === pair);
     if (index >= 0 && this.pair !== this.data.pairs[index]) this.showPair(index);
-    const to = Number.isNaN(trade.to) ? this.end : trade.to, room = Math.max((to - trade.from) * 0.6, 60 * this.pair.seconds);
+    const to = Number.isNaN(trade.to) ? this.end : trade.to;
+    const room = Math.max((to - trade.from) * 0.6, 60 * this.pair.seconds);
     this.overlays.trade = {...trade, to};
     this.show(trade.from - room, to + room);
     this.element.scrollIntoView({block: "center", behavior: "smooth"});
@@ -402,7 +424,10 @@ class PriceChart {
     const time = this.times[at], parts = [this.date(time)];
     if (this.pair) parts.push(...this.tellCandle(time));
     if (this.shownAccount) parts.push(...this.tellAccount(time));
-    if (this.pair) parts.push(...this.pair.ribbons.map((one) => this.tellSpan(one, time)), ...this.tellOrders(time), ...this.tellFills(time));
+    if (this.pair) {
+      parts.push(...this.pair.ribbons.map((one) => this.tellSpan(one, time)));
+      parts.push(...this.tellOrders(time), ...this.tellFills(time));
+    }
     this.told.replaceChildren();
     parts.filter(Boolean).forEach((part, index) => this.make(index ? "span" : "b", "", this.told, part));
   }
@@ -413,16 +438,18 @@ class PriceChart {
     const at = place(columns.t, time + 1) - 1;
     return at >= 0 ? at : 0;
   }
-  number2(value, digits = 2) {
+  shown(value, digits = 2) {
     return value.toLocaleString("en-US", {minimumFractionDigits: digits, maximumFractionDigits: digits});
   }
   tellCandle(time) {
-    const bars = this.shown, k = this.row(bars, time), price = (name) => this.number2(bars[name][k], this.digits(this.pair.tick));
+    const bars = this.bars, k = this.row(bars, time), digits = this.digits(this.pair.tick);
+    const prices = ["open", "high", "low", "close"].map((name) => `${name} ${this.shown(bars[name][k], digits)}`);
     const change = (bars.close[k] / bars.open[k] - 1) * 100, sign = change >= 0 ? "+" : "";
-    return [`${this.pair.name} open ${price("open")} high ${price("high")} low ${price("low")} close ${price("close")} (${sign}${change.toFixed(2)} %)`];
+    return [`${this.pair.name} ${prices.join(" ")} (${sign}${change.toFixed(2)} %)`];
   }
   tellAccount(time) {
-    const account = this.shownAccount, k = this.row(account, time), money = (name) => `${this.number2(account[name][k])} ${this.data.currency}`;
+    const account = this.shownAccount, k = this.row(account, time);
+    const money = (name) => `${this.shown(account[name][k])} ${this.data.currency}`;
     let targets = [];
     if (!this.equity) return this.lines.map((one, index) => `${one.name} ${account[`line${index}`][k].toFixed(2)} %`);
     if (this.shownTargets) {
@@ -446,19 +473,21 @@ class PriceChart {
       else counts[orders.kind[k]]++;
     }
     const text = `resting: buys ${counts[0]}, sells ${counts[1]}`;
-    return [Number.isNaN(stop) ? text : `${text}, stop ${this.number2(stop, this.digits(this.pair.tick))}`];
+    return [Number.isNaN(stop) ? text : `${text}, stop ${this.shown(stop, this.digits(this.pair.tick))}`];
   }
   tellFills(time) {
     const fills = this.pair.fills, told = [], start = place(fills.t, time), end = place(fills.t, time + this.length);
     const before = start - 1;
     if (end === start) return before >= 0 ? [`position ${fills.position[before]}`] : [];
-    for (let k = start; k < Math.min(end, start + 4); k++) {
-      const price = this.number2(fills.price[k], this.digits(this.pair.tick)), profit = fills.realized[k];
-      const gained = profit ? `, ${profit > 0 ? "+" : ""}${this.number2(profit)} ${this.data.currency}` : "";
-      told.push(`${fills.side[k] ? "▼ sold" : "▲ bought"} ${fills.quantity[k]} at ${price} (${fills.words[fills.why[k]]}, ${fills.maker[k] ? "maker" : "taker"}, fee ${this.number2(fills.fee[k], 4)}${gained})`);
-    }
+    for (let k = start; k < Math.min(end, start + 4); k++) told.push(this.tellFill(fills, k));
     if (end - start > 4) told.push(`and ${end - start - 4} more fills`);
     return [...told, `position ${fills.position[end - 1]}`];
+  }
+  tellFill(fills, k) {
+    const price = this.shown(fills.price[k], this.digits(this.pair.tick)), profit = fills.realized[k];
+    const gained = profit ? `, ${profit > 0 ? "+" : ""}${this.shown(profit)} ${this.data.currency}` : "";
+    const how = `${fills.words[fills.why[k]]}, ${fills.maker[k] ? "maker" : "taker"}, fee ${this.shown(fills.fee[k], 4)}`;
+    return `${fills.side[k] ? "▼ sold" : "▲ bought"} ${fills.quantity[k]} at ${price} (${how}${gained})`;
   }
 }
 

@@ -122,6 +122,7 @@ def _candles(single: BacktestResult, length: int) -> dict[str, Any]:
 
 def _pair(view: RunView, index: int, notes: list[str]) -> dict[str, Any]:
     pair, fills = view.pairs[index], sum(len(one.recording.fills) for one in view.singles.values())
+    orders = sum(len(one.levels) for one in view.singles.values())
     single = view.singles[pair]
     most = FILLS * len(single.recording.fills) // max(fills, FILLS)  # its share of what a page holds
     instrument = single.recording.prepared.instrument
@@ -131,7 +132,7 @@ def _pair(view: RunView, index: int, notes: list[str]) -> dict[str, Any]:
         "tick": [tick.numerator, tick.denominator],
         "lot": [lot.numerator, lot.denominator],
         "fills": _fills(single, tick, most, notes),
-        "orders": _orders(single, tick, ORDERS // len(view.pairs), notes),
+        "orders": _orders(single, tick, ORDERS * len(single.levels) // max(orders, ORDERS), notes),
         "ribbons": [],
         "zones": None,
     }

@@ -149,6 +149,17 @@ def test_the_orders_that_rested_are_on_the_page(results, tmp_path):
     assert [t * 1000 for t in orders["until"]] == result.levels["ts_to"].to_list()
 
 
+def test_orders_of_every_pair_are_on_the_page(results, tmp_path):
+    for name in ("pairs", "auto"):
+        laid = data(write_report(results[name], tmp_path / "page.html").read_text())
+        for pair in laid["pairs"]:
+            levels = results[name].of_pair(pair["name"]).levels
+            assert len(levels) > 100
+            assert decoded(pair["orders"])["price"] == pytest.approx(
+                levels["price"].to_list()[-pair["orders"]["rows"] :]
+            )
+
+
 def test_ribbons_have_no_gaps(results, tmp_path):
     laid = data(write_report(results["auto"], tmp_path / "page.html").read_text())
     for pair in laid["pairs"]:

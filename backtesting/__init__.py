@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from backtesting.portfolio_run import simulate_portfolio as simulate_portfolio
-    from backtesting.reports.charts import plot as plot
+    from backtesting.reports.pictures import plot as plot
     from backtesting.reports.run_directory import write_report as write_report
     from backtesting.reports.run_directory import write_run as write_run
     from backtesting.run import simulate as simulate
@@ -35,7 +35,7 @@ def __getattr__(name: str) -> Any:
 
         return simulate_portfolio
     if name == "plot":
-        from backtesting.reports.charts import plot  # noqa: PLC0415
+        from backtesting.reports.pictures import plot  # noqa: PLC0415
 
         return plot
     if name in ("write_report", "write_run"):

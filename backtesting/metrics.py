@@ -60,6 +60,7 @@ class Metrics(BaseModel):
     longest_trade_hours: float | None = Field(description="longest time from first entry to last exit")
     average_trade_hours: float | None = Field(description="mean time from first entry to last exit")
     expectancy: float | None = Field(description="mean profit of a trade, quote currency")
+    average_r: float | None = Field(description="mean profit / loss at the planned stop, of closed trades that had one")
     sqn: float | None = Field(description="sqrt(trades) x mean / standard deviation of profits; from 30 trades")
     profit_factor: float | None = Field(description="profits / losses; at most 1000, which also says: no loss")
     profit_factor_with_open: float | None = Field(description="the same of all trades, open ones at the last close")
@@ -204,7 +205,7 @@ def trade_figures(trades: NDArray[Any], profit: NDArray[np.float64]) -> dict[str
     is_closed = trades["held"] == 0
     closed = trades[is_closed]
     names = ("win_rate_pct", "best_trade_pct", "worst_trade_pct", "average_trade_pct", "longest_trade_hours")
-    more = ("average_trade_hours", "expectancy", "sqn", "profit_factor", "average_win", "average_loss")
+    more = ("average_trade_hours", "expectancy", "sqn", "profit_factor", "average_win", "average_loss", "average_r")
     figures: dict[str, Any] = dict.fromkeys(names + more)
     figures.update(
         trades=len(closed),
@@ -232,6 +233,9 @@ def trade_figures(trades: NDArray[Any], profit: NDArray[np.float64]) -> dict[str
         longest_losing_run=longest_run(profit < 0),
     )
     figures["profit_factor"] = profit_factor(profit)
+    planned = closed["risk"] > 0
+    if planned.any():
+        figures["average_r"] = float((profit[planned] / closed["risk"][planned]).mean())
     if len(wins):
         figures["average_win"] = float(wins.mean())
     if len(losses):

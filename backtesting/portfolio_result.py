@@ -12,7 +12,9 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
+from backtesting.breakdown import MonthOfTrades, TradeGroups, by_month, grouped, returns_by_month
 from backtesting.funding import fingerprint
+from backtesting.grid_figures import GridFigures, grid_figures
 from backtesting.metrics import (
     LEAST_DAYS,
     YEAR_DAYS,
@@ -26,6 +28,7 @@ from backtesting.metrics import (
     trade_figures,
 )
 from backtesting.result import BacktestResult, counts_of, run_id
+from backtesting.summary_table import report_table
 from backtesting.trades import trades_of
 from bot.candles import iso
 from bot.order import Signal
@@ -37,6 +40,7 @@ from coordinator.regime import Regime
 from coordinator.risk import Mode
 from coordinator.vocabulary import DecisionKind, Pause
 from filters.smc import Verdict
+from strategies.grid.parameters import GridParameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -120,10 +124,26 @@ class PortfolioDocument(BaseModel):
     parameters: dict[str, Any]
     counts: dict[str, int] = Field({}, description="what strategies counted, such as conflicting_signals, of all pairs")
     metrics: Metrics
+    grid: GridFigures | None = Field(None, description="where a grid trades every pair: where its profit came from")
+    returns_by_month: dict[str, float] = Field(description="return of each month, % of the equity it began with")
+    trades_by_month: dict[str, MonthOfTrades] = Field(description="closed trades by the month of their exit")
+    trades_by: TradeGroups = Field(description="trades by pair, strategy, exit reason and kind of entry")
+    report_table_md: str = Field(description="the usual figures as a table in Markdown")
     algorithm: AlgorithmFigures
     results: dict[str, PairFigures]
     allocations: Allocations
     notices: list[str]
+
+
+@dataclass(frozen=True)
+class ZoneSpan:
+    """A zone of market structure and how long it lived: demand, supply or liquidity; ms and quote currency."""
+
+    kind: str
+    born: int
+    died: int
+    bottom: float
+    top: float
 
 
 @dataclass(frozen=True)
@@ -170,6 +190,19 @@ class PortfolioResult:
             pair: self._on_clock(one.prepared.candles.ts[: one.bars], one.equity())
             for pair, one in zip(self.recording.pairs, self.recording.recordings, strict=True)
         }
+
+    @cached_property
+    def benchmark(self) -> NDArray[np.float64]:
+        """Equity of an account that holds all pairs in equal parts from their first opening of the period on."""
+        held = []
+        for one in self.recording.recordings:
+            begin, at = (
+                self._begin(one),
+                np.searchsorted(one.prepared.candles.ts[: one.bars], self.ts, side="right") - 1,
+            )
+            worth = one.prepared.close[np.maximum(at, 0)] / one.prepared.open[begin]
+            held.append(np.where(at >= begin, worth, 1.0))
+        return np.asarray(self.config.deposits * np.mean(held, axis=0), np.float64)
 
     def _on_clock(self, ts: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Values at a pair's own bars as they stand at each time of the clock; 0 before its first bar."""
@@ -232,8 +265,12 @@ class PortfolioResult:
 
     def _held(self, recording: Any) -> float:
         prepared = recording.prepared
-        begin = min(int(np.searchsorted(prepared.candles.ts, self.ts[0])), len(prepared.close) - 1)
-        return float(prepared.close[recording.bars - 1] / prepared.open[begin] - 1.0) * 100.0
+        return float(prepared.close[recording.bars - 1] / prepared.open[self._begin(recording)] - 1.0) * 100.0
+
+    def _begin(self, recording: Any) -> int:
+        """Index of a pair's first bar of the period."""
+        prepared = recording.prepared
+        return min(int(np.searchsorted(prepared.candles.ts, self.ts[0])), len(prepared.close) - 1)
 
     def decisions(self, *kinds: DecisionKind, pair: int | None = None) -> NDArray[Any]:
         """Notes of these kinds, of one pair or of all."""
@@ -257,6 +294,16 @@ class PortfolioResult:
             name = "cash" if kind == DecisionKind.FLAT else roster.name_of(family)
             marks.append((int(one["ts"]), "draining" if kind == DecisionKind.TRANSITION else name))
         return self._spans(marks, "cash")
+
+    def zones(self, pair: int, most: int) -> list[ZoneSpan]:
+        """The zones of market structure of a pair that lived longest, at most so many, by birth."""
+        lived, end = {}, int(self.ts[-1]) + self.bar_ms
+        for one in self.decisions(DecisionKind.ZONE, pair=pair):
+            kind = "liquidity" if int(one["a"]) == 2 else "demand" if int(one["b"]) > 0 else "supply"
+            born, died, bottom, top = int(one["w"]), int(one["v"]) or end, float(one["x"]), float(one["y"])
+            lived[int(one["a"]), int(one["b"]), int(one["c"]), born, bottom] = ZoneSpan(kind, born, died, bottom, top)
+        longest = sorted(lived.values(), key=lambda zone: zone.born - zone.died)[:most]
+        return sorted(longest, key=lambda zone: zone.born)
 
     def mode_spans(self) -> list[tuple[int, int, str]]:
         """Spans (from, to, modes joined by +) of the portfolio, ms; `normal` where none holds."""
@@ -407,11 +454,32 @@ class PortfolioResult:
             parameters={key: one for key, one in parameters.items() if isinstance(one, dict) and key not in _RUN},
             counts=self._counts(),
             metrics=self.metrics,
+            grid=self._grid(),
+            returns_by_month=returns_by_month(self.ts, self.equity, self.config.deposits),
+            trades_by_month=by_month(self.trade_frame),
+            trades_by={name: grouped(self.trade_frame, name) for name in self._groups()},
+            report_table_md=self.report_table_md,
             algorithm=self.figures,
             results=self.pair_figures,
             allocations=self.allocations,
             notices=list(self.notices),
         )
+
+    @property
+    def report_table_md(self) -> str:
+        """The usual figures as a table in Markdown."""
+        return report_table(self.metrics)
+
+    def _groups(self) -> tuple[str, ...]:
+        several = ("strategy",) if self.config.algorithm.alone is None else ()
+        return ("pair", *several, "exit_reason", "entry_kind")
+
+    def _grid(self) -> GridFigures | None:
+        ((_, parameters), *others) = self.config.algorithm.trading()
+        if others or not isinstance(parameters, GridParameters):
+            return None
+        recordings = dict(zip(self.recording.pairs, self.recording.recordings, strict=True))
+        return grid_figures(recordings, parameters, self.config.deposits, self.metrics.duration_days)
 
     def _counts(self) -> dict[str, int]:
         found: Counter[str] = Counter()
@@ -425,7 +493,29 @@ class PortfolioResult:
         index = self.recording.pairs.index(pair)
         one = self.recording.recordings[index]
         first = int(np.searchsorted(one.prepared.candles.ts, int(self.ts[0])))
-        return BacktestResult(_Named(self.config, pair), one, first)  # type: ignore[arg-type]
+        kinds = tuple(kind for _, kind in self._entries(index))
+        return BacktestResult(_Named(self.config, pair), one, first, kinds=kinds)  # type: ignore[arg-type]
+
+    def _entries(self, pair: int) -> list[tuple[str, str]]:
+        """Strategy and kind of entry of each trade of a pair: of the strategy that had started last."""
+        trades, started = trades_of(self.recording.recordings[pair]), self.decisions(DecisionKind.START, pair=pair)
+        strategies = [one for one, _ in self.config.algorithm.trading()]
+        families = self.config.algorithm.roster.strategies
+        at = np.searchsorted(started["ts"], trades["entry_ts"], side="right") - 1
+        found = []
+        for place, kind in zip(at.tolist(), trades["entry"].tolist(), strict=True):
+            own = strategies[0] if len(strategies) == 1 else families[int(started["a"][max(place, 0)])]
+            found.append((own.name, own.entries[kind]))
+        return found
+
+    @cached_property
+    def trade_frame(self) -> pl.DataFrame:
+        """Trades of all pairs by time, each with the strategy that opened it."""
+        parts = []
+        for index, pair in enumerate(self.recording.pairs):
+            strategies = pl.Series("strategy", [own for own, _ in self._entries(index)], dtype=pl.String)
+            parts.append(self.of_pair(pair).trades.with_columns(strategies))
+        return pl.concat(parts).sort("entry_time", maintain_order=True)
 
     def frame(self, name: str) -> pl.DataFrame:
         """Fills or trades of all pairs in one frame, by time."""

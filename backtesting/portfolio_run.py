@@ -45,7 +45,7 @@ def simulate_portfolio(
     `progress` hears the share that is done. Raises Misconfigured and BadCandles.
     """
     made = prepare_portfolio(load_portfolio(source), candles, fetched=fetched, funding=funding)
-    return play_portfolio(made, progress)
+    return play_portfolio(made, progress, keep_desired_orders=True)
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,15 @@ def prepare_portfolio(
     return PreparedRun(config, PreparedPortfolio.of(played, instruments, histories), snapshots, tuple(notices))
 
 
-def play_portfolio(made: PreparedRun, progress: Callable[[float], None] | None = None) -> PortfolioResult:
-    """Play what was prepared; `progress` hears the share that is done. Raises Misconfigured."""
+def play_portfolio(
+    made: PreparedRun, progress: Callable[[float], None] | None = None, *, keep_desired_orders: bool = False
+) -> PortfolioResult:
+    """Play what was prepared; `progress` hears the share that is done. Raises Misconfigured.
+
+    `keep_desired_orders`: the result knows what rested when, for who looks at it.
+    """
     config, prepared_pairs = made.config, made.pairs
-    recording = PortfolioSimulator(config, keep_desired_orders=False).run(prepared_pairs, progress)
+    recording = PortfolioSimulator(config, keep_desired_orders=keep_desired_orders).run(prepared_pairs, progress)
     notices = [*made.notices, *_notices(config, prepared_pairs, recording.outcome)]
     for pair, played_pair in zip(prepared_pairs.pairs, recording.recordings, strict=True):
         if played_pair.pair.costs.refused:

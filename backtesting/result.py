@@ -15,14 +15,18 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
+from backtesting.breakdown import MonthOfTrades, TradeGroups, by_month, grouped, returns_by_month
 from backtesting.candles import to_frame
 from backtesting.funding import fingerprint
+from backtesting.grid_figures import GridFigures, grid_figures
 from backtesting.metrics import Metrics, last_worth, measure, profits, strategy_figures
+from backtesting.summary_table import report_table
 from backtesting.trades import trades_of
 from bot.order import Liquidity, OrderKind, Side, Signal
 from bot.sources import source_hash
 from bot.strategy_file import own_sources
 from coordinator.config import BacktestConfig
+from strategies.grid.parameters import GridParameters
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,6 +59,11 @@ class ResultDocument(BaseModel):
     parameters: dict[str, Any]
     counts: dict[str, int] = Field({}, description="what the strategy counted, such as conflicting_signals")
     metrics: Metrics
+    grid: GridFigures | None = Field(None, description="of a grid: where its profit came from")
+    returns_by_month: dict[str, float] = Field(description="return of each month, % of the equity it began with")
+    trades_by_month: dict[str, MonthOfTrades] = Field(description="closed trades by the month of their exit")
+    trades_by: TradeGroups = Field(description="trades by exit reason and kind of entry")
+    report_table_md: str = Field(description="the usual figures as a table in Markdown")
     notices: list[str]
     bounds: dict[str, Metrics] | None = Field(None, description="figures under the worst and the best rules")
 
@@ -82,6 +91,7 @@ class BacktestResult:
     first: int  # index of the first bar of the period; those before are warm-up
     notices: tuple[str, ...] = ()
     bounds: dict[str, Metrics] | None = None
+    kinds: tuple[str, ...] | None = None  # kind of each trade's entry, where several strategies took turns
 
     @cached_property
     def metrics(self) -> Metrics:
@@ -114,9 +124,30 @@ class BacktestResult:
             parameters=config.parameters.model_dump(mode="json", exclude={"preset"}),
             counts=counts_of(config.loaded, self.recording.state),
             metrics=self.metrics,
+            grid=self._grid(),
+            returns_by_month=returns_by_month(self.equity["ts"].to_numpy(), self._equity[self.first :], self.capital),
+            trades_by_month=by_month(self.trades),
+            trades_by={name: grouped(self.trades, name) for name in ("exit_reason", "entry_kind")},
+            report_table_md=self.report_table_md,
             notices=list(self.notices),
             bounds=self.bounds,
         )
+
+    @property
+    def capital(self) -> float:
+        """What the account began with, quote currency."""
+        return self.metrics.initial_capital
+
+    @property
+    def report_table_md(self) -> str:
+        """The usual figures as a table in Markdown."""
+        return report_table(self.metrics)
+
+    def _grid(self) -> GridFigures | None:
+        parameters = self.config.parameters
+        if not isinstance(parameters, GridParameters):
+            return None
+        return grid_figures({self.config.pair: self.recording}, parameters, self.capital, self.metrics.duration_days)
 
     @cached_property
     def fills(self) -> pl.DataFrame:
@@ -163,12 +194,19 @@ class BacktestResult:
             r_multiple=np.where(trades["risk"] > 0, pnl / np.where(trades["risk"] > 0, trades["risk"], 1.0), np.nan),
             mae=trades["mae"] * 100.0,
             mfe=trades["mfe"] * 100.0,
+            entry_kind=pl.Series(self._entry_kinds(), dtype=pl.String),
         )
         is_closed = pl.Series(closed)
         return frame.with_columns(
             pl.when(is_closed).then(pl.col(name)).otherwise(None).alias(name)
             for name in ("exit_time", "exit_price", "exit_reason")
         ).with_columns(pl.col("r_multiple").fill_nan(None))
+
+    def _entry_kinds(self) -> list[str]:
+        if self.kinds is not None:
+            return list(self.kinds)
+        names = self.config.loaded.entries
+        return [names[kind] for kind in self._trades["entry"].tolist()]
 
     @cached_property
     def equity(self) -> pl.DataFrame:

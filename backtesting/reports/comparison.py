@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from backtesting.reports.labels import COMPARED
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -32,25 +34,6 @@ def compared_run(result: PortfolioResult) -> ComparedRun:
 def figures_of(metrics: Metrics) -> dict[str, Any]:
     """The figures that a comparison shows."""
     return {name: getattr(metrics, name) for name in COMPARED}
-
-
-COMPARED = (
-    "total_return_pct",
-    "benchmark_return_pct",
-    "max_drawdown_pct",
-    "sharpe",
-    "sortino",
-    "mean_exposure_pct",
-    "return_per_exposure_pct",
-    "trades",
-    "closed_profit",
-    "open_trades",
-    "open_profit",
-    "win_rate_pct",
-    "win_rate_with_open_pct",
-    "fees",
-    "slippage",
-)
 
 
 def verdict(runs: list[ComparedRun]) -> str:

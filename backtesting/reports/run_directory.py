@@ -17,7 +17,10 @@ import polars as pl
 import yaml
 
 from backtesting.portfolio_result import PortfolioResult
-from backtesting.reports import charts, portfolio_charts, portfolio_report, report
+from backtesting.reports.charts import png
+from backtesting.reports.page import run_page
+from backtesting.reports.pictures import pictures
+from backtesting.reports.run_view import view_of
 from bot.errors import Misconfigured
 from coordinator.decisions import as_row, decisions_of
 
@@ -39,7 +42,7 @@ def write_run(result: BacktestResult | PortfolioResult, directory: str | Path) -
 
 def write_report(result: BacktestResult | PortfolioResult, path: str | Path) -> Path:
     """Write the self-contained HTML report to `path`."""
-    _write_report(result, _pictures(result), Path(path))
+    Path(path).write_text(run_page(result), encoding="utf-8")
     return Path(path)
 
 
@@ -50,29 +53,15 @@ def write_files(result: BacktestResult | PortfolioResult, folder: Path) -> None:
     (folder / MARKER).write_text(result.document.model_dump_json(indent=2, by_alias=True) + "\n", encoding="utf-8")
     if isinstance(result, PortfolioResult):
         _write_decisions(result, folder / "events.jsonl")
-        fills, trades, equity = result.frame("fills"), result.frame("trades"), _equity(result)
+        fills, trades, equity = result.frame("fills"), result.trade_frame, _equity(result)
     else:
         fills, trades, equity = result.fills, result.trades, result.equity
     fills.write_csv(folder / "fills.csv")
     trades.write_csv(folder / "trades.csv")
     equity.write_parquet(folder / "equity.parquet", compression="zstd")
-    pictures = _pictures(result)
-    _write_report(result, pictures, folder / "report.html")
-    for name, picture in pictures.items():
-        (folder / f"{name}.png").write_bytes(picture)
-
-
-def _write_report(result: BacktestResult | PortfolioResult, pictures: dict[str, bytes], path: Path) -> None:
-    if isinstance(result, PortfolioResult):
-        portfolio_report.write_report(result, pictures, path)
-    else:
-        report.write_report(result, pictures, path)
-
-
-def _pictures(result: BacktestResult | PortfolioResult) -> dict[str, bytes]:
-    """Every chart as PNG, by name."""
-    drawn = portfolio_charts.charts(result) if isinstance(result, PortfolioResult) else charts.charts(result)
-    return {name: charts.png(draw()) for name, draw in drawn.items()}
+    write_report(result, folder / "report.html")
+    for name, draw in pictures(view_of(result)).items():
+        (folder / f"{name}.png").write_bytes(png(draw()))
 
 
 def _write_decisions(result: PortfolioResult, path: Path) -> None:
@@ -83,10 +72,11 @@ def _write_decisions(result: PortfolioResult, path: Path) -> None:
 
 
 def _equity(result: PortfolioResult) -> pl.DataFrame:
-    """One row per bar of the period: ts, equity, each pair's profit so far and worth of its position."""
+    """One row per bar: ts, equity, benchmark (all pairs held), each pair's profit so far and worth of its position."""
     profits = {f"{pair}_profit": values for pair, values in result.profits.items()}
     worth = {f"{pair}_position": values for pair, values in result.holdings.items()}
-    return pl.DataFrame({"ts": result.ts, "equity": result.equity, **profits, **worth})
+    account = {"ts": result.ts, "equity": result.equity, "benchmark": result.benchmark}
+    return pl.DataFrame({**account, **profits, **worth})
 
 
 def write_whole(directory: Path, write: Callable[[Path], None]) -> Path:

@@ -182,12 +182,12 @@ def print_comparison(runs: list[ComparedRun]) -> None:
     """Print the figures of several runs beside each other."""
     from rich.table import Table
 
-    from backtesting.reports.portfolio_report import ACCOUNT
+    from backtesting.reports.labels import COMPARED, LABELS, written
 
     table = Table("", *(one.name for one in runs))
-    for name, (label, form) in ACCOUNT.items():
-        values = [one.figures[name] for one in runs]
-        table.add_row(label, *("n/a" if value is None else form.format(value) for value in values))
+    for name in COMPARED:
+        label, form = LABELS[name]
+        table.add_row(label, *(written(one.figures[name], form) for one in runs))
     console().print(table)
 
 

@@ -49,7 +49,8 @@ def compare(
         raise Misconfigured("strategies names none; give some, such as grid,dca,trend,auto.")
     names = [name if name == AUTO else reference(name) for name in names]
     from backtesting.reports.comparison import compared_run, verdict
-    from backtesting.reports.portfolio_report import write_comparison
+    from backtesting.reports.comparison_page import comparison_page
+    from backtesting.reports.run_view import currency_of
     from coordinator.config import key_meant, load_portfolio
     from services.app.backtest import run_portfolio
     from services.market_data.store import SYNTHETIC
@@ -75,7 +76,8 @@ def compare(
     path.parent.mkdir(parents=True, exist_ok=True)
     marks = ["Generated candles: good for trying out, not for believing."] if given.get("exchange") == SYNTHETIC else []
     with notes().status("writing the report"):
-        write_comparison(runs, title, f"{start or 'all there is'} to {end or 'the last candle'}", marks, path)
+        period = f"{start or 'all there is'} to {end or 'the last candle'}"
+        path.write_text(comparison_page(runs, title, period, marks, currency_of(pairs)), encoding="utf-8")
     print_comparison(runs)
     console().print(verdict(runs), soft_wrap=True, highlight=False)
     console().print(f"report: {path}", soft_wrap=True, highlight=False)

@@ -22,6 +22,7 @@ from services.command_line import (
     compare,
     data,
     explain,
+    import_bot,
     indicators,
     live,
     new,
@@ -55,6 +56,7 @@ app.command("check")(check.check)
 app.add_typer(new.app, name="new")
 app.command("compare")(compare.compare)
 app.add_typer(suggest.app, name="suggest")
+app.command("import-bot")(import_bot.import_bot)
 app.command("sweep")(sweep.sweep)
 app.command("walkforward")(sweep.walkforward)
 app.command("montecarlo")(robustness.montecarlo)

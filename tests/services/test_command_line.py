@@ -54,7 +54,7 @@ def test_list_shows_what_synth_made(stocked):
 def test_backtest_from_options_alone(stocked, tmp_path, strategy):
     done = run("backtest", "--strategy", strategy, "--pair", "BTCUSDT", "--out", tmp_path / "run")
     assert "generated candles" in done.stdout
-    assert (tmp_path / "run" / "report.html").stat().st_size > 1_000_000
+    assert (tmp_path / "run" / "report.html").stat().st_size > 200_000
     assert json.loads((tmp_path / "run" / "result.json").read_text())["metrics"]["fills"] > 0
 
 
@@ -257,7 +257,7 @@ def test_compare_puts_strategies_side_by_side(stocked, tmp_path):
     assert "beat" in done.stdout
     page = (tmp_path / "compared.html").read_text()
     assert "did best with" in page
-    assert "data:image/png" in page
+    assert '"lines":[{"name":"dca"' in page
 
 
 def test_a_single_strategy_on_several_pairs_trades_them_in_one_account(stocked, tmp_path):

@@ -13,7 +13,7 @@ from bot.sources import ROOT
 from tests.conftest import unreachable_bot
 from tests.services.test_control import answering
 
-FRAMES = {"matplotlib", "pandas", "plotly", "polars", "pyarrow"}
+FRAMES = {"matplotlib", "pandas", "polars", "pyarrow"}
 
 START = """
 import asyncio, json, sys

@@ -122,10 +122,31 @@ def score_run(
     `ts`, `open_`, `close` (n,), prices in ticks; `changes` of CHANGE (c,); `traded`: the PAIR at the end; `fills` to
     `trades`: what `match` is given.
     """
-    score, ledger = scores[0], traded.ledger
+    score = scores[0]
+    score.fills, score.liquidated = len(fills), outcome != Outcome.COMPLETE
+    score_account(ts, open_, close, changes, first, bar_ms, traded, last, tick_value, score, daily)
+    count = match(fills, funding_bars, funding, high, low, last, tick_value, parts, closed, trades)
+    score_trades(trades[:count], score)
+
+
+@kernel
+def score_account(
+    ts: Record,
+    open_: Record,
+    close: Record,
+    changes: Record,
+    first: int,
+    bar_ms: int,
+    traded: Record,
+    last: int,
+    tick_value: float,
+    score: Record,
+    daily: Record,
+) -> None:
+    """Write what follows from the account alone, without its fills: all but trades, fills and how it ended."""
+    ledger = traded.ledger
     score.fees, score.funding, score.turnover = ledger.fees, ledger.funding, ledger.turnover
-    score.fills, score.refused_for_costs = len(fills), traded.costs.refused
-    score.liquidated = outcome != Outcome.COMPLETE
+    score.refused_for_costs = traded.costs.refused
     days = ts[last] // DAY - ts[first] // DAY + 2
     equity, pair = np.empty(days), np.empty(days)  # at midnights; the first values are those of the beginning
     equity[0], pair[0] = ledger.deposits, open_[first]
@@ -135,8 +156,6 @@ def score_run(
     own = returns(equity[: count + 1])
     daily[:count] = own
     score_daily(own, returns(pair[: count + 1]), score)
-    count = match(fills, funding_bars, funding, high, low, last, tick_value, parts, closed, trades)
-    score_trades(trades[:count], score)
 
 
 @kernel
@@ -296,6 +315,12 @@ def score_trades(trades: Record, score: Record) -> None:
             wins += profit > 0.0
             won += max(profit, 0.0)
             lost -= min(profit, 0.0)
+    score_profits(closed, wins, won, lost, score)
+
+
+@kernel
+def score_profits(closed: int, wins: int, won: float, lost: float, score: Record) -> None:
+    """Write count, win rate and profit factor of closed trades: how many won, and what was won and lost."""
     score.trades = closed
     score.win_rate_pct = wins / closed * 100.0 if closed > 0 else np.nan
     score.profit_factor = np.nan

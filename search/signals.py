@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bot.conditions import CONFLICT, SAID, WhenInput
-from bot.inputs import ByColumn, values
+from bot.conditions import SAID, WhenInput
+from bot.inputs import ByColumn, blocks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,10 +82,10 @@ class Signals:
         bits = self._known.get(key)
         if bits is None:
             one = _Anchored(conditions=(condition,), least=1, before=before, needs=needs)
-            said = values(one, self.timeframe_ms, self._bars, self._at, self._begin)
-            both = said == CONFLICT
             rows = np.zeros((3, self.words * WORD), np.bool_)
-            rows[:, : self.count] = (said == 1.0) | both, (said == -1.0) | both, ~np.isnan(said)
+            for place, part, chosen in blocks(one, self.timeframe_ms, self._bars, self._at, self._begin):
+                long, short = condition.sides(part)
+                rows[LONG, place], rows[SHORT, place], rows[KNOWN, place] = long[chosen], short[chosen], True
             bits = np.packbits(rows, axis=1, bitorder="little").view("<i8").astype(np.int64, copy=False)
             with self._lock:
                 while len(self._known) >= self._most:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backtesting.exchange import Outcome
-from backtesting.metrics import LARGEST_FACTOR, LEAST_DAYS, YEAR_DAYS, Metrics, daily_returns
+from backtesting.metrics import LARGEST_FACTOR, LEAST_DAYS, YEAR_DAYS, Metrics
 from backtesting.trades import match, matching
 from bot.kernel import Record, kernel, specialise, template
 from bot.record import new_records
@@ -21,7 +21,6 @@ from bot.times import DAY
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from backtesting.portfolio_result import PortfolioResult
     from backtesting.simulator import Recording
 
 OWN = {
@@ -64,24 +63,6 @@ def scored(recording: Recording, first: int) -> tuple[Any, NDArray[np.float64]]:
         *(recording.pair, int(recording.outcome), *matching(recording), scores, daily),
     )
     return scores[0], daily
-
-
-def score_portfolio(result: PortfolioResult, held: NDArray[np.float64]) -> tuple[Any, NDArray[np.float64]]:
-    """Score of a run on several pairs, and its daily returns (d,), which those of its pairs held equally explain."""
-    scores, metrics, initial = new_records(SCORE, 1), result.metrics, result.config.deposits
-    score = scores[0]
-    for name in set(NAMES) - set(OWN):
-        value = getattr(metrics, name)
-        score[name] = np.nan if value is None else value
-    score.coverage_pct = metrics.position_coverage_pct
-    score.transition_cost = result.figures.transition_cost
-    score.liquidated = result.recording.outcome is not Outcome.COMPLETE
-    score.return_over_drawdown = np.nan
-    if metrics.max_drawdown_pct > 0.0:
-        score.return_over_drawdown = metrics.total_return_pct / metrics.max_drawdown_pct
-    daily = daily_returns(result.equity, result.ts, initial)
-    score_daily(daily, held[: len(daily)], score)
-    return score, daily
 
 
 @cache
@@ -306,6 +287,13 @@ def score_daily(own: Record, pair: Record, score: Record) -> None:
 @kernel
 def score_trades(trades: Record, score: Record) -> None:
     """Write count, win rate and profit factor of the closed ones among trades (k,) of TRADE."""
+    closed, wins, won, lost = profits_of(trades)
+    score_profits(closed, wins, won, lost, score)
+
+
+@kernel
+def profits_of(trades: Record) -> tuple[int, int, float, float]:
+    """Count the closed ones among trades (k,) of TRADE and those with a profit, and add up profits and losses."""
     closed, wins, won, lost = 0, 0, 0.0, 0.0
     for k in range(len(trades)):
         trade = trades[k]
@@ -315,7 +303,7 @@ def score_trades(trades: Record, score: Record) -> None:
             wins += profit > 0.0
             won += max(profit, 0.0)
             lost -= min(profit, 0.0)
-    score_profits(closed, wins, won, lost, score)
+    return closed, wins, won, lost
 
 
 @kernel

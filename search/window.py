@@ -22,7 +22,8 @@ from bot.times import DAY
 from coordinator.columns import inputs_start
 from coordinator.config import PortfolioConfig
 from search.market_rules import MarketRules
-from search.score import SCORE, score_portfolio, scored
+from search.portfolio_score import score_portfolio
+from search.score import SCORE, scored
 from search.signals import Signals, shares
 
 if TYPE_CHECKING:

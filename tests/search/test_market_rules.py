@@ -20,7 +20,7 @@ from search.market_rules import MarketRules, at_least, farthest, next_set
 from search.reading import read_space
 from search.score import SCORE, scored
 from search.signals import Signals
-from search.window import SingleWindow, market_of
+from search.window import SingleWindow, joined, market_of
 from tests.conftest import play_interpreted
 from tests.search.test_score import hours
 
@@ -202,6 +202,8 @@ def test_a_window_plays_together_what_it_can_and_the_rest_by_the_loop(plain, mon
     monkeypatch.setattr(SingleWindow, "score", lambda *given: alone.append(1) or score(*given))
     rows = window.job(numbers)()
     assert len(rows) == 12 and len(alone) == 6
+    single = joined([window.job(numbers[k : k + 1])() for k in range(len(numbers))])
+    assert single.scores.tobytes() == rows.scores.tobytes() and np.array_equal(single.daily, rows.daily)
     monkeypatch.setattr(MarketRules, "of", lambda *_: None)
     window._ready.clear()
     ordinary = window.job(numbers)()

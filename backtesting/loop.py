@@ -155,14 +155,14 @@ def allow(world: World, close: float) -> None:
     pair, settings = world.pair, world.settings
     if pair.signal_bars >= settings.warmup_bars:
         pair.may_enter = True
-        set_target(world, close)
+        set_target(pair, settings, close)
 
 
 @kernel
-def set_target(world: World, close: float) -> None:
+def set_target(pair: Record, settings: Record, close: float) -> None:
     """Give the pair its capital, by the equity of the moment."""
-    worth = equity(world.pair.ledger, close, world.pair.instrument.tick_value)
-    world.pair.target = worth if world.settings.reinvest else min(worth, world.settings.capital)
+    worth = equity(pair.ledger, close, pair.instrument.tick_value)
+    pair.target = worth if settings.reinvest else min(worth, settings.capital)
 
 
 @template
@@ -184,7 +184,7 @@ def signal_decision(world: World, seen: int, close: float) -> None:
     pair, settings = world.pair, world.settings
     pair.signal_bars = seen
     pair.may_enter = seen >= settings.warmup_bars and world.run.ts >= settings.start
-    set_target(world, close)
+    set_target(pair, settings, close)
     world.run.decided = True
     world.event.kind = Event.SIGNAL
     decide(pair, world.params, world.state, world.slots, world.event)

@@ -249,12 +249,16 @@ class UniversalSimulator:
             other._own_inputs, other._known = inputs, {}  # noqa: SLF001, of its own kind
         return other
 
+    def check(self, parameters: Parameters, prepared: PreparedCandles) -> None:
+        """Raise Misconfigured for parameters that cannot work on these candles."""
+        config, price = self.config, float(prepared.open[0]) * float(prepared.instrument.tick_size)
+        self.strategy.check(parameters, prepared.instrument, config.capital, price, config.leverage)
+        parameters.check_candles(prepared.candles.bar_ms)
+
     def run(self, prepared: PreparedCandles) -> Recording:
         """Play the candles; raises Misconfigured for what cannot work on it and BrokenLedger if money went missing."""
         config = self.config
-        price = float(prepared.open[0]) * float(prepared.instrument.tick_size)
-        self.strategy.check(self.parameters, prepared.instrument, config.capital, price, config.leverage)
-        self.parameters.check_candles(prepared.candles.bar_ms)
+        self.check(self.parameters, prepared)
         rolled = prepared.rollup(self.parameters.timeframe_ms)
         pairs = self._pair(prepared)
         states = self._new_states()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -345,10 +345,22 @@ def values(one: Input, timeframe_ms: int, bars: ByColumn, at: NDArray[np.int64],
 
     `begin` (ms) is the opening of the first base bar known: what is anchored before it is NaN.
     """
-    found, block = np.full(len(at), np.nan), block_of(timeframe_ms)
+    found = np.full(len(at), np.nan)
+    for place, part, chosen in blocks(one, timeframe_ms, bars, at, begin):
+        found[place] = one.column(part, chosen)
+    return found
+
+
+def blocks(
+    one: Input, timeframe_ms: int, bars: ByColumn, at: NDArray[np.int64], begin: int
+) -> Iterator[tuple[slice, ByColumn, slice | NDArray[np.int64]]]:
+    """Yield the calendar blocks of such bars: their place among them, the bars since their anchor, and where in these.
+
+    Those that are anchored before `begin` are left out.
+    """
     if not len(at):
-        return found
-    ts = bars["ts"][_numbered(at)]
+        return
+    ts, block = bars["ts"][_numbered(at)], block_of(timeframe_ms)
     edges = np.arange(ts[0] // block + 1, ts[-1] // block + 1) * block
     for begins, ends in itertools.pairwise([0, *np.searchsorted(ts, edges).tolist(), len(at)]):
         if begins == ends:
@@ -356,9 +368,7 @@ def values(one: Input, timeframe_ms: int, bars: ByColumn, at: NDArray[np.int64],
         since = anchor(one, timeframe_ms, int(ts[begins]))
         if begin <= since:
             first = int(np.searchsorted(bars["ts"], since))
-            chosen = _numbered(at[begins:ends] - first)
-            found[begins:ends] = one.column(bars.part(first, at[ends - 1] + 1), chosen)
-    return found
+            yield slice(begins, ends), bars.part(first, at[ends - 1] + 1), _numbered(at[begins:ends] - first)
 
 
 def _numbered(at: NDArray[np.int64]) -> slice | NDArray[np.int64]:

@@ -82,7 +82,6 @@ class Asked:
                 self.runner.replace(self.place)
                 self.place, self.reference = self.runner.ask(*self.arguments)
             else:
-                self.runner.loads[self.place] -= 1
                 return rows
         raise Misconfigured(f"the cluster lost {TRIES} nodes over one batch; look at their memory and logs.")
 
@@ -118,8 +117,8 @@ class RayRunner:
             num_cpus=0, max_concurrency=self.threads, scheduling_strategy="SPREAD", max_restarts=0
         )
         self.actors = [self._make() for _ in range(actors or len(nodes))]
-        self.loads = [0] * len(self.actors)
-        self.depth = 2 * self.threads * len(self.actors)
+        self._asked: dict[Any, int] = {}  # actor that plays each reference
+        self.depth = 3 * self.threads * len(self.actors)
 
     def _make(self) -> Any:
         return self._kind.remote(*self._arguments)
@@ -132,13 +131,22 @@ class RayRunner:
 
     def ask(self, start: int, end: int, numbers: NDArray[np.int64]) -> tuple[int, Any]:
         """Give a batch to the actor with the least work; returns which, and a reference to its rows."""
-        place = int(np.argmin(self.loads))
-        self.loads[place] += 1
-        return place, self.actors[place].play.remote(start, end, numbers)
+        place = int(np.argmin(self._loads()))
+        reference = self.actors[place].play.remote(start, end, numbers)
+        self._asked[reference] = place
+        return place, reference
+
+    def _loads(self) -> list[int]:
+        """Count the batches of each actor that are not done, whichever of them is waited for."""
+        waiting = list(self._asked)
+        done = ray.wait(waiting, num_returns=len(waiting), timeout=0, fetch_local=False)[0] if waiting else []
+        for one in done:
+            del self._asked[one]
+        places = list(self._asked.values())
+        return [places.count(place) for place in range(len(self.actors))]
 
     def replace(self, place: int) -> None:
         """Put another actor in the place of one that died, once."""
-        self.loads[place] -= 1
         if not _lives(self.actors[place]):
             self.actors[place] = self._make()
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backtesting.exchange import Outcome
-from backtesting.metrics import LARGEST_FACTOR, LEAST_DAYS, YEAR_DAYS, Metrics, daily_returns
+from backtesting.metrics import LARGEST_FACTOR, LEAST_DAYS, YEAR_DAYS, Metrics
 from backtesting.trades import match, matching
 from bot.kernel import Record, kernel, specialise, template
 from bot.record import new_records
@@ -21,7 +21,6 @@ from bot.times import DAY
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from backtesting.portfolio_result import PortfolioResult
     from backtesting.simulator import Recording
 
 OWN = {
@@ -66,24 +65,6 @@ def scored(recording: Recording, first: int) -> tuple[Any, NDArray[np.float64]]:
     return scores[0], daily
 
 
-def score_portfolio(result: PortfolioResult, held: NDArray[np.float64]) -> tuple[Any, NDArray[np.float64]]:
-    """Score of a run on several pairs, and its daily returns (d,), which those of its pairs held equally explain."""
-    scores, metrics, initial = new_records(SCORE, 1), result.metrics, result.config.deposits
-    score = scores[0]
-    for name in set(NAMES) - set(OWN):
-        value = getattr(metrics, name)
-        score[name] = np.nan if value is None else value
-    score.coverage_pct = metrics.position_coverage_pct
-    score.transition_cost = result.figures.transition_cost
-    score.liquidated = result.recording.outcome is not Outcome.COMPLETE
-    score.return_over_drawdown = np.nan
-    if metrics.max_drawdown_pct > 0.0:
-        score.return_over_drawdown = metrics.total_return_pct / metrics.max_drawdown_pct
-    daily = daily_returns(result.equity, result.ts, initial)
-    score_daily(daily, held[: len(daily)], score)
-    return score, daily
-
-
 @cache
 def _scorer() -> Any:
     return specialise(score_run, "score", excursions=no_excursions)
@@ -122,10 +103,31 @@ def score_run(
     `ts`, `open_`, `close` (n,), prices in ticks; `changes` of CHANGE (c,); `traded`: the PAIR at the end; `fills` to
     `trades`: what `match` is given.
     """
-    score, ledger = scores[0], traded.ledger
+    score = scores[0]
+    score.fills, score.liquidated = len(fills), outcome != Outcome.COMPLETE
+    score_account(ts, open_, close, changes, first, bar_ms, traded, last, tick_value, score, daily)
+    count = match(fills, funding_bars, funding, high, low, last, tick_value, parts, closed, trades)
+    score_trades(trades[:count], score)
+
+
+@kernel
+def score_account(
+    ts: Record,
+    open_: Record,
+    close: Record,
+    changes: Record,
+    first: int,
+    bar_ms: int,
+    traded: Record,
+    last: int,
+    tick_value: float,
+    score: Record,
+    daily: Record,
+) -> None:
+    """Write what follows from the account alone, without its fills: all but trades, fills and how it ended."""
+    ledger = traded.ledger
     score.fees, score.funding, score.turnover = ledger.fees, ledger.funding, ledger.turnover
-    score.fills, score.refused_for_costs = len(fills), traded.costs.refused
-    score.liquidated = outcome != Outcome.COMPLETE
+    score.refused_for_costs = traded.costs.refused
     days = ts[last] // DAY - ts[first] // DAY + 2
     equity, pair = np.empty(days), np.empty(days)  # at midnights; the first values are those of the beginning
     equity[0], pair[0] = ledger.deposits, open_[first]
@@ -135,8 +137,6 @@ def score_run(
     own = returns(equity[: count + 1])
     daily[:count] = own
     score_daily(own, returns(pair[: count + 1]), score)
-    count = match(fills, funding_bars, funding, high, low, last, tick_value, parts, closed, trades)
-    score_trades(trades[:count], score)
 
 
 @kernel
@@ -287,6 +287,13 @@ def score_daily(own: Record, pair: Record, score: Record) -> None:
 @kernel
 def score_trades(trades: Record, score: Record) -> None:
     """Write count, win rate and profit factor of the closed ones among trades (k,) of TRADE."""
+    closed, wins, won, lost = profits_of(trades)
+    score_profits(closed, wins, won, lost, score)
+
+
+@kernel
+def profits_of(trades: Record) -> tuple[int, int, float, float]:
+    """Count the closed ones among trades (k,) of TRADE and those with a profit, and add up profits and losses."""
     closed, wins, won, lost = 0, 0, 0.0, 0.0
     for k in range(len(trades)):
         trade = trades[k]
@@ -296,6 +303,12 @@ def score_trades(trades: Record, score: Record) -> None:
             wins += profit > 0.0
             won += max(profit, 0.0)
             lost -= min(profit, 0.0)
+    return closed, wins, won, lost
+
+
+@kernel
+def score_profits(closed: int, wins: int, won: float, lost: float, score: Record) -> None:
+    """Write count, win rate and profit factor of closed trades: how many won, and what was won and lost."""
     score.trades = closed
     score.win_rate_pct = wins / closed * 100.0 if closed > 0 else np.nan
     score.profit_factor = np.nan

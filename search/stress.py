@@ -13,7 +13,8 @@ from bot.errors import Misconfigured
 from bot.times import DAY
 from coordinator.config import PortfolioConfig
 from search.monte_carlo import on_ticks, play, tick_of
-from search.score import score_portfolio, scored
+from search.portfolio_score import score_portfolio
+from search.score import scored
 from search.window import held_equally_over
 
 if TYPE_CHECKING:

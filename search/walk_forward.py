@@ -69,12 +69,28 @@ class Fold:
 
 
 @dataclass(frozen=True)
+class NextWindow:
+    """What was best on the last days there are, which would trade from their end on."""
+
+    train: tuple[int, int]  # ms
+    number: int  # of the variant
+    tried: int  # variants that were scored
+    in_sample: Any  # SCORE
+
+
+@dataclass(frozen=True)
 class WalkForward:
-    """All windows, in order of time, and what they come to together."""
+    """All windows, in order of time, and what they come to together; `next` is the one that no candles know yet."""
 
     space: Space | PortfolioSpace
     folds: tuple[Fold, ...]
     embargo_days: int
+    next: NextWindow
+
+    @property
+    def next_config(self) -> BacktestConfig | PortfolioConfig:
+        """The whole config that would trade from the end of the candles on."""
+        return self.space.config(self.next.number)
 
     @property
     def days(self) -> NDArray[np.float64]:
@@ -253,4 +269,15 @@ def _walked(space: Space | PortfolioSpace, market: MarketHistory, explorer: Expl
                 *(train_days[0], days[0], test.pair_daily),
             )
         )
-    return WalkForward(space, tuple(folds), embargo)
+    return WalkForward(space, tuple(folds), embargo, _next(space, market, explorer, windows))
+
+
+def _next(
+    space: Space | PortfolioSpace, market: MarketHistory, explorer: Explorer, windows: list[tuple[int, int, int, int]]
+) -> NextWindow:
+    """Search the last days of the period, as many as each window was chosen on."""
+    told, until = space.search.walk_forward, midnight(period_of(space, market)[1])
+    train = (windows[0][0] if told.anchored else until - told.train_days * DAY, until)
+    found = explorer.explore(window_of(space, market, *train), len(windows))
+    row = int(found.order[0])
+    return NextWindow(train, int(found.numbers[row]), len(found.numbers), found.scores[row])

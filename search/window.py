@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,7 +21,9 @@ from bot.strategy import inputs_of
 from bot.times import DAY
 from coordinator.columns import inputs_start
 from coordinator.config import PortfolioConfig
-from search.score import SCORE, score_portfolio, scored
+from search.market_rules import MarketRules
+from search.portfolio_score import score_portfolio
+from search.score import SCORE, scored
 from search.signals import Signals, shares
 
 if TYPE_CHECKING:
@@ -136,6 +138,7 @@ class Ready:
     simulator: UniversalSimulator
     limited: bool  # the instrument's limits may bind, which the fast loop does not know
     signals: Signals | None  # where conditions are the only inputs
+    market_rules: MarketRules | None  # where rules may be played many at a time
 
     def simulator_for(self, parameters: Parameters, record: Any) -> UniversalSimulator:
         """Return a simulator of a variant; its inputs are computed here, what they share once."""
@@ -161,7 +164,9 @@ class SingleWindow:
         candles, first = ready.made.candles, ready.made.first
         self.pair_daily = daily_returns(candles.close[first:], candles.candles.ts[first:], float(candles.open[first]))
         # The compiler works for one thread alone.
-        self.score(ready, parameters, space.records([number])[1][0])
+        records = space.records([number])[1]
+        self._together([(ready, parameters)], records)
+        self.score(ready, parameters, records[0])
 
     def ready_for(self, number: int, parameters: Parameters) -> Ready:
         """Candles, signal bars and inputs for a variant, made once for all that have them in common."""
@@ -180,7 +185,7 @@ class SingleWindow:
             made = self._prepared(self.space.config(number).changed(start=self.start, end=self.end))
             simulator, limited = UniversalSimulator(made.config), limits_may_bind(made.config, made.candles)
             signals = Signals(made.candles, parameters.timeframe_ms) if shared and not limited else None
-            self._ready[key] = Ready(made, simulator, limited, signals)
+            self._ready[key] = Ready(made, simulator, limited, signals, MarketRules.of(made, simulator, signals))
         return self._ready[key]
 
     def _prepared(self, config: BacktestConfig) -> Prepared:
@@ -203,11 +208,7 @@ class SingleWindow:
             each.append((self.ready_for(number, parameters), parameters))
         excluded = len(numbers) - len(valid)
 
-        def play() -> ScoredRows:
-            outcomes = (self.score(ready, own, records[index]) for index, (ready, own) in enumerate(each))
-            return _rows(valid, outcomes, len(self.pair_daily), excluded)
-
-        return play
+        return lambda: _rows(valid, self._scores(each, records), len(self.pair_daily), excluded)
 
     def closing(self, number: int) -> float:
         """What it costs to close, at the end, all that a variant holds then, fraction of its equity."""
@@ -219,6 +220,30 @@ class SingleWindow:
             return 0.0
         equity = float(recording.equity()[-1])
         return closing_costs(ready.made.config, [recording]) / equity if equity > 0.0 else 0.0
+
+    def _scores(self, each: Sequence[tuple[Ready, Parameters]], records: Any) -> Iterator[Any]:
+        """Score and daily returns of each variant (k,), or the sentence that says why it cannot work here."""
+        found = self._together(each, records)
+        for index, (ready, parameters) in enumerate(each):
+            yield found[index] if index in found else self.score(ready, parameters, records[index])
+
+    def _together(self, each: Sequence[tuple[Ready, Parameters]], records: Any) -> dict[int, Any]:
+        """Outcomes of those that are rules which can be played many at a time, by their place."""
+        found: dict[int, Any] = {}
+        together: dict[MarketRules, list[int]] = {}
+        for index, (ready, parameters) in enumerate(each):
+            rules = ready.market_rules
+            if rules is not None and rules.takes(records[index]):
+                try:
+                    ready.simulator.check(parameters, ready.made.candles)
+                except Misconfigured as error:
+                    found[index] = str(error)
+                else:
+                    together.setdefault(rules, []).append(index)
+        for rules, places in together.items():
+            outcomes = rules.play(records[places], [each[index][1] for index in places])
+            found.update((index, one) for index, one in zip(places, outcomes, strict=True) if one is not None)
+        return found
 
     def score(self, ready: Ready, parameters: Parameters, record: Any) -> Any:
         """Score of a variant and its daily returns, or the sentence that says why it cannot work here."""

@@ -211,7 +211,7 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, signa
         return
     state.most = pair.target
     said, position = int(signal), pair.ledger.position
-    opens = params.direction != SHORT_ONLY if said > 0 else params.direction != LONG_ONLY
+    opens = opens_by(params, said)
     if state.plan.side * said < 0:
         _end_entry(state, slots)
     if position == 0 and opens:
@@ -221,6 +221,12 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, signa
         _leave_by_signal(pair, params, state, slots)
     elif position * said > 0 and (_leaves_by_plan(state) or _rests(slots[EXIT])):
         _stay(pair, params, state, slots)
+
+
+@kernel
+def opens_by(params: Record, direction: int) -> bool:
+    """Whether a signal of this direction may open a position; if not it only closes the other one."""
+    return bool(params.direction != SHORT_ONLY if direction > 0 else params.direction != LONG_ONLY)
 
 
 @kernel
@@ -305,16 +311,22 @@ def _open(pair: Record, params: Record, state: Record, slots: Record, direction:
     """Enter with the money that the sizing gives, at the market or by TWAP."""
     if not pair.may_enter or slots[ENTRY].active or state.plan.total > 0:
         return
-    money = min(_money(pair, params, state), state.most) * (1.0 - params.reserve)
     by_twap, price = params.enter_by == BY_TWAP, pair.price
     if by_twap:
         price = max(price, _worst_price(pair, params, direction) * pair.instrument.tick_size)
-    lots = lots_for(pair, max(carried(pair, money), 0.0), price)
+    lots = entry_lots(pair, params, state, price)
     if by_twap:
         _twap(pair, params, state, slots, direction, lots, Signal.ENTRY)
     else:
         enter(pair, slots, ENTRY, direction, OrderKind.MARKET, 0, lots, WHOLE_POSITION)
     state.traded = _result(pair)
+
+
+@kernel
+def entry_lots(pair: Record, params: Record, state: Record, price: float) -> int:
+    """Whole lots of an entry at `price` (quote currency) with the money that the sizing gives."""
+    money = min(_money(pair, params, state), state.most) * (1.0 - params.reserve)
+    return lots_for(pair, max(carried(pair, money), 0.0), price)
 
 
 @kernel
@@ -341,13 +353,19 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, slot: i
         return
     clear_orders(slots)
     state.stop = state.target = state.plan.total = 0
+    settle_profit(pair, params, state)
+    turn, state.turn = state.turn, 0
+    if turn != 0:
+        _open(pair, params, state, slots, turn)
+
+
+@kernel
+def settle_profit(pair: Record, params: Record, state: Record) -> None:
+    """Lock the share of what the trade that has ended won that is never used again."""
     profit = _result(pair) - state.traded
     state.traded = _result(pair)
     if params.sizing == PROFIT_LOCK and profit > 0.0:
         state.safe += profit * params.safe_profit_percent / 100.0
-    turn, state.turn = state.turn, 0
-    if turn != 0:
-        _open(pair, params, state, slots, turn)
 
 
 @kernel

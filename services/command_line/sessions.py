@@ -69,11 +69,11 @@ def best(
     out: Annotated[Path, typer.Option(help="config to write", metavar="FILE")] = Path("best.yaml"),
     replace: Annotated[bool, typer.Option("--replace", help="write over a file that is there")] = False,
 ) -> None:
-    """Write the best of a sweep as a config for `backtest`, `run` and `demo`."""
+    """Write the best of a search as a config for `backtest`, `run` and `demo`."""
     one = _named(session)
     config = (one.result or {}).get("config")
     if config is None:
-        raise Misconfigured(f"session {one.session} is a {one.kind} that is {one.status}; a finished sweep has a best.")
+        raise Misconfigured(f"session {one.session} is a {one.kind} that is {one.status}; what is finished has a best.")
     if out.exists() and not replace:
         raise Misconfigured(f"{cut(str(out))} exists; choose another file, or give --replace.")
     write_whole(out, config)

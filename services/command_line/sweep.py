@@ -88,15 +88,21 @@ def walkforward(
 ) -> None:
     """Search before every window of the period, and trade the window by what was best: `search.walk_forward`.
 
-    Writes report.html and windows.csv. The same again goes on where it was interrupted, or answers from what is stored.
+    Writes report.html, windows.csv, and next.yaml, what a search of the last days would trade next, a config for
+    `backtest`, `run` and `demo`. The same again goes on where it was interrupted, or answers from what is stored.
     """
     chosen = _begun(space, out, {"method": method, "objective": objective}, replace=replace)
+    import yaml
+
     from search.report import walk_forward_page
     from search.walk_forward import walk_forward as walked
 
     found: WalkForward = _search("walkforward", chosen, candles, walked, _result_of_windows, (workers, ray))
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "windows.csv", found.frame.write_csv())
+    write_whole(
+        out / "next.yaml", _origin_of_next(found) + yaml.safe_dump(found.next_config.document(), sort_keys=False)
+    )
     write_whole(out / "report.html", walk_forward_page(found))
     if as_json:
         print(json.dumps({"verdict": found.verdict, "windows": found.frame.to_dicts()}, default=str))  # noqa: T201, for programs
@@ -169,6 +175,19 @@ def _origin(found: Sweep) -> str:
     return "".join(f"# {sentence}\n" for sentence in (first, *found.verdict[:3]))
 
 
+def _origin_of_next(found: WalkForward) -> str:
+    """Say the same of the config of the next window, and what those before it were worth."""
+    from bot.candles import iso
+
+    start, end = (iso(one)[:10] for one in found.next.train)
+    first = (
+        f"The best of {found.next.tried:,} variants by {found.space.search.method} and "
+        f"{found.space.objective.metrics[0].text}, chosen on {start} to {end}, the last days of the candles, for the "
+        f"{found.space.search.walk_forward.test_days} days from then on. What was so chosen before:"
+    )
+    return "".join(f"# {sentence}\n" for sentence in (first, *found.verdict[:3]))
+
+
 def _result_of_sweep(found: Sweep) -> dict[str, Any]:
     import yaml
 
@@ -181,7 +200,13 @@ def _result_of_sweep(found: Sweep) -> dict[str, Any]:
 
 
 def _result_of_windows(found: WalkForward) -> dict[str, Any]:
-    return {"verdict": found.verdict, "windows": json.loads(json.dumps(found.frame.to_dicts(), default=str))}
+    import yaml
+
+    return {
+        "verdict": found.verdict,
+        "windows": json.loads(json.dumps(found.frame.to_dicts(), default=str)),
+        "config": _origin_of_next(found) + yaml.safe_dump(found.next_config.document(), sort_keys=False),
+    }
 
 
 def _show_sweep(found: Sweep, out: Path) -> None:
@@ -230,6 +255,7 @@ def _show_windows(found: WalkForward, out: Path) -> None:
     said.print(table)
     _say(found.verdict)
     said.print(f"{out / 'report.html'}: the whole search on a page", soft_wrap=True, highlight=False)
+    said.print(f"{out / 'next.yaml'}: what the last days chose, for the days to come", soft_wrap=True, highlight=False)
 
 
 def _say(verdict: list[str]) -> None:

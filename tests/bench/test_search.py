@@ -24,6 +24,7 @@ from search.sweep import sweep
 from services.market_data.synth import generate
 from tests.bench.test_speed import _seconds, numpy_pass
 from tests.conftest import instrument
+from tests.search.test_score import hours
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,48 @@ def test_a_sweep_over_a_year_of_minutes(benchmark, candles, made):
     print(  # noqa: T201
         f"\n{made.__name__}: {len(found.numbers):,} variants in {took:.1f} s, {took / count * 1e3:.2f} ms each, "
         f"{memory:.0f} MB at most"
+    )
+
+
+def combinations(count, **search):
+    """Three conditions of four years of hours, 1,000,000 in all."""
+    when = [
+        {"indicator": "RSI", "timeperiod": fives(14), "long_below": {"from": 30, "to": 48, "step": 2}},
+        {"indicator": "ADX", "timeperiod": fives(14), "long_above": {"from": 10, "to": 28, "step": 2}},
+        {"indicator": "CCI", "timeperiod": fives(23, 2), "long_below": {"from": -40, "to": 5, "step": 5}},
+    ]
+    for condition, above in zip(when, (60, 20, 50), strict=True):
+        condition["short_above"] = above
+    limits = {"variants": 10**6, "memory_mb": 600}
+    section = {"when": when, "timeframe": "1h", "direction": "long_short"}
+    return of("rules", section, count, limits=limits, **search)
+
+
+def fives(to, step=1):
+    return {"from": 5, "to": to, "step": step}
+
+
+def test_combinations_of_three_conditions_over_four_years_of_hours(benchmark):
+    """1,000,000 in ten minutes on two quiet cores; the cost of one more is that between a tenth and all."""
+    count = int(os.environ.get("TRADERAGENT_BENCH_VARIANTS", "100000"))
+    four_years = hours(4 * 8766, 7, 0.006)
+    sweep(combinations(4), four_years)  # compiled
+    seconds, used = [], []
+    for part in (count // 10, count):
+        began, before = time.perf_counter(), time.process_time()
+        found = sweep(combinations(part), four_years)
+        seconds.append(time.perf_counter() - began)
+        used.append(time.process_time() - before)
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(  # noqa: T201
+            f"\n{len(found.numbers):,} combinations in {seconds[-1]:.1f} s, {used[-1]:.1f} s of processors, "
+            f"{found.scores['fills'].mean():.0f} fills each, {memory:.0f} MB at most"
+        )
+    benchmark.pedantic(lambda: None, rounds=1)
+    more = (10**6 - count) / (count - count // 10)
+    print(  # noqa: T201
+        f"1,000,000 would take {seconds[1] + more * (seconds[1] - seconds[0]):.0f} s here, "
+        f"{used[1] + more * (used[1] - used[0]):.0f} s of processors"
     )
 
 
@@ -164,11 +207,13 @@ def test_a_hundred_crosses_beside_vectorbt(benchmark, candles, tmp_path):
     section = {"when": when, "timeframe": "1m", "direction": "long_only", "warmup_bars": 0}
     space = of("rules", section, 100, method="grid")
     sweep(of("rules", section, 4), candles)  # compiled
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    before, used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, time.process_time()
     benchmark.pedantic(sweep, args=(space, candles), rounds=1)
+    used = time.process_time() - used
     took, memory = benchmark.stats.stats.median, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(  # noqa: T201
         f"\n100 EMA crosses over a year of minutes: {took:.1f} s beside {theirs['seconds']:.1f} s of vectorbt, "
-        f"{theirs['seconds'] / took:.0f} times as fast; {memory / 1e6:.0f} MB ({before / 1e6:.0f} before) beside "
+        f"{theirs['seconds'] / took:.0f} times as fast; {used:.1f} s of processors beside {theirs['processor']:.1f}, "
+        f"{theirs['processor'] / used:.0f} times as little; {memory / 1e6:.0f} MB ({before / 1e6:.0f} before) beside "
         f"{theirs['bytes'] / 1e6:.0f}"
     )

@@ -41,3 +41,32 @@ def test_rows_are_the_same_and_a_dead_actors_work_is_done_again(space, rows):
         assert heard
     with RayRunner(space, market, "local", actors=1, threads=2) as runner:
         assert sweep(space, CANDLES, runner=runner).frame.equals(rows)
+
+
+def test_a_batch_goes_to_the_actor_that_has_least_left_to_do(monkeypatch):
+    """Whichever batch the search waits for: one that waits for the slow actor's leaves the other without work."""
+    from search import ray_runner
+
+    done, given = set(), []
+
+    class Actor:
+        def __init__(self, place):
+            self.place, self.play = place, self
+
+        def remote(self, *_):
+            given.append(self.place)
+            return len(given) - 1
+
+    def wait(references, **_):
+        return [one for one in references if one in done], []
+
+    monkeypatch.setattr(ray_runner.ray, "wait", wait)
+    runner = ray_runner.RayRunner.__new__(ray_runner.RayRunner)
+    runner.actors, runner._asked = [Actor(0), Actor(1)], {}
+    for _ in range(4):
+        runner.ask(0, 1, None)
+    assert given == [0, 1, 0, 1]
+    done.update({1, 3})
+    for _ in range(2):
+        runner.ask(0, 1, None)
+    assert given[4:] == [1, 1]

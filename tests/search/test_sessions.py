@@ -211,6 +211,22 @@ def test_the_commands_of_sessions(tmp_path):
     assert json.loads(command(data, "sessions", "list", "--json")) == []
 
 
+def test_a_walk_forward_writes_what_would_trade_next(tmp_path):
+    candles, space, data = tmp_path / "candles.parquet", tmp_path / "space.yaml", tmp_path / "data"
+    to_frame(CANDLES).write_parquet(candles)
+    windows = {"walk_forward": {"train_days": 35, "test_days": 10, "embargo_days": 0}}
+    space.write_text(yaml.safe_dump({**SPACE, "search": {**windows, "method": "random:6"}}))
+    told = command(data, "walkforward", space, "--candles", candles, "--out", tmp_path / "out")
+    written = (tmp_path / "out" / "next.yaml").read_text()
+    assert "next.yaml" in told and written.startswith("# The best of 6 variants by random:6 and information_ratio")
+    assert "for the 10 days from then on" in written and "out of sample" in written
+    result = command(data, "backtest", tmp_path / "out" / "next.yaml", "--candles", candles, "--out", tmp_path / "run")
+    assert result
+    (one,) = json.loads(command(data, "sessions", "list", "--json"))
+    command(data, "sessions", "best", one["session"], "--out", tmp_path / "best.yaml")
+    assert (tmp_path / "best.yaml").read_text() == written
+
+
 def test_a_search_sees_all_candles_that_any_of_its_variants_looks_back_on(tmp_path):
     CandleStore(tmp_path).write("bybit", "linear", "BTCUSDT", CANDLES)
     plain = {"strategy": "grid", "pair": "BTCUSDT", "exchange": "bybit", "from": "2024-02-10"}

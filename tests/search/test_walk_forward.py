@@ -70,6 +70,19 @@ def test_every_window_is_traded_by_what_a_sweep_of_the_days_before_it_finds(foun
     assert fold.returned == pytest.approx(((earned - cost) / 10_000 - 1) * 100, abs=1e-4)
 
 
+@pytest.mark.parametrize("anchored", [False, True])
+def test_the_next_window_is_traded_by_what_the_last_days_choose(anchored):
+    found = walk_forward(told(anchored=anchored), CANDLES, workers=2)
+    end = int(CANDLES.ts[-1]) + 60_000
+    first = found.folds[0].train[0] if anchored else end - 40 * DAY
+    assert found.next.train == (first, end) and found.next.tried == 4
+    configs = {number: found.space.config(number) for number in range(found.space.size)}
+    ratios = {number: sweep_score(one.changed(start=first, end=end))[0] for number, one in configs.items()}
+    assert found.next.number == max(ratios, key=ratios.__getitem__)
+    assert found.next.in_sample["information_ratio"] == pytest.approx(ratios[found.next.number], rel=1e-9)
+    assert found.next_config == configs[found.next.number]
+
+
 def sweep_score(config):
     from search.score import scored
 

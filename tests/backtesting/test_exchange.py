@@ -376,7 +376,12 @@ def test_the_bounds_enclose_different_rules():
     from tests.conftest import walk
 
     coarse = walk(6000, seed=3, tick=25.0)
-    given = {"strategy": "grid", "pair": "BTCUSDT", "instrument": {"tick_size": 25}, "grid": {"warmup_bars": 20}}
+    given = {
+        "strategy": "grid",
+        "pair": "BTCUSDT",
+        "instrument": {"tick_size": 25},
+        "grid": {"preset": "classic", "warmup_bars": 20},
+    }
     result = simulate(given, coarse, bounds=True)
     assert result.bounds is not None
     assert result.bounds["optimistic"].fills != result.bounds["pessimistic"].fills

@@ -457,7 +457,7 @@ def test_entries_stop_while_draining():
 
 def test_on_real_minutes_it_runs_and_its_books_balance():
     pairs = {pair: real(f"bybit/linear/{pair}/1m.parquet") for pair in ("ADAUSDT", "DOGEUSDT")}
-    result = simulate_portfolio({"strategy": "auto", "pairs": list(pairs)}, pairs)
+    result = simulate_portfolio({"strategy": "auto", "pairs": list(pairs), "auto": {"preset": "classic"}}, pairs)
     assert result.metrics.fills > 50
     assert sum(one.profit for one in result.pair_figures.values()) == pytest.approx(
         result.metrics.total_profit, abs=1e-6

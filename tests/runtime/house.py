@@ -28,8 +28,9 @@ HISTORY = 9  # days, a little more than the algorithm's warm-up
 def config(pairs=("BTCUSDT", "SOLUSDT"), **sections):
     """A config of the preset `classic`, which trades often."""
     execution = {"forced_exit_bps": 0.0, **sections.pop("execution", {})}
-    auto = {"preset": "classic", **sections.pop("auto", {})}
-    return load_config({"strategy": "auto", "pairs": list(pairs), "execution": execution, "auto": auto, **sections})
+    if sections.setdefault("strategy", "auto") == "auto":
+        sections["auto"] = {"preset": "classic", **sections.get("auto", {})}
+    return load_config({"pairs": list(pairs), "execution": execution, **sections})
 
 
 def market(pairs, days, seed):

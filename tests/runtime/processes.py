@@ -51,8 +51,9 @@ class Processes:
         """Write a bot's config of the preset `classic`, which trades often; returns its path."""
         path = self.folder / f"{name}.yaml"
         bot = {"name": name, "environment": "venue", "address": address, "requests_per_second": 100}
-        auto = {"preset": "classic", **sections.pop("auto", {})}
-        whole = {"strategy": "auto", "pairs": list(pairs), "capital": capital, "auto": auto, **sections, "bot": bot}
+        if sections.setdefault("strategy", "auto") == "auto":
+            sections["auto"] = {"preset": "classic", **sections.get("auto", {})}
+        whole = {"pairs": list(pairs), "capital": capital, **sections, "bot": bot}
         path.write_text(yaml.safe_dump(whole))
         return str(path)
 

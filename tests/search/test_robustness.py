@@ -21,7 +21,12 @@ from tests.conftest import walk
 from tests.search.test_sessions import command
 
 CANDLES = walk(40 * 1440, seed=3, volatility=0.0007)
-PLAIN = {"strategy": "grid", "pair": "BTCUSDT", "exchange": "synth", "grid": {"levels": 8, "warmup_bars": 30}}
+PLAIN = {
+    "strategy": "grid",
+    "pair": "BTCUSDT",
+    "exchange": "synth",
+    "grid": {"preset": "classic", "levels": 8, "warmup_bars": 30},
+}
 
 
 @pytest.fixture(scope="module")

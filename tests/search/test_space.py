@@ -106,14 +106,14 @@ def test_each_asks_once_for_all_that_agree():
 
 
 def test_the_key_is_the_same_however_the_space_is_written():
-    made = space(levels=[5, 10], stop_loss=["10%", "0.7%"], trailing="off", profit_per_grid=0.004)
+    made = space(levels=[5, 10], stop_loss=["10%", "0.7%"], trailing="off", profit_per_grid=0.004, range_factor=3)
     keys = [made.key(number) for number in range(4)]
     assert len(set(keys)) == 4 and all(len(one) == 16 and int(one, 16) for one in keys)
     other = space(preset="low", trailing=["fixed", False], profit_per_grid="0.4%", stop_loss=[0.007], levels=10)
     assert other.key(1) == keys[3] != other.key(0)
     each = space(preset=["low", "medium"], trailing=["off"], profit_per_grid=0.004, stop_loss=0.007, levels=10)
     ranged = {"from": "0.7%", "to": "0.8%", "step": "0.1%"}
-    last = space(stop_loss=ranged, trailing="off", profit_per_grid=0.004, levels=10)
+    last = space(stop_loss=ranged, trailing="off", profit_per_grid=0.004, levels=10, range_factor=3)
     assert each.key(0) == each.key(1) == last.key(0) == keys[3]
 
 

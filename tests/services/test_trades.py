@@ -151,7 +151,7 @@ def test_the_command_stores_bars_that_a_backtest_plays_when_told_to(store_dir, t
     assert "600 trades; 0 bars had none, 1 at the ends are left out" in told.output
     store = CandleStore(store_dir)
     config = {"strategy": "grid", "pair": "BTCUSDT", "exchange": "bybit", "bar": "1s"}
-    config["grid"] = {"timeframe": "1m", "warmup_bars": 2}
+    config["grid"] = {"preset": "classic", "timeframe": "1m", "warmup_bars": 2}
     _, candles = find_candles(load_config(config), store)
     assert (candles.bar_ms, len(candles)) == (1000, 599)
     result = simulate(config, candles)

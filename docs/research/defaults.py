@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from study import funding_of
 
 from backtesting.metrics import YEAR_DAYS, daily_returns
 from backtesting.portfolio_run import play_portfolio, prepare_portfolio
@@ -26,7 +27,7 @@ from bot.errors import Misconfigured
 from bot.times import DAY
 from coordinator.config import load_portfolio
 from coordinator.presets import RiskLevel
-from search.chance import betas, intervals
+from search.chance import betas, intervals, resampled_days, weights_of
 from search.window import held_equally
 
 if TYPE_CHECKING:
@@ -80,7 +81,8 @@ def played(
         fees = dict(zip(("maker_fee", "taker_fee"), DOUBLED[market], strict=True))
         told["instruments"] = {pair: dict(fees) for pair in pairs}
     candles = {pair: folder / "binance" / market / pair / f"{file}.parquet" for pair in pairs}
-    made = prepare_portfolio(load_portfolio(told), candles)
+    funding = funding_of(folder, "binance", pairs) if market == "linear" else {}
+    made = prepare_portfolio(load_portfolio(told), candles, funding=funding)
     result = play_portfolio(made)
     held = held_equally(made)
     daily = daily_returns(result.equity, result.ts, result.config.deposits)
@@ -104,6 +106,8 @@ def played(
             "costs": spent,
             "round_trips_a_pair_and_month": metrics.trades / months / len(pairs),
             "halts": result.figures.halts,
+            "mean_return_pct_a_year": float(daily.mean()) * YEAR_DAYS * 100.0,
+            "mean_return_interval": mean_interval(daily),
             "return_pct": (float(curve[-1]) - 1.0) * 100.0,
             "years": by_year(daily, int(result.ts[0])),
             "markets": by_market(daily, held, int(result.ts[0])),
@@ -111,6 +115,12 @@ def played(
         daily,
         held,
     )
+
+
+def mean_interval(daily: NDArray[np.float64]) -> list[float]:
+    """Where nine in ten resamples of the mean return lie, % a year."""
+    drawn = weights_of(resampled_days(len(daily))) / len(daily)
+    return [float(one) for one in np.percentile(drawn @ daily, (5, 95)) * YEAR_DAYS * 100.0]
 
 
 def preset(cluster: str, level: str, folder: Path) -> str:

@@ -3,7 +3,7 @@
 
     uv run python docs/research/study.py CANDLES [--only NAME] [--out FOLDER]
 
-CANDLES holds VENUE/MARKET/PAIR/FILE.parquet. Each study is a YAML beside this file: a space of docs/search.md, and a
+CANDLES holds VENUE/MARKET/PAIR/FILE.parquet, and funding/VENUE/linear/PAIR.parquet may lie beside it. Each study is a YAML beside this file: a space of docs/search.md, and a
 section `study` with the file's name, pairs that choose nothing and a last look at them. What was played is kept in
 FOLDER by window, so that a study that was interrupted goes on; the findings are written there as JSON and drawn.
 """
@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 import yaml
 
+from backtesting.funding import FundingHistory
 from backtesting.metrics import YEAR_DAYS
 from bot.candles import iso
 from search.chance import (
@@ -93,6 +95,13 @@ class Panel:
         return np.nan_to_num(ratios.min(axis=0), nan=-np.inf), found
 
 
+def funding_of(folder: Path, exchange: str, pairs: list[str]) -> dict[str, FundingHistory]:
+    """Rates that the venue paid, where there are files; before and behind them the constant one counts."""
+    files = {pair: folder.parent / "funding" / exchange / "linear" / f"{pair}.parquet" for pair in pairs}
+    read = {pair: pl.read_parquet(file) for pair, file in files.items() if file.exists()}
+    return {pair: FundingHistory(one["ts"].to_numpy(), one["rate"].to_numpy()) for pair, one in read.items()}
+
+
 def panel_of(told: dict[str, Any], pairs: list[str], name: str, folder: Path, out: Path, runner: Threads) -> Panel:
     """Build the spaces of a study on these pairs."""
     study, raw = told["study"], {key: value for key, value in told.items() if key != "study"}
@@ -101,8 +110,9 @@ def panel_of(told: dict[str, Any], pairs: list[str], name: str, folder: Path, ou
         for bound, rules in BOUNDS.items()
     }
     where = folder / raw["exchange"] / raw["market"]
-    market = market_of(spaces["pessimistic"].first, {pair: where / pair / study["file"] for pair in pairs})
-    return Panel(name, json.dumps([raw, pairs], default=str), spaces, market, out, runner)
+    files = {pair: where / pair / study["file"] for pair in pairs}
+    market = market_of(spaces["pessimistic"].first, files, funding=funding_of(folder, raw["exchange"], pairs))
+    return Panel(name, json.dumps([raw, pairs, sorted(market.funding)], default=str), spaces, market, out, runner)
 
 
 def neighbourhood(panel: Panel, values: NDArray[np.float64]) -> NDArray[np.float64]:

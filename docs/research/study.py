@@ -3,9 +3,10 @@
 
     uv run python docs/research/study.py CANDLES [--only NAME] [--out FOLDER]
 
-CANDLES holds VENUE/MARKET/PAIR/FILE.parquet, and funding/VENUE/linear/PAIR.parquet may lie beside it. Each study is a YAML beside this file: a space of docs/search.md, and a
-section `study` with the file's name, pairs that choose nothing and a last look at them. What was played is kept in
-FOLDER by window, so that a study that was interrupted goes on; the findings are written there as JSON and drawn.
+CANDLES holds VENUE/MARKET/PAIR/FILE.parquet, and funding/VENUE/linear/PAIR.parquet may lie beside it. Each study is a
+YAML beside this file: a space of docs/search.md, and a section `study` with the file's name, and with pairs that choose
+nothing and are looked at last. What was played is kept in FOLDER by window, so that a study that was interrupted goes
+on; the findings are written there as JSON.
 """
 
 from __future__ import annotations

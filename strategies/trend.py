@@ -104,6 +104,10 @@ CHANNEL, VOLATILITY_TARGET = (
 )
 
 
+PHASE_STOPS = ("sideways_stop", "weak_stop", "strong_stop")
+PHASE_TARGETS = ("sideways_target", "weak_target", "strong_target")
+
+
 def _or_none(value: Any) -> Any:
     """Take `none` for 0."""
     return 0.0 if isinstance(value, str) and value.strip().lower() == "none" else value
@@ -213,6 +217,16 @@ class TrendParameters(WhenParameters, CostParameters):
                 "exit_channel_bars": 10,
             },
         }
+
+    @model_validator(mode="before")
+    @classmethod
+    def _phases_are_meant(cls, values: Any) -> Any:
+        """Take a stop or target by phase, or a partial on the way to one, for a trade that ends by phase."""
+        if not isinstance(values, dict):
+            return values
+        by_phase = {"stop": PHASE_STOPS, "target": (*PHASE_TARGETS, "partial_at")}
+        meant = {name: None for name, of in by_phase.items() if any(_or_none(values.get(one)) for one in of)}
+        return {**meant, **values}
 
     @model_validator(mode="after")
     def _partial_has_a_way(self) -> Self:

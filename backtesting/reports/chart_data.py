@@ -247,7 +247,8 @@ def _trades(view: RunView, notes: list[str]) -> dict[str, Any]:
     columns = {name: _numbered(trades[name], words[name]) for name in WORDS}
     for name in ("pnl", "fees", "funding"):
         values = trades[name].to_numpy()
-        columns[name] = PackedColumn(values, money_step(values), follows=False)
+        # Finer than what is shown, since the page adds them up.
+        columns[name] = PackedColumn(values, money_step(values) / 1000, follows=False)
     ticks, lots = (_of_pairs(view, trades, name) for name in ("tick_size", "lot_size"))
     for name in ("entry_price", "exit_price"):  # in tenths of the pair's tick
         columns[name] = PackedColumn(_floats(trades[name]) / ticks * 10.0, follows=False)

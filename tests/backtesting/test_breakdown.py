@@ -64,7 +64,7 @@ def pairs():
 @pytest.fixture(scope="module")
 def auto():
     candles = {pair: one.rows(slice(0, 20 * 1440)) for pair, one in generate(["BTCUSDT", "ETHUSDT"], 40, 7).items()}
-    return simulate_portfolio({"strategy": "auto", "pairs": list(candles)}, candles)
+    return simulate_portfolio({"strategy": "auto", "pairs": list(candles), "auto": {"preset": "classic"}}, candles)
 
 
 @pytest.fixture(params=["grid", "pairs", "auto"])

@@ -35,7 +35,7 @@ def results():
             {"strategy": "dca", "pair": "BTCUSDT", "dca": {"warmup_bars": 20, "timeframe": "15m"}}, walk(6000)
         ),
         "pairs": simulate_portfolio(several, days),
-        "auto": simulate_portfolio({"strategy": "auto", "pairs": list(days)}, days),
+        "auto": simulate_portfolio({"strategy": "auto", "pairs": list(days), "auto": {"preset": "classic"}}, days),
     }
 
 

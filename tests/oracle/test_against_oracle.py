@@ -90,12 +90,29 @@ RULES = [
 ]
 GRIDS = {
     "default": {},
+    "classic": {"preset": "classic"},
     "low preset": {"preset": "low"},
-    "geometric, short timeframe": {"spacing": "geometric", "timeframe": "15m", "range_factor": 4.0},
-    "long, fixed width": {"direction": "long", "trailing": "fixed", "risk_budget": 0.5},
-    "short without inventory": {"direction": "short", "initial_inventory": False, "shift_cooldown_minutes": 0.0},
-    "stays, tight stop": {"trailing": "off", "stop_loss": 0.004, "cooldown_hours": 0.5, "risk_budget": 1.0},
-    "small drawdown": {"max_drawdown": 0.003, "risk_budget": 1.0, "max_age_days": 0.5},
+    "geometric, short timeframe": {
+        "preset": "classic",
+        "spacing": "geometric",
+        "timeframe": "15m",
+        "range_factor": 4.0,
+    },
+    "long, fixed width": {"preset": "classic", "direction": "long", "trailing": "fixed", "risk_budget": 0.5},
+    "short without inventory": {
+        "preset": "classic",
+        "direction": "short",
+        "initial_inventory": False,
+        "shift_cooldown_minutes": 0.0,
+    },
+    "stays, tight stop": {
+        "preset": "classic",
+        "trailing": "off",
+        "stop_loss": 0.004,
+        "cooldown_hours": 0.5,
+        "risk_budget": 1.0,
+    },
+    "small drawdown": {"preset": "classic", "max_drawdown": 0.003, "risk_budget": 1.0, "max_age_days": 0.5},
 }
 DEALS = {
     "moderate": {},
@@ -154,7 +171,10 @@ def ftx():
 
 @pytest.mark.parametrize("rules", RULES, ids=lambda r: f"{r['fill_rule']} {r['path']}")
 def test_grid_on_two_weeks_of_real_minutes(rules):
-    same(*fills_of_both(ftx(), instrument("1", "0.0001"), "grid", {"warmup_bars": 20}, rules), least=100)
+    same(
+        *fills_of_both(ftx(), instrument("1", "0.0001"), "grid", {"preset": "classic", "warmup_bars": 20}, rules),
+        least=100,
+    )
 
 
 @pytest.mark.parametrize("name", list(GRIDS))
@@ -177,7 +197,9 @@ def test_deals_of_every_kind_on_real_minutes(name):
 
 def test_grid_on_real_minutes_of_a_cheap_coin():
     candles = real("bybit/linear/DOGEUSDT/1m.parquet").rows(slice(0, TWO_WEEKS))
-    same(*fills_of_both(candles, instrument("0.00001", "1"), "grid", {"warmup_bars": 20}), least=100)
+    same(
+        *fills_of_both(candles, instrument("0.00001", "1"), "grid", {"preset": "classic", "warmup_bars": 20}), least=100
+    )
 
 
 QUICK = {"timeframe": "15m", "warmup_bars": 20, "start": "immediately", "step": 0.004, "take_profit": 0.006}

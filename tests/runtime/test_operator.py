@@ -485,7 +485,14 @@ def test_a_bots_database_says_what_it_held_and_why(dsn, name, tmp_path):
     assert before[1:] == ("It held nothing and had not traded yet.", [])
 
 
-GRID = {"timeframe": "5m", "warmup_bars": 30, "range_factor": 20.0, "stop_loss": 0.1, "risk_budget": 1.0}
+GRID = {
+    "preset": "classic",
+    "timeframe": "5m",
+    "warmup_bars": 30,
+    "range_factor": 20.0,
+    "stop_loss": 0.1,
+    "risk_budget": 1.0,
+}
 
 
 def test_capital_that_is_taken_out_makes_the_cells_of_a_grid_smaller(dsn, name):

@@ -79,7 +79,7 @@ def test_every_figure_is_that_of_the_whole_result(days, later, earlier, gap, see
         "capital": 100_000,
         "leverage": leverage,
         "from": start,
-        "auto": auto,
+        "auto": {"preset": "classic", **auto},
     }
     compare(config, {"BTCUSDT": first, "ETHUSDT": second})
 
@@ -88,6 +88,7 @@ def test_all_of_the_algorithm_trades_here():
     """What the property compares is not nothing."""
     candles = {"BTCUSDT": walk(50 * 1440, seed=3), "ETHUSDT": walk(50 * 1440, seed=5, volatility=0.002)}
     config = {"strategy": "auto", "pairs": list(candles), "exchange": "synth", "capital": 100_000}
+    config["auto"] = {"preset": "classic"}
     score = compare(config, candles)
     assert score.trades > 20 and score.transition_cost > 0.0 and score.coverage_pct > 5.0
     assert not np.isnan(score.tolist()).any()

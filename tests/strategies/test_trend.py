@@ -42,6 +42,14 @@ def test_presets_stand_for_what_the_page_says_and_yield_to_what_is_given():
     assert (channel.range_bars, channel.exit_channel_bars, channel.timeframe) == (20, 10, "1d")
 
 
+def test_a_stop_or_target_by_phase_is_meant_where_it_is_given():
+    assert TrendParameters(weak_stop=1.5).stop is None
+    assert TrendParameters(weak_stop=1.5, stop=2.0).stop == 2.0
+    assert TrendParameters(strong_target=3.0).target is None
+    assert TrendParameters(partial_at=0.5).target is None
+    assert TrendParameters(partial_at="none", target="none").target == 0.0
+
+
 @pytest.mark.parametrize("entries", [["rsi", "breakout"], "rsi, breakout", ["rsi", "breakout", "rsi"]])
 def test_a_choice_of_entries_is_a_bit_for_each(entries):
     assert TrendParameters(entries=entries).record().entries == 0b101

@@ -17,6 +17,7 @@ from bot.errors import TradingError, cut
 from services.command_line import (
     backtest,
     backup,
+    batch,
     chaos,
     check,
     compare,
@@ -52,6 +53,7 @@ app = typer.Typer(
 app.command("init")(set_up.init)
 app.add_typer(data.app, name="data")
 app.command("backtest")(backtest.backtest)
+app.command("batch")(batch.batch)
 app.command("check")(check.check)
 app.add_typer(new.app, name="new")
 app.command("compare")(compare.compare)

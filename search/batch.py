@@ -232,7 +232,12 @@ def _of_file(file: Any, place: str, folder: Path) -> dict[str, Any]:
         return {}
     if not isinstance(file, str):
         raise Misconfigured(f"{place}.config is {shown(file)}; name a config file.")
-    return {key: value for key, value in read_values(folder / file).items() if key not in (*OF_THE_BATCH, "bot")}
+    return without_pairs(read_values(folder / file))
+
+
+def without_pairs(values: dict[str, Any]) -> dict[str, Any]:
+    """Values of a config without its pairs, period and candles, and without the bot that runs it."""
+    return {key: value for key, value in values.items() if key not in (*OF_THE_BATCH, "bot")}
 
 
 def _beside(strategy: Any, folder: Path) -> Any:

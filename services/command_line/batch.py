@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SUMMARY_FILE = "summary.json"
 SHOWN = 10  # runs in the table
+WIDE = 110  # columns of a terminal that shows all figures
 COLUMNS = {
     "return %": "total_return_pct",
     "beta": "beta",
@@ -29,6 +30,7 @@ COLUMNS = {
     "win rate %": "winrate",
     "trades": "trades",
 }
+NARROW = ("return %", "alpha %", "drawdown %")
 
 
 def batch(
@@ -138,14 +140,14 @@ def _show(whole: dict[str, Any], reused: int, path: Path) -> None:
 
     said, rows = console(), whole["individual_results"]
     if rows:
-        table = Table(box=None)
+        table, columns = Table(box=None), list(COLUMNS if said.width >= WIDE else NARROW)
         for name in ("rule", "pair", "timeframe", "period"):
             table.add_column(name, no_wrap=True)
-        for name in COLUMNS:
+        for name in columns:
             table.add_column(name, justify="right")
         for row in sorted(rows, key=lambda row: (-row["total_return_pct"], row["run_id"]))[:SHOWN]:
             names = (row["rule"], row["symbol"], row["timeframe"] or "own", row["period"])
-            table.add_row(*names, *(_number(row[name]) for name in COLUMNS.values()))
+            table.add_row(*names, *(_number(row[COLUMNS[name]]) for name in columns))
         said.print(table)
     line = f"{whole['completed']:,} of {whole['total_runs']:,} runs completed, {reused:,} of them before"
     said.print(f"{line}; {whole['failed']:,} failed, batch {whole['batch_id']}", soft_wrap=True, highlight=False)

@@ -20,6 +20,7 @@ from services.command_line import (
     batch,
     chaos,
     check,
+    classify,
     compare,
     data,
     explain,
@@ -34,6 +35,7 @@ from services.command_line import (
     replay,
     robustness,
     runs,
+    scan,
     sessions,
     set_up,
     suggest,
@@ -64,6 +66,8 @@ app.command("walkforward")(sweep.walkforward)
 app.command("montecarlo")(robustness.montecarlo)
 app.command("stress")(robustness.stress)
 app.add_typer(sessions.app, name="sessions")
+app.command("classify")(classify.classify)
+app.command("scan")(scan.scan)
 app.command("explain")(explain.explain)
 app.add_typer(indicators.app, name="indicators")
 app.add_typer(runs.app, name="runs")

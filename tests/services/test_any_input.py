@@ -145,6 +145,8 @@ OPTIONS = {
     "init": ("--strategy", "--pairs", "--capital", "--environment", "--name"),
     "runs": (),
     "batch": ("--candles", "--out", "--workers"),
+    "classify": ("--pair", "--exchange", "--market", "--days"),
+    "scan": ("--pair", "--exchange", "--market", "--days", "--write", "--workers"),
 }
 KEYS = st.sampled_from(
     ["levels", "grid.levels", "grid.trailing", "from", "pairs", "risk.exposure", "a", "a..b", ".", "bot", "strategy"]

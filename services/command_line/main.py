@@ -31,6 +31,7 @@ from services.command_line import (
     parameters,
     parity,
     past,
+    presets,
     purge,
     replay,
     robustness,
@@ -66,6 +67,7 @@ app.command("walkforward")(sweep.walkforward)
 app.command("montecarlo")(robustness.montecarlo)
 app.command("stress")(robustness.stress)
 app.add_typer(sessions.app, name="sessions")
+app.add_typer(presets.app, name="presets")
 app.command("classify")(classify.classify)
 app.command("scan")(scan.scan)
 app.command("explain")(explain.explain)

@@ -144,6 +144,7 @@ OPTIONS = {
     "ctl": ("--bot", "--pair"),
     "init": ("--strategy", "--pairs", "--capital", "--environment", "--name"),
     "runs": (),
+    "presets": (),
     "batch": ("--candles", "--out", "--workers"),
     "classify": ("--pair", "--exchange", "--market", "--days"),
     "scan": ("--pair", "--exchange", "--market", "--days", "--write", "--workers"),

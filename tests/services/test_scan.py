@@ -53,7 +53,7 @@ def test_classify_tells_the_class_of_each_pair_and_the_ranges_of_each_class(stoc
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--pair", "NONEUSDT"), "pair NONEUSDT has no candles in the store; `traderagent data list` shows"),
+        (("--pair", "AAAUSDT,NONEUSDT"), "pair NONEUSDT has no candles in the store; `traderagent data list` shows"),
         (("--exchange", "okx"), "pair of any name has no candles in the store for okx; "),
         (("--pair", "DDDUSDT", "--market", "linear"), "pair DDDUSDT has no candles in the store for linear; "),
         (("--pair", "x" * 300), "pairs names 'XXX"),
@@ -78,7 +78,8 @@ def test_generated_candles_count_where_they_are_named_or_alone(stocked):
 
 
 def test_scan_ranks_pairs_by_alpha_at_the_pessimistic_bound_and_proposes(stocked, tmp_path, monkeypatch, capsys):
-    mine = {"strategy": "trend", "pair": "XUSDT", "from": "2020-01-01", "trend": {"warmup_bars": 20}}
+    cells = {"warmup_bars": 20, "range_factor": 3, "profit_per_grid": "0.4%"}
+    mine = {"strategy": "grid", "pair": "XUSDT", "from": "2020-01-01", "capital": 1_000_000, "grid": cells}
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({**mine, "execution": {"fill_rule": "touch", "slippage_bps": 2}}))
     words = ("scan", path, "--days", "40", "--market", "linear", "--write", tmp_path / "to", "--json")
@@ -103,10 +104,12 @@ def test_scan_ranks_pairs_by_alpha_at_the_pessimistic_bound_and_proposes(stocked
     assert "# In sample, 2024-01-11 to 2024-02-20, pessimistic fills" in text
     assert "# Expires 2024-03-31: scan again by then." in text
     options = ("--from", "2024-01-11", "--set", "execution.slippage_bps=2", "--set", "execution.fill_rule=through")
-    code, out, err = command(monkeypatch, capsys, "backtest", config, *options, "--json", "--out", tmp_path / "run")
-    assert code == 0, err
     (row,) = (row for row in rows if row["symbol"] == "BBBUSDT")
-    assert row["total_return_pct"] == json.loads(out)["metrics"]["total_return_pct"] != 0.0
+    for more, same in (((), True), (("--set", "execution.fill_rule=touch"), False)):
+        asked = ("backtest", config, *options, *more, "--json", "--out", tmp_path / "run")
+        code, out, err = command(monkeypatch, capsys, *asked)
+        assert code == 0, err
+        assert (row["total_return_pct"] == json.loads(out)["metrics"]["total_return_pct"]) is same
     code, _, err = command(monkeypatch, capsys, *words)
     assert code == 2 and "AAAUSDT.yaml exists; choose another folder, or give --replace." in err
 

@@ -107,7 +107,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Rule:
+class BatchRule:
     """A strategy with its parameters, under a name of its own."""
 
     name: str
@@ -196,7 +196,7 @@ def _timeframes(given: Any, place: str) -> tuple[str | None, ...]:
     return tuple(listed)
 
 
-def _rule(entry: Any, place: str, folder: Path, shared: dict[str, Any], usual: tuple[str | None, ...]) -> Rule:
+def _rule(entry: Any, place: str, folder: Path, shared: dict[str, Any], usual: tuple[str | None, ...]) -> BatchRule:
     """Read an entry of `strategies`: a name, a config file, or a section with options."""
     if isinstance(entry, str):
         is_file = entry.lower().endswith((".yaml", ".yml"))
@@ -223,7 +223,7 @@ def _rule(entry: Any, place: str, folder: Path, shared: dict[str, Any], usual: t
         lengths = (None,) if values["strategy"] == AUTO else usual  # the algorithm has several of its own
     else:
         lengths = _timeframes(timeframes, f"{place}.timeframes")
-    return Rule(name, values, lengths)
+    return BatchRule(name, values, lengths)
 
 
 def _of_file(file: Any, place: str, folder: Path) -> dict[str, Any]:
@@ -249,7 +249,7 @@ def _beside(strategy: Any, folder: Path) -> Any:
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedRun:
     """A run that was played, now or before."""
 
     run: BatchRun
@@ -262,7 +262,7 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailedRun:
     """A run that could not be played, and why."""
 
     run: BatchRun
@@ -275,14 +275,14 @@ class Failed:
         return {"run": run.label, **asked, "reason": self.reason}
 
 
-def summary(outcomes: Iterable[Finished | Failed], minutes: float) -> dict[str, Any]:
+def summary(outcomes: Iterable[FinishedRun | FailedRun], minutes: float) -> dict[str, Any]:
     """What all runs came to, in the order in which they were asked for.
 
     The best is that of the highest return; equal ones by run id. A mean is over runs that have the figure.
     """
     outcomes = list(outcomes)
-    finished = [one for one in outcomes if isinstance(one, Finished)]
-    failed = [one for one in outcomes if isinstance(one, Failed)]
+    finished = [one for one in outcomes if isinstance(one, FinishedRun)]
+    failed = [one for one in outcomes if isinstance(one, FailedRun)]
     rows = [one.row() for one in finished]
     best = min(rows, key=lambda row: (-row["total_return_pct"], row["run_id"]), default=None)
     return {
@@ -301,9 +301,9 @@ def summary(outcomes: Iterable[Finished | Failed], minutes: float) -> dict[str, 
     }
 
 
-def _name(outcomes: list[Finished | Failed]) -> str:
+def _name(outcomes: list[FinishedRun | FailedRun]) -> str:
     """Hash of what was asked and of the inputs and code of each run, 16 hexadecimal digits."""
-    facts = [[one.run.question(), one.figures["run_id"] if isinstance(one, Finished) else None] for one in outcomes]
+    facts = [[one.run.question(), one.figures["run_id"] if isinstance(one, FinishedRun) else None] for one in outcomes]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 

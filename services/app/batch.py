@@ -23,6 +23,7 @@ from backtesting.tables import ENDINGS
 from bot.errors import Misconfigured, TradingError, cut
 from bot.times import DAY
 from coordinator.config import PortfolioConfig
+from search.batch import FailedRun
 from search.run_figures import run_figures
 from services.app.backtest import find_series, find_series_of_one, histories_of
 from services.market_data.file_names import FileKind, name_of
@@ -63,7 +64,7 @@ class FinishedRuns:
 
 
 @dataclass(frozen=True)
-class Played:
+class PlayedRun:
     """What came of a run: its figures, and the whole result where it was played now and is wanted."""
 
     run: BatchRun
@@ -73,15 +74,7 @@ class Played:
 
 
 @dataclass(frozen=True)
-class Refused:
-    """Why a run could not be played."""
-
-    run: BatchRun
-    reason: str
-
-
-@dataclass(frozen=True)
-class Found:
+class FoundRun:
     """A run that is ready to be played: its config and candles, and what is known of its pair."""
 
     config: Any
@@ -116,20 +109,20 @@ class BatchPlayer:
         self._compiled: set[Any] = set()
         self._compiling = threading.Lock()
 
-    def play(self, run: BatchRun) -> Played:
+    def play(self, run: BatchRun) -> PlayedRun:
         """Play a run, or read what it came to; raises TradingError for one that cannot be played."""
         found = self.found(run)
         portfolio = isinstance(found.config, PortfolioConfig)
         return self._play_portfolio(run, found) if portfolio else self._play_single(run, found)
 
-    def found(self, run: BatchRun) -> Found:
+    def found(self, run: BatchRun) -> FoundRun:
         """Find the candles of a run, from its warm-up on, and what is known of its pair."""
         config = run.config()
         named = "exchange" in config.model_fields_set
         config, candles = self._stored(run, config) if self._files is None else self._in_file(run, config)
         instrument = load_instruments(self.data_dir, config.exchange, config.market).get(run.symbol)
         funding = histories_of(config, self.data_dir) if named or self._files is None else {}
-        return Found(config, candles, instrument, funding.get(run.symbol))
+        return FoundRun(config, candles, instrument, funding.get(run.symbol))
 
     def _stored(self, run: BatchRun, config: Any) -> tuple[Any, Candles]:
         several = isinstance(config, PortfolioConfig)
@@ -152,23 +145,23 @@ class BatchPlayer:
             config = config.changed(start=end - int(run.period.last_days * DAY))
         return config, candles
 
-    def _play_single(self, run: BatchRun, found: Found) -> Played:
+    def _play_single(self, run: BatchRun, found: FoundRun) -> PlayedRun:
         known = {"fetched": found.instrument, "funding": found.funding}
         made = prepare(found.config, found.candles, **known)
         run_id = run_id_of(made.config, made.candles)
         needed = self._needs(run, run_id)
         figures = self.finished.read(run_id)
         if figures is not None and not needed:
-            return Played(run, figures, True, None)
+            return PlayedRun(run, figures, True, None)
         with self._alone_first((made.config.loaded, limits_may_bind(made.config, made.candles))):
             if needed:
                 result = simulate(found.config, found.candles, **known)
             else:
                 result = BacktestResult(made.config, play_single(made.config, made.candles), made.first)
             figures = run_figures(run_id, result)
-        return Played(run, figures, False, result)
+        return PlayedRun(run, figures, False, result)
 
-    def _play_portfolio(self, run: BatchRun, found: Found) -> Played:
+    def _play_portfolio(self, run: BatchRun, found: FoundRun) -> PlayedRun:
         symbol = run.symbol
         known: dict[str, Any] = {"fetched": {symbol: found.instrument} if found.instrument else {}}
         known["funding"] = {symbol: found.funding} if found.funding else {}
@@ -178,11 +171,11 @@ class BatchPlayer:
         needed = self._needs(run, run_id)
         figures = self.finished.read(run_id)
         if figures is not None and not needed:
-            return Played(run, figures, True, None)
+            return PlayedRun(run, figures, True, None)
         with self._alone_first(tuple(strategy for strategy, _ in made.config.algorithm.trading())):
             result = play_portfolio(made, keep_desired_orders=needed)
             figures = run_figures(run_id, result)
-        return Played(run, figures, False, result)
+        return PlayedRun(run, figures, False, result)
 
     @contextmanager
     def _alone_first(self, kind: Any) -> Iterator[None]:
@@ -222,12 +215,12 @@ def _has_bars(path: Path, bar: str | None) -> bool:
 
 
 def play_all(
-    runs: Iterable[BatchRun], play: Callable[[BatchRun], Played], workers: int = WORKERS
-) -> Iterator[Played | Refused]:
+    runs: Iterable[BatchRun], play: Callable[[BatchRun], PlayedRun], workers: int = WORKERS
+) -> Iterator[PlayedRun | FailedRun]:
     """Play runs in threads and yield what came of each as it ends; one that fails stops no other."""
     waiting = iter(runs)
     pool = ThreadPoolExecutor(workers)
-    pending: dict[Future[Played], BatchRun] = {}
+    pending: dict[Future[PlayedRun], BatchRun] = {}
     try:
         while True:
             while len(pending) < AHEAD * workers and (run := next(waiting, None)) is not None:
@@ -240,15 +233,15 @@ def play_all(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def outcome_of(run: BatchRun, future: Future[Played]) -> Played | Refused:
+def outcome_of(run: BatchRun, future: Future[PlayedRun]) -> PlayedRun | FailedRun:
     """What came of a run that has ended; an end of the program itself is raised."""
     error = future.exception()
     if error is None:
         return future.result()
     if isinstance(error, TradingError):
-        return Refused(run, str(error))
+        return FailedRun(run, str(error))
     if isinstance(error, OSError) and error.filename is not None:
-        return Refused(run, f"{cut(str(error.filename))}: {error.strerror}; check the path and its rights.")
+        return FailedRun(run, f"{cut(str(error.filename))}: {error.strerror}; check the path and its rights.")
     if isinstance(error, Exception):
-        return Refused(run, f"fault of the program or of a strategy: {type(error).__name__}: {cut(str(error))}")
+        return FailedRun(run, f"fault of the program or of a strategy: {type(error).__name__}: {cut(str(error))}")
     raise error

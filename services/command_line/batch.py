@@ -16,8 +16,8 @@ from services.command_line.whole_file import write_whole
 from services.settings import Settings
 
 if TYPE_CHECKING:
-    from search.batch import BatchRun, Failed, Finished
-    from services.app.batch import BatchPlayer, Played, Refused
+    from search.batch import BatchRun, FailedRun, FinishedRun
+    from services.app.batch import BatchPlayer, PlayedRun
 
 SUMMARY_FILE = "summary.json"
 SHOWN = 10  # runs in the table
@@ -91,7 +91,7 @@ class RunFolders:
         """Whether a run has no directory yet."""
         return not (self.path(run, run_id) / "result.json").exists()
 
-    def write(self, played: Played) -> None:
+    def write(self, played: PlayedRun) -> None:
         """Write the directory of a run that has just been played, whole or not at all."""
         from backtesting.reports.run_directory import write_run
 
@@ -101,12 +101,12 @@ class RunFolders:
 
 def _played(
     runs: tuple[BatchRun, ...], player: BatchPlayer, places: RunFolders | None, workers: int
-) -> tuple[list[Finished | Failed], int]:
+) -> tuple[list[FinishedRun | FailedRun], int]:
     """Play every run and keep what came of it; returns outcomes in the order of the runs, and how many were reused."""
     from services.app.batch import play_all
 
     began, reused, failed = time.monotonic(), 0, 0
-    found: dict[int, Finished | Failed] = {}
+    found: dict[int, FinishedRun | FailedRun] = {}
     with progress("playing") as show:
         for done, outcome in enumerate(play_all(runs, player.play, workers), 1):
             one = _kept(outcome, player, places)
@@ -118,21 +118,20 @@ def _played(
     return [found[id(run)] for run in runs], reused
 
 
-def _kept(outcome: Played | Refused, player: BatchPlayer, places: RunFolders | None) -> Finished | Failed:
+def _kept(outcome: PlayedRun | FailedRun, player: BatchPlayer, places: RunFolders | None) -> FinishedRun | FailedRun:
     """Keep the figures of a run that was played, and its directory where it is wanted."""
-    from search.batch import Failed, Finished
-    from services.app.batch import Refused
+    from search.batch import FailedRun, FinishedRun
 
-    if isinstance(outcome, Refused):
+    if isinstance(outcome, FailedRun):
         notes().print(f"failed: {outcome.run.label}: {outcome.reason}", soft_wrap=True, highlight=False, markup=False)
-        return Failed(outcome.run, outcome.reason)
+        return outcome
     if not outcome.reused:
         if places is not None:
             places.write(outcome)
         path = player.finished.path(outcome.figures["run_id"])
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(outcome.figures))
-    return Finished(outcome.run, outcome.figures)
+    return FinishedRun(outcome.run, outcome.figures)
 
 
 def _show(whole: dict[str, Any], reused: int, path: Path) -> None:

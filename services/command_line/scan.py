@@ -18,9 +18,8 @@ from services.command_line.whole_file import write_whole
 from services.settings import Settings
 
 if TYPE_CHECKING:
-    from search.batch import BatchRun
+    from search.batch import BatchRun, FailedRun
     from search.pair_scan import ScannedPair
-    from services.app.batch import Refused
 
 LEAST_VALID_DAYS = 30.0  # of a proposal
 WIDE = 130  # columns of a terminal that shows all figures
@@ -95,15 +94,16 @@ def _runs(values: dict[str, Any], series: Any, days: float) -> list[BatchRun]:
     return runs
 
 
-def _scanned(runs: list[BatchRun], data_dir: Path, workers: int) -> tuple[list[ScannedPair], list[Refused]]:
+def _scanned(runs: list[BatchRun], data_dir: Path, workers: int) -> tuple[list[ScannedPair], list[FailedRun]]:
+    from search.batch import FailedRun
     from search.pair_scan import scanned
-    from services.app.batch import BatchPlayer, Refused, play_all
+    from services.app.batch import BatchPlayer, play_all
 
     player = BatchPlayer(data_dir, needs_result=lambda _run, _run_id: True)
     found, refused = [], []
     with progress("playing") as show:
         for done, outcome in enumerate(play_all(runs, player.play, workers), 1):
-            if isinstance(outcome, Refused):
+            if isinstance(outcome, FailedRun):
                 said = f"failed: {outcome.run.symbol} {outcome.run.rule}: {outcome.reason}"
                 notes().print(said, soft_wrap=True, highlight=False, markup=False)
                 refused.append(outcome)

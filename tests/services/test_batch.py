@@ -16,9 +16,9 @@ from backtesting import simulate
 from backtesting.candles import to_frame
 from bot.errors import Misconfigured
 from bot.sources import ROOT
-from search.batch import ALL, BatchRun, read_batch
+from search.batch import ALL, BatchRun, FailedRun, read_batch
 from services.app import batch as playing
-from services.app.batch import BatchPlayer, Played, Refused, play_all
+from services.app.batch import BatchPlayer, PlayedRun, play_all
 from services.command_line.main import app, main
 from services.market_data.store import CandleStore
 from tests.conftest import walk
@@ -124,11 +124,11 @@ def test_a_fault_in_a_thread_is_an_outcome_like_others():
             raise ZeroDivisionError("by zero")
         if run.symbol == "CCC":
             raise FileNotFoundError(2, "No such file", "x.csv")
-        return Played(run, {}, False, None)
+        return PlayedRun(run, {}, False, None)
 
     found = {one.run.symbol: one for one in play_all(runs, play, 2)}
-    assert isinstance(found["AAA"], Played)
-    assert found["BBB"] == Refused(runs[1], "fault of the program or of a strategy: ZeroDivisionError: by zero")
+    assert isinstance(found["AAA"], PlayedRun)
+    assert found["BBB"] == FailedRun(runs[1], "fault of the program or of a strategy: ZeroDivisionError: by zero")
     assert found["CCC"].reason == "x.csv: No such file; check the path and its rights."
 
 

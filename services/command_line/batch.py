@@ -123,15 +123,23 @@ def _kept(outcome: PlayedRun | FailedRun, player: BatchPlayer, places: RunFolder
     from search.batch import FailedRun, FinishedRun
 
     if isinstance(outcome, FailedRun):
-        notes().print(f"failed: {outcome.run.label}: {outcome.reason}", soft_wrap=True, highlight=False, markup=False)
-        return outcome
+        return _told(outcome)
     if not outcome.reused:
-        if places is not None:
-            places.write(outcome)
+        try:
+            if places is not None:
+                places.write(outcome)
+        except Misconfigured as error:  # something else lies there
+            return _told(FailedRun(outcome.run, str(error)))
         path = player.finished.path(outcome.figures["run_id"])
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, json.dumps(outcome.figures))
     return FinishedRun(outcome.run, outcome.figures)
+
+
+def _told(failed: FailedRun) -> FailedRun:
+    """Name a run that failed on the error stream."""
+    notes().print(f"failed: {failed.run.label}: {failed.reason}", soft_wrap=True, highlight=False, markup=False)
+    return failed
 
 
 def _show(whole: dict[str, Any], reused: int, path: Path) -> None:

@@ -161,8 +161,13 @@ def test_run_directories_are_those_of_backtest(stocked, tmp_path, monkeypatch, c
     whole = answered(monkeypatch, capsys, path)
     (row,) = whole["individual_results"]
     assert row["timeframe"] is None
-    assert answered(monkeypatch, capsys, path, "--runs", "--out", tmp_path / "out")["batch_id"] == whole["batch_id"]
     folder = tmp_path / "out" / "runs" / f"grid-BTCUSDT-{row['run_id']}"
+    folder.mkdir(parents=True)
+    (folder / "diary.txt").write_text("mine")
+    (failed,) = answered(monkeypatch, capsys, path, "--runs", "--out", tmp_path / "out", code=1)["failed_runs"]
+    assert "something that is no run lies there" in failed["reason"]
+    (folder / "diary.txt").unlink()
+    assert answered(monkeypatch, capsys, path, "--runs", "--out", tmp_path / "out")["batch_id"] == whole["batch_id"]
     code, _, err = command(monkeypatch, capsys, "backtest", folder / "config.yaml", "--out", tmp_path / "own")
     assert code == 0, err
     assert (tmp_path / "own" / "result.json").read_bytes() == (folder / "result.json").read_bytes()
@@ -208,6 +213,19 @@ def test_a_config_file_gives_what_an_entry_leaves_out(tmp_path):
     assert (made.pair, made.start, made.leverage, made.parameters.levels) == ("ETHUSDT", None, 2.0, 7)
     assert made.capital == 1_000_000.0
     assert made.parameters.profit_per_grid == 0.01
+
+
+def test_a_strategy_of_ones_own_is_found_beside_the_batch(tmp_path, monkeypatch):
+    shutil.copy(ROOT / "tests" / "examples" / "ema_cross.py", tmp_path)
+    (tmp_path / "mine.yaml").write_text("strategy: ema_cross.py\n")
+    entries = ["ema_cross.py:EMA_CROSS", "mine.yaml", {"name": "more", "strategy": "ema_cross.py"}]
+    monkeypatch.chdir(ROOT)
+    batch = read_batch(written(tmp_path, strategies=entries, periods=None, pairs=["BTCUSDT"]))
+    assert [(run.rule, run.timeframe) for run in batch.runs] == [
+        (rule, timeframe) for rule in ("EMA_CROSS", "mine", "more") for timeframe in ("1h", "2h")
+    ]
+    assert {run.config().strategy for run in batch.runs} == {f"{tmp_path / 'ema_cross.py'}:EMA_CROSS"}
+    assert batch.runs[1].config().parameters.timeframe == "2h"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from services.settings import Settings
 if TYPE_CHECKING:
     from services.market_data.store import CandleStore, SeriesName
 
+WIDE = 110  # columns of a terminal that shows the reason too
+
 Pairs = Annotated[
     list[str] | None, typer.Option(help="such as BTCUSDT; several times [default: all of the store]", metavar="PAIR")
 ]
@@ -71,15 +73,16 @@ def _row(store: CandleStore, series: SeriesName, days: float) -> dict[str, Any]:
 def _show(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
-    table = Table(box=None)
+    table, wide = Table(box=None), console().width >= WIDE
     for name in ("pair", "venue", "class"):
         table.add_column(name, no_wrap=True)
     for name in ("ATR %", "gap %", "missing %", "days"):
         table.add_column(name, justify="right")
-    table.add_column("why")
+    if wide:
+        table.add_column("why")
     for row in rows:
         atr = "" if row["atr_pct"] is None else f"{row['atr_pct']:.1f}"
         numbers = (atr, f"{row['gap_pct']:.4f}", f"{row['missing_pct']:.2f}", f"{row['days']:,}")
         venue = f"{row['exchange']} {row['market']}"
-        table.add_row(row["symbol"], venue, row["class"] or "", *numbers, row["why"])
+        table.add_row(row["symbol"], venue, row["class"] or "", *numbers, *([row["why"]] if wide else ()))
     console().print(table)

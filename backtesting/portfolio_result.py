@@ -43,9 +43,12 @@ from filters.smc import Verdict
 from strategies.grid.parameters import GridParameters
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from backtesting.portfolio_simulator import PortfolioRecording
+    from backtesting.simulator import PreparedCandles
 
 
 class PairFigures(BaseModel):
@@ -133,6 +136,13 @@ class PortfolioDocument(BaseModel):
     results: dict[str, PairFigures]
     allocations: Allocations
     notices: list[str]
+
+
+def run_id_of_pairs(config: PortfolioConfig, prepared: Mapping[str, PreparedCandles], snapshots: dict[str, str]) -> str:
+    """Name a run on several pairs by what is played, which is known before it is; `snapshots`: of each pair."""
+    hashes = [snapshots[pair] for pair in prepared]
+    hashes += [hash_ for one in prepared.values() for hash_ in fingerprint(one.payments)]
+    return run_id(config, [one.instrument for one in prepared.values()], hashes, source_hash())
 
 
 @dataclass(frozen=True)
@@ -435,11 +445,9 @@ class PortfolioResult:
         config, recording = self.config, self.recording
         pairs = dict(zip(recording.pairs, recording.recordings, strict=True))
         instruments = {pair: one.prepared.instrument for pair, one in pairs.items()}
-        snapshots = [self.snapshots[pair] for pair in pairs]
-        snapshots += [hash_ for one in pairs.values() for hash_ in fingerprint(one.prepared.payments)]
         parameters = {key: value for key, value in config.document().items() if isinstance(value, dict)}
         return PortfolioDocument(
-            run_id=run_id(config, list(instruments.values()), snapshots, source_hash()),
+            run_id=run_id_of_pairs(config, {pair: one.prepared for pair, one in pairs.items()}, self.snapshots),
             strategy=strategy_name(config),
             pairs=list(recording.pairs),
             exchange=config.exchange,

@@ -31,7 +31,7 @@ from strategies.grid.parameters import GridParameters
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from backtesting.simulator import Recording
+    from backtesting.simulator import PreparedCandles, Recording
     from bot.instrument import Instrument
     from bot.strategy import Strategy
     from coordinator.config import RunConfig
@@ -76,6 +76,13 @@ def run_id(config: RunConfig, instruments: list[Instrument], snapshots: list[str
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def run_id_of(config: BacktestConfig, prepared: PreparedCandles) -> str:
+    """Name a run of one strategy on one pair by what is played, which is known before it is."""
+    sources = source_hash(own_sources(config.loaded.decide.__module__))
+    snapshots = [prepared.candles.snapshot(), *fingerprint(prepared.payments)]
+    return run_id(config, [prepared.instrument], snapshots, sources)
+
+
 def counts_of(strategy: Strategy, state: Any) -> dict[str, int]:
     """What a strategy counted, by name, from its own state or that of a pair."""
     own = state[strategy.name] if strategy.name in state.dtype.names else state
@@ -105,10 +112,8 @@ class BacktestResult:
     def document(self) -> ResultDocument:
         """Content of result.json."""
         config, prepared = self.config, self.recording.prepared
-        snapshot = prepared.candles.snapshot()
-        sources = source_hash(own_sources(config.loaded.decide.__module__))
         return ResultDocument(
-            run_id=run_id(config, [prepared.instrument], [snapshot, *fingerprint(prepared.payments)], sources),
+            run_id=run_id_of(config, prepared),
             strategy=config.strategy,
             strategy_version=config.loaded.version,
             pair=config.pair,
@@ -116,7 +121,7 @@ class BacktestResult:
             market=str(prepared.instrument.market),
             start=self.metrics.start,
             end=self.metrics.end,
-            snapshot=snapshot,
+            snapshot=prepared.candles.snapshot(),
             outcome=self.recording.outcome.name.lower(),
             instrument=prepared.instrument.model_dump(mode="json"),
             execution=config.execution.model_dump(mode="json"),

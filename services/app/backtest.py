@@ -53,15 +53,26 @@ def find_candles(config: BacktestConfig, store: CandleStore) -> tuple[BacktestCo
     """Find the candles; where the config does not say whose, take the venue that has them."""
     if config.candles is not None:
         return config, config.candles
+    config, series = find_series(config, store)
+    candles = store.read(series, warmup_start(config), config.end)
+    # An empty period is refused with what the store does hold.
+    return config, candles if len(candles) else store.read(series)
+
+
+def find_series(config: BacktestConfig, store: CandleStore) -> tuple[BacktestConfig, SeriesName]:
+    """Find the series of a config's pair; where the config does not say whose, take the venue that has it."""
     if "exchange" not in config.model_fields_set:
         known = [one.venue for one in store.series() if (one.market, one.symbol) == (config.market, config.pair)]
         if known:
             venue = min(known, key=lambda name: (name == SYNTHETIC, name != "bybit", name))
             config = config.changed(exchange=venue)
-    series = _series(config, store, config.pair)
-    candles = store.read(series, warmup_start(config), config.end)
-    # An empty period is refused with what the store does hold.
-    return config, candles if len(candles) else store.read(series)
+    return config, _series(config, store, config.pair)
+
+
+def find_series_of_one(config: PortfolioConfig, store: CandleStore) -> tuple[PortfolioConfig, SeriesName]:
+    """Find the series of the only pair that the whole algorithm trades."""
+    config = config.changed(exchange=_venue(config, store))
+    return config, _series(config, store, config.pairs[0])
 
 
 def histories_of(config: PortfolioConfig | BacktestConfig, data_dir: Path) -> dict[str, FundingHistory]:

@@ -17,8 +17,10 @@ from bot.errors import TradingError, cut
 from services.command_line import (
     backtest,
     backup,
+    batch,
     chaos,
     check,
+    classify,
     compare,
     data,
     explain,
@@ -29,10 +31,12 @@ from services.command_line import (
     parameters,
     parity,
     past,
+    presets,
     purge,
     replay,
     robustness,
     runs,
+    scan,
     sessions,
     set_up,
     suggest,
@@ -52,6 +56,7 @@ app = typer.Typer(
 app.command("init")(set_up.init)
 app.add_typer(data.app, name="data")
 app.command("backtest")(backtest.backtest)
+app.command("batch")(batch.batch)
 app.command("check")(check.check)
 app.add_typer(new.app, name="new")
 app.command("compare")(compare.compare)
@@ -62,6 +67,9 @@ app.command("walkforward")(sweep.walkforward)
 app.command("montecarlo")(robustness.montecarlo)
 app.command("stress")(robustness.stress)
 app.add_typer(sessions.app, name="sessions")
+app.add_typer(presets.app, name="presets")
+app.command("classify")(classify.classify)
+app.command("scan")(scan.scan)
 app.command("explain")(explain.explain)
 app.add_typer(indicators.app, name="indicators")
 app.add_typer(runs.app, name="runs")

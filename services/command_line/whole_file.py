@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import os
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from functools import partial
+from pathlib import Path
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write `text` beside the file and put it in its place: nobody finds half of it."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    """Write `text` beside the file and put it in its place: nobody finds half of it, an interruption leaves nothing."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    remove = partial(beside.unlink, missing_ok=True)
+    atexit.register(remove)  # before it is made: an interruption at any moment finds what to remove
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    finally:
+        remove()
+        atexit.unregister(remove)

@@ -144,6 +144,13 @@ class CandleStore:
         frame = pl.concat([pl.read_parquet(path) for path in chosen])
         return from_frame(frame, bar_length_of(series.bar)).between(start_ms, end_ms)
 
+    def end(self, series: SeriesName) -> int:
+        """Time until which a series has bars, ms; raises Misconfigured when it is unknown."""
+        months = self._months(series)
+        if not months:
+            self.read(series)  # which says what there is
+        return int(pl.read_parquet(months[-1], columns=["ts"])["ts"][-1]) + bar_length_of(series.bar)
+
     def series(self) -> list[SeriesName]:
         """Everything that is stored, sorted."""
         folders = {path.parent for path in self.root.glob("*/*/*/*/*.parquet") if MONTH_FILE.fullmatch(path.name)}

@@ -17,6 +17,7 @@ from backtesting.candle_checks import faults, gaps, repair
 from backtesting.candles import read_candles
 from bot.errors import TradingError
 from coordinator.config import load_config
+from search.batch import read_batch
 from services.command_line.main import main
 from services.runtime.config import load_bot
 
@@ -97,6 +98,29 @@ def test_no_file_of_a_config_ends_in_a_trace(tmp_path_factory, text, data):
     ends_in_a_sentence(load_bot, path)
 
 
+@st.composite
+def batches(draw):
+    """A batch that is right but for some places."""
+    entry = {"name": "wide", "strategy": "grid", "grid": {"levels": 7}, "timeframes": ["1h"]}
+    values = {"pairs": ["BTCUSDT"], "timeframes": ["1h"], "periods": [{"last_days": 2}, {"from": "2024-01-01"}]}
+    values["strategies"] = ["trend", entry]
+    places = [values, entry, values["periods"][0], values["periods"][1], entry["grid"]]
+    for _ in range(draw(st.integers(1, 3))):
+        place = draw(st.sampled_from(places))
+        known = [*place, "candles", "capital", "config", "market", "name", "to"]
+        place[draw(st.sampled_from(known) if draw(st.integers(0, 9)) else st.text(max_size=8))] = draw(TREE)
+    return values
+
+
+@pytest.mark.slow
+@settings(FUZZ, max_examples=2_000)
+@given(batches())
+def test_no_batch_ends_in_a_trace(tmp_path_factory, values):
+    path = tmp_path_factory.getbasetemp() / "batch.yaml"
+    path.write_bytes(yaml.dump(values, allow_unicode=True).encode(errors="surrogatepass"))
+    ends_in_a_sentence(read_batch, path)
+
+
 WORDS = st.one_of(NASTY.filter(lambda one: not isinstance(one, bytes)).map(str), st.text(max_size=10))
 OPTIONS = {
     "backtest": (
@@ -120,6 +144,10 @@ OPTIONS = {
     "ctl": ("--bot", "--pair"),
     "init": ("--strategy", "--pairs", "--capital", "--environment", "--name"),
     "runs": (),
+    "presets": (),
+    "batch": ("--candles", "--out", "--workers"),
+    "classify": ("--pair", "--exchange", "--market", "--days"),
+    "scan": ("--pair", "--exchange", "--market", "--days", "--write", "--workers"),
 }
 KEYS = st.sampled_from(
     ["levels", "grid.levels", "grid.trailing", "from", "pairs", "risk.exposure", "a", "a..b", ".", "bot", "strategy"]

@@ -8,7 +8,8 @@ import numpy as np
 
 from backtesting.metrics import daily_returns
 from backtesting.portfolio_result import PortfolioResult
-from search.score import score_portfolio, scored
+from search.portfolio_score import score_portfolio
+from search.score import scored
 from search.window import held_equally_over
 
 if TYPE_CHECKING:

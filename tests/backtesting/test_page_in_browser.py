@@ -7,7 +7,8 @@ from functools import partial
 
 import pytest
 
-from backtesting import simulate, simulate_portfolio, write_report
+from backtesting import simulate_portfolio, write_report
+from backtesting.run import simulate
 from services.market_data.synth import generate
 from tests.browser import browser, needs_chromium
 from tests.conftest import walk

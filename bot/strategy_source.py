@@ -40,7 +40,7 @@ def complete(reference: str) -> str:
         return reference
     if not names:
         raise Misconfigured(
-            f"strategy {shown(place)} holds no line NAME = Strategy(…); give FILE.py:NAME, as the README does."
+            f"strategy {shown(place)} holds no line NAME = Strategy(…); give FILE.py:NAME (docs/own_strategy.md)."
         )
     if len(names) > 1:
         choices = ", ".join(f"{Path(place).name}:{one}" for one in names)

@@ -1,13 +1,12 @@
 """The same decisions on recorded time: simulated exchange, simulator, figures, reports.
 
-from backtesting import plot, simulate, write_report, write_run
-result = simulate({"strategy": "grid", "pair": "BTCUSDT"}, "candles.csv")
-result.metrics, result.fills, result.trades, result.equity
-plot(result); write_report(result, "report.html"); write_run(result, "run")
+from backtesting import simulate
+result = simulate(strategy="grid", pair="BTCUSDT", candles="candles.csv", grid={"levels": 20})
+result.metrics, result.trades, result.fills, result.equity     # figures, and Polars frames
+result.plot(); result.write_report("report.html"); result.write_run("run")
+simulate(strategy="auto", pairs=["A", "B"], candles={"A": "a.csv", "B": frame}, start=datetime(2024, 2, 1))
 
-from backtesting import simulate_portfolio
-result = simulate_portfolio({"strategy": "auto", "pairs": ["A", "B"]}, {"A": "a.csv", "B": "b.csv"})
-result.metrics, result.figures, result.pair_figures
+docs/notebook.ipynb shows it at work. `plot`, `write_report` and `write_run` take a result's `run`.
 """
 
 from __future__ import annotations
@@ -15,11 +14,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from backtesting.notebook import simulate as simulate
     from backtesting.portfolio_run import simulate_portfolio as simulate_portfolio
     from backtesting.reports.pictures import plot as plot
     from backtesting.reports.run_directory import write_report as write_report
     from backtesting.reports.run_directory import write_run as write_run
-    from backtesting.run import simulate as simulate
 
 __all__ = ["plot", "simulate", "simulate_portfolio", "write_report", "write_run"]
 
@@ -27,7 +26,7 @@ __all__ = ["plot", "simulate", "simulate_portfolio", "write_report", "write_run"
 def __getattr__(name: str) -> Any:
     """Load the simulator and the reports when they are asked for: reading candles needs neither."""
     if name == "simulate":
-        from backtesting.run import simulate  # noqa: PLC0415
+        from backtesting.notebook import simulate  # noqa: PLC0415
 
         return simulate
     if name == "simulate_portfolio":

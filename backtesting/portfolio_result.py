@@ -525,6 +525,14 @@ class PortfolioResult:
             parts.append(self.of_pair(pair).trades.with_columns(strategies))
         return pl.concat(parts).sort("entry_time", maintain_order=True)
 
+    @cached_property
+    def equity_frame(self) -> pl.DataFrame:
+        """One row per bar: ts, equity, benchmark (all pairs held), each pair's profit and the worth of its position."""
+        profits = {f"{pair}_profit": values for pair, values in self.profits.items()}
+        worth = {f"{pair}_position": values for pair, values in self.holdings.items()}
+        account = {"ts": self.ts, "equity": self.equity, "benchmark": self.benchmark}
+        return pl.DataFrame({**account, **profits, **worth})
+
     def frame(self, name: str) -> pl.DataFrame:
         """Fills or trades of all pairs in one frame, by time."""
         by = "ts" if name == "fills" else "entry_time"

@@ -1,4 +1,4 @@
-"""Everything that a strategy of your own needs, under one name; the README shows one in thirty lines."""
+"""Everything that a strategy of your own needs, under one name; docs/own_strategy.md shows one in thirty lines."""
 
 from bot.channels import (
     DONCHIAN,

@@ -1,11 +1,12 @@
 """What a strategy's source says of itself before it is run: which strategies it holds, or for which other program.
 
-Nothing is imported: a file of freqtrade's or Jesse's would ask for their libraries.
+Nothing is imported: a file of freqtrade's or Jesse's would ask for their libraries. The same content is parsed once.
 """
 
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from pathlib import Path
 
 from bot.errors import Misconfigured, cut, shown
@@ -29,8 +30,7 @@ def complete(reference: str) -> str:
         if not all(part.isidentifier() for part in place.split(".")):
             raise Misconfigured(f"strategy {shown(reference)} is neither a file nor a module; give FILE.py:NAME.")
         return reference
-    tree = _tree(place)
-    program = _program(tree)
+    program, names = _told_by(place)
     if program:
         raise Misconfigured(
             f"strategy {shown(place)} is one of {program}, which runs by other rules; {PAGE} shows its translation "
@@ -38,10 +38,9 @@ def complete(reference: str) -> str:
         )
     if sign:
         return reference
-    names = strategies_in(tree)
     if not names:
         raise Misconfigured(
-            f"strategy {shown(place)} holds no line NAME = Strategy(…); give FILE.py:NAME, as the README does."
+            f"strategy {shown(place)} holds no line NAME = Strategy(…); give FILE.py:NAME (docs/own_strategy.md)."
         )
     if len(names) > 1:
         choices = ", ".join(f"{Path(place).name}:{one}" for one in names)
@@ -83,9 +82,10 @@ def _last_name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
-def _tree(place: str) -> ast.Module:
+def _told_by(place: str) -> tuple[str, tuple[str, ...]]:
+    """Which other program a file is for, and which strategies it holds; raises Misconfigured."""
     try:
-        return ast.parse(Path(place).read_bytes(), place)
+        return _told_in(Path(place).read_bytes(), place)
     except SyntaxError as error:
         raise Misconfigured(
             f"strategy {shown(place)} cannot be loaded (line {error.lineno}: {cut(error.msg)}); mend the file."
@@ -96,3 +96,9 @@ def _tree(place: str) -> ast.Module:
         raise Misconfigured(f"strategy {shown(place)} cannot be read ({error.strerror}); give another file.") from None
     except (ValueError, RecursionError, MemoryError) as error:  # NUL bytes, another encoding, nested without end
         raise Misconfigured(f"strategy {shown(place)} cannot be loaded ({cut(str(error))}); mend the file.") from None
+
+
+@lru_cache(maxsize=256)
+def _told_in(content: bytes, place: str) -> tuple[str, tuple[str, ...]]:
+    tree = ast.parse(content, place)
+    return _program(tree), tuple(strategies_in(tree))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from backtesting import simulate
 from backtesting.instruments import instrument_for
 from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
+from backtesting.run import simulate
 from bot.instrument import Market
 from bot.sources import ROOT
 from coordinator.config import load_config

@@ -7,8 +7,8 @@ import re
 import pytest
 import yaml
 
-from backtesting import simulate
 from backtesting.reports.page import run_page
+from backtesting.run import simulate
 from bot.sources import ROOT
 from strategies.grid.parameters import GridParameters
 from tests.conftest import bars, walk

@@ -40,6 +40,12 @@ def run_page(result: BacktestResult | PortfolioResult) -> str:
     return laid_out(view.title, subtitle(view), marks(view), whole_verdict(view), cards(view), _sections(view), data)
 
 
+def chart_page(result: BacktestResult | PortfolioResult) -> str:
+    """Lay out the chart of a run alone, for where the figures stand elsewhere."""
+    view = view_of(result)
+    return laid_out(view.title, subtitle(view), [], "", "", "", chart_data(view) | {"trades": None})
+
+
 def _sections(view: RunView) -> str:
     document = view.document
     parts = [grid_section(view), months_section(view), trades_section(view)]

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import polars as pl
 import yaml
 
 from backtesting.portfolio_result import PortfolioResult
@@ -53,7 +52,7 @@ def write_files(result: BacktestResult | PortfolioResult, folder: Path) -> None:
     (folder / MARKER).write_text(result.document.model_dump_json(indent=2, by_alias=True) + "\n", encoding="utf-8")
     if isinstance(result, PortfolioResult):
         _write_decisions(result, folder / "events.jsonl")
-        fills, trades, equity = result.frame("fills"), result.trade_frame, _equity(result)
+        fills, trades, equity = result.frame("fills"), result.trade_frame, result.equity_frame
     else:
         fills, trades, equity = result.fills, result.trades, result.equity
     fills.write_csv(folder / "fills.csv")
@@ -69,14 +68,6 @@ def _write_decisions(result: PortfolioResult, path: Path) -> None:
     with path.open("w", encoding="utf-8") as file:
         for one in decisions_of(recording.decisions, recording.pairs, result.config.algorithm.roster):
             file.write(json.dumps(as_row(one)) + "\n")
-
-
-def _equity(result: PortfolioResult) -> pl.DataFrame:
-    """One row per bar: ts, equity, benchmark (all pairs held), each pair's profit so far and worth of its position."""
-    profits = {f"{pair}_profit": values for pair, values in result.profits.items()}
-    worth = {f"{pair}_position": values for pair, values in result.holdings.items()}
-    account = {"ts": result.ts, "equity": result.equity, "benchmark": result.benchmark}
-    return pl.DataFrame({**account, **profits, **worth})
 
 
 def write_whole(directory: Path, write: Callable[[Path], None]) -> Path:

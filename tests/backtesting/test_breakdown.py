@@ -10,9 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from backtesting import simulate, write_run
+from backtesting import write_run
 from backtesting.breakdown import by_month, grouped, returns_by_month
 from backtesting.portfolio_run import simulate_portfolio
+from backtesting.run import simulate
 from backtesting.summary_table import report_table
 from services.market_data.synth import generate
 from tests.conftest import START, bars, walk

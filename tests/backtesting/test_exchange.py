@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from pydantic import Field
 
-from backtesting import simulate
 from backtesting.exchange import NOTHING, Outcome, first_reached
 from backtesting.funding import FundingHistory
-from backtesting.run import BOUNDS
+from backtesting.run import BOUNDS, simulate
 from backtesting.simulator import PreparedCandles, UniversalSimulator, check_balance
 from backtesting.trades import trades_of
 from bot.authoring import (

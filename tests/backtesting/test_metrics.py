@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backtesting import simulate
 from backtesting.metrics import (
     Metrics,
     daily_returns,
@@ -23,6 +22,7 @@ from backtesting.metrics import (
 )
 from backtesting.reports.comparison import ComparedRun
 from backtesting.reports.comparison import verdict as compared
+from backtesting.run import simulate
 from bot.times import DAY
 from bot.trade import TRADE
 from tests.conftest import START, walk

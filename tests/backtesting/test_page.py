@@ -11,13 +11,14 @@ from html import unescape
 import numpy as np
 import pytest
 
-from backtesting import simulate, simulate_portfolio, write_report, write_run
+from backtesting import simulate_portfolio, write_report, write_run
 from backtesting.metrics import Metrics
 from backtesting.reports.comparison import compared_run
 from backtesting.reports.comparison_page import comparison_page
 from backtesting.reports.labels import LABELS, label
 from backtesting.reports.packing import PackedColumn, money_step, packed
 from backtesting.reports.run_view import currency_of
+from backtesting.run import simulate
 from services.market_data.synth import generate
 from tests.conftest import walk
 

@@ -7,7 +7,8 @@ from functools import partial
 
 import pytest
 
-from backtesting import simulate, simulate_portfolio, write_report
+from backtesting import simulate_portfolio, write_report
+from backtesting.run import simulate
 from services.market_data.synth import generate
 from tests.browser import browser, needs_chromium
 from tests.conftest import walk
@@ -189,3 +190,18 @@ def test_a_year_of_minutes_opens_and_zooms_at_once(tmp_path):
     took, times = on_page(path, read)
     assert took < 1.5
     assert times[len(times) // 2] < 100
+
+
+def test_the_chart_that_a_notebook_shows_opens_alone_and_draws(grid_page, tmp_path):
+    """As `plot()` frames it: no table of trades, no errors, the same candles."""
+    from backtesting.reports.page import chart_page
+
+    result, _ = grid_page
+    (tmp_path / "chart.html").write_text(chart_page(result), encoding="utf-8")
+
+    async def seen(page):
+        return await sight(page), await page.run("document.querySelectorAll('canvas').length")
+
+    _, ((since, until), canvases) = on_page(tmp_path / "chart.html", seen)
+    assert until > since
+    assert canvases > 3

@@ -10,11 +10,12 @@ import polars as pl
 import pytest
 import yaml
 
-from backtesting import plot, simulate, write_report, write_run
+from backtesting import plot, write_report, write_run
 from backtesting.portfolio_run import simulate_portfolio
 from backtesting.reports import run_directory
 from backtesting.reports.charts import thinned
 from backtesting.result import ResultDocument
+from backtesting.run import simulate
 from bot.errors import Misconfigured
 from coordinator.config import load_config
 from coordinator.config_file import read_values

@@ -233,7 +233,7 @@ def test_a_strategy_that_is_not_there_is_said_so():
 def test_without_the_compiler_the_fills_are_the_same(tmp_path):
     """Determinism, and the same kernels under NUMBA_DISABLE_JIT=1; the run id is equal too."""
     code = (
-        "from backtesting import simulate\nfrom tests.conftest import walk\nimport hashlib\n"
+        "from backtesting.run import simulate\nfrom tests.conftest import walk\nimport hashlib\n"
         "for name, more in (('grid', {}), ('dca', {'confluence': 0.3}), ('trend', {})):\n"
         "    section = {'warmup_bars': 20, 'timeframe': '15m', **more}\n"
         "    r = simulate({'strategy': name, 'pair': 'BTCUSDT', name: section}, walk(1500, seed=8))\n"

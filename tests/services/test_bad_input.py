@@ -213,7 +213,7 @@ def test_the_page_for_freqtrade_users_shows_the_tested_translation():
 def test_the_translation_trades_with_its_stop_and_target_at_the_exchange():
     """Interpreted: no minute of compilation for one example."""
     code = (
-        "from dataclasses import replace\nfrom backtesting import simulate\nfrom tests.conftest import walk\n"
+        "from dataclasses import replace\nfrom backtesting.run import simulate\nfrom tests.conftest import walk\n"
         "made = walk(6_000, seed=1)\n"
         "candles = replace(made, ts=made.ts + 15 * 86_400_000)\n"  # a block of the inputs begins among them
         "own = {'warmup_bars': 60, 'timeframe': '5m', 'stop': 0.01, 'target': 0.01}\n"
@@ -233,7 +233,7 @@ def test_the_translation_trades_with_its_stop_and_target_at_the_exchange():
 
 
 def test_what_is_allowed_and_seldom_meant_is_said():
-    from backtesting import simulate
+    from backtesting.run import simulate
     from tests.conftest import walk
 
     own = {"lower": 10.0, "upper": 20.0, "profit_per_grid": 0.5}

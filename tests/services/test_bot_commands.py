@@ -129,7 +129,7 @@ def _read(master):
 
 
 def test_a_backtest_runs_on_the_config_of_a_bot(tmp_path):
-    from backtesting import simulate
+    from backtesting.run import simulate
     from tests.conftest import walk
 
     run("init", folder=tmp_path)

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from backtesting import simulate
 from backtesting.funding import SPAN_MS, FundingHistory, payments_over, told, told_together
+from backtesting.run import simulate
 from bot.errors import Misconfigured
 from coordinator.config import load_config
 from services.app.backtest import histories_of

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from backtesting import simulate
+from backtesting.run import simulate
 from bot.errors import Misconfigured
 from coordinator.config import load_config
 from services.command_line.main import app, main

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from backtesting import simulate
 from backtesting.candle_checks import check
+from backtesting.run import simulate
 from bot.errors import Misconfigured
 from coordinator.config import load_config
 from services.app.backtest import find_candles

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backtesting import simulate
 from backtesting.exchange import Outcome
+from backtesting.run import simulate
 from backtesting.simulator import PreparedCandles, UniversalSimulator
 from bot.candles import Candles
 from bot.order import OrderKind, Signal

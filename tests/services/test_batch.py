@@ -12,8 +12,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from backtesting import simulate
 from backtesting.candles import to_frame
+from backtesting.run import simulate
 from bot.errors import Misconfigured
 from bot.sources import ROOT
 from search.batch import ALL, BatchRun, FailedRun, read_batch

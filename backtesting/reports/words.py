@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from backtesting.portfolio_result import AlgorithmFigures
     from backtesting.reports.run_view import RunView
 
+MOST_CASH = 75.0  # % of the equity, from which a return is mostly that of what did nothing
 MOST_COMMITTED = 90.0  # % of the capital, under which a grid's risk budget keeps some of it idle
 
 
@@ -28,6 +29,9 @@ def verdict(metrics: Metrics, currency: str) -> str:
         f"while buying and holding {held} {abs(metrics.benchmark_return_pct):.2f} %: "
         f"{'better' if better else 'worse'} than holding."
     )
+    cash = 100.0 - metrics.mean_exposure_pct
+    if cash >= MOST_CASH:
+        sentence += f" On average {cash:.0f} % of the equity was cash."
     if metrics.win_rate_pct is not None and metrics.win_rate_pct > 60 and metrics.closed_profit < 0:
         sentence += (
             f" It won {metrics.win_rate_pct:.0f} % of its closed trades and still lost by them: the losses were few, "

@@ -18,6 +18,7 @@ from backtesting.reports.comparison_page import comparison_page
 from backtesting.reports.labels import LABELS, label
 from backtesting.reports.packing import PackedColumn, money_step, packed
 from backtesting.reports.run_view import currency_of
+from backtesting.reports.words import verdict
 from backtesting.run import simulate
 from services.market_data.synth import generate
 from tests.conftest import walk
@@ -217,6 +218,13 @@ def test_a_budget_that_keeps_capital_idle_is_said(tmp_path):
     )
     whole = write_report(simulate({**GRID, "grid": section}, walk(3000, seed=3)), tmp_path / "whole.html").read_text()
     assert "risk budget uses" not in body(whole)
+
+
+def test_a_run_that_is_mostly_cash_says_so(results):
+    metrics = results["one pair"].metrics
+    for exposure, said in ((2.0, "On average 98 % of the equity was cash."), (60.0, None)):
+        told = verdict(metrics.model_copy(update={"mean_exposure_pct": exposure}), "USDT")
+        assert said in told if said else "was cash" not in told
 
 
 def test_a_year_of_minutes_is_a_small_file(tmp_path):

@@ -27,6 +27,7 @@ KEYS = (
 )
 PAIR = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 APART = re.compile(r"([A-Z0-9]{1,20})[/_-](USDT|USDC|USD|EUR|BTC|ETH)(?::[A-Z0-9]{1,9})?")
+SURROGATE = re.compile("[\ud800-\udfff]")  # which no file's name and no output can hold
 DEEPEST, MOST_VALUES = 12, 20_000  # of a config: how far sections lie in each other, and how much is in all of them
 
 
@@ -168,8 +169,10 @@ def _refuse_odd(values: dict[str, Any]) -> None:
             raise Misconfigured(f"{cut(place)} holds more than a config can; mend its sections and references.")
         if isinstance(value, str) and "\0" in value:
             raise Misconfigured(f"{cut(place)} is {shown(value)}, which has a NUL character; write it without.")
+        if isinstance(value, str) and SURROGATE.search(value):
+            raise Misconfigured(f"{cut(place)} is {shown(value)}, which has half a character; write it without.")
         if isinstance(value, dict):
-            odd = next((key for key in value if not isinstance(key, str)), None)
+            odd = next((key for key in value if not isinstance(key, str) or SURROGATE.search(key)), None)
             if odd is not None or None in value:
                 raise Misconfigured(f"{cut(place)} has the key {shown(odd)}, which is no word; put it in quotes.")
             waiting += [(key if value is values else f"{place}.{key}", one, depth + 1) for key, one in value.items()]

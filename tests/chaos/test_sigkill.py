@@ -40,7 +40,8 @@ def run(path, kills, speed=2400.0):
 @pytest.fixture
 def bot_yaml(tmp_path):
     path = tmp_path / "bot.yaml"
-    path.write_text(yaml.safe_dump({"strategy": "auto", "pairs": ["BTCUSDT", "ETHUSDT", "SOLUSDT"]}))
+    lively = {"strategy": "auto", "auto": {"preset": "classic"}, "pairs": ["BTCUSDT", "ETHUSDT", "SOLUSDT"]}
+    path.write_text(yaml.safe_dump(lively))
     return path
 
 

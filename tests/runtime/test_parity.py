@@ -207,6 +207,7 @@ SIGNALLED = {
     "when": [{"indicator": "RSI", "timeperiod": 5, "long_below": 60}],
 }
 GATED = {
+    "preset": "classic",
     "timeframe": "1m",
     "warmup_bars": 30,
     "cooldown_hours": 0.1,

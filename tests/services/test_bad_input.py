@@ -41,6 +41,8 @@ BAD_CONFIGS = {
     "nested sections": (f"{GRID}grid: {'{a: ' * 40}1{'}' * 40}\n", "more than a config can"),
     "a section within itself": (f"{GRID}grid: &a {{levels: *a}}\n", "more than a config can"),
     "NUL in a path": (f'{GRID}candles: "a\\0b"\n', "NUL character"),
+    "half a character": (f'{GRID}candles: {{"": "\\ud800"}}\n', "half a character"),
+    "half a character in a key": (f'{GRID}"\\ud800": 1\n', "is no word"),
     "NUL in a strategy": ('strategy: "a\\0b.py:X"\npair: BTCUSDT\n', "NUL character"),
     "a symbol of 300 letters": (f"strategy: grid\npair: {'A' * 300}\n", "which is no symbol"),
     "symbols of 300 letters": (f"strategy: auto\npairs: [{'A' * 300}, B]\n", "which is no symbol"),

@@ -54,6 +54,7 @@ CLUSTERS = {
 }
 MOVES = 5.0  # return of the pairs in a month, %, that makes a market rising or falling
 EXPIRES = "2027-05-27"
+TRIALS = "12,446"  # of all studies, by the trials.json that they leave
 PLUM, BLUE, ORANGE = "#b07aa1", "#4e79a7", "#f28e2b"
 DOUBLED = {"linear": ("0.0004", "0.0011"), "spot": ("0.002", "0.002")}  # maker and taker fee
 RUNS: dict[str, dict[str, Any]] = {
@@ -139,7 +140,7 @@ def preset(cluster: str, level: str, folder: Path) -> str:
         f"#   traderagent backtest configs/presets/{cluster}_{level}.yaml --set from=2024-02-01",
         f"# In sample, hours of {start} to {end}, costs included: {figures[0]}",
         f"# {figures[1]} {figures[2]}",
-        f"# Expires {EXPIRES}: markets change; study them again by then (docs/research).",
+        f"# Trials: {TRIALS}. Expires {EXPIRES}: markets change; study them again by then (docs/research).",
         "version: 1",
         "strategy: auto",
         f"risk_level: {level}",

@@ -51,7 +51,7 @@ def test_presets_say_where_they_come_from_their_trials_and_until_when(mine, monk
     }
     assert rows["mine"]["origin"].startswith("The best of 1,234 variants by sobol:1234")
     theirs = rows["stable_low"]
-    assert (theirs["whose"], theirs["trials"], theirs["state"]) == ("program", None, "stands until 2027-05-27")
+    assert (theirs["whose"], theirs["trials"], theirs["state"]) == ("program", 12_446, "stands until 2027-05-27")
     code, out, _ = command(monkeypatch, capsys, "presets", "list")
     assert code == 0 and "mid_cap_medium" in out and "1,234" in out
 

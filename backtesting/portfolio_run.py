@@ -14,7 +14,7 @@ from backtesting.exchange import Outcome
 from backtesting.instruments import instrument_for
 from backtesting.portfolio_result import PortfolioResult
 from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
-from backtesting.run import SYNTHETIC_SHORT, inputs_notice, paid_history, rules_notices
+from backtesting.run import SYNTHETIC_SHORT, inputs_notice, paid_history, rules_notices, warmup_start
 from bot.candles import Candles, bar_name, iso
 from bot.errors import Misconfigured
 from bot.instrument import Market
@@ -75,7 +75,7 @@ def prepare_portfolio(
     missing = next((pair for pair in config.pairs if pair not in given), None)
     if missing is not None:
         raise Misconfigured(f"candles of {missing} are missing; give them by pair, or import them first.")
-    warmup = None if config.start is None else config.algorithm.history_start(config.start)
+    warmup = warmup_start(config)
     played, instruments, notices, snapshots = {}, {}, [], {}
     for pair in config.pairs:
         own = _candles(given.pop(pair))

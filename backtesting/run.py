@@ -27,6 +27,7 @@ from coordinator.config import (
     FillPolicy,
     FillRule,
     FundingSource,
+    PortfolioConfig,
     load_portfolio,
     load_single,
 )
@@ -164,10 +165,12 @@ def limits_may_bind(config: BacktestConfig, prepared: PreparedCandles) -> bool:
     return (closed < NO_LIMIT and lots > closed) or most > float(held.max_position_notional)
 
 
-def warmup_start(config: BacktestConfig) -> int | None:
+def warmup_start(config: BacktestConfig | PortfolioConfig) -> int | None:
     """Time from which bars are needed so that trading can begin at `from`; None for all there are."""
     if config.start is None:
         return None
+    if isinstance(config, PortfolioConfig):
+        return config.algorithm.history_start(config.start)
     signal = config.parameters.warmup_bars * config.parameters.timeframe_ms
     return min(config.start - signal, inputs_start([(config.loaded, [config.parameters])], config.start))
 

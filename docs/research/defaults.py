@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from study import funding_of
+from study import funding_of, summary
 
-from backtesting.metrics import YEAR_DAYS, daily_returns
+from backtesting.metrics import daily_returns
 from backtesting.portfolio_run import play_portfolio, prepare_portfolio
 from backtesting.reports.charts import GAIN, INK, LOSS, MUTED
 from bot.candles import iso
@@ -27,7 +27,6 @@ from bot.errors import Misconfigured
 from bot.times import DAY
 from coordinator.config import load_portfolio
 from coordinator.presets import RiskLevel
-from search.chance import betas, intervals, resampled_days, weights_of
 from search.window import held_equally
 
 if TYPE_CHECKING:
@@ -88,40 +87,26 @@ def played(
     held = held_equally(made)
     daily = daily_returns(result.equity, result.ts, result.config.deposits)
     held, metrics, months = held[: len(daily)], result.metrics, len(daily) / 30.4
-    beyond = intervals(daily, held)
     gross = sum(one.profit + one.fees + one.slippage for one in result.pair_figures.values())
     spent = sum(one.fees + one.slippage for one in result.pair_figures.values())
-    curve = np.cumprod(1.0 + daily)
     return (
         {
             "run": run["name"],
             "set": name,
-            "return_pct_a_year": (float(curve[-1]) ** (YEAR_DAYS / len(daily)) - 1.0) * 100.0,
-            "held_pct_a_year": (float(np.prod(1.0 + held)) ** (YEAR_DAYS / len(daily)) - 1.0) * 100.0,
-            "max_drawdown_pct": metrics.max_drawdown_pct,
-            "sharpe": float(daily.mean() / max(float(daily.std()), 1e-12)) * YEAR_DAYS**0.5,
-            "beta": float(betas(daily[None], held)[0]),
-            **{key: [one.value, one.low, one.high] for key, one in beyond.items()},
+            **summary(daily, held),
+            "max_drawdown_pct": metrics.max_drawdown_pct,  # between days too
             "mean_exposure_pct": metrics.mean_exposure_pct,
             "costs_pct_of_gross": 100.0 * spent / gross if gross > 0.0 else None,
             "costs": spent,
             "round_trips_a_pair_and_month": metrics.trades / months / len(pairs),
             "halts": result.figures.halts,
-            "mean_return_pct_a_year": float(daily.mean()) * YEAR_DAYS * 100.0,
-            "mean_return_interval": mean_interval(daily),
-            "return_pct": (float(curve[-1]) - 1.0) * 100.0,
+            "return_pct": metrics.total_return_pct,
             "years": by_year(daily, int(result.ts[0])),
             "markets": by_market(daily, held, int(result.ts[0])),
         },
         daily,
         held,
     )
-
-
-def mean_interval(daily: NDArray[np.float64]) -> list[float]:
-    """Where nine in ten resamples of the mean return lie, % a year."""
-    drawn = weights_of(resampled_days(len(daily))) / len(daily)
-    return [float(one) for one in np.percentile(drawn @ daily, (5, 95)) * YEAR_DAYS * 100.0]
 
 
 def preset(cluster: str, level: str, folder: Path) -> str:

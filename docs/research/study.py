@@ -24,6 +24,7 @@ import yaml
 
 from backtesting.funding import FundingHistory
 from backtesting.metrics import YEAR_DAYS
+from backtesting.run import BOUNDS
 from bot.candles import iso
 from search.chance import (
     Looks,
@@ -50,10 +51,6 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 END = "2025-01-01"  # nothing later chooses anything
-BOUNDS: dict[str, dict[str, Any]] = {
-    "pessimistic": {"fill_rule": "through", "path": "adverse"},
-    "optimistic": {"fill_rule": "touch", "path": "nearest"},
-}
 SHOWN = ("annualised_return_pct", "max_drawdown_pct", "sharpe", "trades", "fees", "beta", "alpha_pct")
 SHOWN += ("information_ratio", "mean_exposure_pct")
 
@@ -62,7 +59,6 @@ SHOWN += ("information_ratio", "mean_exposure_pct")
 class Panel:
     """A space under each bound, and the candles of its pairs."""
 
-    name: str
     told: str
     spaces: dict[str, PortfolioSpace]
     market: MarketHistory
@@ -103,7 +99,7 @@ def funding_of(folder: Path, exchange: str, pairs: list[str]) -> dict[str, Fundi
     return {pair: FundingHistory(one["ts"].to_numpy(), one["rate"].to_numpy()) for pair, one in read.items()}
 
 
-def panel_of(told: dict[str, Any], pairs: list[str], name: str, folder: Path, out: Path, runner: Threads) -> Panel:
+def panel_of(told: dict[str, Any], pairs: list[str], folder: Path, out: Path, runner: Threads) -> Panel:
     """Build the spaces of a study on these pairs."""
     study, raw = told["study"], {key: value for key, value in told.items() if key != "study"}
     spaces = {
@@ -113,7 +109,7 @@ def panel_of(told: dict[str, Any], pairs: list[str], name: str, folder: Path, ou
     where = folder / raw["exchange"] / raw["market"]
     files = {pair: where / pair / study["file"] for pair in pairs}
     market = market_of(spaces["pessimistic"].first, files, funding=funding_of(folder, raw["exchange"], pairs))
-    return Panel(name, json.dumps([raw, pairs, sorted(market.funding)], default=str), spaces, market, out, runner)
+    return Panel(json.dumps([raw, pairs, sorted(market.funding)], default=str), spaces, market, out, runner)
 
 
 def neighbourhood(panel: Panel, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -252,9 +248,9 @@ def study(file: Path, folder: Path, out: Path, runner: Threads, trials: dict[str
     """Play one study, and write and draw what was found."""
     told = yaml.safe_load(file.read_text())
     told.setdefault("to", END)
-    panel = panel_of(told, told["pairs"], file.stem, folder, out, runner)
+    panel = panel_of(told, told["pairs"], folder, out, runner)
     others = told["study"].get("others")
-    other = panel_of(told, others, file.stem, folder, out, runner) if others else None
+    other = panel_of(told, others, folder, out, runner) if others else None
     windows = len(windows_of(panel.spaces["pessimistic"], panel.market)[1])
     trials[file.stem] = len(panel.numbers) * (windows + 1) * len(BOUNDS)
     found = {"study": file.stem, "variants": len(panel.numbers), "trials": trials[file.stem]}

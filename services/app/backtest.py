@@ -30,15 +30,13 @@ def run_portfolio(
     """Find the candles of every pair and run the whole algorithm; `progress` hears the share that is done."""
     store = CandleStore(data_dir)
     config = config if config.candles else config.changed(exchange=_venue(config, store))
-    warmup = None if config.start is None else config.algorithm.history_start(config.start)
     candles: dict[str, Any] = dict(config.candles or {})
     stated = load_instruments(data_dir, config.exchange, config.market)
     funding = histories_of(config, data_dir)
     for pair in config.pairs:
         if pair not in candles:
             series = _series(config, store, pair)
-            found = store.read(series, warmup, config.end)
-            candles[pair] = found if len(found) else store.read(series)
+            candles[pair] = candles_for(config, store, series)
     return simulate_portfolio(config, candles, fetched=stated, funding=funding, progress=progress)
 
 
@@ -54,9 +52,13 @@ def find_candles(config: BacktestConfig, store: CandleStore) -> tuple[BacktestCo
     if config.candles is not None:
         return config, config.candles
     config, series = find_series(config, store)
+    return config, candles_for(config, store, series)
+
+
+def candles_for(config: BacktestConfig | PortfolioConfig, store: CandleStore, series: SeriesName) -> Candles:
+    """Read what a config needs of a series; all of it for an empty period, which is refused with what there is."""
     candles = store.read(series, warmup_start(config), config.end)
-    # An empty period is refused with what the store does hold.
-    return config, candles if len(candles) else store.read(series)
+    return candles if len(candles) else store.read(series)
 
 
 def find_series(config: BacktestConfig, store: CandleStore) -> tuple[BacktestConfig, SeriesName]:

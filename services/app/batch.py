@@ -18,14 +18,14 @@ from backtesting.candles import read_candles
 from backtesting.portfolio_result import run_id_of_pairs
 from backtesting.portfolio_run import play_portfolio, prepare_portfolio
 from backtesting.result import BacktestResult, run_id_of
-from backtesting.run import limits_may_bind, play_single, prepare, simulate, warmup_start
+from backtesting.run import limits_may_bind, play_single, prepare, simulate
 from backtesting.tables import ENDINGS
 from bot.errors import Misconfigured, TradingError, cut
 from bot.times import DAY
 from coordinator.config import PortfolioConfig
 from search.batch import FailedRun
 from search.run_figures import run_figures
-from services.app.backtest import find_series, find_series_of_one, histories_of
+from services.app.backtest import candles_for, find_series, find_series_of_one, histories_of
 from services.market_data.file_names import FileKind, name_of
 from services.market_data.instruments import load_instruments
 from services.market_data.store import CandleStore, SeriesName, bar_length_of
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from backtesting.portfolio_result import PortfolioResult
     from bot.candles import Candles
-    from coordinator.config import BacktestConfig
     from search.batch import BatchRun
 
 WORKERS = 4
@@ -83,6 +82,15 @@ class FoundRun:
     funding: Any
 
 
+@dataclass(frozen=True)
+class ReadyRun:
+    """A run whose name is known before it is played: what one machine code plays, and what plays it."""
+
+    run_id: str
+    kind: Any
+    play: Callable[[bool], BacktestResult | PortfolioResult]  # told whether the whole result is wanted
+
+
 class ListedStore(CandleStore):
     """A store that is listed once: nothing is imported while a batch plays."""
 
@@ -111,9 +119,15 @@ class BatchPlayer:
 
     def play(self, run: BatchRun) -> PlayedRun:
         """Play a run, or read what it came to; raises TradingError for one that cannot be played."""
-        found = self.found(run)
-        portfolio = isinstance(found.config, PortfolioConfig)
-        return self._play_portfolio(run, found) if portfolio else self._play_single(run, found)
+        ready = self._ready(run, self.found(run))
+        needed = self._needs(run, ready.run_id)
+        figures = self.finished.read(ready.run_id)
+        if figures is not None and not needed:
+            return PlayedRun(run, figures, True, None)
+        with self._alone_first(ready.kind):
+            result = ready.play(needed)
+            figures = run_figures(ready.run_id, result)
+        return PlayedRun(run, figures, False, result)
 
     def found(self, run: BatchRun) -> FoundRun:
         """Find the candles of a run, from its warm-up on, and what is known of its pair."""
@@ -130,8 +144,7 @@ class BatchPlayer:
         config, series = find(config, self._store)
         if run.period.last_days is not None:
             config = config.changed(start=self._store.end(series) - int(run.period.last_days * DAY))
-        candles = self._store.read(series, _since(config), config.end)
-        return config, candles if len(candles) else self._store.read(series)
+        return config, candles_for(config, self._store, series)
 
     def _in_file(self, run: BatchRun, config: Any) -> tuple[Any, Candles]:
         assert self._files is not None
@@ -145,37 +158,10 @@ class BatchPlayer:
             config = config.changed(start=end - int(run.period.last_days * DAY))
         return config, candles
 
-    def _play_single(self, run: BatchRun, found: FoundRun) -> PlayedRun:
-        known = {"fetched": found.instrument, "funding": found.funding}
-        made = prepare(found.config, found.candles, **known)
-        run_id = run_id_of(made.config, made.candles)
-        needed = self._needs(run, run_id)
-        figures = self.finished.read(run_id)
-        if figures is not None and not needed:
-            return PlayedRun(run, figures, True, None)
-        with self._alone_first((made.config.loaded, limits_may_bind(made.config, made.candles))):
-            if needed:
-                result = simulate(found.config, found.candles, **known)
-            else:
-                result = BacktestResult(made.config, play_single(made.config, made.candles), made.first)
-            figures = run_figures(run_id, result)
-        return PlayedRun(run, figures, False, result)
-
-    def _play_portfolio(self, run: BatchRun, found: FoundRun) -> PlayedRun:
-        symbol = run.symbol
-        known: dict[str, Any] = {"fetched": {symbol: found.instrument} if found.instrument else {}}
-        known["funding"] = {symbol: found.funding} if found.funding else {}
-        made = prepare_portfolio(found.config, {symbol: found.candles}, **known)
-        prepared = dict(zip(made.pairs.pairs, made.pairs.tapes, strict=True))
-        run_id = run_id_of_pairs(made.config, prepared, made.snapshots)
-        needed = self._needs(run, run_id)
-        figures = self.finished.read(run_id)
-        if figures is not None and not needed:
-            return PlayedRun(run, figures, True, None)
-        with self._alone_first(tuple(strategy for strategy, _ in made.config.algorithm.trading())):
-            result = play_portfolio(made, keep_desired_orders=needed)
-            figures = run_figures(run_id, result)
-        return PlayedRun(run, figures, False, result)
+    def _ready(self, run: BatchRun, found: FoundRun) -> ReadyRun:
+        if isinstance(found.config, PortfolioConfig):
+            return _ready_portfolio(run.symbol, found)
+        return _ready_single(found)
 
     @contextmanager
     def _alone_first(self, kind: Any) -> Iterator[None]:
@@ -188,11 +174,27 @@ class BatchPlayer:
             self._compiled.add(kind)
 
 
-def _since(config: BacktestConfig | PortfolioConfig) -> int | None:
-    """Time from which a config needs candles, ms."""
-    if isinstance(config, PortfolioConfig):
-        return None if config.start is None else config.algorithm.history_start(config.start)
-    return warmup_start(config)
+def _ready_single(found: FoundRun) -> ReadyRun:
+    known = {"fetched": found.instrument, "funding": found.funding}
+    made = prepare(found.config, found.candles, **known)
+
+    def play(needed: bool) -> BacktestResult:
+        if needed:
+            return simulate(found.config, found.candles, **known)
+        return BacktestResult(made.config, play_single(made.config, made.candles), made.first)
+
+    kind = (made.config.loaded, limits_may_bind(made.config, made.candles))
+    return ReadyRun(run_id_of(made.config, made.candles), kind, play)
+
+
+def _ready_portfolio(symbol: str, found: FoundRun) -> ReadyRun:
+    known: dict[str, Any] = {"fetched": {symbol: found.instrument} if found.instrument else {}}
+    known["funding"] = {symbol: found.funding} if found.funding else {}
+    made = prepare_portfolio(found.config, {symbol: found.candles}, **known)
+    prepared = dict(zip(made.pairs.pairs, made.pairs.tapes, strict=True))
+    kind = tuple(strategy for strategy, _ in made.config.algorithm.trading())
+    run_id = run_id_of_pairs(made.config, prepared, made.snapshots)
+    return ReadyRun(run_id, kind, lambda needed: play_portfolio(made, keep_desired_orders=needed))
 
 
 def candle_files(folder: Path) -> dict[str, list[Path]]:

@@ -43,7 +43,7 @@ from filters.smc import Verdict
 from strategies.grid.parameters import GridParameters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -145,6 +145,21 @@ def run_id_of_pairs(config: PortfolioConfig, prepared: Mapping[str, PreparedCand
     return run_id(config, [one.instrument for one in prepared.values()], hashes, source_hash())
 
 
+def held_worth(tapes: Sequence[PreparedCandles], ts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Worth over a clock (n,), ms, of one unit of money in equal parts in all pairs, bought at their first opens."""
+    worth = np.zeros(len(ts))
+    for tape in tapes:
+        own, begin = tape.candles.ts, first_bar(tape, int(ts[0]))
+        at = np.searchsorted(own, ts, side="right") - 1
+        worth += np.where(at >= begin, tape.close[np.maximum(at, begin)] / tape.open[begin], 1.0)
+    return worth / len(tapes)
+
+
+def first_bar(tape: PreparedCandles, start: int) -> int:
+    """Index of a pair's first bar from `start` (ms) on; of its last where there is none."""
+    return min(int(np.searchsorted(tape.candles.ts, start)), len(tape.close) - 1)
+
+
 @dataclass(frozen=True)
 class ZoneSpan:
     """A zone of market structure and how long it lived: demand, supply or liquidity; ms and quote currency."""
@@ -204,15 +219,7 @@ class PortfolioResult:
     @cached_property
     def benchmark(self) -> NDArray[np.float64]:
         """Equity of an account that holds all pairs in equal parts from their first opening of the period on."""
-        held = []
-        for one in self.recording.recordings:
-            begin, at = (
-                self._begin(one),
-                np.searchsorted(one.prepared.candles.ts[: one.bars], self.ts, side="right") - 1,
-            )
-            worth = one.prepared.close[np.maximum(at, 0)] / one.prepared.open[begin]
-            held.append(np.where(at >= begin, worth, 1.0))
-        return np.asarray(self.config.deposits * np.mean(held, axis=0), np.float64)
+        return self.config.deposits * held_worth([one.prepared for one in self.recording.recordings], self.ts)
 
     def _on_clock(self, ts: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Values at a pair's own bars as they stand at each time of the clock; 0 before its first bar."""
@@ -275,12 +282,10 @@ class PortfolioResult:
 
     def _held(self, recording: Any) -> float:
         prepared = recording.prepared
-        return float(prepared.close[recording.bars - 1] / prepared.open[self._begin(recording)] - 1.0) * 100.0
-
-    def _begin(self, recording: Any) -> int:
-        """Index of a pair's first bar of the period."""
-        prepared = recording.prepared
-        return min(int(np.searchsorted(prepared.candles.ts, self.ts[0])), len(prepared.close) - 1)
+        return (
+            float(prepared.close[recording.bars - 1] / prepared.open[first_bar(prepared, int(self.ts[0]))] - 1.0)
+            * 100.0
+        )
 
     def decisions(self, *kinds: DecisionKind, pair: int | None = None) -> NDArray[Any]:
         """Notes of these kinds, of one pair or of all."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from backtesting.candles import read_candles
 from backtesting.metrics import daily_returns, last_worth
+from backtesting.portfolio_result import held_worth
 from backtesting.portfolio_run import PreparedRun, play_portfolio, prepare_portfolio
 from backtesting.run import limits_may_bind, play_single, prepare, warmup_start
 from backtesting.simulator import UniversalSimulator
@@ -326,12 +327,7 @@ def held_equally(made: PreparedRun) -> NDArray[np.float64]:
 
 def held_equally_over(tapes: Sequence[PreparedCandles], ts: NDArray[np.int64]) -> NDArray[np.float64]:
     """The same for tapes over a clock (n,), ms."""
-    worth = np.zeros(len(ts))
-    for tape in tapes:
-        own, begin = tape.candles.ts, min(int(np.searchsorted(tape.candles.ts, ts[0])), len(tape.close) - 1)
-        at = np.searchsorted(own, ts, side="right") - 1
-        worth += np.where(at >= begin, tape.close[np.maximum(at, begin)] / tape.open[begin], 1.0)
-    return daily_returns(worth / len(tapes), ts, 1.0)
+    return daily_returns(held_worth(tapes, ts), ts, 1.0)
 
 
 def closing_costs(config: RunConfig, recordings: Sequence[Recording]) -> float:

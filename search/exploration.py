@@ -82,6 +82,7 @@ class Progress:
     done: int  # variants, of those that are to be played for now
     total: int
     best: float | None  # value of the first metric so far
+    variant: int | None = None  # that has it
 
 
 @dataclass
@@ -112,7 +113,7 @@ class Explorer:
         self.space, self.runner = space, runner
         self.trials = trials or NoTrials()
         self._told = told
-        self._best: float | None = None
+        self._best: tuple[float, int] | None = None  # lower is better, and the variant
 
     def explore(self, window: Window, number: int = 0, *, of: NDArray[np.int64] | None = None) -> Explored:
         """Play on window `number` what the space's method proposes, or these variants.
@@ -177,13 +178,15 @@ class Explorer:
         """Say how far it is, and what the best has."""
         if self._told is None:
             return
-        values = self.space.objective.metrics[0].of(rows.scores)
-        values = values[self.space.objective.passes(rows.scores) & ~np.isnan(values)]
-        if len(values):
-            best = float(values.min())
+        metric = self.space.objective.metrics[0]
+        values = metric.of(rows.scores)
+        good = np.flatnonzero(self.space.objective.passes(rows.scores) & ~np.isnan(values))
+        if len(good):
+            at = good[np.lexsort((rows.numbers[good], values[good]))[0]]
+            best = (float(values[at]), int(rows.numbers[at]))
             self._best = best if self._best is None else min(best, self._best)
-        shown = self.space.objective.metrics[0].shown(self._best) if self._best is not None else None
-        self._told(Progress(done, total, shown))
+        value, variant = (None, None) if self._best is None else (metric.shown(self._best[0]), self._best[1])
+        self._told(Progress(done, total, value, variant))
 
 
 class _Playing:

@@ -15,6 +15,7 @@ from backtesting.portfolio_result import held_worth
 from backtesting.portfolio_run import PreparedRun, play_portfolio, prepare_portfolio
 from backtesting.run import limits_may_bind, play_single, prepare, warmup_start
 from backtesting.simulator import UniversalSimulator
+from bot.candles import COLUMNS
 from bot.errors import Misconfigured
 from bot.gate import with_gate
 from bot.record import new_records
@@ -105,6 +106,10 @@ class MarketHistory:
     def snapshot(self) -> str:
         """Name of the candles: equal data, equal name."""
         return "-".join(candles.snapshot() for _, candles in sorted(self.candles.items()))
+
+    def size(self) -> int:
+        """Bytes of the candles."""
+        return sum(len(one) * len(COLUMNS) * np.dtype(np.float64).itemsize for one in self.candles.values())
 
     def span(self) -> tuple[int, int]:
         """Time from which all pairs have candles, ms, and the time until which one of them has."""

@@ -83,10 +83,12 @@ async def run_search(
     search: Callable[[KeptTrials, Callable[[Progress], None]], Kind],
     told: Callable[[Progress], None],
     result: Callable[[Kind], dict[str, Any]],
+    address: str = EMBEDDED,
 ) -> Kind:
     """Run a search in a thread of its own, with its rows in the database, and keep what comes of it.
 
-    When it is cancelled, the rows that are there are kept, and the same search goes on from them.
+    Waits while another process runs the same one, and then has its rows. When it is cancelled, the rows that are there
+    are kept, and the same search goes on from them.
     """
     loop, ended = asyncio.get_running_loop(), threading.Event()
 
@@ -95,7 +97,7 @@ async def run_search(
             raise Ended
         told(progress)
 
-    async with trial_store(data_dir) as store:
+    async with trial_store(data_dir, address) as store, store.held(session.name):
         await store.begin(session)
         done: asyncio.Future[Kind] = loop.create_future()
 

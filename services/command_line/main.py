@@ -26,6 +26,7 @@ from services.command_line import (
     explain,
     import_bot,
     indicators,
+    jobs,
     live,
     new,
     parameters,
@@ -67,6 +68,9 @@ app.command("walkforward")(sweep.walkforward)
 app.command("montecarlo")(robustness.montecarlo)
 app.command("stress")(robustness.stress)
 app.add_typer(sessions.app, name="sessions")
+app.command("staged")(jobs.staged)
+app.add_typer(jobs.app, name="jobs")
+app.command("worker")(jobs.worker)
 app.add_typer(presets.app, name="presets")
 app.command("classify")(classify.classify)
 app.command("scan")(scan.scan)

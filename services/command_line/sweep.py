@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from search.exploration import Progress
     from search.sweep import Sweep
     from search.walk_forward import WalkForward
+    from services.app.research import SearchKind
 
 SHOWN = ("total_return_pct", "beta", "alpha_pct", "information_ratio", "max_drawdown_pct", "trades")
 
@@ -58,15 +59,13 @@ def sweep(
     it was interrupted, or answers from what is stored.
     """
     chosen = _begun(space, out, {"method": method, "objective": objective, "top": top}, replace=replace)
-    import yaml
-
     from search.report import sweep_page
-    from search.sweep import sweep as searched
+    from services.app.research import SearchKind, config_of_sweep
 
-    found: Sweep = _search("sweep", chosen, candles, searched, _result_of_sweep, (workers, ray))
+    found: Sweep = _search(SearchKind.SWEEP, chosen, candles, workers, ray)
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "rows.csv", found.frame.write_csv())
-    write_whole(out / "best.yaml", _origin(found) + yaml.safe_dump(found.best.document(), sort_keys=False))
+    write_whole(out / "best.yaml", config_of_sweep(found))
     write_whole(out / "report.html", sweep_page(found))
     if as_json:
         best = found.frame.head(len(found.held_out)).to_dicts()
@@ -92,17 +91,13 @@ def walkforward(
     `backtest`, `run` and `demo`. The same again goes on where it was interrupted, or answers from what is stored.
     """
     chosen = _begun(space, out, {"method": method, "objective": objective}, replace=replace)
-    import yaml
-
     from search.report import walk_forward_page
-    from search.walk_forward import walk_forward as walked
+    from services.app.research import SearchKind, config_of_windows
 
-    found: WalkForward = _search("walkforward", chosen, candles, walked, _result_of_windows, (workers, ray))
+    found: WalkForward = _search(SearchKind.WALK_FORWARD, chosen, candles, workers, ray)
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "windows.csv", found.frame.write_csv())
-    write_whole(
-        out / "next.yaml", _origin_of_next(found) + yaml.safe_dump(found.next_config.document(), sort_keys=False)
-    )
+    write_whole(out / "next.yaml", config_of_windows(found))
     write_whole(out / "report.html", walk_forward_page(found))
     if as_json:
         print(json.dumps({"verdict": found.verdict, "windows": found.frame.to_dicts()}, default=str))  # noqa: T201, for programs
@@ -122,31 +117,16 @@ def _begun(space: Path, out: Path, told: dict[str, Any], *, replace: bool) -> An
     return read_space(space, {key: value for key, value in told.items() if value})
 
 
-def _search(
-    kind: str,
-    space: Any,
-    candles: Path | None,
-    search: Callable[..., Any],
-    result: Callable[[Any], dict[str, Any]],
-    where: tuple[int, str],
-) -> Any:
+def _search(kind: SearchKind, space: Any, candles: Path | None, workers: int, ray: str) -> Any:
     """Run a search whose rows the database keeps, and show how far it is."""
-    from search.session import session_of
-    from services.app.backtest import market_for
-    from services.app.search import run_search, runner_of
+    from services.app.research import ready_search
     from services.logs import quieten
 
-    data_dir = Settings().data_dir
     quieten()
-    market = market_for(space.first, candles, data_dir)
-
-    def searched(trials: Any, told: Any) -> Any:
-        known = {"fetched": market.fetched, "funding": market.funding}
-        with runner_of(space, market, *where) as runner:
-            return search(space, market.candles, **known, runner=runner, trials=trials, progress=told)
-
+    data_dir = Settings().data_dir
+    search = ready_search(kind, space, candles, data_dir)
     with _shown(space.objective.metrics[0].text) as told:
-        return run_loop(run_search(data_dir, session_of(kind, space, market), searched, told, result))
+        return run_loop(search.run(data_dir, told, workers=workers, ray=ray))
 
 
 @contextmanager
@@ -161,52 +141,6 @@ def _shown(objective: str) -> Iterator[Callable[[Progress], None]]:
             show(now.done / max(now.total, 1), f"{now.done:,} of {now.total:,}, {rate:,.0f}/s{best}")
 
         yield told
-
-
-def _origin(found: Sweep) -> str:
-    """Say in comments of a config where it comes from, and what it is worth."""
-    from bot.candles import iso
-
-    start, split, end = (iso(one)[:10] for one in (found.start, found.split, found.end))
-    first = (
-        f"The best of {len(found.numbers):,} variants by {found.space.search.method} and "
-        f"{found.space.objective.metrics[0].text}, chosen on {start} to {split} and tried on {split} to {end}."
-    )
-    return "".join(f"# {sentence}\n" for sentence in (first, *found.verdict[:3]))
-
-
-def _origin_of_next(found: WalkForward) -> str:
-    """Say the same of the config of the next window, and what those before it were worth."""
-    from bot.candles import iso
-
-    start, end = (iso(one)[:10] for one in found.next.train)
-    first = (
-        f"The best of {found.next.tried:,} variants by {found.space.search.method} and "
-        f"{found.space.objective.metrics[0].text}, chosen on {start} to {end}, the last days of the candles, for the "
-        f"{found.space.search.walk_forward.test_days} days from then on. What was so chosen before:"
-    )
-    return "".join(f"# {sentence}\n" for sentence in (first, *found.verdict[:3]))
-
-
-def _result_of_sweep(found: Sweep) -> dict[str, Any]:
-    import yaml
-
-    best = found.frame.head(1).to_dicts()[0]
-    return {
-        "verdict": found.verdict,
-        "best": json.loads(json.dumps(best, default=str)),
-        "config": _origin(found) + yaml.safe_dump(found.best.document(), sort_keys=False),
-    }
-
-
-def _result_of_windows(found: WalkForward) -> dict[str, Any]:
-    import yaml
-
-    return {
-        "verdict": found.verdict,
-        "windows": json.loads(json.dumps(found.frame.to_dicts(), default=str)),
-        "config": _origin_of_next(found) + yaml.safe_dump(found.next_config.document(), sort_keys=False),
-    }
 
 
 def _show_sweep(found: Sweep, out: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -10,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Self
 import asyncpg
 import numpy as np
 
+from bot.errors import TradingError
 from search.chance import BLOCKS
 from search.exploration import NOTHING, StoredRows
 from search.score import SCORE
-from services.storage.schema import migrate
+from services.storage.schema import lock_number, migrate
 from services.storage.store import waiting
 
 if TYPE_CHECKING:
@@ -52,21 +55,52 @@ class Listed:
     trials: int
 
 
+class TakenOver(TradingError):
+    """The database was away, and another process has gone on with the session since."""
+
+
 class TrialStore:
     """Sessions of searches, with their rows."""
 
-    def __init__(self, pool: Any) -> None:
-        self.pool = pool
+    def __init__(self, pool: Any, dsn: str) -> None:
+        self.pool, self._dsn = pool, dsn
+        self._holder: Any = None  # the connection that holds the session whose rows it writes
 
     @classmethod
     async def open(cls, dsn: str) -> Self:
         """Bring the tables up to date and connect."""
         await migrate(dsn)
-        return cls(await asyncpg.create_pool(dsn, min_size=1, max_size=2))
+        return cls(await asyncpg.create_pool(dsn, min_size=1, max_size=2), dsn)
 
     async def close(self) -> None:
         """Let the connections go."""
         await self.pool.close()
+
+    @asynccontextmanager
+    async def held(self, session: str) -> AsyncIterator[None]:
+        """Hold a session: nobody else writes its rows meanwhile. Waits for whoever holds it."""
+        await self._take(session, "SELECT true FROM pg_advisory_lock($1)")
+        try:
+            yield
+        finally:
+            holder, self._holder = self._holder, None
+            if holder is not None:
+                holder.terminate()  # which lets it go at once, also where the database does not answer
+
+    @waiting
+    async def _take(self, session: str, lock: str = "SELECT pg_try_advisory_lock($1)") -> bool:
+        """Take a session with a connection of its own; the lock ends with it, however that ends."""
+        connection = await asyncpg.connect(self._dsn)
+        try:
+            taken = await connection.fetchval(lock, lock_number(f"Session {session}"))
+        except BaseException:
+            connection.terminate()
+            raise
+        if taken:
+            self._holder = connection
+        else:
+            connection.terminate()
+        return bool(taken)
 
     @waiting
     async def begin(self, session: Session) -> None:
@@ -97,17 +131,22 @@ class TrialStore:
 
     @waiting
     async def add(self, session: str, part: int, rows: StoredRows) -> None:
-        """Keep more rows of a window, and what is known of chance since, or nothing."""
+        """Keep more rows of a window, and what is known of chance since, or nothing.
+
+        `held` has the session; raises TakenOver where another process has it by now.
+        """
         columns = ("session", "part", "variant", "score", "blocks")
         blocks = np.ascontiguousarray(rows.blocks, np.float32)
         records = [
             (session, part, number, list(score), block.tobytes())
             for number, score, block in zip(rows.numbers.tolist(), rows.scores.tolist(), blocks, strict=True)
         ]
-        async with self.pool.acquire() as connection, connection.transaction():
-            await connection.copy_records_to_table("trials", records=records, columns=columns)
+        if self._holder.is_closed() and not await self._take(session):
+            raise TakenOver(f"session {session} is played by another process since the database was away.")
+        async with self._holder.transaction():
+            await self._holder.copy_records_to_table("trials", records=records, columns=columns)
             if rows.looks is not None:
-                await connection.execute(LOOKS, session, part, rows.looks)
+                await self._holder.execute(LOOKS, session, part, rows.looks)
 
     @waiting
     async def looked(self, snapshot: str, session: str) -> int:

@@ -1,0 +1,73 @@
+"""The kinds of jobs: how a worker plays what was asked for, and what is kept of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from bot.errors import Misconfigured, shown
+from search.reading import read_space
+from services.app.research import ReadySearch, SearchKind, ready_search
+from services.app.staged import answer_of, read_staged, ready_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from search.exploration import Progress
+    from services.app.worker import Play, Told
+
+STAGED = "staged"
+KINDS = (*SearchKind, STAGED)
+
+
+def read_request(kind: str, source: Path) -> dict[str, Any]:
+    """Read what a job is to play, as it is stored; raises Misconfigured for what could not be played."""
+    if kind not in KINDS:
+        raise Misconfigured(f"kind is {shown(kind)}; choose one of {', '.join(KINDS)}.")
+    if kind == STAGED:
+        return read_staged(source).document
+    document: dict[str, Any] = json.loads(json.dumps(read_space(source).source(), default=str))
+    return document
+
+
+def job_kinds(data_dir: Path, address: str) -> dict[str, Play]:
+    """Every kind by its name, for candles of a data directory and the database at `address`."""
+    plays: dict[str, Play] = {kind.value: partial(_play_search, data_dir, address, kind) for kind in SearchKind}
+    return {**plays, STAGED: partial(_play_staged, data_dir, address)}
+
+
+async def _play_search(
+    data_dir: Path, address: str, kind: SearchKind, request: dict[str, Any], told: Told
+) -> dict[str, Any]:
+    search = await asyncio.to_thread(_ready, kind, request, data_dir)
+    found = await search.run(data_dir, _teller(search, told), address=address)
+    return {"session": search.session.name, **search.kept(found)}
+
+
+def _ready(kind: SearchKind, request: dict[str, Any], data_dir: Path) -> ReadySearch:
+    return ready_search(kind, read_space(request), None, data_dir)
+
+
+async def _play_staged(data_dir: Path, address: str, request: dict[str, Any], told: Told) -> dict[str, Any]:
+    staged = await asyncio.to_thread(read_staged, request)
+    search = await asyncio.to_thread(ready_request, staged, data_dir)
+    found = await search.run(data_dir, _teller(search, told), address=address)
+    return await asyncio.to_thread(answer_of, staged, search, found)
+
+
+def _teller(search: ReadySearch, told: Told) -> Callable[[Progress], None]:
+    """Say how far a search is, and which variant is best so far, where that has changed."""
+    metric, last = search.space.objective.metrics[0].text, None
+
+    def tell(now: Progress) -> None:
+        nonlocal last
+        best = None
+        if now.variant is not None and now.variant != last:
+            last = now.variant
+            best = {"variant": last, "parameters": search.space.values(last), metric: now.best, "of": "in sample"}
+        told(now.done, now.total, best)
+
+    return tell

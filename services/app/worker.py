@@ -133,7 +133,7 @@ class Worker:
         try:
             await queue.run(
                 dequeue_timeout=timedelta(seconds=self.limits.poll),
-                batch_size=1,
+                batch_size=self.limits.at_once // 2,
                 mode=QueueExecutionMode.drain if drain else QueueExecutionMode.continuous,
                 max_concurrent_tasks=self.limits.at_once,
                 heartbeat_timeout=timedelta(seconds=self.limits.lease),

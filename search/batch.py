@@ -104,6 +104,7 @@ class Batch:
 
     runs: tuple[BatchRun, ...]
     candles: Path | None  # a folder of candle files instead of the store
+    document: dict[str, Any]  # what `read_batch` makes this of again, without other files
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,13 @@ class BatchRule:
     timeframes: tuple[str | None, ...]
 
 
-def read_batch(path: Path) -> Batch:
-    """Read a batch and try every rule with every timeframe; raises Misconfigured with one sentence."""
-    values = read_values(path)
+def read_batch(source: Path | dict[str, Any]) -> Batch:
+    """Read a batch from a file or a dict and try every rule with every timeframe.
+
+    Raises Misconfigured with one sentence.
+    """
+    values = dict(source) if isinstance(source, dict) else read_values(source)
+    folder = Path() if isinstance(source, dict) else source.parent
     odd = next((key for key in values if key not in KEYS), None)
     if odd is not None:
         raise Misconfigured(f"batch has the key {shown(odd)}, which is unknown; choose among {', '.join(KEYS)}.")
@@ -131,7 +136,7 @@ def read_batch(path: Path) -> Batch:
     periods = _periods(values.get("periods"))
     shared = {key: values[key] for key in SHARED if key in values}
     usual = _timeframes(values.get("timeframes"), "timeframes")
-    rules = [_rule(one, f"strategies[{at}]", path.parent, shared, usual) for at, one in _listed(values)]
+    rules = [_rule(one, f"strategies[{at}]", folder, shared, usual) for at, one in _listed(values)]
     names = [one.name for one in rules]
     same = next((name for name in names if names.count(name) > 1), None)
     if same is not None:
@@ -151,7 +156,25 @@ def read_batch(path: Path) -> Batch:
     candles = values.get("candles")
     if candles is not None and not isinstance(candles, str | Path):
         raise Misconfigured(f"candles is {shown(candles)}; name a folder of candle files, or leave it out.")
-    return Batch(runs, None if candles is None else Path(candles))
+    held = None if candles is None else Path(candles)
+    return Batch(runs, held, _document(pairs, periods, rules, held))
+
+
+def _document(
+    pairs: Iterable[str], periods: list[BatchPeriod], rules: list[BatchRule], candles: Path | None
+) -> dict[str, Any]:
+    """A batch with everything that it takes from other files, as JSON has it."""
+    listed = [
+        {**rule.values, "name": rule.name, "timeframes": [one for one in rule.timeframes if one is not None]}
+        for rule in rules
+    ]
+    spans = [one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in periods]
+    whole = {"pairs": list(pairs), "periods": [one for one in spans if one], "strategies": listed}
+    if not whole["periods"]:
+        del whole["periods"]
+    if candles is not None:
+        whole["candles"] = str(candles.resolve())
+    return dict(json.loads(json.dumps(whole, default=str)))
 
 
 def _tried(run: BatchRun) -> None:

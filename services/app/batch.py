@@ -7,6 +7,8 @@ outcome like others. Nothing is written here in a thread: who takes an outcome k
 from __future__ import annotations
 
 import json
+import os
+import re
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -23,7 +25,7 @@ from backtesting.tables import ENDINGS
 from bot.errors import Misconfigured, TradingError, cut
 from bot.times import DAY
 from coordinator.config import PortfolioConfig
-from search.batch import FailedRun
+from search.batch import FailedRun, FinishedRun
 from search.run_figures import run_figures
 from services.app.backtest import candles_for, find_series, find_series_of_one, histories_of
 from services.market_data.file_names import FileKind, name_of
@@ -60,6 +62,14 @@ class FinishedRuns:
             return None
         whole = isinstance(figures, dict) and figures.get("run_id") == run_id
         return figures if whole else None
+
+    def write(self, figures: dict[str, Any]) -> None:
+        """Keep the figures of a run, whole or not at all."""
+        path = self.path(figures["run_id"])
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        partial.write_text(json.dumps(figures), encoding="utf-8")
+        partial.replace(path)
 
 
 @dataclass(frozen=True)
@@ -195,6 +205,77 @@ def _ready_portfolio(symbol: str, found: FoundRun) -> ReadyRun:
     kind = tuple(strategy for strategy, _ in made.config.algorithm.trading())
     run_id = run_id_of_pairs(made.config, prepared, made.snapshots)
     return ReadyRun(run_id, kind, lambda needed: play_portfolio(made, keep_desired_orders=needed))
+
+
+class RunFolders:
+    """Run directories of a batch, named by rule, pair and run id."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, run: BatchRun, run_id: str) -> Path:
+        """Where the directory of a run lies."""
+        rule = re.sub(r"[^A-Za-z0-9._-]+", "-", run.rule)
+        return self.folder / f"{rule}-{run.symbol}-{run_id}"
+
+    def misses(self, run: BatchRun, run_id: str) -> bool:
+        """Whether a run has no directory yet."""
+        return not (self.path(run, run_id) / "result.json").exists()
+
+    def write(self, played: PlayedRun) -> None:
+        """Write the directory of a run that has just been played, whole or not at all."""
+        from backtesting.reports.run_directory import write_run  # noqa: PLC0415, draws pictures
+
+        if played.result is not None:
+            write_run(played.result, self.path(played.run, played.figures["run_id"]))
+
+
+@dataclass(frozen=True)
+class PlayedBatch:
+    """What came of all runs, in the order in which they were asked for."""
+
+    outcomes: list[FinishedRun | FailedRun]
+    reused: int  # finished before
+
+
+def play_batch(
+    runs: tuple[BatchRun, ...],
+    player: BatchPlayer,
+    workers: int,
+    told: Callable[[int, int, int], None],
+    places: RunFolders | None = None,
+    failed: Callable[[FailedRun], None] = lambda _failed: None,
+) -> PlayedBatch:
+    """Play every run and keep what came of it.
+
+    `told` hears how many have ended, of how many, and how many of them failed, and may raise to end the batch; what is
+    done is kept. `failed` hears of each that failed.
+    """
+    found: dict[int, FinishedRun | FailedRun] = {}
+    reused = refused = 0
+    for done, outcome in enumerate(play_all(runs, player.play, workers), 1):
+        one = _kept(outcome, player, places)
+        found[id(one.run)] = one
+        if isinstance(one, FailedRun):
+            refused += 1
+            failed(one)
+        reused += isinstance(outcome, PlayedRun) and outcome.reused
+        told(done, len(runs), refused)
+    return PlayedBatch([found[id(run)] for run in runs], reused)
+
+
+def _kept(outcome: PlayedRun | FailedRun, player: BatchPlayer, places: RunFolders | None) -> FinishedRun | FailedRun:
+    """Keep the figures of a run that was played, and its directory where it is wanted."""
+    if isinstance(outcome, FailedRun):
+        return outcome
+    if not outcome.reused:
+        try:
+            if places is not None:
+                places.write(outcome)
+        except Misconfigured as error:  # something else lies there
+            return FailedRun(outcome.run, str(error))
+        player.finished.write(outcome.figures)
+    return FinishedRun(outcome.run, outcome.figures)
 
 
 def candle_files(folder: Path) -> dict[str, list[Path]]:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import Misconfigured, shown
+from search.batch import read_batch, summary
 from search.reading import read_space
+from services.app.batch import WORKERS, BatchPlayer, play_batch
 from services.app.research import ReadySearch, SearchKind, ready_search
+from services.app.search import Ended
 from services.app.staged import answer_of, read_staged, ready_request
 
 if TYPE_CHECKING:
@@ -19,8 +24,8 @@ if TYPE_CHECKING:
     from search.exploration import Progress
     from services.app.worker import Play, Told
 
-STAGED = "staged"
-KINDS = (*SearchKind, STAGED)
+STAGED, BATCH = "staged", "batch"
+KINDS = (*SearchKind, STAGED, BATCH)
 
 
 def read_request(kind: str, source: Path) -> dict[str, Any]:
@@ -29,6 +34,8 @@ def read_request(kind: str, source: Path) -> dict[str, Any]:
         raise Misconfigured(f"kind is {shown(kind)}; choose one of {', '.join(KINDS)}.")
     if kind == STAGED:
         return read_staged(source).document
+    if kind == BATCH:
+        return read_batch(source).document
     document: dict[str, Any] = json.loads(json.dumps(read_space(source).source(), default=str))
     return document
 
@@ -36,7 +43,9 @@ def read_request(kind: str, source: Path) -> dict[str, Any]:
 def job_kinds(data_dir: Path, address: str) -> dict[str, Play]:
     """Every kind by its name, for candles of a data directory and the database at `address`."""
     plays: dict[str, Play] = {kind.value: partial(_play_search, data_dir, address, kind) for kind in SearchKind}
-    return {**plays, STAGED: partial(_play_staged, data_dir, address)}
+    plays[STAGED] = partial(_play_staged, data_dir, address)
+    plays[BATCH] = partial(_play_batch, data_dir)
+    return plays
 
 
 async def _play_search(
@@ -58,8 +67,31 @@ async def _play_staged(data_dir: Path, address: str, request: dict[str, Any], to
     return await asyncio.to_thread(answer_of, staged, search, found)
 
 
+async def _play_batch(data_dir: Path, request: dict[str, Any], told: Told) -> dict[str, Any]:
+    """Play a batch in a thread; one that is cancelled ends after the runs that are being played."""
+    ended = threading.Event()
+
+    def tell(done: int, total: int, _failed: int) -> None:
+        if ended.is_set():
+            raise Ended
+        told(done, total)
+
+    def play() -> dict[str, Any]:
+        asked = read_batch(request)
+        began = time.monotonic()
+        played = play_batch(asked.runs, BatchPlayer(data_dir, asked.candles), WORKERS, tell)
+        return summary(played.outcomes, (time.monotonic() - began) / 60.0)
+
+    try:
+        return await asyncio.to_thread(play)
+    except asyncio.CancelledError:
+        ended.set()
+        raise
+
+
 def _teller(search: ReadySearch, told: Told) -> Callable[[Progress], None]:
     """Say how far a search is, and which variant is best so far, where that has changed."""
+    told.session = search.session.name
     metric, last = search.space.objective.metrics[0].text, None
 
     def tell(now: Progress) -> None:

@@ -46,6 +46,7 @@ class Told:
     done: int = 0
     total: int = 0
     best: dict[str, Any] | None = None
+    session: str | None = None  # of the search that is played
 
     def __call__(self, done: int, total: int, best: dict[str, Any] | None = None) -> None:
         """Say how far it is, and the best so far."""
@@ -208,7 +209,7 @@ class Worker:
                     await store.tell_best(job, best or {})
                 if loop.time() >= due or work.done():
                     due = loop.time() + self.limits.heartbeat
-                    if not await store.tell(job, told.done, told.total):
+                    if not await store.tell(job, told.done, told.total, told.session):
                         return
         finally:
             stopping.cancel()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,8 +15,8 @@ from services.command_line.whole_file import write_whole
 from services.settings import Settings
 
 if TYPE_CHECKING:
-    from search.batch import BatchRun, FailedRun, FinishedRun
-    from services.app.batch import BatchPlayer, PlayedRun
+    from search.batch import Batch, FailedRun
+    from services.app.batch import BatchPlayer, PlayedBatch, RunFolders
 
 SUMMARY_FILE = "summary.json"
 SHOWN = 10  # runs in the table
@@ -56,14 +55,14 @@ def batch(
     if out is not None and out.exists() and not out.is_dir():
         raise Misconfigured(f"out is {cut(str(out))}, which is a file; name a folder.")
     from search.batch import read_batch, summary
-    from services.app.batch import BatchPlayer
+    from services.app.batch import BatchPlayer, RunFolders
 
     began, data_dir = time.monotonic(), Settings().data_dir
     asked = read_batch(source)
     places = RunFolders((out or data_dir) / "runs") if runs else None
     player = BatchPlayer(data_dir, candles or asked.candles, None if places is None else places.misses)
-    outcomes, reused = _played(asked.runs, player, places, workers)
-    whole = summary(outcomes, (time.monotonic() - began) / 60.0)
+    played = _played(asked, player, places, workers)
+    whole = summary(played.outcomes, (time.monotonic() - began) / 60.0)
     folder = out or data_dir / "batches" / whole["batch_id"]
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
@@ -71,75 +70,28 @@ def batch(
     if as_json:
         print(text, end="")  # noqa: T201, for programs
     else:
-        _show(whole, reused, folder / SUMMARY_FILE)
+        _show(whole, played.reused, folder / SUMMARY_FILE)
     if whole["failed"]:
         raise typer.Exit(1)
 
 
-class RunFolders:
-    """Run directories of a batch, named by rule, pair and run id."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def path(self, run: BatchRun, run_id: str) -> Path:
-        """Where the directory of a run lies."""
-        rule = re.sub(r"[^A-Za-z0-9._-]+", "-", run.rule)
-        return self.folder / f"{rule}-{run.symbol}-{run_id}"
-
-    def misses(self, run: BatchRun, run_id: str) -> bool:
-        """Whether a run has no directory yet."""
-        return not (self.path(run, run_id) / "result.json").exists()
-
-    def write(self, played: PlayedRun) -> None:
-        """Write the directory of a run that has just been played, whole or not at all."""
-        from backtesting.reports.run_directory import write_run
-
-        if played.result is not None:
-            write_run(played.result, self.path(played.run, played.figures["run_id"]))
-
-
-def _played(
-    runs: tuple[BatchRun, ...], player: BatchPlayer, places: RunFolders | None, workers: int
-) -> tuple[list[FinishedRun | FailedRun], int]:
-    """Play every run and keep what came of it; returns outcomes in the order of the runs, and how many were reused."""
-    from services.app.batch import play_all
-
-    began, reused, failed = time.monotonic(), 0, 0
-    found: dict[int, FinishedRun | FailedRun] = {}
-    with progress("playing") as show:
-        for done, outcome in enumerate(play_all(runs, player.play, workers), 1):
-            one = _kept(outcome, player, places)
-            found[id(one.run)] = one
-            failed += hasattr(one, "reason")
-            reused += bool(getattr(outcome, "reused", False))
-            rate = done / max(time.monotonic() - began, 1e-3)
-            show(done / len(runs), f"{done:,} of {len(runs):,}, {rate:,.1f}/s, {failed:,} failed")
-    return [found[id(run)] for run in runs], reused
-
-
-def _kept(outcome: PlayedRun | FailedRun, player: BatchPlayer, places: RunFolders | None) -> FinishedRun | FailedRun:
-    """Keep the figures of a run that was played, and its directory where it is wanted."""
-    from search.batch import FailedRun, FinishedRun
-
-    if isinstance(outcome, FailedRun):
-        return _told(outcome)
-    if not outcome.reused:
-        try:
-            if places is not None:
-                places.write(outcome)
-        except Misconfigured as error:  # something else lies there
-            return _told(FailedRun(outcome.run, str(error)))
-        path = player.finished.path(outcome.figures["run_id"])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(outcome.figures))
-    return FinishedRun(outcome.run, outcome.figures)
-
-
-def _told(failed: FailedRun) -> FailedRun:
+def _told(failed: FailedRun) -> None:
     """Name a run that failed on the error stream."""
     notes().print(f"failed: {failed.run.label}: {failed.reason}", soft_wrap=True, highlight=False, markup=False)
-    return failed
+
+
+def _played(asked: Batch, player: BatchPlayer, places: RunFolders | None, workers: int) -> PlayedBatch:
+    """Play every run, and show how far it is."""
+    from services.app.batch import play_batch
+
+    began = time.monotonic()
+    with progress("playing") as show:
+
+        def told(done: int, total: int, failed: int) -> None:
+            rate = done / max(time.monotonic() - began, 1e-3)
+            show(done / total, f"{done:,} of {total:,}, {rate:,.1f}/s, {failed:,} failed")
+
+        return play_batch(asked.runs, player, workers, told, places, _told)
 
 
 def _show(whole: dict[str, Any], reused: int, path: Path) -> None:

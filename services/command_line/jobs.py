@@ -36,18 +36,18 @@ Database = Annotated[
 
 @app.command("submit")
 def submit(
-    kind: Annotated[str, typer.Argument(help="sweep, walkforward or staged", metavar="KIND")],
+    kind: Annotated[str, typer.Argument(help="sweep, walkforward, staged or batch", metavar="KIND")],
     request: Annotated[Path, typer.Argument(help="YAML file of what is asked for", metavar="FILE")],
     user: User = "",
     priority: Annotated[int, typer.Option(help="higher ones first", metavar="NUMBER", min=-1000, max=1000)] = 0,
     database: Database = "",
     as_json: AsJson = False,
 ) -> None:
-    """Queue a search; the same request that waits or runs already is found, not queued twice."""
+    """Queue a search or a batch; the same request that waits or runs already is found, not queued twice."""
     from services.app.job_kinds import read_request
 
     document = read_request(kind, request)
-    _say_queued(_ask(database, lambda store: store.submit(user or _signed_in(), kind, document, priority)), as_json)
+    _say_queued(ask_jobs(database, lambda store: store.submit(user or _signed_in(), kind, document, priority)), as_json)
 
 
 @app.command("list")
@@ -58,7 +58,7 @@ def list_jobs(
     as_json: AsJson = False,
 ) -> None:
     """List the newest hundred jobs."""
-    found: list[Job] = _ask(database, lambda store: store.jobs(user or None, active=active))
+    found: list[Job] = ask_jobs(database, lambda store: store.jobs(user or None, active=active))
     if as_json:
         print(json.dumps([asdict(one) for one in found], default=str))  # noqa: T201, for programs
         return
@@ -76,7 +76,7 @@ def list_jobs(
 @app.command("show")
 def show(job: Number, database: Database = "", as_json: AsJson = False) -> None:
     """Show how far a job is, its best so far, and what came of it."""
-    one: Job = _ask(database, lambda store: store.job(job))
+    one: Job = ask_jobs(database, lambda store: store.job(job))
     if as_json:
         print(json.dumps(asdict(one), default=str))  # noqa: T201, for programs
         return
@@ -90,14 +90,14 @@ def show(job: Number, database: Database = "", as_json: AsJson = False) -> None:
 @app.command("cancel")
 def cancel(job: Number, database: Database = "") -> None:
     """End a job that waits or runs; one that has ended stays as it is."""
-    one: Job = _ask(database, lambda store: store.cancel(job))
+    one: Job = ask_jobs(database, lambda store: store.cancel(job))
     console().print(f"job {one.job} is {one.status}")
 
 
 @app.command("retry")
 def retry(job: Number, database: Database = "") -> None:
     """Queue a failed or cancelled job anew; a search goes on from the rows that it has."""
-    one: Job = _ask(database, lambda store: store.again(job))
+    one: Job = ask_jobs(database, lambda store: store.again(job))
     console().print(f"job {one.job} is {one.status}")
 
 
@@ -110,10 +110,10 @@ def purge(
     """Forget jobs that have ended, with their results; sessions and their rows stay."""
     before = datetime.now(UTC) - timedelta(days=days)
     if yes:
-        count = _ask(database, lambda store: store.purge(before))
+        count = ask_jobs(database, lambda store: store.purge(before))
         console().print(f"forgot {count:,} jobs")
         return
-    count = _ask(database, lambda store: store.ended(before))
+    count = ask_jobs(database, lambda store: store.ended(before))
     console().print(f"would forget {count:,} jobs that ended before {before:%Y-%m-%d %H:%M} UTC; give --yes to do it")
 
 
@@ -175,7 +175,7 @@ def staged(
     answer = None if reason else _answered(asked, search, seconds)
     if answer is None:
         owner = user or _signed_in()
-        queued = _ask("", lambda store: store.submit(owner, "staged", asked.document))
+        queued = ask_jobs("", lambda store: store.submit(owner, "staged", asked.document))
         _say_queued(queued, as_json, reason or f"it takes longer than {seconds:g} seconds")
         return
     answered = {**answer, "rows": answer["rows"][:ANSWER_ROWS]}
@@ -227,7 +227,8 @@ async def _work(limits: Any, *, drain: bool, metrics_port: int, database: str) -
             raise
 
 
-def _ask(database: str, question: Callable[[JobStore], Awaitable[Any]]) -> Any:
+def ask_jobs(database: str, question: Callable[[JobStore], Awaitable[Any]]) -> Any:
+    """Ask the queue of the data directory, or of your database."""
     from services.logs import quieten
 
     quieten()
@@ -283,6 +284,8 @@ def _sentences(job: Job) -> list[str]:
     if job.fault:
         said.append(job.fault)
     result = job.result or {}
+    if "batch_id" in result:
+        said.append(f"{result['completed']:,} of {result['total_runs']:,} runs completed, {result['failed']:,} failed")
     said += result.get("verdict", result.get("sentences", []))
     if "session" in result:
         said.append(f"session {result['session']}: traderagent sessions best {result['session']}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,11 +69,14 @@ def show(session: Name, as_json: AsJson = False) -> None:
 def best(
     session: Name,
     out: Annotated[Path, typer.Option(help="config to write", metavar="FILE")] = Path("best.yaml"),
+    variant: Annotated[
+        int | None, typer.Option(help="another variant, by its number in rows.csv or an answer", metavar="NUMBER")
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="write over a file that is there")] = False,
 ) -> None:
-    """Write the best of a search as a config for `backtest`, `run` and `demo`."""
+    """Write the best of a search, or another of its variants, as a config for `backtest`, `run` and `demo`."""
     one = _named(session)
-    config = (one.result or {}).get("config")
+    config = (one.result or {}).get("config") if variant is None else _config_of(one, variant)
     if config is None:
         raise Misconfigured(f"session {one.session} is a {one.kind} that is {one.status}; what is finished has a best.")
     if out.exists() and not replace:
@@ -80,18 +85,97 @@ def best(
     console().print(f"{out}: next: traderagent backtest {out}", soft_wrap=True, highlight=False)
 
 
+def _config_of(one: Listed, variant: int) -> str:
+    """Config of a variant as YAML; raises Misconfigured for a number that the space does not have."""
+    import yaml
+
+    from search.reading import read_space
+
+    space = read_space(one.document)
+    if not 0 <= variant < space.size:
+        raise Misconfigured(f"variant is {variant}, but session {one.session} has 0 to {space.size - 1}.")
+    origin = f"# Variant {variant} of {one.kind} {one.session}, which has not chosen it by itself.\n"
+    return origin + yaml.safe_dump(space.config(variant).document(), sort_keys=False)
+
+
+@app.command("rerun")
+def rerun(
+    session: Name,
+    candles: Annotated[Path | None, typer.Option(help="the candle file that it was given", metavar="FILE")] = None,
+    out: Annotated[Path, typer.Option(help="folder for page, rows and config", metavar="FOLDER")] = Path("rerun"),
+    replace: Annotated[bool, typer.Option("--replace", help="write over a folder that is there")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search again as then, by today's code on today's candles: where either has changed, that is another session."""
+    if out.exists() and not replace:
+        raise Misconfigured(f"{cut(str(out))} exists; choose another folder, or give --replace.")
+    one = _named(session)
+    from search.reading import read_space
+    from services.command_line.sweep import sweep_into, walk_forward_into
+
+    into = sweep_into if one.kind == "sweep" else walk_forward_into
+    into(read_space(one.document), out, candles, as_json=as_json)
+
+
+@app.command("cancel")
+def cancel(session: Name) -> None:
+    """End the job that plays a session; what it has stored stays, and the same search goes on from it."""
+    one = _named(session)
+    from services.command_line.jobs import ask_jobs
+
+    active = ask_jobs("", lambda store: store.jobs(active=True, most=100_000))
+    found = [job for job in active if job.session == one.session]
+    if not found:
+        raise Misconfigured(
+            f"session {one.session} is {one.status}, and no job plays it; a command that does is ended by Ctrl-C."
+        )
+    for job in found:
+        ended = ask_jobs("", methodcaller("cancel", job.job))
+        console().print(f"job {ended.job} is {ended.status}")
+
+
 @app.command("purge")
 def purge(
-    session: Name, yes: Annotated[bool, typer.Option("--yes", help="do it; without this, show what would go")] = False
+    session: Annotated[
+        str | None, typer.Argument(help="a session's name, or how it begins; or options instead", metavar="SESSION")
+    ] = None,
+    older: Annotated[
+        float | None, typer.Option(help="those that were begun longer ago", metavar="DAYS", min=0, max=36_500)
+    ] = None,
+    keep_trials: Annotated[
+        int | None, typer.Option(help="the oldest, until no more trials than this are kept", metavar="NUMBER", min=0)
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="do it; without this, show what would go")] = False,
 ) -> None:
-    """Forget a search and its trials: they no longer count among those that looked at the same candles."""
-    one = _named(session)
-    what = f"session {one.session}, a {one.kind} with {one.trials:,} trials"
+    """Forget searches and their trials: they no longer count among those that looked at the same candles.
+
+    One by name, or all that are older than some days, or more than is to be kept; a search that runs stays.
+    """
+    if (session is not None) == (older is not None or keep_trials is not None):
+        raise Misconfigured(
+            "purge names no search, or two ways to choose; give a session's name, or --older, --keep-trials."
+        )
+    going = [_named(session)] if session is not None else _superfluous(_read(), older, keep_trials)
+    for one in going:
+        console().print(f"session {one.session}, a {one.kind} of {one.created:%Y-%m-%d} with {one.trials:,} trials")
     if not yes:
-        console().print(f"would forget {what}; give --yes to do it")
+        console().print(f"would forget {len(going):,} of these; give --yes to do it")
         return
-    run_loop(_with_store(lambda store: store.purge(one.session)))
-    console().print(f"forgot {what}")
+    run_loop(_with_store(lambda store: store.purge([one.session for one in going])))
+    console().print(f"forgot {len(going):,}")
+
+
+def _superfluous(found: list[Listed], older: float | None, keep_trials: int | None) -> list[Listed]:
+    """Those that ended and are older, or beyond what is kept, oldest first."""
+    from services.storage.trials import RUNNING
+
+    now, kept, going = datetime.now(UTC), 0, []
+    for one in found:  # newest first
+        kept += one.trials
+        old = older is not None and one.created < now - timedelta(days=older)
+        if one.status != RUNNING and (old or (keep_trials is not None and kept > keep_trials)):
+            going.append(one)
+    return going[::-1]
 
 
 def _read() -> list[Listed]:

@@ -59,6 +59,13 @@ def sweep(
     it was interrupted, or answers from what is stored.
     """
     chosen = _begun(space, out, {"method": method, "objective": objective, "top": top}, replace=replace)
+    sweep_into(chosen, out, candles, workers=workers, ray=ray, as_json=as_json)
+
+
+def sweep_into(
+    chosen: Any, out: Path, candles: Path | None = None, *, workers: int = 0, ray: str = "", as_json: bool = False
+) -> None:
+    """Sweep a space that was read, and write what was found into a folder."""
     from search.report import sweep_page
     from services.app.research import SearchKind, config_of_sweep
 
@@ -91,6 +98,13 @@ def walkforward(
     `backtest`, `run` and `demo`. The same again goes on where it was interrupted, or answers from what is stored.
     """
     chosen = _begun(space, out, {"method": method, "objective": objective}, replace=replace)
+    walk_forward_into(chosen, out, candles, workers=workers, ray=ray, as_json=as_json)
+
+
+def walk_forward_into(
+    chosen: Any, out: Path, candles: Path | None = None, *, workers: int = 0, ray: str = "", as_json: bool = False
+) -> None:
+    """Walk a space that was read forward, and write what was found into a folder."""
     from search.report import walk_forward_page
     from services.app.research import SearchKind, config_of_windows
 

@@ -54,6 +54,7 @@ class Job:
     worker: str | None
     done: int
     total: int
+    session: str | None  # of the search that is played
     best: dict[str, Any] | None  # best so far, in sample
     best_writes: int  # how often it was written
     result: dict[str, Any] | None
@@ -80,8 +81,8 @@ UPDATE jobs SET attempts = attempts + 1, lost = lost + (status = 'running')::int
 WHERE job = $1 AND status IN ('queued', 'running') RETURNING *
 """
 TELL = """
-UPDATE jobs SET done = $3, total = $4, heartbeat = $5 WHERE job = $1 AND attempts = $2 AND status = 'running'
-RETURNING delivery
+UPDATE jobs SET done = $3, total = $4, heartbeat = $5, session = $6
+WHERE job = $1 AND attempts = $2 AND status = 'running' RETURNING delivery
 """
 BEST = """
 UPDATE jobs SET best = $3, best_writes = best_writes + 1 WHERE job = $1 AND attempts = $2 AND status = 'running'
@@ -159,9 +160,9 @@ class JobStore:
         return None if row is None else _job(row)
 
     @waiting
-    async def tell(self, job: Job, done: int, total: int) -> bool:
+    async def tell(self, job: Job, done: int, total: int, session: str | None = None) -> bool:
         """Say that it is being worked at and how far it is; false when it is no longer this worker's."""
-        delivery = await self.pool.fetchval(TELL, job.job, job.attempts, done, total, datetime.now(UTC))
+        delivery = await self.pool.fetchval(TELL, job.job, job.attempts, done, total, datetime.now(UTC), session)
         if delivery is not None:
             await _queries(self.pool).update_heartbeat([delivery])
         return delivery is not None

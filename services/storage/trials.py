@@ -163,6 +163,6 @@ class TrialStore:
         return found
 
     @waiting
-    async def purge(self, session: str) -> None:
-        """Forget a session and its rows."""
-        await self.pool.execute("DELETE FROM sessions WHERE session = $1", session)
+    async def purge(self, sessions: list[str]) -> None:
+        """Forget sessions and their rows, all or none."""
+        await self.pool.execute("DELETE FROM sessions WHERE session = ANY($1)", sessions)

@@ -32,4 +32,4 @@ def test_two_thousand_small_jobs(benchmark, dsn):
 
     submitted, drained, statuses = benchmark.pedantic(lambda: asyncio.run(played()), rounds=1)
     assert statuses == [("succeeded", JOBS, 1)]
-    print(f"\n{JOBS} jobs: submitted in {submitted:.1f} s, drained by {WORKERS} workers in {drained:.1f} s")
+    print(f"\n{JOBS} jobs: submitted in {submitted:.1f} s, drained by {WORKERS} workers in {drained:.1f} s")  # noqa: T201

@@ -144,10 +144,11 @@ def test_rows_come_back_as_they_were_kept(tmp_path, whole):
     async def kept():
         async with trial_store(tmp_path) as store:
             await store.begin(session)
-            await store.add(session.name, 4, rows)
+            async with store.held(session.name):
+                await store.add(session.name, 4, rows)
             back = await store.stored(session.name, 4)
             nothing = await store.stored(session.name, 5)
-            await store.purge(session.name)
+            await store.purge([session.name])
             return back, nothing, await store.sessions()
 
     back, nothing, left = asyncio.run(kept())
@@ -205,7 +206,17 @@ def test_the_commands_of_sessions(tmp_path):
     assert "random:10" in command(data, "sessions", "show", name)
     command(data, "sessions", "best", name, "--out", tmp_path / "best.yaml")
     assert (tmp_path / "best.yaml").read_text() == (tmp_path / "out" / "best.yaml").read_text()
-    assert "would forget" in command(data, "sessions", "purge", name)
+    other = tmp_path / "other.yaml"
+    rows = (tmp_path / "out" / "rows.csv").read_text().splitlines()
+    command(data, "sessions", "best", name, "--variant", rows[2].partition(",")[0], "--out", other)
+    assert other.read_text().startswith("# Variant") and load_config(other).parameters is not None
+    command(data, "sessions", "rerun", name, "--candles", candles, "--out", tmp_path / "again")
+    assert (tmp_path / "again" / "rows.csv").read_text().splitlines()[:4] == rows[:4]
+    assert len(json.loads(command(data, "sessions", "list", "--json"))) == 1, "nothing has changed: the same session"
+    assert "would forget 1" in command(data, "sessions", "purge", name)
+    assert "would forget 0" in command(data, "sessions", "purge", "--older", 1)
+    assert "would forget 0" in command(data, "sessions", "purge", "--keep-trials", 10)
+    assert "would forget 1" in command(data, "sessions", "purge", "--keep-trials", 9)
     assert trials(data) == 10
     command(data, "sessions", "purge", name, "--yes")
     assert json.loads(command(data, "sessions", "list", "--json")) == []

@@ -16,8 +16,6 @@ from services.storage.jobs import JobStatus, JobStore
 QUICK = WorkerLimits(lease=2.0, heartbeat=0.2, poll=0.1)
 
 
-
-
 def run(work):
     return asyncio.run(asyncio.wait_for(work, 60))
 
@@ -227,8 +225,9 @@ def test_whoever_is_not_a_jobs_worker_any_more_writes_nothing(dsn):
         first = await store.begin(job.job, "one")
         second = await store.begin(job.job, "two")
         told = await store.tell(first, 5, 10), await store.tell(second, 1, 10)
-        ends = await store.finish(first, JobStatus.SUCCEEDED, {"by": "one"}), await store.finish(
-            second, JobStatus.SUCCEEDED, {"by": "two"}
+        ends = (
+            await store.finish(first, JobStatus.SUCCEEDED, {"by": "one"}),
+            await store.finish(second, JobStatus.SUCCEEDED, {"by": "two"}),
         )
         late = await store.begin(job.job, "three")
         last = await store.job(job.job)

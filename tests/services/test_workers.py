@@ -138,7 +138,9 @@ def test_a_request_is_answered_at_once_or_by_a_worker_with_the_same_answer(tmp_p
     narrow = {"levels": [6, 12], "profit_per_grid": ["0.5%", "1%"], "stop_loss": ["5%", "8%"], "warmup_bars": 30}
     path = written(tmp_path, {**SPACE, "grid": narrow})
     job = json.loads(command(data, "staged", path, "--job", "--json"))
-    assert job["status"] == "queued" and json.loads(command(data, "staged", path, "--job", "--json"))["job"] == job["job"]
+    assert (
+        job["status"] == "queued" and json.loads(command(data, "staged", path, "--job", "--json"))["job"] == job["job"]
+    )
     command(data, "worker", "--drain")
     done = json.loads(command(data, "jobs", "show", job["job"], "--json"))
     assert done["status"] == "succeeded", done["fault"]

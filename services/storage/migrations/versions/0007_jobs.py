@@ -28,6 +28,7 @@ def upgrade() -> None:
         sa.Column("worker", sa.Text),
         sa.Column("done", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("total", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("session", sa.Text),
         sa.Column("best", sa.JSON),
         sa.Column("best_writes", sa.Integer, nullable=False, server_default="0"),
         sa.Column("result", sa.JSON),

@@ -16,6 +16,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from bot.errors import TradingError, cut
+from services.app.schedule import Schedule
 from services.storage.jobs import Job, JobStatus, JobStore, entrypoint_of
 from services.storage.store import AWAY
 from services.storage.trials import TakenOver
@@ -83,8 +84,9 @@ class Worker:
         dsn: str,
         kinds: Mapping[str, Play],
         limits: WorkerLimits | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
-        self.dsn, self.kinds = dsn, kinds
+        self.dsn, self.kinds, self.schedule = dsn, kinds, schedule
         self.limits = limits or WorkerLimits()
         self.metrics = WorkerMetrics()
         self.name = f"{socket.gethostname()}:{os.getpid()}"
@@ -129,6 +131,8 @@ class Worker:
         self._queue = queue = PgQueuer.from_asyncpg_connection(connection)
         if self._stopping.is_set():
             queue.shutdown.set()
+        if self.schedule is not None and not drain:
+            self.schedule.enter(queue, store)
         await self._meet(queue, store)
         meeting = asyncio.create_task(self._keep_meeting(queue, store))
         try:

@@ -47,7 +47,9 @@ def submit(
     from services.app.job_kinds import read_request
 
     document = read_request(kind, request)
-    _say_queued(ask_jobs(database, lambda store: store.submit(user or _signed_in(), kind, document, priority)), as_json)
+    _say_queued(
+        ask_jobs(database, lambda store, _dsn: store.submit(user or _signed_in(), kind, document, priority)), as_json
+    )
 
 
 @app.command("list")
@@ -58,7 +60,7 @@ def list_jobs(
     as_json: AsJson = False,
 ) -> None:
     """List the newest hundred jobs."""
-    found: list[Job] = ask_jobs(database, lambda store: store.jobs(user or None, active=active))
+    found: list[Job] = ask_jobs(database, lambda store, _dsn: store.jobs(user or None, active=active))
     if as_json:
         print(json.dumps([asdict(one) for one in found], default=str))  # noqa: T201, for programs
         return
@@ -76,7 +78,7 @@ def list_jobs(
 @app.command("show")
 def show(job: Number, database: Database = "", as_json: AsJson = False) -> None:
     """Show how far a job is, its best so far, and what came of it."""
-    one: Job = ask_jobs(database, lambda store: store.job(job))
+    one: Job = ask_jobs(database, lambda store, _dsn: store.job(job))
     if as_json:
         print(json.dumps(asdict(one), default=str))  # noqa: T201, for programs
         return
@@ -90,14 +92,14 @@ def show(job: Number, database: Database = "", as_json: AsJson = False) -> None:
 @app.command("cancel")
 def cancel(job: Number, database: Database = "") -> None:
     """End a job that waits or runs; one that has ended stays as it is."""
-    one: Job = ask_jobs(database, lambda store: store.cancel(job))
+    one: Job = ask_jobs(database, lambda store, _dsn: store.cancel(job))
     console().print(f"job {one.job} is {one.status}")
 
 
 @app.command("retry")
 def retry(job: Number, database: Database = "") -> None:
     """Queue a failed or cancelled job anew; a search goes on from the rows that it has."""
-    one: Job = ask_jobs(database, lambda store: store.again(job))
+    one: Job = ask_jobs(database, lambda store, _dsn: store.again(job))
     console().print(f"job {one.job} is {one.status}")
 
 
@@ -110,10 +112,10 @@ def purge(
     """Forget jobs that have ended, with their results; sessions and their rows stay."""
     before = datetime.now(UTC) - timedelta(days=days)
     if yes:
-        count = ask_jobs(database, lambda store: store.purge(before))
+        count = ask_jobs(database, lambda store, _dsn: store.purge(before))
         console().print(f"forgot {count:,} jobs")
         return
-    count = ask_jobs(database, lambda store: store.ended(before))
+    count = ask_jobs(database, lambda store, _dsn: store.ended(before))
     console().print(f"would forget {count:,} jobs that ended before {before:%Y-%m-%d %H:%M} UTC; give --yes to do it")
 
 
@@ -132,6 +134,9 @@ def worker(
     ] = 2,
     at_once: Annotated[int, typer.Option(help="jobs of this worker at once", min=2, max=64)] = 2,
     drain: Annotated[bool, typer.Option("--drain", help="end when nothing waits")] = False,
+    schedule: Annotated[
+        bool, typer.Option("--schedule/--no-schedule", help="do what `traderagent schedule list` has by the clock")
+    ] = True,
     metrics_port: Annotated[int, typer.Option(help="where Prometheus finds it; 0: nowhere", min=0, max=65_535)] = 0,
     database: Database = "",
 ) -> None:
@@ -146,7 +151,7 @@ def worker(
 
     quieten()
     limits = WorkerLimits(lease, heartbeat, poll, active, at_once=at_once)
-    run_loop(_work(limits, drain=drain, metrics_port=metrics_port, database=database))
+    run_loop(_work(limits, drain=drain, schedule=schedule, metrics_port=metrics_port, database=database))
 
 
 def staged(
@@ -175,7 +180,7 @@ def staged(
     answer = None if reason else _answered(asked, search, seconds)
     if answer is None:
         owner = user or _signed_in()
-        queued = ask_jobs("", lambda store: store.submit(owner, "staged", asked.document))
+        queued = ask_jobs("", lambda store, _dsn: store.submit(owner, "staged", asked.document))
         _say_queued(queued, as_json, reason or f"it takes longer than {seconds:g} seconds")
         return
     answered = {**answer, "rows": answer["rows"][:ANSWER_ROWS]}
@@ -203,16 +208,17 @@ def _answered(asked: Any, search: Any, seconds: float) -> dict[str, Any] | None:
     return found
 
 
-async def _work(limits: Any, *, drain: bool, metrics_port: int, database: str) -> None:
+async def _work(limits: Any, *, drain: bool, schedule: bool, metrics_port: int, database: str) -> None:
     from services.app.backing import database as opened
     from services.app.job_kinds import job_kinds
+    from services.app.schedule import Schedule
     from services.app.search import NOBODY
     from services.app.worker import Worker
     from services.runtime.config import EMBEDDED
 
     data_dir = Settings().data_dir
     async with opened(data_dir, NOBODY, database or EMBEDDED) as dsn:
-        one = Worker(dsn, job_kinds(data_dir, dsn), limits)
+        one = Worker(dsn, job_kinds(data_dir, dsn), limits, Schedule(data_dir, dsn) if schedule else None)
         if metrics_port:
             from prometheus_client import start_http_server
 
@@ -227,7 +233,7 @@ async def _work(limits: Any, *, drain: bool, metrics_port: int, database: str) -
             raise
 
 
-def ask_jobs(database: str, question: Callable[[JobStore], Awaitable[Any]]) -> Any:
+def ask_jobs(database: str, question: Callable[[JobStore, str], Awaitable[Any]]) -> Any:
     """Ask the queue of the data directory, or of your database."""
     from services.logs import quieten
 
@@ -235,7 +241,7 @@ def ask_jobs(database: str, question: Callable[[JobStore], Awaitable[Any]]) -> A
     return run_loop(_asked(database, question))
 
 
-async def _asked(database: str, question: Callable[[JobStore], Awaitable[Any]]) -> Any:
+async def _asked(database: str, question: Callable[[JobStore, str], Awaitable[Any]]) -> Any:
     from services.app.backing import database as opened
     from services.app.search import NOBODY
     from services.runtime.config import EMBEDDED
@@ -244,7 +250,7 @@ async def _asked(database: str, question: Callable[[JobStore], Awaitable[Any]]) 
     async with opened(Settings().data_dir, NOBODY, database or EMBEDDED) as dsn:
         store = await JobStore.open(dsn)
         try:
-            return await question(store)
+            return await question(store, dsn)
         finally:
             await store.close()
 

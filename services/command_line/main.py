@@ -38,6 +38,7 @@ from services.command_line import (
     robustness,
     runs,
     scan,
+    schedule,
     sessions,
     set_up,
     suggest,
@@ -71,6 +72,7 @@ app.add_typer(sessions.app, name="sessions")
 app.command("staged")(jobs.staged)
 app.add_typer(jobs.app, name="jobs")
 app.command("worker")(jobs.worker)
+app.add_typer(schedule.app, name="schedule")
 app.add_typer(presets.app, name="presets")
 app.command("classify")(classify.classify)
 app.command("scan")(scan.scan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from operator import methodcaller
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +18,7 @@ from services.command_line.whole_file import write_whole
 from services.settings import Settings
 
 if TYPE_CHECKING:
+    from services.storage.jobs import Job, JobStore
     from services.storage.trials import Listed
 
 app = typer.Typer(help="Searches that are stored: list, show, export the best, purge.", no_args_is_help=True)
@@ -123,15 +124,19 @@ def cancel(session: Name) -> None:
     one = _named(session)
     from services.command_line.jobs import ask_jobs
 
-    active = ask_jobs("", lambda store: store.jobs(active=True, most=100_000))
+    active = ask_jobs("", lambda store, _dsn: store.jobs(active=True, most=100_000))
     found = [job for job in active if job.session == one.session]
     if not found:
         raise Misconfigured(
             f"session {one.session} is {one.status}, and no job plays it; a command that does is ended by Ctrl-C."
         )
     for job in found:
-        ended = ask_jobs("", methodcaller("cancel", job.job))
+        ended = ask_jobs("", partial(_cancel, job.job))
         console().print(f"job {ended.job} is {ended.status}")
+
+
+async def _cancel(job: int, store: JobStore, _dsn: str) -> Job:
+    return await store.cancel(job)
 
 
 @app.command("purge")

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import pytest
+from prometheus_client import generate_latest
 
 from bot.errors import Misconfigured
 from services.app.worker import Worker, WorkerLimits
@@ -83,6 +84,7 @@ class Working:
     async def __aenter__(self):
         self.tasks = [asyncio.create_task(one.run()) for one in self.workers]
         return self
+        return self
 
     async def __aexit__(self, *_):
         for one in self.workers:
@@ -94,12 +96,15 @@ def test_a_job_is_played_once_and_says_what_came_of_it(dsn):
     async def play():
         store = await clean(dsn)
         job = await store.submit("ann", "double", {"number": 21})
-        async with Working(dsn, {"double": doubled}):
+        async with Working(dsn, {"double": doubled}) as working:
             (done,) = await ended(store, job.job)
         await store.close()
-        return done
+        return done, generate_latest(working.workers[0].metrics.registry).decode()
 
-    done = run(play())
+    done, metrics = run(play())
+    for line in ("claimed_total 1.0", 'ended_total{status="succeeded"} 1.0', "leases_lost_total 0.0", "active 0.0"):
+        assert f"traderagent_jobs_{line}" in metrics
+    assert 'traderagent_job_seconds_count{kind="double"} 1.0' in metrics
     assert (done.status, done.result, done.attempts, done.lost) == (JobStatus.SUCCEEDED, {"twice": 42}, 1, 0)
     assert done.best == {"variant": 1} and done.best_writes == 1, "the best did not change, and was written once"
     assert done.total == done.done == 2

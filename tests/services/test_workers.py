@@ -126,7 +126,8 @@ async def disturbed(store, jobs, data, workers):
     (victim, *_) = await until(lambda: of("ann"))
     workers[int(victim.worker.rpartition(":")[2])].send_signal(signal.SIGKILL)
     (other, *_) = await until(lambda: of("bob"))
-    assert (await store.cancel(other.job)).status is JobStatus.CANCELLED
+    told = await asyncio.to_thread(command, data, "sessions", "cancel", other.session)
+    assert f"job {other.job} is cancelled" in told
     await until(lambda: of("bob"))
     postmaster = int(next(data.rglob("postmaster.pid")).read_text().splitlines()[0])
     psutil.Process(postmaster).send_signal(signal.SIGQUIT)

@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.Column("name", sa.Text, nullable=False),
         sa.Column("began", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ended", sa.DateTime(timezone=True)),
+        sa.Column("missed", sa.Integer, nullable=False),
         sa.Column("said", sa.Text),
         sa.Column("fault", sa.Text),
     )

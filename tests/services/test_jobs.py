@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -151,7 +152,7 @@ def test_a_queued_job_is_cancelled_at_once_and_a_running_one_within_a_second(dsn
     async def play():
         store, held = await clean(dsn), Held()
         running = await store.submit("ann", "hold", {"number": 1})
-        async with Working(dsn, {"hold": held}):
+        async with Working(dsn, {"hold": held}, limits=replace(QUICK, active=1)):
             await until(lambda: _is(held.running))
             waiting = await store.submit("ann", "hold", {"number": 2})
             assert (await store.cancel(waiting.job)).status is JobStatus.CANCELLED

@@ -42,6 +42,8 @@ class LoopPair(TypedDict):
     corrections: int  # times that the venue was not as believed
     fills: int
     reactions: ReactionCounts
+    average: float  # entry price of the position; 0 when flat
+    stop: float  # price of the stop that protects the position; 0 where there is none
 
 
 class PairStatus(PortfolioPair):
@@ -52,6 +54,31 @@ class PairStatus(PortfolioPair):
     corrections: int
     fills: int
     reactions: ReactionCounts
+    average: float
+    stop: float
+
+
+class OrderStatus(TypedDict):
+    """An order, desired or open."""
+
+    client_order_id: str
+    side: str  # buy or sell
+    kind: str  # limit, stop or market
+    price: float  # 0 at the market
+    quantity: float  # filled part included
+    filled: float
+    reduce_only: bool
+    stop: float  # that the position gets with its first fill; 0 for none
+
+
+class PairOrders(TypedDict):
+    """What should be open at the venue for a pair, and what is, as far as the bot knows."""
+
+    pair: str
+    tick_size: float
+    desired: list[OrderStatus]
+    open: list[OrderStatus]
+    stop: float  # that the position itself carries; 0 for none
 
 
 class GatewayStatus(TypedDict):
@@ -61,6 +88,15 @@ class GatewayStatus(TypedDict):
     stream_age_seconds: float
     errors: dict[str, int]  # answers of the venue by code
     changes: dict[str, int]  # by action and outcome
+
+
+class AccountLimits(TypedDict):
+    """What the account may lose and hold before its risk rules act."""
+
+    halt_day_loss_pct: float
+    halt_drawdown_pct: float
+    exposure: float  # largest, as a share of equity
+    reserve: float  # share of equity that is kept free
 
 
 class AccountStatus(TypedDict):
@@ -75,6 +111,8 @@ class AccountStatus(TypedDict):
     modes: list[str]  # of the risk aggregator; empty: normal
     halted: bool
     answer: str | None  # to a halt
+    decide_by: str | None  # the market's time at which a halt that waits for its answer holds
+    limits: AccountLimits
     transfers_at: int  # ms
 
 

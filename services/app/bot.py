@@ -66,9 +66,11 @@ def build_runtime(
     )
 
 
-def control_of(settings: BotSettings) -> MakeControl:
+def control_of(settings: BotSettings, config: PortfolioConfig) -> MakeControl:
     """Say what makes the control interface of the bot."""
-    return partial(ControlServer, control_file(settings.data_dir, settings.name))
+    venue = {"exchange": settings.exchange, "environment": settings.environment.value, "address": settings.address}
+    file = control_file(settings.data_dir, settings.name)
+    return partial(ControlServer, file, venue=venue | {"market": config.market.value})
 
 
 @asynccontextmanager
@@ -88,7 +90,7 @@ async def build_bot(path: Path, *, adopt: bool = False, make: type[LiveBot] = Li
     ):
         configure(hidden, keep=log_file(settings.data_dir, settings.name))  # it is this bot, and no second one
         runtime = build_runtime(settings, as_live(config), account, behind, adopt=adopt)
-        bot = make(settings, as_live(config), runtime, control_of(settings), behind)
+        bot = make(settings, as_live(config), runtime, control_of(settings, config), behind)
         try:
             yield bot
         except BaseException as error:

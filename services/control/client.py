@@ -101,7 +101,7 @@ def _lives(file: Path) -> bool:
     return True
 
 
-def ask(file: Path, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def ask(file: Path, path: str, body: dict[str, Any] | None = None, seconds: float = SECONDS) -> dict[str, Any]:
     """Ask the bot something, or tell it; raises Misconfigured with its refusal, or when it does not run."""
     address, token = _known(file)
     request = urllib.request.Request(  # noqa: S310, the address is our own file's
@@ -110,7 +110,7 @@ def ask(file: Path, path: str, body: dict[str, Any] | None = None) -> dict[str, 
         headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
     )
     try:
-        with OPENER.open(request, timeout=SECONDS) as answer:
+        with OPENER.open(request, timeout=seconds) as answer:
             return _object(file, answer.read(LARGEST_ANSWER))
     except urllib.error.HTTPError as error:
         with error:
@@ -121,6 +121,15 @@ def ask(file: Path, path: str, body: dict[str, Any] | None = None) -> dict[str, 
         raise _unreadable(file) from None
     except OSError:
         raise Misconfigured(f"the bot of {file} does not answer; it may have been killed. Start it again.") from None
+
+
+def venue_of(file: Path) -> dict[str, str | None] | None:
+    """Where the bot of a control file trades: exchange, environment, address, market; None where it does not say."""
+    try:
+        venue = json.loads(file.read_text(encoding="utf-8"))["venue"]
+        return {name: venue[name] for name in ("exchange", "environment", "address", "market")}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _known(file: Path) -> tuple[str, str]:

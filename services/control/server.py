@@ -22,13 +22,14 @@ from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from bot.errors import Misconfigured, TradingError
-from coordinator.bot_status import BotStatus
+from coordinator.bot_status import BotStatus, PairOrders
 from coordinator.operator import OperatorCommand
 
 log = structlog.get_logger()
 
 Ask = Callable[[], Awaitable[BotStatus]]
 Act = Callable[[OperatorCommand], Awaitable[str]]
+AskOrders = Callable[[str], Awaitable[PairOrders]]
 
 LARGEST_BODY = 64 << 10  # bytes
 MOST_MONEY = 1e12  # of one command, quote currency
@@ -44,8 +45,19 @@ class BadRequest(Exception):
 class ControlServer:
     """Says how the bot stands, and hands the operator's commands on."""
 
-    def __init__(self, file: Path, status: Ask, act: Act, registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        file: Path,
+        status: Ask,
+        act: Act,
+        registry: CollectorRegistry,
+        *,
+        orders: AskOrders | None = None,
+        venue: dict[str, str | None] | None = None,
+    ) -> None:
+        """`venue` says in the file where the bot trades, so that others find its candles without asking it."""
         self.file, self._ask, self.act, self.registry = file, status, act, registry
+        self._orders, self._venue = orders, venue
         self._last: BotStatus | None = None
         self.token = secrets.token_urlsafe(24)
         self._runner: web.ServerRunner | None = None
@@ -54,6 +66,7 @@ class ControlServer:
             ("GET", "/ready"): self._ready,
             ("GET", "/metrics"): self._metrics,
             ("GET", "/status"): self._status,
+            ("GET", "/orders"): self._pair_orders,
             ("POST", "/command"): self._command,
         }
 
@@ -71,7 +84,8 @@ class ControlServer:
                 f"bot.control_port {port} cannot be opened ({os.strerror(error.errno or 0)}); choose 0."
             ) from None
         port = int(self._runner.addresses[0][1])
-        self._leave({"address": f"http://127.0.0.1:{port}", "token": self.token, "process": os.getpid()})
+        address = f"http://127.0.0.1:{port}"
+        self._leave({"address": address, "token": self.token, "process": os.getpid(), "venue": self._venue})
         return port
 
     def _leave(self, known: dict[str, Any]) -> None:
@@ -137,6 +151,13 @@ class ControlServer:
         if not self._trusts(request):
             return _refusal("the token is not this bot's", 403)
         return web.json_response(await self.status())
+
+    async def _pair_orders(self, request: web.BaseRequest) -> web.Response:
+        if not self._trusts(request):
+            return _refusal("the token is not this bot's", 403)
+        if self._orders is None:
+            return _refusal("there is no such route", 404)
+        return web.json_response(await self._orders(_text(dict(request.query), "pair")))
 
     async def _command(self, request: web.BaseRequest) -> web.Response:
         if not self._trusts(request):

@@ -35,12 +35,12 @@ from services.logs import configure, relay
 from services.runtime.config import Foreign
 from services.runtime.hosts import PairHost, PortfolioHost
 from services.runtime.preflight import StartupSnapshot, changes, preflight
-from services.runtime.status import gateway_status, merged
+from services.runtime.status import gateway_status, merged, no_such_pair
 from services.runtime.supervisor import LIVES, Supervisor
 
 if TYPE_CHECKING:
     from bot.ports import Bus, Gateway, Store
-    from coordinator.bot_status import BotStatus, GatewayStatus, LoopPair, PortfolioStatus
+    from coordinator.bot_status import BotStatus, GatewayStatus, LoopPair, PairOrders, PortfolioStatus
     from coordinator.config import PortfolioConfig
     from coordinator.operator import OperatorCommand
     from services.runtime.config import AccountAccess
@@ -225,6 +225,10 @@ class PairActor(_Actor):
         """How its loops and its gateway stand."""
         return self.host.status(), gateway_status(self.host.gateway)
 
+    async def orders(self, symbol: str) -> PairOrders | None:
+        """What should be open for a pair of its, and what is; None for another's."""
+        return self.host.orders(symbol) if symbol in self.host.loops else None
+
     async def stop(self) -> None:
         """End; what rests at the venue stays there."""
         await self.supervisor.stop()
@@ -392,6 +396,13 @@ class RayRuntime:
         portfolio, *pairs = await self._answered(*(actor.status.remote() for actor in (self.portfolio, *self.pairs)))
         loops = {symbol: one for share, _ in pairs for symbol, one in share.items()}
         return merged(self.name, portfolio, loops, [gateway for _, gateway in pairs])
+
+    async def orders(self, symbol: str) -> PairOrders:
+        """What should be open for a pair, and what is; raises Misconfigured for a pair that is not the bot's."""
+        found = await self._answered(*(actor.orders.remote(symbol) for actor in self.pairs))
+        if not any(found):
+            raise no_such_pair(symbol, self.plan.config.pairs)
+        return next(one for one in found if one is not None)
 
     async def snapshot(self, only: str | None = None) -> None:
         """Keep a readable copy of every state, or of one pair's or the portfolio's."""

@@ -37,14 +37,14 @@ from coordinator.vocabulary import HeldOff
 from services.runtime.config import MOST_ACTIONS
 from services.runtime.preflight import StartupSnapshot
 from services.runtime.sessions import session_file
-from services.runtime.status import loop_status, portfolio_status
+from services.runtime.status import loop_status, pair_orders, portfolio_status
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bot.instrument import Instrument
     from bot.ports import Bus, Clock, Event, Gateway, Store
-    from coordinator.bot_status import LoopPair, PortfolioStatus
+    from coordinator.bot_status import LoopPair, PairOrders, PortfolioStatus
     from coordinator.config import PortfolioConfig
     from services.runtime.supervisor import Supervisor
 
@@ -170,6 +170,10 @@ class PairHost:
     def status(self) -> dict[str, LoopPair]:
         """How each loop stands, by pair."""
         return {symbol: loop_status(loop) for symbol, loop in self.loops.items()}
+
+    def orders(self, symbol: str) -> PairOrders:
+        """What should be open for a pair, and what is."""
+        return pair_orders(self.loops[symbol])
 
     async def look_at_venue(self) -> None:
         """See whether instruments and leverage are still what they were, and tell whom it concerns.

@@ -81,7 +81,7 @@ class LiveBot:
         self.lag = Histogram(
             "traderagent_loop_lag_seconds", "How late the event loop wakes", buckets=SECONDS, registry=self.registry
         )
-        self.control = control(self.status, self.act, self.registry)
+        self.control = control(self.status, self.act, self.registry, orders=self.runtime.orders)
         self.registry.register(StatusMetrics(self.control.last))
         self._turns, self._kept = cycle(config.pairs), cycle([*config.pairs, NAME])
         self.stopping = asyncio.Event()

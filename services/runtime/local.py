@@ -9,14 +9,14 @@ from coordinator.saving import PATIENCE_SECONDS
 from services.runtime.config import MOST_ACTIONS, Foreign
 from services.runtime.hosts import PairHost, PortfolioHost
 from services.runtime.preflight import changes, preflight
-from services.runtime.status import gateway_status, merged
+from services.runtime.status import gateway_status, merged, no_such_pair
 from services.runtime.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from bot.ports import Bus, Clock, Gateway, Store
-    from coordinator.bot_status import BotStatus
+    from coordinator.bot_status import BotStatus, PairOrders
     from coordinator.config import PortfolioConfig
     from coordinator.master_loop import MasterLoop
     from coordinator.operator import OperatorCommand
@@ -114,6 +114,12 @@ class LocalRuntime:
     async def status(self) -> BotStatus:
         """How the bot stands."""
         return status(self)
+
+    async def orders(self, symbol: str) -> PairOrders:
+        """What should be open for a pair, and what is; raises Misconfigured for a pair that is not the bot's."""
+        if symbol not in self.loops:
+            raise no_such_pair(symbol, self.config.pairs)
+        return self.pairs.orders(symbol)
 
     async def snapshot(self, only: str | None = None) -> None:
         """Keep a readable copy of every state, or of one pair's or the portfolio's."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from bot.ports import Bus, Gateway, Store
-    from coordinator.bot_status import BotStatus
+    from coordinator.bot_status import BotStatus, PairOrders
     from coordinator.config import PortfolioConfig
     from coordinator.operator import OperatorCommand
     from coordinator.portfolio_core import Message as ToPortfolio
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Ask = Callable[[], Awaitable[BotStatus]]
     Act = Callable[[OperatorCommand], Awaitable[str]]
+    AskOrders = Callable[[str], Awaitable[PairOrders]]
 
 
 class Runtime(Protocol):
@@ -66,6 +67,10 @@ class Runtime(Protocol):
 
     async def status(self) -> BotStatus:
         """How the bot stands."""
+        ...
+
+    async def orders(self, symbol: str) -> PairOrders:
+        """What should be open for a pair, and what is; raises Misconfigured for a pair that is not the bot's."""
         ...
 
     async def snapshot(self, only: str | None = None) -> None:
@@ -124,7 +129,7 @@ class Control(Protocol):
 class MakeControl(Protocol):
     """What makes the control interface of a bot: how to ask it, how to command it, and its metrics."""
 
-    def __call__(self, status: Ask, act: Act, registry: CollectorRegistry) -> Control:
+    def __call__(self, status: Ask, act: Act, registry: CollectorRegistry, *, orders: AskOrders) -> Control:
         """Make it; it is not open yet."""
         ...
 

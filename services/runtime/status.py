@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from bot.candles import iso
+from bot.errors import Misconfigured, shown, suggestion
+from bot.order import OrderKind, Side
+from bot.strategy import whole_ms
+from bot.times import MINUTE
 from coordinator.phase import Phase
 from coordinator.regime import Regime
 from coordinator.vocabulary import Answer, HeldOff
 
 if TYPE_CHECKING:
     from bot.instrument import Instrument
-    from bot.ports import Gateway
-    from coordinator.bot_status import BotStatus, GatewayStatus, LoopPair, PairStatus, PortfolioPair, PortfolioStatus
+    from bot.ports import Gateway, OpenOrder, Order
+    from coordinator.bot_status import (
+        BotStatus,
+        GatewayStatus,
+        LoopPair,
+        OrderStatus,
+        PairOrders,
+        PairStatus,
+        PortfolioPair,
+        PortfolioStatus,
+    )
     from coordinator.master_loop import MasterLoop
+    from coordinator.pair_core import PairCore
     from coordinator.strategy_loop import StrategyLoop
 
 
@@ -41,7 +56,7 @@ def _whole(pair: PortfolioPair, loop: LoopPair) -> PairStatus:
 def portfolio_status(loop: MasterLoop, instruments: dict[str, Instrument]) -> PortfolioStatus:
     """What the portfolio knows."""
     portfolio_state = loop.core.machine.portfolio_state
-    risk, account = portfolio_state.portfolio.risk, loop.core.account()
+    risk, account, params = portfolio_state.portfolio.risk, loop.core.account(), loop.core.machine.params[0]
     return {
         "at": iso(loop.core.at) if loop.core.at else None,
         "equity": account.equity,
@@ -53,8 +68,21 @@ def portfolio_status(loop: MasterLoop, instruments: dict[str, Instrument]) -> Po
         "halted": bool(risk.halted),
         "transfers_at": int(portfolio_state.portfolio.transfers_at),
         "answer": Answer(int(risk.answer)).name.lower() if risk.halted else None,
+        "decide_by": _decide_by(params, risk),
+        "limits": {
+            "halt_day_loss_pct": 100.0 * float(params.halt_day_loss),
+            "halt_drawdown_pct": 100.0 * float(params.halt_drawdown),
+            "exposure": float(params.exposure),
+            "reserve": float(params.reserve),
+        },
         "pairs": [_pair(loop, index, instruments[symbol]) for index, symbol in enumerate(loop.core.symbols)],
     }
+
+
+def _decide_by(params: Any, risk: Any) -> str | None:
+    if not risk.halted or int(risk.answer) != Answer.WAITING:
+        return None
+    return iso(int(risk.halted_at) + whole_ms(float(params.decide_minutes), MINUTE))
 
 
 def _pair(loop: MasterLoop, index: int, instrument: Instrument) -> PortfolioPair:
@@ -89,6 +117,43 @@ def loop_status(loop: StrategyLoop) -> LoopPair:
             "counts": list(loop.core.executor.reactions.counts),
             "seconds": loop.core.executor.reactions.total,
         },
+        "average": loop.core.machine.average,
+        "stop": _price(loop.core, loop.core.books.stop) if loop.core.machine.position else 0.0,
+    }
+
+
+def no_such_pair(symbol: str, pairs: Sequence[str]) -> Misconfigured:
+    """Return the error of whoever asks for a pair that the bot does not trade."""
+    return Misconfigured(f"pair {shown(symbol)} is not traded by this bot; {suggestion(symbol, pairs)}.")
+
+
+def pair_orders(loop: StrategyLoop) -> PairOrders:
+    """What should be open at the venue, and what is."""
+    core = loop.core
+    return {
+        "pair": core.symbol,
+        "tick_size": float(core.machine.instrument.tick_size),
+        "desired": [_order(core, one, 0) for one in core.due()],
+        "open": [_order(core, one, one.filled) for one in core.open_orders.values()],
+        "stop": _price(core, core.books.stop),
+    }
+
+
+def _price(core: PairCore, ticks: int) -> float:
+    return float(core.machine.instrument.price(ticks))
+
+
+def _order(core: PairCore, one: Order | OpenOrder, filled: int) -> OrderStatus:
+    instrument = core.machine.instrument
+    return {
+        "client_order_id": one.client_order_id,
+        "side": Side(one.side).name.lower(),
+        "kind": OrderKind(one.kind).name.lower(),
+        "price": _price(core, one.price),
+        "quantity": float(instrument.quantity(one.lots)),
+        "filled": float(instrument.quantity(filled)),
+        "reduce_only": one.reduce_only,
+        "stop": _price(core, one.stop),
     }
 
 

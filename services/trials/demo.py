@@ -23,6 +23,7 @@ from services.app.backing import backing
 from services.app.simulated import build_simulated
 from services.control.client import control_file
 from services.control.server import ControlServer
+from services.exchanges.registry import BYBIT
 from services.market_data.synth import DEMO_PAST, DEMO_SCRIPT, demo_schedule, generate
 from services.runtime.live import as_live
 from services.runtime.local import LocalRuntime, status
@@ -110,7 +111,9 @@ async def demonstration(
         stack.push_async_callback(steps.end)
         await steps.begin()
         control = ControlServer(
-            control_file(data_dir, NAME), runtime.status, runtime.apply_command, CollectorRegistry()
+            *(control_file(data_dir, NAME), runtime.status, runtime.apply_command, CollectorRegistry()),
+            orders=runtime.orders,
+            venue={"exchange": BYBIT, "environment": "live", "address": address, "market": config.market.value},
         )
         await control.start()
         stack.push_async_callback(control.stop)

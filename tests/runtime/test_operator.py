@@ -299,7 +299,7 @@ def test_reload_adopts_what_may_change_and_names_what_may_not(dsn, name, tmp_pat
         async with venue(exchange) as house:
             bot = Bot(as_live(chosen), house.address, dsn, name)
             await bot.start()
-            live = LiveBot(settings, as_live(chosen), bot.runtime, control_of(settings))
+            live = LiveBot(settings, as_live(chosen), bot.runtime, control_of(settings, chosen))
             live.path = tmp_path / "bot.yaml"
             said = [await live.act(command("reload"))]
             written(tmp_path, risk={"halt_day_loss": 0.07}, allocation={"reserve": 0.3})
@@ -333,7 +333,7 @@ def test_secrets_reach_no_log_no_snapshot_no_row_and_no_status(dsn, name, tmp_pa
         except ValueError:
             log.exception("trace")
         settings, _ = load_bot(written(tmp_path))
-        live = LiveBot(settings, bot.chosen, bot.runtime, control_of(settings))
+        live = LiveBot(settings, bot.chosen, bot.runtime, control_of(settings, bot.chosen))
         await bot.runtime.snapshot()
         rows = []
         for table in ("memory", "orders", "fills", "decisions", "snapshots"):
@@ -436,10 +436,10 @@ def test_what_an_operator_says_is_done_once_for_each_key_and_recorded_with_its_o
             bot = Bot(as_live(chosen), house.address, dsn, name)
             await bot.start()
             behind = Backing(bot.store, SilentBus(), None, dsn, None)
-            live = Counting(settings, as_live(chosen), bot.runtime, control_of(settings), behind)
+            live = Counting(settings, as_live(chosen), bot.runtime, control_of(settings, chosen), behind)
             halt = command("halt", key="k1", who="ann", source="ctl")
             told = await asyncio.gather(live.act(halt), live.act(halt))
-            again = Counting(settings, as_live(chosen), bot.runtime, control_of(settings), behind)
+            again = Counting(settings, as_live(chosen), bot.runtime, control_of(settings, chosen), behind)
             told.append(await again.act(halt))
             for _ in range(2):
                 with pytest.raises(CommandRejected, match="whole account"):

@@ -43,6 +43,7 @@ from services.command_line import (
     set_up,
     suggest,
     sweep,
+    telegram,
 )
 
 app = typer.Typer(
@@ -85,6 +86,7 @@ app.command("doctor")(live.doctor)
 app.command("ctl")(live.ctl)
 app.command("logs")(past.logs)
 app.command("stats")(past.stats)
+app.add_typer(telegram.app, name="telegram")
 app.command("install-service")(set_up.install_service)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)

@@ -38,7 +38,7 @@ def file_of(data_dir: Path, bot: str | None) -> Path:
     """
     if bot is not None and not NAME.fullmatch(bot):
         raise Misconfigured(f"bot {shown(bot)} is no name; a bot's has 1 to 8 lower-case letters and digits.")
-    running = [name for name in _bots(data_dir, ".json") if _lives(control_file(data_dir, name))]
+    running = running_bots(data_dir)
     if bot is None and len(running) > 1:
         raise Misconfigured(f"{len(running)} bots run: {', '.join(running)}; say which one with --bot.")
     if bot is None and running:
@@ -50,6 +50,11 @@ def file_of(data_dir: Path, bot: str | None) -> Path:
         return control_file(data_dir, "main")
     last = max(ended, key=lambda name: log_file(data_dir, name).stat().st_mtime)
     raise Misconfigured(f"no bot runs here; {how_it_ended(data_dir, last)}")
+
+
+def running_bots(data_dir: Path) -> list[str]:
+    """Names of the bots that run."""
+    return [name for name in _bots(data_dir, ".json") if _lives(control_file(data_dir, name))]
 
 
 def how_it_ended(data_dir: Path, bot: str) -> str:

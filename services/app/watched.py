@@ -1,0 +1,113 @@
+"""The bots of a data directory from outside: their control interfaces, and candles of the venues where they trade."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from bot.market import Market
+from bot.ports import Unreachable
+from bot.rollup import BAR
+from bot.times import MINUTE
+from services.control.client import ask, control_file, file_of, running_bots, venue_of
+from services.exchanges.registry import factory_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bot.ports import Gateway
+    from coordinator.bot_status import PairOrders
+
+ASK_SECONDS = 3.0  # that a bot has to say how it stands
+COMMAND_SECONDS = 120.0  # a shutdown waits for positions to close
+THREADS = 16
+REQUESTS = 5.0  # a second, of candles
+MOST_BARS, MOST_PAIRS = 20_000, 40  # that are kept
+
+
+class Bots:
+    """The control interfaces of a data directory's bots, asked in threads of their own."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self._threads = ThreadPoolExecutor(THREADS, "bots")
+
+    def names(self) -> list[str]:
+        """Names of those that run."""
+        return running_bots(self.data_dir)
+
+    async def _asked(self, bot: str, path: str, said: dict[str, Any] | None, seconds: float) -> dict[str, Any]:
+        def asking() -> dict[str, Any]:
+            return ask(file_of(self.data_dir, bot), path, said, seconds)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, asking)
+
+    async def status(self, bot: str) -> dict[str, Any]:
+        """How it says that it stands."""
+        return await self._asked(bot, "/status", None, ASK_SECONDS)
+
+    async def orders(self, bot: str, pair: str) -> PairOrders:
+        """What should be open for a pair, and what is."""
+        return cast("PairOrders", await self._asked(bot, f"/orders?pair={pair}", None, ASK_SECONDS))
+
+    async def command(self, bot: str, said: dict[str, Any]) -> str:
+        """Tell it; what it has done, in words."""
+        return str((await self._asked(bot, "/command", said, COMMAND_SECONDS)).get("done"))
+
+    def close(self) -> None:
+        """Wait for nobody."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class Candles:
+    """Minute bars of the venues where bots trade, by connections of the console's own: no bot is asked."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self._gateways: dict[tuple[str | None, ...], Gateway] = {}
+        self._bars: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        self._turns: dict[tuple[Any, ...], asyncio.Lock] = {}
+
+    async def candles(self, bot: str, pair: str, until: int | None, count: int) -> Any:
+        """The last bars that open before `until` (ms; the market's present without one), BAR (n,)."""
+        venue = venue_of(control_file(self.data_dir, bot))
+        if venue is None:
+            raise Unreachable(f"bot {bot!r} does not run, and only a running one says where its candles are")
+        gateway = self._gateway(tuple(venue.values()), venue)
+        key = (*venue.values(), pair)
+        async with self._turns.setdefault(key, asyncio.Lock()):
+            end = await gateway.newest(pair) if until is None else until // MINUTE * MINUTE
+            return await self._kept(gateway, key, pair, end - count * MINUTE, end)
+
+    async def _kept(self, gateway: Gateway, key: tuple[Any, ...], pair: str, start: int, end: int) -> Any:
+        """Bars of [start, end): those that are kept, and the missing ones before or after them."""
+        kept = self._bars.pop(key, np.empty(0, BAR))
+        if not len(kept) or end < kept["ts"][0] or start > kept["ts"][-1] + MINUTE:
+            kept = await gateway.candles(pair, start, end)
+        else:
+            first, last = int(kept["ts"][0]), int(kept["ts"][-1]) + MINUTE
+            before = await gateway.candles(pair, start, first) if start < first else kept[:0]
+            after = await gateway.candles(pair, last, end) if end > last else kept[:0]
+            kept = np.concatenate([before, kept, after])
+        self._bars[key] = kept[-MOST_BARS:]
+        while len(self._bars) > MOST_PAIRS:
+            self._bars.popitem(last=False)
+        return kept[(kept["ts"] >= start) & (kept["ts"] < end)]
+
+    def _gateway(self, key: tuple[str | None, ...], venue: dict[str, str | None]) -> Gateway:
+        if key not in self._gateways:
+            environment = venue["environment"] or "live"
+            self._gateways[key] = factory_of(venue["exchange"] or "")(
+                key="", secret="", market=Market(venue["market"] or ""), rate=REQUESTS, address=venue["address"],
+                environment="live" if environment == "venue" else environment,
+            )  # fmt: skip
+        return self._gateways[key]
+
+    async def close(self) -> None:
+        """Hang up."""
+        for one in self._gateways.values():
+            await one.close()

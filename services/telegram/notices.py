@@ -1,0 +1,236 @@
+"""What users are told without asking: fills, trades, decisions, alarms, halts with their countdown, and a digest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from bot.errors import TradingError, cut
+from services.telegram import texts
+from services.telegram.desk import HALT_ANSWERS, words_for
+from services.telegram.mailbox import Button, Loudness, Mailbox, MailLimits, Message
+from services.telegram.users import TelegramUser
+
+if TYPE_CHECKING:
+    from services.telegram.ports import World
+    from services.words import Words
+
+log = structlog.get_logger()
+
+TOLD = ("halt", "answer", "resume", "mode", "investment", "overcommitted")  # decisions of the account
+PATIENCE = 3  # looks at a bot that does not answer before it is said
+EDIT_SECONDS = 60.0  # between two counts of a halt's countdown
+
+
+@dataclass
+class _Halt:
+    """A halt that a user was told of."""
+
+    sent_as: int | None = None
+    said: str = ""
+    edited: float = 0.0
+
+
+@dataclass
+class Notices:
+    """Fills the mailboxes of users with what happens."""
+
+    world: World
+    users: Callable[[], tuple[TelegramUser, ...]]
+    limits: MailLimits = field(default_factory=MailLimits)
+    clock: Callable[[], float] = time.time
+    boxes: dict[int, Mailbox] = field(default_factory=dict)
+    _trades: dict[str, int] = field(default_factory=dict)  # closed ones that were told, by bot
+    _unanswered: dict[str, int] = field(default_factory=dict)  # looks in a row, by bot
+    _halts: dict[tuple[int, str], _Halt] = field(default_factory=dict)
+    _digests: dict[int, str] = field(default_factory=dict)  # the day of each user's last
+
+    def box(self, user: int) -> Mailbox:
+        """The mailbox of a user."""
+        return self.boxes.setdefault(user, Mailbox(self.limits))
+
+    def _tell(self, kind: str, line: Callable[[Words], str]) -> None:
+        """Tell everybody who wants to hear of this kind."""
+        now = self.clock()
+        hour = datetime.fromtimestamp(now, UTC).hour
+        for user in self.users():
+            loudness = user.loudness(kind, hour)
+            if loudness is not Loudness.OFF:
+                self.box(user.id).tell(line(words_for(user)), now, silent=loudness is Loudness.QUIET)
+
+    def _alarm(self, name: str, say: Callable[[Words], Message]) -> None:
+        for user in self.users():
+            words = words_for(user)
+            message = say(words)
+            seen = (Button(words("acknowledge"), f"seen:{name}"[:64]),)
+            self.box(user.id).alarm(name, replace(message, buttons=(*message.buttons, seen)), self.clock())
+
+    def _over(self, name: str, line: Callable[[Words], str]) -> None:
+        for user in self.users():
+            if self.box(user.id).acknowledge(name):
+                self.box(user.id).tell(line(words_for(user)), self.clock())
+
+    # What bots tell
+
+    async def happened(self, event: dict[str, Any]) -> None:
+        """Hear of an event as it came over the bus."""
+        bot, kind, data = event["bot"], event["kind"], event["data"]
+        try:
+            if kind == "filled":
+                self._tell("fills", lambda words: texts.fill(data, words))
+                if data["cause"] != "funding":
+                    await self._closed(bot)
+            elif kind == "alarm":
+                self._of_an_alarm(bot, data)
+            elif kind == "decision" and data["kind"] in TOLD:
+                self._tell("decisions", lambda _words: f"{texts.safe(bot)}: {texts.decided(data)}")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:  # of a bot of another version
+            log.warning("event_unreadable", bot=bot, kind=cut(str(kind)), error=type(error).__name__)
+
+    def _of_an_alarm(self, bot: str, data: dict[str, Any]) -> None:
+        name = f"{bot}/{data['pair']}/{data['id']}"
+        where = " ".join(one for one in (bot, data["pair"]) if one)
+        said = f"<b>{texts.safe(where)}</b>: {texts.safe(data['sentence'])}"
+        if data["over"]:
+            self._over(name, lambda words: f"✅ {words('alarm-over', sentence=said)}")
+        elif data["severity"] == "critical":
+            self._alarm(name, lambda _words: Message(f"🚨 {said}\n{texts.safe(data['remedy'])}"))
+        else:
+            for user in self.users():
+                self.box(user.id).tell(f"⚠️ {said} {texts.safe(data['remedy'])}", self.clock())
+
+    async def _closed(self, bot: str) -> None:
+        """Tell of the trades that a fill has closed."""
+        try:
+            found, _ = await self.world.past.trades(bot)
+        except TradingError:
+            return  # the next fill brings them
+        told = self._trades.setdefault(bot, len(found))
+        self._trades[bot] = len(found)
+        for one in found[told:]:
+            self._tell(
+                "trades", lambda words, one=one: words("trade-told", bot=texts.safe(bot), trade=texts.trade(one, words))
+            )
+
+    async def begin(self, bot: str) -> None:
+        """Remember what was closed before anything is told of a bot."""
+        if bot not in self._trades:
+            try:
+                found, _ = await self.world.past.trades(bot)
+            except TradingError:
+                return
+            self._trades[bot] = len(found)
+
+    # How bots stand
+
+    async def look(self, bot: str) -> None:
+        """Look at a bot: whether it answers, and whether a halt waits."""
+        try:
+            now = await self.world.bots.status(bot)
+        except TradingError as error:
+            self._silent(bot, str(error))
+            return
+        if self._unanswered.pop(bot, 0) >= PATIENCE:
+            self._over(f"{bot}//silent", lambda words: words("restart-told", bot=texts.safe(bot)))
+        for user in self.users():
+            self._of_a_halt(user, now)
+
+    def _silent(self, bot: str, why: str) -> None:
+        self._unanswered[bot] = self._unanswered.get(bot, 0) + 1
+        if self._unanswered[bot] == PATIENCE:
+            said = texts.safe(why)
+            self._alarm(
+                f"{bot}//silent", lambda words: Message(f"🚨 {words('silent-told', bot=texts.safe(bot), why=said)}")
+            )
+
+    def _of_a_halt(self, user: TelegramUser, now: dict[str, Any]) -> None:
+        """Tell of a halt with its buttons, count its time down in place, and say what became of it."""
+        place, words = (user.id, now["bot"]), words_for(user)
+        halt = self._halts.get(place)
+        name = f"{now['bot']}//halt"
+        if not now["halted"]:
+            if halt is not None:
+                self.box(user.id).acknowledge(name)
+                del self._halts[place]
+            return
+        message = halt_message(now, words)
+        if halt is None:
+            self._halts[place] = _Halt(said=message.text, edited=self.clock())
+            self.box(user.id).alarm(name, replace(message, called=name), self.clock())
+            return
+        if now["answer"] != "waiting":
+            self.box(user.id).acknowledge(name)
+        due = self.clock() - halt.edited >= EDIT_SECONDS or now["answer"] != "waiting"
+        if halt.sent_as is not None and message.text != halt.said and due:
+            halt.said, halt.edited = message.text, self.clock()
+            self.box(user.id).answer(replace(message, sent_as=halt.sent_as))
+
+    def sent(self, user: int, called: str, number: int) -> None:
+        """Hear under which number a halt was told, so that it can be counted down there."""
+        halt = self._halts.get((user, called.removesuffix("//halt")))
+        if halt is not None:
+            halt.sent_as = number
+
+    # The day
+
+    async def digest(self, bots: list[str]) -> None:
+        """Tell each user of the last day, once, at the hour of their choice."""
+        now = datetime.fromtimestamp(self.clock(), UTC)
+        for user in self.users():
+            day = now.date().isoformat()
+            if now.hour != user.digest_hour or self._digests.get(user.id) == day:
+                continue
+            self._digests[user.id] = day
+            loudness = user.loudness("digest", now.hour)
+            if loudness is Loudness.OFF:
+                continue
+            for bot in bots:
+                text = await self._day_of(bot, words_for(user))
+                self.box(user.id).answer(Message(text, silent=loudness is Loudness.QUIET))
+
+    async def _day_of(self, bot: str, words: Words) -> str:
+        head = f"<b>{words('digest-head', bot=texts.safe(bot))}</b>"
+        try:
+            status, rows = await self.world.bots.status(bot), await self.world.past.earned(bot)
+        except TradingError as error:
+            return f"{head}\n{texts.safe(str(error))}"
+        return f"{head}\n{texts.earned(rows, 1, int(self.clock() * 1000), words)}\n{texts.overview(status, words)}"
+
+
+def _trade_told(bot: str, trade: Any, words: Words) -> str:
+    return words("trade-told", bot=texts.safe(bot), trade=texts.trade(trade, words))
+
+
+def halt_message(now: dict[str, Any], words: Words) -> Message:
+    """A halt with what each answer would do now, and its countdown; afterwards with what is seen at the exchange."""
+    held = [one for one in now["pairs"] if one["position"]]
+    worth = sum(abs(one["position"]) * one["price"] for one in held)
+    floating = sum(one["position"] * (one["price"] - one["average"]) for one in held)
+    losses = {"day": f"{now['day_loss_pct']:.2f}", "drawdown": f"{now['drawdown_pct']:.2f}"}
+    head = words("halt-head", bot=texts.safe(now["bot"]), equity=texts.money(now["equity"]), **losses)
+    if now["answer"] != "waiting":
+        answer = words.word(str(now["answer"]).replace("_", "-"))
+        seen = words("halt-seen", count=len(held), value=texts.money(worth))
+        return Message(f"⛔ {head}\n{words('halt-decided', answer=answer)}\n{seen}")
+    lines = [
+        f"⛔ {head}",
+        words("halt-hold", count=len(held), value=texts.money(worth)),
+        words("halt-reduce", value=texts.money(worth / 2)),
+        words("halt-close", value=texts.money(worth), floating=texts.signed(floating)),
+        _default(now, words),
+    ]
+    buttons = tuple((Button(words(f"button-{one}"), f"halt:{now['bot']}:{one}"),) for one in HALT_ANSWERS)
+    return Message("\n".join(lines), buttons)
+
+
+def _default(now: dict[str, Any], words: Words) -> str:
+    """What happens without an answer, and when."""
+    if now["decide_by"] is None or now["at"] is None:
+        return words("halt-no-default")
+    due, at = (datetime.fromisoformat(now[name]) for name in ("decide_by", "at"))
+    return words("halt-default", minutes=f"{max((due - at).total_seconds() / 60.0, 0.0):.0f}")

@@ -31,6 +31,7 @@ from aiogram.types import (
     CallbackQuery,
     InlineKeyboardButton,
     InlineKeyboardMarkup,
+    Update,
 )
 from aiogram.types import Message as Heard
 
@@ -49,6 +50,7 @@ CHAT_SECONDS = 1.05  # between two messages to one chat
 ALL_SECONDS = 1 / 28  # between two to anybody
 AGAIN_SECONDS = (2.0, 5.0, 15.0, 30.0)  # after a failure, the first and those that follow
 POLL_SECONDS = 20
+HEARD = ["message", "callback_query"]
 SAME = "message is not modified"
 TAGS = re.compile(r"</?(?:b|i|pre|code)>")
 
@@ -79,13 +81,34 @@ class Link:
         dispatcher = Dispatcher()
         dispatcher.message.register(self._heard)
         dispatcher.callback_query.register(self._pressed)
-        hearing = dispatcher.start_polling(
-            self.bot, handle_signals=False, polling_timeout=POLL_SECONDS, allowed_updates=["message", "callback_query"]
-        )
         try:
-            await asyncio.gather(hearing, self._send_all())
+            await asyncio.gather(self._hear_all(dispatcher), self._send_all())
         finally:
             await self.bot.session.close()
+
+    async def _hear_all(self, dispatcher: Dispatcher) -> None:
+        """Poll for what users write and press; aiogram's own polling cannot be ended before its question is."""
+        offset, failures = None, 0
+        while True:
+            try:
+                updates = await self.bot.get_updates(offset, timeout=POLL_SECONDS, allowed_updates=HEARD)
+            except TelegramAPIError as error:
+                failures += 1
+                wait = AGAIN_SECONDS[min(failures, len(AGAIN_SECONDS)) - 1]
+                log.warning("telegram_not_heard", error=type(error).__name__, again_in=wait)
+                await asyncio.sleep(wait)
+                continue
+            failures = 0
+            for update in updates:
+                offset = update.update_id + 1
+                await self.hear(dispatcher, update)
+
+    async def hear(self, dispatcher: Dispatcher, update: Update) -> None:
+        """Hear one update; what goes wrong with one keeps nobody from the next."""
+        try:
+            await dispatcher.feed_update(self.bot, update)
+        except Exception:
+            log.exception("telegram_update_failed", update=update.update_id)
 
     def wake(self) -> None:
         """Say that a mailbox has something."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -65,10 +66,12 @@ class Notices:
 
     def _alarm(self, name: str, say: Callable[[Words], Message]) -> None:
         for user in self.users():
-            words = words_for(user)
-            message = say(words)
-            seen = (Button(words("acknowledge"), f"seen:{name}"[:64]),)
-            self.box(user.id).alarm(name, replace(message, buttons=(*message.buttons, seen)), self.clock())
+            self._say(user, name, say(words_for(user)))
+
+    def _say(self, user: TelegramUser, name: str, message: Message) -> None:
+        """Say an alarm until it is seen."""
+        seen = (Button(words_for(user)("acknowledge"), f"seen:{name}"[:64]),)
+        self.box(user.id).alarm(name, replace(message, buttons=(*message.buttons, seen)), self.clock())
 
     def _over(self, name: str, line: Callable[[Words], str]) -> None:
         for user in self.users():
@@ -113,9 +116,7 @@ class Notices:
         told = self._trades.setdefault(bot, len(found))
         self._trades[bot] = len(found)
         for one in found[told:]:
-            self._tell(
-                "trades", lambda words, one=one: words("trade-told", bot=texts.safe(bot), trade=texts.trade(one, words))
-            )
+            self._tell("trades", partial(_trade_told, bot, one))
 
     async def begin(self, bot: str) -> None:
         """Remember what was closed before anything is told of a bot."""
@@ -161,7 +162,7 @@ class Notices:
         message = halt_message(now, words)
         if halt is None:
             self._halts[place] = _Halt(said=message.text, edited=self.clock())
-            self.box(user.id).alarm(name, replace(message, called=name), self.clock())
+            self._say(user, name, replace(message, called=name))
             return
         if now["answer"] != "waiting":
             self.box(user.id).acknowledge(name)

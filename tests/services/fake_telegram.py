@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 from aiohttp import web
 
-TOKEN = "123456:ABCDEFGHIJKLMNOPQRSTUVWXYZ123456789"  # noqa: S105, of nobody
+TOKEN = "123456:ABCDEFGHIJKLMNOPQRSTUVWXYZ123456789"
 
 
 class Tags(HTMLParser):
@@ -40,7 +40,7 @@ class FakeTelegram:
     def __init__(self):
         self.sent, self.edited, self.answered, self.photos = [], [], [], []
         self.failures = []  # answers instead of the next calls of sendMessage: (status, body)
-        self.away = False
+        self.away = self.closing = False
         self._numbers, self._updates = itertools.count(1), []
         self._came = asyncio.Event()
 
@@ -56,6 +56,7 @@ class FakeTelegram:
         return self
 
     async def __aexit__(self, *_):
+        self.closing = True
         self._came.set()
         await self._runner.cleanup()
 
@@ -86,7 +87,7 @@ class FakeTelegram:
         return _refused(401, "Unauthorized")
 
     async def _called(self, request):
-        given = {**request.query, **{key: value for key, value in (await request.post()).items()}}
+        given = {**request.query, **dict(await request.post())}
         method = request.match_info["method"].lower()
         if self.away:
             request.transport.close()
@@ -102,13 +103,13 @@ class FakeTelegram:
     async def _getupdates(self, given):
         offset, deadline = int(given.get("offset", 0)), time.monotonic() + float(given.get("timeout", 0))
         self._updates = [one for one in self._updates if one["update_id"] >= offset]
-        while not self._updates and time.monotonic() < deadline:
+        while not self._updates and not self.closing and time.monotonic() < deadline:
             self._came.clear()
             try:
                 await asyncio.wait_for(self._came.wait(), min(deadline - time.monotonic(), 0.5))
             except TimeoutError:
                 continue
-            if self.away:
+            if self.away or self.closing:
                 break
         return _done(self._updates)
 

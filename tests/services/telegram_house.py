@@ -1,0 +1,124 @@
+"""Telegram for tests: the real service on the real database and bus, our own Bot API, and a bot that is spoken for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+
+from prometheus_client import CollectorRegistry
+
+from coordinator.operator import CommandRejected
+from services.app.telegram import TelegramPlaces, telegram_service
+from services.control.client import control_file
+from services.control.server import ControlServer
+from services.messaging.bus import RedisBus
+from services.messaging.embedded import EmbeddedRedis
+from services.storage.embedded import shared_by_all
+from services.telegram.mailbox import MailLimits
+from services.telegram.users import TelegramSettings, TelegramUser, write_settings
+from tests.services.fake_telegram import TOKEN, FakeTelegram
+
+ANN, BOB, STRANGER = 7, 8, 666
+PAIR, ODD = "BTCUSDT", "1_000*[X]USDT"
+HALTED = {"halted": True, "answer": "waiting", "decide_by": "2024-01-01T09:30:00Z", "modes": ["halt"]}
+
+
+def pair_status(pair=PAIR, **more):
+    return {
+        "pair": pair, "price": 43_000.5, "regime": "tight_range", "strategy": "grid", "phase": "running",
+        "held_off": [], "target": 900.0, "position": 0.01, "equity": 12.5, "exposure": 430.0, "entries": 4,
+        "exits": 1, "refused_for_costs": 0, "open_orders": 2, "recovered": True, "corrections": 0, "fills": 2,
+        "reactions": {"counts": [1], "seconds": 0.1}, "average": 42_800.0, "stop": 41_000.0,
+    } | more  # fmt: skip
+
+
+def bot_status(bot, pairs=(PAIR,), **more):
+    return {
+        "bot": bot, "at": "2024-01-01T09:06:00Z", "equity": 10_012.5, "wallet": 10_000.0, "exposure": 430.0,
+        "day_loss_pct": -0.1, "drawdown_pct": 0.2, "modes": [], "halted": False, "answer": None, "decide_by": None,
+        "limits": {"halt_day_loss_pct": 10.0, "halt_drawdown_pct": 30.0, "exposure": 0.7, "reserve": 0.15},
+        "transfers_at": 0, "streams": {"public": True}, "stream_age_seconds": 0.1, "errors": {}, "changes": {},
+        "environment": "venue", "pairs": [pair_status(one) for one in pairs],
+    } | more  # fmt: skip
+
+
+class SpokenFor:
+    """A bot behind the real control interface: it has the status that a test gives it, and keeps what it was told."""
+
+    def __init__(self, data_dir, name):
+        self.name, self.told, self.now, self.refuses = name, [], bot_status(name), ""
+        self.server = ControlServer(
+            control_file(data_dir, name), self.status, self.act, CollectorRegistry(), orders=self.orders
+        )
+
+    async def status(self):
+        return self.now
+
+    async def act(self, said):
+        self.told.append(said)
+        if self.refuses:
+            raise CommandRejected(self.refuses)
+        return f"{said.kind} is done"
+
+    async def orders(self, pair):
+        order = {
+            "client_order_id": f"{self.name}-a", "side": "buy", "kind": "limit", "price": 42_500.0, "quantity": 0.01,
+            "filled": 0.0, "reduce_only": False, "stop": 41_000.0,
+        }  # fmt: skip
+        return {"pair": pair, "tick_size": 0.1, "desired": [order], "open": [order], "stop": 41_000.0}
+
+
+class House:
+    """What a test has."""
+
+    def __init__(self, telegram, service, bots, bus):
+        self.telegram, self.service, self.bots, self.bus = telegram, service, bots, bus
+        self.bot = bots[0]
+
+    async def until(self, condition, seconds=10.0):
+        deadline = time.monotonic() + seconds
+        while not (found := condition()):
+            assert time.monotonic() < deadline, [one["text"] for one in self.telegram.sent[-5:]]
+            await asyncio.sleep(0.02)
+        return found
+
+    async def answer(self, user, text):
+        """Write something, and wait for the next message that comes."""
+        before = len(self.telegram.sent)
+        self.telegram.writes(user, text)
+        await self.until(lambda: len(self.telegram.sent) > before)
+        return self.telegram.sent[before]
+
+    async def pressed(self, user, data, message):
+        """Press a button, and wait for what its message turns into."""
+        before = len(self.telegram.edited)
+        self.telegram.presses(user, data, message)
+        await self.until(lambda: len(self.telegram.edited) > before)
+        return self.telegram.edited[before]
+
+
+@asynccontextmanager
+async def house(folder, dsn, names, *, users=(ANN, BOB), clock=time.time, limits=None, language="en"):
+    people = tuple(TelegramUser(one, "Ann", language) for one in users)
+    write_settings(folder, TelegramSettings(TOKEN, people))
+    redis = EmbeddedRedis(shared_by_all(folder))
+    url = await redis.start()
+    bots, buses = [SpokenFor(folder, one) for one in names], [RedisBus(url, one) for one in names]
+    for bot, bus in zip(bots, buses, strict=True):
+        await bot.server.start()
+        bus.start()
+    async with FakeTelegram() as telegram:
+        places = TelegramPlaces(folder, telegram.address, dsn, url)
+        async with telegram_service(places, limits or MailLimits(gather_seconds=0.1), 0.02, clock) as service:
+            running = asyncio.create_task(service.run())
+            try:
+                await asyncio.sleep(0)
+                yield House(telegram, service, bots, buses[0])
+            finally:
+                running.cancel()
+                await asyncio.gather(running, return_exceptions=True)
+                for bot, bus in zip(bots, buses, strict=True):
+                    await bot.server.stop()
+                    await bus.stop()
+                await redis.stop()

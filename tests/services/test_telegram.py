@@ -1,0 +1,339 @@
+"""Telegram through the real aiogram: every command, codes, alarms, faults of Telegram, and nobody who may not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from bot.events import Alarm, Decision, Filled
+from services.storage.access_rows import AccessRows
+from services.storage.asking import Asking
+from services.telegram.desk import CONFIRMED, SAID
+from services.telegram.mailbox import MailLimits
+from services.telegram.users import read_settings, settings_file
+from tests.services.fake_telegram import TOKEN
+from tests.services.telegram_house import ANN, BOB, HALTED, ODD, STRANGER, bot_status, house
+
+NOW = 1_704_100_000_000
+
+
+def run(work):
+    return asyncio.run(asyncio.wait_for(work, 100))
+
+
+def filled(number=1, pair="BTCUSDT", **more):
+    given = {"side": "buy", "price": "43000.5", "quantity": "0.01", "fee": 0.01, "maker": True, "cause": "order"}
+    return Filled(pair, NOW, f"x{number}", f"o{number}", **{**given, **more})
+
+
+def alarm(name="position", severity="critical", *, over=False, pair="BTCUSDT"):
+    return Alarm(pair, NOW, name, severity, "the position is not the bot's", "look at it", over)
+
+
+def test_every_command_is_answered_in_both_languages(dsn, name, tmp_path):
+    async def play(language, own):
+        async with house(tmp_path / language, dsn, [own], language=language) as here:
+            found = {}
+            for word in here.service.link.desk.commands():
+                rest = {"whatif": " BTCUSDT 42000"}.get(word, "")
+                if word not in SAID and word != "language":
+                    found[word] = await here.answer(ANN, f"/{word}{rest}")
+            return found, here.telegram.photos
+
+    english, photos = run(play("en", name))
+    assert "equity 10,012.50" in english["status"]["text"] and english["status"]["buttons"] == {
+        "Refresh": "again:/status"
+    }
+    assert "from 42,800" in english["pair"]["text"] and "stop 41,000" in english["pair"]["text"]
+    assert "buy" in english["orders"]["text"] and "42,500" in english["orders"]["text"]
+    assert "1 resting orders fill on the way, 0.02 is held then" in english["whatif"]["text"]
+    assert "10.00 %" in english["risk"]["text"] and "traderagent" in english["version"]["text"]
+    assert [one[:8] for one in photos] == [b"\x89PNG\r\n\x1a\n"] * len(photos)
+    assert all(not one["plain"] for one in english.values()), "what we send can be read as HTML"
+    russian, _ = run(play("ru", f"{name}r"))
+    assert "капитал 10,012.50" in russian["status"]["text"]
+    assert {word for word in english if english[word]["text"] == russian[word]["text"]} <= {
+        "version",
+        "chart",
+        "equity",
+        "regimes",
+    }
+
+
+def test_what_is_no_command_or_names_no_pair_is_said(dsn, name, tmp_path):
+    async def play():
+        async with house(tmp_path, dsn, [name]) as here:
+            here.bot.now = bot_status(name, pairs=("BTCUSDT", ODD))
+            texts = (
+                "/nothing",
+                "hello",
+                "/pair DOGE<b>USDT",
+                "/whatif BTCUSDT much",
+                "/pair",
+                f"/pair {ODD}",
+                "/pairs",
+            )
+            return [(await here.answer(ANN, one))["text"] for one in texts]
+
+    unknown, plain, other, no_price, which, odd, every = run(play())
+    assert "/help" in unknown and "/help" in plain
+    assert other.startswith("DOGE&lt;b&gt;USDT is none") and "much is no price" in no_price and "BTCUSDT" in which
+    assert ODD in odd and ODD in every, "names like Markdown are said as they are"
+
+
+def test_a_stranger_hears_nothing_and_stands_in_the_audit(dsn, name, tmp_path):
+    async def play():
+        async with house(tmp_path, dsn, [name]) as here:
+            for _ in range(3):
+                here.telegram.writes(STRANGER, "/status")
+                here.telegram.presses(STRANGER, "yes:abc")
+            here.telegram.writes(ANN, "/status", chat=-100)  # in a group
+            await here.answer(ANN, "/version")
+            asking = Asking(dsn)
+            rows = await AccessRows(asking).audit("", 0, 10)
+            await asking.close()
+            return here.telegram.sent, here.telegram.edited, here.telegram.answered, rows
+
+    sent, edited, answered, rows = run(play())
+    assert {one["chat"] for one in sent} == {ANN} and len(sent) == 1 and not edited and not answered
+    own = [one for one in rows if one["who"] == f"telegram:{STRANGER}"]
+    assert [(one["action"], one["outcome"]) for one in own] == [("stranger", "silence")]
+
+
+def test_what_moves_money_asks_once_more_and_is_done_once(dsn, name, tmp_path):
+    async def play():
+        async with house(tmp_path, dsn, [name]) as here:
+            asked = await here.answer(ANN, "/closeall")
+            yes, no = asked["buttons"]["Yes, do it"], asked["buttons"]["No"]
+            forwarded = await here.pressed(BOB, yes, asked["number"])
+            done = await here.pressed(ANN, yes, asked["number"])
+            twice = await here.pressed(ANN, yes, asked["number"])
+            other = await here.answer(ANN, "/reduce50")
+            left = await here.pressed(ANN, other["buttons"]["No"], other["number"])
+            late = await here.pressed(ANN, no, asked["number"])
+            asking = Asking(dsn)
+            rows = await AccessRows(asking).audit(name, 0, 10)
+            await asking.close()
+            return asked, forwarded, done, twice, left, late, here.bot.told, rows
+
+    asked, forwarded, done, twice, left, late, told, rows = run(play())
+    assert "Closes 1 positions worth 430.00 at the market; unrealised +2.00" in asked["text"]
+    assert "not yours" in forwarded["text"] and "has been used" in twice["text"] and "has been used" in late["text"]
+    assert done["text"] == f"{name}: close-all is done" and "Nothing was done" in left["text"]
+    assert [(one.kind, one.who, one.source) for one in told] == [("close-all", f"telegram:{ANN}", "telegram")]
+    assert [(one["action"], one["fields"], one["outcome"]) for one in rows] == [
+        ("command", {"command": "close-all"}, "close-all is done")
+    ]
+
+
+def test_a_code_is_worth_nothing_after_a_minute_or_when_the_position_has_changed(dsn, name, tmp_path):
+    times = [1_000_000.0]
+
+    async def play():
+        async with house(tmp_path, dsn, [name], clock=lambda: times[0]) as here:
+            asked = await here.answer(ANN, "/closeall")
+            here.bot.now = {**here.bot.now, "pairs": [{**here.bot.now["pairs"][0], "position": 0.02}]}
+            changed = await here.pressed(ANN, asked["buttons"]["Yes, do it"], asked["number"])
+            times[0] += 61.0
+            late = await here.pressed(ANN, changed["buttons"]["Yes, do it"], asked["number"])
+            return changed, late, here.bot.told
+
+    changed, late, told = run(play())
+    assert changed["text"].startswith("Positions have changed") and "worth 860.01" in changed["text"]
+    assert "Too late" in late["text"] and told == []
+
+
+def test_every_word_reaches_the_bot_and_a_refusal_is_said(dsn, name, tmp_path):
+    async def play():
+        async with house(tmp_path, dsn, [name]) as here:
+            for word, command in SAID.items():
+                answer = await here.answer(ANN, f"/{word}")
+                if command in CONFIRMED:
+                    answer = await here.pressed(ANN, answer["buttons"]["Yes, do it"], answer["number"])
+                assert answer["text"] == f"{name}: {command} is done"
+            await here.answer(ANN, "/pause btc/usdt")
+            here.bot.refuses = "this UTC day has seen a resume already"
+            refused = await here.answer(ANN, "/pause")
+            return [(one.kind.value, one.pair) for one in here.bot.told], refused
+
+    told, refused = run(play())
+    assert told[:-1] == [*((command, None) for command in SAID.values()), ("pause", "BTCUSDT")]
+    assert "refuses: this UTC day has seen a resume already" in refused["text"]
+
+
+def test_two_users_and_two_bots_do_not_mix(dsn, name, tmp_path):
+    async def play():
+        async with house(tmp_path, dsn, [name, f"{name}b"]) as here:
+            which = await here.answer(ANN, "/status")
+            chosen = await here.pressed(ANN, which["buttons"][f"{name}b"], which["number"])
+            status = await here.answer(ANN, "/status")
+            other = await here.answer(BOB, "/status")
+            return which, chosen, status, other
+
+    which, chosen, status, other = run(play())
+    assert which["text"] == "Which bot?" and set(which["buttons"]) == {name, f"{name}b"}
+    assert chosen["text"] == f"From now on: {name}b." and f"<b>{name}b</b>" in status["text"]
+    assert other["text"] == "Which bot?" and other["chat"] == BOB
+    assert read_settings(tmp_path).user(ANN).bot == f"{name}b"
+
+
+def test_a_fill_and_an_alarm_are_on_the_phone_within_three_seconds(dsn, name, tmp_path):
+    async def play():
+        async with house(tmp_path, dsn, [name], users=(ANN,)) as here:
+            await here.until(lambda: name in here.service.places)
+            began = time.monotonic()
+            here.bus.publish(filled())
+            here.bus.publish(alarm())
+            here.bus.publish(Decision("", NOW, "resume", {"equity": 10_000.0}))
+            await here.until(lambda: any("bought" in one["text"] for one in here.telegram.sent))
+            said = await here.until(lambda: [one for one in here.telegram.sent if "🚨" in one["text"]])
+            seconds = time.monotonic() - began
+            here.telegram.presses(ANN, said[0]["buttons"]["Seen"], said[0]["number"])
+            await here.until(lambda: here.telegram.answered)
+            here.bus.publish(alarm(over=True))
+            here.bus.publish(alarm("costs", "warning"))
+            await here.until(lambda: any("⚠️" in one["text"] for one in here.telegram.sent))
+            return here.telegram.sent, seconds, here.service.notices.box(ANN).alarms()
+
+    sent, seconds, waiting = run(play())
+    assert seconds < 3.0 and waiting == []
+    text = "\n".join(one["text"] for one in sent)
+    assert "BTCUSDT: bought 0.01 @ 43,000.5" in text and "trades again, with an equity of 10,000.00" in text
+    assert text.count("🚨") == 1 and "Over" not in text, "who has seen it needs not hear that it is over"
+
+
+def test_a_halt_is_decided_from_the_phone(dsn, name, tmp_path):
+    async def play():
+        async with house(tmp_path, dsn, [name], users=(ANN,), limits=MailLimits(gather_seconds=0.1)) as here:
+            here.bot.now = {**here.bot.now, **HALTED}
+            await here.service.look()
+            (told,) = await here.until(lambda: [one for one in here.telegram.sent if "halted" in one["text"]])
+            before = len(here.telegram.sent)
+            here.telegram.presses(ANN, told["buttons"]["Close all"], told["number"])
+            await here.until(lambda: len(here.telegram.sent) > before)
+            asked = here.telegram.sent[before]
+            done = await here.pressed(ANN, asked["buttons"]["Yes, do it"], asked["number"])
+            flat = [{**one, "position": 0.0} for one in here.bot.now["pairs"]]
+            here.bot.now = {**here.bot.now, "answer": "close_all", "decide_by": None, "pairs": flat}
+            await here.service.look()
+            (seen,) = await here.until(lambda: [one for one in here.telegram.edited if "Seen at" in one["text"]])
+            return told, asked, done, seen, here.bot.told
+
+    told, asked, done, seen, commands = run(play())
+    assert "holds what it has in 24 min of the market" in told["text"]
+    for words in ("Hold 1 positions worth 430.00", "about 215.00 leaves", "Close: 430.00 leaves at the market"):
+        assert words in told["text"]
+    assert set(told["buttons"]) == {"Hold", "Halve", "Close all", "Seen"}
+    assert "Closes 1 positions" in asked["text"] and done["text"].endswith("close-all is done")
+    assert [one.kind for one in commands] == ["close-all"]
+    assert seen["number"] == told["number"] and "Decided: close all" in seen["text"] and "0 positions" in seen["text"]
+
+
+@pytest.mark.parametrize("status", [429, 500, 502])
+def test_what_telegram_does_not_take_comes_later_and_once(dsn, name, tmp_path, status):
+    async def play():
+        async with house(tmp_path, dsn, [name], users=(ANN,)) as here:
+            wait = {"parameters": {"retry_after": 1}} if status == 429 else {}
+            body = {"ok": False, "error_code": status, "description": "Too Many Requests: retry after 1", **wait}
+            here.telegram.failures = [(status, body)]
+            here.telegram.writes(ANN, "/version")
+            await here.until(lambda: here.telegram.sent)
+            await asyncio.sleep(0.3)
+            return here.telegram.sent
+
+    sent = run(play())
+    assert len(sent) == 1 and "traderagent" in sent[0]["text"]
+
+
+def test_while_telegram_is_away_alarms_wait_and_news_are_gathered(dsn, name, tmp_path):
+    async def play():
+        async with house(tmp_path, dsn, [name], users=(ANN,)) as here:
+            await here.until(lambda: name in here.service.places)
+            here.telegram.away = True
+            for number in range(900):
+                here.bus.publish(filled(number))
+            for one in range(5):
+                here.bus.publish(alarm(f"trouble{one}"))
+            await here.until(lambda: len(here.service.notices.box(ANN).alarms()) == 5, 20)
+            here.telegram.away = False
+            await here.until(lambda: sum("🚨" in one["text"] for one in here.telegram.sent) == 5, 60)
+            await here.until(lambda: sum(one["text"].count("bought") for one in here.telegram.sent) >= 500, 30)
+            await asyncio.sleep(0.5)
+            return here.telegram.sent
+
+    sent = run(play())
+    alarms = [one["text"] for one in sent if "🚨" in one["text"]]
+    assert len(alarms) == len(set(alarms)) == 5 or len(alarms) == 5
+    lines = [line for one in sent for line in one["text"].splitlines() if "bought" in line]
+    left_out = sum(
+        int(line[2:].replace(",", "")) for one in sent for line in one["text"].splitlines() if line[:2] == "+ "
+    )
+    assert len(lines) + left_out == 900 and len(sent) <= 5 + 20, "all are told or counted"
+
+
+def test_a_long_answer_is_cut_between_lines_and_a_fault_of_html_goes_as_plain_text(dsn, name, tmp_path):
+    async def play():
+        async with house(tmp_path, dsn, [name], users=(ANN,)) as here:
+            here.bot.now = bot_status(name, pairs=[f"COIN{number}USDT" for number in range(130)])
+            here.telegram.writes(ANN, "/pairs")
+            await here.until(lambda: len(here.telegram.sent) > 1)
+            await asyncio.sleep(0.2)
+            parts = list(here.telegram.sent)
+            refusal = {"ok": False, "error_code": 400, "description": "Bad Request: can't parse entities: odd"}
+            here.telegram.failures = [(400, refusal)]
+            plain = await here.answer(ANN, "/status")
+            return parts, plain
+
+    parts, plain = run(play())
+    assert all(len(one["text"]) <= 4096 and not one["plain"] for one in parts) and len(parts) >= 2
+    assert sum(one["text"].count("USDT") for one in parts) == 130
+    assert plain["plain"] and "<b>" not in plain["text"] and "equity" in plain["text"]
+
+
+def test_rules_turn_kinds_off_and_quiet_hours_have_no_sound(dsn, name, tmp_path):
+    async def play():
+        async with house(tmp_path, dsn, [name], users=(ANN,)) as here:
+            await here.until(lambda: name in here.service.places)
+            rules = await here.answer(ANN, "/rules")
+            quiet = await here.pressed(ANN, "rule:fills", rules["number"])
+            here.bus.publish(filled(1))
+            (told,) = await here.until(lambda: [one for one in here.telegram.sent if "bought" in one["text"]])
+            off = await here.pressed(ANN, "rule:fills", rules["number"])
+            here.bus.publish(filled(2))
+            here.bus.publish(Decision("", NOW, "resume", {"equity": 1.0}))
+            await here.until(lambda: any("trades again" in one["text"] for one in here.telegram.sent))
+            return quiet, off, told, here.telegram.sent
+
+    quiet, off, told, sent = run(play())
+    assert "fills: without sound" in quiet["buttons"] and "fills: off" in off["buttons"]
+    assert told["silent"] and sum("bought" in one["text"] for one in sent) == 1
+
+
+def test_a_bot_that_does_not_answer_is_an_alarm_until_it_does(dsn, name, tmp_path):
+    async def play():
+        async with house(tmp_path, dsn, [name], users=(ANN,)) as here:
+            await here.until(lambda: name in here.service.places)
+            await here.bot.server.stop()
+            for _ in range(3):
+                await here.service.look()
+            (told,) = await here.until(lambda: [one for one in here.telegram.sent if "does not answer" in one["text"]])
+            await here.bot.server.start()
+            await here.service.look()
+            await here.until(lambda: any("answers again" in one["text"] for one in here.telegram.sent))
+            return told
+
+    assert name in run(play())["text"]
+
+
+def test_the_file_is_the_owners_and_no_secret_is_shown(dsn, name, tmp_path):
+    async def play():
+        async with house(tmp_path, dsn, [name], users=(ANN,)) as here:
+            await here.answer(ANN, "/status")
+            return here.telegram.sent
+
+    sent = run(play())
+    assert settings_file(tmp_path).stat().st_mode & 0o777 == 0o600
+    assert TOKEN not in json.dumps(sent) and json.loads(settings_file(tmp_path).read_text())["token"] == TOKEN

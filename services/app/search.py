@@ -88,41 +88,69 @@ async def run_search(
 
     When it is cancelled, the rows that are there are kept, and the same search goes on from them.
     """
-    loop, ended = asyncio.get_running_loop(), threading.Event()
-
-    def hear(progress: Progress) -> None:
-        if ended.is_set():
-            raise Ended
-        told(progress)
-
     async with trial_store(data_dir) as store:
-        await store.begin(session)
-        done: asyncio.Future[Kind] = loop.create_future()
+        return await search_in(store, session, search, told, result)
 
-        def finish(found: Any, error: BaseException | None) -> None:
-            if not done.cancelled():
-                done.set_exception(error) if error is not None else done.set_result(found)
 
-        def work() -> None:
-            found, failed = None, None
-            try:
-                found = search(KeptTrials(store, session, loop), hear)
-            except BaseException as error:  # noqa: BLE001, raised where it is awaited
-                failed = error
-            loop.call_soon_threadsafe(finish, found, failed)
+async def search_in(
+    store: TrialStore,
+    session: Session,
+    search: Callable[[KeptTrials, Callable[[Progress], None]], Kind],
+    told: Callable[[Progress], None],
+    result: Callable[[Kind], dict[str, Any]],
+) -> Kind:
+    """Run a search as `run_search` does, with its rows in a store that is open."""
+    loop = asyncio.get_running_loop()
 
-        threading.Thread(target=work, daemon=True).start()
+    def work(ended: threading.Event) -> Kind:
+        def hear(progress: Progress) -> None:
+            refuse_ended(ended)
+            told(progress)
+
+        return search(KeptTrials(store, session, loop), hear)
+
+    await store.begin(session)
+    try:
+        found = await in_thread(work)
+    except asyncio.CancelledError:
+        await store.finish(session.name, CANCELLED, {})
+        raise
+    except TradingError as error:
+        await store.finish(session.name, FAILED, {"verdict": [str(error)]})
+        raise
+    await store.finish(session.name, FINISHED, result(found))
+    return found
+
+
+def refuse_ended(ended: threading.Event) -> None:
+    """Raise Ended where the work was told to end."""
+    if ended.is_set():
+        raise Ended
+
+
+async def in_thread(work: Callable[[threading.Event], Kind]) -> Kind:
+    """Run work in a thread of its own; when this is cancelled, its event is set and it has a moment to end."""
+    loop, ended = asyncio.get_running_loop(), threading.Event()
+    done: asyncio.Future[Kind] = loop.create_future()
+
+    def finish(found: Any, error: BaseException | None) -> None:
+        if not done.cancelled():
+            done.set_exception(error) if error is not None else done.set_result(found)
+
+    def run() -> None:
+        found, failed = None, None
         try:
-            found = await asyncio.shield(done)
-        except asyncio.CancelledError:
-            ended.set()
-            await asyncio.wait([done], timeout=ENDS_SECONDS)
-            if done.done():
-                done.exception()  # heard
-            await store.finish(session.name, CANCELLED, {})
-            raise
-        except TradingError as error:
-            await store.finish(session.name, FAILED, {"verdict": [str(error)]})
-            raise
-        await store.finish(session.name, FINISHED, result(found))
-        return found
+            found = work(ended)
+        except BaseException as error:  # noqa: BLE001, raised where it is awaited
+            failed = error
+        loop.call_soon_threadsafe(finish, found, failed)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        ended.set()
+        await asyncio.wait([done], timeout=ENDS_SECONDS)
+        if done.done():
+            done.exception()  # heard
+        raise

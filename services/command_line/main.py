@@ -31,6 +31,7 @@ from services.command_line import (
     parameters,
     parity,
     past,
+    pipeline,
     presets,
     purge,
     replay,
@@ -70,6 +71,7 @@ app.add_typer(sessions.app, name="sessions")
 app.add_typer(presets.app, name="presets")
 app.command("classify")(classify.classify)
 app.command("scan")(scan.scan)
+app.command("pipeline")(pipeline.pipeline)
 app.command("explain")(explain.explain)
 app.add_typer(indicators.app, name="indicators")
 app.add_typer(runs.app, name="runs")

@@ -271,7 +271,7 @@ def verdict_of(rows: Sequence[dict[str, Any]]) -> list[str]:
     """What the whole chain says, in sentences: how many presets earned something held out, beside what luck gives."""
     done = [row for row in rows if row["status"] == FINISHED]
     left = [sum(row["status"] == status for row in rows) for status in (ABANDONED, FAILED)]
-    told = f"{len(done):,} of {len(rows):,} pairs have a preset; {left[0]:,} were abandoned and {left[1]:,} failed."
+    told = f"{len(done):,} of {len(rows):,} pairs have a preset; abandoned: {left[0]:,}, failed: {left[1]:,}."
     known = [row["alpha_held_out"] for row in done if row["alpha_held_out"] is not None]
     if not known:
         return [told]

@@ -13,6 +13,8 @@ import yaml
 
 from backtesting.candles import read_candles
 from bot.errors import Misconfigured, TradingError, cut
+from search.batch import BAR
+from search.pair_classes import PairClass
 from search.pipeline import (
     ABANDONED,
     FAILED,
@@ -47,7 +49,6 @@ if TYPE_CHECKING:
 
     from bot.candles import Candles
     from search.exploration import Progress
-    from search.pair_classes import PairClass
     from search.sweep import Sweep
     from services.storage.trials import TrialStore
 
@@ -96,6 +97,8 @@ def sources_in_folder(
 
     Of a pair with several files that fit, the source says so when it is read.
     """
+    if bar is not None and not BAR.fullmatch(bar):
+        raise Misconfigured(f"bar is {cut(bar)}, which is no length of bars; write one such as 1m, 1h or 1d.")
     files = candle_files(folder)
     missing = next((one for one in symbols if one not in files), None)
     if missing is not None:
@@ -132,6 +135,11 @@ def _source_of(symbol: str, files: list[Path], exchange: str | None, market: str
         return read_candles(files[0])
 
     return CandleSource(symbol, place, read)
+
+
+def refuse_question(question: PipelineQuestion, sources: Sequence[CandleSource]) -> None:
+    """Raise Misconfigured for what is wrong for every pair, before one is read."""
+    read_space(coarse_space(question, sources[0].place, PairClass.STABLE))
 
 
 async def run_pipeline(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from search.space import Space
     from search.window import MarketHistory
 
-ENDS_SECONDS = 0.7  # that a search which was told to end has for the batch it plays
+ENDS_SECONDS = 0.5  # that a search which was told to end has for the batch it plays
 Kind = TypeVar("Kind")
 NOBODY = ""  # whose rows a search has: no bot's
 

@@ -74,7 +74,7 @@ def pipeline(
         raise Misconfigured(f"bar is {cut(bar)}, which chooses files of a folder; name a folder, or leave it out.")
     from search.pipeline import PipelineQuestion, pipeline_summary, strategy_with_ranges
     from search.report import pipeline_page
-    from services.app.pipeline import sources_in_folder, sources_in_store
+    from services.app.pipeline import refuse_question, sources_in_folder, sources_in_store
 
     limits = (max_drawdown, least_trades, loss_days, max_loss)
     question = PipelineQuestion(strategy_with_ranges(strategy), objective, capital, last_candles, *limits)
@@ -83,6 +83,7 @@ def pipeline(
         sources = sources_in_store(data_dir, names, exchange, kind)
     else:
         sources = sources_in_folder(folder, names, bar, exchange, kind)
+    refuse_question(question, sources)
     began = time.monotonic()
     rows = _rows(question, sources, data_dir, workers, out)
     whole = pipeline_summary(question, rows, (time.monotonic() - began) / 60.0)
@@ -151,12 +152,14 @@ def _show(whole: dict[str, Any], out: Path) -> None:
     for name in ("return %", "alpha %"):
         for part in ("in sample", "held out"):
             table.add_column(f"{name}\n{part}", justify="right")
-    table.add_column("held out")
+    table.add_column("alpha % held out\n5 to 95 %", justify="right", no_wrap=True)
     for row in whole["pairs"]:
         if row["status"] == "finished":
             both = (row["in_sample"], row["held_out"])
             numbers = [part[name] for name in ("total_return_pct", "alpha_pct") for part in both]
-            table.add_row(row["symbol"], row["class"], *map(_number, numbers), row["words"])
+            alpha = row["alpha_held_out"]
+            interval = row["words"] if alpha is None else f"{alpha['low']:,.1f} to {alpha['high']:,.1f}"
+            table.add_row(row["symbol"], row["class"], *map(_number, numbers), interval)
     said = console()
     if whole["finished"]:
         said.print(table)

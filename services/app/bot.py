@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from bot.errors import Misconfigured
+from bot.errors import Misconfigured, cut
+from coordinator.saved_strategy import saved_strategy
 from services.app.backing import Backing, backing, joined
 from services.control.client import control_file, log_file
 from services.control.server import ControlServer
 from services.logs import catch_the_rest, configure, passwords
-from services.runtime.config import AccountAccess, BotSettings, RuntimeKind, Secrets, load_bot
+from services.runtime.config import AccountAccess, BotSettings, Environment, RuntimeKind, Secrets, load_bot
 from services.runtime.live import LiveBot, as_live
 from services.runtime.local import LocalRuntime
 from services.runtime.warm import compiled_meanwhile
+from services.storage.strategies import RunRecorder
+from services.storage.tested_runs import untested_pairs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -71,6 +74,19 @@ def control_of(settings: BotSettings) -> MakeControl:
     return partial(ControlServer, control_file(settings.data_dir, settings.name))
 
 
+def refuse_untested(settings: BotSettings, config: PortfolioConfig) -> None:
+    """Raise Misconfigured for a strategy that shall trade real money on a pair on which nobody has tested it."""
+    if settings.environment is not Environment.LIVE:
+        return
+    one = saved_strategy(config)
+    missing = untested_pairs(settings.data_dir, one.content, config.pairs)
+    if missing:
+        raise Misconfigured(
+            f"bot.environment is live, and strategy {one.name} has no finished backtest on {cut(', '.join(missing))}; "
+            "`traderagent backtest` this config on real candles first, or give --untested."
+        )
+
+
 @asynccontextmanager
 async def build_bot(path: Path, *, adopt: bool = False, make: type[LiveBot] = LiveBot) -> AsyncIterator[LiveBot]:
     """Build the bot of a config file, on a database and a bus that run; what it leans on ends with the context.
@@ -90,7 +106,10 @@ async def build_bot(path: Path, *, adopt: bool = False, make: type[LiveBot] = Li
         runtime = build_runtime(settings, as_live(config), account, behind, adopt=adopt)
         bot = make(settings, as_live(config), runtime, control_of(settings), behind)
         try:
-            yield bot
+            content = saved_strategy(config).content
+            async with RunRecorder.recording(behind.database, settings.name, content) as recorder:
+                bot.tell = recorder.tell
+                yield bot
         except BaseException as error:
             bot.reason = str(error) or type(error).__name__
             raise
@@ -106,5 +125,6 @@ async def run_bot(path: Path, *, adopt: bool = False, make: type[LiveBot] = Live
     """
     configure([])
     catch_the_rest(asyncio.get_running_loop())
+    refuse_untested(*load_bot(path))
     async with build_bot(path, adopt=adopt, make=make) as bot:
         await bot.run(path)

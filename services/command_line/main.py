@@ -40,6 +40,7 @@ from services.command_line import (
     scan,
     sessions,
     set_up,
+    strategies,
     suggest,
     sweep,
 )
@@ -69,6 +70,7 @@ app.command("montecarlo")(robustness.montecarlo)
 app.command("stress")(robustness.stress)
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(presets.app, name="presets")
+app.add_typer(strategies.app, name="strategies")
 app.command("classify")(classify.classify)
 app.command("scan")(scan.scan)
 app.command("pipeline")(pipeline.pipeline)

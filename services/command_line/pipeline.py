@@ -126,12 +126,26 @@ def _rows(
 
 def _keep(one: PipelinePair, out: Path) -> None:
     """Write the preset of a pair; of one that came to none, take away what an earlier chain left there."""
+    from coordinator.config import load_config
+
     path = out / "presets" / f"{one.name}.yaml"
     if one.preset is None:
         path.unlink(missing_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, one.preset)
+    _keep_test(one.row, load_config(path))
+
+
+def _keep_test(row: dict[str, Any], config: Any) -> None:
+    """Keep that the strategy of a preset was tested on the days held out."""
+    from services.command_line.tested import FIGURES, keep_test
+    from services.storage.tested_runs import SESSION
+
+    held = row["held_out"]
+    if held["total_return_pct"] is not None:
+        figures = {name: held[name] for name in FIGURES}
+        keep_test(Settings().data_dir, config, (SESSION, row["sessions"]["fine"]), (held["from"], held["to"]), figures)
 
 
 def _note(row: dict[str, Any], place: str, left: float) -> None:

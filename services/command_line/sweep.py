@@ -63,7 +63,9 @@ def sweep(
     from search.report import sweep_page
     from search.sweep import sweep as searched
 
-    found: Sweep = _search("sweep", chosen, candles, searched, _result_of_sweep, (workers, ray))
+    found: Sweep
+    found, session = _search("sweep", chosen, candles, searched, _result_of_sweep, (workers, ray))
+    _keep_search(found, session)
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "rows.csv", found.frame.write_csv())
     write_whole(out / "best.yaml", _origin(found) + yaml.safe_dump(found.best.document(), sort_keys=False))
@@ -97,7 +99,8 @@ def walkforward(
     from search.report import walk_forward_page
     from search.walk_forward import walk_forward as walked
 
-    found: WalkForward = _search("walkforward", chosen, candles, walked, _result_of_windows, (workers, ray))
+    found: WalkForward
+    found, _ = _search("walkforward", chosen, candles, walked, _result_of_windows, (workers, ray))
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "windows.csv", found.frame.write_csv())
     write_whole(
@@ -129,8 +132,8 @@ def _search(
     search: Callable[..., Any],
     result: Callable[[Any], dict[str, Any]],
     where: tuple[int, str],
-) -> Any:
-    """Run a search whose rows the database keeps, and show how far it is."""
+) -> tuple[Any, str]:
+    """Run a search whose rows the database keeps, and show how far it is; returns its session's name too."""
     from search.session import session_of
     from services.app.backtest import market_for
     from services.app.search import run_search, runner_of
@@ -145,8 +148,23 @@ def _search(
         with runner_of(space, market, *where) as runner:
             return search(space, market.candles, **known, runner=runner, trials=trials, progress=told)
 
+    session = session_of(kind, space, market)
     with _shown(space.objective.metrics[0].text) as told:
-        return run_loop(run_search(data_dir, session_of(kind, space, market), searched, told, result))
+        return run_loop(run_search(data_dir, session, searched, told, result)), session.name
+
+
+def _keep_search(found: Sweep, session: str) -> None:
+    """Keep that the best of a search was tested on the days held out, where it could be played there."""
+    from math import isnan
+
+    from bot.candles import iso
+    from services.command_line.tested import FIGURES, keep_test
+    from services.storage.tested_runs import SESSION
+
+    if not len(found.held_out) or isnan(found.held_out[0]["total_return_pct"]):
+        return
+    figures = {name: float(found.held_out[0][name]) for name in FIGURES}
+    keep_test(Settings().data_dir, found.best, (SESSION, session), (iso(found.split), iso(found.end)), figures)
 
 
 @contextmanager

@@ -6,16 +6,21 @@ import re
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
+from bot.parameters import fraction_of
 from search.methods import RISK_FIELDS
 from search.pair_classes import SEARCH_RANGES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bot.strategy import Strategy
 
-UNIT = re.compile(
-    r"(?:, |: )(?:in )?((?:fraction|share)(?: of \w+)?|%|bars|signal bars|ATRs|ratio|days|hours|minutes|seconds|levels|"
-    r"round-trip costs|basis points|quote currency|quote)(?=$|[,;(])"
+UNITS = (
+    *(r"(?:fraction|share)(?: of \w+)?", r"%(?: of [\w ]+)?", "points", "ratio", "basis points", "round-trip costs"),
+    *("bars", "signal bars", "ATRs", "days", "hours", "minutes", "seconds", "quote currency", "quote"),
 )
+UNIT = re.compile(rf"(?:, |: )(?:in )?({'|'.join(UNITS)})(?=$|[,;(])")  # behind what a description says
+FRACTION = "fraction"
 ASIDE = ("preset",)  # stands for other values
 
 
@@ -45,7 +50,7 @@ def _parameter(section: str, name: str, field: Any) -> dict[str, Any]:
     return {
         "name": f"{section}.{name}",
         "meaning": field.description or "",
-        "unit": found[1] if found else None,
+        "unit": found[1] if found else FRACTION if _is_fraction(field) else None,
         "lower": limits.get("ge", limits.get("gt")),
         "lower_included": "ge" in limits,
         "upper": limits.get("le", limits.get("lt")),
@@ -59,14 +64,25 @@ def _parameter(section: str, name: str, field: Any) -> dict[str, Any]:
     }
 
 
+def _is_fraction(field: Any) -> bool:
+    """Whether a value may be written in per cent."""
+    return any(getattr(one, "func", None) is fraction_of for one in (*field.metadata, *_inside(field.annotation)))
+
+
+def _inside(annotation: Any) -> Iterator[Any]:
+    """What is said of the values that an annotation takes, one level down."""
+    for one in get_args(annotation):
+        yield from getattr(one, "__metadata__", ())
+
+
 def _use(name: str, kinds: set[type], words: list[str]) -> SearchUse:
     if name == "when":
         return SearchUse.INSIDE
     if kinds & {list, tuple}:
         return SearchUse.LISTS
-    if kinds & {int, float} and not kinds & {bool}:
+    if kinds & {int, float}:
         return SearchUse.RANGE
-    return SearchUse.WORDS if words or bool in kinds else SearchUse.FIXED
+    return SearchUse.WORDS if words or kinds & {bool, dict} else SearchUse.FIXED
 
 
 def _kinds(annotation: Any) -> tuple[set[type], list[str]]:
@@ -76,8 +92,8 @@ def _kinds(annotation: Any) -> tuple[set[type], list[str]]:
     if isinstance(annotation, type) and get_origin(annotation) is None:
         return set() if annotation is type(None) else {annotation}, []
     arguments = get_args(annotation)
-    if get_origin(annotation) in (list, tuple):
-        return {list}, []
+    if get_origin(annotation) in (list, tuple, dict):
+        return {get_origin(annotation)}, []
     if arguments and all(isinstance(one, str) for one in arguments):
         return {str}, list(arguments)
     kinds, words = set[type](), list[str]()

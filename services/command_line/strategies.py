@@ -176,9 +176,9 @@ def _save(one: SavedStrategy, cloned_from: str | None) -> None:
 
 def _row(one: StoredStrategy, runs: list[StoredRun]) -> dict[str, Any]:
     from coordinator.run_state import OVER
-    from services.storage.tested_runs import ACCEPTED, tests_of
+    from services.storage.tested_runs import ACCEPTED, finished_tests
 
-    tests = [test for test in tests_of(Settings().data_dir, one.content) if test.kind != ACCEPTED]
+    tests = [test for test in finished_tests(Settings().data_dir, one.content) if test.kind != ACCEPTED]
     own = [run for run in runs if run.content == one.content]
     status = RUNNING if any(run.state not in OVER for run in own) else TESTED if tests else DRAFT
     return {

@@ -39,13 +39,13 @@ def keep_test(
     from coordinator.config import BacktestConfig
     from coordinator.saved_strategy import saved_strategy
     from services.market_data.store import SYNTHETIC
-    from services.storage.tested_runs import TestedRun, test_file
+    from services.storage.tested_runs import FinishedTest, file_of_test
 
     if config.exchange == SYNTHETIC:
         return
     pairs = (config.pair,) if isinstance(config, BacktestConfig) else tuple(config.pairs)
-    one = TestedRun(saved_strategy(config).content, *what, pairs, *period, figures)
-    path, text = test_file(data_dir, one)
+    one = FinishedTest(saved_strategy(config).content, *what, pairs, *period, figures)
+    path, text = file_of_test(data_dir, one)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text)
 
@@ -54,11 +54,11 @@ def accept(settings: BotSettings, config: PortfolioConfig) -> None:
     """Keep that a strategy may trade live untested, as its owner says."""
     from coordinator.saved_strategy import saved_strategy
     from services.runtime.config import Environment
-    from services.storage.tested_runs import ACCEPTED, TestedRun, test_file
+    from services.storage.tested_runs import ACCEPTED, FinishedTest, file_of_test
 
     if settings.environment is not Environment.LIVE:
         return
-    one = TestedRun(saved_strategy(config).content, ACCEPTED, settings.name, tuple(config.pairs), "", "", {})
-    path, text = test_file(settings.data_dir, one)
+    one = FinishedTest(saved_strategy(config).content, ACCEPTED, settings.name, tuple(config.pairs), "", "", {})
+    path, text = file_of_test(settings.data_dir, one)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, text)

@@ -17,7 +17,7 @@ BACKTEST, SESSION, ACCEPTED = "backtest", "session", "accepted"
 
 
 @dataclass(frozen=True)
-class TestedRun:
+class FinishedTest:
     """A backtest or a search that was finished on a strategy, or that its owner accepted it untested."""
 
     content: str  # of the strategy
@@ -29,24 +29,24 @@ class TestedRun:
     figures: dict[str, Any]
 
 
-def tests_folder(data_dir: Path, content: str) -> Path:
+def folder_of_tests(data_dir: Path, content: str) -> Path:
     """Where the tests of a strategy lie."""
     return data_dir / "strategies" / content
 
 
-def test_file(data_dir: Path, one: TestedRun) -> tuple[Path, str]:
+def file_of_test(data_dir: Path, one: FinishedTest) -> tuple[Path, str]:
     """Where a test lies, and what its file says; who writes it makes the folder."""
-    path = tests_folder(data_dir, one.content) / f"{one.kind}-{one.id}.json"
+    path = folder_of_tests(data_dir, one.content) / f"{one.kind}-{one.id}.json"
     return path, json.dumps(asdict(one), default=str) + "\n"
 
 
-def tests_of(data_dir: Path, content: str) -> list[TestedRun]:
+def finished_tests(data_dir: Path, content: str) -> list[FinishedTest]:
     """Read the tests of a strategy, by name; one that is damaged is none."""
     found = []
-    for path in sorted(tests_folder(data_dir, content).glob("*.json")):
+    for path in sorted(folder_of_tests(data_dir, content).glob("*.json")):
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            one = TestedRun(**{**values, "pairs": tuple(values["pairs"])})
+            one = FinishedTest(**{**values, "pairs": tuple(values["pairs"])})
         except (OSError, ValueError, TypeError, KeyError):
             continue
         found.append(one)
@@ -55,5 +55,5 @@ def tests_of(data_dir: Path, content: str) -> list[TestedRun]:
 
 def untested_pairs(data_dir: Path, content: str, pairs: Iterable[str]) -> list[str]:
     """List the pairs on which a strategy was neither tested nor accepted."""
-    known = {pair for one in tests_of(data_dir, content) for pair in one.pairs}
+    known = {pair for one in finished_tests(data_dir, content) for pair in one.pairs}
     return [pair for pair in pairs if pair not in known]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from services.runtime.config import AccountAccess, BotSettings, Environment, Run
 from services.runtime.live import LiveBot, as_live
 from services.runtime.local import LocalRuntime
 from services.runtime.warm import compiled_meanwhile
-from services.storage.strategies import RunRecorder
+from services.storage.strategies import RunRecorder, goes_on
 from services.storage.tested_runs import untested_pairs
 
 if TYPE_CHECKING:
@@ -74,13 +74,16 @@ def control_of(settings: BotSettings) -> MakeControl:
     return partial(ControlServer, control_file(settings.data_dir, settings.name))
 
 
-def refuse_untested(settings: BotSettings, config: PortfolioConfig) -> None:
-    """Raise Misconfigured for a strategy that shall trade real money on a pair on which nobody has tested it."""
+async def refuse_untested(settings: BotSettings, config: PortfolioConfig, dsn: str) -> None:
+    """Raise Misconfigured for a strategy that begins to trade real money on a pair on which nobody has tested it.
+
+    A bot that goes on with what it traded live before is not asked: its positions need it.
+    """
     if settings.environment is not Environment.LIVE:
         return
     one = saved_strategy(config)
     missing = untested_pairs(settings.data_dir, one.content, config.pairs)
-    if missing:
+    if missing and not await goes_on(dsn, settings.name, one.content, settings.environment):
         raise Misconfigured(
             f"bot.environment is live, and strategy {one.name} has no finished backtest on {cut(', '.join(missing))}; "
             "`traderagent backtest` this config on real candles first, or give --untested."
@@ -98,16 +101,18 @@ async def build_bot(path: Path, *, adopt: bool = False, make: type[LiveBot] = Li
     account = account_of(settings, config, Secrets().present())
     hidden = [*account.secrets(), *passwords(settings.database, settings.redis)]
     configure(hidden)
-    async with (
-        backing(settings.name, settings.data_dir, settings.database, settings.redis) as behind,
-        compiled_meanwhile(config),
-    ):
+    async with AsyncExitStack() as stack:
+        place = (settings.name, settings.data_dir, settings.database, settings.redis)
+        behind = await stack.enter_async_context(backing(*place))
+        await refuse_untested(settings, config, behind.database)
+        await stack.enter_async_context(compiled_meanwhile(config))
         configure(hidden, keep=log_file(settings.data_dir, settings.name))  # it is this bot, and no second one
         runtime = build_runtime(settings, as_live(config), account, behind, adopt=adopt)
         bot = make(settings, as_live(config), runtime, control_of(settings), behind)
         try:
             content = saved_strategy(config).content
-            async with RunRecorder.recording(behind.database, settings.name, content) as recorder:
+            run = (settings.name, content, settings.environment.value)
+            async with RunRecorder.recording(behind.database, *run) as recorder:
                 bot.tell = recorder.tell
                 yield bot
         except BaseException as error:
@@ -125,6 +130,5 @@ async def run_bot(path: Path, *, adopt: bool = False, make: type[LiveBot] = Live
     """
     configure([])
     catch_the_rest(asyncio.get_running_loop())
-    refuse_untested(*load_bot(path))
     async with build_bot(path, adopt=adopt, make=make) as bot:
         await bot.run(path)

@@ -22,8 +22,8 @@ INSERT INTO strategies (content, name, strategy, document, cloned_from, created)
 ON CONFLICT (content) DO NOTHING
 """
 RUN = """
-INSERT INTO strategy_runs (bot, content, state, since, reason) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (bot) DO UPDATE SET content = $2, state = $3, since = $4, reason = $5
+INSERT INTO strategy_runs (bot, content, environment, state, since, reason) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (bot) DO UPDATE SET content = $2, environment = $3, state = $4, since = $5, reason = $6
 """
 PATIENCE_SECONDS = 2.0  # for what is told of a run: a bot neither waits for it nor ends by it
 
@@ -46,6 +46,7 @@ class StoredRun:
 
     bot: str
     content: str
+    environment: str
     state: RunState
     since: datetime
     reason: str | None
@@ -104,7 +105,7 @@ class StrategyStore:
             state, reason = RunState(row["state"]), row["reason"]
             if state not in OVER and lock_number(row["bot"]) not in held:
                 state, reason = RunState.FAILED, "its process ended without a word"
-            found.append(StoredRun(row["bot"], row["content"], state, row["since"], reason))
+            found.append(StoredRun(row["bot"], row["content"], row["environment"], state, row["since"], reason))
         return found
 
 
@@ -115,18 +116,19 @@ def _strategy(row: Any) -> StoredStrategy:
 class RunRecorder:
     """Writes how far the run of a bot is, behind its back: a database that is away costs the bot nothing."""
 
-    def __init__(self, pool: Any, bot: str, content: str, state: RunState) -> None:
+    def __init__(self, pool: Any, what: tuple[str, str, str], state: RunState) -> None:
+        """`what`: the bot, the content of its strategy, and the environment it trades in."""
         self.state = state
-        self._pool, self._bot, self._content = pool, bot, content
+        self._pool, self._what = pool, what
         self._told: asyncio.Queue[tuple[RunState, str | None]] = asyncio.Queue()
         self._told.put_nowait((state, None))
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def recording(cls, dsn: str, bot: str, content: str) -> AsyncIterator[Self]:
+    async def recording(cls, dsn: str, bot: str, content: str, environment: str) -> AsyncIterator[Self]:
         """Record the run of a bot whose lock is held, from its start to its end, whichever that is."""
         pool = await asyncpg.create_pool(dsn, min_size=0, max_size=1)
-        own = cls(pool, bot, content, begun_again(await _former(pool, bot)))
+        own = cls(pool, (bot, content, environment), begun_again(await _former(pool, bot)))
         writing = asyncio.create_task(own._write())
         try:
             yield own
@@ -168,10 +170,23 @@ class RunRecorder:
 
     @waiting
     async def _put(self, state: RunState, reason: str | None) -> None:
-        await self._pool.execute(RUN, self._bot, self._content, str(state), datetime.now(UTC), reason)
+        await self._pool.execute(RUN, *self._what, str(state), datetime.now(UTC), reason)
 
 
 @waiting
 async def _former(pool: Any, bot: str) -> RunState | None:
     state = await pool.fetchval("SELECT state FROM strategy_runs WHERE bot = $1", bot)
     return None if state is None else RunState(state)
+
+
+@waiting
+async def goes_on(dsn: str, bot: str, content: str, environment: str) -> bool:
+    """Whether a bot that starts goes on with what its last run traded, or ran before runs were recorded."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        last = await connection.fetchrow("SELECT content, environment FROM strategy_runs WHERE bot = $1", bot)
+        if last is not None:
+            return (last["content"], last["environment"]) == (content, environment)
+        return bool(await connection.fetchval("SELECT EXISTS (SELECT 1 FROM memory WHERE bot = $1)", bot))
+    finally:
+        await connection.close()

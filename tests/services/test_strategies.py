@@ -33,9 +33,9 @@ def written(tmp_path, store_dir):
     """A bot's config, and a file of candles."""
     to_frame(hours(60, 0.006)).write_csv(tmp_path / "BTCUSDT-1h.csv")
 
-    def write(name="bot.yaml", environment="live", **changes):
-        path = tmp_path / name
-        bot = {"environment": environment, "data_dir": str(store_dir)}
+    def write(name="main", environment="live", **changes):
+        path = tmp_path / "bot.yaml"
+        bot = {"name": name, "environment": environment, "data_dir": str(store_dir)}
         values = {**GRID, **changes, "bot": bot}
         if "pairs" in values:
             del values["pair"]
@@ -84,37 +84,70 @@ def test_a_strategy_goes_from_draft_to_tested_and_is_cloned_and_deleted(written,
     assert "the names" not in run(monkeypatch, capsys, "show", "grid", "--json")
 
 
-def test_only_what_was_tested_on_its_pairs_starts_live(written, monkeypatch, capsys, store_dir):
-    path = written()
+def asked(dsn, path):
+    """Ask whether the bot of a config may start."""
     settings, config = load_bot(path)
+    asyncio.run(refuse_untested(settings, config, dsn))
+
+
+@pytest.fixture
+def tables(dsn):
+    async def migrated():
+        await (await StrategyStore.open(dsn)).close()
+
+    asyncio.run(migrated())
+    return dsn
+
+
+def test_only_what_was_tested_on_its_pairs_starts_live(written, tables, name, store_dir):
+    path = written(name=name)
     with pytest.raises(
         Misconfigured, match=r"strategy grid-1h-\w{6} has no finished backtest on BTCUSDT; .*--untested"
     ):
-        refuse_untested(settings, config)
+        asked(tables, path)
+    keep_test(store_dir, load_config(path), ("backtest", "a1"), ("2024-01-01", "2024-02-01"), {})
+    asked(tables, path)
+    with pytest.raises(Misconfigured, match=r"on BTCUSDT;"):
+        asked(tables, written(name=name, grid={"warmup_bars": 20, "levels": 9}))
+    both = written(name=name, pairs=["BTCUSDT", "ETHUSDT"])
+    with pytest.raises(Misconfigured, match=r"has no finished backtest on ETHUSDT;"):
+        asked(tables, both)
+    accept(*load_bot(both))
+    asked(tables, both)
+    kinds = [one.kind for one in finished_tests(store_dir, saved_strategy(load_config(path)).content)]
+    assert kinds == ["accepted", "backtest"]
+
+
+def test_a_bot_that_goes_on_with_what_it_traded_live_is_not_asked(written, tables, name):
+    path = written(name=name)
+    content = saved_strategy(load_config(path)).content
+    for environment, live_before in (("demo", False), ("live", True)):
+        played(tables, name, content=content, environment=environment)
+        if live_before:
+            asked(tables, path)
+        else:
+            with pytest.raises(Misconfigured, match="has no finished backtest"):
+                asked(tables, path)
+    with pytest.raises(Misconfigured, match="has no finished backtest"):
+        asked(tables, written(name=name, grid={"warmup_bars": 20, "levels": 9}))
+
+
+def test_the_command_refuses_before_anything_is_sent(written, monkeypatch, capsys):
     for key in ("KEY", "SECRET"):
         monkeypatch.setenv(f"TRADERAGENT_{key}", "x" * 20)
     before = structlog.get_config()
     try:
-        code, _, err = command(monkeypatch, capsys, "run", path)
+        code, _, err = command(monkeypatch, capsys, "run", written())
     finally:
         structlog.configure(**before)
     assert code == 2 and "has no finished backtest on BTCUSDT" in err
-    keep_test(store_dir, load_config(path), ("backtest", "a1"), ("2024-01-01", "2024-02-01"), {})
-    refuse_untested(settings, config)
-    both = load_bot(written(pairs=["BTCUSDT", "ETHUSDT"]))
-    with pytest.raises(Misconfigured, match=r"has no finished backtest on ETHUSDT;"):
-        refuse_untested(*both)
-    with pytest.raises(Misconfigured, match=r"on BTCUSDT;"):
-        refuse_untested(*load_bot(written(grid={"warmup_bars": 20, "levels": 9})))
-    accept(*both)
-    refuse_untested(*both)
-    assert [one.kind for one in finished_tests(store_dir, saved_strategy(config).content)] == ["accepted", "backtest"]
 
 
 @pytest.mark.parametrize("environment", ["demo", "testnet"])
 def test_a_simulated_or_demo_account_is_never_asked(written, environment):
-    settings, config = load_bot(written(environment=environment))
-    refuse_untested(settings, config)
+    path = written(environment=environment)
+    asked("postgresql://nobody@127.0.0.1:1/none", path)
+    settings, config = load_bot(path)
     accept(settings, config)
     assert not folder_of_tests(settings.data_dir, saved_strategy(config).content).exists()
 
@@ -152,14 +185,15 @@ def test_the_same_content_is_saved_once_and_a_name_is_never_that_of_another(dsn)
     assert one.content not in {row.content for row in left}
 
 
-def played(dsn, name, *events, error=None):
+def played(dsn, name, *events, error=None, content="c0ffee", environment="live"):
     """Record a run of these events, its lock held; returns the runs while it lives and after it."""
 
     async def main():
         store = await StrategyStore.open(dsn)
         seen = []
         with contextlib.suppress(Misconfigured):
-            async with InstanceLock.held(dsn, name), RunRecorder.recording(dsn, name, "c0ffee") as recorder:
+            recording = RunRecorder.recording(dsn, name, content, environment)
+            async with InstanceLock.held(dsn, name), recording as recorder:
                 for event in events:
                     recorder.tell(event)
                     await recorder._told.join()
@@ -189,7 +223,8 @@ def test_a_run_whose_process_was_killed_has_failed(dsn, name):
     async def main():
         store = await StrategyStore.open(dsn)
         try:
-            query = "INSERT INTO strategy_runs (bot, content, state, since) VALUES ($1, 'c0ffee', 'running', now())"
+            columns = "bot, content, environment, state, since"
+            query = f"INSERT INTO strategy_runs ({columns}) VALUES ($1, 'c0ffee', 'live', 'running', now())"
             await store.pool.execute(query, name)
             return next(one for one in await store.runs() if one.bot == name)
         finally:
@@ -209,7 +244,7 @@ class Away:
 
 def test_a_database_that_is_away_holds_up_no_run(dsn, name):
     async def main():
-        async with RunRecorder.recording(dsn, name, "c0ffee") as recorder:
+        async with RunRecorder.recording(dsn, name, "c0ffee", "live") as recorder:
             await recorder._told.join()
 
             recorder._pool = Away()

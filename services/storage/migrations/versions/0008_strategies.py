@@ -24,6 +24,7 @@ def upgrade() -> None:
         "strategy_runs",
         sa.Column("bot", sa.Text, primary_key=True),
         sa.Column("content", sa.Text, nullable=False),
+        sa.Column("environment", sa.Text, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("since", sa.DateTime(timezone=True), nullable=False),
         sa.Column("reason", sa.Text),

@@ -167,8 +167,8 @@ def _worth_of_pairs(done: Sequence[dict[str, Any]]) -> str:
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]], *, wraps: bool = False) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
     style = ' style="white-space:normal;text-align:left"' if wraps else ""
+    head = "".join(f"<th{style}>{escape(name)}</th>" for name in names)
     cells = ("".join(f"<td{style}>{escape(text)}</td>" for text in row) for row in rows)
     body = "".join(f"<tr>{row}</tr>" for row in cells)
     return f'<div class="card"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'

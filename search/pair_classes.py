@@ -119,6 +119,16 @@ def _dca(steps: list[float], targets: list[float], stops: list[float]) -> dict[s
     }
 
 
+def _rules(stops: list[float]) -> dict[str, Any]:
+    return {
+        "timeframe": ["4h", "1d"],
+        "when": [{"indicator": "SUPERTREND", "timeperiod": [10, 20, 30], "multiplier": [2.0, 3.0, 4.0]}],
+        "direction": ["long_only", "long_short"],
+        "sizing": "compound",
+        "stop": stops,
+    }
+
+
 # Sections of a space by class and strategy. What is a share of the price grows with the class's ATR; what is counted in
 # ATRs or bars does not.
 SEARCH_RANGES: dict[PairClass, dict[str, dict[str, Any]]] = {
@@ -126,20 +136,24 @@ SEARCH_RANGES: dict[PairClass, dict[str, dict[str, Any]]] = {
         "grid": _grid(0.005, 0.02, 0.05, [6, 12, 24]),
         "trend": _trend([0.4], 0.05),
         "dca": _dca([0.01, 0.02], [0.01, 0.02, 0.04], [0.10, 0.15]),
+        "rules": _rules([0.05, 0.10]),
     },
     PairClass.BLUE_CHIP: {
         "grid": _grid(0.007, 0.03, 0.05, [6, 12, 24]),
         "trend": _trend([0.4], 0.05),
         "dca": _dca([0.015, 0.03], [0.015, 0.03, 0.06], [0.15, 0.20]),
+        "rules": _rules([0.07, 0.15]),
     },
     PairClass.MID_CAP: {
         "grid": _grid(0.01, 0.04, 0.10, [6, 12, 24]),
         "trend": _trend([0.3, 0.4], 0.05),
         "dca": _dca([0.02, 0.04], [0.02, 0.04, 0.08], [0.20, 0.30]),
+        "rules": _rules([0.10, 0.20]),
     },
     PairClass.MEME: {
         "grid": _grid(0.02, 0.08, 0.15, [6, 12]),
         "trend": _trend([0.2, 0.4], 0.10),
         "dca": _dca([0.04, 0.08], [0.04, 0.08, 0.16], [0.35, 0.50]),
+        "rules": _rules([0.20, 0.40]),
     },
 }

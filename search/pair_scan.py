@@ -20,6 +20,17 @@ PESSIMISTIC = {name: str(rule) for name, rule in BOUNDS["pessimistic"].items()} 
 SHOWN = ("total_return_pct", "benchmark_return_pct", "max_drawdown_pct", "trades", "winrate", "mean_exposure_pct")
 
 
+def words_of(alpha: Interval | None) -> str:
+    """What an alpha says; None of too few days."""
+    if alpha is None:
+        return f"too few days: alpha takes {LEAST_DAYS}"
+    if alpha.low > 0.0:
+        return "alpha above nothing"
+    if alpha.high < 0.0:
+        return "alpha below nothing: it lost beyond its beta"
+    return "not distinguishable from nothing"
+
+
 @dataclass(frozen=True)
 class ScannedPair:
     """What a config came to on one pair."""
@@ -34,13 +45,7 @@ class ScannedPair:
     @property
     def words(self) -> str:
         """What its alpha says."""
-        if self.alpha is None:
-            return f"too few days: alpha takes {LEAST_DAYS}"
-        if self.alpha.low > 0.0:
-            return "alpha above nothing"
-        if self.alpha.high < 0.0:
-            return "alpha below nothing: it lost beyond its beta"
-        return "not distinguishable from nothing"
+        return words_of(self.alpha)
 
     def row(self) -> dict[str, Any]:
         """Plain values."""

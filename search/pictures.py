@@ -165,6 +165,23 @@ def stressed(found: Sequence[Stressed]) -> Figure:
     return figure
 
 
+def both_alphas(rows: Sequence[dict[str, Any]]) -> Figure:
+    """Draw the alpha of each pair of a pipeline in sample, and held out with the interval of nine in ten resamples."""
+    known = [row for row in rows if row["alpha_held_out"] is not None]
+    figure, axes = _figure(max(1.4 + 0.28 * len(known), 2.2), 8.0)
+    down = np.arange(len(known))[::-1]
+    held = [row["alpha_held_out"] for row in known]
+    inside = [row["in_sample"]["alpha_pct"] for row in known]
+    axes.hlines(down, [one["low"] for one in held], [one["high"] for one in held], color=GAIN, linewidth=2.0, alpha=0.5)
+    axes.plot(inside, down, "o", color=MUTED, label="in sample, which has chosen it")
+    axes.plot([one["value"] for one in held], down, "o", color=GAIN, label="held out, with nine in ten resamples")
+    axes.axvline(0.0, color=INK, linewidth=0.8)
+    axes.set_yticks(down, [row["symbol"] for row in known])
+    axes.set_xlabel("alpha, % a year")
+    axes.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    return figure
+
+
 def _grown(days: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate(([0.0], (np.cumprod(1.0 + days) - 1.0) * 100.0))
 

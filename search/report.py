@@ -14,7 +14,18 @@ import yaml
 from backtesting.reports.charts import png
 from bot.candles import iso
 from coordinator.config import PortfolioConfig
-from search.pictures import both_parts, drawn, efficiency, heat, important, joined_equity, parallel, stressed
+from search.pictures import (
+    both_alphas,
+    both_parts,
+    drawn,
+    efficiency,
+    heat,
+    important,
+    joined_equity,
+    parallel,
+    stressed,
+)
+from search.pipeline import FINISHED, worst_scenario
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,6 +108,70 @@ def stress_page(found: Sequence[Stressed], config: BacktestConfig | PortfolioCon
     worst = min((one for one in found if one.figures), key=lambda one: one.figures["total_return_pct"])  # type: ignore[index]
     said = [f"The worst is {worst.name}: a return of {worst.figures['total_return_pct']:,.1f} %."]  # type: ignore[index]
     return _page(f"Stress: {_what(config)}", subtitle, said, body, config.document())
+
+
+def pipeline_page(whole: dict[str, Any]) -> str:
+    """Lay out the page of a pipeline from its summary; the same summary gives the same bytes."""
+    question, done = whole["question"], [row for row in whole["pairs"] if row["status"] == FINISHED]
+    left = [row for row in whole["pairs"] if row["status"] != FINISHED]
+    body = ""
+    if any(row["held_out"]["alpha_pct"] is not None for row in done):
+        body = _card(both_alphas(done), "Alpha of each preset in sample and held out")
+    if done:
+        body += _pairs_beside(done) + _worth_of_pairs(done)
+    if left:
+        rows = [[row["symbol"], row["class"] or "", row["status"], row["reason"]] for row in left]
+        body += _heading("Without a preset") + _table(("pair", "class", "status", "reason"), rows, wraps=True)
+    subtitle = (
+        "Each pair by itself: classified, searched in the ranges of its class, first coarsely, then around the best, "
+        f"by {question['objective']}, all in sample. Days held out have chosen nothing; stress is over both parts "
+        "unless it says otherwise."
+    )
+    title = f"Pipeline: {question['strategy']} on {whole['total_pairs']:,} pairs"
+    return _page(title, subtitle, whole["verdict"], body, question)
+
+
+def _pairs_beside(done: Sequence[dict[str, Any]]) -> str:
+    """Lay out the figures of all pairs, each in sample with its twin held out beside it."""
+    over = "".join(f'<th class="part" colspan="2">{name}</th>' for name in SHOWN.values())
+    parts = "".join('<th class="first">in sample</th><th>held out</th>' for _ in SHOWN)
+    body = []
+    for row in done:
+        cells = [f"<td>{escape(row['symbol'])}</td><td>{row['class']}</td>"]
+        for name in SHOWN:
+            inside, held = (_figure(name, row[part][name]) for part in TWINS)
+            cells.append(f'<td class="first">{inside}</td><td>{held}</td>')
+        body.append(f"<tr>{''.join(cells)}</tr>")
+    head = f'<tr><th colspan="2"></th>{over}</tr><tr><th>pair</th><th>class</th>{parts}</tr>'
+    table = f'<div class="card"><table><thead>{head}</thead><tbody>{"".join(body)}</tbody></table></div>'
+    return _heading("Pairs") + table
+
+
+def _worth_of_pairs(done: Sequence[dict[str, Any]]) -> str:
+    names = [
+        *("pair", "alpha held out, 5 to 95 %", "which says", "better than chance", "trials", "worst under stress"),
+        *("held out", "stands until"),
+    ]
+    rows = []
+    for row in done:
+        alpha, chance, worst = row["alpha_held_out"], row["better_than_chance"], worst_scenario(row)
+        interval = "" if alpha is None else f"{alpha['low']:,.1f} to {alpha['high']:,.1f}"
+        told = {None: "cannot be said", True: "yes, in sample", False: "no"}[chance]
+        stress = ""
+        if worst is not None:
+            part = "" if worst["part"] == "both" else f" ({worst['part'].replace('_', ' ')})"
+            stress = f"{worst['scenario']}{part}: {worst['figures']['total_return_pct']:,.1f} %"
+        days = f"{row['held_out']['from']} to {row['held_out']['to']}"
+        rows.append([row["symbol"], interval, row["words"], told, f"{row['trials']:,}", stress, days, row["expires"]])
+    return _heading("What the presets are worth") + _table(names, rows)
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]], *, wraps: bool = False) -> str:
+    style = ' style="white-space:normal;text-align:left"' if wraps else ""
+    head = "".join(f"<th{style}>{escape(name)}</th>" for name in names)
+    cells = ("".join(f"<td{style}>{escape(text)}</td>" for text in row) for row in rows)
+    body = "".join(f"<tr>{row}</tr>" for row in cells)
+    return f'<div class="card"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _page(title: str, subtitle: str, verdict: Sequence[str], body: str, asked: dict[str, Any]) -> str:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
-from bot.errors import Misconfigured
+from bot.errors import Misconfigured, cut
+from coordinator.saved_strategy import saved_strategy
 from services.app.backing import Backing, backing, joined
 from services.control.client import control_file, log_file
 from services.control.server import ControlServer
 from services.logs import catch_the_rest, configure, passwords
-from services.runtime.config import AccountAccess, BotSettings, RuntimeKind, Secrets, load_bot
+from services.runtime.config import AccountAccess, BotSettings, Environment, RuntimeKind, Secrets, load_bot
 from services.runtime.live import LiveBot, as_live
 from services.runtime.local import LocalRuntime
 from services.runtime.warm import compiled_meanwhile
+from services.storage.strategies import RunRecorder, goes_on
+from services.storage.tested_runs import untested_pairs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -73,6 +76,22 @@ def control_of(settings: BotSettings, config: PortfolioConfig) -> MakeControl:
     return partial(ControlServer, file, venue=venue | {"market": config.market.value})
 
 
+async def refuse_untested(settings: BotSettings, config: PortfolioConfig, dsn: str) -> None:
+    """Raise Misconfigured for a strategy that begins to trade real money on a pair on which nobody has tested it.
+
+    A bot that goes on with what it traded live before is not asked: its positions need it.
+    """
+    if settings.environment is not Environment.LIVE:
+        return
+    one = saved_strategy(config)
+    missing = untested_pairs(settings.data_dir, one.content, config.pairs)
+    if missing and not await goes_on(dsn, settings.name, one.content, settings.environment):
+        raise Misconfigured(
+            f"bot.environment is live, and strategy {one.name} has no finished backtest on {cut(', '.join(missing))}; "
+            "`traderagent backtest` this config on real candles first, or give --untested."
+        )
+
+
 @asynccontextmanager
 async def build_bot(path: Path, *, adopt: bool = False, make: type[LiveBot] = LiveBot) -> AsyncIterator[LiveBot]:
     """Build the bot of a config file, on a database and a bus that run; what it leans on ends with the context.
@@ -84,15 +103,20 @@ async def build_bot(path: Path, *, adopt: bool = False, make: type[LiveBot] = Li
     account = account_of(settings, config, Secrets().present())
     hidden = [*account.secrets(), *passwords(settings.database, settings.redis)]
     configure(hidden)
-    async with (
-        backing(settings.name, settings.data_dir, settings.database, settings.redis) as behind,
-        compiled_meanwhile(config),
-    ):
+    async with AsyncExitStack() as stack:
+        place = (settings.name, settings.data_dir, settings.database, settings.redis)
+        behind = await stack.enter_async_context(backing(*place))
+        await refuse_untested(settings, config, behind.database)
+        await stack.enter_async_context(compiled_meanwhile(config))
         configure(hidden, keep=log_file(settings.data_dir, settings.name))  # it is this bot, and no second one
         runtime = build_runtime(settings, as_live(config), account, behind, adopt=adopt)
         bot = make(settings, as_live(config), runtime, control_of(settings, config), behind)
         try:
-            yield bot
+            content = saved_strategy(config).content
+            run = (settings.name, content, settings.environment.value)
+            async with RunRecorder.recording(behind.database, *run) as recorder:
+                bot.tell = recorder.tell
+                yield bot
         except BaseException as error:
             bot.reason = str(error) or type(error).__name__
             raise

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from search.space import Space
     from search.window import MarketHistory
 
-ENDS_SECONDS = 0.7  # that a search which was told to end has for the batch it plays
+ENDS_SECONDS = 0.5  # that a search which was told to end has for the batch it plays
 Kind = TypeVar("Kind")
 NOBODY = ""  # whose rows a search has: no bot's
 
@@ -90,37 +90,32 @@ async def run_search(
     Waits while another process runs the same one, and then has its rows. When it is cancelled, the rows that are there
     are kept, and the same search goes on from them.
     """
-    loop, ended = asyncio.get_running_loop(), threading.Event()
+    async with trial_store(data_dir, address) as store:
+        return await search_in(store, session, search, told, result)
 
-    def hear(progress: Progress) -> None:
-        if ended.is_set():
-            raise Ended
-        told(progress)
 
-    async with trial_store(data_dir, address) as store, store.held(session.name):
+async def search_in(
+    store: TrialStore,
+    session: Session,
+    search: Callable[[KeptTrials, Callable[[Progress], None]], Kind],
+    told: Callable[[Progress], None],
+    result: Callable[[Kind], dict[str, Any]],
+) -> Kind:
+    """Run a search as `run_search` does, with its rows in a store that is open."""
+    loop = asyncio.get_running_loop()
+
+    def work(ended: threading.Event) -> Kind:
+        def hear(progress: Progress) -> None:
+            refuse_ended(ended)
+            told(progress)
+
+        return search(KeptTrials(store, session, loop), hear)
+
+    async with store.held(session.name):
         await store.begin(session)
-        done: asyncio.Future[Kind] = loop.create_future()
-
-        def finish(found: Any, error: BaseException | None) -> None:
-            if not done.cancelled():
-                done.set_exception(error) if error is not None else done.set_result(found)
-
-        def work() -> None:
-            found, failed = None, None
-            try:
-                found = search(KeptTrials(store, session, loop), hear)
-            except BaseException as error:  # noqa: BLE001, raised where it is awaited
-                failed = error
-            loop.call_soon_threadsafe(finish, found, failed)
-
-        threading.Thread(target=work, daemon=True).start()
         try:
-            found = await asyncio.shield(done)
+            found = await in_thread(work)
         except asyncio.CancelledError:
-            ended.set()
-            await asyncio.wait([done], timeout=ENDS_SECONDS)
-            if done.done():
-                done.exception()  # heard
             await store.finish(session.name, CANCELLED, {})
             raise
         except TradingError as error:
@@ -128,3 +123,37 @@ async def run_search(
             raise
         await store.finish(session.name, FINISHED, result(found))
         return found
+
+
+def refuse_ended(ended: threading.Event) -> None:
+    """Raise Ended where the work was told to end."""
+    if ended.is_set():
+        raise Ended
+
+
+async def in_thread(work: Callable[[threading.Event], Kind]) -> Kind:
+    """Run work in a thread of its own; when this is cancelled, its event is set and it has a moment to end."""
+    loop, ended = asyncio.get_running_loop(), threading.Event()
+    done: asyncio.Future[Kind] = loop.create_future()
+
+    def finish(found: Any, error: BaseException | None) -> None:
+        if not done.cancelled():
+            done.set_exception(error) if error is not None else done.set_result(found)
+
+    def run() -> None:
+        found, failed = None, None
+        try:
+            found = work(ended)
+        except BaseException as error:  # noqa: BLE001, raised where it is awaited
+            failed = error
+        loop.call_soon_threadsafe(finish, found, failed)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        ended.set()
+        await asyncio.wait([done], timeout=ENDS_SECONDS)
+        if done.done():
+            done.exception()  # heard
+        raise

@@ -96,6 +96,7 @@ def backtest(
     config_values(config or {}, given)  # a mistake is told before the rest is loaded
     from coordinator.config import PortfolioConfig, load_config
     from services.app.backtest import find_candles, run_portfolio, run_single
+    from services.command_line.tested import keep_backtest
     from services.market_data.store import CandleStore
 
     chosen = load_config(config or {}, given)
@@ -105,6 +106,7 @@ def backtest(
         with progress("playing") as show:
             whole = run_portfolio(chosen, settings.data_dir, show)
         folder = _written(whole, list(chosen.pairs), out, settings.data_dir)
+        keep_backtest(settings.data_dir, whole)
         if not as_json:
             _print_portfolio(whole, folder)
     else:
@@ -112,6 +114,7 @@ def backtest(
         with notes().status("playing"):
             result = run_single(single, held, settings.data_dir, bounds=bounds)
         folder = _written(result, [single.pair], out, settings.data_dir)
+        keep_backtest(settings.data_dir, result)
         if not as_json:
             _print_summary(result, folder)
     if as_json:

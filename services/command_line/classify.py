@@ -35,7 +35,7 @@ def classify(
 ) -> None:
     """Sort the pairs of the store into classes by ATR and gaps: stable, blue_chip, mid_cap or meme.
 
-    Each class has search ranges for grid, trend and dca: sections of a space for `sweep`.
+    Each class has search ranges for grid, trend, dca and rules: sections of a space for `sweep`.
     """
     names = names_of_pairs(",".join(pair or []))
     from search.pair_classes import SEARCH_RANGES

@@ -98,14 +98,23 @@ def run(
     adopt: Annotated[
         bool, typer.Option("--adopt", help="take over orders and positions of this name that the database lacks")
     ] = False,
+    untested: Annotated[
+        bool, typer.Option("--untested", help="live: accept, from now on, a strategy without a finished backtest")
+    ] = False,
 ) -> None:
     """Trade until Ctrl-C or `ctl stop`. Then entries are withdrawn; stops and targets stay at the exchange.
 
-    Keys come from TRADERAGENT_KEY and TRADERAGENT_SECRET.
+    Keys come from TRADERAGENT_KEY and TRADERAGENT_SECRET. With `environment: live` the strategy, whose content is all
+    of its parameters, needs a finished backtest or search on each pair.
     """
     read_values(config)  # a file that cannot be read is told before all that trades is loaded
     from services.app.bot import run_bot
 
+    if untested:
+        from services.command_line.tested import accept
+        from services.runtime.config import load_bot
+
+        accept(*load_bot(config))
     run_loop(run_bot(config, adopt=adopt))
 
 

@@ -32,6 +32,7 @@ from services.command_line import (
     parameters,
     parity,
     past,
+    pipeline,
     presets,
     purge,
     replay,
@@ -41,6 +42,7 @@ from services.command_line import (
     schedule,
     sessions,
     set_up,
+    strategies,
     suggest,
     sweep,
     telegram,
@@ -75,8 +77,10 @@ app.add_typer(jobs.app, name="jobs")
 app.command("worker")(jobs.worker)
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(presets.app, name="presets")
+app.add_typer(strategies.app, name="strategies")
 app.command("classify")(classify.classify)
 app.command("scan")(scan.scan)
+app.command("pipeline")(pipeline.pipeline)
 app.command("explain")(explain.explain)
 app.add_typer(indicators.app, name="indicators")
 app.add_typer(runs.app, name="runs")

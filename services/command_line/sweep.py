@@ -69,7 +69,9 @@ def sweep_into(
     from search.report import sweep_page
     from services.app.research import SearchKind, config_of_sweep
 
-    found: Sweep = _search(SearchKind.SWEEP, chosen, candles, workers, ray)
+    found: Sweep
+    found, session = _search(SearchKind.SWEEP, chosen, candles, workers, ray)
+    _keep_search(found, session)
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "rows.csv", found.frame.write_csv())
     write_whole(out / "best.yaml", config_of_sweep(found))
@@ -108,7 +110,8 @@ def walk_forward_into(
     from search.report import walk_forward_page
     from services.app.research import SearchKind, config_of_windows
 
-    found: WalkForward = _search(SearchKind.WALK_FORWARD, chosen, candles, workers, ray)
+    found: WalkForward
+    found, _ = _search(SearchKind.WALK_FORWARD, chosen, candles, workers, ray)
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "windows.csv", found.frame.write_csv())
     write_whole(out / "next.yaml", config_of_windows(found))
@@ -131,8 +134,8 @@ def _begun(space: Path, out: Path, told: dict[str, Any], *, replace: bool) -> An
     return read_space(space, {key: value for key, value in told.items() if value})
 
 
-def _search(kind: SearchKind, space: Any, candles: Path | None, workers: int, ray: str) -> Any:
-    """Run a search whose rows the database keeps, and show how far it is."""
+def _search(kind: SearchKind, space: Any, candles: Path | None, workers: int, ray: str) -> tuple[Any, str]:
+    """Run a search whose rows the database keeps, and show how far it is; returns its session's name too."""
     from services.app.research import ready_search
     from services.logs import quieten
 
@@ -140,7 +143,21 @@ def _search(kind: SearchKind, space: Any, candles: Path | None, workers: int, ra
     data_dir = Settings().data_dir
     search = ready_search(kind, space, candles, data_dir)
     with _shown(space.objective.metrics[0].text) as told:
-        return run_loop(search.run(data_dir, told, workers=workers, ray=ray))
+        return run_loop(search.run(data_dir, told, workers=workers, ray=ray)), search.session.name
+
+
+def _keep_search(found: Sweep, session: str) -> None:
+    """Keep that the best of a search was tested on the days held out, where it could be played there."""
+    from math import isnan
+
+    from bot.candles import iso
+    from services.command_line.tested import FIGURES, keep_test
+    from services.storage.tested_runs import SESSION
+
+    if not len(found.held_out) or isnan(found.held_out[0]["total_return_pct"]):
+        return
+    figures = {name: float(found.held_out[0][name]) for name in FIGURES}
+    keep_test(Settings().data_dir, found.best, (SESSION, session), (iso(found.split), iso(found.end)), figures)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
@@ -24,6 +24,7 @@ from coordinator.messages import AccountSnapshot
 from coordinator.operator import CommandKind, OperatorCommand
 from coordinator.reaction import SECONDS
 from coordinator.risk import HaltPolicy
+from coordinator.run_state import RunEvent
 from coordinator.saving import PATIENCE_SECONDS
 from services.runtime.config import load_bot
 from services.runtime.ending import close_everything, withdraw_entries
@@ -88,6 +89,7 @@ class LiveBot:
         self.leave_entries = self.closed = False
         self.reason = "its duties ended"  # why it stops, as `traderagent ctl` says when it is gone
         self.path: Path | None = None
+        self.tell: Callable[[RunEvent], None] = lambda _event: None  # who records how far the run is
 
     async def status(self) -> LiveStatus:
         """How the bot stands."""
@@ -99,6 +101,7 @@ class LiveBot:
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, self._stop, "Ctrl-C" if name is signal.SIGINT else "this machine ended it")
+        self.tell(RunEvent.JOINED)
         if not await self._started():
             return
         duties: list[asyncio.Task[None]] = []
@@ -109,7 +112,9 @@ class LiveBot:
             gc.freeze()  # what a start leaves lives as long as the bot; each search of it for rubbish takes 0.4 s
             log.info("running", bot=self.settings.name, pairs=list(self.config.pairs), equity=equity)
             duties += [asyncio.create_task(one) for one in self._duties()]
+            self.tell(RunEvent.READY)
             await self._until_stopped(duties)
+            self.tell(RunEvent.STOP)
         finally:
             for one in duties:
                 one.cancel()

@@ -148,6 +148,16 @@ OPTIONS = {
     "batch": ("--candles", "--out", "--workers"),
     "classify": ("--pair", "--exchange", "--market", "--days"),
     "scan": ("--pair", "--exchange", "--market", "--days", "--write", "--workers"),
+    "pipeline": (
+        "--symbols",
+        "--strategy",
+        "--objective",
+        "--last-candles",
+        "--bar",
+        "--capital",
+        "--max-loss",
+        "--out",
+    ),
 }
 KEYS = st.sampled_from(
     ["levels", "grid.levels", "grid.trailing", "from", "pairs", "risk.exposure", "a", "a..b", ".", "bot", "strategy"]

@@ -1,0 +1,64 @@
+"""Keeps that a strategy was tested, where a backtest or a search of a command has finished on real candles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from services.command_line.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from backtesting.portfolio_result import PortfolioResult
+    from backtesting.result import BacktestResult
+    from coordinator.config import BacktestConfig, PortfolioConfig
+    from services.runtime.config import BotSettings
+
+FIGURES = ("total_return_pct", "max_drawdown_pct", "trades")
+
+
+def keep_backtest(data_dir: Path, result: BacktestResult | PortfolioResult) -> None:
+    """Keep a backtest that went to its end; not one on generated candles, which tell nothing of a market."""
+    from services.storage.tested_runs import BACKTEST
+
+    document, metrics = result.document, result.metrics
+    if document.outcome == "complete":
+        figures = {name: getattr(metrics, name) for name in FIGURES}
+        period = (metrics.start, metrics.end)
+        keep_test(data_dir, result.config, (BACKTEST, document.run_id), period, figures)
+
+
+def keep_test(
+    data_dir: Path,
+    config: BacktestConfig | PortfolioConfig,
+    what: tuple[str, str],
+    period: tuple[str, str],
+    figures: dict[str, Any],
+) -> None:
+    """Keep a test of the strategy in a config: `what` is its kind and id."""
+    from coordinator.config import BacktestConfig
+    from coordinator.saved_strategy import saved_strategy
+    from services.market_data.store import SYNTHETIC
+    from services.storage.tested_runs import FinishedTest, file_of_test
+
+    if config.exchange == SYNTHETIC:
+        return
+    pairs = (config.pair,) if isinstance(config, BacktestConfig) else tuple(config.pairs)
+    one = FinishedTest(saved_strategy(config).content, *what, pairs, *period, figures)
+    path, text = file_of_test(data_dir, one)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, text)
+
+
+def accept(settings: BotSettings, config: PortfolioConfig) -> None:
+    """Keep that a strategy may trade live untested, as its owner says."""
+    from coordinator.saved_strategy import saved_strategy
+    from services.runtime.config import Environment
+    from services.storage.tested_runs import ACCEPTED, FinishedTest, file_of_test
+
+    if settings.environment is not Environment.LIVE:
+        return
+    one = FinishedTest(saved_strategy(config).content, ACCEPTED, settings.name, tuple(config.pairs), "", "", {})
+    path, text = file_of_test(settings.data_dir, one)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, text)

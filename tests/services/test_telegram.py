@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 
 import pytest
+import structlog
+from aiogram import Dispatcher
+from aiogram.client.session.aiohttp import AiohttpSession
+from aiogram.types import Update
 
 from bot.events import Alarm, Decision, Filled
 from services.storage.access_rows import AccessRows
@@ -337,3 +342,69 @@ def test_the_file_is_the_owners_and_no_secret_is_shown(dsn, name, tmp_path):
     sent = run(play())
     assert settings_file(tmp_path).stat().st_mode & 0o777 == 0o600
     assert TOKEN not in json.dumps(sent) and json.loads(settings_file(tmp_path).read_text())["token"] == TOKEN
+
+
+WORDS = ("/status", "/pair", "/whatif", "/closeall", "/use", "/rules", "/language", "/start", "/halt", "/orders", "/x")
+PARTS = (
+    "BTCUSDT",
+    "<b>",
+    "</pre>",
+    "\ud7ff\U0001f680",
+    "1e400",
+    "-1",
+    "nan",
+    "a" * 300,
+    "_*[]()",
+    "\x00",
+    "%s",
+    "@x",
+    "",
+)
+PRESSES = ("yes:", "no:", "halt:", "rule:", "again:/", "use:", "seen:", "", ":", "again:/closeall")
+
+
+@pytest.mark.slow  # 20,000 updates
+def test_no_odd_update_of_20000_is_a_fault_and_no_stranger_hears_anything(dsn, name, tmp_path):
+    chance, faults = random.Random(7), []
+
+    def odd(number):
+        who = chance.choice((ANN, ANN, STRANGER))
+        sender = {"id": who, "is_bot": False, "first_name": chance.choice(PARTS) or "x"}
+        chat = {"id": chance.choice((who, who, -5)), "type": "private", "first_name": "x"}
+        text = " ".join([chance.choice((*WORDS, *PARTS)), *chance.choices(PARTS, k=chance.randrange(3))])
+        message = {"message_id": number, "date": 1, "chat": chat, "from": sender, "text": text or "x"}
+        if chance.random() < 0.1:
+            message.pop("text")
+        if chance.random() < 0.1:
+            message.pop("from")
+        if chance.random() < 0.5:
+            return {"update_id": number, "message": message}
+        data = chance.choice(PRESSES) + chance.choice((*PARTS, name, f"{name}:hold", f"{name}:close-all", "fills"))
+        query = {"id": str(number), "from": sender, "chat_instance": "1", "data": data[:64], "message": message}
+        return {"update_id": number, "callback_query": query}
+
+    async def play():
+        async with house(tmp_path, dsn, [name], users=(ANN,), limits=MailLimits(per_minute=1)) as here:
+            link, dispatcher = here.service.link, Dispatcher()
+            dispatcher.message.register(link._heard)
+            dispatcher.callback_query.register(link._pressed)
+            link.bot.session = Silent()
+            for number in range(20_000):
+                await link.hear(dispatcher, Update.model_validate(odd(number), context={"bot": link.bot}))
+                here.service.notices.box(ANN)._answers.clear()
+            return here.telegram.sent, here.service.notices.boxes
+
+    with structlog.testing.capture_logs() as logs:
+        sent, boxes = asyncio.run(asyncio.wait_for(play(), 500))
+    faults = [one for one in logs if one["event"] == "telegram_update_failed"]
+    assert faults == [] and set(boxes) == {ANN} and {one["chat"] for one in sent} <= {ANN}
+
+
+class Silent(AiohttpSession):
+    """Telegram takes everything, and nothing goes over the wire."""
+
+    async def make_request(self, bot, method, timeout=None):  # noqa: ASYNC109, aiogram gives it
+        del bot, timeout
+        if method.__api_method__ == "getUpdates":
+            await asyncio.sleep(3600)
+        return True

@@ -31,6 +31,7 @@ def demo(
         int, typer.Option(help="end after so many market minutes; 0 runs until Ctrl-C", metavar="NUMBER")
     ] = 0,
     seed: Annotated[int, typer.Option(help="seed of the market", metavar="NUMBER")] = 11,
+    web: Annotated[bool, typer.Option("--web/--no-web", help="open the console beside it, where installed")] = True,
 ) -> None:
     """Trade a market of its own: no keys, no network.
 
@@ -43,15 +44,18 @@ def demo(
 
     quieten()
     try:
-        run_loop(_demo(speed, minutes, seed))
+        run_loop(_demo(speed, minutes, seed, web=web))
     except KeyboardInterrupt:
         console().print("stopped")
 
 
-async def _demo(speed: float, minutes: int, seed: int) -> None:
+async def _demo(speed: float, minutes: int, seed: int, *, web: bool) -> None:
+    from contextlib import AsyncExitStack
+
     from rich.live import Live
 
     from bot import kernel_cache
+    from services.command_line.web import beside, installed
     from services.runtime.stages import Stages
     from services.runtime.view import View
     from services.trials.demo import Pace, demonstration
@@ -63,8 +67,11 @@ async def _demo(speed: float, minutes: int, seed: int) -> None:
         kernel_cache.tell = stages.compiling
         starting.start()
     try:
-        async with demonstration(seed, Settings().data_dir, stages=stages) as show:
+        async with AsyncExitStack() as stack:
+            show = await stack.enter_async_context(demonstration(seed, Settings().data_dir, stages=stages))
             starting.stop()
+            if web and installed():
+                console().print(await stack.enter_async_context(beside(show.database, show.redis)), soft_wrap=True)
             equity, played, more, pace = [show.status()["equity"]], 0, True, Pace(speed)
             with Live(console=console(), auto_refresh=False, screen=False) as live:
                 while more and (minutes == 0 or played < minutes):

@@ -41,6 +41,7 @@ from services.command_line import (
     set_up,
     suggest,
     sweep,
+    web,
 )
 
 app = typer.Typer(
@@ -85,6 +86,7 @@ app.command("restore")(backup.restore)
 app.command("purge")(purge.purge)
 app.command("replay")(replay.replay)
 app.command("venue")(live.venue)
+app.command("web")(web.web)
 app.command("chaos")(chaos.chaos)
 app.command("parity")(parity.parity)
 app.command("parameters")(parameters.parameters)

@@ -27,6 +27,10 @@ WHERE bot = $1 AND ($2 = '' OR pair = $2 OR pair = '') AND ($3 = '' OR kind = $3
 AND ($4::timestamptz IS NULL OR (at, id) < ($4, $5::bigint)) AND ($6::timestamptz IS NULL OR at >= $6)
 ORDER BY at DESC, id DESC LIMIT $7
 """
+LAST_OF_EACH = """
+SELECT DISTINCT ON (kind) id, pair, kind, fields, at FROM decisions
+WHERE bot = $1 AND (pair = $2 OR pair = '') ORDER BY kind, id DESC
+"""
 FILLS = """
 SELECT f.*, o.signal FROM fills f LEFT JOIN orders o ON o.bot = f.bot AND o.client_order_id = f.client_order_id
 WHERE f.bot = $1 AND ($2 = '' OR f.symbol = $2)
@@ -72,12 +76,12 @@ class History:
         """Decisions about a pair and the account, or about all."""
         at, last = _place(cursor)
         found = await self.asking.fetch(DECISIONS, bot, pair, kind, at, _number(last, cursor), _time(since), limit + 1)
-        rows = [
-            {"id": one["id"], "pair": one["pair"] or None, "kind": one["kind"], "at": epoch(one["at"])}
-            | {"fields": json.loads(one["fields"])}
-            for one in found
-        ]
-        return _page(rows, found, "id", limit)
+        return _page([_decision(one) for one in found], found, "id", limit)
+
+    async def last_of_each(self, bot: str, pair: str) -> list[dict[str, Any]]:
+        """The last decision of each kind about a pair and the account, oldest first."""
+        found = await self.asking.fetch(LAST_OF_EACH, bot, pair)
+        return [_decision(one) for one in sorted(found, key=lambda one: int(one["id"]))]
 
     async def fills(
         self, bot: str, pair: str = "", cursor: str | None = None, since: int | None = None, limit: int = 100
@@ -164,6 +168,11 @@ class History:
                 return 1.0, 1.0
             self._units[bot, symbol] = remembered_units(symbol, Saved(rows[0]["layout"], rows[0]["data"]))
         return self._units[bot, symbol]
+
+
+def _decision(row: Any) -> dict[str, Any]:
+    told = {"id": row["id"], "pair": row["pair"] or None, "kind": row["kind"], "at": epoch(row["at"])}
+    return told | {"fields": json.loads(row["fields"])}
 
 
 def _time(ms: int | None) -> datetime | None:

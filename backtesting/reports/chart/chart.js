@@ -210,11 +210,27 @@ class PriceChart {
       if (this.menu) this.menu.value = index;
     }
     this.nameColours();
+    this.measure();
+    this.load(seen ? seen.from : this.first, seen ? seen.to : this.end);
+  }
+  // From when to when there is anything.
+  measure() {
     const read = this.pair ? this.pair.read.t : null, account = this.base();
     const clocks = [read && [read, this.pair.seconds], account && [account.t, account.seconds]].filter(Boolean);
     this.first = Math.min(...clocks.map(([t]) => t[0]));
     this.end = Math.max(...clocks.map(([t, seconds]) => t[t.length - 1] + seconds));
-    this.load(seen ? seen.from : this.first, seen ? seen.to : this.end);
+  }
+  // Take newer data of the pair that is shown. What is in sight stays; it moves on where the newest bar was in sight.
+  follow(pair) {
+    const {from, to} = this.exactSight(), before = this.end, newest = to >= before - 2 * this.length;
+    this.pair = this.data.pairs[0] = pair;
+    this.overlays.pair = pair;
+    this.cache.clear();
+    this.nameColours();
+    this.measure();
+    const moved = newest ? this.end - before : 0;
+    this.load(from + moved, to + moved);
+    this.overlays.redraw();
   }
   base() {
     if (this.account) return this.account;

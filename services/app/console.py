@@ -121,8 +121,6 @@ class Candles:
         gateway = self._gateway(tuple(venue.values()), venue)
         key = (*venue.values(), pair)
         async with self._turns.setdefault(key, asyncio.Lock()):
-            if pair not in gateway.known:
-                await gateway.instruments([pair])
             end = await gateway.newest(pair) if until is None else until // MINUTE * MINUTE
             return await self._kept(gateway, key, pair, end - count * MINUTE, end)
 

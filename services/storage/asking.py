@@ -48,5 +48,10 @@ class Asking:
 
     async def close(self) -> None:
         """Let the connections go."""
-        if self._pool is not None:
+        if self._pool is None:
+            return
+        try:
+            async with asyncio.timeout(SECONDS):
+                await self._pool.close()
+        except TimeoutError:
             self._pool.terminate()

@@ -11,7 +11,7 @@ from bot.ports import Unreachable
 from services.web.access import DAY, LEAST_PASSWORD, SESSION
 from services.web.api_bots import shown_bot
 from services.web.context import Console, KnownBot, Reader, console_of, seen_bot
-from services.web.failures import Problem
+from services.web.failures import Problem, not_found
 from services.web.models import (
     AuditList,
     Dashboard,
@@ -108,7 +108,9 @@ async def candles(
 ) -> Response:
     """Give candles of a pair where a bot trades, the last ones or those before a moment, in one binary body."""
     console = console_of(request)
-    seen_bot(console, bot)
+    traded = [one["pair"] for one in (seen_bot(console, bot).status or {"pairs": []})["pairs"]]
+    if pair not in traded:
+        raise not_found("pair", pair, f"choose one of {', '.join(traded)}" if traded else "wait until the bot answers")
     length = max(one for one in LENGTHS if one <= minutes)
     found = await console.sources.candles.candles(bot, pair, until, min(bars * length, 20_000))
     rolled = rolled_up(found, length)[-bars:]

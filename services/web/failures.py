@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -13,8 +12,6 @@ from starlette.exceptions import HTTPException
 
 from bot.errors import Misconfigured, TradingError, cut, shown
 from bot.ports import Unreachable
-
-log = structlog.get_logger()
 
 
 class Problem(BaseModel):
@@ -101,8 +98,3 @@ def install(app: FastAPI) -> None:
             error.status_code, ("refused", "look at /api/v1/openapi.json for methods and bodies")
         )
         return answer(Failure(error.status_code, code, f"{cut(str(error.detail)).rstrip('.').lower()}.", remedy))
-
-    @app.exception_handler(Exception)
-    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
-        log.error("console_failed", method=request.method, path=request.url.path, exc_info=error)
-        return answer(Failure(500, "failed", "the console could not answer.", "look at its log, which says why"))

@@ -10,6 +10,7 @@ import hashlib
 from typing import Any
 from urllib.parse import urlsplit
 
+import structlog
 from limits import parse
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -19,7 +20,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.web.access import ANONYMOUS, Limits
 from services.web.failures import Failure, answer
 
+log = structlog.get_logger()
+
 GENEROUS = parse("6000/minute")  # of an address that shows something
+UNFORESEEN = Failure(500, "failed", "the console could not answer.", "look at its log, which says why")
 SAFE = {"GET", "HEAD", "OPTIONS"}
 LARGEST_BODY = 64 << 10
 LONGEST_TARGET = 8 << 10
@@ -66,7 +70,19 @@ class Guard:
         if failure is not None:
             await answer(failure)(scope, receive, furnished)
             return
-        await self.app(scope, _counted(receive), furnished)
+        began = False
+
+        async def sending(message: Message) -> None:
+            nonlocal began
+            began = True
+            await furnished(message)
+
+        try:
+            await self.app(scope, _counted(receive), sending)
+        except Exception:
+            log.exception("console_failed", method=scope["method"], path=scope["path"])
+            if not began:
+                await answer(UNFORESEEN)(scope, receive, furnished)
 
     def _fault(self, scope: Scope, headers: Headers) -> Failure | None:
         hosts = headers.getlist("host")

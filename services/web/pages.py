@@ -48,12 +48,17 @@ for _name in ("money", "whole", "signed", "per_cent", "exact", "when", "told_at"
 def spoken(row: dict[str, Any]) -> str:
     """Say a decision in a sentence; one of a kind that this version does not know is told by its name."""
     try:
-        return sentence(Decision(row["pair"] or "", row["at"], row["kind"], row["fields"]), "", "")
+        if row["kind"] == "regime":  # its sentence speaks of strategies too, which only the bot knows
+            before, after = (row["fields"][name].replace("_", " ") for name in ("before", "regime"))
+            return f"regime {before} → {after}"
+        return sentence(Decision(row["pair"] or "", row["at"], row["kind"], row["fields"]))
     except (KeyError, TypeError, ValueError):
         return str(row["kind"]).replace("_", " ")
 
 
 templates.filters["spoken"] = spoken
+templates.filters["countdown"] = lambda minutes: f"{int(minutes)}:{int(minutes * 60) % 60:02d}"
+templates.filters["spoken_word"] = lambda name, words: words.word(name)
 
 
 async def visitor(request: Request) -> Session | None:
@@ -82,9 +87,8 @@ async def page(
     trouble = ""
     try:
         laid = await lay(console, words)
-    except (Unreachable, Failure) as error:
-        if not isinstance(error, Unreachable):
-            raise
+    except Unreachable as error:
+        console.watcher.note("database", str(error))
         laid, trouble, name = {}, words("database_away"), "away"
     values = {
         **laid,
@@ -144,8 +148,8 @@ async def overview(request: Request) -> Response:
             for one in seen:
                 rows, _ = await console.sources.history.decisions(one.bot, limit=6)
                 decisions[one.bot] = rows
-        except Unreachable:
-            pass  # the page says so, and goes on with what the bots say
+        except Unreachable as error:  # the page says so, and goes on with what the bots say
+            console.watcher.note("database", str(error))
         return {
             "equity": sum(one["equity"] for one in told),
             "exposure": sum(one["exposure"] for one in told),
@@ -170,7 +174,8 @@ async def pair(request: Request, bot: Name, pair: Pair) -> Response:
         try:
             why = (await reasons(console, bot, pair)).sentences
             fills, _ = await console.sources.history.fills(bot, pair, limit=12)
-        except Unreachable:
+        except Unreachable as error:
+            console.watcher.note("database", str(error))
             why, fills = [], []
         return {
             "one": status,

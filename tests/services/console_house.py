@@ -115,7 +115,7 @@ class MadeCandles:
 
 
 def fill(number, side=1, price=430_000, at=NOW):
-    return Execution(f"x{number}", PAIR, f"order-{number}", side, price, 10, 0.01, True, at, Cause.ORDER)  # noqa: FBT003
+    return Execution(f"x{number}", PAIR, f"order-{number}", side, price, 10, 0.01, True, at, Cause.ORDER)
 
 
 async def write_history(dsn, name, *, fills=3, decisions=5):

@@ -137,7 +137,7 @@ function listen(delay = 500) {
     want();
   };
   socket.onclose = ({code}) => {
-    if (code === 4401) want();
+    if (code === 4401 || !opened) want();
     setTimeout(() => listen(Math.min(delay * 2, 5000)), opened ? 500 : delay);
   };
 }

@@ -5,122 +5,33 @@ A part comes with X-Age, seconds since the bots on it last spoke. Whatever is aw
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from bot.errors import TradingError
-from bot.events import Decision
 from bot.ports import Unreachable
-from coordinator.decisions import sentence
 from services.web import figures
-from services.web.access import LEAST_PASSWORD, Session
+from services.web.access import LEAST_PASSWORD
 from services.web.api_bots import Cursor, OnPair, reasons
-from services.web.context import Console, console_of, seen_bot, session_of
+from services.web.context import Console, console_of, seen_bot
 from services.web.failures import Failure
-from services.web.guard import tagged
 from services.web.halt import choices, held_positions, minutes_left
 from services.web.models import Name, Pair
 from services.web.pairs import laid_orders, protection
 from services.web.portfolio import by_month, by_week, earned_table, line
+from services.web.rendering import THEME, language, page, templates, visitor
 from services.web.watch import Seen
-from services.web.words import LANGUAGES, Words, chosen
+from services.web.words import Words
 
 router = APIRouter(include_in_schema=False)
 ROWS = 100  # of a page of a table
 MOST_ROWS = 20_000  # of an export
-LANGUAGE, THEME = "language", "theme"  # cookies: how somebody likes to see it
 WHAT = ("fills", "orders", "trades")
-
-templates = Environment(
-    loader=PackageLoader("services.web"), autoescape=select_autoescape(), undefined=StrictUndefined, trim_blocks=True,
-    lstrip_blocks=True,
-)  # fmt: skip
-for _name in ("money", "whole", "signed", "per_cent", "exact", "when", "told_at", "gain"):
-    templates.filters[_name] = getattr(figures, _name)
-
-
-def spoken(row: dict[str, Any]) -> str:
-    """Say a decision in a sentence; one of a kind that this version does not know is told by its name."""
-    try:
-        if row["kind"] == "regime":  # its sentence speaks of strategies too, which only the bot knows
-            before, after = (row["fields"][name].replace("_", " ") for name in ("before", "regime"))
-            return f"regime {before} → {after}"
-        return sentence(Decision(row["pair"] or "", row["at"], row["kind"], row["fields"]))
-    except (KeyError, TypeError, ValueError):
-        return str(row["kind"]).replace("_", " ")
-
-
-templates.filters["spoken"] = spoken
-templates.filters["countdown"] = lambda minutes: f"{int(minutes)}:{int(minutes * 60) % 60:02d}"
-templates.filters["spoken_word"] = lambda name, words: words.word(name)
-
-
-async def visitor(request: Request) -> Session | None:
-    """Who looks; nobody, where nobody is known or the database that knows is away."""
-    try:
-        return await session_of(request)
-    except Unreachable:
-        return None
-
-
-def language(request: Request) -> str:
-    """Return the language of a page."""
-    return chosen(request.headers.get("accept-language", ""), request.cookies.get(LANGUAGE))
-
-
-async def page(
-    request: Request, name: str, bots: list[Seen], lay: Callable[[Console, Words], Awaitable[dict[str, Any]]],
-    **more: Any,
-) -> Response:  # fmt: skip
-    """Render a page or, for X-Part, the part of it that changes; whoever is not signed in is led to the door."""
-    session = await visitor(request)
-    part = "x-part" in request.headers
-    if session is None:
-        return Response(status_code=401) if part else RedirectResponse("/sign-in", 303)
-    console, words = console_of(request), Words(language(request))
-    trouble = ""
-    try:
-        laid = await lay(console, words)
-    except Unreachable as error:
-        console.watcher.note("database", str(error))
-        laid, trouble, name = {}, words("database_away"), "away"
-    values = {
-        **laid,
-        **more,
-        "t": words,
-        "page": name,
-        "bots": bots,
-        "all_bots": console.watcher.bots(),
-        "watcher": console.watcher,
-        "session": session,
-        "away": console.watcher.trouble,
-        "trouble": trouble,
-        "theme": request.cookies.get(THEME, ""),
-        "languages": LANGUAGES,
-        "path": request.url.path,
-        "version": console.version,
-    }
-    template = templates.get_template(f"{name}.html")
-    if part:
-        context = template.new_context(values)
-        response = Response("".join(template.blocks["live"](context)), media_type="text/html")
-    else:
-        response = Response(template.render(values), media_type="text/html")
-    ages = [console.watcher.age(one.bot) for one in bots]
-    response.headers["X-Age"] = (
-        "" if None in ages else f"{max((one for one in ages if one is not None), default=0.0):.1f}"
-    )
-    return tagged(request, response) if part else response
-
-
-async def _nothing(_console: Console, _words: Words) -> dict[str, Any]:
-    return {}
 
 
 @router.get("/sign-in")
@@ -145,9 +56,8 @@ async def overview(request: Request) -> Response:
         told = [one.status for one in seen if one.status is not None]
         decisions: dict[str, list[Any]] = {one.bot: [] for one in seen}
         try:
-            for one in seen:
-                rows, _ = await console.sources.history.decisions(one.bot, limit=6)
-                decisions[one.bot] = rows
+            found = await asyncio.gather(*(console.sources.history.decisions(one.bot, limit=6) for one in seen))
+            decisions |= {one.bot: rows for one, (rows, _) in zip(seen, found, strict=True)}
         except Unreachable as error:  # the page says so, and goes on with what the bots say
             console.watcher.note("database", str(error))
         return {
@@ -256,7 +166,7 @@ async def history(request: Request, what: str, bot: Bot = "", pair: OnPair = "",
         rows, following = await _rows(console, what, seen.bot, pair, cursor, ROWS)
         return {"rows": rows, "following": following}
 
-    named = {"what": what, "pair": pair, "cursor": cursor, "kinds": WHAT}
+    named: dict[str, Any] = {"what": what, "pair": pair, "cursor": cursor, "kinds": WHAT}
     return await page(request, "history", [seen] if seen.bot else [], lay, seen=seen, **named)
 
 
@@ -294,7 +204,7 @@ async def decisions(
         rows, following = await console.sources.history.decisions(seen.bot, pair, kind, cursor, None, ROWS)
         return {"rows": rows, "following": following}
 
-    named = {"pair": pair, "kind": kind, "cursor": cursor}
+    named: dict[str, Any] = {"pair": pair, "kind": kind, "cursor": cursor}
     return await page(request, "decisions", [seen] if seen.bot else [], lay, seen=seen, **named)
 
 
@@ -335,4 +245,4 @@ async def settings(request: Request) -> Response:
     async def lay(console: Console, _words: Words) -> dict[str, Any]:
         return {"sessions": await console.access.sessions(), "has": await console.access.has_password()}
 
-    return await page(request, "settings", [], lay, least=LEAST_PASSWORD)
+    return await page(request, "settings", [], lay, shared=False, least=LEAST_PASSWORD)

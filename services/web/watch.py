@@ -61,6 +61,7 @@ class Watcher:
         self.subscribers: set[Subscriber] = set()
         self._named: float | None = None
         self.events = 0  # told so far
+        self.version = 0  # of everything that is known: counts what was told
 
     def age(self, bot: str) -> float | None:
         """Seconds since the bot last said how it stands."""
@@ -158,6 +159,7 @@ class Watcher:
 
     def tell(self, told: dict[str, Any]) -> None:
         """Hand something to every subscriber; it becomes JSON once."""
+        self.version += 1
         line = json.dumps(told, separators=(",", ":"))
         for one in self.subscribers:
             one.put(line)

@@ -1,4 +1,4 @@
-"""The console in a real Chromium: a page that is shown and commanded; and a demo's bot watched, halted and decided on."""
+"""The console in a real Chromium: a page is shown and commanded; a demo's bot is watched, halted and decided on."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def test_the_stream_tells_what_happens_and_resumes_after_the_last_that_was_heard
             async with console(dsn, tmp_path, name, redis=url) as house:
                 headers = {"Authorization": f"Bearer {await house.token('read')}"}
                 path = f"{house.address}/api/v1/stream"
-                while name not in house.built.watcher.places:
+                while name not in house.built.watcher.places:  # noqa: ASYNC110, a reader sets no event
                     await asyncio.sleep(0.01)
                 async with house.session.ws_connect(path, headers=headers) as socket:
                     bus.publish(filled(1))
                     first = await heard(socket, 1)
                 for number in (2, 3):
                     bus.publish(filled(number))
-                while house.built.watcher.events < 3:
+                while house.built.watcher.events < 3:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
                 async with house.session.ws_connect(f"{path}?after={first[0]['id']}", headers=headers) as socket:
                     bus.publish(filled(4))

@@ -29,9 +29,9 @@ from services.messaging.embedded import EmbeddedRedis
 from services.messaging.event_reader import EventReader
 from services.runtime.config import EMBEDDED, NONE
 from services.storage.access_rows import AccessRows
-from services.storage.asking import Asking
 from services.storage.embedded import shared_by_all
 from services.storage.history import History
+from services.storage.read_pool import ReadPool
 from services.storage.schema import migrate
 from services.storage.store import reach
 from services.web.access import Access
@@ -104,7 +104,7 @@ class Bots:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-class Candles:
+class VenueCandles:
     """Minute bars of the venues where bots trade, by connections of the console's own: no bot is asked."""
 
     def __init__(self, data_dir: Path) -> None:
@@ -179,16 +179,16 @@ async def console(options: ConsoleOptions) -> AsyncIterator[Running]:
         stack.callback(listening.close)
         dsn, url = await _leant_on(stack, options)
         await migrate(dsn)
-        asking = Asking(dsn)
-        stack.push_async_callback(asking.close)
-        bots, candles = Bots(options.data_dir), Candles(options.data_dir)
+        pool = ReadPool(dsn)
+        stack.push_async_callback(pool.close)
+        bots, candles = Bots(options.data_dir), VenueCandles(options.data_dir)
         stack.callback(bots.close)
         stack.push_async_callback(candles.close)
         reader = None if url is None else EventReader(url)
         if reader is not None:
             stack.push_async_callback(reader.close)
-        access = Access(AccessRows(asking), _now)
-        sources = Sources(History(asking), access.rows, bots, candles, reader)
+        access = Access(AccessRows(pool), _now)
+        sources = Sources(History(pool), access.rows, bots, candles, reader)
         watcher = Watcher(sources)
         secure = (options.origin or "").startswith("https://")
         built = Console(sources, access, watcher, metadata.version("traderagent"), secure)

@@ -20,12 +20,13 @@ from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
+from bot.times import DAY
 from services.web.failures import Failure
 from services.web.ports import AccessStore
 from services.web.scopes import Scope
 
 OWNER = "owner"
-DAY = 86_400_000  # ms
+
 SESSION, LINK = 30 * DAY, DAY // 96  # ms that they last: a link a quarter of an hour
 LEAST_PASSWORD, LONGEST_PASSWORD = 12, 256
 TRIES = (parse("5/minute"), parse("30/hour"))  # to sign in, from an address
@@ -34,7 +35,7 @@ BROWSER, TOKEN = "browser", "token"  # kinds of sessions
 
 
 @dataclass(frozen=True)
-class Session:
+class ConsoleSession:
     """Somebody who has signed in."""
 
     id: str  # SHA-256 of what is shown
@@ -56,7 +57,7 @@ def digest(shown: str) -> str:
     return hashlib.sha256(shown.encode(errors="surrogatepass")).hexdigest()
 
 
-class Limits:
+class RequestLimits:
     """How often an address or a session may ask; counted in this process."""
 
     def __init__(self) -> None:
@@ -75,9 +76,9 @@ class Access:
 
     def __init__(self, rows: AccessStore, now: Callable[[], int], hasher: PasswordHasher | None = None) -> None:
         """`now`: wall clock, ms."""
-        self.rows, self.now, self.limits = rows, now, Limits()
+        self.rows, self.now, self.limits = rows, now, RequestLimits()
         self._hasher = hasher or PasswordHasher()
-        self._known: dict[str, Session] = {}
+        self._known: dict[str, ConsoleSession] = {}
         self._nobodys = self._hasher.hash(secrets.token_urlsafe())  # a sign-in takes as long where no password is set
 
     # Signing in
@@ -86,7 +87,7 @@ class Access:
         """Whether there is one to sign in with."""
         return await self.rows.password(OWNER) is not None
 
-    async def with_password(self, password: str, address: str, label: str) -> tuple[str, Session]:
+    async def with_password(self, password: str, address: str, label: str) -> tuple[str, ConsoleSession]:
         """Sign in; returns what the browser has to show from now on. Raises Failure."""
         self.limits.hit(address, "sign-in", *TRIES)
         kept = await self.rows.password(OWNER)
@@ -102,7 +103,7 @@ class Access:
         except (VerificationError, InvalidHashError):
             return False
 
-    async def with_link(self, link: str, address: str, label: str) -> tuple[str, Session]:
+    async def with_link(self, link: str, address: str, label: str) -> tuple[str, ConsoleSession]:
         """Sign in with what `link` gave; raises Failure."""
         self.limits.hit(address, "sign-in", *TRIES)
         right = await self.rows.use_link(digest(link), self.now())
@@ -118,14 +119,16 @@ class Access:
         await self.rows.add_link(digest(shown), self.now() + LINK)
         return shown
 
-    async def token(self, by: Session, address: str, label: str, scope: Scope, days: int) -> tuple[str, Session]:
+    async def token(
+        self, by: ConsoleSession, address: str, label: str, scope: Scope, days: int
+    ) -> tuple[str, ConsoleSession]:
         """Make a token for a program; it is shown once."""
         await self._record(address, f"token {label!r} with scope {scope}", who=by.name)
         return await self._begin(TOKEN, label, scope, days * DAY)
 
-    async def _begin(self, kind: str, label: str, scope: Scope, lasts: int) -> tuple[str, Session]:
+    async def _begin(self, kind: str, label: str, scope: Scope, lasts: int) -> tuple[str, ConsoleSession]:
         shown, now = secrets.token_urlsafe(32), self.now()
-        session = Session(digest(shown), OWNER, kind, label[:80], scope, now, now + lasts)
+        session = ConsoleSession(digest(shown), OWNER, kind, label[:80], scope, now, now + lasts)
         await self.rows.add_session(
             *(session.id, session.name, kind, session.label, str(scope), session.created, session.expires)
         )
@@ -134,7 +137,7 @@ class Access:
 
     # What was shown
 
-    async def session(self, shown: str) -> Session | None:
+    async def session(self, shown: str) -> ConsoleSession | None:
         """Whose session it is; raises Unreachable for one that was never seen while the database is away."""
         name = digest(shown)
         known = self._known.get(name)
@@ -148,18 +151,18 @@ class Access:
             return None
         return known
 
-    async def sessions(self) -> list[Session]:
+    async def sessions(self) -> list[ConsoleSession]:
         """List the sessions and tokens that have not ended."""
         return [_session(row) for row in await self.rows.sessions(self.now())]
 
-    async def end(self, session: str, by: Session, address: str) -> None:
+    async def end(self, session: str, by: ConsoleSession, address: str) -> None:
         """End a session or token, at once; raises Failure where there is none."""
         self._known.pop(session, None)
         if not await self.rows.end_session(session):
             raise Failure(404, "not_found", "this session has ended already.", "look at the list again", "session")
         await self._record(address, "session ended", who=by.name)
 
-    async def set_password(self, old: str | None, new: str, by: Session, address: str) -> None:
+    async def set_password(self, old: str | None, new: str, by: ConsoleSession, address: str) -> None:
         """Set or change the password, and end every other browser's session. Raises Failure."""
         self.limits.hit(address, "password", *TRIES)
         kept = await self.rows.password(OWNER)
@@ -178,9 +181,9 @@ class Access:
             await self.rows.end_audit(number, "refused" if refused else "done", refused=refused)
 
 
-def _session(row: dict[str, Any]) -> Session:
+def _session(row: dict[str, Any]) -> ConsoleSession:
     who = row["session"], row["name"], row["kind"], row["label"]
-    return Session(*who, Scope(row["scopes"]), row["created"], row["expires"])
+    return ConsoleSession(*who, Scope(row["scopes"]), row["created"], row["expires"])
 
 
 def same(given: str, right: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from services.web.access import BROWSER, SESSION, Session, same
+from services.web.access import BROWSER, SESSION, ConsoleSession, same
 from services.web.context import COOKIE, Banker, Reader, address, console_of, session_of, shown_by
 from services.web.failures import Failure
 from services.web.models import (
@@ -30,7 +30,7 @@ async def state(request: Request) -> SignInState:
     return SignInState(password=has, signed_in=session is not None, scope=session and session.scope)
 
 
-def _welcome(request: Request, response: Response, begun: tuple[str, Session]) -> SignedIn:
+def _welcome(request: Request, response: Response, begun: tuple[str, ConsoleSession]) -> SignedIn:
     shown, session = begun
     secure = console_of(request).secure
     response.set_cookie(COOKIE, shown, max_age=SESSION // 1000, httponly=True, samesite="strict", secure=secure)

@@ -28,7 +28,7 @@ from services.web.models import (
     TradeList,
     Why,
 )
-from services.web.watch import Seen
+from services.web.watch import SeenBot
 
 router = APIRouter(prefix="/bots", tags=["bots"])
 
@@ -45,7 +45,7 @@ Key = Annotated[
 ]
 
 
-def shown_bot(console: Console, seen: Seen) -> BotShown:
+def shown_bot(console: Console, seen: SeenBot) -> BotShown:
     """Lay out what is known of a bot."""
     return BotShown(
         bot=seen.bot,

@@ -8,7 +8,8 @@ import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 
 from bot.ports import Unreachable
-from services.web.access import DAY, LEAST_PASSWORD, SESSION
+from bot.times import DAY, MINUTE
+from services.web.access import LEAST_PASSWORD, SESSION
 from services.web.api_bots import shown_bot
 from services.web.context import Console, KnownBot, Reader, console_of, seen_bot
 from services.web.failures import Problem, not_found
@@ -27,7 +28,6 @@ from services.web.words import LANGUAGES
 router = APIRouter()
 MARKS = 4000  # of the account's worth
 COLUMNS = ("ts", "open", "high", "low", "close", "volume")
-MINUTE = 60_000
 LENGTHS = (1, 5, 15, 30, 60, 240, 1440)
 
 

@@ -19,7 +19,7 @@ from services.web import api_auth, api_bots, api_market, failures, pages, stream
 from services.web.context import Console, console_of
 from services.web.failures import Problem
 from services.web.guard import Guard, tagged
-from services.web.models import Health, Ready
+from services.web.models import ConsoleReady, Health
 
 API = "/api/v1"
 CHART = ("lightweight-charts.js", "columns.js", "overlays.js", "chart.js", "chart.css")
@@ -48,11 +48,11 @@ async def health() -> Health:
     return Health()
 
 
-@watching.get("/ready", responses={503: {"model": Ready}})
+@watching.get("/ready", responses={503: {"model": ConsoleReady}})
 async def ready(request: Request) -> Any:
     """Say whether everything that the console reads answers. Open to everybody."""
     trouble = dict(console_of(request).watcher.trouble)
-    shown = Ready(ready=not trouble, trouble=trouble)
+    shown = ConsoleReady(ready=not trouble, trouble=trouble)
     return JSONResponse(shown.model_dump(), 503) if trouble else shown
 
 

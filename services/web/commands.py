@@ -6,7 +6,7 @@ from typing import Any
 
 from bot.errors import Misconfigured, TradingError, cut
 from bot.ports import Unreachable
-from services.web.access import Session
+from services.web.access import ConsoleSession
 from services.web.context import Console
 from services.web.failures import Failure
 from services.web.models import CommandDone, CommandGiven
@@ -14,7 +14,7 @@ from services.web.scopes import allows, needed_for
 
 
 async def command(
-    console: Console, by: Session, where: str, bot: str, given: CommandGiven, key: str, source: str
+    console: Console, by: ConsoleSession, where: str, bot: str, given: CommandGiven, key: str, source: str
 ) -> CommandDone:
     """Tell the bot, through its control interface; raises Failure with its refusal.
 

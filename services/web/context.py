@@ -9,13 +9,13 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
-from services.web.access import SIGNED_IN, Access, Session, same
+from services.web.access import SIGNED_IN, Access, ConsoleSession, same
 from services.web.failures import Failure, not_found
 from services.web.guard import SAFE, address_of
 from services.web.models import Name
 from services.web.ports import Sources
 from services.web.scopes import Scope, allows
-from services.web.watch import Seen, Watcher
+from services.web.watch import SeenBot, Watcher
 
 COOKIE = "traderagent_session"
 
@@ -45,7 +45,7 @@ def shown_by(connection: HTTPConnection) -> tuple[str, bool]:
     return connection.cookies.get(COOKIE, ""), True
 
 
-async def session_of(connection: HTTPConnection) -> Session | None:
+async def session_of(connection: HTTPConnection) -> ConsoleSession | None:
     """Who asks; None for nobody that is known."""
     shown, _ = shown_by(connection)
     if not shown or len(shown) > 200:
@@ -57,7 +57,7 @@ async def session_of(connection: HTTPConnection) -> Session | None:
     return session
 
 
-async def signed_in(connection: HTTPConnection, needed: Scope) -> Session:
+async def signed_in(connection: HTTPConnection, needed: Scope) -> ConsoleSession:
     """Who asks; raises Failure for nobody, and for whoever may not."""
     session = await session_of(connection)
     if session is None:
@@ -72,28 +72,28 @@ async def signed_in(connection: HTTPConnection, needed: Scope) -> Session:
     return session
 
 
-def needs(scope: Scope) -> Callable[[Request], Awaitable[Session]]:
+def needs(scope: Scope) -> Callable[[Request], Awaitable[ConsoleSession]]:
     """Return what makes a route ask for a scope."""
 
-    async def asked(request: Request) -> Session:
+    async def asked(request: Request) -> ConsoleSession:
         return await signed_in(request, scope)
 
     return asked
 
 
-Reader = Annotated[Session, Depends(needs(Scope.READ))]
-Controller = Annotated[Session, Depends(needs(Scope.CONTROL))]
-Banker = Annotated[Session, Depends(needs(Scope.MONEY))]
+Reader = Annotated[ConsoleSession, Depends(needs(Scope.READ))]
+Controller = Annotated[ConsoleSession, Depends(needs(Scope.CONTROL))]
+Banker = Annotated[ConsoleSession, Depends(needs(Scope.MONEY))]
 
 
-async def _known_bot(request: Request, bot: Name, _by: Reader) -> Seen:
+async def _known_bot(request: Request, bot: Name, _by: Reader) -> SeenBot:
     return seen_bot(console_of(request), bot)
 
 
-KnownBot = Annotated[Seen, Depends(_known_bot)]
+KnownBot = Annotated[SeenBot, Depends(_known_bot)]
 
 
-def seen_bot(console: Console, bot: str) -> Seen:
+def seen_bot(console: Console, bot: str) -> SeenBot:
     """What is known of a bot; raises Failure for one that is not here."""
     found = console.watcher.seen.get(bot)
     if found is None:

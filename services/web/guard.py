@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.web.access import ANONYMOUS, Limits
+from services.web.access import ANONYMOUS, RequestLimits
 from services.web.failures import Failure, answer
 
 log = structlog.get_logger()
@@ -46,7 +46,9 @@ HEADERS = {
 class Guard:
     """Refuses what does not belong here, before anything else sees it."""
 
-    def __init__(self, app: ASGIApp, hosts: tuple[str, ...], origin: str | None, limits: Limits, mark: str) -> None:
+    def __init__(
+        self, app: ASGIApp, hosts: tuple[str, ...], origin: str | None, limits: RequestLimits, mark: str
+    ) -> None:
         """`hosts`: names by which this console is called; `origin`: the one of a proxy before it, such as https://x."""
         outer = urlsplit(origin).netloc if origin else None
         self.app, self.limits = app, limits

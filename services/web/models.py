@@ -343,7 +343,7 @@ class Health(BaseModel):
     alive: bool = True
 
 
-class Ready(BaseModel):
+class ConsoleReady(BaseModel):
     """Whether everything it reads answers."""
 
     ready: bool

@@ -25,7 +25,7 @@ from services.web.models import Name, Pair
 from services.web.pairs import laid_orders, protection
 from services.web.portfolio import by_month, by_week, earned_table, line
 from services.web.rendering import THEME, language, page, templates, visitor
-from services.web.watch import Seen
+from services.web.watch import SeenBot
 from services.web.words import Words
 
 router = APIRouter(include_in_schema=False)
@@ -99,19 +99,19 @@ async def pair(request: Request, bot: Name, pair: Pair) -> Response:
     return await page(request, "pair", [seen], lay, seen=seen, pair=pair)
 
 
-async def _seen(request: Request, bot: str) -> Seen:
+async def _seen(request: Request, bot: str) -> SeenBot:
     """What is known of a bot; before anybody is signed in, nothing is told of whether there is one."""
     if await visitor(request) is None:
-        return Seen(bot)
+        return SeenBot(bot)
     return seen_bot(console_of(request), bot)
 
 
-async def _chosen(request: Request, bot: str) -> Seen:
+async def _chosen(request: Request, bot: str) -> SeenBot:
     """Return the bot that is asked for, else the first there is."""
     seen = console_of(request).watcher.bots()
     if bot:
         return await _seen(request, bot)
-    return seen[0] if seen else Seen("")
+    return seen[0] if seen else SeenBot("")
 
 
 Bot = Annotated[str, Query(pattern="^[a-z0-9]{0,8}$")]

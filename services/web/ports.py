@@ -13,7 +13,7 @@ from coordinator.bot_status import PairOrders
 Rows = tuple[list[dict[str, Any]], str | None]  # of a page, and the cursor of the next one
 
 
-class Trade(Protocol):
+class TradeClosed(Protocol):
     """A closed trade."""
 
     @property

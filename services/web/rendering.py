@@ -14,10 +14,10 @@ from bot.events import Decision
 from bot.ports import Unreachable
 from coordinator.decisions import sentence
 from services.web import figures
-from services.web.access import Session
+from services.web.access import ConsoleSession
 from services.web.context import Console, console_of, session_of
 from services.web.guard import tagged
-from services.web.watch import Seen
+from services.web.watch import SeenBot
 from services.web.words import LANGUAGES, Words, chosen
 
 LANGUAGE, THEME = "language", "theme"  # cookies: how somebody likes to see it
@@ -47,7 +47,7 @@ templates.filters["countdown"] = lambda minutes: f"{int(minutes)}:{int(minutes *
 templates.filters["spoken_word"] = lambda name, words: words.word(name)
 
 
-async def visitor(request: Request) -> Session | None:
+async def visitor(request: Request) -> ConsoleSession | None:
     """Who looks; nobody, where nobody is known or the database that knows is away."""
     try:
         return await session_of(request)
@@ -61,7 +61,7 @@ def language(request: Request) -> str:
 
 
 async def page(
-    request: Request, name: str, bots: list[Seen], lay: Callable[[Console, Words], Awaitable[dict[str, Any]]],
+    request: Request, name: str, bots: list[SeenBot], lay: Callable[[Console, Words], Awaitable[dict[str, Any]]],
     shared: bool = True, **more: Any,
 ) -> Response:  # fmt: skip
     """Render a page or, for X-Part, the part of it that changes; whoever is not signed in is led to the door.
@@ -102,7 +102,7 @@ async def _laid(
 
 
 async def _values(
-    request: Request, session: Session, name: str, bots: list[Seen], laid: dict[str, Any]
+    request: Request, session: ConsoleSession, name: str, bots: list[SeenBot], laid: dict[str, Any]
 ) -> dict[str, Any]:
     """Everything that a template may say."""
     console = console_of(request)

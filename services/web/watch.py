@@ -26,7 +26,7 @@ ROOM = 4000  # events that a subscriber may be behind; one that is further is cu
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenBot:
     """What is known of a bot: its last status, when it gave it (seconds of the clock), and what is wrong now."""
 
     bot: str
@@ -55,7 +55,7 @@ class Watcher:
 
     def __init__(self, sources: Sources, clock: Callable[[], float] = time.monotonic) -> None:
         self.sources, self.clock = sources, clock
-        self.seen: dict[str, Seen] = {}
+        self.seen: dict[str, SeenBot] = {}
         self.trouble: dict[str, str] = {}  # of database and bus, in words, while they are away
         self.places: dict[str, str] = {}  # of each bot's events, up to which they were told
         self.subscribers: set[Subscriber] = set()
@@ -68,7 +68,7 @@ class Watcher:
         heard = self.seen[bot].heard if bot in self.seen else None
         return None if heard is None else max(self.clock() - heard, 0.0)
 
-    def bots(self) -> list[Seen]:
+    def bots(self) -> list[SeenBot]:
         """Every bot, those that are halted and wait first, then by name."""
         return sorted(self.seen.values(), key=lambda one: (not waits(one.status), one.bot))
 
@@ -99,7 +99,7 @@ class Watcher:
             return
         self.note("database", "")
         self._named = now
-        self.seen = {name: self.seen.get(name, Seen(name)) for name in names}
+        self.seen = {name: self.seen.get(name, SeenBot(name)) for name in names}
 
     def note(self, what: str, sentence: str) -> None:
         """Remember that something is away, or back, and tell it."""
@@ -122,7 +122,7 @@ class Watcher:
         except (Misconfigured, TradingError) as error:
             after = replace(before, trouble=cut(str(error), 600))
         else:
-            after = Seen(bot, told, self.clock())
+            after = SeenBot(bot, told, self.clock())
         if bot not in self.seen:
             return
         self.seen[bot] = after

@@ -22,8 +22,8 @@ from services.control.client import control_file
 from services.control.server import ControlServer
 from services.messaging.event_reader import EventReader
 from services.storage.access_rows import AccessRows
-from services.storage.asking import Asking
 from services.storage.history import History
+from services.storage.read_pool import ReadPool
 from services.storage.schema import migrate
 from services.storage.store import PostgresStore
 from services.web.access import Access
@@ -146,16 +146,16 @@ async def write_history(dsn, name, *, fills=3, decisions=5):
 async def console(dsn, tmp_path, *names, redis=None, clock=None, now=lambda: NOW, limits=False, look=True):
     """Serve a console of these bots; yields a House."""
     await migrate(dsn)
-    asking, bots = Asking(dsn), Bots(tmp_path)
+    pool, bots = ReadPool(dsn), Bots(tmp_path)
     reader = None if redis is None else EventReader(redis)
-    access = Access(AccessRows(asking), now, PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+    access = Access(AccessRows(pool), now, PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
     if not limits:
         access.limits.hit = lambda *_: None
-    history = History(asking)
+    history = History(pool)
     if names:
 
         async def own():
-            await asking.fetch("SELECT 1")
+            await pool.fetch("SELECT 1")
             return list(names)
 
         history.bots = own  # the database of a session has the bots of every test
@@ -182,7 +182,7 @@ async def console(dsn, tmp_path, *names, redis=None, clock=None, now=lambda: NOW
         for one in spoken.values():
             await one.server.stop()
         bots.close()
-        await asking.close()
+        await pool.close()
         if reader is not None:
             await reader.close()
         listening.close()

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.ports import Unreachable
+from bot.times import DAY
 from services.logs import configure
-from services.web.access import DAY, SESSION, TRIES
+from services.web.access import SESSION, TRIES
 from services.web.scopes import Scope, allows, needed_for
 from services.web.words import LANGUAGES, Words, _bundle, chosen
 from tests.services.console_house import HALTED, NOW, PAIR, bot_status, console, write_history
@@ -178,7 +179,7 @@ def test_a_password_signs_in_five_times_a_minute_and_ends_other_browsers_when_it
             access = house.built.access
             _, first = await access.with_link(await access.link(), "a", "x")
             shown, _ = await access.with_link(await access.link(), "b", "y")
-            await house.built.sources.access.asking.fetch("DELETE FROM console_users")
+            await house.built.sources.access.pool.fetch("DELETE FROM console_users")
             await access.set_password(None, "correct horse battery", first, "a")
             assert await access.session(shown) is None
             stored = await house.built.sources.access.password("owner")
@@ -189,7 +190,7 @@ def test_a_password_signs_in_five_times_a_minute_and_ends_other_browsers_when_it
             ]
             assert answers == [401, 200, 401, 401, 401, 429]
             assert TRIES[0].amount == 5
-            await house.built.sources.access.asking.fetch("DELETE FROM console_users")
+            await house.built.sources.access.pool.fetch("DELETE FROM console_users")
 
     run(main())
 
@@ -303,9 +304,9 @@ def test_a_database_that_is_away_is_a_sentence_and_who_was_signed_in_goes_on_wat
     async def main():
         await write_history(dsn, name)
         async with console(dsn, tmp_path, name, look=False) as house:
-            token, asking = await house.token(), house.built.sources.history.asking
-            pool, right = asking._pool, asking.dsn
-            asking._pool, asking.dsn = None, "postgresql://nobody@127.0.0.1:1/none"
+            token, rows = await house.token(), house.built.sources.history.pool
+            kept, right = rows._pool, rows.dsn
+            rows._pool, rows.dsn = None, "postgresql://nobody@127.0.0.1:1/none"
             await house.built.watcher.look()
             status, body, _ = await house.ask("GET", f"/api/v1/bots/{name}/fills", token)
             assert (status, body["code"]) == (503, "away")
@@ -319,7 +320,7 @@ def test_a_database_that_is_away_is_a_sentence_and_who_was_signed_in_goes_on_wat
             pause = {"json": {"command": "pause"}, "headers": {"Idempotency-Key": "while-away"}}
             assert (await house.ask("POST", f"/api/v1/bots/{name}/commands", token, **pause))[0] == 200
             assert (await house.ask("GET", "/", "never seen before"))[0] == 303
-            asking._pool, asking.dsn = pool, right
+            rows._pool, rows.dsn = kept, right
             await house.built.watcher.look()
             assert (await house.ask("GET", "/ready"))[0] == 200
             assert (await house.ask("GET", f"/api/v1/bots/{name}/fills", token))[0] == 200

@@ -1,4 +1,4 @@
-"""Asking a database that may be away: a pool that is made when it answers, and one error where it does not."""
+"""ReadPool a database that may be away: a pool that is made when it answers, and one error where it does not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECONDS = 4.0  # for a connection, and for an answer
 CONNECTIONS = 6
 
 
-class Asking:
+class ReadPool:
     """Connections for whoever reads and does not wait: what is away raises Unreachable at once."""
 
     def __init__(self, dsn: str) -> None:

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from bot.candles import iso
 from bot.errors import Misconfigured
-from coordinator.decisions import explain
 from services.web.commands import command
 from services.web.context import Console, Controller, KnownBot, Reader, address, console_of
 from services.web.failures import Failure, as_failure
@@ -28,7 +27,9 @@ from services.web.models import (
     TradeList,
     Why,
 )
+from services.web.telling import reasons
 from services.web.watch import SeenBot
+from services.web.words import Words
 
 router = APIRouter(prefix="/bots", tags=["bots"])
 
@@ -148,14 +149,10 @@ async def pair_orders(request: Request, seen: KnownBot, pair: Pair) -> Any:
 @router.get("/{bot}/pairs/{pair}/why")
 async def why(request: Request, seen: KnownBot, pair: Pair) -> Why:
     """Say in sentences why a bot holds what it holds on a pair."""
-    return await reasons(console_of(request), seen.bot, pair)
+    return await why_now(console_of(request), seen.bot, pair, Words("en"))
 
 
-async def reasons(console: Console, bot: str, pair: str) -> Why:
+async def why_now(console: Console, bot: str, pair: str, words: Words) -> Why:
     """Read the last decision of each kind, and say what follows."""
     rows = await console.sources.history.last_of_each(bot, pair)
-    if not rows:
-        return Why(at=None, sentences=[])
-    told = [{"at": iso(one["at"]), "event": one["kind"], "pair": one["pair"], **one["fields"]} for one in rows]
-    at = told[-1]["at"]
-    return Why(at=at, sentences=explain(told, pair, at))
+    return Why(at=iso(rows[-1]["at"]) if rows else None, sentences=reasons(words, rows, pair))

@@ -17,7 +17,7 @@ from bot.errors import TradingError
 from bot.ports import Unreachable
 from services.web import figures
 from services.web.access import LEAST_PASSWORD
-from services.web.api_bots import Cursor, OnPair, reasons
+from services.web.api_bots import Cursor, OnPair, why_now
 from services.web.context import Console, console_of, seen_bot
 from services.web.failures import Failure
 from services.web.halt import choices, held_positions, minutes_left
@@ -82,7 +82,7 @@ async def pair(request: Request, bot: Name, pair: Pair) -> Response:
         except TradingError as error:
             orders, refused = [], str(error)
         try:
-            why = (await reasons(console, bot, pair)).sentences
+            why = (await why_now(console, bot, pair, words)).sentences
             fills, _ = await console.sources.history.fills(bot, pair, limit=12)
         except Unreachable as error:
             console.watcher.note("database", str(error))

@@ -10,13 +10,12 @@ from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from bot.events import Decision
 from bot.ports import Unreachable
-from coordinator.decisions import sentence
 from services.web import figures
 from services.web.access import ConsoleSession
 from services.web.context import Console, console_of, session_of
 from services.web.guard import tagged
+from services.web.telling import spoken
 from services.web.watch import SeenBot
 from services.web.words import LANGUAGES, Words, chosen
 
@@ -31,18 +30,7 @@ for _name in ("money", "whole", "signed", "per_cent", "exact", "when", "told_at"
     templates.filters[_name] = getattr(figures, _name)
 
 
-def spoken(row: dict[str, Any]) -> str:
-    """Say a decision in a sentence; one of a kind that this version does not know is told by its name."""
-    try:
-        if row["kind"] == "regime":  # its sentence speaks of strategies too, which only the bot knows
-            before, after = (row["fields"][name].replace("_", " ") for name in ("before", "regime"))
-            return f"regime {before} → {after}"
-        return sentence(Decision(row["pair"] or "", row["at"], row["kind"], row["fields"]))
-    except (KeyError, TypeError, ValueError):
-        return str(row["kind"]).replace("_", " ")
-
-
-templates.filters["spoken"] = spoken
+templates.globals["spoken"] = spoken
 templates.filters["countdown"] = lambda minutes: f"{int(minutes)}:{int(minutes * 60) % 60:02d}"
 templates.filters["spoken_word"] = lambda name, words: words.word(name)
 

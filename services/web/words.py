@@ -8,14 +8,17 @@ from importlib.resources import files
 from fluent.runtime import FluentBundle, FluentResource
 
 LANGUAGES = {"en": "English", "ru": "Русский"}
-CATALOGUE = "console.ftl"
+CATALOGUES = ("console.ftl", "decisions.ftl")  # the second where the first language has none: see `telling`
+CHART_TEXTS = 39  # messages chart-0 to chart-38: what the chart says, in the order of the first catalogue
 
 
 @cache
 def _bundle(language: str) -> FluentBundle:
-    text = files("services.web").joinpath("locales", language, CATALOGUE).read_text(encoding="utf-8")
     bundle = FluentBundle([language], use_isolating=False)
-    bundle.add_resource(FluentResource(text))
+    for name in CATALOGUES:
+        file = files("services.web").joinpath("locales", language, name)
+        if file.is_file():
+            bundle.add_resource(FluentResource(file.read_text(encoding="utf-8")))
     return bundle
 
 
@@ -35,6 +38,13 @@ class Words:
         if faults:
             raise KeyError(f"{message}: {faults[0]}")
         return str(said)
+
+    def chart(self) -> dict[str, str]:
+        """What the chart says, by its English text; nothing where that is the language."""
+        if self.language == "en":
+            return {}
+        english = Words("en")
+        return {english(f"chart-{one}"): self(f"chart-{one}") for one in range(CHART_TEXTS)}
 
     def word(self, name: str) -> str:
         """Say a name of the bot's, such as a phase; one that the catalogue does not know is said as it is."""

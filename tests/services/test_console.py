@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 
 from bot.ports import Unreachable
 from bot.times import DAY
+from coordinator.decisions import FAMILY, FIELDS
+from coordinator.vocabulary import DecisionKind
 from services.logs import configure
 from services.web.access import SESSION, TRIES
 from services.web.scopes import Scope, allows, needed_for
-from services.web.words import LANGUAGES, Words, _bundle, chosen
+from services.web.telling import reasons, spoken
+from services.web.words import CHART_TEXTS, LANGUAGES, Words, _bundle, chosen
 from tests.services.console_house import HALTED, NOW, PAIR, bot_status, console, write_history
 
 OPEN = {
@@ -504,10 +507,42 @@ def test_the_openapi_document_has_every_route_with_its_errors_and_examples(dsn, 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_language_says_everything_that_the_first_says(language):
     first, own = _bundle("en")._messages, _bundle(language)._messages
-    assert set(first) == set(own)
+    decisions = {f"decision-{kind.name.lower()}" for kind in DecisionKind} | {"since"}
+    assert set(own) == (set(first) | decisions if language != "en" else set(first))
+    assert len(Words(language).chart()) == (0 if language == "en" else CHART_TEXTS)
+    assert len([one for one in first if one.startswith("chart-")]) == CHART_TEXTS
     for name in first:
         if name.startswith("word-"):
             assert Words(language)(name)
+
+
+@pytest.mark.parametrize("kind", DecisionKind)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_decision_is_a_sentence_in_every_language(language, kind):
+    record = dict.fromkeys(("a", "b", "c"), 1) | dict.fromkeys(("x", "y", "z", "w", "v"), 1.0)
+    fields = {
+        name: "grid" if read is FAMILY else read(record[key]) for key, name, read in FIELDS[kind]
+    }  # as a bot stores them
+    row = {"id": 1, "pair": PAIR, "at": NOW, "kind": kind.name.lower(), "fields": json.loads(json.dumps(fields))}
+    said = spoken(Words(language), row)
+    assert said != kind.name.lower().replace("_", " ")
+    assert any(ord(one) > 0x400 and one.isalpha() for one in said) == (language == "ru")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_why_it_holds_what_it_holds_leaves_out_what_is_over(language):
+    def row(number, kind, **fields):
+        return {"id": number, "pair": PAIR, "at": NOW + number, "kind": kind, "fields": fields}
+
+    regime = row(1, "regime", regime="wide_range", before="unknown", adx=12.0, atr_pct=1.5, ema_divergence=0.01)
+    start = row(2, "start", strategy="grid", variant="configured", size=900.0)
+    pause = row(3, "pause", reason="operator", until="2024-01-02T00:00:00Z", size=None)
+    words = Words(language)
+    paused = reasons(words, [regime, start, pause], PAIR)
+    over = reasons(words, [regime, start, pause, row(4, "unpause")], PAIR)
+    assert len(over) == len(paused) - 1
+    assert not reasons(words, [], PAIR)
+    assert reasons(words, [row(5, "closing", price=1.0, position=2.0)], PAIR)  # what came before it is not there
 
 
 def test_a_language_is_the_one_chosen_or_the_first_of_the_browsers():

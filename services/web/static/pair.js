@@ -9,7 +9,8 @@ const REGIMES = {
   volatile_transition: "#f59e0b", bull_trend: "#4ade80", bear_trend: "#f87171",
 };
 const element = document.getElementById("chart");
-const {bot, pair, currency} = element.dataset;
+const {bot, pair, currency} = element.dataset, said = JSON.parse(element.dataset.words);
+const words = Object.keys(said).length ? said : null; // null: the chart's own
 let chart = null, read = null, busy = false, asked = 0, fills = [], regimes = [];
 
 async function candles() {
@@ -135,7 +136,7 @@ async function renew() {
 
 function show() {
   element.textContent = "";
-  chart = new window.PriceChart(element, {currency, pairs: [drawn()], account: null, targets: null, notes: []});
+  chart = new window.PriceChart(element, {currency, words, pairs: [drawn()], account: null, targets: null, notes: []});
   chart.show(chart.end - 6 * 3600, chart.end + 900);
   document.documentElement.dataset.ready = "1";
 }

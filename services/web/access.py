@@ -92,7 +92,7 @@ class Access:
         self.limits.hit(address, "sign-in", *TRIES)
         kept = await self.rows.password(OWNER)
         right = await asyncio.to_thread(self._verify, kept, password)
-        await self._record(address, "sign in by password", refused=not right)
+        await self._record(address, "sign in by password", who=OWNER * right, refused=not right)
         if not right:
             raise Failure(401, "wrong_password", "the password is wrong.", "try again, or use a link", "password")
         return await self._begin(BROWSER, label, Scope.MONEY, SESSION)
@@ -107,7 +107,7 @@ class Access:
         """Sign in with what `link` gave; raises Failure."""
         self.limits.hit(address, "sign-in", *TRIES)
         right = await self.rows.use_link(digest(link), self.now())
-        await self._record(address, "sign in by link", refused=not right)
+        await self._record(address, "sign in by link", who=OWNER * right, refused=not right)
         if not right:
             remedy = "take a new one from `traderagent web`, or sign in with the password"
             raise Failure(401, "used_link", "the link was used before, or is too old.", remedy, "link")

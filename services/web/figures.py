@@ -42,6 +42,11 @@ def exact(value: float | None) -> str:
     return text.replace("-", MINUS) or "0"
 
 
+def rough(price: float) -> float:
+    """A price with seven digits: an average has no last one."""
+    return float(f"{price:.7g}")
+
+
 def when(ms: int | None) -> str:
     """A moment, such as 2024-03-05 12:00:00."""
     return NOTHING if ms is None else iso(ms)[:19].replace("T", " ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from coordinator.bot_status import PairOrders
-from services.web.figures import exact, per_cent
+from services.web.figures import exact, per_cent, rough
 from services.web.words import Words
 
 
@@ -34,14 +34,9 @@ def protection(one: dict[str, Any], words: Words) -> list[str]:
         return [words("flat")]
     direction = "long" if one["position"] > 0 else "short"
     held = words(
-        "held", direction=direction, quantity=exact(abs(one["position"])), average=exact(_short(one["average"]))
+        "held", direction=direction, quantity=exact(abs(one["position"])), average=exact(rough(one["average"]))
     )
     away = distance(one)
     if away is None:
         return [held, words("unprotected")]
     return [held, words("protected_at", price=exact(one["stop"]), distance=per_cent(away))]
-
-
-def _short(price: float) -> float:
-    """A price with seven digits: an average has no last one."""
-    return float(f"{price:.7g}")

@@ -31,6 +31,7 @@ for _name in ("money", "whole", "signed", "per_cent", "exact", "when", "told_at"
 
 
 templates.globals["spoken"] = spoken
+templates.filters["rough"] = figures.rough
 templates.filters["countdown"] = lambda minutes: f"{int(minutes)}:{int(minutes * 60) % 60:02d}"
 templates.filters["spoken_word"] = lambda name, words: words.word(name)
 

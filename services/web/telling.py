@@ -11,6 +11,7 @@ from coordinator.decisions import explain, sentence
 from services.web.figures import exact, money, per_cent, when
 from services.web.words import Words
 
+ROUGH = {"adx", "atr_pct", "confidence", "multiplier", "minutes"}  # of which three digits say enough
 CHOSEN = ("start", "transition", "closing", "flat", "variant")  # of which the last says what runs
 
 
@@ -36,7 +37,7 @@ def _values(words: Words, fields: dict[str, Any]) -> dict[str, str]:
         elif isinstance(value, list):
             said[name] = ", ".join(words.word(one) for one in value) or words("normal")
         elif isinstance(value, int | float):
-            said |= {name: exact(float(f"{value:.7g}")), f"{name}_money": money(value)}
+            said |= {name: exact(float(f"{value:.{3 if name in ROUGH else 7}g}")), f"{name}_money": money(value)}
             said[f"{name}_share"] = per_cent(100.0 * value)
         elif name == "rule":
             said[name] = str(value)

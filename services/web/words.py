@@ -11,6 +11,11 @@ LANGUAGES = {"en": "English", "ru": "Русский"}
 CATALOGUES = ("console.ftl", "decisions.ftl")  # the second where the first language has none: see `telling`
 CHART_TEXTS = 39  # messages chart-0 to chart-38: what the chart says, in the order of the first catalogue
 
+CHART_NAMES = (
+    *("unknown", "tight_range", "wide_range", "quiet_transition", "volatile_transition", "bull_trend", "bear_trend"),
+    *("entry", "grid_counter", "exit_tp", "exit_sl", "exit_transition", "exit_emergency", "forced"),
+)
+
 
 @cache
 def _bundle(language: str) -> FluentBundle:
@@ -44,7 +49,8 @@ class Words:
         if self.language == "en":
             return {}
         english = Words("en")
-        return {english(f"chart-{one}"): self(f"chart-{one}") for one in range(CHART_TEXTS)}
+        said = {english(f"chart-{one}"): self(f"chart-{one}") for one in range(CHART_TEXTS)}
+        return said | {name.replace("_", " "): self.word(name) for name in CHART_NAMES}
 
     def word(self, name: str) -> str:
         """Say a name of the bot's, such as a phase; one that the catalogue does not know is said as it is."""

@@ -20,7 +20,7 @@ from services.logs import configure
 from services.web.access import SESSION, TRIES
 from services.web.scopes import Scope, allows, needed_for
 from services.web.telling import reasons, spoken
-from services.web.words import CHART_TEXTS, LANGUAGES, Words, _bundle, chosen
+from services.web.words import CHART_NAMES, CHART_TEXTS, LANGUAGES, Words, _bundle, chosen
 from tests.services.console_house import HALTED, NOW, PAIR, bot_status, console, write_history
 
 OPEN = {
@@ -388,7 +388,7 @@ def test_a_halt_says_what_each_answer_would_do_and_takes_it(dsn, name, tmp_path)
             text = page.decode()
             assert "24:00 left" in text  # the decision is due at 9:30, it is 9:06
             assert "Keeps 1 position worth 430.0" in text  # 0.01 at 43,000.5
-            assert "Sells half of 1 position at the market, 215.00 of 430.0" in text
+            assert "Closes half of 1 position at the market, 215.00 of 430.0" in text
             assert "what floats now, +2.0" in text  # 0.01 of the 200.5 above its average
             assert house.built.watcher.bots()[0].bot == name
 
@@ -509,7 +509,7 @@ def test_every_language_says_everything_that_the_first_says(language):
     first, own = _bundle("en")._messages, _bundle(language)._messages
     decisions = {f"decision-{kind.name.lower()}" for kind in DecisionKind} | {"since"}
     assert set(own) == (set(first) | decisions if language != "en" else set(first))
-    assert len(Words(language).chart()) == (0 if language == "en" else CHART_TEXTS)
+    assert len(Words(language).chart()) == (0 if language == "en" else CHART_TEXTS + len(CHART_NAMES))
     assert len([one for one in first if one.startswith("chart-")]) == CHART_TEXTS
     for name in first:
         if name.startswith("word-"):

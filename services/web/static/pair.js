@@ -11,6 +11,7 @@ const REGIMES = {
 const element = document.getElementById("chart");
 const {bot, pair, currency} = element.dataset, said = JSON.parse(element.dataset.words);
 const words = Object.keys(said).length ? said : null; // null: the chart's own
+const named = (name) => said[name.replace(/_/g, " ")] || name.replace(/_/g, " ");
 let chart = null, read = null, busy = false, asked = 0, fills = [], regimes = [];
 
 async function candles() {
@@ -61,12 +62,12 @@ function withForming(bars) {
 
 function fillTable() {
   const own = fills.filter((one) => one.side).reverse(), column = (take) => Float64Array.from(own, take);
-  const words = [...new Set(own.map((one) => one.reason))];
+  const reasons = [...new Set(own.map((one) => one.reason))];
   return {
     rows: own.length, t: column((one) => one.at / 1000), side: column((one) => (one.side === "buy" ? 0 : 1)),
     price: column((one) => one.price), quantity: column((one) => one.quantity), position: column((one) => one.position || 0),
-    why: column((one) => words.indexOf(one.reason)), maker: column((one) => +one.maker), fee: column((one) => one.fee),
-    realized: column((one) => one.realised || 0), words: words.map((word) => word.replace(/_/g, " ")),
+    why: column((one) => reasons.indexOf(one.reason)), maker: column((one) => +one.maker), fee: column((one) => one.fee),
+    realized: column((one) => one.realised || 0), words: reasons.map(named),
   };
 }
 
@@ -88,7 +89,7 @@ function ribbons(bars) {
   const names = [...new Set(told.map((one) => one.fields.regime))], end = bars.t[bars.t.length - 1] + 60;
   const start = (one) => one.at / 1000;
   return [{
-    title: element.dataset.regime, names: names.map((name) => name.replace(/_/g, " ")), colours: names.map((name) => REGIMES[name] || "#9aa5b1"),
+    title: element.dataset.regime, names: names.map(named), colours: names.map((name) => REGIMES[name] || "#9aa5b1"),
     rows: told.length, t: Float64Array.from(told, start),
     until: Float64Array.from(told, (_, k) => (k + 1 < told.length ? start(told[k + 1]) : end)),
     which: Float64Array.from(told, (one) => names.indexOf(one.fields.regime)),

@@ -111,7 +111,7 @@ would-hold = Keeps { $count } { $count ->
     [one] position
    *[other] positions
   } worth { $value }; each leaves by its stop, which is set anew from the present volatility.
-would-reduce = Sells half of { $count } { $count ->
+would-reduce = Closes half of { $count } { $count ->
     [one] position
    *[other] positions
   } at the market, { $value } of { $whole }; the other half is held.

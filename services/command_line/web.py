@@ -88,11 +88,13 @@ async def _web(options: ConsoleOptions, bot: Path | None) -> None:
         print(f"console at {await running.link()}", flush=True)  # noqa: T201, whoever starts it reads this line
         beside = None if bot is None else await _started([*COMMAND, "run", str(bot)])
         waiting = asyncio.create_task(stopping.wait())
+        telling = None if beside is None else asyncio.create_task(_tell_end(beside, bot))
         try:
             await asyncio.wait({waiting, running.ended}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             waiting.cancel()
-            if beside is not None:
+            if beside is not None and telling is not None:
+                telling.cancel()
                 await _ended(beside, BOT_SECONDS)
 
 
@@ -104,6 +106,12 @@ async def _started(command: list[str], **more: str) -> asyncio.subprocess.Proces
     import asyncio
 
     return await asyncio.create_subprocess_exec(*command, env={**os.environ, **more})
+
+
+async def _tell_end(process: asyncio.subprocess.Process, bot: Path | None) -> None:
+    """Say when the bot beside the console has ended; the console goes on."""
+    code = await process.wait()
+    print(f"the bot of {bot} has ended with exit code {code}; the console goes on", flush=True)  # noqa: T201
 
 
 async def _ended(process: asyncio.subprocess.Process, seconds: float) -> None:

@@ -91,6 +91,7 @@ def application(console: Console, hosts: tuple[str, ...], origin: str | None) ->
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,  # which the client's methods are called
     )
     app.state.console = console
     failures.install(app)

@@ -16,12 +16,15 @@ from bot.ports import Unreachable
 from bot.times import DAY
 from coordinator.decisions import FAMILY, FIELDS
 from coordinator.vocabulary import DecisionKind
+from services.command_line import web
 from services.logs import configure
+from services.storage import store
 from services.web.access import SESSION, TRIES
 from services.web.scopes import Scope, allows, needed_for
 from services.web.telling import reasons, spoken
 from services.web.words import CHART_NAMES, CHART_TEXTS, LANGUAGES, Words, _bundle, chosen
 from tests.services.console_house import HALTED, NOW, PAIR, bot_status, console, write_history
+from tests.services.test_bot_commands import run as command
 
 OPEN = {
     "/api/v1/auth/state", "/api/v1/auth/sign-in", "/api/v1/auth/link", "/health", "/ready", "/metrics",
@@ -583,3 +586,26 @@ def test_nobody_is_told_more_than_that_something_is_away(dsn, name, tmp_path):
         run(main())
     finally:
         structlog.configure(**previous)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--host", "256.1.1.1"), "cannot be opened"),
+        (("--origin", "console.example"), "give one such as https://console.example"),
+        (("--database", "postgresql://nobody@127.0.0.1:1/none"), "cannot be used"),
+    ],
+)
+def test_web_says_what_is_wrong_in_a_sentence(tmp_path, options, sentence, monkeypatch):
+    monkeypatch.setattr(store, "START_SECONDS", 0.1)
+    said = command("web", "--port", "0", *options, folder=tmp_path, code=2).stderr
+    assert sentence in said
+    assert said.count("\n") == 1
+
+
+def test_without_its_parts_the_console_says_how_to_get_them_and_a_demo_goes_without(tmp_path, monkeypatch):
+    monkeypatch.setattr(web, "PARTS", ("there_is_no_such_module.inside",))
+    assert not web.installed()
+    assert "uv sync --extra web" in command("web", folder=tmp_path, code=2).stderr
+    monkeypatch.undo()
+    assert web.installed()

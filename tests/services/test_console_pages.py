@@ -204,3 +204,30 @@ def ask_process(file):
     import json
 
     return json.loads(file.read_text(encoding="utf-8"))["process"]
+
+
+def test_a_redis_that_goes_is_a_sentence_and_what_is_told_after_its_return_is_heard(dsn, name, tmp_path):
+    async def main():
+        redis = EmbeddedRedis(tmp_path / "redis")
+        url = await redis.start()
+        async with console(dsn, tmp_path, name, redis=url, look=False) as house:
+            watcher, token = house.built.watcher, await house.token("read")
+            assert await watcher.listen(0.01)
+            await redis.stop()
+            assert not await watcher.listen(0.01)
+            _, page, _ = await house.ask("GET", "/", token)
+            assert "Redis does not answer" in page.decode()
+            assert (await house.ask("GET", "/ready"))[1]["trouble"]["bus"]
+            await redis.start()
+            assert await watcher.listen(0.01)
+            assert watcher.trouble == {}
+            bus = RedisBus(url, name)
+            bus.start()
+            async with watcher.subscribed() as subscriber:
+                bus.publish(filled(7))
+                assert await watcher.listen(5)
+                assert '"e7"' in await subscriber.queue.get()
+            await bus.stop()
+        await redis.stop()
+
+    asyncio.run(main())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import json
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -149,6 +150,9 @@ async def _rows(
         found = [one.as_dict() for one in reversed(closed) if pair in ("", one.pair)]
         start = int(cursor) if cursor and cursor.isdecimal() and len(cursor) < 10 else 0
         return found[start : start + limit], str(start + limit) if start + limit < len(found) else None
+    if what == "decisions":
+        rows, following = await history.decisions(bot, pair, "", cursor, None, limit)
+        return [one | {"fields": json.dumps(one["fields"])} for one in rows], following
     return await {"fills": history.fills, "orders": history.orders}[what](bot, pair, cursor, None, limit)
 
 
@@ -156,7 +160,7 @@ async def _rows(
 async def history(request: Request, what: str, bot: Bot = "", pair: OnPair = "", cursor: Cursor = None) -> Response:
     """Orders, fills or closed trades of a bot; `.csv` of them for other programs."""
     what, _, ending = what.partition(".")
-    if what not in WHAT or ending not in ("", "csv"):
+    if (what not in WHAT and (what, ending) != ("decisions", "csv")) or ending not in ("", "csv"):
         raise Failure(404, "not_found", "there is no such page.", "choose fills, orders or trades")
     seen = await _chosen(request, bot)
     if ending == "csv":

@@ -34,7 +34,7 @@ NEEDS_MONEY = {
 }  # fmt: skip
 PAGES = (
     "/", "/bots/{bot}/pairs/BTCUSDT", "/portfolio", "/history/fills", "/history/orders", "/history/trades",
-    "/history/fills.csv", "/decisions", "/bots/{bot}/halt", "/audit", "/settings",
+    "/history/fills.csv", "/history/decisions.csv", "/decisions", "/bots/{bot}/halt", "/audit", "/settings",
 )  # fmt: skip
 VALUES = {"bot": None, "pair": PAIR, "session": "0" * 64}
 BODIES = {

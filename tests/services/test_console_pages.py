@@ -17,6 +17,7 @@ from bot.sources import ROOT
 from services.messaging.bus import RedisBus
 from services.messaging.embedded import EmbeddedRedis
 from tests.browser import browser, needs_chromium
+from tests.conftest import unreachable_bot
 from tests.services.console_house import NOW, PAIR, console, write_history
 
 
@@ -41,6 +42,10 @@ def test_a_page_shows_its_bot_commands_it_and_says_when_it_grows_old(dsn, name, 
             await page.visit(f"{house.address}/bots/{name}/pairs/{PAIR}")
             await page.until("document.documentElement.dataset.ready === '1'")
             assert await page.run("document.getElementById('chart').chart.pair.fills.rows") == 3
+            await page.run(
+                "(({chart}) => chart.show(chart.first, chart.first + 3600))(document.getElementById('chart'))"
+            )
+            await page.until("document.getElementById('chart').chart.pair.read.t.length > 5000")  # older ones came
             assert not page.faults(house.address)
             await house.bots[name].server.stop()
             await page.until("document.body.innerText.includes('no bot runs here')", 8)
@@ -229,5 +234,37 @@ def test_a_redis_that_goes_is_a_sentence_and_what_is_told_after_its_return_is_he
                 assert '"e7"' in await subscriber.queue.get()
             await bus.stop()
         await redis.stop()
+
+    asyncio.run(main())
+
+
+@pytest.mark.slow
+def test_a_bot_beside_the_console_that_ends_is_told_and_the_console_goes_on(tmp_path):
+    async def main():
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bot", "web", "--port", "0", "--with", str(unreachable_bot(tmp_path))),
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "TRADERAGENT_DATA_DIR": str(tmp_path),
+                "TRADERAGENT_KEY": "k",
+                "TRADERAGENT_SECRET": "s",
+            },
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            lines = []
+            async with asyncio.timeout(90):
+                while not any("has ended with exit code 2" in one for one in lines):
+                    line = (await process.stdout.readline()).decode()
+                    assert line, lines
+                    lines.append(line)
+            address = next(one for one in lines if one.startswith("console at ")).split()[-1].partition("/sign-in")[0]
+            async with aiohttp.ClientSession() as session, session.get(f"{address}/health") as answer:
+                assert answer.status == 200
+        finally:
+            process.send_signal(signal.SIGINT)
+            await asyncio.wait_for(process.communicate(), 60)
 
     asyncio.run(main())

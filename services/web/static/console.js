@@ -132,7 +132,7 @@ function listen(delay = 500) {
   socket.onmessage = ({data}) => {
     for (const told of JSON.parse(data)) {
       if (told.kind === "event") places.set(told.bot, told.id);
-      document.dispatchEvent(new CustomEvent("told", {detail: told}));
+      if (told.event === "alarm" && !told.data.over) tell(`${told.bot}: ${told.data.sentence} ${told.data.remedy}`, true);
     }
     want();
   };

@@ -3,6 +3,7 @@
 "use strict";
 
 const MINUTES = 2000; // candles at first
+const OLDER = 4000, MOST = 20000; // candles that one page of older ones has, and all together
 const COLUMNS = ["t", "open", "high", "low", "close", "volume"];
 const REGIMES = {
   unknown: "#9aa5b1", tight_range: "#93c5fd", wide_range: "#3b82f6", quiet_transition: "#fde68a",
@@ -12,17 +13,41 @@ const element = document.getElementById("chart");
 const {bot, pair, currency} = element.dataset, said = JSON.parse(element.dataset.words);
 const words = Object.keys(said).length ? said : null; // null: the chart's own
 const named = (name) => said[name.replace(/_/g, " ")] || name.replace(/_/g, " ");
-let chart = null, read = null, busy = false, asked = 0, fills = [], regimes = [];
+let chart = null, read = null, busy = false, asked = 0, fills = [], regimes = [], zones = [];
 
 async function candles() {
   const last = read ? read.t.length : 0;
   const missing = last ? Math.min(Math.max(Math.ceil((market() - read.t[last - 1]) / 60) + 2, 2), MINUTES) : MINUTES;
-  const answer = await fetch(`/api/v1/market-data/candles?bot=${bot}&pair=${pair}&bars=${missing}`);
+  const came = await columns(`bars=${missing}`);
+  return read && came.t.length ? joined(read, came) : came;
+}
+
+async function columns(query) {
+  const answer = await fetch(`/api/v1/market-data/candles?bot=${bot}&pair=${pair}&${query}`);
   if (!answer.ok) throw new Error((await answer.json()).message);
   const rows = +answer.headers.get("X-Rows"), body = await answer.arrayBuffer(), came = {};
   COLUMNS.forEach((name, k) => (came[name] = new Float64Array(body, k * rows * 8, rows)));
   came.t = came.t.map((ms) => ms / 1000);
-  return read && rows ? joined(read, came) : came;
+  return came;
+}
+
+// Candles before the first that are here, once the reader comes near it.
+async function older() {
+  const sight = chart.exactSight(), near = (sight.to - sight.from) * 0.2;
+  if (busy || older.none || read.t.length >= MOST || !(sight.from - near < chart.first)) return;
+  busy = true;
+  try {
+    const asked = Math.min(OLDER, MOST - read.t.length), until = read.t[0] * 1000;
+    const came = await columns(`bars=${asked}&until=${until}`);
+    older.none = came.t.length === 0 || came.t[came.t.length - 1] >= read.t[0];
+    if (older.none) return;
+    read = joined(came, read);
+    chart.follow(drawn());
+  } catch {
+    older.none = true;
+  } finally {
+    busy = false;
+  }
 }
 
 function joined(old, fresh) {
@@ -96,6 +121,20 @@ function ribbons(bars) {
   }];
 }
 
+// Zones of market structure, from the last decision about each.
+function zoneTable(bars) {
+  const end = bars.t[bars.t.length - 1] + 60, last = new Map(), kinds = {liquidity: 2};
+  for (const {fields} of [...zones].reverse()) last.set(`${fields.kind} ${fields.side} ${fields.timeframe} ${fields.born}`, fields);
+  const own = [...last.values()].filter((one) => one.top !== null && one.bottom !== null);
+  const column = (take) => Float64Array.from(own, take), seconds = (text) => Date.parse(text) / 1000;
+  own.sort((a, b) => seconds(a.born) - seconds(b.born));
+  return {
+    rows: own.length, t: column((one) => seconds(one.born)), until: column((one) => (one.died ? seconds(one.died) : end)),
+    bottom: column((one) => one.bottom), top: column((one) => one.top),
+    kind: column((one) => kinds[one.kind] ?? (one.side === "demand" ? 0 : 1)),
+  };
+}
+
 function tickOf(bars) {
   let digits = 0;
   for (let k = Math.max(bars.close.length - 50, 0); k < bars.close.length; k++) {
@@ -109,7 +148,7 @@ function drawn() {
   const bars = withForming(read);
   return {
     name: pair, seconds: 60, tick: tickOf(bars), lot: [1, 1], read: bars, fills: fillTable(), orders: orderTable(bars),
-    ribbons: ribbons(bars), zones: null,
+    ribbons: ribbons(bars), zones: zones.length ? zoneTable(bars) : null,
   };
 }
 
@@ -120,11 +159,12 @@ async function renew() {
   try {
     const due = !read || market() >= read.t[read.t.length - 1] + 120;
     const filled = +now().fills !== renew.fills;
-    const [bars, newer, told] = await Promise.all([
+    const [bars, newer, told, structure] = await Promise.all([
       due ? candles() : read, filled ? rows(`fills?pair=${pair}&limit=500`) : fills,
       due ? rows(`decisions?pair=${pair}&kind=regime&limit=200`) : regimes,
+      due ? rows(`decisions?pair=${pair}&kind=zone&limit=300`) : zones,
     ]);
-    [read, fills, regimes, renew.fills] = [bars, newer, told, +now().fills];
+    [read, fills, regimes, zones, renew.fills] = [bars, newer, told, structure, +now().fills];
     if (!read.t.length) return;
     if (chart) chart.follow(drawn());
     else show();
@@ -139,6 +179,10 @@ function show() {
   element.textContent = "";
   chart = new window.PriceChart(element, {currency, words, pairs: [drawn()], account: null, targets: null, notes: []});
   chart.show(chart.end - 6 * 3600, chart.end + 900);
+  chart.chart.timeScale().subscribeVisibleLogicalRangeChange(() => {
+    clearTimeout(older.soon);
+    older.soon = setTimeout(older, 150);
+  });
   document.documentElement.dataset.ready = "1";
 }
 

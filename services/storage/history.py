@@ -10,7 +10,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime
 from typing import Any
 
-from bot.errors import Misconfigured, shown
+from bot.errors import BadCursor, shown
 from bot.order import OrderKind, Side, Signal
 from bot.ports import Cause, Saved
 from coordinator.machine import remembered_units
@@ -193,12 +193,13 @@ def cursor_of(at: datetime, key: Any) -> str:
 
 
 def _place(cursor: str | None) -> tuple[datetime | None, str]:
-    """Read a cursor; raises Misconfigured."""
+    """Read a cursor; raises BadCursor."""
     if cursor is None:
         return None, ""
     try:
         at, key = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if isinstance(key, str) and "\0" not in key and (found := datetime.fromisoformat(at)).tzinfo is not None:
+        found = datetime.fromisoformat(at)
+        if isinstance(key, str) and key.isprintable() and found.tzinfo is not None and 1970 <= found.year < 9000:
             return found, key
     except (ValueError, TypeError, RecursionError, OverflowError):
         pass
@@ -213,6 +214,6 @@ def _number(key: str, cursor: str | None) -> int:
     raise bad_cursor(cursor)
 
 
-def bad_cursor(cursor: str) -> Misconfigured:
+def bad_cursor(cursor: str) -> BadCursor:
     """Return the error of a cursor that no page ended with."""
-    return Misconfigured(f"cursor is {shown(cursor)}; give the `next` of the page before, or leave it out.")
+    return BadCursor(f"cursor is {shown(cursor)}; give the `next` of the page before, or leave it out.")

@@ -12,6 +12,7 @@ from services.web.models import (
     NewPassword,
     NewToken,
     PasswordGiven,
+    SessionId,
     SessionList,
     SessionShown,
     SignedIn,
@@ -85,7 +86,7 @@ async def sessions(request: Request, by: Banker) -> SessionList:
 
 
 @router.delete("/sessions/{session}", status_code=204)
-async def end_session(request: Request, session: str, by: Banker) -> None:
+async def end_session(request: Request, session: SessionId, by: Banker) -> None:
     """End a session or a token, at once."""
     await console_of(request).access.end(session, by, address(request))
 

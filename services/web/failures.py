@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
-from bot.errors import Misconfigured, TradingError, cut, shown
+from bot.errors import BadCursor, Misconfigured, TradingError, cut, shown
 from bot.ports import Unreachable
 
 
@@ -60,6 +60,8 @@ def as_failure(error: TradingError) -> Failure:
     """Return what an error of the project means to whoever asked."""
     if isinstance(error, Unreachable):
         return Failure(503, "away", f"{cut(str(error), 400).rstrip('.')}.", "wait; the console asks again by itself")
+    if isinstance(error, BadCursor):
+        return Failure(422, "invalid", cut(str(error), 1000), "give the `next` of the page before", "cursor")
     return Failure(409, "refused", cut(str(error), 1000), "do what the message says")
 
 

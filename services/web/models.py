@@ -33,6 +33,7 @@ PairOrdersModel = described(PairOrders, "PairOrdersModel")
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]{1,8}$", description="name of a bot", examples=["main"])]
 Pair = Annotated[str, Field(pattern=r"^[A-Z0-9]{1,30}$", description="symbol", examples=["BTCUSDT"])]
+SessionId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="`id` of a session")]
 Ms = Annotated[int, Field(description="epoch milliseconds, UTC", examples=[1_709_640_000_000])]
 Cursor = Annotated[str | None, Field(description="`next` of the page before", examples=[None])]
 

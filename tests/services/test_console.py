@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from base64 import urlsafe_b64encode
 
 import aiohttp
 import pytest
@@ -405,6 +406,36 @@ ODD = st.one_of(
     st.sampled_from(["", "\0", "a" * 300, "..", "%", "9" * 40, "main", PAIR, "pause", "-1", "0", "1e400", "é", "{}"]),
     st.lists(st.integers(), max_size=2), st.dictionaries(st.text(max_size=4), st.integers(), max_size=2),
 )  # fmt: skip
+
+
+def cursor(at, key):
+    return urlsafe_b64encode(json.dumps([at, key]).encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "x",
+        cursor("2024-01-01T00:00:00", "1"),
+        cursor("9999-12-31T23:59:59-14:00", "1"),
+        cursor("0001-01-01T00:00:00+14:00", "1"),
+        cursor("2024-01-01T00:00:00+00:00", "\0"),
+        cursor("2024-01-01T00:00:00+00:00", "\ud800"),
+        cursor("2024-01-01T00:00:00+00:00", 1),
+        cursor(1, 1),
+        "W10",
+    ],
+)
+def test_a_cursor_that_no_page_ended_with_is_refused(dsn, name, tmp_path, given):
+    async def main():
+        async with console(dsn, tmp_path, name) as house:
+            token = await house.token("read")
+            for what in ("fills", "orders", "decisions", "commands"):
+                status, body, _ = await house.ask("GET", f"/api/v1/bots/{name}/{what}?cursor={given}", token)
+                assert (status, body["code"], body["field"]) == (422, "invalid", "cursor"), (what, body)
+                assert "cursor is" in body["message"]
+
+    run(main())
 
 
 def odd_requests(operations):

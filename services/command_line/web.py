@@ -128,9 +128,21 @@ async def _ended(process: asyncio.subprocess.Process, seconds: float) -> None:
         await process.wait()
 
 
+async def _first_line(said: asyncio.StreamReader) -> str:
+    """Where a console says that it is, or that it has not started."""
+    import asyncio
+
+    try:
+        async with asyncio.timeout(LINK_SECONDS):
+            line = (await said.readline()).decode().strip()
+    except TimeoutError:
+        line = ""
+    return line or "the console has not started; `traderagent web` says why"
+
+
 @asynccontextmanager
-async def beside(dsn: str, redis: str | None) -> AsyncIterator[str]:
-    """Run a console as a process of its own on this database and bus; yields its link, or why there is none."""
+async def beside(dsn: str, redis: str | None) -> AsyncIterator[asyncio.Task[str]]:
+    """Run a console as a process of its own on this database and bus; yields what will say where it is."""
     import asyncio
 
     from services.app.console import DATABASE, REDIS
@@ -142,12 +154,9 @@ async def beside(dsn: str, redis: str | None) -> AsyncIterator[str]:
         stderr=asyncio.subprocess.DEVNULL,
     )
     assert process.stdout is not None
+    saying = asyncio.create_task(_first_line(process.stdout))
     try:
-        try:
-            async with asyncio.timeout(LINK_SECONDS):
-                said = (await process.stdout.readline()).decode().strip()
-        except TimeoutError:
-            said = ""
-        yield said or "the console has not started; `traderagent web` says why"
+        yield saying
     finally:
+        saying.cancel()
         await _ended(process, END_SECONDS)

@@ -26,6 +26,7 @@ from services.web.models import Name, Pair
 from services.web.pairs import laid_orders, protection
 from services.web.portfolio import by_month, by_week, earned_table, line
 from services.web.rendering import THEME, language, page, templates, visitor
+from services.web.scopes import Scope
 from services.web.watch import SeenBot
 from services.web.words import Words
 
@@ -245,8 +246,13 @@ async def audit(request: Request, bot: Bot = "", cursor: Annotated[int, Query(ge
 @router.get("/settings")
 async def settings(request: Request) -> Response:
     """Language, password, sessions and tokens."""
+    by = await visitor(request)
 
     async def lay(console: Console, _words: Words) -> dict[str, Any]:
-        return {"sessions": await console.access.sessions(), "has": await console.access.has_password()}
+        sees = by is not None and by.scope is Scope.MONEY  # who may end them
+        return {
+            "sessions": await console.access.sessions() if sees else [],
+            "has": await console.access.has_password(),
+        }
 
     return await page(request, "settings", [], lay, shared=False, least=LEAST_PASSWORD)

@@ -18,6 +18,10 @@ class Misconfigured(TradingError):
     """A parameter, file or option is wrong; nothing was done. The command line exits with code 2."""
 
 
+class BadCursor(Misconfigured):
+    """What was given for the place after a page is none; a list is read from its beginning, or not at all."""
+
+
 class BadCandles(TradingError):
     """Candles that cannot be traded on as they are: the sentence names the row and the reason."""
 

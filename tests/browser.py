@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import itertools
 import json
@@ -38,7 +39,7 @@ class Page:
         await self.socket.send_json({"id": number, "method": method, "params": parameters})
         while True:
             told = await asyncio.wait_for(self.socket.receive_json(), 30)
-            if told.get("method") in ("Runtime.exceptionThrown", "Network.requestWillBeSent"):
+            if told.get("method") in ("Runtime.exceptionThrown", "Network.requestWillBeSent", "Log.entryAdded"):
                 self.troubles.append(told["params"])
             if told.get("id") == number:
                 assert "error" not in told, told
@@ -61,6 +62,42 @@ class Page:
                 return await self.run(ready)
             await asyncio.sleep(0.02)
         raise AssertionError(f"{path} does not open")
+
+    async def visit(self, url):
+        """Open a page of a server, and wait until it is there."""
+        await self.ask("Page.navigate", url=url)
+        await self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
+
+    async def until(self, expression, seconds=20.0):
+        """Wait until an expression is true; what it came to."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while asyncio.get_running_loop().time() < deadline:
+            with contextlib.suppress(AssertionError):  # the page is being replaced
+                if found := await self.run(expression):
+                    return found
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"{expression} has not come true: {await self.run('document.body.innerText')}")
+
+    async def push(self, selector):
+        """Click an element."""
+        await self.until(f"document.querySelector({selector!r}) !== null")
+        await self.run(f"document.querySelector({selector!r}).click()")
+
+    async def picture(self, path):
+        """Keep what is seen as a PNG."""
+        path.write_bytes(base64.b64decode((await self.ask("Page.captureScreenshot", format="png"))["data"]))
+
+    def faults(self, address):
+        """What was wrong: errors of scripts and of the console, and requests that went anywhere else."""
+        found = []
+        for one in self.troubles:
+            if "request" in one:
+                url = one["request"]["url"]
+                if not url.startswith((address, "data:", "about:")):
+                    found.append(url)
+            elif "entry" not in one or one["entry"]["level"] == "error":
+                found.append(str(one)[:400])
+        return found
 
     async def mouse(self, kind, x, y, **more):
         await self.ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, **more)
@@ -107,7 +144,7 @@ async def browser():
                     (target, *_) = [one for one in json.loads(await answer.text()) if one["type"] == "page"]
                 async with session.ws_connect(target["webSocketDebuggerUrl"], max_msg_size=0) as socket:
                     page = Page(socket)
-                    for domain in ("Page", "Runtime", "Network"):
+                    for domain in ("Page", "Runtime", "Network", "Log"):
                         await page.ask(f"{domain}.enable")
                     yield page
         finally:

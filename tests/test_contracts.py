@@ -48,6 +48,10 @@ BREAKS = [
     ("Services are strangers", "services/runtime/cluster.py", "services.app.backing"),
     ("Services are strangers", "services/app/backing.py", "services.trials.lockstep"),
     ("Services are strangers", "services/trials/parity.py", "services.command_line.console"),
+    ("Services are strangers", "services/web/watch.py", "services.storage.history"),
+    ("Services are strangers", "services/storage/history.py", "services.web.ports"),
+    ("Only the console knows", "services/app/console.py", "fastapi"),
+    ("A bot that trades", "services/web/pairs.py", "polars"),
     ("Strategies and filters", "strategies/grid/cells.py", "pathlib"),
     ("Strategies and filters", "filters/smc.py", "os"),
     ("Below services only the loops", "coordinator/portfolio.py", "structlog"),
@@ -61,6 +65,7 @@ BREAKS = [
     ("A bot that trades", "services/runtime/status.py", "backtesting.exchange"),
     ("A bot that trades", "coordinator/config.py", "polars"),
     ("One file knows Ray", "services/runtime/local.py", "ray"),
+    ("Only Telegram", "services/app/console.py", "aiogram"),
 ]
 
 # Run in the copy. Prints a list of names of broken contracts for the copy as it is, then for each [file, module] with

@@ -74,7 +74,7 @@ def test_a_command_that_is_none_is_found():
 
 # What needs a bot, a network, a search or a compilation of its own: tests/runtime, services and search run these.
 ELSEWHERE = re.compile(
-    r"(demo|ctl|init|doctor|run|logs|stats|replay|backup|restore|install-service|chaos|venue|parity|import-bot|sweep)\b"
+    r"(demo|ctl|init|doctor|run|logs|stats|replay|backup|restore|install-service|chaos|venue|parity|import-bot|sweep|web)\b"
     r"|explain --bot|data download|data instruments|compare|check|.*dip_buyer.py"
 )
 

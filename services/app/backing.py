@@ -36,7 +36,7 @@ class Backing:
 
 
 @asynccontextmanager
-async def _embedded(directory: Path) -> AsyncIterator[str]:
+async def embedded(directory: Path) -> AsyncIterator[str]:
     """Start, or join, the Postgres of a directory, and start it again when it dies; yields its DSN."""
     async with AsyncExitStack() as stack:
         postgres = EmbeddedPostgres(directory)
@@ -58,7 +58,7 @@ async def database(data_dir: Path, name: str, address: str = EMBEDDED) -> AsyncI
         yield address
         return
     former = former_database(data_dir, name)
-    async with _embedded(former.parent if former.is_dir() else shared_by_all(data_dir)) as dsn:
+    async with embedded(former.parent if former.is_dir() else shared_by_all(data_dir)) as dsn:
         yield dsn
 
 
@@ -66,7 +66,7 @@ async def bots_kept(data_dir: Path) -> list[str]:
     """Names of the bots that have rows in an embedded database of the data directory."""
     names = {path.parent.name for path in (data_dir / "bots").glob("*/postgres")}
     if shared_by_all(data_dir).is_dir():
-        async with _embedded(shared_by_all(data_dir)) as dsn:
+        async with embedded(shared_by_all(data_dir)) as dsn:
             names.update(await bots_in(dsn))
     return sorted(names)
 
@@ -86,7 +86,7 @@ async def backing(
     async with AsyncExitStack() as stack:
         begin("database")
         if address == EMBEDDED:
-            dsn = await stack.enter_async_context(_embedded(shared_by_all(data_dir)))
+            dsn = await stack.enter_async_context(embedded(shared_by_all(data_dir)))
         else:
             dsn = await stack.enter_async_context(database(data_dir, name, address))
         lock = await stack.enter_async_context(InstanceLock.held(dsn, name))

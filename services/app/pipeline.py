@@ -57,7 +57,7 @@ STEPS = ("classify", "coarse search", "fine search", "stress")
 
 
 @dataclass(frozen=True)
-class CandleSource:
+class PipelineSource:
     """A pair of a pipeline: what a config says of it, and where its candles lie."""
 
     name: str  # of its preset's file
@@ -76,13 +76,13 @@ class PipelinePair:
 
 def sources_in_store(
     data_dir: Path, symbols: Sequence[str], exchange: str | None, market: str | None
-) -> list[CandleSource]:
+) -> list[PipelineSource]:
     """List the pairs of the store, or those that are asked for; raises Misconfigured without one."""
     store = CandleStore(data_dir)
     series = stored_pairs(store, symbols, exchange, market)
     names = [one.symbol for one in series]
     return [
-        CandleSource(
+        PipelineSource(
             one.symbol if names.count(one.symbol) == 1 else f"{one.symbol}-{one.venue}-{one.market}",
             {"pair": one.symbol, "exchange": one.venue, "market": one.market, "bar": one.bar},
             lambda one=one: store.read(one),  # type: ignore[misc]
@@ -93,7 +93,7 @@ def sources_in_store(
 
 def sources_in_folder(
     folder: Path, symbols: Sequence[str], bar: str | None, exchange: str | None, market: str | None
-) -> list[CandleSource]:
+) -> list[PipelineSource]:
     """List the pairs of a folder of candle files, or those that are asked for; raises Misconfigured without one.
 
     Of a pair with several files that fit, the source says so when it is read.
@@ -117,7 +117,7 @@ def _fits(path: Path, bar: str | None, market: str | None) -> bool:
     return (bar is None or named.bar_ms == bar_length_of(bar)) and market in (None, named.market or market)
 
 
-def _source_of(symbol: str, files: list[Path], exchange: str | None, market: str | None) -> CandleSource:
+def _source_of(symbol: str, files: list[Path], exchange: str | None, market: str | None) -> PipelineSource:
     named = name_of(files[0]) if len(files) == 1 else None
     place: dict[str, Any] = {"pair": symbol}
     for key, given, told in (
@@ -135,10 +135,10 @@ def _source_of(symbol: str, files: list[Path], exchange: str | None, market: str
             )
         return read_candles(files[0])
 
-    return CandleSource(symbol, place, read)
+    return PipelineSource(symbol, place, read)
 
 
-def refuse_question(question: PipelineQuestion, sources: Sequence[CandleSource]) -> None:
+def refuse_question(question: PipelineQuestion, sources: Sequence[PipelineSource]) -> None:
     """Raise Misconfigured for what is wrong for every pair, before one is read."""
     read_space(coarse_space(question, sources[0].place, PairClass.STABLE))
 
@@ -146,7 +146,7 @@ def refuse_question(question: PipelineQuestion, sources: Sequence[CandleSource])
 async def run_pipeline(
     data_dir: Path,
     question: PipelineQuestion,
-    sources: Sequence[CandleSource],
+    sources: Sequence[PipelineSource],
     workers: int,
     told: Callable[[int, float, str], None],
 ) -> AsyncIterator[PipelinePair]:
@@ -172,7 +172,7 @@ class _Chain:
         data_dir: Path,
         store: TrialStore,
         question: PipelineQuestion,
-        source: CandleSource,
+        source: PipelineSource,
         workers: int,
         told: Callable[[float, str], None],
     ) -> None:

@@ -15,21 +15,21 @@ from bot.errors import Misconfigured
 from bot.ports import Unreachable
 from services.app.backing import database
 from services.app.search import NOBODY
-from services.app.watched import Bots, Candles
+from services.app.watched import Bots, VenueCandles
 from services.messaging.embedded import EmbeddedRedis
 from services.messaging.event_reader import EventReader
 from services.runtime.config import EMBEDDED, NONE
 from services.storage.access_rows import AccessRows
-from services.storage.asking import Asking
 from services.storage.embedded import shared_by_all
 from services.storage.history import History
+from services.storage.read_pool import ReadPool
 from services.storage.schema import migrate
 from services.telegram.desk import Desk
 from services.telegram.link import CHAT_SECONDS, Link
 from services.telegram.mailbox import MailLimits
 from services.telegram.notices import Notices
 from services.telegram.pictures import Draw
-from services.telegram.ports import World
+from services.telegram.ports import TelegramWorld
 from services.telegram.users import TelegramSettings, TelegramUser, read_settings, settings_file, write_settings
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class UserFile:
 class TelegramService:
     """Hears what bots tell, looks how they stand, and speaks with the users."""
 
-    def __init__(self, world: World, users: UserFile, rows: AccessRows, link: Link, notices: Notices) -> None:
+    def __init__(self, world: TelegramWorld, users: UserFile, rows: AccessRows, link: Link, notices: Notices) -> None:
         self.world, self.users, self.rows, self.link, self.notices = world, users, rows, link, notices
         self.places = dict(users.settings.places)
 
@@ -201,8 +201,8 @@ async def telegram_service(
     async with AsyncExitStack() as stack:
         dsn = await stack.enter_async_context(database(data_dir, NOBODY, places.database))
         await migrate(dsn)
-        asking = Asking(dsn)
-        stack.push_async_callback(asking.close)
+        pool = ReadPool(dsn)
+        stack.push_async_callback(pool.close)
         told = None
         if redis != NONE:
             url = redis
@@ -212,11 +212,11 @@ async def telegram_service(
                 stack.push_async_callback(server.stop)
             told = EventReader(url)
             stack.push_async_callback(told.close)
-        bots, candles = Bots(data_dir), Candles(data_dir)
+        bots, candles = Bots(data_dir), VenueCandles(data_dir)
         stack.callback(bots.close)
         stack.push_async_callback(candles.close)
-        world = World(bots, History(asking), told, candles)
-        rows = AccessRows(asking)
+        world = TelegramWorld(bots, History(pool), told, candles)
+        rows = AccessRows(pool)
         audit = TelegramAudit(rows)
         notices = Notices(world, users.users, limits or MailLimits(), clock)
         desk = Desk(world, Draw(), users.save, audit.command, clock)

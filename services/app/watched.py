@@ -63,7 +63,7 @@ class Bots:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-class Candles:
+class VenueCandles:
     """Minute bars of the venues where bots trade, by connections of the console's own: no bot is asked."""
 
     def __init__(self, data_dir: Path) -> None:

@@ -17,6 +17,9 @@ from services.command_line.interrupt import run_loop
 from services.settings import Settings
 
 if TYPE_CHECKING:
+    import asyncio
+    from contextlib import AsyncExitStack
+
     from coordinator.bot_status import BotStatus
     from coordinator.config import PortfolioConfig
     from services.runtime.config import BotSettings
@@ -31,6 +34,7 @@ def demo(
         int, typer.Option(help="end after so many market minutes; 0 runs until Ctrl-C", metavar="NUMBER")
     ] = 0,
     seed: Annotated[int, typer.Option(help="seed of the market", metavar="NUMBER")] = 11,
+    web: Annotated[bool, typer.Option("--web/--no-web", help="open the console beside it, where installed")] = True,
 ) -> None:
     """Trade a market of its own: no keys, no network.
 
@@ -43,12 +47,14 @@ def demo(
 
     quieten()
     try:
-        run_loop(_demo(speed, minutes, seed))
+        run_loop(_demo(speed, minutes, seed, web=web))
     except KeyboardInterrupt:
         console().print("stopped")
 
 
-async def _demo(speed: float, minutes: int, seed: int) -> None:
+async def _demo(speed: float, minutes: int, seed: int, *, web: bool) -> None:
+    from contextlib import AsyncExitStack
+
     from rich.live import Live
 
     from bot import kernel_cache
@@ -63,8 +69,10 @@ async def _demo(speed: float, minutes: int, seed: int) -> None:
         kernel_cache.tell = stages.compiling
         starting.start()
     try:
-        async with demonstration(seed, Settings().data_dir, stages=stages) as show:
+        async with AsyncExitStack() as stack:
+            show = await stack.enter_async_context(demonstration(seed, Settings().data_dir, stages=stages))
             starting.stop()
+            place = await _console_of(show, stack) if web else []
             equity, played, more, pace = [show.status()["equity"]], 0, True, Pace(speed)
             with Live(console=console(), auto_refresh=False, screen=False) as live:
                 while more and (minutes == 0 or played < minutes):
@@ -74,13 +82,31 @@ async def _demo(speed: float, minutes: int, seed: int) -> None:
                         now = show.status()
                         if played % 15 == 0:
                             equity.append(now["equity"])
-                        live.update(View(now, show.news, equity, stages), refresh=True)
+                        live.update(View(now, show.news, equity, stages, "".join(place)), refresh=True)
                     elif not terminal and played % SHOWN_EVERY == 0:
                         _say(show)
                     await pace.wait()
             _say(show)
     finally:
         starting.stop()
+
+
+async def _console_of(show: Demo, stack: AsyncExitStack) -> list[str]:
+    """Start the console of a demo, where it is installed; returns where what it says will stand. The market goes on."""
+    from services.command_line.web import beside, installed
+
+    place: list[str] = []
+
+    def heard(saying: asyncio.Task[str]) -> None:
+        if not saying.cancelled():
+            place.append(saying.result())
+            if not console().is_terminal:
+                console().print(saying.result(), soft_wrap=True)
+
+    if installed():
+        saying = await stack.enter_async_context(beside(show.database, show.redis))
+        saying.add_done_callback(heard)
+    return place
 
 
 def _say(show: Demo) -> None:

@@ -46,6 +46,7 @@ from services.command_line import (
     suggest,
     sweep,
     telegram,
+    web,
 )
 
 app = typer.Typer(
@@ -97,6 +98,7 @@ app.command("restore")(backup.restore)
 app.command("purge")(purge.purge)
 app.command("replay")(replay.replay)
 app.command("venue")(live.venue)
+app.command("web")(web.web)
 app.command("chaos")(chaos.chaos)
 app.command("parity")(parity.parity)
 app.command("parameters")(parameters.parameters)

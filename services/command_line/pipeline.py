@@ -19,7 +19,7 @@ from services.settings import Settings
 
 if TYPE_CHECKING:
     from search.pipeline import PipelineQuestion
-    from services.app.pipeline import CandleSource, PipelinePair
+    from services.app.pipeline import PipelinePair, PipelineSource
 
 SUMMARY_FILE, REPORT_FILE = "summary.json", "report.html"
 
@@ -100,7 +100,7 @@ def pipeline(
 
 
 def _rows(
-    question: PipelineQuestion, sources: list[CandleSource], data_dir: Path, workers: int, out: Path
+    question: PipelineQuestion, sources: list[PipelineSource], data_dir: Path, workers: int, out: Path
 ) -> list[dict[str, Any]]:
     """Take every pair through the chain, and keep its preset as soon as it is there."""
     from services.app.pipeline import run_pipeline

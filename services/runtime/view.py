@@ -130,6 +130,7 @@ class View:
     news: News
     equity: Sequence[float]
     stages: Stages
+    console: str = ""  # where the console in a browser is
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Fill the console's width, and as much of its height as there is to tell."""
@@ -137,6 +138,7 @@ class View:
         aside = width >= SIDE_BY_SIDE
         left = min(width * 3 // 5, _needed(COLUMNS, self._cells()) + FRAME) if aside else width
         upper = [
+            *([Text(self.console, "cyan", overflow="fold")] if self.console else []),
             self.stages.line(),
             self._account(left - FRAME),
             Panel(self._pairs(left - FRAME), title="pairs", title_align="left"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from services.storage.asking import Asking
+from services.storage.read_pool import ReadPool
 from services.storage.store import epoch, moment
 
 USER = """
@@ -29,72 +29,70 @@ SELECT * FROM console_audit WHERE ($1 = '' OR bot = $1) AND ($2::bigint = 0 OR i
 class AccessRows:
     """Every question and change raises Unreachable while the database is away."""
 
-    def __init__(self, asking: Asking) -> None:
-        self.asking = asking
+    def __init__(self, pool: ReadPool) -> None:
+        self.pool = pool
 
     async def password(self, name: str) -> str | None:
         """Return the hash of a user's password."""
-        rows = await self.asking.fetch("SELECT password FROM console_users WHERE name = $1", name)
+        rows = await self.pool.fetch("SELECT password FROM console_users WHERE name = $1", name)
         return str(rows[0]["password"]) if rows else None
 
     async def set_password(self, name: str, password: str, at: int) -> None:
         """Keep the hash of a user's password."""
-        await self.asking.fetch(USER, name, password, moment(at))
+        await self.pool.fetch(USER, name, password, moment(at))
 
     async def add_session(
         self, session: str, name: str, kind: str, label: str, scopes: str, created: int, expires: int
     ) -> None:
         """Keep a session, by the hash of what its holder shows."""
-        await self.asking.fetch(SESSION, session, name, kind, label, scopes, moment(created), moment(expires))
+        await self.pool.fetch(SESSION, session, name, kind, label, scopes, moment(created), moment(expires))
 
     async def session(self, session: str) -> dict[str, Any] | None:
         """Return a session by its hash."""
-        rows = await self.asking.fetch("SELECT * FROM console_sessions WHERE session = $1", session)
+        rows = await self.pool.fetch("SELECT * FROM console_sessions WHERE session = $1", session)
         return _session(rows[0]) if rows else None
 
     async def sessions(self, now: int) -> list[dict[str, Any]]:
         """List the sessions that have not expired, the newest first, and drop those that have."""
-        await self.asking.fetch("DELETE FROM console_sessions WHERE expires <= $1", moment(now))
-        return [
-            _session(one) for one in await self.asking.fetch("SELECT * FROM console_sessions ORDER BY created DESC")
-        ]
+        await self.pool.fetch("DELETE FROM console_sessions WHERE expires <= $1", moment(now))
+        return [_session(one) for one in await self.pool.fetch("SELECT * FROM console_sessions ORDER BY created DESC")]
 
     async def end_session(self, session: str) -> bool:
         """Forget a session; whether there was one."""
-        return bool(await self.asking.fetch("DELETE FROM console_sessions WHERE session = $1 RETURNING 1", session))
+        return bool(await self.pool.fetch("DELETE FROM console_sessions WHERE session = $1 RETURNING 1", session))
 
     async def add_link(self, link: str, expires: int) -> None:
         """Keep a link that signs in once, by its hash."""
-        await self.asking.fetch("INSERT INTO console_links (link, expires) VALUES ($1, $2)", link, moment(expires))
+        await self.pool.fetch("INSERT INTO console_links (link, expires) VALUES ($1, $2)", link, moment(expires))
 
     async def use_link(self, link: str, now: int) -> bool:
         """Take a link away; whether it was there and has not expired."""
-        rows = await self.asking.fetch("DELETE FROM console_links WHERE link = $1 RETURNING expires", link)
+        rows = await self.pool.fetch("DELETE FROM console_links WHERE link = $1 RETURNING expires", link)
         return bool(rows) and epoch(rows[0]["expires"]) > now
 
     async def begin_audit(
         self, at: int, who: str, address: str, action: str, bot: str, pair: str, key: str, fields: dict[str, Any]
     ) -> int | None:
         """Record something before it is done; None where this bot has been told something under this key before."""
-        rows = await self.asking.fetch(
+        rows = await self.pool.fetch(
             AUDIT, moment(at), who, address, action, bot, pair, key, json.dumps(fields), None, False
         )
         return int(rows[0]["id"]) if rows else None
 
     async def end_audit(self, number: int, outcome: str, *, refused: bool) -> None:
         """Record what became of it."""
-        await self.asking.fetch(
+        await self.pool.fetch(
             "UPDATE console_audit SET outcome = $2, refused = $3 WHERE id = $1", number, outcome, refused
         )
 
     async def audited(self, bot: str, key: str) -> dict[str, Any] | None:
         """Return what this bot was told under this key."""
-        rows = await self.asking.fetch("SELECT * FROM console_audit WHERE bot = $1 AND key = $2", bot, key)
+        rows = await self.pool.fetch("SELECT * FROM console_audit WHERE bot = $1 AND key = $2", bot, key)
         return _audit(rows[0]) if rows else None
 
     async def audit(self, bot: str, before: int, limit: int) -> list[dict[str, Any]]:
         """List what was done, the newest first, older than the row `before` (0: from the newest)."""
-        return [_audit(one) for one in await self.asking.fetch(AUDITED, bot, before, limit)]
+        return [_audit(one) for one in await self.pool.fetch(AUDITED, bot, before, limit)]
 
 
 def _session(row: Any) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime
 from typing import Any
 
-from bot.errors import Misconfigured, shown
+from bot.errors import BadCursor, shown
 from bot.order import OrderKind, Side, Signal
 from bot.ports import Cause, Saved
 from coordinator.machine import remembered_units
-from services.storage.asking import Asking
 from services.storage.closed_trades import QUERY, ClosedTrade, paid, trades_of
+from services.storage.read_pool import ReadPool
 from services.storage.schema import bots_of
 from services.storage.store import epoch, moment
 
@@ -26,6 +26,10 @@ SELECT id, pair, kind, fields, at FROM decisions
 WHERE bot = $1 AND ($2 = '' OR pair = $2 OR pair = '') AND ($3 = '' OR kind = $3)
 AND ($4::timestamptz IS NULL OR (at, id) < ($4, $5::bigint)) AND ($6::timestamptz IS NULL OR at >= $6)
 ORDER BY at DESC, id DESC LIMIT $7
+"""
+LAST_OF_EACH = """
+SELECT DISTINCT ON (kind) id, pair, kind, fields, at FROM decisions
+WHERE bot = $1 AND (pair = $2 OR pair = '') ORDER BY kind, id DESC
 """
 FILLS = """
 SELECT f.*, o.signal FROM fills f LEFT JOIN orders o ON o.bot = f.bot AND o.client_order_id = f.client_order_id
@@ -55,14 +59,14 @@ FROM fills WHERE bot = $1 GROUP BY 1, 2 ORDER BY 1, 2
 class History:
     """Reads the rows of every bot of a database. Every question raises Unreachable while the database is away."""
 
-    def __init__(self, asking: Asking) -> None:
-        self.asking = asking
+    def __init__(self, pool: ReadPool) -> None:
+        self.pool = pool
         self._units: dict[tuple[str, str], tuple[float, float]] = {}
         self._trades: dict[str, tuple[Any, list[ClosedTrade], dict[str, float]]] = {}
 
     async def bots(self) -> list[str]:
         """Names of the bots that have rows."""
-        async with self.asking.connection() as connection:
+        async with self.pool.connection() as connection:
             return await bots_of(connection)
 
     async def decisions(
@@ -71,19 +75,19 @@ class History:
     ) -> Page:  # fmt: skip
         """Decisions about a pair and the account, or about all."""
         at, last = _place(cursor)
-        found = await self.asking.fetch(DECISIONS, bot, pair, kind, at, _number(last, cursor), _time(since), limit + 1)
-        rows = [
-            {"id": one["id"], "pair": one["pair"] or None, "kind": one["kind"], "at": epoch(one["at"])}
-            | {"fields": json.loads(one["fields"])}
-            for one in found
-        ]
-        return _page(rows, found, "id", limit)
+        found = await self.pool.fetch(DECISIONS, bot, pair, kind, at, _number(last, cursor), _time(since), limit + 1)
+        return _page([_decision(one) for one in found], found, "id", limit)
+
+    async def last_of_each(self, bot: str, pair: str) -> list[dict[str, Any]]:
+        """The last decision of each kind about a pair and the account, oldest first."""
+        found = await self.pool.fetch(LAST_OF_EACH, bot, pair)
+        return [_decision(one) for one in sorted(found, key=lambda one: int(one["id"]))]
 
     async def fills(
         self, bot: str, pair: str = "", cursor: str | None = None, since: int | None = None, limit: int = 100
     ) -> Page:
         """Fills and payments of funding."""
-        found = await self.asking.fetch(FILLS, bot, pair, *_place(cursor), _time(since), limit + 1)
+        found = await self.pool.fetch(FILLS, bot, pair, *_place(cursor), _time(since), limit + 1)
         return _page([await self._fill(bot, one) for one in found], found, "execution", limit)
 
     async def _fill(self, bot: str, row: Any) -> dict[str, Any]:
@@ -110,7 +114,7 @@ class History:
         self, bot: str, pair: str = "", cursor: str | None = None, since: int | None = None, limit: int = 100
     ) -> Page:
         """Orders as they were sent last."""
-        found = await self.asking.fetch(ORDERS, bot, pair, *_place(cursor), _time(since), limit + 1)
+        found = await self.pool.fetch(ORDERS, bot, pair, *_place(cursor), _time(since), limit + 1)
         return _page([await self._order(bot, one) for one in found], found, "client_order_id", limit)
 
     async def _order(self, bot: str, row: Any) -> dict[str, Any]:
@@ -132,7 +136,7 @@ class History:
         self, bot: str, pair: str = "", cursor: str | None = None, since: int | None = None, limit: int = 100
     ) -> Page:
         """What operators have said to the bot, from wherever."""
-        found = await self.asking.fetch(COMMANDS, bot, pair, *_place(cursor), _time(since), limit + 1)
+        found = await self.pool.fetch(COMMANDS, bot, pair, *_place(cursor), _time(since), limit + 1)
         rows = [
             {name: one[name] for name in ("key", "command", "force", "amount", "who", "source", "refused", "outcome")}
             | {"pair": one["pair"] or None, "at": epoch(one["at"])}
@@ -142,9 +146,9 @@ class History:
 
     async def trades(self, bot: str) -> tuple[list[ClosedTrade], dict[str, float]]:
         """Closed trades, oldest first, and what funding paid by pair; reckoned anew when something has filled."""
-        (newest,) = await self.asking.fetch(NEWEST, bot)
+        (newest,) = await self.pool.fetch(NEWEST, bot)
         if bot not in self._trades or self._trades[bot][0] != newest:
-            rows = await self.asking.fetch(QUERY, bot)
+            rows = await self.pool.fetch(QUERY, bot)
             self._trades[bot] = newest, trades_of(rows), paid(rows)
         return self._trades[bot][1:]
 
@@ -153,17 +157,22 @@ class History:
         return [
             {"day": one["day"].isoformat(), "pair": one["symbol"], "profit": one["realised"] - one["fees"]}
             | {"fees": one["fees"] - one["funding"], "funding": -one["funding"], "fills": one["fills"]}
-            for one in await self.asking.fetch(EARNED, bot)
+            for one in await self.pool.fetch(EARNED, bot)
         ]
 
     async def _units_of(self, bot: str, symbol: str) -> tuple[float, float]:
         """Tick and lot size in which the bot's rows count."""
         if (bot, symbol) not in self._units:
-            rows = await self.asking.fetch(MEMORY, bot, symbol)
+            rows = await self.pool.fetch(MEMORY, bot, symbol)
             if not rows:
                 return 1.0, 1.0
             self._units[bot, symbol] = remembered_units(symbol, Saved(rows[0]["layout"], rows[0]["data"]))
         return self._units[bot, symbol]
+
+
+def _decision(row: Any) -> dict[str, Any]:
+    told = {"id": row["id"], "pair": row["pair"] or None, "kind": row["kind"], "at": epoch(row["at"])}
+    return told | {"fields": json.loads(row["fields"])}
 
 
 def _time(ms: int | None) -> datetime | None:
@@ -184,12 +193,13 @@ def cursor_of(at: datetime, key: Any) -> str:
 
 
 def _place(cursor: str | None) -> tuple[datetime | None, str]:
-    """Read a cursor; raises Misconfigured."""
+    """Read a cursor; raises BadCursor."""
     if cursor is None:
         return None, ""
     try:
         at, key = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if isinstance(key, str) and "\0" not in key and (found := datetime.fromisoformat(at)).tzinfo is not None:
+        found = datetime.fromisoformat(at)
+        if isinstance(key, str) and key.isprintable() and found.tzinfo is not None and 1970 <= found.year < 9000:
             return found, key
     except (ValueError, TypeError, RecursionError, OverflowError):
         pass
@@ -204,6 +214,6 @@ def _number(key: str, cursor: str | None) -> int:
     raise bad_cursor(cursor)
 
 
-def bad_cursor(cursor: str) -> Misconfigured:
+def bad_cursor(cursor: str) -> BadCursor:
     """Return the error of a cursor that no page ended with."""
-    return Misconfigured(f"cursor is {shown(cursor)}; give the `next` of the page before, or leave it out.")
+    return BadCursor(f"cursor is {shown(cursor)}; give the `next` of the page before, or leave it out.")

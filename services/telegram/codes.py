@@ -21,7 +21,7 @@ class CodeOutcome(Enum):
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedCode:
     """What somebody was asked to confirm."""
 
     user: int
@@ -36,17 +36,17 @@ class Codes:
     """The codes that were given."""
 
     def __init__(self) -> None:
-        self._asked: dict[str, Asked] = {}
+        self._asked: dict[str, AskedCode] = {}
 
     def give(self, user: int, bot: str, command: str, pair: str, state: str, now: float) -> str:
         """Give a code for a command in the state that the user has seen."""
         while len(self._asked) >= MOST:
             self._asked.pop(next(iter(self._asked)))
         code = secrets.token_urlsafe(9)
-        self._asked[code] = Asked(user, bot, command, pair, state, now + SECONDS)
+        self._asked[code] = AskedCode(user, bot, command, pair, state, now + SECONDS)
         return code
 
-    def asked(self, code: str, user: int) -> Asked | None:
+    def asked(self, code: str, user: int) -> AskedCode | None:
         """What a code of this user's is for; None for any other."""
         found = self._asked.get(code)
         return found if found is not None and found.user == user else None

@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bot.errors import Misconfigured, TradingError, cut
 from coordinator.config_file import symbol_of
@@ -19,9 +19,8 @@ from services.words import LANGUAGES, Words
 
 if TYPE_CHECKING:
     from services.telegram.pictures import Draw
-    from services.telegram.ports import World
+    from services.telegram.ports import TelegramWorld
 
-CATALOGUE = "telegram"
 # What a word of Telegram says to a bot; those that move money, or begin or end trading, ask once more.
 SAID = {
     "pause": "pause",
@@ -42,16 +41,22 @@ Save = Callable[[TelegramUser], None]
 Audit = Callable[[int, str, str, str, str], Awaitable[None]]  # user, bot, command, key, outcome
 
 
+class ChatWords(Words):
+    """The words of messages; names of the bot's are the console's."""
+
+    catalogues: ClassVar[tuple[str, ...]] = ("telegram", "console")
+
+
 def words_for(user: TelegramUser) -> Words:
     """The words of a user's language."""
-    return Words(CATALOGUE, user.language)
+    return ChatWords(user.language)
 
 
 class Desk:
     """Everything that a user may ask and say."""
 
     def __init__(
-        self, world: World, draw: Draw, save: Save, audit: Audit, clock: Callable[[], float] = time.time
+        self, world: TelegramWorld, draw: Draw, save: Save, audit: Audit, clock: Callable[[], float] = time.time
     ) -> None:
         self.world, self.draw, self.save, self.audit, self.clock = world, draw, save, audit, clock
         self.codes = Codes()

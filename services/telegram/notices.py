@@ -18,7 +18,7 @@ from services.telegram.mailbox import Button, Loudness, Mailbox, MailLimits, Mes
 from services.telegram.users import TelegramUser
 
 if TYPE_CHECKING:
-    from services.telegram.ports import World
+    from services.telegram.ports import TelegramWorld
     from services.words import Words
 
 log = structlog.get_logger()
@@ -41,7 +41,7 @@ class _Halt:
 class Notices:
     """Fills the mailboxes of users with what happens."""
 
-    world: World
+    world: TelegramWorld
     users: Callable[[], tuple[TelegramUser, ...]]
     limits: MailLimits = field(default_factory=MailLimits)
     clock: Callable[[], float] = time.time

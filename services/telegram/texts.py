@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from bot.events import Decision
-from bot.times import DAY
+from bot.times import DAY, MINUTE
 from coordinator.decisions import sentence
 from services.telegram.mailbox import LONGEST
 
@@ -308,5 +308,5 @@ def at(ms: int) -> str:
 
 def _span(ms: int) -> str:
     days, rest = divmod(ms, DAY)
-    hours, minutes = divmod(math.floor(rest / 60_000), 60)
+    hours, minutes = divmod(math.floor(rest / MINUTE), 60)
     return f"{days} d {hours} h" if days else f"{hours} h {minutes} min"

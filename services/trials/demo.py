@@ -64,6 +64,8 @@ class Demo:
     exchange: Exchange
     address: str
     compilation: Compilation
+    database: str
+    redis: str | None
 
     def status(self) -> BotStatus:
         """How the bot stands."""
@@ -118,7 +120,7 @@ async def demonstration(
         await control.start()
         stack.push_async_callback(control.stop)
         stages.end()
-        yield Demo(runtime, steps, news, exchange, address, compilation)
+        yield Demo(runtime, steps, news, exchange, address, compilation, behind.database, behind.redis)
 
 
 class Pace:

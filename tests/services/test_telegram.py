@@ -15,7 +15,7 @@ from aiogram.types import Update
 
 from bot.events import Alarm, Decision, Filled
 from services.storage.access_rows import AccessRows
-from services.storage.asking import Asking
+from services.storage.read_pool import ReadPool
 from services.telegram.desk import CONFIRMED, SAID
 from services.telegram.mailbox import MailLimits
 from services.telegram.users import read_settings, settings_file
@@ -97,9 +97,9 @@ def test_a_stranger_hears_nothing_and_stands_in_the_audit(dsn, name, tmp_path):
                 here.telegram.presses(STRANGER, "yes:abc")
             here.telegram.writes(ANN, "/status", chat=-100)  # in a group
             await here.answer(ANN, "/version")
-            asking = Asking(dsn)
-            rows = await AccessRows(asking).audit("", 0, 10)
-            await asking.close()
+            pool = ReadPool(dsn)
+            rows = await AccessRows(pool).audit("", 0, 10)
+            await pool.close()
             return here.telegram.sent, here.telegram.edited, here.telegram.answered, rows
 
     sent, edited, answered, rows = run(play())
@@ -119,9 +119,9 @@ def test_what_moves_money_asks_once_more_and_is_done_once(dsn, name, tmp_path):
             other = await here.answer(ANN, "/reduce50")
             left = await here.pressed(ANN, other["buttons"]["No"], other["number"])
             late = await here.pressed(ANN, no, asked["number"])
-            asking = Asking(dsn)
-            rows = await AccessRows(asking).audit(name, 0, 10)
-            await asking.close()
+            pool = ReadPool(dsn)
+            rows = await AccessRows(pool).audit(name, 0, 10)
+            await pool.close()
             return asked, forwarded, done, twice, left, late, here.bot.told, rows
 
     asked, forwarded, done, twice, left, late, told, rows = run(play())

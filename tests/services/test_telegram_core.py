@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from bot.rollup import BAR
 from services.telegram import texts
 from services.telegram.codes import CodeOutcome, Codes
+from services.telegram.desk import ChatWords
 from services.telegram.mailbox import LONGEST, Button, Mailbox, MailLimits, Message
 from services.telegram.pictures import Draw
 from services.telegram.users import Loudness, TelegramUser
-from services.words import LANGUAGES, Words
+from services.words import LANGUAGES
 
 
 def catalogue(language):
@@ -49,16 +50,16 @@ def test_every_language_says_the_same_messages_with_the_same_values():
         for name, message in other.items():
             assert names_in(message) == names_in(english[name]), name
             values = dict.fromkeys(names_in(message), 3)
-            assert Words("telegram", language)(name, **values).strip()
+            assert ChatWords(language)(name, **values).strip()
 
 
 def test_a_message_that_is_not_there_or_lacks_a_value_is_a_fault():
-    words = Words("telegram", "xx")
+    words = ChatWords("xx")
     assert words.language == "en"
     for call in (lambda: words("nothing-such"), lambda: words("equity-line", equity="1")):
         with pytest.raises(KeyError):
             call()
-    assert words.word("tight_range") == "tight range" and words.word("close-all") == "close all"
+    assert words.word("tight_range") == "tight range" and words.word("no_such") == "no such"
 
 
 @given(

@@ -43,10 +43,12 @@ class PriceChart {
     this.make = make;
     this.bar = make("div", "chart-bar", this.element);
     if (this.data.pairs.length > 1) this.pairMenu();
-    for (const [text, seconds] of SPANS) this.button(text, `Show ${text.toLowerCase()}`, () => this.showSpan(seconds));
+    for (const [text, seconds] of SPANS) {
+      this.button(this.say(text), `${this.say("Show")} ${this.say(text).toLowerCase()}`, () => this.showSpan(seconds));
+    }
     if (this.data.pairs.length) {
-      this.button("◀ fill", "Previous fill", () => this.step(-1));
-      this.button("fill ▶", "Next fill", () => this.step(1));
+      this.button(this.say("◀ fill"), this.say("Previous fill"), () => this.step(-1));
+      this.button(this.say("fill ▶"), this.say("Next fill"), () => this.step(1));
       this.layerButtons = LAYERS.map(([name, text]) => this.layerButton(name, text));
     }
     this.told = make("div", "chart-told", this.element);
@@ -54,11 +56,15 @@ class PriceChart {
     this.box.tabIndex = 0;
     this.box.setAttribute("role", "application");
     const keys = "Arrows move and zoom, N and P go to the next and previous fill, 0 shows all.";
-    this.box.setAttribute("aria-label", `Chart. ${keys}`);
+    this.box.setAttribute("aria-label", this.say(`Chart. ${keys}`));
     this.names = make("div", "chart-names", this.element);
     this.hint = make("div", "chart-hint", this.element);
     this.printed = make("img", "chart-printed", this.element);
     this.printed.alt = "Chart";
+  }
+  // A text in the reader's language, where the data brings one.
+  say(text) {
+    return (this.data.words && this.data.words[text]) || text;
   }
   pairMenu() {
     const menu = this.make("select", "", this.bar);
@@ -75,7 +81,8 @@ class PriceChart {
     return made;
   }
   layerButton(name, text) {
-    const made = this.button(text, `Show or hide ${text.toLowerCase()}`, () => {
+    const own = this.say(text);
+    const made = this.button(own, `${this.say("Show or hide")} ${own.toLowerCase()}`, () => {
       if (this.hidden.has(name)) this.hidden.delete(name);
       else this.hidden.add(name);
       made.setAttribute("aria-pressed", String(!this.hidden.has(name)));
@@ -210,11 +217,27 @@ class PriceChart {
       if (this.menu) this.menu.value = index;
     }
     this.nameColours();
+    this.measure();
+    this.load(seen ? seen.from : this.first, seen ? seen.to : this.end);
+  }
+  // From when to when there is anything.
+  measure() {
     const read = this.pair ? this.pair.read.t : null, account = this.base();
     const clocks = [read && [read, this.pair.seconds], account && [account.t, account.seconds]].filter(Boolean);
     this.first = Math.min(...clocks.map(([t]) => t[0]));
     this.end = Math.max(...clocks.map(([t, seconds]) => t[t.length - 1] + seconds));
-    this.load(seen ? seen.from : this.first, seen ? seen.to : this.end);
+  }
+  // Take newer data of the pair that is shown. What is in sight stays; it moves on where the newest bar was in sight.
+  follow(pair) {
+    const {from, to} = this.exactSight(), before = this.end, newest = to >= before - 2 * this.length;
+    this.pair = this.data.pairs[0] = pair;
+    this.overlays.pair = pair;
+    this.cache.clear();
+    this.nameColours();
+    this.measure();
+    const moved = newest ? this.end - before : 0;
+    this.load(from + moved, to + moved);
+    this.overlays.redraw();
   }
   base() {
     if (this.account) return this.account;
@@ -350,17 +373,17 @@ class PriceChart {
     this.recolour();
   }
   sentence() {
-    const bars = `Candles of ${this.words(this.length)}. `;
+    const bars = `${this.say("Candles of")} ${this.words(this.length)}. `;
     const crowded = this.overlays && this.overlays.crowded && !this.hidden.has("orders");
     const wheel = this.element.classList.contains("focused")
       ? "The wheel zooms, arrows move, Esc leaves."
       : "Click the chart, or tab to it, to zoom with the wheel or keys.";
-    return (this.pair ? bars : "") + (crowded ? "Zoom in to see resting orders. " : "") + wheel;
+    return (this.pair ? bars : "") + (crowded ? `${this.say("Zoom in to see resting orders.")} ` : "") + this.say(wheel);
   }
   words(seconds) {
     const names = [[604800, "week"], [86400, "day"], [3600, "hour"], [60, "minute"], [1, "second"]];
     const [unit, name] = names.find(([one]) => seconds % one === 0), count = seconds / unit;
-    return `${count} ${name}${count > 1 ? "s" : ""}`;
+    return this.data.words ? `${count} ${this.say(name)}` : `${count} ${name}${count > 1 ? "s" : ""}`;
   }
   key(event) {
     const {from, to} = this.exactSight(), span = to - from;
@@ -443,7 +466,7 @@ class PriceChart {
   }
   tellCandle(time) {
     const bars = this.bars, k = this.row(bars, time), digits = this.digits(this.pair.tick);
-    const prices = ["open", "high", "low", "close"].map((name) => `${name} ${this.shown(bars[name][k], digits)}`);
+    const prices = ["open", "high", "low", "close"].map((name) => `${this.say(name)} ${this.shown(bars[name][k], digits)}`);
     const change = (bars.close[k] / bars.open[k] - 1) * 100, sign = change >= 0 ? "+" : "";
     return [`${this.pair.name} ${prices.join(" ")} (${sign}${change.toFixed(2)} %)`];
   }
@@ -472,22 +495,23 @@ class PriceChart {
       if (orders.kind[k] === 2) stop = orders.price[k];
       else counts[orders.kind[k]]++;
     }
-    const text = `resting: buys ${counts[0]}, sells ${counts[1]}`;
-    return [Number.isNaN(stop) ? text : `${text}, stop ${this.shown(stop, this.digits(this.pair.tick))}`];
+    const text = `${this.say("resting: buys")} ${counts[0]}, ${this.say("sells")} ${counts[1]}`;
+    return [Number.isNaN(stop) ? text : `${text}, ${this.say("stop")} ${this.shown(stop, this.digits(this.pair.tick))}`];
   }
   tellFills(time) {
     const fills = this.pair.fills, told = [], start = place(fills.t, time), end = place(fills.t, time + this.length);
     const before = start - 1;
-    if (end === start) return before >= 0 ? [`position ${fills.position[before]}`] : [];
+    if (end === start) return before >= 0 ? [`${this.say("position")} ${fills.position[before]}`] : [];
     for (let k = start; k < Math.min(end, start + 4); k++) told.push(this.tellFill(fills, k));
-    if (end - start > 4) told.push(`and ${end - start - 4} more fills`);
-    return [...told, `position ${fills.position[end - 1]}`];
+    if (end - start > 4) told.push(`${this.say("and")} ${end - start - 4} ${this.say("more fills")}`);
+    return [...told, `${this.say("position")} ${fills.position[end - 1]}`];
   }
   tellFill(fills, k) {
     const price = this.shown(fills.price[k], this.digits(this.pair.tick)), profit = fills.realized[k];
     const gained = profit ? `, ${profit > 0 ? "+" : ""}${this.shown(profit)} ${this.data.currency}` : "";
-    const how = `${fills.words[fills.why[k]]}, ${fills.maker[k] ? "maker" : "taker"}, fee ${this.shown(fills.fee[k], 4)}`;
-    return `${fills.side[k] ? "▼ sold" : "▲ bought"} ${fills.quantity[k]} at ${price} (${how}${gained})`;
+    const how = `${fills.words[fills.why[k]]}, ${this.say(fills.maker[k] ? "maker" : "taker")}, ${this.say("fee")} ${this.shown(fills.fee[k], 4)}`;
+    const did = fills.side[k] ? `▼ ${this.say("sold")}` : `▲ ${this.say("bought")}`;
+    return `${did} ${fills.quantity[k]} ${this.say("at")} ${price} (${how}${gained})`;
   }
 }
 

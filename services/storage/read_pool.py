@@ -1,4 +1,4 @@
-"""Asking a database that may be away: a pool that is made when it answers, and one error where it does not."""
+"""Reads a database that may be away: a pool that is made when it answers, and one error where it does not."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECONDS = 4.0  # for a connection, and for an answer
 CONNECTIONS = 6
 
 
-class Asking:
+class ReadPool:
     """Connections for whoever reads and does not wait: what is away raises Unreachable at once."""
 
     def __init__(self, dsn: str) -> None:
@@ -48,5 +48,10 @@ class Asking:
 
     async def close(self) -> None:
         """Let the connections go."""
-        if self._pool is not None:
+        if self._pool is None:
+            return
+        try:
+            async with asyncio.timeout(SECONDS):
+                await self._pool.close()
+        except TimeoutError:
             self._pool.terminate()

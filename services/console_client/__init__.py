@@ -1,0 +1,665 @@
+"""A typed client of the console's API. Written by `services.web.client_source`; a test says when it is old.
+
+client = ConsoleClient("http://127.0.0.1:8800", token)
+for bot in client.bots()["items"]:
+    print(bot["bot"], bot["status"] and bot["status"]["equity"])
+"""
+
+# ruff: noqa: E501
+from __future__ import annotations
+
+import json
+from typing import Any, Literal, NotRequired, TypedDict, cast
+
+from services.console_client.transport import ConsoleRefused as ConsoleRefused
+from services.console_client.transport import Transport, quoted
+
+
+class AccountLimitsModelJson(TypedDict):
+    """What the account may lose and hold before its risk rules act."""
+
+    halt_day_loss_pct: float
+    halt_drawdown_pct: float
+    exposure: float
+    reserve: float
+
+
+class AuditListJson(TypedDict):
+    """A page, the newest first."""
+
+    items: list[AuditRowJson]
+    next: str | None
+
+
+class AuditRowJson(TypedDict):
+    """Something that was done through the console."""
+
+    id: int
+    at: int
+    who: str
+    address: str
+    action: str
+    bot: str | None
+    pair: str | None
+    key: str
+    fields: dict[str, Any]
+    refused: bool
+    outcome: str | None
+
+
+class BotListJson(TypedDict):
+    """Every bot of the console's database; those that wait for a decision first."""
+
+    items: list[BotShownJson]
+
+
+class BotShownJson(TypedDict):
+    """A bot, and how it stands as far as is known."""
+
+    bot: str
+    runs: bool
+    age: float | None
+    trouble: str
+    status: BotStatusModelJson | None
+
+
+class BotStatusModelJson(TypedDict):
+    """The whole."""
+
+    at: str | None
+    equity: float
+    wallet: float
+    exposure: float
+    day_loss_pct: float
+    drawdown_pct: float
+    modes: list[str]
+    halted: bool
+    answer: str | None
+    decide_by: str | None
+    limits: AccountLimitsModelJson
+    transfers_at: int
+    streams: dict[str, bool]
+    stream_age_seconds: float
+    errors: dict[str, int]
+    changes: dict[str, int]
+    bot: str
+    pairs: list[PairStatusModelJson]
+    environment: NotRequired[str | None]
+
+
+class CommandDoneJson(TypedDict):
+    """What the bot has done, in words."""
+
+    done: str
+    again: bool
+
+
+class CommandGivenJson(TypedDict):
+    """What to tell a bot."""
+
+    command: CommandKindJson
+    pair: NotRequired[str | None]
+    force: NotRequired[bool]
+    amount: NotRequired[float]
+
+
+CommandKindJson = Literal[
+    "pause",
+    "resume",
+    "halt",
+    "close-all",
+    "hold",
+    "reduce-50",
+    "reload",
+    "stop",
+    "stop-leave-entries",
+    "shutdown",
+    "invest",
+]
+
+
+class CommandListJson(TypedDict):
+    """A page, the newest first."""
+
+    items: list[CommandRowJson]
+    next: str | None
+
+
+class CommandRowJson(TypedDict):
+    """What an operator said."""
+
+    key: str
+    command: str
+    pair: str | None
+    force: bool
+    amount: float
+    who: str
+    source: str
+    refused: bool
+    outcome: str | None
+    at: int
+
+
+class ConsoleReadyJson(TypedDict):
+    """Whether everything it reads answers."""
+
+    ready: bool
+    trouble: dict[str, str]
+
+
+class DashboardJson(TypedDict):
+    """Everything at a glance."""
+
+    items: list[BotShownJson]
+    equity: float
+    exposure: float
+    trouble: dict[str, str]
+
+
+class DecisionListJson(TypedDict):
+    """A page, the newest first."""
+
+    items: list[DecisionRowJson]
+    next: str | None
+
+
+class DecisionRowJson(TypedDict):
+    """Something the algorithm decided."""
+
+    id: int
+    pair: str | None
+    kind: str
+    at: int
+    fields: dict[str, Any]
+
+
+class EarnedRowJson(TypedDict):
+    """What was realised on a UTC day on a pair, quote currency."""
+
+    day: str
+    pair: str
+    profit: float
+    fees: float
+    funding: float
+    fills: int
+
+
+class EquityMarkJson(TypedDict):
+    """What the account was worth."""
+
+    at: int
+    equity: float
+
+
+class FillListJson(TypedDict):
+    """A page, the newest first."""
+
+    items: list[FillRowJson]
+    next: str | None
+
+
+class FillRowJson(TypedDict):
+    """An execution, or a payment of funding, which has no side."""
+
+    execution: str
+    pair: str
+    client_order_id: str
+    side: Literal["buy", "sell"] | None
+    price: float
+    quantity: float
+    fee: float
+    maker: bool
+    cause: str
+    reason: str
+    position: float | None
+    realised: float | None
+    at: int
+
+
+class HealthJson(TypedDict):
+    """It lives."""
+
+    alive: NotRequired[bool]
+
+
+class LinkGivenJson(TypedDict):
+    """A sign-in by what follows `#link=` in the link that the terminal printed."""
+
+    link: str
+
+
+class MarketListJson(TypedDict):
+    """Pairs of the bots that answer, by bot, then by symbol."""
+
+    items: list[MarketRowJson]
+
+
+class MarketRowJson(TypedDict):
+    """A pair that a bot trades."""
+
+    bot: str
+    pair: str
+    price: float
+
+
+class NewPasswordJson(TypedDict):
+    """A password to set; `old` where there is one."""
+
+    old: NotRequired[str | None]
+    new: str
+
+
+class NewTokenJson(TypedDict):
+    """A token for a program."""
+
+    label: str
+    scope: NotRequired[ScopeJson]
+    days: NotRequired[int]
+
+
+class OrderListJson(TypedDict):
+    """A page, the newest first."""
+
+    items: list[OrderRowJson]
+    next: str | None
+
+
+class OrderRowJson(TypedDict):
+    """An order as it was sent last."""
+
+    client_order_id: str
+    pair: str
+    side: Literal["buy", "sell"]
+    kind: Literal["limit", "stop", "market"]
+    price: float
+    quantity: float
+    reduce_only: bool
+    reason: str
+    stop: float
+    at: int
+
+
+class OrderStatusModelJson(TypedDict):
+    """An order, desired or open."""
+
+    client_order_id: str
+    side: str
+    kind: str
+    price: float
+    quantity: float
+    filled: float
+    reduce_only: bool
+    stop: float
+
+
+class PairOrdersModelJson(TypedDict):
+    """What should be open at the venue for a pair, and what is, as far as the bot knows."""
+
+    pair: str
+    tick_size: float
+    desired: list[OrderStatusModelJson]
+    open: list[OrderStatusModelJson]
+    stop: float
+
+
+class PairStatusModelJson(TypedDict):
+    """Both together."""
+
+    pair: str
+    price: float
+    regime: str
+    strategy: str
+    phase: str
+    held_off: list[str]
+    target: float
+    position: float
+    equity: float
+    exposure: float
+    entries: int
+    exits: int
+    refused_for_costs: int
+    open_orders: int
+    recovered: bool
+    corrections: int
+    fills: int
+    reactions: ReactionCountsModelJson
+    average: float
+    stop: float
+
+
+class PasswordGivenJson(TypedDict):
+    """A sign-in."""
+
+    password: str
+
+
+class PortfolioShownJson(TypedDict):
+    """Where the money of a bot is, and what it has earned."""
+
+    bot: BotShownJson
+    earned: list[EarnedRowJson]
+    equity: list[EquityMarkJson]
+
+
+class ProblemJson(TypedDict):
+    """What is wrong, in one sentence, with the field it is about and what to do."""
+
+    code: str
+    message: str
+    field: NotRequired[str | None]
+    remedy: str
+
+
+class ReactionCountsModelJson(TypedDict):
+    """How soon fills were answered: counts by the bounds of `reaction.SECONDS`, and seconds in all."""
+
+    counts: list[int]
+    seconds: float
+
+
+ScopeJson = Literal["read", "control", "money"]
+
+
+class SessionListJson(TypedDict):
+    """Every session and token that has not ended."""
+
+    items: list[SessionShownJson]
+
+
+class SessionShownJson(TypedDict):
+    """A session of a browser, or a token of a program."""
+
+    id: str
+    kind: Literal["browser", "token"]
+    label: str
+    scope: ScopeJson
+    created: int
+    expires: int
+    own: bool
+
+
+class SettingsShownJson(TypedDict):
+    """What this console is."""
+
+    version: str
+    languages: list[str]
+    session_days: int
+    least_password: int
+    bus: bool
+
+
+class SignInStateJson(TypedDict):
+    """Whether there is a password, and who asks."""
+
+    password: bool
+    signed_in: bool
+    scope: ScopeJson | None
+
+
+class SignedInJson(TypedDict):
+    """A session that began; a browser keeps its cookie."""
+
+    scope: ScopeJson
+    csrf: str
+    expires: int
+
+
+class TokenMadeJson(TypedDict):
+    """A new token. It is shown once: send it as `Authorization: Bearer …`."""
+
+    token: str
+    expires: int
+
+
+class TradeListJson(TypedDict):
+    """A page, the newest first."""
+
+    items: list[TradeRowJson]
+    next: str | None
+    funding: dict[str, float]
+
+
+class TradeRowJson(TypedDict):
+    """A trade from flat to flat."""
+
+    pair: str
+    side: Literal["long", "short"]
+    opened: str
+    closed: str
+    profit: float
+    fees: float
+    fills: int
+
+
+class WhyJson(TypedDict):
+    """Why a bot holds what it holds on a pair."""
+
+    at: str | None
+    sentences: list[str]
+
+
+class ConsoleClient:
+    """Every route of the API as a method. Raises ConsoleRefused, or Unreachable where nobody answers."""
+
+    def __init__(self, address: str, token: str = "", seconds: float = 30.0) -> None:
+        """`address` such as http://127.0.0.1:8800; `token` from the console's page Settings."""
+        self.transport = Transport(address, token, seconds)
+
+    def state(self) -> SignInStateJson:
+        """Say whether there is a password, and whether somebody is signed in. Open to everybody."""
+        return cast("SignInStateJson", json.loads(self.transport.ask("GET", "/api/v1/auth/state", {}, {})[0]))
+
+    def sign_in(self, body: PasswordGivenJson) -> SignedInJson:
+        """Sign in with the password. Open to everybody, five times a minute."""
+        return cast("SignedInJson", json.loads(self.transport.ask("POST", "/api/v1/auth/sign-in", {}, {}, body)[0]))
+
+    def link(self, body: LinkGivenJson) -> SignedInJson:
+        """Sign in with a link that the terminal printed; it works once. Open to everybody, five times a minute."""
+        return cast("SignedInJson", json.loads(self.transport.ask("POST", "/api/v1/auth/link", {}, {}, body)[0]))
+
+    def sign_out(self) -> None:
+        """End the session that asks."""
+        self.transport.ask("POST", "/api/v1/auth/sign-out", {}, {})
+
+    def password(self, body: NewPasswordJson) -> None:
+        """Set or change the password; every other browser is signed out."""
+        self.transport.ask("PUT", "/api/v1/auth/password", {}, {}, body)
+
+    def sessions(self) -> SessionListJson:
+        """List the sessions and tokens that have not ended."""
+        return cast("SessionListJson", json.loads(self.transport.ask("GET", "/api/v1/auth/sessions", {}, {})[0]))
+
+    def end_session(self, session: str) -> None:
+        """End a session or a token, at once."""
+        self.transport.ask("DELETE", f"/api/v1/auth/sessions/{quoted(session)}", {}, {})
+
+    def token(self, body: NewTokenJson) -> TokenMadeJson:
+        """Make a token for a program, with a scope and an end; it is shown this once."""
+        return cast("TokenMadeJson", json.loads(self.transport.ask("POST", "/api/v1/auth/tokens", {}, {}, body)[0]))
+
+    def bots(self) -> BotListJson:
+        """List every bot; those that wait for a decision first."""
+        return cast("BotListJson", json.loads(self.transport.ask("GET", "/api/v1/bots", {}, {})[0]))
+
+    def status(self, bot: str) -> BotShownJson:
+        """Say how a bot stands, as it said last."""
+        return cast(
+            "BotShownJson", json.loads(self.transport.ask("GET", f"/api/v1/bots/{quoted(bot)}/status", {}, {})[0])
+        )
+
+    def decisions(
+        self,
+        bot: str,
+        *,
+        pair: str | None = None,
+        kind: str | None = None,
+        cursor: str | None = None,
+        since: int | None = None,
+        limit: int | None = None,
+    ) -> DecisionListJson:
+        """List what a bot decided, the newest first; of a pair with what concerns the account."""
+        return cast(
+            "DecisionListJson",
+            json.loads(
+                self.transport.ask(
+                    "GET",
+                    f"/api/v1/bots/{quoted(bot)}/decisions",
+                    {"pair": pair, "kind": kind, "cursor": cursor, "since": since, "limit": limit},
+                    {},
+                )[0]
+            ),
+        )
+
+    def fills(
+        self,
+        bot: str,
+        *,
+        pair: str | None = None,
+        cursor: str | None = None,
+        since: int | None = None,
+        limit: int | None = None,
+    ) -> FillListJson:
+        """List executions and payments of funding, the newest first."""
+        return cast(
+            "FillListJson",
+            json.loads(
+                self.transport.ask(
+                    "GET",
+                    f"/api/v1/bots/{quoted(bot)}/fills",
+                    {"pair": pair, "cursor": cursor, "since": since, "limit": limit},
+                    {},
+                )[0]
+            ),
+        )
+
+    def orders(
+        self,
+        bot: str,
+        *,
+        pair: str | None = None,
+        cursor: str | None = None,
+        since: int | None = None,
+        limit: int | None = None,
+    ) -> OrderListJson:
+        """List orders as they were sent last, the newest first."""
+        return cast(
+            "OrderListJson",
+            json.loads(
+                self.transport.ask(
+                    "GET",
+                    f"/api/v1/bots/{quoted(bot)}/orders",
+                    {"pair": pair, "cursor": cursor, "since": since, "limit": limit},
+                    {},
+                )[0]
+            ),
+        )
+
+    def trades(
+        self, bot: str, *, pair: str | None = None, cursor: str | None = None, limit: int | None = None
+    ) -> TradeListJson:
+        """List closed trades, the newest first; the cursor is how many came before."""
+        return cast(
+            "TradeListJson",
+            json.loads(
+                self.transport.ask(
+                    "GET", f"/api/v1/bots/{quoted(bot)}/trades", {"pair": pair, "cursor": cursor, "limit": limit}, {}
+                )[0]
+            ),
+        )
+
+    def said(
+        self,
+        bot: str,
+        *,
+        pair: str | None = None,
+        cursor: str | None = None,
+        since: int | None = None,
+        limit: int | None = None,
+    ) -> CommandListJson:
+        """List what operators have said to a bot from wherever, the newest first."""
+        return cast(
+            "CommandListJson",
+            json.loads(
+                self.transport.ask(
+                    "GET",
+                    f"/api/v1/bots/{quoted(bot)}/commands",
+                    {"pair": pair, "cursor": cursor, "since": since, "limit": limit},
+                    {},
+                )[0]
+            ),
+        )
+
+    def say(self, bot: str, body: CommandGivenJson, *, idempotency_key: str) -> CommandDoneJson:
+        """Tell a bot something. What moves money (close-all, reduce-50, invest, shutdown) asks for the scope `money`."""
+        return cast(
+            "CommandDoneJson",
+            json.loads(
+                self.transport.ask(
+                    "POST", f"/api/v1/bots/{quoted(bot)}/commands", {}, {"Idempotency-Key": idempotency_key}, body
+                )[0]
+            ),
+        )
+
+    def pair_orders(self, bot: str, pair: str) -> PairOrdersModelJson:
+        """What should be open at the venue for a pair, and what is; asked of the bot."""
+        return cast(
+            "PairOrdersModelJson",
+            json.loads(self.transport.ask("GET", f"/api/v1/bots/{quoted(bot)}/pairs/{quoted(pair)}/orders", {}, {})[0]),
+        )
+
+    def why(self, bot: str, pair: str) -> WhyJson:
+        """Say in sentences why a bot holds what it holds on a pair."""
+        return cast(
+            "WhyJson",
+            json.loads(self.transport.ask("GET", f"/api/v1/bots/{quoted(bot)}/pairs/{quoted(pair)}/why", {}, {})[0]),
+        )
+
+    def dashboard(self) -> DashboardJson:
+        """Everything at a glance."""
+        return cast("DashboardJson", json.loads(self.transport.ask("GET", "/api/v1/dashboard", {}, {})[0]))
+
+    def portfolio(self, bot: str) -> PortfolioShownJson:
+        """Where the money of a bot is, what it was worth, and what it has earned by day and pair."""
+        return cast(
+            "PortfolioShownJson", json.loads(self.transport.ask("GET", f"/api/v1/portfolio/{quoted(bot)}", {}, {})[0])
+        )
+
+    def markets(self) -> MarketListJson:
+        """List the pairs of the bots that answer, by bot and symbol."""
+        return cast("MarketListJson", json.loads(self.transport.ask("GET", "/api/v1/market-data/markets", {}, {})[0]))
+
+    def candles(
+        self, *, bot: str, pair: str, minutes: int | None = None, bars: int | None = None, until: int | None = None
+    ) -> bytes:
+        """Give candles of a pair where a bot trades, the last ones or those before a moment, in one binary body."""
+        return self.transport.ask(
+            "GET",
+            "/api/v1/market-data/candles",
+            {"bot": bot, "pair": pair, "minutes": minutes, "bars": bars, "until": until},
+            {},
+        )[0]
+
+    def settings(self) -> SettingsShownJson:
+        """Say what this console is."""
+        return cast("SettingsShownJson", json.loads(self.transport.ask("GET", "/api/v1/settings", {}, {})[0]))
+
+    def audit(self, *, bot: str | None = None, cursor: int | None = None, limit: int | None = None) -> AuditListJson:
+        """List what was done through this console, the newest first."""
+        return cast(
+            "AuditListJson",
+            json.loads(
+                self.transport.ask("GET", "/api/v1/audit", {"bot": bot, "cursor": cursor, "limit": limit}, {})[0]
+            ),
+        )
+
+    def health(self) -> HealthJson:
+        """Say that the console lives. Open to everybody."""
+        return cast("HealthJson", json.loads(self.transport.ask("GET", "/health", {}, {})[0]))
+
+    def ready(self) -> Any:
+        """Say whether everything that the console reads answers. Open to everybody."""
+        return cast("Any", json.loads(self.transport.ask("GET", "/ready", {}, {})[0]))
+
+    def metrics(self) -> bytes:
+        """Figures of the console for Prometheus; of bots it has only whether they answer. Open to everybody."""
+        return self.transport.ask("GET", "/metrics", {}, {})[0]

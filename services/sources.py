@@ -1,0 +1,105 @@
+"""What watching bots needs of the world: their rows, control interfaces, events and candles. `services.app` has it.
+
+Whatever is away raises Unreachable; a bot that refuses, or does not run, raises Misconfigured with its sentence.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from coordinator.bot_status import PairOrders
+
+Rows = tuple[list[dict[str, Any]], str | None]  # of a page, and the cursor of the next one
+
+
+class HistoryRows(Protocol):
+    """What bots have done, from their database."""
+
+    async def bots(self) -> list[str]:
+        """Names of the bots that have rows."""
+        ...
+
+    async def decisions(
+        self, bot: str, pair: str = "", kind: str = "", cursor: str | None = None, since: int | None = None,
+        limit: int = 100,
+    ) -> Rows:  # fmt: skip
+        """Decisions, the newest first."""
+        ...
+
+    async def last_of_each(self, bot: str, pair: str) -> list[dict[str, Any]]:
+        """The last decision of each kind about a pair and the account, oldest first."""
+        ...
+
+    async def fills(
+        self, bot: str, pair: str = "", cursor: str | None = None, since: int | None = None, limit: int = 100
+    ) -> Rows:
+        """Fills and payments of funding, the newest first."""
+        ...
+
+    async def orders(
+        self, bot: str, pair: str = "", cursor: str | None = None, since: int | None = None, limit: int = 100
+    ) -> Rows:
+        """Orders as they were sent last, the newest first."""
+        ...
+
+    async def commands(
+        self, bot: str, pair: str = "", cursor: str | None = None, since: int | None = None, limit: int = 100
+    ) -> Rows:
+        """What operators have said, the newest first."""
+        ...
+
+    async def trades(self, bot: str) -> tuple[list[Any], dict[str, float]]:
+        """Closed trades, oldest first, and what funding paid by pair."""
+        ...
+
+    async def earned(self, bot: str) -> list[dict[str, Any]]:
+        """What was realised by day and pair, oldest first."""
+        ...
+
+
+class BotLink(Protocol):
+    """The control interfaces of the bots that run here."""
+
+    def names(self) -> list[str]:
+        """Names of those that run."""
+        ...
+
+    async def status(self, bot: str) -> dict[str, Any]:
+        """How it says that it stands."""
+        ...
+
+    async def orders(self, bot: str, pair: str) -> PairOrders:
+        """What should be open for a pair, and what is."""
+        ...
+
+    async def command(self, bot: str, said: dict[str, Any]) -> str:
+        """Tell it; what it has done, in words."""
+        ...
+
+
+class EventSource(Protocol):
+    """What bots tell as it happens."""
+
+    async def newest(self, bot: str) -> str:
+        """Return the place of the newest event."""
+        ...
+
+    async def wait(self, after: dict[str, str], seconds: float) -> dict[str, list[dict[str, Any]]]:
+        """Wait so long for events after these places, by bot."""
+        ...
+
+    async def told(self, bot: str, after: str, until: str) -> list[dict[str, Any]]:
+        """Events after one place up to another, oldest first."""
+        ...
+
+    async def equity(self, bot: str, count: int) -> list[dict[str, Any]]:
+        """What the account was worth, the last so many marks, oldest first."""
+        ...
+
+
+class CandleSource(Protocol):
+    """Candles of the venues where the bots trade."""
+
+    async def candles(self, bot: str, pair: str, until: int | None, count: int) -> Any:
+        """The last minute bars that open before `until` (ms; the market's present without one), BAR (n,)."""
+        ...

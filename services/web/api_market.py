@@ -1,0 +1,165 @@
+"""Portfolio, market data, dashboard, settings and the audit."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from fastapi import APIRouter, Query, Request, Response
+
+from bot.ports import Unreachable
+from bot.times import DAY, MINUTE
+from services.web.access import LEAST_PASSWORD, SESSION
+from services.web.api_bots import shown_bot
+from services.web.context import Console, KnownBot, Reader, console_of, seen_bot
+from services.web.failures import Problem, not_found
+from services.web.models import (
+    AuditList,
+    Dashboard,
+    MarketList,
+    MarketRow,
+    Name,
+    Pair,
+    PortfolioShown,
+    SettingsShown,
+)
+from services.words import LANGUAGES
+
+router = APIRouter()
+MARKS = 4000  # of the account's worth
+COLUMNS = ("ts", "open", "high", "low", "close", "volume")
+LENGTHS = (1, 5, 15, 30, 60, 240, 1440)
+
+
+@router.get("/dashboard", tags=["dashboard"])
+async def dashboard(request: Request, _by: Reader) -> Dashboard:
+    """Everything at a glance."""
+    return at_a_glance(console_of(request))
+
+
+def at_a_glance(console: Console) -> Dashboard:
+    """Lay out every bot, and what they come to."""
+    seen = console.watcher.bots()
+    told = [one.status for one in seen if one.status is not None and not one.trouble]
+    return Dashboard(
+        items=[shown_bot(console, one) for one in seen],
+        equity=sum(one["equity"] for one in told),
+        exposure=sum(one["exposure"] for one in told),
+        trouble=console.watcher.trouble,
+    )
+
+
+@router.get("/portfolio/{bot}", tags=["portfolio"])
+async def portfolio(request: Request, seen: KnownBot) -> PortfolioShown:
+    """Where the money of a bot is, what it was worth, and what it has earned by day and pair."""
+    console = console_of(request)
+    return PortfolioShown.model_validate(
+        {
+            "bot": shown_bot(console, seen),
+            "earned": await console.sources.history.earned(seen.bot),
+            "equity": await equity_marks(console, seen.bot),
+        }
+    )
+
+
+async def equity_marks(console: Console, bot: str) -> list[dict[str, float]]:
+    """What the account was worth by the bus; nothing while that is away."""
+    if console.sources.events is None:
+        return []
+    try:
+        marks = await console.sources.events.equity(bot, MARKS)
+    except Unreachable:
+        return []
+    return [{"at": one["at"], "equity": one["equity"]} for one in marks]
+
+
+@router.get("/market-data/markets", tags=["market-data"])
+async def markets(request: Request, _by: Reader) -> MarketList:
+    """List the pairs of the bots that answer, by bot and symbol."""
+    rows = [
+        MarketRow(bot=seen.bot, pair=pair["pair"], price=pair["price"])
+        for seen in sorted(console_of(request).watcher.bots(), key=lambda one: one.bot)
+        for pair in sorted((seen.status or {"pairs": []})["pairs"], key=lambda one: one["pair"])
+    ]
+    return MarketList(items=rows)
+
+
+@router.get(
+    "/market-data/candles",
+    tags=["market-data"],
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Columns ts (ms), open, high, low, close, volume, one after the other: float64, little "
+            "endian, X-Rows of each.",
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        },
+        503: {"model": Problem},
+    },
+)
+async def candles(
+    request: Request,
+    _by: Reader,
+    bot: Name,
+    pair: Pair,
+    minutes: Annotated[int, Query(description="length of a candle: 1, 5, 15, 30, 60, 240 or 1440", ge=1, le=1440)] = 1,
+    bars: Annotated[int, Query(ge=1, le=20_000, description="how many at most")] = 2000,
+    until: Annotated[int | None, Query(ge=0, le=253_402_300_799_000, description="ms; those that open before")] = None,
+) -> Response:
+    """Give candles of a pair where a bot trades, the last ones or those before a moment, in one binary body."""
+    console = console_of(request)
+    traded = [one["pair"] for one in (seen_bot(console, bot).status or {"pairs": []})["pairs"]]
+    if pair not in traded:
+        raise not_found("pair", pair, f"choose one of {', '.join(traded)}" if traded else "wait until the bot answers")
+    length = max(one for one in LENGTHS if one <= minutes)
+    found = await console.sources.candles.candles(bot, pair, until, min(bars * length, 20_000))
+    rolled = rolled_up(found, length)[-bars:]
+    body = b"".join(np.ascontiguousarray(rolled[name], "<f8").tobytes() for name in COLUMNS)
+    headers = {"X-Rows": str(len(rolled)), "X-Minutes": str(length)}
+    return Response(body, media_type="application/octet-stream", headers=headers)
+
+
+def rolled_up(bars: np.ndarray, minutes: int) -> np.ndarray:
+    """Candles of so many minutes from those of one, BAR (n,); the last may still form."""
+    if minutes == 1 or not len(bars):
+        return bars
+    bucket = bars["ts"] // (minutes * MINUTE)
+    starts = np.concatenate(([0], np.flatnonzero(np.diff(bucket)) + 1))
+    ends = np.concatenate((starts[1:], [len(bars)])) - 1
+    rolled = np.empty(len(starts), bars.dtype)
+    rolled["ts"], rolled["open"], rolled["close"] = (
+        bucket[starts] * minutes * MINUTE,
+        bars["open"][starts],
+        bars["close"][ends],
+    )
+    rolled["high"] = np.maximum.reduceat(bars["high"], starts)
+    rolled["low"] = np.minimum.reduceat(bars["low"], starts)
+    rolled["volume"] = np.add.reduceat(bars["volume"], starts)
+    return rolled
+
+
+@router.get("/settings", tags=["settings"])
+async def settings(request: Request, _by: Reader) -> SettingsShown:
+    """Say what this console is."""
+    console = console_of(request)
+    return SettingsShown(
+        version=console.version,
+        languages=list(LANGUAGES),
+        session_days=SESSION // DAY,
+        least_password=LEAST_PASSWORD,
+        bus=console.sources.events is not None,
+    )
+
+
+@router.get("/audit", tags=["audit"])
+async def audit(
+    request: Request,
+    _by: Reader,
+    bot: Annotated[str, Query(pattern="^[a-z0-9]{0,8}$", description="of this bot alone")] = "",
+    cursor: Annotated[int, Query(ge=0, le=2**62, description="`next` of the page before; 0: the newest")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> AuditList:
+    """List what was done through this console, the newest first."""
+    rows = await console_of(request).sources.access.audit(bot, cursor, limit + 1)
+    following = str(rows[limit - 1]["id"]) if len(rows) > limit else None
+    return AuditList.model_validate({"items": rows[:limit], "next": following})

@@ -1,0 +1,643 @@
+"""The console as whoever may and may not meets it: every route with every scope, commands, sources that are away."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from base64 import urlsafe_b64encode
+
+import aiohttp
+import pytest
+import structlog
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bot.ports import Unreachable
+from bot.times import DAY
+from coordinator.decisions import FAMILY, FIELDS
+from coordinator.vocabulary import DecisionKind
+from services.command_line import web
+from services.logs import configure
+from services.storage import store
+from services.web.access import SESSION, TRIES
+from services.web.scopes import Scope, allows, needed_for
+from services.web.telling import reasons, spoken
+from services.web.words import CHART_NAMES, CHART_TEXTS, PageWords
+from services.words import LANGUAGES, chosen
+from tests.services.console_house import HALTED, NOW, PAIR, bot_status, console, write_history
+from tests.services.test_bot_commands import run as command
+
+OPEN = {
+    "/api/v1/auth/state", "/api/v1/auth/sign-in", "/api/v1/auth/link", "/health", "/ready", "/metrics",
+}  # fmt: skip
+NEEDS_MONEY = {
+    "/api/v1/auth/password", "/api/v1/auth/sessions", "/api/v1/auth/sessions/{session}", "/api/v1/auth/tokens",
+}  # fmt: skip
+PAGES = (
+    "/", "/bots/{bot}/pairs/BTCUSDT", "/portfolio", "/history/fills", "/history/orders", "/history/trades",
+    "/history/fills.csv", "/history/decisions.csv", "/decisions", "/bots/{bot}/halt", "/audit", "/settings",
+)  # fmt: skip
+VALUES = {"bot": None, "pair": PAIR, "session": "0" * 64}
+BODIES = {
+    "/api/v1/auth/sign-in": {"password": "x"},
+    "/api/v1/auth/link": {"link": "x"},
+    "/api/v1/auth/password": {"old": None, "new": "a password of length"},
+    "/api/v1/auth/tokens": {"label": "x", "scope": "read", "days": 1},
+    "/api/v1/bots/{bot}/commands": {"command": "pause"},
+}
+QUERY = {"/api/v1/market-data/candles": {"bot": None, "pair": PAIR}}
+
+
+def run(work):
+    return asyncio.run(work)
+
+
+def asked(path, name):
+    query = {key: value or name for key, value in QUERY.get(path, {}).items()}
+    return path.format(**(VALUES | {"bot": name})), query
+
+
+async def asks(house, method, path, token, name, key="0123456789"):
+    place, query = asked(path, name)
+    more = {"json": BODIES[path]} if path in BODIES and method != "GET" else {}
+    return await house.ask(method, place, token, params=query, headers={"Idempotency-Key": key}, **more)
+
+
+def test_every_route_asks_for_its_scope_and_says_no_to_everybody_else(dsn, name, tmp_path):
+    async def main():
+        await write_history(dsn, name)
+        async with console(dsn, tmp_path, name) as house:
+            tokens = {scope: await house.token(scope) for scope in Scope}
+            routes = list(house.routes())
+            assert len(routes) > 24
+            for number, (method, path, _) in enumerate(one for one in routes if "sign-out" not in one[1]):
+                status, body, _ = await asks(house, method, path, None, name)
+                if path in OPEN:
+                    assert status in (200, 401, 503), (method, path, status)
+                    continue
+                assert (status, body["code"]) == (401, "sign_in"), (method, path, status)
+                needed = Scope.MONEY if path in NEEDS_MONEY else Scope.CONTROL if method == "POST" else Scope.READ
+                for scope, token in tokens.items():
+                    status, body, _ = await asks(house, method, path, token, name, f"key-{number}-{scope}")
+                    if allows(scope, needed):
+                        assert status < 500, (method, path, scope, status, body)
+                        assert status != 401
+                        assert status != 403 or body["code"] == "token", (method, path, scope, body)
+                    else:
+                        assert (status, body["code"]) == (403, "scope"), (method, path, scope, status)
+            assert len(house.bots[name].told) == 2  # by control and by money
+            assert (await house.ask("POST", "/api/v1/auth/sign-out"))[0] == 401
+            assert (await house.ask("POST", "/api/v1/auth/sign-out", tokens[Scope.READ]))[0] == 204
+            assert (await house.ask("GET", "/api/v1/bots", tokens[Scope.READ]))[0] == 401
+
+    run(main())
+
+
+def test_no_page_is_shown_to_nobody_and_each_to_whoever_has_signed_in(dsn, name, tmp_path):
+    async def main():
+        await write_history(dsn, name)
+        async with console(dsn, tmp_path, name) as house:
+            token = await house.token("read")
+            for page in PAGES:
+                path = page.format(bot=name)
+                status, _, headers = await house.ask("GET", path)
+                assert (status, headers["Location"]) == (303, "/sign-in"), page
+                for language in LANGUAGES:
+                    status, body, headers = await house.ask(
+                        "GET", path, token, headers={"Accept-Language": f"{language};q=0.9"}
+                    )
+                    assert status == 200, (page, body)
+                    text = body.decode() if isinstance(body, bytes) else str(body)
+                    if not page.endswith("csv"):
+                        assert f'<html lang="{language}"' in text
+                        assert "script-src 'self';" in headers["Content-Security-Policy"]
+                        assert "<script>" not in text
+                        assert " style=" not in text
+                        assert " onclick=" not in text
+            status, _, headers = await house.ask("GET", "/", token, headers={"X-Part": "1"})
+            assert status == 200
+            assert float(headers["X-Age"]) < 5
+            again, _, _ = await house.ask("GET", "/", token, headers={"X-Part": "1", "If-None-Match": headers["ETag"]})
+            assert again == 304
+            assert (await house.ask("GET", "/", headers={"X-Part": "1"}))[0] == 401
+            assert (await house.ask("GET", "/sign-in"))[0] == 200
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "code"),
+    [
+        ("evil.example", None, "host"),
+        ("127.0.0.1.evil.example:80", None, "host"),
+        ("x@127.0.0.1", None, "host"),
+        ("[::1", None, "host"),
+        (None, "http://evil.example", "origin"),
+        (None, "null", "origin"),
+    ],
+)
+def test_what_was_meant_for_another_host_or_comes_from_another_site_is_refused(dsn, name, tmp_path, host, origin, code):
+    async def main():
+        async with console(dsn, tmp_path, name) as house:
+            token = await house.token()
+            headers = {key: value for key, value in (("Host", host), ("Origin", origin)) if value}
+            for path in ("/", "/health", f"/api/v1/bots/{name}/commands", "/api/v1/auth/sign-in"):
+                status, body, _ = await house.ask("POST", path, token, headers=headers, json={"command": "halt"})
+                assert (status, body["code"]) == (403, code), (path, body)
+            with pytest.raises(aiohttp.WSServerHandshakeError):
+                await house.session.ws_connect(
+                    f"{house.address}/api/v1/stream", headers=headers | {"Authorization": f"Bearer {token}"}
+                )
+            assert house.bots[name].told == []
+
+    run(main())
+
+
+def test_a_browser_needs_its_forms_token_to_change_anything(dsn, name, tmp_path):
+    async def main():
+        async with console(dsn, tmp_path, name) as house:
+            link = await house.built.access.link()
+            status, signed, headers = await house.ask("POST", "/api/v1/auth/link", json={"link": link})
+            assert status == 200
+            cookie = headers["Set-Cookie"]
+            assert "HttpOnly" in cookie
+            assert "SameSite=strict" in cookie
+            shown = {"Cookie": cookie.split(";")[0], "Idempotency-Key": "0123456789"}
+            body = {"command": "pause", "pair": PAIR}
+            path = f"/api/v1/bots/{name}/commands"
+            assert (await house.ask("POST", path, json=body, headers=shown))[1]["code"] == "csrf"
+            wrong = shown | {"X-CSRF-Token": "0" * 64}
+            assert (await house.ask("POST", path, json=body, headers=wrong))[1]["code"] == "csrf"
+            right = shown | {"X-CSRF-Token": signed["csrf"]}
+            assert (await house.ask("POST", path, json=body, headers=right))[1]["done"] == "pause is done"
+            assert [(one.pair, one.source, one.key) for one in house.bots[name].told] == [
+                (PAIR, "console", "0123456789")
+            ]
+            status, again, _ = await house.ask("POST", "/api/v1/auth/link", json={"link": link})
+            assert (status, again["code"]) == (401, "used_link")
+
+    run(main())
+
+
+def test_a_password_signs_in_five_times_a_minute_and_ends_other_browsers_when_it_changes(dsn, name, tmp_path):
+    async def main():
+        async with console(dsn, tmp_path, name, limits=True) as house:
+            house.built.access.rows.password = house.built.access.rows.password
+            access = house.built.access
+            _, first = await access.with_link(await access.link(), "a", "x")
+            shown, _ = await access.with_link(await access.link(), "b", "y")
+            await house.built.sources.access.pool.fetch("DELETE FROM console_users")
+            await access.set_password(None, "correct horse battery", first, "a")
+            assert await access.session(shown) is None
+            stored = await house.built.sources.access.password("owner")
+            assert stored.startswith("$argon2id$")
+            answers = [
+                (await house.ask("POST", "/api/v1/auth/sign-in", json={"password": word}))[0]
+                for word in ("wrong", "correct horse battery", "wrong", "wrong", "wrong", "correct horse battery")
+            ]
+            assert answers == [401, 200, 401, 401, 401, 429]
+            assert TRIES[0].amount == 5
+            await house.built.sources.access.pool.fetch("DELETE FROM console_users")
+
+    run(main())
+
+
+def test_a_session_ends_by_its_time_and_at_once_when_it_is_ended(dsn, name, tmp_path):
+    async def main():
+        moment = [NOW]
+        async with console(dsn, tmp_path, name, now=lambda: moment[0]) as house:
+            token = await house.token("money", days=2)
+            path = "/api/v1/bots"
+            assert (await house.ask("GET", path, token))[0] == 200
+            moment[0] += 2 * DAY
+            assert (await house.ask("GET", path, token))[0] == 401
+            other = await house.token()
+            _, listed, _ = await house.ask("GET", "/api/v1/auth/sessions", other)
+            own = next(one for one in listed["items"] if one["own"])
+            assert own["kind"] == "token"
+            assert SESSION == 30 * DAY
+            status, _, _ = await house.ask("DELETE", f"/api/v1/auth/sessions/{own['id']}", other)
+            assert status == 204
+            assert (await house.ask("GET", path, other))[0] == 401
+
+    run(main())
+
+
+def test_a_command_said_again_under_its_key_is_done_once_and_another_under_it_is_refused(dsn, name, tmp_path):
+    async def main():
+        async with console(dsn, tmp_path, name) as house:
+            token, path = await house.token(), f"/api/v1/bots/{name}/commands"
+            key = {"Idempotency-Key": "once-and-no-more"}
+            first = await house.ask("POST", path, token, json={"command": "halt"}, headers=key)
+            again = await house.ask("POST", path, token, json={"command": "halt"}, headers=key)
+            other = await house.ask("POST", path, token, json={"command": "resume"}, headers=key)
+            assert (first[1]["again"], again[1]["again"]) == (False, True)
+            assert first[1]["done"] == again[1]["done"] == "halt is done"
+            assert (other[0], other[1]["code"]) == (422, "key_used")
+            assert [one.kind for one in house.bots[name].told] == ["halt"]
+            house.bots[name].refuses = "nothing is halted."
+            refused = await house.ask(
+                "POST", path, token, json={"command": "resume"}, headers={"Idempotency-Key": "another-key"}
+            )
+            assert (refused[0], refused[1]["message"]) == (409, "nothing is halted.")
+            _, audit, _ = await house.ask("GET", f"/api/v1/audit?bot={name}", token)
+            assert [(one["action"], one["refused"], one["outcome"]) for one in audit["items"]] == [
+                ("resume", True, "nothing is halted."),
+                ("halt", False, "halt is done"),
+            ]
+
+    run(main())
+
+
+def test_what_moves_money_asks_for_more_than_to_command(dsn, name, tmp_path):
+    async def main():
+        async with console(dsn, tmp_path, name) as house:
+            token, path = await house.token("control"), f"/api/v1/bots/{name}/commands"
+            for number, word in enumerate(("close-all", "reduce-50", "invest", "shutdown")):
+                assert needed_for(word) is Scope.MONEY
+                body = {"command": word, "amount": 5.0 if word == "invest" else 0.0}
+                key = {"Idempotency-Key": f"number-{number}"}
+                status, said, _ = await house.ask("POST", path, token, json=body, headers=key)
+                assert (status, said["code"]) == (403, "scope")
+            assert house.bots[name].told == []
+
+    run(main())
+
+
+def test_a_bot_that_dies_or_is_of_another_version_is_a_sentence_and_comes_back_by_itself(dsn, name, tmp_path):
+    async def main():
+        async with console(dsn, tmp_path, name, look=False) as house:
+            bot, watcher, token = house.bots[name], house.built.watcher, await house.token("read")
+            path = f"/api/v1/bots/{name}/status"
+            assert (await house.ask("GET", path, token))[1]["runs"] is True
+            right, bot.now = bot.now, {"bot": name, "pairs": []}
+            await watcher.look()
+            _, told, _ = await house.ask("GET", path, token)
+            assert (told["runs"], told["status"]) == (False, None)
+            assert "of another version" in told["trouble"]
+            bot.now = right
+            await watcher.look()
+            assert (await house.ask("GET", path, token))[1]["trouble"] == ""
+            await bot.server.stop()
+            await watcher.look()
+            _, told, _ = await house.ask("GET", path, token)
+            assert told["runs"] is False
+            assert "no bot runs here" in told["trouble"]
+            assert told["status"]["equity"] == 10_012.5  # the last that was known
+            _, page, _ = await house.ask("GET", "/", token)
+            assert "no bot runs here" in page.decode()
+            await bot.server.start()
+            await watcher.look()
+            assert (await house.ask("GET", path, token))[1]["runs"] is True
+
+    run(main())
+
+
+def test_how_old_a_status_is_counts_from_when_the_bot_gave_it(dsn, name, tmp_path):
+    async def main():
+        clock = [100.0]
+        async with console(dsn, tmp_path, name, clock=lambda: clock[0], look=False) as house:
+            token = await house.token("read")
+            await house.bots[name].server.stop()
+            clock[0] += 42.5
+            await house.built.watcher.look()
+            _, _, headers = await house.ask("GET", "/", token, headers={"X-Part": "1"})
+            assert headers["X-Age"] == "42.5"
+
+    run(main())
+
+
+def test_a_database_that_is_away_is_a_sentence_and_who_was_signed_in_goes_on_watching(dsn, name, tmp_path):
+    async def main():
+        await write_history(dsn, name)
+        async with console(dsn, tmp_path, name, look=False) as house:
+            token, rows = await house.token(), house.built.sources.history.pool
+            kept, right = rows._pool, rows.dsn
+            rows._pool, rows.dsn = None, "postgresql://nobody@127.0.0.1:1/none"
+            await house.built.watcher.look()
+            status, body, _ = await house.ask("GET", f"/api/v1/bots/{name}/fills", token)
+            assert (status, body["code"]) == (503, "away")
+            status, page, _ = await house.ask("GET", "/", token)
+            assert status == 200
+            assert "The database does not answer" in page.decode()
+            assert "43,000.5" in page.decode()
+            assert (await house.ask("GET", "/ready"))[0] == 503
+            status, _, _ = await house.ask("GET", "/decisions", token)
+            assert status == 200
+            pause = {"json": {"command": "pause"}, "headers": {"Idempotency-Key": "while-away"}}
+            assert (await house.ask("POST", f"/api/v1/bots/{name}/commands", token, **pause))[0] == 200
+            assert (await house.ask("GET", "/", "never seen before"))[0] == 303
+            rows._pool, rows.dsn = kept, right
+            await house.built.watcher.look()
+            assert (await house.ask("GET", "/ready"))[0] == 200
+            assert (await house.ask("GET", f"/api/v1/bots/{name}/fills", token))[0] == 200
+
+    run(main())
+
+
+def test_lists_go_on_by_their_cursor_and_none_is_lost_or_told_twice(dsn, name, tmp_path):
+    async def main():
+        await write_history(dsn, name, fills=7, decisions=7)
+        async with console(dsn, tmp_path, name) as house:
+            token = await house.token("read")
+            for what, key in (("fills", "execution"), ("orders", "client_order_id"), ("decisions", "id")):
+                found, cursor = [], ""
+                while cursor is not None:
+                    query = f"?limit=3&cursor={cursor}" if cursor else "?limit=3"
+                    status, body, _ = await house.ask("GET", f"/api/v1/bots/{name}/{what}{query}", token)
+                    assert status == 200, body
+                    found += [one[key] for one in body["items"]]
+                    cursor = body["next"]
+                assert len(found) == len(set(found)) == 7, what
+                assert found == sorted(found, reverse=True)
+            _, fills, _ = await house.ask("GET", f"/api/v1/bots/{name}/fills", token)
+            assert (fills["items"][-1]["price"], fills["items"][-1]["quantity"]) == (43_000.0, 0.01)
+            _, trades, _ = await house.ask("GET", f"/api/v1/bots/{name}/trades", token)
+            assert [one["fills"] for one in trades["items"]] == [2, 2, 2]
+            _, csv, _ = await house.ask("GET", f"/history/fills.csv?bot={name}", token)
+            assert len(csv.decode().splitlines()) == 8
+
+    run(main())
+
+
+def test_candles_come_as_columns_in_one_body_rolled_up(dsn, name, tmp_path):
+    async def main():
+        async with console(dsn, tmp_path, name) as house:
+            token = await house.token("read")
+            path = f"/api/v1/market-data/candles?bot={name}&pair={PAIR}&bars=100&minutes="
+            _, raw, headers = await house.ask("GET", path + "1", token)
+            assert (headers["X-Rows"], len(raw)) == ("100", 6 * 100 * 8)
+            import numpy as np
+
+            columns = np.frombuffer(raw, "<f8").reshape(6, 100)
+            assert np.all(np.diff(columns[0]) == 60_000)
+            _, raw, headers = await house.ask("GET", path + "60", token)
+            hours = np.frombuffer(raw, "<f8").reshape(6, int(headers["X-Rows"]))
+            assert set(np.diff(hours[0])) == {3_600_000.0}
+            assert hours[2][5] == hours[4][5] + 2.5  # high and close
+            assert hours[5][5] == 60.0
+            status, body, _ = await house.ask("GET", path.replace(PAIR, "XYZUSDT") + "1", token)
+            assert (status, body["code"]) == (404, "not_found")
+
+    run(main())
+
+
+def test_a_halt_says_what_each_answer_would_do_and_takes_it(dsn, name, tmp_path):
+    async def main():
+        async with console(dsn, tmp_path, name, look=False) as house:
+            house.bots[name].now = bot_status(name, **HALTED)
+            await house.built.watcher.look()
+            token = await house.token()
+            _, page, _ = await house.ask("GET", f"/bots/{name}/halt", token)
+            text = page.decode()
+            assert "24:00 left" in text  # the decision is due at 9:30, it is 9:06
+            assert "Keeps 1 position worth 430.0" in text  # 0.01 at 43,000.5
+            assert "Closes half of 1 position at the market, 215.00 of 430.0" in text
+            assert "what floats now, +2.0" in text  # 0.01 of the 200.5 above its average
+            assert house.built.watcher.bots()[0].bot == name
+
+    run(main())
+
+
+# Whatever is asked: it is answered in the one shape, and never with a 500.
+
+ODD = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=30),
+    st.sampled_from(["", "\0", "a" * 300, "..", "%", "9" * 40, "main", PAIR, "pause", "-1", "0", "1e400", "é", "{}"]),
+    st.lists(st.integers(), max_size=2), st.dictionaries(st.text(max_size=4), st.integers(), max_size=2),
+)  # fmt: skip
+
+
+def cursor(at, key):
+    return urlsafe_b64encode(json.dumps([at, key]).encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "x",
+        cursor("2024-01-01T00:00:00", "1"),
+        cursor("9999-12-31T23:59:59-14:00", "1"),
+        cursor("0001-01-01T00:00:00+14:00", "1"),
+        cursor("2024-01-01T00:00:00+00:00", "\0"),
+        cursor("2024-01-01T00:00:00+00:00", "\ud800"),
+        cursor("2024-01-01T00:00:00+00:00", 1),
+        cursor(1, 1),
+        "W10",
+    ],
+)
+def test_a_cursor_that_no_page_ended_with_is_refused(dsn, name, tmp_path, given):
+    async def main():
+        async with console(dsn, tmp_path, name) as house:
+            token = await house.token("read")
+            for what in ("fills", "orders", "decisions", "commands"):
+                status, body, _ = await house.ask("GET", f"/api/v1/bots/{name}/{what}?cursor={given}", token)
+                assert (status, body["code"], body["field"]) == (422, "invalid", "cursor"), (what, body)
+                assert "cursor is" in body["message"]
+
+    run(main())
+
+
+def odd_requests(operations):
+    """Requests to the operations of the OpenAPI document: their own parameters, with any value."""
+
+    @st.composite
+    def made(draw):
+        method, path, operation = draw(st.sampled_from(operations))
+        query, headers = [], {}
+        for one in operation.get("parameters", ()):
+            value = str(draw(st.one_of(ODD, st.integers(0, 50))))
+            if one["in"] == "path" and draw(st.booleans()):
+                path = path.replace("{" + one["name"] + "}", value.replace("/", "") or "x")
+            elif one["in"] == "query" and draw(st.booleans()):
+                query.append((one["name"], value))
+            elif one["in"] == "header" and draw(st.booleans()):
+                headers[one["name"]] = "".join(c for c in value if 32 <= ord(c) < 127)
+        body = None
+        if "requestBody" in operation:
+            names = st.sampled_from(
+                ["command", "pair", "force", "amount", "password", "link", "old", "new", "label", "scope", "days", "x"]
+            )
+            body = draw(st.one_of(ODD, st.dictionaries(names, ODD, max_size=5)))
+        return method, path, query, headers, body
+
+    return made()
+
+
+def fuzz(dsn, tmp_path, name, examples):
+    async def main():
+        async with console(dsn, tmp_path, name, look=False) as house:
+            token, loop = await house.token(), asyncio.get_running_loop()
+            house.built.sources.access.set_password = nothing
+            operations = [one for one in house.routes() if "sign-out" not in one[1]]
+
+            @settings(
+                max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True,
+                database=None,
+            )  # fmt: skip
+            @given(odd_requests(operations))
+            def each(made):
+                asyncio.run_coroutine_threadsafe(check(house, token, made, name), loop).result(30)
+
+            await asyncio.to_thread(each)
+
+    run(main())
+
+
+async def nothing(*_):
+    """Set no password: the next request could not be checked."""
+
+
+async def check(house, token, made, name):
+    method, path, query, headers, body = made
+    path = path.replace("{bot}", name).replace("{pair}", PAIR).replace("{session}", "x")
+    from urllib.parse import quote
+
+    from yarl import URL
+
+    text = json.dumps(body) if body is not None else None
+    url = URL(house.address + quote(path, safe="/", errors="replace"), encoded=True)
+    if query:
+        url = url.with_query([(key, value.encode(errors="replace").decode()) for key, value in query])
+    sent = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"} | headers
+    async with house.session.request(method, url, data=text, headers=sent, allow_redirects=False) as answer:
+        assert answer.status < 500, (made, await answer.text())
+        if answer.status >= 400:
+            assert set(await answer.json()) == {"code", "message", "field", "remedy"}, made
+            assert len((await answer.json())["message"]) < 1200
+
+
+def test_no_odd_request_is_a_500(dsn, name, tmp_path):
+    fuzz(dsn, tmp_path, name, 400)
+
+
+@pytest.mark.slow
+def test_no_odd_request_of_20_000_is_a_500(dsn, name, tmp_path):
+    fuzz(dsn, tmp_path, name, 20_000)
+
+
+# Documents and words.
+
+
+def test_the_openapi_document_has_every_route_with_its_errors_and_examples(dsn, name, tmp_path):
+    async def main():
+        async with console(dsn, tmp_path, name) as house:
+            document = (await house.ask("GET", "/api/v1/openapi.json"))[1]
+            assert {path.split("/")[3] for path in document["paths"] if path.startswith("/api/")} == {
+                "auth", "bots", "portfolio", "market-data", "dashboard", "settings", "audit",
+            }  # fmt: skip
+            for path, operations in document["paths"].items():
+                for method, one in operations.items():
+                    assert one.get("description"), (method, path)
+                    if path.startswith("/api/"):
+                        assert {"401", "403", "422", "429"} <= set(one["responses"]), (method, path)
+            for title, schema in document["components"]["schemas"].items():
+                if title.endswith("Given") or title.startswith("New"):
+                    assert all("examples" in field or "default" in field for field in schema["properties"].values())
+
+    run(main())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_says_everything_that_the_first_says(language):
+    first, own = (PageWords(one).bundle._messages for one in ("en", language))
+    decisions = {f"decision-{kind.name.lower()}" for kind in DecisionKind} | {"since"}
+    assert set(own) == (set(first) | decisions if language != "en" else set(first))
+    assert len(PageWords(language).chart()) == (0 if language == "en" else CHART_TEXTS + len(CHART_NAMES))
+    assert len([one for one in first if one.startswith("chart-")]) == CHART_TEXTS
+    for name in first:
+        if name.startswith("word-"):
+            assert PageWords(language)(name)
+
+
+@pytest.mark.parametrize("kind", DecisionKind)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_decision_is_a_sentence_in_every_language(language, kind):
+    record = dict.fromkeys(("a", "b", "c"), 1) | dict.fromkeys(("x", "y", "z", "w", "v"), 1.0)
+    fields = {
+        name: "grid" if read is FAMILY else read(record[key]) for key, name, read in FIELDS[kind]
+    }  # as a bot stores them
+    row = {"id": 1, "pair": PAIR, "at": NOW, "kind": kind.name.lower(), "fields": json.loads(json.dumps(fields))}
+    said = spoken(PageWords(language), row)
+    assert said != kind.name.lower().replace("_", " ")
+    assert any(ord(one) > 0x400 and one.isalpha() for one in said) == (language == "ru")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_why_it_holds_what_it_holds_leaves_out_what_is_over(language):
+    def row(number, kind, **fields):
+        return {"id": number, "pair": PAIR, "at": NOW + number, "kind": kind, "fields": fields}
+
+    regime = row(1, "regime", regime="wide_range", before="unknown", adx=12.0, atr_pct=1.5, ema_divergence=0.01)
+    start = row(2, "start", strategy="grid", variant="configured", size=900.0)
+    pause = row(3, "pause", reason="operator", until="2024-01-02T00:00:00Z", size=None)
+    words = PageWords(language)
+    paused = reasons(words, [regime, start, pause], PAIR)
+    over = reasons(words, [regime, start, pause, row(4, "unpause")], PAIR)
+    assert len(over) == len(paused) - 1
+    assert not reasons(words, [], PAIR)
+    assert reasons(words, [row(5, "closing", price=1.0, position=2.0)], PAIR)  # what came before it is not there
+
+
+def test_a_language_is_the_one_chosen_or_the_first_of_the_browsers():
+    assert chosen("de,ru;q=0.8,en;q=0.5", None) == "ru"
+    assert chosen("ru", "en") == "en"
+    assert chosen("", None) == "en"
+    assert chosen("de", "xx") == "en"
+    with pytest.raises(KeyError):
+        PageWords("ru")("there-is-no-such-message")
+    assert PageWords("ru")("would_hold", count=3, value="1").startswith("Сохраняет 3 позиции")
+    assert PageWords("ru")("would_hold", count=5, value="1").startswith("Сохраняет 5 позиций")
+
+
+def test_nobody_is_told_more_than_that_something_is_away(dsn, name, tmp_path):
+    async def main():
+        async with console(dsn, tmp_path, name, look=False) as house:
+            token = await house.token("read")
+
+            async def away(*_, **__):
+                raise Unreachable("the database does not answer (OSError)")
+
+            house.built.sources.history.fills = away
+            status, body, _ = await house.ask("GET", f"/api/v1/bots/{name}/fills", token)
+            assert (status, body["code"], body["field"]) == (503, "away", None)
+            assert "postgresql" not in json.dumps(body)
+
+            async def broken(*_, **__):
+                raise ZeroDivisionError("a secret")
+
+            house.built.sources.history.fills = broken
+            configure([], stream=io.StringIO())
+            status, body, _ = await house.ask("GET", f"/api/v1/bots/{name}/fills", token)
+            assert (status, body["code"]) == (500, "failed")
+            assert "secret" not in json.dumps(body)
+
+    previous = structlog.get_config()
+    try:
+        run(main())
+    finally:
+        structlog.configure(**previous)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--host", "256.1.1.1"), "cannot be opened"),
+        (("--origin", "console.example"), "give one such as https://console.example"),
+        (("--database", "postgresql://nobody@127.0.0.1:1/none"), "cannot be used"),
+    ],
+)
+def test_web_says_what_is_wrong_in_a_sentence(tmp_path, options, sentence, monkeypatch):
+    monkeypatch.setattr(store, "START_SECONDS", 0.1)
+    said = command("web", "--port", "0", *options, folder=tmp_path, code=2).stderr
+    assert sentence in said
+    assert said.count("\n") == 1
+
+
+def test_without_its_parts_the_console_says_how_to_get_them_and_a_demo_goes_without(tmp_path, monkeypatch):
+    monkeypatch.setattr(web, "PARTS", ("there_is_no_such_module.inside",))
+    assert not web.installed()
+    assert "uv sync --extra web" in command("web", folder=tmp_path, code=2).stderr
+    monkeypatch.undo()
+    assert web.installed()

@@ -72,7 +72,9 @@ def tickers(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     """Answer with what symbols are traded at."""
     books = server.exchange.books
     chosen = [server.exchange.book(query["symbol"])] if "symbol" in query else list(books.values())
-    return {"category": server.category, "list": [codec.ticker(book) for book in chosen]}
+    now = server.exchange.now
+    rows = [codec.ticker(book) | {"turnover24h": codec.number(book.turnover(now - DAY, now))} for book in chosen]
+    return {"category": server.category, "list": rows}
 
 
 def orderbook(server: Served, query: dict[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,12 @@ change of a minute that had values already is a Revision, which holds both versi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+
+from bot.times import DAY, MINUTE
 
 
 class Source(StrEnum):
@@ -34,6 +37,12 @@ class Receipt:
     received_ms: int
     source: Source
 
+    @classmethod
+    def of(cls, market_id: int, symbol: str, row: Sequence[float], received_ms: int, source: Source) -> Receipt:
+        """Build one from a row: opening time, open, high, low, close, volume."""
+        ts, opened, high, low, close, volume = row
+        return cls(market_id, symbol, int(ts), opened, high, low, close, volume, received_ms, source)
+
     @property
     def values(self) -> tuple[float, float, float, float, float]:
         """Open, high, low, close and volume."""
@@ -47,6 +56,7 @@ class Reception(Enum):
     SAME = "same"  # equal values again
     REVISED = "revised"
     OUTDATED = "outdated"  # received before the version that is held
+    FAULTY = "faulty"  # no minute: values or time that cannot be
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +68,18 @@ class Revision:
     decided: bool
 
 
+def faulty(receipt: Receipt) -> bool:
+    """Whether no candle can have these values, or no minute opens at this time."""
+    opened, high, low, close, volume = receipt.values
+    finite = all(math.isfinite(one) for one in receipt.values)
+    ordered = 0.0 < low <= min(opened, close) and max(opened, close) <= high
+    return not (finite and ordered and volume >= 0.0 and receipt.ts % MINUTE == 0)
+
+
 class CanonicalMinutes:
     """The minutes of one symbol that may still change, and which of them are not stored yet.
 
-    What was stored long ago is forgotten; a minute before `forgotten_before` has to be recalled before it is received.
+    What was stored long ago is forgotten; where `forgets` says so, a day is to be recalled before a minute of it comes.
     """
 
     def __init__(self) -> None:
@@ -69,9 +87,12 @@ class CanonicalMinutes:
         self.unsaved: set[int] = set()
         self.decided: set[int] = set()
         self.forgotten_before = 0
+        self._recalled: set[int] = set()  # openings of days, ms
 
     def receive(self, receipt: Receipt) -> tuple[Reception, Revision | None]:
         """Take a receipt by the rule."""
+        if faulty(receipt):
+            return Reception.FAULTY, None
         held = self.held.get(receipt.ts)
         if held is None:
             self._hold(receipt)
@@ -93,11 +114,12 @@ class CanonicalMinutes:
         self.decided.add(ts)
 
     def forgets(self, ts: int) -> bool:
-        """Whether a minute was forgotten, so that it has to be recalled before it is received."""
-        return ts < self.forgotten_before and ts not in self.held
+        """Whether a minute may have been forgotten, so that its day is to be recalled before it is received."""
+        return ts < self.forgotten_before and ts not in self.held and ts // DAY * DAY not in self._recalled
 
-    def recall(self, stored: Iterable[Receipt]) -> None:
-        """Hold minutes as they are stored, except those that are held already."""
+    def recall(self, day: int, stored: Iterable[Receipt]) -> None:
+        """Hold the minutes of a day (its opening, ms) as they are stored, except those that are held already."""
+        self._recalled.add(day)
         for one in stored:
             if self.held.setdefault(one.ts, one) is one:
                 self.decided.add(one.ts)  # whoever reads the store may have
@@ -117,4 +139,5 @@ class CanonicalMinutes:
         for ts in [ts for ts in self.held if ts < before and ts not in self.unsaved]:
             del self.held[ts]
             self.decided.discard(ts)
+        self._recalled.clear()
         self.forgotten_before = max(self.forgotten_before, before)

@@ -189,7 +189,7 @@ class Feed:
         return [self._receipt(one, Source.REST) for one in read if first <= one[1] < after and one[1] + MINUTE <= now]
 
     async def funding(self, symbol: str, since: int) -> list[tuple[int, float]]:
-        """Settlements from `since` (ms) on, oldest first, at most a page of them. Raises FeedUnreachable or NotTraded."""
+        """Settlements from `since` (ms) on, oldest first, at most a page. Raises FeedUnreachable or NotTraded."""
         asked = {"since": since, "limit": FUNDING_PAGE, "params": {"until": since + FUNDING_SPAN - 1}}
         rows = await self._ask(self.client.fetch_funding_rate_history, self._name(symbol), **asked)
         rates = {(int(one["timestamp"]) + MINUTE // 2) // MINUTE * MINUTE: float(one["fundingRate"]) for one in rows}
@@ -264,5 +264,4 @@ class Feed:
         self._sink(self._receipt(row, Source.STREAM))
 
     def _receipt(self, row: Row, source: Source) -> Receipt:
-        symbol, *values = row
-        return Receipt(self.market.id, symbol, *values, self.clock(), source)  # type: ignore[arg-type]
+        return Receipt.of(self.market.id, row[0], row[1:], self.clock(), source)

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from bot.times import HOUR, MINUTE, SECOND
+from bot.times import DAY, HOUR, MINUTE, SECOND
 
 PATIENCE_MS: Final = 5 * SECOND  # after its end, until a minute that was not heard is missing
 # Between two questions for the same hole, by how often the venue has said that it has no such minutes.
-PAUSES_MS: Final = (10 * SECOND, 30 * SECOND, 2 * MINUTE, 10 * MINUTE, HOUR)
+PAUSES_MS: Final = (10 * SECOND, 30 * SECOND, 2 * MINUTE, 10 * MINUTE, HOUR, 6 * HOUR, DAY)
 UNREACHABLE_PAUSE_MS: Final = 10 * SECOND
 
 
@@ -99,9 +99,22 @@ class SeriesHoles:
 
         self._change(first, after, later)
 
-    def end(self) -> None:
-        """Expect nothing more: the symbol is no longer traded."""
+    def end(self, last: int) -> None:
+        """Expect nothing more: the symbol is no longer traded. `last` is its newest minute, ms.
+
+        What the venue has not after that minute was never traded, and is no hole.
+        """
         self.ended = True
+        after = last + MINUTE
+        cut = [replace(one, first=max(one.first, after)) if one.after > after else one for one in self.holes]
+        never = {one.after for one in cut if one.first >= after and one.cause is HoleCause.VENUE_HAS_NONE}
+        kept = [one for one in self.holes if one.after not in never]
+        kept += [replace(one, after=after) for one in self.holes if one.after in never and one.first < after]
+        self.holes = sorted(kept, key=lambda one: one.first)
+
+    def lacks(self, ts: int) -> bool:
+        """Whether a minute was not heard yet."""
+        return ts >= self.next or self._at(ts) is not None
 
     @property
     def missing(self) -> int:

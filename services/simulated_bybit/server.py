@@ -306,7 +306,7 @@ class VenueServer:
         """Tell everybody what has happened since the last time."""
         events, self.exchange.events = self.exchange.events, []
         if any(isinstance(event, Bar) for event in events):
-            for symbol, late in self.teller.next_minute():
+            for _, late in self.teller.next_minute():
                 await self._spread(late["topic"], False, late)
         for event in events:
             for topic, private, data in self._told(event):
@@ -315,7 +315,7 @@ class VenueServer:
                     message = {"id": "1", "topic": topic, "creationTime": self.exchange.now, "data": data}
                 if topic == "execution" and self._withheld(message):
                     continue
-                if topic.startswith("kline."):
+                if isinstance(event, Bar) and topic.startswith("kline."):
                     for each in self.teller.tell(event.symbol, message, _unfinished(message)):
                         await self._spread(topic, private, each)
                     continue

@@ -1,4 +1,4 @@
-"""What goes wrong on purpose, repeatably, between a minute that closed at a simulated exchange and who listens for it."""
+"""What goes wrong on purpose, repeatably, between a bar that closes at a simulated exchange and who listens for it."""
 
 from __future__ import annotations
 

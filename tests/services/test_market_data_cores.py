@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from services.market_data.canonical import CanonicalMinutes, Receipt, Reception,
 from services.market_data.holes import PATIENCE_MS, HoleCause, SeriesHoles
 from services.market_data.markets import BY_ID, MARKETS, market_named
 
-MINUTE = 60_000
+MINUTE, DAY = 60_000, 86_400_000
 START = 1_700_000_040_000
 
 
@@ -54,9 +55,16 @@ def test_storing_forgetting_and_recalling_at_any_moment_changes_nothing(told, da
             core.saved(batch)
         if data.draw(st.booleans()):
             core.forget(START + data.draw(st.integers(0, 7)) * MINUTE)
-        if core.forgets(one.ts) and one.ts in stored:
-            values = (*stored[one.ts].values, 0, Source.STORE)
-            core.recall([Receipt(1, "BTCUSDT", one.ts, *values)])
+        if core.forgets(one.ts):
+            day = one.ts // DAY * DAY
+            core.recall(
+                day,
+                [
+                    replace(each, received_ms=0, source=Source.STORE)
+                    for each in stored.values()
+                    if each.ts // DAY * DAY == day
+                ],
+            )
         core.receive(one)
     stored |= {each.ts: each for each in core.take_unsaved()}
     assert {ts: one.values for ts, one in stored.items()} == plain(sorted(told, key=lambda one: one.received_ms))
@@ -77,6 +85,16 @@ def test_no_minute_changes_without_a_record_of_both_versions(told):
         if one.ts % 2 == 0 and one.values[3] > 100.0:
             core.decide(one.ts)
             seen[one.ts] = True
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"high": 99.0}, {"low": 101.0}, {"low": 0.0}, {"close": float("nan")}, {"volume": -1.0}, {"ts": START + 1}],
+)
+def test_what_cannot_be_a_minute_changes_nothing(wrong):
+    core = CanonicalMinutes()
+    assert core.receive(replace(receipt(0, 100.0, 1), **wrong)) == (Reception.FAULTY, None)
+    assert core.held == {}
 
 
 def test_a_minute_that_changes_while_it_is_stored_is_stored_again():
@@ -148,12 +166,30 @@ def test_a_hole_is_due_at_once_and_then_at_growing_distances():
         waits.append((holes.holes[0].ask_ms - now) // 1000)
         assert holes.due(holes.holes[0].ask_ms - 1) == []
         now = holes.holes[0].ask_ms
-    assert waits == [10, 30, 120, 600, 3600, 3600, 3600]
+    assert waits == [10, 30, 120, 600, 3600, 21600, 86400]
+
+
+def test_what_the_venue_has_not_after_the_last_minute_of_a_delisted_symbol_is_no_hole():
+    holes, now = SeriesHoles(START), START + 10 * MINUTE + PATIENCE_MS
+    for minute in (0, 1, 4):
+        holes.heard(START + minute * MINUTE, HoleCause.NOT_HEARD, now)
+    holes.look(now, HoleCause.NOT_HEARD)
+    holes.answered(START, START + 10 * MINUTE, now)
+    holes.end(START + 4 * MINUTE)
+    assert [(one.first, one.after) for one in holes.holes] == [(START + 2 * MINUTE, START + 4 * MINUTE)]
+
+
+def test_minutes_before_a_delisting_that_were_not_asked_for_yet_stay_missing():
+    holes = SeriesHoles(START)
+    holes.heard(START, HoleCause.NOT_HEARD, START + MINUTE)
+    holes.look(START + 3 * MINUTE + PATIENCE_MS, HoleCause.NOT_HEARD)
+    holes.end(START)
+    assert [one.minutes for one in holes.holes] == [2]
 
 
 def test_nothing_is_missing_of_a_symbol_that_is_no_longer_traded():
     holes = SeriesHoles(START)
-    holes.end()
+    holes.end(START - MINUTE)
     holes.look(START + 10 * MINUTE, HoleCause.NOT_HEARD)
     assert (holes.missing, holes.completeness) == (0, 1.0)
 

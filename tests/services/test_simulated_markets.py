@@ -12,7 +12,7 @@ from services.market_data.canonical import Source
 from services.market_data.feed import Feed, FeedLost, FeedUnreachable, NotTraded
 from services.market_data.markets import BY_ID
 from services.simulated_market.told import BarFaults, BarTeller
-from tests.services.venue_market import MINUTE, START, house_of, rows_of, until
+from tests.services.venue_market import MINUTE, START, house_of, rows_of, subscriptions, until
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 IDS = (1, 2, 3, 4)
@@ -69,13 +69,7 @@ def test_a_stock_client_reads_markets_candles_tickers_funding_and_streams(number
                     history = await client.fetch_funding_rate_history(name, since=START, limit=10)
                     assert [one["timestamp"] for one in history][:1] == [START]
                 watching = asyncio.create_task(client.watch_ohlcv(name, "1m"))
-                server = house.servers[number]
-                await until(
-                    lambda: any(
-                        one.streams if number in (1, 2) else one.topics
-                        for one in (server.subscribers if number in (1, 2) else server.listeners)
-                    )
-                )
+                await until(lambda: subscriptions(house, number) == 1)
                 await house.minute()
                 told = await asyncio.wait_for(watching, 10)
                 assert tuple(told[-1]) == rows_of(house.truth[number]["BTCUSDT"])[200]
@@ -97,7 +91,7 @@ def test_a_feed_tells_closed_minutes_as_the_venue_has_them(number):
                     ("ETHUSDT", "ETH", "USDT", True),
                 ]
                 listening = asyncio.create_task(feed.listen(list(SYMBOLS), heard.append))
-                await until(lambda: subscribed(house, number) == 2)
+                await until(lambda: subscriptions(house, number) == 2)
                 for _ in range(3):
                     await house.minute()
                 await until(lambda: len(heard) == 6)
@@ -112,7 +106,7 @@ def test_a_feed_tells_closed_minutes_as_the_venue_has_them(number):
                 with pytest.raises(FeedLost):
                     await asyncio.wait_for(listening, 20)
                 again = asyncio.create_task(feed.listen(list(SYMBOLS), heard.append))
-                await until(lambda: subscribed(house, number) == 2)
+                await until(lambda: subscriptions(house, number) == 2)
                 await house.minute()
                 await until(lambda: len(heard) == 8)
                 again.cancel()
@@ -121,13 +115,6 @@ def test_a_feed_tells_closed_minutes_as_the_venue_has_them(number):
                 await feed.close()
 
     asyncio.run(run())
-
-
-def subscribed(house, number):
-    server = house.servers[number]
-    if number in (1, 2):
-        return sum(len(one.streams) for one in server.subscribers)
-    return sum(len(one.topics) for one in server.listeners)
 
 
 @pytest.mark.parametrize("number", [2, 3])

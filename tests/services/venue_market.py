@@ -10,7 +10,12 @@ import numpy as np
 
 from bot.candles import COLUMNS
 from coordinator.config import SimulationRules
+from services.market_data.collecting import CollectorSettings
+from services.market_data.collector import Collector
+from services.market_data.feed import Feed
 from services.market_data.markets import BY_ID
+from services.market_data.service import CollectorService
+from services.market_data.store import CandleStore, SeriesName
 from services.simulated_binance.server import BinanceServer
 from services.simulated_bybit.exchange import Exchange, exchange_settings
 from services.simulated_bybit.records import Key
@@ -96,3 +101,87 @@ async def until(what, patience=20.0):
 def rows_of(candles):
     """Candles as rows, such as the store and a feed have them."""
     return [tuple(row) for row in zip(*(getattr(candles, name).tolist() for name in COLUMNS), strict=True)]
+
+
+def subscriptions(house, number):
+    """How many streams of one market are listened to."""
+    return sum(len(one.streams if number in (1, 2) else one.topics) for one in listeners(house, number))
+
+
+def listeners(house, number):
+    """The sockets of one market."""
+    server = house.servers[number]
+    return server.subscribers if number in (1, 2) else server.listeners
+
+
+class Collection:
+    """A collector of a house's markets, driven minute by minute by the market's own clock."""
+
+    def __init__(self, house, data_dir, symbols, save_minutes=15, **settings):
+        self.house, self.symbols, self.published = house, symbols, []
+        names = {number: str(BY_ID[number]) for number in house.servers}
+        wanted = {"markets": {name: symbols for name in names.values()}, "data_dir": data_dir, **settings}
+        made = CollectorSettings.model_validate(wanted)
+        feeds = [Feed(BY_ID[number], self.clock, house.addresses[number]) for number in house.servers]
+        self.feeds = {feed.market.id: feed for feed in feeds}
+        self.collector = Collector(made, feeds, self.clock, self.published.append, save_minutes)
+        self.service = CollectorService(self.collector, sleep=lambda _: asyncio.sleep(0))
+        self.lines, self.unheard = [], {}
+
+    def clock(self):
+        return self.house.now
+
+    async def __aenter__(self):
+        await asyncio.gather(*(self.service.learn(one) for one in self.collector.markets.values()))
+        self.lines = [asyncio.create_task(self.service.listen(one)) for one in self.collector.markets.values()]
+        for number in self.house.servers:
+            await self.subscribed(number)
+        return self
+
+    async def subscribed(self, number):
+        """Wait until a market is listened to; what was told before and not heard is not waited for."""
+        traded = len(self.collector.markets[number].traded)
+        await until(lambda: subscriptions(self.house, number) == traded)
+        self.unheard[number] = self.house.told[number] - self.feeds[number].heard
+
+    async def drop(self, number):
+        """Break the lines of a market, and wait until it is listened to again."""
+        broken = list(listeners(self.house, number))
+        self.house.servers[number].drop()
+        await until(lambda: not set(broken) & set(listeners(self.house, number)))
+        await self.subscribed(number)
+
+    async def play(self, minutes=1):
+        """Close minutes; each is heard, and then looked at."""
+        for _ in range(minutes):
+            await self.house.minute()
+            await until(lambda: all(self.heard(number) for number in self.house.servers))
+            await self.collector.tick()
+
+    def heard(self, number):
+        return self.feeds[number].heard + self.unheard[number] == self.house.told[number]
+
+    async def settle(self):
+        """Let every minute that closed become due, and be asked for."""
+        for _ in range(4):
+            self.house.now += 15_000 if self.house.now % MINUTE == 0 else 11_000
+            await self.collector.tick()
+        self.house.now = self.house.now // MINUTE * MINUTE
+
+    async def __aexit__(self, *_):
+        self.collector.close()
+        await self.vanish()
+
+    async def vanish(self):
+        """End without a word, as a killed process does; the files are left as they are."""
+        for one in self.lines:
+            one.cancel()
+        await asyncio.gather(*self.lines, return_exceptions=True)
+        for feed in self.feeds.values():
+            await feed.close()
+
+
+def stored(data_dir, number, symbol):
+    """The canonical minutes of the store, as rows."""
+    market = BY_ID[number]
+    return rows_of(CandleStore(data_dir).read(SeriesName(market.exchange, str(market.market), symbol)))

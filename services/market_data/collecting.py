@@ -41,7 +41,7 @@ class CollectorSettings(BaseModel):
     disagreement_bps: float = Field(
         50.0, gt=0, le=10_000, description="closes of two venues that lie further apart are flagged, basis points"
     )
-    metrics_port: int = Field(0, ge=0, le=65_535, description="port of the Prometheus metrics on this machine; 0: none")
+    port: int = Field(0, ge=0, le=65_535, description="of its metrics and minutes on this machine; 0: any that is free")
     redis: str = Field("none", max_length=500, description="where closed bars are told: none, embedded or redis://…")
     addresses: dict[str, str] = Field(
         default_factory=dict,

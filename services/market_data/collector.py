@@ -412,6 +412,12 @@ def holes_file(data_dir: Path) -> Path:
     return data_dir / "holes.json"
 
 
+def read_holes(data_dir: Path) -> list[dict[str, Any]]:
+    """Read the list of holes that a collector wrote last; empty where there is none."""
+    path = holes_file(data_dir)
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+
+
 def _locked(data_dir: Path) -> int:
     """Lock a data directory for one collector; raises Misconfigured while another has it."""
     data_dir.mkdir(parents=True, exist_ok=True)

@@ -38,6 +38,7 @@ COLUMNS: Final = {
     "volume": pl.Float64,
     "received_ms": pl.Int64,
     "source": pl.String,
+    "line": pl.UInt32,  # of its hour's journal: no two rows are equal
 }
 
 
@@ -136,8 +137,7 @@ class RawRows:
             own = [path for path in over if path.stem.startswith(day)]
             if self._hour in {path.stem for path in own}:
                 self._close_journal()
-            rows = _frame(_receipt(line) for path in own for line in _lines(path))
-            self._merge(self.root / f"{day}.parquet", [rows], own)
+            self._merge(self.root / f"{day}.parquet", [_frame(path) for path in own], own)
         days = sorted(path for path in self.root.glob("*.parquet") if DAY_FILE.fullmatch(path.stem))
         for month in sorted({path.stem[:MONTH_NAME] for path in days if path.stem[:MONTH_NAME] < hour[:MONTH_NAME]}):
             own = [path for path in days if path.stem.startswith(month)]
@@ -153,9 +153,9 @@ class RawRows:
             one.unlink()
 
     def read(self) -> pl.DataFrame:
-        """Every raw row that is kept, oldest first."""
+        """Every raw row that is kept, oldest first; for people and tests, on files that nobody writes."""
         stored = [pl.read_parquet(path) for path in sorted(self.root.glob("*.parquet"))]
-        return pl.concat([*stored, _frame(self.replay())]).unique(maintain_order=True)
+        return pl.concat([*stored, *map(_frame, self._journals())]).unique(maintain_order=True)
 
     def close(self) -> None:
         """Close the files."""
@@ -188,6 +188,6 @@ def _key(entry: dict[str, object]) -> tuple[object, ...]:
     return tuple(entry[name] for name in ("market_id", "symbol", "ts", "before_received_ms", "after_received_ms"))
 
 
-def _frame(receipts: Iterable[Receipt]) -> pl.DataFrame:
-    rows = [(one.market_id, one.symbol, one.ts, *one.values, one.received_ms, str(one.source)) for one in receipts]
+def _frame(journal: Path) -> pl.DataFrame:
+    rows = [(*json.loads(line), number) for number, line in enumerate(_lines(journal))]
     return pl.DataFrame(rows, schema=COLUMNS, orient="row")

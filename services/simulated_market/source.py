@@ -23,7 +23,7 @@ class MarketSource:
     instruments: dict[str, Instrument]
     candles: dict[str, Candles]
     histories: dict[str, FundingHistory] = field(default_factory=dict)
-    closed: set[str] = field(default_factory=set)  # symbols that are no longer traded
+    closed: dict[str, int] = field(default_factory=dict)  # since when symbols are no longer traded, ms
 
     def __post_init__(self) -> None:
         self.clock = np.unique(np.concatenate([one.ts for one in self.candles.values()]))
@@ -34,6 +34,10 @@ class MarketSource:
     def finished(self) -> bool:
         """Whether the candles are used up."""
         return self.at >= len(self.clock)
+
+    def delist(self, symbol: str) -> None:
+        """Trade a symbol no more."""
+        self.closed[symbol] = self.now
 
     def step(self) -> list[tuple[str, int]]:
         """Close a minute; returns its bars as symbols and indices into their candles."""
@@ -49,6 +53,7 @@ class MarketSource:
     def closed_bars(self, symbol: str, start: int | None, end: int, limit: int) -> range:
         """Indices of at most `limit` closed bars that open in [start, end]: the first ones, without start the last."""
         ts = self.candles[symbol].ts
+        end = min(end, self.closed.get(symbol, end + 1) - 1)
         last = int(min(np.searchsorted(ts, self.now - self.bar_ms, "right"), np.searchsorted(ts, end, "right")))
         if start is None:
             return range(max(last - limit, 0), last)

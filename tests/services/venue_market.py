@@ -120,7 +120,7 @@ class Collection:
     def __init__(self, house, data_dir, symbols, save_minutes=15, **settings):
         self.house, self.symbols, self.published = house, symbols, []
         names = {number: str(BY_ID[number]) for number in house.servers}
-        wanted = {"markets": {name: symbols for name in names.values()}, "data_dir": data_dir, **settings}
+        wanted = {"markets": dict.fromkeys(names.values(), symbols), "data_dir": data_dir, **settings}
         made = CollectorSettings.model_validate(wanted)
         feeds = [Feed(BY_ID[number], self.clock, house.addresses[number]) for number in house.servers]
         self.feeds = {feed.market.id: feed for feed in feeds}

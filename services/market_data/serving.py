@@ -9,7 +9,6 @@ address is in `<data dir>/collector.json` as long as it runs.
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Final
 
 from aiohttp import web
@@ -18,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from bot.candles import COLUMNS
 from bot.errors import Misconfigured
 from bot.times import MINUTE
+from services.market_data.address import address_file
 from services.market_data.collector import Collector
 from services.market_data.collector_metrics import CollectorMetrics
 
@@ -77,8 +77,3 @@ class MinuteServer:
         if len(rows) < (after - first) // MINUTE:
             raise web.HTTPNotFound(text=f"{(after - first) // MINUTE - len(rows)} minutes are missing")
         return web.json_response([rows[ts] for ts in sorted(rows)])
-
-
-def address_file(data_dir: Path) -> Path:
-    """Where the address of the collector of a data directory is."""
-    return data_dir / "collector.json"

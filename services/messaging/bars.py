@@ -19,7 +19,7 @@ log = structlog.get_logger()
 KEPT: Final = 20_000  # bars of a market
 ROOM: Final = 10_000  # bars not yet told; the oldest go first
 PAUSE: Final = 1.0  # seconds, before a Redis that is away is asked again
-BLOCK_MS: Final = 5000
+BLOCK_MS: Final = 1000  # shorter than the patience of the client
 
 BarHeard = Callable[[str, tuple[float, ...]], None]
 

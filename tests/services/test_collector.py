@@ -16,13 +16,14 @@ import pytest
 from backtesting.funding import FundingHistory
 from bot.errors import Misconfigured
 from services.app.collector import load_collector
+from services.market_data.address import address_file
 from services.market_data.canonical import Source
 from services.market_data.collecting import CollectorSettings
 from services.market_data.collector import Collector, read_holes
 from services.market_data.funding import FundingStore
 from services.market_data.raw import RawRows
 from services.market_data.reference import ReferenceData
-from services.market_data.serving import MinuteServer, address_file
+from services.market_data.serving import MinuteServer
 from services.market_data.store import SeriesName
 from tests.services.venue_market import FAULTS, MINUTE, START, Collection, house_of, rows_of, stored
 

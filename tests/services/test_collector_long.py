@@ -1,0 +1,105 @@
+"""The collector over days of a market, and killed at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import random
+import sys
+
+import psutil
+import pytest
+
+from services.market_data.raw import RawRows
+from tests.services.venue_market import FAULTS, MINUTE, Collection, house_of, rows_of, stored, subscriptions, until
+
+DAYS = 2 * 24 * 60
+
+
+@pytest.mark.slow
+def test_two_days_of_four_markets_with_faults_on_are_kept_minute_for_minute(tmp_path):
+    symbols = tuple(f"S{number:02d}USDT" for number in range(8))
+
+    async def run():
+        rss = {}
+        async with house_of(symbols, DAYS + 1, faults=FAULTS | {"silent": symbols[-1:]}) as house:
+            async with Collection(house, tmp_path, symbols, save_minutes=120, history_days=0) as collection:
+                for minute in range(DAYS):
+                    await collection.play()
+                    if minute % 500 == 250:
+                        await collection.drop(minute // 500 % 4 + 1)
+                    if minute in (DAYS // 3, DAYS - 1):
+                        gc.collect()
+                        rss[minute] = psutil.Process().memory_info().rss
+                await collection.settle()
+                every = [one for market in collection.collector.markets.values() for one in market.series.values()]
+                assert [one.holes.holes for one in every] == [[]] * len(every)
+                assert max(len(one.minutes.held) for one in every) <= 3 * 60 + 2 * 120
+                published = collection.published
+            told = {(one.market_id, one.symbol, one.ts) for one in published}
+            assert len(told) == len(published) == 4 * len(symbols) * DAYS
+            for number in house.servers:
+                for symbol in symbols:
+                    assert stored(tmp_path, number, symbol) == rows_of(house.truth[number][symbol])[:DAYS], symbol
+            unfinished = sum(server.teller.struck["unfinished"] for server in house.servers.values())
+            assert len(RawRows(tmp_path).revisions()) == unfinished > 1000
+            first, last = rss.values()
+            held = sys.getsizeof(published[0]) + 6 * 24  # what this test itself keeps of every minute
+            assert last - first < len(published) * held + 60 * 2**20
+
+    asyncio.run(run())
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_loses_at_most_the_last_minute_and_fills_the_gap(tmp_path):
+    symbols, chance = ("BTCUSDT", "ETHUSDT"), random.Random(5)
+
+    async def run():
+        async with house_of(symbols, 400) as house:
+            given = {"data_dir": str(tmp_path), "symbols": symbols, "addresses": house.addresses}
+            played = 0
+            for _ in range(12):
+                command = (sys.executable, "-m", "tests.services.collector_child", json.dumps(given))
+                child = await asyncio.create_subprocess_exec(*command)
+                try:
+                    await until(lambda: all(subscriptions(house, number) == 2 for number in house.servers), 60)
+                    for _ in range(chance.randint(2, 12)):
+                        await house.minute()
+                        played += 1
+                        last = house.now - MINUTE
+                        wanted = {(number, one, last) for number in house.servers for one in symbols}
+                        await until(lambda wanted=wanted: wanted <= kept(tmp_path), 30)
+                    await house.minute()
+                    played += 1
+                    for _ in range(chance.randint(0, 30)):
+                        await asyncio.sleep(0)  # some of the minute's bars are on their way, some are not
+                finally:
+                    child.kill()
+                    await child.wait()
+                await until(lambda: all(subscriptions(house, number) == 0 for number in house.servers))
+                lost = {(number, one, house.now - MINUTE) for number in house.servers for one in symbols}
+                first = house.now - MINUTE * 3  # the minutes just before the kill
+                recent = {(n, s, ts) for n in house.servers for s in symbols for ts in range(first, house.now, MINUTE)}
+                assert recent - kept(tmp_path) <= lost
+                for _ in range(chance.randint(0, 5)):  # while nobody collects
+                    await house.minute()
+                    played += 1
+            async with Collection(house, tmp_path, symbols, history_days=1) as collection:
+                await collection.play()
+                await collection.settle()
+            for number in house.servers:
+                for symbol in symbols:
+                    assert stored(tmp_path, number, symbol) == rows_of(house.truth[number][symbol])[: played + 1]
+
+    asyncio.run(run())
+
+
+def kept(data_dir):
+    """Market id, symbol and minute of every row of the journals, whole lines alone."""
+    found = set()
+    for path in (data_dir / "raw").glob("*T*.jsonl"):
+        for line in path.read_bytes().split(b"\n")[:-1]:
+            number, symbol, ts, *_ = json.loads(line)
+            found.add((number, symbol, ts))
+    return found

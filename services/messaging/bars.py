@@ -70,9 +70,10 @@ class BarListener:
 
     async def listen(self, heard: BarHeard) -> None:
         """Hand on every bar, for ever: symbol and row. A Redis that is away is asked again."""
-        last: Any = "$"
+        last: Any = None
         while True:
             try:
+                last = last or await self._newest()
                 told: Any = await self.client.xread({self.stream: last}, block=BLOCK_MS)
             except (RedisError, OSError) as error:
                 log.warning("bars_away", market_id=self.market_id, error=type(error).__name__)
@@ -83,6 +84,11 @@ class BarListener:
                 for _, fields in entries:
                     symbol, *row = json.loads(fields[b"bar"])
                     heard(symbol, tuple(row))
+
+    async def _newest(self) -> Any:
+        """Id of the bar that was told last: from it on, none is missed between two questions."""
+        told: Any = await self.client.xrevrange(self.stream, count=1)
+        return told[0][0] if told else "0"
 
     async def close(self) -> None:
         """Close the connection."""

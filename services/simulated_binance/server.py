@@ -88,6 +88,13 @@ class BinanceServer:
         for symbol, message in told:
             await self._tell(f"{symbol.lower()}@kline_1m", message)
 
+    async def pulse(self) -> None:
+        """Tell of every bar that is forming how it stands, as the exchange does several times a minute."""
+        for symbol, candles in self.source.candles.items():
+            row = codec.forming(candles, self.source.now)
+            message = codec.kline(symbol, row, self.source.now, closed=False)
+            await self._tell(f"{symbol.lower()}@kline_1m", message)
+
     async def _tell(self, stream: str, message: dict[str, Any]) -> None:
         for one in list(self.subscribers):
             if stream not in one.streams:

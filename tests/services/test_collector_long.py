@@ -5,21 +5,30 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import random
 import sys
+import time
 
+import numpy as np
 import psutil
 import pytest
 
+from services.market_data.collecting import CollectorSettings
+from services.market_data.collector import Collector
+from services.market_data.feed import Feed
+from services.market_data.markets import BY_ID
 from services.market_data.raw import RawRows
+from services.market_data.service import CollectorService
 from tests.services.venue_market import FAULTS, MINUTE, Collection, house_of, rows_of, stored, subscriptions, until
 
 DAYS = 2 * 24 * 60
+SYMBOLS = int(os.environ.get("COLLECTOR_SYMBOLS", "8"))  # of each market
 
 
 @pytest.mark.slow
 def test_two_days_of_four_markets_with_faults_on_are_kept_minute_for_minute(tmp_path):
-    symbols = tuple(f"S{number:02d}USDT" for number in range(8))
+    symbols = tuple(f"S{number:02d}USDT" for number in range(SYMBOLS))
 
     async def run():
         rss = {}
@@ -45,6 +54,7 @@ def test_two_days_of_four_markets_with_faults_on_are_kept_minute_for_minute(tmp_
             unfinished = sum(server.teller.struck["unfinished"] for server in house.servers.values())
             assert len(RawRows(tmp_path).revisions()) == unfinished > 1000
             first, last = rss.values()
+            print(f"rss {first / 2**20:.0f} MB after {DAYS // 3} minutes, {last / 2**20:.0f} MB after {DAYS}")  # noqa: T201
             held = sys.getsizeof(published[0]) + 6 * 24  # what this test itself keeps of every minute
             assert last - first < len(published) * held + 60 * 2**20
 
@@ -93,6 +103,47 @@ def test_killed_at_any_moment_it_loses_at_most_the_last_minute_and_fills_the_gap
                     assert stored(tmp_path, number, symbol) == rows_of(house.truth[number][symbol])[: played + 1]
 
     asyncio.run(run())
+
+
+@pytest.mark.slow
+def test_300_symbols_at_real_speed_take_less_than_a_quarter_of_a_core_and_come_in_time(tmp_path):
+    symbols = tuple(f"S{number:03d}USDT" for number in range(150))
+
+    async def run():
+        command = (sys.executable, "-m", "tests.services.market_child", json.dumps(symbols))
+        child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        try:
+            addresses = json.loads(await child.stdout.readline())
+            names = {str(BY_ID[int(number)]): symbols for number in addresses}
+            made = CollectorSettings.model_validate({"markets": names, "data_dir": tmp_path, "history_days": 0})
+            feeds = [Feed(BY_ID[int(number)], wall, address) for number, address in addresses.items()]
+            collector = Collector(made, feeds, wall)
+            service = asyncio.create_task(CollectorService(collector).run())
+            await until(lambda: all(one.listening for one in collector.markets.values()), 60)
+            process, began = psutil.Process(), time.monotonic()
+            before = process.cpu_times()
+            while any(len(one) < 150 for one in collector.lags_ms.values()) or time.monotonic() - began < 70:
+                await asyncio.sleep(1)
+            after, seconds = process.cpu_times(), time.monotonic() - began
+            used = (after.user + after.system - before.user - before.system) / seconds
+            lags = [np.percentile(collector.lags_ms[number], 99) / 1000 for number in (1, 2)]
+            print(f"{used:.1%} of a core, lag p99 {lags[0]:.2f} s and {lags[1]:.2f} s, {seconds:.0f} s")  # noqa: T201
+            service.cancel()
+            await asyncio.gather(service, return_exceptions=True)
+            collector.close()
+            for feed in feeds:
+                await feed.close()
+            assert used < 0.25
+            assert max(lags) < 2.0
+        finally:
+            child.kill()
+            await child.wait()
+
+    asyncio.run(run())
+
+
+def wall():
+    return int(time.time() * 1000)
 
 
 def kept(data_dir):

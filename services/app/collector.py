@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 
 from bot.errors import Misconfigured
+from bot.times import MINUTE
 from bot.validation import validated
 from coordinator.config_file import read_values
 from services.logs import configure
@@ -29,6 +30,8 @@ from services.settings import Settings
 from services.storage.embedded import shared_by_all
 
 log = structlog.get_logger()
+
+FRESH_MS = 5 * MINUTE  # from a minute's opening to its receipt, for bots to be told of it
 
 
 def load_collector(path: Path) -> CollectorSettings:
@@ -57,7 +60,12 @@ async def _telling(settings: CollectorSettings) -> AsyncIterator[Callable[[Recei
         publisher = BarPublisher(url)
         publisher.start()
         stack.push_async_callback(publisher.stop)
-        yield lambda one: publisher.publish(one.market_id, one.symbol, (one.ts, *one.values))
+
+        def tell(one: Receipt) -> None:
+            if one.received_ms - one.ts <= FRESH_MS:  # nobody waits for an older one
+                publisher.publish(one.market_id, one.symbol, (one.ts, *one.values))
+
+        yield tell
 
 
 @asynccontextmanager

@@ -39,7 +39,10 @@ def instruments(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     ]
     if query.get("category") != server.category:
         known = []
-    return page(server, query, [codec.instrument(one, one.symbol not in server.exchange.closed) for one in known], 500)
+    rows = [codec.instrument(one, one.symbol not in server.exchange.closed) for one in known]
+    if server.category == "spot":  # which has one page
+        return {"category": server.category, "list": rows, "nextPageCursor": ""}
+    return page(server, {"limit": 500, **query}, rows, 1000)
 
 
 def risk_limit(server: Served, query: dict[str, Any]) -> dict[str, Any]:

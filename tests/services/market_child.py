@@ -9,6 +9,7 @@ import asyncio
 import json
 import sys
 import time
+from dataclasses import replace
 
 from services.market_data.markets import BY_ID
 from services.simulated_binance.server import BinanceServer
@@ -32,9 +33,7 @@ async def main(symbols):
     servers = {}
     for number in PULSES:
         instruments, candles = market_of(number, symbols, 60)
-        moved = {
-            symbol: type(one)(one.ts - one.ts[0] + begin, *values(one), one.bar_ms) for symbol, one in candles.items()
-        }
+        moved = {symbol: replace(one, ts=one.ts - one.ts[0] + begin) for symbol, one in candles.items()}
         servers[number] = BinanceServer(MarketSource(instruments, moved), BY_ID[number].market)
     print(json.dumps({number: f"http://127.0.0.1:{await one.start()}" for number, one in servers.items()}), flush=True)  # noqa: T201
     await asyncio.gather(*(serve(server, PULSES[number]) for number, server in servers.items()))

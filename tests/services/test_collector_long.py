@@ -122,7 +122,7 @@ def test_300_symbols_at_real_speed_take_less_than_a_quarter_of_a_core_and_come_i
             await until(lambda: all(one.listening for one in collector.markets.values()), 60)
             process, began = psutil.Process(), time.monotonic()
             before = process.cpu_times()
-            while any(len(one) < 150 for one in collector.lags_ms.values()) or time.monotonic() - began < 70:
+            while any(len(one) < 150 for one in collector.lags_ms.values()) or time.monotonic() - began < 70:  # noqa: ASYNC110
                 await asyncio.sleep(1)
             after, seconds = process.cpu_times(), time.monotonic() - began
             used = (after.user + after.system - before.user - before.system) / seconds

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -21,7 +20,7 @@ from services.market_data.canonical import Receipt
 from services.market_data.collecting import CollectorSettings
 from services.market_data.collector import Collector
 from services.market_data.feed import Feed
-from services.market_data.service import CollectorService, VenueClock
+from services.market_data.service import CollectorService, VenueClock, machine_time
 from services.market_data.serving import MinuteServer
 from services.messaging.bars import BarPublisher
 from services.messaging.embedded import EmbeddedRedis
@@ -77,7 +76,7 @@ async def build_collector(settings: CollectorSettings) -> AsyncIterator[Collecto
         feeds = [Feed(market, clock, addresses.get(str(market))) for market, clock in clocks.items()]
         for feed in feeds:
             stack.push_async_callback(feed.close)
-        collector = Collector(settings, feeds, lambda: int(time.time() * 1000), tell)
+        collector = Collector(settings, feeds, machine_time, tell)
         stack.callback(collector.close)
         server = MinuteServer(collector, settings.port)
         stack.push_async_callback(server.stop)

@@ -11,7 +11,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,15 +25,15 @@ from bot.market import Market
 from bot.times import DAY, HOUR, MINUTE
 from services.market_data.agreement import CrossVenueCheck, Disagreement
 from services.market_data.canonical import CanonicalMinutes, Receipt, Reception, Source
+from services.market_data.collected import CollectedMarket, CollectedSeries
 from services.market_data.collecting import CollectorSettings, SymbolRule, chosen
 from services.market_data.feed import PAGE, Feed, FeedUnreachable, NotTraded
 from services.market_data.funding import FundingStore
 from services.market_data.holes import Hole, HoleCause, SeriesHoles
 from services.market_data.instruments import save_instruments
-from services.market_data.markets import VenueMarket
 from services.market_data.raw import RawRows
 from services.market_data.reference import ReferenceData, ReferenceSymbol
-from services.market_data.store import CandleStore, SeriesName
+from services.market_data.store import CandleStore
 from services.processes import try_lock
 
 log = structlog.get_logger()
@@ -46,51 +45,6 @@ QUESTIONS: Final = 8  # to one market at a time
 LONGEST_LOOK_MS: Final = 30 * DAY  # back, for what was missed while it was off
 FUNDING_DAYS: Final = 8  # asked for when nothing is stored
 DISK: Final = (OSError, pl.exceptions.ComputeError)  # what a disk that takes no more raises, by way of Polars too
-
-
-@dataclass
-class CollectedSeries:
-    """One symbol of one market."""
-
-    market: VenueMarket
-    symbol: str
-    minutes: CanonicalMinutes
-    holes: SeriesHoles
-    lag_ms: int = 0  # of the last minute that a stream told: from its end to its receipt
-    newest: int = 0  # opening of the newest minute, ms
-    saved_ms: int = 0  # when its minutes were last put into the store
-
-    @property
-    def name(self) -> SeriesName:
-        """Its name in the store."""
-        return SeriesName(self.market.exchange, str(self.market.market), self.symbol)
-
-
-@dataclass
-class CollectedMarket:
-    """One market and the symbols that are collected of it."""
-
-    market: VenueMarket
-    feed: Feed
-    wanted: tuple[str, ...] | SymbolRule
-    series: dict[str, CollectedSeries] = field(default_factory=dict)
-    listening: bool = False
-    reachable: bool = True
-
-    @property
-    def cause(self) -> HoleCause:
-        """Why a minute that is not heard now is missing."""
-        return HoleCause.NOT_HEARD if self.listening else HoleCause.STREAM_LOST
-
-    @property
-    def now(self) -> int:
-        """The venue's time, ms."""
-        return self.feed.clock()
-
-    @property
-    def traded(self) -> list[str]:
-        """Symbols that are still traded."""
-        return [symbol for symbol, one in self.series.items() if not one.holes.ended]
 
 
 class Collector:
@@ -230,34 +184,36 @@ class Collector:
 
     async def _fill(self, market: CollectedMarket) -> None:
         """Ask a market for every hole that is due; one that does not answer is asked nothing more this time."""
-        gate = asyncio.Semaphore(QUESTIONS)
-        due = [(one, hole) for one in market.series.values() for hole in one.holes.due(market.now)]
-        market.reachable = market.reachable or bool(due)  # it is to be found out
+        gate, answers = asyncio.Semaphore(QUESTIONS), True
 
         async def ask(series: CollectedSeries, hole: Hole) -> None:
+            nonlocal answers
             async with gate:
-                if market.reachable:
-                    await self._ask(market, series, hole)
+                if answers:
+                    answers = await self._ask(market, series, hole)
                 else:
                     series.holes.unanswered(hole.first, hole.after, market.now)
 
+        due = [(one, hole) for one in market.series.values() for hole in one.holes.due(market.now)]
         await asyncio.gather(*(ask(*one) for one in due))
 
-    async def _ask(self, market: CollectedMarket, series: CollectedSeries, hole: Hole) -> None:
-        """Ask for the first page of a hole; the rest of it stays due."""
+    async def _ask(self, market: CollectedMarket, series: CollectedSeries, hole: Hole) -> bool:
+        """Ask for the first page of a hole, the rest of which stays due; whether the venue answered."""
         after = min(hole.after, hole.first + PAGE * MINUTE)
         try:
             found = await market.feed.minutes(series.symbol, hole.first, after)
         except FeedUnreachable as error:
-            market.reachable = False
-            log.warning("venue_unreachable", reason=str(error), missing_from=iso(hole.first))
+            market.answered(str(error))
             series.holes.unanswered(hole.first, hole.after, market.now)
+            return False
         except NotTraded as error:
             series.holes.answered(hole.first, hole.after, market.now)
             self._end(series, str(error))
         else:
             self.hear(*found)
             series.holes.answered(hole.first, after, market.now)
+        market.answered()
+        return True
 
     def _end(self, series: CollectedSeries, reason: str) -> None:
         """Expect nothing more of a symbol; what was collected of it stays."""

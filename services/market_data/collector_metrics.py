@@ -11,7 +11,8 @@ from prometheus_client import Metric
 from prometheus_client import registry as prometheus
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from services.market_data.collector import CollectedMarket, CollectedSeries, Collector
+from services.market_data.collected import CollectedMarket, CollectedSeries
+from services.market_data.collector import Collector
 
 PREFIX: Final = "traderagent_collector"
 OF_SYMBOL: Final = {

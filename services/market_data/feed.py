@@ -195,11 +195,9 @@ class Feed:
         rates = {(int(one["timestamp"]) + MINUTE // 2) // MINUTE * MINUTE: float(one["fundingRate"]) for one in rows}
         return sorted(rates.items())
 
-    async def clock_ahead(self) -> int:
-        """How far this machine's clock is ahead of the venue's, ms. Raises FeedUnreachable."""
-        before = self.client.milliseconds()
-        there = int(await self._ask(self.client.fetch_time))
-        return round((before + self.client.milliseconds()) / 2 - there)
+    async def venue_time(self) -> int:
+        """What the venue's own clock shows, ms. Raises FeedUnreachable."""
+        return int(await self._ask(self.client.fetch_time))
 
     def _name(self, symbol: str) -> str:
         if symbol not in self._names:

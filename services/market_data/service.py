@@ -11,8 +11,9 @@ from typing import Final
 import structlog
 
 from bot.errors import Misconfigured
-from services.market_data.collector import CollectedMarket, Collector
-from services.market_data.feed import FeedLost, FeedUnreachable, NotTraded
+from services.market_data.collected import CollectedMarket
+from services.market_data.collector import Collector
+from services.market_data.feed import Feed, FeedLost, FeedUnreachable, NotTraded
 
 log = structlog.get_logger()
 
@@ -22,15 +23,27 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds, before a lost stream is liste
 STEADY_SECONDS: Final = 60.0  # after which a stream counts as one that works
 
 
+def machine_time() -> int:
+    """Time of the machine, ms."""
+    return int(time.time() * 1000)
+
+
 @dataclass
 class VenueClock:
     """The time of a venue by this machine's clock, ms."""
 
+    machine: Callable[[], int] = machine_time
     ahead_ms: int = 0  # of this machine's clock
 
     def __call__(self) -> int:
         """Read it."""
-        return int(time.time() * 1000) - self.ahead_ms
+        return self.machine() - self.ahead_ms
+
+    async def measure(self, feed: Feed) -> None:
+        """Measure how far the machine's clock is ahead, and allow for it from now on. Raises FeedUnreachable."""
+        before = self.machine()
+        there = await feed.venue_time()
+        self.ahead_ms = round((before + self.machine()) / 2) - there
 
 
 class CollectorService:
@@ -58,15 +71,13 @@ class CollectorService:
         before = market.traded
         try:
             if isinstance(market.feed.clock, VenueClock):
-                market.feed.clock.ahead_ms = await market.feed.clock_ahead()
+                await market.feed.clock.measure(market.feed)
             await self.collector.refresh(market)
             await self.collector.refresh_funding(market)
         except (FeedUnreachable, NotTraded) as error:
-            if market.reachable or not market.series:
-                log.warning("venue_unreachable", market=str(market.market), reason=str(error))
-            market.reachable = False
+            market.answered(str(error))
             return False
-        market.reachable = True
+        market.answered()
         line = self._lines.get(market.market.id)
         if line is not None and market.traded != before:
             line.cancel()  # and listen to what is traded now

@@ -12,6 +12,7 @@ import sys
 import aiohttp
 import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry
 
 from backtesting.funding import FundingHistory
 from bot.errors import Misconfigured
@@ -20,9 +21,11 @@ from services.market_data.address import address_file
 from services.market_data.canonical import Source
 from services.market_data.collecting import CollectorSettings
 from services.market_data.collector import Collector, read_holes
+from services.market_data.collector_metrics import CollectorMetrics
 from services.market_data.funding import FundingStore
 from services.market_data.raw import RawRows
 from services.market_data.reference import ReferenceData
+from services.market_data.service import VenueClock
 from services.market_data.serving import MinuteServer
 from services.market_data.store import SeriesName
 from tests.services.venue_market import FAULTS, MINUTE, START, Collection, house_of, rows_of, stored
@@ -168,6 +171,7 @@ def test_a_venue_in_maintenance_is_one_sentence_and_what_it_traded_is_asked_for_
     asyncio.run(run())
     told = capsys.readouterr().out
     assert "binance linear: the venue does not answer" in told
+    assert (told.count("venue_unreachable"), told.count("venue_answers")) == (2, 2)  # each outage is told once
 
 
 def test_a_full_disk_is_one_sentence_and_what_was_received_meanwhile_is_kept_later(tmp_path, capsys):
@@ -298,6 +302,90 @@ def test_metrics_and_minutes_are_answered_on_this_machine(tmp_path):
             assert 'traderagent_collector_lag_seconds{market="binance spot",symbol="BTCUSDT"} 0.0' in told
             assert 'traderagent_collector_rows_total{market="binance spot",source="stream"} 12.0' in told
             assert 'traderagent_collector_stream_up{market="binance spot"} 1.0' in told
+
+    asyncio.run(run())
+
+
+def shown(collection, name, **labels):
+    """A figure of the collector as Prometheus has it; None where it shows none."""
+    registry = CollectorRegistry()
+    registry.register(CollectorMetrics(collection.collector))
+    return registry.get_sample_value(f"traderagent_collector_{name}", labels)
+
+
+def test_runbook_canonical_does_not_grow(tmp_path):
+    """The newest minute stands still: the figures say which of disk, venue and stream it is; then it grows again."""
+    market, one = {"market": "binance linear"}, {"market": "binance linear", "symbol": "BTCUSDT"}
+
+    async def run():
+        async with (
+            house_of(SYMBOLS[:1], 40, numbers=(2,)) as house,
+            Collection(house, tmp_path, SYMBOLS[:1], history_days=0) as collection,
+        ):
+            await collection.play(3)
+            stands = shown(collection, "newest_minute_seconds", **one)
+            assert stands == (START + 2 * MINUTE) / 1000
+            house.servers[2].maintenance, house.servers[2].teller.faults.drop = True, 1.0
+            await collection.play(5)
+            assert shown(collection, "newest_minute_seconds", **one) == stands
+            assert [shown(collection, name, **market) for name in ("reachable", "stream_up")] == [0.0, 1.0]
+            assert shown(collection, "disk_full") == 0.0
+            assert shown(collection, "missing_minutes", **one, cause="venue unreachable") >= 3
+            house.servers[2].maintenance = False
+            await collection.settle()
+            assert shown(collection, "newest_minute_seconds", **one) == (START + 7 * MINUTE) / 1000
+            assert shown(collection, "reachable", **market) == shown(collection, "completeness", **one) == 1.0
+
+    asyncio.run(run())
+
+
+def test_runbook_lag(tmp_path):
+    """A machine whose clock is 20 seconds ahead shows that lag, until its clock is measured against the venue's."""
+    one = {"market": "binance spot", "symbol": "BTCUSDT"}
+
+    async def run():
+        async with (
+            house_of(SYMBOLS[:1], 20, numbers=(1,)) as house,
+            Collection(house, tmp_path, SYMBOLS[:1], history_days=0) as collection,
+        ):
+            feed = collection.feeds[1]
+            feed.clock = VenueClock(lambda: house.now + 20_000)
+            await collection.play(2)
+            assert shown(collection, "lag_seconds", **one) == 20.0
+            assert shown(collection, "lag_p99_seconds", market="binance spot") == 20.0
+            assert await collection.service.learn(collection.collector.markets[1])
+            await collection.play(1)
+            assert shown(collection, "lag_seconds", **one) == 0.0
+
+    asyncio.run(run())
+
+
+def test_runbook_gap(tmp_path):
+    """A lost stream leaves a gap, with its cause; what is asked for closes it within a minute of its end."""
+    one = {"market": "bybit spot", "symbol": "BTCUSDT"}
+
+    async def run():
+        async with (
+            house_of(SYMBOLS[:1], 20, numbers=(3,)) as house,
+            Collection(house, tmp_path, SYMBOLS[:1], history_days=0) as collection,
+        ):
+            await collection.play(2)
+            market = collection.collector.markets[3]
+            for line in collection.lines:
+                line.cancel()
+            await asyncio.gather(*collection.lines, return_exceptions=True)
+            await house.minute()
+            house.now += 6000
+            market.series["BTCUSDT"].holes.look(house.now, market.cause)
+            assert shown(collection, "missing_minutes", **one, cause="stream lost") == 1.0
+            assert shown(collection, "stream_up", market="bybit spot") == 0.0
+            ended = house.now // MINUTE * MINUTE
+            while shown(collection, "completeness", **one) < 1.0:
+                await collection.collector.tick()
+                assert house.now - ended < 60_000
+                house.now += 1000
+            assert shown(collection, "missing_minutes", **one, cause="stream lost") is None
+            assert market.series["BTCUSDT"].newest == START + 2 * MINUTE
 
     asyncio.run(run())
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bot.errors import Misconfigured, shown
-from services.market_data.feed import Listed
+from services.market_data.feed import ListedInstrument
 from services.market_data.markets import VenueMarket, market_named
 
 Symbol = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=40)]
@@ -71,7 +71,7 @@ class CollectorSettings(BaseModel):
 def chosen(
     market: VenueMarket,
     wanted: tuple[str, ...] | SymbolRule,
-    listed: list[Listed],
+    listed: list[ListedInstrument],
     turnovers: dict[str, Decimal],
     known: set[str],
 ) -> list[str]:

@@ -51,7 +51,7 @@ class NotTraded(TradingError):
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedInstrument:
     """An instrument as the venue lists it."""
 
     instrument: Instrument
@@ -147,7 +147,7 @@ class Feed:
 
     # Questions
 
-    async def listed(self) -> list[Listed]:
+    async def listed(self) -> list[ListedInstrument]:
         """Every instrument of the market, tradable or not, sorted by symbol. Raises FeedUnreachable."""
         markets = await self._ask(self.client.load_markets, True)
         wanted = "spot" if self.market.market is Market.SPOT else "linear"
@@ -159,9 +159,9 @@ class Feed:
         self._names = {one["id"]: one["symbol"] for one in chosen}
         return sorted((self._listed(one) for one in chosen), key=lambda one: one.instrument.symbol)
 
-    def _listed(self, one: dict[str, Any]) -> Listed:
+    def _listed(self, one: dict[str, Any]) -> ListedInstrument:
         instrument = as_instrument(one, self.market.market)
-        return Listed(instrument, str(one["base"]), str(one["quote"]), one.get("active") is not False)
+        return ListedInstrument(instrument, str(one["base"]), str(one["quote"]), one.get("active") is not False)
 
     async def turnovers(self) -> dict[str, Decimal]:
         """Quote currency traded in the last 24 hours, by symbol. Raises FeedUnreachable."""

@@ -28,7 +28,7 @@ from services.market_data.reference import ReferenceData
 from services.market_data.service import VenueClock
 from services.market_data.serving import MinuteServer
 from services.market_data.store import SeriesName
-from tests.services.venue_market import FAULTS, MINUTE, START, Collection, house_of, rows_of, stored
+from tests.services.venue_market import FAULTS, MINUTE, START, Collection, count, house_of, logged, rows_of, stored
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 
@@ -120,7 +120,7 @@ def test_hours_that_are_over_are_compacted_and_months_too(tmp_path):
     asyncio.run(run())
 
 
-def test_a_symbol_that_is_delisted_in_flight_is_one_sentence_and_stays_stored(tmp_path, capsys):
+def test_a_symbol_that_is_delisted_in_flight_is_one_sentence_and_stays_stored(tmp_path):
     async def run():
         async with house_of(SYMBOLS[:2], 60, numbers=(2,)) as house:
             async with Collection(house, tmp_path, SYMBOLS[:2], history_days=0) as collection:
@@ -142,11 +142,12 @@ def test_a_symbol_that_is_delisted_in_flight_is_one_sentence_and_stays_stored(tm
             async with Collection(house, tmp_path, SYMBOLS[:2], history_days=0) as again:  # still in the config
                 assert again.collector.markets[2].traded == ["BTCUSDT"]
 
-    asyncio.run(run())
-    assert capsys.readouterr().out.count("no_longer_traded") == 1
+    with logged() as lines:
+        asyncio.run(run())
+    assert count(lines, "no_longer_traded") == 1
 
 
-def test_a_venue_in_maintenance_is_one_sentence_and_what_it_traded_is_asked_for_afterwards(tmp_path, capsys):
+def test_a_venue_in_maintenance_is_one_sentence_and_what_it_traded_is_asked_for_afterwards(tmp_path):
     async def run():
         async with house_of(SYMBOLS[:1], 60, numbers=(1, 2)) as house:
             house.servers[2].maintenance = True
@@ -168,13 +169,13 @@ def test_a_venue_in_maintenance_is_one_sentence_and_what_it_traded_is_asked_for_
             await collection.__aexit__()
             equal_to_the_truth(house, tmp_path, 8, SYMBOLS[:1])
 
-    asyncio.run(run())
-    told = capsys.readouterr().out
-    assert "binance linear: the venue does not answer" in told
-    assert (told.count("venue_unreachable"), told.count("venue_answers")) == (2, 2)  # each outage is told once
+    with logged() as lines:
+        asyncio.run(run())
+    assert "binance linear: the venue does not answer" in lines[0]["reason"]
+    assert (count(lines, "venue_unreachable"), count(lines, "venue_answers")) == (2, 2)  # each outage is told once
 
 
-def test_a_full_disk_is_one_sentence_and_what_was_received_meanwhile_is_kept_later(tmp_path, capsys):
+def test_a_full_disk_is_one_sentence_and_what_was_received_meanwhile_is_kept_later(tmp_path):
     async def run():
         async with house_of(SYMBOLS[:2], 90, numbers=(1, 4), faults=FAULTS) as house:
             async with Collection(house, tmp_path, SYMBOLS[:2], save_minutes=5, history_days=0) as collection:
@@ -193,8 +194,9 @@ def test_a_full_disk_is_one_sentence_and_what_was_received_meanwhile_is_kept_lat
                 await collection.settle()
             equal_to_the_truth(house, tmp_path, 45, SYMBOLS[:2])
 
-    asyncio.run(run())
-    assert capsys.readouterr().out.count("disk_full") == 1
+    with logged() as lines:
+        asyncio.run(run())
+    assert count(lines, "disk_full") == 1
 
 
 def test_two_collectors_on_one_store_are_refused(tmp_path):
@@ -390,7 +392,7 @@ def test_runbook_gap(tmp_path):
     asyncio.run(run())
 
 
-def test_venues_that_disagree_are_flagged(tmp_path, capsys):
+def test_venues_that_disagree_are_flagged(tmp_path):
     async def run():
         async with house_of(SYMBOLS[:1], 10, numbers=(1, 2, 3)) as house:
             house.truth[3]["BTCUSDT"].close[4] *= 1.01
@@ -400,8 +402,9 @@ def test_venues_that_disagree_are_flagged(tmp_path, capsys):
                 (found,) = collection.collector.disagreements
             assert (found.ts, found.market_ids, round(found.bps)) == (START + 4 * MINUTE, (1, 3), 100)
 
-    asyncio.run(run())
-    assert capsys.readouterr().out.count("venues_disagree") == 1
+    with logged() as lines:
+        asyncio.run(run())
+    assert count(lines, "venues_disagree") == 1
 
 
 def test_funding_is_stored_as_the_venue_settled_it(tmp_path):

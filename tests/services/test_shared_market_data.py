@@ -13,7 +13,7 @@ from services.market_data.address import address_file
 from services.market_data.serving import MinuteServer
 from services.messaging.bars import BarListener, BarPublisher
 from services.messaging.embedded import EmbeddedRedis
-from tests.services.venue_market import MINUTE, START, Collection, house_of, rows_of, until
+from tests.services.venue_market import MINUTE, START, Collection, count, house_of, logged, rows_of, until
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
@@ -128,7 +128,7 @@ def collector_line(house):
     return next(one for one in house.servers[4].listeners if not one.private)
 
 
-def test_bars_wait_for_nobody_and_are_told_again_when_redis_is_back(tmp_path, capsys):
+def test_bars_wait_for_nobody_and_are_told_again_when_redis_is_back(tmp_path):
     async def run():
         publisher, heard = BarPublisher("redis://127.0.0.1:1"), []
         publisher.start()
@@ -157,5 +157,6 @@ def test_bars_wait_for_nobody_and_are_told_again_when_redis_is_back(tmp_path, ca
         await publisher.stop()
         await redis.stop()
 
-    asyncio.run(run())
-    assert capsys.readouterr().out.count("bus_away") == 1
+    with logged() as lines:
+        asyncio.run(run())
+    assert count(lines, "bus_away") == 1

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import structlog
 
 from bot.candles import COLUMNS
 from coordinator.config import SimulationRules
@@ -185,3 +186,20 @@ def stored(data_dir, number, symbol):
     """The canonical minutes of the store, as rows."""
     market = BY_ID[number]
     return rows_of(CandleStore(data_dir).read(SeriesName(market.exchange, str(market.market), symbol)))
+
+
+@contextmanager
+def logged():
+    """Every log line of a block, however a test before has configured them."""
+    before = structlog.get_config()
+    structlog.reset_defaults()
+    try:
+        with structlog.testing.capture_logs() as lines:
+            yield lines
+    finally:
+        structlog.configure(**before)
+
+
+def count(lines, event):
+    """How many lines tell of an event."""
+    return sum(one["event"] == event for one in lines)

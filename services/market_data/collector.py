@@ -171,6 +171,13 @@ class Collector:
 
     async def tick(self) -> None:
         """Find holes, ask for what is missing, and put into the store what is due."""
+        self.look()
+        await asyncio.gather(*(self.fill(market) for market in self.markets.values()))
+        self.save()
+
+    def look(self) -> None:
+        """Keep what waits for the disk, and find holes."""
+        self.disk_full = self._disk_failed
         self._disk_failed = False
         self._keep_revisions()
         self.hear()
@@ -178,11 +185,8 @@ class Collector:
             for market in self.markets.values():
                 for series in market.series.values():
                     series.holes.look(market.now, market.cause)
-            await asyncio.gather(*(self._fill(market) for market in self.markets.values()))
-        self.save()
-        self.disk_full = self._disk_failed
 
-    async def _fill(self, market: CollectedMarket) -> None:
+    async def fill(self, market: CollectedMarket) -> None:
         """Ask a market for every hole that is due; one that does not answer is asked nothing more this time."""
         gate, answers = asyncio.Semaphore(QUESTIONS), True
 

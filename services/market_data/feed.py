@@ -29,11 +29,12 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 Row = tuple[str, int, float, float, float, float, float]  # the venue's symbol, opening (ms), prices, volume
-MALFORMED = (KeyError, IndexError, TypeError, ValueError)
+MALFORMED = (KeyError, IndexError, TypeError, ValueError, ArithmeticError, AttributeError)
 PAGE: Final = 1000  # minutes of one answer
 STREAMS_A_REQUEST: Final = 200  # of Binance, which takes five requests a second over one line
 TOPICS_A_REQUEST: Final = 10  # that Bybit takes for spot
 ATTEMPTS: Final = 3
+UNREAD_TOLD: Final = 1000  # messages that cannot be read, between two lines about them
 FUNDING_PAGE: Final = 200
 FUNDING_SPAN: Final = FUNDING_PAGE * HOUR  # no venue settles more often than hourly
 
@@ -60,10 +61,29 @@ class ListedInstrument:
     tradable: bool
 
 
-class _Bybit(ccxt.pro.bybit):  # type: ignore[misc]
-    """Ccxt's client for Bybit, whose candles go to `sink` as they come."""
+class _Tolerant:
+    """A client whose candles go to `sink` as they come, and whose sockets an unreadable message does not end."""
 
     sink: Callable[[Row], None]
+    unreadable: Callable[[Exception], None]
+
+    def client(self, url: str) -> Any:
+        socket = super().client(url)  # type: ignore[misc]
+        if "handle_text_or_binary_message" not in vars(socket):
+            read = socket.handle_text_or_binary_message
+
+            def tolerant(data: Any) -> None:
+                try:
+                    read(data)
+                except MALFORMED as error:
+                    self.unreadable(error)
+
+            socket.handle_text_or_binary_message = tolerant
+        return socket
+
+
+class _Bybit(_Tolerant, ccxt.pro.bybit):  # type: ignore[misc]
+    """Ccxt's client for Bybit."""
 
     def handle_ohlcv(self, _client: Any, message: dict[str, Any]) -> None:
         symbol = str(message["topic"]).rsplit(".", 1)[1]
@@ -72,10 +92,8 @@ class _Bybit(ccxt.pro.bybit):  # type: ignore[misc]
                 self.sink(_row(symbol, [one[name] for name in ("start", "open", "high", "low", "close", "volume")]))
 
 
-class _BinanceStreams:
-    """What both clients for Binance have in common: candles go to `sink` as they come."""
-
-    sink: Callable[[Row], None]
+class _BinanceStreams(_Tolerant):
+    """What both clients for Binance have in common."""
 
     def handle_ohlcv(self, _client: Any, message: dict[str, Any]) -> None:
         one = message["k"]
@@ -136,9 +154,11 @@ class Feed:
     def __init__(self, market: VenueMarket, clock: Callable[[], int], address: str | None = None) -> None:
         self.market, self.clock = market, clock
         self.client = client_of(market, address)
-        self.client.sink = self._heard
-        self.heard = 0  # closed minutes told by streams
-        self._sink: Callable[[Receipt], None] = lambda _: None
+        self.client.sink = lambda row: self._told.put_nowait(self._receipt(row, Source.STREAM))
+        self.client.unreadable = self._unreadable
+        self.heard = 0  # closed minutes of streams that were handed on
+        self.unread = 0  # messages that could not be read
+        self._told: asyncio.Queue[Receipt] = asyncio.Queue()
         self._names: dict[str, str] = {}  # ccxt's symbol by the venue's
 
     async def close(self) -> None:
@@ -227,11 +247,11 @@ class Feed:
 
     async def listen(self, symbols: list[str], sink: Callable[[Receipt], None]) -> None:
         """Hand every closed minute that the streams tell of these symbols to `sink`; raises FeedLost when one ends."""
-        self._sink = sink
-        lines = [asyncio.create_task(self._line(chunk)) for chunk in _chunks(symbols, STREAMS_A_REQUEST)]
+        lines = [asyncio.create_task(self._hand_on(sink))]
+        lines += [asyncio.create_task(self._line(chunk)) for chunk in _chunks(symbols, STREAMS_A_REQUEST)]
         try:
             await asyncio.gather(*lines)
-        except (ccxt.BaseError, OSError, *MALFORMED) as error:
+        except (ccxt.BaseError, OSError) as error:
             raise FeedLost(f"{self.market}: {type(error).__name__} {cut(str(error))}") from None
         finally:
             for line in lines:
@@ -248,6 +268,22 @@ class Feed:
             chunks = _chunks(pairs, TOPICS_A_REQUEST)
             await asyncio.gather(*(self.client.watch_ohlcv_for_symbols(one) for one in chunks))
 
+    async def _hand_on(self, sink: Callable[[Receipt], None]) -> None:
+        while True:
+            sink(await self._told.get())
+            self.heard += 1
+
+    def _unreadable(self, error: Exception) -> None:
+        """Count a message that cannot be read; the minutes that it may have told are missed, and asked for."""
+        self.unread += 1
+        if self.unread == 1 or self.unread % UNREAD_TOLD == 0:
+            log.error(
+                "stream_unreadable",
+                market=str(self.market),
+                error=f"{type(error).__name__} {cut(str(error))}",
+                messages=self.unread,
+            )
+
     async def _forget_lines(self) -> None:
         """Close the sockets, so that the next subscription is sent again."""
         sockets, self.client.clients = dict(self.client.clients or {}), {}
@@ -256,10 +292,6 @@ class Feed:
                 self.client.options[name] = self.client.create_safe_dictionary()
         for one in sockets.values():
             await one.close()
-
-    def _heard(self, row: Row) -> None:
-        self.heard += 1
-        self._sink(self._receipt(row, Source.STREAM))
 
     def _receipt(self, row: Row, source: Source) -> Receipt:
         return Receipt.of(self.market.id, row[0], row[1:], self.clock(), source)

@@ -57,8 +57,10 @@ class CollectorService:
         """Collect, for ever. Raises Misconfigured for a symbol that a venue does not know."""
         markets = list(self.collector.markets.values())
         await asyncio.gather(*(self.learn(one) for one in markets))
-        loops = [asyncio.create_task(self._tick()), *(asyncio.create_task(self._refresh(one)) for one in markets)]
-        loops += [asyncio.create_task(self.listen(one)) for one in markets]
+        loops = [asyncio.create_task(self._keep())]
+        loops += [
+            asyncio.create_task(loop(one)) for one in markets for loop in (self.listen, self._fill, self._refresh)
+        ]
         try:
             await asyncio.gather(*loops)
         finally:
@@ -107,9 +109,16 @@ class CollectorService:
             pause = FIRST_PAUSE if time.monotonic() - began > STEADY_SECONDS else min(pause * 2, LONGEST_PAUSE)
             await self._sleep(pause)
 
-    async def _tick(self) -> None:
+    async def _keep(self) -> None:
         while True:
-            await self.collector.tick()
+            self.collector.look()
+            self.collector.save()
+            await self._sleep(TICK_SECONDS)
+
+    async def _fill(self, market: CollectedMarket) -> None:
+        """Ask for what is missing; a market that does not answer keeps no other waiting."""
+        while True:
+            await self.collector.fill(market)
             await self._sleep(TICK_SECONDS)
 
     async def _refresh(self, market: CollectedMarket) -> None:

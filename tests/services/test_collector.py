@@ -28,7 +28,19 @@ from services.market_data.reference import ReferenceData
 from services.market_data.service import VenueClock
 from services.market_data.serving import MinuteServer
 from services.market_data.store import SeriesName
-from tests.services.venue_market import FAULTS, MINUTE, START, Collection, count, house_of, logged, rows_of, stored
+from tests.services.venue_market import (
+    FAULTS,
+    MINUTE,
+    START,
+    Collection,
+    count,
+    house_of,
+    logged,
+    rows_of,
+    stored,
+    subscriptions,
+    until,
+)
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 
@@ -276,6 +288,37 @@ def test_the_command_refuses_an_unknown_symbol_with_code_2_and_names_those_nearb
             assert process.returncode == 2
             sentence = "error: markets: 'ETHUSD' is not traded on binance spot; did you mean ETHUSDT"
             assert said.decode().splitlines()[-1].startswith(sentence)
+
+    asyncio.run(run())
+
+
+def test_the_command_collects_until_sigterm_and_leaves_everything_in_the_store(tmp_path):
+    async def run():
+        async with house_of(SYMBOLS[:2], 60, numbers=(1, 2)) as house:
+            for _ in range(30):
+                await house.minute()
+            path = tmp_path / "collect.yaml"
+            path.write_text(
+                f"data_dir: {tmp_path}/data\nmarkets: {{binance spot: [BTCUSDT], binance linear: {{most: 1}}}}\n"
+                f"addresses: {{binance spot: {house.addresses[1]}, binance linear: {house.addresses[2]}}}\n"
+            )
+            command = (sys.executable, "-m", "bot", "collect", str(path))
+            process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            try:
+                await until(lambda: subscriptions(house, 1) == subscriptions(house, 2) == 1, 60)
+                await until(lambda: sum(path == "klines" for path, _ in house.servers[2].asked) >= 2, 60)
+                process.terminate()
+                said, _ = await asyncio.wait_for(process.communicate(), 60)
+            finally:
+                if process.returncode is None:
+                    process.kill()
+            assert process.returncode == 0, said.decode()
+            assert '"event": "ended"' in said.decode()
+            assert stored(tmp_path / "data", 1, "BTCUSDT") == rows_of(house.truth[1]["BTCUSDT"])[:30]
+            assert [path.name for path in (tmp_path / "data" / "candles" / "binance" / "linear").iterdir()] == [
+                "BTCUSDT"
+            ]
+            assert not address_file(tmp_path / "data").exists()
 
     asyncio.run(run())
 

@@ -154,3 +154,53 @@ def test_faults_of_bars_happen_as_often_as_asked_and_lose_nothing_else():
     assert len(told) - len(set(told)) == teller.struck["duplicate"]
     assert lates > 80
     assert whole != sorted(whole)
+
+
+GARBAGE = ("not json", "[1, 2]", "null", '{"e": "kline", "k": {"x": true}}', '{"e": "kline", "s": "BTCUSDT"}')
+BYBIT_GARBAGE = ("not json", "[1, 2]", '{"topic": "kline.1.BTCUSDT"}', '{"topic": "kline.1.BTCUSDT", "data": [{}]}')
+
+
+@pytest.mark.parametrize(("number", "garbage"), [(1, GARBAGE), (2, GARBAGE), (3, BYBIT_GARBAGE), (4, BYBIT_GARBAGE)])
+def test_a_message_that_cannot_be_read_ends_no_stream(number, garbage):
+    async def run():
+        async with house_of(SYMBOLS[:1], 10, numbers=(number,)) as house:
+            feed, heard = Feed(BY_ID[number], lambda: house.now, house.addresses[number]), []
+            try:
+                await feed.listed()
+                listening = asyncio.create_task(feed.listen(list(SYMBOLS[:1]), heard.append))
+                await until(lambda: subscriptions(house, number) == 1)
+                server = house.servers[number]
+                for text in garbage:
+                    for line in server.subscribers if number in (1, 2) else server.listeners:
+                        await line.socket.send_str(text)
+                await house.minute()
+                await until(lambda: len(heard) == 1)
+                assert feed.unread >= 2
+                assert not listening.done()
+                listening.cancel()
+                await asyncio.gather(listening, return_exceptions=True)
+            finally:
+                await feed.close()
+
+    asyncio.run(run())
+
+
+def test_a_fault_of_whoever_listens_is_not_taken_for_a_lost_stream():
+    async def run():
+        async with house_of(SYMBOLS[:1], 10, numbers=(1,)) as house:
+            feed = Feed(BY_ID[1], lambda: house.now, house.addresses[1])
+
+            def stumble(_):
+                raise KeyError("a mistake")
+
+            try:
+                await feed.listed()
+                listening = asyncio.create_task(feed.listen(list(SYMBOLS[:1]), stumble))
+                await until(lambda: subscriptions(house, 1) == 1)
+                await house.minute()
+                with pytest.raises(KeyError, match="a mistake"):
+                    await asyncio.wait_for(listening, 10)
+            finally:
+                await feed.close()
+
+    asyncio.run(run())

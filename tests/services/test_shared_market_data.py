@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
+import pytest
+from pydantic import SecretStr
+
+from bot.errors import Misconfigured
 from bot.market import Market
 from bot.ports import Closed
+from services.app.bot import account_of, build_runtime
 from services.app.shared_market_data import SharedMarketData
 from services.exchanges.registry import BYBIT, factory_of
 from services.market_data.address import address_file
 from services.market_data.serving import MinuteServer
 from services.messaging.bars import BarListener, BarPublisher
 from services.messaging.embedded import EmbeddedRedis
+from services.runtime.config import Secrets, load_bot
+from services.runtime.live import as_live
 from tests.services.venue_market import MINUTE, START, Collection, count, house_of, logged, rows_of, until
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
@@ -160,3 +168,41 @@ def test_bars_wait_for_nobody_and_are_told_again_when_redis_is_back(tmp_path):
     with logged() as lines:
         asyncio.run(run())
     assert count(lines, "bus_away") == 1
+
+
+SHARED = "strategy: grid\npair: BTCUSDT\nbot: {name: t, market_data: shared, "
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ("environment: testnet}", "bot.market_data is shared, but the testnet has prices of its own; set exchange"),
+        ("runtime: ray}", "bot.market_data is shared, which needs bot.runtime: local"),
+    ],
+)
+def test_where_bots_cannot_share_is_one_sentence(tmp_path, more, sentence):
+    path = tmp_path / "bot.yaml"
+    path.write_text(SHARED + more)
+    with pytest.raises(Misconfigured, match=sentence):
+        load_bot(path)
+
+
+def test_a_bot_takes_what_is_shared_where_its_config_says_so(tmp_path):
+    async def run():
+        for text, kind in ((SHARED, SharedMarketData), (SHARED.replace("shared", "exchange"), None)):
+            path = tmp_path / "bot.yaml"
+            path.write_text(f"{text}data_dir: {tmp_path}}}")
+            settings, config = load_bot(path)
+            account = account_of(settings, config, Secrets(key=SecretStr("k"), secret=SecretStr("s")))
+            behind = SimpleNamespace(store=None, bus=None, redis=None)
+            runtime = build_runtime(settings, as_live(config), account, behind)
+            assert isinstance(runtime.gateway, SharedMarketData) == (kind is not None)
+            if kind is not None:
+                assert (runtime.gateway.market_id, runtime.gateway.data_dir, runtime.gateway.bars) == (
+                    4,
+                    tmp_path,
+                    None,
+                )
+            await runtime.gateway.close()
+
+    asyncio.run(run())

@@ -13,10 +13,19 @@ import structlog
 from bot.errors import Misconfigured, cut
 from coordinator.saved_strategy import saved_strategy
 from services.app.backing import Backing, backing, joined
+from services.app.shared_market_data import shared
 from services.control.client import control_file, log_file
 from services.control.server import ControlServer
 from services.logs import catch_the_rest, configure, passwords
-from services.runtime.config import AccountAccess, BotSettings, Environment, RuntimeKind, Secrets, load_bot
+from services.runtime.config import (
+    AccountAccess,
+    BotSettings,
+    Environment,
+    MarketDataSource,
+    RuntimeKind,
+    Secrets,
+    load_bot,
+)
 from services.runtime.live import LiveBot, as_live
 from services.runtime.local import LocalRuntime
 from services.runtime.warm import compiled_meanwhile
@@ -45,8 +54,11 @@ def build_runtime(
 ) -> Runtime:
     """Build what the config asks for; Ray is loaded only then. `adopt`: what the store does not know of, see there."""
     if settings.runtime is RuntimeKind.LOCAL:
+        gateway = account.gateway()
+        if settings.market_data is MarketDataSource.SHARED:
+            gateway = shared(gateway, settings.exchange, config.market, settings.data_dir, behind.redis)
         return LocalRuntime(
-            *(settings.name, config, account.gateway(), behind.store, behind.bus),
+            *(settings.name, config, gateway, behind.store, behind.bus),
             foreign=settings.foreign,
             most_actions=settings.max_actions_per_minute,
             adopt=adopt,

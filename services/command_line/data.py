@@ -282,6 +282,38 @@ def list_() -> None:
 
 
 @app.command()
+def symbols(
+    text: Annotated[str, typer.Argument(help="part of a symbol, such as BTC")] = "",
+) -> None:
+    """Search the symbols that can be traded, of the markets that are collected."""
+    from rich.table import Table
+
+    from services.market_data.reference import ReferenceData
+
+    table = Table("symbol", "market", "id", "base", "quote", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for one in ReferenceData(Settings().data_dir).search(text):
+        table.add_row(one.symbol, str(one.market), str(one.market_id), one.base, one.quote)
+    if not table.row_count:
+        console().print("Nothing is listed by that name; `traderagent collect CONFIG` learns what the venues list.")
+        return
+    console().print(table)
+
+
+@app.command()
+def holes() -> None:
+    """Show which minutes the collector misses, and why."""
+    from rich.table import Table
+
+    from services.market_data.collector import read_holes
+
+    columns = ("market", "symbol", "first", "after", "minutes", "cause", "found")
+    table = Table(*columns, box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for one in read_holes(Settings().data_dir):
+        table.add_row(*(str(one[name]) for name in columns))
+    console().print(table if table.row_count else "No minute is missing.")
+
+
+@app.command()
 def check(
     what: Annotated[str, typer.Argument(help="a file, or a pair of the store")],
     exchange: Annotated[str | None, typer.Option(help="whose, where the store has several", metavar="VENUE")] = None,

@@ -21,6 +21,7 @@ from services.command_line import (
     chaos,
     check,
     classify,
+    collect,
     compare,
     data,
     explain,
@@ -63,6 +64,7 @@ app.command("init")(set_up.init)
 app.add_typer(data.app, name="data")
 app.command("backtest")(backtest.backtest)
 app.command("batch")(batch.batch)
+app.command("collect")(collect.collect)
 app.command("check")(check.check)
 app.add_typer(new.app, name="new")
 app.command("compare")(compare.compare)

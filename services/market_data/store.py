@@ -21,6 +21,7 @@ from backtesting.candles import from_frame, to_frame
 from bot.candles import COLUMNS, Candles, bar_name, iso
 from bot.errors import Misconfigured
 from bot.times import DAY, HOUR, MINUTE, SECOND, WEEK
+from services.processes import locked
 
 MONTH_FILE = re.compile(r"(\d{4}-\d{2})\.parquet")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -89,9 +90,13 @@ class CandleStore:
         """
         check(candles)
         series = SeriesName(venue, market, symbol, bar_name(candles.bar_ms))
+        self._folder(series).mkdir(parents=True, exist_ok=True)
+        with locked(self._folder(series) / ".lock"):  # a download may go on beside a collector
+            return series, self._merge(series, candles)
+
+    def _merge(self, series: SeriesName, candles: Candles) -> int:
         self._refuse_other_grid(series, candles)
         folder = self._folder(series)
-        folder.mkdir(parents=True, exist_ok=True)
         months = pl.from_epoch(pl.Series(candles.ts), "ms").dt.strftime("%Y-%m")
         new = 0
         for (month,), rows in to_frame(candles).with_columns(month=months).group_by("month", maintain_order=True):
@@ -102,7 +107,7 @@ class CandleStore:
             partial = path.with_suffix(".partial")
             merged.write_parquet(partial, compression="zstd")
             os.replace(partial, path)  # noqa: PTH105, atomic also where the file exists
-        return series, new
+        return new
 
     def difference(self, venue: str, market: str, symbol: str, candles: Candles) -> Difference:
         """Compare checked candles with what is stored of them."""
@@ -143,6 +148,10 @@ class CandleStore:
         chosen = [path for path in paths if _overlaps(path, start_ms, end_ms)] or paths[:1]
         frame = pl.concat([pl.read_parquet(path) for path in chosen])
         return from_frame(frame, bar_length_of(series.bar)).between(start_ms, end_ms)
+
+    def holds(self, series: SeriesName) -> bool:
+        """Whether a series has any bars."""
+        return bool(self._months(series))
 
     def end(self, series: SeriesName) -> int:
         """Time until which a series has bars, ms; raises Misconfigured when it is unknown."""

@@ -192,10 +192,11 @@ def fetch_instruments(venue: Any, market: Market) -> list[Instrument]:
     """Every instrument of the market, as the venue describes it now."""
     wanted = "spot" if market is Market.SPOT else "linear"
     listed = [one for one in _ask(venue.load_markets).values() if one.get(wanted) and not one.get("expiry")]
-    return [_instrument(one, market) for one in listed if one["precision"]["price"] and one["precision"]["amount"]]
+    return [as_instrument(one, market) for one in listed if one["precision"]["price"] and one["precision"]["amount"]]
 
 
-def _instrument(one: dict[str, Any], market: Market) -> Instrument:
+def as_instrument(one: dict[str, Any], market: Market) -> Instrument:
+    """Read ccxt's description of an instrument."""
     limits = one["limits"]
     fields = {
         "symbol": one["id"],

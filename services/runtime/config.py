@@ -43,6 +43,13 @@ class RuntimeKind(StrEnum):
     RAY = "ray"
 
 
+class MarketDataSource(StrEnum):
+    """Where closed bars and candles come from."""
+
+    EXCHANGE = "exchange"
+    SHARED = "shared"
+
+
 class Foreign(StrEnum):
     """What to do when the account holds orders or positions on the bot's pairs that are not the bot's."""
 
@@ -74,6 +81,9 @@ class BotSettings(BaseModel):
     )
     database: str = Field(EMBEDDED, description="embedded, or a postgresql:// address")
     redis: str = Field(EMBEDDED, description="embedded, none, or a redis:// address")
+    market_data: MarketDataSource = Field(
+        MarketDataSource.EXCHANGE, description="exchange, or shared: from `traderagent collect` where it has them"
+    )
     data_dir: Path = Field(
         default_factory=lambda: Settings().data_dir, description="where the embedded services keep their data"
     )
@@ -138,6 +148,11 @@ def load_bot(path: Path) -> tuple[BotSettings, PortfolioConfig]:
     factory_of(settings.exchange)
     if (settings.environment is Environment.VENUE) != (settings.address is not None):
         raise Misconfigured("bot.address belongs to bot.environment: venue, and that needs it; give both or neither.")
+    if settings.market_data is MarketDataSource.SHARED:
+        if settings.environment is Environment.TESTNET:
+            raise Misconfigured("bot.market_data is shared, but the testnet has prices of its own; set exchange.")
+        if settings.runtime is RuntimeKind.RAY:
+            raise Misconfigured("bot.market_data is shared, which needs bot.runtime: local; set one of them otherwise.")
     if settings.ray_address is not None and EMBEDDED in (settings.database, settings.redis):
         raise Misconfigured(
             "bot.ray_address names a cluster, whose machines cannot reach an embedded database or bus; "

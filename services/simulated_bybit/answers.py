@@ -39,7 +39,10 @@ def instruments(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     ]
     if query.get("category") != server.category:
         known = []
-    return page(server, query, [codec.instrument(one, one.symbol not in server.exchange.closed) for one in known], 500)
+    rows = [codec.instrument(one, one.symbol not in server.exchange.closed) for one in known]
+    if server.category == "spot":  # which has one page
+        return {"category": server.category, "list": rows, "nextPageCursor": ""}
+    return page(server, {"limit": 500, **query}, rows, 1000)
 
 
 def risk_limit(server: Served, query: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +75,9 @@ def tickers(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     """Answer with what symbols are traded at."""
     books = server.exchange.books
     chosen = [server.exchange.book(query["symbol"])] if "symbol" in query else list(books.values())
-    return {"category": server.category, "list": [codec.ticker(book) for book in chosen]}
+    now = server.exchange.now
+    rows = [codec.ticker(book) | {"turnover24h": codec.number(book.turnover(now - DAY, now))} for book in chosen]
+    return {"category": server.category, "list": rows}
 
 
 def orderbook(server: Served, query: dict[str, Any]) -> dict[str, Any]:

@@ -83,6 +83,11 @@ class Book:
         """Lots held, signed."""
         return int(self.pair.ledger.position)
 
+    def turnover(self, start: int, end: int) -> float:
+        """Quote currency that its bars between two times traded, ms."""
+        candles = self.candles.between(start, end)
+        return float(np.dot(candles.volume, candles.close))
+
     @property
     def worth(self) -> float:
         """What the symbol adds to the account's equity, quote currency."""

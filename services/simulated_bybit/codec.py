@@ -386,4 +386,6 @@ def ticker(book: Book) -> dict[str, Any]:
         "openInterest": "0",
         "fundingRate": number(rate),
         "nextFundingTime": str(at),
+        # By this, stock clients tell a contract from a coin.
+        **({} if book.instrument.market is Market.SPOT else {"openInterestValue": "0"}),
     }

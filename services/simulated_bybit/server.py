@@ -23,6 +23,7 @@ from services.simulated_bybit.exchange import Bar, Exchange
 from services.simulated_bybit.faults import Faults
 from services.simulated_bybit.records import Key, LogRow, Trade
 from services.simulated_bybit.rest import ROUTES
+from services.simulated_market.told import BarTeller
 
 RATE = 600  # requests a key may send in five seconds, per address
 NOT_IN_DEMO = ("account/fee-rate", "user/query-api")
@@ -45,10 +46,18 @@ class VenueServer:
     """Routes, sockets and the clock around an Exchange."""
 
     def __init__(
-        self, exchange: Exchange, keys: list[Key], *, speed: float = 0.0, faults: Faults | None = None
+        self,
+        exchange: Exchange,
+        keys: list[Key],
+        *,
+        speed: float = 0.0,
+        faults: Faults | None = None,
+        teller: BarTeller | None = None,
     ) -> None:
         self.exchange, self.keys, self.speed = exchange, {one.key: one for one in keys}, speed
         self.faults = faults or Faults()
+        self.teller = teller or BarTeller()  # of the bars that its public stream tells
+        self.told_bars = 0  # bars sent to listeners
         self.listeners: list[Listener] = []
         self.requests: dict[str, list[float]] = {}
         self.category = "spot" if next(iter(exchange.instruments.values())).market is Market.SPOT else "linear"
@@ -131,12 +140,16 @@ class VenueServer:
     def _sent(self, *, private: bool) -> int:
         return sum(one.sent for one in self.listeners if one.private is private)
 
-    async def _advance(self, _request: web.Request) -> web.Response:
-        """Go on to the next thing that concerns a trader, or to the minute's end."""
+    async def advance(self) -> bool:
+        """Go on to the next thing that concerns a trader, or to the minute's end; False at such an end."""
         more = False
         if not self.exchange.finished:
             more = self.exchange.step()
             await self._flush()
+        return more
+
+    async def _advance(self, _request: web.Request) -> web.Response:
+        more = await self.advance()
         return web.json_response(
             {
                 "now": self.exchange.now,
@@ -151,9 +164,13 @@ class VenueServer:
         self.faults = Faults(**await request.json())
         return web.json_response({})
 
-    async def _drop(self, _request: web.Request) -> web.Response:
+    def drop(self) -> None:
+        """Break every line, as a broken one does: no farewell."""
         for one in list(self.listeners):
-            one.transport.abort()  # as a broken line does: no farewell
+            one.transport.abort()
+
+    async def _drop(self, _request: web.Request) -> web.Response:
+        self.drop()
         return web.json_response({})
 
     # REST
@@ -288,6 +305,9 @@ class VenueServer:
     async def _flush(self) -> None:
         """Tell everybody what has happened since the last time."""
         events, self.exchange.events = self.exchange.events, []
+        if any(isinstance(event, Bar) for event in events):
+            for _, late in self.teller.next_minute():
+                await self._spread(late["topic"], False, late)
         for event in events:
             for topic, private, data in self._told(event):
                 message = {"topic": topic, "type": "snapshot", "ts": self.exchange.now, "data": data}
@@ -295,12 +315,17 @@ class VenueServer:
                     message = {"id": "1", "topic": topic, "creationTime": self.exchange.now, "data": data}
                 if topic == "execution" and self._withheld(message):
                     continue
+                if isinstance(event, Bar) and topic.startswith("kline."):
+                    for each in self.teller.tell(event.symbol, message, _unfinished(message)):
+                        await self._spread(topic, private, each)
+                    continue
                 await self._spread(topic, private, message)
 
     async def _spread(self, topic: str, private: bool, message: dict[str, Any]) -> None:
         for one in list(self.listeners):
             if one.private is private and topic in one.topics:
                 await self._send(one, message)
+                self.told_bars += topic.startswith("kline.")
 
     def _withheld(self, message: dict[str, Any]) -> bool:
         """Whether an execution is not told now: never, or later."""
@@ -374,6 +399,12 @@ class VenueServer:
 def signature(secret: str, payload: str) -> str:
     """HMAC-SHA256, hexadecimal, as Bybit has it."""
     return hmac.new(secret.encode(), payload.encode(), hashlib.sha256).hexdigest()
+
+
+def _unfinished(message: dict[str, Any]) -> dict[str, Any]:
+    """A bar as it was before its last trade."""
+    (bar,) = message["data"]
+    return {**message, "data": [{**bar, "volume": codec.number(float(bar["volume"]) / 2)}]}
 
 
 def _parsed(body: str) -> dict[str, Any]:

@@ -1,0 +1,193 @@
+"""Raw rows as they were received, with when and how: a journal of the last hours, and Parquet of those before.
+
+    <data dir>/raw/<YYYY-MM-DDTHH>.jsonl    the hour of receipt, UTC; a line for each row
+    <data dir>/raw/<YYYY-MM-DD>.parquet     hours that are over
+    <data dir>/raw/<YYYY-MM>.parquet        a month that is over
+    <data dir>/raw/revisions.jsonl          minutes that changed after they were known, with both versions
+
+A row is in the journal before anybody is told of it. Whatever moment the process ends at, the journal holds whole lines
+and at most one torn end, which is cut off at the next start.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from bot.candles import iso
+from services.market_data.canonical import Receipt, Revision, Source
+
+HOUR_FILE: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}")
+DAY_FILE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
+HOUR_NAME, DAY_NAME, MONTH_NAME = 13, 10, 7  # characters of a time
+COLUMNS: Final = {
+    "market_id": pl.UInt8,
+    "symbol": pl.String,
+    "ts": pl.Int64,
+    "open": pl.Float64,
+    "high": pl.Float64,
+    "low": pl.Float64,
+    "close": pl.Float64,
+    "volume": pl.Float64,
+    "received_ms": pl.Int64,
+    "source": pl.String,
+    "line": pl.UInt32,  # of its hour's journal: no two rows are equal
+}
+
+
+class LineFile:
+    """A file of lines that only grows: all of a batch is in it, or nothing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self._length = self._without_torn_end()
+
+    def _without_torn_end(self) -> int:
+        content = self.path.read_bytes()
+        length = content.rfind(b"\n") + 1
+        if length < len(content):
+            os.ftruncate(self._descriptor, length)
+        return length
+
+    def append(self, lines: Iterable[str]) -> None:
+        """Add lines; raises OSError, with none of them added, when the disk does not take them."""
+        content = "".join(f"{one}\n" for one in lines).encode()
+        if not content:
+            return
+        try:
+            written = os.write(self._descriptor, content)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from None
+        if written < len(content):  # the disk took a part
+            os.ftruncate(self._descriptor, self._length)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        self._length += written
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+
+class RawRows:
+    """The raw rows of a data directory; one process at a time writes them."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.root = data_dir / "raw"
+        self.root.mkdir(parents=True, exist_ok=True)
+        self._hour = ""
+        self._journal: LineFile | None = None
+        self._revisions = LineFile(self.root / "revisions.jsonl")
+        self._known = {_key(json.loads(line)) for line in _lines(self._revisions.path)}
+
+    def append(self, receipts: list[Receipt]) -> None:
+        """Add rows to the journal of the hour in which the last of them was received; raises OSError, adding none."""
+        if not receipts:
+            return
+        hour = iso(receipts[-1].received_ms)[:HOUR_NAME]
+        if hour != self._hour or self._journal is None:
+            self._close_journal()
+            self._journal, self._hour = LineFile(self.root / f"{hour}.jsonl"), hour
+        self._journal.append(_line(one) for one in receipts)
+
+    def revise(self, revision: Revision) -> None:
+        """Keep both versions of a minute that changed; one that is kept already is not kept again."""
+        before, after = revision.before, revision.after
+        entry = {
+            **{name: getattr(after, name) for name in ("market_id", "symbol", "ts")},
+            "decided": revision.decided,
+            "before": before.values,
+            "before_received_ms": before.received_ms,
+            "before_source": before.source,
+            "after": after.values,
+            "after_received_ms": after.received_ms,
+            "after_source": after.source,
+        }
+        if _key(entry) not in self._known:
+            self._revisions.append([json.dumps(entry)])
+            self._known.add(_key(entry))
+
+    def revisions(self) -> list[dict[str, object]]:
+        """Every minute that changed, in order."""
+        return [json.loads(line) for line in _lines(self._revisions.path)]
+
+    def replay(self) -> Iterator[Receipt]:
+        """Rows of every journal, in the order in which they were received."""
+        for path in self._journals():
+            LineFile(path).close()  # which cuts a torn end off
+            for line in _lines(path):
+                yield _receipt(line)
+
+    def compact(self, before_ms: int) -> None:
+        """Put journals of hours that ended by `before_ms` into Parquet of their day, and days into their month.
+
+        Interrupted anywhere, it is done again: a row that is in both files is taken once.
+        """
+        hour = iso(before_ms)[:HOUR_NAME]
+        over = [path for path in self._journals() if path.stem < hour]
+        for day in sorted({path.stem[:DAY_NAME] for path in over}):
+            own = [path for path in over if path.stem.startswith(day)]
+            if self._hour in {path.stem for path in own}:
+                self._close_journal()
+            self._merge(self.root / f"{day}.parquet", [_frame(path) for path in own], own)
+        days = sorted(path for path in self.root.glob("*.parquet") if DAY_FILE.fullmatch(path.stem))
+        for month in sorted({path.stem[:MONTH_NAME] for path in days if path.stem[:MONTH_NAME] < hour[:MONTH_NAME]}):
+            own = [path for path in days if path.stem.startswith(month)]
+            self._merge(self.root / f"{month}.parquet", [pl.read_parquet(path) for path in own], own)
+
+    def _merge(self, target: Path, rows: list[pl.DataFrame], sources: list[Path]) -> None:
+        """Add rows to a file whole, then remove the files that they came from."""
+        held = [pl.read_parquet(target)] if target.exists() else []
+        partial = target.with_suffix(".partial")
+        pl.concat([*held, *rows]).unique(maintain_order=True).write_parquet(partial, compression="zstd")
+        partial.replace(target)
+        for one in sources:
+            one.unlink()
+
+    def read(self) -> pl.DataFrame:
+        """Every raw row that is kept, oldest first; for people and tests, on files that nobody writes."""
+        stored = [pl.read_parquet(path) for path in sorted(self.root.glob("*.parquet"))]
+        return pl.concat([*stored, *map(_frame, self._journals())]).unique(maintain_order=True)
+
+    def close(self) -> None:
+        """Close the files."""
+        self._close_journal()
+        self._revisions.close()
+
+    def _journals(self) -> list[Path]:
+        return sorted(path for path in self.root.glob("*.jsonl") if HOUR_FILE.fullmatch(path.stem))
+
+    def _close_journal(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+        self._journal = None
+
+
+def _line(one: Receipt) -> str:
+    return json.dumps([one.market_id, one.symbol, one.ts, *one.values, one.received_ms, one.source])
+
+
+def _receipt(line: str) -> Receipt:
+    market_id, symbol, *row, received_ms, source = json.loads(line)
+    return Receipt.of(market_id, symbol, row, received_ms, Source(source))
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def _key(entry: dict[str, object]) -> tuple[object, ...]:
+    return tuple(entry[name] for name in ("market_id", "symbol", "ts", "before_received_ms", "after_received_ms"))
+
+
+def _frame(journal: Path) -> pl.DataFrame:
+    rows = [(*json.loads(line), number) for number, line in enumerate(_lines(journal))]
+    return pl.DataFrame(rows, schema=COLUMNS, orient="row")

@@ -1,0 +1,100 @@
+"""Closed bars over Redis: told once by who collects, heard by every bot of the machine. Nobody waits for it.
+
+stream traderagent.bars.v1.<market id>      field bar: JSON of [symbol, ts, open, high, low, close, volume]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import redis.asyncio
+import structlog
+from redis.exceptions import RedisError
+
+log = structlog.get_logger()
+
+KEPT: Final = 20_000  # bars of a market
+ROOM: Final = 10_000  # bars not yet told; the oldest go first
+PAUSE: Final = 1.0  # seconds, before a Redis that is away is asked again
+BLOCK_MS: Final = 1000  # shorter than the patience of the client
+
+BarHeard = Callable[[str, tuple[float, ...]], None]
+
+
+class BarPublisher:
+    """Tells closed bars, in a task of its own."""
+
+    def __init__(self, url: str) -> None:
+        self.client = redis.asyncio.from_url(url)
+        self.waiting: asyncio.Queue[tuple[int, str]] = asyncio.Queue(ROOM)
+        self.dropped = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to tell."""
+        self._task = asyncio.create_task(self._run())
+
+    def publish(self, market_id: int, symbol: str, row: tuple[float, ...]) -> None:
+        """Tell a bar when there is time: its opening, ms, four prices and the volume."""
+        if self.waiting.full():
+            self.waiting.get_nowait()
+            self.dropped += 1
+        self.waiting.put_nowait((market_id, json.dumps([symbol, *row])))
+
+    async def _run(self) -> None:
+        while True:
+            market_id, bar = await self.waiting.get()
+            try:
+                await self.client.xadd(bars_of(market_id), {"bar": bar}, maxlen=KEPT, approximate=True)
+            except (RedisError, OSError) as error:
+                self.dropped += 1
+                if self.dropped == 1 or self.dropped % ROOM == 0:
+                    log.warning("bus_away", dropped=self.dropped, error=type(error).__name__)
+
+    async def stop(self) -> None:
+        """Stop telling."""
+        if self._task is not None:
+            self._task.cancel()
+        await self.client.aclose()
+
+
+class BarListener:
+    """Hears the bars of one market from now on."""
+
+    def __init__(self, url: str, market_id: int) -> None:
+        self.client = redis.asyncio.from_url(url)
+        self.stream, self.market_id = bars_of(market_id), market_id
+
+    async def listen(self, heard: BarHeard) -> None:
+        """Hand on every bar, for ever: symbol and row. A Redis that is away is asked again."""
+        last: Any = None
+        while True:
+            try:
+                last = last or await self._newest()
+                told: Any = await self.client.xread({self.stream: last}, block=BLOCK_MS)
+            except (RedisError, OSError) as error:
+                log.warning("bars_away", market_id=self.market_id, error=type(error).__name__)
+                await asyncio.sleep(PAUSE)
+                continue
+            for _, entries in told or []:
+                last = entries[-1][0]
+                for _, fields in entries:
+                    symbol, *row = json.loads(fields[b"bar"])
+                    heard(symbol, tuple(row))
+
+    async def _newest(self) -> Any:
+        """Id of the bar that was told last: from it on, none is missed between two questions."""
+        told: Any = await self.client.xrevrange(self.stream, count=1)
+        return told[0][0] if told else "0"
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self.client.aclose()
+
+
+def bars_of(market_id: int) -> str:
+    """Name the Redis stream of a market's bars."""
+    return f"traderagent.bars.v1.{market_id}"

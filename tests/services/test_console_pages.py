@@ -205,6 +205,30 @@ def test_a_console_that_is_killed_leaves_the_bot_as_it_was(tmp_path):
     asyncio.run(main())
 
 
+@pytest.mark.slow
+def test_a_demo_that_is_killed_takes_its_console_along(tmp_path):
+    async def main():
+        import psutil
+
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bot", "demo"),
+            cwd=ROOT,
+            env=os.environ | {"TRADERAGENT_DATA_DIR": str(tmp_path)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        async with asyncio.timeout(120):
+            while not (await process.stdout.readline()).startswith(b"console at "):
+                pass
+        (web,) = [one for one in psutil.Process(process.pid).children() if "web" in one.cmdline()]
+        process.kill()
+        await process.communicate()
+        gone, _ = await asyncio.to_thread(psutil.wait_procs, [web], 20)
+        assert gone
+
+    asyncio.run(main())
+
+
 def ask_process(file):
     import json
 

@@ -307,6 +307,21 @@ def test_how_old_a_status_is_counts_from_when_the_bot_gave_it(dsn, name, tmp_pat
     run(main())
 
 
+def test_a_bot_that_has_ended_does_not_make_the_others_old(dsn, name, tmp_path):
+    async def main():
+        clock, other = [100.0], f"{name}b"
+        async with console(dsn, tmp_path, name, other, clock=lambda: clock[0], look=False) as house:
+            token = await house.token("read")
+            await house.bots[other].server.stop()
+            clock[0] += 60.0
+            await house.built.watcher.look()
+            part = {"X-Part": "1"}
+            assert (await house.ask("GET", "/", token, headers=part))[2]["X-Age"] == "0.0"
+            assert (await house.ask("GET", f"/bots/{other}/halt", token, headers=part))[2]["X-Age"] == "60.0"
+
+    run(main())
+
+
 def test_a_database_that_is_away_is_a_sentence_and_who_was_signed_in_goes_on_watching(dsn, name, tmp_path):
     async def main():
         await write_history(dsn, name)

@@ -213,7 +213,7 @@ def test_a_demo_that_is_killed_takes_its_console_along(tmp_path):
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "bot", "demo"),
             cwd=ROOT,
-            env=os.environ | {"TRADERAGENT_DATA_DIR": str(tmp_path)},
+            env=os.environ | {"TRADERAGENT_DATA_DIR": str(tmp_path), "TMPDIR": str(tmp_path)},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
         )
@@ -224,6 +224,9 @@ def test_a_demo_that_is_killed_takes_its_console_along(tmp_path):
         process.kill()
         await process.communicate()
         gone, _ = await asyncio.to_thread(psutil.wait_procs, [web], 20)
+        for one in psutil.process_iter(["cwd"]):  # its database and bus, which the next demo would have joined
+            if str(tmp_path) in (one.info["cwd"] or ""):
+                one.kill()
         assert gone
 
     asyncio.run(main())

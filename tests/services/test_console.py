@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import tomllib
 from base64 import urlsafe_b64encode
 
 import aiohttp
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.ports import Unreachable
+from bot.sources import ROOT
 from bot.times import DAY
 from coordinator.decisions import FAMILY, FIELDS
 from coordinator.vocabulary import DecisionKind
@@ -523,7 +525,7 @@ async def check(house, token, made, name):
 
 
 def test_no_odd_request_is_a_500(dsn, name, tmp_path):
-    fuzz(dsn, tmp_path, name, 400)
+    fuzz(dsn, tmp_path, name, 250)
 
 
 @pytest.mark.slow
@@ -655,3 +657,8 @@ def test_without_its_parts_the_console_says_how_to_get_them_and_a_demo_goes_with
     assert "uv sync --extra web" in command("web", folder=tmp_path, code=2).stderr
     monkeypatch.undo()
     assert web.installed()
+
+
+def test_a_clone_has_what_the_extra_has():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["dependency-groups"]["console"] == project["project"]["optional-dependencies"]["web"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager
@@ -16,6 +18,7 @@ from bot.events import Filled
 from bot.sources import ROOT
 from services.messaging.bus import RedisBus
 from services.messaging.embedded import EmbeddedRedis
+from services.storage.embedded import EmbeddedPostgres
 from tests.browser import browser, needs_chromium
 from tests.conftest import unreachable_bot
 from tests.services.console_house import NOW, PAIR, console, write_history
@@ -99,6 +102,45 @@ async def heard(socket, count):
     while len(found) < count:
         found += [one for one in await asyncio.wait_for(socket.receive_json(), 5) if one["kind"] == "event"]
     return found
+
+
+@pytest.mark.slow
+def test_a_postgres_that_is_killed_is_a_sentence_until_it_is_back(name, tmp_path):
+    async def main():
+        postgres = EmbeddedPostgres(tmp_path / "postgres")
+        dsn = await postgres.start()
+        await write_history(dsn, name)
+        async with console(dsn, tmp_path, name) as house:
+            token = await house.token("read")
+            path = f"/api/v1/bots/{name}/fills"
+            assert (await house.ask("GET", path, token))[0] == 200
+            file = tmp_path / "postgres" / "postgres" / "postmaster.pid"
+            os.kill(int(file.read_text().splitlines()[0]), signal.SIGKILL)
+            await answers(house, "/ready", token, 503)
+            assert (await house.ask("GET", path, token))[1]["code"] == "away"
+            assert "The database does not answer" in (await house.ask("GET", "/", token))[1].decode()
+            await answers_again(postgres)
+            await answers(house, "/ready", token, 200)
+            assert (await house.ask("GET", path, token))[0] == 200
+        await postgres.stop()
+
+    asyncio.run(main())
+
+
+async def answers(house, path, token, status):
+    async with asyncio.timeout(20):
+        while (await house.ask("GET", path, token))[0] != status:  # noqa: ASYNC110, a server sets no event
+            await asyncio.sleep(0.05)
+
+
+async def answers_again(postgres):
+    """Start it again, once the children of the killed one have ended."""
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                await postgres.start()
+                return
+            await asyncio.sleep(0.1)
 
 
 # A demo, as a person watches it.

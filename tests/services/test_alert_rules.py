@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 
@@ -10,6 +11,7 @@ import yaml
 
 from bot.sources import ROOT
 from services.alert_rules import FILE, RULES, rules_file
+from services.dashboards import DASHBOARDS, FOLDER, dashboard, dashboard_file
 
 # What Prometheus sees while all is well, a value a minute, and what one fault makes of it.
 WELL = {
@@ -95,3 +97,36 @@ def test_a_fault_raises_its_alert_and_no_other(tmp_path, fault):
         path.write_text(yaml.safe_dump({"rule_files": [str(ROOT / FILE)], "tests": [tests]}))
         code, said = promtool("test", "rules", path)
         assert code == 1 and f'alertname="{fault}"' in said
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_a_dashboard_is_what_its_panels_say(name):
+    assert (ROOT / FOLDER / f"{name}.json").read_text() == dashboard_file(name), "run `python -m services.dashboards`"
+    places = [one["gridPos"] for one in dashboard(name)["panels"]]
+    assert len({(one["x"], one["y"]) for one in places}) == len(places)
+    assert all(one["x"] + one["w"] <= 24 for one in places)
+
+
+@needs_promtool
+def test_prometheus_reads_every_expression_of_the_dashboards(tmp_path):
+    panels = [one for name in DASHBOARDS for one in DASHBOARDS[name]]
+    series = [expr for one in panels for expr, _ in one.series]
+    rules = [{"record": f"panel:{number}", "expr": expr} for number, expr in enumerate(series)]
+    path = tmp_path / "rules.yaml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    code, said = promtool("check", "rules", path)
+    assert code == 0, said
+
+
+def test_every_metric_of_alerts_and_dashboards_is_one_that_a_process_shows():
+    """Names as the sources write them: a metric that is renamed leaves no alert behind that never comes."""
+    sources = ("runtime/metrics.py", "runtime/live.py", "app/worker.py", "market_data/collector_metrics.py")
+    told = "".join((ROOT / "services" / one).read_text() for one in (*sources, "web/application.py"))
+    exprs = [one.expr for one in RULES]
+    exprs += [expr for panels in DASHBOARDS.values() for one in panels for expr, _ in one.series]
+    named = {name for expr in exprs for name in re.findall(r"traderagent_\w+", expr)}
+    for name in named:
+        bare = re.sub(r"_(total|bucket)$", "", name)
+        parts = [bare.removeprefix(one) for one in ("traderagent_collector_", "traderagent_jobs_", "traderagent_pair_")]
+        parts += [bare, bare.removeprefix("traderagent_"), f"_{bare.removeprefix('traderagent_')}"]
+        assert any(f'{one}"' in told or ('{name}"' in told and f'"{one}"' in told) for one in parts), name

@@ -69,6 +69,9 @@ def backtest(
     out: Annotated[
         Path | None, typer.Option(help="run directory [default: in the data directory]", metavar="FOLDER")
     ] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="picture every n-th trade, as it was and annotated", metavar="N")
+    ] = None,
     bounds: Annotated[bool, typer.Option("--bounds", help="show the worst and the best fill rules too")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print result.json instead of the summary")] = False,
 ) -> None:
@@ -104,28 +107,30 @@ def backtest(
             raise Misconfigured("bounds compares the rules of one strategy on one pair; leave it out for a portfolio.")
         with progress("playing") as show:
             whole = run_portfolio(chosen, settings.data_dir, show)
-        folder = _written(whole, list(chosen.pairs), out, settings.data_dir)
+        folder = _written(whole, list(chosen.pairs), out, settings.data_dir, samples)
         if not as_json:
             _print_portfolio(whole, folder)
     else:
         single, held = find_candles(chosen, CandleStore(settings.data_dir))
         with notes().status("playing"):
             result = run_single(single, held, settings.data_dir, bounds=bounds)
-        folder = _written(result, [single.pair], out, settings.data_dir)
+        folder = _written(result, [single.pair], out, settings.data_dir, samples)
         if not as_json:
             _print_summary(result, folder)
     if as_json:
         print((folder / "result.json").read_text(encoding="utf-8").rstrip())  # noqa: T201, for other programs
 
 
-def _written(result: BacktestResult | PortfolioResult, pairs: list[str], out: Path | None, data_dir: Path) -> Path:
+def _written(
+    result: BacktestResult | PortfolioResult, pairs: list[str], out: Path | None, data_dir: Path, samples: int | None
+) -> Path:
     """Write a run where it is told, or in a folder named by what traded, where, and all that decided its result."""
     from backtesting.reports.run_directory import write_run
 
     document = result.document
     place = out or data_dir / "runs" / "-".join((document.strategy, *pairs[:3], document.run_id))
     with notes().status("writing the report"):
-        return write_run(result, place)
+        return write_run(result, place, samples=samples)
 
 
 def assignment(text: str) -> tuple[str, Any]:

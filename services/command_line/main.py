@@ -43,6 +43,7 @@ from services.command_line import (
     set_up,
     suggest,
     sweep,
+    validate,
 )
 
 app = typer.Typer(
@@ -61,6 +62,7 @@ app.command("backtest")(backtest.backtest)
 app.command("batch")(batch.batch)
 app.command("check")(check.check)
 app.add_typer(new.app, name="new")
+app.command("validate")(validate.validate)
 app.command("compare")(compare.compare)
 app.add_typer(suggest.app, name="suggest")
 app.command("import-bot")(import_bot.import_bot)

@@ -100,6 +100,7 @@ def _tables(
         candles=None if candles is None else _together(candles),
         ticks={pair: float(one["tick_size"]) for pair, one in instruments.items()},
         slippage=slippage,
+        slippage_ticks=float(execution.get("slippage_ticks", 0.0)),
     )
 
 

@@ -11,7 +11,7 @@ import os
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -21,13 +21,14 @@ from backtesting.reports.page import run_page
 from backtesting.reports.pictures import pictures
 from backtesting.reports.run_view import view_of
 from backtesting.reports.samples import sample_pictures, sample_rows, write_samples
+from backtesting.signal_export import export_document, exported_trades, is_of_signals
 from bot.errors import Misconfigured
 from coordinator.decisions import as_row, decisions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from backtesting.result import BacktestResult
+    from backtesting.result import BacktestResult, SamplePicture
 
 MARKER = "result.json"
 
@@ -68,9 +69,18 @@ def write_files(result: BacktestResult | PortfolioResult, folder: Path, *, sampl
     fills.write_csv(folder / "fills.csv")
     trades.write_csv(folder / "trades.csv")
     equity.write_parquet(folder / "equity.parquet", compression="zstd")
+    if is_of_signals(result):
+        _write_export(result, document.samples, folder)
     write_report(result, folder / "report.html")
     for name, draw in pictures(view).items():
         (folder / f"{name}.png").write_bytes(png(draw()))
+
+
+def _write_export(result: Any, samples: list[SamplePicture], folder: Path) -> None:
+    """Write what other programs read of a run of signals."""
+    text = json.dumps(export_document(result, samples), indent=2, ensure_ascii=False)
+    (folder / "export.json").write_text(text + "\n", encoding="utf-8")
+    exported_trades(result).write_csv(folder / "export.csv")
 
 
 def _write_decisions(result: PortfolioResult, path: Path) -> None:

@@ -58,7 +58,7 @@ def sound() -> RunTables:
         trades.select("pair", ts=at, slot=0, generation="trade_id", side=pl.lit(side), price=price, qty="qty")
         for at, side, price in (("entry_time", "buy", "entry_price"), ("exit_time", "sell", "exit_price"))
     ).sort("ts")
-    paid = fills.select((pl.col("qty") * pl.col("price") * (pl.col("side") == "sell").cast(pl.Float64)))
+    paid = fills.select(pl.col("qty") * pl.col("price") * (pl.col("side") == "sell").cast(pl.Float64))
     equity = pl.DataFrame({"ts": ts, "equity": np.linspace(10_000.0, 10_000.0 + float(paid.sum().item()) / 100, BARS)})
     end = START + BARS * MINUTE
     return RunTables("0123456789ab", START, end, trades, fills, equity, None, candles, {"BTCUSDT": 0.1}, 0.0001)

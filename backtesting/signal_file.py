@@ -88,7 +88,10 @@ def cost_of(text: str, place: str) -> TradingCost:
 def with_costs(
     rules: SimulationRules, instrument: Instrument, slippage: TradingCost | None, spread: TradingCost | None
 ) -> SimulationRules:
-    """Rules by which every order that takes liquidity pays the slippage, that of the rules if None, and half a spread."""
+    """Rules by which every order that takes liquidity pays the slippage and half of the spread.
+
+    Without a slippage that of the rules stays.
+    """
     bps, ticks = rules.slippage_bps, rules.slippage_ticks
     if slippage is not None:
         bps, ticks = slippage.bps, slippage.ticks(instrument)

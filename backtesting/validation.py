@@ -6,6 +6,7 @@ nothing; `review_required`: a person has to look; `pass`: neither. The automatic
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,6 +17,7 @@ import polars as pl
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from bot.parameters import Fraction, Number, fraction_of
+from bot.times import MINUTE
 
 
 class QualityStatus(StrEnum):
@@ -47,7 +49,7 @@ class RunTables:
     def bar_ms(self) -> int:
         """Length of a bar of the account."""
         ts = self.equity["ts"].to_numpy()
-        return int(np.diff(ts).min()) if len(ts) > 1 else 60_000
+        return int(np.diff(ts).min()) if len(ts) > 1 else MINUTE
 
     @property
     def closed(self) -> pl.DataFrame:
@@ -213,12 +215,16 @@ TradeName = tuple[str, int]  # pair and number: each pair counts its own trades
 
 
 def sampled_trades(tables: RunTables, count: int) -> list[TradeName]:
-    """Name `count` closed trades that a person is to confirm, by chance; the same of the same run always."""
-    names = sorted(tables.closed.select("pair", "trade_id").unique().iter_rows())
-    if len(names) > count:
-        dice = np.random.Generator(np.random.PCG64(int.from_bytes(tables.run_id.encode(), "big")))
-        names = [names[at] for at in sorted(dice.choice(len(names), count, replace=False).tolist())]
-    return [(str(pair), int(trade)) for pair, trade in names]
+    """Name `count` closed trades that a person is to confirm: by chance, and of the same run always the same.
+
+    The chance is that of a hash over run and trade.
+    """
+
+    def lot(name: TradeName) -> bytes:
+        return hashlib.sha256(f"{tables.run_id} {name[0]} {name[1]}".encode()).digest()
+
+    names = {(str(pair), int(trade)) for pair, trade in tables.closed.select("pair", "trade_id").iter_rows()}
+    return sorted(sorted(names, key=lot)[:count])
 
 
 def samples_outcome(asked: Sequence[TradeName], answers: Mapping[TradeName, str]) -> CheckOutcome:

@@ -19,4 +19,5 @@
     URL.revokeObjectURL(link.href);
   });
   count();
+  document.documentElement.dataset.ready = "1";
 })();

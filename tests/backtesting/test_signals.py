@@ -8,13 +8,14 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
 from backtesting.reports.run_directory import write_run
-from backtesting.run import prepare, simulate
+from backtesting.run import play_single, prepare, simulate
 from backtesting.signal_export import export_document, exported_trades, passed_over
 from backtesting.signal_file import STRATEGY, TradingCost, cost_of, read_signals, with_costs
 from bot.candles import iso
 from bot.errors import Misconfigured
-from coordinator.config import SimulationRules, load_single
+from coordinator.config import SimulationRules, load_portfolio, load_single
 from strategies.signals import signals_in, table_of
 from tests.conftest import MINUTE, START, bars, instrument, play_interpreted, walk
 
@@ -95,8 +96,9 @@ def test_a_signal_during_a_trade_is_passed_over_and_the_next_one_taken():
     }
 
 
-def test_a_signal_whose_stop_the_price_has_passed_makes_no_trade():
-    result = played(bars((97.0, 97.5, 96.5, 97.0), CALM, CALM), row())
+@pytest.mark.parametrize("price", [97.0, 105.0])
+def test_a_signal_whose_stop_or_target_the_price_has_passed_makes_no_trade(price):
+    result = played(bars((price, price + 0.5, price - 0.5, price), CALM, CALM), row())
     assert result.trades.is_empty()
     assert "passed" in passed_over(result)[0]["reason"]
 
@@ -253,3 +255,21 @@ def test_prepared_instruments_know_their_pip():
         load_single({"strategy": STRATEGY, "pair": "BTCUSDT", "instrument": {"pip_size": 1}}), bars(CALM, CALM)
     )
     assert made.candles.instrument.pip == 1
+
+
+@pytest.mark.slow
+def test_the_engine_of_several_pairs_gives_the_same_fills_to_the_last_digit(monkeypatch):
+    """The loop of one strategy is compiled here, and so is the engine that bots share."""
+    monkeypatch.undo()
+    candles, rows = walk(20_000, seed=11), []
+    for k, minute in enumerate(range(30, 19_000, 170)):
+        price, direction = float(candles.close[minute]), 1 if k % 2 else -1
+        rows.append(row(f"s{k}", price * (1 - direction * 0.003), price * (1 + direction * 0.005), minute, price))
+    values = {"strategy": STRATEGY, "pair": "BTCUSDT", "signals": {"table": table_of(rows)}}
+    made = prepare(load_single({**values, "execution": {"slippage_ticks": 3}}), candles)
+    alone = play_single(made.config, made.candles)
+    pairs = PreparedPortfolio.of({"BTCUSDT": made.candles.candles}, {"BTCUSDT": made.candles.instrument}, {})
+    (together,) = PortfolioSimulator(load_portfolio(made.config)).run(pairs).recordings
+    assert len(alone.fills) > 100
+    for field in alone.fills.dtype.names:
+        assert np.array_equal(alone.fills[field], together.fills[field]), field

@@ -58,8 +58,8 @@ class RunTables:
 
     @property
     def profit(self) -> float:
-        """Profit of all trades, open ones as they stand."""
-        return float(self.trades["pnl"].sum())
+        """Profit of all trades, open ones as they stand; what is no number counts as none."""
+        return float(self.trades["pnl"].fill_nan(None).sum())
 
 
 def _ascending(bounds: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
@@ -173,7 +173,7 @@ FIGURES: dict[str, str] = {
 def figures_of(tables: RunTables) -> dict[str, float | None]:
     """Figures that the criteria are held against; None where one is undefined."""
     closed = tables.closed
-    pnl, multiples = closed["pnl"], closed["r_multiple"].drop_nulls()
+    pnl, multiples = (closed[name].cast(pl.Float64).fill_nan(None).drop_nulls() for name in ("pnl", "r_multiple"))
     wins, losses = pnl.filter(pnl > 0), pnl.filter(pnl <= 0)
     both = len(wins) > 0 and len(losses) > 0 and float(losses.sum()) < 0
     equity = tables.equity["equity"].to_numpy()
@@ -200,7 +200,7 @@ def criteria_outcomes(tables: RunTables, criteria: ValidationCriteria) -> list[C
 
 
 def _held(name: str, value: float | None, low: float | None, high: float | None) -> CheckOutcome:
-    if value is None:
+    if value is None or not np.isfinite(value):
         said = f"{FIGURES[name]} is undefined: no trade has it; set {name}: null in the criteria to leave it out"
         return CheckOutcome(name, QualityStatus.REVIEW_REQUIRED, (said,))
     if (low is None or value >= low) and (high is None or value <= high):

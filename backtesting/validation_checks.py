@@ -91,7 +91,7 @@ def one_trade_carries(run: RunTables) -> list[str]:
     """Find whether one trade brings most of the profit."""
     if run.trades.height < 2 or run.profit <= 0.0:
         return []
-    best = run.trades.sort("pnl", descending=True).row(0, named=True)
+    best = run.trades.sort(pl.col("pnl").fill_nan(None), descending=True, nulls_last=True).row(0, named=True)
     share = best["pnl"] / run.profit
     if share < CARRIED_SHARE:
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -154,6 +155,14 @@ def test_without_candles_what_needs_them_is_skipped_and_a_person_has_to_look():
     assert report.status is QualityStatus.REVIEW_REQUIRED
     skipped = [one.name for one in report.outcomes if one.status is QualityStatus.SKIPPED]
     assert skipped == ["fills_without_volume", "prices_outside_bars"]
+
+
+def test_a_profit_that_is_no_number_is_an_anomaly_and_spoils_no_other_check():
+    run = changed(sound(), pnl=first("pnl", float("nan")))
+    assert found_by(run) == ["anomalies"]
+    broken = replace(run, equity=run.equity.with_columns(first("equity", float("nan"))))
+    asked = LENIENT.model_copy(update={"max_drawdown": (0.0, 0.2)})
+    json.loads(json.dumps(examined(broken, asked).document(), allow_nan=False))
 
 
 def test_criteria_hold_figures_in_their_ranges():

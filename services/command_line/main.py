@@ -47,6 +47,7 @@ from services.command_line import (
     suggest,
     sweep,
     telegram,
+    validate,
     web,
 )
 
@@ -67,6 +68,7 @@ app.command("batch")(batch.batch)
 app.command("collect")(collect.collect)
 app.command("check")(check.check)
 app.add_typer(new.app, name="new")
+app.command("validate")(validate.validate)
 app.command("compare")(compare.compare)
 app.add_typer(suggest.app, name="suggest")
 app.command("import-bot")(import_bot.import_bot)

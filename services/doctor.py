@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from bot.ports import Unreachable
 from services.app.bot import account_of
 from services.messaging.bus import ping
 from services.runtime.config import EMBEDDED, NONE, BotSettings, RuntimeKind, Secrets
+from services.runtime.key_check import NEW_KEY, WORDS, expiry, remedy_of, risks
 from services.storage.embedded import former_database, shared_by_all
 from services.storage.store import is_writable
 
@@ -32,6 +34,7 @@ class Finding:
     what: str
     found: str
     remedy: str = ""
+    warning: str = ""  # what will be wrong before long, and what to do about it
 
 
 async def examine(settings: BotSettings, config: PortfolioConfig, secrets: Secrets) -> list[Finding]:
@@ -40,7 +43,7 @@ async def examine(settings: BotSettings, config: PortfolioConfig, secrets: Secre
     gateway = account_of(settings, config, secrets).gateway()
     try:
         for look in (_clock, _key, _account, _pairs):
-            found = await _look(look, gateway, config)
+            found = await _look(look, gateway, config, settings)
             findings += found
             if any(one.remedy for one in found) and look is not _clock:
                 break
@@ -49,41 +52,40 @@ async def examine(settings: BotSettings, config: PortfolioConfig, secrets: Secre
     return findings
 
 
-Look = Callable[["Gateway", "PortfolioConfig"], Awaitable[list[Finding]]]
+Look = Callable[["Gateway", "PortfolioConfig", BotSettings], Awaitable[list[Finding]]]
 
 
-async def _look(look: Look, gateway: Gateway, config: PortfolioConfig) -> list[Finding]:
+async def _look(look: Look, gateway: Gateway, config: PortfolioConfig, settings: BotSettings) -> list[Finding]:
     try:
-        return await look(gateway, config)
+        return await look(gateway, config, settings)
     except TradingError as error:
         return [Finding(look.__name__.strip("_"), "failed", str(error))]
 
 
-async def _clock(gateway: Gateway, _config: PortfolioConfig) -> list[Finding]:
+async def _clock(gateway: Gateway, _config: PortfolioConfig, _settings: BotSettings) -> list[Finding]:
     offset = await gateway.measure_clock()
     remedy = "set this machine's clock by NTP" if abs(offset) > CLOCK_MS else ""
     return [Finding("clock", f"{offset:+d} ms against the venue", remedy)]
 
 
-async def _key(gateway: Gateway, config: PortfolioConfig) -> list[Finding]:
-    may = await gateway.may_trade()
-    if may is None:
+async def _key(gateway: Gateway, config: PortfolioConfig, settings: BotSettings) -> list[Finding]:
+    rights = await gateway.key_rights()
+    if rights is None:
         return [Finding("key", "is known; what it may do is not told in demo trading")]
-    return [
-        Finding(
-            "key",
-            "may trade" if may else "may only read",
-            "" if may else f"give the API key the permission to trade {config.market} (Orders and Positions)",
-        )
-    ]
+    if not rights.trade:
+        permission = f"give the API key the permission to trade {config.market} (Orders and Positions)"
+        return [Finding("key", "may only read", permission)]
+    found, soon = risks(rights, settings), expiry(rights, int(time.time() * 1000))
+    told = ", ".join(["may trade", *(WORDS[one][0] for one in found)])
+    return [Finding("key", told, remedy_of(found), f"{soon}; {NEW_KEY}" if soon else "")]
 
 
-async def _account(gateway: Gateway, _config: PortfolioConfig) -> list[Finding]:
+async def _account(gateway: Gateway, _config: PortfolioConfig, _settings: BotSettings) -> list[Finding]:
     wallet = (await gateway.account()).wallet
     return [Finding("wallet", f"{wallet:,.2f} USDT", "" if wallet > 0 else "put USDT into the unified account")]
 
 
-async def _pairs(gateway: Gateway, config: PortfolioConfig) -> list[Finding]:
+async def _pairs(gateway: Gateway, config: PortfolioConfig, _settings: BotSettings) -> list[Finding]:
     """Instruments: whether a pair's share of the wallet is enough for what trades it, and which limits bind."""
     wallet = (await gateway.account()).wallet
     instruments = await gateway.instruments(list(config.pairs))

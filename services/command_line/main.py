@@ -27,6 +27,7 @@ from services.command_line import (
     import_bot,
     indicators,
     jobs,
+    keys,
     live,
     new,
     parameters,
@@ -90,6 +91,7 @@ app.command("doctor")(live.doctor)
 app.command("ctl")(live.ctl)
 app.command("logs")(past.logs)
 app.command("stats")(past.stats)
+app.add_typer(keys.app, name="keys")
 app.add_typer(telegram.app, name="telegram")
 app.command("install-service")(set_up.install_service)
 app.command("backup")(backup.backup)

@@ -47,6 +47,7 @@ from services.command_line import (
     suggest,
     sweep,
     telegram,
+    watchdog,
 )
 
 app = typer.Typer(
@@ -93,6 +94,7 @@ app.command("logs")(past.logs)
 app.command("stats")(past.stats)
 app.add_typer(keys.app, name="keys")
 app.add_typer(telegram.app, name="telegram")
+app.command("watchdog")(watchdog.watchdog)
 app.command("install-service")(set_up.install_service)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)

@@ -78,7 +78,7 @@ async def played(kind, dsn, name, *, minutes=MINUTES, trouble=None, every=50, ma
     traded = [(one.id, one.client_order_id.partition("-")[2], one.price, one.lots, one.ts) for one in exchange.trades]
     open_orders = sorted((one.client_order_id.partition("-")[2], one.price, one.lots) for one in exchange.live(None))
     figures = {key: now[key] for key in ("at", "equity", "wallet", "exposure", "modes")}
-    own = ("corrections", "reactions")  # of the process, not of the trading
+    own = ("corrections", "reactions", "reconciled_seconds")  # of the process, not of the trading
     pairs = [{key: value for key, value in one.items() if key not in own} for one in now["pairs"]]
     return (traded, open_orders, figures, pairs), broken
 

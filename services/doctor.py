@@ -6,6 +6,7 @@ import importlib.util
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bot.errors import Misconfigured, TradingError
@@ -41,9 +42,10 @@ async def examine(settings: BotSettings, config: PortfolioConfig, secrets: Secre
     """Look at everything a bot needs, without changing anything; what builds on a broken thing is left out."""
     findings = [await _database(settings), await _bus(settings), *_ray(settings)]
     gateway = account_of(settings, config, secrets).gateway()
+    looks: dict[str, Look] = {"clock": _clock, "key": partial(_key, settings), "account": _account, "pairs": _pairs}
     try:
-        for look in (_clock, _key, _account, _pairs):
-            found = await _look(look, gateway, config, settings)
+        for name, look in looks.items():
+            found = await _look(name, look, gateway, config)
             findings += found
             if any(one.remedy for one in found) and look is not _clock:
                 break
@@ -52,23 +54,23 @@ async def examine(settings: BotSettings, config: PortfolioConfig, secrets: Secre
     return findings
 
 
-Look = Callable[["Gateway", "PortfolioConfig", BotSettings], Awaitable[list[Finding]]]
+Look = Callable[["Gateway", "PortfolioConfig"], Awaitable[list[Finding]]]
 
 
-async def _look(look: Look, gateway: Gateway, config: PortfolioConfig, settings: BotSettings) -> list[Finding]:
+async def _look(name: str, look: Look, gateway: Gateway, config: PortfolioConfig) -> list[Finding]:
     try:
-        return await look(gateway, config, settings)
+        return await look(gateway, config)
     except TradingError as error:
-        return [Finding(look.__name__.strip("_"), "failed", str(error))]
+        return [Finding(name, "failed", str(error))]
 
 
-async def _clock(gateway: Gateway, _config: PortfolioConfig, _settings: BotSettings) -> list[Finding]:
+async def _clock(gateway: Gateway, _config: PortfolioConfig) -> list[Finding]:
     offset = await gateway.measure_clock()
     remedy = "set this machine's clock by NTP" if abs(offset) > CLOCK_MS else ""
     return [Finding("clock", f"{offset:+d} ms against the venue", remedy)]
 
 
-async def _key(gateway: Gateway, config: PortfolioConfig, settings: BotSettings) -> list[Finding]:
+async def _key(settings: BotSettings, gateway: Gateway, config: PortfolioConfig) -> list[Finding]:
     rights = await gateway.key_rights()
     if rights is None:
         return [Finding("key", "is known; what it may do is not told in demo trading")]
@@ -80,12 +82,12 @@ async def _key(gateway: Gateway, config: PortfolioConfig, settings: BotSettings)
     return [Finding("key", told, remedy_of(found), f"{soon}; {NEW_KEY}" if soon else "")]
 
 
-async def _account(gateway: Gateway, _config: PortfolioConfig, _settings: BotSettings) -> list[Finding]:
+async def _account(gateway: Gateway, _config: PortfolioConfig) -> list[Finding]:
     wallet = (await gateway.account()).wallet
     return [Finding("wallet", f"{wallet:,.2f} USDT", "" if wallet > 0 else "put USDT into the unified account")]
 
 
-async def _pairs(gateway: Gateway, config: PortfolioConfig, _settings: BotSettings) -> list[Finding]:
+async def _pairs(gateway: Gateway, config: PortfolioConfig) -> list[Finding]:
     """Instruments: whether a pair's share of the wallet is enough for what trades it, and which limits bind."""
     wallet = (await gateway.account()).wallet
     instruments = await gateway.instruments(list(config.pairs))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -19,6 +20,7 @@ from coordinator.operator import CommandRejected
 from services.app.backing import joined
 from services.runtime.config import AccountAccess, Environment
 from services.simulated_bybit.exchange import Exchange, exchange_settings
+from services.simulated_bybit.records import Key
 from tests.chaos.test_crash_points import assert_covered
 from tests.runtime.house import KEY, Bot, command, config, exchange_for, market, venue
 
@@ -183,3 +185,31 @@ async def _woken(bot, broken):
     except cluster.RayError:
         return False
     return bot.runtime.supervisor.broken > broken and all(started)
+
+
+NEW = Key("new-key-0123456789", "new-secret-9876543210")
+
+
+def test_another_key_reaches_every_actor_and_those_that_are_made_anew(dsn, name, in_one_process):
+    done = []
+
+    async def rotate(bot, house):
+        if done:
+            return
+        done.append(True)
+        house.server.keys[NEW.key] = NEW
+        account = bot.runtime.plan.account
+        await bot.runtime.use_key(replace(account, key=SecretStr(NEW.key), secret=SecretStr(NEW.secret)))
+        house.server.revoke(KEY.key)
+        broken = bot.runtime.supervisor.broken
+        cluster.ray.kill(bot.runtime.pairs[0], no_restart=False)
+        async with asyncio.timeout(120):
+            await _woken(bot, broken)
+            while sum(one.key == NEW.key for one in house.server.listeners) < len(bot.runtime.pairs):
+                await bot.runtime.gateway.now()
+        await bot.steps.begin()
+
+    found, _ = asyncio.run(played(RayBot, dsn, name, trouble=rotate))
+    assert done
+    for one, other in zip(found[:2], in_one_process[:2]):
+        assert one == other

@@ -249,11 +249,12 @@ def test_a_channel_that_fails_gets_everything_later_in_order_and_once():
         for one in (NOTICE, over):  # refused for good: the next ones are not held up
             outgoing.put(one, AT)
         await outgoing.send_waiting()
-        return slept, [one.body.decode()[0] for one in receiver.got], outgoing.waiting
+        return slept, [one.body.decode()[0] for one in receiver.got], outgoing.waiting, receiver.pings
 
-    slept, said, waiting = with_receiver(play)
+    slept, said, waiting, followed = with_receiver(play)
     assert slept == [1.0, 7.0, 4.0]
     assert said == ["🚨", "✅"]
+    assert followed == 0  # a redirect is not gone after
     assert not waiting
 
 

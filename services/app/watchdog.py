@@ -29,7 +29,7 @@ from services.watchdog.delivery import Outgoing, ping
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from services.exchanges.registry import Reader
+    from services.exchanges.registry import AccountReader
     from services.watchdog.settings import WatchdogSettings
 
 log = structlog.get_logger()
@@ -50,7 +50,7 @@ class Accounts:
     user: str
 
     def __post_init__(self) -> None:
-        self._readers: dict[Account, Reader | None] = {}
+        self._readers: dict[Account, AccountReader | None] = {}
 
     async def seen(self, bot: str) -> AccountSeen | None:
         """Look at a bot's account; None without a key, or on a market without positions. Raises TradingError."""
@@ -60,12 +60,12 @@ class Accounts:
         reader = await self._reader((venue["exchange"] or BYBIT, venue["environment"] or "", venue["address"]))
         return None if reader is None else AccountSeen(await reader.positions(), await reader.equity())
 
-    async def _reader(self, account: Account) -> Reader | None:
+    async def _reader(self, account: Account) -> AccountReader | None:
         if account not in self._readers:
             self._readers[account] = await self._opened(account)
         return self._readers[account]
 
-    async def _opened(self, account: Account) -> Reader | None:
+    async def _opened(self, account: Account) -> AccountReader | None:
         """Build a reader, where there is a watching key; raises NotPermitted for one that may do more than read."""
         exchange, environment, address = account
         name, store = KeyName(self.user, exchange, environment, WATCHING), KeyStore(self.data_dir)

@@ -43,7 +43,7 @@ def _bybit(**options: Any) -> Gateway:
 EXCHANGES: dict[str, Factory] = {BYBIT: _bybit}
 
 
-class Reader(Protocol):
+class AccountReader(Protocol):
     """Reads an account by a key that may only read. Raises Unreachable, or NotPermitted for a key that will not do."""
 
     async def positions(self) -> dict[str, float]:
@@ -63,13 +63,13 @@ class Reader(Protocol):
         ...
 
 
-def _bybit_reader(**options: Any) -> Reader:
+def _bybit_reader(**options: Any) -> AccountReader:
     from services.exchanges.bybit.reader import BybitReader  # noqa: PLC0415, which loads nothing that trades
 
     return BybitReader(**options)
 
 
-def reader_of(exchange: str, *, key: str, secret: str, environment: str, address: str | None) -> Reader:
+def reader_of(exchange: str, *, key: str, secret: str, environment: str, address: str | None) -> AccountReader:
     """Build what reads an account. Raises Misconfigured for an exchange that nobody knows."""
     if exchange != BYBIT:
         raise Misconfigured(f"bot.exchange is {shown(exchange)}, whose accounts the watchdog cannot read.")

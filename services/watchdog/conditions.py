@@ -14,7 +14,7 @@ from typing import Any
 NEGLIGIBLE = 1e-9  # of a position, relative
 
 
-class Condition(StrEnum):
+class BotTrouble(StrEnum):
     """What the watchdog knows to notice."""
 
     SILENT = "silent"  # the bot does not say how it stands
@@ -25,11 +25,11 @@ class Condition(StrEnum):
 
 
 REMEDIES = {
-    Condition.SILENT: "look at `traderagent logs` and start it again; stops and targets rest at the exchange",
-    Condition.UNRECONCILED: "look at `traderagent logs`; if the exchange can be reached from here, restart the bot",
-    Condition.FILLS_UNKNOWN: "look at the position on the exchange's page; if it is protected, restart the bot",
-    Condition.EQUITY_OFF: "look at the account on the exchange's page for transfers and trades that are not the bot's",
-    Condition.BLIND: "look at the network and at the watchdog's key; positions are not compared until then",
+    BotTrouble.SILENT: "look at `traderagent logs` and start it again; stops and targets rest at the exchange",
+    BotTrouble.UNRECONCILED: "look at `traderagent logs`; if the exchange can be reached from here, restart the bot",
+    BotTrouble.FILLS_UNKNOWN: "look at the position on the exchange's page; if it is protected, restart the bot",
+    BotTrouble.EQUITY_OFF: "look at the account on the exchange's page for transfers and trades that are not the bot's",
+    BotTrouble.BLIND: "look at the network and at the watchdog's key; positions are not compared until then",
 }
 
 
@@ -45,9 +45,9 @@ class WatchLimits:
     equity_off_pct: float = 5.0
     repeat: float = 3600.0
 
-    def patience(self, condition: Condition) -> float:
+    def patience(self, condition: BotTrouble) -> float:
         """Return how long a condition may last before it is said; an age that is measured has waited already."""
-        return 0.0 if condition is Condition.UNRECONCILED else float(getattr(self, condition.value))
+        return 0.0 if condition is BotTrouble.UNRECONCILED else float(getattr(self, condition.value))
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Notice:
     """Something to say about a bot: that a condition has begun, holds on, or is over."""
 
     bot: str
-    condition: Condition
+    condition: BotTrouble
     sentence: str
     over: bool = False
 
@@ -101,7 +101,7 @@ class BotWatch:
     why: str = "it has never answered"  # why it does not answer now; empty: it does
     account: AccountSeen | None = None
     blind: str = ""  # why the exchange does not answer
-    _troubles: dict[Condition, _Trouble] = field(default_factory=dict)
+    _troubles: dict[BotTrouble, _Trouble] = field(default_factory=dict)
 
     def stands(self, status: dict[str, Any], now: float) -> None:
         """Hear how the bot stands."""
@@ -122,7 +122,7 @@ class BotWatch:
     def evaluate(self, now: float) -> list[Notice]:
         """Say what has begun, what still holds and was said long ago, and what is over."""
         found = []
-        for condition in Condition:
+        for condition in BotTrouble:
             wrong = self._wrong(condition, now)
             if wrong is None:  # it cannot be known now
                 continue
@@ -131,9 +131,9 @@ class BotWatch:
                 found.append(notice)
         return found
 
-    def _noticed(self, condition: Condition, sentence: str, now: float) -> Notice | None:
+    def _noticed(self, condition: BotTrouble, sentence: str, now: float) -> Notice | None:
         since = now
-        if condition is Condition.SILENT:
+        if condition is BotTrouble.SILENT:
             since = self.begun if self.answered is None else self.answered
         trouble = self._troubles.setdefault(condition, _Trouble(since, sentence))
         trouble.sentence = sentence
@@ -145,26 +145,26 @@ class BotWatch:
         trouble.said = now
         return Notice(self.bot, condition, sentence)
 
-    def _ended(self, condition: Condition) -> Notice | None:
+    def _ended(self, condition: BotTrouble) -> Notice | None:
         trouble = self._troubles.pop(condition, None)
         if trouble is None or trouble.said is None:
             return None
         return Notice(self.bot, condition, trouble.sentence, over=True)
 
-    def _wrong(self, condition: Condition, now: float) -> str | None:
+    def _wrong(self, condition: BotTrouble, now: float) -> str | None:
         """Return what is wrong, an empty text where nothing is, None where that cannot be known."""
-        if condition is Condition.SILENT:
+        if condition is BotTrouble.SILENT:
             return f"the bot does not answer: {self.why}" if self.why else ""
-        if condition is Condition.BLIND:
+        if condition is BotTrouble.BLIND:
             return f"the exchange does not answer the watchdog: {self.blind}" if self.blind else ""
         if self.why or self.status is None:
             return None
-        if condition is Condition.UNRECONCILED:
+        if condition is BotTrouble.UNRECONCILED:
             return self._unreconciled(self.status, now)
         return None if self.account is None or self.blind else self._other_account(condition, self.status, self.account)
 
-    def _other_account(self, condition: Condition, status: dict[str, Any], account: AccountSeen) -> str:
-        if condition is Condition.FILLS_UNKNOWN:
+    def _other_account(self, condition: BotTrouble, status: dict[str, Any], account: AccountSeen) -> str:
+        if condition is BotTrouble.FILLS_UNKNOWN:
             return _other_positions(status, account)
         return self._other_equity(float(status["equity"]), account.equity)
 

@@ -22,12 +22,12 @@ from services.control.client import control_file, ended_by_operator, log_file
 from services.logs import Concealed
 from services.telegram.users import TelegramSettings, TelegramUser, write_settings
 from services.watchdog.channels import Later, TelegramChannel, WebhookChannel, posted
-from services.watchdog.conditions import AccountSeen, BotWatch, Condition, Notice, WatchLimits
+from services.watchdog.conditions import AccountSeen, BotTrouble, BotWatch, Notice, WatchLimits
 from services.watchdog.delivery import Outgoing, ping
 from services.watchdog.settings import Webhook, WebhookKind, watchdog_settings
 from tests.services.fake_telegram import TOKEN, FakeTelegram
 
-NOTICE = Notice("main", Condition.SILENT, "the bot does not answer: <gone> & *away*")
+NOTICE = Notice("main", BotTrouble.SILENT, "the bot does not answer: <gone> & *away*")
 AT = 1_800_000_000.25
 
 
@@ -72,15 +72,15 @@ def break_sight(watch, now):
 
 
 FAULTS = {
-    Condition.SILENT: (break_silent, 30.0),
-    Condition.UNRECONCILED: (break_unreconciled, 0.0),
-    Condition.FILLS_UNKNOWN: (break_fills, 20.0),
-    Condition.EQUITY_OFF: (break_equity, 120.0),
-    Condition.BLIND: (break_sight, 120.0),
+    BotTrouble.SILENT: (break_silent, 30.0),
+    BotTrouble.UNRECONCILED: (break_unreconciled, 0.0),
+    BotTrouble.FILLS_UNKNOWN: (break_fills, 20.0),
+    BotTrouble.EQUITY_OFF: (break_equity, 120.0),
+    BotTrouble.BLIND: (break_sight, 120.0),
 }
 
 
-@pytest.mark.parametrize("condition", list(Condition))
+@pytest.mark.parametrize("condition", list(BotTrouble))
 def test_a_fault_begins_its_condition_alone_after_its_patience_and_ends_it_once(condition):
     spoil, patience = FAULTS[condition]
     watch, said = watched(), []
@@ -90,7 +90,7 @@ def test_a_fault_begins_its_condition_alone_after_its_patience_and_ends_it_once(
         else:
             heal(watch, second)
         said += [(second, one.condition, one.over) for one in watch.evaluate(second)]
-    began = 99 if condition is Condition.SILENT else 100  # when it was heard last
+    began = 99 if condition is BotTrouble.SILENT else 100  # when it was heard last
     assert said == [(began + patience, condition, False)]
     assert not watch.is_well()
     heal(watch, 400)
@@ -212,9 +212,9 @@ def test_each_kind_of_webhook_hears_it_in_its_own_words():
     ntfy = body("ntfy")
     assert ntfy.body.decode() == NOTICE.text
     assert (ntfy.headers["Title"], ntfy.headers["Priority"]) == ("traderagent main", "urgent")
-    over = Notice("main", Condition.SILENT, "it was silent", over=True)
+    over = Notice("main", BotTrouble.SILENT, "it was silent", over=True)
     assert body("ntfy", over).headers["Priority"] == "default"
-    long = Notice("main", Condition.SILENT, "x" * 9000)
+    long = Notice("main", BotTrouble.SILENT, "x" * 9000)
     assert len(json.loads(body("discord", long).body)["content"]) <= 2000
     assert len(body("ntfy", long).body) <= 4096
 
@@ -241,7 +241,7 @@ def test_a_channel_that_fails_gets_everything_later_in_order_and_once():
 
         receiver.answers = [(500, {}), (429, {"Retry-After": "7"}), (503, {})]
         outgoing = Outgoing(WebhookChannel(session, receiver.webhook("ntfy"), lambda: AT), sleep)
-        over = Notice("main", Condition.SILENT, "it was silent", over=True)
+        over = Notice("main", BotTrouble.SILENT, "it was silent", over=True)
         for one in (NOTICE, over):
             outgoing.put(one, AT)
         await outgoing.send_waiting()
@@ -260,10 +260,10 @@ def test_a_channel_that_fails_gets_everything_later_in_order_and_once():
 
 def test_what_waits_for_the_same_condition_is_said_by_the_newest_and_nothing_else_is_left_out():
     outgoing = Outgoing(None)
-    first = Notice("a", Condition.SILENT, "first")
+    first = Notice("a", BotTrouble.SILENT, "first")
     for count in range(1000):
         outgoing.put(first, 0.0)
-        for condition in Condition:
+        for condition in BotTrouble:
             outgoing.put(Notice("main", condition, f"{count}"), float(count))
     assert [one.sentence for one, _ in outgoing.waiting][1:] == ["first", *["999"] * 5]
 

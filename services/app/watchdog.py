@@ -50,20 +50,25 @@ class Accounts:
     user: str
 
     def __post_init__(self) -> None:
-        self._readers: dict[Account, AccountReader | None] = {}
+        self._readers: dict[Account, AccountReader] = {}
 
     async def seen(self, bot: str) -> AccountSeen | None:
         """Look at a bot's account; None without a key, or on a market without positions. Raises TradingError."""
         venue = venue_of(control_file(self.data_dir, bot))
         if venue is None or venue["market"] != LINEAR:
             return None
-        reader = await self._reader((venue["exchange"] or BYBIT, venue["environment"] or "", venue["address"]))
-        return None if reader is None else AccountSeen(await reader.positions(), await reader.equity())
-
-    async def _reader(self, account: Account) -> AccountReader | None:
+        account = (venue["exchange"] or BYBIT, venue["environment"] or "", venue["address"])
         if account not in self._readers:
-            self._readers[account] = await self._opened(account)
-        return self._readers[account]
+            opened = await self._opened(account)
+            if opened is None:
+                return None
+            self._readers[account] = opened
+        reader = self._readers[account]
+        try:
+            return AccountSeen(await reader.positions(), await reader.equity())
+        except NotPermitted:  # the next look reads the store anew, where there may be another key by then
+            await self._readers.pop(account).close()
+            raise
 
     async def _opened(self, account: Account) -> AccountReader | None:
         """Build a reader, where there is a watching key; raises NotPermitted for one that may do more than read."""
@@ -86,8 +91,7 @@ class Accounts:
     async def close(self) -> None:
         """Hang up."""
         for one in self._readers.values():
-            if one is not None:
-                await one.close()
+            await one.close()
 
 
 class Watchdog:

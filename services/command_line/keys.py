@@ -69,7 +69,7 @@ def rotate(
     store.replace(name, _given(file))
     next_step = "next: traderagent ctl reload, then delete the former one at the exchange"
     if purpose != "trading":
-        next_step = "next: restart the watchdog, then delete the former one at the exchange"
+        next_step = "next: delete the former one at the exchange; a running watchdog takes this one then"
     console().print(f"the {name.told()} is replaced; {next_step}", soft_wrap=True, highlight=False, markup=False)
 
 

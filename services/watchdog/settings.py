@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
@@ -80,7 +80,9 @@ class WatchdogSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    bots: tuple[str, ...] = Field((), description="names; none: every bot that runs in the data directory")
+    bots: tuple[Annotated[str, Field(pattern="^[a-z0-9]{1,8}$")], ...] = Field(
+        (), description="names; none: every bot that runs in the data directory"
+    )
     silent_seconds: float = Field(30.0, ge=1, le=86_400, description="that a bot may not answer")
     reconcile_seconds: float = Field(180.0, ge=10, le=86_400, description="that a pair may not be compared")
     fills_seconds: float = Field(20.0, ge=1, le=86_400, description="that positions may differ")

@@ -13,7 +13,7 @@ from bot.errors import Misconfigured
 from bot.ports import KeyRights, NotPermitted
 from bot.times import DAY
 from services.app.backing import Backing
-from services.app.bot import account_of, control_of
+from services.app.bot import account_of, build_bot, control_of
 from services.doctor import examine, refuse
 from services.logs import Concealed
 from services.runtime.config import Environment, Secrets, load_bot
@@ -284,3 +284,31 @@ def test_a_running_live_bot_says_that_its_key_was_given_more_rights(dsn, name, t
         return alarms(bus)
 
     assert running(dsn, name, tmp_path, play, keys=(key(),), minutes=1) == [("key_rights", "warning", False)]
+
+
+def test_a_start_with_a_key_that_may_withdraw_ends_before_anything_is_sent(dsn, name, tmp_path, monkeypatch):
+    """The start itself, of a live bot; the simulated exchange stands in for Bybit's address."""
+    dangerous = key(may_withdraw=True)
+
+    async def main():
+        async with venue(exchange_for(config()), keys=(dangerous,)) as house:
+            bot = {"name": name, "database": dsn, "redis": "none", "data_dir": str(tmp_path)}
+            settings, chosen = live_settings(tmp_path, house.address, **bot)
+            monkeypatch.setattr("services.app.bot.load_bot", lambda _path: (settings, chosen))
+            monkeypatch.setattr("services.app.bot.refuse_untested", _nobody)
+            monkeypatch.setenv("TRADERAGENT_KEY", dangerous.key)
+            monkeypatch.setenv("TRADERAGENT_SECRET", dangerous.secret)
+            previous = structlog.get_config()
+            try:
+                with pytest.raises(NotPermitted, match="may withdraw"):
+                    async with build_bot(tmp_path / "bot.yaml"):
+                        pytest.fail("it was built")
+            finally:
+                structlog.configure(**previous)
+            return len(house.exchange.known)
+
+    assert asyncio.run(main()) == 0
+
+
+async def _nobody(*_):
+    return None

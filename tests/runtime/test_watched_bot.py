@@ -168,6 +168,28 @@ def test_a_watching_key_that_may_trade_is_refused(dsn, name, tmp_path):
     assert READ.secret not in why
 
 
+def test_a_watching_key_is_added_and_rotated_while_the_watchdog_runs(dsn, name, tmp_path):
+    where, store = KeyName("owner", "bybit", "venue", WATCHING), KeyStore(tmp_path)
+    other = Key("other-key-0123456789", "other-secret-9876543210", may_trade=False)
+
+    async def play(world):
+        watch = (await seconds(world, 3), world.dog.watches["house"])[1]
+        seen = [watch.account]
+        store.add(where, ApiKey(READ.key, READ.secret))
+        said = await seconds(world, 2)
+        seen.append(watch.account)
+        world.house.server.keys[other.key] = other
+        store.replace(where, ApiKey(other.key, other.secret))
+        del world.house.server.keys[READ.key]
+        said += await seconds(world, 60)
+        return seen, watch.account, said
+
+    (before, added), rotated, said = watched(dsn, name, tmp_path, play, reading=None)
+    assert before is None
+    assert added.equity == rotated.equity > 0
+    assert said == []
+
+
 def test_the_light_reader_reads_what_the_exchange_has_and_minds_a_clock_that_is_off():
     async def main():
         exchange = exchange_for(config())

@@ -338,6 +338,7 @@ def test_a_ping_is_heard_or_logged_without_its_address():
     [
         ({"colour": "red"}, "colour is no known key"),
         ({"silent_seconds": 0}, "silent_seconds is 0"),
+        ({"bots": ["../main"]}, "bots.0 is '../main'"),
         ({"webhooks": [{"url": "SECRET"}]}, "an address of a webhook or a ping is none; give https"),
         ({"webhooks": [{"url": "ftp://x/SECRET"}]}, "an address of a webhook or a ping is none"),
         ({"webhooks": [{"url": "https://x:99999/SECRET"}]}, "an address of a webhook or a ping is none"),

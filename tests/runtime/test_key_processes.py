@@ -78,6 +78,7 @@ def play(processes, address, house, receiver):
     return said, receiver.got[0].at - died, json.loads(receiver.got[0].body)
 
 
+@pytest.mark.slow
 def test_a_key_of_the_store_is_traded_with_rotated_and_watched_and_left_in_no_file(keyless):
     async def main():
         exchange = exchange_for(config())

@@ -40,7 +40,7 @@ class Called:
         raise NotImplementedError
 
 
-def watched(dsn, name, tmp_path, play, reading=READ, minutes=30, key=READ):
+def watched(dsn, name, tmp_path, play, reading=READ, minutes=5, key=READ):
     """A bot that has played, its control interface, and a watchdog on a clock that both follow."""
 
     async def main():

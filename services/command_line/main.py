@@ -28,6 +28,7 @@ from services.command_line import (
     import_bot,
     indicators,
     jobs,
+    keys,
     live,
     new,
     parameters,
@@ -48,6 +49,7 @@ from services.command_line import (
     sweep,
     telegram,
     validate,
+    watchdog,
     web,
 )
 
@@ -95,7 +97,9 @@ app.command("doctor")(live.doctor)
 app.command("ctl")(live.ctl)
 app.command("logs")(past.logs)
 app.command("stats")(past.stats)
+app.add_typer(keys.app, name="keys")
 app.add_typer(telegram.app, name="telegram")
+app.command("watchdog")(watchdog.watchdog)
 app.command("install-service")(set_up.install_service)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)

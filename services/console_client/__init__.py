@@ -200,7 +200,7 @@ class EquityMarkJson(TypedDict):
 class EstimateGivenJson(TypedDict):
     """A request to read without playing it."""
 
-    kind: Literal["sweep", "walkforward", "staged", "batch"] | Literal["run"]
+    kind: Literal["sweep", "walkforward", "staged", "batch", "run"]
     request: dict[str, Any]
 
 

@@ -49,9 +49,10 @@ class ReadPool:
         row = await self.fetchrow(query, *values)
         return None if row is None else row[0]
 
-    async def execute(self, query: str, *values: Any) -> None:
-        """Run a query; raises Unreachable."""
-        await self.fetch(query, *values)
+    async def execute(self, query: str, *values: Any) -> str:
+        """Run a query; what Postgres says of it, such as INSERT 0 1. Raises Unreachable."""
+        async with self.connection() as connection:
+            return str(await connection.execute(query, *values, timeout=SECONDS))
 
     async def _ready(self) -> Any:
         async with self._making:

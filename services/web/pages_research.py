@@ -70,7 +70,8 @@ async def results(request: Request, job: int, by: Figure = "", then: Figure = ""
 def table_of(rows: dict[str, Any]) -> dict[str, Any]:
     """Lay out rows as a table: columns of parameters, then figures in sample beside held out."""
     keys = list(dict.fromkeys(key for row in rows["items"] for key in row["parameters"]))
-    return {**rows, "rows": rows["items"], "keys": keys, "figures": research.SHOWN}
+    laid = {"rows": rows["items"], "keys": keys, "figures": research.SHOWN, "windows": rows["windows"]}
+    return {**laid, "sentences": rows["sentences"], "of_session": rows["session"]}
 
 
 @router.get("/sessions")
@@ -91,7 +92,7 @@ async def search(request: Request, search: SearchName, by: Figure = "", then: Fi
     async def lay(console: Console, _words: PageWords) -> dict[str, Any]:
         found = await research.known_search(console, search)
         rows = research.rows_of(found["result"], search, by, then)
-        return {"one": search_shown(found), **table_of(rows), "windows": rows["windows"]}
+        return {"one": search_shown(found), **table_of(rows)}
 
     return await page(request, "search", [], lay, search=search, by=by, then=then, rankings=research.RANKINGS)
 

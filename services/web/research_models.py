@@ -39,7 +39,9 @@ class JobGiven(Given):
 class EstimateGiven(Given):
     """A request to read without playing it."""
 
-    kind: JobKind | Literal["run"] = Field(description="`run`: a config without ranges", examples=["staged"])
+    kind: Literal["sweep", "walkforward", "staged", "batch", "run"] = Field(
+        description="`run`: a config without ranges", examples=["staged"]
+    )
     request: Request
 
 

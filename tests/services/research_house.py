@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from hashlib import sha256
 
 from bot.errors import Misconfigured
 
@@ -39,7 +40,7 @@ class MadeAnswers:
             case "variant":
                 return "strategy: grid\n"
             case "strategy":
-                return TAKEN | {"content": f"{len(json.dumps(said)):016x}"}
+                return TAKEN | {"content": sha256(json.dumps(said).encode()).hexdigest()[:16]}
             case "preset":
                 return {"name": said["name"], "text": "# x\n"}
         raise Misconfigured("grid.levels is 500: input should be less than or equal to 100; change it.")

@@ -32,6 +32,7 @@ from services.app import staged
 from services.app.backtest import find_candles, find_series, find_series_of_one, run_portfolio, run_single
 from services.app.job_kinds import BATCH, KINDS, STAGED, read_request
 from services.app.preset_library import own_folder, today
+from services.app.tested import backtest_file
 from services.market_data.store import SYNTHETIC, CandleStore
 
 if TYPE_CHECKING:
@@ -155,7 +156,6 @@ def preset(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
         f"Expires {today() + timedelta(days=STANDS_DAYS)}: search again by then.",
     ]
     text = "".join(f"# {cut(line, 400)}\n" for line in lines) + yaml.safe_dump(config.document(), sort_keys=False)
-    folder.mkdir(parents=True, exist_ok=True)
     if path.exists() and not said["replace"]:
         raise Misconfigured(f"name is {name}, which a preset of yours has already; choose another, or replace it.")
     write(path, text)
@@ -193,7 +193,7 @@ def report_key(_data_dir: Path, said: dict[str, Any]) -> dict[str, str]:
 
 
 def report(data_dir: Path, said: dict[str, Any]) -> str:
-    """Play a config and write the page of its run; returns the name of the file."""
+    """Play a config, write the page of its run, and keep that its strategy was tested; returns the file's name."""
     config = load_config(yaml.safe_load(said["config"]))
     if isinstance(config, PortfolioConfig):
         result: Any = run_portfolio(config, data_dir)
@@ -201,13 +201,16 @@ def report(data_dir: Path, said: dict[str, Any]) -> str:
         config, candles = find_candles(config, CandleStore(data_dir))
         result = run_single(config, candles, data_dir, bounds=False)
     path = data_dir / REPORTS / f"{said['report']}.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
     write(path, run_page(result))
+    tested = backtest_file(data_dir, result)
+    if tested is not None:
+        write(*tested)
     return path.name
 
 
 def write(path: Path, text: str) -> None:
     """Put a file in its place when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_text(text, encoding="utf-8")
     beside.replace(path)

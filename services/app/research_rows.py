@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 SESSIONS = """
 SELECT session, kind, status, created, ended, document ->> 'strategy' AS strategy,
     coalesce(document ->> 'pair', document ->> 'pairs') AS pair,
-    document -> 'search' ->> 'method' AS method, result -> 'verdict' AS verdict
+    document -> 'search' ->> 'method' AS method
 FROM sessions WHERE $1::timestamptz IS NULL OR created < $1 ORDER BY created DESC, session LIMIT $2
 """
 COUNTED = "SELECT session, count(*) AS trials FROM trials WHERE session = ANY($1) GROUP BY session"
+VERDICTS = "SELECT session, result -> 'verdict' AS verdict FROM sessions WHERE session = ANY($1)"
 SESSION = "SELECT session, kind, status, created, ended, document, result FROM sessions WHERE session = $1"
 
 
@@ -37,7 +38,7 @@ class ResearchTables:
         self.pool, self.data_dir = pool, data_dir
         self._jobs, self._strategies = JobStore(pool), StrategyStore(pool)
         self._prepared = False
-        self._counts: dict[tuple[str, Any], int] = {}  # trials of sessions that have ended
+        self._ended: dict[tuple[str, Any], dict[str, Any]] = {}  # trials and verdict of sessions that have ended
 
     # Jobs
 
@@ -84,22 +85,21 @@ class ResearchTables:
         """The newest sessions begun before a moment (ms), each with its first sentence and its trials."""
         moment = None if before is None else datetime.fromtimestamp(before / 1000.0).astimezone()
         rows = await self.pool.fetch(SESSIONS, moment, limit)
-        counts = await self._trials(rows)
-        return [
-            _told({**row, "verdict": json.loads(row["verdict"] or "[]"), "trials": counts.get(row["session"], 0)})
-            for row in rows
-        ]
+        told = await self._came_of(rows)
+        return [_told({**row, **told[row["session"]]}) for row in rows]
 
-    async def _trials(self, rows: list[Any]) -> dict[str, int]:
-        """Count trials; those of a session that has ended are counted once."""
-        asked = [row["session"] for row in rows if (row["session"], row["ended"]) not in self._counts]
-        found = {one["session"]: int(one["trials"]) for one in await self.pool.fetch(COUNTED, asked)} if asked else {}
+    async def _came_of(self, rows: list[Any]) -> dict[str, dict[str, Any]]:
+        """Trials and verdict of sessions; of one that has ended they are read once."""
+        asked = [row["session"] for row in rows if (row["session"], row["ended"]) not in self._ended]
+        counts = {one["session"]: int(one["trials"]) for one in await self.pool.fetch(COUNTED, asked)} if asked else {}
+        verdicts = {one["session"]: one["verdict"] for one in await self.pool.fetch(VERDICTS, asked)} if asked else {}
         told = {}
         for row in rows:
-            key = row["session"], row["ended"]
-            told[row["session"]] = self._counts[key] if key in self._counts else found.get(row["session"], 0)
+            name, key = row["session"], (row["session"], row["ended"])
+            fresh = {"trials": counts.get(name, 0), "verdict": json.loads(verdicts.get(name) or "[]")}
+            told[name] = self._ended.get(key, fresh)
             if row["ended"] is not None:
-                self._counts[key] = told[row["session"]]
+                self._ended[key] = told[name]
         return told
 
     async def session(self, session: str) -> dict[str, Any] | None:
@@ -107,9 +107,9 @@ class ResearchTables:
         row = await self.pool.fetchrow(SESSION, session)
         if row is None:
             return None
-        counts = await self._trials([row])
+        trials = (await self._came_of([row]))[session]["trials"]
         document, result = json.loads(row["document"]), json.loads(row["result"] or "{}")
-        return _told({**row, "document": document, "result": result, "trials": counts.get(session, 0)})
+        return _told({**row, "document": document, "result": result, "trials": trials})
 
     # Saved strategies
 

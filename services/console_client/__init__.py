@@ -964,18 +964,21 @@ class ConsoleClient:
 
     def job(self, job: int) -> JobDetailJson:
         """Show how far a job is, and what came of it."""
-        return cast("JobDetailJson", json.loads(self.transport.ask("GET", f"/api/v1/jobs/{quoted(job)}", {}, {})[0]))
+        return cast(
+            "JobDetailJson", json.loads(self.transport.ask("GET", f"/api/v1/jobs/{quoted(str(job))}", {}, {})[0])
+        )
 
     def cancel_job(self, job: int) -> JobDetailJson:
         """End a job that waits or runs; one that has ended stays as it is."""
         return cast(
-            "JobDetailJson", json.loads(self.transport.ask("POST", f"/api/v1/jobs/{quoted(job)}/cancel", {}, {})[0])
+            "JobDetailJson",
+            json.loads(self.transport.ask("POST", f"/api/v1/jobs/{quoted(str(job))}/cancel", {}, {})[0]),
         )
 
     def retry_job(self, job: int) -> JobDetailJson:
         """Queue a failed or cancelled job anew; a search goes on from the rows that it has."""
         return cast(
-            "JobDetailJson", json.loads(self.transport.ask("POST", f"/api/v1/jobs/{quoted(job)}/retry", {}, {})[0])
+            "JobDetailJson", json.loads(self.transport.ask("POST", f"/api/v1/jobs/{quoted(str(job))}/retry", {}, {})[0])
         )
 
     def searches(self, *, cursor: int | None = None, limit: int | None = None) -> SearchListJson:
@@ -1055,7 +1058,7 @@ class ConsoleClient:
     def variant_config(self, search: str, variant: int) -> bytes:
         """Give the config of a variant, for `backtest`, `run` and `demo`."""
         return self.transport.ask(
-            "GET", f"/api/v1/sessions/{quoted(search)}/variants/{quoted(variant)}/config.yaml", {}, {}
+            "GET", f"/api/v1/sessions/{quoted(search)}/variants/{quoted(str(variant))}/config.yaml", {}, {}
         )[0]
 
     def best_config(self, search: str) -> bytes:

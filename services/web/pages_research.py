@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from services.web import research
+from services.web import figures, research
 from services.web.api_research import Before, best_config, search_shown, top_rows, variant_config
 from services.web.context import Console
 from services.web.rendering import page, visitor
@@ -37,24 +37,26 @@ async def jobs(request: Request, all: bool = True, own: bool = False, cursor: Be
     """What waits and is played, and how it has ended."""
     by = await visitor(request)
 
-    async def lay(console: Console, _words: PageWords) -> dict[str, Any]:
+    async def lay(console: Console, words: PageWords) -> dict[str, Any]:
         rows = console.sources.research
         owner = by.name if own and by is not None else None
         found = await rows.jobs(owner, cursor, ROWS + 1, active=not all)
         following = found[ROWS - 1]["job"] if len(found) > ROWS else None
-        told = [one | {"best_told": best_told(one["best"])} for one in found[:ROWS]]
+        told = [one | {"best_told": best_told(one["best"], words)} for one in found[:ROWS]]
         return {"rows": told, "following": following, "workers": await rows.workers()}
 
     named: dict[str, Any] = {"all": all, "own": own, "cursor": cursor}
     return await page(request, "jobs", [], lay, shared=not own, **named)
 
 
-def best_told(best: dict[str, Any] | None) -> tuple[str, float, dict[str, Any]] | None:
+def best_told(best: dict[str, Any] | None, words: PageWords) -> tuple[str, str, dict[str, Any]] | None:
     """Figure, value and parameters of the best so far, which is in sample; None where there is none."""
     metric = next((name for name in best or {} if name not in ("variant", "parameters", "of")), None)
     if best is None or metric is None or not isinstance(best[metric], int | float):
         return None
-    return metric, float(best[metric]), best.get("parameters") or {}
+    known = metric in (*research.SHOWN, *research.RANKINGS)
+    label = words(f"figure_{metric}") if known else metric.replace("_", " ")
+    return label, figures.figure(float(best[metric]), metric), best.get("parameters") or {}
 
 
 @router.get("/results/{job}")

@@ -142,7 +142,7 @@ def test_the_result_of_a_job_is_ranked_by_one_or_two_figures_and_a_job_without_r
             page = (await house.ask("GET", f"/results/{job}?by=total_return_pct&then=alpha_pct", token))[1].decode()
             assert "A sentence." in page
             shown = (await house.ask("GET", "/jobs", token))[1].decode()
-            assert "alpha pct 2.50 <span" in shown
+            assert "Alpha 2.50\N{NO-BREAK SPACE}% <span" in shown
             assert "in sample" in shown
             assert "rows" not in (await house.ask("GET", f"/api/v1/jobs/{job}", token))[1]["result"]
             waiting = {"kind": "sweep", "request": GRID | {"capital": 77_000 + job}}

@@ -75,6 +75,27 @@ async def built(page, address):
     await page.until("document.getElementById('count').textContent === '4 variants'")
 
 
+async def saved(page, selector):
+    """Save by a button of the first row; the name that it was given."""
+    await page.run("document.getElementById('said').textContent = ''")
+    await page.push(selector)
+    text = await page.until("document.getElementById('said').textContent", 30)
+    return text.removeprefix("Saved as ").removesuffix(".")
+
+
+async def kept_of(page, data_dir):
+    """Save the first row of a result as a preset and as a strategy, and have its report; strategy and report."""
+    await page.push("[data-preset]")
+    await page.run("document.querySelector('#enter input').value = 'of-a-page'")
+    assert await saved(page, "#enter .strong") == "of-a-page"
+    preset = yaml.safe_load((data_dir / "presets" / "of-a-page.yaml").read_text())
+    assert preset["grid"]["levels"] in (6, 12)
+    strategy = await saved(page, "[data-keep]")
+    await page.push("[data-report]")
+    link = "document.querySelector('a[href^=\"/api/v1/backtests/reports/\"]')"
+    return strategy, await page.until(f"{link} && {link}.href", 240)
+
+
 @pytest.mark.slow
 @needs_chromium
 def test_a_search_is_built_played_by_a_worker_read_and_saved(dsn, name, tmp_path):
@@ -89,25 +110,15 @@ def test_a_search_is_built_played_by_a_worker_read_and_saved(dsn, name, tmp_path
             await built(page, address)
             async with worker(dsn, tmp_path):
                 await page.push("#begin button")
-                await page.until("document.querySelector('#begun a') !== null")
+                said = await page.until("document.getElementById('begun').textContent")
+                place = f"/results/{said.split()[1]}"
                 await page.visit(f"{address}/jobs")
                 await page.until("!document.body.innerText.includes('No worker runs')", 60)
-                await page.until("document.querySelector('a[href^=\"/results/\"]') !== null", 240)
+                await page.until(f"document.querySelector('a[href=\"{place}\"]') !== null", 240)
             assert "in sample" in await page.run("document.body.innerText")
-            place = await page.run("document.querySelector('a[href^=\"/results/\"]').getAttribute('href')")
             await page.visit(address + place)
             assert await page.run("document.querySelectorAll('tr[id^=variant-]').length") == 4
-            await page.push("[data-preset]")
-            await page.run("document.querySelector('#enter input').value = 'of-a-page'")
-            await page.push("#enter .strong")
-            await page.until("document.getElementById('said').textContent.includes('of-a-page')", 30)
-            kept = yaml.safe_load((tmp_path / "presets" / "of-a-page.yaml").read_text())
-            assert kept["grid"]["levels"] in (6, 12)
-            await page.push("[data-keep]")
-            await page.until("document.getElementById('said').textContent.includes('grid-1h-')", 30)
-            await page.push("[data-report]")
-            await page.until("document.querySelector('a[href^=\"/api/v1/backtests/reports/\"]') !== null", 240)
-            report = await page.run("document.querySelector('a[href^=\"/api/v1/backtests/reports/\"]').href")
+            strategy, report = await kept_of(page, tmp_path)
             session = await page.run("document.querySelector('a[href^=\"/sessions/\"]').getAttribute('href')")
             for path, called in (
                 ("/backtest", "backtest"), ("/jobs", "jobs"), (place, "results"), ("/sessions", "sessions"),
@@ -115,11 +126,12 @@ def test_a_search_is_built_played_by_a_worker_read_and_saved(dsn, name, tmp_path
             ):  # fmt: skip
                 await pictured(page, address, path, called)
             await page.visit(f"{address}/strategies")
+            shown = await page.run("document.querySelector('tbody tr').textContent")
+            assert strategy in shown and "tested" in shown  # by the report
             await page.push("[data-do]")
             await page.push("#ask [value=yes]")
-            await page.until("!document.body.innerText.includes('grid-1h-')", 10)
-            faults = page.faults(address)
-            faults = [one for one in faults if "422" not in one]  # of the field that was wrong on purpose
+            await page.until(f"!document.body.innerText.includes('{strategy}')", 10)
+            faults = [one for one in page.faults(address) if "422" not in one]  # of the field that was wrong on purpose
             assert not faults, faults
             await page.visit(report)
             await page.until("document.querySelector('canvas') !== null", 30)  # its script runs, in its sandbox

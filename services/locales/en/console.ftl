@@ -335,6 +335,7 @@ report = Report
 report-playing = playing…
 report-open = Open report
 config = Config
+preset = Preset
 save-preset = Save as preset
 save-strategy = Save as strategy
 preset-name = Name of the preset: small letters, digits, - and _

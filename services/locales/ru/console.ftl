@@ -339,6 +339,7 @@ report = Отчёт
 report-playing = считается…
 report-open = Открыть отчёт
 config = Конфиг
+preset = Пресет
 save-preset = Сохранить пресет
 save-strategy = Сохранить стратегию
 preset-name = Имя пресета: строчные латинские буквы, цифры, - и _

@@ -283,6 +283,8 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("input", ({target}) => target.matches("input.filter") && filtered(target));
 document.addEventListener("visibilitychange", () => !document.hidden && want());
 
+const shownPage = document.querySelector("header nav [aria-current]");
+if (shownPage) shownPage.scrollIntoView({block: "nearest", inline: "center"}); // on a phone the menu is wider than the page
 window.traderagent = {ask, tell, want, confirmed}; // for the scripts of single pages
 if (location.hash.startsWith("#link=")) byLink(location.hash.slice(6));
 if (live) {

@@ -45,6 +45,7 @@ METHODS = (
 )  # fmt: skip
 PRESET_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
 RUN = "run"  # a config without ranges
+KEPT_REPORTS = 200
 DEEPEST = 20  # levels of a request
 STANDS_DAYS = 90  # that a preset saved from a page stands
 A_FILE = re.compile(r"\.(?:py|ya?ml|csv|parquet|json)\b", re.IGNORECASE)
@@ -202,6 +203,8 @@ def report(data_dir: Path, said: dict[str, Any]) -> str:
         result = run_single(config, candles, data_dir, bounds=False)
     path = data_dir / REPORTS / f"{said['report']}.html"
     write(path, run_page(result))
+    for old in sorted(path.parent.glob("*.html"), key=lambda one: one.stat().st_mtime)[:-KEPT_REPORTS]:
+        old.unlink(missing_ok=True)
     tested = backtest_file(data_dir, result)
     if tested is not None:
         write(*tested)

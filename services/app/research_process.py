@@ -26,6 +26,7 @@ LONGEST_ANSWER = 1 << 26  # bytes
 STAYING = ("defaults", "parameters")  # answers that stand as long as the program does
 ENDED = "the process that reads searches has ended; ask again, and look at the console's log if it goes on"
 REPORT = re.compile(r"[0-9a-f]{32}")
+MOST_WAITING = 20  # reports
 READY, PLAYING, FAILED = "ready", "playing", "failed"
 
 
@@ -86,7 +87,7 @@ class ResearchProcess:
             self._rest.cancel()
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", PROGRAM, str(self.data_dir)), stdin=asyncio.subprocess.PIPE,
+                *(sys.executable, "-m", PROGRAM, str(self.data_dir.resolve())), stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, limit=LONGEST_ANSWER, cwd=ROOT,
             )  # fmt: skip
         loop = asyncio.get_running_loop()
@@ -119,6 +120,8 @@ class PlayedReports:
     def begin(self, report: str, config: str) -> dict[str, Any]:
         """Play a report unless it is there or being played; says how it stands."""
         if not self._path(report).exists() and report not in self._playing:
+            if len(self._playing) >= MOST_WAITING:
+                raise Misconfigured(f"{MOST_WAITING} reports wait already; wait until some are ready.")
             self._faults.pop(report, None)
             task = asyncio.create_task(self._play(report, config))
             self._playing[report] = task

@@ -86,7 +86,7 @@ class ResearchTables:
         moment = None if before is None else datetime.fromtimestamp(before / 1000.0).astimezone()
         rows = await self.pool.fetch(SESSIONS, moment, limit)
         told = await self._came_of(rows)
-        return [_told({**row, **told[row["session"]]}) for row in rows]
+        return [_told({**row, "pair": _pairs(row["pair"]), **told[row["session"]]}) for row in rows]
 
     async def _came_of(self, rows: list[Any]) -> dict[str, dict[str, Any]]:
         """Trials and verdict of sessions; of one that has ended they are read once."""
@@ -134,6 +134,11 @@ class ResearchTables:
                 bots = ", ".join(run["bot"] for run in one["runs"])
                 raise Misconfigured(f"strategy {one['name']} is run by {bots}; stop it first (`traderagent ctl stop`).")
         await self._strategies.delete(content)
+
+
+def _pairs(text: str | None) -> str | None:
+    """One pair, or several by commas."""
+    return ", ".join(map(str, json.loads(text))) if text and text.startswith("[") else text
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:

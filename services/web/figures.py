@@ -64,6 +64,13 @@ def figure(value: float | None, name: str) -> str:
     return whole(value) if name in COUNTED else money(value)
 
 
+def of_window(value: object, name: str) -> str:
+    """A value of a walk-forward's window by its column: a figure as such, anything else as it is."""
+    if not isinstance(value, float) or "." in name:
+        return plain(value)
+    return figure(value, name.removesuffix("_in_sample").removesuffix("_out_of_sample"))
+
+
 def when(ms: int | None) -> str:
     """A moment, such as 2024-03-05 12:00:00."""
     return NOTHING if ms is None else iso(ms)[:19].replace("T", " ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -9,7 +11,7 @@ from fastapi.responses import RedirectResponse
 
 from services.web import figures, research
 from services.web.api_research import Before, best_config, search_shown, top_rows, variant_config
-from services.web.context import Console
+from services.web.context import Console, console_of
 from services.web.rendering import page, visitor
 from services.web.research_models import SearchName
 from services.web.words import PageWords
@@ -97,6 +99,30 @@ async def search(request: Request, search: SearchName, by: Figure = "", then: Fi
         return {"one": search_shown(found), **table_of(rows)}
 
     return await page(request, "search", [], lay, search=search, by=by, then=then, rankings=research.RANKINGS)
+
+
+@router.get("/sessions/{search}/rows.csv")
+async def rows_file(request: Request, search: SearchName) -> Response:
+    """The rows that a session has kept, every figure in sample and held out, for other programs."""
+    if await visitor(request) is None:
+        return RedirectResponse("/sign-in", 303)
+    found = await research.known_search(console_of(request), search)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    for place, row in enumerate(research.rows_of(found["result"], search)["items"]):
+        parts = [(f"{name}_{part}", one) for part in ("in_sample", "held_out") for name, one in row[part].items()]
+        told = {
+            "rank": row["rank"],
+            "variant": row["variant"],
+            "passed": row["passed"],
+            **row["parameters"],
+            **dict(parts),
+        }
+        if place == 0:
+            writer.writerow(told)
+        writer.writerow(told.values())
+    headers = {"Content-Disposition": f'attachment; filename="{search}.csv"'}
+    return Response(out.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 @router.get("/sessions/{search}/best.yaml")

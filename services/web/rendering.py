@@ -28,7 +28,19 @@ templates = Environment(
     loader=PackageLoader("services.web"), autoescape=select_autoescape(), undefined=StrictUndefined, trim_blocks=True,
     lstrip_blocks=True,
 )  # fmt: skip
-for _name in ("money", "whole", "signed", "per_cent", "exact", "when", "told_at", "gain", "plain", "figure"):
+for _name in (
+    "money",
+    "whole",
+    "signed",
+    "per_cent",
+    "exact",
+    "when",
+    "told_at",
+    "gain",
+    "plain",
+    "figure",
+    "of_window",
+):
     templates.filters[_name] = getattr(figures, _name)
 
 

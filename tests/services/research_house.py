@@ -54,11 +54,15 @@ def row(variant, total, drawdown=6.0, passed=True):
     }  # fmt: skip
 
 
-async def write_search(pool, session, status="finished"):
+async def write_search(pool, session, status="finished", result=None):
     """A session as a sweep leaves it."""
     document = {"strategy": "grid", "pair": "BTCUSDT", "search": {"method": "grid"}, "grid": {"levels": [5, 7]}}
     rows = [row(1, 10.0), row(2, 30.0, 20.0), row(3, 20.0, 2.0), row(4, 99.0, passed=False)]
-    result = {"verdict": ["It has passed on held-out days.", "Second."], "config": "# best\ngrid: {}\n", "rows": rows}
+    result = result or {
+        "verdict": ["It has passed on held-out days.", "Second."],
+        "config": "# best\ngrid: {}\n",
+        "rows": rows,
+    }
     await pool.fetch(
         "INSERT INTO sessions (session, kind, snapshot, code, document, status, created, ended, result) "
         "VALUES ($1, 'sweep', 's', 'c', $2, $3, $4, $4, $5) ON CONFLICT DO NOTHING",

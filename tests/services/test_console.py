@@ -521,6 +521,8 @@ async def nothing(*_):
 async def check(house, token, made, name):
     method, path, query, headers, body = made
     path = path.replace("{bot}", name).replace("{pair}", PAIR).replace("{session}", "x")
+    for part, value in VALUES.items():
+        path = path.replace("{" + part + "}", str(value))
     from urllib.parse import quote
 
     from yarl import URL

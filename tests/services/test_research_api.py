@@ -117,6 +117,9 @@ def test_a_session_shows_its_verdict_and_every_figure_in_sample_beside_held_out(
                 assert page.count(f"<small>{words[0]}") == page.count(f"<small>{words[1]}") == len(research.SHOWN)
                 assert "-3.25" in page.replace("\N{MINUS SIGN}", "-")
             assert session[:8] in (await house.ask("GET", "/sessions", token))[1].decode()
+            csv = (await house.ask("GET", f"/sessions/{session}/rows.csv", token))[1].decode().splitlines()
+            assert len(csv) == 5
+            assert "total_return_pct_in_sample" in csv[0] and "total_return_pct_held_out" in csv[0]
             status, text, headers = await house.ask("GET", f"/sessions/{session}/best.yaml", token)
             assert (status, text) == (200, b"# best\ngrid: {}\n")
             assert "attachment" in headers["Content-Disposition"]
@@ -152,6 +155,24 @@ def test_the_result_of_a_job_is_ranked_by_one_or_two_figures_and_a_job_without_r
             await house.ask("POST", f"/api/v1/jobs/{queued}/cancel", token)
             saved = {"session": session, "variant": 2, "name": "mine"}
             assert (await house.ask("POST", "/api/v1/backtests/presets", token, json=saved))[1]["name"] == "mine"
+
+    run(main())
+
+
+def test_a_walk_forward_shows_its_windows_in_sample_and_out_of_sample(dsn, name, tmp_path):
+    async def main():
+        async with console(dsn, tmp_path, name) as house:
+            token, session = await house.token("read"), number(name)
+            window = {"train_from": "2024-01-01", "grid.levels": 7, "beta_in_sample": 0.25, "beta_out_of_sample": -0.5}
+            result = {"verdict": ["It has not passed."], "windows": [window]}
+            await write_search(house.built.sources.research.pool, session, result=result)
+            job = await finished_job(dsn, name, {**result, "session": session})
+            for path in (f"/sessions/{session}", f"/results/{job}"):
+                page = (await house.ask("GET", path, token))[1].decode()
+                assert "2024-01-01" in page and "\N{MINUS SIGN}0.50" in page
+                assert "beta<br><small>in sample" in page and "beta<br><small>out of sample" in page
+            rows = (await house.ask("GET", f"/api/v1/backtests/top?job={job}", token))[1]
+            assert (rows["items"], rows["windows"]) == ([], [window])
 
     run(main())
 

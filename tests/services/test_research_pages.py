@@ -57,6 +57,13 @@ async def pictured(page, address, path, name):
             shade = "dark" if dark else "light"
             await page.picture(Path(pictures) / f"{name}-{width}-{shade}.png")
     await page.size(1440, 900)
+    if pictures:
+        await page.run("document.cookie = 'language=ru; path=/'")
+        await page.visit(address + path)
+        await page.until("document.body.classList.contains('alive')")
+        await asyncio.sleep(0.5)
+        await page.picture(Path(pictures) / f"{name}-ru.png")
+        await page.run("document.cookie = 'language=en; path=/'")
 
 
 async def built(page, address):

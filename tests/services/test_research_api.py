@@ -113,7 +113,7 @@ def test_a_session_shows_its_verdict_and_every_figure_in_sample_beside_held_out(
                 headers = {"Accept-Language": language}
                 page = (await house.ask("GET", f"/sessions/{session}", token, headers=headers))[1].decode()
                 assert "It has passed on held-out days." in page
-                words = ("in sample", "held out") if language == "en" else ("на выборке", "на отложенных днях")
+                words = ("in sample", "held out") if language == "en" else ("на выборке", "отложено")
                 assert page.count(f"<small>{words[0]}") == page.count(f"<small>{words[1]}") == len(research.SHOWN)
                 assert "-3.25" in page.replace("\N{MINUS SIGN}", "-")
             assert session[:8] in (await house.ask("GET", "/sessions", token))[1].decode()

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 from bot.errors import Misconfigured
 from services.app.backing import embedded
+from services.app.research_process import PlayedReports, ResearchProcess
+from services.app.research_rows import ResearchTables
 from services.app.watched import Bots, VenueCandles
 from services.messaging.embedded import EmbeddedRedis
 from services.messaging.event_reader import EventReader
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 ASK_SECONDS = 3.0  # that a bot has to say how it stands
 COMMAND_SECONDS = 120.0  # a shutdown waits for positions to close
+REPORT_SECONDS = 300.0  # that a report may take
 THREADS = 16
 REQUESTS = 5.0  # a second, of candles
 MOST_BARS, MOST_PAIRS = 20_000, 40  # that are kept
@@ -98,7 +101,13 @@ async def console(options: ConsoleOptions) -> AsyncIterator[Running]:
         if reader is not None:
             stack.push_async_callback(reader.close)
         access = Access(AccessRows(pool), _now)
-        sources = Sources(History(pool), access.rows, bots, candles, reader)
+        answers = ResearchProcess(options.data_dir)
+        stack.push_async_callback(answers.close)
+        folder = options.data_dir / "console" / "reports"
+        reports = PlayedReports(folder, ResearchProcess(options.data_dir, REPORT_SECONDS))
+        stack.push_async_callback(reports.close)
+        research = ResearchTables(pool, options.data_dir)
+        sources = Sources(History(pool), access.rows, bots, candles, reader, research, answers, reports)
         watcher = Watcher(sources)
         secure = (options.origin or "").startswith("https://")
         built = Console(sources, access, watcher, metadata.version("traderagent"), secure)

@@ -29,7 +29,7 @@ STAGED, BATCH = "staged", "batch"
 KINDS = (*SearchKind, STAGED, BATCH)
 
 
-def read_request(kind: str, source: Path) -> dict[str, Any]:
+def read_request(kind: str, source: dict[str, Any] | Path) -> dict[str, Any]:
     """Read what a job is to play, as it is stored; raises Misconfigured for what could not be played."""
     if kind not in KINDS:
         raise Misconfigured(f"kind is {shown(kind)}; choose one of {', '.join(KINDS)}.")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from bot.candles import iso
+from search.objective import HIGHEST_IS_BEST
 from search.session import session_of
 from search.sweep import sweep
 from search.walk_forward import walk_forward
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from search.window import MarketHistory
 
 
+KEPT_ROWS = 100  # of the best, that a session keeps with their figures
+
+
 class SearchKind(StrEnum):
     """What a search does with its space."""
 
@@ -38,10 +43,31 @@ class SearchKind(StrEnum):
 
 
 def kept_of_sweep(found: Sweep) -> dict[str, Any]:
-    """What a session keeps of a sweep: sentences, the best row, and its config as YAML."""
+    """What a session keeps of a sweep: sentences, the best row, its config as YAML, and the best rows for pages."""
     best = found.frame.head(1).to_dicts()[0]
     kept = {"verdict": found.verdict, "best": json.loads(json.dumps(best, default=str))}
-    return {**kept, "config": config_of_sweep(found)}
+    rows = [row_of(found, place) for place in range(min(len(found.held_out), KEPT_ROWS))]
+    return {**kept, "config": config_of_sweep(found), "rows": rows}
+
+
+def row_of(found: Sweep, place: int) -> dict[str, Any]:
+    """One of the best by its place, in sample beside held out, as JSON has it."""
+    number = int(found.numbers[place])
+    return {
+        "rank": place + 1,
+        "variant": number,
+        "variant_key": found.space.key(number),
+        "parameters": found.space.values(number),
+        "passed": bool(found.passed[place]),
+        "in_sample": _figures(found.scores[place]),
+        "held_out": _figures(found.held_out[place]),
+    }
+
+
+def _figures(score: Any) -> dict[str, float | None]:
+    """A score's figures; what is undefined, or without end, has none."""
+    values = ((name, float(score[name])) for name in HIGHEST_IS_BEST)
+    return {name: value if isfinite(value) else None for name, value in values}
 
 
 def kept_of_windows(found: WalkForward) -> dict[str, Any]:

@@ -18,9 +18,8 @@ import numpy as np
 from bot.candles import iso
 from bot.errors import Misconfigured, shown
 from coordinator.config_file import config_values
-from search.objective import HIGHEST_IS_BEST
 from search.reading import read_space
-from services.app.research import ReadySearch, SearchKind, ready_search
+from services.app.research import ReadySearch, SearchKind, ready_search, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -129,7 +128,7 @@ def answer_of(request: StagedRequest, search: ReadySearch, found: Sweep) -> dict
             "unplayable": found.found.unplayable,
         },
         "sentences": [*_of_the_market(found), *found.verdict],
-        "rows": [_row(found, place) for place in range(len(found.held_out))],
+        "rows": [row_of(found, place) for place in range(len(found.held_out))],
     }
 
 
@@ -139,25 +138,6 @@ def _stages(found: Sweep) -> tuple[int, int]:
     risk = lattice.digits(found.numbers)[:, np.array(lattice.risk, np.bool_)]
     second = int(np.count_nonzero(risk.any(axis=1)))
     return len(found.numbers) - second, second
-
-
-def _row(found: Sweep, place: int) -> dict[str, Any]:
-    number = int(found.numbers[place])
-    return {
-        "rank": place + 1,
-        "variant": number,
-        "variant_key": found.space.key(number),
-        "parameters": found.space.values(number),
-        "passed": bool(found.passed[place]),
-        "in_sample": _figures(found.scores[place]),
-        "held_out": _figures(found.held_out[place]),
-    }
-
-
-def _figures(score: Any) -> dict[str, float | None]:
-    """A score's figures; what is undefined, or without end, has none."""
-    values = ((name, float(score[name])) for name in HIGHEST_IS_BEST)
-    return {name: value if np.isfinite(value) else None for name, value in values}
 
 
 def _of_the_market(found: Sweep) -> list[str]:

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from bot.errors import TradingError, cut
 from services.app.schedule import Schedule
-from services.storage.jobs import Job, JobStatus, JobStore, entrypoint_of
+from services.storage.jobs import AT_WORK, Job, JobStatus, JobStore, entrypoint_of
 from services.storage.store import AWAY
 from services.storage.trials import TakenOver
 
@@ -128,6 +128,7 @@ class Worker:
         from pgqueuer.types import QueueExecutionMode  # noqa: PLC0415
 
         connection = await asyncpg.connect(self.dsn)
+        await connection.execute("SELECT pg_advisory_lock_shared($1)", AT_WORK)  # pages ask who holds it
         self._queue = queue = PgQueuer.from_asyncpg_connection(connection)
         if self._stopping.is_set():
             queue.shutdown.set()

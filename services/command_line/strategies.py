@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-DRAFT, TESTED, RUNNING = "draft", "tested", "running"
+RUNNING = "running"
 Name = Annotated[str, typer.Argument(help="a strategy's name, or how it begins", metavar="STRATEGY")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
@@ -175,23 +174,9 @@ def _save(one: SavedStrategy, cloned_from: str | None) -> None:
 
 
 def _row(one: StoredStrategy, runs: list[StoredRun]) -> dict[str, Any]:
-    from coordinator.run_state import OVER
-    from services.storage.tested_runs import ACCEPTED, finished_tests
+    from services.app.strategies import listed_strategy
 
-    tests = [test for test in finished_tests(Settings().data_dir, one.content) if test.kind != ACCEPTED]
-    own = [run for run in runs if run.content == one.content]
-    status = RUNNING if any(run.state not in OVER for run in own) else TESTED if tests else DRAFT
-    return {
-        "name": one.name,
-        "content": one.content,
-        "strategy": one.strategy,
-        "status": status,
-        "tests": [asdict(test) for test in tests],
-        "tested_on": sorted({pair for test in tests for pair in test.pairs}),
-        "runs": [asdict(run) for run in own],
-        "cloned_from": one.cloned_from,
-        "created": one.created,
-    }
+    return listed_strategy(one, runs, Settings().data_dir)
 
 
 def _test_told(test: dict[str, Any]) -> str:

@@ -19,13 +19,9 @@ FIGURES = ("total_return_pct", "max_drawdown_pct", "trades")
 
 def keep_backtest(data_dir: Path, result: BacktestResult | PortfolioResult) -> None:
     """Keep a backtest that went to its end; not one on generated candles, which tell nothing of a market."""
-    from services.storage.tested_runs import BACKTEST
+    from services.app.tested import backtest_file
 
-    document, metrics = result.document, result.metrics
-    if document.outcome == "complete":
-        figures = {name: getattr(metrics, name) for name in FIGURES}
-        period = (metrics.start, metrics.end)
-        keep_test(data_dir, result.config, (BACKTEST, document.run_id), period, figures)
+    _keep(backtest_file(data_dir, result))
 
 
 def keep_test(
@@ -36,18 +32,16 @@ def keep_test(
     figures: dict[str, Any],
 ) -> None:
     """Keep a test of the strategy in a config: `what` is its kind and id."""
-    from coordinator.config import BacktestConfig
-    from coordinator.saved_strategy import saved_strategy
-    from services.market_data.store import SYNTHETIC
-    from services.storage.tested_runs import FinishedTest, file_of_test
+    from services.app.tested import test_file
 
-    if config.exchange == SYNTHETIC:
-        return
-    pairs = (config.pair,) if isinstance(config, BacktestConfig) else tuple(config.pairs)
-    one = FinishedTest(saved_strategy(config).content, *what, pairs, *period, figures)
-    path, text = file_of_test(data_dir, one)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text)
+    _keep(test_file(data_dir, config, what, period, figures))
+
+
+def _keep(made: tuple[Path, str] | None) -> None:
+    if made is not None:
+        path, text = made
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text)
 
 
 def accept(settings: BotSettings, config: PortfolioConfig) -> None:

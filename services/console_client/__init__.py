@@ -87,6 +87,12 @@ class BotStatusModelJson(TypedDict):
     environment: NotRequired[str | None]
 
 
+class CloneGivenJson(TypedDict):
+    """Changes that make another strategy of a saved one."""
+
+    changes: dict[str, Any]
+
+
 class CommandDoneJson(TypedDict):
     """What the bot has done, in words."""
 
@@ -191,6 +197,13 @@ class EquityMarkJson(TypedDict):
     equity: float
 
 
+class EstimateGivenJson(TypedDict):
+    """A request to read without playing it."""
+
+    kind: Literal["sweep", "walkforward", "staged", "batch", "run"]
+    request: dict[str, Any]
+
+
 class FillListJson(TypedDict):
     """A page, the newest first."""
 
@@ -220,6 +233,97 @@ class HealthJson(TypedDict):
     """It lives."""
 
     alive: NotRequired[bool]
+
+
+class IndicatorListJson(TypedDict):
+    """Every indicator, by group."""
+
+    items: list[IndicatorShownJson]
+
+
+class IndicatorSettingJson(TypedDict):
+    """A parameter of an indicator."""
+
+    name: str
+    default: float
+    least: float
+    most: float
+    step: float
+
+
+class IndicatorShownJson(TypedDict):
+    """An indicator that rules may name."""
+
+    name: str
+    group: str
+    outputs: list[str]
+    settings: list[IndicatorSettingJson]
+    rule: str
+
+
+class JobDetailJson(TypedDict):
+    """A job with what was asked for, and what came of it."""
+
+    job: int
+    owner: str
+    kind: str
+    strategy: str | None
+    pair: str | None
+    status: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    priority: int
+    attempts: int
+    lost: int
+    worker: str | None
+    done: int
+    total: int
+    session: str | None
+    best: dict[str, Any] | None
+    fault: str | None
+    queued: int
+    began: int | None
+    heartbeat: int | None
+    ended: int | None
+    request: dict[str, Any]
+    result: dict[str, Any] | None
+
+
+class JobGivenJson(TypedDict):
+    """A request for a worker."""
+
+    kind: Literal["sweep", "walkforward", "staged", "batch"]
+    request: dict[str, Any]
+
+
+class JobListJson(TypedDict):
+    """A page, the newest first."""
+
+    items: list[JobShownJson]
+    next: str | None
+    workers: int
+
+
+class JobShownJson(TypedDict):
+    """A job as it stands."""
+
+    job: int
+    owner: str
+    kind: str
+    strategy: str | None
+    pair: str | None
+    status: Literal["queued", "running", "succeeded", "failed", "cancelled"]
+    priority: int
+    attempts: int
+    lost: int
+    worker: str | None
+    done: int
+    total: int
+    session: str | None
+    best: dict[str, Any] | None
+    fault: str | None
+    queued: int
+    began: int | None
+    heartbeat: int | None
+    ended: int | None
 
 
 class LinkGivenJson(TypedDict):
@@ -328,6 +432,30 @@ class PairStatusModelJson(TypedDict):
     stop: float
 
 
+class ParameterListJson(TypedDict):
+    """Parameters by strategy."""
+
+    strategies: dict[str, list[ParameterShownJson]]
+
+
+class ParameterShownJson(TypedDict):
+    """A parameter of a strategy, as data."""
+
+    name: str
+    meaning: str
+    unit: str | None
+    lower: float | None
+    lower_included: bool
+    upper: float | None
+    upper_included: bool
+    whole: bool
+    words: list[str]
+    default: Any
+    search: str
+    risk: bool
+    by_class: dict[str, Any]
+
+
 class PasswordGivenJson(TypedDict):
     """A sign-in."""
 
@@ -340,6 +468,22 @@ class PortfolioShownJson(TypedDict):
     bot: BotShownJson
     earned: list[EarnedRowJson]
     equity: list[EquityMarkJson]
+
+
+class PresetGivenJson(TypedDict):
+    """A variant to save among your presets."""
+
+    session: str
+    variant: int
+    name: str
+    replace: NotRequired[bool]
+
+
+class PresetSavedJson(TypedDict):
+    """A preset that was saved."""
+
+    name: str
+    text: str
 
 
 class ProblemJson(TypedDict):
@@ -358,7 +502,80 @@ class ReactionCountsModelJson(TypedDict):
     seconds: float
 
 
+class ReportShownJson(TypedDict):
+    """How a report stands: ask again while it is being played."""
+
+    report: str
+    state: Literal["ready", "playing", "failed"]
+    fault: str
+    place: str
+    config: str | None
+
+
+class RequestReadJson(TypedDict):
+    """What a request comes to before it begins."""
+
+    variants: int | None
+    most: int | None
+    axes: list[dict[str, Any]]
+
+
+class ResearchDefaultsJson(TypedDict):
+    """What holds unless a request says otherwise."""
+
+    kinds: list[str]
+    methods: list[str]
+    rankings: list[str]
+    figures: dict[str, Literal["highest", "lowest"]]
+    limits: dict[str, int]
+
+
+class RunGivenJson(TypedDict):
+    """A config without ranges, of which a report is made."""
+
+    request: dict[str, Any]
+
+
 ScopeJson = Literal["read", "control", "money"]
+
+
+class SearchDetailJson(TypedDict):
+    """A session with the space that was searched, and its config."""
+
+    session: str
+    kind: str
+    strategy: str | None
+    pair: str | None
+    method: str | None
+    status: Literal["running", "finished", "failed", "cancelled"]
+    trials: int
+    created: int
+    ended: int | None
+    verdict: list[str]
+    document: dict[str, Any]
+    config: str | None
+
+
+class SearchListJson(TypedDict):
+    """A page, the newest first."""
+
+    items: list[SearchShownJson]
+    next: str | None
+
+
+class SearchShownJson(TypedDict):
+    """A session of a search."""
+
+    session: str
+    kind: str
+    strategy: str | None
+    pair: str | None
+    method: str | None
+    status: Literal["running", "finished", "failed", "cancelled"]
+    trials: int
+    created: int
+    ended: int | None
+    verdict: list[str]
 
 
 class SessionListJson(TypedDict):
@@ -405,6 +622,48 @@ class SignedInJson(TypedDict):
     expires: int
 
 
+class StoredPairJson(TypedDict):
+    """A pair of a venue of which the store has candles."""
+
+    pair: str
+    exchange: str
+    market: str
+
+
+class StoredPairsJson(TypedDict):
+    """Pairs that may be searched, by name; generated candles last."""
+
+    items: list[StoredPairJson]
+
+
+class StrategyListJson(TypedDict):
+    """Saved strategies, newest first, and what may be searched of those that are built in."""
+
+    items: list[StrategyShownJson]
+
+
+class StrategySavedJson(TypedDict):
+    """A strategy that was saved, or was there already."""
+
+    name: str
+    new: bool
+
+
+class StrategyShownJson(TypedDict):
+    """A saved strategy; it is never changed."""
+
+    name: str
+    content: str
+    strategy: str
+    status: Literal["draft", "tested", "running"]
+    tests: list[dict[str, Any]]
+    tested_on: list[str]
+    runs: list[dict[str, Any]]
+    cloned_from: str | None
+    created: int
+    document: dict[str, Any]
+
+
 class TokenMadeJson(TypedDict):
     """A new token. It is shown once: send it as `Authorization: Bearer …`."""
 
@@ -430,6 +689,35 @@ class TradeRowJson(TypedDict):
     profit: float
     fees: float
     fills: int
+
+
+class VariantGivenJson(TypedDict):
+    """A variant of a session."""
+
+    session: str
+    variant: int
+
+
+class VariantRowJson(TypedDict):
+    """A variant: each figure in sample beside its twin on the days held out."""
+
+    rank: int
+    variant: int
+    variant_key: str
+    parameters: dict[str, Any]
+    passed: bool
+    in_sample: dict[str, float | None]
+    held_out: dict[str, float | None]
+
+
+class VariantRowsJson(TypedDict):
+    """The best, first; `windows` of a walk-forward instead."""
+
+    session: str
+    ranking: list[str]
+    sentences: list[str]
+    items: list[VariantRowJson]
+    windows: list[dict[str, Any]]
 
 
 class WhyJson(TypedDict):
@@ -652,6 +940,166 @@ class ConsoleClient:
                 self.transport.ask("GET", "/api/v1/audit", {"bot": bot, "cursor": cursor, "limit": limit}, {})[0]
             ),
         )
+
+    def jobs(
+        self,
+        *,
+        own: bool | None = None,
+        active: bool | None = None,
+        cursor: int | None = None,
+        limit: int | None = None,
+    ) -> JobListJson:
+        """List jobs, the newest first, and how many workers are connected."""
+        return cast(
+            "JobListJson",
+            json.loads(
+                self.transport.ask(
+                    "GET", "/api/v1/jobs", {"own": own, "active": active, "cursor": cursor, "limit": limit}, {}
+                )[0]
+            ),
+        )
+
+    def submit_job(self, body: JobGivenJson) -> JobDetailJson:
+        """Queue a request; the same one of this user that waits or runs already is found, not queued twice."""
+        return cast("JobDetailJson", json.loads(self.transport.ask("POST", "/api/v1/jobs", {}, {}, body)[0]))
+
+    def job(self, job: int) -> JobDetailJson:
+        """Show how far a job is, and what came of it."""
+        return cast(
+            "JobDetailJson", json.loads(self.transport.ask("GET", f"/api/v1/jobs/{quoted(str(job))}", {}, {})[0])
+        )
+
+    def cancel_job(self, job: int) -> JobDetailJson:
+        """End a job that waits or runs; one that has ended stays as it is."""
+        return cast(
+            "JobDetailJson",
+            json.loads(self.transport.ask("POST", f"/api/v1/jobs/{quoted(str(job))}/cancel", {}, {})[0]),
+        )
+
+    def retry_job(self, job: int) -> JobDetailJson:
+        """Queue a failed or cancelled job anew; a search goes on from the rows that it has."""
+        return cast(
+            "JobDetailJson", json.loads(self.transport.ask("POST", f"/api/v1/jobs/{quoted(str(job))}/retry", {}, {})[0])
+        )
+
+    def searches(self, *, cursor: int | None = None, limit: int | None = None) -> SearchListJson:
+        """List the sessions of searches, the newest first."""
+        return cast(
+            "SearchListJson",
+            json.loads(self.transport.ask("GET", "/api/v1/sessions", {"cursor": cursor, "limit": limit}, {})[0]),
+        )
+
+    def search(self, search: str) -> SearchDetailJson:
+        """Show what was asked, and what came of it."""
+        return cast(
+            "SearchDetailJson", json.loads(self.transport.ask("GET", f"/api/v1/sessions/{quoted(search)}", {}, {})[0])
+        )
+
+    def search_rows(self, search: str, *, by: str | None = None, then: str | None = None) -> VariantRowsJson:
+        """Give the best rows of a session, each figure in sample beside its twin on days that have chosen nothing."""
+        return cast(
+            "VariantRowsJson",
+            json.loads(
+                self.transport.ask("GET", f"/api/v1/sessions/{quoted(search)}/rows", {"by": by, "then": then}, {})[0]
+            ),
+        )
+
+    def runtime_defaults(self) -> ResearchDefaultsJson:
+        """Give limits, rankings and methods as they stand unless a request says otherwise."""
+        return cast(
+            "ResearchDefaultsJson",
+            json.loads(self.transport.ask("GET", "/api/v1/backtests/runtime-defaults", {}, {})[0]),
+        )
+
+    def stored_pairs(self) -> StoredPairsJson:
+        """List the pairs of which the store has candles."""
+        return cast("StoredPairsJson", json.loads(self.transport.ask("GET", "/api/v1/backtests/pairs", {}, {})[0]))
+
+    def read_job(self, body: EstimateGivenJson) -> RequestReadJson:
+        """Read a request without playing it: how many variants it has, or what is wrong with which field."""
+        return cast(
+            "RequestReadJson", json.loads(self.transport.ask("POST", "/api/v1/backtests/estimate", {}, {}, body)[0])
+        )
+
+    def top(
+        self, *, job: int, by: str | None = None, then: str | None = None, limit: int | None = None
+    ) -> VariantRowsJson:
+        """Give the best rows of a finished job, by one or two figures, in sample beside held out."""
+        return cast(
+            "VariantRowsJson",
+            json.loads(
+                self.transport.ask(
+                    "GET", "/api/v1/backtests/top", {"job": job, "by": by, "then": then, "limit": limit}, {}
+                )[0]
+            ),
+        )
+
+    def variant_report(self, body: VariantGivenJson) -> ReportShownJson:
+        """Give a variant's config, and begin to play its report, once; asked again, it says how that stands."""
+        return cast(
+            "ReportShownJson",
+            json.loads(self.transport.ask("POST", "/api/v1/backtests/variant-report", {}, {}, body)[0]),
+        )
+
+    def run_report(self, body: RunGivenJson) -> ReportShownJson:
+        """Begin to play a config without ranges; asked again, it says how that stands."""
+        return cast("ReportShownJson", json.loads(self.transport.ask("POST", "/api/v1/backtests/run", {}, {}, body)[0]))
+
+    def report_state(self, *, report: str) -> ReportShownJson:
+        """Say how a report stands."""
+        return cast(
+            "ReportShownJson",
+            json.loads(self.transport.ask("GET", "/api/v1/backtests/report-state", {"report": report}, {})[0]),
+        )
+
+    def report_page(self, report: str) -> bytes:
+        """Give the page of a report that is ready."""
+        return self.transport.ask("GET", f"/api/v1/backtests/reports/{quoted(report)}", {}, {})[0]
+
+    def variant_config(self, search: str, variant: int) -> bytes:
+        """Give the config of a variant, for `backtest`, `run` and `demo`."""
+        return self.transport.ask(
+            "GET", f"/api/v1/sessions/{quoted(search)}/variants/{quoted(str(variant))}/config.yaml", {}, {}
+        )[0]
+
+    def best_config(self, search: str) -> bytes:
+        """Give the config of a session's best, which says in comments how it was chosen."""
+        return self.transport.ask("GET", f"/api/v1/sessions/{quoted(search)}/best.yaml", {}, {})[0]
+
+    def save_preset(self, body: PresetGivenJson) -> PresetSavedJson:
+        """Save a variant among your presets, with where it comes from and until when it stands."""
+        return cast(
+            "PresetSavedJson", json.loads(self.transport.ask("POST", "/api/v1/backtests/presets", {}, {}, body)[0])
+        )
+
+    def strategies(self) -> StrategyListJson:
+        """List saved strategies, newest first: draft, tested or running."""
+        return cast("StrategyListJson", json.loads(self.transport.ask("GET", "/api/v1/strategies", {}, {})[0]))
+
+    def save_strategy(self, body: VariantGivenJson) -> StrategySavedJson:
+        """Save the strategy of a variant, under a name that is made of its content."""
+        return cast("StrategySavedJson", json.loads(self.transport.ask("POST", "/api/v1/strategies", {}, {}, body)[0]))
+
+    def strategy_parameters(self) -> ParameterListJson:
+        """Give every parameter of the strategies that are built in: unit, bounds, default, what a search may vary."""
+        return cast(
+            "ParameterListJson", json.loads(self.transport.ask("GET", "/api/v1/strategies/parameters", {}, {})[0])
+        )
+
+    def clone_strategy(self, content: str, body: CloneGivenJson) -> StrategySavedJson:
+        """Save a strategy with some values changed, as another one."""
+        return cast(
+            "StrategySavedJson",
+            json.loads(self.transport.ask("POST", f"/api/v1/strategies/{quoted(content)}/clone", {}, {}, body)[0]),
+        )
+
+    def delete_strategy(self, content: str) -> None:
+        """Forget a strategy that no bot runs. Its tests stay: the same strategy saved again is tested."""
+        self.transport.ask("DELETE", f"/api/v1/strategies/{quoted(content)}", {}, {})
+
+    def indicators(self) -> IndicatorListJson:
+        """List the indicators that rules may name, with outputs, parameters and what is long and short."""
+        return cast("IndicatorListJson", json.loads(self.transport.ask("GET", "/api/v1/indicators", {}, {})[0]))
 
     def health(self) -> HealthJson:
         """Say that the console lives. Open to everybody."""

@@ -17,7 +17,7 @@ from typing import Any, Self
 import asyncpg
 
 from bot.errors import Misconfigured, cut
-from services.storage.schema import migrate
+from services.storage.schema import lock_number, migrate
 from services.storage.store import waiting
 
 OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
@@ -25,6 +25,7 @@ MOST_WAITING = 10_000  # jobs of an owner that wait or run
 LARGEST_REQUEST = 1 << 20  # characters
 WORKING = 3  # connections of a worker or a command
 INSTALLING = 0x7067_7175_6575_6572  # lock of whoever brings pgqueuer's tables up to date
+AT_WORK = lock_number("Worker")  # held, shared, by every worker that is connected; no bot's name has a capital
 
 
 class JobStatus(StrEnum):
@@ -108,6 +109,18 @@ WHERE job = $1 AND status IN ('failed', 'cancelled') RETURNING *
 LISTED = """
 SELECT * FROM jobs WHERE ($1::text IS NULL OR owner = $1) AND (NOT $2 OR status IN ('queued', 'running'))
 ORDER BY job DESC LIMIT $3
+"""
+SUMMARIES = """
+SELECT job, owner, kind, priority, status, attempts, lost, worker, done, total, session, best, fault, queued, began,
+    heartbeat, ended, request ->> 'strategy' AS strategy, request ->> 'pair' AS pair
+FROM jobs
+WHERE ($1::text IS NULL OR owner = $1) AND (NOT $2 OR status IN ('queued', 'running')) AND ($3 = 0 OR job < $3)
+ORDER BY job DESC LIMIT $4
+"""
+WORKERS = """
+SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+AND (classid::bigint << 32) | objid::bigint = $1
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 PURGE = "DELETE FROM jobs WHERE ended < $1 RETURNING job"
 
@@ -222,6 +235,25 @@ class JobStore:
     async def jobs(self, owner: str | None = None, *, active: bool = False, most: int = 100) -> list[Job]:
         """Read the newest, of one owner or of all, or those that wait and run."""
         return [_job(row) for row in await self.pool.fetch(LISTED, owner, active, most)]
+
+    @waiting
+    async def summaries(
+        self, owner: str | None = None, *, active: bool = False, before: int = 0, most: int = 100
+    ) -> list[dict[str, Any]]:
+        """Read the newest before a job (0: from the newest), without what was asked for and what came of it."""
+        rows = await self.pool.fetch(SUMMARIES, owner, active, before, most)
+        return [{**row, "best": None if row["best"] is None else json.loads(row["best"])} for row in rows]
+
+    @waiting
+    async def workers(self) -> int:
+        """Count the workers that are connected."""
+        return int(await self.pool.fetchval(WORKERS, AT_WORK))
+
+    @waiting
+    async def prepare(self) -> None:
+        """Bring pgqueuer's tables up to date, for a pool that `open` has not made."""
+        async with self.pool.acquire() as connection:
+            await _install(connection)
 
     @waiting
     async def owners(self) -> list[str]:

@@ -38,6 +38,22 @@ class ReadPool:
         except (*AWAY, TimeoutError, asyncpg.InvalidCatalogNameError, asyncpg.InvalidPasswordError) as error:
             raise Unreachable(f"the database does not answer ({type(error).__name__})") from None
 
+    acquire = connection  # as a pool of asyncpg has it, so that stores can read by this one
+
+    async def fetchrow(self, query: str, *values: Any) -> Any:
+        """First row of a query, or None; raises Unreachable."""
+        return next(iter(await self.fetch(query, *values)), None)
+
+    async def fetchval(self, query: str, *values: Any) -> Any:
+        """First value of the first row, or None; raises Unreachable."""
+        row = await self.fetchrow(query, *values)
+        return None if row is None else row[0]
+
+    async def execute(self, query: str, *values: Any) -> str:
+        """Run a query; what Postgres says of it, such as INSERT 0 1. Raises Unreachable."""
+        async with self.connection() as connection:
+            return str(await connection.execute(query, *values, timeout=SECONDS))
+
     async def _ready(self) -> Any:
         async with self._making:
             if self._pool is None:

@@ -92,7 +92,7 @@ class Access:
         self.limits.hit(address, "sign-in", *TRIES)
         kept = await self.rows.password(OWNER)
         right = await asyncio.to_thread(self._verify, kept, password)
-        await self._record(address, "sign in by password", who=OWNER * right, refused=not right)
+        await self.record(address, "sign in by password", who=OWNER * right, refused=not right)
         if not right:
             raise Failure(401, "wrong_password", "the password is wrong.", "try again, or use a link", "password")
         return await self._begin(BROWSER, label, Scope.MONEY, SESSION)
@@ -107,7 +107,7 @@ class Access:
         """Sign in with what `link` gave; raises Failure."""
         self.limits.hit(address, "sign-in", *TRIES)
         right = await self.rows.use_link(digest(link), self.now())
-        await self._record(address, "sign in by link", who=OWNER * right, refused=not right)
+        await self.record(address, "sign in by link", who=OWNER * right, refused=not right)
         if not right:
             remedy = "take a new one from `traderagent web`, or sign in with the password"
             raise Failure(401, "used_link", "the link was used before, or is too old.", remedy, "link")
@@ -123,7 +123,7 @@ class Access:
         self, by: ConsoleSession, address: str, label: str, scope: Scope, days: int
     ) -> tuple[str, ConsoleSession]:
         """Make a token for a program; it is shown once."""
-        await self._record(address, f"token {label!r} with scope {scope}", who=by.name)
+        await self.record(address, f"token {label!r} with scope {scope}", who=by.name)
         return await self._begin(TOKEN, label, scope, days * DAY)
 
     async def _begin(self, kind: str, label: str, scope: Scope, lasts: int) -> tuple[str, ConsoleSession]:
@@ -160,7 +160,7 @@ class Access:
         self._known.pop(session, None)
         if not await self.rows.end_session(session):
             raise Failure(404, "not_found", "this session has ended already.", "look at the list again", "session")
-        await self._record(address, "session ended", who=by.name)
+        await self.record(address, "session ended", who=by.name)
 
     async def set_password(self, old: str | None, new: str, by: ConsoleSession, address: str) -> None:
         """Set or change the password, and end every other browser's session. Raises Failure."""
@@ -169,13 +169,14 @@ class Access:
         if kept is not None and not await asyncio.to_thread(self._verify, kept, old or ""):
             raise Failure(422, "wrong_password", "the present password is wrong.", "give the present one", "old")
         await self.rows.set_password(OWNER, await asyncio.to_thread(self._hasher.hash, new), self.now())
-        await self._record(address, "password set", who=by.name)
+        await self.record(address, "password set", who=by.name)
         for one in await self.sessions():
             if one.kind == BROWSER and one.id != by.id:
                 await self.rows.end_session(one.id)
                 self._known.pop(one.id, None)
 
-    async def _record(self, address: str, action: str, *, who: str = "", refused: bool = False) -> None:
+    async def record(self, address: str, action: str, *, who: str = "", refused: bool = False) -> None:
+        """Write into the audit what was done through the console."""
         number = await self.rows.begin_audit(self.now(), who, address, action, "", "", "", {})
         if number is not None:
             await self.rows.end_audit(number, "refused" if refused else "done", refused=refused)

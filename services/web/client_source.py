@@ -101,7 +101,8 @@ def _method(path: str, verb: str, one: dict[str, Any]) -> str:
         hint = _type(part["schema"]) if needed else f"{_type(part['schema']).removesuffix(' | None')} | None = None"
         arguments.append(f"{name}: {hint}")
         if part["in"] == "path":
-            place = place.replace("{" + part["name"] + "}", "{quoted(" + name + ")}")
+            text = name if hint == "str" else f"str({name})"
+            place = place.replace("{" + part["name"] + "}", "{quoted(" + text + ")}")
         elif part["in"] == "query":
             query.append(f'"{part["name"]}": {name}')
         else:

@@ -8,6 +8,7 @@ from bot.candles import iso
 
 NOTHING = "\N{EM DASH}"
 MINUS = "\N{MINUS SIGN}"
+COUNTED = ("trades", "fills", "liquidated")
 
 
 def _known(value: float | None) -> bool:
@@ -45,6 +46,29 @@ def exact(value: float | None) -> str:
 def rough(price: float) -> float:
     """A price with seven digits: an average has no last one."""
     return float(f"{price:.7g}")
+
+
+def plain(value: object) -> str:
+    """A value of a config: a number as it is, a list by commas."""
+    if isinstance(value, bool) or value is None:
+        return NOTHING if value is None else str(value).lower()
+    if isinstance(value, int | float):
+        return f"{value:.10g}"
+    return ", ".join(plain(one) for one in value) if isinstance(value, list) else str(value)
+
+
+def figure(value: float | None, name: str) -> str:
+    """A figure of a search by its name: in per cent, or as a number."""
+    if name.endswith("_pct"):
+        return per_cent(value)
+    return whole(value) if name in COUNTED else money(value)
+
+
+def of_window(value: object, name: str) -> str:
+    """A value of a walk-forward's window by its column: a figure as such, anything else as it is."""
+    if not isinstance(value, float) or "." in name:
+        return plain(value)
+    return figure(value, name.removesuffix("_in_sample").removesuffix("_out_of_sample"))
 
 
 def when(ms: int | None) -> str:

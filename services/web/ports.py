@@ -64,6 +64,78 @@ class AccessStore(Protocol):
         ...
 
 
+class ResearchRows(Protocol):
+    """Jobs, sessions of searches and saved strategies; moments in ms."""
+
+    async def jobs(self, owner: str | None, before: int, limit: int, *, active: bool) -> list[dict[str, Any]]:
+        """The newest jobs before a number (0: from the newest), without request and result."""
+        ...
+
+    async def job(self, job: int) -> dict[str, Any] | None:
+        """One job with its request and result."""
+        ...
+
+    async def submit(self, owner: str, kind: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Queue a request that was read, or find the same one that waits or runs."""
+        ...
+
+    async def cancel(self, job: int) -> None:
+        """End a job that waits or runs."""
+        ...
+
+    async def retry(self, job: int) -> None:
+        """Queue a failed or cancelled job anew; raises Misconfigured for any other."""
+        ...
+
+    async def workers(self) -> int:
+        """How many workers are connected."""
+        ...
+
+    async def sessions(self, before: int | None, limit: int) -> list[dict[str, Any]]:
+        """The newest sessions begun before a moment."""
+        ...
+
+    async def session(self, session: str) -> dict[str, Any] | None:
+        """One session with its space and what came of it."""
+        ...
+
+    async def strategies(self) -> list[dict[str, Any]]:
+        """Every saved strategy, newest first."""
+        ...
+
+    async def save(self, taken: dict[str, Any], cloned_from: str | None) -> tuple[str, bool]:
+        """Save a strategy that was taken out of a config; its name, and whether it is new."""
+        ...
+
+    async def delete(self, content: str) -> None:
+        """Forget a strategy; raises Misconfigured for one that a bot runs."""
+        ...
+
+
+class SearchAnswers(Protocol):
+    """What needs the search's code, which lives in a process of its own."""
+
+    async def ask(self, question: str, said: dict[str, Any] | None = None) -> Any:
+        """Ask; raises Misconfigured with its refusal, and Unreachable where it ends without an answer."""
+        ...
+
+
+class ReportPages(Protocol):
+    """Reports of runs, played one after the other in a process of their own."""
+
+    def begin(self, report: str, config: str) -> dict[str, Any]:
+        """Play a report unless it is there or being played; says how it stands."""
+        ...
+
+    def state(self, report: str) -> dict[str, Any]:
+        """How a report stands; raises Misconfigured for one that nobody has asked for."""
+        ...
+
+    async def read(self, report: str) -> bytes:
+        """Read the page of a report that is ready."""
+        ...
+
+
 @dataclass(frozen=True)
 class Sources:
     """All of it."""
@@ -73,3 +145,6 @@ class Sources:
     bots: BotLink
     candles: CandleSource
     events: EventSource | None  # None: there is no bus; what bots tell is asked of the database
+    research: ResearchRows
+    answers: SearchAnswers
+    reports: ReportPages

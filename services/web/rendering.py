@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import yaml
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -27,11 +28,24 @@ templates = Environment(
     loader=PackageLoader("services.web"), autoescape=select_autoescape(), undefined=StrictUndefined, trim_blocks=True,
     lstrip_blocks=True,
 )  # fmt: skip
-for _name in ("money", "whole", "signed", "per_cent", "exact", "when", "told_at", "gain"):
+for _name in (
+    "money",
+    "whole",
+    "signed",
+    "per_cent",
+    "exact",
+    "when",
+    "told_at",
+    "gain",
+    "plain",
+    "figure",
+    "of_window",
+):
     templates.filters[_name] = getattr(figures, _name)
 
 
 templates.globals["spoken"] = spoken
+templates.filters["yaml"] = lambda document: yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 templates.filters["rough"] = figures.rough
 templates.filters["countdown"] = lambda minutes: f"{int(minutes)}:{int(minutes * 60) % 60:02d}"
 templates.filters["spoken_word"] = lambda name, words: words.word(name)

@@ -18,6 +18,8 @@ from bot.rollup import BAR
 from coordinator.machine import PairMachine
 from coordinator.operator import CommandRejected
 from services.app.console import Bots
+from services.app.research_process import PlayedReports, ResearchProcess
+from services.app.research_rows import ResearchTables
 from services.control.client import control_file
 from services.control.server import ControlServer
 from services.messaging.event_reader import EventReader
@@ -35,6 +37,7 @@ from services.web.scopes import Scope
 from services.web.server import opened, served
 from services.web.watch import Watcher
 from tests.conftest import classic, instrument
+from tests.services.research_house import MadeAnswers
 
 NOW = 1_704_100_000_000
 MINUTE = 60_000
@@ -144,8 +147,10 @@ async def write_history(dsn, name, *, fills=3, decisions=5):
 
 
 @asynccontextmanager
-async def console(dsn, tmp_path, *names, redis=None, clock=None, now=lambda: NOW, limits=False, look=True):
-    """Serve a console of these bots; yields a House."""
+async def console(
+    dsn, tmp_path, *names, redis=None, clock=None, now=lambda: NOW, limits=False, look=True, search=False
+):
+    """Serve a console of these bots, with `search` with the search's own process; yields a House."""
     await migrate(dsn)
     pool, bots = ReadPool(dsn), Bots(tmp_path)
     reader = None if redis is None else EventReader(redis)
@@ -160,7 +165,11 @@ async def console(dsn, tmp_path, *names, redis=None, clock=None, now=lambda: NOW
             return list(names)
 
         history.bots = own  # the database of a session has the bots of every test
-    sources = Sources(history, access.rows, bots, MadeCandles(), reader)
+    process = ResearchProcess(tmp_path)
+    answers = process if search else MadeAnswers()
+    reports = PlayedReports(tmp_path / "console" / "reports", ResearchProcess(tmp_path))
+    research = ResearchTables(pool, tmp_path)
+    sources = Sources(history, access.rows, bots, MadeCandles(), reader, research, answers, reports)
     watcher = Watcher(sources, clock) if clock else Watcher(sources)
 
     async def still():
@@ -183,6 +192,8 @@ async def console(dsn, tmp_path, *names, redis=None, clock=None, now=lambda: NOW
         for one in spoken.values():
             await one.server.stop()
         bots.close()
+        await process.close()
+        await reports.close()
         await pool.close()
         if reader is not None:
             await reader.close()

@@ -39,8 +39,12 @@ NEEDS_MONEY = {
 PAGES = (
     "/", "/bots/{bot}/pairs/BTCUSDT", "/portfolio", "/history/fills", "/history/orders", "/history/trades",
     "/history/fills.csv", "/history/decisions.csv", "/decisions", "/bots/{bot}/halt", "/audit", "/settings",
+    "/backtest", "/jobs", "/sessions", "/strategies",
 )  # fmt: skip
-VALUES = {"bot": None, "pair": PAIR, "session": "0" * 64}
+VALUES = {
+    "bot": None, "pair": PAIR, "session": "0" * 64, "job": 1, "search": "0" * 16, "content": "0" * 16, "variant": 0,
+    "report": "0" * 32,
+}  # fmt: skip
 BODIES = {
     "/api/v1/auth/sign-in": {"password": "x"},
     "/api/v1/auth/link": {"link": "x"},
@@ -79,7 +83,13 @@ def test_every_route_asks_for_its_scope_and_says_no_to_everybody_else(dsn, name,
                     assert status in (200, 401, 503), (method, path, status)
                     continue
                 assert (status, body["code"]) == (401, "sign_in"), (method, path, status)
-                needed = Scope.MONEY if path in NEEDS_MONEY else Scope.CONTROL if method == "POST" else Scope.READ
+                needed = (
+                    Scope.MONEY
+                    if path in NEEDS_MONEY
+                    else Scope.CONTROL
+                    if method in ("POST", "DELETE")
+                    else Scope.READ
+                )
                 for scope, token in tokens.items():
                     status, body, _ = await asks(house, method, path, token, name, f"key-{number}-{scope}")
                     if allows(scope, needed):
@@ -474,7 +484,26 @@ def odd_requests(operations):
         body = None
         if "requestBody" in operation:
             names = st.sampled_from(
-                ["command", "pair", "force", "amount", "password", "link", "old", "new", "label", "scope", "days", "x"]
+                [
+                    "command",
+                    "pair",
+                    "force",
+                    "amount",
+                    "password",
+                    "link",
+                    "old",
+                    "new",
+                    "label",
+                    "scope",
+                    "days",
+                    "x",
+                    "kind",
+                    "request",
+                    "session",
+                    "variant",
+                    "name",
+                    "changes",
+                ]
             )
             body = draw(st.one_of(ODD, st.dictionaries(names, ODD, max_size=5)))
         return method, path, query, headers, body
@@ -509,6 +538,8 @@ async def nothing(*_):
 async def check(house, token, made, name):
     method, path, query, headers, body = made
     path = path.replace("{bot}", name).replace("{pair}", PAIR).replace("{session}", "x")
+    for part, value in VALUES.items():
+        path = path.replace("{" + part + "}", str(value))
     from urllib.parse import quote
 
     from yarl import URL
@@ -543,6 +574,7 @@ def test_the_openapi_document_has_every_route_with_its_errors_and_examples(dsn, 
             document = (await house.ask("GET", "/api/v1/openapi.json"))[1]
             assert {path.split("/")[3] for path in document["paths"] if path.startswith("/api/")} == {
                 "auth", "bots", "portfolio", "market-data", "dashboard", "settings", "audit",
+                "jobs", "sessions", "backtests", "strategies", "indicators",
             }  # fmt: skip
             for path, operations in document["paths"].items():
                 for method, one in operations.items():

@@ -18,7 +18,10 @@ async function ask(method, path, body, headers = {}) {
   if (body !== undefined) given["Content-Type"] = "application/json";
   const answer = await fetch(path, {method, headers: given, body: body === undefined ? undefined : JSON.stringify(body)});
   const told = answer.status === 204 ? {} : await answer.json();
-  if (!answer.ok) throw new Error(told.remedy ? `${told.message} ${told.remedy[0].toUpperCase()}${told.remedy.slice(1)}.` : told.message);
+  if (!answer.ok) {
+    const remedy = told.remedy ? ` ${told.remedy[0].toUpperCase()}${told.remedy.slice(1)}.` : "";
+    throw Object.assign(new Error(told.message + remedy), {field: told.field, sentence: told.message});
+  }
   return told;
 }
 
@@ -177,15 +180,20 @@ function sortBy(head) {
 
 // Commands: asked once more, sent under a key of their own, done once.
 
-async function command(button) {
-  const {command: name, bot, pair, question} = button.dataset, dialog = byId("ask"), force = byId("force");
-  byId("question").textContent = question;
+async function confirmed(button) {
+  const dialog = byId("ask"), force = byId("force");
+  byId("question").textContent = button.dataset.question;
   force.hidden = !("force" in button.dataset);
   force.firstElementChild.checked = false;
   dialog.returnValue = "no";
   dialog.showModal();
   await new Promise((done) => dialog.addEventListener("close", done, {once: true}));
-  if (dialog.returnValue !== "yes") return;
+  return dialog.returnValue === "yes";
+}
+
+async function command(button) {
+  const {command: name, bot, pair} = button.dataset, force = byId("force");
+  if (!(await confirmed(button))) return;
   button.disabled = true;
   try {
     const body = {command: name, pair: pair || null, force: !force.hidden && force.firstElementChild.checked};
@@ -275,6 +283,9 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("input", ({target}) => target.matches("input.filter") && filtered(target));
 document.addEventListener("visibilitychange", () => !document.hidden && want());
 
+const shownPage = document.querySelector("header nav [aria-current]");
+if (shownPage) shownPage.scrollIntoView({block: "nearest", inline: "center"}); // on a phone the menu is wider than the page
+window.traderagent = {ask, tell, want, confirmed}; // for the scripts of single pages
 if (location.hash.startsWith("#link=")) byLink(location.hash.slice(6));
 if (live) {
   document.querySelectorAll("table.sortable").forEach(sorted);

@@ -1,0 +1,256 @@
+"""Answers what needs the search's code, as a process of its own: `python -m services.app.research_answers DATA_DIR`.
+
+A line of JSON `{question, said}` comes in, a line `{answer}` or `{refused}` goes out, until the input ends. The console
+asks it (`services.app.research_process`), so that a process that serves pages loads neither searches nor data frames.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sys
+import traceback
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from backtesting.reports.page import run_page
+from bot.errors import Misconfigured, TradingError, cut, shown
+from bot.sources import source_hash
+from coordinator.config import PortfolioConfig, load_config, strategy_named
+from coordinator.config_file import BUILT_IN
+from coordinator.saved_strategy import SavedStrategy, saved_strategy, strategy_of
+from search.numbered import Limits
+from search.objective import HIGHEST_IS_BEST
+from search.reading import read_space
+from search.searchable import parameters_of
+from services.app import staged
+from services.app.backtest import find_candles, find_series, find_series_of_one, run_portfolio, run_single
+from services.app.job_kinds import BATCH, KINDS, STAGED, read_request
+from services.app.preset_library import own_folder, today
+from services.app.tested import backtest_file
+from services.market_data.store import SYNTHETIC, CandleStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from coordinator.config import BacktestConfig
+
+METHODS = (
+    *("grid", "random:500", "sobol:512", "tpe:500", "cmaes:500", "nsga2:500", "coarse_fine", "staged"),
+)  # fmt: skip
+PRESET_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
+RUN = "run"  # a config without ranges
+KEPT_REPORTS = 200
+DEEPEST = 20  # levels of a request
+STANDS_DAYS = 90  # that a preset saved from a page stands
+A_FILE = re.compile(r"\.(?:py|ya?ml|csv|parquet|json)\b", re.IGNORECASE)
+REPORTS = Path("console") / "reports"  # in the data directory
+
+
+def defaults(_data_dir: Path, _said: dict[str, Any]) -> dict[str, Any]:
+    """Limits, rankings and methods as they stand unless a request says otherwise."""
+    limits = Limits()
+    return {
+        "kinds": [str(one) for one in KINDS],
+        "methods": list(METHODS),
+        "rankings": list(staged.RANKINGS),
+        "figures": {name: "highest" if highest else "lowest" for name, highest in HIGHEST_IS_BEST.items()},
+        "limits": {
+            "variants": limits.variants,
+            "memory_mb": limits.memory_mb,
+            "answered_rows": staged.ANSWERED,
+            "kept_rows": staged.KEPT,
+            "at_once_variants": staged.AT_ONCE_VARIANTS,
+        },
+    }
+
+
+def parameters(_data_dir: Path, _said: dict[str, Any]) -> dict[str, Any]:
+    """Every parameter of the strategies that are built in, as data."""
+    return {one.name: parameters_of(one) for one in map(strategy_named, BUILT_IN)}
+
+
+def pairs(data_dir: Path, _said: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the store has candles of, one row for each pair of a venue; generated candles last."""
+    held = {(one.venue == SYNTHETIC, one.symbol, one.venue, one.market) for one in CandleStore(data_dir).series()}
+    return [{"pair": pair, "exchange": venue, "market": market} for _, pair, venue, market in sorted(held)]
+
+
+def request(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
+    """Read what a job is to play: what is stored of it, and how many variants it has; raises Misconfigured."""
+    kind, asked = said["kind"], said["request"]
+    refuse_files(asked)
+    if kind == RUN:
+        config = load_config(asked)
+        _refuse_without_candles(config, CandleStore(data_dir))
+        return {"document": asked, "variants": 1, "most": 1, "axes": []}
+    document = read_request(kind, asked)
+    if kind == BATCH:
+        return {"document": document, "variants": None, "most": None, "axes": []}
+    space = staged.read_staged(asked).space if kind == STAGED else read_space(asked)
+    _refuse_without_candles(space.first, CandleStore(data_dir))
+    axes = [{"key": axis.key, "values": len(axis.values)} for axis in space.axes]
+    return {"document": document, "variants": space.size, "most": space.most, "axes": axes}
+
+
+def refuse_files(value: Any, key: str = "request", depth: int = 0) -> None:
+    """Raise Misconfigured where a request names a file: whoever asks a server may not read its disk."""
+    if depth > DEEPEST:
+        raise Misconfigured(f"{shown(key)} is nested more than {DEEPEST} deep; a config has a few levels.")
+    if isinstance(value, dict):
+        for inner, one in value.items():
+            if inner == "candles":
+                raise Misconfigured("candles names a file, which a request may not; import it into the store.")
+            refuse_files(one, str(inner), depth + 1)
+    elif isinstance(value, list):
+        for one in value:
+            refuse_files(one, key, depth + 1)
+    elif isinstance(value, str) and A_FILE.search(value):
+        raise Misconfigured(
+            f"{cut(key)} is {shown(value)}, a file, which a request may not name; use the command line."
+        )
+
+
+def _refuse_without_candles(config: BacktestConfig | PortfolioConfig, store: CandleStore) -> None:
+    if isinstance(config, PortfolioConfig):
+        _, series = find_series_of_one(config, store)
+    else:
+        _, series = find_series(config, store)
+    if series not in store.series():
+        raise Misconfigured(
+            f"pair is {series.symbol}, of which the store holds no candles of {series.venue} {series.market}; download "
+            f"some first: traderagent data download {series.symbol}."
+        )
+
+
+def variant(_data_dir: Path, said: dict[str, Any]) -> str:
+    """Return the config of a session's variant as YAML; raises Misconfigured for one that it does not have."""
+    number = said["variant"]
+    origin = f"# Variant {number} of {said['kind']} {said['session']}, which has not chosen it by itself.\n"
+    return origin + yaml.safe_dump(_variant(said).document(), sort_keys=False)
+
+
+def _variant(said: dict[str, Any]) -> BacktestConfig | PortfolioConfig:
+    space, number = read_space(said["document"]), said["variant"]
+    if not 0 <= number < space.size:
+        raise Misconfigured(f"variant is {number}, but session {said['session']} has 0 to {space.size - 1}.")
+    return space.config(number)
+
+
+def preset(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
+    """Save a variant among the user's presets, with where it comes from and until when it stands."""
+    name, folder = said["name"], own_folder(data_dir)
+    if not PRESET_NAME.fullmatch(name):
+        raise Misconfigured(
+            f"name is {shown(name)}; give up to 60 small letters, digits, - and _, beginning with a letter or digit."
+        )
+    config, path = _variant(said), folder / f"{name}.yaml"
+    lines = [
+        f"Variant {said['variant']} of {said['kind']} {said['session']}, chosen by a person on a page of results.",
+        *said["sentences"],
+        f"Trials: {said['trials']:,}; sessions {said['session']}.",
+        f"Expires {today() + timedelta(days=STANDS_DAYS)}: search again by then.",
+    ]
+    text = "".join(f"# {cut(line, 400)}\n" for line in lines) + yaml.safe_dump(config.document(), sort_keys=False)
+    if path.exists() and not said["replace"]:
+        raise Misconfigured(f"name is {name}, which a preset of yours has already; choose another, or replace it.")
+    write(path, text)
+    return {"name": name, "text": text}
+
+
+def strategy(_data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
+    """Take the strategy out of a variant, or of a saved document with changes; raises Misconfigured."""
+    if "document" in said and "variant" in said:
+        return _saved(saved_strategy(_variant(said)))
+    refuse_files(said["changes"], "changes")
+    return _saved(strategy_of(said["saved"], said["changes"]))
+
+
+def _saved(one: SavedStrategy) -> dict[str, Any]:
+    return {
+        "content": one.content,
+        "strategy": one.strategy,
+        "timeframe": one.timeframe,
+        "document": json.loads(json.dumps(one.document, default=str)),
+    }
+
+
+def report_key(_data_dir: Path, said: dict[str, Any]) -> dict[str, str]:
+    """Name the report of a config, or of a variant: a hash of the config and of the program."""
+    if "request" in said:
+        refuse_files(said["request"])
+        config = load_config(said["request"])
+    else:
+        config = _variant(said)
+    document = json.loads(json.dumps(config.document(), default=str))
+    until = None if config.end else str(today())  # candles that come later are of another run
+    text = json.dumps([document, source_hash([]), until], sort_keys=True)
+    return {"report": hashlib.sha256(text.encode()).hexdigest()[:32], "config": yaml.safe_dump(config.document())}
+
+
+def report(data_dir: Path, said: dict[str, Any]) -> str:
+    """Play a config, write the page of its run, and keep that its strategy was tested; returns the file's name."""
+    config = load_config(yaml.safe_load(said["config"]))
+    if isinstance(config, PortfolioConfig):
+        result: Any = run_portfolio(config, data_dir)
+    else:
+        config, candles = find_candles(config, CandleStore(data_dir))
+        result = run_single(config, candles, data_dir, bounds=False)
+    path = data_dir / REPORTS / f"{said['report']}.html"
+    write(path, run_page(result))
+    for old in sorted(path.parent.glob("*.html"), key=lambda one: one.stat().st_mtime)[:-KEPT_REPORTS]:
+        old.unlink(missing_ok=True)
+    tested = backtest_file(data_dir, result)
+    if tested is not None:
+        write(*tested)
+    return path.name
+
+
+def write(path: Path, text: str) -> None:
+    """Put a file in its place when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+QUESTIONS: dict[str, Callable[[Path, dict[str, Any]], Any]] = {
+    one.__name__: one for one in (defaults, parameters, pairs, request, variant, preset, strategy, report_key, report)
+}
+
+
+def answer(line: str, data_dir: Path) -> dict[str, Any]:
+    """Answer one line."""
+    asked = json.loads(line)
+    try:
+        return {"answer": QUESTIONS[asked["question"]](data_dir, asked["said"])}
+    except TradingError as error:
+        return {"refused": str(error)}
+    except OSError as error:
+        place = cut(str(error.filename)) if error.filename else "a file"
+        return {"refused": f"{place}: {error.strerror}; check the path and its rights."}
+    except Exception as error:  # noqa: BLE001, told to whoever asks and into its log
+        return {"fault": f"{type(error).__name__}: {cut(str(error))} at {_place(error)}"}
+
+
+def _place(error: BaseException) -> str:
+    """File and line where something went wrong."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(last.filename).name}:{last.lineno}"
+
+
+def main() -> None:
+    """Answer until the input ends; what else is printed goes to the error output."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        print(json.dumps(answer(line, Path(sys.argv[1]))), file=out, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -35,6 +35,7 @@ SETTINGS = np.dtype(
         ("adverse", "b1"),
         ("fill_at_close", "b1"),
         ("slippage", "f8"),  # fraction of the price
+        ("slippage_ticks", "f8"),  # besides
         ("impact", "f8"),  # fraction of the price per share of the bar's volume
         ("forced_exit", "f8"),  # fraction of the price
         ("participation", "f8"),  # share of the bar's volume
@@ -264,9 +265,9 @@ def slipped(slot: Record, settings: Record, aim: float, share: float) -> int:
     if slot.signal >= Signal.EXIT_TRANSITION:
         slip += settings.forced_exit
     if slot.side > 0:
-        price = max(whole_up(aim * (1.0 + slip)), 1)
+        price = max(whole_up(aim * (1.0 + slip) + settings.slippage_ticks), 1)
         return min(price, slot.price) if slot.kind == OrderKind.LIMIT else price
-    price = max(whole_down(aim * (1.0 - slip)), 1)
+    price = max(whole_down(aim * (1.0 - slip) - settings.slippage_ticks), 1)
     return max(price, slot.price) if slot.kind == OrderKind.LIMIT else price
 
 

@@ -27,7 +27,7 @@ from backtesting.metrics import (
     ratio_figures,
     trade_figures,
 )
-from backtesting.result import BacktestResult, counts_of, run_id
+from backtesting.result import BacktestResult, SamplePicture, counts_of, run_id
 from backtesting.summary_table import report_table
 from backtesting.trades import trades_of
 from bot.candles import iso
@@ -136,6 +136,7 @@ class PortfolioDocument(BaseModel):
     results: dict[str, PairFigures]
     allocations: Allocations
     notices: list[str]
+    samples: list[SamplePicture] = Field([], description="trades that were pictured")
 
 
 def run_id_of_pairs(config: PortfolioConfig, prepared: Mapping[str, PreparedCandles], snapshots: dict[str, str]) -> str:

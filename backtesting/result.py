@@ -37,6 +37,17 @@ if TYPE_CHECKING:
     from coordinator.config import RunConfig
 
 
+class SamplePicture(BaseModel):
+    """A trade that was pictured, and where its two pictures lie in the run directory."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trade_id: int
+    pair: str
+    original: str = Field(description="candles alone")
+    annotated: str = Field(description="with entry, exit, stop, target, zones and regime")
+
+
 class ResultDocument(BaseModel):
     """Everything `result.json` says."""
 
@@ -66,6 +77,7 @@ class ResultDocument(BaseModel):
     report_table_md: str = Field(description="the usual figures as a table in Markdown")
     notices: list[str]
     bounds: dict[str, Metrics] | None = Field(None, description="figures under the worst and the best rules")
+    samples: list[SamplePicture] = Field([], description="trades that were pictured")
 
 
 def run_id(config: RunConfig, instruments: list[Instrument], snapshots: list[str], sources: str) -> str:

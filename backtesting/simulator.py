@@ -369,6 +369,7 @@ def settings_record(config: RunConfig, *, every_bar: bool, keep_desired_orders: 
     chosen.adverse = execution.path is BarPath.ADVERSE
     chosen.fill_at_close = execution.fill_policy is FillPolicy.CLOSE
     chosen.slippage = execution.slippage_bps / 1e4
+    chosen.slippage_ticks = execution.slippage_ticks
     chosen.impact = execution.slippage_impact
     chosen.forced_exit = execution.forced_exit_bps / 1e4
     chosen.participation = execution.max_participation

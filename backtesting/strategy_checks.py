@@ -432,7 +432,10 @@ class _Checks:
     def doubled_costs(self) -> CheckResult:
         """Show the result with fees and slippage doubled."""
         execution, instrument = self.config.execution, self.prepared.instrument
-        doubled = {n: 2 * getattr(execution, n) for n in ("slippage_bps", "slippage_impact", "forced_exit_bps")}
+        doubled = {
+            n: 2 * getattr(execution, n)
+            for n in ("slippage_bps", "slippage_ticks", "slippage_impact", "forced_exit_bps")
+        }
         fees = {n: max(2 * getattr(instrument, n), getattr(instrument, n)) for n in ("maker_fee", "taker_fee")}
         config = self.config.changed(execution=execution.model_copy(update=doubled))
         now = _profit(self.reference.recording)

@@ -53,6 +53,10 @@ class Input(ABC):
         """Time before a block that a value in it needs at least, ms."""
         return 0
 
+    def remembers(self) -> bool:
+        """Whether a value depends on bars before its own; one that does not needs no history."""
+        return True
+
     @abstractmethod
     def lookback(self) -> int:
         """Bars before one that its value depends on at least."""
@@ -328,6 +332,8 @@ def block_of(timeframe_ms: int) -> int:
 
 def anchor(one: Input, timeframe_ms: int, ts: int) -> int:
     """Time from which bars count for the value at the bar that opens at `ts`, ms."""
+    if not one.remembers():
+        return ts
     block = block_of(timeframe_ms)
     return ts // block * block - max(one.reach() * timeframe_ms, one.span())
 
@@ -337,7 +343,7 @@ def history_start(one: Input, timeframe_ms: int, now: int) -> int:
 
     A day before the anchor, so that minutes missing there are not taken for a history that is too short.
     """
-    return anchor(one, timeframe_ms, now - 2 * timeframe_ms) - DAY
+    return anchor(one, timeframe_ms, now - 2 * timeframe_ms) - DAY if one.remembers() else now
 
 
 def values(one: Input, timeframe_ms: int, bars: ByColumn, at: NDArray[np.int64], begin: int) -> NDArray[np.float64]:

@@ -79,12 +79,18 @@ class Instrument(BaseModel):
     maker_fee: Decimal = Field(Decimal("0.0002"), gt=-1, lt=1, description="fraction of the notional")
     taker_fee: Decimal = Field(Decimal("0.00055"), gt=-1, lt=1, description="fraction of the notional")
     maintenance_margin: Decimal = Field(Decimal("0.005"), ge=0, lt=1, description="fraction of the notional")
+    pip_size: Positive | None = Field(None, description="what its traders call a pip, quote currency; none: one tick")
     synthetic_short: bool = Field(False, description="spot that a simulation lets be sold short, without funding")
 
     @property
     def linear(self) -> bool:
         """Whether it is traded as a perpetual contract is: long and short."""
         return self.market is Market.LINEAR or self.synthetic_short
+
+    @property
+    def pip(self) -> Decimal:
+        """What a pip is, quote currency: as it is stated, else one tick."""
+        return self.pip_size or self.tick_size
 
     @property
     def tick_value(self) -> float:

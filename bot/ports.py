@@ -342,8 +342,8 @@ class Holdings(Protocol):
         """
         ...
 
-    async def may_trade(self) -> bool | None:
-        """Whether the key may trade this market; None where the venue does not say."""
+    async def key_rights(self) -> KeyRights | None:
+        """What the key may do; None where the venue does not say."""
         ...
 
 
@@ -377,6 +377,18 @@ class Stream(Protocol):
 
 
 @dataclass(frozen=True)
+class KeyRights:
+    """What an API key may do, as the venue says."""
+
+    trade: bool  # on the gateway's market
+    withdraw: bool
+    transfer: bool  # to another account
+    bound: bool  # to addresses: from elsewhere it does nothing
+    expires: int | None = None  # ms; None: never
+    account: str = ""  # the venue's number of the account; empty where it does not say
+
+
+@dataclass(frozen=True)
 class Traffic:
     """What was sent to a venue so far, for people: nobody decides by it."""
 
@@ -389,6 +401,10 @@ class Gateway(MarketData, Trading, Holdings, Stream, Protocol):
 
     def traffic(self) -> Traffic:
         """What was sent so far."""
+        ...
+
+    async def use_key(self, key: str, secret: str) -> None:
+        """Sign by another key of the same account from now on; streams sign in anew and leave a Gap."""
         ...
 
     async def close(self) -> None:

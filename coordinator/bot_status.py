@@ -39,6 +39,7 @@ class LoopPair(TypedDict):
     open_orders: int
     held_off: list[str]
     recovered: bool  # it has caught up with the venue since it started
+    reconciled_seconds: float  # since its state and the venue were compared last
     corrections: int  # times that the venue was not as believed
     fills: int
     reactions: ReactionCounts
@@ -51,6 +52,7 @@ class PairStatus(PortfolioPair):
 
     open_orders: int
     recovered: bool
+    reconciled_seconds: float
     corrections: int
     fills: int
     reactions: ReactionCounts

@@ -89,6 +89,7 @@ class SimulationRules(BaseModel):
     path: BarPath = Field(BarPath.ADVERSE, description="adverse or nearest extreme first")
     fill_policy: FillPolicy = Field(FillPolicy.NEXT_OPEN, description="next_open or close")
     slippage_bps: Number = Field(1.0, ge=0, le=1000, description="taker slippage, basis points")
+    slippage_ticks: Number = Field(0.0, ge=0, le=1_000_000, description="taker slippage besides, ticks")
     slippage_impact: Number = Field(0.0, ge=0, le=10, description="slippage per share of the volume, fraction")
     forced_exit_bps: Number = Field(5.0, ge=0, le=1000, description="extra slippage of forced exits, basis points")
     max_participation: Fraction = Field(1.0, gt=0, le=1, description="share of a bar's volume filled, fraction")

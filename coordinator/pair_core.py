@@ -126,6 +126,7 @@ class PairCore:
         self.next_instrument: Instrument | None = None  # with another tick or lot size: used once the pair is flat
         self.sequence = 0
         self.last_directive = 0  # sequence number
+        self.reconciled = now  # when state and venue were compared last, by the clock that `now` is read from
         self.corrections = 0  # reconciliations that found other open orders than expected
         self.unsynced = True  # something that was decided may not have been done
         self.recovered = False  # the venue has been caught up with: events count
@@ -458,7 +459,7 @@ class PairCore:
             else:
                 break
         self._watch_permission(None)
-        self.recovered = True
+        self.recovered, self.reconciled = True, self.now
         self._tell_portfolio()
 
     def _watch_permission(self, trouble: str | None) -> None:

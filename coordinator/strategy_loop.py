@@ -95,6 +95,10 @@ class StrategyLoop:
             old.core.queued_positions,
         )
 
+    def reconciled_seconds(self) -> float:
+        """Return how long ago state and venue were compared last."""
+        return max(self._clock() - self.core.reconciled, 0.0)
+
     async def run(self) -> None:
         """Handle messages, one after the other, for ever."""
         try:

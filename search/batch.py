@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from backtesting.validation import ValidationCriteria
 from bot.candles import iso
 from bot.errors import Misconfigured, shown
 from bot.parameters import Number
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 MOST_RUNS = 20_000
 SHARED = ("exchange", "market", "bar", "capital", "leverage", "execution")  # of a config, said once for all runs
-KEYS = ("version", "pairs", "timeframes", "periods", "strategies", "candles", *SHARED)
+KEYS = ("version", "pairs", "timeframes", "periods", "strategies", "candles", "validation", *SHARED)
 OF_THE_BATCH = ("pair", "pairs", "from", "to", "candles", "investments", "instrument", "instruments")
 BAR = re.compile(r"[1-9]\d{0,4}[smhdw]")
 LABEL = re.compile(r"[^\x00-\x1f]{1,60}")
@@ -105,6 +106,7 @@ class Batch:
     runs: tuple[BatchRun, ...]
     candles: Path | None  # a folder of candle files instead of the store
     document: dict[str, Any]  # what `read_batch` makes this of again, without other files
+    validation: dict[str, Any] | None = None  # criteria that every run has to meet; None: none is validated
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,28 @@ def read_batch(source: Path | dict[str, Any]) -> Batch:
     if candles is not None and not isinstance(candles, str | Path):
         raise Misconfigured(f"candles is {shown(candles)}; name a folder of candle files, or leave it out.")
     held = None if candles is None else Path(candles)
-    return Batch(runs, held, _document(pairs, periods, rules, held))
+    validation = _validation(values.get("validation"), folder)
+    document = _document(pairs, periods, rules, held)
+    return Batch(runs, held, document if validation is None else {**document, "validation": validation}, validation)
+
+
+def _validation(given: Any, folder: Path) -> dict[str, Any] | None:
+    """Criteria that runs have to meet: keys and values, a file beside the batch, or true for the default ones.
+
+    Nobody is there to confirm samples, so a batch asks for none.
+    """
+    if given is None or given is False:
+        return None
+    if isinstance(given, str):
+        folder, given = (folder / given).parent, read_values(folder / given)
+    values = {} if given is True else given
+    if not isinstance(values, dict):
+        raise Misconfigured(f"validation is {shown(given)}; give true, a file of criteria, or criteria.")
+    zones = values.get("zones")
+    if isinstance(zones, dict) and isinstance(zones.get("labels"), str):
+        values = {**values, "zones": {**zones, "labels": str((folder / zones["labels"]).resolve())}}
+    criteria: ValidationCriteria = validated(ValidationCriteria, {**values, "samples": 0}, "validation")
+    return criteria.model_dump(mode="json")
 
 
 def _document(

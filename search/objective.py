@@ -22,7 +22,7 @@ HIGHEST_IS_BEST = {
     "total_return_pct": True,
     "annualised_return_pct": True,
     "max_drawdown_pct": False,
-    "return_over_drawdown": True,
+    "return_over_max_drawdown": True,
     "profit_factor": True,
     "sharpe": True,
     "sortino": True,

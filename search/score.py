@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from backtesting.simulator import Recording
 
 OWN = {
-    "return_over_drawdown": "total return / max drawdown; undefined without a drawdown",
+    "return_over_max_drawdown": "total return / max drawdown; undefined without a drawdown",
     "coverage_pct": "share of bars that closed with a position",
     "worst_day_pct": "smallest return of a UTC day",
     "liquidated": "1 where the account was liquidated or its equity reached zero, else 0",
@@ -34,7 +34,7 @@ OWN = {
     "information_ratio": "alpha / standard deviation of the daily returns that beta does not explain, x sqrt(365)",
 }
 NAMES = (
-    *("total_return_pct", "annualised_return_pct", "max_drawdown_pct", "return_over_drawdown", "profit_factor"),
+    *("total_return_pct", "annualised_return_pct", "max_drawdown_pct", "return_over_max_drawdown", "profit_factor"),
     *("sharpe", "sortino", "trades", "win_rate_pct", "fees", "funding", "turnover", "coverage_pct"),
     *("mean_exposure_pct", "max_exposure_pct", "worst_day_pct", "liquidated"),
     *("beta", "alpha_pct", "information_ratio", "refused_for_costs", "fills", "transition_cost"),
@@ -235,11 +235,11 @@ def score_returns(equity: Record, years: float, score: Record) -> None:
     """Write total and annualised return, and return over drawdown, of equity (d + 1,) from the capital to the end."""
     gained = equity[-1] / equity[0]
     score.total_return_pct = (gained - 1.0) * 100.0
-    score.annualised_return_pct = score.return_over_drawdown = np.nan
+    score.annualised_return_pct = score.return_over_max_drawdown = np.nan
     if years * YEAR_DAYS >= LEAST_DAYS:
         score.annualised_return_pct = (max(gained, 0.0) ** (1.0 / years) - 1.0) * 100.0
     if score.max_drawdown_pct > 0.0:
-        score.return_over_drawdown = score.total_return_pct / score.max_drawdown_pct
+        score.return_over_max_drawdown = score.total_return_pct / score.max_drawdown_pct
 
 
 @kernel

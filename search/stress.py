@@ -112,7 +112,7 @@ def _doubled(config: Any) -> Any:
 
     rules = config.execution
     execution = rules.model_copy(
-        update={"slippage_bps": 2.0 * rules.slippage_bps, "slippage_impact": 2.0 * rules.slippage_impact}
+        update={name: 2.0 * getattr(rules, name) for name in ("slippage_bps", "slippage_ticks", "slippage_impact")}
     )
     if isinstance(config, PortfolioConfig):
         return config.changed(

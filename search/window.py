@@ -337,9 +337,13 @@ def held_equally_over(tapes: Sequence[PreparedCandles], ts: NDArray[np.int64]) -
 
 def closing_costs(config: RunConfig, recordings: Sequence[Recording]) -> float:
     """Fee and slippage of closing at the market, at the last close, what is held then, quote currency."""
-    share = config.execution.slippage_bps / 1e4
+    share, ticks = config.execution.slippage_bps / 1e4, config.execution.slippage_ticks
     return sum(
-        abs(float(one.pair.ledger.position)) * last_worth(one) * (float(one.prepared.instrument.taker_fee) + share)
+        abs(float(one.pair.ledger.position))
+        * (
+            last_worth(one) * (float(one.prepared.instrument.taker_fee) + share)
+            + ticks * one.prepared.instrument.tick_value
+        )
         for one in recordings
     )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bot.errors import Misconfigured, TradingError
@@ -13,6 +15,7 @@ from bot.ports import Unreachable
 from services.app.bot import account_of
 from services.messaging.bus import ping
 from services.runtime.config import EMBEDDED, NONE, BotSettings, RuntimeKind, Secrets
+from services.runtime.key_check import NEW_KEY, WORDS, expiry, remedy_of, risks
 from services.storage.embedded import former_database, shared_by_all
 from services.storage.store import is_writable
 
@@ -32,15 +35,17 @@ class Finding:
     what: str
     found: str
     remedy: str = ""
+    warning: str = ""  # what will be wrong before long, and what to do about it
 
 
 async def examine(settings: BotSettings, config: PortfolioConfig, secrets: Secrets) -> list[Finding]:
     """Look at everything a bot needs, without changing anything; what builds on a broken thing is left out."""
     findings = [await _database(settings), await _bus(settings), *_ray(settings)]
     gateway = account_of(settings, config, secrets).gateway()
+    looks: dict[str, Look] = {"clock": _clock, "key": partial(_key, settings), "account": _account, "pairs": _pairs}
     try:
-        for look in (_clock, _key, _account, _pairs):
-            found = await _look(look, gateway, config)
+        for name, look in looks.items():
+            found = await _look(name, look, gateway, config)
             findings += found
             if any(one.remedy for one in found) and look is not _clock:
                 break
@@ -52,11 +57,11 @@ async def examine(settings: BotSettings, config: PortfolioConfig, secrets: Secre
 Look = Callable[["Gateway", "PortfolioConfig"], Awaitable[list[Finding]]]
 
 
-async def _look(look: Look, gateway: Gateway, config: PortfolioConfig) -> list[Finding]:
+async def _look(name: str, look: Look, gateway: Gateway, config: PortfolioConfig) -> list[Finding]:
     try:
         return await look(gateway, config)
     except TradingError as error:
-        return [Finding(look.__name__.strip("_"), "failed", str(error))]
+        return [Finding(name, "failed", str(error))]
 
 
 async def _clock(gateway: Gateway, _config: PortfolioConfig) -> list[Finding]:
@@ -65,17 +70,16 @@ async def _clock(gateway: Gateway, _config: PortfolioConfig) -> list[Finding]:
     return [Finding("clock", f"{offset:+d} ms against the venue", remedy)]
 
 
-async def _key(gateway: Gateway, config: PortfolioConfig) -> list[Finding]:
-    may = await gateway.may_trade()
-    if may is None:
+async def _key(settings: BotSettings, gateway: Gateway, config: PortfolioConfig) -> list[Finding]:
+    rights = await gateway.key_rights()
+    if rights is None:
         return [Finding("key", "is known; what it may do is not told in demo trading")]
-    return [
-        Finding(
-            "key",
-            "may trade" if may else "may only read",
-            "" if may else f"give the API key the permission to trade {config.market} (Orders and Positions)",
-        )
-    ]
+    if not rights.trade:
+        permission = f"give the API key the permission to trade {config.market} (Orders and Positions)"
+        return [Finding("key", "may only read", permission)]
+    found, soon = risks(rights, settings), expiry(rights, int(time.time() * 1000))
+    told = ", ".join(["may trade", *(WORDS[one][0] for one in found)])
+    return [Finding("key", told, remedy_of(found), f"{soon}; {NEW_KEY}" if soon else "")]
 
 
 async def _account(gateway: Gateway, _config: PortfolioConfig) -> list[Finding]:

@@ -62,6 +62,10 @@ class Concealed:
         # The longest first: one secret may be a part of another.
         self.secrets = sorted({one for one in secrets if one}, key=len, reverse=True)
 
+    def add(self, secrets: Iterable[str]) -> None:
+        """Replace these too."""
+        self.secrets = sorted({*self.secrets, *(one for one in secrets if one)}, key=len, reverse=True)
+
     def __call__(self, _logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         """Go through the event's keys and values, however deep."""
         plain = {self._text(str(key)): self._plain(value) for key, value in event.items()}
@@ -162,6 +166,13 @@ def configure(
 def quieten(level: int = logging.ERROR, secrets: Iterable[str] = ()) -> None:
     """Let only errors through: the command shows what happens in its own way."""
     configure(list(secrets), rarely=False, level=level)
+
+
+def conceal(secrets: Iterable[str]) -> None:
+    """Let no log show these from now on."""
+    for one in structlog.get_config()["processors"]:
+        if isinstance(one, Concealed):
+            one.add(secrets)
 
 
 class Libraries(logging.Handler):

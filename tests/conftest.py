@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import structlog
 import yaml
 from hypothesis import settings
 
@@ -101,6 +102,14 @@ def unreachable_bot(folder: Path) -> Path:
     path = folder / "bot.yaml"
     path.write_text(yaml.safe_dump({"strategy": "auto", "pairs": ["BTCUSDT"], "bot": bot}))
     return path
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before():
+    """A command that a test calls says how logs are written, perhaps to a stream that ends with the test."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture

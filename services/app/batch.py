@@ -22,6 +22,7 @@ from backtesting.portfolio_run import play_portfolio, prepare_portfolio
 from backtesting.result import BacktestResult, run_id_of
 from backtesting.run import limits_may_bind, play_single, prepare, simulate
 from backtesting.tables import ENDINGS
+from backtesting.validation import QualityStatus
 from bot.errors import Misconfigured, TradingError, cut
 from bot.times import DAY
 from coordinator.config import PortfolioConfig
@@ -39,8 +40,10 @@ if TYPE_CHECKING:
     from backtesting.portfolio_result import PortfolioResult
     from bot.candles import Candles
     from search.batch import BatchRun
+    from services.app.criteria import JudgedBy
 
 WORKERS = 4
+VALIDATION = "validation"  # among the figures of a run that was validated
 AHEAD = 2  # runs that wait for each worker: results are large until they are taken
 
 
@@ -117,9 +120,17 @@ class BatchPlayer:
     """Plays one run after the other, in any thread."""
 
     def __init__(
-        self, data_dir: Path, folder: Path | None = None, needs_result: Callable[[BatchRun, str], bool] | None = None
+        self,
+        data_dir: Path,
+        folder: Path | None = None,
+        needs_result: Callable[[BatchRun, str], bool] | None = None,
+        judged_by: JudgedBy | None = None,
     ) -> None:
-        """`folder`: candle files instead of the store; `needs_result`: whether a run's whole result is wanted."""
+        """`folder`: candle files instead of the store; `needs_result`: whether a run's whole result is wanted.
+
+        `judged_by`: what every run is held against.
+        """
+        self.judged_by = judged_by
         self.data_dir, self.finished = data_dir, FinishedRuns(data_dir)
         self._store, self._needs = ListedStore(data_dir), needs_result or (lambda _run, _run_id: False)
         self._files = None if folder is None else candle_files(folder)
@@ -132,12 +143,19 @@ class BatchPlayer:
         ready = self._ready(run, self.found(run))
         needed = self._needs(run, ready.run_id)
         figures = self.finished.read(ready.run_id)
-        if figures is not None and not needed:
+        if figures is not None and not needed and self._is_judged(figures):
             return PlayedRun(run, figures, True, None)
         with self._alone_first(ready.kind):
             result = ready.play(needed)
             figures = run_figures(ready.run_id, result)
+        if self.judged_by is not None:
+            figures[VALIDATION] = self.judged_by.figures(result)
         return PlayedRun(run, figures, False, result)
+
+    def _is_judged(self, figures: dict[str, Any]) -> bool:
+        """Whether kept figures say what came of these checks, where any are asked for."""
+        judged = figures.get(VALIDATION)
+        return self.judged_by is None or (isinstance(judged, dict) and judged.get("criteria") == self.judged_by.digest)
 
     def found(self, run: BatchRun) -> FoundRun:
         """Find the candles of a run, from its warm-up on, and what is known of its pair."""
@@ -275,7 +293,19 @@ def _kept(outcome: PlayedRun | FailedRun, player: BatchPlayer, places: RunFolder
         except Misconfigured as error:  # something else lies there
             return FailedRun(outcome.run, str(error))
         player.finished.write(outcome.figures)
-    return FinishedRun(outcome.run, outcome.figures)
+    return _judged(outcome, asked=player.judged_by is not None)
+
+
+def _judged(outcome: PlayedRun, *, asked: bool) -> FinishedRun | FailedRun:
+    """A run with what its validation says, where one is asked for: one that fails has failed."""
+    figures = {name: value for name, value in outcome.figures.items() if name != VALIDATION}
+    if not asked:
+        return FinishedRun(outcome.run, figures)
+    judged = outcome.figures[VALIDATION]
+    if judged["qa_status"] == QualityStatus.FAIL:
+        return FailedRun(outcome.run, f"validation: {cut('; '.join(judged['issues_found']), 400)}")
+    shown = {name: judged[name] for name in ("qa_status", "issues_found")}
+    return FinishedRun(outcome.run, {**figures, **shown})
 
 
 def candle_files(folder: Path) -> dict[str, list[Path]]:

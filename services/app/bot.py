@@ -13,6 +13,7 @@ import structlog
 from bot.errors import Misconfigured, cut
 from coordinator.saved_strategy import saved_strategy
 from services.app.backing import Backing, backing, joined
+from services.app.key_access import secrets_of
 from services.app.shared_market_data import shared
 from services.control.client import control_file, log_file
 from services.control.server import ControlServer
@@ -26,6 +27,7 @@ from services.runtime.config import (
     Secrets,
     load_bot,
 )
+from services.runtime.key_check import refuse_risks
 from services.runtime.live import LiveBot, as_live
 from services.runtime.local import LocalRuntime
 from services.runtime.warm import compiled_meanwhile
@@ -112,7 +114,7 @@ async def build_bot(path: Path, *, adopt: bool = False, make: type[LiveBot] = Li
     Raises Misconfigured before anything is sent.
     """
     settings, config = load_bot(path)
-    account = account_of(settings, config, Secrets().present())
+    account = account_of(settings, config, secrets_of(settings))
     hidden = [*account.secrets(), *passwords(settings.database, settings.redis)]
     configure(hidden)
     async with AsyncExitStack() as stack:
@@ -123,7 +125,10 @@ async def build_bot(path: Path, *, adopt: bool = False, make: type[LiveBot] = Li
         configure(hidden, keep=log_file(settings.data_dir, settings.name))  # it is this bot, and no second one
         runtime = build_runtime(settings, as_live(config), account, behind, adopt=adopt)
         bot = make(settings, as_live(config), runtime, control_of(settings, config), behind)
+        bot.account, bot.read_account = account, lambda: account_of(settings, config, secrets_of(settings))
         try:
+            if settings.environment is Environment.LIVE:
+                refuse_risks(await runtime.gateway.key_rights(), settings)
             content = saved_strategy(config).content
             run = (settings.name, content, settings.environment.value)
             async with RunRecorder.recording(behind.database, *run) as recorder:

@@ -13,6 +13,7 @@ from bot.errors import Misconfigured, shown
 from search.batch import read_batch, summary
 from search.reading import read_space
 from services.app.batch import WORKERS, BatchPlayer, play_batch
+from services.app.criteria import judged_by_of
 from services.app.research import ReadySearch, SearchKind, ready_search
 from services.app.search import Ended
 from services.app.staged import answer_of, read_staged, ready_request
@@ -79,7 +80,8 @@ async def _play_batch(data_dir: Path, request: dict[str, Any], told: Told) -> di
     def play() -> dict[str, Any]:
         asked = read_batch(request)
         began = time.monotonic()
-        played = play_batch(asked.runs, BatchPlayer(data_dir, asked.candles), WORKERS, tell)
+        player = BatchPlayer(data_dir, asked.candles, judged_by=judged_by_of(asked.validation))
+        played = play_batch(asked.runs, player, WORKERS, tell)
         return summary(played.outcomes, (time.monotonic() - began) / 60.0)
 
     try:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PROGRAMS = ROOT / "configs" / "presets"
 EXPIRES = re.compile(r"\bExpires (\d{4}-\d{2}-\d{2})\b")
 EXPIRED = re.compile(r"^# Expired (\d{4}-\d{2}-\d{2})\b", re.MULTILINE)
+VALIDATION = re.compile(r"\bValidation: (pass|fail|review_required) on (\d{4}-\d{2}-\d{2})\b")
 TRIALS = re.compile(r"\b(?:best of (\d[\d,]*) variants|Trials: (\d[\d,]*))")
 
 
@@ -56,6 +57,12 @@ class StoredPreset:
         """How many trials it was the best of; None where it does not say."""
         found = TRIALS.search(" ".join(self.comments))
         return None if found is None else int((found[1] or found[2]).replace(",", ""))
+
+    @property
+    def validation(self) -> str | None:
+        """How its run was judged and when; None where it does not say."""
+        found = VALIDATION.search(" ".join(self.comments))
+        return None if found is None else f"{found[1]} on {found[2]}"
 
     @property
     def expires(self) -> date | None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 RANKINGS = (
     "total_return_pct",
     "max_drawdown_pct",
-    "return_over_drawdown",
+    "return_over_max_drawdown",
     "profit_factor",
     "alpha_pct",
     "information_ratio",

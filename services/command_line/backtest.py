@@ -62,12 +62,25 @@ def backtest(
     candles: Annotated[
         Path | None, typer.Option(help="a candle file instead of the store, one pair only", metavar="FILE")
     ] = None,
+    signals: Annotated[
+        Path | None, typer.Option(help="a CSV or JSON file of signals to trade on one pair", metavar="FILE")
+    ] = None,
+    slippage: Annotated[
+        str | None,
+        typer.Option(help="of orders at the market: 1pip, 2ticks, 5bps, 0.02% [with --signals: 1pip]", metavar="COST"),
+    ] = None,
+    spread: Annotated[
+        str | None, typer.Option(help="likewise; half of it is paid by each order at the market", metavar="COST")
+    ] = None,
     smc: Annotated[bool | None, typer.Option("--smc/--no-smc", help="judge entries by market structure")] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="any key, such as grid.levels=20", metavar="KEY=VALUE")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="run directory [default: in the data directory]", metavar="FOLDER")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="picture every n-th trade, as it was and annotated", metavar="N")
     ] = None,
     bounds: Annotated[bool, typer.Option("--bounds", help="show the worst and the best fill rules too")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print result.json instead of the summary")] = False,
@@ -89,6 +102,8 @@ def backtest(
         "smc.enabled": smc,
     }
     given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    if signals is not None:
+        given.update(_of_signals(signals, strategy))
     given.update(assignment(text) for text in changes or [])
     settings = Settings()
     pairs = names_of_pairs(",".join(pair or []))
@@ -96,24 +111,31 @@ def backtest(
     config_values(config or {}, given)  # a mistake is told before the rest is loaded
     from coordinator.config import PortfolioConfig, load_config
     from services.app.backtest import find_candles, run_portfolio, run_single
+    from services.app.signals import paying
     from services.command_line.tested import keep_backtest
     from services.market_data.store import CandleStore
 
     chosen = load_config(config or {}, given)
     if isinstance(chosen, PortfolioConfig):
+        if signals or slippage or spread:
+            raise Misconfigured(
+                "signals, slippage and spread are of one strategy on one pair; leave out further pairs, smc, risk and "
+                "allocation, or set execution.slippage_bps."
+            )
         if bounds:
             raise Misconfigured("bounds compares the rules of one strategy on one pair; leave it out for a portfolio.")
         with progress("playing") as show:
             whole = run_portfolio(chosen, settings.data_dir, show)
-        folder = _written(whole, list(chosen.pairs), out, settings.data_dir)
+        folder = _written(whole, list(chosen.pairs), out, settings.data_dir, samples)
         keep_backtest(settings.data_dir, whole)
         if not as_json:
             _print_portfolio(whole, folder)
     else:
         single, held = find_candles(chosen, CandleStore(settings.data_dir))
+        single, held = paying(single, held, settings.data_dir, slippage, spread, signals=signals is not None)
         with notes().status("playing"):
             result = run_single(single, held, settings.data_dir, bounds=bounds)
-        folder = _written(result, [single.pair], out, settings.data_dir)
+        folder = _written(result, [single.pair], out, settings.data_dir, samples)
         keep_backtest(settings.data_dir, result)
         if not as_json:
             _print_summary(result, folder)
@@ -121,14 +143,27 @@ def backtest(
         print((folder / "result.json").read_text(encoding="utf-8").rstrip())  # noqa: T201, for other programs
 
 
-def _written(result: BacktestResult | PortfolioResult, pairs: list[str], out: Path | None, data_dir: Path) -> Path:
+def _written(
+    result: BacktestResult | PortfolioResult, pairs: list[str], out: Path | None, data_dir: Path, samples: int | None
+) -> Path:
     """Write a run where it is told, or in a folder named by what traded, where, and all that decided its result."""
     from backtesting.reports.run_directory import write_run
+    from backtesting.signal_export import is_of_signals
 
     document = result.document
-    place = out or data_dir / "runs" / "-".join((document.strategy, *pairs[:3], document.run_id))
+    strategy = "signals" if is_of_signals(result) else document.strategy
+    place = out or data_dir / "runs" / "-".join((strategy, *pairs[:3], document.run_id))
     with notes().status("writing the report"):
-        return write_run(result, place)
+        return write_run(result, place, samples=samples)
+
+
+def _of_signals(path: Path, strategy: str | None) -> dict[str, Any]:
+    """Config values that a file of signals stands for."""
+    from backtesting.signal_file import STRATEGY, read_signals
+
+    if strategy is not None:
+        raise Misconfigured(f"strategy is {shown(strategy)} but signals are a strategy themselves; leave one out.")
+    return {"strategy": STRATEGY, "signals.table": read_signals(path), "signals.setup_id": cut(path.stem, 80)}
 
 
 def assignment(text: str) -> tuple[str, Any]:

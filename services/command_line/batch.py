@@ -56,11 +56,13 @@ def batch(
         raise Misconfigured(f"out is {cut(str(out))}, which is a file; name a folder.")
     from search.batch import read_batch, summary
     from services.app.batch import BatchPlayer, RunFolders
+    from services.app.criteria import judged_by_of
 
     began, data_dir = time.monotonic(), Settings().data_dir
     asked = read_batch(source)
     places = RunFolders((out or data_dir) / "runs") if runs else None
-    player = BatchPlayer(data_dir, candles or asked.candles, None if places is None else places.misses)
+    judged_by = judged_by_of(asked.validation)
+    player = BatchPlayer(data_dir, candles or asked.candles, None if places is None else places.misses, judged_by)
     played = _played(asked, player, places, workers)
     whole = summary(played.outcomes, (time.monotonic() - began) / 60.0)
     folder = out or data_dir / "batches" / whole["batch_id"]

@@ -17,6 +17,7 @@ from coordinator.config_file import names_of_pairs
 from services.command_line import funding, instruments
 from services.command_line.console import console, progress
 from services.command_line.downloading import From, Symbol, To, period
+from services.command_line.whole_file import write_whole
 from services.settings import Settings
 
 if TYPE_CHECKING:
@@ -228,28 +229,41 @@ def download_(
     console().print(f"{symbol}: {done.new} new bars ({exchange} {market})")
 
 
+LABELS = ("pair", "kind", "side", "bottom", "top", "from", "to")  # columns of a file of labelled zones
+
+
 @app.command()
 def synth(
     pairs: Annotated[str, typer.Option(help="pairs, separated by commas", metavar="PAIRS")] = "BTCUSDT,ETHUSDT",
     days: Annotated[int, typer.Option(min=1, max=3650, help="length, days", metavar="NUMBER")] = 60,
     seed: Annotated[int, typer.Option(min=0, help="same seed, same candles", metavar="NUMBER")] = 7,
+    zones: Annotated[
+        Path | None, typer.Option(help="let crashes open with a gap, and write the zones of these gaps", metavar="FILE")
+    ] = None,
 ) -> None:
     """Generate a market with all regimes.
 
-    It is stored under the venue `synth`.
+    It is stored under the venue `synth`. With --zones the truth about its gaps is written as labels for `validate`.
     """
     names = names_of_pairs(pairs)
     if not names:
         raise Misconfigured("pairs is empty; name at least one, such as BTCUSDT.")
     from bot.candles import iso
     from services.market_data.store import SYNTHETIC
-    from services.market_data.synth import START_MS, generate
+    from services.market_data.synth import START_MS, gapped_schedule, generate, known_zones
 
-    store = _store()
+    store, known = _store(), []
+    schedule = None if zones is None else gapped_schedule(24 * days, seed)
     with progress("generating pairs") as show:
         for count, name in enumerate(names, 1):
-            series, _ = store.write(SYNTHETIC, Market.LINEAR, name, generate([name], days, seed)[name])
+            candles = generate([name], days, seed, schedule=schedule)[name]
+            series, _ = store.write(SYNTHETIC, Market.LINEAR, name, candles)
+            known += [] if schedule is None else known_zones(name, candles, schedule)
             show(count / len(names))
+    if zones is not None:
+        rows = [(*one[:3], f"{one.bottom:.10g}", f"{one.top:.10g}", iso(one.start), iso(one.end)) for one in known]
+        lines = [",".join(row) for row in (LABELS, *rows)]
+        write_whole(zones, "\n".join(lines) + "\n")
     console().print(f"{', '.join(names)}: {days} days from {iso(START_MS)}, seed {seed}, stored as {series.venue}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import json
 from dataclasses import asdict
@@ -209,6 +208,8 @@ def _answered(asked: Any, search: Any, seconds: float) -> dict[str, Any] | None:
 
 
 async def _work(limits: Any, *, drain: bool, schedule: bool, metrics_port: int, database: str) -> None:
+    import asyncio
+
     from services.app.backing import database as opened
     from services.app.job_kinds import job_kinds
     from services.app.schedule import Schedule

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from coordinator.bot_status import BotStatus
     from coordinator.config import PortfolioConfig
+    from services.doctor import Finding
     from services.runtime.config import BotSettings
     from services.trials.demo import Demo
 
@@ -130,8 +131,8 @@ def run(
 ) -> None:
     """Trade until Ctrl-C or `ctl stop`. Then entries are withdrawn; stops and targets stay at the exchange.
 
-    Keys come from TRADERAGENT_KEY and TRADERAGENT_SECRET. With `environment: live` the strategy, whose content is all
-    of its parameters, needs a finished backtest or search on each pair.
+    The key comes from TRADERAGENT_KEY and TRADERAGENT_SECRET, else from `traderagent keys`. With `environment: live`
+    the strategy, whose content is all of its parameters, needs a finished backtest or search on each pair.
     """
     read_values(config)  # a file that cannot be read is told before all that trades is loaded
     from services.app.bot import run_bot
@@ -158,31 +159,41 @@ def doctor(
     read_values(config)
     from rich.table import Table
 
+    from services.app.key_access import secrets_of
     from services.doctor import examine, refuse
     from services.logs import passwords, quieten
-    from services.runtime.config import Secrets, load_bot
+    from services.runtime.config import load_bot
 
     settings, chosen = load_bot(config)
-    secrets = Secrets().present()
+    secrets = secrets_of(settings)
     hidden = (secrets.key.get_secret_value(), secrets.secret.get_secret_value())
     quieten(secrets=[*hidden, *passwords(settings.database, settings.redis)])
     findings = run_loop(examine(settings, chosen, secrets))
     table = Table("what", "found", "remedy", box=None)
     for one in findings:
-        table.add_row(one.what, one.found, f"[red]{one.remedy}[/red]" if one.remedy else "[green]fine[/green]")
+        table.add_row(one.what, one.found, _remedy(one))
     console().print(table)
     refuse(findings)
     if probe:
         _probe(settings, chosen)
 
 
+def _remedy(one: Finding) -> str:
+    from rich.markup import escape
+
+    if one.remedy:
+        return f"[red]{escape(one.remedy)}[/red]"
+    return f"[yellow]{escape(one.warning)}[/yellow]" if one.warning else "[green]fine[/green]"
+
+
 def _probe(settings: BotSettings, chosen: PortfolioConfig) -> None:
     from services.app.bot import account_of
-    from services.runtime.config import Environment, Secrets
+    from services.app.key_access import secrets_of
+    from services.runtime.config import Environment
     from services.trials.probe import Observation, probe
 
     async def ask() -> list[Observation]:
-        gateway = account_of(settings, chosen, Secrets().present()).gateway()
+        gateway = account_of(settings, chosen, secrets_of(settings)).gateway()
         try:
             await gateway.measure_clock()
             return await probe(gateway, chosen.pairs[0], live=settings.environment is Environment.LIVE)

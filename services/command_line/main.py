@@ -28,6 +28,7 @@ from services.command_line import (
     import_bot,
     indicators,
     jobs,
+    keys,
     live,
     new,
     parameters,
@@ -47,6 +48,8 @@ from services.command_line import (
     suggest,
     sweep,
     telegram,
+    validate,
+    watchdog,
     web,
 )
 
@@ -67,6 +70,7 @@ app.command("batch")(batch.batch)
 app.command("collect")(collect.collect)
 app.command("check")(check.check)
 app.add_typer(new.app, name="new")
+app.command("validate")(validate.validate)
 app.command("compare")(compare.compare)
 app.add_typer(suggest.app, name="suggest")
 app.command("import-bot")(import_bot.import_bot)
@@ -93,7 +97,9 @@ app.command("doctor")(live.doctor)
 app.command("ctl")(live.ctl)
 app.command("logs")(past.logs)
 app.command("stats")(past.stats)
+app.add_typer(keys.app, name="keys")
 app.add_typer(telegram.app, name="telegram")
+app.command("watchdog")(watchdog.watchdog)
 app.command("install-service")(set_up.install_service)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)

@@ -34,13 +34,14 @@ def list_presets(as_json: AsJson = False) -> None:
     from rich.table import Table
 
     table = Table(box=None)
-    for name in ("preset", "whose", "strategy", "pairs", "trials", "state"):
+    for name in ("preset", "whose", "strategy", "pairs", "trials", "validation", "state"):
         table.add_column(name, no_wrap=name == "preset", justify="right" if name == "trials" else "left")
     for one in found:
         row = _row(one)
         trials = "" if one.trials is None else f"{one.trials:,}"
         style = "dim" if row["expired"] or one.fault else None
-        cells = (row["whose"], row["strategy"] or "", " ".join(row["pairs"]), trials, row["state"])
+        of = (row["whose"], row["strategy"] or "", " ".join(row["pairs"]))
+        cells = (*of, trials, one.validation or "", row["state"])
         table.add_row(one.name, *cells, style=style)
     console().print(table if found else f"no preset; put one into {own_folder(Settings().data_dir)}")
 
@@ -106,6 +107,7 @@ def _row(one: StoredPreset) -> dict[str, Any]:
         "pairs": [pairs] if isinstance(pairs, str) else [str(pair) for pair in pairs],
         "origin": one.origin,
         "trials": one.trials,
+        "validation": one.validation,
         "expires": None if one.expires is None else str(one.expires),
         "expired": one.expired(today()),
         "state": one.state(today()),

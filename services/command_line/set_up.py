@@ -156,9 +156,11 @@ def _check(text: str) -> None:
         load_bot(path)
 
 
+BOT = "bot"
+OTHERS = {"watchdog": "watchdog", "telegram": "telegram run", "worker": "worker"}  # services and their commands
 UNIT = """\
 [Unit]
-Description=traderagent bot {name}
+Description=traderagent {name}
 Wants=network-online.target time-sync.target
 After=network-online.target time-sync.target
 
@@ -166,40 +168,49 @@ After=network-online.target time-sync.target
 Type=exec
 WorkingDirectory={folder}
 Environment="TRADERAGENT_DATA_DIR={data_dir}"
-# TRADERAGENT_KEY=... and TRADERAGENT_SECRET=..., a line each; readable by you alone (chmod 600).
-EnvironmentFile={keys}
-ExecStart={command} run {config}
-# A crash is followed by a start, which books what was missed; bad input (exit code 2) is not.
+{environment}ExecStart={command}
+# {crash}
 Restart=on-failure
 RestartSec=5
 RestartPreventExitStatus=2
-# Entries are withdrawn and everything is stored before it ends; stops and targets stay at the venue.
-KillMode=mixed
+{ending}KillMode=mixed
 TimeoutStopSec=120
 {user}
 [Install]
 WantedBy={target}
 """
+KEYS = """\
+# TRADERAGENT_KEY=... and TRADERAGENT_SECRET=..., or TRADERAGENT_MASTER_KEY=..., a line each; readable by you alone
+# (chmod 600). Not needed where `traderagent keys` has the key.
+EnvironmentFile=-{keys}
+"""
+MASTER = """\
+# TRADERAGENT_MASTER_KEY=..., where the data directory has no file master.key; readable by you alone (chmod 600).
+EnvironmentFile=-{place}
+"""
+BOOKS_AGAIN = "A crash is followed by a start, which books what was missed; bad input (exit code 2) is not."
+STARTS_AGAIN = "A crash is followed by a start; bad input (exit code 2) is not."
+ENDING = "# Entries are withdrawn and everything is stored before it ends; stops and targets stay at the venue.\n"
 
 
 def install_service(
-    config: Annotated[Path, typer.Argument(help="YAML file of the bot")],
+    config: Annotated[Path | None, typer.Argument(help="YAML file of the bot, or of the watchdog")] = None,
     out: Annotated[Path | None, typer.Option(help="file to write instead of printing", metavar="FILE")] = None,
+    service: Annotated[
+        str, typer.Option(help="what it runs: bot, watchdog, telegram or worker", metavar="NAME")
+    ] = "bot",
     write: Annotated[bool, typer.Option("--write", help="write it to systemd's folder")] = False,
     system: Annotated[
         str | None, typer.Option(help="a unit of the machine that runs as this user", metavar="USER")
     ] = None,
 ) -> None:
-    """Print, or write, a systemd unit that keeps a bot running.
+    """Print, or write, a systemd unit that keeps a bot running, or what stands beside it.
 
     It is a unit of your own user, without root. Such a unit ends when you log out, unless `loginctl enable-linger` has
     told systemd to keep your services running and to start them with the machine.
     """
-    values = read_values(config)
-    bot = values.get("bot") or {}
-    name = _name(str(bot.get("name", "main") if isinstance(bot, dict) else "main"))
-    text = _unit(config.resolve(), name, system)
-    unit = f"traderagent-{name}.service"
+    name, text = _service_of(service, None if config is None else config.resolve(), system)
+    unit = f"traderagent-{name}.service" if service == BOT else f"traderagent_{name}.service"  # a bot may be called so
     own = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "systemd" / "user"
     place = out or ((Path("/etc/systemd/system") if system else own) / unit if write else None)
     if place is None:
@@ -208,7 +219,10 @@ def install_service(
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(text, encoding="utf-8")
     manager = "sudo systemctl" if system else "systemctl --user"
-    steps = [f"write the keys to {_keys(config.resolve(), name)} and `chmod 600` it"]
+    steps = []
+    if service == BOT and config is not None:
+        keys = _keys(config.resolve(), name)
+        steps.append(f"`traderagent keys add`, or write the key to {keys} and `chmod 600` it")
     steps += [f"{manager} daemon-reload", f"{manager} enable --now {unit}"]
     if not system:
         steps.append("sudo loginctl enable-linger $USER: else it ends when you log out, and no boot starts it")
@@ -219,24 +233,43 @@ def _keys(config: Path, name: str) -> Path:
     return config.parent / f"{name}.env"
 
 
-def _unit(config: Path, name: str, user: str | None) -> str:
+def _service_of(service: str, config: Path | None, user: str | None) -> tuple[str, str]:
+    """Return the name of a unit and its text; raises Misconfigured."""
+    if service != BOT and service not in OTHERS:
+        raise Misconfigured(f"service is {shown(service)}; choose one of {', '.join([BOT, *OTHERS])}.")
+    if service == BOT:
+        if config is None:
+            raise Misconfigured("config is missing; give the YAML file of the bot, or a --service that needs none.")
+        bot = read_values(config).get("bot") or {}
+        name = _name(str(bot.get("name", "main") if isinstance(bot, dict) else "main"))
+        return name, _unit(f"bot {name}", "run", config, user, KEYS.format(keys=_keys(config, name)))
+    if config is not None and service != "watchdog":
+        raise Misconfigured(f"config {shown(str(config))} is of no use to {service}; leave it out.")
+    if config is not None:
+        read_values(config)
+    return service, _unit(service, OTHERS[service], config, user, "")
+
+
+def _unit(what: str, words: str, config: Path | None, user: str | None, environment: str) -> str:
+    """Return the text of a unit; `words` are its command, `environment` where a bot's key comes from."""
     from services.settings import Settings
 
-    fields = {
-        "folder": config.parent,
-        "data_dir": Settings().data_dir.resolve(),
-        "keys": _keys(config, name),
-        "config": config,
-    }
-    odd = next((str(path) for path in fields.values() if any(one in str(path) for one in "\n\r%$\"'\\")), None)
+    data_dir = Settings().data_dir.resolve()
+    folder = data_dir if config is None else config.parent
+    paths = [folder, data_dir, *([] if config is None else [config])]
+    odd = next((str(path) for path in paths if any(one in str(path) for one in "\n\r%$\"'\\")), None)
     if odd is not None:
         raise Misconfigured(f"path {shown(odd)} has a character that systemd reads as another; move it elsewhere.")
-    quoted = {key: f'"{path}"' if " " in str(path) and key == "config" else str(path) for key, path in fields.items()}
-    command = Path(sys.executable).with_name("traderagent")
+    program = Path(sys.executable).with_name("traderagent")
+    given = "" if config is None else f' "{config}"' if " " in str(config) else f" {config}"
     return UNIT.format(
-        name=name,
-        command=command if command.exists() else f"{sys.executable} -m bot",
+        name=what,
+        folder=folder,
+        data_dir=data_dir,
+        environment=environment or MASTER.format(place=data_dir / f"{words.partition(' ')[0]}.env"),
+        command=f"{program if program.exists() else f'{sys.executable} -m bot'} {words}{given}",
+        crash=BOOKS_AGAIN if words == "run" else STARTS_AGAIN,
+        ending=ENDING if words == "run" else "",
         user=f"User={user}\n" if user else "",
         target="multi-user.target" if user else "default.target",
-        **quoted,
     )

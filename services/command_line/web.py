@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 PARTS = ("fastapi", "uvicorn", "websockets", "jinja2", "argon2", "limits", "fluent.runtime")
 LINK_SECONDS = 60.0  # that a console has to say where it is
 END_SECONDS = 5.0
+BESIDE = "TRADERAGENT_WEB_BESIDE"  # set for a console that ends with whoever started it
 
 
 def web(
@@ -83,7 +84,10 @@ async def _web(options: ConsoleOptions, bot: Path | None) -> None:
     from services.app.console import console as serving
 
     stopping = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    if os.environ.get(BESIDE):
+        loop.add_reader(sys.stdin.fileno(), stopping.set)  # it closes when whoever started this one ends, however
     async with serving(options) as running:
         print(f"console at {await running.link()}", flush=True)  # noqa: T201, whoever starts it reads this line
         beside = None if bot is None else await _started([*COMMAND, "run", str(bot)])
@@ -149,7 +153,8 @@ async def beside(dsn: str, redis: str | None) -> AsyncIterator[asyncio.Task[str]
 
     process = await asyncio.create_subprocess_exec(
         *(*COMMAND, "web", "--port", "0"),
-        env={**os.environ, DATABASE: dsn, REDIS: redis or "none"},
+        env={**os.environ, DATABASE: dsn, REDIS: redis or "none", BESIDE: "1"},
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )

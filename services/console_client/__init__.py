@@ -424,6 +424,7 @@ class PairStatusModelJson(TypedDict):
     refused_for_costs: int
     open_orders: int
     recovered: bool
+    reconciled_seconds: float
     corrections: int
     fills: int
     reactions: ReactionCountsModelJson

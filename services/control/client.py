@@ -17,6 +17,7 @@ LARGEST_ANSWER = 16 << 20  # bytes
 SECONDS = 120.0  # a shutdown waits for positions to close
 NAME = re.compile(r"[a-z0-9]{1,8}")  # of a bot
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d{1,5}")
+BY_OPERATOR = ("`ctl stop` was said", "`ctl shutdown` was said", "Ctrl-C")  # reasons why a bot has ended
 # No proxy of the environment's: it would get the token.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -52,6 +53,11 @@ def file_of(data_dir: Path, bot: str | None) -> Path:
     raise Misconfigured(f"no bot runs here; {how_it_ended(data_dir, last)}")
 
 
+def known_bots(data_dir: Path) -> list[str]:
+    """Names of the bots that run, or were killed while they did."""
+    return _bots(data_dir, ".json")
+
+
 def running_bots(data_dir: Path) -> list[str]:
     """Names of the bots that run."""
     return [name for name in _bots(data_dir, ".json") if _lives(control_file(data_dir, name))]
@@ -68,6 +74,18 @@ def how_it_ended(data_dir: Path, bot: str) -> str:
     said = cut(str(last.get("event", "nothing")))
     why = f"it was killed or this machine stopped; its last line was {said!r}"
     return f"{bot!r} was running, ended at {at} because {why}. Start it again with `traderagent run`."
+
+
+def ended_by_operator(data_dir: Path, bot: str) -> bool:
+    """Whether the last word of a bot that does not run is that somebody has stopped it on purpose."""
+    file = log_file(data_dir, bot)
+    if control_file(data_dir, bot).exists() or not file.exists():
+        return False
+    try:
+        last = as_event(next(iter(tail(file, 1)), ""))
+    except FileNotFoundError:  # it is begun anew just now
+        return False
+    return last.get("event") == "ended" and last.get("reason") in BY_OPERATOR
 
 
 def tail(file: Path, count: int) -> list[str]:

@@ -100,6 +100,43 @@ def demo_schedule(hours: int, seed: int) -> list[str]:
     return (told + regime_schedule(max(hours - len(told), 0), seed))[:hours]
 
 
+def gapped_schedule(hours: int, seed: int) -> list[str]:
+    """Regime of each hour of a market whose crashes open with a gap, from which the truth about zones is known."""
+    return ["demo crash" if regime == "crash" else regime for regime in regime_schedule(hours, seed)]
+
+
+class KnownZone(NamedTuple):
+    """A zone that a generated market is known to have: prices at which nobody traded, and when it must be found."""
+
+    pair: str
+    kind: str
+    side: str
+    bottom: float
+    top: float
+    start: int  # ms
+    end: int
+
+
+def known_zones(pair: str, candles: Candles, schedule: Sequence[str]) -> list[KnownZone]:
+    """Zones that the gaps of a schedule leave in its candles: from the hour before a gap to the hour after it.
+
+    Each has to be found within three bars of four hours.
+    """
+    found = []
+    for hour in range(1, len(candles.ts) // 60):
+        gap = FIGURES[schedule[hour]].gap
+        if not gap or schedule[hour] == schedule[hour - 1]:
+            continue
+        before, after = slice(60 * (hour - 1), 60 * hour), slice(60 * hour, 60 * (hour + 1))
+        side = "demand" if gap > 0 else "supply"
+        below, above = (before, after) if gap > 0 else (after, before)
+        bottom, top = float(candles.high[below].max()), float(candles.low[above].min())
+        start = int(candles.ts[60 * hour])
+        if bottom < top:
+            found.append(KnownZone(pair, "fair_value_gap", side, bottom, top, start, start + 12 * 60 * MINUTE))
+    return found
+
+
 def regime_schedule(hours: int, seed: int) -> list[str]:
     """Regime of each hour; 30 days see every regime at least once."""
     rng = _generator(f"schedule {seed}")

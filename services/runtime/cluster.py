@@ -31,7 +31,7 @@ from bot.ports import Unreachable
 from coordinator.messages import LoopRenewed
 from coordinator.pair_core import Message as ToPair
 from coordinator.portfolio_core import Message as ToPortfolio
-from services.logs import configure, relay
+from services.logs import conceal, configure, relay
 from services.runtime.config import Foreign
 from services.runtime.hosts import PairHost, PortfolioHost
 from services.runtime.preflight import StartupSnapshot, changes, preflight
@@ -180,10 +180,13 @@ class PortfolioActor(_Actor):
 class PairActor(_Actor):
     """The strategy loops of some pairs, with a gateway of their own."""
 
-    async def start(self, symbols: list[str], startup: StartupSnapshot, portfolio: Any, life: int) -> None:
-        """Load what is remembered, catch up with the venue, and begin."""
+    async def start(
+        self, symbols: list[str], startup: StartupSnapshot, portfolio: Any, life: int, account: AccountAccess
+    ) -> None:
+        """Load what is remembered, catch up with the venue, and begin, with the key that is used now."""
+        conceal(account.secrets())
         store, bus = await self.stack.enter_async_context(self.plan.join())
-        gateway = self.plan.account.gateway(self.plan.share)
+        gateway = account.gateway(self.plan.share)
         report = self._outbox(portfolio).messages.put_nowait
         self._host = PairHost(
             *(self.plan.name, self.plan.config, gateway, store, bus, report, self.supervisor),
@@ -199,6 +202,11 @@ class PairActor(_Actor):
         for symbol, message in messages:
             self.host.tell(symbol, message)
         self.taken += len(messages)
+
+    async def use_key(self, account: AccountAccess) -> None:
+        """Sign by another key of the same account from now on."""
+        conceal(account.secrets())
+        await self.host.gateway.use_key(*account.secrets())
 
     async def poll(self, only: str | None) -> None:
         """Let every pair, or one, ask the venue for what the streams may not have told."""
@@ -309,7 +317,8 @@ class RayRuntime:
         return self.portfolio.start.remote(self.startup, list(zip(self.shares, self.pairs, strict=True)))
 
     def _start_pairs(self, number: int, life: int) -> Any:
-        return self.pairs[number].start.remote(self.shares[number], self.startup, self.portfolio, life)
+        what = (self.shares[number], self.startup, self.portfolio, life, self.plan.account)
+        return self.pairs[number].start.remote(*what)
 
     async def _answered(self, *asked: Any) -> list[Any]:
         """What actors answer, or our own error as it was raised there."""
@@ -377,6 +386,12 @@ class RayRuntime:
         self.config = config
         await self._answered(*(actor.adopt.remote(config) for actor in (self.portfolio, *self.pairs)))
         return changed
+
+    async def use_key(self, account: AccountAccess) -> None:
+        """Sign by another key of the same account from now on; actors that are made anew get it too."""
+        self.plan = replace(self.plan, account=account)
+        await self.gateway.use_key(*account.secrets())
+        await self._answered(*(actor.use_key.remote(account) for actor in self.pairs))
 
     async def poll(self, only: str | None = None) -> None:
         """Let every pair, or one, ask the venue for what the streams may not have told."""

@@ -57,6 +57,14 @@ class Foreign(StrEnum):
     IGNORE = "ignore"
 
 
+class KeyRisk(StrEnum):
+    """What makes an API key dangerous to whoever loses it."""
+
+    WITHDRAW = "withdraw"
+    TRANSFER = "transfer"
+    UNBOUND = "unbound"  # to no address: it works from anywhere
+
+
 class BotSettings(BaseModel):
     """The section `bot` of a config."""
 
@@ -69,6 +77,10 @@ class BotSettings(BaseModel):
     environment: Environment = Field(Environment.DEMO, description="demo, testnet, live, or venue with an address")
     address: str | None = Field(None, description="base address of a Bybit-compatible venue")
     foreign: Foreign = Field(Foreign.REFUSE, description="orders or positions that are not the bot's: refuse or ignore")
+    user: str = Field("owner", pattern="^[a-z0-9_-]{1,32}$", description="whose key of `traderagent keys` it takes")
+    accept_key: tuple[KeyRisk, ...] = Field(
+        (), description="live: trade with a key that may do this nevertheless: withdraw, transfer, unbound"
+    )
     requests_per_second: float = Field(10.0, gt=0, le=100_000, description="what the account may ask of the venue")
     max_actions_per_minute: int = Field(
         MOST_ACTIONS, ge=1, description="order actions on a pair in a minute, after which it opens nothing more"

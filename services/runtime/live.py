@@ -7,6 +7,7 @@ import gc
 import signal
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
@@ -17,8 +18,9 @@ import structlog
 from prometheus_client import CollectorRegistry, Histogram
 
 from bot.errors import Misconfigured, TradingError
-from bot.events import Heartbeat
+from bot.events import Alarm, Heartbeat
 from bot.ports import NotPermitted, Refused, Unanswered, Unreachable
+from bot.times import DAY
 from coordinator.machine import NAME
 from coordinator.messages import AccountSnapshot
 from coordinator.operator import CommandKind, OperatorCommand
@@ -26,15 +28,17 @@ from coordinator.reaction import SECONDS
 from coordinator.risk import HaltPolicy
 from coordinator.run_state import RunEvent
 from coordinator.saving import PATIENCE_SECONDS
+from services.logs import conceal
 from services.runtime.config import load_bot
 from services.runtime.ending import close_everything, withdraw_entries
+from services.runtime.key_check import NEW_KEY, WORDS, expiry, refuse_risks, remedy_of, risks
 from services.runtime.metrics import StatusMetrics
 
 if TYPE_CHECKING:
-    from bot.ports import Gateway
+    from bot.ports import Gateway, KeyRights
     from coordinator.bot_status import LiveStatus
     from coordinator.config import PortfolioConfig
-    from services.runtime.config import BotSettings
+    from services.runtime.config import AccountAccess, BotSettings
     from services.runtime.protocol import MakeControl, Runtime, Surroundings
 
 log = structlog.get_logger()
@@ -48,6 +52,7 @@ BEAT_SECONDS = 10.0
 KEPT_COMMANDS = 1000
 POLL_REQUESTS = 6  # of one pair
 VENUE_SECONDS = 300.0
+KEY_SECONDS = 3 * 3600.0
 # The operator is a person: no policy answers for him and no hour resumes.
 LIVE_RISK = {"halt_policy": HaltPolicy.NONE, "halt_resume_hours": 1e6}
 
@@ -89,6 +94,11 @@ class LiveBot:
         self.leave_entries = self.closed = False
         self.reason = "its duties ended"  # why it stops, as `traderagent ctl` says when it is gone
         self.path: Path | None = None
+        self.account: AccountAccess | None = None  # whose key it signs with
+        self.read_account: Callable[[], AccountAccess] | None = None  # how the key of now is found
+        self.rights: KeyRights | None = None  # of the key, as last asked
+        self._key_changed = asyncio.Event()
+        self._key_told: dict[str, int] = {}  # when each trouble of the key was said last, ms
         self.tell: Callable[[RunEvent], None] = lambda _event: None  # who records how far the run is
 
     async def status(self) -> LiveStatus:
@@ -165,6 +175,7 @@ class LiveBot:
             self._every(CLOCK_SECONDS, self._look_at_clock),
             self._every(self._poll_seconds() / len(self.config.pairs), self._poll),
             self._every(VENUE_SECONDS, self.runtime.look_at_venue),
+            self._keep_looking_at_key(),
             self._measure_lag(),
             *([] if self.behind is None else [self.behind.lock.keep(), self._every(BEAT_SECONDS, self._beat)]),
         ]
@@ -181,6 +192,17 @@ class LiveBot:
                 await duty()
             except (Unreachable, Unanswered, NotPermitted, Refused) as error:
                 log.warning("duty_failed", duty=duty.__name__, reason=str(error))
+
+    async def _keep_looking_at_key(self) -> None:
+        """Look at the start, after a new key, and every few hours."""
+        while True:
+            try:
+                await self.look_at_key()
+            except (Unreachable, NotPermitted, Refused) as error:
+                log.warning("duty_failed", duty="look_at_key", reason=str(error))
+            self._key_changed.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._key_changed.wait(), KEY_SECONDS)
 
     async def _measure_lag(self) -> None:
         while True:
@@ -262,7 +284,10 @@ class LiveBot:
         return await self.runtime.apply_command(said)
 
     async def _reload(self) -> str:
-        """Adopt what of the config file may change while the bot runs; raises Misconfigured with what may not."""
+        """Adopt what of the config file may change while the bot runs; raises Misconfigured with what may not.
+
+        Another key of the store is taken too, once it has been seen to work on this account.
+        """
         if self.path is None:
             raise Misconfigured("this bot was started without a config file; there is nothing to read again.")
         settings, config = load_bot(self.path)
@@ -279,8 +304,69 @@ class LiveBot:
         ]
         if fixed:
             raise Misconfigured(f"{', '.join(fixed)} cannot change while the bot runs; stop it and start it again.")
+        account = await self._other_key()
         changed = await self.runtime.adopt(as_live(config))
+        if account is not None:
+            await self.runtime.use_key(account)
+            self.account = account
+            self._key_changed.set()
+            log.warning("key_replaced", bot=self.settings.name)
+            changed = [*changed, "another API key"]
         return f"adopted {', '.join(changed)}" if changed else "nothing has changed"
+
+    async def _other_key(self) -> AccountAccess | None:
+        """Return another key of the same account, where there is one; raises NotPermitted for one that will not do."""
+        if self.account is None or self.read_account is None:
+            return None
+        found = self.read_account()
+        if found.secrets() == self.account.secrets():
+            return None
+        conceal(found.secrets())
+        await self._refuse_other_account(found)
+        return found
+
+    async def _refuse_other_account(self, found: AccountAccess) -> None:
+        """Raise NotPermitted unless a key may trade the account that is traded now."""
+        gateway = found.gateway()
+        try:
+            await gateway.measure_clock()
+            rights = await gateway.key_rights()
+            if rights is None:  # demo trading does not say: that it may ask is all that can be seen
+                await gateway.open_names()
+                return
+        finally:
+            await gateway.close()
+        if not rights.trade:
+            raise NotPermitted(f"the new API key may not trade {self.config.market}; the one before is used on.")
+        refuse_risks(rights, self.settings)
+        before = self.rights or await self.runtime.gateway.key_rights()
+        if before is not None and rights.account != before.account:
+            raise NotPermitted("the new API key is of another account; the one before is used on.")
+
+    async def look_at_key(self) -> None:
+        """See what the key may do and until when it works, and say once a day that it needs somebody."""
+        self.rights = rights = await self.runtime.gateway.key_rights() or self.rights
+        if rights is None:
+            return
+        self._tell_of_key("key_expiry", expiry(rights, _now()), NEW_KEY)
+        found = risks(rights, self.settings)
+        said = ", ".join(WORDS[one][0] for one in found)
+        self._tell_of_key("key_rights", f"the API key {said}" if said else "", remedy_of(found))
+
+    def _tell_of_key(self, name: str, sentence: str, remedy: str) -> None:
+        """Say it, or that it is over; what was said within a day is not said again."""
+        said, now = self._key_told.get(name), _now()
+        if (not sentence and said is None) or (sentence and said is not None and now - said < DAY):
+            return
+        if sentence:
+            self._key_told[name] = now
+            log.warning(name, sentence=sentence, remedy=remedy)
+        else:
+            del self._key_told[name]
+        if self.behind is not None:
+            sentence = sentence or "the API key is in order again"
+            alarm = Alarm("", now, name, "warning", sentence, remedy, over=name not in self._key_told)
+            self.behind.bus.publish(alarm)
 
 
 def _now() -> int:

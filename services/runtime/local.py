@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from coordinator.pair_core import Message as ToPair
     from coordinator.portfolio_core import Message as ToPortfolio
     from coordinator.strategy_loop import StrategyLoop
+    from services.runtime.config import AccountAccess
 
 
 class LocalRuntime:
@@ -97,6 +98,10 @@ class LocalRuntime:
         self.portfolio.adopt(config)
         self.pairs.adopt(config)
         return changed
+
+    async def use_key(self, account: AccountAccess) -> None:
+        """Sign by another key of the same account from now on; orders and stops stay as they are."""
+        await self.gateway.use_key(*account.secrets())
 
     async def poll(self, only: str | None = None) -> None:
         """Let every pair, or one, ask the venue for what the streams may not have told."""

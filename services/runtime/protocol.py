@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from coordinator.config import PortfolioConfig
     from coordinator.operator import OperatorCommand
     from coordinator.portfolio_core import Message as ToPortfolio
+    from services.runtime.config import AccountAccess
     from services.runtime.supervisor import Supervisor
 
     Ask = Callable[[], Awaitable[BotStatus]]
@@ -51,6 +52,10 @@ class Runtime(Protocol):
 
     async def adopt(self, config: PortfolioConfig) -> list[str]:
         """Follow another config of the same pairs, and name what changed; raises Misconfigured for what may not."""
+        ...
+
+    async def use_key(self, account: AccountAccess) -> None:
+        """Sign by another key of the same account from now on; orders and stops stay as they are."""
         ...
 
     async def poll(self, only: str | None = None) -> None:

@@ -111,6 +111,7 @@ def loop_status(loop: StrategyLoop) -> LoopPair:
         "open_orders": len(loop.core.open_orders),
         "held_off": ["database"] if loop.core.memory.unavailable else [],
         "recovered": loop.recovered.is_set(),
+        "reconciled_seconds": loop.reconciled_seconds(),
         "corrections": loop.core.corrections,
         "fills": loop.core.books.fills,
         "reactions": {

@@ -29,7 +29,7 @@ class BinanceRefusal(Exception):
 
 
 @dataclass(eq=False)
-class Subscriber:
+class KlineSubscriber:
     """One WebSocket and the streams that it listens to."""
 
     socket: web.WebSocketResponse
@@ -44,7 +44,7 @@ class BinanceServer:
         self.source, self.market, self.teller = source, market, teller or BarTeller()
         self.maintenance = False
         self.asked: list[tuple[str, dict[str, str]]] = []  # questions that were answered
-        self.subscribers: list[Subscriber] = []
+        self.subscribers: list[KlineSubscriber] = []
         self.sent = 0
         self._runner: web.AppRunner | None = None
 
@@ -176,7 +176,7 @@ class BinanceServer:
     async def _listen(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        one = Subscriber(socket, request.transport)
+        one = KlineSubscriber(socket, request.transport)
         self.subscribers.append(one)
         try:
             async for message in socket:

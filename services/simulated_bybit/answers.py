@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from backtesting.funding import SPAN_MS
@@ -20,6 +21,7 @@ class Served(Protocol):
     exchange: Exchange
     category: str
     keys: dict[str, Key]
+    asking: Key  # whose request is answered
 
     def wall(self) -> int:
         """The time that the server's clock shows, ms."""
@@ -164,15 +166,24 @@ def account(server: Served, _query: dict[str, Any]) -> dict[str, Any]:
 
 def key(server: Served, _query: dict[str, Any]) -> dict[str, Any]:
     """Answer with what the key may do."""
-    key = next(iter(server.keys.values()))
+    key = server.asking
     rights = ["Order", "Position"] if key.may_trade else []
+    wallet = ["AccountTransfer", "SubMemberTransfer"] * key.may_transfer + ["Withdraw"] * key.may_withdraw
     return {
-        "readOnly": 0 if key.may_trade else 1,
+        "userID": key.account,
+        "readOnly": 0 if key.may_trade or wallet else 1,
         "ips": list(key.addresses) or ["*"],
         "uta": 1 if server.exchange.unified else 0,
         "type": 1,
-        "permissions": {"ContractTrade": rights, "Spot": ["SpotTrade"] if key.may_trade else []},
+        "permissions": {"ContractTrade": rights, "Spot": ["SpotTrade"] if key.may_trade else [], "Wallet": wallet},
+        **({} if key.expires is None else _expiry(key.expires, server.wall())),
     }
+
+
+def _expiry(at: int, now: int) -> dict[str, Any]:
+    """Say until when a key works, ms, and for how many days."""
+    written = datetime.fromtimestamp(at / 1000.0, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"deadlineDay": max(at - now, 0) // DAY, "expiredAt": written}
 
 
 def fees(server: Served, query: dict[str, Any]) -> dict[str, Any]:

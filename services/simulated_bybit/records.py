@@ -23,6 +23,10 @@ class Key:
     secret: str
     may_trade: bool = True
     addresses: tuple[str, ...] = ()  # bound to these; empty: any
+    may_withdraw: bool = False
+    may_transfer: bool = False
+    expires: int | None = None  # ms, by the server's clock; None: never
+    account: str = "1"  # number of the account that it belongs to
 
 
 @dataclass

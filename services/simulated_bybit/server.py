@@ -38,6 +38,7 @@ class Listener:
     transport: Any
     private: bool
     topics: set[str] = field(default_factory=set)
+    key: str = ""  # that it signed in with
     held: list[dict[str, Any]] = field(default_factory=list)  # late ones
     sent: int = 0
 
@@ -58,6 +59,7 @@ class VenueServer:
         self.faults = faults or Faults()
         self.teller = teller or BarTeller()  # of the bars that its public stream tells
         self.told_bars = 0  # bars sent to listeners
+        self.asking = keys[0]
         self.listeners: list[Listener] = []
         self.requests: dict[str, list[float]] = {}
         self.category = "spot" if next(iter(exchange.instruments.values())).market is Market.SPOT else "linear"
@@ -173,6 +175,13 @@ class VenueServer:
         self.drop()
         return web.json_response({})
 
+    def revoke(self, key: str) -> None:
+        """Delete a key, as its owner does on the website: what it opened ends."""
+        del self.keys[key]
+        for one in list(self.listeners):
+            if one.key == key:
+                one.transport.abort()
+
     # REST
 
     async def _rest(self, request: web.Request) -> web.StreamResponse:
@@ -200,6 +209,7 @@ class VenueServer:
             if answer is None:
                 return web.Response(status=404)
             self._permitted(request, path, key)
+            self.asking = key or self.asking
             result = answer(self, query)
             self.exchange.audit.look()
         except BybitRefusal as refused:
@@ -230,6 +240,8 @@ class VenueServer:
         key = self.keys.get(headers.get("X-BAPI-API-KEY", ""))
         if key is None:
             raise BybitRefusal(10003, "API key is invalid.")
+        if key.expires is not None and key.expires <= self.wall():
+            raise BybitRefusal(33004, "Your api key has expired.")
         if key.addresses and request.remote not in key.addresses:
             raise BybitRefusal(10010, "Unmatched IP, please check your API key's bound IP addresses.")
         stamp, window = headers.get("X-BAPI-TIMESTAMP", "0"), headers.get("X-BAPI-RECV-WINDOW", "5000")
@@ -280,6 +292,7 @@ class VenueServer:
                 answer = {"success": True, "ret_msg": "", "op": operation, "req_id": number, "conn_id": "1"}
                 if operation == "auth":
                     trusted = self._trusted(said.get("args", []))
+                    one.key = said["args"][0] if trusted else ""
                     answer["success"] = trusted
                 elif operation == "ping":
                     answer = {**answer, "op": "pong" if private else "ping", "ret_msg": "pong"}

@@ -30,7 +30,7 @@ OWNER = "owner"
 SESSION, LINK = 30 * DAY, DAY // 96  # ms that they last: a link a quarter of an hour
 LEAST_PASSWORD, LONGEST_PASSWORD = 12, 256
 TRIES = (parse("5/minute"), parse("30/hour"))  # to sign in, from an address
-ANONYMOUS, SIGNED_IN = parse("240/minute"), parse("3000/minute")  # requests of an address, of a session
+ANONYMOUS, SIGNED_IN = parse("240/minute"), parse("12000/minute")  # requests of an address, of a session
 BROWSER, TOKEN = "browser", "token"  # kinds of sessions
 
 

@@ -22,7 +22,7 @@ from services.web.failures import Failure, answer
 
 log = structlog.get_logger()
 
-GENEROUS = parse("6000/minute")  # of an address that shows something
+GENEROUS = parse("24000/minute")  # of an address that shows something
 UNFORESEEN = Failure(500, "failed", "the console could not answer.", "look at its log, which says why")
 SAFE = {"GET", "HEAD", "OPTIONS"}
 LARGEST_BODY = 64 << 10

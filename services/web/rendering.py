@@ -87,7 +87,8 @@ async def page(
     key = (str(request.url), words.language)
     text = await parts.of(key, console, made) if part and shared else await made()
     response = Response(text, media_type="text/html")
-    ages = [console.watcher.age(one.bot) for one in bots]
+    # A bot that has ended beside others that run is greyed by itself, and has its sentence.
+    ages = [console.watcher.age(one.bot) for one in [one for one in bots if not one.trouble] or bots]
     response.headers["X-Age"] = (
         "" if None in ages else f"{max((one for one in ages if one is not None), default=0.0):.1f}"
     )

@@ -12,7 +12,7 @@ from services.web.failures import Failure, not_found
 
 # Rankings of a result; the best of the drawdown is its lowest.
 RANKINGS = (
-    *("total_return_pct", "max_drawdown_pct", "return_over_drawdown", "profit_factor", "alpha_pct"),
+    *("total_return_pct", "max_drawdown_pct", "return_over_max_drawdown", "profit_factor", "alpha_pct"),
     "information_ratio",
 )
 LOWEST_IS_BEST = ("max_drawdown_pct",)

@@ -115,7 +115,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(result, tmp_path):
 
 
 def test_an_interruption_leaves_nothing_half_written(result, tmp_path, monkeypatch):
-    def interrupted(result, folder):
+    def interrupted(result, folder, **_options):
         (folder / "config.yaml").write_text("half")
         raise KeyboardInterrupt
 

@@ -13,6 +13,7 @@ from bot.ports import (
     Execution,
     Gap,
     Gone,
+    KeyRights,
     OpenOrder,
     OrderState,
     PartialStop,
@@ -178,8 +179,11 @@ class ToyExchange:
     async def prepare(self, symbol, leverage):
         return not self._ask(self.exchange.set_leverage, symbol, leverage)
 
-    async def may_trade(self):
-        return True
+    async def key_rights(self):
+        return KeyRights(trade=True, withdraw=False, transfer=False, bound=True)
+
+    async def use_key(self, key, secret):
+        del key, secret
 
     # Stream
 

@@ -73,6 +73,7 @@ class Settings(Exact):
     path: str = "adverse"
     fill_policy: str = "next_open"
     slippage_bps: Decimal = ZERO
+    slippage_ticks: Decimal = ZERO
     slippage_impact: Decimal = ZERO
     forced_exit_bps: Decimal = ZERO
     max_participation: Decimal = ONE
@@ -397,9 +398,9 @@ class Exchange:
         if slot.signal in FORCED_SIGNALS:
             slippage += settings.forced_exit_bps * BASIS_POINT
         if slot.side == BUY:
-            price = whole_up(aim * (1 + slippage))
+            price = whole_up(aim * (1 + slippage) + settings.slippage_ticks)
             return max(min(price, slot.price) if slot.kind == LIMIT else price, 1)
-        price = whole_down(aim * (1 - slippage))
+        price = whole_down(aim * (1 - slippage) - settings.slippage_ticks)
         return max(price, slot.price if slot.kind == LIMIT else 1, 1)
 
     def _funded(self, slot: Slot, quantity: int, price: int, notional: Decimal, fee: Decimal, where: Decimal) -> bool:

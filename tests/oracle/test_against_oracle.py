@@ -261,6 +261,7 @@ def test_trends_of_every_kind_on_a_walk(name):
 STRANGE = {
     "a little of the volume": {"max_participation": 0.0005, "slippage_impact": 0.1},
     "fills at the close": {"fill_policy": "close", "slippage_bps": 0.0},
+    "ticks of slippage": {"slippage_bps": 0.0, "slippage_ticks": 7.0},
     "dear funding": {"funding_rate": 0.003},
 }
 
@@ -364,6 +365,7 @@ def random_world(number):
         "path": dice.choice(["adverse", "nearest"]),
         "fill_policy": dice.choice(["next_open", "close"]),
         "slippage_bps": dice.choice([0.0, 2.0, 30.0]),
+        "slippage_ticks": dice.choice([0.0, 0.0, 2.5]),
         "slippage_impact": dice.choice([0.0, 0.1]),
         "forced_exit_bps": dice.choice([0.0, 10.0]),
         "max_participation": dice.choice([0.001, 0.003, 0.02, 0.3, 1.0]),

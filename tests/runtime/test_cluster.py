@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -19,6 +20,7 @@ from coordinator.operator import CommandRejected
 from services.app.backing import joined
 from services.runtime.config import AccountAccess, Environment
 from services.simulated_bybit.exchange import Exchange, exchange_settings
+from services.simulated_bybit.records import Key
 from tests.chaos.test_crash_points import assert_covered
 from tests.runtime.house import KEY, Bot, command, config, exchange_for, market, venue
 
@@ -78,7 +80,7 @@ async def played(kind, dsn, name, *, minutes=MINUTES, trouble=None, every=50, ma
     traded = [(one.id, one.client_order_id.partition("-")[2], one.price, one.lots, one.ts) for one in exchange.trades]
     open_orders = sorted((one.client_order_id.partition("-")[2], one.price, one.lots) for one in exchange.live(None))
     figures = {key: now[key] for key in ("at", "equity", "wallet", "exposure", "modes")}
-    own = ("corrections", "reactions")  # of the process, not of the trading
+    own = ("corrections", "reactions", "reconciled_seconds")  # of the process, not of the trading
     pairs = [{key: value for key, value in one.items() if key not in own} for one in now["pairs"]]
     return (traded, open_orders, figures, pairs), broken
 
@@ -183,3 +185,31 @@ async def _woken(bot, broken):
     except cluster.RayError:
         return False
     return bot.runtime.supervisor.broken > broken and all(started)
+
+
+NEW = Key("new-key-0123456789", "new-secret-9876543210")
+
+
+def test_another_key_reaches_every_actor_and_those_that_are_made_anew(dsn, name, in_one_process):
+    done = []
+
+    async def rotate(bot, house):
+        if done:
+            return
+        done.append(True)
+        house.server.keys[NEW.key] = NEW
+        account = bot.runtime.plan.account
+        await bot.runtime.use_key(replace(account, key=SecretStr(NEW.key), secret=SecretStr(NEW.secret)))
+        house.server.revoke(KEY.key)
+        broken = bot.runtime.supervisor.broken
+        cluster.ray.kill(bot.runtime.pairs[0], no_restart=False)
+        async with asyncio.timeout(120):
+            await _woken(bot, broken)
+            while sum(one.key == NEW.key for one in house.server.listeners) < len(bot.runtime.pairs):
+                await bot.runtime.gateway.now()
+        await bot.steps.begin()
+
+    found, _ = asyncio.run(played(RayBot, dsn, name, trouble=rotate))
+    assert done
+    for one, other in zip(found[:2], in_one_process[:2]):
+        assert one == other

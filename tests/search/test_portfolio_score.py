@@ -31,7 +31,7 @@ def expected(result, held):
     found["liquidated"] = float(result.recording.outcome is not Outcome.COMPLETE)
     found["worst_day_pct"] = daily.min() * 100.0
     deepest = metrics.max_drawdown_pct
-    found["return_over_drawdown"] = metrics.total_return_pct / deepest if deepest > 0.0 else None
+    found["return_over_max_drawdown"] = metrics.total_return_pct / deepest if deepest > 0.0 else None
     if len(daily) >= 30:
         market = held[: len(daily)]
         beta, alpha = np.polyfit(market, daily, 1)

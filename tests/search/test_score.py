@@ -55,7 +55,7 @@ def expected(recording, first):
     found["transition_cost"] = 0.0
     found["liquidated"] = float(recording.outcome != Outcome.COMPLETE)
     deepest = found["max_drawdown_pct"]
-    found["return_over_drawdown"] = found["total_return_pct"] / deepest if deepest > 0 else None
+    found["return_over_max_drawdown"] = found["total_return_pct"] / deepest if deepest > 0 else None
     if len(own) >= 30:
         beta, alpha = np.polyfit(market, own, 1)
         left = own - alpha - beta * market
@@ -173,7 +173,7 @@ def test_figures_of_six_bars_by_hand():
         "fills": 3.0,
     }
     assert {name: score[name] for name in by_hand} == pytest.approx(by_hand)
-    assert score.return_over_drawdown == pytest.approx(score.total_return_pct / score.max_drawdown_pct)
+    assert score.return_over_max_drawdown == pytest.approx(score.total_return_pct / score.max_drawdown_pct)
     undefined = ("annualised_return_pct", "sharpe", "sortino", "beta", "alpha_pct", "information_ratio")
     assert all(np.isnan(score[name]) for name in undefined)
 
@@ -201,7 +201,7 @@ def test_a_run_that_did_nothing_has_no_ratios():
     score = compare(recording(swinging()))
     zero = ("total_return_pct", "max_drawdown_pct", "trades", "coverage_pct", "beta", "alpha_pct", "worst_day_pct")
     assert [score[name] for name in zero] == [0.0] * len(zero)
-    undefined = ("profit_factor", "return_over_drawdown", "sharpe", "sortino", "win_rate_pct", "information_ratio")
+    undefined = ("profit_factor", "return_over_max_drawdown", "sharpe", "sortino", "win_rate_pct", "information_ratio")
     assert all(np.isnan(score[name]) for name in undefined)
 
 

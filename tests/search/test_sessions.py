@@ -116,6 +116,24 @@ def test_a_search_that_was_ended_goes_on_and_comes_to_the_same(tmp_path, whole):
     assert one.document["grid"]["levels"] == {"from": 6, "to": 20, "step": 1}
 
 
+def test_a_second_stage_goes_on_from_the_shortlist_that_is_stored(tmp_path):
+    axes = {"levels": {"from": 6, "to": 15, "step": 1}, "stop_loss": ["4%", "6%", "8%"], "warmup_bars": 30}
+    staged = {**SPACE, "grid": axes, "search": {"top": 1, "method": "staged", "preselect": 4}}
+    risk = 3
+    _, found, first = searched(tmp_path / "a", staged, after=2)  # the first stage is one batch, the second another
+    assert found is None and {one % risk for one in first[:10]} == {0} and len(first) > 10
+    _, resumed, second = searched(tmp_path / "a", staged)
+    _, whole, _ = searched(tmp_path / "b", staged)
+    assert resumed.frame.equals(whole.frame)
+    assert not [one for one in second if one % risk == 0 and second.count(one) == 1 and one not in best_of(resumed)]
+    assert {one for one in first if one % risk} <= set(resumed.numbers.tolist()), "the shortlist is the same"
+
+
+def best_of(found):
+    """Variants that are played again for the days held out."""
+    return set(found.numbers[: len(found.held_out)].tolist())
+
+
 def test_another_question_is_another_session_and_looks_at_the_same_candles_count(tmp_path):
     """F-51."""
     first, found, _ = searched(tmp_path, SPACE)

@@ -49,6 +49,7 @@ def pair_status(pair=PAIR, **more):
         "pair": pair, "price": 43_000.5, "regime": "tight_range", "strategy": "grid", "phase": "running",
         "held_off": [], "target": 900.0, "position": 0.01, "equity": 12.5, "exposure": 430.0, "entries": 4,
         "exits": 1, "refused_for_costs": 0, "open_orders": 5, "recovered": True, "corrections": 0, "fills": 2,
+        "reconciled_seconds": 4.0,
         "reactions": {"counts": [1], "seconds": 0.1}, "average": 42_800.0, "stop": 41_000.0,
     } | more  # fmt: skip
 

@@ -10,7 +10,7 @@ from bot.errors import Misconfigured
 
 FIGURES = {
     "total_return_pct": 12.5, "alpha_pct": 4.0, "beta": 0.3, "max_drawdown_pct": 6.0, "information_ratio": 1.1,
-    "trades": 40.0, "return_over_drawdown": 2.0, "profit_factor": 1.5,
+    "trades": 40.0, "return_over_max_drawdown": 2.0, "profit_factor": 1.5,
 }  # fmt: skip
 DEFAULTS = {
     "kinds": ["sweep"], "methods": ["grid"], "rankings": ["total_return_pct"], "figures": {"beta": "lowest"},

@@ -17,6 +17,7 @@ from services.messaging.embedded import EmbeddedRedis
 from services.storage.embedded import shared_by_all
 from services.telegram.mailbox import MailLimits
 from services.telegram.users import TelegramSettings, TelegramUser, write_settings
+from tests.services.console_house import bot_status
 from tests.services.fake_telegram import TOKEN, FakeTelegram
 
 ANN, BOB, STRANGER = 7, 8, 666
@@ -24,30 +25,15 @@ PAIR, ODD = "BTCUSDT", "1_000*[X]USDT"
 HALTED = {"halted": True, "answer": "waiting", "decide_by": "2024-01-01T09:30:00Z", "modes": ["halt"]}
 
 
-def pair_status(pair=PAIR, **more):
-    return {
-        "pair": pair, "price": 43_000.5, "regime": "tight_range", "strategy": "grid", "phase": "running",
-        "held_off": [], "target": 900.0, "position": 0.01, "equity": 12.5, "exposure": 430.0, "entries": 4,
-        "exits": 1, "refused_for_costs": 0, "open_orders": 2, "recovered": True, "corrections": 0, "fills": 2,
-        "reactions": {"counts": [1], "seconds": 0.1}, "average": 42_800.0, "stop": 41_000.0,
-    } | more  # fmt: skip
-
-
-def bot_status(bot, pairs=(PAIR,), **more):
-    return {
-        "bot": bot, "at": "2024-01-01T09:06:00Z", "equity": 10_012.5, "wallet": 10_000.0, "exposure": 430.0,
-        "day_loss_pct": -0.1, "drawdown_pct": 0.2, "modes": [], "halted": False, "answer": None, "decide_by": None,
-        "limits": {"halt_day_loss_pct": 10.0, "halt_drawdown_pct": 30.0, "exposure": 0.7, "reserve": 0.15},
-        "transfers_at": 0, "streams": {"public": True}, "stream_age_seconds": 0.1, "errors": {}, "changes": {},
-        "environment": "venue", "pairs": [pair_status(one) for one in pairs],
-    } | more  # fmt: skip
+def live_status(bot, **more):
+    return bot_status(bot, environment="venue", **more)
 
 
 class SpokenFor:
     """A bot behind the real control interface: it has the status that a test gives it, and keeps what it was told."""
 
     def __init__(self, data_dir, name):
-        self.name, self.told, self.now, self.refuses = name, [], bot_status(name), ""
+        self.name, self.told, self.now, self.refuses = name, [], live_status(name), ""
         self.server = ControlServer(
             control_file(data_dir, name), self.status, self.act, CollectorRegistry(), orders=self.orders
         )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -313,3 +315,22 @@ def test_ctrl_c_ends_a_batch_at_once_and_leaves_whole_files(stocked, tmp_path, m
         assert file.suffix == ".json" and json.loads(file.read_text())["run_id"] == file.stem
     whole = answered(monkeypatch, capsys, path, code=1)
     assert (whole["completed"], whole["failed"]) == (200, 100)
+
+
+def test_batches_are_kept_as_long_as_one_says(store_dir, monkeypatch, capsys):
+    folder = store_dir / "batches"
+    (folder / "runs").mkdir(parents=True)
+    for name, days in (("old", 40), ("new", 1)):
+        (folder / name).mkdir()
+        (folder / name / "summary.json").write_text("{}")
+        run = folder / "runs" / f"{name}.json"
+        run.write_text("{}")
+        for one in (folder / name, run):
+            os.utime(one, (time.time() - days * 86_400,) * 2)
+    code, _, err = command(monkeypatch, capsys, "purge", "--batches", "30")
+    assert code == 2 and "deleting 2 places asks first" in err
+    code, out, _ = command(monkeypatch, capsys, "purge", "--batches", "30", "--yes")
+    assert code == 0 and "deleted" in out
+    left = {one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.is_file()}
+    assert left == {"new/summary.json", "runs/new.json"}
+    assert "No batch is that old." in command(monkeypatch, capsys, "purge", "--batches", "30")[1]

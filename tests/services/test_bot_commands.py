@@ -144,6 +144,28 @@ def unit(text):
     return parser
 
 
+@pytest.mark.parametrize(
+    ("service", "command"), [("watchdog", "watchdog"), ("telegram", "telegram run"), ("worker", "worker")]
+)
+def test_what_stands_beside_a_bot_is_a_service_too(tmp_path, service, command):
+    shown = run("install-service", "--service", service, folder=tmp_path).stdout
+    assert unit(shown)["Service"]["ExecStart"].endswith(f" {command}")
+    assert "stay at the venue" not in shown
+    (tmp_path / "a watchdog.yaml").write_text("bots: [main]")
+    with_config = ("install-service", "a watchdog.yaml", "--service", service, "--out", "x.service")
+    if service != "watchdog":
+        assert f"is of no use to {service}" in run(*with_config, folder=tmp_path, code=2).stderr
+        return
+    assert "enable --now traderagent_watchdog.service" in run(*with_config, folder=tmp_path).stdout
+    assert unit((tmp_path / "x.service").read_text())["Service"]["ExecStart"].endswith(f'"{tmp_path}/a watchdog.yaml"')
+
+
+def test_a_service_that_is_none_or_lacks_its_config_is_a_sentence(tmp_path):
+    said = run("install-service", "--service", "fax", folder=tmp_path, code=2).stderr
+    assert "service is 'fax'; choose one of bot" in said
+    assert "config is missing" in run("install-service", folder=tmp_path, code=2).stderr
+
+
 def test_a_service_is_printed_or_written_where_it_is_told(tmp_path):
     folder = tmp_path / "with space"
     folder.mkdir()
@@ -152,7 +174,7 @@ def test_a_service_is_printed_or_written_where_it_is_told(tmp_path):
     service = unit(shown)["Service"]
     assert service["ExecStart"].endswith(f'run "{folder}/bot.yaml"')
     assert service["RestartPreventExitStatus"] == "2"
-    assert service["EnvironmentFile"] == f"{folder}/second.env"
+    assert service["EnvironmentFile"] == f"-{folder}/second.env"
     assert unit(shown)["Install"]["WantedBy"] == "default.target"
     said = run("install-service", "bot.yaml", "--out", folder / "a" / "x.service", folder=folder).stdout
     assert (folder / "a" / "x.service").read_text() == shown

@@ -269,7 +269,7 @@ def test_what_demo_trading_does_not_answer_is_done_without():
     async def play(gateway, exchange, house):
         house.server.faults = Faults(demo=True)
         found = await gateway.instruments(["BTCUSDT"])
-        return found["BTCUSDT"], exchange.instruments["BTCUSDT"], await gateway.may_trade()
+        return found["BTCUSDT"], exchange.instruments["BTCUSDT"], await gateway.key_rights()
 
     found, listed, may = with_gateway(play)
     assert (found.tick_size, found.min_notional) == (listed.tick_size, listed.min_notional)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import tomllib
 from base64 import urlsafe_b64encode
 
 import aiohttp
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.ports import Unreachable
+from bot.sources import ROOT
 from bot.times import DAY
 from coordinator.decisions import FAMILY, FIELDS
 from coordinator.vocabulary import DecisionKind
@@ -318,6 +320,21 @@ def test_how_old_a_status_is_counts_from_when_the_bot_gave_it(dsn, name, tmp_pat
     run(main())
 
 
+def test_a_bot_that_has_ended_does_not_make_the_others_old(dsn, name, tmp_path):
+    async def main():
+        clock, other = [100.0], f"{name}b"
+        async with console(dsn, tmp_path, name, other, clock=lambda: clock[0], look=False) as house:
+            token = await house.token("read")
+            await house.bots[other].server.stop()
+            clock[0] += 60.0
+            await house.built.watcher.look()
+            part = {"X-Part": "1"}
+            assert (await house.ask("GET", "/", token, headers=part))[2]["X-Age"] == "0.0"
+            assert (await house.ask("GET", f"/bots/{other}/halt", token, headers=part))[2]["X-Age"] == "60.0"
+
+    run(main())
+
+
 def test_a_database_that_is_away_is_a_sentence_and_who_was_signed_in_goes_on_watching(dsn, name, tmp_path):
     async def main():
         await write_history(dsn, name)
@@ -540,7 +557,7 @@ async def check(house, token, made, name):
 
 
 def test_no_odd_request_is_a_500(dsn, name, tmp_path):
-    fuzz(dsn, tmp_path, name, 400)
+    fuzz(dsn, tmp_path, name, 250)
 
 
 @pytest.mark.slow
@@ -673,3 +690,8 @@ def test_without_its_parts_the_console_says_how_to_get_them_and_a_demo_goes_with
     assert "uv sync --extra web" in command("web", folder=tmp_path, code=2).stderr
     monkeypatch.undo()
     assert web.installed()
+
+
+def test_a_clone_has_what_the_extra_has():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["dependency-groups"]["console"] == project["project"]["optional-dependencies"]["web"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from contextlib import asynccontextmanager
@@ -16,6 +18,7 @@ from bot.events import Filled
 from bot.sources import ROOT
 from services.messaging.bus import RedisBus
 from services.messaging.embedded import EmbeddedRedis
+from services.storage.embedded import EmbeddedPostgres
 from tests.browser import browser, needs_chromium
 from tests.conftest import unreachable_bot
 from tests.services.console_house import NOW, PAIR, console, write_history
@@ -99,6 +102,45 @@ async def heard(socket, count):
     while len(found) < count:
         found += [one for one in await asyncio.wait_for(socket.receive_json(), 5) if one["kind"] == "event"]
     return found
+
+
+@pytest.mark.slow
+def test_a_postgres_that_is_killed_is_a_sentence_until_it_is_back(name, tmp_path):
+    async def main():
+        postgres = EmbeddedPostgres(tmp_path / "postgres")
+        dsn = await postgres.start()
+        await write_history(dsn, name)
+        async with console(dsn, tmp_path, name) as house:
+            token = await house.token("read")
+            path = f"/api/v1/bots/{name}/fills"
+            assert (await house.ask("GET", path, token))[0] == 200
+            file = tmp_path / "postgres" / "postgres" / "postmaster.pid"
+            os.kill(int(file.read_text().splitlines()[0]), signal.SIGKILL)
+            await answers(house, "/ready", token, 503)
+            assert (await house.ask("GET", path, token))[1]["code"] == "away"
+            assert "The database does not answer" in (await house.ask("GET", "/", token))[1].decode()
+            await answers_again(postgres)
+            await answers(house, "/ready", token, 200)
+            assert (await house.ask("GET", path, token))[0] == 200
+        await postgres.stop()
+
+    asyncio.run(main())
+
+
+async def answers(house, path, token, status):
+    async with asyncio.timeout(20):
+        while (await house.ask("GET", path, token))[0] != status:  # noqa: ASYNC110, a server sets no event
+            await asyncio.sleep(0.05)
+
+
+async def answers_again(postgres):
+    """Start it again, once the children of the killed one have ended."""
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(OSError, subprocess.SubprocessError):
+                await postgres.start()
+                return
+            await asyncio.sleep(0.1)
 
 
 # A demo, as a person watches it.
@@ -201,6 +243,33 @@ def test_a_console_that_is_killed_leaves_the_bot_as_it_was(tmp_path):
                 await asyncio.sleep(0.05)
             assert after["at"] > before["at"]
             assert all(after["streams"].values())
+
+    asyncio.run(main())
+
+
+@pytest.mark.slow
+def test_a_demo_that_is_killed_takes_its_console_along(tmp_path):
+    async def main():
+        import psutil
+
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bot", "demo"),
+            cwd=ROOT,
+            env=os.environ | {"TRADERAGENT_DATA_DIR": str(tmp_path), "TMPDIR": str(tmp_path)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        async with asyncio.timeout(120):
+            while not (await process.stdout.readline()).startswith(b"console at "):
+                pass
+        (web,) = [one for one in psutil.Process(process.pid).children() if "web" in one.cmdline()]
+        process.kill()
+        await process.communicate()
+        gone, _ = await asyncio.to_thread(psutil.wait_procs, [web], 20)
+        for one in psutil.process_iter(["cwd"]):  # its database and bus, which the next demo would have joined
+            if str(tmp_path) in (one.info["cwd"] or ""):
+                one.kill()
+        assert gone
 
     asyncio.run(main())
 

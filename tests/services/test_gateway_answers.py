@@ -26,7 +26,7 @@ QUESTIONS = {
     "account/wallet-balance": lambda gateway: gateway.account(),
     "account/fee-rate": lambda gateway: gateway.instruments(["BTCUSDT"]),
     "account/transaction-log": lambda gateway: gateway.transfers(1 << 40),
-    "user/query-api": lambda gateway: gateway.may_trade(),
+    "user/query-api": lambda gateway: gateway.key_rights(),
     "position/list": lambda gateway: gateway.position("BTCUSDT"),
     "order/realtime": lambda gateway: gateway.open_orders("BTCUSDT"),
     "order/history": lambda gateway: gateway.find("BTCUSDT", "never"),

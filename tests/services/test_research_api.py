@@ -247,6 +247,7 @@ def test_a_request_is_read_as_the_command_line_reads_it(tmp_path):
         {"strategy": "/tmp/evil.py:STRATEGY"},
         {"candles": "/etc/passwd"},
         {"strategies": [{"preset": "../../secrets.yaml"}]},
+        {"validation": "/etc/criteria"},
         {"a": [[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]},
     ],
 )

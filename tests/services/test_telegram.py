@@ -20,7 +20,7 @@ from services.telegram.desk import CONFIRMED, SAID
 from services.telegram.mailbox import MailLimits
 from services.telegram.users import read_settings, settings_file
 from tests.services.fake_telegram import TOKEN
-from tests.services.telegram_house import ANN, BOB, HALTED, ODD, STRANGER, bot_status, house
+from tests.services.telegram_house import ANN, BOB, HALTED, ODD, STRANGER, house, live_status
 
 NOW = 1_704_100_000_000
 
@@ -71,7 +71,7 @@ def test_every_command_is_answered_in_both_languages(dsn, name, tmp_path):
 def test_what_is_no_command_or_names_no_pair_is_said(dsn, name, tmp_path):
     async def play():
         async with house(tmp_path, dsn, [name]) as here:
-            here.bot.now = bot_status(name, pairs=("BTCUSDT", ODD))
+            here.bot.now = live_status(name, pairs=("BTCUSDT", ODD))
             texts = (
                 "/nothing",
                 "hello",
@@ -282,7 +282,7 @@ def test_while_telegram_is_away_alarms_wait_and_news_are_gathered(dsn, name, tmp
 def test_a_long_answer_is_cut_between_lines_and_a_fault_of_html_goes_as_plain_text(dsn, name, tmp_path):
     async def play():
         async with house(tmp_path, dsn, [name], users=(ANN,)) as here:
-            here.bot.now = bot_status(name, pairs=[f"COIN{number}USDT" for number in range(130)])
+            here.bot.now = live_status(name, pairs=[f"COIN{number}USDT" for number in range(130)])
             here.telegram.writes(ANN, "/pairs")
             await here.until(lambda: len(here.telegram.sent) > 1)
             await asyncio.sleep(0.2)

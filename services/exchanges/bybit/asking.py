@@ -6,12 +6,13 @@ from typing import Any
 
 from bot.errors import Misconfigured
 from bot.instrument import Instrument, RiskTier
-from bot.ports import Account, Execution, OpenOrder, PartialStop, Position, Transfer
+from bot.ports import Account, Execution, KeyRights, OpenOrder, PartialStop, Position, Transfer
 from bot.record import new_records
 from bot.rollup import BAR
 from bot.times import DAY, MINUTE, WEEK
 from services.exchanges.bybit import codec
 from services.exchanges.bybit.connection import Connection
+from services.exchanges.bybit.key_rights import key_rights
 from services.exchanges.bybit.limiter import Priority
 from services.exchanges.bybit.partial_stops import partial_stop
 
@@ -101,14 +102,12 @@ class Asking(Connection):
 
     # Account
 
-    async def may_trade(self) -> bool | None:
-        """Whether the API key may trade this market; None in demo trading, where nobody says."""
-        right = "ContractTrade" if self.category == "linear" else "Spot"
-
-        def read(answer: dict[str, Any]) -> bool:
-            return not int(answer.get("readOnly", 0)) and bool(dict(answer["permissions"]).get(right))
-
-        return await self.where_there_is(self.ask("privateGetV5UserQueryApi", {}, read))
+    async def key_rights(self) -> KeyRights | None:
+        """What the API key may do; None in demo trading, where nobody says."""
+        market = "ContractTrade" if self.category == "linear" else "Spot"
+        return await self.where_there_is(
+            self.ask("privateGetV5UserQueryApi", {}, lambda answer: key_rights(answer, market))
+        )
 
     async def account(self) -> Account:
         """Wallet of the settlement coin, and positions of every known symbol; spot has coins and no positions."""

@@ -87,6 +87,12 @@ class Client(ccxt.pro.bybit):  # type: ignore[misc]
             self.subscribed(client.url)
         super().handle_message(client, message)
 
+    def give_up(self, url: str) -> None:
+        """End what waits for messages of a socket, as when the line is lost."""
+        socket = (self.clients or {}).get(url)
+        if socket is not None:
+            socket.reject(ccxt.NetworkError("the socket was given up"))
+
     async def forget(self, url: str) -> None:
         """Close a socket and forget what was sent over it: a sign-in that was refused is otherwise never repeated."""
         socket = (self.clients or {}).pop(url, None)

@@ -63,6 +63,11 @@ class Streams(Connection):
         up = {name: event.is_set() for name, event in self.hearing.items()}
         return StreamHealth(up, dict(self.heard), time.monotonic() - self.heard_at)
 
+    async def use_key(self, key: str, secret: str) -> None:
+        """Sign by another key of the same account from now on; the private stream signs in anew and leaves a Gap."""
+        self.client.apiKey, self.client.secret = key, secret
+        self.client.give_up(self.client.urls["api"]["ws"]["private"]["contract"])
+
     async def _hold(self, address: str, topics: list[str], name: str) -> None:
         while True:
             try:

@@ -1,0 +1,115 @@
+"""Grafana dashboards from one table of panels. `deploy/grafana` has them as JSON.
+
+`python -m services.dashboards` writes them anew; a test compares, and asks Prometheus' tool about every expression.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from services.alert_rules import LAG, REACTION
+
+FOLDER = Path("deploy/grafana")
+WIDTH, HEIGHT, COLUMNS = 8, 7, 3  # of a panel in Grafana's grid of 24, and panels in a row
+SOURCE = {"type": "prometheus", "uid": "${datasource}"}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A graph: expressions with their legends."""
+
+    title: str
+    unit: str  # as Grafana names it
+    series: tuple[tuple[str, str], ...]
+
+
+def _collector(title: str, metric: str, unit: str, legend: str) -> Panel:
+    return Panel(title, unit, ((f"traderagent_collector_{metric}", legend),))
+
+
+BY_PAIR = "{{pair}}"
+DASHBOARDS = {
+    "bots": (
+        Panel("Equity and wallet", "none", (("traderagent_equity", "equity"), ("traderagent_wallet", "wallet"))),
+        Panel("Losses", "percent", (("traderagent_day_loss_pct", "day"), ("traderagent_drawdown_pct", "drawdown"))),
+        Panel("Exposure by pair", "none", (("traderagent_pair_exposure", BY_PAIR),)),
+        Panel("Modes", "none", (("traderagent_mode", "{{mode}}"),)),
+        Panel("Pairs that open nothing", "none", (("traderagent_pair_held_off", "{{pair}} {{reason}}"),)),
+        Panel("Open orders by pair", "none", (("traderagent_pair_open_orders", BY_PAIR),)),
+        Panel("Fills an hour", "none", (("increase(traderagent_fills_total[1h])", BY_PAIR),)),
+        Panel("Corrections an hour", "none", (("increase(traderagent_corrections_total[1h])", BY_PAIR),)),
+        Panel("Last heard of the exchange", "s", (("traderagent_stream_age_seconds", "{{instance}}"),)),
+        Panel(
+            "Answers of the exchange by code", "none", (("increase(traderagent_gateway_errors_total[1h])", "{{code}}"),)
+        ),
+        Panel("Fill to order, p99", "s", ((REACTION, "{{instance}}"),)),
+        Panel("Loop wakes late, p99", "s", ((LAG, "{{instance}}"),)),
+    ),
+    "workers": (
+        Panel("Jobs that are played", "none", (("traderagent_jobs_active", "{{instance}}"),)),
+        Panel("Jobs ended an hour", "none", (("increase(traderagent_jobs_ended_total[1h])", "{{status}}"),)),
+        Panel("Leases lost an hour", "none", (("increase(traderagent_jobs_leases_lost_total[1h])", "{{instance}}"),)),
+        Panel(
+            "Duration, median",
+            "s",
+            (
+                (
+                    "histogram_quantile(0.5, sum by (kind, le) (rate(traderagent_job_seconds_bucket[1h])))",
+                    "{{kind}}",
+                ),
+            ),
+        ),
+    ),
+    "market_data": (
+        _collector("Minutes come late, p99", "lag_p99_seconds", "s", "{{market}}"),
+        _collector("Completeness", "completeness", "percentunit", "{{market}} {{symbol}}"),
+        _collector("Missing minutes", "missing_minutes", "none", "{{market}} {{symbol}} {{cause}}"),
+        _collector("Market answers", "reachable", "none", "{{market}}"),
+        _collector("Stream is up", "stream_up", "none", "{{market}}"),
+        Panel("Rows a second", "none", (("rate(traderagent_collector_rows_total[5m])", "{{market}} {{source}}"),)),
+    ),
+}
+
+
+def dashboard(name: str) -> dict[str, Any]:
+    """A dashboard as Grafana imports it."""
+    title = name.replace("_", " ")
+    return {
+        "uid": f"traderagent-{name.replace('_', '-')}",
+        "title": f"traderagent: {title}",
+        "schemaVersion": 39,
+        "time": {"from": "now-24h", "to": "now"},
+        "refresh": "30s",
+        "templating": {"list": [{"name": "datasource", "type": "datasource", "query": "prometheus"}]},
+        "panels": [_panel(number, one) for number, one in enumerate(DASHBOARDS[name])],
+    }
+
+
+def _panel(number: int, one: Panel) -> dict[str, Any]:
+    place = {"x": number % COLUMNS * WIDTH, "y": number // COLUMNS * HEIGHT, "w": WIDTH, "h": HEIGHT}
+    return {
+        "id": number + 1,
+        "type": "timeseries",
+        "title": one.title,
+        "datasource": SOURCE,
+        "gridPos": place,
+        "fieldConfig": {"defaults": {"unit": one.unit}, "overrides": []},
+        "targets": [
+            {"refId": chr(65 + at), "expr": expr, "legendFormat": legend, "datasource": SOURCE}
+            for at, (expr, legend) in enumerate(one.series)
+        ],
+    }
+
+
+def dashboard_file(name: str) -> str:
+    """The file of a dashboard."""
+    return json.dumps(dashboard(name), indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for one in DASHBOARDS:
+        (FOLDER / f"{one}.json").write_text(dashboard_file(one), encoding="utf-8")

@@ -1,0 +1,87 @@
+"""The master key that encrypts every key of a data directory: from the environment, or a file of its owner's alone.
+
+It is never shown, and a new one is never made while there are keys that an older one encrypted.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import secrets
+from pathlib import Path
+
+from bot.errors import Misconfigured, cut
+
+VARIABLE = "TRADERAGENT_MASTER_KEY"
+BYTES = 32
+MAKE_ONE = "make one with `openssl rand -base64 32`"
+
+
+def master_key_file(data_dir: Path) -> Path:
+    """Where it is kept unless the environment has it."""
+    return data_dir / "master.key"
+
+
+def read_master_key(data_dir: Path) -> bytes:
+    """Return it; raises Misconfigured where there is none, where it is none, or where others may read it."""
+    given = os.environ.get(VARIABLE, "")
+    if given:
+        return _decoded(given, VARIABLE)
+    path = master_key_file(data_dir)
+    try:
+        with path.open(encoding="ascii", errors="replace") as kept:
+            mode = os.fstat(kept.fileno()).st_mode & 0o777
+            text = kept.read(1024)
+    except FileNotFoundError:
+        raise Misconfigured(
+            f"the master key {cut(str(path))} is missing; restore that file, set {VARIABLE}, or remove the folder "
+            "`keys` beside it and add the keys again."
+        ) from None
+    if mode & 0o077 and os.name != "nt":
+        raise Misconfigured(f"the master key {cut(str(path))} may be read by others (mode {mode:o}); `chmod 600` it.")
+    return _decoded(text, f"the master key {cut(str(path))}")
+
+
+def made_master_key(data_dir: Path) -> bytes:
+    """Return it, or make it; the first of two processes makes it for both."""
+    path = master_key_file(data_dir)
+    if os.environ.get(VARIABLE) or path.exists():
+        return read_master_key(data_dir)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_private(path, base64.b64encode(secrets.token_bytes(BYTES)).decode() + "\n", replace=False)
+    return read_master_key(data_dir)
+
+
+def _decoded(text: str, where: str) -> bytes:
+    try:
+        found = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        found = b""
+    if len(found) != BYTES:
+        raise Misconfigured(f"{where} is no master key, which is {BYTES} bytes in base64; {MAKE_ONE}.")
+    return found
+
+
+def write_private(path: Path, text: str, *, replace: bool = True) -> None:
+    """Write a file whole or not at all, for its owner's eyes alone; one that is there stays unless it is replaced."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        if replace:
+            partial.replace(path)
+        else:
+            _link(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _link(partial: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(partial)
+    except FileExistsError:
+        return

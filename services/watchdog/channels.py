@@ -1,0 +1,166 @@
+"""Whom the watchdog calls: Telegram and webhooks, each in its own words. One that fails says whether to try again.
+
+Redirects are not followed, and no error names an address: it is a secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import aiohttp
+import structlog
+
+from services.watchdog.conditions import Notice
+from services.watchdog.settings import Webhook, WebhookKind
+
+log = structlog.get_logger()
+
+SECONDS = 10.0  # for an answer
+MOST_WAIT = 300.0  # seconds, of what a channel asks for
+LONGEST = {WebhookKind.DISCORD: 1900, WebhookKind.SLACK: 3000, WebhookKind.NTFY: 1000, WebhookKind.JSON: 1 << 30}
+TELEGRAM = "https://api.telegram.org"
+
+
+class Later(Exception):
+    """It was not sent; `seconds` are to pass before it is tried again, None for the usual ones."""
+
+    def __init__(self, why: str, seconds: float | None = None) -> None:
+        super().__init__(why)
+        self.seconds = seconds
+
+
+class Channel(Protocol):
+    """Somebody who hears notices."""
+
+    name: str
+
+    async def send(self, notice: Notice, at: float) -> None:
+        """Send a notice of a moment (seconds since 1970); raises Later where that has to be tried again."""
+        ...
+
+
+@dataclass(frozen=True)
+class Posted:
+    """What is posted to a webhook."""
+
+    body: bytes
+    headers: dict[str, str]
+
+
+def signature(secret: str, timestamp: str, body: bytes) -> str:
+    """HMAC-SHA256 over timestamp, a dot and the body, hexadecimal."""
+    return hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+
+
+def posted(webhook: Webhook, notice: Notice, at: float) -> Posted:
+    """Say a notice as the webhook's kind wants it."""
+    kind = webhook.spoken()
+    text = notice.text[: LONGEST[kind]]
+    if kind is WebhookKind.NTFY:
+        headers = {"Title": f"traderagent {notice.bot}", "Priority": "default" if notice.over else "urgent"}
+        return Posted(text.encode(), {**headers, "Content-Type": "text/plain; charset=utf-8"})
+    said: dict[str, Any]
+    if kind is WebhookKind.DISCORD:
+        said = {"content": text, "allowed_mentions": {"parse": []}}
+    elif kind is WebhookKind.SLACK:
+        said = {"text": text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")}
+    else:
+        said = {
+            "version": 1,
+            "source": "traderagent watchdog",
+            "bot": notice.bot,
+            "condition": notice.condition.value,
+            "severity": "critical",
+            "over": notice.over,
+            "sentence": notice.sentence,
+            "remedy": notice.remedy,
+            "at": datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds"),
+        }
+    body = json.dumps(said).encode()
+    headers = {"Content-Type": "application/json"}
+    secret = webhook.secret.get_secret_value()
+    if secret:
+        timestamp = str(int(at))
+        headers["X-Traderagent-Timestamp"] = timestamp
+        headers["X-Traderagent-Signature"] = f"sha256={signature(secret, timestamp, body)}"
+    return Posted(body, headers)
+
+
+class WebhookChannel:
+    """One webhook."""
+
+    def __init__(self, session: aiohttp.ClientSession, webhook: Webhook, wall: Callable[[], float]) -> None:
+        """`wall`: seconds since 1970, by which a request is signed when it is sent, however late that is."""
+        self.session, self.webhook, self.wall = session, webhook, wall
+        self.name = f"{webhook.spoken().value} {webhook.host()}"
+
+    async def send(self, notice: Notice, at: float) -> None:
+        """Post it; what the webhook refuses for good is logged and left."""
+        said = posted(self.webhook, notice, at if not self.webhook.secret.get_secret_value() else self.wall())
+        url = self.webhook.url.get_secret_value()
+        status, answer = await _post(self.session, url, data=said.body, headers=said.headers)
+        if status == 429 or status >= 500:
+            raise Later(f"HTTP {status}", _wait(answer))
+        if status >= 300:
+            log.error("webhook_refused", channel=self.name, status=status, remedy="check its address in the config")
+
+
+class TelegramChannel:
+    """The users of a Telegram bot, each in a private chat."""
+
+    name = "telegram"
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        token: Callable[[], str],
+        users: Callable[[], Sequence[int]],
+        address: str = TELEGRAM,
+    ) -> None:
+        self.session, self.token, self.users, self.address = session, token, users, address
+        self._told: tuple[Any, set[int]] = (None, set())  # whom the notice that is being sent has reached
+
+    async def send(self, notice: Notice, at: float) -> None:
+        """Send it to everybody; whoever has it already does not get it again when it is tried again."""
+        if self._told[0] != (notice, at):
+            self._told = ((notice, at), set())
+        url = f"{self.address}/bot{self.token()}/sendMessage"
+        for user in self.users():
+            if user in self._told[1]:
+                continue
+            status, answer = await _post(self.session, url, data={"chat_id": str(user), "text": notice.text[:4000]})
+            if status == 429 or status >= 500:
+                raise Later(f"HTTP {status}", _wait(answer))
+            if status >= 300:
+                log.error("telegram_refused", user=user, status=status, remedy="`traderagent telegram setup`")
+            self._told[1].add(user)
+
+
+async def _post(session: aiohttp.ClientSession, url: str, **what: Any) -> tuple[int, Any]:
+    """Post; status and answer. Raises Later where nobody answers."""
+    try:
+        async with session.post(
+            url, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=SECONDS), **what
+        ) as answer:
+            wait: Any = answer.headers.get("Retry-After")
+            if answer.status == 429 and wait is None:
+                said = await answer.json(content_type=None)
+                found = said.get("parameters", said) if isinstance(said, dict) else {}
+                wait = found.get("retry_after") if isinstance(found, dict) else None
+            return answer.status, wait
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        raise Later(type(error).__name__) from None
+
+
+def _wait(asked: Any) -> float | None:
+    """Read how long a channel wants to be left alone, seconds."""
+    try:
+        return min(max(float(asked), 0.0), MOST_WAIT)
+    except (TypeError, ValueError):
+        return None

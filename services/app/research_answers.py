@@ -48,7 +48,7 @@ RUN = "run"  # a config without ranges
 KEPT_REPORTS = 200
 DEEPEST = 20  # levels of a request
 STANDS_DAYS = 90  # that a preset saved from a page stands
-A_FILE = re.compile(r"\.(?:py|ya?ml|csv|parquet|json)\b", re.IGNORECASE)
+A_FILE = re.compile(r"^[/~]|\.\.[/\\]|\.(?:py|ya?ml|toml|csv|parquet|json)\b", re.IGNORECASE)
 REPORTS = Path("console") / "reports"  # in the data directory
 
 

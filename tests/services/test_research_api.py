@@ -247,6 +247,7 @@ def test_a_request_is_read_as_the_command_line_reads_it(tmp_path):
         {"strategy": "/tmp/evil.py:STRATEGY"},
         {"candles": "/etc/passwd"},
         {"strategies": [{"preset": "../../secrets.yaml"}]},
+        {"validation": "/etc/criteria"},
         {"a": [[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]},
     ],
 )
@@ -254,6 +255,23 @@ def test_a_request_names_no_file_of_the_machine(tmp_path, asks):
     with pytest.raises(Misconfigured, match=r"file|nested"):
         refuse_files(asks)
     assert "refused" in asked("request", tmp_path, kind="batch", request=asks)
+
+
+ODD = (
+    None, True, 0, -1, 1e308, 2**70, "", "\0", "x" * 500, "\ud800", "1%", [], {}, [[]], {"from": 1}, ["a", 1],
+    {"from": 1, "to": 5, "step": 0}, {"from": 1, "to": 1e9, "step": 1}, [{"indicator": "nope"}], {"a": {"b": [1]}},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["run", "sweep", "staged", "batch"])
+def test_no_odd_request_is_a_fault_of_the_process(tmp_path, kind):
+    for value in ODD:
+        for key in ("strategy", "pair", "from", "capital", "search", "grid", "execution", "x", "strategies"):
+            told = asked("request", tmp_path, kind=kind, request=GRID | {key: value})
+            assert "fault" not in told, (key, value, told)
+        for key in ("levels", "timeframe", "when", "stop_loss", "nope"):
+            told = asked("request", tmp_path, kind=kind, request=GRID | {"grid": {"levels": [5, 7], key: value}})
+            assert "fault" not in told, (key, value, told)
 
 
 def test_a_variant_becomes_a_preset_a_strategy_and_a_config(tmp_path):

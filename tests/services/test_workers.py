@@ -133,6 +133,7 @@ async def disturbed(store, jobs, data, workers):
     psutil.Process(postmaster).send_signal(signal.SIGQUIT)
 
 
+@pytest.mark.slow  # fifteen processes
 def test_a_request_is_answered_at_once_or_by_a_worker_with_the_same_answer(tmp_path):
     data = tmp_path / "data"
     CandleStore(data).write("bybit", "linear", "BTCUSDT", walk(45 * 1440, seed=3, volatility=0.0007))

@@ -113,6 +113,7 @@ def test_months_that_the_candles_hold_are_played():
     assert "2022-06" not in found
 
 
+@pytest.mark.slow  # processes
 def test_the_commands(tmp_path):
     candles, config = tmp_path / "candles.parquet", tmp_path / "grid.yaml"
     to_frame(CANDLES).write_parquet(candles)

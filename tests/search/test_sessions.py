@@ -213,6 +213,7 @@ def test_a_search_that_is_killed_goes_on_and_writes_the_same_rows(tmp_path):
     assert (tmp_path / "a" / "report.html").read_bytes() == (tmp_path / "b" / "report.html").read_bytes()
 
 
+@pytest.mark.slow  # several processes
 def test_the_commands_of_sessions(tmp_path):
     candles, space, data = tmp_path / "candles.parquet", tmp_path / "space.yaml", tmp_path / "data"
     to_frame(CANDLES).write_parquet(candles)
@@ -240,6 +241,7 @@ def test_the_commands_of_sessions(tmp_path):
     assert json.loads(command(data, "sessions", "list", "--json")) == []
 
 
+@pytest.mark.slow  # several processes
 def test_a_walk_forward_writes_what_would_trade_next(tmp_path):
     candles, space, data = tmp_path / "candles.parquet", tmp_path / "space.yaml", tmp_path / "data"
     to_frame(CANDLES).write_parquet(candles)

@@ -144,6 +144,7 @@ def command(data_dir, *arguments, code=0):
     return done
 
 
+@pytest.mark.slow  # processes
 def test_the_command_writes_every_row_and_a_config_that_a_backtest_takes(tmp_path):
     candles, space, out = tmp_path / "candles.parquet", tmp_path / "space.yaml", tmp_path / "out"
     to_frame(CANDLES).write_parquet(candles)

@@ -106,6 +106,11 @@ def plateau_of(row: int, found: Explored, metric: Metric, lattice: Lattice) -> P
     return Plateau(float(values[row]), float(around.mean()), worst, len(around))
 
 
+def ranks_of(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Place of each value (k,) in their order, from 0; equal ones in the order in which they stand."""
+    return np.argsort(np.argsort(values, kind="stable"), kind="stable").astype(np.float64)
+
+
 def importance(found: Explored, metric: Metric, lattice: Lattice) -> list[float]:
     """Share of the variance of the variants' ranks that each axis explains by itself, (axes,); 0 where nothing varies.
 
@@ -113,7 +118,7 @@ def importance(found: Explored, metric: Metric, lattice: Lattice) -> list[float]
     wild results cannot rule.
     """
     values = metric.of(found.scores)
-    ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable").astype(np.float64)
+    ranks = ranks_of(values)
     total, digits, shares = float(np.var(ranks)), lattice.digits(found.numbers), []
     for place, size in enumerate(lattice.sizes):
         count = np.bincount(digits[:, place], minlength=size)

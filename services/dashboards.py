@@ -18,7 +18,7 @@ SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 
 
 @dataclass(frozen=True)
-class Panel:
+class GraphPanel:
     """A graph: expressions with their legends."""
 
     title: str
@@ -26,33 +26,37 @@ class Panel:
     series: tuple[tuple[str, str], ...]
 
 
-def _collector(title: str, metric: str, unit: str, legend: str) -> Panel:
-    return Panel(title, unit, ((f"traderagent_collector_{metric}", legend),))
+def _collector(title: str, metric: str, unit: str, legend: str) -> GraphPanel:
+    return GraphPanel(title, unit, ((f"traderagent_collector_{metric}", legend),))
 
 
 BY_PAIR = "{{pair}}"
 DASHBOARDS = {
     "bots": (
-        Panel("Equity and wallet", "none", (("traderagent_equity", "equity"), ("traderagent_wallet", "wallet"))),
-        Panel("Losses", "percent", (("traderagent_day_loss_pct", "day"), ("traderagent_drawdown_pct", "drawdown"))),
-        Panel("Exposure by pair", "none", (("traderagent_pair_exposure", BY_PAIR),)),
-        Panel("Modes", "none", (("traderagent_mode", "{{mode}}"),)),
-        Panel("Pairs that open nothing", "none", (("traderagent_pair_held_off", "{{pair}} {{reason}}"),)),
-        Panel("Open orders by pair", "none", (("traderagent_pair_open_orders", BY_PAIR),)),
-        Panel("Fills an hour", "none", (("increase(traderagent_fills_total[1h])", BY_PAIR),)),
-        Panel("Corrections an hour", "none", (("increase(traderagent_corrections_total[1h])", BY_PAIR),)),
-        Panel("Last heard of the exchange", "s", (("traderagent_stream_age_seconds", "{{instance}}"),)),
-        Panel(
+        GraphPanel("Equity and wallet", "none", (("traderagent_equity", "equity"), ("traderagent_wallet", "wallet"))),
+        GraphPanel(
+            "Losses", "percent", (("traderagent_day_loss_pct", "day"), ("traderagent_drawdown_pct", "drawdown"))
+        ),
+        GraphPanel("Exposure by pair", "none", (("traderagent_pair_exposure", BY_PAIR),)),
+        GraphPanel("Modes", "none", (("traderagent_mode", "{{mode}}"),)),
+        GraphPanel("Pairs that open nothing", "none", (("traderagent_pair_held_off", "{{pair}} {{reason}}"),)),
+        GraphPanel("Open orders by pair", "none", (("traderagent_pair_open_orders", BY_PAIR),)),
+        GraphPanel("Fills an hour", "none", (("increase(traderagent_fills_total[1h])", BY_PAIR),)),
+        GraphPanel("Corrections an hour", "none", (("increase(traderagent_corrections_total[1h])", BY_PAIR),)),
+        GraphPanel("Last heard of the exchange", "s", (("traderagent_stream_age_seconds", "{{instance}}"),)),
+        GraphPanel(
             "Answers of the exchange by code", "none", (("increase(traderagent_gateway_errors_total[1h])", "{{code}}"),)
         ),
-        Panel("Fill to order, p99", "s", ((REACTION, "{{instance}}"),)),
-        Panel("Loop wakes late, p99", "s", ((LAG, "{{instance}}"),)),
+        GraphPanel("Fill to order, p99", "s", ((REACTION, "{{instance}}"),)),
+        GraphPanel("Loop wakes late, p99", "s", ((LAG, "{{instance}}"),)),
     ),
     "workers": (
-        Panel("Jobs that are played", "none", (("traderagent_jobs_active", "{{instance}}"),)),
-        Panel("Jobs ended an hour", "none", (("increase(traderagent_jobs_ended_total[1h])", "{{status}}"),)),
-        Panel("Leases lost an hour", "none", (("increase(traderagent_jobs_leases_lost_total[1h])", "{{instance}}"),)),
-        Panel(
+        GraphPanel("Jobs that are played", "none", (("traderagent_jobs_active", "{{instance}}"),)),
+        GraphPanel("Jobs ended an hour", "none", (("increase(traderagent_jobs_ended_total[1h])", "{{status}}"),)),
+        GraphPanel(
+            "Leases lost an hour", "none", (("increase(traderagent_jobs_leases_lost_total[1h])", "{{instance}}"),)
+        ),
+        GraphPanel(
             "Duration, median",
             "s",
             (
@@ -69,7 +73,7 @@ DASHBOARDS = {
         _collector("Missing minutes", "missing_minutes", "none", "{{market}} {{symbol}} {{cause}}"),
         _collector("Market answers", "reachable", "none", "{{market}}"),
         _collector("Stream is up", "stream_up", "none", "{{market}}"),
-        Panel("Rows a second", "none", (("rate(traderagent_collector_rows_total[5m])", "{{market}} {{source}}"),)),
+        GraphPanel("Rows a second", "none", (("rate(traderagent_collector_rows_total[5m])", "{{market}} {{source}}"),)),
     ),
 }
 
@@ -88,7 +92,7 @@ def dashboard(name: str) -> dict[str, Any]:
     }
 
 
-def _panel(number: int, one: Panel) -> dict[str, Any]:
+def _panel(number: int, one: GraphPanel) -> dict[str, Any]:
     place = {"x": number % COLUMNS * WIDTH, "y": number // COLUMNS * HEIGHT, "w": WIDTH, "h": HEIGHT}
     return {
         "id": number + 1,

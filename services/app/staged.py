@@ -18,6 +18,7 @@ import numpy as np
 from bot.candles import iso
 from bot.errors import Misconfigured, shown
 from coordinator.config_file import config_values
+from search.evidence import ranks_of
 from search.reading import read_space
 from services.app.research import ReadySearch, SearchKind, ready_search, row_of
 
@@ -164,5 +165,4 @@ def _rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -
     """Spearman's rank correlation; equal values in the order in which they stand. 1 where one does not vary."""
     if first.min() == first.max() or second.min() == second.max():
         return 1.0
-    one, other = (np.argsort(np.argsort(values, kind="stable"), kind="stable") for values in (first, second))
-    return float(np.corrcoef(one, other)[0, 1])
+    return float(np.corrcoef(ranks_of(first), ranks_of(second))[0, 1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ import typer
 from bot.errors import Misconfigured, cut
 from services.command_line.console import console, progress
 from services.command_line.interrupt import run_loop
+from services.command_line.live import signed_in
 from services.command_line.whole_file import write_whole
 from services.settings import Settings
 
@@ -47,7 +47,8 @@ def submit(
 
     document = read_request(kind, request)
     _say_queued(
-        ask_jobs(database, lambda store, _dsn: store.submit(user or _signed_in(), kind, document, priority)), as_json
+        ask_jobs(database, lambda store, _dsn: store.submit(user or signed_in() or "user", kind, document, priority)),
+        as_json,
     )
 
 
@@ -169,7 +170,7 @@ def staged(
     The first stage leaves out what sizes and protects, the second multiplies the best of it by that. Ranked by total
     return unless the file says otherwise, with alpha and beta beside it.
     """
-    from services.app.staged import read_staged, ready_request, too_large_for_now
+    from services.app.staged import ANSWERED, read_staged, ready_request, too_large_for_now
     from services.logs import quieten
 
     quieten()
@@ -178,20 +179,17 @@ def staged(
     reason = "asked for" if job else too_large_for_now(asked, search)
     answer = None if reason else _answered(asked, search, seconds)
     if answer is None:
-        owner = user or _signed_in()
+        owner = user or signed_in() or "user"
         queued = ask_jobs("", lambda store, _dsn: store.submit(owner, "staged", asked.document))
         _say_queued(queued, as_json, reason or f"it takes longer than {seconds:g} seconds")
         return
-    answered = {**answer, "rows": answer["rows"][:ANSWER_ROWS]}
+    answered = {**answer, "rows": answer["rows"][:ANSWERED]}
     if out is not None:
         write_whole(out, json.dumps(answered, indent=2) + "\n")
     if as_json:
         print(json.dumps(answered))  # noqa: T201, for programs
     else:
         _show_answer(answered)
-
-
-ANSWER_ROWS = 300  # `services.app.staged.ANSWERED`, which takes long to load
 
 
 def _answered(asked: Any, search: Any, seconds: float) -> dict[str, Any] | None:
@@ -254,13 +252,6 @@ async def _asked(database: str, question: Callable[[JobStore, str], Awaitable[An
             return await question(store, dsn)
         finally:
             await store.close()
-
-
-def _signed_in() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user without a name, as in containers
-        return "user"
 
 
 def _say_queued(job: Job, as_json: bool, reason: str = "") -> None:

@@ -240,7 +240,7 @@ def ctl(
     file = file_of(Settings().data_dir, bot)
     if word != "status":
         chosen = {"pair": pair and symbol_of(pair), "force": force, "amount": amount}
-        said: dict[str, Any] = {"command": word, **chosen, "source": "ctl", "who": _user()}
+        said: dict[str, Any] = {"command": word, **chosen, "source": "ctl", "who": signed_in()}
         done = ask(file, "/command", said).get("done")
         console().print(str(done), markup=False)
         return
@@ -254,7 +254,7 @@ def ctl(
         raise Misconfigured(f"the status of bot {file.stem!r} is of another version; look at it with --json.") from None
 
 
-def _user() -> str | None:
+def signed_in() -> str | None:
     """Name of who runs this command, where the system knows it."""
     import getpass
 

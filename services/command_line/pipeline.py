@@ -139,7 +139,8 @@ def _keep(one: PipelinePair, out: Path) -> None:
 
 def _keep_test(row: dict[str, Any], config: Any) -> None:
     """Keep that the strategy of a preset was tested on the days held out."""
-    from services.command_line.tested import FIGURES, keep_test
+    from services.app.tested import FIGURES
+    from services.command_line.tested import keep_test
     from services.storage.tested_runs import SESSION
 
     held = row["held_out"]

@@ -151,7 +151,8 @@ def _keep_search(found: Sweep, session: str) -> None:
     from math import isnan
 
     from bot.candles import iso
-    from services.command_line.tested import FIGURES, keep_test
+    from services.app.tested import FIGURES
+    from services.command_line.tested import keep_test
     from services.storage.tested_runs import SESSION
 
     if not len(found.held_out) or isnan(found.held_out[0]["total_return_pct"]):

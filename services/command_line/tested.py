@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from coordinator.config import BacktestConfig, PortfolioConfig
     from services.runtime.config import BotSettings
 
-FIGURES = ("total_return_pct", "max_drawdown_pct", "trades")
-
 
 def keep_backtest(data_dir: Path, result: BacktestResult | PortfolioResult) -> None:
     """Keep a backtest that went to its end; not one on generated candles, which tell nothing of a market."""
@@ -53,6 +51,4 @@ def accept(settings: BotSettings, config: PortfolioConfig) -> None:
     if settings.environment is not Environment.LIVE:
         return
     one = FinishedTest(saved_strategy(config).content, ACCEPTED, settings.name, tuple(config.pairs), "", "", {})
-    path, text = file_of_test(settings.data_dir, one)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text)
+    _keep(file_of_test(settings.data_dir, one))

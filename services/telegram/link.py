@@ -151,8 +151,9 @@ class Link:
 
     def _put(self, user: int, answer: Message) -> None:
         box = self.notices.box(user)
-        for at, text in enumerate(pieces(answer.text)):
-            last = at == len(pieces(answer.text)) - 1
+        parts = pieces(answer.text)
+        for at, text in enumerate(parts):
+            last = at == len(parts) - 1
             box.answer(
                 Message(text, answer.buttons if last else (), answer.silent, picture=answer.picture if last else None,
                         sent_as=answer.sent_as if at == 0 else None)

@@ -17,8 +17,8 @@ from coordinator.config_file import names_of_pairs
 from services.command_line import funding, instruments
 from services.command_line.console import console, progress
 from services.command_line.downloading import From, Symbol, To, period
-from services.command_line.whole_file import write_whole
 from services.settings import Settings
+from services.whole_file import write_whole
 
 if TYPE_CHECKING:
     from backtesting.candle_checks import Rows

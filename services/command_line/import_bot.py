@@ -9,7 +9,7 @@ import typer
 
 from bot.errors import Misconfigured, cut
 from services.command_line.console import console
-from services.command_line.whole_file import write_whole
+from services.whole_file import write_whole
 
 
 def import_bot(

@@ -14,8 +14,8 @@ from bot.errors import Misconfigured, cut
 from services.command_line.console import console, progress
 from services.command_line.interrupt import run_loop
 from services.command_line.live import signed_in
-from services.command_line.whole_file import write_whole
 from services.settings import Settings
+from services.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -14,8 +14,8 @@ from bot.market import Market
 from coordinator.config_file import names_of_pairs
 from services.command_line.console import console, notes, progress
 from services.command_line.interrupt import run_loop
-from services.command_line.whole_file import write_whole
 from services.settings import Settings
+from services.whole_file import write_whole
 
 if TYPE_CHECKING:
     from search.pipeline import PipelineQuestion

@@ -11,8 +11,8 @@ import typer
 
 from bot.errors import Misconfigured, cut
 from services.command_line.console import console, progress
-from services.command_line.whole_file import write_whole
 from services.settings import Settings
+from services.whole_file import write_whole
 
 if TYPE_CHECKING:
     from search.stress import Stressed

@@ -14,8 +14,8 @@ from bot.times import DAY
 from coordinator.config_file import config_values, names_of_pairs
 from services.command_line.classify import Exchange, Pairs
 from services.command_line.console import console, notes, progress
-from services.command_line.whole_file import write_whole
 from services.settings import Settings
+from services.whole_file import write_whole
 
 if TYPE_CHECKING:
     from search.batch import BatchRun, FailedRun

@@ -12,7 +12,7 @@ import typer
 from bot.errors import Misconfigured, cut, shown
 from coordinator.config_file import AUTO, BUILT_IN, names_of_pairs, parsed, read_values, reference
 from services.command_line.console import console, notes
-from services.command_line.whole_file import write_whole
+from services.whole_file import write_whole
 
 ENVIRONMENTS = ("demo", "testnet", "live")
 

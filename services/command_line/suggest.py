@@ -11,8 +11,8 @@ from bot.errors import Misconfigured, cut
 from bot.times import DAY
 from coordinator.config_file import config_values, names_of_pairs
 from services.command_line.console import console, progress
-from services.command_line.whole_file import write_whole
 from services.settings import Settings
+from services.whole_file import write_whole
 
 if TYPE_CHECKING:
     from search.exploration import Progress

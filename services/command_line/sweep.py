@@ -13,8 +13,8 @@ import typer
 from bot.errors import Misconfigured, cut
 from services.command_line.console import console, progress
 from services.command_line.interrupt import run_loop
-from services.command_line.whole_file import write_whole
 from services.settings import Settings
+from services.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from services.command_line.whole_file import write_whole
+from services.whole_file import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""Writes a file that a command makes: whole, or not at all."""
+"""Writes a file whole, or not at all."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ outcome like others. Nothing is written here in a thread: who takes an outcome k
 from __future__ import annotations
 
 import json
-import os
 import re
 import threading
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -32,6 +31,7 @@ from services.app.backtest import candles_for, find_series, find_series_of_one, 
 from services.market_data.file_names import FileKind, name_of
 from services.market_data.instruments import load_instruments
 from services.market_data.store import CandleStore, SeriesName, bar_length_of
+from services.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -70,9 +70,7 @@ class FinishedRuns:
         """Keep the figures of a run, whole or not at all."""
         path = self.path(figures["run_id"])
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-        partial.write_text(json.dumps(figures), encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, json.dumps(figures))
 
 
 @dataclass(frozen=True)
@@ -351,10 +349,15 @@ def outcome_of(run: BatchRun, future: Future[PlayedRun]) -> PlayedRun | FailedRu
     error = future.exception()
     if error is None:
         return future.result()
+    if not isinstance(error, Exception):
+        raise error
+    return FailedRun(run, fault_of(error))
+
+
+def fault_of(error: BaseException) -> str:
+    """What is said of something that was played and failed: its sentence, or that it is a fault."""
     if isinstance(error, TradingError):
-        return FailedRun(run, str(error))
+        return str(error)
     if isinstance(error, OSError) and error.filename is not None:
-        return FailedRun(run, f"{cut(str(error.filename))}: {error.strerror}; check the path and its rights.")
-    if isinstance(error, Exception):
-        return FailedRun(run, f"fault of the program or of a strategy: {type(error).__name__}: {cut(str(error))}")
-    raise error
+        return f"{cut(str(error.filename))}: {error.strerror}; check the path and its rights."
+    return f"fault of the program or of a strategy: {type(error).__name__}: {cut(str(error))}"

@@ -34,6 +34,7 @@ from services.app.job_kinds import BATCH, KINDS, STAGED, read_request
 from services.app.preset_library import own_folder, today
 from services.app.tested import backtest_file
 from services.market_data.store import SYNTHETIC, CandleStore
+from services.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -212,11 +213,9 @@ def report(data_dir: Path, said: dict[str, Any]) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Put a file in its place when it is whole."""
+    """Put a file in its place when it is whole, in a folder that may be new."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    write_whole(path, text)
 
 
 QUESTIONS: dict[str, Callable[[Path, dict[str, Any]], Any]] = {

@@ -136,9 +136,8 @@ class TelegramService:
         except Unreachable:
             return False
         for name, events in came.items():
-            for event in events:
-                await self.notices.happened(event)
-                self.places[name] = event["id"]
+            await self.notices.happened(name, events)
+            self.places[name] = events[-1]["id"]
         if came:
             self.users.save_places(self.places)
             self.link.wake()

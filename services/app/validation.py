@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from bot.errors import BadCandles, Misconfigured, cut, shown, suggestion
 from coordinator.config import PortfolioConfig, load_config
 from services.app.backtest import find_series, find_series_of_one
 from services.market_data.store import CandleStore
+from services.whole_file import write_whole
 
 if TYPE_CHECKING:
     import polars as pl
@@ -51,25 +51,15 @@ def validate_run(folder: Path, data_dir: Path, judged_by: JudgedBy, answers: Pat
         report = report.with_outcomes(
             samples_outcome(asked, {one: row["answer"] for one, row in given.items()}), url=url
         )
-    _write(folder / REPORT, json.dumps(report.document(), indent=2, ensure_ascii=False) + "\n")
+    write_whole(folder / REPORT, json.dumps(report.document(), indent=2, ensure_ascii=False) + "\n")
     return report
 
 
 def _write_page(folder: Path, tables: RunTables, asked: list[TradeName]) -> str:
     page = folder / PAGE
     command = f"traderagent validate {folder.name} --confirm answers-{tables.run_id}.json"
-    _write(page, confirmation_page(tables, asked, folder.name, command))
+    write_whole(page, confirmation_page(tables, asked, folder.name, command))
     return page.resolve().as_uri()
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file beside a run, whole or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def candles_of_run(folder: Path, data_dir: Path) -> dict[str, pl.DataFrame] | None:
@@ -101,7 +91,7 @@ def _answers(folder: Path, tables: RunTables, given: Path | None) -> dict[TradeN
         return found
     found |= _read_answers(given, tables)
     whole = {"run_id": tables.run_id, "answers": [found[one] for one in sorted(found)]}
-    _write(kept, json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
+    write_whole(kept, json.dumps(whole, indent=2, ensure_ascii=False) + "\n")
     return found
 
 

@@ -16,6 +16,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from bot.errors import TradingError, cut
+from services.app.batch import fault_of
 from services.app.schedule import Schedule
 from services.storage.jobs import AT_WORK, Job, JobStatus, JobStore, entrypoint_of
 from services.storage.store import AWAY
@@ -230,14 +231,9 @@ class Worker:
         outside = isinstance(error, (*AWAY, TakenOver))
         if outside and job.attempts < self.limits.attempts:
             await self._again(store, job, COMES_BACK_SECONDS * 2.0**job.attempts, str(error))
-        if isinstance(error, TradingError):
-            fault = str(error)
-        elif isinstance(error, OSError) and error.filename is not None:
-            fault = f"{cut(str(error.filename))}: {error.strerror}; check the path and its rights."
-        else:
+        if not isinstance(error, TradingError) and getattr(error, "filename", None) is None:
             log.error("job_failed", job=job.job, exc_info=error)
-            fault = f"fault of the program or of a strategy: {type(error).__name__}: {cut(str(error))}"
-        return await self._finish(store, job, JobStatus.FAILED, fault=fault)
+        return await self._finish(store, job, JobStatus.FAILED, fault=fault_of(error))
 
     async def _again(self, store: JobStore, job: Job, seconds: float, reason: str) -> None:
         """Give a job back to the queue, which this raises to pgqueuer; an attempt that we have ended does not count."""

@@ -14,6 +14,8 @@ import redis.asyncio
 import structlog
 from redis.exceptions import RedisError
 
+from services.messaging.bus import StreamWriter
+
 log = structlog.get_logger()
 
 KEPT: Final = 20_000  # bars of a market
@@ -24,41 +26,15 @@ BLOCK_MS: Final = 1000  # shorter than the patience of the client
 BarHeard = Callable[[str, tuple[float, ...]], None]
 
 
-class BarPublisher:
-    """Tells closed bars, in a task of its own."""
+class BarPublisher(StreamWriter):
+    """Tells closed bars."""
 
     def __init__(self, url: str) -> None:
-        self.client = redis.asyncio.from_url(url)
-        self.waiting: asyncio.Queue[tuple[int, str]] = asyncio.Queue(ROOM)
-        self.dropped = 0
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to tell."""
-        self._task = asyncio.create_task(self._run())
+        super().__init__(url, KEPT, ROOM)
 
     def publish(self, market_id: int, symbol: str, row: tuple[float, ...]) -> None:
         """Tell a bar when there is time: its opening, ms, four prices and the volume."""
-        if self.waiting.full():
-            self.waiting.get_nowait()
-            self.dropped += 1
-        self.waiting.put_nowait((market_id, json.dumps([symbol, *row])))
-
-    async def _run(self) -> None:
-        while True:
-            market_id, bar = await self.waiting.get()
-            try:
-                await self.client.xadd(bars_of(market_id), {"bar": bar}, maxlen=KEPT, approximate=True)
-            except (RedisError, OSError) as error:
-                self.dropped += 1
-                if self.dropped == 1 or self.dropped % ROOM == 0:
-                    log.warning("bus_away", dropped=self.dropped, error=type(error).__name__)
-
-    async def stop(self) -> None:
-        """Stop telling."""
-        if self._task is not None:
-            self._task.cancel()
-        await self.client.aclose()
+        self.add(bars_of(market_id), {"bar": json.dumps([symbol, *row])})
 
 
 class BarListener:

@@ -23,19 +23,50 @@ KEPT = 10_000
 ROOM = 1000  # news not yet told; the oldest go first
 
 
-class RedisBus:
-    """Publishes what happens, in a task of its own."""
+class StreamWriter:
+    """Adds entries to streams, in a task of its own: nobody waits, and the oldest go where there is no room."""
 
-    def __init__(self, url: str, bot: str) -> None:
-        self.bot = bot
-        self.client = redis.asyncio.from_url(url)
-        self.waiting: asyncio.Queue[tuple[str, dict[Any, Any]]] = asyncio.Queue(ROOM)
+    def __init__(self, url: str, kept: int, room: int) -> None:
+        """`kept`: entries of a stream, about; `room`: entries that are not yet added."""
+        self.client, self._kept, self._room = redis.asyncio.from_url(url), kept, room
+        self.waiting: asyncio.Queue[tuple[str, dict[Any, Any]]] = asyncio.Queue(room)
         self.dropped = 0
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to tell."""
         self._task = asyncio.create_task(self._run())
+
+    def add(self, stream: str, entry: dict[Any, Any]) -> None:
+        """Add an entry when there is time."""
+        if self.waiting.full():
+            self.waiting.get_nowait()
+            self.dropped += 1
+        self.waiting.put_nowait((stream, entry))
+
+    async def _run(self) -> None:
+        while True:
+            stream, entry = await self.waiting.get()
+            try:
+                await self.client.xadd(stream, entry, maxlen=self._kept, approximate=True)
+            except (RedisError, OSError) as error:
+                self.dropped += 1
+                if self.dropped == 1 or self.dropped % self._room == 0:
+                    log.warning("bus_away", dropped=self.dropped, error=type(error).__name__)
+
+    async def stop(self) -> None:
+        """Stop telling."""
+        if self._task is not None:
+            self._task.cancel()
+        await self.client.aclose()
+
+
+class RedisBus(StreamWriter):
+    """Publishes what happens."""
+
+    def __init__(self, url: str, bot: str) -> None:
+        super().__init__(url, KEPT, ROOM)
+        self.bot = bot
 
     def publish(self, event: BotEvent) -> None:
         """Tell it when there is time."""
@@ -44,26 +75,7 @@ class RedisBus:
             "version": event.VERSION,
             "data": json.dumps(asdict(event), default=str),
         }
-        if self.waiting.full():
-            self.waiting.get_nowait()
-            self.dropped += 1
-        self.waiting.put_nowait((stream_of(event.STREAM, self.bot), message))
-
-    async def _run(self) -> None:
-        while True:
-            stream, message = await self.waiting.get()
-            try:
-                await self.client.xadd(stream, message, maxlen=KEPT, approximate=True)
-            except (RedisError, OSError) as error:
-                self.dropped += 1
-                if self.dropped == 1 or self.dropped % ROOM == 0:
-                    log.warning("bus_away", dropped=self.dropped, error=type(error).__name__)
-
-    async def stop(self) -> None:
-        """Stop telling."""
-        if self._task is not None:
-            self._task.cancel()
-        await self.client.aclose()
+        self.add(stream_of(event.STREAM, self.bot), message)
 
 
 async def ping(url: str) -> None:

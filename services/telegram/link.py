@@ -129,16 +129,15 @@ class Link:
         if user is None or message is None or pressed.data is None:
             return
         kind, _, rest = pressed.data.partition(":")
-        words = None
+        done = True
         if kind == "seen":
             box = self.notices.box(user.id)
-            name = next((one for one in box.alarms() if one.startswith(rest)), rest)
-            words = box.acknowledge(name)
+            done = box.acknowledge(next((one for one in box.alarms() if one.startswith(rest)), rest))
         else:
             answer = await self.desk.pressed(user, pressed.data, message.message_id, f"press:{pressed.id}")
             self._put(user.id, answer)
         try:
-            await pressed.answer("✓" if words in (None, True) else None)
+            await pressed.answer("✓" if done else None)
         except TelegramAPIError as error:  # its wheel turns a little longer
             log.warning("telegram_not_answered", error=type(error).__name__)
 

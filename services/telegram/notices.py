@@ -80,14 +80,18 @@ class Notices:
 
     # What bots tell
 
-    async def happened(self, event: dict[str, Any]) -> None:
-        """Hear of an event as it came over the bus."""
+    async def happened(self, bot: str, events: list[dict[str, Any]]) -> None:
+        """Hear of events as they came over the bus; closed trades are looked for once after all of them."""
+        for event in events:
+            self._heard(event)
+        if any(one["kind"] == "filled" for one in events):
+            await self._closed(bot)
+
+    def _heard(self, event: dict[str, Any]) -> None:
         bot, kind, data = event["bot"], event["kind"], event["data"]
         try:
             if kind == "filled":
                 self._tell("fills", lambda words: texts.fill(data, words))
-                if data["cause"] != "funding":
-                    await self._closed(bot)
             elif kind == "alarm":
                 self._of_an_alarm(bot, data)
             elif kind == "decision" and data["kind"] in TOLD:

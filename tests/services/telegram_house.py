@@ -6,22 +6,17 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 
-from prometheus_client import CollectorRegistry
-
-from coordinator.operator import CommandRejected
 from services.app.telegram import TelegramPlaces, telegram_service
-from services.control.client import control_file
-from services.control.server import ControlServer
 from services.messaging.bus import RedisBus
 from services.messaging.embedded import EmbeddedRedis
 from services.storage.embedded import shared_by_all
 from services.telegram.mailbox import MailLimits
 from services.telegram.users import TelegramSettings, TelegramUser, write_settings
-from tests.services.console_house import bot_status
+from tests.services.console_house import PAIR, SpokenBot, bot_status
 from tests.services.fake_telegram import TOKEN, FakeTelegram
 
 ANN, BOB, STRANGER = 7, 8, 666
-PAIR, ODD = "BTCUSDT", "1_000*[X]USDT"
+ODD = "1_000*[X]USDT"
 HALTED = {"halted": True, "answer": "waiting", "decide_by": "2024-01-01T09:30:00Z", "modes": ["halt"]}
 
 
@@ -29,30 +24,23 @@ def live_status(bot, **more):
     return bot_status(bot, environment="venue", **more)
 
 
-class SpokenFor:
-    """A bot behind the real control interface: it has the status that a test gives it, and keeps what it was told."""
+class SpokenFor(SpokenBot):
+    """A bot of the console's tests that has a live bot's status, does what it is told at once, and knows every pair."""
 
     def __init__(self, data_dir, name):
-        self.name, self.told, self.now, self.refuses = name, [], live_status(name), ""
-        self.server = ControlServer(
-            control_file(data_dir, name), self.status, self.act, CollectorRegistry(), orders=self.orders
-        )
-
-    async def status(self):
-        return self.now
+        super().__init__(data_dir, name)
+        self.now = live_status(name)
 
     async def act(self, said):
-        self.told.append(said)
-        if self.refuses:
-            raise CommandRejected(self.refuses)
-        return f"{said.kind} is done"
+        before = self.now
+        try:
+            return await super().act(said)
+        finally:
+            self.now = before  # a test says how it stands
 
     async def orders(self, pair):
-        order = {
-            "client_order_id": f"{self.name}-a", "side": "buy", "kind": "limit", "price": 42_500.0, "quantity": 0.01,
-            "filled": 0.0, "reduce_only": False, "stop": 41_000.0,
-        }  # fmt: skip
-        return {"pair": pair, "tick_size": 0.1, "desired": [order], "open": [order], "stop": 41_000.0}
+        found = await super().orders(PAIR)
+        return {**found, "pair": pair}
 
 
 class House:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import secrets
 from functools import partial
 from pathlib import Path
 
@@ -19,3 +20,27 @@ def write_whole(path: Path, text: str) -> None:
     finally:
         remove()
         atexit.unregister(remove)
+
+
+def write_private(path: Path, text: str, *, replace: bool = True) -> None:
+    """Write a file whole or not at all, for its owner's eyes alone; one that is there stays unless it is replaced."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        if replace:
+            partial.replace(path)
+        else:
+            _link(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _link(partial: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(partial)
+    except FileExistsError:
+        return

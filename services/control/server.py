@@ -24,6 +24,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from bot.errors import Misconfigured, TradingError
 from coordinator.bot_status import BotStatus, PairOrders
 from coordinator.operator import OperatorCommand
+from services.whole_file import write_private
 
 log = structlog.get_logger()
 
@@ -91,12 +92,7 @@ class ControlServer:
     def _leave(self, known: dict[str, Any]) -> None:
         """Write the file anew: one that is there may be readable by others, or half written."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.file.with_name(f".{self.file.name}.{os.getpid()}")
-        partial.unlink(missing_ok=True)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as out:
-            json.dump(known, out)
-        partial.replace(self.file)
+        write_private(self.file, json.dumps(known))
 
     async def status(self) -> BotStatus:
         """How the bot stands now."""

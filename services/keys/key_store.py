@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import Misconfigured, cut, shown
-from services.keys.master_key import VARIABLE, made_master_key, read_master_key, write_private
+from services.keys.master_key import VARIABLE, made_master_key, read_master_key
+from services.whole_file import write_private
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,6 +12,7 @@ import secrets
 from pathlib import Path
 
 from bot.errors import Misconfigured, cut
+from services.whole_file import write_private
 
 VARIABLE = "TRADERAGENT_MASTER_KEY"
 BYTES = 32
@@ -61,27 +62,3 @@ def _decoded(text: str, where: str) -> bytes:
     if len(found) != BYTES:
         raise Misconfigured(f"{where} is no master key, which is {BYTES} bytes in base64; {MAKE_ONE}.")
     return found
-
-
-def write_private(path: Path, text: str, *, replace: bool = True) -> None:
-    """Write a file whole or not at all, for its owner's eyes alone; one that is there stays unless it is replaced."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
-        if replace:
-            partial.replace(path)
-        else:
-            _link(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _link(partial: Path, path: Path) -> None:
-    try:
-        path.hardlink_to(partial)
-    except FileExistsError:
-        return

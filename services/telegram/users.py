@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import Misconfigured
 from services.telegram.mailbox import Loudness
+from services.whole_file import write_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,12 +80,8 @@ def write_settings(data_dir: Path, settings: TelegramSettings) -> None:
     """Keep them, whole or not at all, for the owner's eyes alone."""
     path = settings_file(data_dir)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
-        json.dump({**asdict(settings), "users": [asdict(one) for one in settings.users]}, out, indent=1)
-    partial.replace(path)
+    kept = {**asdict(settings), "users": [asdict(one) for one in settings.users]}
+    write_private(path, json.dumps(kept, indent=1))
 
 
 def checked_token(token: str) -> str:

@@ -10,13 +10,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bot.errors import Misconfigured, shown
+from bot.sources import read_sources
 from search.batch import read_batch, summary
 from search.reading import read_space
 from services.app.batch import WORKERS, BatchPlayer, play_batch
 from services.app.criteria import judged_by_of
 from services.app.research import ReadySearch, SearchKind, ready_search
 from services.app.search import Ended
-from services.app.staged import answer_of, read_staged, ready_request
+from services.app.staged import StagedRequest, answer_of, read_staged, ready_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 STAGED, BATCH = "staged", "batch"
 KINDS = (*SearchKind, STAGED, BATCH)
+READING = threading.Lock()  # formulas and strategy files: Python 3.11 may fail to parse in two threads at once
 
 
 def read_request(kind: str, source: dict[str, Any] | Path) -> dict[str, Any]:
@@ -43,6 +45,7 @@ def read_request(kind: str, source: dict[str, Any] | Path) -> dict[str, Any]:
 
 def job_kinds(data_dir: Path, address: str) -> dict[str, Play]:
     """Every kind by its name, for candles of a data directory and the database at `address`."""
+    read_sources()
     plays: dict[str, Play] = {kind.value: partial(_play_search, data_dir, address, kind) for kind in SearchKind}
     plays[STAGED] = partial(_play_staged, data_dir, address)
     plays[BATCH] = partial(_play_batch, data_dir)
@@ -58,12 +61,18 @@ async def _play_search(
 
 
 def _ready(kind: SearchKind, request: dict[str, Any], data_dir: Path) -> ReadySearch:
-    return ready_search(kind, read_space(request), None, data_dir)
+    with READING:
+        return ready_search(kind, read_space(request), None, data_dir)
+
+
+def _ready_staged(request: dict[str, Any], data_dir: Path) -> tuple[StagedRequest, ReadySearch]:
+    with READING:
+        staged = read_staged(request)
+        return staged, ready_request(staged, data_dir)
 
 
 async def _play_staged(data_dir: Path, address: str, request: dict[str, Any], told: Told) -> dict[str, Any]:
-    staged = await asyncio.to_thread(read_staged, request)
-    search = await asyncio.to_thread(ready_request, staged, data_dir)
+    staged, search = await asyncio.to_thread(_ready_staged, request, data_dir)
     found = await search.run(data_dir, _teller(search, told), address=address)
     return await asyncio.to_thread(answer_of, staged, search, found)
 
@@ -78,7 +87,8 @@ async def _play_batch(data_dir: Path, request: dict[str, Any], told: Told) -> di
         told(done, total)
 
     def play() -> dict[str, Any]:
-        asked = read_batch(request)
+        with READING:
+            asked = read_batch(request)
         began = time.monotonic()
         player = BatchPlayer(data_dir, asked.candles, judged_by=judged_by_of(asked.validation))
         played = play_batch(asked.runs, player, WORKERS, tell)

@@ -101,7 +101,7 @@ def test_jobs_of_two_users_outlive_a_killed_worker_a_cancel_and_a_database_that_
     assert sorted(codes) == [-signal.SIGKILL, 130, 130, 130]
     cancelled = [one for one in jobs.values() if one.status is JobStatus.CANCELLED]
     succeeded = {key: one for key, one in jobs.items() if one.status is JobStatus.SUCCEEDED}
-    assert len(cancelled) == 1 and len(succeeded) == 5
+    assert len(cancelled) == 1 and len(succeeded) == 5, [one.fault for one in jobs.values()]
     assert max(one.lost for one in jobs.values()) >= 1, "the killed worker's job went to another"
     market = market_for(read_space(SPACE).first, None, data)
     for key, job in succeeded.items():

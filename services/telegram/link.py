@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import html
 import re
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -164,7 +163,7 @@ class Link:
     async def _send_all(self) -> None:
         while True:
             self._waiting.clear()
-            wait = await self.send_due(time.time())
+            wait = await self.send_due(self.notices.clock())
             if wait is not None and wait <= 0:
                 continue
             with suppress(TimeoutError):
@@ -182,7 +181,7 @@ class Link:
             due = box.next_at(now)
             if due is not None:
                 times.append(max(due, self._next.get(user, 0.0)))
-        return max(min(times) - time.time(), 0.0) if times else None
+        return max(min(times) - self.notices.clock(), 0.0) if times else None
 
     async def _sent(self, user: int, box: Mailbox, message: Message, now: float) -> None:
         """Send a message, or put it back."""

@@ -20,6 +20,13 @@ ODD = "1_000*[X]USDT"
 HALTED = {"halted": True, "answer": "waiting", "decide_by": "2024-01-01T09:30:00Z", "modes": ["halt"]}
 
 
+def clock_from(hour):
+    """A clock that goes on from this hour of today, UTC: what comes at an hour does not depend on when tests run."""
+    began = time.time()
+    start = began // 86_400 * 86_400 + hour * 3600
+    return lambda: start + time.time() - began
+
+
 def live_status(bot, **more):
     return bot_status(bot, environment="venue", **more)
 
@@ -73,7 +80,7 @@ class House:
 
 
 @asynccontextmanager
-async def house(folder, dsn, names, *, users=(ANN, BOB), clock=time.time, limits=None, language="en"):
+async def house(folder, dsn, names, *, users=(ANN, BOB), clock=None, limits=None, language="en"):
     people = tuple(TelegramUser(one, "Ann", language) for one in users)
     write_settings(folder, TelegramSettings(TOKEN, people))
     redis = EmbeddedRedis(shared_by_all(folder))
@@ -84,7 +91,8 @@ async def house(folder, dsn, names, *, users=(ANN, BOB), clock=time.time, limits
         bus.start()
     async with FakeTelegram() as telegram:
         places = TelegramPlaces(folder, telegram.address, dsn, url)
-        async with telegram_service(places, limits or MailLimits(gather_seconds=0.1), 0.02, clock) as service:
+        chosen = clock or clock_from(12)  # no digest is due
+        async with telegram_service(places, limits or MailLimits(gather_seconds=0.1), 0.02, chosen) as service:
             running = asyncio.create_task(service.run())
             try:
                 await asyncio.sleep(0)

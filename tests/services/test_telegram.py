@@ -20,7 +20,7 @@ from services.telegram.desk import CONFIRMED, SAID
 from services.telegram.mailbox import MailLimits
 from services.telegram.users import read_settings, settings_file
 from tests.services.fake_telegram import TOKEN
-from tests.services.telegram_house import ANN, BOB, HALTED, ODD, STRANGER, house, live_status
+from tests.services.telegram_house import ANN, BOB, HALTED, ODD, STRANGER, clock_from, house, live_status
 
 NOW = 1_704_100_000_000
 
@@ -135,14 +135,14 @@ def test_what_moves_money_asks_once_more_and_is_done_once(dsn, name, tmp_path):
 
 
 def test_a_code_is_worth_nothing_after_a_minute_or_when_the_position_has_changed(dsn, name, tmp_path):
-    times = [1_000_000.0]
+    later, noon = [0.0], clock_from(12)
 
     async def play():
-        async with house(tmp_path, dsn, [name], clock=lambda: times[0]) as here:
+        async with house(tmp_path, dsn, [name], clock=lambda: noon() + later[0]) as here:
             asked = await here.answer(ANN, "/closeall")
             here.bot.now = {**here.bot.now, "pairs": [{**here.bot.now["pairs"][0], "position": 0.02}]}
             changed = await here.pressed(ANN, asked["buttons"]["Yes, do it"], asked["number"])
-            times[0] += 61.0
+            later[0] += 61.0
             late = await here.pressed(ANN, changed["buttons"]["Yes, do it"], asked["number"])
             return changed, late, here.bot.told
 
@@ -315,6 +315,22 @@ def test_rules_turn_kinds_off_and_quiet_hours_have_no_sound(dsn, name, tmp_path)
     quiet, off, told, sent = run(play())
     assert "fills: without sound" in quiet["buttons"] and "fills: off" in off["buttons"]
     assert told["silent"] and sum("bought" in one["text"] for one in sent) == 1
+
+
+def test_the_last_day_is_told_once_at_the_hour_of_ones_choice(dsn, name, tmp_path):
+    async def play(hour):
+        async with house(tmp_path / str(hour), dsn, [name], users=(ANN,), clock=clock_from(hour)) as here:
+            if hour == 7:  # as a user has it unless they say otherwise
+                await here.until(lambda: here.telegram.sent)
+            for _ in range(3):
+                await here.service.look()
+            here.telegram.writes(ANN, "/version")
+            await here.until(lambda: any(one["text"].startswith("traderagent") for one in here.telegram.sent))
+            return [one["text"] for one in here.telegram.sent if "the last day" in one["text"]]
+
+    assert run(play(6)) == []
+    (told,) = run(play(7))
+    assert "equity 10,012.50" in told and "after 0.00 fees" in told
 
 
 def test_a_bot_that_does_not_answer_is_an_alarm_until_it_does(dsn, name, tmp_path):

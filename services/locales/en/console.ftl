@@ -284,6 +284,7 @@ chart-35 = at
 chart-36 = maker
 chart-37 = taker
 chart-38 = fee
+chart-39 = volume
 
 title-backtest = Backtest
 title-jobs = Jobs

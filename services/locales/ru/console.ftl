@@ -286,6 +286,7 @@ chart-35 = по
 chart-36 = мейкер
 chart-37 = тейкер
 chart-38 = комиссия
+chart-39 = объём
 
 title-backtest = Бэктест
 title-jobs = Задания

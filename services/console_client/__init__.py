@@ -905,7 +905,7 @@ class ConsoleClient:
         )
 
     def say(self, bot: str, body: CommandGivenJson, *, idempotency_key: str) -> CommandDoneJson:
-        """Tell a bot something. What moves money (close, close-all, reduce-50, invest, phases, shutdown) asks for `money`."""
+        """Tell a bot something. What moves money (close, reduce-50, invest, phases, shutdown, …) asks for scope `money`."""
         return cast(
             "CommandDoneJson",
             json.loads(

@@ -26,7 +26,7 @@ from coordinator.messages import AccountSnapshot
 from coordinator.operator import CommandKind, OperatorCommand
 from coordinator.reaction import SECONDS
 from coordinator.risk import HaltPolicy
-from coordinator.run_state import RunEvent
+from coordinator.run_state import RunEvent, RunState
 from coordinator.saving import PATIENCE_SECONDS
 from services.logs import conceal
 from services.runtime.config import load_bot
@@ -112,6 +112,7 @@ class LiveBot:
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, self._stop, "Ctrl-C" if name is signal.SIGINT else "this machine ended it")
         self.tell(RunEvent.JOINED)
+        log.info(RunState.WARMING_UP.value, bot=self.settings.name)
         if not await self._started():
             return
         duties: list[asyncio.Task[None]] = []

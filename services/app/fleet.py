@@ -31,6 +31,7 @@ from services.control.client import (
     ended_by_operator,
     fleet_file,
     how_it_ended,
+    log_file,
     process_of,
     tail,
 )
@@ -51,6 +52,7 @@ LEAVE_SECONDS = 100.0  # that all bots have to end where they end with the super
 SMALL_SECONDS = 60.0
 REFUSED = 2  # exit code: bad input, which no second try mends
 ENDING = 20  # last lines among which a bot says why it ends
+KILLED = "it was killed, or this machine stopped"
 STOP = "stop"  # as a bot's operator says it; that module would load the kernels
 WORDS = ("add", "start", "stop", "restart", "remove")
 
@@ -192,12 +194,17 @@ class FleetSupervisor:
             self._keep(one.refused(reason, now))
         else:
             self._keep(one.failed(reason, now))
-            log.warning("fleet_bot_failed", bot=one.name, reason=reason, failures=self.bots[one.name].failures)
+        one = self.bots[one.name]
+        if one.state is RunState.FAILED:
+            say = log.error if one.next_start is None else log.warning
+            say("fleet_bot_failed", bot=one.name, reason=reason, failures=one.failures)
 
     def _why(self, one: FleetBot, code: int | None) -> tuple[str, bool]:
         """Say why a bot has ended, by its own last words, and whether somebody has stopped it on purpose."""
         out = self.records.out(one.name)
         if not out.exists():  # it was started by hand
+            if not log_file(self.data_dir, one.name).exists():
+                return KILLED, False
             return how_it_ended(self.data_dir, one.name), ended_by_operator(self.data_dir, one.name)
         lines = [line for line in tail(out, ENDING) if line.strip()]
         ended = next((event for event in map(as_event, lines) if event.get("event") == "ended"), {})
@@ -207,7 +214,7 @@ class FleetSupervisor:
             return cut(last.removeprefix("error: "), 400), by_operator
         if ended:
             return cut(str(ended.get("reason")), 400), by_operator
-        how = "it was killed, or this machine stopped"
+        how = KILLED
         if code is not None and code < 0:
             how = f"signal {-code} has ended it"
         elif code is not None:

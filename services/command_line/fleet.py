@@ -127,7 +127,7 @@ def add(
 
     settings, chosen = read_bot(config, data_dir)
     if untested:
-        from services.command_line.tested import accept
+        from services.app.accepted import accept
 
         accept(settings, chosen)
     _said("add", settings.name, config=str(config), environment=settings.environment.value, start=start)

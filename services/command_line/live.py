@@ -141,7 +141,7 @@ def run(
     from services.app.bot import run_bot
 
     if untested:
-        from services.command_line.tested import accept
+        from services.app.accepted import accept
         from services.runtime.config import load_bot
 
         accept(*load_bot(config))

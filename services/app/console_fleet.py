@@ -12,6 +12,7 @@ import yaml
 
 from bot.errors import Misconfigured
 from coordinator.config_file import AUTO, ROUTED, names_of_pairs, read_values
+from coordinator.run_state import OVER
 from coordinator.saved_strategy import saved_strategy
 from services.app.accepted import accept
 from services.app.fleet_config import read_bot, refuse_open, stored_positions
@@ -149,7 +150,7 @@ class ConsoleFleet:
     async def remove(self, bot: str, *, leave_positions: bool) -> str:
         """Take a stopped bot out of the fleet; raises Misconfigured while it holds something, unless told otherwise."""
         kept = self.records.read().get(bot)
-        if kept is not None and not leave_positions:
+        if kept is not None and kept.state in OVER and not leave_positions:
             refuse_open(bot, await stored_positions(await asyncio.to_thread(self._database_of, kept.config), bot))
         return await self.command("remove", bot)
 

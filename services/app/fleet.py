@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from bot.errors import Misconfigured, cut, shown, suggestion
+from bot.times import SECOND
 from coordinator.config_file import read_values
 from coordinator.run_state import OVER, RunState
 from services.control.client import (
@@ -38,7 +39,7 @@ from services.control.client import (
 from services.control.fleet import FleetServer
 from services.fleet.launch import has_process, keep_small, launch, refuse_unknown_system
 from services.fleet.records import STEADY, FleetBot, FleetRecords, Wanted
-from services.processes import try_lock
+from services.processes import lives_since, try_lock
 
 if TYPE_CHECKING:
     import subprocess
@@ -122,6 +123,9 @@ class FleetSupervisor:
             if not launched:  # by hand: what an earlier process has printed is not its own
                 self.records.out(one.name).unlink(missing_ok=True)
             return RunState.RUNNING, process
+        by_number = one.process is not None and lives_since(one.process, one.since / SECOND)
+        if one.state in (RunState.RUNNING, RunState.STOPPING) and (launched or by_number):
+            return RunState.STOPPING, one.process  # its control interface is closed before it ends
         if not launched:
             return None, None
         if one.state is RunState.WARMING_UP or self._has_said(one.name, RunState.WARMING_UP):

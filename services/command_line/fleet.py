@@ -162,13 +162,14 @@ def remove(
 
     Refuses while the bot, as it stored last, holds a position.
     """
+    from coordinator.run_state import OVER
     from services.control.client import ask_fleet
     from services.fleet.records import FleetRecords
 
     data_dir = Settings().data_dir
     ask_fleet(data_dir, "/bots")
     kept = FleetRecords(data_dir).read().get(name)
-    if kept is not None and not leave_positions:
+    if kept is not None and kept.state in OVER and not leave_positions:
         run_loop(_refuse_open(data_dir, kept))
     _said("remove", name)
 

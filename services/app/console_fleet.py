@@ -109,7 +109,7 @@ class ConsoleFleet:
         if saved is not None:
             values = dict(saved)
         elif given["preset"]:
-            values = dict(preset_named(self.data_dir, given["preset"]).values)
+            values = self._preset(given["preset"])
         else:
             values = {"version": 1, "strategy": given["strategy"], "market": "linear", "leverage": 1}
         values.pop("pair", None)
@@ -119,6 +119,12 @@ class ConsoleFleet:
         named = ("name", "environment", "address", "user")
         values["bot"] = {key: given[key] for key in named if given[key] is not None}
         return values
+
+    def _preset(self, name: str) -> dict[str, Any]:
+        try:
+            return dict(preset_named(self.data_dir, name).values)
+        except Misconfigured as error:
+            raise Misconfigured(f"preset is {name!r}: {error}") from None
 
     def _read(self, text: str) -> tuple[BotSettings, PortfolioConfig]:
         with tempfile.TemporaryDirectory() as folder:

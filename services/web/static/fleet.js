@@ -74,7 +74,8 @@ function clear() {
 }
 
 function wrong(error) {
-  const key = (error.field || "").split(".")[0], found = form.querySelector(`[data-key="${CSS.escape(key)}"]`);
+  const field = (error.field || "").split(".")[0], key = ["preset", "saved"].includes(field) ? "strategy" : field;
+  const found = form.querySelector(`[data-key="${CSS.escape(key)}"]`);
   if (!found) return void (general.textContent = error.message);
   found.hidden = false;
   found.classList.add("wrong");

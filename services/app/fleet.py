@@ -38,7 +38,7 @@ from services.control.client import (
 )
 from services.control.fleet import FleetServer
 from services.fleet.launch import has_process, keep_small, launch, refuse_unknown_system
-from services.fleet.records import STEADY, FleetBot, FleetRecords, Wanted
+from services.fleet.records import STEADY, FleetBot, FleetRecords, WantedState
 from services.processes import lives_since, try_lock
 
 if TYPE_CHECKING:
@@ -140,9 +140,9 @@ class FleetSupervisor:
 
     def _lives(self, one: FleetBot, state: RunState, process: int | None) -> None:
         now = self.now()
-        if one.state in OVER and one.wanted is Wanted.STOPPED:
-            one = replace(one, wanted=Wanted.RUNNING)  # somebody has started it by hand
-        if one.wanted is Wanted.STOPPED or one.again or self._leaving:
+        if one.state in OVER and one.wanted is WantedState.STOPPED:
+            one = replace(one, wanted=WantedState.RUNNING)  # somebody has started it by hand
+        if one.wanted is WantedState.STOPPED or one.again or self._leaving:
             self._keep(replace(one.at(RunState.STOPPING, now), process=process))
             self._tell_to_stop(one.name, process)
             return
@@ -187,7 +187,7 @@ class FleetSupervisor:
         one, now = replace(one, process=None), self.now()
         if self._leaving:
             self._keep(one.at(RunState.STOPPED, now))
-        elif one.wanted is Wanted.STOPPED:
+        elif one.wanted is WantedState.STOPPED:
             orderly = code in (None, 0, -signal.SIGTERM)
             self._keep(one.stopped(reason, now) if orderly else one.refused(reason, now))
         elif one.again:
@@ -297,16 +297,16 @@ class FleetSupervisor:
 
     def _start_said(self, name: str) -> str:
         one = self.bots[name]
-        if one.wanted is Wanted.RUNNING and one.state not in OVER and not one.again:
+        if one.wanted is WantedState.RUNNING and one.state not in OVER and not one.again:
             return f"{name} is {_word(one.state)} already"
         ending = one.state not in OVER
-        self._keep(replace(one, wanted=Wanted.RUNNING, again=ending, failures=0, next_start=self.now(), reason=""))
+        self._keep(replace(one, wanted=WantedState.RUNNING, again=ending, failures=0, next_start=self.now(), reason=""))
         return f"{name} is started" + (" when it has ended" if ending else "")
 
     def _stop_said(self, name: str) -> str:
         one = self.bots[name]
         over = one.state in OVER
-        self._keep(replace(one, wanted=Wanted.STOPPED, again=False, next_start=None))
+        self._keep(replace(one, wanted=WantedState.STOPPED, again=False, next_start=None))
         if over:
             return f"{name} does not run, and is not started again"
         return f"{name} is stopping; entries are withdrawn, stops and targets stay at the exchange"
@@ -315,7 +315,7 @@ class FleetSupervisor:
         one = self.bots[name]
         if one.state in OVER:
             return self._start_said(name)
-        self._keep(replace(one, wanted=Wanted.RUNNING, again=True))
+        self._keep(replace(one, wanted=WantedState.RUNNING, again=True))
         return f"{name} is stopping, and is started again then"
 
     def _remove_said(self, name: str) -> str:

@@ -62,7 +62,12 @@ async def _run(data_dir: Path, *, stop_bots: bool) -> None:
         if not running.cancelled():
             running.result()
         if stop_bots:
-            await fleet.stop_all()
+            console().print("stopping the bots; Ctrl-C again leaves them to end by themselves", soft_wrap=True)
+            stopping.clear()
+            ways = {asyncio.create_task(fleet.stop_all()), asyncio.create_task(stopping.wait())}
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            for one in ways:
+                one.cancel()
 
 
 @app.command("list")

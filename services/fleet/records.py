@@ -21,7 +21,7 @@ MOST_FAILURES = 12  # one after the other, some 20 minutes, after which nobody s
 STEADY = 10 * MINUTE  # ms that a bot runs, after which former failures do not count
 
 
-class Wanted(StrEnum):
+class WantedState(StrEnum):
     """What a bot is to do."""
 
     RUNNING = "running"
@@ -35,7 +35,7 @@ class FleetBot:
     name: str
     config: str  # path of its file
     environment: str
-    wanted: Wanted = Wanted.STOPPED
+    wanted: WantedState = WantedState.STOPPED
     again: bool = False  # it is stopped to be started anew
     state: RunState = RunState.STOPPED
     since: int = 0  # of the state
@@ -59,7 +59,7 @@ class FleetBot:
 
     def stopped(self, reason: str, now: int) -> FleetBot:
         """Return it after its orderly end."""
-        ended = replace(self.at(RunState.STOPPED, now), wanted=Wanted.STOPPED, reason=reason)
+        ended = replace(self.at(RunState.STOPPED, now), wanted=WantedState.STOPPED, reason=reason)
         return replace(ended, failures=0, next_start=None)
 
     def at(self, state: RunState, now: int) -> FleetBot:
@@ -68,7 +68,7 @@ class FleetBot:
 
     def is_due(self, now: int) -> bool:
         """Whether it does not run and is to be started now."""
-        if self.wanted is Wanted.STOPPED:
+        if self.wanted is WantedState.STOPPED:
             return False
         if self.state is RunState.FAILED:
             return self.next_start is not None and now >= self.next_start
@@ -122,5 +122,5 @@ class FleetRecords:
 
 
 def _record(values: dict[str, Any]) -> FleetBot:
-    states = {"wanted": Wanted(values["wanted"]), "state": RunState(values["state"])}
+    states = {"wanted": WantedState(values["wanted"]), "state": RunState(values["state"])}
     return FleetBot(**{**values, **states})

@@ -12,7 +12,7 @@ from bot.errors import Misconfigured, TradingError
 from services.web import research
 from services.web.access import ConsoleSession
 from services.web.api_bots import Key
-from services.web.commands import Told, once, refused
+from services.web.commands import AuditedAction, once, refused
 from services.web.context import Console, Controller, Reader, address, console_of
 from services.web.failures import Failure, not_found
 from services.web.fleet_models import BotChoices, BotGiven, FleetShown, RunAsked
@@ -65,7 +65,7 @@ async def create_bot(request: Request, by: Controller, given: BotGiven, key: Key
         document = None if given.saved is None else await _document(console, given.saved)
         return await console.sources.fleet.create(fields, document)
 
-    told = Told("create a bot", given.name, "", fields)
+    told = AuditedAction("create a bot", given.name, "", fields)
     return await once(console, by, address(request), told, key, created, _invalid)
 
 
@@ -129,5 +129,5 @@ async def _of_fleet(console: Console, bot: str) -> dict[str, Any]:
 async def _done(
     request: Request, by: ConsoleSession, bot: str, word: str, key: str, do: Callable[[], Awaitable[str]]
 ) -> CommandDone:
-    told = Told(f"{word} a bot", bot, "", {"command": word})
+    told = AuditedAction(f"{word} a bot", bot, "", {"command": word})
     return await once(console_of(request), by, address(request), told, key, do, refused)

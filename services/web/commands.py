@@ -16,7 +16,7 @@ from services.web.scopes import allows, needed_for
 
 
 @dataclass(frozen=True)
-class Told:
+class AuditedAction:
     """What somebody says, as the audit has it."""
 
     action: str
@@ -35,7 +35,7 @@ async def command(
         raise Failure(403, "scope", sentence, f"use a session or token with {needed}", "command")
     fields: dict[str, Any] = {"command": str(given.command), "force": given.force, "amount": given.amount}
     said = fields | {"pair": given.pair, "key": key[:64], "who": by.name, "source": source}
-    told = Told(given.command, bot, given.pair or "", fields)
+    told = AuditedAction(given.command, bot, given.pair or "", fields)
     return await once(console, by, where, told, key, lambda: console.sources.bots.command(bot, said), refused)
 
 
@@ -45,7 +45,7 @@ def refused(error: TradingError) -> Failure:
 
 
 async def once(
-    console: Console, by: ConsoleSession, where: str, told: Told, key: str, do: Callable[[], Awaitable[str]],
+    console: Console, by: ConsoleSession, where: str, told: AuditedAction, key: str, do: Callable[[], Awaitable[str]],
     refusal: Callable[[TradingError], Failure],
 ) -> CommandDone:  # fmt: skip
     """Do something unless it was done under this key; raises Failure, by `refusal` where it was refused.
@@ -79,7 +79,7 @@ async def _end(console: Console, number: int | None, outcome: str, *, refused: b
         console.watcher.note("database", str(error))
 
 
-async def _said_before(console: Console, told: Told, key: str) -> CommandDone:
+async def _said_before(console: Console, told: AuditedAction, key: str) -> CommandDone:
     """Answer a key that was used before as then; raises Failure where that was something else, or is not known."""
     before = await console.sources.access.audited(told.bot, key)
     if before is None or (before["fields"], before["pair"]) != (told.fields, told.pair or None):

@@ -21,7 +21,7 @@ from services.app.fleet import FleetSupervisor, fleet_supervisor
 from services.app.fleet_config import refuse_open, stored_positions
 from services.control.client import ask, ask_fleet, control_file, process_of
 from services.fleet import launch, records
-from services.fleet.records import FIRST_PAUSE, LONGEST_PAUSE, STEADY, FleetBot, FleetRecords, Wanted
+from services.fleet.records import FIRST_PAUSE, LONGEST_PAUSE, STEADY, FleetBot, FleetRecords, WantedState
 from services.processes import lives
 from services.storage.schema import migrate
 from services.storage.store import PostgresStore
@@ -88,7 +88,7 @@ def fleet(tmp_path, monkeypatch):
 def test_a_bot_is_started_found_again_by_another_supervisor_and_ends_in_order(fleet):
     assert "one is started" in fleet.add()
     kept = FleetRecords(fleet.folder).read()["one"]
-    assert (kept.wanted, kept.process) == (Wanted.RUNNING, None)  # stored before anything is done
+    assert (kept.wanted, kept.process) == (WantedState.RUNNING, None)  # stored before anything is done
     (number,) = {fleet.until(RunState.RUNNING).process}
     assert "already" in fleet.say("start")
     fleet.again()
@@ -101,7 +101,7 @@ def test_a_bot_is_started_found_again_by_another_supervisor_and_ends_in_order(fl
     with pytest.raises(Misconfigured, match="is stopping; stop it first"):
         fleet.say("remove")
     one = fleet.until(RunState.STOPPED)
-    assert (one.wanted, one.reason, one.process) == (Wanted.STOPPED, "`ctl stop` was said", None)
+    assert (one.wanted, one.reason, one.process) == (WantedState.STOPPED, "`ctl stop` was said", None)
     fleet.one.look()
     assert fleet.started() == [number]
     fleet.say("remove")
@@ -179,11 +179,11 @@ def test_a_bot_that_somebody_stops_stays_stopped_and_one_that_is_started_by_hand
     fleet.until(RunState.RUNNING)
     ask(control_file(fleet.folder, "one"), "/command", {"command": "stop"})
     one = fleet.until(RunState.STOPPED)
-    assert (one.wanted, one.next_start) == (Wanted.STOPPED, None)
+    assert (one.wanted, one.next_start) == (WantedState.STOPPED, None)
     environment = {**os.environ, "TRADERAGENT_DATA_DIR": str(fleet.folder)}
     by_hand = subprocess.Popen([*CHILD, str(fleet.folder / "one.yaml")], cwd=ROOT, env=environment)
     one = fleet.until(RunState.RUNNING)
-    assert (one.wanted, one.process) == (Wanted.RUNNING, by_hand.pid)
+    assert (one.wanted, one.process) == (WantedState.RUNNING, by_hand.pid)
     by_hand.kill()
     by_hand.wait()
     one = fleet.until(RunState.FAILED)
@@ -212,7 +212,7 @@ def test_bots_that_end_with_their_supervisor_are_started_by_the_next(fleet):
     asyncio.run(fleet.one.stop_all())
     assert not lives(first)
     kept = FleetRecords(fleet.folder).read()["one"]
-    assert (kept.wanted, kept.state) == (Wanted.RUNNING, RunState.STOPPED)
+    assert (kept.wanted, kept.state) == (WantedState.RUNNING, RunState.STOPPED)
     fleet.again()
     assert fleet.until(RunState.RUNNING).failures == 0
 
@@ -241,7 +241,7 @@ def test_a_config_that_is_gone_or_of_another_bot_is_a_sentence_and_no_process(fl
 
 
 def test_pauses_double_up_to_their_limit():
-    one, pauses = FleetBot("one", "/one.yaml", "demo", Wanted.RUNNING), []
+    one, pauses = FleetBot("one", "/one.yaml", "demo", WantedState.RUNNING), []
     while (one := one.failed("why", NOW)).next_start is not None:
         assert not one.is_due(one.next_start - 1)
         assert one.is_due(one.next_start)

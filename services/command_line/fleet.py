@@ -64,10 +64,10 @@ async def _run(data_dir: Path, *, stop_bots: bool) -> None:
         if stop_bots:
             console().print("stopping the bots; Ctrl-C again leaves them to end by themselves", soft_wrap=True)
             stopping.clear()
-            ways = {asyncio.create_task(fleet.stop_all()), asyncio.create_task(stopping.wait())}
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            for one in ways:
-                one.cancel()
+            ending, waiting = asyncio.create_task(fleet.stop_all()), asyncio.create_task(stopping.wait())
+            await asyncio.wait({ending, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            ending.cancel()
+            waiting.cancel()
 
 
 @app.command("list")

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from bot.errors import Misconfigured
 from services.app.backing import embedded
+from services.app.console_fleet import ConsoleFleet
 from services.app.research_process import PlayedReports, ResearchProcess
 from services.app.research_rows import ResearchTables
 from services.app.watched import Bots, VenueCandles
@@ -107,7 +108,8 @@ async def console(options: ConsoleOptions) -> AsyncIterator[Running]:
         reports = PlayedReports(folder, ResearchProcess(options.data_dir, REPORT_SECONDS))
         stack.push_async_callback(reports.close)
         research = ResearchTables(pool, options.data_dir)
-        sources = Sources(History(pool), access.rows, bots, candles, reader, research, answers, reports)
+        fleet = ConsoleFleet(options.data_dir, dsn, options.database)
+        sources = Sources(History(pool), access.rows, bots, candles, reader, research, answers, reports, fleet)
         watcher = Watcher(sources)
         secure = (options.origin or "").startswith("https://")
         built = Console(sources, access, watcher, metadata.version("traderagent"), secure)

@@ -26,6 +26,7 @@ from services.command_line import (
     compare,
     data,
     explain,
+    fleet,
     import_bot,
     indicators,
     jobs,
@@ -62,7 +63,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # frames around the help would take longer to load than the help to print
     context_settings={"max_content_width": 120},
     epilog="Exit codes: 0 done, 1 a check found a difference or a fault, 2 bad input or refused, as one sentence says, "
-    "130 interrupted by Ctrl-C.",
+    "75 the bot's exchange did not answer, 130 interrupted by Ctrl-C.",
 )
 app.command("init")(set_up.init)
 app.add_typer(data.app, name="data")
@@ -98,6 +99,7 @@ app.command("doctor")(live.doctor)
 app.command("ctl")(live.ctl)
 app.command("logs")(past.logs)
 app.command("stats")(past.stats)
+app.add_typer(fleet.app, name="fleet")
 app.add_typer(keys.app, name="keys")
 app.add_typer(telegram.app, name="telegram")
 app.command("watchdog")(watchdog.watchdog)

@@ -47,6 +47,31 @@ class AuditRowJson(TypedDict):
     outcome: str | None
 
 
+class BotChoicesJson(TypedDict):
+    """What a bot can be made of."""
+
+    strategies: list[str]
+    presets: list[str]
+    saved: list[list[Any]]
+    keys: list[TradingKeyJson]
+
+
+class BotGivenJson(TypedDict):
+    """A bot to create: of a strategy with its defaults, of a preset, or of a saved strategy."""
+
+    name: str
+    strategy: NotRequired[Literal["grid", "dca", "trend", "auto"] | None]
+    preset: NotRequired[str | None]
+    saved: NotRequired[str | None]
+    pairs: list[str]
+    capital: NotRequired[float | None]
+    environment: Literal["venue", "demo", "testnet", "live"]
+    address: NotRequired[str | None]
+    user: NotRequired[str]
+    untested: NotRequired[bool]
+    start: NotRequired[bool]
+
+
 class BotListJson(TypedDict):
     """Every bot of the console's database; those that wait for a decision first."""
 
@@ -253,6 +278,29 @@ class FillRowJson(TypedDict):
     position: float | None
     realised: float | None
     at: int
+
+
+class FleetBotShownJson(TypedDict):
+    """A bot of the fleet."""
+
+    name: str
+    environment: Literal["venue", "demo", "testnet", "live"]
+    strategy: str
+    pairs: list[str]
+    config: str
+    state: Literal["starting", "warming_up", "running", "stopping", "stopped", "failed"]
+    since: int
+    wanted: Literal["running", "stopped"]
+    failures: int
+    next_start: int | None
+    reason: str
+
+
+class FleetShownJson(TypedDict):
+    """The bots of the fleet, by name."""
+
+    runs: bool
+    items: list[FleetBotShownJson]
 
 
 class HealthJson(TypedDict):
@@ -556,6 +604,12 @@ class ResearchDefaultsJson(TypedDict):
     limits: dict[str, int]
 
 
+class RunAskedJson(TypedDict):
+    """What a bot is to do."""
+
+    command: Literal["start", "stop", "restart"]
+
+
 class RunGivenJson(TypedDict):
     """A config without ranges, of which a report is made."""
 
@@ -717,6 +771,13 @@ class TradeRowJson(TypedDict):
     fills: int
 
 
+class TradingKeyJson(TypedDict):
+    """A key that may be used, by whose it is and where it trades; the key itself is shown nowhere."""
+
+    user: str
+    environment: str
+
+
 class VariantGivenJson(TypedDict):
     """A variant of a session."""
 
@@ -795,6 +856,13 @@ class ConsoleClient:
     def bots(self) -> BotListJson:
         """List every bot; those that wait for a decision first."""
         return cast("BotListJson", json.loads(self.transport.ask("GET", "/api/v1/bots", {}, {})[0]))
+
+    def create_bot(self, body: BotGivenJson, *, idempotency_key: str) -> CommandDoneJson:
+        """Create a bot and take it into the fleet, once its config is one that `traderagent run` takes. One that trades real money asks for the scope `money`."""
+        return cast(
+            "CommandDoneJson",
+            json.loads(self.transport.ask("POST", "/api/v1/bots", {}, {"Idempotency-Key": idempotency_key}, body)[0]),
+        )
 
     def status(self, bot: str) -> BotShownJson:
         """Say how a bot stands, as it said last."""
@@ -927,6 +995,39 @@ class ConsoleClient:
         return cast(
             "WhyJson",
             json.loads(self.transport.ask("GET", f"/api/v1/bots/{quoted(bot)}/pairs/{quoted(pair)}/why", {}, {})[0]),
+        )
+
+    def fleet(self) -> FleetShownJson:
+        """List the bots of the fleet, and how each stands. The database is not asked."""
+        return cast("FleetShownJson", json.loads(self.transport.ask("GET", "/api/v1/fleet", {}, {})[0]))
+
+    def fleet_choices(self) -> BotChoicesJson:
+        """Say what a bot can be made of."""
+        return cast("BotChoicesJson", json.loads(self.transport.ask("GET", "/api/v1/fleet/choices", {}, {})[0]))
+
+    def run_bot(self, bot: str, body: RunAskedJson, *, idempotency_key: str) -> CommandDoneJson:
+        """Start, stop or restart a bot of the fleet. Starting one that trades real money asks for the scope `money`."""
+        return cast(
+            "CommandDoneJson",
+            json.loads(
+                self.transport.ask(
+                    "POST", f"/api/v1/bots/{quoted(bot)}/run", {}, {"Idempotency-Key": idempotency_key}, body
+                )[0]
+            ),
+        )
+
+    def delete_bot(self, bot: str, *, idempotency_key: str, leave_positions: bool | None = None) -> CommandDoneJson:
+        """Take a stopped bot out of the fleet. Its history stays; one that holds positions is refused."""
+        return cast(
+            "CommandDoneJson",
+            json.loads(
+                self.transport.ask(
+                    "DELETE",
+                    f"/api/v1/bots/{quoted(bot)}",
+                    {"leave_positions": leave_positions},
+                    {"Idempotency-Key": idempotency_key},
+                )[0]
+            ),
         )
 
     def dashboard(self) -> DashboardJson:

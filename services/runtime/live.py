@@ -27,7 +27,7 @@ from coordinator.operator import CommandKind, CommandRejected, OperatorCommand
 from coordinator.phase_gates import PhaseEvidence, due_share, next_share, standing_of
 from coordinator.reaction import SECONDS
 from coordinator.risk import HaltPolicy
-from coordinator.run_state import RunEvent
+from coordinator.run_state import RunEvent, RunState
 from coordinator.saving import PATIENCE_SECONDS
 from services.logs import conceal
 from services.runtime.config import load_bot
@@ -118,6 +118,7 @@ class LiveBot:
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, self._stop, "Ctrl-C" if name is signal.SIGINT else "this machine ended it")
         self.tell(RunEvent.JOINED)
+        log.info(RunState.WARMING_UP.value, bot=self.settings.name)
         if not await self._started():
             return
         duties: list[asyncio.Task[None]] = []

@@ -136,6 +136,30 @@ class ReportPages(Protocol):
         ...
 
 
+class FleetLink(Protocol):
+    """The fleet of the data directory; what it refuses, or that none runs, is Misconfigured."""
+
+    async def bots(self) -> tuple[bool, list[dict[str, Any]]]:
+        """Whether a supervisor runs, and how the bots stand, else how they stood last."""
+        ...
+
+    async def choices(self) -> dict[str, Any]:
+        """What a bot can be made of."""
+        ...
+
+    async def create(self, given: dict[str, Any], saved: dict[str, Any] | None) -> str:
+        """Take a new bot into the fleet; `saved`: the document of a saved strategy."""
+        ...
+
+    async def command(self, word: str, bot: str) -> str:
+        """Have a bot started, stopped or restarted."""
+        ...
+
+    async def remove(self, bot: str, *, leave_positions: bool) -> str:
+        """Take a stopped bot out."""
+        ...
+
+
 @dataclass(frozen=True)
 class Sources:
     """All of it."""
@@ -148,3 +172,4 @@ class Sources:
     research: ResearchRows
     answers: SearchAnswers
     reports: ReportPages
+    fleet: FleetLink

@@ -18,6 +18,7 @@ from bot.rollup import BAR
 from coordinator.machine import PairMachine
 from coordinator.operator import CommandRejected
 from services.app.console import Bots
+from services.app.console_fleet import ConsoleFleet
 from services.app.research_process import PlayedReports, ResearchProcess
 from services.app.research_rows import ResearchTables
 from services.control.client import control_file
@@ -170,7 +171,8 @@ async def console(
     answers = process if search else MadeAnswers()
     reports = PlayedReports(tmp_path / "console" / "reports", ResearchProcess(tmp_path))
     research = ResearchTables(pool, tmp_path)
-    sources = Sources(history, access.rows, bots, MadeCandles(), reader, research, answers, reports)
+    fleet = ConsoleFleet(tmp_path, dsn, "embedded")
+    sources = Sources(history, access.rows, bots, MadeCandles(), reader, research, answers, reports, fleet)
     watcher = Watcher(sources, clock) if clock else Watcher(sources)
 
     async def still():

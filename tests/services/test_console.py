@@ -39,7 +39,7 @@ NEEDS_MONEY = {
 PAGES = (
     "/", "/bots/{bot}/pairs/BTCUSDT", "/portfolio", "/history/fills", "/history/orders", "/history/trades",
     "/history/fills.csv", "/history/decisions.csv", "/decisions", "/bots/{bot}/halt", "/audit", "/settings",
-    "/backtest", "/jobs", "/sessions", "/strategies",
+    "/backtest", "/jobs", "/sessions", "/strategies", "/bots",
 )  # fmt: skip
 VALUES = {
     "bot": None, "pair": PAIR, "session": "0" * 64, "job": 1, "search": "0" * 16, "content": "0" * 16, "variant": 0,
@@ -51,6 +51,8 @@ BODIES = {
     "/api/v1/auth/password": {"old": None, "new": "a password of length"},
     "/api/v1/auth/tokens": {"label": "x", "scope": "read", "days": 1},
     "/api/v1/bots/{bot}/commands": {"command": "pause"},
+    "/api/v1/bots/{bot}/run": {"command": "start"},
+    "/api/v1/bots": {"name": "x", "strategy": "grid", "pairs": ["BTCUSDT"], "environment": "demo"},
 }
 QUERY = {"/api/v1/market-data/candles": {"bot": None, "pair": PAIR}}
 
@@ -574,7 +576,7 @@ def test_the_openapi_document_has_every_route_with_its_errors_and_examples(dsn, 
             document = (await house.ask("GET", "/api/v1/openapi.json"))[1]
             assert {path.split("/")[3] for path in document["paths"] if path.startswith("/api/")} == {
                 "auth", "bots", "portfolio", "market-data", "dashboard", "settings", "audit",
-                "jobs", "sessions", "backtests", "strategies", "indicators",
+                "jobs", "sessions", "backtests", "strategies", "indicators", "fleet",
             }  # fmt: skip
             for path, operations in document["paths"].items():
                 for method, one in operations.items():

@@ -36,7 +36,7 @@ def replay(
         first = one.now if first is None else first
         if one.number >= start:
             _show(one, first)
-            if one.said.startswith("→"):
+            if one.kind == "→":
                 console().print(f"        {_standing(core)}", style="dim", highlight=False, markup=False)
                 if step:
                     input()

@@ -98,8 +98,8 @@ class _Play:
         self.fees = config.instrument_fields(config.instruments.get(core.symbol))
         self.simulated: dict[str, int] = {}  # lots, by client order id
         self.waiting: list[Any] = []  # bars that the core has taken and the twin has not, BAR (n,)
-        self.ahead = False  # the core has booked fills of the minute that forms
         self.asked: Any = None  # the instruction that is answered next
+        self.executions: list[Execution] = []  # of the minute that forms, as the core was answered
         self.found = SimulatedSession(
             *(core.symbol, core.bot, float(machine.instrument.tick_size), float(machine.instrument.lot_size)),
             touch=self.twin.settings.through == 0.0,
@@ -149,8 +149,7 @@ class _Play:
             case FetchCandles(), np.ndarray():
                 self._on_bars(asked, answer, core)
             case FetchExecutions(), list():
-                known = self.waiting[-1]["ts"][-1] + MINUTE if self.waiting and len(self.waiting[-1]) else 0
-                self.executions = [one for one in answer if not one.funding and one.ts >= known]
+                self.executions = [one for one in answer if not one.funding and one.id not in core.memory.booked]
             case Place(order), Refused():
                 self.found.refused[order.client_order_id] = str(answer)
             case Place(order), _:
@@ -184,10 +183,8 @@ class _Play:
 
     def _is_ahead(self, core: PairCore) -> bool:
         """Whether the core has booked fills of the minute that forms, which the twin is to fill itself."""
-        end = self.twin.machine.time
-        booked = [one for one in getattr(self, "executions", []) if one.ts >= end and one.id in core.memory.booked]
-        self.executions = []
-        return bool(booked)
+        heard, self.executions = self.executions, []
+        return any(one.ts >= self.twin.machine.time and one.id in core.memory.booked for one in heard)
 
     def _play(self, bar: Any, core: PairCore) -> None:
         for fill in self.twin.walk(bar[0]).copy():
@@ -264,7 +261,9 @@ def why_unexpected(fill: TradedFill, cause: str, sessions: Iterable[SimulatedSes
         if fill.pair == one.pair and fill.minute in one.bars:
             low, high, _ = one.bars[fill.minute]
             if not low <= fill.price <= high:
-                return f"its price lies outside the minute's candle ({low:g} to {high:g}), which the simulation fills by"
+                return (
+                    f"its price lies outside the minute's candle ({low:g} to {high:g}), which the simulation fills by"
+                )
             reach = low if fill.side > 0 else high
             if fill.maker and not one.touch and round(abs(fill.price - reach) / one.tick) == 0:
                 return "the market only touched its price; the simulation fills when it is passed by a tick (fill_rule)"

@@ -1,7 +1,7 @@
 """A pair's twin: a copy of a live pair's state whose orders the simulated exchange fills, minute by minute.
 
 The twin begins each minute as the live pair did, so one difference is one difference and not the beginning of many. It
-never touches the live pair's memory. Kernels are interpreted: they give the same bits, and nothing waits for a compiler.
+never touches the live pair's memory. Kernels are interpreted: the bits are the same, and nothing waits for a compiler.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from backtesting.exchange import RUN, World, most_fills, receive, trade_bar
 from backtesting.loop import begin_bar
 from backtesting.simulator import settings_record
 from bot.instrument import in_ticks
-from bot.kernel import Record, interpreted, template
+from bot.kernel import interpreted, template
 from bot.order import FILL, OrderKind
 from bot.record import new_records
 from coordinator import pair as pair_step
@@ -99,7 +99,8 @@ class Twin:
     def walk(self, bar: Any) -> Any:
         """Play one closed bar, BAR (a record): returns the fills, FILL (n,), whose `slot` is the place in the table."""
         tick = float(self.machine.instrument.tick_size)
-        prices = [float(in_ticks(np.float64(bar[name]), tick)) for name in ("open", "high", "low", "close")]
+        quoted = np.array([bar[name] for name in ("open", "high", "low", "close")])
+        prices = [float(one) for one in in_ticks(quoted, tick)]
         self.market = prices[3]
         if not self._is_reached(*prices):
             return self.fills[:0]

@@ -24,6 +24,7 @@ from services.command_line import (
     collect,
     compare,
     data,
+    drift,
     explain,
     import_bot,
     indicators,
@@ -108,6 +109,7 @@ app.command("replay")(replay.replay)
 app.command("venue")(live.venue)
 app.command("web")(web.web)
 app.command("chaos")(chaos.chaos)
+app.command("drift")(drift.drift)
 app.command("parity")(parity.parity)
 app.command("parameters")(parameters.parameters)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import structlog
 
+from bot.errors import Misconfigured
+
 log = structlog.get_logger()
 
 KEPT = 3  # sessions of a pair, the newest
@@ -45,3 +47,35 @@ def session_file(folder: Path, symbol: str) -> Callable[[dict[str, Any]], None]:
             log.info("session_ends", pair=symbol, size=size)
 
     return write
+
+
+def sessions_of(folder: Path) -> dict[str, list[Path]]:
+    """List the sessions in a folder by pair, the oldest first."""
+    found: dict[str, list[tuple[int, Path]]] = {}
+    for path in folder.glob("*-*.jsonl"):
+        pair, _, number = path.stem.rpartition("-")
+        if number.isdecimal():
+            found.setdefault(pair, []).append((int(number), path))
+    return {pair: [path for _, path in sorted(found[pair])] for pair in sorted(found)}
+
+
+def read_session(file: Path) -> list[dict[str, Any]]:
+    """Read a session; a last line that a kill has cut off is left out. Raises Misconfigured."""
+    try:
+        texts = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misconfigured(
+            f"session {file} cannot be read ({type(error).__name__}); take a file of a bot's sessions."
+        ) from None
+    found: list[dict[str, Any]] = []
+    for number, text in enumerate(texts, 1):
+        try:
+            line = json.loads(text)
+        except ValueError:
+            line = None
+        if not isinstance(line, dict):
+            if number == len(texts):
+                break
+            raise Misconfigured(f"session {file} is damaged in line {number}; take another file.")
+        found.append(line)
+    return found

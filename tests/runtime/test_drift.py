@@ -1,0 +1,187 @@
+"""A bot on the simulated exchange has no drift, to the fill; a planted difference is of exactly its kind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from backtesting.drift import CostKind, RowKind
+from bot.times import MINUTE
+from services.app.drift import compare, document, told
+from services.command_line.main import app
+from services.drift_days import days, keep_day, read_day
+from services.storage.live_fills import live_fills
+from tests.runtime.house import Bot, config, exchange_for, venue
+from tests.runtime.test_parity import BY_TWAP, RULES
+
+SYMBOL = "SOLUSDT"
+TAKERS = {"strategy": "rules", "rules": {**RULES, "stop": "0.3%"}}
+
+
+def sessions_in(data_dir, name):
+    return data_dir / "bots" / name / "sessions"
+
+
+def played(dsn, name, data_dir, minutes, plant=None, *, restart=False, **sections):
+    """Play a bot, whose sessions are kept, for so many minutes; `plant(exchange, minute)` may change the exchange."""
+
+    async def main():
+        chosen = config((SYMBOL,), **sections)
+        exchange = exchange_for(chosen)
+        async with venue(exchange) as house:
+            for part in range(2 if restart else 1):
+                bot = Bot(chosen, house.address, dsn, name, options={"sessions": sessions_in(data_dir, name)})
+                await bot.start()
+                for minute in range(minutes):
+                    if plant is not None:
+                        plant(exchange, minute)
+                    await bot.steps.minute()
+                await (bot.crash() if restart and not part else bot.stop())
+
+    asyncio.run(main())
+
+
+def drift_of(dsn, name, data_dir, since=None, until=None):
+    return compare(data_dir, name, asyncio.run(live_fills(dsn, name, since, until)), since, until)
+
+
+def kinds(found):
+    return {one.kind: one.fills for one in found.sums if not one.pair and one.fills}
+
+
+@pytest.fixture(scope="module")
+def house(dsn, tmp_path_factory):
+    """A bot that was killed and started again in the middle, as nobody has touched it."""
+    data_dir = tmp_path_factory.mktemp("drift")
+    played(dsn, "drift0", data_dir, 200, restart=True)
+    return data_dir
+
+
+def execute(dsn, *statement):
+    import asyncpg
+
+    async def main():
+        connection = await asyncpg.connect(dsn)
+        await connection.execute(*statement)
+        await connection.close()
+
+    asyncio.run(main())
+
+
+def test_a_bot_on_the_simulated_exchange_has_no_drift(house, dsn):
+    found = drift_of(dsn, "drift0", house)
+    assert kinds(found) == {}
+    assert found.cost == pytest.approx(0.0, abs=1e-9)
+    assert len(found.rows) >= 4 and {row.kind for row in found.rows} == {RowKind.PAIRED}
+    assert found.minutes == {SYMBOL: 400}
+    assert found.uncompared == ()
+
+
+def test_a_period_is_compared_alone(house, dsn):
+    whole = drift_of(dsn, "drift0", house)
+    cut = whole.rows[len(whole.rows) // 2].known.at
+    parts = [drift_of(dsn, "drift0", house, None, cut), drift_of(dsn, "drift0", house, cut, None)]
+    assert sum(len(one.rows) for one in parts) == len(whole.rows)
+    assert [kinds(one) for one in parts] == [{}, {}]
+    assert sum(one.minutes[SYMBOL] for one in parts) == pytest.approx(whole.minutes[SYMBOL], abs=1)
+
+
+def test_what_cannot_be_compared_is_said_with_its_reason(house, dsn, tmp_path):
+    """A session that is gone, one that is damaged, and one by which the program would decide otherwise."""
+    folder = sessions_in(tmp_path, "drift0")
+    folder.mkdir(parents=True)
+    first, second = sorted(sessions_in(house, "drift0").glob("*.jsonl"))
+    (folder / second.name).write_text(second.read_text())
+    found = drift_of(dsn, "drift0", tmp_path, 0)
+    assert [one.why for one in found.uncompared] == [pytest.approx(found.uncompared[0].why)]
+    assert "no session of the pair covers it" in found.uncompared[0].why
+    assert found.uncompared[0].fills > 0 and kinds(found) == {}
+    (folder / first.name).write_text("no session\n" + first.read_text())
+    assert "damaged in line 1" in drift_of(dsn, "drift0", tmp_path, 0).uncompared[0].why
+    lines = [json.loads(line) for line in first.read_text().splitlines()]
+    place = next(line for line in lines if line.get("out", {}).get("of") == "Place")
+    place["out"]["fields"]["order"]["fields"]["price"] += 1
+    (folder / first.name).write_text("\n".join(map(json.dumps, lines)))
+    found = drift_of(dsn, "drift0", tmp_path, 0)
+    assert "this program decides otherwise" in found.uncompared[-1].why
+    assert kinds(found) == {}
+
+
+def test_a_fill_that_did_not_come_and_one_by_hand_are_of_their_kinds(house, dsn):
+    """The rows of a copy of the bot are changed, which is called otherwise."""
+    one = drift_of(dsn, "drift0", house).rows[1].live
+    execute(dsn, "UPDATE fills SET execution = 'gone', symbol = 'X' WHERE execution = $1", one.execution)
+    try:
+        found = drift_of(dsn, "drift0", house)
+        missed = [row for row in found.rows if row.kind is RowKind.MISSED]
+        assert [(row.simulated.order, row.simulated.lots) for row in missed] == [(one.order, one.lots)]
+        assert "the order rested and the price went" in missed[0].why
+        assert kinds(found) == {CostKind.MISSED: 1}
+        execute(dsn, "UPDATE fills SET symbol = $1, client_order_id = 'by hand' WHERE execution = 'gone'", SYMBOL)
+        found = drift_of(dsn, "drift0", house)
+        assert kinds(found) == {CostKind.MISSED: 1, CostKind.UNEXPECTED: 1}
+        assert "nobody here asked for it" in next(row for row in found.rows if row.kind is RowKind.UNEXPECTED).why
+    finally:
+        statement = "UPDATE fills SET execution = $1, symbol = $2, client_order_id = $3 WHERE execution = 'gone'"
+        execute(dsn, statement, one.execution, SYMBOL, one.order)
+
+
+@pytest.mark.slow
+def test_another_fee_is_drift_of_fees_alone(dsn, name, tmp_path):
+    def plant(exchange, minute):
+        if minute == 5:
+            exchange.books[SYMBOL].pair.instrument.maker_fee = 0.0007
+
+    played(dsn, name, tmp_path, 300, plant)
+    found = drift_of(dsn, name, tmp_path)
+    assert kinds(found) == {CostKind.FEES: len(found.rows)} and found.rows
+    assert found.bps == pytest.approx(5.0, abs=0.01)
+
+
+@pytest.mark.slow
+def test_a_strategy_of_market_orders_has_no_drift_and_slippage_is_of_its_kind(dsn, name, tmp_path):
+    played(dsn, name, tmp_path / "a", 120, **TAKERS)
+    found = drift_of(dsn, name, tmp_path / "a")
+    assert kinds(found) == {} and len(found.rows) >= 6
+
+    def plant(exchange, minute):
+        if minute == 0:
+            exchange.settings[0].slippage += 0.0005
+
+    played(dsn, f"{name}s", tmp_path / "b", 120, plant, **TAKERS)
+    found = drift_of(dsn, f"{name}s", tmp_path / "b")
+    # The fee of a worse price is another one by a few millionths of what was traded.
+    assert {one.kind for one in found.sums if abs(one.cost) > 1e-4 * found.volume / 1e4} >= {CostKind.SLIPPAGE}
+    assert {row.kind for row in found.rows} == {RowKind.PAIRED}
+    slipped = next(one for one in found.sums if one.kind is CostKind.SLIPPAGE)
+    assert 4.0 < slipped.bps < 6.0
+
+
+@pytest.mark.slow
+def test_an_exchange_that_fills_later_makes_late_and_missed_fills(dsn, name, tmp_path):
+    def plant(exchange, minute):
+        if minute == 0:
+            exchange.settings[0].through = 12.0
+
+    played(dsn, name, tmp_path, 400, plant)
+    found = drift_of(dsn, name, tmp_path)
+    assert {row.kind for row in found.rows if row.kind is not RowKind.PAIRED} <= {RowKind.LATE, RowKind.MISSED}
+    assert CostKind.LATE in kinds(found)
+    late = [row for row in found.rows if row.kind is RowKind.LATE]
+    assert all(row.seconds >= 60.0 for row in late)
+    assert set(kinds(found)) <= {CostKind.LATE, CostKind.MISSED}
+
+
+@pytest.mark.slow
+def test_an_order_by_hand_is_unexpected_and_nothing_else_is(dsn, name, tmp_path):
+    def plant(exchange, minute):
+        if minute == 250:
+            exchange.trade_by_hand(SYMBOL, 1, 7)
+
+    played(dsn, name, tmp_path, 300, plant)
+    found = drift_of(dsn, name, tmp_path)
+    assert kinds(found) == {CostKind.UNEXPECTED: 1}
+    assert [row.live.lots for row in found.rows if row.kind is RowKind.UNEXPECTED] == [7]

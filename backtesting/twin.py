@@ -55,6 +55,11 @@ def _kernels(roster: Roster) -> tuple[Any, Any]:
     return interpreted(arrive, **bindings), interpreted(walk, **bindings)
 
 
+def _most_fills(slots: Any) -> int:
+    """Count the fills that one bar may bring."""
+    return 2 * int(interpreted(most_fills)(slots))
+
+
 class Twin:
     """One pair, its state and its orders on the simulated exchange."""
 
@@ -64,7 +69,7 @@ class Twin:
         self.machine = PairMachine(config.algorithm, instrument, config.leverage, bar_ms)
         self.settings = settings[0]
         self.runs = new_records(RUN, 1)
-        self.fills = new_records(FILL, 2 * most_fills(self.machine.slots))
+        self.fills = new_records(FILL, _most_fills(self.machine.slots))
         self.market = 0.0  # ticks: the last price
 
     def follow(self, live: PairMachine) -> None:
@@ -81,8 +86,8 @@ class Twin:
                 same &= before[name] == own[name]
             for name in ("fresh", "crossing"):
                 own[name][same] = before[name][same]
-        if len(self.fills) < 2 * most_fills(own):
-            self.fills = new_records(FILL, 2 * most_fills(own))
+        if len(self.fills) < _most_fills(own):
+            self.fills = new_records(FILL, _most_fills(own))
         self.arrive()
 
     def rest(self) -> None:
@@ -116,6 +121,8 @@ class Twin:
     def trades(self) -> bool:
         """Whether the pair may desire an order: it has one, a strategy runs, or one is to."""
         slots, state = self.machine.slots, self.machine.states[0]
+        if not state.started:
+            return False
         if np.any(slots["active"] | slots["suspended"]):
             return True
         return int(state.family) != NOBODY or int(state.directive.family) != NOBODY

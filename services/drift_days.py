@@ -21,6 +21,11 @@ A_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 LARGEST = 64 << 20  # bytes
 
 
+def bots_with_sessions(data_dir: Path) -> list[str]:
+    """Names of the bots whose sessions are kept here."""
+    return sorted(path.parent.name for path in (data_dir / "bots").glob("*/sessions"))
+
+
 def times_of(day: str) -> tuple[int, int]:
     """Begin and end of a UTC day, ms; raises Misconfigured for what is no day."""
     try:
@@ -43,7 +48,9 @@ def _folder(data_dir: Path, bot: str) -> Path:
 
 def days(data_dir: Path, bot: str) -> list[str]:
     """Days of which there is a document, the newest first."""
-    return sorted((one.stem for one in _folder(data_dir, bot).glob("*.json") if A_DAY.fullmatch(one.stem)), reverse=True)
+    return sorted(
+        (one.stem for one in _folder(data_dir, bot).glob("*.json") if A_DAY.fullmatch(one.stem)), reverse=True
+    )
 
 
 def read_day(data_dir: Path, bot: str, day: str) -> dict[str, Any] | None:
@@ -67,3 +74,14 @@ def keep_day(data_dir: Path, bot: str, day: str, said: dict[str, Any]) -> None:
     write_whole(folder / f"{day}.json", json.dumps(said))
     for old in days(data_dir, bot)[KEPT_DAYS:]:
         (folder / f"{old}.json").unlink(missing_ok=True)
+
+
+def told(said: dict[str, Any]) -> str:
+    """Say a document in one sentence."""
+    if not any(said["minutes"].values()):
+        why = next((one["why"] for one in said["uncompared"]), "no session is kept")
+        return f"{said['bot']}: nothing could be compared: {why}"
+    cost = "nothing was traded" if said["bps"] is None else f"{said['bps']:+.2f} bps of {said['volume']:,.0f} traded"
+    alone = sum(row["kind"] in ("missed", "unexpected") for row in said["rows"])
+    left = sum(one["fills"] for one in said["uncompared"])
+    return f"{said['bot']}: {cost}, {alone} fills without a partner" + (f", {left} not compared" if left else "")

@@ -27,11 +27,6 @@ NOT_KEPT = (
 )
 
 
-def bots_with_sessions(data_dir: Path) -> list[str]:
-    """Names of the bots whose sessions are kept here."""
-    return sorted(path.parent.name for path in (data_dir / "bots").glob("*/sessions"))
-
-
 def compare(
     data_dir: Path,
     bot: str,
@@ -174,22 +169,6 @@ def _side(one: TradedFill | None) -> dict[str, Any] | None:
     if one is None:
         return None
     return {"at": one.at, "price": round(one.price, 12), "fee": one.fee, "maker": one.maker, "execution": one.execution}
-
-
-def told(said: dict[str, Any]) -> str:
-    """Say a document in one sentence."""
-    bps = "nothing was traded" if said["bps"] is None else f"{said['bps']:+.2f} bps of {said['volume']:,.0f} traded"
-    differing = [row for row in said["rows"] if row["kind"] in (RowKind.MISSED, RowKind.UNEXPECTED)]
-    left = sum(one["fills"] for one in said["uncompared"])
-    return (
-        f"{said['bot']}: {bps}, {len(differing)} fills without a partner"
-        + (f", {left} not compared" if left else "")
-        + ("" if any(said["minutes"].values()) else f"; nothing could be compared: {_first_reason(said)}")
-    )
-
-
-def _first_reason(said: dict[str, Any]) -> str:
-    return str(next((one["why"] for one in said["uncompared"]), "no session is kept"))
 
 
 def span_text(one: Uncompared) -> str:

@@ -52,6 +52,7 @@ from services.command_line import (
     validate,
     watchdog,
     web,
+    whatif,
 )
 
 app = typer.Typer(
@@ -110,6 +111,7 @@ app.command("venue")(live.venue)
 app.command("web")(web.web)
 app.command("chaos")(chaos.chaos)
 app.command("drift")(drift.drift)
+app.command("whatif")(whatif.whatif)
 app.command("parity")(parity.parity)
 app.command("parameters")(parameters.parameters)
 

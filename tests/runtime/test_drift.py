@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
+from prometheus_client import generate_latest
 from typer.testing import CliRunner
 
 from backtesting.drift import CostKind, RowKind
-from bot.times import MINUTE
-from services.app.drift import compare, document, told
+from bot.errors import Misconfigured
+from services.app.drift import compare
+from services.app.research_answers import answer
+from services.app.whatif import supposed
 from services.command_line.main import app
-from services.drift_days import days, keep_day, read_day
-from services.storage.live_fills import live_fills
+from services.drift_days import day_of, days, keep_day, read_day, told
+from services.runtime.config import BotSettings
+from services.runtime.live import LiveBot
+from services.storage.live_fills import live_fills, memory_of
 from tests.runtime.house import Bot, config, exchange_for, venue
-from tests.runtime.test_parity import BY_TWAP, RULES
+from tests.runtime.test_parity import RULES
 
 SYMBOL = "SOLUSDT"
 TAKERS = {"strategy": "rules", "rules": {**RULES, "stop": "0.3%"}}
@@ -185,3 +192,136 @@ def test_an_order_by_hand_is_unexpected_and_nothing_else_is(dsn, name, tmp_path)
     found = drift_of(dsn, name, tmp_path)
     assert kinds(found) == {CostKind.UNEXPECTED: 1}
     assert [row.live.lots for row in found.rows if row.kind is RowKind.UNEXPECTED] == [7]
+
+
+# As commands, by night, and in the bot itself
+
+
+def command(*arguments):
+    return CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+@pytest.fixture
+def as_users_have_it(house, dsn, monkeypatch):
+    """The bot's rows in the database that commands find, its sessions in their data directory."""
+    monkeypatch.setenv("TRADERAGENT_DATA_DIR", str(house))
+    monkeypatch.setattr("services.command_line.drift.kept_by", lambda *_: ("drift0", house, dsn))
+    monkeypatch.setattr("services.command_line.whatif.kept_by", lambda *_: ("drift0", house, dsn))
+
+
+def test_the_command_says_what_was_compared_and_ends_by_its_limit(as_users_have_it):
+    done = command("drift", "--limit", "0.5")
+    assert done.exit_code == 0 and "400 minutes of 1 pairs compared" in done.stdout
+    said = json.loads(command("drift", "--json").stdout)
+    assert said["bps"] == pytest.approx(0.0, abs=1e-9) and len(said["rows"]) >= 4
+    assert {one["kind"] for one in said["sums"]} == {kind.value for kind in CostKind}
+    assert command("drift", "--from", "2030-01-01", "--limit", "5").exit_code == 1, "nothing was compared"
+    with pytest.raises(Misconfigured, match="not after --from"):
+        command("drift", "--from", "2030-01-02", "--to", "2030-01-01")
+
+
+def test_a_worker_keeps_a_day_by_night_and_the_bot_raises_its_alarm(house, dsn, monkeypatch):
+    """The very question that the worker's process answers; the document is what the bot reads."""
+    whole = drift_of(dsn, "drift0", house)
+    day = day_of(whole.rows[0].known.at)
+    asked = {"question": "drift", "said": {"bot": "drift0", "database": dsn, "day": day}}
+    said = answer(json.dumps(asked), house)["answer"]
+    assert days(house, "drift0") == [day] and read_day(house, "drift0", day) == json.loads(json.dumps(said))
+    assert told(said).startswith("drift0: +0.00 bps of ")
+    assert answer(json.dumps(asked | {"said": asked["said"] | {"bot": "nobody"}}), house)["refused"]
+    assert answer(json.dumps(asked | {"said": asked["said"] | {"day": "2024-13-01"}}), house)["refused"]
+
+
+class Heard:
+    """What a bot leans on, of which it needs the bus alone here."""
+
+    def __init__(self):
+        self.bus, self.told = self, []
+
+    def publish(self, event):
+        self.told.append(event)
+
+
+def live_bot(data_dir, **settings):
+    behind = Heard()
+    control = lambda *_arguments, **_more: SimpleNamespace(last=lambda: None)  # noqa: E731
+    named = BotSettings(name="main", data_dir=data_dir, **settings)
+    return LiveBot(named, config((SYMBOL,)), SimpleNamespace(orders=None), control, behind), behind
+
+
+def test_a_bot_says_that_a_day_was_above_its_limit_and_that_the_next_was_not(tmp_path):
+    def day_with(ago, bps):
+        day = str((datetime.now(UTC) - timedelta(days=ago)).date())
+        keep_day(tmp_path, "main", day, {
+            "version": 1, "bot": "main", "day": day, "bps": bps, "volume": 1e4, "minutes": {SYMBOL: 1440}, "rows": [],
+            "uncompared": [],
+        })  # fmt: skip
+
+    bot, behind = live_bot(tmp_path)
+    asyncio.run(bot.look_at_drift())
+    assert behind.told == [] and b"drift" not in generate_latest(bot.registry)
+    day_with(2, 12.5)
+    for _ in range(2):
+        asyncio.run(bot.look_at_drift())
+    assert [(one.id, one.over) for one in behind.told] == [("drift", False)]
+    assert "above 10 bps" in behind.told[0].sentence
+    day_with(1, 3.0)
+    asyncio.run(bot.look_at_drift())
+    assert [(one.id, one.over) for one in behind.told] == [("drift", False), ("drift", True)]
+    assert b"traderagent_drift_bps 3.0" in generate_latest(bot.registry)
+    quiet, heard = live_bot(tmp_path, drift_limit_bps=None)
+    day_with(0, 900.0)
+    asyncio.run(quiet.look_at_drift())
+    assert heard.told == []
+
+
+# What if
+
+
+def test_what_if_fills_what_rests_on_the_way_and_says_what_would_then_be_wanted(house, dsn):
+    saved = asyncio.run(memory_of(dsn, "drift0", SYMBOL))
+    now = supposed(house, "drift0", SYMBOL, saved, 108.0)["price_now"]
+    here = supposed(house, "drift0", SYMBOL, saved, now)
+    assert here["fills"] == () and here["position"] == here["position_now"] and here["profit"] == 0.0
+    rests = [one for one in here["desired"] if not one["new"]]
+    buys = [one for one in rests if one["side"] == "buy" and one["kind"] == "limit" and one["price"] < now]
+    down = supposed(house, "drift0", SYMBOL, saved, min(one["price"] for one in buys) * 0.9999)
+    filled = [(one["price"], one["quantity"]) for one in down["fills"] if one["rested"] and one["side"] == "buy"]
+    assert sorted(filled) == sorted((one["price"], one["quantity"]) for one in buys)
+    assert down["position"] == pytest.approx(
+        down["position_now"] + sum(one["quantity"] * {"buy": 1, "sell": -1}[one["side"]] for one in down["fills"])
+    )
+    assert any(one["new"] for one in down["desired"]), "each purchase is to be sold again"
+    assert down["profit"] < 0.0 and down["price"] < now
+    up = supposed(house, "drift0", SYMBOL, saved, now * 1.02)
+    assert {one["side"] for one in up["fills"] if one["rested"]} <= {"sell"}
+    assert asyncio.run(memory_of(dsn, "drift0", SYMBOL)) == saved, "what the bot knows is as it was"
+
+
+def test_what_if_at_the_stop_says_what_would_be_lost(house, dsn):
+    saved = asyncio.run(memory_of(dsn, "drift0", SYMBOL))
+    found = supposed(house, "drift0", SYMBOL, saved, 108.0)
+    assert found["stop"] > 0.0 and found["position"] > 0.0
+    fee = found["position"] * found["stop"] * 0.00055
+    assert found["loss_at_stop"] == pytest.approx(found["position"] * (108.0 - found["stop"]) + fee)
+    beyond = supposed(house, "drift0", SYMBOL, saved, found["stop"] * 0.999)
+    assert beyond["stopped"] == any(one["reason"] == "exit_sl" for one in beyond["fills"])
+
+
+def test_what_if_as_a_command_and_what_it_refuses(as_users_have_it, house):
+    done = command("whatif", "--pair", SYMBOL, "--price", "108")
+    assert done.exit_code == 0 and "fills" in done.stdout and "would be lost from there" in done.stdout
+    assert json.loads(command("whatif", "--pair", SYMBOL, "--price", "108", "--json").stdout)["bot"] == "drift0"
+    for pair, price, sentence in (
+        (SYMBOL, "0", "--price is 0"),
+        (SYMBOL, "nan", "--price is nan"),
+        (SYMBOL, "1e9", "give one near it"),
+        ("BTCUSDT", "108", "has never traded pair BTCUSDT"),
+    ):
+        with pytest.raises(Misconfigured, match=sentence):
+            command("whatif", "--pair", pair, "--price", price)
+    asked = {
+        "question": "whatif",
+        "said": {"bot": "drift0", "pair": SYMBOL, "price": 108.0, "database": "postgresql://127.0.0.1:1/x"},
+    }
+    assert "the database does not answer" in answer(json.dumps(asked), house)["refused"]

@@ -17,6 +17,7 @@ from bot.errors import Misconfigured
 from services.app.backing import embedded
 from services.app.research_process import PlayedReports, ResearchProcess
 from services.app.research_rows import ResearchTables
+from services.app.twins import Twins
 from services.app.watched import Bots, VenueCandles
 from services.messaging.embedded import EmbeddedRedis
 from services.messaging.event_reader import EventReader
@@ -107,7 +108,9 @@ async def console(options: ConsoleOptions) -> AsyncIterator[Running]:
         reports = PlayedReports(folder, ResearchProcess(options.data_dir, REPORT_SECONDS))
         stack.push_async_callback(reports.close)
         research = ResearchTables(pool, options.data_dir)
-        sources = Sources(History(pool), access.rows, bots, candles, reader, research, answers, reports)
+        twins = Twins(options.data_dir, dsn)
+        stack.push_async_callback(twins.close)
+        sources = Sources(History(pool), access.rows, bots, candles, reader, research, answers, reports, twins)
         watcher = Watcher(sources)
         secure = (options.origin or "").startswith("https://")
         built = Console(sources, access, watcher, metadata.version("traderagent"), secure)

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from bot.kernel import interpreted_first
 from services.app.drift import compare, document
 from services.app.whatif import supposed
 from services.drift_days import keep_day, times_of
@@ -30,5 +31,6 @@ def drift(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
 def whatif(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
     """Say how a pair would stand at a price."""
     bot, pair = said["bot"], said["pair"]
+    interpreted_first.set(True)  # an answer does not wait for a compiler
     saved = asyncio.run(memory_of(said["database"], bot, pair))
     return supposed(data_dir, bot, pair, saved, float(said["price"]), said.get("price_now"))

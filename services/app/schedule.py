@@ -1,4 +1,4 @@
-"""What workers do by the clock: refresh instruments and funding, search presets anew, compare fills, forget what is old.
+"""What workers do by the clock: refresh what markets say, search presets anew, compare fills, forget what is old.
 
 pgqueuer sees to it that one worker runs a task when it is due, and at once where it was due while none ran.
 """

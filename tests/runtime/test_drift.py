@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from backtesting.drift import CostKind, RowKind
 from bot.errors import Misconfigured
+from coordinator.config import load_portfolio
 from services.app.drift import compare
 from services.app.research_answers import answer
 from services.app.whatif import supposed
@@ -36,7 +37,7 @@ def played(dsn, name, data_dir, minutes, plant=None, *, restart=False, **section
     """Play a bot, whose sessions are kept, for so many minutes; `plant(exchange, minute)` may change the exchange."""
 
     async def main():
-        chosen = config((SYMBOL,), **sections)
+        chosen = load_portfolio({"pairs": [SYMBOL], **sections}) if sections else config((SYMBOL,))
         exchange = exchange_for(chosen)
         async with venue(exchange) as house:
             for part in range(2 if restart else 1):

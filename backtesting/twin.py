@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from backtesting.exchange import RUN, World, most_fills, receive, trade_bar
+from backtesting.exchange import RUN, World, most_fills, move, receive, trade_bar
 from backtesting.loop import begin_bar
 from backtesting.simulator import settings_record
 from bot.instrument import in_ticks
@@ -49,10 +49,17 @@ def walk(world: World, ts: int, volume: float, open_: float, high: float, low: f
         trade_bar(world, open_, high, low, close)
 
 
+@template
+def go(world: World, ts: int, volume: float, x: float, y: float) -> None:
+    """Let the price go straight from `x` to `y`, ticks, and fill what it passes."""
+    begin_bar(world, 0, ts, volume)
+    move(world, x, y)
+
+
 @cache
-def _kernels(roster: Roster) -> tuple[Any, Any]:
+def _kernels(roster: Roster) -> tuple[Any, Any, Any]:
     bindings = {"decide": pair_step.decide, "dispatch": roster.dispatch()}
-    return interpreted(arrive, **bindings), interpreted(walk, **bindings)
+    return interpreted(arrive, **bindings), interpreted(walk, **bindings), interpreted(go, **bindings)
 
 
 def _most_fills(slots: Any) -> int:
@@ -111,6 +118,15 @@ class Twin:
             return self.fills[:0]
         with np.errstate(all="ignore"):
             _kernels(self.machine.roster)[1](self._world(), int(bar["ts"]), float(bar["volume"]), *prices)
+        return self.fills[: int(self.runs[0].fills)]
+
+    def go(self, price: float, volume: float) -> Any:
+        """Let the price go straight from the last one to another, quote currency; returns the fills, FILL (n,)."""
+        tick = float(self.machine.instrument.tick_size)
+        to = float(in_ticks(np.array([price]), tick)[0])
+        with np.errstate(all="ignore"):
+            _kernels(self.machine.roster)[2](self._world(), self.machine.time, volume, self.market, to)
+        self.market = to
         return self.fills[: int(self.runs[0].fills)]
 
     def take(self, bars: Any) -> None:

@@ -105,9 +105,9 @@ def _moved(twin: Twin, price: float, now: float) -> WhatIf:
     twin.market = now / float(machine.instrument.tick_size)
     before, rests = _worth(twin, now), {_named(one): (one.price, one.lots) for one in _orders(twin)}
     stop_now = position_stop(machine.slots, held_now)
+    fills = tuple(_fill(twin, one, rests) for one in twin.go(price, VOLUME).copy())
     bar = new_records(BAR, 1)
     bar[0] = (at, now, max(now, price), min(now, price), price, VOLUME)
-    fills = tuple(_fill(twin, one, rests) for one in twin.walk(bar[0]).copy())
     machine.rollups[...] = 0  # no longer bar closes by this move
     machine.paid[0] = 1  # the strategy looks at the price, wherever it waits for one
     twin.take(bar)

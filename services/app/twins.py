@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.app.research_process import ResearchProcess
 from services.drift_days import days, read_day
+from services.runtime.sessions import newest_session
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,6 +37,7 @@ class Twins:
 
     async def what_if(self, bot: str, pair: str, price: float, price_now: float | None) -> dict[str, Any]:
         """How a pair would stand at a price; raises as `compare` does."""
+        await asyncio.to_thread(newest_session, self.data_dir, bot, pair)  # without one nothing is begun
         said = {"bot": bot, "pair": pair, "price": price, "price_now": price_now, "database": self.dsn}
         found: dict[str, Any] = await self.process.ask("whatif", said)
         return found

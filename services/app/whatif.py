@@ -13,7 +13,7 @@ from backtesting.what_if import what_if
 from bot.errors import Misconfigured
 from coordinator.config import load_portfolio
 from coordinator.session import VERSION, unpacked
-from services.runtime.sessions import sessions_of
+from services.runtime.sessions import newest_session
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,15 +36,10 @@ def supposed(
 
 def _made_of(data_dir: Path, bot: str, pair: str) -> tuple[PortfolioConfig, Instrument, Any]:
     """Read config, instrument and later parameters of a pair from its newest session."""
-    files = sessions_of(data_dir / "bots" / bot / "sessions").get(pair, [])
-    if not files:
-        raise Misconfigured(
-            f"bot {bot!r} keeps no session of {pair}, which says what the pair is made of; it does with runtime: local "
-            "and bot.sessions: true."
-        )
+    file = newest_session(data_dir, bot, pair)
     given: Any = None
     try:
-        with files[-1].open(encoding="utf-8") as lines:
+        with file.open(encoding="utf-8") as lines:
             first = json.loads(next(lines))
             if first["session"] != VERSION:
                 raise Misconfigured(f"the session of {pair} is of another version; start the bot with this one.")
@@ -58,6 +53,6 @@ def _made_of(data_dir: Path, bot: str, pair: str) -> tuple[PortfolioConfig, Inst
                         instrument = unpacked(message["fields"]["instrument"])
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
         raise Misconfigured(
-            f"the session {files[-1].name} cannot be read ({type(error).__name__}); a start of the bot begins another."
+            f"the session {file.name} cannot be read ({type(error).__name__}); a start of the bot begins another."
         ) from None
     return config, instrument, given

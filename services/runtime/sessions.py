@@ -59,6 +59,17 @@ def sessions_of(folder: Path) -> dict[str, list[Path]]:
     return {pair: [path for _, path in sorted(found[pair])] for pair in sorted(found)}
 
 
+def newest_session(data_dir: Path, bot: str, pair: str) -> Path:
+    """Find the newest session of a pair, which says what the pair is made of; raises Misconfigured without one."""
+    files = sessions_of(data_dir / "bots" / bot / "sessions").get(pair, [])
+    if not files:
+        raise Misconfigured(
+            f"bot {bot!r} keeps no session of {pair}, which says what the pair is made of; it does with runtime: local "
+            "and bot.sessions: true."
+        )
+    return files[-1]
+
+
 def read_session(file: Path) -> list[dict[str, Any]]:
     """Read a session; a last line that a kill has cut off is left out. Raises Misconfigured."""
     try:

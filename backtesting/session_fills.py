@@ -6,8 +6,9 @@ pair had stored, and the simulated exchange fills its orders over the candle tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,11 +26,9 @@ from coordinator.config import load_portfolio
 from coordinator.instructions import FetchCandles, FetchExecutions, Load, Loaded, Place, Save
 from coordinator.messages import Directive, ExposureLimit, InstrumentListed, SetParameters
 from coordinator.portfolio import differs
-from coordinator.session import StepKind, replay, unpacked
+from coordinator.session import StepKind, replay
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from coordinator.config import PortfolioConfig
     from coordinator.pair_core import PairCore
     from coordinator.session import Step
@@ -55,18 +54,18 @@ class SimulatedSession:
     ended: str = ""  # why it covers no more, in a sentence; empty: the session ends there
 
 
-def simulate_session(
-    lines: Sequence[Line], since: int = 0, progress: Callable[[float], None] = lambda _share: None
-) -> SimulatedSession:
+def simulate_session(lines: Iterable[Line], since: int = 0) -> SimulatedSession:
     """Play a session with a twin beside it; fills before `since` (ms) are left out.
 
-    Raises Misconfigured for lines that are no session of this version.
+    Raises Misconfigured for lines that are no session of this version, or that hold nothing but its beginning.
     """
+    lines = iter(lines)
+    first = next(lines, {})
     play: _Play | None = None
     try:
-        for step, core in replay(lines):
+        for step, core in replay(chain([first], lines)):
             if play is None:
-                play = _Play(core, load_portfolio(lines[0]["config"]), since)
+                play = _Play(core, load_portfolio(first["config"]), since)
             if step.expected:
                 play.found.ended = (
                     f"this program decides otherwise than the one that traded, from {iso(play.found.until)} on "
@@ -74,17 +73,12 @@ def simulate_session(
                 )
                 break
             play.hear(step, core)
-            if step.number % 500 == 0:
-                progress(step.number / len(lines))
     except OutOfStep as error:
         if play is None:
             raise
         play.found.ended = str(error)
     if play is None:
-        first = unpacked(lines[0]["instrument"]) if lines else None
-        if first is None:
-            raise Misconfigured("the session holds no line; take another file.")
-        return SimulatedSession(first.symbol, lines[0]["bot"], float(first.tick_size), float(first.lot_size))
+        raise Misconfigured("the session holds nothing but its beginning; the pair was stopped at once.")
     return play.found
 
 

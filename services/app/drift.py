@@ -51,7 +51,7 @@ def compare(
 
         tell(0.0)
         try:
-            session = simulate_session(read_session(file), since or 0, tell)
+            session = simulate_session(read_session(file, tell), since or 0)
         except (Misconfigured, OutOfStep) as error:
             faults[pair].append(str(error))
             continue

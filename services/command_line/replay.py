@@ -26,13 +26,13 @@ def replay(
 
     Ends with 0 where this program does the very same; where it asks for something else, it says what, and ends with 1.
     """
+    from coordinator.session import replay as play
     from services.runtime.sessions import read_session
 
-    lines = read_session(session)
-    from coordinator.session import replay as play
-
     first: float | None = None
-    for one, core in play(lines):
+    number = 0
+    for one, core in play(read_session(session)):
+        number = one.number
         first = one.now if first is None else first
         if one.number >= start:
             _show(one, first)
@@ -43,7 +43,7 @@ def replay(
         if one.expected:
             console().print(f"        was {one.expected}", style="red", highlight=False, markup=False)
             raise typer.Exit(1)
-    console().print(f"{len(lines)} lines; this program does the very same.", highlight=False)
+    console().print(f"{number} lines; this program does the very same.", highlight=False)
 
 
 def _show(one: Step, first: float) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from bot.errors import Misconfigured
 log = structlog.get_logger()
 
 KEPT = 3  # sessions of a pair, the newest
-LARGEST = 16 << 20  # bytes of one
+LARGEST = 64 << 20  # bytes of one: some two months of a pair
 
 
 def session_file(folder: Path, symbol: str) -> Callable[[dict[str, Any]], None]:
@@ -70,23 +70,27 @@ def newest_session(data_dir: Path, bot: str, pair: str) -> Path:
     return files[-1]
 
 
-def read_session(file: Path) -> list[dict[str, Any]]:
-    """Read a session; a last line that a kill has cut off is left out. Raises Misconfigured."""
+def read_session(file: Path, progress: Callable[[float], None] = lambda _share: None) -> Iterator[dict[str, Any]]:
+    """Read a session line by line; a last line that a kill has cut off is left out. Raises Misconfigured."""
+    broken, done = 0, 0
     try:
-        texts = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        size = max(file.stat().st_size, 1)
+        with file.open("rb") as lines:
+            for number, text in enumerate(lines, 1):
+                if broken:
+                    raise Misconfigured(f"session {file} is damaged in line {broken}; take another file.")
+                done += len(text)
+                if number % 500 == 0:
+                    progress(done / size)
+                try:
+                    line = json.loads(text)
+                except ValueError:
+                    line = None
+                if isinstance(line, dict):
+                    yield line
+                else:
+                    broken = number
+    except OSError as error:
         raise Misconfigured(
             f"session {file} cannot be read ({type(error).__name__}); take a file of a bot's sessions."
         ) from None
-    found: list[dict[str, Any]] = []
-    for number, text in enumerate(texts, 1):
-        try:
-            line = json.loads(text)
-        except ValueError:
-            line = None
-        if not isinstance(line, dict):
-            if number == len(texts):
-                break
-            raise Misconfigured(f"session {file} is damaged in line {number}; take another file.")
-        found.append(line)
-    return found

@@ -19,6 +19,7 @@ VERSION = 1  # of a document
 KEPT_DAYS = 400
 A_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 LARGEST = 64 << 20  # bytes
+OLDEST, LOOKED_AT = 3 * DAY, 4  # of the newest day that is still spoken of
 
 
 def bots_with_sessions(data_dir: Path) -> list[str]:
@@ -64,6 +65,17 @@ def read_day(data_dir: Path, bot: str, day: str) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return said if isinstance(said, dict) and said.get("version") == VERSION else None
+
+
+def newest_day(data_dir: Path, bot: str, now: int) -> dict[str, Any] | None:
+    """Read the document of the newest day on which something was traded; None where that is long ago. `now`: ms."""
+    for day in days(data_dir, bot)[:LOOKED_AT]:
+        if now - times_of(day)[1] > OLDEST:
+            return None
+        said = read_day(data_dir, bot, day)
+        if said is not None and said["bps"] is not None:
+            return said
+    return None
 
 
 def keep_day(data_dir: Path, bot: str, day: str, said: dict[str, Any]) -> None:

@@ -29,7 +29,7 @@ from coordinator.reaction import SECONDS
 from coordinator.risk import HaltPolicy
 from coordinator.run_state import RunEvent
 from coordinator.saving import PATIENCE_SECONDS
-from services.drift_days import days, read_day, times_of, told
+from services.drift_days import newest_day, told
 from services.logs import conceal
 from services.runtime.config import load_bot
 from services.runtime.ending import close_everything, withdraw_entries
@@ -58,7 +58,6 @@ VENUE_SECONDS = 300.0
 KEY_SECONDS = 3 * 3600.0
 DRIFT_SECONDS = 600.0
 DRIFT_REMEDY = "`traderagent drift` lists the fills that differ and why; look at fees, latency and slippage first"
-OLDEST_DRIFT = 3 * DAY  # of the day that is still spoken of
 # The operator is a person: no policy answers for him and no hour resumes.
 LIVE_RISK = {"halt_policy": HaltPolicy.NONE, "halt_resume_hours": 1e6}
 
@@ -407,8 +406,8 @@ class LiveBot:
     async def look_at_drift(self) -> None:
         """Read what the newest day cost beside its simulation, where a worker has compared it, and say if too much."""
         data_dir, bot, limit = self.settings.data_dir, self.settings.name, self.settings.drift_limit_bps
-        found = await asyncio.to_thread(_newest_drift, data_dir, bot)
-        if found is None or found["bps"] is None:
+        found = await asyncio.to_thread(newest_day, data_dir, bot, _now())
+        if found is None:
             return
         if self.drift is None:
             self.drift = Gauge(
@@ -420,14 +419,6 @@ class LiveBot:
         above = limit is not None and found["bps"] > limit
         sentence = f"drift on {found['day']} above {limit:g} bps: {told(found)}" if above else ""
         self._tell_of_trouble("drift", sentence, DRIFT_REMEDY, "drift is within its limit again")
-
-
-def _newest_drift(data_dir: Path, bot: str) -> dict[str, Any] | None:
-    """Return what is known of the newest day; None where that is long ago."""
-    for day in days(data_dir, bot)[:1]:
-        if _now() - times_of(day)[1] < OLDEST_DRIFT:
-            return read_day(data_dir, bot, day)
-    return None
 
 
 def _now() -> int:

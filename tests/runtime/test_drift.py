@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from backtesting.drift import CostKind, RowKind
 from bot.errors import Misconfigured
 from coordinator.config import load_portfolio
+from services.app.bot import evidence_of
 from services.app.drift import compare
 from services.app.research_answers import answer
 from services.app.whatif import supposed
@@ -270,6 +271,7 @@ def test_a_bot_says_that_a_day_was_above_its_limit_and_that_the_next_was_not(tmp
     asyncio.run(bot.look_at_drift())
     assert [(one.id, one.over) for one in behind.told] == [("drift", False), ("drift", True)]
     assert b"traderagent_drift_bps 3.0" in generate_latest(bot.registry)
+    assert evidence_of(bot.settings, bot.config).drift_bps == 3.0, "a capital phase asks for it"
     quiet, heard = live_bot(tmp_path, drift_limit_bps=None)
     day_with(0, 900.0)
     asyncio.run(quiet.look_at_drift())

@@ -27,6 +27,7 @@ from services.command_line import (
     drift,
     explain,
     import_bot,
+    incident,
     indicators,
     jobs,
     keys,
@@ -107,6 +108,7 @@ app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("purge")(purge.purge)
 app.command("replay")(replay.replay)
+app.command("incident")(incident.incident)
 app.command("venue")(live.venue)
 app.command("web")(web.web)
 app.command("chaos")(chaos.chaos)

@@ -20,6 +20,7 @@ def drift(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
     """
     bot, day = said["bot"], said["day"]
     since, until = times_of(day)
+    interpreted_first.set(True)  # what is not compiled yet takes longer to compile than weeks of minutes to play
     live = asyncio.run(live_fills(said["database"], bot, since, until))
     found = compare(data_dir, bot, live, since, until)
     told = document(bot, found, since, until) | {"day": day}

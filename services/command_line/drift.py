@@ -44,6 +44,7 @@ def drift(
     since, until = (None if one is None else parse_time(one) for one in (start, end))
     if since is not None and until is not None and until <= since:
         raise Misconfigured(f"--to is {end}, which is not after --from {start}; give a later moment.")
+    from bot.kernel import interpreted_first
     from services.app.backing import database
     from services.app.drift import compare, document
     from services.logs import passwords, quieten
@@ -58,6 +59,7 @@ def drift(
             return await live_fills(dsn, name, since, until)
 
     live = run_loop(read())
+    interpreted_first.set(True)  # what is not compiled yet takes longer to compile than weeks of minutes to play
     with progress("playing sessions") as show:
         found = compare(data_dir, name, live, since, until, show)
     said = document(name, found, since, until)
@@ -87,14 +89,17 @@ def _show(name: str, found: Drift) -> None:
         sums.add_column(column, justify="right")
     for one in found.sums:
         if one.fills or not one.pair:
-            bps = "n/a" if one.bps is None else f"{one.bps:+.3f}"
-            sums.add_row(one.pair or "all", one.kind.value, str(one.fills), f"{one.cost:+,.4f}", bps)
-    total = "n/a" if found.bps is None else f"{found.bps:+.3f}"
-    sums.add_row("all", "in all", str(len(found.rows)), f"{found.cost:+,.4f}", total)
+            sums.add_row(one.pair or "all", one.kind.value, str(one.fills), _signed(one.cost, 4), _signed(one.bps, 3))
+    sums.add_row("all", "in all", str(len(found.rows)), _signed(found.cost, 4), _signed(found.bps, 3))
     console().print(sums)
     _show_unpaired(found)
     for span in found.uncompared:
         notes().print(f"not compared: {span_text(span)}.", soft_wrap=True, highlight=False, markup=False)
+
+
+def _signed(value: float | None, digits: int) -> str:
+    """Say a number with its sign; what rounds to nothing has none of its own."""
+    return "n/a" if value is None else f"{round(value, digits) + 0.0:+,.{digits}f}"
 
 
 def _show_unpaired(found: Drift) -> None:
@@ -110,7 +115,7 @@ def _show_unpaired(found: Drift) -> None:
     for row in alone[:SHOWN]:
         one = row.known
         what = f"{Side(one.side).name.lower()} {one.lots * one.lot:g} at {one.price:g}"
-        table.add_row(iso(one.at), one.pair, row.kind.value, what, f"{sum(row.costs.values()):+,.4f}", row.why)
+        table.add_row(iso(one.at), one.pair, row.kind.value, what, _signed(sum(row.costs.values()), 4), row.why)
     console().print(table)
     if len(alone) > SHOWN:
         console().print(f"… and {len(alone) - SHOWN} more; --json has them all")

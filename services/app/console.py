@@ -18,6 +18,7 @@ from services.app.backing import embedded
 from services.app.console_fleet import ConsoleFleet
 from services.app.research_process import PlayedReports, ResearchProcess
 from services.app.research_rows import ResearchTables
+from services.app.twins import Twins
 from services.app.watched import Bots, VenueCandles
 from services.messaging.embedded import EmbeddedRedis
 from services.messaging.event_reader import EventReader
@@ -109,7 +110,11 @@ async def console(options: ConsoleOptions) -> AsyncIterator[Running]:
         stack.push_async_callback(reports.close)
         research = ResearchTables(pool, options.data_dir)
         fleet = ConsoleFleet(options.data_dir, dsn, options.database)
-        sources = Sources(History(pool), access.rows, bots, candles, reader, research, answers, reports, fleet)
+        twins = Twins(options.data_dir, dsn)
+        stack.push_async_callback(twins.close)
+        sources = Sources(
+            *(History(pool), access.rows, bots, candles, reader, research, answers, reports), fleet=fleet, twins=twins
+        )
         watcher = Watcher(sources)
         secure = (options.origin or "").startswith("https://")
         built = Console(sources, access, watcher, metadata.version("traderagent"), secure)

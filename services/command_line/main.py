@@ -25,9 +25,11 @@ from services.command_line import (
     collect,
     compare,
     data,
+    drift,
     explain,
     fleet,
     import_bot,
+    incident,
     indicators,
     jobs,
     keys,
@@ -53,6 +55,7 @@ from services.command_line import (
     validate,
     watchdog,
     web,
+    whatif,
 )
 
 app = typer.Typer(
@@ -108,9 +111,12 @@ app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("purge")(purge.purge)
 app.command("replay")(replay.replay)
+app.command("incident")(incident.incident)
 app.command("venue")(live.venue)
 app.command("web")(web.web)
 app.command("chaos")(chaos.chaos)
+app.command("drift")(drift.drift)
+app.command("whatif")(whatif.whatif)
 app.command("parity")(parity.parity)
 app.command("parameters")(parameters.parameters)
 

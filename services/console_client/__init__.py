@@ -230,6 +230,75 @@ class DecisionRowJson(TypedDict):
     fields: dict[str, Any]
 
 
+class DriftDayListJson(TypedDict):
+    """Days that are kept, the newest first."""
+
+    items: list[DriftDayShownJson]
+
+
+class DriftDayShownJson(TypedDict):
+    """What a day cost beside its simulation."""
+
+    day: str
+    cost: float
+    volume: float
+    bps: float | None
+    costs: dict[str, float]
+    alone: int
+    uncompared: int
+
+
+class DriftDocumentJson(TypedDict):
+    """A day of a bot beside its simulation."""
+
+    bot: str
+    day: str
+    minutes: dict[str, int]
+    volume: float
+    cost: float
+    bps: float | None
+    sums: list[DriftSumModelJson]
+    rows: list[DriftRowModelJson]
+    uncompared: list[UncomparedModelJson]
+
+
+class DriftRowModelJson(TypedDict):
+    """Lots of a live fill beside the same lots of its simulated twin."""
+
+    kind: Literal["paired", "late", "missed", "unexpected"]
+    pair: str
+    side: Literal["buy", "sell"]
+    quantity: float
+    order: str
+    reason: str
+    live: DriftSideModelJson | None
+    simulated: DriftSideModelJson | None
+    seconds: float
+    costs: dict[str, float]
+    bps: float
+    why: str
+
+
+class DriftSideModelJson(TypedDict):
+    """A fill of one side; a simulation knows the opening of its minute."""
+
+    at: int
+    price: float
+    fee: float
+    maker: bool
+    execution: str
+
+
+class DriftSumModelJson(TypedDict):
+    """One kind of cost on one pair, or on all of them."""
+
+    pair: str
+    kind: Literal["fees", "slippage", "late", "missed", "unexpected"]
+    fills: int
+    cost: float
+    bps: float | None
+
+
 class EarnedRowJson(TypedDict):
     """What was realised on a UTC day on a pair, quote currency."""
 
@@ -744,6 +813,29 @@ class StrategyShownJson(TypedDict):
     document: dict[str, Any]
 
 
+class SupposedFillModelJson(TypedDict):
+    """A fill on the way to a price."""
+
+    side: Literal["buy", "sell"]
+    price: float
+    quantity: float
+    fee: float
+    maker: bool
+    reason: str
+    rested: bool
+
+
+class SupposedOrderModelJson(TypedDict):
+    """An order that the strategy would then want."""
+
+    side: Literal["buy", "sell"]
+    kind: Literal["limit", "stop", "market"]
+    price: float
+    quantity: float
+    reason: str
+    new: bool
+
+
 class TokenMadeJson(TypedDict):
     """A new token. It is shown once: send it as `Authorization: Bearer …`."""
 
@@ -778,6 +870,16 @@ class TradingKeyJson(TypedDict):
     environment: str
 
 
+class UncomparedModelJson(TypedDict):
+    """A span of time about which nothing can be said."""
+
+    pair: str
+    since: int
+    until: int
+    why: str
+    fills: int
+
+
 class VariantGivenJson(TypedDict):
     """A variant of a session."""
 
@@ -805,6 +907,25 @@ class VariantRowsJson(TypedDict):
     sentences: list[str]
     items: list[VariantRowJson]
     windows: list[dict[str, Any]]
+
+
+class WhatIfShownJson(TypedDict):
+    """How a pair would stand at a price."""
+
+    bot: str
+    pair: str
+    at: int
+    price_now: float
+    price: float
+    position_now: float
+    position: float
+    average: float
+    profit: float
+    fills: list[SupposedFillModelJson]
+    desired: list[SupposedOrderModelJson]
+    stop: float
+    stopped: bool
+    loss_at_stop: float | None
 
 
 class WhyJson(TypedDict):
@@ -995,6 +1116,37 @@ class ConsoleClient:
         return cast(
             "WhyJson",
             json.loads(self.transport.ask("GET", f"/api/v1/bots/{quoted(bot)}/pairs/{quoted(pair)}/why", {}, {})[0]),
+        )
+
+    def drift_days(self, bot: str) -> DriftDayListJson:
+        """List what the last days cost beside their simulation, the newest first."""
+        return cast(
+            "DriftDayListJson", json.loads(self.transport.ask("GET", f"/api/v1/bots/{quoted(bot)}/drift", {}, {})[0])
+        )
+
+    def drift_day(self, bot: str, day: str) -> DriftDocumentJson:
+        """Give each live fill of a day beside its simulated twin."""
+        return cast(
+            "DriftDocumentJson",
+            json.loads(self.transport.ask("GET", f"/api/v1/bots/{quoted(bot)}/drift/{quoted(day)}", {}, {})[0]),
+        )
+
+    def compare_day(self, bot: str, day: str) -> DriftDocumentJson:
+        """Compare a day anew, by the sessions of the bot's pairs; it takes seconds."""
+        return cast(
+            "DriftDocumentJson",
+            json.loads(self.transport.ask("POST", f"/api/v1/bots/{quoted(bot)}/drift/{quoted(day)}", {}, {})[0]),
+        )
+
+    def what_if(self, bot: str, pair: str, *, price: float) -> WhatIfShownJson:
+        """Say what a pair would do if its price went somewhere: a copy of its state, moved by the same kernels."""
+        return cast(
+            "WhatIfShownJson",
+            json.loads(
+                self.transport.ask(
+                    "GET", f"/api/v1/bots/{quoted(bot)}/pairs/{quoted(pair)}/what-if", {"price": price}, {}
+                )[0]
+            ),
         )
 
     def fleet(self) -> FleetShownJson:

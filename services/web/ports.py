@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from services.sources import BotLink, CandleSource, EventSource, HistoryRows
+from services.sources import BotLink, CandleSource, EventSource, HistoryRows, TwinAnswers
 
 
 class AccessStore(Protocol):
@@ -173,3 +173,4 @@ class Sources:
     answers: SearchAnswers
     reports: ReportPages
     fleet: FleetLink
+    twins: TwinAnswers

@@ -40,6 +40,8 @@ for _name in (
     "plain",
     "figure",
     "of_window",
+    "bps",
+    "cost",
 ):
     templates.filters[_name] = getattr(figures, _name)
 

@@ -121,7 +121,14 @@ class Note(BaseModel):
     text: str = Field(min_length=1, max_length=2000)
 
 
-Action = Annotated[Step | Order | Cancel | Protect | Close | Note, Field(discriminator="do")]
+class Picture(BaseModel):
+    """Keep a picture of the chart, a file of this name."""
+
+    do: Literal["picture"] = "picture"
+    name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,100}\.png$")
+
+
+Action = Annotated[Step | Order | Cancel | Protect | Close | Note | Picture, Field(discriminator="do")]
 ACTIONS: TypeAdapter[list[Action]] = TypeAdapter(list[Action])
 
 
@@ -198,7 +205,8 @@ class Replay:
     @cached_property
     def orders(self) -> list[ManualOrder]:
         """What was asked for, by the bar at whose close it was."""
-        bars, place, found = self._bars[0], self.before, {}
+        bars, place = self._bars[0], self.before
+        found: dict[int, ManualOrder] = {}
         for one in self.actions:
             if isinstance(one, Step):
                 place = min(place + one.bars, len(bars))
@@ -217,7 +225,7 @@ class Replay:
                     row = row._replace(protect=1, stop=one.stop, target=one.target)
                 case Close():
                     row = row._replace(close=1)
-                case Note():
+                case Note() | Picture():
                     continue
             found[ts] = row
         return list(found.values())
@@ -361,25 +369,24 @@ class Replay:
 
     def fills(self) -> list[dict[str, Any]]:
         """Executions, oldest first, in the units of the person."""
-        of, found = self.setup.instrument, []
-        for one in self.recording.fills:
-            found.append(
-                {
-                    "at": self.setup.shown(int(one.ts)),
-                    "side": Side(int(one.side)).name.lower(),
-                    "price": exact(int(one.price), of.tick_size),
-                    "quantity": exact(int(one.quantity), of.lot_size),
-                    "position": exact(int(one.position), of.lot_size),
-                    "fee": float(one.fee),
-                    "realised": float(one.realised),
-                    "maker": int(one.liquidity) == Liquidity.MAKER,
-                    "reason": _reason(one),
-                }
-            )
-        return found
+        of = self.setup.instrument
+        return [
+            {
+                "at": self.setup.shown(int(one.ts)),
+                "side": Side(int(one.side)).name.lower(),
+                "price": exact(int(one.price), of.tick_size),
+                "quantity": exact(int(one.quantity), of.lot_size),
+                "position": exact(int(one.position), of.lot_size),
+                "fee": float(one.fee),
+                "realised": float(one.realised),
+                "maker": int(one.liquidity) == Liquidity.MAKER,
+                "reason": _reason(one),
+            }
+            for one in self.recording.fills
+        ]
 
     def trades(self) -> list[dict[str, Any]]:
-        """Trades by exit, open ones last; `entry_ts` and `exit_ts` are true times, `entry_at` and `exit_at` as shown."""
+        """Trades by exit, open ones last; `entry_ts`, `exit_ts` as they were, `entry_at`, `exit_at` as shown."""
         reasons = [_reason(one) for one in self.recording.fills if int(one.position) == 0]
         found = []
         for number, row in enumerate(self.result.trades.iter_rows(named=True)):
@@ -400,14 +407,15 @@ class Replay:
         return found
 
     def notes(self) -> list[dict[str, Any]]:
-        """What was written down, with the bar's close (ms) at which it was."""
+        """What was written down and pictured, with the bar's close (ms) at which it was."""
         place, found = self.before, []
         for one in self.actions:
             if isinstance(one, Step):
                 place = min(place + one.bars, len(self._bars[0]))
-            elif isinstance(one, Note):
+            elif isinstance(one, Note | Picture):
                 at = int(self._bars[0]["ts"][place - 1]) + self.setup.length
-                found.append({"ts": at, "at": self.setup.shown(at), "text": one.text})
+                text, picture = (one.text, "") if isinstance(one, Note) else ("", one.name)
+                found.append({"ts": at, "at": self.setup.shown(at), "text": text, "picture": picture})
         return found
 
     def open_order(self) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,7 @@ def _order(row: list[str]) -> ManualOrder | None:
         one = ManualOrder(*map(int, row))
     except (TypeError, ValueError):
         return None
-    fine = len(row) == len(one) and abs(one.entry) <= 1 and abs(one.side) <= 1 and 0 <= min(one[3:])
+    fine = len(row) == len(one) and abs(one.entry) <= 1 and abs(one.side) <= 1 and min(one[3:]) >= 0
     return one if fine and max(one) < 2**53 else None
 
 
@@ -136,7 +136,7 @@ def _inputs(parameters: ManualParameters) -> dict[str, Input]:
 
 
 @kernel
-def decide(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+def decide(pair: Record, _params: Record, state: Record, slots: Record, event: Record) -> None:
     """Want what was asked for, and stop and target of what is held."""
     watch_nothing(pair)
     if event.kind == Event.FILL:

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 from bot.errors import Misconfigured
 from services.app.backing import embedded
+from services.app.journal import Journal, send_for_ever, settings_of
+from services.app.replays import ManualReplays
 from services.app.research_process import PlayedReports, ResearchProcess
 from services.app.research_rows import ResearchTables
 from services.app.watched import Bots, VenueCandles
@@ -24,6 +26,7 @@ from services.runtime.config import EMBEDDED, NONE
 from services.storage.access_rows import AccessRows
 from services.storage.embedded import shared_by_all
 from services.storage.history import History
+from services.storage.journal import JournalStore
 from services.storage.read_pool import ReadPool
 from services.storage.schema import migrate
 from services.storage.store import reach
@@ -107,7 +110,13 @@ async def console(options: ConsoleOptions) -> AsyncIterator[Running]:
         reports = PlayedReports(folder, ResearchProcess(options.data_dir, REPORT_SECONDS))
         stack.push_async_callback(reports.close)
         research = ResearchTables(pool, options.data_dir)
-        sources = Sources(History(pool), access.rows, bots, candles, reader, research, answers, reports)
+        history, told = History(pool), settings_of(options.data_dir)
+        store = JournalStore(pool, told.targets())
+        replays = ManualReplays(pool, store, options.data_dir)
+        stack.push_async_callback(replays.close)
+        journal = Journal(store, history, options.data_dir)
+        sources = Sources(history, access.rows, bots, candles, reader, research, answers, reports, replays, journal)
+        stack.callback(asyncio.create_task(send_for_ever(store, history, told)).cancel)
         watcher = Watcher(sources)
         secure = (options.origin or "").startswith("https://")
         built = Console(sources, access, watcher, metadata.version("traderagent"), secure)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import structlog
 
 from bot.ports import Unreachable
 from coordinator.config_file import read_values
+from services.app.journal_export import csv_of, image_of, zipped
 from services.journal.settings import FILE, JournalSettings, journal_settings
 from services.journal.targets import TargetRefused, targets_of
 from services.logs import conceal
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+PICTURES = "journal"  # folder of the pictures, in the data directory
 LEAST_PAUSE, MOST_PAUSE = 5.0, 3600.0  # seconds before it is tried again
 MOST_TRIES = 20
 LOOK_SECONDS = 5.0  # between two looks at the outbox
@@ -35,6 +37,44 @@ def settings_of(data_dir: Path) -> JournalSettings:
     """Whom the journal of a data directory tells: nobody without a file. Raises Misconfigured."""
     path = data_dir / FILE
     return journal_settings(read_values(path), path) if path.is_file() else JournalSettings()
+
+
+class Journal:
+    """The journal for pages and commands: its rows, the closed trades of bots, and the files of its pictures."""
+
+    def __init__(self, store: JournalStore, history: History, data_dir: Path) -> None:
+        self.store, self.history, self.folder = store, history, data_dir / PICTURES
+
+    async def records(
+        self, search: str = "", source: str = "", symbol: str = "", tag: str = "", start: int = 0, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """Records by exit, the newest first, with what bots have closed meanwhile."""
+        await self.store.sync_live(self.history, await self.history.bots())
+        return await self.store.records(search, source, symbol, tag, start, limit)
+
+    async def record(self, record: str) -> dict[str, Any] | None:
+        """One record; None where there is none of this name."""
+        return await self.store.record(record)
+
+    async def edit(self, record: str, revision: int, notes: str, tags: list[str]) -> dict[str, Any]:
+        """Give a record other notes and tags."""
+        return await self.store.edit(record, revision, notes, tags)
+
+    async def outbox(self) -> dict[str, Any]:
+        """How many revisions wait, were sent and failed."""
+        return await self.store.outbox()
+
+    async def image(self, place: str) -> bytes | None:
+        """A picture of a record; None where there is none."""
+        return await asyncio.to_thread(image_of, self.folder, place)
+
+    def csv(self, records: list[dict[str, Any]]) -> str:
+        """Records as CSV."""
+        return csv_of(records)
+
+    async def exported(self, records: list[dict[str, Any]]) -> bytes:
+        """Records as Markdown with their pictures, a ZIP."""
+        return await asyncio.to_thread(zipped, records, self.folder)
 
 
 async def send_due(store: JournalStore, targets: dict[str, Target]) -> int:

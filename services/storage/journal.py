@@ -59,6 +59,7 @@ SELECT f.symbol, f.side, f.lots, f.price, f.fee, f.cause, f.position, f.realised
 FROM fills f LEFT JOIN orders o ON o.bot = f.bot AND o.client_order_id = f.client_order_id
 WHERE f.bot = $1 ORDER BY f.at, f.execution
 """
+NEWEST = "SELECT count(*), max(at) FROM fills WHERE bot = $1"
 LEASE = timedelta(seconds=120)  # that sending one may take
 
 
@@ -67,6 +68,7 @@ class JournalStore:
 
     def __init__(self, pool: ReadPool, targets: Sequence[str] = ()) -> None:
         self.pool, self.targets = pool, tuple(targets)
+        self._synced: dict[str, Any] = {}  # of each bot: how many fills there were, and when the last one was
 
     async def add(
         self, record: str, source: str, origin: str, trade: dict[str, Any], pictures: Sequence[str], notes: str
@@ -112,6 +114,9 @@ class JournalStore:
     async def sync_live(self, history: History, bots: Iterable[str]) -> None:
         """Write the closed trades of bots that the journal does not have yet."""
         for bot in bots:
+            newest = tuple(await self.pool.fetchrow(NEWEST, bot))
+            if self._synced.get(bot) == newest:
+                continue
             rows = await self.pool.fetch(LIVE, bot)
             known = {
                 one["record"] for one in await self.pool.fetch("SELECT record FROM journal WHERE origin = $1", bot)
@@ -122,6 +127,7 @@ class JournalStore:
                     tick, lot = await history.units_of(bot, trade["symbol"])
                     trade |= {key: trade[key] * tick for key in ("entry_price", "exit_price")}
                     await self.add(name, "live", bot, {**trade, "quantity": trade["quantity"] * lot}, [], "")
+            self._synced[bot] = newest
 
     # Outbox
 

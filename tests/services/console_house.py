@@ -18,6 +18,8 @@ from bot.rollup import BAR
 from coordinator.machine import PairMachine
 from coordinator.operator import CommandRejected
 from services.app.console import Bots
+from services.app.journal import Journal
+from services.app.replays import ManualReplays
 from services.app.research_process import PlayedReports, ResearchProcess
 from services.app.research_rows import ResearchTables
 from services.control.client import control_file
@@ -25,6 +27,7 @@ from services.control.server import ControlServer
 from services.messaging.event_reader import EventReader
 from services.storage.access_rows import AccessRows
 from services.storage.history import History
+from services.storage.journal import JournalStore
 from services.storage.read_pool import ReadPool
 from services.storage.schema import migrate
 from services.storage.store import PostgresStore
@@ -169,7 +172,10 @@ async def console(
     answers = process if search else MadeAnswers()
     reports = PlayedReports(tmp_path / "console" / "reports", ResearchProcess(tmp_path))
     research = ResearchTables(pool, tmp_path)
-    sources = Sources(history, access.rows, bots, MadeCandles(), reader, research, answers, reports)
+    store = JournalStore(pool)
+    replays = ManualReplays(pool, store, tmp_path)
+    journal = Journal(store, history, tmp_path)
+    sources = Sources(history, access.rows, bots, MadeCandles(), reader, research, answers, reports, replays, journal)
     watcher = Watcher(sources, clock) if clock else Watcher(sources)
 
     async def still():
@@ -194,6 +200,7 @@ async def console(
         bots.close()
         await process.close()
         await reports.close()
+        await replays.close()
         await pool.close()
         if reader is not None:
             await reader.close()

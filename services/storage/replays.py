@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 APPEND = """
 INSERT INTO replay_actions (replay, number, action)
-SELECT $1, $2, $3 WHERE $2 = 1 + (SELECT count(*) FROM replay_actions WHERE replay = $1)
+SELECT $1, $2::int, $3 WHERE $2::int = 1 + (SELECT count(*) FROM replay_actions WHERE replay = $1)
     AND (SELECT ended IS NULL FROM replays WHERE replay = $1)
 ON CONFLICT DO NOTHING
 """
 UNDO = """
-WITH gone AS (DELETE FROM replay_actions WHERE replay = $1 AND number = $2
-    AND $2 = (SELECT max(number) FROM replay_actions WHERE replay = $1)
+WITH gone AS (DELETE FROM replay_actions WHERE replay = $1 AND number = $2::int
+    AND $2::int = (SELECT max(number) FROM replay_actions WHERE replay = $1)
     AND (SELECT ended IS NULL FROM replays WHERE replay = $1) RETURNING action)
 UPDATE replays SET undone = undone + (SELECT count(*) FROM gone WHERE action ->> 'do' NOT IN ('step', 'note'))
 WHERE replay = $1 AND EXISTS (SELECT 1 FROM gone)

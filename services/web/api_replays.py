@@ -41,9 +41,8 @@ Source = Annotated[str, Query(pattern="^(replay|live)?$")]
 Tag = Annotated[str, Query(max_length=40)]
 OfSymbol = Annotated[str, Query(pattern="^[A-Z0-9]{0,30}$")]
 Start = Annotated[int, Query(ge=0, le=10**7, description="`next` of the page before")]
-PICTURE = {
-    "requestBody": {"required": True, "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
-}
+PNG: dict[str, Any] = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
+BROUGHT = {"requestBody": {"required": True, "content": PNG}}
 
 
 @router.get("/replays/choices", tags=["replays"])
@@ -114,9 +113,7 @@ async def undo_in_replay(request: Request, _by: Controller, replay: ReplayName, 
     return await _told(ReplayDetail, console_of(request).sources.replays.undo(replay, given.number, given.since))
 
 
-@router.post(
-    "/replays/{replay}/pictures", tags=["replays"], openapi_extra={"requestBody": {"required": True, "content": PNG}}
-)
+@router.post("/replays/{replay}/pictures", tags=["replays"], openapi_extra=BROUGHT)
 async def keep_picture(
     request: Request, _by: Controller, replay: ReplayName,
     number: Annotated[int, Query(ge=0, le=10**7, description="actions so far")] = 0,

@@ -174,6 +174,8 @@ async def console(
     research = ResearchTables(pool, tmp_path)
     store = JournalStore(pool)
     replays = ManualReplays(pool, store, tmp_path)
+    if not search:
+        replays.steps = replays.bots = answers
     journal = Journal(store, history, tmp_path)
     sources = Sources(history, access.rows, bots, MadeCandles(), reader, research, answers, reports, replays, journal)
     watcher = Watcher(sources, clock) if clock else Watcher(sources)

@@ -39,11 +39,12 @@ NEEDS_MONEY = {
 PAGES = (
     "/", "/bots/{bot}/pairs/BTCUSDT", "/portfolio", "/history/fills", "/history/orders", "/history/trades",
     "/history/fills.csv", "/history/decisions.csv", "/decisions", "/bots/{bot}/halt", "/audit", "/settings",
-    "/backtest", "/jobs", "/sessions", "/strategies",
+    "/backtest", "/jobs", "/sessions", "/strategies", "/replays", "/replays/0000000000000000", "/journal",
+    "/journal.csv",
 )  # fmt: skip
 VALUES = {
     "bot": None, "pair": PAIR, "session": "0" * 64, "job": 1, "search": "0" * 16, "content": "0" * 16, "variant": 0,
-    "report": "0" * 32,
+    "report": "0" * 32, "replay": "0" * 16, "record": "x", "name": "x.png",
 }  # fmt: skip
 BODIES = {
     "/api/v1/auth/sign-in": {"password": "x"},

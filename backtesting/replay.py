@@ -293,9 +293,15 @@ class Replay:
         entry = asked.price or self.price
         stop, target = (self._level(name, getattr(asked, name), entry, way) for name in ("stop", "target"))
         limit = 0 if asked.price is None else self._ticks(asked.price)
-        return Order(side=1 if way > 0 else -1, limit=limit, lots=self._size(asked, entry), stop=stop, target=target)
+        return Order(
+            side=1 if way > 0 else -1,
+            limit=limit,
+            lots=self._size(asked, entry, way, closes=closes),
+            stop=stop,
+            target=target,
+        )
 
-    def _size(self, asked: AskedOrder, entry: float) -> int:
+    def _size(self, asked: AskedOrder, entry: float, way: int, *, closes: bool) -> int:
         instrument = self.setup.instrument
         if (asked.quantity is None) == (asked.risk is None):
             raise Misconfigured("quantity and risk are both given, or neither; give one of them.")
@@ -318,7 +324,19 @@ class Replay:
                 f"quantity is {quantity:.8g}, more than one order can close again ({most * float(held.lot_size):g}); "
                 "give less."
             )
+        self._afford(quantity, lots if closes else abs(self.lots + way * lots), entry)
         return lots
+
+    def _afford(self, quantity: float, lots: int, entry: float) -> None:
+        """Raise Misconfigured where the exchange would refuse a position of so many lots at a price."""
+        held = self.setup.instrument.record(self.setup.leverage)
+        worth, fee = lots * float(held.lot_size) * entry, float(self.setup.instrument.taker_fee)
+        carried = self.equity / (1.0 / self.setup.leverage + fee)
+        if worth > carried:
+            raise Misconfigured(
+                f"quantity is {quantity:.8g}, which makes a position worth {worth:,.0f}, and the equity carries "
+                f"{carried:,.0f}; give less, or move the stop away."
+            )
 
     def _level(self, name: str, price: float | None, entry: float, way: int) -> int:
         """Ticks of a stop or a target for a trade that enters at a price, 0 for none; raises Misconfigured."""

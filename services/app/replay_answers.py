@@ -76,11 +76,11 @@ def replay_begin(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
         start, end = _drawn(said["days"], earliest, latest, length)
         blind = _shift(start)
     else:
-        start, end = (parse_time(said[name]) for name in ("from", "to"))
+        start, end = (_moment(said[name], name) for name in ("start", "end"))
         start, end = _up(max(start, earliest + length), length), min(end, latest) // length * length
     if end - start < length:
         raise Misconfigured(
-            f"from and to hold no bar of {timeframe} with one before it; {series.symbol} has {iso(held.first)} to "
+            f"start and end hold no bar of {timeframe} with one before it; {series.symbol} has {iso(held.first)} to "
             f"{iso(held.last)}."
         )
     if said["market"] == Market.SPOT and said["leverage"] != 1:
@@ -99,6 +99,13 @@ def replay_begin(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
     )  # fmt: skip
     _known(data_dir, setup).standing()  # refuses a period without candles, and a config that cannot be played
     return setup.model_dump(mode="json")
+
+
+def _moment(text: str, name: str) -> int:
+    try:
+        return parse_time(text)
+    except Misconfigured as error:
+        raise Misconfigured(f"{name}: {error}") from None
 
 
 def _up(moment: int, length: int) -> int:

@@ -79,11 +79,11 @@ async def begin_replay(request: Request, by: Controller, given: ReplayGiven) -> 
     """Begin a session."""
     console = console_of(request)
     if given.days is None and (given.start is None or given.end is None):
-        sentence = "from and to are missing, and days too."
-        raise Failure(422, "missing", sentence, "give from and to, or days for hidden dates", "from")
+        sentence = "start and end are missing, and days too."
+        raise Failure(422, "missing", sentence, "give start and end, or days for hidden dates", "start")
     await research.recorded(console, by, address(request), f"replay of {given.pair} {given.timeframe}")
     try:
-        name = await console.sources.replays.begin(by.name, given.model_dump(by_alias=True))
+        name = await console.sources.replays.begin(by.name, given.model_dump())
     except Misconfigured as error:
         raise research.refusal(error) from None
     return ReplayBegun(replay=name)
@@ -141,7 +141,7 @@ async def replay_statistics(
     return await _told(ReplayStatistics, console_of(request).sources.replays.statistics(replay, bot))
 
 
-@router.post("/replays/{replay}/end", tags=["replays"])
+@router.post("/replays/{replay}/end", tags=["replays"], status_code=204)
 async def end_replay(request: Request, by: Controller, replay: ReplayName) -> Response:
     """End a session: its closed trades go into the journal, and hidden dates are told."""
     console = console_of(request)
@@ -153,7 +153,7 @@ async def end_replay(request: Request, by: Controller, replay: ReplayName) -> Re
     return Response(status_code=204)
 
 
-@router.delete("/replays/{replay}", tags=["replays"])
+@router.delete("/replays/{replay}", tags=["replays"], status_code=204)
 async def delete_replay(request: Request, by: Controller, replay: ReplayName) -> Response:
     """Forget a session; its journal stays."""
     console = console_of(request)

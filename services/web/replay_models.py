@@ -31,14 +31,14 @@ class ReplayCosts(Given):
 
 
 class ReplayGiven(Given):
-    """A session to begin: from and to, or so many days by chance whose dates are hidden until the end."""
+    """A session to begin: start and end, or so many days by chance whose dates are hidden until the end."""
 
     pair: Symbol
     exchange: Word = "bybit"
     market: Literal["linear", "spot"] = "linear"
     timeframe: str = Field(pattern=r"^[1-9]\d?[mhdw]$", examples=["15m"])
-    start: str | None = Field(None, alias="from", max_length=40, description="UTC", examples=["2024-03-01"])
-    end: str | None = Field(None, alias="to", max_length=40, description="UTC", examples=["2024-03-08"])
+    start: str | None = Field(None, max_length=40, description="UTC", examples=["2024-03-01"])
+    end: str | None = Field(None, max_length=40, description="UTC", examples=["2024-03-08"])
     days: int | None = Field(None, ge=1, le=366, description="blind: by chance, with hidden dates")
     capital: float = Field(10_000.0, gt=0, le=1e12, allow_inf_nan=False)
     leverage: float = Field(1.0, ge=1, le=125, allow_inf_nan=False)
@@ -99,7 +99,7 @@ class ReplayBegun(BaseModel):
 
 
 class ReplayShown(BaseModel):
-    """A session; `from` and `to` are hidden of a blind one until it has ended."""
+    """A session; `start` and `end` are hidden of a blind one until it has ended."""
 
     replay: ReplayName
     pair: str
@@ -109,8 +109,8 @@ class ReplayShown(BaseModel):
     capital: float
     leverage: float
     blind: bool
-    start: Ms | None = Field(alias="from")
-    end: Ms | None = Field(alias="to")
+    start: Ms | None
+    end: Ms | None
     moved: int = Field(description="ms by which shown times were moved, once that is no secret")
     undone: int = Field(description="orders that were taken back")
     created: Ms

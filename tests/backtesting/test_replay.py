@@ -245,6 +245,7 @@ def test_what_makes_no_sense_is_refused_with_the_field():
         "risk is": {"risk": 0.01},
         "quantity and risk": {},
         "quantity is": {"quantity": 1e-9},
+        "the equity carries": {"quantity": 1.0},
     }.items():
         with pytest.raises(Misconfigured, match=field):
             session.order(**asked)

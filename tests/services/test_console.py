@@ -575,7 +575,7 @@ def test_the_openapi_document_has_every_route_with_its_errors_and_examples(dsn, 
             document = (await house.ask("GET", "/api/v1/openapi.json"))[1]
             assert {path.split("/")[3] for path in document["paths"] if path.startswith("/api/")} == {
                 "auth", "bots", "portfolio", "market-data", "dashboard", "settings", "audit",
-                "jobs", "sessions", "backtests", "strategies", "indicators",
+                "jobs", "sessions", "backtests", "strategies", "indicators", "replays", "journal",
             }  # fmt: skip
             for path, operations in document["paths"].items():
                 for method, one in operations.items():

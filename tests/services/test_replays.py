@@ -32,8 +32,8 @@ from tests.services.console_house import console, write_history
 
 BARS = 3000
 ASKED = {
-    "pair": "BTCUSDT", "exchange": "bybit", "timeframe": "5m", "from": iso(START + 1800 * MINUTE),
-    "to": iso(START + 2900 * MINUTE), "leverage": 3,
+    "pair": "BTCUSDT", "exchange": "bybit", "timeframe": "5m", "start": iso(START + 1800 * MINUTE),
+    "end": iso(START + 2900 * MINUTE), "leverage": 3,
 }  # fmt: skip
 TRADE = {
     "symbol": "BTCUSDT", "timeframe": "5m", "side": "long", "quantity": 0.1, "entry_price": 50_000.0,
@@ -168,7 +168,7 @@ def test_dates_of_a_blind_session_are_nowhere_until_it_has_ended(dsn, tmp_path):
     async def main():
         async with console(dsn, tmp_path, search=True) as house:
             token = await house.token("control")
-            place = await begun(house, token, **{"from": None, "to": None, "days": 1})
+            place = await begun(house, token, **{"start": None, "end": None, "days": 1})
             raw, told = await played(house, token, place, [{"do": "step", "bars": 3}])
             listed = (await house.ask("GET", "/api/v1/replays", token))[1]
             (own,) = [one for one in listed["items"] if place.endswith(one["replay"])]
@@ -178,8 +178,8 @@ def test_dates_of_a_blind_session_are_nowhere_until_it_has_ended(dsn, tmp_path):
             assert told["state"]["at"] % 86_400_000 == (told["state"]["bars"][-1][0] + 300_000) % 86_400_000
             await house.ask("POST", f"{place}/end", token)
             after = (await house.ask("GET", place, token))[1]
-            assert START < after["from"] < after["to"] <= START + 3 * 1440 * MINUTE
-            assert (after["from"] + after["moved"]) % 604_800_000 == after["from"] % 604_800_000
+            assert START < after["start"] < after["end"] <= START + 3 * 1440 * MINUTE
+            assert (after["start"] + after["moved"]) % 604_800_000 == after["start"] % 604_800_000
 
     run(main())
 
@@ -191,8 +191,8 @@ def test_what_cannot_be_begun_is_refused_with_the_field(dsn, tmp_path):
         async with console(dsn, tmp_path, search=True) as house:
             token = await house.token("control")
             cases = (
-                ({"timeframe": "7m"}, "timeframe"), ({"from": "2031-01-01", "to": "2031-02-01"}, "from"),
-                ({"days": 300}, "days"), ({"from": None}, "from"), ({"leverage": 0.5}, "leverage"),
+                ({"timeframe": "7m"}, "timeframe"), ({"start": "2031-01-01", "end": "2031-02-01"}, "start"),
+                ({"days": 300}, "days"), ({"start": None}, "start"), ({"start": "soon"}, "start"), ({"leverage": 0.5}, "leverage"),
                 ({"pair": "NONEUSDT"}, "pair"),
             )  # fmt: skip
             for more, field in cases:

@@ -33,14 +33,14 @@ async function choices() {
 async function span() {
   const {elements} = begin, {first, last} = await ask("GET", `/api/v1/replays/span?${new URLSearchParams(JSON.parse(elements.series.value))}`);
   const day = (ms) => new Date(ms).toISOString().slice(0, 10), end = last + 60000;
-  Object.assign(elements.from, {min: day(first), max: day(end), value: day(Math.max(end - 7 * 86400000, first))});
-  Object.assign(elements.to, {min: day(first), max: day(end + 86399999), value: day(end + 86399999)});
+  Object.assign(elements.start, {min: day(first), max: day(end), value: day(Math.max(end - 7 * 86400000, first))});
+  Object.assign(elements.end, {min: day(first), max: day(end + 86399999), value: day(end + 86399999)});
 }
 
 async function begun(event) {
   event.preventDefault();
   const {elements} = begin, button = begin.querySelector("button"), blind = elements.blind.checked;
-  const period = blind ? {days: number(elements.days.value)} : {from: elements.from.value || null, to: elements.to.value || null};
+  const period = blind ? {days: number(elements.days.value)} : {start: elements.start.value || null, end: elements.end.value || null};
   const asked = {
     ...JSON.parse(elements.series.value), timeframe: elements.timeframe.value, ...period,
     capital: number(elements.capital.value), leverage: number(elements.leverage.value),
@@ -63,7 +63,7 @@ if (begin) {
   elements.series.addEventListener("change", () => span().catch((error) => wrong(begin, error)));
   elements.blind.addEventListener("change", () => {
     elements.days.disabled = !elements.blind.checked;
-    elements.from.disabled = elements.to.disabled = elements.blind.checked;
+    elements.start.disabled = elements.end.disabled = elements.blind.checked;
   });
   document.addEventListener("click", async ({target}) => {
     const button = target.closest("button[data-delete]");
@@ -188,7 +188,18 @@ function draw(drawnBefore) {
   chart = new window.PriceChart(element, {currency: element.dataset.currency, words, pairs: [pairShown()], account: null, targets: null, notes: []});
   const seconds = lengthOf(detail.timeframe);
   chart.show(chart.end - SHOWN * seconds, chart.end + 8 * seconds);
-  chart.chart.subscribeClick(({point}) => point && set(chart.candles.coordinateToPrice(point.y)));
+  clicks(chart.box);
+}
+
+// Clicks on the candles, as fast as they come; the library takes the second of two for half of a double one.
+function clicks(box) {
+  let down = null;
+  box.addEventListener("pointerdown", ({clientX, clientY}) => (down = [clientX, clientY]));
+  box.addEventListener("click", ({clientX, clientY}) => {
+    const dragged = !down || Math.hypot(clientX - down[0], clientY - down[1]) > 4;
+    const {left, top} = box.getBoundingClientRect(), inside = clientX - left < chart.chart.timeScale().width();
+    if (!dragged && inside) set(chart.candles.coordinateToPrice(clientY - top));
+  });
 }
 
 // A click on the chart is the price of what is chosen; then the next one is.
@@ -264,7 +275,7 @@ function note(one) {
 function revealed() {
   const line = byId("revealed");
   line.hidden = !detail.ended;
-  if (detail.ended) line.textContent = `${say.ended} ${moment(detail.from)} – ${moment(detail.to)} UTC`;
+  if (detail.ended) line.textContent = `${say.ended} ${moment(detail.start)} – ${moment(detail.end)} UTC`;
 }
 
 // What the bot would have done.

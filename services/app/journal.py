@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -15,14 +17,16 @@ from services.app.journal_export import csv_of, image_of, zipped
 from services.journal.settings import FILE, JournalSettings, journal_settings
 from services.journal.targets import TargetRefused, targets_of
 from services.logs import conceal
+from services.storage.history import History
+from services.storage.journal import JournalStore
+from services.storage.read_pool import ReadPool
+from services.storage.schema import migrate
 from services.webhooks import Later
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from services.journal.targets import Target
-    from services.storage.history import History
-    from services.storage.journal import JournalStore
 
 log = structlog.get_logger()
 
@@ -75,6 +79,17 @@ class Journal:
     async def exported(self, records: list[dict[str, Any]]) -> bytes:
         """Records as Markdown with their pictures, a ZIP."""
         return await asyncio.to_thread(zipped, records, self.folder)
+
+
+@asynccontextmanager
+async def journal_of(dsn: str, data_dir: Path) -> AsyncIterator[Journal]:
+    """Open the journal of a database, whose tables are brought up to date."""
+    await migrate(dsn)
+    pool = ReadPool(dsn)
+    try:
+        yield Journal(JournalStore(pool, settings_of(data_dir).targets()), History(pool), data_dir)
+    finally:
+        await pool.close()
 
 
 async def send_due(store: JournalStore, targets: dict[str, Target]) -> int:

@@ -28,6 +28,7 @@ from services.command_line import (
     import_bot,
     indicators,
     jobs,
+    journal,
     keys,
     live,
     new,
@@ -105,6 +106,7 @@ app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("purge")(purge.purge)
 app.command("replay")(replay.replay)
+app.add_typer(journal.app, name="journal")
 app.command("venue")(live.venue)
 app.command("web")(web.web)
 app.command("chaos")(chaos.chaos)

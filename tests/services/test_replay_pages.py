@@ -133,7 +133,7 @@ async def read_again(page, address, path):
     await page.run("document.querySelector('#edit [name=notes]').value = 'Too early.'")
     await page.run("document.querySelector('#edit [name=tags]').value = 'range, asia'")
     await page.push("#edit .strong")
-    await page.until("document.querySelector('.record .chip') !== null && !document.getElementById('edit').open")
+    await page.until("document.querySelector('.record .label-of') !== null && !document.getElementById('edit').open")
     assert "Too early." in await page.run("document.body.innerText")
     await pictured(page, address, f"/journal?source=replay&search={name}", "journal")
     await pictured(page, address, "/replays", "replays")

@@ -168,7 +168,7 @@ def test_dates_of_a_blind_session_are_nowhere_until_it_has_ended(dsn, tmp_path):
     async def main():
         async with console(dsn, tmp_path, search=True) as house:
             token = await house.token("control")
-            place = await begun(house, token, **{"start": None, "end": None, "days": 1})
+            place = await begun(house, token, start=None, end=None, days=1)
             raw, told = await played(house, token, place, [{"do": "step", "bars": 3}])
             listed = (await house.ask("GET", "/api/v1/replays", token))[1]
             (own,) = [one for one in listed["items"] if place.endswith(one["replay"])]
@@ -192,8 +192,8 @@ def test_what_cannot_be_begun_is_refused_with_the_field(dsn, tmp_path):
             token = await house.token("control")
             cases = (
                 ({"timeframe": "7m"}, "timeframe"), ({"start": "2031-01-01", "end": "2031-02-01"}, "start"),
-                ({"days": 300}, "days"), ({"start": None}, "start"), ({"start": "soon"}, "start"), ({"leverage": 0.5}, "leverage"),
-                ({"pair": "NONEUSDT"}, "pair"),
+                ({"days": 300}, "days"), ({"start": None}, "start"), ({"start": "soon"}, "start"),
+                ({"leverage": 0.5}, "leverage"), ({"pair": "NONEUSDT"}, "pair"),
             )  # fmt: skip
             for more, field in cases:
                 status, said, _ = await house.ask("POST", "/api/v1/replays", token, json=ASKED | more)

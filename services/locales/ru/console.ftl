@@ -409,7 +409,7 @@ word-batch = пакет
 
 title-replays = Реплей
 title-replay = Реплей
-title-journal = Журнал
+title-journal = Журнал сделок
 timeframe = Таймфрейм
 leverage = Плечо
 period = Период

@@ -76,14 +76,14 @@ class ReplaySetup(BaseModel):
         return ms + self.blind
 
 
-class Step(BaseModel):
+class StepAction(BaseModel):
     """Let so many bars pass."""
 
     do: Literal["step"] = "step"
     bars: int = Field(ge=1, le=MOST_STEPS)
 
 
-class Order(BaseModel):
+class EntryAction(BaseModel):
     """Set the entry, in place of one that rests. Prices in ticks, 0 for none; quantities in lots."""
 
     do: Literal["order"] = "order"
@@ -94,13 +94,13 @@ class Order(BaseModel):
     target: int = Field(0, ge=0)
 
 
-class Cancel(BaseModel):
+class CancelAction(BaseModel):
     """Withdraw the entry, and a close that was asked for at this very bar."""
 
     do: Literal["cancel"] = "cancel"
 
 
-class Protect(BaseModel):
+class ProtectAction(BaseModel):
     """Give the position this stop and this target, in place of those that it has; ticks, 0 for none."""
 
     do: Literal["protect"] = "protect"
@@ -108,27 +108,30 @@ class Protect(BaseModel):
     target: int = Field(0, ge=0)
 
 
-class Close(BaseModel):
+class CloseAction(BaseModel):
     """Leave at the market."""
 
     do: Literal["close"] = "close"
 
 
-class Note(BaseModel):
+class NoteAction(BaseModel):
     """Write something down; it changes nothing."""
 
     do: Literal["note"] = "note"
     text: str = Field(min_length=1, max_length=2000)
 
 
-class Picture(BaseModel):
+class PictureAction(BaseModel):
     """Keep a picture of the chart, a file of this name."""
 
     do: Literal["picture"] = "picture"
     name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,100}\.png$")
 
 
-Action = Annotated[Step | Order | Cancel | Protect | Close | Note | Picture, Field(discriminator="do")]
+Action = Annotated[
+    StepAction | EntryAction | CancelAction | ProtectAction | CloseAction | NoteAction | PictureAction,
+    Field(discriminator="do"),
+]
 ACTIONS: TypeAdapter[list[Action]] = TypeAdapter(list[Action])
 
 
@@ -146,7 +149,7 @@ class AskedOrder(BaseModel):
 
 
 @dataclass(frozen=True)
-class Replay:
+class ReplayedSession:
     """A session as it stands: its setup, the actions so far, and candles that reach at least to its last bar."""
 
     setup: ReplaySetup
@@ -176,7 +179,7 @@ class Replay:
     @cached_property
     def seen(self) -> int:
         """How many bars have been shown."""
-        steps = sum(one.bars for one in self.actions if isinstance(one, Step))
+        steps = sum(one.bars for one in self.actions if isinstance(one, StepAction))
         return min(self.before + steps, len(self._bars[0]))
 
     @property
@@ -208,24 +211,24 @@ class Replay:
         bars, place = self._bars[0], self.before
         found: dict[int, ManualOrder] = {}
         for one in self.actions:
-            if isinstance(one, Step):
+            if isinstance(one, StepAction):
                 place = min(place + one.bars, len(bars))
                 continue
             ts = int(bars["ts"][place - 1])
             row = found.get(ts, ManualOrder(ts))
             match one:
-                case Order():
+                case EntryAction():
                     row = row._replace(
                         entry=SET, side=one.side, limit=one.limit, lots=one.lots, entry_stop=one.stop,
                         entry_target=one.target,
                     )  # fmt: skip
-                case Cancel():
+                case CancelAction():
                     row = row._replace(entry=CLEAR, close=0)
-                case Protect():
+                case ProtectAction():
                     row = row._replace(protect=1, stop=one.stop, target=one.target)
-                case Close():
+                case CloseAction():
                     row = row._replace(close=1)
-                case Note() | Picture():
+                case NoteAction() | PictureAction():
                     continue
             found[ts] = row
         return list(found.values())
@@ -281,7 +284,7 @@ class Replay:
         """Lots held, signed."""
         return int(self.recording.pair.ledger.position)
 
-    def taken(self, asked: AskedOrder) -> Order:
+    def taken(self, asked: AskedOrder) -> EntryAction:
         """Make an entry of what was asked for; raises Misconfigured where it makes no sense."""
         setup, way = self.setup, 1 if asked.side == "buy" else -1
         self._go_on()
@@ -293,7 +296,7 @@ class Replay:
         entry = asked.price or self.price
         stop, target = (self._level(name, getattr(asked, name), entry, way) for name in ("stop", "target"))
         limit = 0 if asked.price is None else self._ticks(asked.price)
-        return Order(
+        return EntryAction(
             side=1 if way > 0 else -1,
             limit=limit,
             lots=self._size(asked, entry, way, closes=closes),
@@ -351,23 +354,23 @@ class Replay:
     def _ticks(self, price: float) -> int:
         return max(round(price / float(self.setup.instrument.tick_size)), 1)
 
-    def protected(self, stop: float | None, target: float | None) -> Protect:
+    def protected(self, stop: float | None, target: float | None) -> ProtectAction:
         """Stop and target of what is held; raises Misconfigured without a position, or for a price beyond it."""
         self._hold()
         way = 1 if self.lots > 0 else -1
-        return Protect(
+        return ProtectAction(
             stop=self._level("stop", stop, self.price, way), target=self._level("target", target, self.price, way)
         )
 
-    def closed(self) -> Close:
+    def closed(self) -> CloseAction:
         """Leave at the market; raises Misconfigured without a position."""
         self._hold()
-        return Close()
+        return CloseAction()
 
-    def stepped(self, bars: int) -> Step:
+    def stepped(self, bars: int) -> StepAction:
         """Let bars pass, as many as there are; raises Misconfigured at the end."""
         self._go_on()
-        return Step(bars=max(min(bars, self.left, MOST_STEPS), 1))
+        return StepAction(bars=max(min(bars, self.left, MOST_STEPS), 1))
 
     def bars_until(self, moment: int) -> int:
         """How many bars it is until the first one that opens at a moment or later, 1 at least."""
@@ -428,11 +431,11 @@ class Replay:
         """What was written down and pictured, with the bar's close (ms) at which it was."""
         place, found = self.before, []
         for one in self.actions:
-            if isinstance(one, Step):
+            if isinstance(one, StepAction):
                 place = min(place + one.bars, len(self._bars[0]))
-            elif isinstance(one, Note | Picture):
+            elif isinstance(one, NoteAction | PictureAction):
                 at = int(self._bars[0]["ts"][place - 1]) + self.setup.length
-                text, picture = (one.text, "") if isinstance(one, Note) else ("", one.name)
+                text, picture = (one.text, "") if isinstance(one, NoteAction) else ("", one.name)
                 found.append({"ts": at, "at": self.setup.shown(at), "text": text, "picture": picture})
         return found
 

@@ -26,7 +26,7 @@ from services.webhooks import Later
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from services.journal.targets import Target
+    from services.journal.targets import JournalTarget
 
 log = structlog.get_logger()
 
@@ -92,7 +92,7 @@ async def journal_of(dsn: str, data_dir: Path) -> AsyncIterator[Journal]:
         await pool.close()
 
 
-async def send_due(store: JournalStore, targets: dict[str, Target]) -> int:
+async def send_due(store: JournalStore, targets: dict[str, JournalTarget]) -> int:
     """Send what is due; how many were sent."""
     count = 0
     while (taken := await store.take()) is not None:

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backtesting.instruments import instrument_for
-from backtesting.replay import CONTEXT, AskedOrder, Cancel, Note, Picture, Replay, ReplaySetup, action_of
+from backtesting.replay import (
+    CONTEXT,
+    AskedOrder,
+    CancelAction,
+    NoteAction,
+    PictureAction,
+    ReplayedSession,
+    ReplaySetup,
+    action_of,
+)
 from bot.candles import iso, parse_time
 from bot.errors import Misconfigured, cut, shown
 from bot.instrument import Market
@@ -140,12 +149,12 @@ def _candles(data_dir: Path, setup: str) -> tuple[Candles, FundingHistory | None
     return store.read(series, one.since, one.end), histories_of(config, data_dir).get(one.pair)
 
 
-def _known(data_dir: Path, setup: ReplaySetup, actions: Any = ()) -> Replay:
+def _known(data_dir: Path, setup: ReplaySetup, actions: Any = ()) -> ReplayedSession:
     candles, history = _candles(data_dir, setup.model_dump_json())
-    return Replay(setup, action_of(list(actions)), candles, history)
+    return ReplayedSession(setup, action_of(list(actions)), candles, history)
 
 
-def _asked(data_dir: Path, said: dict[str, Any]) -> Replay:
+def _asked(data_dir: Path, said: dict[str, Any]) -> ReplayedSession:
     return _known(data_dir, ReplaySetup.model_validate(said["setup"]), said["actions"])
 
 
@@ -154,7 +163,7 @@ def replay_state(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
     return _state(_asked(data_dir, said), said["since"])
 
 
-def _state(one: Replay, since: int) -> dict[str, Any]:
+def _state(one: ReplayedSession, since: int) -> dict[str, Any]:
     setup = one.setup
     since = min(since, one.seen)
     share = (one.now - setup.start) / (setup.end - setup.start)
@@ -175,19 +184,19 @@ def replay_act(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
     return {"action": action, "state": _state(after, said["since"])}
 
 
-TAKEN_UP: dict[str, Callable[[Replay, dict[str, Any]], Any]] = {
+TAKEN_UP: dict[str, Callable[[ReplayedSession, dict[str, Any]], Any]] = {
     "step": lambda one, asked: one.stepped(asked["bars"]),
     "jump": lambda one, asked: one.stepped(one.bars_until(next_opening(one.now, asked["to"]))),
     "order": lambda one, asked: one.taken(AskedOrder(**{name: asked[name] for name in AskedOrder.model_fields})),
     "protect": lambda one, asked: one.protected(asked["stop"], asked["target"]),
     "close": lambda one, _asked: one.closed(),
-    "cancel": lambda _one, _asked: Cancel(),
-    "note": lambda _one, asked: Note(text=asked["text"]),
-    "picture": lambda one, asked: Picture(name=_picture_name(one, asked["number"])),
+    "cancel": lambda _one, _asked: CancelAction(),
+    "note": lambda _one, asked: NoteAction(text=asked["text"]),
+    "picture": lambda one, asked: PictureAction(name=_picture_name(one, asked["number"])),
 }
 
 
-def _picture_name(one: Replay, number: int) -> str:
+def _picture_name(one: ReplayedSession, number: int) -> str:
     """Name of a picture: the pair, the timeframe and the time as shown."""
     at = iso(one.setup.shown(one.now))[:16].replace(":", "").replace("-", "")
     return f"{one.setup.pair}-{one.setup.timeframe}-{at}-{number}.png"
@@ -199,7 +208,7 @@ def next_opening(now: int, session: str) -> int:
     return start if start > now else start + DAY
 
 
-def _bot_config(data_dir: Path, one: Replay, bot: str) -> Any:
+def _bot_config(data_dir: Path, one: ReplayedSession, bot: str) -> Any:
     """A strategy with its defaults, or a preset, over what the session has shown; raises Misconfigured."""
     setup = one.setup
     if bot not in _bots(data_dir):
@@ -220,7 +229,7 @@ def _bot_config(data_dir: Path, one: Replay, bot: str) -> Any:
     return load_config(values)
 
 
-def _bot_result(data_dir: Path, one: Replay, bot: str) -> Any:
+def _bot_result(data_dir: Path, one: ReplayedSession, bot: str) -> Any:
     """The run of a bot over the period up to the last bar that was shown."""
     from backtesting.portfolio_run import simulate_portfolio  # noqa: PLC0415, only where a bot is asked for
     from backtesting.run import simulate, warmup_start  # noqa: PLC0415

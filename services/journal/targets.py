@@ -24,7 +24,7 @@ class TargetRefused(Exception):
     """It will not be taken, however often it is sent."""
 
 
-class Target(Protocol):
+class JournalTarget(Protocol):
     """Somebody who is told of records."""
 
     name: str
@@ -36,9 +36,9 @@ class Target(Protocol):
 
 def targets_of(
     settings: JournalSettings, session: aiohttp.ClientSession, wall: Callable[[], float]
-) -> dict[str, Target]:
+) -> dict[str, JournalTarget]:
     """Those who are told, by name; `wall`: seconds since 1970."""
-    found: dict[str, Target] = {one.name: WebhookTarget(session, one, wall) for one in settings.webhooks}
+    found: dict[str, JournalTarget] = {one.name: WebhookTarget(session, one, wall) for one in settings.webhooks}
     if settings.notion is not None:
         found["notion"] = NotionTarget(session, settings.notion)
     return found

@@ -188,7 +188,7 @@ class Replays(Protocol):
         ...
 
 
-class Journal(Protocol):
+class JournalRows(Protocol):
     """Records of manual and live trades."""
 
     async def records(
@@ -235,4 +235,4 @@ class Sources:
     answers: SearchAnswers
     reports: ReportPages
     replays: Replays
-    journal: Journal
+    journal: JournalRows

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backtesting.exchange import SETTINGS
-from backtesting.replay import BY_HAND, AskedOrder, Cancel, Note, Replay, ReplaySetup, action_of
+from backtesting.replay import BY_HAND, AskedOrder, CancelAction, NoteAction, ReplayedSession, ReplaySetup, action_of
 from backtesting.run import simulate
 from backtesting.simulator import settings_record
 from bot.errors import Misconfigured
@@ -39,7 +39,7 @@ class Session:
     @property
     def now(self):
         if self._now is None or self._now.actions != self.actions:
-            self._now = Replay(self.setup, list(self.actions), self.candles)
+            self._now = ReplayedSession(self.setup, list(self.actions), self.candles)
         return self._now
 
     def do(self, action):
@@ -81,7 +81,7 @@ def traded_day(candles, setup=None):
             way = 1 if now.lots > 0 else -1
             session.do(now.protected(price * (1 - way * 0.002), price * (1 + way * 0.003)))
         elif chance < 0.25:
-            session.do(Cancel())
+            session.do(CancelAction())
         yield session
         session.step(int(rng.integers(1, 5)))
         yield session
@@ -213,7 +213,7 @@ def test_actions_alone_bring_a_session_back_and_undo_is_one_action_less():
     again.actions = action_of(json.loads(stored))
     assert again.told() == session.told()
     before = session.told()
-    session.do(Note(text="why"))
+    session.do(NoteAction(text="why"))
     assert session.now.notes()[0]["text"] == "why"
     session.actions.pop()
     assert session.told() == before

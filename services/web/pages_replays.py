@@ -20,7 +20,7 @@ OPENINGS = ("asia", "london", "new_york", "day")
 # What the scripts of these pages say.
 SAID = (
     *("next", "play", "pause", "over", "bot_reads", "bot_nothing", "no_trades", "at_market", "closing", "refused"),
-    *("liquidated", "open", "stop", "target", "picture_kept", "ended"),
+    *("liquidated", "open", "stop", "target", "picture_kept", "ended", "prepares"),
 )
 FIGURES = (
     *("total_return_pct", "benchmark_return_pct", "max_drawdown_pct", "trades", "win_rate_pct", "profit_factor"),

@@ -48,10 +48,12 @@ async function begun(event) {
   };
   button.disabled = true;
   wrong(begin, null);
+  byId("begun").textContent = JSON.parse(begin.dataset.said).prepares;
   try {
     location.assign(`/replays/${(await ask("POST", "/api/v1/replays", asked)).replay}`);
   } catch (error) {
     wrong(begin, error);
+    byId("begun").textContent = "";
   } finally {
     button.disabled = false;
   }

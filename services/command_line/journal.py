@@ -96,19 +96,20 @@ def export(
 @app.command("send")
 def send(database: Database = "") -> None:
     """Send what is due to those whom `journal.yaml` names, and end; a console that runs does so by itself."""
+    import time
+
     import aiohttp
 
+    from services.app.journal import send_due, settings_of
+    from services.journal.targets import targets_of
+
+    settings = settings_of(Settings().data_dir)
+    if not settings.targets():
+        raise Misconfigured(
+            f"{cut(str(Settings().data_dir / 'journal.yaml'))} names nobody; write webhooks or notion into it."
+        )
+
     async def sent(journal: Journal) -> int:
-        import time
-
-        from services.app.journal import send_due, settings_of
-        from services.journal.targets import targets_of
-
-        settings = settings_of(Settings().data_dir)
-        if not settings.targets():
-            raise Misconfigured(
-                f"{cut(str(Settings().data_dir / 'journal.yaml'))} names nobody; write webhooks or notion into it."
-            )
         await journal.records(limit=1)  # with what bots have closed meanwhile
         async with aiohttp.ClientSession() as session:
             return await send_due(journal.store, targets_of(settings, session, time.time))

@@ -29,6 +29,7 @@ from services.storage.read_pool import ReadPool
 from services.storage.schema import migrate
 from tests.conftest import MINUTE, START, walk
 from tests.services.console_house import console, write_history
+from tests.services.test_bot_commands import run as command
 
 BARS = 3000
 ASKED = {
@@ -162,7 +163,7 @@ def test_a_session_is_played_undone_resumed_pictured_and_ends_in_the_journal(dsn
     run(main())
 
 
-def test_dates_of_a_blind_session_are_nowhere_until_it_has_ended(dsn, tmp_path):
+def test_dates_of_a_blind_session_are_nowhere_until_it_has_ended_and_what_cannot_be_is_refused(dsn, tmp_path):
     held(tmp_path, walk(3 * 1440, 8))
 
     async def main():
@@ -180,27 +181,22 @@ def test_dates_of_a_blind_session_are_nowhere_until_it_has_ended(dsn, tmp_path):
             after = (await house.ask("GET", place, token))[1]
             assert START < after["start"] < after["end"] <= START + 3 * 1440 * MINUTE
             assert (after["start"] + after["moved"]) % 604_800_000 == after["start"] % 604_800_000
+            await refused(house, token)
 
     run(main())
 
 
-def test_what_cannot_be_begun_is_refused_with_the_field(dsn, tmp_path):
-    held(tmp_path, walk(BARS, 8))
-
-    async def main():
-        async with console(dsn, tmp_path, search=True) as house:
-            token = await house.token("control")
-            cases = (
-                ({"timeframe": "7m"}, "timeframe"), ({"start": "2031-01-01", "end": "2031-02-01"}, "start"),
-                ({"days": 300}, "days"), ({"start": None}, "start"), ({"start": "soon"}, "start"),
-                ({"leverage": 0.5}, "leverage"), ({"pair": "NONEUSDT"}, "pair"),
-            )  # fmt: skip
-            for more, field in cases:
-                status, said, _ = await house.ask("POST", "/api/v1/replays", token, json=ASKED | more)
-                assert status in (409, 422), (more, said)
-                assert field in str(said["field"] or said["message"]), (more, said)
-
-    run(main())
+async def refused(house, token):
+    """What cannot be begun is refused with its field."""
+    cases = (
+        ({"timeframe": "7m"}, "timeframe"), ({"start": "2031-01-01", "end": "2031-02-01"}, "start"),
+        ({"days": 300}, "days"), ({"start": None}, "start"), ({"start": "soon"}, "start"),
+        ({"leverage": 0.5}, "leverage"), ({"pair": "NONEUSDT"}, "pair"),
+    )  # fmt: skip
+    for more, field in cases:
+        status, said, _ = await house.ask("POST", "/api/v1/replays", token, json=ASKED | more)
+        assert status in (409, 422), (more, said)
+        assert field in str(said["field"] or said["message"]), (more, said)
 
 
 # The outbox
@@ -359,6 +355,21 @@ def test_closed_trades_of_a_bot_are_in_the_journal_once(dsn, name, tmp_path):
             assert (own[0]["side"], own[0]["quantity"], own[0]["entry_price"]) == ("long", 0.01, 43_000.0)
 
     run(main())
+
+
+def test_the_journal_is_listed_and_exported_by_the_command_line(dsn, name, tmp_path):
+    async def wrote():
+        async with outbox(dsn, name, "webhook") as (_, store, _):
+            await store.add(f"r-{name}", "replay", "s", TRADE, [], "why")
+
+    run(wrote())
+    where = ("--database", dsn, "--search", f"r-{name}")
+    assert f"r-{name}" in command("journal", "list", *where, folder=tmp_path).stdout
+    assert json.loads(command("journal", "list", "--json", *where, folder=tmp_path).stdout)[0]["pnl"] == 9.5
+    command("journal", "export", "j.csv", *where, folder=tmp_path)
+    assert f"r-{name},1,replay" in (tmp_path / "j.csv").read_text()
+    assert "give --replace" in command("journal", "export", "j.csv", *where, folder=tmp_path, code=2).stderr
+    assert "names nobody" in command("journal", "send", folder=tmp_path, code=2).stderr
 
 
 def test_settings_of_the_outbox_are_checked_and_kept_secret(tmp_path):

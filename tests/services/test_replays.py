@@ -79,14 +79,10 @@ def test_nothing_of_the_future_is_in_anything_that_the_server_sends(dsn, tmp_pat
     names, other = ("open", "high", "low", "close", "volume"), walk(BARS, 9, start=90_000.0)
     altered = {one: np.concatenate([getattr(candles, one)[:cut], getattr(other, one)[cut:]]) for one in names}
     price = float(candles.close[1799])
-    order = {
-        "do": "order",
-        "side": "buy",
-        "risk": 0.01,
-        "stop": round(price * 0.99, 1),
-        "target": round(price * 1.02, 1),
-    }
-    actions = [order, *[{"do": "step", "bars": 3}] * steps]
+    order = {"do": "order", "side": "buy", "quantity": 0.05}  # held to the end
+    later = {**order, "price": round(price * 0.9, 1), "stop": round(price * 0.8, 1)}  # rests to the end
+    steps_of = [{"do": "step", "bars": 3}] * steps
+    actions = [order, *steps_of[:5], later, *steps_of[5:]]
 
     async def sent(data_dir, played_candles):
         held(data_dir, played_candles)
@@ -98,10 +94,11 @@ def test_nothing_of_the_future_is_in_anything_that_the_server_sends(dsn, tmp_pat
     raw, state = run(sent(tmp_path / "a", candles))
     again, _ = run(sent(tmp_path / "b", replace(candles, **altered)))
     assert b"".join(raw) == b"".join(again)
-    assert state["number"] == steps + 1
+    assert state["number"] == steps + 2
     assert state["at"] == int(candles.ts[cut])
     assert max(row[0] for row in state["bars"]) < state["at"]
-    assert state["fills"]
+    assert state["standing"]["position"] == 0.05
+    assert state["standing"]["order"]
 
 
 def test_a_session_is_played_undone_resumed_pictured_and_ends_in_the_journal(dsn, tmp_path):

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from bot.errors import Misconfigured
 from services.app.backing import embedded
-from services.app.journal import Journal, send_for_ever, settings_of
+from services.app.journal import Journal, send_for_ever, settings_of, told_of_end
 from services.app.replays import ManualReplays
 from services.app.research_process import PlayedReports, ResearchProcess
 from services.app.research_rows import ResearchTables
@@ -116,7 +116,9 @@ async def console(options: ConsoleOptions) -> AsyncIterator[Running]:
         stack.push_async_callback(replays.close)
         journal = Journal(store, history, options.data_dir)
         sources = Sources(history, access.rows, bots, candles, reader, research, answers, reports, replays, journal)
-        stack.callback(asyncio.create_task(send_for_ever(store, history, told)).cancel)
+        sending = asyncio.create_task(send_for_ever(store, history, told))
+        sending.add_done_callback(told_of_end)
+        stack.callback(sending.cancel)
         watcher = Watcher(sources)
         secure = (options.origin or "").startswith("https://")
         built = Console(sources, access, watcher, metadata.version("traderagent"), secure)

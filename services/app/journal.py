@@ -134,3 +134,9 @@ async def send_for_ever(store: JournalStore, history: History, settings: Journal
             except Unreachable as error:
                 log.warning("journal_away", reason=str(error))
             await asyncio.sleep(LOOK_SECONDS)
+
+
+def told_of_end(sending: asyncio.Task[None]) -> None:
+    """Log why sending has ended, where nobody has ended it."""
+    if not sending.cancelled() and sending.exception() is not None:
+        log.error("journal_ended", exc_info=sending.exception())

@@ -32,6 +32,7 @@ from services.command_line import (
     incident,
     indicators,
     jobs,
+    journal,
     keys,
     live,
     new,
@@ -112,6 +113,7 @@ app.command("restore")(backup.restore)
 app.command("purge")(purge.purge)
 app.command("replay")(replay.replay)
 app.command("incident")(incident.incident)
+app.add_typer(journal.app, name="journal")
 app.command("venue")(live.venue)
 app.command("web")(web.web)
 app.command("chaos")(chaos.chaos)

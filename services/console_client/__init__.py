@@ -24,6 +24,23 @@ class AccountLimitsModelJson(TypedDict):
     reserve: float
 
 
+class ActionGivenJson(TypedDict):
+    """What is done at the last bar that was shown, after `number` actions."""
+
+    number: int
+    since: NotRequired[int]
+    do: Literal["step", "jump", "order", "cancel", "protect", "close", "note"]
+    bars: NotRequired[int]
+    to: NotRequired[Literal["asia", "london", "new_york", "day"]]
+    side: NotRequired[Literal["buy", "sell"] | None]
+    price: NotRequired[float | None]
+    quantity: NotRequired[float | None]
+    risk: NotRequired[float | None]
+    stop: NotRequired[float | None]
+    target: NotRequired[float | None]
+    text: NotRequired[str]
+
+
 class AuditListJson(TypedDict):
     """A page, the newest first."""
 
@@ -78,6 +95,16 @@ class BotListJson(TypedDict):
     items: list[BotShownJson]
 
 
+class BotSeenJson(TypedDict):
+    """What a bot would have done up to here."""
+
+    bot: str
+    fills: list[dict[str, Any]]
+    orders: list[dict[str, Any]]
+    position: float
+    figures: dict[str, float | None]
+
+
 class BotShownJson(TypedDict):
     """A bot, and how it stands as far as is known."""
 
@@ -112,6 +139,13 @@ class BotStatusModelJson(TypedDict):
     pairs: list[PairStatusModelJson]
     environment: NotRequired[str | None]
     phase_standing: NotRequired[CapitalPhaseStandingModelJson | None]
+
+
+class CandleSpanJson(TypedDict):
+    """From when to when there are candles."""
+
+    first: int
+    last: int
 
 
 class CapitalPhaseStandingModelJson(TypedDict):
@@ -469,6 +503,37 @@ class JobShownJson(TypedDict):
     ended: int | None
 
 
+class JournalListJson(TypedDict):
+    """Records by exit, the newest first."""
+
+    items: list[JournalRecordJson]
+    next: int | None
+    outbox: dict[str, Any]
+
+
+class JournalRecordJson(TypedDict):
+    """A trade in the journal."""
+
+    record: str
+    revision: int
+    source: Literal["replay", "live"]
+    origin: str
+    symbol: str
+    timeframe: str | None
+    side: str | None
+    quantity: float | None
+    entry: int
+    entry_price: float | None
+    exit: int
+    exit_price: float | None
+    reason: str | None
+    pnl: float | None
+    r: float | None
+    pictures: list[str]
+    notes: str
+    tags: list[str]
+
+
 class LinkGivenJson(TypedDict):
     """A sign-in by what follows `#link=` in the link that the terminal printed."""
 
@@ -605,6 +670,14 @@ class PasswordGivenJson(TypedDict):
     password: str
 
 
+class PictureKeptJson(TypedDict):
+    """A picture that was kept."""
+
+    name: str
+    place: str
+    number: int
+
+
 class PortfolioShownJson(TypedDict):
     """Where the money of a bot is, and what it has earned."""
 
@@ -643,6 +716,122 @@ class ReactionCountsModelJson(TypedDict):
 
     counts: list[int]
     seconds: float
+
+
+class RecordGivenJson(TypedDict):
+    """Other notes and tags of a record."""
+
+    revision: int
+    notes: str
+    tags: list[str]
+
+
+class ReplayBegunJson(TypedDict):
+    """A session that has begun."""
+
+    replay: str
+
+
+class ReplayChoicesJson(TypedDict):
+    """What a session may be about."""
+
+    series: list[StoredSeriesJson]
+    timeframes: list[str]
+    bots: list[str]
+
+
+class ReplayCostsJson(TypedDict):
+    """Rules of the simulated exchange that a person may set."""
+
+    slippage_bps: NotRequired[float]
+    max_participation: NotRequired[float]
+
+
+class ReplayDetailJson(TypedDict):
+    """A session and where it stands."""
+
+    replay: str
+    pair: str
+    exchange: str
+    market: str
+    timeframe: str
+    capital: float
+    leverage: float
+    blind: bool
+    start: int | None
+    end: int | None
+    moved: int
+    undone: int
+    created: int
+    ended: bool
+    state: ReplayStateJson
+
+
+class ReplayGivenJson(TypedDict):
+    """A session to begin: start and end, or so many days by chance whose dates are hidden until the end."""
+
+    pair: str
+    exchange: NotRequired[str]
+    market: NotRequired[Literal["linear", "spot"]]
+    timeframe: str
+    start: NotRequired[str | None]
+    end: NotRequired[str | None]
+    days: NotRequired[int | None]
+    capital: NotRequired[float]
+    leverage: NotRequired[float]
+    execution: NotRequired[ReplayCostsJson]
+
+
+class ReplayListJson(TypedDict):
+    """Sessions, the newest first."""
+
+    items: list[ReplayListedJson]
+
+
+class ReplayListedJson(TypedDict):
+    """A session in a list."""
+
+    replay: str
+    pair: str
+    exchange: str
+    market: str
+    timeframe: str
+    capital: float
+    leverage: float
+    blind: bool
+    start: int | None
+    end: int | None
+    moved: int
+    undone: int
+    created: int
+    ended: bool
+    actions: int
+
+
+class ReplayStateJson(TypedDict):
+    """Where a session stands at the close of the last bar that was shown; times as they may be seen."""
+
+    number: int
+    at: int
+    share: float
+    over: bool
+    since: int
+    bars: list[list[float]]
+    standing: dict[str, Any]
+    fills: list[dict[str, Any]]
+    trades: list[dict[str, Any]]
+    notes: list[dict[str, Any]]
+    tick: float
+    lot: float
+
+
+class ReplayStatisticsJson(TypedDict):
+    """The person against a bot."""
+
+    you: dict[str, float | None]
+    bot: dict[str, float | None] | None
+    name: str
+    undone: int
 
 
 class ReportShownJson(TypedDict):
@@ -785,6 +974,14 @@ class StoredPairsJson(TypedDict):
     items: list[StoredPairJson]
 
 
+class StoredSeriesJson(TypedDict):
+    """A pair that has candles."""
+
+    pair: str
+    exchange: str
+    market: str
+
+
 class StrategyListJson(TypedDict):
     """Saved strategies, newest first, and what may be searched of those that are built in."""
 
@@ -878,6 +1075,13 @@ class UncomparedModelJson(TypedDict):
     until: int
     why: str
     fills: int
+
+
+class UndoGivenJson(TypedDict):
+    """Take back the last of `number` actions."""
+
+    number: int
+    since: NotRequired[int]
 
 
 class VariantGivenJson(TypedDict):
@@ -1219,6 +1423,117 @@ class ConsoleClient:
                 self.transport.ask("GET", "/api/v1/audit", {"bot": bot, "cursor": cursor, "limit": limit}, {})[0]
             ),
         )
+
+    def replay_choices(self) -> ReplayChoicesJson:
+        """List pairs that have candles, timeframes, and bots to compare with."""
+        return cast("ReplayChoicesJson", json.loads(self.transport.ask("GET", "/api/v1/replays/choices", {}, {})[0]))
+
+    def replay_span(self, *, pair: str, exchange: str | None = None, market: str | None = None) -> CandleSpanJson:
+        """Say from when to when there are candles of a pair."""
+        return cast(
+            "CandleSpanJson",
+            json.loads(
+                self.transport.ask(
+                    "GET", "/api/v1/replays/span", {"pair": pair, "exchange": exchange, "market": market}, {}
+                )[0]
+            ),
+        )
+
+    def replays(self) -> ReplayListJson:
+        """List the newest sessions of the manual backtester."""
+        return cast("ReplayListJson", json.loads(self.transport.ask("GET", "/api/v1/replays", {}, {})[0]))
+
+    def begin_replay(self, body: ReplayGivenJson) -> ReplayBegunJson:
+        """Begin a session."""
+        return cast("ReplayBegunJson", json.loads(self.transport.ask("POST", "/api/v1/replays", {}, {}, body)[0]))
+
+    def replay(self, replay: str, *, since: int | None = None) -> ReplayDetailJson:
+        """Show where a session stands, with its bars from a number on; nothing that comes later is told."""
+        return cast(
+            "ReplayDetailJson",
+            json.loads(self.transport.ask("GET", f"/api/v1/replays/{quoted(replay)}", {"since": since}, {})[0]),
+        )
+
+    def delete_replay(self, replay: str) -> None:
+        """Forget a session; its journal stays."""
+        self.transport.ask("DELETE", f"/api/v1/replays/{quoted(replay)}", {}, {})
+
+    def act_in_replay(self, replay: str, body: ActionGivenJson) -> ReplayDetailJson:
+        """Let bars pass, or order something at the last bar that was shown."""
+        return cast(
+            "ReplayDetailJson",
+            json.loads(self.transport.ask("POST", f"/api/v1/replays/{quoted(replay)}/actions", {}, {}, body)[0]),
+        )
+
+    def undo_in_replay(self, replay: str, body: UndoGivenJson) -> ReplayDetailJson:
+        """Take back the last action; orders that were taken back are counted."""
+        return cast(
+            "ReplayDetailJson",
+            json.loads(self.transport.ask("POST", f"/api/v1/replays/{quoted(replay)}/undo", {}, {}, body)[0]),
+        )
+
+    def keep_picture(self, replay: str, body: bytes, *, number: int | None = None) -> PictureKeptJson:
+        """Keep a picture of the chart, a PNG of at most 2 MB, with the record of the trade that it was made in."""
+        return cast(
+            "PictureKeptJson",
+            json.loads(
+                self.transport.ask("POST", f"/api/v1/replays/{quoted(replay)}/pictures", {"number": number}, {}, body)[
+                    0
+                ]
+            ),
+        )
+
+    def bot_in_replay(self, replay: str, *, bot: str | None = None) -> BotSeenJson:
+        """Say what a bot would have done on the bars that were shown."""
+        return cast(
+            "BotSeenJson",
+            json.loads(self.transport.ask("GET", f"/api/v1/replays/{quoted(replay)}/bot", {"bot": bot}, {})[0]),
+        )
+
+    def replay_statistics(self, replay: str, *, bot: str | None = None) -> ReplayStatisticsJson:
+        """Compare the person with a bot, on the bars that were shown."""
+        return cast(
+            "ReplayStatisticsJson",
+            json.loads(self.transport.ask("GET", f"/api/v1/replays/{quoted(replay)}/statistics", {"bot": bot}, {})[0]),
+        )
+
+    def end_replay(self, replay: str) -> None:
+        """End a session: its closed trades go into the journal, and hidden dates are told."""
+        self.transport.ask("POST", f"/api/v1/replays/{quoted(replay)}/end", {}, {})
+
+    def journal(
+        self,
+        *,
+        search: str | None = None,
+        source: str | None = None,
+        symbol: str | None = None,
+        tag: str | None = None,
+        start: int | None = None,
+        limit: int | None = None,
+    ) -> JournalListJson:
+        """List records of manual and live trades, the newest exit first."""
+        return cast(
+            "JournalListJson",
+            json.loads(
+                self.transport.ask(
+                    "GET",
+                    "/api/v1/journal",
+                    {"search": search, "source": source, "symbol": symbol, "tag": tag, "start": start, "limit": limit},
+                    {},
+                )[0]
+            ),
+        )
+
+    def edit_record(self, record: str, body: RecordGivenJson) -> JournalRecordJson:
+        """Give a record other notes and tags; it gets a revision more, which is sent to whoever is told."""
+        return cast(
+            "JournalRecordJson",
+            json.loads(self.transport.ask("POST", f"/api/v1/journal/{quoted(record)}", {}, {}, body)[0]),
+        )
+
+    def journal_picture(self, replay: str, name: str) -> bytes:
+        """Give a picture of a record."""
+        return self.transport.ask("GET", f"/api/v1/journal/pictures/{quoted(replay)}/{quoted(name)}", {}, {})[0]
 
     def jobs(
         self,

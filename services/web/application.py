@@ -21,11 +21,13 @@ from services.web import (
     api_drift,
     api_fleet,
     api_market,
+    api_replays,
     api_research,
     failures,
     pages,
     pages_drift,
     pages_fleet,
+    pages_replays,
     pages_research,
     stream,
 )
@@ -37,8 +39,8 @@ from services.web.models import ConsoleReady, Health
 API = "/api/v1"
 CHART = ("lightweight-charts.js", "columns.js", "overlays.js", "chart.js", "chart.css")
 OWN = (
-    *("console.js", "pair.js", "research.js", "builder.js", "fleet.js", "drift.js", "whatif.js"),
-    *("console.css", "icon.svg"),
+    *("console.js", "pair.js", "research.js", "builder.js", "fleet.js", "drift.js", "whatif.js", "replay.js"),
+    *("journal.js", "console.css", "icon.svg"),
 )
 TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -111,10 +113,10 @@ def application(console: Console, hosts: tuple[str, ...], origin: str | None) ->
     )
     app.state.console = console
     failures.install(app)
-    for one in (api_auth, api_bots, api_drift, api_fleet, api_market, api_research, stream):
+    for one in (api_auth, api_bots, api_drift, api_fleet, api_market, api_replays, api_research, stream):
         app.include_router(one.router, prefix=API, responses=PROBLEMS)
     app.include_router(watching)
-    for one in (pages, pages_drift, pages_fleet, pages_research):
+    for one in (pages, pages_drift, pages_fleet, pages_replays, pages_research):
         app.include_router(one.router)
     _serve_files(app)
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)

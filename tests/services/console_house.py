@@ -19,6 +19,8 @@ from coordinator.machine import PairMachine
 from coordinator.operator import CommandRejected
 from services.app.console import Bots
 from services.app.console_fleet import ConsoleFleet
+from services.app.journal import Journal
+from services.app.replays import ManualReplays
 from services.app.research_process import PlayedReports, ResearchProcess
 from services.app.research_rows import ResearchTables
 from services.app.twins import Twins
@@ -28,6 +30,7 @@ from services.drift_days import keep_day, times_of
 from services.messaging.event_reader import EventReader
 from services.storage.access_rows import AccessRows
 from services.storage.history import History
+from services.storage.journal import JournalStore
 from services.storage.read_pool import ReadPool
 from services.storage.schema import migrate
 from services.storage.store import PostgresStore
@@ -219,8 +222,13 @@ async def console(
     research = ResearchTables(pool, tmp_path)
     fleet = ConsoleFleet(tmp_path, dsn, "embedded")
     twins = Twins(tmp_path, dsn) if search else MadeTwins(tmp_path, dsn)
+    store = JournalStore(pool)
+    replays = ManualReplays(pool, store, tmp_path)
+    if not search:
+        replays.steps = replays.bots = answers
     sources = Sources(
-        *(history, access.rows, bots, MadeCandles(), reader, research, answers, reports), fleet=fleet, twins=twins
+        *(history, access.rows, bots, MadeCandles(), reader, research, answers, reports, fleet, twins, replays),
+        journal=Journal(store, history, tmp_path),
     )
     watcher = Watcher(sources, clock) if clock else Watcher(sources)
 
@@ -247,6 +255,7 @@ async def console(
         await process.close()
         await twins.close()
         await reports.close()
+        await replays.close()
         await pool.close()
         if reader is not None:
             await reader.close()

@@ -41,10 +41,11 @@ PAGES = (
     "/history/fills.csv", "/history/decisions.csv", "/decisions", "/bots/{bot}/halt", "/audit", "/settings",
     "/backtest", "/jobs", "/sessions", "/strategies", "/bots",
     "/drift", "/drift?day=2024-01-01", "/drift.csv?bot={bot}",
+    "/replays", "/replays/0000000000000000", "/journal", "/journal.csv",
 )  # fmt: skip
 VALUES = {
     "bot": None, "pair": PAIR, "session": "0" * 64, "job": 1, "search": "0" * 16, "content": "0" * 16, "variant": 0,
-    "report": "0" * 32, "day": "2024-01-01",
+    "report": "0" * 32, "day": "2024-01-01", "replay": "0" * 16, "record": "x", "name": "x.png",
 }  # fmt: skip
 BODIES = {
     "/api/v1/auth/sign-in": {"password": "x"},
@@ -580,7 +581,7 @@ def test_the_openapi_document_has_every_route_with_its_errors_and_examples(dsn, 
             document = (await house.ask("GET", "/api/v1/openapi.json"))[1]
             assert {path.split("/")[3] for path in document["paths"] if path.startswith("/api/")} == {
                 "auth", "bots", "portfolio", "market-data", "dashboard", "settings", "audit",
-                "jobs", "sessions", "backtests", "strategies", "indicators", "fleet",
+                "jobs", "sessions", "backtests", "strategies", "indicators", "fleet", "replays", "journal",
             }  # fmt: skip
             for path, operations in document["paths"].items():
                 for method, one in operations.items():

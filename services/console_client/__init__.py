@@ -24,6 +24,19 @@ class AccountLimitsModelJson(TypedDict):
     reserve: float
 
 
+class AccountShownJson(TypedDict):
+    """What moved a wallet in a period, in the settlement coin."""
+
+    bot: str
+    coin: str
+    entries: int
+    sums: dict[str, float]
+    before: float
+    change: float
+    wallet: float
+    differences: list[str]
+
+
 class AuditListJson(TypedDict):
     """A page, the newest first."""
 
@@ -622,6 +635,9 @@ class SignedInJson(TypedDict):
     expires: int
 
 
+StatementFormatJson = Literal["csv", "koinly", "cointracking"]
+
+
 class StoredPairJson(TypedDict):
     """A pair of a venue of which the store has candles."""
 
@@ -912,6 +928,33 @@ class ConsoleClient:
         return cast(
             "PortfolioShownJson", json.loads(self.transport.ask("GET", f"/api/v1/portfolio/{quoted(bot)}", {}, {})[0])
         )
+
+    def account(self, bot: str, *, since: int | None = None, until: int | None = None) -> AccountShownJson:
+        """Say what moved a bot's wallet from one moment up to another, and whether the rows add up to it."""
+        return cast(
+            "AccountShownJson",
+            json.loads(
+                self.transport.ask(
+                    "GET", f"/api/v1/portfolio/{quoted(bot)}/account", {"since": since, "until": until}, {}
+                )[0]
+            ),
+        )
+
+    def account_file(
+        self,
+        bot: str,
+        *,
+        program: StatementFormatJson | None = None,
+        since: int | None = None,
+        until: int | None = None,
+    ) -> bytes:
+        """Give every trade, fee, payment of funding and transfer of a bot, for taxes and books."""
+        return self.transport.ask(
+            "GET",
+            f"/api/v1/portfolio/{quoted(bot)}/account.csv",
+            {"program": program, "since": since, "until": until},
+            {},
+        )[0]
 
     def markets(self) -> MarketListJson:
         """List the pairs of the bots that answer, by bot and symbol."""

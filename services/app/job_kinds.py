@@ -15,6 +15,7 @@ from search.batch import read_batch, summary
 from search.reading import read_space
 from services.app.batch import WORKERS, BatchPlayer, play_batch
 from services.app.criteria import judged_by_of
+from services.app.download_jobs import DOWNLOAD, REPAIR, play_download, read_download
 from services.app.research import ReadySearch, SearchKind, ready_search
 from services.app.search import Ended
 from services.app.staged import StagedRequest, answer_of, read_staged, ready_request
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from services.app.worker import Play, Told
 
 STAGED, BATCH = "staged", "batch"
-KINDS = (*SearchKind, STAGED, BATCH)
+KINDS = (*SearchKind, STAGED, BATCH, DOWNLOAD, REPAIR)
 READING = threading.Lock()  # formulas and strategy files: Python 3.11 may fail to parse in two threads at once
 
 
@@ -39,6 +40,8 @@ def read_request(kind: str, source: dict[str, Any] | Path) -> dict[str, Any]:
         return read_staged(source).document
     if kind == BATCH:
         return read_batch(source).document
+    if kind in (DOWNLOAD, REPAIR):
+        return read_download(kind, source)
     document: dict[str, Any] = json.loads(json.dumps(read_space(source).source(), default=str))
     return document
 
@@ -49,6 +52,7 @@ def job_kinds(data_dir: Path, address: str) -> dict[str, Play]:
     plays: dict[str, Play] = {kind.value: partial(_play_search, data_dir, address, kind) for kind in SearchKind}
     plays[STAGED] = partial(_play_staged, data_dir, address)
     plays[BATCH] = partial(_play_batch, data_dir)
+    plays |= {kind: partial(play_download, data_dir, kind) for kind in (DOWNLOAD, REPAIR)}
     return plays
 
 

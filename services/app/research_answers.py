@@ -30,6 +30,8 @@ from search.reading import read_space
 from search.searchable import parameters_of
 from services.app import staged
 from services.app.backtest import find_candles, find_series, find_series_of_one, run_portfolio, run_single
+from services.app.data_answers import coverage, instruments, markets, symbols
+from services.app.download_jobs import DOWNLOAD, REPAIR
 from services.app.job_kinds import BATCH, KINDS, STAGED, read_request
 from services.app.preset_library import own_folder, today
 from services.app.tested import backtest_file
@@ -91,7 +93,7 @@ def request(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
         _refuse_without_candles(config, CandleStore(data_dir))
         return {"document": asked, "variants": 1, "most": 1, "axes": []}
     document = read_request(kind, asked)
-    if kind == BATCH:
+    if kind in (BATCH, DOWNLOAD, REPAIR):
         return {"document": document, "variants": None, "most": None, "axes": []}
     space = staged.read_staged(asked).space if kind == STAGED else read_space(asked)
     _refuse_without_candles(space.first, CandleStore(data_dir))
@@ -219,7 +221,11 @@ def write(path: Path, text: str) -> None:
 
 
 QUESTIONS: dict[str, Callable[[Path, dict[str, Any]], Any]] = {
-    one.__name__: one for one in (defaults, parameters, pairs, request, variant, preset, strategy, report_key, report)
+    one.__name__: one
+    for one in (
+        *(defaults, parameters, pairs, request, variant, preset, strategy, report_key, report),
+        *(markets, symbols, instruments, coverage),
+    )
 }
 
 

@@ -166,6 +166,15 @@ class ConsoleReadyJson(TypedDict):
     trouble: dict[str, str]
 
 
+class CoverageShownJson(TypedDict):
+    """What is stored, day by day."""
+
+    first: str | None
+    days: int
+    items: list[SeriesCoverageJson]
+    left_out: int
+
+
 class DashboardJson(TypedDict):
     """Everything at a glance."""
 
@@ -173,6 +182,26 @@ class DashboardJson(TypedDict):
     equity: float
     exposure: float
     trouble: dict[str, str]
+
+
+class DatedInstrumentShownJson(TypedDict):
+    """An instrument as it was stated to be; numbers are decimals as text."""
+
+    symbol: str
+    since: str | None
+    tick_size: str
+    lot_size: str
+    min_quantity: str
+    min_notional: str
+    maker_fee: str
+    taker_fee: str
+
+
+class DatedInstrumentsJson(TypedDict):
+    """Instruments of a market as of a day, by symbol."""
+
+    items: list[DatedInstrumentShownJson]
+    later: int
 
 
 class DecisionListJson(TypedDict):
@@ -213,7 +242,7 @@ class EquityMarkJson(TypedDict):
 class EstimateGivenJson(TypedDict):
     """A request to read without playing it."""
 
-    kind: Literal["sweep", "walkforward", "staged", "batch", "run"]
+    kind: Literal["sweep", "walkforward", "staged", "batch", "download", "repair", "run"]
     request: dict[str, Any]
 
 
@@ -303,7 +332,7 @@ class JobDetailJson(TypedDict):
 class JobGivenJson(TypedDict):
     """A request for a worker."""
 
-    kind: Literal["sweep", "walkforward", "staged", "batch"]
+    kind: Literal["sweep", "walkforward", "staged", "batch", "download", "repair"]
     request: dict[str, Any]
 
 
@@ -591,6 +620,20 @@ class SearchShownJson(TypedDict):
     verdict: list[str]
 
 
+class SeriesCoverageJson(TypedDict):
+    """How much of each day is stored of a series."""
+
+    pair: str
+    exchange: str
+    market: str
+    bar: str
+    first: str
+    last: str
+    bars: int
+    missing: int
+    shares: list[float | None]
+
+
 class SessionListJson(TypedDict):
     """Every session and token that has not ended."""
 
@@ -687,6 +730,25 @@ class TokenMadeJson(TypedDict):
     expires: int
 
 
+class TradableSymbolJson(TypedDict):
+    """A symbol that can be traded."""
+
+    symbol: str
+    market_id: int
+    exchange: str
+    market: str
+    base: str
+    quote: str
+
+
+class TradableSymbolsJson(TypedDict):
+    """A page, by symbol and then market id: the order never changes."""
+
+    items: list[TradableSymbolJson]
+    next: str | None
+    count: int
+
+
 class TradeListJson(TypedDict):
     """A page, the newest first."""
 
@@ -734,6 +796,20 @@ class VariantRowsJson(TypedDict):
     sentences: list[str]
     items: list[VariantRowJson]
     windows: list[dict[str, Any]]
+
+
+class VenueMarketListJson(TypedDict):
+    """Every market that can be collected, by id."""
+
+    items: list[VenueMarketShownJson]
+
+
+class VenueMarketShownJson(TypedDict):
+    """A market of an exchange, by the id that it keeps for ever."""
+
+    id: int
+    exchange: str
+    market: str
 
 
 class WhyJson(TypedDict):
@@ -917,6 +993,57 @@ class ConsoleClient:
         return cast(
             "WhyJson",
             json.loads(self.transport.ask("GET", f"/api/v1/bots/{quoted(bot)}/pairs/{quoted(pair)}/why", {}, {})[0]),
+        )
+
+    def venue_markets(self) -> VenueMarketListJson:
+        """List the markets of exchanges by the ids that they keep for ever."""
+        return cast(
+            "VenueMarketListJson", json.loads(self.transport.ask("GET", "/api/v1/market-data/venue-markets", {}, {})[0])
+        )
+
+    def symbols(
+        self,
+        *,
+        text: str | None = None,
+        market_id: int | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> TradableSymbolsJson:
+        """List the symbols that can be traded, by name and market id: the order never changes."""
+        return cast(
+            "TradableSymbolsJson",
+            json.loads(
+                self.transport.ask(
+                    "GET",
+                    "/api/v1/market-data/symbols",
+                    {"text": text, "market_id": market_id, "cursor": cursor, "limit": limit},
+                    {},
+                )[0]
+            ),
+        )
+
+    def instruments(self, *, market_id: int, as_of: str, text: str | None = None) -> DatedInstrumentsJson:
+        """List tick, lot, minimum and fees of a market's instruments as they were stated at a day."""
+        return cast(
+            "DatedInstrumentsJson",
+            json.loads(
+                self.transport.ask(
+                    "GET", "/api/v1/market-data/instruments", {"market_id": market_id, "as_of": as_of, "text": text}, {}
+                )[0]
+            ),
+        )
+
+    def coverage(
+        self, *, text: str | None = None, until: str | None = None, days: int | None = None
+    ) -> CoverageShownJson:
+        """Say how much of each day is stored of each series; without `until` up to the last stored day."""
+        return cast(
+            "CoverageShownJson",
+            json.loads(
+                self.transport.ask(
+                    "GET", "/api/v1/market-data/coverage", {"text": text, "until": until, "days": days}, {}
+                )[0]
+            ),
         )
 
     def dashboard(self) -> DashboardJson:

@@ -22,10 +22,15 @@ REQUEST = {
 }
 Request = Annotated[
     dict[str, Any],
-    Field(description="a config whose ranges are searched; `batch`: as a batch's file has it", examples=[REQUEST]),
+    Field(
+        description="a config whose ranges are searched; `batch`: as a batch's file has it; `download` and `repair`: "
+        "pair, exchange, market, from and to",
+        examples=[REQUEST],
+    ),
 ]
 JobKind = Annotated[
-    Literal["sweep", "walkforward", "staged", "batch"], Field(description="what is done", examples=["staged"])
+    Literal["sweep", "walkforward", "staged", "batch", "download", "repair"],
+    Field(description="what is done", examples=["staged"]),
 ]
 
 
@@ -39,7 +44,7 @@ class JobGiven(Given):
 class EstimateGiven(Given):
     """A request to read without playing it."""
 
-    kind: Literal["sweep", "walkforward", "staged", "batch", "run"] = Field(
+    kind: Literal["sweep", "walkforward", "staged", "batch", "download", "repair", "run"] = Field(
         description="`run`: a config without ranges", examples=["staged"]
     )
     request: Request
@@ -285,6 +290,84 @@ class StoredPair(BaseModel):
     pair: str
     exchange: str
     market: str
+
+
+class VenueMarketShown(BaseModel):
+    """A market of an exchange, by the id that it keeps for ever."""
+
+    id: int = Field(examples=[4])
+    exchange: str = Field(examples=["bybit"])
+    market: str = Field(examples=["linear"])
+
+
+class VenueMarketList(BaseModel):
+    """Every market that can be collected, by id."""
+
+    items: list[VenueMarketShown]
+
+
+class TradableSymbol(BaseModel):
+    """A symbol that can be traded."""
+
+    symbol: str = Field(examples=["BTCUSDT"])
+    market_id: int
+    exchange: str
+    market: str
+    base: str
+    quote: str
+
+
+class TradableSymbols(BaseModel):
+    """A page, by symbol and then market id: the order never changes."""
+
+    items: list[TradableSymbol]
+    next: Cursor
+    count: int = Field(description="of all pages")
+
+
+class DatedInstrumentShown(BaseModel):
+    """An instrument as it was stated to be; numbers are decimals as text."""
+
+    symbol: str = Field(examples=["BTCUSDT"])
+    since: str | None = Field(description="day from which this held; none: not known", examples=["2024-03-05"])
+    tick_size: str
+    lot_size: str
+    min_quantity: str
+    min_notional: str
+    maker_fee: str
+    taker_fee: str
+
+
+class DatedInstruments(BaseModel):
+    """Instruments of a market as of a day, by symbol."""
+
+    items: list[DatedInstrumentShown]
+    later: int = Field(description="known from later days only")
+
+
+class SeriesCoverage(BaseModel):
+    """How much of each day is stored of a series."""
+
+    pair: str
+    exchange: str
+    market: str
+    bar: str = Field(examples=["1m"])
+    first: str = Field(description="day of the first bar")
+    last: str = Field(description="day of the last bar")
+    bars: int
+    missing: int = Field(description="bars between the first and the last that are not there")
+    shares: list[float | None] = Field(
+        description="of each day, from `first` of the answer on; none: nothing is stored"
+    )
+
+
+class CoverageShown(BaseModel):
+    """What is stored, day by day."""
+
+    first: str | None = Field(description="the first of the days", examples=["2024-03-05"])
+    days: int
+    items: list[SeriesCoverage]
+    left_out: int = Field(description="series that a narrower `text` would show")
 
 
 class StoredPairs(BaseModel):

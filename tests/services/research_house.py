@@ -35,6 +35,15 @@ class MadeAnswers:
                 return {"grid": [PARAMETER]}
             case "pairs":
                 return [{"pair": "BTCUSDT", "exchange": "bybit", "market": "linear"}]
+            case "markets":
+                return [{"id": 4, "exchange": "bybit", "market": "linear"}]
+            case "symbols":
+                one = {"symbol": "BTCUSDT", "market_id": 4, "exchange": "bybit", "market": "linear"}
+                return {"items": [one | {"base": "BTC", "quote": "USDT"}], "count": 1}
+            case "instruments":
+                return {"items": [], "later": 0}
+            case "coverage":
+                return {"first": "2024-01-01", "days": said["days"], "items": [], "left_out": 0}
             case "request" if "grid" in said["request"]:
                 return {"document": said["request"], "variants": 8, "most": 8, "axes": []}
             case "variant":

@@ -40,7 +40,7 @@ PAGES = (
     "/", "/bots/{bot}/pairs/BTCUSDT", "/portfolio", "/history/fills", "/history/orders", "/history/trades",
     "/bots/{bot}/account.csv",
     "/history/fills.csv", "/history/decisions.csv", "/decisions", "/bots/{bot}/halt", "/audit", "/settings",
-    "/backtest", "/jobs", "/sessions", "/strategies",
+    "/backtest", "/jobs", "/sessions", "/strategies", "/data",
 )  # fmt: skip
 VALUES = {
     "bot": None, "pair": PAIR, "session": "0" * 64, "job": 1, "search": "0" * 16, "content": "0" * 16, "variant": 0,
@@ -53,7 +53,10 @@ BODIES = {
     "/api/v1/auth/tokens": {"label": "x", "scope": "read", "days": 1},
     "/api/v1/bots/{bot}/commands": {"command": "pause"},
 }
-QUERY = {"/api/v1/market-data/candles": {"bot": None, "pair": PAIR}}
+QUERY = {
+    "/api/v1/market-data/candles": {"bot": None, "pair": PAIR},
+    "/api/v1/market-data/instruments": {"market_id": 4, "as_of": "2024-01-01"},
+}
 
 
 def run(work):

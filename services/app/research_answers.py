@@ -34,6 +34,7 @@ from services.app.data_answers import coverage, instruments, markets, symbols
 from services.app.download_jobs import DOWNLOAD, REPAIR
 from services.app.job_kinds import BATCH, KINDS, STAGED, read_request
 from services.app.preset_library import own_folder, today
+from services.app.scan import SCAN
 from services.app.tested import backtest_file
 from services.market_data.store import SYNTHETIC, CandleStore
 from services.whole_file import write_whole
@@ -93,7 +94,7 @@ def request(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
         _refuse_without_candles(config, CandleStore(data_dir))
         return {"document": asked, "variants": 1, "most": 1, "axes": []}
     document = read_request(kind, asked)
-    if kind in (BATCH, DOWNLOAD, REPAIR):
+    if kind in (BATCH, DOWNLOAD, REPAIR, SCAN):
         return {"document": document, "variants": None, "most": None, "axes": []}
     space = staged.read_staged(asked).space if kind == STAGED else read_space(asked)
     _refuse_without_candles(space.first, CandleStore(data_dir))
@@ -147,12 +148,7 @@ def _variant(said: dict[str, Any]) -> BacktestConfig | PortfolioConfig:
 
 def preset(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
     """Save a variant among the user's presets, with where it comes from and until when it stands."""
-    name, folder = said["name"], own_folder(data_dir)
-    if not PRESET_NAME.fullmatch(name):
-        raise Misconfigured(
-            f"name is {shown(name)}; give up to 60 small letters, digits, - and _, beginning with a letter or digit."
-        )
-    config, path = _variant(said), folder / f"{name}.yaml"
+    config = _variant(said)
     lines = [
         f"Variant {said['variant']} of {said['kind']} {said['session']}, chosen by a person on a page of results.",
         *said["sentences"],
@@ -160,6 +156,22 @@ def preset(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
         f"Expires {today() + timedelta(days=STANDS_DAYS)}: search again by then.",
     ]
     text = "".join(f"# {cut(line, 400)}\n" for line in lines) + yaml.safe_dump(config.document(), sort_keys=False)
+    return _kept(data_dir, said, text)
+
+
+def proposal(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
+    """Save what a scan has proposed for a pair among the user's presets."""
+    return _kept(data_dir, said, said["text"])
+
+
+def _kept(data_dir: Path, said: dict[str, Any], text: str) -> dict[str, Any]:
+    """Write a preset; raises Misconfigured for a name that is none, or that one has already."""
+    name = said["name"]
+    if not PRESET_NAME.fullmatch(name):
+        raise Misconfigured(
+            f"name is {shown(name)}; give up to 60 small letters, digits, - and _, beginning with a letter or digit."
+        )
+    path = own_folder(data_dir) / f"{name}.yaml"
     if path.exists() and not said["replace"]:
         raise Misconfigured(f"name is {name}, which a preset of yours has already; choose another, or replace it.")
     write(path, text)
@@ -224,7 +236,7 @@ QUESTIONS: dict[str, Callable[[Path, dict[str, Any]], Any]] = {
     one.__name__: one
     for one in (
         *(defaults, parameters, pairs, request, variant, preset, strategy, report_key, report),
-        *(markets, symbols, instruments, coverage),
+        *(proposal, markets, symbols, instruments, coverage),
     )
 }
 

@@ -242,7 +242,7 @@ class EquityMarkJson(TypedDict):
 class EstimateGivenJson(TypedDict):
     """A request to read without playing it."""
 
-    kind: Literal["sweep", "walkforward", "staged", "batch", "download", "repair", "run"]
+    kind: Literal["sweep", "walkforward", "staged", "batch", "download", "repair", "scan", "run"]
     request: dict[str, Any]
 
 
@@ -332,7 +332,7 @@ class JobDetailJson(TypedDict):
 class JobGivenJson(TypedDict):
     """A request for a worker."""
 
-    kind: Literal["sweep", "walkforward", "staged", "batch", "download", "repair"]
+    kind: Literal["sweep", "walkforward", "staged", "batch", "download", "repair", "scan"]
     request: dict[str, Any]
 
 
@@ -386,6 +386,36 @@ class MarketRowJson(TypedDict):
     bot: str
     pair: str
     price: float
+
+
+class MatrixCellJson(TypedDict):
+    """A strategy on a timeframe: its figure on days that have chosen nothing, over sessions and their windows."""
+
+    strategy: str
+    timeframe: str
+    least: float | None
+    mean: float | None
+    most: float | None
+    sessions: list[str]
+    trades: int
+    colour: str
+
+
+class MatrixRowJson(TypedDict):
+    """Cells of a strategy, one for each timeframe; none where no session has played it."""
+
+    strategy: str
+    cells: list[MatrixCellJson | None]
+
+
+class MatrixShownJson(TypedDict):
+    """Strategies by timeframes of a pair."""
+
+    pair: str
+    by: str
+    timeframes: list[str]
+    rows: list[MatrixRowJson]
+    pairs: list[str]
 
 
 class NewPasswordJson(TypedDict):
@@ -537,6 +567,15 @@ class ProblemJson(TypedDict):
     remedy: str
 
 
+class ProposalGivenJson(TypedDict):
+    """A pair of a scan whose config to save among your presets."""
+
+    job: int
+    place: int
+    name: str
+    replace: NotRequired[bool]
+
+
 class ReactionCountsModelJson(TypedDict):
     """How soon fills were answered: counts by the bounds of `reaction.SECONDS`, and seconds in all."""
 
@@ -576,6 +615,34 @@ class RunGivenJson(TypedDict):
     """A config without ranges, of which a report is made."""
 
     request: dict[str, Any]
+
+
+class ScanShownJson(TypedDict):
+    """Pairs ranked by alpha, in sample, and those that could not be played."""
+
+    job: int
+    verdict: list[str]
+    items: list[ScannedRowJson]
+    failed: list[dict[str, Any]]
+
+
+class ScannedRowJson(TypedDict):
+    """A pair of a scan: what a config would have earned of late."""
+
+    symbol: str
+    exchange: str
+    market: str
+    alpha_pct: float | None
+    alpha_low_pct: float | None
+    alpha_high_pct: float | None
+    beta: float | None
+    total_return_pct: float | None
+    benchmark_return_pct: float | None
+    max_drawdown_pct: float | None
+    trades: float | None
+    words: str
+    config: str
+    document: dict[str, Any]
 
 
 ScopeJson = Literal["read", "control", "money"]
@@ -1202,6 +1269,25 @@ class ConsoleClient:
                     "GET", "/api/v1/backtests/top", {"job": job, "by": by, "then": then, "limit": limit}, {}
                 )[0]
             ),
+        )
+
+    def scan(self, *, job: int) -> ScanShownJson:
+        """Give the pairs of a finished scan, the highest alpha first, each with the config that is proposed."""
+        return cast(
+            "ScanShownJson", json.loads(self.transport.ask("GET", "/api/v1/backtests/scan", {"job": job}, {})[0])
+        )
+
+    def save_proposal(self, body: ProposalGivenJson) -> PresetSavedJson:
+        """Save what a scan has proposed for a pair among your presets."""
+        return cast(
+            "PresetSavedJson", json.loads(self.transport.ask("POST", "/api/v1/backtests/scan-presets", {}, {}, body)[0])
+        )
+
+    def matrix(self, *, pair: str | None = None, by: str | None = None) -> MatrixShownJson:
+        """Score strategies by timeframes of a pair on days that have chosen nothing, over the newest 1,000 sessions."""
+        return cast(
+            "MatrixShownJson",
+            json.loads(self.transport.ask("GET", "/api/v1/backtests/matrix", {"pair": pair, "by": by}, {})[0]),
         )
 
     def variant_report(self, body: VariantGivenJson) -> ReportShownJson:

@@ -99,6 +99,10 @@ class ResearchRows(Protocol):
         """One session with its space and what came of it."""
         ...
 
+    async def scores(self) -> list[dict[str, Any]]:
+        """What finished sessions earned out of sample, by strategy, pair and timeframe."""
+        ...
+
     async def strategies(self) -> list[dict[str, Any]]:
         """Every saved strategy, newest first."""
         ...

@@ -24,12 +24,12 @@ Request = Annotated[
     dict[str, Any],
     Field(
         description="a config whose ranges are searched; `batch`: as a batch's file has it; `download` and `repair`: "
-        "pair, exchange, market, from and to",
+        "pair, exchange, market, from and to; `scan`: a config with days and pairs",
         examples=[REQUEST],
     ),
 ]
 JobKind = Annotated[
-    Literal["sweep", "walkforward", "staged", "batch", "download", "repair"],
+    Literal["sweep", "walkforward", "staged", "batch", "download", "repair", "scan"],
     Field(description="what is done", examples=["staged"]),
 ]
 
@@ -44,7 +44,7 @@ class JobGiven(Given):
 class EstimateGiven(Given):
     """A request to read without playing it."""
 
-    kind: Literal["sweep", "walkforward", "staged", "batch", "download", "repair", "run"] = Field(
+    kind: Literal["sweep", "walkforward", "staged", "batch", "download", "repair", "scan", "run"] = Field(
         description="`run`: a config without ranges", examples=["staged"]
     )
     request: Request
@@ -67,6 +67,15 @@ class PresetGiven(VariantGiven):
     """A variant to save among your presets."""
 
     name: str = Field(max_length=200, description="small letters, digits, - and _", examples=["grid-btc"])
+    replace: bool = Field(False, description="over one of this name")
+
+
+class ProposalGiven(Given):
+    """A pair of a scan whose config to save among your presets."""
+
+    job: JobNumber
+    place: int = Field(ge=1, le=10_000, description="its rank in the scan, from 1", examples=[1])
+    name: str = Field(max_length=200, description="small letters, digits, - and _", examples=["trend-eth"])
     replace: bool = Field(False, description="over one of this name")
 
 
@@ -177,6 +186,64 @@ class VariantRows(BaseModel):
     sentences: list[str]
     items: list[VariantRow]
     windows: list[dict[str, Any]] = Field(description="one row for each window, in sample and out of sample")
+
+
+class MatrixCell(BaseModel):
+    """A strategy on a timeframe: its figure on days that have chosen nothing, over sessions and their windows."""
+
+    strategy: str
+    timeframe: str = Field(examples=["1h"])
+    least: float | None
+    mean: float | None
+    most: float | None
+    sessions: list[str]
+    trades: int
+    colour: str = Field(description="good or bad and how much so; none: without a figure", examples=["good-2"])
+
+
+class MatrixRow(BaseModel):
+    """Cells of a strategy, one for each timeframe; none where no session has played it."""
+
+    strategy: str
+    cells: list[MatrixCell | None]
+
+
+class MatrixShown(BaseModel):
+    """Strategies by timeframes of a pair."""
+
+    pair: str
+    by: str = Field(examples=["information_ratio"])
+    timeframes: list[str]
+    rows: list[MatrixRow]
+    pairs: list[str] = Field(description="that have sessions")
+
+
+class ScannedRow(BaseModel):
+    """A pair of a scan: what a config would have earned of late."""
+
+    symbol: str
+    exchange: str
+    market: str
+    alpha_pct: float | None = Field(description="per cent a year beyond the pair's own; none: too few days")
+    alpha_low_pct: float | None = Field(description="where nine in ten resamples of its days lie, from")
+    alpha_high_pct: float | None = Field(description="and to")
+    beta: float | None
+    total_return_pct: float | None
+    benchmark_return_pct: float | None = Field(description="of holding the pair")
+    max_drawdown_pct: float | None
+    trades: float | None
+    words: str = Field(description="what the alpha says")
+    config: str = Field(description="proposed, as YAML")
+    document: dict[str, Any] = Field(description="the same as data")
+
+
+class ScanShown(BaseModel):
+    """Pairs ranked by alpha, in sample, and those that could not be played."""
+
+    job: JobNumber
+    verdict: list[str]
+    items: list[ScannedRow]
+    failed: list[dict[str, Any]]
 
 
 class ResearchDefaults(BaseModel):

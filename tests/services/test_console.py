@@ -40,7 +40,7 @@ PAGES = (
     "/", "/bots/{bot}/pairs/BTCUSDT", "/portfolio", "/history/fills", "/history/orders", "/history/trades",
     "/bots/{bot}/account.csv",
     "/history/fills.csv", "/history/decisions.csv", "/decisions", "/bots/{bot}/halt", "/audit", "/settings",
-    "/backtest", "/jobs", "/sessions", "/strategies", "/data",
+    "/backtest", "/jobs", "/sessions", "/strategies", "/data", "/matrix", "/scan",
 )  # fmt: skip
 VALUES = {
     "bot": None, "pair": PAIR, "session": "0" * 64, "job": 1, "search": "0" * 16, "content": "0" * 16, "variant": 0,

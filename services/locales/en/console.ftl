@@ -455,3 +455,27 @@ known-later = { $count } are known from later days only.
 word-download = download
 word-repair = repair
 market = Market
+title-matrix = Matrix
+matrix-hint = on days that have chosen nothing: held out by searches, windows of walk-forwards
+matrix-next = A session has its variants; the report of a variant has its chart with indicators and trades.
+scored-by = scored by
+score-good = better than nothing, more with the farthest of all
+score-bad = worse than nothing
+score-none = no session, or no such figure
+score-told = least { $least }, mean { $mean }, most { $most }; { $sessions ->
+    [one] one session
+   *[other] { $sessions } sessions
+  }, { $trades } trades
+title-scan = Scan
+scan-pairs = Scan the stored pairs
+scan-hint = a strategy on the last days of each, pessimistic fills, ranked by what it earned beyond the pair itself
+scan-days = How many of the last days
+scan-only = Pairs alone, by commas
+all-stored = all that are stored
+leverage = Leverage
+scans = Scans
+a-year = a year
+holding = Holding
+what-it-says = What it says
+to-builder = Builder
+word-scan = scan

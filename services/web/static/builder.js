@@ -250,8 +250,39 @@ async function start() {
   form.addEventListener("input", (event) => event.target.id === "find" ? find() : soon());
   form.addEventListener("change", (event) => event.target.name === "strategy" && show());
   form.addEventListener("submit", begin);
+  await proposed();
   document.documentElement.dataset.ready = "1";
   read();
+}
+
+// A config that a scan has proposed: what is not its default goes into the fields.
+async function proposed() {
+  const asked = new URLSearchParams(location.search);
+  if (!asked.get("scan")) return;
+  try {
+    const {items} = await ask("GET", `/api/v1/backtests/scan?job=${+asked.get("scan")}`);
+    fill(items[+asked.get("place") - 1].document);
+  } catch (error) {
+    tell(error.message, true);
+  }
+}
+
+function fill(config) {
+  const name = config.strategy, at = pairs.findIndex((one) => one.pair === config.pair && one.exchange === config.exchange && one.market === config.market);
+  if (strategies[name]) form.strategy.value = name;
+  if (at >= 0) form.pair.value = at;
+  show();
+  for (const key of ["capital", "leverage"]) if (config[key] !== undefined && form[key]) form[key].value = config[key];
+  for (const [key, given] of Object.entries(config[name] || {})) put(`${name}.${key}`, given);
+}
+
+function put(key, given) {
+  const box = place.querySelector(`[data-key="${CSS.escape(key)}"]:not([data-condition])`), one = (strategies[form.strategy.value] || []).find((each) => each.name === key);
+  if (!box || given === null || typeof given === "object" || (one && String(one.default) === String(given))) return;
+  const choice = [...box.querySelectorAll("input[type=checkbox]")].find((each) => each.value === String(given));
+  const text = box.querySelector("[name=from]") || box.querySelector("input:not([type=checkbox])");
+  if (choice) choice.checked = true;
+  else if (text) text.value = given;
 }
 
 start();

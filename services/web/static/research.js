@@ -97,5 +97,7 @@ document.addEventListener("click", async ({target}) => {
   }
 });
 window.traderagent.report = report;
+window.traderagent.entered = entered;
+window.traderagent.saved = (name) => said("saved", name);
 window.traderagent.plain = plain;
 })();

@@ -50,6 +50,7 @@ METHODS = (
 PRESET_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
 RUN = "run"  # a config without ranges
 KEPT_REPORTS = 200
+CURVE_POINTS = 1500  # of a line of equity
 DEEPEST = 20  # levels of a request
 STANDS_DAYS = 90  # that a preset saved from a page stands
 A_FILE = re.compile(r"^[/~]|\.\.[/\\]|\.(?:py|ya?ml|toml|csv|parquet|json)\b", re.IGNORECASE)
@@ -217,13 +218,27 @@ def report(data_dir: Path, said: dict[str, Any]) -> str:
         config, candles = find_candles(config, CandleStore(data_dir))
         result = run_single(config, candles, data_dir, bounds=False)
     path = data_dir / REPORTS / f"{said['report']}.html"
-    write(path, run_page(result))
+    write(path.with_suffix(".json"), json.dumps(curve_of(result)))
+    write(path, run_page(result))  # the last: a report is ready with its page
     for old in sorted(path.parent.glob("*.html"), key=lambda one: one.stat().st_mtime)[:-KEPT_REPORTS]:
+        old.with_suffix(".json").unlink(missing_ok=True)
         old.unlink(missing_ok=True)
     tested = backtest_file(data_dir, result)
     if tested is not None:
         write(*tested)
     return path.name
+
+
+def curve_of(result: Any) -> dict[str, list[float]]:
+    """Equity of a run over its initial capital, %, at most CURVE_POINTS moments (ms) with the last one among them."""
+    frame = result.equity_frame if isinstance(result.config, PortfolioConfig) else result.equity
+    at, equity = frame["ts"].to_list(), frame["equity"].to_list()
+    capital = float(result.config.capital)
+    chosen = sorted({*range(0, len(at), max(len(at) // CURVE_POINTS, 1) + 1), len(at) - 1}) if at else []
+    return {
+        "at": [at[k] for k in chosen],
+        "equity_pct": [round(100.0 * (equity[k] / capital - 1.0), 4) for k in chosen],
+    }
 
 
 def write(path: Path, text: str) -> None:

@@ -32,6 +32,11 @@ VERDICTS = "SELECT session, result -> 'verdict' AS verdict FROM sessions WHERE s
 SESSION = "SELECT session, kind, status, created, ended, document, result FROM sessions WHERE session = $1"
 ENDED = "SELECT session, ended FROM sessions WHERE status = 'finished' ORDER BY created DESC LIMIT $1"
 RESULTS = "SELECT session, kind, created, ended, document, result FROM sessions WHERE session = ANY($1)"
+PACE = """
+SELECT sum(extract(epoch FROM ended - began)) / nullif(sum(total), 0) FROM (
+    SELECT began, ended, total FROM jobs WHERE kind = $1 AND request ->> 'strategy' = $2 AND status = 'succeeded'
+    AND total > 0 AND attempts = 1 ORDER BY job DESC LIMIT 5) AS last
+"""
 MOST_SCORED, READ_AT_ONCE = 1000, 25  # sessions
 
 
@@ -64,6 +69,11 @@ class ResearchTables:
         """Queue a request that was read, or find the same one that waits or runs."""
         await self._prepare()
         return _told(asdict(await self._jobs.submit(owner, kind, request)))
+
+    async def pace(self, kind: str, strategy: str) -> float | None:
+        """Seconds that one variant took in the last jobs of a kind with a strategy; None where none has ended."""
+        found = await self.pool.fetchval(PACE, kind, strategy)
+        return None if found is None else float(found)
 
     async def cancel(self, job: int) -> None:
         """End a job that waits or runs."""

@@ -232,6 +232,13 @@ class EarnedRowJson(TypedDict):
     fills: int
 
 
+class EquityCurveJson(TypedDict):
+    """Equity of a run over its initial capital."""
+
+    at: list[int]
+    equity_pct: list[float]
+
+
 class EquityMarkJson(TypedDict):
     """What the account was worth."""
 
@@ -598,6 +605,7 @@ class RequestReadJson(TypedDict):
 
     variants: int | None
     most: int | None
+    seconds: NotRequired[float | None]
     axes: list[dict[str, Any]]
 
 
@@ -1311,6 +1319,13 @@ class ConsoleClient:
     def report_page(self, report: str) -> bytes:
         """Give the page of a report that is ready."""
         return self.transport.ask("GET", f"/api/v1/backtests/reports/{quoted(report)}", {}, {})[0]
+
+    def report_equity(self, report: str) -> EquityCurveJson:
+        """Give the line of equity of a report that is ready."""
+        return cast(
+            "EquityCurveJson",
+            json.loads(self.transport.ask("GET", f"/api/v1/backtests/reports/{quoted(report)}/equity", {}, {})[0]),
+        )
 
     def variant_config(self, search: str, variant: int) -> bytes:
         """Give the config of a variant, for `backtest`, `run` and `demo`."""

@@ -15,6 +15,7 @@ from services.web.matrix import matrix_of
 from services.web.research_models import (
     CloneGiven,
     Content,
+    EquityCurve,
     EstimateGiven,
     IndicatorList,
     IndicatorSetting,
@@ -186,7 +187,11 @@ async def stored_pairs(request: Request, _by: Reader) -> StoredPairs:
 @router.post("/backtests/estimate", tags=["backtests"])
 async def read_job(request: Request, _by: Controller, given: EstimateGiven) -> RequestRead:
     """Read a request without playing it: how many variants it has, or what is wrong with which field."""
-    return RequestRead.model_validate(await research.read_request(console_of(request), given.kind, given.request))
+    console = console_of(request)
+    read = await research.read_request(console, given.kind, given.request)
+    strategy, most = given.request.get("strategy"), read["most"]
+    pace = await console.sources.research.pace(given.kind, strategy) if most and isinstance(strategy, str) else None
+    return RequestRead.model_validate({**read, "seconds": None if pace is None else pace * most})
 
 
 @router.get("/backtests/top", tags=["backtests"])
@@ -313,16 +318,29 @@ async def report_state(request: Request, _by: Reader, report: ReportName) -> Rep
 )
 async def report_page(request: Request, _by: Reader, report: str) -> Response:
     """Give the page of a report that is ready."""
-    reports = console_of(request).sources.reports
+    _refuse_unready(console_of(request), report)
+    return Response(
+        await console_of(request).sources.reports.read(report),
+        media_type="text/html",
+        headers={"Content-Security-Policy": REPORT_POLICY},
+    )
+
+
+@router.get("/backtests/reports/{report}/equity", tags=["backtests"])
+async def report_equity(request: Request, _by: Reader, report: str) -> EquityCurve:
+    """Give the line of equity of a report that is ready."""
+    _refuse_unready(console_of(request), report)
+    return EquityCurve.model_validate(await console_of(request).sources.reports.curve(report))
+
+
+def _refuse_unready(console: Console, report: str) -> None:
+    """Raise Failure for a report that is not there."""
     try:
-        ready = reports.state(report)["state"] == "ready"
+        ready = console.sources.reports.state(report)["state"] == "ready"
     except Misconfigured:
         ready = False
     if not ready:
         raise not_found("report", report, "ask for it by POST /api/v1/backtests/variant-report")
-    return Response(
-        await reports.read(report), media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY}
-    )
 
 
 @router.get(

@@ -34,7 +34,17 @@ from services.web.models import ConsoleReady, Health
 
 API = "/api/v1"
 CHART = ("lightweight-charts.js", "columns.js", "overlays.js", "chart.js", "chart.css")
-OWN = ("console.js", "pair.js", "research.js", "builder.js", "data.js", "scan.js", "console.css", "icon.svg")
+OWN = (
+    "console.js",
+    "pair.js",
+    "research.js",
+    "builder.js",
+    "data.js",
+    "scan.js",
+    "compare.js",
+    "console.css",
+    "icon.svg",
+)
 TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {"model": Problem, "description": description}

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
+from pydantic import StringConstraints
 
 from services.web import figures, research
 from services.web.api_research import (
@@ -20,6 +21,7 @@ from services.web.api_research import (
     variant_config,
 )
 from services.web.context import Console, console_of
+from services.web.failures import not_found
 from services.web.rendering import page, visitor
 from services.web.research_models import SearchName
 from services.web.words import PageWords
@@ -30,7 +32,8 @@ TOP = 100  # variants of a page
 LATEST, SCANS = 200, 6  # jobs among which scans are looked for, and how many are shown
 METHODS = ("grid", "random:500", "sobol:512", "tpe:500", "cmaes:500", "nsga2:500", "coarse_fine")
 Figure = Annotated[str, Query(pattern=f"^({'|'.join(research.RANKINGS)})?$")]
-Job = Annotated[int, Query(ge=1, le=2**62)]
+CompareRun = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}-\d{1,18}$")]  # a session and its variant
+MOST_RUNS = 6  # that are compared
 
 
 @router.get("/backtest")
@@ -146,6 +149,29 @@ async def variant_file(request: Request, search: SearchName, variant: int) -> Re
     """The config of a variant, as a file."""
     by = await visitor(request)
     return RedirectResponse("/sign-in", 303) if by is None else await variant_config(request, by, search, variant)
+
+
+@router.get("/compare")
+async def compare(
+    request: Request, run: Annotated[list[CompareRun], Query(min_length=1, max_length=MOST_RUNS)]
+) -> Response:
+    """Up to six variants side by side: figures in sample beside held out, and their equity in one chart."""
+
+    async def lay(console: Console, _words: PageWords) -> dict[str, Any]:
+        return {"runs": [await _compared(console, one) for one in dict.fromkeys(run)]}
+
+    return await page(request, "compare", [], lay, figures=research.SHOWN, run=run)
+
+
+async def _compared(console: Console, run: str) -> dict[str, Any]:
+    """A variant of a session, with what its row has kept; raises Failure where that has no row of it."""
+    session, _, number = run.partition("-")
+    found = await research.known_search(console, session)
+    row = next((one for one in found["result"].get("rows") or [] if one["variant"] == int(number)), None)
+    if row is None:
+        raise not_found("run", run, "choose variants that a page of results shows")
+    shown = search_shown(found)
+    return {"run": run, "session": session, "strategy": shown["strategy"], "pair": shown["pair"], **row}
 
 
 @router.get("/scan")

@@ -134,6 +134,9 @@ class RequestRead(BaseModel):
 
     variants: int | None = Field(description="combinations of all values; none: a batch", examples=[24])
     most: int | None = Field(description="that the method plays at most", examples=[24])
+    seconds: float | None = Field(
+        None, description="that it may take, by the last jobs of its kind and strategy here; none: there were none"
+    )
     axes: list[dict[str, Any]] = Field(examples=[[{"key": "grid.levels", "values": 8}]])
 
 
@@ -264,6 +267,13 @@ class ReportShown(BaseModel):
     fault: str = Field(description="why it failed")
     place: str = Field(description="of the page, once it is ready")
     config: str | None = Field(description="that is played, as YAML")
+
+
+class EquityCurve(BaseModel):
+    """Equity of a run over its initial capital."""
+
+    at: list[int] = Field(description="epoch milliseconds, UTC")
+    equity_pct: list[float]
 
 
 class PresetSaved(BaseModel):

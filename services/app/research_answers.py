@@ -32,6 +32,7 @@ from services.app import staged
 from services.app.backtest import find_candles, find_series, find_series_of_one, run_portfolio, run_single
 from services.app.data_answers import coverage, instruments, markets, symbols
 from services.app.download_jobs import DOWNLOAD, REPAIR
+from services.app.indicator_series import indicator_compute, indicator_estimate
 from services.app.job_kinds import BATCH, KINDS, STAGED, read_request
 from services.app.preset_library import own_folder, today
 from services.app.scan import SCAN
@@ -251,7 +252,7 @@ QUESTIONS: dict[str, Callable[[Path, dict[str, Any]], Any]] = {
     one.__name__: one
     for one in (
         *(defaults, parameters, pairs, request, variant, preset, strategy, report_key, report),
-        *(proposal, markets, symbols, instruments, coverage),
+        *(proposal, markets, symbols, instruments, coverage, indicator_estimate, indicator_compute),
     )
 }
 

@@ -105,7 +105,7 @@ def read_scan(source: dict[str, Any] | Path) -> dict[str, Any]:
         if name in values and (not isinstance(values[name], str) or (known and values[name] not in known)):
             raise Misconfigured(f"{name} is {shown(values[name])}; give {' or '.join(known or ('a name',))}.")
     config = config_values({key: one for key, one in values.items() if key not in OF_THE_SCAN})
-    place = {key: values[key] for key in ("exchange", "market") if key in values}
+    place: dict[str, Any] = {key: values[key] for key in ("exchange", "market") if key in values}
     runs_of(config, [SeriesName(place.get("exchange", "bybit"), place.get("market", "linear"), "BTCUSDT")], days)
     return {**config, **place, "days": float(days), "pairs": sorted(names_of_pairs(",".join(pairs)))}
 

@@ -310,6 +310,38 @@ class HealthJson(TypedDict):
     alive: NotRequired[bool]
 
 
+class IndicatorComputedJson(TypedDict):
+    """Outputs at every complete bar that has enough history."""
+
+    at: list[int]
+    close: list[float]
+    outputs: dict[str, list[float | None]]
+    left_out: int
+
+
+class IndicatorEstimateJson(TypedDict):
+    """What computing it comes to."""
+
+    read: int
+    bars: int
+    told: int
+    outputs: list[str]
+    refused: bool
+
+
+class IndicatorGivenJson(TypedDict):
+    """An indicator over stored candles."""
+
+    indicator: str
+    parameters: NotRequired[dict[str, float]]
+    pair: str
+    timeframe: NotRequired[str]
+    exchange: NotRequired[str | None]
+    market: NotRequired[Literal["spot", "linear"]]
+    start: NotRequired[str | None]
+    end: NotRequired[str | None]
+
+
 class IndicatorListJson(TypedDict):
     """Every indicator, by group."""
 
@@ -1397,6 +1429,20 @@ class ConsoleClient:
     def indicators(self) -> IndicatorListJson:
         """List the indicators that rules may name, with outputs, parameters and what is long and short."""
         return cast("IndicatorListJson", json.loads(self.transport.ask("GET", "/api/v1/indicators", {}, {})[0]))
+
+    def estimate_indicator(self, body: IndicatorGivenJson) -> IndicatorEstimateJson:
+        """Say how many bars computing an indicator reads and gives, or what is wrong with which field."""
+        return cast(
+            "IndicatorEstimateJson",
+            json.loads(self.transport.ask("POST", "/api/v1/indicators/estimate", {}, {}, body)[0]),
+        )
+
+    def compute_indicator(self, body: IndicatorGivenJson) -> IndicatorComputedJson:
+        """Compute an indicator over stored candles, as strategies see it; the last 20,000 bars."""
+        return cast(
+            "IndicatorComputedJson",
+            json.loads(self.transport.ask("POST", "/api/v1/indicators/compute", {}, {}, body)[0]),
+        )
 
     def health(self) -> HealthJson:
         """Say that the console lives. Open to everybody."""

@@ -17,6 +17,9 @@ from services.web.research_models import (
     Content,
     EquityCurve,
     EstimateGiven,
+    IndicatorComputed,
+    IndicatorEstimate,
+    IndicatorGiven,
     IndicatorList,
     IndicatorSetting,
     IndicatorShown,
@@ -458,3 +461,23 @@ async def indicators(_by: Reader) -> IndicatorList:
         named = {"name": one.name, "group": one.group, "outputs": list(one.outputs), "rule": one.rule.sentence}
         items.append(IndicatorShown.model_validate({**named, "settings": settings}))
     return IndicatorList(items=items)
+
+
+@router.post("/indicators/estimate", tags=["indicators"])
+async def estimate_indicator(request: Request, _by: Controller, given: IndicatorGiven) -> IndicatorEstimate:
+    """Say how many bars computing an indicator reads and gives, or what is wrong with which field."""
+    return IndicatorEstimate.model_validate(await _of_indicator(request, "indicator_estimate", given))
+
+
+@router.post("/indicators/compute", tags=["indicators"])
+async def compute_indicator(request: Request, _by: Controller, given: IndicatorGiven) -> IndicatorComputed:
+    """Compute an indicator over stored candles, as strategies see it; the last 20,000 bars."""
+    return IndicatorComputed.model_validate(await _of_indicator(request, "indicator_compute", given))
+
+
+async def _of_indicator(request: Request, question: str, given: IndicatorGiven) -> Any:
+    said = {**given.model_dump(exclude={"start", "end"}), "from": given.start, "to": given.end}
+    try:
+        return await console_of(request).sources.answers.ask(question, said)
+    except Misconfigured as error:
+        raise research.refusal(error) from None

@@ -45,7 +45,7 @@ async def _stored(
     console: Console, words: PageWords, text: str, until: str, days: int, market_id: int, as_of: str
 ) -> dict[str, Any]:
     """What the process that reads the store says; a sentence where it does not answer."""
-    empty = {"coverage": None, "markets": [], "instruments": None, "refused": ""}
+    empty: dict[str, Any] = {"coverage": None, "markets": [], "instruments": None, "refused": ""}
     try:
         found = await stored_days(console, text, until, days)
         said = {"market_id": market_id, "as_of": as_of, "text": text}

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from services.web.models import Cursor, Given, Ms
+from services.web.models import Cursor, Given, Ms, Pair
 
 SearchName = Annotated[
     str, Field(pattern=r"^[0-9a-f]{16}$", description="name of a session of a search", examples=["3f2a9c41d07be586"])
@@ -359,6 +359,38 @@ class IndicatorList(BaseModel):
     """Every indicator, by group."""
 
     items: list[IndicatorShown]
+
+
+class IndicatorGiven(Given):
+    """An indicator over stored candles."""
+
+    indicator: str = Field(max_length=60, description="of GET /indicators", examples=["RSI"])
+    parameters: dict[str, float] = Field({}, description="by name; left out: defaults")
+    pair: Pair
+    timeframe: str = Field("1h", pattern=r"^[1-9]\d{0,4}[smhdw]$", description="length of its bars")
+    exchange: str | None = Field(None, max_length=60, description="whose candles", examples=["bybit"])
+    market: Literal["spot", "linear"] = "linear"
+    start: str | None = Field(None, max_length=40, description="first bar, UTC", examples=["2024-03-05"])
+    end: str | None = Field(None, max_length=40, description="end, not included, UTC", examples=["2024-04-05"])
+
+
+class IndicatorEstimate(BaseModel):
+    """What computing it comes to."""
+
+    read: int = Field(description="stored bars that are read, history included")
+    bars: int = Field(description="of the timeframe, at most")
+    told: int = Field(description="of them in an answer: the last ones")
+    outputs: list[str]
+    refused: bool = Field(description="too many bars for an answer")
+
+
+class IndicatorComputed(BaseModel):
+    """Outputs at every complete bar that has enough history."""
+
+    at: list[int] = Field(description="opening of each bar, epoch milliseconds, UTC")
+    close: list[float]
+    outputs: dict[str, list[float | None]]
+    left_out: int = Field(description="earlier bars that an answer has no room for")
 
 
 class StoredPair(BaseModel):

@@ -27,7 +27,7 @@ TAKEN = {"content": "0" * 16, "strategy": "grid", "timeframe": "1h", "document":
 class MadeAnswers:
     """Answers as the search's process gives them, without it."""
 
-    async def ask(self, question, said=None):  # noqa: PLR0911
+    async def ask(self, question, said=None):  # noqa: PLR0911, PLR0912
         match question:
             case "defaults":
                 return DEFAULTS
@@ -35,6 +35,10 @@ class MadeAnswers:
                 return {"grid": [PARAMETER]}
             case "pairs":
                 return [{"pair": "BTCUSDT", "exchange": "bybit", "market": "linear"}]
+            case "indicator_estimate":
+                return {"read": 600, "bars": 10, "told": 10, "outputs": ["real"], "refused": False}
+            case "indicator_compute":
+                return {"at": [], "close": [], "outputs": {"real": []}, "left_out": 0}
             case "markets":
                 return [{"id": 4, "exchange": "bybit", "market": "linear"}]
             case "symbols":

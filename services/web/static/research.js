@@ -125,7 +125,7 @@ document.addEventListener("change", ({target}) => {
 document.addEventListener("click", ({target}) => {
   if (target.id === "to-compare") location.assign(`/compare?${chosen().map((one) => `run=${one}`).join("&")}`);
 });
-if (document.querySelector("[data-compare], #to-compare")) new MutationObserver(showChosen).observe(document.getElementById("live"), {childList: true, subtree: true, attributes: true, attributeFilter: ["id"]});
+if (document.querySelector("[data-compare], #to-compare")) new MutationObserver(showChosen).observe(document.getElementById("live"), {childList: true, subtree: true, characterData: true, attributes: true, attributeFilter: ["disabled"]});
 showChosen();
 window.traderagent.report = report;
 window.traderagent.entered = entered;

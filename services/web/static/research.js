@@ -111,8 +111,7 @@ function showChosen() {
   });
   if (!button) return;
   button.disabled = !runs.length;
-  const label = button.dataset.label.replace("%s", runs.length);
-  if (button.textContent !== label) button.textContent = label; // a change is seen by the observer below
+  button.textContent = button.dataset.label.replace("%s", runs.length);
 }
 
 document.addEventListener("change", ({target}) => {
@@ -125,7 +124,7 @@ document.addEventListener("change", ({target}) => {
 document.addEventListener("click", ({target}) => {
   if (target.id === "to-compare") location.assign(`/compare?${chosen().map((one) => `run=${one}`).join("&")}`);
 });
-if (document.querySelector("[data-compare], #to-compare")) new MutationObserver(showChosen).observe(document.getElementById("live"), {childList: true, subtree: true, characterData: true, attributes: true, attributeFilter: ["disabled"]});
+document.addEventListener("part", showChosen);
 showChosen();
 window.traderagent.report = report;
 window.traderagent.entered = entered;

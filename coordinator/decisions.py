@@ -12,7 +12,7 @@ from bot.events import Decision
 from coordinator.regime import Regime
 from coordinator.risk import Mode
 from coordinator.router import CASH
-from coordinator.vocabulary import NOBODY, Answer, Cap, DecisionKind, Pause, Variant
+from coordinator.vocabulary import NOBODY, Answer, Cap, DecisionKind, Pause, Variant, WalletOrigin
 from filters.smc import Reason, Verdict
 from filters.zones import ZoneKind
 
@@ -105,6 +105,7 @@ FIELDS: dict[DecisionKind, tuple[tuple[str, str, Any], ...]] = {
     DecisionKind.ANSWER: (("a", "answer", _name(Answer)),),
     DecisionKind.RESUME: (("x", "equity", _number),),
     DecisionKind.INVESTMENT: (("x", "amount", _number), ("y", "capital", _number), ("z", "equity", _number)),
+    DecisionKind.WALLET: (("a", "origin", _name(WalletOrigin)), ("x", "amount", _number), ("y", "wallet", _number)),
     DecisionKind.ALLOCATION: (
         ("a", "cap", _name(Cap)),
         ("b", "strategy", FAMILY),
@@ -308,6 +309,13 @@ COST_WORDS = {
 }
 
 
+WALLET_WORDS = {
+    "opening": "the account begins with {amount:,.2f}",
+    "transfer": "a transfer of {amount:+,.2f}",
+    "unexplained": "{amount:+,.2f} in the wallet is no transfer",
+}
+
+
 def _short(one: dict[str, Any]) -> str:
     """Say how short a distance was of what its costs ask for."""
     return f"{one['distance']:.3%} where costs of {one['costs']:.3%} ask for {one['least']:.3%}"
@@ -340,6 +348,9 @@ SENTENCES: dict[DecisionKind, Callable[[dict[str, Any]], str]] = {
     DecisionKind.INVESTMENT: lambda one: (
         f"{abs(one['amount']):,.2f} {'added to' if one['amount'] > 0 else 'taken out of'} the capital, which is now "
         f"{one['capital']:,.2f}; the equity is {one['equity']:,.2f}"
+    ),
+    DecisionKind.WALLET: lambda one: (
+        f"{WALLET_WORDS[one['origin']].format(**one)}; the wallet holds {one['wallet']:,.2f}"
     ),
     DecisionKind.ALLOCATION: lambda one: f"its capital target is {one['target']:,.2f}",
     DecisionKind.TRIM: lambda one: f"its position is trimmed, because {one['reserved']:,.0f} was reserved",

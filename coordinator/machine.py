@@ -486,6 +486,15 @@ def remembered_money(symbol: str, saved: Saved) -> tuple[int, float]:
     return int(position), float(realised - fees + funding)
 
 
+def remembered_deposits(saved: Saved) -> tuple[float, list[str]]:
+    """Money that no present pair has earned, quote currency, and the present pairs, by a stored portfolio.
+
+    Pairs are none where it does not name them, as 0.1.0 did not.
+    """
+    stored = read(NAME, saved) if saved.layout == LAYOUT else read_raw(NAME, saved, "portfolio")
+    return float(stored.columns["portfolio.deposits"][0]), symbols_of(saved)
+
+
 def _in_use(stored: Stored) -> bool:
     """Whether a pair's stored memory holds a position, or an order that may rest."""
     columns = stored.columns

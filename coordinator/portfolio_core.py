@@ -34,7 +34,7 @@ from coordinator.messages import (
 from coordinator.operator import CommandRejected, apply_command
 from coordinator.portfolio import differs
 from coordinator.risk import day_loss, deposited, drawdown
-from coordinator.vocabulary import DIRECTIVE, HeldOff
+from coordinator.vocabulary import DECISION, DIRECTIVE, NOBODY, DecisionKind, HeldOff, WalletOrigin
 
 log = structlog.get_logger()
 
@@ -94,7 +94,9 @@ class PortfolioCore:
             return
         self._begin_phases(share, now)
         self.machine.evaluated_at[0] = now
-        self.machine.portfolio_state.portfolio.transfers_at = max(now, transferred)
+        portfolio = self.machine.portfolio_state.portfolio
+        portfolio.transfers_at = max(now, transferred)
+        self._record(now, WalletOrigin.OPENING, float(portfolio.deposits))
         yield from self._remember()
 
     def _begin_phases(self, share: float, now: int) -> None:
@@ -240,6 +242,7 @@ class PortfolioCore:
             sentence = f"{extra:+.2f} in the wallet is no transfer"
             self._announce(Alarm("", self.now, "unexplained_money", "warning", sentence, "look at the account's log"))
             portfolio_state.portfolio.deposits += extra
+            self._record(self.now, WalletOrigin.UNEXPLAINED, extra)
             self.unexplained = 0.0
 
     def _take_transfers(self, transfers: tuple[Transfer, ...]) -> None:
@@ -249,6 +252,7 @@ class PortfolioCore:
             if one.ts > int(portfolio.transfers_at):
                 log.warning("deposit" if one.amount > 0 else "withdrawal", amount=one.amount)
                 portfolio.deposits += one.amount
+                self._record(one.ts, WalletOrigin.TRANSFER, one.amount)
                 deposited(portfolio.risk, one.amount)
                 portfolio.phase.high += one.amount
         portfolio.transfers_at = max([int(portfolio.transfers_at), *(one.ts for one in transfers)])
@@ -263,6 +267,15 @@ class PortfolioCore:
         self._direct(now)
         if not self.unanswered:
             self._share_room()
+
+    def _record(self, at: int, origin: WalletOrigin, amount: float) -> None:
+        """Record money that no pair has earned and that `deposits` has already; stored with the next evaluation."""
+        portfolio, decisions = self.machine.portfolio_state.portfolio, self.machine.portfolio_state.decisions
+        entry = new_records(DECISION, 1)
+        entry["ts"], entry["pair"], entry["kind"] = at, NOBODY, DecisionKind.WALLET
+        entry["a"], entry["x"], entry["y"] = origin, amount, self.account().wallet
+        decisions[min(int(portfolio.decided), len(decisions) - 1)] = entry[0]
+        portfolio.decided += 1
 
     def account(self) -> EquityMarked:
         """What the account is worth by the pairs' last reports."""

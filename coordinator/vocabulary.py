@@ -74,6 +74,14 @@ class HeldOff(IntFlag):
     PERMISSION = 256  # the key may not trade
 
 
+class WalletOrigin(IntEnum):
+    """Where money of the account comes from that no pair has earned."""
+
+    OPENING = 0  # it was there when the bot began
+    TRANSFER = 1  # the venue's log calls it so
+    UNEXPLAINED = 2  # it came or went, and the venue's log has no transfer of it
+
+
 class DecisionKind(IntEnum):
     """What was decided; the fields of a DECISION mean what stands behind each."""
 
@@ -99,6 +107,7 @@ class DecisionKind(IntEnum):
     ZONE = 19  # a kind, b side, c timeframe; x bottom, y top, z quality, w born (ms), v died (ms), 0 while it lives
     COSTS = 20  # a rule, b count so far, c family; x distance, y least distance, z costs (fractions of the price)
     INVESTMENT = 21  # x amount, y capital with it, z equity
+    WALLET = 22  # a origin (WalletOrigin); x amount, y wallet with it
 
 
 DECISION = np.dtype(

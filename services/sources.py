@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from coordinator.bot_status import PairOrders
+from services.account_statement import AccountStatement
 
 Rows = tuple[list[dict[str, Any]], str | None]  # of a page, and the cursor of the next one
 
@@ -50,6 +51,10 @@ class HistoryRows(Protocol):
 
     async def trades(self, bot: str) -> tuple[list[Any], dict[str, float]]:
         """Closed trades, oldest first, and what funding paid by pair."""
+        ...
+
+    async def account(self, bot: str) -> AccountStatement:
+        """Every change of the bot's wallet, and where they do not add up to what it holds."""
         ...
 
     async def earned(self, bot: str) -> list[dict[str, Any]]:

@@ -15,7 +15,9 @@ from search.batch import read_batch, summary
 from search.reading import read_space
 from services.app.batch import WORKERS, BatchPlayer, play_batch
 from services.app.criteria import judged_by_of
+from services.app.download_jobs import DOWNLOAD, REPAIR, play_download, read_download
 from services.app.research import ReadySearch, SearchKind, ready_search
+from services.app.scan import SCAN, play_scan, read_scan
 from services.app.search import Ended
 from services.app.staged import StagedRequest, answer_of, read_staged, ready_request
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from services.app.worker import Play, Told
 
 STAGED, BATCH = "staged", "batch"
-KINDS = (*SearchKind, STAGED, BATCH)
+KINDS = (*SearchKind, STAGED, BATCH, DOWNLOAD, REPAIR, SCAN)
 READING = threading.Lock()  # formulas and strategy files: Python 3.11 may fail to parse in two threads at once
 
 
@@ -39,8 +41,17 @@ def read_request(kind: str, source: dict[str, Any] | Path) -> dict[str, Any]:
         return read_staged(source).document
     if kind == BATCH:
         return read_batch(source).document
-    document: dict[str, Any] = json.loads(json.dumps(read_space(source).source(), default=str))
-    return document
+    if kind in (DOWNLOAD, REPAIR):
+        return read_download(kind, source)
+    if kind == SCAN:
+        return json_of(read_scan(source))
+    return json_of(read_space(source).source())
+
+
+def json_of(document: Any) -> dict[str, Any]:
+    """Write a document as JSON has it."""
+    found: dict[str, Any] = json.loads(json.dumps(document, default=str))
+    return found
 
 
 def job_kinds(data_dir: Path, address: str) -> dict[str, Play]:
@@ -49,7 +60,13 @@ def job_kinds(data_dir: Path, address: str) -> dict[str, Play]:
     plays: dict[str, Play] = {kind.value: partial(_play_search, data_dir, address, kind) for kind in SearchKind}
     plays[STAGED] = partial(_play_staged, data_dir, address)
     plays[BATCH] = partial(_play_batch, data_dir)
+    plays |= {kind: partial(play_download, data_dir, kind) for kind in (DOWNLOAD, REPAIR)}
+    plays[SCAN] = partial(_play_scan, data_dir)
     return plays
+
+
+async def _play_scan(data_dir: Path, request: dict[str, Any], told: Told) -> dict[str, Any]:
+    return json_of(await play_scan(data_dir, request, told))
 
 
 async def _play_search(

@@ -30,8 +30,12 @@ from search.reading import read_space
 from search.searchable import parameters_of
 from services.app import live_answers, replay_answers, staged
 from services.app.backtest import find_candles, find_series, find_series_of_one, run_portfolio, run_single
+from services.app.data_answers import coverage, instruments, markets, symbols
+from services.app.download_jobs import DOWNLOAD, REPAIR
+from services.app.indicator_series import indicator_compute, indicator_estimate
 from services.app.job_kinds import BATCH, KINDS, STAGED, read_request
 from services.app.preset_library import own_folder, today
+from services.app.scan import SCAN
 from services.app.tested import backtest_file
 from services.market_data.store import SYNTHETIC, CandleStore
 from services.whole_file import write_whole
@@ -47,6 +51,7 @@ METHODS = (
 PRESET_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
 RUN = "run"  # a config without ranges
 KEPT_REPORTS = 200
+CURVE_POINTS = 1500  # of a line of equity
 DEEPEST = 20  # levels of a request
 STANDS_DAYS = 90  # that a preset saved from a page stands
 A_FILE = re.compile(r"^[/~]|\.\.[/\\]|\.(?:py|ya?ml|toml|csv|parquet|json)\b", re.IGNORECASE)
@@ -91,7 +96,7 @@ def request(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
         _refuse_without_candles(config, CandleStore(data_dir))
         return {"document": asked, "variants": 1, "most": 1, "axes": []}
     document = read_request(kind, asked)
-    if kind == BATCH:
+    if kind in (BATCH, DOWNLOAD, REPAIR, SCAN):
         return {"document": document, "variants": None, "most": None, "axes": []}
     space = staged.read_staged(asked).space if kind == STAGED else read_space(asked)
     _refuse_without_candles(space.first, CandleStore(data_dir))
@@ -145,12 +150,7 @@ def _variant(said: dict[str, Any]) -> BacktestConfig | PortfolioConfig:
 
 def preset(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
     """Save a variant among the user's presets, with where it comes from and until when it stands."""
-    name, folder = said["name"], own_folder(data_dir)
-    if not PRESET_NAME.fullmatch(name):
-        raise Misconfigured(
-            f"name is {shown(name)}; give up to 60 small letters, digits, - and _, beginning with a letter or digit."
-        )
-    config, path = _variant(said), folder / f"{name}.yaml"
+    config = _variant(said)
     lines = [
         f"Variant {said['variant']} of {said['kind']} {said['session']}, chosen by a person on a page of results.",
         *said["sentences"],
@@ -158,6 +158,22 @@ def preset(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
         f"Expires {today() + timedelta(days=STANDS_DAYS)}: search again by then.",
     ]
     text = "".join(f"# {cut(line, 400)}\n" for line in lines) + yaml.safe_dump(config.document(), sort_keys=False)
+    return _kept(data_dir, said, text)
+
+
+def proposal(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
+    """Save what a scan has proposed for a pair among the user's presets."""
+    return _kept(data_dir, said, said["text"])
+
+
+def _kept(data_dir: Path, said: dict[str, Any], text: str) -> dict[str, Any]:
+    """Write a preset; raises Misconfigured for a name that is none, or that one has already."""
+    name = said["name"]
+    if not PRESET_NAME.fullmatch(name):
+        raise Misconfigured(
+            f"name is {shown(name)}; give up to 60 small letters, digits, - and _, beginning with a letter or digit."
+        )
+    path = own_folder(data_dir) / f"{name}.yaml"
     if path.exists() and not said["replace"]:
         raise Misconfigured(f"name is {name}, which a preset of yours has already; choose another, or replace it.")
     write(path, text)
@@ -203,13 +219,27 @@ def report(data_dir: Path, said: dict[str, Any]) -> str:
         config, candles = find_candles(config, CandleStore(data_dir))
         result = run_single(config, candles, data_dir, bounds=False)
     path = data_dir / REPORTS / f"{said['report']}.html"
-    write(path, run_page(result))
+    write(path.with_suffix(".json"), json.dumps(curve_of(result)))
+    write(path, run_page(result))  # the last: a report is ready with its page
     for old in sorted(path.parent.glob("*.html"), key=lambda one: one.stat().st_mtime)[:-KEPT_REPORTS]:
+        old.with_suffix(".json").unlink(missing_ok=True)
         old.unlink(missing_ok=True)
     tested = backtest_file(data_dir, result)
     if tested is not None:
         write(*tested)
     return path.name
+
+
+def curve_of(result: Any) -> dict[str, list[float]]:
+    """Equity of a run over its initial capital, %, at most CURVE_POINTS moments (ms) with the last one among them."""
+    frame = result.equity_frame if isinstance(result.config, PortfolioConfig) else result.equity
+    at, equity = frame["ts"].to_list(), frame["equity"].to_list()
+    capital = float(result.config.capital)
+    chosen = sorted({*range(0, len(at), max(len(at) // CURVE_POINTS, 1) + 1), len(at) - 1}) if at else []
+    return {
+        "at": [at[k] for k in chosen],
+        "equity_pct": [round(100.0 * (equity[k] / capital - 1.0), 4) for k in chosen],
+    }
 
 
 def write(path: Path, text: str) -> None:
@@ -222,6 +252,7 @@ QUESTIONS: dict[str, Callable[[Path, dict[str, Any]], Any]] = {
     one.__name__: one
     for one in (
         *(defaults, parameters, pairs, request, variant, preset, strategy, report_key, report),
+        *(proposal, markets, symbols, instruments, coverage, indicator_estimate, indicator_compute),
         *(live_answers.drift, live_answers.whatif),
     )
 } | replay_answers.QUESTIONS

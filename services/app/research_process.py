@@ -151,6 +151,10 @@ class PlayedReports:
         """Read the page of a report that is ready."""
         return await asyncio.to_thread(self._path(report).read_bytes)
 
+    async def curve(self, report: str) -> Any:
+        """Read the line of equity of a report that is ready."""
+        return json.loads(await asyncio.to_thread(self._path(report).with_suffix(".json").read_text, "utf-8"))
+
     def _path(self, report: str) -> Path:
         return self.folder / f"{report}.html"
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.errors import Misconfigured
 from coordinator.saved_strategy import SavedStrategy
+from services.app.session_scores import scores_of
 from services.app.strategies import RUNNING, listed_strategy
 from services.storage.jobs import JobStore
 from services.storage.strategies import StrategyStore
@@ -29,6 +30,14 @@ FROM sessions WHERE $1::timestamptz IS NULL OR created < $1 ORDER BY created DES
 COUNTED = "SELECT session, count(*) AS trials FROM trials WHERE session = ANY($1) GROUP BY session"
 VERDICTS = "SELECT session, result -> 'verdict' AS verdict FROM sessions WHERE session = ANY($1)"
 SESSION = "SELECT session, kind, status, created, ended, document, result FROM sessions WHERE session = $1"
+ENDED = "SELECT session, ended FROM sessions WHERE status = 'finished' ORDER BY created DESC LIMIT $1"
+RESULTS = "SELECT session, kind, created, ended, document, result FROM sessions WHERE session = ANY($1)"
+PACE = """
+SELECT sum(extract(epoch FROM ended - began)) / nullif(sum(total), 0) FROM (
+    SELECT began, ended, total FROM jobs WHERE kind = $1 AND request ->> 'strategy' = $2 AND status = 'succeeded'
+    AND total > 0 AND attempts = 1 ORDER BY job DESC LIMIT 5) AS last
+"""
+MOST_SCORED, READ_AT_ONCE = 1000, 25  # sessions
 
 
 class ResearchTables:
@@ -38,6 +47,7 @@ class ResearchTables:
         self.pool, self.data_dir = pool, data_dir
         self._jobs, self._strategies = JobStore(pool), StrategyStore(pool)
         self._prepared = False
+        self._scores: dict[tuple[str, Any], list[dict[str, Any]]] = {}
         self._ended: dict[tuple[str, Any], dict[str, Any]] = {}  # trials and verdict of sessions that have ended
 
     # Jobs
@@ -59,6 +69,11 @@ class ResearchTables:
         """Queue a request that was read, or find the same one that waits or runs."""
         await self._prepare()
         return _told(asdict(await self._jobs.submit(owner, kind, request)))
+
+    async def pace(self, kind: str, strategy: str) -> float | None:
+        """Seconds that one variant took in the last jobs of a kind with a strategy; None where none has ended."""
+        found = await self.pool.fetchval(PACE, kind, strategy)
+        return None if found is None else float(found)
 
     async def cancel(self, job: int) -> None:
         """End a job that waits or runs."""
@@ -111,6 +126,15 @@ class ResearchTables:
         document, result = json.loads(row["document"]), json.loads(row["result"] or "{}")
         return _told({**row, "document": document, "result": result, "trials": trials})
 
+    async def scores(self) -> list[dict[str, Any]]:
+        """What finished sessions earned out of sample, the newest first; each is read once."""
+        ended = await self.pool.fetch(ENDED, MOST_SCORED)
+        unknown = [row["session"] for row in ended if (row["session"], row["ended"]) not in self._scores]
+        for first in range(0, len(unknown), READ_AT_ONCE):
+            rows = await self.pool.fetch(RESULTS, unknown[first : first + READ_AT_ONCE])
+            self._scores |= await asyncio.to_thread(_scored, rows)
+        return [one for row in ended for one in self._scores.get((row["session"], row["ended"]), ())]
+
     # Saved strategies
 
     async def strategies(self) -> list[dict[str, Any]]:
@@ -134,6 +158,15 @@ class ResearchTables:
                 bots = ", ".join(run["bot"] for run in one["runs"])
                 raise Misconfigured(f"strategy {one['name']} is run by {bots}; stop it first (`traderagent ctl stop`).")
         await self._strategies.delete(content)
+
+
+def _scored(rows: list[Any]) -> dict[tuple[str, Any], list[dict[str, Any]]]:
+    found = {}
+    for row in rows:
+        scores = scores_of(row["kind"], json.loads(row["document"]), json.loads(row["result"] or "{}"))
+        told = {"session": str(row["session"]), "created": int(row["created"].timestamp() * 1000)}
+        found[row["session"], row["ended"]] = [{**told, **one} for one in scores]
+    return found
 
 
 def _pairs(text: str | None) -> str | None:

@@ -103,7 +103,9 @@ def compute(
     asked = {"pair": names_of_pairs([pair])[0], "from": start, "to": end, "exchange": exchange, "market": str(market)}
     asked["candles"] = str(candles.resolve()) if candles else None
     chosen = {key: value for key, value in asked.items() if value is not None}
-    frame = _series(one, values, timeframe, chosen)
+    from services.app.indicator_series import indicator_series
+
+    frame = indicator_series(Settings().data_dir, one, values, timeframe, chosen)
     if out is None:
         _print(one, frame)
         return
@@ -112,49 +114,6 @@ def compute(
     else:
         frame.write_parquet(out, compression="zstd")
     console().print(f"{one.name}: {len(frame):,} bars of {timeframe} in {out}", highlight=False, soft_wrap=True)
-
-
-def _series(one: Indicator, values: Any, timeframe: str, chosen: dict[str, Any]) -> pl.DataFrame:
-    """Compute all outputs at every complete bar that has enough history."""
-    import numpy as np
-    import polars as pl
-
-    from backtesting.candle_checks import check
-    from backtesting.candles import read_candles
-    from backtesting.instruments import instrument_for
-    from backtesting.run import warmup_start
-    from backtesting.simulator import PreparedCandles
-    from bot.indicator_functions import IndicatorInput
-    from bot.inputs import ByColumn, Series
-    from bot.inputs import values as values_of
-    from coordinator.config import load_single
-    from services.app.backtest import find_candles
-    from services.market_data.instruments import load_instruments
-    from services.market_data.store import CandleStore
-
-    rules = {"timeframe": timeframe, "when": [{"indicator": one.name, **dict(values)}]}
-    config = load_single({"strategy": "rules", "rules": rules, **chosen})
-    settings = Settings()
-    config, found = find_candles(config, CandleStore(settings.data_dir))
-    held = read_candles(found) if isinstance(found, Path) else found
-    check(held)
-    stated = load_instruments(settings.data_dir, config.exchange, config.market).get(config.pair)
-    held = held.between(warmup_start(config), config.end)
-    if not len(held):
-        raise Misconfigured(f"the period holds no candles of {config.pair}; widen --from and --to, or import more.")
-    prepared = PreparedCandles.of(held, instrument_for(config.pair, config.market, held, None, stated)[0])
-    length = config.parameters.timeframe_ms
-    series = Series(prepared.candles.bar_ms, length)
-    for bases in prepared.base_bars():
-        series.take(bases)
-    bars, by_column, begin = series.bars, ByColumn(series.bars), int(prepared.candles.ts[0])
-    at = np.flatnonzero(bars["ts"] >= (config.start or begin))
-    columns = {"time": pl.Series(bars["ts"][at]).cast(pl.Datetime("ms", "UTC")), "close": bars["close"][at]}
-    for output in one.outputs:
-        asked = IndicatorInput(name=one.name, output=output, parameters=values)
-        columns[output] = values_of(asked, length, by_column, at, begin)
-    frame = pl.DataFrame(columns)
-    return frame.filter(pl.any_horizontal(pl.col(output).is_not_nan() for output in one.outputs))
 
 
 def _print(one: Indicator, frame: pl.DataFrame) -> None:

@@ -35,7 +35,9 @@ Database = Annotated[
 
 @app.command("submit")
 def submit(
-    kind: Annotated[str, typer.Argument(help="sweep, walkforward, staged or batch", metavar="KIND")],
+    kind: Annotated[
+        str, typer.Argument(help="sweep, walkforward, staged, batch, download, repair or scan", metavar="KIND")
+    ],
     request: Annotated[Path, typer.Argument(help="YAML file of what is asked for", metavar="FILE")],
     user: User = "",
     priority: Annotated[int, typer.Option(help="higher ones first", metavar="NUMBER", min=-1000, max=1000)] = 0,

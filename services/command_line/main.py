@@ -27,6 +27,7 @@ from services.command_line import (
     data,
     drift,
     explain,
+    export,
     fleet,
     import_bot,
     incident,
@@ -94,6 +95,7 @@ app.add_typer(strategies.app, name="strategies")
 app.command("classify")(classify.classify)
 app.command("scan")(scan.scan)
 app.command("pipeline")(pipeline.pipeline)
+app.command("export")(export.export)
 app.command("explain")(explain.explain)
 app.add_typer(indicators.app, name="indicators")
 app.add_typer(runs.app, name="runs")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bot.errors import Misconfigured, cut
 from bot.market import Market
-from bot.times import DAY
 from coordinator.config_file import config_values, names_of_pairs
 from services.command_line.classify import Exchange, Pairs
 from services.command_line.console import console, notes, progress
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from search.batch import BatchRun, FailedRun
     from search.pair_scan import ScannedPair
 
-LEAST_VALID_DAYS = 30.0  # of a proposal
 WIDE = 130  # columns of a terminal that shows all figures
 FIGURES = {"return %": "total_return_pct", "holding %": "benchmark_return_pct", "drawdown %": "max_drawdown_pct"}
 
@@ -48,20 +46,21 @@ def scan(
     """
     names = names_of_pairs(",".join(pair or []))
     values = config_values(config or {"strategy": "trend"})  # a mistake is told before the rest is loaded
-    from search.pair_scan import ranked, said_of_all
+    from search.pair_scan import said_of_all
+    from services.app.scan import proposal_of, runs_of
     from services.app.stored_pairs import stored_pairs
     from services.market_data.store import CandleStore
 
     data_dir = Settings().data_dir
     series = stored_pairs(CandleStore(data_dir), names, exchange, market)
-    runs = _runs(values, series, days)
+    runs = runs_of(values, series, days)
     files = {} if write is None else _files(write, runs, replace=replace)
     found, refused = _scanned(runs, data_dir, workers)
-    found = ranked(found)
     for one in found:
         if write is not None:
             write.mkdir(parents=True, exist_ok=True)
-            _propose(files[one.symbol, one.exchange, one.market], one, runs, days)
+            path = files[one.symbol, one.exchange, one.market]
+            write_whole(path, proposal_of(one, runs, days, f"traderagent backtest {path.name}"))
     failed = [{"run": one.run.label, "symbol": one.run.symbol, "reason": one.reason} for one in refused]
     if as_json:
         rows = [one.row() for one in found]
@@ -75,43 +74,15 @@ def scan(
         raise typer.Exit(1)
 
 
-def _runs(values: dict[str, Any], series: Any, days: float) -> list[BatchRun]:
-    """One run for each pair; raises Misconfigured where the config works for none."""
-    from search.batch import BatchPeriod, BatchRun, without_pairs
-    from search.pair_scan import PESSIMISTIC
-
-    rules = values.get("execution")
-    if rules is not None and not isinstance(rules, dict):
-        raise Misconfigured("execution must be a section of keys and values; write it so, or leave it out.")
-    asked = {**without_pairs(values), "execution": {**(rules or {}), **PESSIMISTIC}}
-    period, runs = BatchPeriod(last_days=days), []
-    for one in series:
-        own = {**asked, "exchange": one.venue, "market": one.market}
-        if "bar" not in own:
-            own["bar"] = one.bar
-        runs.append(BatchRun(f"{one.venue} {one.market}", one.symbol, None, period, own))
-    runs[0].config()
-    return runs
-
-
 def _scanned(runs: list[BatchRun], data_dir: Path, workers: int) -> tuple[list[ScannedPair], list[FailedRun]]:
-    from search.batch import FailedRun
-    from search.pair_scan import scanned
-    from services.app.batch import BatchPlayer, play_all
+    from services.app.scan import scan_of
 
-    player = BatchPlayer(data_dir, needs_result=lambda _run, _run_id: True)
-    found, refused = [], []
+    def failed(outcome: FailedRun) -> None:
+        said = f"failed: {outcome.run.symbol} {outcome.run.rule}: {outcome.reason}"
+        notes().print(said, soft_wrap=True, highlight=False, markup=False)
+
     with progress("playing") as show:
-        for done, outcome in enumerate(play_all(runs, player.play, workers), 1):
-            if isinstance(outcome, FailedRun):
-                said = f"failed: {outcome.run.symbol} {outcome.run.rule}: {outcome.reason}"
-                notes().print(said, soft_wrap=True, highlight=False, markup=False)
-                refused.append(outcome)
-            else:
-                assert outcome.result is not None
-                found.append(scanned(outcome.run.symbol, outcome.figures["run_id"], outcome.result))
-            show(done / len(runs), f"{done:,} of {len(runs):,}")
-    return found, sorted(refused, key=lambda one: one.run.label)
+        return scan_of(runs, data_dir, workers, lambda done, all_: show(done / all_, f"{done:,} of {all_:,}"), failed)
 
 
 def _files(folder: Path, runs: list[BatchRun], *, replace: bool) -> dict[tuple[str, str, str], Path]:
@@ -126,33 +97,6 @@ def _files(folder: Path, runs: list[BatchRun], *, replace: bool) -> dict[tuple[s
     if there is not None and not replace:
         raise Misconfigured(f"{cut(str(there))} exists; choose another folder, or give --replace.")
     return files
-
-
-def _propose(path: Path, one: ScannedPair, runs: list[BatchRun], days: float) -> None:
-    """Write the config of a pair, with what was measured and until when it stands."""
-    import yaml
-
-    from bot.candles import iso, parse_time
-
-    own = next(
-        run
-        for run in runs
-        if (run.symbol, run.values["exchange"], run.values["market"]) == (one.symbol, one.exchange, one.market)
-    )
-    document = {key: value for key, value in own.config().document().items() if key != "execution"}
-    figures, alpha = one.figures, one.alpha
-    told = "" if alpha is None else f" {alpha.value:.1f} % a year ({alpha.low:.1f} to {alpha.high:.1f})"
-    until = iso(parse_time(figures["to"]) + int(max(days, LEAST_VALID_DAYS) * DAY))[:10]
-    period = f"{figures['from'][:10]} to {figures['to'][:10]}"
-    earned = f"return {figures['total_return_pct']:.1f} %, largest drawdown {figures['max_drawdown_pct']:.1f} %"
-    lines = (
-        f"{one.symbol}, {one.exchange} {one.market}, as `traderagent scan` ranked it among {len(runs)} pairs.",
-        f"  traderagent backtest {path.name}",
-        f"In sample, {period}, pessimistic fills, costs included: {earned}.",
-        f"Alpha{told}: {one.words}. Trials: {len(runs)}.",
-        f"Expires {until}: scan again by then.",
-    )
-    write_whole(path, "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(document, sort_keys=False))
 
 
 def _show(found: list[ScannedPair]) -> None:

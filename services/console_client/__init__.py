@@ -24,6 +24,19 @@ class AccountLimitsModelJson(TypedDict):
     reserve: float
 
 
+class AccountShownJson(TypedDict):
+    """What moved a wallet in a period, in the settlement coin."""
+
+    bot: str
+    coin: str
+    entries: int
+    sums: dict[str, float]
+    before: float
+    change: float
+    wallet: float
+    differences: list[str]
+
+
 class ActionGivenJson(TypedDict):
     """What is done at the last bar that was shown, after `number` actions."""
 
@@ -238,6 +251,15 @@ class ConsoleReadyJson(TypedDict):
     trouble: dict[str, str]
 
 
+class CoverageShownJson(TypedDict):
+    """What is stored, day by day."""
+
+    first: str | None
+    days: int
+    items: list[SeriesCoverageJson]
+    left_out: int
+
+
 class DashboardJson(TypedDict):
     """Everything at a glance."""
 
@@ -245,6 +267,26 @@ class DashboardJson(TypedDict):
     equity: float
     exposure: float
     trouble: dict[str, str]
+
+
+class DatedInstrumentShownJson(TypedDict):
+    """An instrument as it was stated to be; numbers are decimals as text."""
+
+    symbol: str
+    since: str | None
+    tick_size: str
+    lot_size: str
+    min_quantity: str
+    min_notional: str
+    maker_fee: str
+    taker_fee: str
+
+
+class DatedInstrumentsJson(TypedDict):
+    """Instruments of a market as of a day, by symbol."""
+
+    items: list[DatedInstrumentShownJson]
+    later: int
 
 
 class DecisionListJson(TypedDict):
@@ -344,6 +386,13 @@ class EarnedRowJson(TypedDict):
     fills: int
 
 
+class EquityCurveJson(TypedDict):
+    """Equity of a run over its initial capital."""
+
+    at: list[int]
+    equity_pct: list[float]
+
+
 class EquityMarkJson(TypedDict):
     """What the account was worth."""
 
@@ -354,7 +403,7 @@ class EquityMarkJson(TypedDict):
 class EstimateGivenJson(TypedDict):
     """A request to read without playing it."""
 
-    kind: Literal["sweep", "walkforward", "staged", "batch", "run"]
+    kind: Literal["sweep", "walkforward", "staged", "batch", "download", "repair", "scan", "run"]
     request: dict[str, Any]
 
 
@@ -412,6 +461,38 @@ class HealthJson(TypedDict):
     alive: NotRequired[bool]
 
 
+class IndicatorComputedJson(TypedDict):
+    """Outputs at every complete bar that has enough history."""
+
+    at: list[int]
+    close: list[float]
+    outputs: dict[str, list[float | None]]
+    left_out: int
+
+
+class IndicatorEstimateJson(TypedDict):
+    """What computing it comes to."""
+
+    read: int
+    bars: int
+    told: int
+    outputs: list[str]
+    refused: bool
+
+
+class IndicatorGivenJson(TypedDict):
+    """An indicator over stored candles."""
+
+    indicator: str
+    parameters: NotRequired[dict[str, float]]
+    pair: str
+    timeframe: NotRequired[str]
+    exchange: NotRequired[str | None]
+    market: NotRequired[Literal["spot", "linear"]]
+    start: NotRequired[str | None]
+    end: NotRequired[str | None]
+
+
 class IndicatorListJson(TypedDict):
     """Every indicator, by group."""
 
@@ -467,7 +548,7 @@ class JobDetailJson(TypedDict):
 class JobGivenJson(TypedDict):
     """A request for a worker."""
 
-    kind: Literal["sweep", "walkforward", "staged", "batch"]
+    kind: Literal["sweep", "walkforward", "staged", "batch", "download", "repair", "scan"]
     request: dict[str, Any]
 
 
@@ -552,6 +633,36 @@ class MarketRowJson(TypedDict):
     bot: str
     pair: str
     price: float
+
+
+class MatrixCellJson(TypedDict):
+    """A strategy on a timeframe: its figure on days that have chosen nothing, over sessions and their windows."""
+
+    strategy: str
+    timeframe: str
+    least: float | None
+    mean: float | None
+    most: float | None
+    sessions: list[str]
+    trades: int
+    colour: str
+
+
+class MatrixRowJson(TypedDict):
+    """Cells of a strategy, one for each timeframe; none where no session has played it."""
+
+    strategy: str
+    cells: list[MatrixCellJson | None]
+
+
+class MatrixShownJson(TypedDict):
+    """Strategies by timeframes of a pair."""
+
+    pair: str
+    by: str
+    timeframes: list[str]
+    rows: list[MatrixRowJson]
+    pairs: list[str]
 
 
 class NewPasswordJson(TypedDict):
@@ -711,6 +822,15 @@ class ProblemJson(TypedDict):
     remedy: str
 
 
+class ProposalGivenJson(TypedDict):
+    """A pair of a scan whose config to save among your presets."""
+
+    job: int
+    place: int
+    name: str
+    replace: NotRequired[bool]
+
+
 class ReactionCountsModelJson(TypedDict):
     """How soon fills were answered: counts by the bounds of `reaction.SECONDS`, and seconds in all."""
 
@@ -849,6 +969,7 @@ class RequestReadJson(TypedDict):
 
     variants: int | None
     most: int | None
+    seconds: NotRequired[float | None]
     axes: list[dict[str, Any]]
 
 
@@ -872,6 +993,34 @@ class RunGivenJson(TypedDict):
     """A config without ranges, of which a report is made."""
 
     request: dict[str, Any]
+
+
+class ScanShownJson(TypedDict):
+    """Pairs ranked by alpha, in sample, and those that could not be played."""
+
+    job: int
+    verdict: list[str]
+    items: list[ScannedRowJson]
+    failed: list[dict[str, Any]]
+
+
+class ScannedRowJson(TypedDict):
+    """A pair of a scan: what a config would have earned of late."""
+
+    symbol: str
+    exchange: str
+    market: str
+    alpha_pct: float | None
+    alpha_low_pct: float | None
+    alpha_high_pct: float | None
+    beta: float | None
+    total_return_pct: float | None
+    benchmark_return_pct: float | None
+    max_drawdown_pct: float | None
+    trades: float | None
+    words: str
+    config: str
+    document: dict[str, Any]
 
 
 ScopeJson = Literal["read", "control", "money"]
@@ -916,6 +1065,20 @@ class SearchShownJson(TypedDict):
     verdict: list[str]
 
 
+class SeriesCoverageJson(TypedDict):
+    """How much of each day is stored of a series."""
+
+    pair: str
+    exchange: str
+    market: str
+    bar: str
+    first: str
+    last: str
+    bars: int
+    missing: int
+    shares: list[float | None]
+
+
 class SessionListJson(TypedDict):
     """Every session and token that has not ended."""
 
@@ -958,6 +1121,9 @@ class SignedInJson(TypedDict):
     scope: ScopeJson
     csrf: str
     expires: int
+
+
+StatementFormatJson = Literal["csv", "koinly", "cointracking"]
 
 
 class StoredPairJson(TypedDict):
@@ -1040,6 +1206,25 @@ class TokenMadeJson(TypedDict):
     expires: int
 
 
+class TradableSymbolJson(TypedDict):
+    """A symbol that can be traded."""
+
+    symbol: str
+    market_id: int
+    exchange: str
+    market: str
+    base: str
+    quote: str
+
+
+class TradableSymbolsJson(TypedDict):
+    """A page, by symbol and then market id: the order never changes."""
+
+    items: list[TradableSymbolJson]
+    next: str | None
+    count: int
+
+
 class TradeListJson(TypedDict):
     """A page, the newest first."""
 
@@ -1111,6 +1296,20 @@ class VariantRowsJson(TypedDict):
     sentences: list[str]
     items: list[VariantRowJson]
     windows: list[dict[str, Any]]
+
+
+class VenueMarketListJson(TypedDict):
+    """Every market that can be collected, by id."""
+
+    items: list[VenueMarketShownJson]
+
+
+class VenueMarketShownJson(TypedDict):
+    """A market of an exchange, by the id that it keeps for ever."""
+
+    id: int
+    exchange: str
+    market: str
 
 
 class WhatIfShownJson(TypedDict):
@@ -1322,6 +1521,57 @@ class ConsoleClient:
             json.loads(self.transport.ask("GET", f"/api/v1/bots/{quoted(bot)}/pairs/{quoted(pair)}/why", {}, {})[0]),
         )
 
+    def venue_markets(self) -> VenueMarketListJson:
+        """List the markets of exchanges by the ids that they keep for ever."""
+        return cast(
+            "VenueMarketListJson", json.loads(self.transport.ask("GET", "/api/v1/market-data/venue-markets", {}, {})[0])
+        )
+
+    def symbols(
+        self,
+        *,
+        text: str | None = None,
+        market_id: int | None = None,
+        cursor: str | None = None,
+        limit: int | None = None,
+    ) -> TradableSymbolsJson:
+        """List the symbols that can be traded, by name and market id: the order never changes."""
+        return cast(
+            "TradableSymbolsJson",
+            json.loads(
+                self.transport.ask(
+                    "GET",
+                    "/api/v1/market-data/symbols",
+                    {"text": text, "market_id": market_id, "cursor": cursor, "limit": limit},
+                    {},
+                )[0]
+            ),
+        )
+
+    def instruments(self, *, market_id: int, as_of: str, text: str | None = None) -> DatedInstrumentsJson:
+        """List tick, lot, minimum and fees of a market's instruments as they were stated at a day."""
+        return cast(
+            "DatedInstrumentsJson",
+            json.loads(
+                self.transport.ask(
+                    "GET", "/api/v1/market-data/instruments", {"market_id": market_id, "as_of": as_of, "text": text}, {}
+                )[0]
+            ),
+        )
+
+    def coverage(
+        self, *, text: str | None = None, until: str | None = None, days: int | None = None
+    ) -> CoverageShownJson:
+        """Say how much of each day is stored of each series; without `until` up to the last stored day."""
+        return cast(
+            "CoverageShownJson",
+            json.loads(
+                self.transport.ask(
+                    "GET", "/api/v1/market-data/coverage", {"text": text, "until": until, "days": days}, {}
+                )[0]
+            ),
+        )
+
     def drift_days(self, bot: str) -> DriftDayListJson:
         """List what the last days cost beside their simulation, the newest first."""
         return cast(
@@ -1395,6 +1645,33 @@ class ConsoleClient:
         return cast(
             "PortfolioShownJson", json.loads(self.transport.ask("GET", f"/api/v1/portfolio/{quoted(bot)}", {}, {})[0])
         )
+
+    def account(self, bot: str, *, since: int | None = None, until: int | None = None) -> AccountShownJson:
+        """Say what moved a bot's wallet from one moment up to another, and whether the rows add up to it."""
+        return cast(
+            "AccountShownJson",
+            json.loads(
+                self.transport.ask(
+                    "GET", f"/api/v1/portfolio/{quoted(bot)}/account", {"since": since, "until": until}, {}
+                )[0]
+            ),
+        )
+
+    def account_file(
+        self,
+        bot: str,
+        *,
+        program: StatementFormatJson | None = None,
+        since: int | None = None,
+        until: int | None = None,
+    ) -> bytes:
+        """Give every trade, fee, payment of funding and transfer of a bot, for taxes and books."""
+        return self.transport.ask(
+            "GET",
+            f"/api/v1/portfolio/{quoted(bot)}/account.csv",
+            {"program": program, "since": since, "until": until},
+            {},
+        )[0]
 
     def markets(self) -> MarketListJson:
         """List the pairs of the bots that answer, by bot and symbol."""
@@ -1628,6 +1905,25 @@ class ConsoleClient:
             ),
         )
 
+    def scan(self, *, job: int) -> ScanShownJson:
+        """Give the pairs of a finished scan, the highest alpha first, each with the config that is proposed."""
+        return cast(
+            "ScanShownJson", json.loads(self.transport.ask("GET", "/api/v1/backtests/scan", {"job": job}, {})[0])
+        )
+
+    def save_proposal(self, body: ProposalGivenJson) -> PresetSavedJson:
+        """Save what a scan has proposed for a pair among your presets."""
+        return cast(
+            "PresetSavedJson", json.loads(self.transport.ask("POST", "/api/v1/backtests/scan-presets", {}, {}, body)[0])
+        )
+
+    def matrix(self, *, pair: str | None = None, by: str | None = None) -> MatrixShownJson:
+        """Score strategies by timeframes of a pair on days that have chosen nothing, over the newest 1,000 sessions."""
+        return cast(
+            "MatrixShownJson",
+            json.loads(self.transport.ask("GET", "/api/v1/backtests/matrix", {"pair": pair, "by": by}, {})[0]),
+        )
+
     def variant_report(self, body: VariantGivenJson) -> ReportShownJson:
         """Give a variant's config, and begin to play its report, once; asked again, it says how that stands."""
         return cast(
@@ -1649,6 +1945,13 @@ class ConsoleClient:
     def report_page(self, report: str) -> bytes:
         """Give the page of a report that is ready."""
         return self.transport.ask("GET", f"/api/v1/backtests/reports/{quoted(report)}", {}, {})[0]
+
+    def report_equity(self, report: str) -> EquityCurveJson:
+        """Give the line of equity of a report that is ready."""
+        return cast(
+            "EquityCurveJson",
+            json.loads(self.transport.ask("GET", f"/api/v1/backtests/reports/{quoted(report)}/equity", {}, {})[0]),
+        )
 
     def variant_config(self, search: str, variant: int) -> bytes:
         """Give the config of a variant, for `backtest`, `run` and `demo`."""
@@ -1694,6 +1997,20 @@ class ConsoleClient:
     def indicators(self) -> IndicatorListJson:
         """List the indicators that rules may name, with outputs, parameters and what is long and short."""
         return cast("IndicatorListJson", json.loads(self.transport.ask("GET", "/api/v1/indicators", {}, {})[0]))
+
+    def estimate_indicator(self, body: IndicatorGivenJson) -> IndicatorEstimateJson:
+        """Say how many bars computing an indicator reads and gives, or what is wrong with which field."""
+        return cast(
+            "IndicatorEstimateJson",
+            json.loads(self.transport.ask("POST", "/api/v1/indicators/estimate", {}, {}, body)[0]),
+        )
+
+    def compute_indicator(self, body: IndicatorGivenJson) -> IndicatorComputedJson:
+        """Compute an indicator over stored candles, as strategies see it; the last 20,000 bars."""
+        return cast(
+            "IndicatorComputedJson",
+            json.loads(self.transport.ask("POST", "/api/v1/indicators/compute", {}, {}, body)[0]),
+        )
 
     def health(self) -> HealthJson:
         """Say that the console lives. Open to everybody."""

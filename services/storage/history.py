@@ -14,6 +14,8 @@ from bot.errors import BadCursor, shown
 from bot.order import OrderKind, Side, Signal
 from bot.ports import Cause, Saved
 from coordinator.machine import remembered_units
+from services.account_statement import AccountStatement
+from services.storage.account_entries import account_statement
 from services.storage.closed_trades import QUERY, ClosedTrade, paid, trades_of
 from services.storage.read_pool import ReadPool
 from services.storage.schema import bots_of
@@ -159,6 +161,11 @@ class History:
             | {"fees": one["fees"] - one["funding"], "funding": -one["funding"], "fills": one["fills"]}
             for one in await self.pool.fetch(EARNED, bot)
         ]
+
+    async def account(self, bot: str) -> AccountStatement:
+        """Every change of the bot's wallet, and where they do not add up to what it holds."""
+        async with self.pool.connection() as connection:
+            return await account_statement(connection, bot)
 
     async def units_of(self, bot: str, symbol: str) -> tuple[float, float]:
         """Tick and lot size in which the bot's rows count."""

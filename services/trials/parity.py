@@ -14,6 +14,7 @@ import numpy as np
 from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
 from bot.times import DAY
 from coordinator.decisions import decisions_of
+from coordinator.vocabulary import DecisionKind
 from services.app.backing import backing
 from services.app.simulated import build_simulated
 from services.runtime.config import NONE
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from coordinator.config import PortfolioConfig
 
 NAME = "parity"
+WALLET = DecisionKind.WALLET.name.lower()  # of the account, which a simulation has not
 KEY = Key("parity-key", "parity-secret")
 # What a simulation adds for realism and a venue cannot know: why an order leaves.
 WITHOUT_SURCHARGE = {"forced_exit_bps": 0.0}
@@ -172,7 +174,8 @@ async def _live(
         if not row.funding:
             _, pair, slot, generation = row.client_order_id.split("-")
             fills[Fill(pair, row.ts, int(slot), int(generation), row.side, row.price, row.lots)] += 1
-    return fills, Counter(Decided.of(one) for one in decided), minutes
+    decisions = Counter(Decided.of(one) for one in decided if one.kind != WALLET)
+    return fills, decisions, minutes
 
 
 @asynccontextmanager

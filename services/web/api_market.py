@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 import numpy as np
@@ -9,11 +10,13 @@ from fastapi import APIRouter, Query, Request, Response
 
 from bot.ports import Unreachable
 from bot.times import DAY, MINUTE
+from services.account_statement import StatementFormat
 from services.web.access import LEAST_PASSWORD, SESSION
 from services.web.api_bots import shown_bot
 from services.web.context import Console, KnownBot, Reader, console_of, seen_bot
 from services.web.failures import Problem, not_found
 from services.web.models import (
+    AccountShown,
     AuditList,
     Dashboard,
     MarketList,
@@ -60,6 +63,45 @@ async def portfolio(request: Request, seen: KnownBot) -> PortfolioShown:
             "equity": await equity_marks(console, seen.bot),
         }
     )
+
+
+Moment = Annotated[int | None, Query(ge=0, le=253_402_300_799_000, description="ms, UTC")]
+
+
+@router.get("/portfolio/{bot}/account", tags=["portfolio"])
+async def account(request: Request, seen: KnownBot, since: Moment = None, until: Moment = None) -> AccountShown:
+    """Say what moved a bot's wallet from one moment up to another, and whether the rows add up to it."""
+    statement = await console_of(request).sources.history.account(seen.bot)
+    period = statement.between(since, until)
+    return AccountShown(
+        bot=seen.bot, coin=statement.coin, entries=len(period.entries), sums=period.sums(), before=period.before,
+        change=period.change, wallet=statement.wallet, differences=list(statement.differences),
+    )  # fmt: skip
+
+
+@router.get(
+    "/portfolio/{bot}/account.csv",
+    tags=["portfolio"],
+    response_class=Response,
+    responses={200: {"description": "Rows.", "content": {"text/csv": {"schema": {"type": "string"}}}}},
+)
+async def account_file(
+    request: Request, seen: KnownBot,
+    program: Annotated[StatementFormat, Query(description="which one reads it")] = StatementFormat.CSV,
+    since: Moment = None, until: Moment = None,
+) -> Response:  # fmt: skip
+    """Give every trade, fee, payment of funding and transfer of a bot, for taxes and books."""
+    return await account_rows(console_of(request), seen.bot, program, since, until)
+
+
+async def account_rows(
+    console: Console, bot: str, form: StatementFormat, since: int | None, until: int | None
+) -> Response:
+    """Write the rows of a period as a file; written beside the loop, as they may be many."""
+    statement = await console.sources.history.account(bot)
+    text = await asyncio.to_thread(lambda: statement.between(since, until).written(form))
+    headers = {"Content-Disposition": f'attachment; filename="{bot}-{form}.csv"'}
+    return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
 
 
 async def equity_marks(console: Console, bot: str) -> list[dict[str, float]]:

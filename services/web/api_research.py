@@ -11,10 +11,15 @@ from bot.indicator_registry import INDICATORS
 from services.web import research
 from services.web.context import Console, Controller, Reader, address, console_of
 from services.web.failures import Failure, not_found
+from services.web.matrix import matrix_of
 from services.web.research_models import (
     CloneGiven,
     Content,
+    EquityCurve,
     EstimateGiven,
+    IndicatorComputed,
+    IndicatorEstimate,
+    IndicatorGiven,
     IndicatorList,
     IndicatorSetting,
     IndicatorShown,
@@ -23,13 +28,16 @@ from services.web.research_models import (
     JobList,
     JobNumber,
     JobShown,
+    MatrixShown,
     ParameterList,
     PresetGiven,
     PresetSaved,
+    ProposalGiven,
     ReportShown,
     RequestRead,
     ResearchDefaults,
     RunGiven,
+    ScanShown,
     SearchDetail,
     SearchList,
     SearchName,
@@ -50,6 +58,8 @@ Limit = Annotated[int, Query(ge=1, le=500, description="rows of a page")]
 Before = Annotated[int, Query(ge=0, le=253_402_300_799_000, description="`next` of the page before; 0: the newest")]
 Ranking = Annotated[str, Query(pattern="^[a-z_]{0,30}$", description="a figure in sample; left out: as it was found")]
 ReportName = Annotated[str, Query(pattern="^[0-9a-f]{32}$", description="`report` of an answer")]
+
+MATRIX_FIGURE = "information_ratio"
 
 # Jobs
 
@@ -180,7 +190,11 @@ async def stored_pairs(request: Request, _by: Reader) -> StoredPairs:
 @router.post("/backtests/estimate", tags=["backtests"])
 async def read_job(request: Request, _by: Controller, given: EstimateGiven) -> RequestRead:
     """Read a request without playing it: how many variants it has, or what is wrong with which field."""
-    return RequestRead.model_validate(await research.read_request(console_of(request), given.kind, given.request))
+    console = console_of(request)
+    read = await research.read_request(console, given.kind, given.request)
+    strategy, most = given.request.get("strategy"), read["most"]
+    pace = await console.sources.research.pace(given.kind, strategy) if most and isinstance(strategy, str) else None
+    return RequestRead.model_validate({**read, "seconds": None if pace is None else pace * most})
 
 
 @router.get("/backtests/top", tags=["backtests"])
@@ -200,6 +214,59 @@ async def top_rows(console: Console, job: int, by: str, then: str, limit: int) -
         raise Failure(409, "no_rows", sentence, "wait until it has ended, or choose another", "job")
     rows = research.rows_of(found["result"], found["result"]["session"], by, then)
     return VariantRows.model_validate({**rows, "items": rows["items"][:limit]})
+
+
+@router.get("/backtests/scan", tags=["backtests"])
+async def scan(request: Request, _by: Reader, job: Annotated[int, Query(ge=1, le=2**62)]) -> ScanShown:
+    """Give the pairs of a finished scan, the highest alpha first, each with the config that is proposed."""
+    return await scan_rows(console_of(request), job)
+
+
+async def scan_rows(console: Console, job: int) -> ScanShown:
+    """Read a finished scan; raises Failure for any other job."""
+    found = await research.known_job(console, job)
+    if found["kind"] != "scan" or found["status"] != "succeeded":
+        sentence = f"job {job} is a {found['kind']} that is {found['status']}; a scan that has succeeded has pairs."
+        raise Failure(409, "no_rows", sentence, "wait until it has ended, or choose another", "job")
+    result = found["result"]
+    told = {"job": job, "verdict": result["verdict"], "items": result["pairs"], "failed": result["failed"]}
+    return ScanShown.model_validate(told)
+
+
+@router.post("/backtests/scan-presets", tags=["backtests"])
+async def save_proposal(request: Request, by: Controller, given: ProposalGiven) -> PresetSaved:
+    """Save what a scan has proposed for a pair among your presets."""
+    console = console_of(request)
+    rows = (await scan_rows(console, given.job)).items
+    if given.place > len(rows):
+        sentence = f"place is {given.place}, but the scan has {len(rows)} pairs."
+        raise Failure(422, "invalid", sentence, "choose one of its ranks", "place")
+    said = {"name": given.name, "replace": given.replace, "text": rows[given.place - 1].config}
+    try:
+        saved = await console.sources.answers.ask("proposal", said)
+    except Misconfigured as error:
+        raise research.refusal(error) from None
+    await research.recorded(console, by, address(request), f"preset {saved['name']} of scan {given.job}")
+    return PresetSaved.model_validate(saved)
+
+
+@router.get("/backtests/matrix", tags=["backtests"])
+async def matrix(
+    request: Request, _by: Reader,
+    pair: Annotated[str, Query(max_length=400, description="left out: the first")] = "", by: Ranking = "",
+) -> MatrixShown:  # fmt: skip
+    """Score strategies by timeframes of a pair on days that have chosen nothing, over the newest 1,000 sessions."""
+    return MatrixShown.model_validate(await matrix_rows(console_of(request), pair, _figure(by)))
+
+
+async def matrix_rows(console: Console, pair: str, by: str) -> dict[str, Any]:
+    """Lay out the matrix of a pair, the first without one; raises Failure for a pair that has no session."""
+    scores = await console.sources.research.scores()
+    pairs = sorted({one["pair"] for one in scores})
+    if pair and pair not in pairs:
+        raise not_found("pair", pair, "choose one of GET /api/v1/backtests/matrix")
+    chosen = pair or next(iter(pairs), "")
+    return {**matrix_of(scores, chosen, by or MATRIX_FIGURE), "pairs": pairs}
 
 
 @router.post("/backtests/variant-report", tags=["backtests"])
@@ -254,16 +321,29 @@ async def report_state(request: Request, _by: Reader, report: ReportName) -> Rep
 )
 async def report_page(request: Request, _by: Reader, report: str) -> Response:
     """Give the page of a report that is ready."""
-    reports = console_of(request).sources.reports
+    _refuse_unready(console_of(request), report)
+    return Response(
+        await console_of(request).sources.reports.read(report),
+        media_type="text/html",
+        headers={"Content-Security-Policy": REPORT_POLICY},
+    )
+
+
+@router.get("/backtests/reports/{report}/equity", tags=["backtests"])
+async def report_equity(request: Request, _by: Reader, report: str) -> EquityCurve:
+    """Give the line of equity of a report that is ready."""
+    _refuse_unready(console_of(request), report)
+    return EquityCurve.model_validate(await console_of(request).sources.reports.curve(report))
+
+
+def _refuse_unready(console: Console, report: str) -> None:
+    """Raise Failure for a report that is not there."""
     try:
-        ready = reports.state(report)["state"] == "ready"
+        ready = console.sources.reports.state(report)["state"] == "ready"
     except Misconfigured:
         ready = False
     if not ready:
         raise not_found("report", report, "ask for it by POST /api/v1/backtests/variant-report")
-    return Response(
-        await reports.read(report), media_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY}
-    )
 
 
 @router.get(
@@ -381,3 +461,23 @@ async def indicators(_by: Reader) -> IndicatorList:
         named = {"name": one.name, "group": one.group, "outputs": list(one.outputs), "rule": one.rule.sentence}
         items.append(IndicatorShown.model_validate({**named, "settings": settings}))
     return IndicatorList(items=items)
+
+
+@router.post("/indicators/estimate", tags=["indicators"])
+async def estimate_indicator(request: Request, _by: Controller, given: IndicatorGiven) -> IndicatorEstimate:
+    """Say how many bars computing an indicator reads and gives, or what is wrong with which field."""
+    return IndicatorEstimate.model_validate(await _of_indicator(request, "indicator_estimate", given))
+
+
+@router.post("/indicators/compute", tags=["indicators"])
+async def compute_indicator(request: Request, _by: Controller, given: IndicatorGiven) -> IndicatorComputed:
+    """Compute an indicator over stored candles, as strategies see it; the last 20,000 bars."""
+    return IndicatorComputed.model_validate(await _of_indicator(request, "indicator_compute", given))
+
+
+async def _of_indicator(request: Request, question: str, given: IndicatorGiven) -> Any:
+    said = {**given.model_dump(exclude={"start", "end"}), "from": given.start, "to": given.end}
+    try:
+        return await console_of(request).sources.answers.ask(question, said)
+    except Misconfigured as error:
+        raise research.refusal(error) from None

@@ -18,6 +18,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from services.web import (
     api_auth,
     api_bots,
+    api_data,
     api_drift,
     api_fleet,
     api_market,
@@ -25,6 +26,7 @@ from services.web import (
     api_research,
     failures,
     pages,
+    pages_data,
     pages_drift,
     pages_fleet,
     pages_replays,
@@ -40,7 +42,7 @@ API = "/api/v1"
 CHART = ("lightweight-charts.js", "columns.js", "overlays.js", "chart.js", "chart.css")
 OWN = (
     *("console.js", "pair.js", "research.js", "builder.js", "fleet.js", "drift.js", "whatif.js", "replay.js"),
-    *("journal.js", "console.css", "icon.svg"),
+    *("journal.js", "data.js", "scan.js", "compare.js", "console.css", "icon.svg"),
 )
 TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -113,10 +115,10 @@ def application(console: Console, hosts: tuple[str, ...], origin: str | None) ->
     )
     app.state.console = console
     failures.install(app)
-    for one in (api_auth, api_bots, api_drift, api_fleet, api_market, api_replays, api_research, stream):
+    for one in (api_auth, api_bots, api_data, api_drift, api_fleet, api_market, api_replays, api_research, stream):
         app.include_router(one.router, prefix=API, responses=PROBLEMS)
     app.include_router(watching)
-    for one in (pages, pages_drift, pages_fleet, pages_replays, pages_research):
+    for one in (pages, pages_data, pages_drift, pages_fleet, pages_replays, pages_research):
         app.include_router(one.router)
     _serve_files(app)
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)

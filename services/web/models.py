@@ -298,6 +298,21 @@ class PortfolioShown(BaseModel):
     equity: list[EquityMark] = Field(description="the last marks on the bus; empty without one")
 
 
+class AccountShown(BaseModel):
+    """What moved a wallet in a period, in the settlement coin."""
+
+    bot: Name
+    coin: str = Field(examples=["USDT"])
+    entries: int
+    sums: dict[str, float] = Field(
+        description="results by kind, and fees: together the wallet's change", examples=[{"trade": 12.5, "fees": -0.8}]
+    )
+    before: float = Field(description="in the wallet when the period began, by the rows before it")
+    change: float
+    wallet: float = Field(description="as the bot counts it now")
+    differences: list[str] = Field(description="where rows do not add up to the wallet, over all that is stored")
+
+
 class MarketRow(BaseModel):
     """A pair that a bot trades."""
 

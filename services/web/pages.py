@@ -9,6 +9,7 @@ import asyncio
 import csv
 import io
 import json
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -16,9 +17,11 @@ from fastapi.responses import RedirectResponse
 
 from bot.errors import TradingError
 from bot.ports import Unreachable
+from services.account_statement import StatementFormat
 from services.web import figures
 from services.web.access import LEAST_PASSWORD
 from services.web.api_bots import Cursor, OnPair, why_now
+from services.web.api_market import account_rows
 from services.web.context import Console, console_of, seen_bot
 from services.web.failures import Failure
 from services.web.halt import choices, held_positions, minutes_left
@@ -169,10 +172,58 @@ async def history(request: Request, what: str, bot: Bot = "", pair: OnPair = "",
 
     async def lay(console: Console, _words: PageWords) -> dict[str, Any]:
         rows, following = await _rows(console, what, seen.bot, pair, cursor, ROWS)
-        return {"rows": rows, "following": following}
+        return {"rows": rows, "following": following, "account": await _account(console, what, seen.bot)}
 
-    named: dict[str, Any] = {"what": what, "pair": pair, "cursor": cursor, "kinds": WHAT}
+    named: dict[str, Any] = {
+        "what": what,
+        "pair": pair,
+        "cursor": cursor,
+        "kinds": WHAT,
+        "forms": list(StatementFormat),
+    }
     return await page(request, "history", [seen] if seen.bot else [], lay, seen=seen, **named)
+
+
+async def _account(console: Console, what: str, bot: str) -> dict[str, Any] | None:
+    """What moved the wallet since the bot began, beside its trades."""
+    if what != "trades" or not bot:
+        return None
+    statement = await console.sources.history.account(bot)
+    period = statement.between(None, None)
+    return {
+        "sums": period.sums(),
+        "change": period.change,
+        "coin": statement.coin,
+        "differences": statement.differences,
+    }
+
+
+Day = Annotated[str, Query(pattern=r"^(\d{4}-\d{2}-\d{2})?$")]
+
+
+@router.get("/bots/{bot}/account.csv")
+async def account(
+    request: Request, bot: Name, since: Day = "", until: Day = "",
+    program: Annotated[StatementFormat, Query()] = StatementFormat.CSV,
+) -> Response:  # fmt: skip
+    """The account of a bot as a file, from one UTC day up to another."""
+    if await visitor(request) is None:
+        return RedirectResponse("/sign-in", 303)
+    first, last = _moment(since, "since"), _moment(until, "until")
+    if first is not None and last is not None and first >= last:
+        raise Failure(
+            422, "invalid", f"since ({since}) must lie before until ({until}).", "swap or widen them", "since"
+        )
+    return await account_rows(console_of(request), seen_bot(console_of(request), bot).bot, program, first, last)
+
+
+def _moment(day: str, field: str) -> int | None:
+    try:
+        return round(datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp() * 1000) if day else None
+    except ValueError:
+        raise Failure(
+            422, "invalid", f"{field} is {day}, which is no day.", "write it like 2024-03-05", field
+        ) from None
 
 
 async def _export(request: Request, what: str, bot: str, pair: str) -> Response:

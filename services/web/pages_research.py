@@ -8,10 +8,20 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
+from pydantic import StringConstraints
 
 from services.web import figures, research
-from services.web.api_research import Before, best_config, search_shown, top_rows, variant_config
+from services.web.api_research import (
+    Before,
+    best_config,
+    matrix_rows,
+    scan_rows,
+    search_shown,
+    top_rows,
+    variant_config,
+)
 from services.web.context import Console, console_of
+from services.web.failures import not_found
 from services.web.rendering import page, visitor
 from services.web.research_models import SearchName
 from services.web.words import PageWords
@@ -19,9 +29,11 @@ from services.web.words import PageWords
 router = APIRouter(include_in_schema=False)
 ROWS = 100  # of a page of a table
 TOP = 100  # variants of a page
+LATEST, SCANS = 200, 6  # jobs among which scans are looked for, and how many are shown
 METHODS = ("grid", "random:500", "sobol:512", "tpe:500", "cmaes:500", "nsga2:500", "coarse_fine")
 Figure = Annotated[str, Query(pattern=f"^({'|'.join(research.RANKINGS)})?$")]
-Job = Annotated[int, Query(ge=1, le=2**62)]
+CompareRun = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}-\d{1,18}$")]  # a session and its variant
+MOST_RUNS = 6  # that are compared
 
 
 @router.get("/backtest")
@@ -137,6 +149,61 @@ async def variant_file(request: Request, search: SearchName, variant: int) -> Re
     """The config of a variant, as a file."""
     by = await visitor(request)
     return RedirectResponse("/sign-in", 303) if by is None else await variant_config(request, by, search, variant)
+
+
+@router.get("/compare")
+async def compare(
+    request: Request, run: Annotated[list[CompareRun], Query(min_length=1, max_length=MOST_RUNS)]
+) -> Response:
+    """Up to six variants side by side: figures in sample beside held out, and their equity in one chart."""
+
+    async def lay(console: Console, _words: PageWords) -> dict[str, Any]:
+        return {"runs": [await _compared(console, one) for one in dict.fromkeys(run)]}
+
+    return await page(request, "compare", [], lay, figures=research.SHOWN, run=run)
+
+
+async def _compared(console: Console, run: str) -> dict[str, Any]:
+    """A variant of a session, with what its row has kept; raises Failure where that has no row of it."""
+    session, _, number = run.partition("-")
+    found = await research.known_search(console, session)
+    row = next((one for one in found["result"].get("rows") or [] if one["variant"] == int(number)), None)
+    if row is None:
+        raise not_found("run", run, "choose variants that a page of results shows")
+    shown = search_shown(found)
+    return {"run": run, "session": session, "strategy": shown["strategy"], "pair": shown["pair"], **row}
+
+
+@router.get("/scan")
+async def scan(request: Request, job: Annotated[int | None, Query(ge=1, le=2**62)] = None) -> Response:
+    """Pairs ranked by what a config would have earned of late; the newest scan without a number."""
+
+    async def lay(console: Console, _words: PageWords) -> dict[str, Any]:
+        rows = console.sources.research
+        jobs = [one for one in await rows.jobs(None, 0, LATEST, active=False) if one["kind"] == "scan"][:SCANS]
+        number = job or next((one["job"] for one in jobs if one["status"] == "succeeded"), None)
+        found = None if number is None else (await scan_rows(console, number)).model_dump()
+        return {"jobs": jobs, "found": found, "workers": await rows.workers()}
+
+    return await page(request, "scan", [], lay)
+
+
+@router.get("/matrix")
+async def matrix(
+    request: Request, pair: Annotated[str, Query(max_length=400)] = "", by: Figure = "",
+    strategy: Annotated[str, Query(max_length=200)] = "", timeframe: Annotated[str, Query(max_length=20)] = "",
+) -> Response:  # fmt: skip
+    """Strategies by timeframes of a pair, out of sample; the sessions of a cell that is chosen."""
+
+    async def lay(console: Console, _words: PageWords) -> dict[str, Any]:
+        found = await matrix_rows(console, pair, by)
+        cells = [one for row in found["rows"] for one in row["cells"] if one is not None]
+        names = [one["sessions"] for one in cells if (one["strategy"], one["timeframe"]) == (strategy, timeframe)]
+        chosen = [one for one in await console.sources.research.scores() if names and one["session"] in names[0]]
+        own = [one for one in chosen if (one["strategy"], one["timeframe"]) == (strategy, timeframe)]
+        return {"found": found, "sessions": own}
+
+    return await page(request, "matrix", [], lay, rankings=research.RANKINGS, strategy=strategy, timeframe=timeframe)
 
 
 @router.get("/strategies")

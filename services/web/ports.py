@@ -99,6 +99,14 @@ class ResearchRows(Protocol):
         """One session with its space and what came of it."""
         ...
 
+    async def pace(self, kind: str, strategy: str) -> float | None:
+        """Seconds that one variant took in the last jobs of a kind with a strategy; None where none has ended."""
+        ...
+
+    async def scores(self) -> list[dict[str, Any]]:
+        """What finished sessions earned out of sample, by strategy, pair and timeframe."""
+        ...
+
     async def strategies(self) -> list[dict[str, Any]]:
         """Every saved strategy, newest first."""
         ...
@@ -133,6 +141,10 @@ class ReportPages(Protocol):
 
     async def read(self, report: str) -> bytes:
         """Read the page of a report that is ready."""
+        ...
+
+    async def curve(self, report: str) -> Any:
+        """Read the line of equity of a report that is ready."""
         ...
 
 

@@ -29,8 +29,9 @@ MENU = {
         *(("decisions", "/decisions"), ("drift", "/drift")),
     ),
     "research": (
-        *(("backtest", "/backtest"), ("jobs", "/jobs"), ("searches", "/sessions"), ("strategies", "/strategies")),
-        *(("replays", "/replays"), ("journal", "/journal")),
+        *(("backtest", "/backtest"), ("scan", "/scan"), ("jobs", "/jobs"), ("searches", "/sessions")),
+        *(("matrix", "/matrix"), ("strategies", "/strategies"), ("replays", "/replays"), ("journal", "/journal")),
+        *(("data", "/data"),),
     ),
     "running": (("audit", "/audit"), ("settings", "/settings")),
 }

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from services.web.models import Cursor, Given, Ms
+from services.web.models import Cursor, Given, Ms, Pair
 
 SearchName = Annotated[
     str, Field(pattern=r"^[0-9a-f]{16}$", description="name of a session of a search", examples=["3f2a9c41d07be586"])
@@ -22,10 +22,15 @@ REQUEST = {
 }
 Request = Annotated[
     dict[str, Any],
-    Field(description="a config whose ranges are searched; `batch`: as a batch's file has it", examples=[REQUEST]),
+    Field(
+        description="a config whose ranges are searched; `batch`: as a batch's file has it; `download` and `repair`: "
+        "pair, exchange, market, from and to; `scan`: a config with days and pairs",
+        examples=[REQUEST],
+    ),
 ]
 JobKind = Annotated[
-    Literal["sweep", "walkforward", "staged", "batch"], Field(description="what is done", examples=["staged"])
+    Literal["sweep", "walkforward", "staged", "batch", "download", "repair", "scan"],
+    Field(description="what is done", examples=["staged"]),
 ]
 
 
@@ -39,7 +44,7 @@ class JobGiven(Given):
 class EstimateGiven(Given):
     """A request to read without playing it."""
 
-    kind: Literal["sweep", "walkforward", "staged", "batch", "run"] = Field(
+    kind: Literal["sweep", "walkforward", "staged", "batch", "download", "repair", "scan", "run"] = Field(
         description="`run`: a config without ranges", examples=["staged"]
     )
     request: Request
@@ -62,6 +67,15 @@ class PresetGiven(VariantGiven):
     """A variant to save among your presets."""
 
     name: str = Field(max_length=200, description="small letters, digits, - and _", examples=["grid-btc"])
+    replace: bool = Field(False, description="over one of this name")
+
+
+class ProposalGiven(Given):
+    """A pair of a scan whose config to save among your presets."""
+
+    job: JobNumber
+    place: int = Field(ge=1, le=10_000, description="its rank in the scan, from 1", examples=[1])
+    name: str = Field(max_length=200, description="small letters, digits, - and _", examples=["trend-eth"])
     replace: bool = Field(False, description="over one of this name")
 
 
@@ -120,6 +134,9 @@ class RequestRead(BaseModel):
 
     variants: int | None = Field(description="combinations of all values; none: a batch", examples=[24])
     most: int | None = Field(description="that the method plays at most", examples=[24])
+    seconds: float | None = Field(
+        None, description="that it may take, by the last jobs of its kind and strategy here; none: there were none"
+    )
     axes: list[dict[str, Any]] = Field(examples=[[{"key": "grid.levels", "values": 8}]])
 
 
@@ -174,6 +191,64 @@ class VariantRows(BaseModel):
     windows: list[dict[str, Any]] = Field(description="one row for each window, in sample and out of sample")
 
 
+class MatrixCell(BaseModel):
+    """A strategy on a timeframe: its figure on days that have chosen nothing, over sessions and their windows."""
+
+    strategy: str
+    timeframe: str = Field(examples=["1h"])
+    least: float | None
+    mean: float | None
+    most: float | None
+    sessions: list[str]
+    trades: int
+    colour: str = Field(description="good or bad and how much so; none: without a figure", examples=["good-2"])
+
+
+class MatrixRow(BaseModel):
+    """Cells of a strategy, one for each timeframe; none where no session has played it."""
+
+    strategy: str
+    cells: list[MatrixCell | None]
+
+
+class MatrixShown(BaseModel):
+    """Strategies by timeframes of a pair."""
+
+    pair: str
+    by: str = Field(examples=["information_ratio"])
+    timeframes: list[str]
+    rows: list[MatrixRow]
+    pairs: list[str] = Field(description="that have sessions")
+
+
+class ScannedRow(BaseModel):
+    """A pair of a scan: what a config would have earned of late."""
+
+    symbol: str
+    exchange: str
+    market: str
+    alpha_pct: float | None = Field(description="per cent a year beyond the pair's own; none: too few days")
+    alpha_low_pct: float | None = Field(description="where nine in ten resamples of its days lie, from")
+    alpha_high_pct: float | None = Field(description="and to")
+    beta: float | None
+    total_return_pct: float | None
+    benchmark_return_pct: float | None = Field(description="of holding the pair")
+    max_drawdown_pct: float | None
+    trades: float | None
+    words: str = Field(description="what the alpha says")
+    config: str = Field(description="proposed, as YAML")
+    document: dict[str, Any] = Field(description="the same as data")
+
+
+class ScanShown(BaseModel):
+    """Pairs ranked by alpha, in sample, and those that could not be played."""
+
+    job: JobNumber
+    verdict: list[str]
+    items: list[ScannedRow]
+    failed: list[dict[str, Any]]
+
+
 class ResearchDefaults(BaseModel):
     """What holds unless a request says otherwise."""
 
@@ -192,6 +267,13 @@ class ReportShown(BaseModel):
     fault: str = Field(description="why it failed")
     place: str = Field(description="of the page, once it is ready")
     config: str | None = Field(description="that is played, as YAML")
+
+
+class EquityCurve(BaseModel):
+    """Equity of a run over its initial capital."""
+
+    at: list[int] = Field(description="epoch milliseconds, UTC")
+    equity_pct: list[float]
 
 
 class PresetSaved(BaseModel):
@@ -279,12 +361,122 @@ class IndicatorList(BaseModel):
     items: list[IndicatorShown]
 
 
+class IndicatorGiven(Given):
+    """An indicator over stored candles."""
+
+    indicator: str = Field(max_length=60, description="of GET /indicators", examples=["RSI"])
+    parameters: dict[str, float] = Field({}, description="by name; left out: defaults")
+    pair: Pair
+    timeframe: str = Field("1h", pattern=r"^[1-9]\d{0,4}[smhdw]$", description="length of its bars")
+    exchange: str | None = Field(None, max_length=60, description="whose candles", examples=["bybit"])
+    market: Literal["spot", "linear"] = "linear"
+    start: str | None = Field(None, max_length=40, description="first bar, UTC", examples=["2024-03-05"])
+    end: str | None = Field(None, max_length=40, description="end, not included, UTC", examples=["2024-04-05"])
+
+
+class IndicatorEstimate(BaseModel):
+    """What computing it comes to."""
+
+    read: int = Field(description="stored bars that are read, history included")
+    bars: int = Field(description="of the timeframe, at most")
+    told: int = Field(description="of them in an answer: the last ones")
+    outputs: list[str]
+    refused: bool = Field(description="too many bars for an answer")
+
+
+class IndicatorComputed(BaseModel):
+    """Outputs at every complete bar that has enough history."""
+
+    at: list[int] = Field(description="opening of each bar, epoch milliseconds, UTC")
+    close: list[float]
+    outputs: dict[str, list[float | None]]
+    left_out: int = Field(description="earlier bars that an answer has no room for")
+
+
 class StoredPair(BaseModel):
     """A pair of a venue of which the store has candles."""
 
     pair: str
     exchange: str
     market: str
+
+
+class VenueMarketShown(BaseModel):
+    """A market of an exchange, by the id that it keeps for ever."""
+
+    id: int = Field(examples=[4])
+    exchange: str = Field(examples=["bybit"])
+    market: str = Field(examples=["linear"])
+
+
+class VenueMarketList(BaseModel):
+    """Every market that can be collected, by id."""
+
+    items: list[VenueMarketShown]
+
+
+class TradableSymbol(BaseModel):
+    """A symbol that can be traded."""
+
+    symbol: str = Field(examples=["BTCUSDT"])
+    market_id: int
+    exchange: str
+    market: str
+    base: str
+    quote: str
+
+
+class TradableSymbols(BaseModel):
+    """A page, by symbol and then market id: the order never changes."""
+
+    items: list[TradableSymbol]
+    next: Cursor
+    count: int = Field(description="of all pages")
+
+
+class DatedInstrumentShown(BaseModel):
+    """An instrument as it was stated to be; numbers are decimals as text."""
+
+    symbol: str = Field(examples=["BTCUSDT"])
+    since: str | None = Field(description="day from which this held; none: not known", examples=["2024-03-05"])
+    tick_size: str
+    lot_size: str
+    min_quantity: str
+    min_notional: str
+    maker_fee: str
+    taker_fee: str
+
+
+class DatedInstruments(BaseModel):
+    """Instruments of a market as of a day, by symbol."""
+
+    items: list[DatedInstrumentShown]
+    later: int = Field(description="known from later days only")
+
+
+class SeriesCoverage(BaseModel):
+    """How much of each day is stored of a series."""
+
+    pair: str
+    exchange: str
+    market: str
+    bar: str = Field(examples=["1m"])
+    first: str = Field(description="day of the first bar")
+    last: str = Field(description="day of the last bar")
+    bars: int
+    missing: int = Field(description="bars between the first and the last that are not there")
+    shares: list[float | None] = Field(
+        description="of each day, from `first` of the answer on; none: nothing is stored"
+    )
+
+
+class CoverageShown(BaseModel):
+    """What is stored, day by day."""
+
+    first: str | None = Field(description="the first of the days", examples=["2024-03-05"])
+    days: int
+    items: list[SeriesCoverage]
+    left_out: int = Field(description="series that a narrower `text` would show")
 
 
 class StoredPairs(BaseModel):

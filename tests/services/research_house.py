@@ -30,7 +30,7 @@ class MadeAnswers:
     async def close(self):
         """There is no process."""
 
-    async def ask(self, question, said=None):  # noqa: PLR0911
+    async def ask(self, question, said=None):  # noqa: PLR0911, PLR0912
         match question:
             case "defaults":
                 return DEFAULTS
@@ -38,6 +38,19 @@ class MadeAnswers:
                 return {"grid": [PARAMETER]}
             case "pairs":
                 return [{"pair": "BTCUSDT", "exchange": "bybit", "market": "linear"}]
+            case "indicator_estimate":
+                return {"read": 600, "bars": 10, "told": 10, "outputs": ["real"], "refused": False}
+            case "indicator_compute":
+                return {"at": [], "close": [], "outputs": {"real": []}, "left_out": 0}
+            case "markets":
+                return [{"id": 4, "exchange": "bybit", "market": "linear"}]
+            case "symbols":
+                one = {"symbol": "BTCUSDT", "market_id": 4, "exchange": "bybit", "market": "linear"}
+                return {"items": [one | {"base": "BTC", "quote": "USDT"}], "count": 1}
+            case "instruments":
+                return {"items": [], "later": 0}
+            case "coverage":
+                return {"first": "2024-01-01", "days": said["days"], "items": [], "left_out": 0}
             case "request" if "grid" in said["request"]:
                 return {"document": said["request"], "variants": 8, "most": 8, "axes": []}
             case "variant":

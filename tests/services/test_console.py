@@ -38,8 +38,9 @@ NEEDS_MONEY = {
 }  # fmt: skip
 PAGES = (
     "/", "/bots/{bot}/pairs/BTCUSDT", "/portfolio", "/history/fills", "/history/orders", "/history/trades",
+    "/bots/{bot}/account.csv",
     "/history/fills.csv", "/history/decisions.csv", "/decisions", "/bots/{bot}/halt", "/audit", "/settings",
-    "/backtest", "/jobs", "/sessions", "/strategies", "/bots",
+    "/backtest", "/jobs", "/sessions", "/strategies", "/bots", "/data", "/matrix", "/scan",
     "/drift", "/drift?day=2024-01-01", "/drift.csv?bot={bot}",
     "/replays", "/replays/0000000000000000", "/journal", "/journal.csv",
 )  # fmt: skip
@@ -59,6 +60,7 @@ BODIES = {
 QUERY = {
     "/api/v1/market-data/candles": {"bot": None, "pair": PAIR},
     "/api/v1/bots/{bot}/pairs/{pair}/what-if": {"price": "42000"},
+    "/api/v1/market-data/instruments": {"market_id": 4, "as_of": "2024-01-01"},
 }
 
 
@@ -391,6 +393,32 @@ def test_lists_go_on_by_their_cursor_and_none_is_lost_or_told_twice(dsn, name, t
             assert [one["fills"] for one in trades["items"]] == [2, 2, 2]
             _, csv, _ = await house.ask("GET", f"/history/fills.csv?bot={name}", token)
             assert len(csv.decode().splitlines()) == 8
+
+    run(main())
+
+
+def test_an_account_is_shown_beside_its_trades_and_downloaded_by_format_and_day(dsn, name, tmp_path):
+    async def main():
+        await write_history(dsn, name, fills=4)
+        async with console(dsn, tmp_path, name) as house:
+            token = await house.token("read")
+            _, told, _ = await house.ask("GET", f"/api/v1/portfolio/{name}/account", token)
+            assert told["entries"] == 4
+            assert told["sums"]["trade"] == pytest.approx(8.4)
+            assert told["change"] == pytest.approx(8.4 - 0.04)
+            (differs,) = told["differences"]  # the memory that was written is that of a pair that has not traded
+            assert f"{PAIR}: its rows add up to +8.36000000" in differs
+            _, page, _ = await house.ask("GET", f"/history/trades?bot={name}", token)
+            assert differs in page.decode()
+            path = f"/bots/{name}/account.csv?program=koinly&since=2024-01-01&until=2024-01-02"
+            _, text, headers = await house.ask("GET", path, token)
+            assert headers["Content-Disposition"].endswith(f'"{name}-koinly.csv"')
+            assert len(text.decode().splitlines()) == 1 + 2 + 4  # a row for each result and for each fee
+            _, text, _ = await house.ask("GET", f"/bots/{name}/account.csv?until=2024-01-01", token)
+            assert len(text.decode().splitlines()) == 1
+            for query, field in (("since=2024-02-30", "since"), ("since=2024-02-02&until=2024-02-01", "since")):
+                status, body, _ = await house.ask("GET", f"/bots/{name}/account.csv?{query}", token)
+                assert (status, body["field"]) == (422, field)
 
     run(main())
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import polars as pl
 import pytest
 import talib
 
 from backtesting.candles import to_frame
+from services.app import indicator_series
+from services.app.research_answers import answer
+from services.market_data.store import CandleStore
 from tests.conftest import walk
 from tests.services.test_command_line import run
 
@@ -72,3 +77,24 @@ def test_a_series_is_printed(folder):
 def test_a_mistake_is_one_sentence(options, sentence):
     done = run("indicators", *options, code=2)
     assert done.stderr.startswith("error: ") and sentence in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_the_console_computes_the_same_from_the_store_and_says_before_how_much_it_is(tmp_path, monkeypatch):
+    candles = walk(30 * 1440, seed=3)
+    CandleStore(tmp_path).write("bybit", "linear", "BTCUSDT", candles)
+
+    def asked(question, **more):
+        said = {"indicator": "RSI", "parameters": {"timeperiod": 7}, "pair": "BTCUSDT", "timeframe": "1h", **more}
+        return answer(json.dumps({"question": question, "said": said}), tmp_path)
+
+    told = asked("indicator_estimate")["answer"]
+    assert told == {"read": 30 * 1440, "bars": 720, "told": 720, "outputs": ["real"], "refused": False}
+    found = asked("indicator_compute")["answer"]
+    assert found["at"][-1] + 3_600_000 == int(candles.ts[-1]) + 60_000  # the opening of the last bar
+    known = [one for one in found["outputs"]["real"] if one is not None]
+    np.testing.assert_allclose(known, talib.RSI(candles.close[59::60], timeperiod=7)[-len(known) :], rtol=1e-4)
+    assert asked("indicator_compute", indicator="RSY")["refused"].startswith("indicator is 'RSY'; did you mean 'RSI'")
+    assert "timeperiod" in asked("indicator_compute", parameters={"timeperiod": 1e9})["refused"]
+    monkeypatch.setattr(indicator_series, "MOST_READ", 1000)
+    assert asked("indicator_estimate")["answer"]["refused"]
+    assert "over 1,000; give a shorter period" in asked("indicator_compute")["refused"]

@@ -80,6 +80,8 @@ async def built(page, address):
     await typed(page, "grid.profit_per_grid", **{"from": "0.5%, 1%"})
     await typed(page, "grid.warmup_bars", **{"from": "30"})
     await page.until("document.getElementById('count').textContent === '4 variants'")
+    for name, value in (("leverage", "2"), ("maker_fee", "0.05%"), ("slippage_bps", "3")):
+        await page.run(f"document.getElementById('builder').{name}.value = '{value}'")
 
 
 async def saved(page, selector):
@@ -101,6 +103,23 @@ async def kept_of(page, data_dir):
     await page.push("[data-report]")
     link = "document.querySelector('a[href^=\"/api/v1/backtests/reports/\"]')"
     return strategy, await page.until(f"{link} && {link}.href", 240)
+
+
+async def side_by_side(page, address, place):
+    """Choose two variants, compare them and draw their equity; the path of the comparison."""
+    for number in (0, 1):
+        await page.run(f"document.querySelectorAll('[data-compare]')[{number}].click()")
+    await page.push("#to-compare")
+    await page.until("location.pathname === '/compare' && document.body.classList.contains('alive')")
+    assert await page.run("document.querySelectorAll('thead th[colspan]').length") == 2
+    await page.push("#draw")
+    await page.until("document.getElementById('curves').dataset.drawn === '2'", 240)
+    assert await page.run("document.querySelector('#curves canvas') !== null")
+    if pictures := os.environ.get("TRADERAGENT_PICTURES"):
+        await page.picture(Path(pictures) / "compare-curves.png")
+    path = await page.run("location.pathname + location.search")
+    await page.visit(address + place)
+    return path
 
 
 @pytest.mark.slow
@@ -125,11 +144,16 @@ def test_a_search_is_built_played_by_a_worker_read_and_saved(dsn, name, tmp_path
             assert "in sample" in await page.run("document.body.innerText")
             await page.visit(address + place)
             assert await page.run("document.querySelectorAll('tr[id^=variant-]').length") == 4
+            session = await page.run("document.querySelector('a[href^=\"/sessions/\"]').getAttribute('href')")
+            config = yaml.safe_load((await house.ask("GET", f"{session}/best.yaml", await house.token("read")))[1])
+            fees = (config["instrument"]["maker_fee"], config["execution"]["slippage_bps"], config["leverage"])
+            assert tuple(map(float, fees)) == (0.0005, 3.0, 2.0)
             strategy, report = await kept_of(page, tmp_path)
+            compared = await side_by_side(page, address, place)
             session = await page.run("document.querySelector('a[href^=\"/sessions/\"]').getAttribute('href')")
             for path, called in (
                 ("/backtest", "backtest"), ("/jobs", "jobs"), (place, "results"), ("/sessions", "sessions"),
-                (session, "session"), ("/strategies", "strategies"),
+                (session, "session"), ("/strategies", "strategies"), (compared, "compare"),
             ):  # fmt: skip
                 await pictured(page, address, path, called)
             await page.visit(f"{address}/strategies")

@@ -32,5 +32,10 @@ decision-costs = { $rule ->
     [cell] сетка не разложена: ячейка приносит слишком мало,
    *[transition] переход ждёт: позиция рискует малым, оставаясь,
   } { $distance_share }, а издержки в { $costs_share } требуют { $least_share }
+decision-wallet = { $origin ->
+    [opening] на счету при начале { $amount_money }
+    [transfer] перевод { $amount_money }
+   *[unexplained] { $amount_money } на счету, и это не перевод
+  }; на счету { $wallet_money }
 decision-zone = зона { $side } на { $timeframe } от { $bottom } до { $top }
 since = С { $at }: { $said }.

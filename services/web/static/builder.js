@@ -159,14 +159,38 @@ function request() {
   }
   const when = conditions();
   if (when.length) section.when = when;
-  const asked = {strategy: name, ...pair, [name]: section};
+  const asked = {strategy: name, ...pair};
+  if (name !== "auto") asked[name] = section;
+  const more = form.more.value.toUpperCase().split(",").map((one) => one.trim()).filter(Boolean);
+  if (more.length) {
+    asked.pairs = [...new Set([pair.pair, ...more])];
+    delete asked.pair;
+  }
+  costs(asked);
   for (const key of ["from", "to"]) if (form[key].value) asked[key] = form[key].value;
-  if (form.capital.value.trim()) asked.capital = plain(form.capital.value.trim());
+  for (const key of ["capital", "leverage"]) if (form[key].value.trim()) asked[key] = plain(form[key].value.trim());
   if (!searches(section)) return {kind: "run", request: asked};
   const kind = form.kind.value, search = {};
   if (kind !== "staged") search.method = form.method.value;
   if (form.objective.value) search.objective = form.objective.value;
   return {kind, request: Object.keys(search).length ? {...asked, search} : asked};
+}
+
+// A fee is a fraction; 0.05% is read as one.
+function fee(text) {
+  const value = text.endsWith("%") ? Number(text.slice(0, -1)) / 100 : plain(text);
+  return Number.isNaN(value) ? text : value;
+}
+
+// Fees belong to the instrument of each pair, the rest to the simulated exchange.
+function costs(asked) {
+  const said = (name) => form[name].value.trim(), rules = {}, fees = {};
+  for (const name of ["slippage_bps", "forced_exit_bps"]) if (said(name)) rules[name] = plain(said(name));
+  for (const name of ["maker_fee", "taker_fee"]) if (said(name)) fees[name] = fee(said(name));
+  if (Object.keys(rules).length) asked.execution = rules;
+  if (!Object.keys(fees).length) return;
+  if (asked.pairs || asked.strategy === "auto") asked.instruments = Object.fromEntries((asked.pairs || [asked.pair]).map((one) => [one, fees]));
+  else asked.instrument = fees;
 }
 
 function searches(section) {
@@ -183,7 +207,7 @@ function clear() {
 }
 
 function wrong(error) {
-  const key = error.field || "", found = form.querySelector(`[data-key="${CSS.escape(key)}"]`);
+  const key = (error.field || "").replace(/^instruments\.[A-Z0-9]+\./, "instrument."), found = form.querySelector(`[data-key="${CSS.escape(key)}"]`);
   count.textContent = "";
   button.disabled = true;
   if (!found) return void (general.textContent = error.sentence || error.message);
@@ -198,17 +222,23 @@ async function read() {
   form.kind.disabled = form.objective.disabled = asked.kind === "run";
   button.textContent = asked.kind === "run" ? words.run : words.submit;
   try {
-    const {variants, most} = await ask("POST", "/api/v1/backtests/estimate", asked);
+    const {variants, most, seconds} = await ask("POST", "/api/v1/backtests/estimate", asked);
     if (own !== turn) return;
     clear();
     button.disabled = false;
     const [all, part] = [variants, most].map((one) => (one === null ? "" : one.toLocaleString()));
     count.textContent = asked.kind === "run" ? words.once : most < variants ? words.most.replace("%m", part).replace("%s", all) : words.count.replace("%s", all);
+    if (seconds !== null && asked.kind !== "run") count.textContent += words.takes.replace("%s", lasting(seconds));
   } catch (error) {
     if (own !== turn) return;
     clear();
     wrong(error);
   }
+}
+
+function lasting(seconds) {
+  const rough = (value) => (value < 10 ? value.toFixed(1) : Math.round(value)).toLocaleString();
+  return seconds < 90 ? `${rough(seconds)} s` : seconds < 5400 ? `${rough(seconds / 60)} min` : `${rough(seconds / 3600)} h`;
 }
 
 function soon() {
@@ -245,13 +275,44 @@ async function start() {
   }
   form.pair.replaceChildren(...pairs.map(({pair, exchange, market}, at) => option(at, `${pair} · ${exchange} ${market}`)));
   if (!pairs.length) form.pair.replaceChildren(option("", words.nothing));
-  form.strategy.replaceChildren(...Object.keys(strategies).map((name) => option(name)));
+  form.strategy.replaceChildren(...[...Object.keys(strategies), "auto"].map((name) => option(name)));
   show();
   form.addEventListener("input", (event) => event.target.id === "find" ? find() : soon());
   form.addEventListener("change", (event) => event.target.name === "strategy" && show());
   form.addEventListener("submit", begin);
+  await proposed();
   document.documentElement.dataset.ready = "1";
   read();
+}
+
+// A config that a scan has proposed: what is not its default goes into the fields.
+async function proposed() {
+  const asked = new URLSearchParams(location.search);
+  if (!asked.get("scan")) return;
+  try {
+    const {items} = await ask("GET", `/api/v1/backtests/scan?job=${+asked.get("scan")}`);
+    fill(items[+asked.get("place") - 1].document);
+  } catch (error) {
+    tell(error.message, true);
+  }
+}
+
+function fill(config) {
+  const name = config.strategy, at = pairs.findIndex((one) => one.pair === config.pair && one.exchange === config.exchange && one.market === config.market);
+  if (strategies[name]) form.strategy.value = name;
+  if (at >= 0) form.pair.value = at;
+  show();
+  for (const key of ["capital", "leverage"]) if (config[key] !== undefined && form[key]) form[key].value = config[key];
+  for (const [key, given] of Object.entries(config[name] || {})) put(`${name}.${key}`, given);
+}
+
+function put(key, given) {
+  const box = place.querySelector(`[data-key="${CSS.escape(key)}"]:not([data-condition])`), one = (strategies[form.strategy.value] || []).find((each) => each.name === key);
+  if (!box || given === null || typeof given === "object" || (one && String(one.default) === String(given))) return;
+  const choice = [...box.querySelectorAll("input[type=checkbox]")].find((each) => each.value === String(given));
+  const text = box.querySelector("[name=from]") || box.querySelector("input:not([type=checkbox])");
+  if (choice) choice.checked = true;
+  else if (text) text.value = given;
 }
 
 start();

@@ -96,6 +96,38 @@ document.addEventListener("click", async ({target}) => {
     tell(error.message, true);
   }
 });
+// Variants that were chosen to be compared, on whatever page of results, six at most.
+const CHOSEN = "compare", MOST = 6;
+
+function chosen() {
+  return JSON.parse(sessionStorage.getItem(CHOSEN) || "[]");
+}
+
+function showChosen() {
+  const runs = chosen(), button = document.getElementById("to-compare");
+  document.querySelectorAll("[data-compare]").forEach((box) => {
+    box.checked = runs.includes(box.dataset.compare);
+    box.disabled = !box.checked && runs.length >= MOST;
+  });
+  if (!button) return;
+  button.disabled = !runs.length;
+  button.textContent = button.dataset.label.replace("%s", runs.length);
+}
+
+document.addEventListener("change", ({target}) => {
+  const run = target.dataset.compare;
+  if (!run) return;
+  const rest = chosen().filter((one) => one !== run);
+  sessionStorage.setItem(CHOSEN, JSON.stringify(target.checked ? [...rest, run].slice(0, MOST) : rest));
+  showChosen();
+});
+document.addEventListener("click", ({target}) => {
+  if (target.id === "to-compare") location.assign(`/compare?${chosen().map((one) => `run=${one}`).join("&")}`);
+});
+document.addEventListener("part", showChosen);
+showChosen();
 window.traderagent.report = report;
+window.traderagent.entered = entered;
+window.traderagent.saved = (name) => said("saved", name);
 window.traderagent.plain = plain;
 })();

@@ -52,6 +52,7 @@ from services.command_line import (
     watchdog,
     web,
 )
+from services.settings import read_secret_files
 
 app = typer.Typer(
     name="traderagent",
@@ -130,6 +131,7 @@ def _root(
 def main() -> None:
     """Run the command line."""
     try:
+        read_secret_files()
         app()
     except TradingError as error:
         _refuse(str(error))

@@ -21,6 +21,7 @@ from services.app.preset_library import presets_of, today
 from services.market_data.funding import FundingStore
 from services.market_data.instruments import save_instruments
 from services.market_data.store import CandleStore
+from services.storage.installation import back_up_all, file_name, remove_older
 from services.storage.jobs import JobStore
 from services.storage.scheduled_runs import ScheduledRun, ScheduledRuns
 from services.storage.trials import TrialStore
@@ -32,6 +33,7 @@ log = structlog.get_logger()
 
 OWNER = "schedule"  # of the jobs that a task queues
 KEPT_DAYS = 30.0  # jobs that have ended
+KEPT_BACKUPS = 14
 BEFORE_EXPIRY = timedelta(days=7)
 VENUES = ("bybit", "binance")
 SESSION_NAMES = re.compile(r"\b[0-9a-f]{16}\b")
@@ -120,11 +122,21 @@ async def _retention(around: TaskContext) -> str:
     return f"forgot {count} jobs that ended more than {KEPT_DAYS:.0f} days ago"
 
 
+async def _backup(around: TaskContext) -> str:
+    """Back up the whole installation, and remove what is older than the last of them."""
+    folder = around.data_dir / "backups"
+    file = folder / file_name(datetime.now(UTC))
+    contents = await back_up_all(around.dsn, around.data_dir, file)
+    removed = remove_older(folder, KEPT_BACKUPS)
+    return f"{file.name}: {contents.told()}, {file.stat().st_size / 1e6:.1f} MB; {removed} older ones removed"
+
+
 TASKS = (
     ScheduledTask("instruments", "10 0 * * *", "ticks, lots, fees and listings of markets with candles", _instruments),
     ScheduledTask("funding", "20 */8 * * *", "funding that was paid since the last", _funding),
     ScheduledTask("presets", "0 1 * * *", "search again what expires within a week", _presets),
     ScheduledTask("retention", "30 2 * * *", f"forget jobs that ended {KEPT_DAYS:.0f} days ago", _retention),
+    ScheduledTask("backup", "40 3 * * *", f"back up the installation; the last {KEPT_BACKUPS} are kept", _backup),
 )
 
 

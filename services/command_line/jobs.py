@@ -30,9 +30,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 User = Annotated[str, typer.Option(help="whose job it is [default: who is signed in]", metavar="NAME")]
 Database = Annotated[
     str,
-    typer.Option(
-        help="address of your Postgres [default: the data directory's own]", metavar="DSN", envvar=DATABASE
-    ),
+    typer.Option(help="address of your Postgres [default: the data directory's own]", metavar="DSN", envvar=DATABASE),
 ]
 
 

@@ -102,8 +102,12 @@ async def _writer(bot: Any, seconds: float) -> TelegramUser | None:
 
 @app.command("run")
 def run(
-    database: Annotated[str, typer.Option(help="address of your Postgres [default: the data directory's]", envvar=DATABASE)] = "",
-    redis: Annotated[str, typer.Option(help="address of your Redis, or none [default: the data directory's]", envvar=REDIS)] = "",
+    database: Annotated[
+        str, typer.Option(help="address of your Postgres [default: the data directory's]", envvar=DATABASE)
+    ] = "",
+    redis: Annotated[
+        str, typer.Option(help="address of your Redis, or none [default: the data directory's]", envvar=REDIS)
+    ] = "",
     per_minute: Annotated[int, typer.Option(help="messages of news a minute and user, at most", min=1, max=60)] = 20,
     repeat: Annotated[
         float, typer.Option(help="seconds until an alarm is said again that nobody has seen", min=10, max=86_400)

@@ -100,7 +100,7 @@ def main():
         asyncio.run(traded(Bot, "alone", dsn, host, cluster)),
         asyncio.run(traded(NodesBot, "nodes", dsn, host, cluster, partial(lose, namespace))),
     )
-    print(json.dumps({"alone": alone, "found": found, "woken": broken, "actors": actors}))
+    json.dump({"alone": alone, "found": found, "woken": broken, "actors": actors}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -71,8 +71,11 @@ def spaces():
 
 
 @pytest.fixture
-def cluster(spaces):
-    """A head and a node, who ask each other for a token; what runs a program in the head's namespace."""
+def cluster(spaces, request):
+    """A head and a node, who ask each other for a token; what runs a program in the head's namespace.
+
+    Its parameter says whether what they play is interpreted: a bot decides the same, and waits for no compiler.
+    """
     head, node = spaces
     folder = tempfile.mkdtemp(prefix="ta", dir="/tmp")  # names of its sockets have to be short
     environment = {
@@ -82,7 +85,7 @@ def cluster(spaces):
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
         "PYTHONPATH": str(ROOT),
         "PYTHONWARNINGS": "ignore",
-        "NUMBA_DISABLE_JIT": "1",  # the bot decides the same, and nothing waits for a compiler
+        "NUMBA_DISABLE_JIT": str(int(request.param)),
     }
     ray = [str(Path(sys.executable).with_name("ray")), "start", "--disable-usage-stats", "--num-cpus=1"]
     ray += ["--object-store-memory=200000000"]
@@ -109,6 +112,7 @@ def cluster(spaces):
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.parametrize("cluster", [True], indirect=True, ids=["interpreted"])
 def test_a_bot_loses_a_node_and_trades_on_as_if_nothing_had_been(spaces, cluster, tmp_path):
     inside, node = cluster
     postgres = EmbeddedPostgres(tmp_path / "p")
@@ -140,6 +144,7 @@ def plays(namespace):
     return False
 
 
+@pytest.mark.parametrize("cluster", [False], indirect=True, ids=["compiled"])
 def test_a_sweep_loses_a_node_and_has_the_same_rows(spaces, cluster, tmp_path):
     inside, node = cluster
     to_frame(CANDLES).write_parquet(tmp_path / "candles.parquet")
@@ -150,7 +155,7 @@ def test_a_sweep_loses_a_node_and_has_the_same_rows(spaces, cluster, tmp_path):
 
     def sweep(out, *more, **options):
         begin = "from services.command_line.main import main; main()"
-        words = ("env", "NUMBA_DISABLE_JIT=0", f"TRADERAGENT_DATA_DIR={tmp_path / out}", sys.executable, "-c", begin)
+        words = ("env", f"TRADERAGENT_DATA_DIR={tmp_path / out}", sys.executable, "-c", begin)
         files = (str(tmp_path / "space.yaml"), "--candles", str(tmp_path / "candles.parquet"))
         return inside(spaces[0], *words, "sweep", *files, "--out", str(tmp_path / out / "rows"), *more, **options)
 

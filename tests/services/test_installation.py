@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
+import time
 import zipfile
 from datetime import UTC, datetime
 
@@ -150,14 +151,17 @@ def test_a_bot_with_positions_moves_to_another_machine_and_no_stop_is_cancelled_
     old, new = machines
     address = old.venue(PAIRS, CAPITAL)
 
-    def run_on(machine, minutes):
+    def run_on(machine):
         chosen = {"auto": {"router": "grid"}, "grid": {**GRID, "levels": 15}}
-        running = machine.run(machine.config("u", address, PAIRS, CAPITAL, **chosen))
+        return machine.run(machine.config("u", address, PAIRS, CAPITAL, **chosen))
+
+    def played(minutes):
         for _ in range(minutes):
             minute(address, PAUSE)
-        return running
+            time.sleep(PAUSE)
 
-    running = run_on(old, 65)
+    running = run_on(old)
+    played(65)  # grids are laid when an hour closes
     file = str(old.folder / "all.backup")
     early = old.finished("backup", "--out", file)
     assert early.returncode == 0, early.stderr
@@ -172,6 +176,7 @@ def test_a_bot_with_positions_moves_to_another_machine_and_no_stop_is_cancelled_
     assert restored.returncode == 0, restored.stderr
     assert "restored bots u" in restored.stdout
     minute(address)  # the market goes on while nobody is there
-    running = run_on(new, 5)
+    running = run_on(new)
+    played(5)
     assert_kept(address, before, "the other machine")
     assert running.poll() is None

@@ -101,6 +101,23 @@ class AccountLimits(TypedDict):
     reserve: float  # share of equity that is kept free
 
 
+class CapitalPhaseStatus(TypedDict):
+    """What the portfolio knows of the phase of its capital."""
+
+    share: float  # of the capital that is at work
+    since: int  # ms
+    trades: int  # closed in it
+    drawdown: float  # deepest in it, as a share of the capital at work
+
+
+class CapitalPhaseStanding(CapitalPhaseStatus):
+    """That, and what the config asks for before the next phase."""
+
+    number: int  # from 1
+    of: int
+    missing: list[str]  # for the next phase; empty: the operator may say `phase-up`
+
+
 class AccountStatus(TypedDict):
     """What the portfolio knows of the account."""
 
@@ -116,6 +133,7 @@ class AccountStatus(TypedDict):
     decide_by: str | None  # the market's time at which a halt that waits for its answer holds
     limits: AccountLimits
     transfers_at: int  # ms
+    capital_phase: CapitalPhaseStatus | None  # None: all of the capital is at work
 
 
 class PortfolioStatus(AccountStatus):
@@ -135,3 +153,4 @@ class LiveStatus(BotStatus):
     """That of a bot with a config file of its own."""
 
     environment: str  # venue, demo, testnet or live
+    phase_standing: CapitalPhaseStanding | None

@@ -46,9 +46,12 @@ class MasterLoop:
         """Take a message."""
         self.mailbox.put_nowait(message)
 
-    async def start(self, now: int, transferred: int = 0) -> None:
-        """Load what was stored, or begin at `now` (ms); `transferred` (ms): transfers up to then are in the wallet."""
-        await done(self.core.start(now, transferred), self._carry_out)
+    async def start(self, now: int, transferred: int = 0, share: float = 0.0) -> None:
+        """Load what was stored, or begin at `now` (ms); `transferred` (ms): transfers up to then are in the wallet.
+
+        `share`: of the capital in its first phase; 0 for no phases.
+        """
+        await done(self.core.start(now, transferred, share), self._carry_out)
 
     async def run(self) -> None:
         """Handle messages, one after the other, for ever."""

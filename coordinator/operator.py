@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bot.errors import Misconfigured, TradingError
+from coordinator.capital_phase import enter_phase
 from coordinator.portfolio import PortfolioState
 from coordinator.risk import resume
 from coordinator.vocabulary import Answer, HeldOff
@@ -28,8 +29,12 @@ class CommandKind(StrEnum):
     STOP_LEAVE_ENTRIES = "stop-leave-entries"
     SHUTDOWN = "shutdown"
     INVEST = "invest"
+    CLOSE = "close"
+    PHASE_UP = "phase-up"
+    PHASE_DOWN = "phase-down"
 
 
+PHASES = (CommandKind.PHASE_UP, CommandKind.PHASE_DOWN)
 OF_THE_BOT = {CommandKind.RELOAD, CommandKind.STOP, CommandKind.STOP_LEAVE_ENTRIES, CommandKind.SHUTDOWN}
 
 
@@ -43,7 +48,7 @@ class OperatorCommand:
     who: str = ""
     source: str = ""  # ctl, console, telegram, …
     key: str = ""
-    amount: float = 0.0  # invest: capital to add, negative to take out, quote currency
+    amount: float = 0.0  # invest: capital to add, negative to take out, quote currency; phases: share of the capital
 
     @classmethod
     def parse(
@@ -77,16 +82,26 @@ def apply_command(
 
     An answer to a halt halts first when nothing is halted. Raises CommandRejected.
     """
-    portfolio, risk, kind = portfolio_state.portfolio, portfolio_state.portfolio.risk, said.kind
+    portfolio, kind = portfolio_state.portfolio, said.kind
     portfolio.urged = True
     if kind is CommandKind.PAUSE:
         return _hold_off(portfolio_state, index, held=True)
-    if kind is CommandKind.RESUME and not risk.halted:
+    if kind is CommandKind.CLOSE:
+        return _close(portfolio_state, index)
+    if kind is CommandKind.RESUME and not portfolio.risk.halted:
         return _hold_off(portfolio_state, index, held=False)
     if index is not None:
         raise CommandRejected(f"{kind} concerns the whole account; say it without --pair.")
     if kind is CommandKind.INVEST:
         return _invest(portfolio, params, said.amount)
+    if kind in PHASES:
+        return _enter_phase(portfolio_state, said.amount, now)
+    return _answer_halt(portfolio.risk, said, now)
+
+
+def _answer_halt(risk: Any, said: OperatorCommand, now: int) -> str:
+    """Halt, answer a halt, or end it."""
+    kind = said.kind
     if kind is CommandKind.RESUME:
         if not resume(risk, now, said.force):
             raise CommandRejected("this UTC day has seen a resume already; say --force to resume again.")
@@ -100,6 +115,13 @@ def apply_command(
     )
 
 
+def _enter_phase(portfolio_state: PortfolioState, share: float, now: int) -> str:
+    if share == 0.0:
+        raise CommandRejected("this bot has no capital phases; add bot.capital_phases to its config.")
+    enter_phase(portfolio_state.portfolio, portfolio_state.reports, share, now)
+    return f"{100.0 * share:g} % of the capital is at work" if share < 1.0 else "all of the capital is at work"
+
+
 def _invest(portfolio: Any, params: Any, amount: float) -> str:
     """Let the next step add an amount to the capital; sizes follow it, and no money is moved."""
     if not params.shares or not np.isfinite(params.capital):
@@ -111,6 +133,18 @@ def _invest(portfolio: Any, params: Any, amount: float) -> str:
     equity = float(portfolio.risk.equity)
     done = f"the capital is {capital:,.2f} now"
     return done if capital <= equity else f"{done}; the account holds {equity:,.2f}, and no more than that is used"
+
+
+def _close(portfolio_state: PortfolioState, index: int | None) -> str:
+    """Pause a pair and let its position leave at the market."""
+    if index is None:
+        raise CommandRejected("close concerns one pair; say it with --pair, or close-all.")
+    if int(portfolio_state.reports[index].position) == 0:
+        raise CommandRejected("the pair holds no position; pause it to withdraw its entries.")
+    directive: Any = portfolio_state.directives[index]
+    directive.trim_id += 1
+    directive.trim_to = 0.0
+    return f"{_hold_off(portfolio_state, index, held=True)}; its position leaves at the market"
 
 
 def _hold_off(portfolio_state: PortfolioState, index: int | None, *, held: bool) -> str:

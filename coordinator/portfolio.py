@@ -15,6 +15,7 @@ from bot.kernel import Record, inlined, kernel
 from bot.strategy import whole_ms
 from bot.times import DAY, HOUR
 from coordinator.allocation import allocate, keep_mark, share_out
+from coordinator.capital_phase import PHASE, at_work
 from coordinator.correlation import group, history_push, stress
 from coordinator.regime import Regime, classify, confirm
 from coordinator.risk import (
@@ -59,6 +60,7 @@ PORTFOLIO = np.dtype(
         ("urged", "b1"),  # the operator has spoken: step at the next look
         ("investment", "f8"),  # capital to be added at the next step, or taken out, quote currency
         ("invested", "f8"),  # what was so far
+        ("phase", PHASE),  # of the capital
     ],
     align=True,
 )
@@ -160,7 +162,8 @@ def limit(params: Record, portfolio_state: PortfolioState) -> None:
         for i in range(n):
             portfolio_state.directives[i].exposure_limit = np.inf
         return
-    room = max(cap * equity - exposure, 0.0)
+    working = at_work(portfolio_state.portfolio)
+    room = max(working * cap * equity - exposure, 0.0)
     targets = 0.0
     for i in range(n):
         targets += allocations[i].target
@@ -173,7 +176,7 @@ def limit(params: Record, portfolio_state: PortfolioState) -> None:
         own = room * target / targets if targets > 0.0 else 0.0
         of_group = sums[groups[i], 1]
         if of_group > target:  # somebody else is in it
-            group_room = max(params.group_exposure * pool - sums[groups[i], 0], 0.0)
+            group_room = max(working * params.group_exposure * pool - sums[groups[i], 0], 0.0)
             own = min(own, group_room * target / of_group)
         portfolio_state.directives[i].exposure_limit = reports[i].exposure + own
 
@@ -335,13 +338,8 @@ def _rebalance(params: Record, portfolio_state: PortfolioState, now: int, regula
         period = whole_ms(params.rebalance_hours, HOUR)
         portfolio.next_rebalance = (now // period + 1) * period
     portfolio.allocated = risk.equity
-    pool = max(risk.equity, 0.0) * (1.0 - params.reserve)
     _keep_marks(portfolio_state, now)
-    if params.shares:
-        capital = params.capital + portfolio.invested
-        share_out(params, min(max(risk.equity, 0.0), capital), portfolio_state.reports, portfolio_state.allocations)
-    else:
-        allocate(params, pool, portfolio_state.reports, portfolio_state.routes, portfolio_state.allocations, now)
+    _share_capital(params, portfolio_state, now)
     factor = drawdown_factor(params, risk)
     for i in range(len(portfolio_state.reports)):
         allocation, directive = portfolio_state.allocations[i], portfolio_state.directives[i]
@@ -355,14 +353,40 @@ def _rebalance(params: Record, portfolio_state: PortfolioState, now: int, regula
         if factor < 1.0:
             allocation.target *= factor
             allocation.cap = Cap.DRAWDOWN
-            if regular:
-                directive.trim_id += 1
-                directive.trim_to = allocation.target
+        if portfolio.phase.trim or (factor < 1.0 and regular):
+            directive.trim_id += 1
+            directive.trim_to = allocation.target
         if portfolio_state.reports[i].alive and (regular or allocation.target != directive.target):
             entry = record_decision(portfolio_state, now, i, DecisionKind.ALLOCATION)
             entry.a, entry.b, entry.c = allocation.cap, portfolio_state.routes[i].family, portfolio_state.groups[i]
             entry.x, entry.y, entry.v = allocation.target, allocation.raw, risk.equity
             entry.z, entry.w = allocation.confidence, allocation.performance
+    portfolio.phase.trim = False
+
+
+@inlined
+def _share_capital(params: Record, portfolio_state: PortfolioState, now: int) -> None:
+    """Set every pair's target, of the share of the capital that is at work."""
+    portfolio, allocations = portfolio_state.portfolio, portfolio_state.allocations
+    equity, working = max(portfolio.risk.equity, 0.0), at_work(portfolio)
+    if params.shares:
+        capital = params.capital + portfolio.invested
+        share_out(params, min(equity, capital), portfolio_state.reports, allocations)
+    else:
+        pool = equity * (1.0 - params.reserve)
+        allocate(params, pool, portfolio_state.reports, portfolio_state.routes, allocations, now)
+    if working < 1.0:
+        for i in range(len(allocations)):
+            allocations[i].target *= working
+            allocations[i].cap = Cap.PHASE
+
+
+@inlined
+def _invested(params: Record, portfolio: Record) -> float:
+    """What was invested since the bot began, less the capital that its phase holds back, of one that is a number."""
+    working, capital = at_work(portfolio), params.capital + portfolio.invested
+    held_back = working < 1.0 and capital < np.inf
+    return working * capital - params.capital if held_back else portfolio.invested
 
 
 @inlined
@@ -395,15 +419,16 @@ def _direct(params: Record, portfolio_state: PortfolioState, now: int) -> None:
     portfolio, risk = portfolio_state.portfolio, portfolio_state.portfolio.risk
     portfolio.sequence += 1
     factor = drawdown_factor(params, risk)
-    multiplier = size_multiplier(params, risk) / factor
+    multiplier, invested = size_multiplier(params, risk) / factor, _invested(params, portfolio)
+    working = at_work(portfolio) if params.capital == np.inf else 1.0  # else what is invested says it
     for i in range(len(portfolio_state.reports)):
         directive, route, report = portfolio_state.directives[i], portfolio_state.routes[i], portfolio_state.reports[i]
         stale = now - report.regime_end > 2 * params.regime_timeframe and not params.solo
         directive.sequence = portfolio.sequence
         directive.family, directive.variant = route.family, route.variant
         directive.target = portfolio_state.allocations[i].target
-        directive.share = portfolio_state.allocations[i].weight if params.shares else 0.0
-        directive.invested = portfolio.invested
+        directive.share = portfolio_state.allocations[i].weight * working if params.shares else 0.0
+        directive.invested = invested
         directive.multiplier = multiplier
         directive.blocked = route.blocked
         confirmed = portfolio_state.regimes[i].confirmed

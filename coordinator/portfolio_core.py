@@ -14,6 +14,7 @@ import structlog
 from bot.events import Alarm, EquityMarked
 from bot.ports import Transfer
 from bot.record import new_records
+from coordinator.capital_phase import enter_phase, note_phase
 from coordinator.decisions import modes_of
 from coordinator.instructions import Load, Loaded, Save, Steps
 from coordinator.machine import NAME, PortfolioMachine, remembered_money
@@ -78,20 +79,29 @@ class PortfolioCore:
         self.unexplained = 0.0  # quote currency in the wallet that no pair has earned
         self._tell, self._announce = tell, announce
 
-    def start(self, now: int, transferred: int = 0) -> Steps[None]:
+    def start(self, now: int, transferred: int = 0, share: float = 0.0) -> Steps[None]:
         """Load what was stored, or begin at `now` (ms): only later closes are judged.
 
-        `transferred` (ms): transfers up to then are in the wallet already.
+        `transferred` (ms): transfers up to then are in the wallet already. `share`: of the capital in its first phase;
+        0 for no phases.
 
         The pairs hear their directives again, since they may not have heard them before.
         """
         loaded: Loaded | None = yield Load(NAME)
         if loaded is not None:
             yield from self._follow_pairs(self.machine.restore(loaded.saved))
+            self._begin_phases(share, now)
             return
+        self._begin_phases(share, now)
         self.machine.evaluated_at[0] = now
         self.machine.portfolio_state.portfolio.transfers_at = max(now, transferred)
         yield from self._remember()
+
+    def _begin_phases(self, share: float, now: int) -> None:
+        """Begin the first phase of the capital where there was none, or end them where there are none any more."""
+        portfolio: Any = self.machine.portfolio_state.portfolio
+        if (share > 0.0) != bool(portfolio.phase.share > 0.0):
+            enter_phase(portfolio, self.machine.portfolio_state.reports, share, now)
 
     def _follow_pairs(self, known: list[str]) -> Steps[None]:
         """Let the money that pairs have made stay in the sum when they come or go, since then no report tells of it."""
@@ -240,12 +250,14 @@ class PortfolioCore:
                 log.warning("deposit" if one.amount > 0 else "withdrawal", amount=one.amount)
                 portfolio.deposits += one.amount
                 deposited(portfolio.risk, one.amount)
+                portfolio.phase.high += one.amount
         portfolio.transfers_at = max([int(portfolio.transfers_at), *(one.ts for one in transfers)])
 
     def _evaluate(self, now: int) -> Steps[None]:
         """Judge, remember, direct. A close that was judged before a restart is not judged again."""
         if now > int(self.machine.evaluated_at[0]) or self.machine.portfolio_state.portfolio.urged:
             self.machine.evaluate(now)
+            note_phase(self.machine.portfolio_state.portfolio)
             yield from self._remember()
             self._announce(self.account())
         self._direct(now)

@@ -48,6 +48,7 @@ class Cap(IntEnum):
     STRATEGY = 2
     DRAWDOWN = 3
     OVERCOMMITTED = 4
+    PHASE = 5
 
 
 class Pause(IntEnum):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from bot.errors import Misconfigured, cut
+from coordinator.phase_gates import PhaseEvidence
 from coordinator.saved_strategy import saved_strategy
 from services.app.backing import Backing, backing, joined
 from services.app.key_access import secrets_of
@@ -32,7 +33,7 @@ from services.runtime.live import LiveBot, as_live
 from services.runtime.local import LocalRuntime
 from services.runtime.warm import compiled_meanwhile
 from services.storage.strategies import RunRecorder, goes_on
-from services.storage.tested_runs import untested_pairs
+from services.storage.tested_runs import kills_survived, untested_pairs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -65,6 +66,7 @@ def build_runtime(
             most_actions=settings.max_actions_per_minute,
             adopt=adopt,
             sessions=settings.data_dir / "bots" / settings.name / "sessions" if settings.sessions else None,
+            first_share=settings.first_share,
         )
     try:
         from services.runtime.cluster import Plan, RayRuntime  # noqa: PLC0415
@@ -74,7 +76,10 @@ def build_runtime(
     hidden = [*account.secrets(), *passwords(behind.database, behind.redis)]
     join = partial(joined, behind.database, behind.redis, settings.name)
     return RayRuntime(
-        Plan(settings.name, config, account, join, hidden, share, settings.max_actions_per_minute, adopt),
+        Plan(
+            *(settings.name, config, account, join, hidden, share, settings.max_actions_per_minute, adopt),
+            first_share=settings.first_share,
+        ),
         account.gateway(share),
         behind.store,
         workers=settings.workers,
@@ -106,6 +111,11 @@ async def refuse_untested(settings: BotSettings, config: PortfolioConfig, dsn: s
         )
 
 
+def evidence_of(settings: BotSettings, config: PortfolioConfig) -> PhaseEvidence:
+    """What is known of a bot that asks for more of its capital."""
+    return PhaseEvidence(None, kills_survived(settings.data_dir, saved_strategy(config).content))
+
+
 @asynccontextmanager
 async def build_bot(path: Path, *, adopt: bool = False, make: type[LiveBot] = LiveBot) -> AsyncIterator[LiveBot]:
     """Build the bot of a config file, on a database and a bus that run; what it leans on ends with the context.
@@ -126,6 +136,7 @@ async def build_bot(path: Path, *, adopt: bool = False, make: type[LiveBot] = Li
         runtime = build_runtime(settings, as_live(config), account, behind, adopt=adopt)
         bot = make(settings, as_live(config), runtime, control_of(settings, config), behind)
         bot.account, bot.read_account = account, lambda: account_of(settings, config, secrets_of(settings))
+        bot.evidence = partial(evidence_of, settings, config)
         try:
             if settings.environment is Environment.LIVE:
                 refuse_risks(await runtime.gateway.key_rights(), settings)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from coordinator.run_state import OVER
 from services.app.backing import database
 from services.storage.strategies import StrategyStore
-from services.storage.tested_runs import ACCEPTED, finished_tests
+from services.storage.tested_runs import ACCEPTED, CHAOS, finished_tests
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ async def strategy_store(data_dir: Path) -> AsyncIterator[StrategyStore]:
 
 def listed_strategy(one: StoredStrategy, runs: list[StoredRun], data_dir: Path) -> dict[str, Any]:
     """A strategy as it is listed: draft, tested (a backtest or search is finished on it) or running."""
-    tests = [test for test in finished_tests(data_dir, one.content) if test.kind != ACCEPTED]
+    tests = [test for test in finished_tests(data_dir, one.content) if test.kind not in (ACCEPTED, CHAOS)]
     own = [run for run in runs if run.content == one.content]
     status = RUNNING if any(run.state not in OVER for run in own) else TESTED if tests else DRAFT
     return {

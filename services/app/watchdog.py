@@ -155,7 +155,9 @@ class Watchdog:
         watch, file = self.watches[bot], control_file(self.data_dir, bot)
         try:
             status = await asyncio.to_thread(ask, file, "/status", None, ASK_SECONDS)
-            _ = float(status["equity"]), [(one["position"], one["reconciled_seconds"]) for one in status["pairs"]]
+            _ = [(one["position"], one["reconciled_seconds"], one["held_off"]) for one in status["pairs"]]
+            _ = float(status["equity"]), float(status["day_loss_pct"]), float(status["drawdown_pct"])
+            _ = status["halted"], status["answer"], status["decide_by"]
         except TradingError as error:
             watch.silent(cut(str(error)).rstrip("."))
         except (KeyError, TypeError, ValueError):

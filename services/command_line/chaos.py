@@ -59,6 +59,12 @@ def chaos(
 
     if report is not None:
         report.write_text(markdown(found, exchange), encoding="utf-8")
+    if found.passed:
+        from services.command_line.tested import keep_chaos
+        from services.runtime.config import load_bot
+
+        settings, chosen = load_bot(config)
+        keep_chaos(settings.data_dir, chosen, found)
     console().print(certificate(found), markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(0 if found.passed else 1)
 

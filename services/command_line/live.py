@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import asyncio
     from contextlib import AsyncExitStack
 
-    from coordinator.bot_status import BotStatus
+    from coordinator.bot_status import BotStatus, CapitalPhaseStanding, LiveStatus
     from coordinator.config import PortfolioConfig
     from services.doctor import Finding
     from services.runtime.config import BotSettings
@@ -209,7 +209,8 @@ def _probe(settings: BotSettings, chosen: PortfolioConfig) -> None:
 
 
 WORDS = (
-    *("status", "pause", "resume", "halt", "close-all", "hold", "reduce-50", "invest", "reload", "stop", "shutdown"),
+    *("status", "pause", "resume", "close", "halt", "close-all", "hold", "reduce-50", "invest"),
+    *("phase-up", "phase-down", "reload", "stop", "shutdown"),
 )
 
 
@@ -218,9 +219,14 @@ def ctl(
     bot: Annotated[
         str | None, typer.Option(help="name of the bot [default: the only one that runs]", metavar="NAME")
     ] = None,
-    pair: Annotated[str | None, typer.Option(help="pause or resume this pair alone", metavar="PAIR")] = None,
+    pair: Annotated[
+        str | None, typer.Option(help="pause or resume this pair alone, or close its position", metavar="PAIR")
+    ] = None,
     leave_entries: Annotated[bool, typer.Option("--leave-entries", help="stop, and let entries rest")] = False,
-    force: Annotated[bool, typer.Option("--force", help="resume a second time on the same UTC day")] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="resume a second time on the same UTC day; phase-up: without what it asks for"),
+    ] = False,
     amount: Annotated[
         float, typer.Option(help="invest: capital to add, negative to take out, quote currency", metavar="NUMBER")
     ] = 0.0,
@@ -249,7 +255,7 @@ def ctl(
         console().print_json(data=now)
         return
     try:
-        _show(cast("BotStatus", now))
+        _show(cast("LiveStatus", now))
     except (KeyError, TypeError, ValueError, AttributeError):
         raise Misconfigured(f"the status of bot {file.stem!r} is of another version; look at it with --json.") from None
 
@@ -264,7 +270,7 @@ def signed_in() -> str | None:
         return None
 
 
-def _show(now: BotStatus) -> None:
+def _show(now: LiveStatus) -> None:
     """Show a status as a table."""
     from rich.table import Table
 
@@ -278,6 +284,8 @@ def _show(now: BotStatus) -> None:
         f"{' '.join(now['modes']) or 'normal'}" + (f", halted ({now['answer']})" if now["halted"] else "")
     )
     console().print(table)
+    if now["phase_standing"] is not None:
+        console().print(phase_line(now["phase_standing"]), soft_wrap=True)
     for one in now["pairs"]:
         if one["held_off"]:
             console().print(f"* {one['pair']} opens nothing: {', '.join(one['held_off'])}", style="yellow")
@@ -285,6 +293,16 @@ def _show(now: BotStatus) -> None:
         if one["refused_for_costs"]:
             console().print(f"{one['pair']}: {one['refused_for_costs']} refused for their costs", style="dim")
     console().print("orders: entries + exits", style="dim")
+
+
+def phase_line(standing: CapitalPhaseStanding) -> str:
+    """Say in which phase the capital is, and what is missing for the next."""
+    told = f"capital phase {standing['number']} of {standing['of']}, {standing['share']:.0%} at work"
+    if standing["number"] == standing["of"]:
+        return told
+    if not standing["missing"]:
+        return f"{told}; `phase-up` goes on to the next"
+    return f"{told}; the next asks for {'; '.join(standing['missing'])}"
 
 
 def venue(

@@ -1,4 +1,4 @@
-"""Keeps that a strategy was tested, where a backtest or a search of a command has finished on real candles."""
+"""Keeps that a strategy was tested: by a backtest or a search on real candles that has finished, by chaos."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from backtesting.result import BacktestResult
     from coordinator.config import BacktestConfig, PortfolioConfig
     from services.runtime.config import BotSettings
+    from services.trials.chaos import Findings
 
 
 def keep_backtest(data_dir: Path, result: BacktestResult | PortfolioResult) -> None:
@@ -52,3 +53,14 @@ def accept(settings: BotSettings, config: PortfolioConfig) -> None:
         return
     one = FinishedTest(saved_strategy(config).content, ACCEPTED, settings.name, tuple(config.pairs), "", "", {})
     _keep(file_of_test(settings.data_dir, one))
+
+
+def keep_chaos(data_dir: Path, config: PortfolioConfig, found: Findings) -> None:
+    """Keep that a bot with this strategy survived kills."""
+    from coordinator.saved_strategy import saved_strategy
+    from services.storage.tested_runs import CHAOS, FinishedTest, file_of_test
+
+    what = (CHAOS, f"seed-{found.plan.seed}")
+    figures = {"kills": found.kills, "freezes": found.freezes, "fills": found.fills}
+    one = FinishedTest(saved_strategy(config).content, *what, tuple(config.pairs), "", "", figures)
+    _keep(file_of_test(data_dir, one))

@@ -78,6 +78,7 @@ class BotStatusModelJson(TypedDict):
     decide_by: str | None
     limits: AccountLimitsModelJson
     transfers_at: int
+    capital_phase: CapitalPhaseStatusModelJson | None
     streams: dict[str, bool]
     stream_age_seconds: float
     errors: dict[str, int]
@@ -85,6 +86,28 @@ class BotStatusModelJson(TypedDict):
     bot: str
     pairs: list[PairStatusModelJson]
     environment: NotRequired[str | None]
+    phase_standing: NotRequired[CapitalPhaseStandingModelJson | None]
+
+
+class CapitalPhaseStandingModelJson(TypedDict):
+    """That, and what the config asks for before the next phase."""
+
+    share: float
+    since: int
+    trades: int
+    drawdown: float
+    number: int
+    of: int
+    missing: list[str]
+
+
+class CapitalPhaseStatusModelJson(TypedDict):
+    """What the portfolio knows of the phase of its capital."""
+
+    share: float
+    since: int
+    trades: int
+    drawdown: float
 
 
 class CloneGivenJson(TypedDict):
@@ -121,6 +144,9 @@ CommandKindJson = Literal[
     "stop-leave-entries",
     "shutdown",
     "invest",
+    "close",
+    "phase-up",
+    "phase-down",
 ]
 
 
@@ -879,7 +905,7 @@ class ConsoleClient:
         )
 
     def say(self, bot: str, body: CommandGivenJson, *, idempotency_key: str) -> CommandDoneJson:
-        """Tell a bot something. What moves money (close-all, reduce-50, invest, shutdown) asks for the scope `money`."""
+        """Tell a bot something. What moves money (close, reduce-50, invest, phases, shutdown, …) asks for scope `money`."""
         return cast(
             "CommandDoneJson",
             json.loads(

@@ -70,6 +70,7 @@ class Plan:
     share: float  # of the account's requests a second
     most_actions: int
     adopt: bool = False  # orders and positions under this name that the store does not know
+    first_share: float = 0.0  # of the capital in its first phase; 0 for no phases
 
 
 class Outbox:
@@ -149,7 +150,9 @@ class PortfolioActor(_Actor):
         def tell(symbol: str, message: ToPair) -> None:
             ways[symbol].messages.put_nowait((symbol, message))
 
-        self._host = PortfolioHost(self.plan.config, store, bus, tell, self.supervisor)
+        self._host = PortfolioHost(
+            *(self.plan.config, store, bus, tell, self.supervisor), first_share=self.plan.first_share
+        )
         await self._host.start(startup)
         self.started = True
 

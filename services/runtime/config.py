@@ -15,6 +15,7 @@ from bot.instrument import Market
 from bot.validation import validated
 from coordinator.config import FillPolicy, PortfolioConfig, load_portfolio
 from coordinator.config_file import read_values
+from coordinator.phase_gates import CapitalPhases
 from services.exchanges.registry import BYBIT, factory_of
 from services.settings import Settings
 
@@ -106,7 +107,15 @@ class BotSettings(BaseModel):
     ray_address: str | None = Field(
         None, pattern=r"^[\w.-]+:\d{1,5}$", description="host:port of a Ray cluster to join; else Ray runs here"
     )
+    capital_phases: CapitalPhases | None = Field(
+        None, description="let little of the capital work first, and more when it has shown that it may"
+    )
     control_port: int = Field(0, ge=0, le=65535, description="port of the control interface; 0 takes a free one")
+
+    @property
+    def first_share(self) -> float:
+        """Share of the capital in its first phase; 0 where there are no phases."""
+        return 0.0 if self.capital_phases is None else self.capital_phases.shares[0]
 
 
 @dataclass(frozen=True)

@@ -246,8 +246,10 @@ class PortfolioHost:
         supervisor: Supervisor,
         *,
         patience: float | None = PATIENCE_SECONDS,
+        first_share: float = 0.0,
     ) -> None:
-        self.patience = patience
+        """`first_share`: of the capital in its first phase; 0 for no phases."""
+        self.patience, self.first_share = patience, first_share
         self.config, self.store, self.bus, self.supervisor = config, store, bus, supervisor
         self._tell = tell
         self.symbols = list(config.pairs)
@@ -262,7 +264,7 @@ class PortfolioHost:
     async def _made(self) -> MasterLoop:
         machine = PortfolioMachine(self.config.algorithm, self.symbols, self.startup.wallet)
         loop = MasterLoop(machine, self.symbols, self.store, self.bus, self._tell, self.patience)
-        await loop.start(self.startup.at, self.startup.transferred)
+        await loop.start(self.startup.at, self.startup.transferred, self.first_share)
         return loop
 
     async def _renew(self) -> None:

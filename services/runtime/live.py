@@ -23,7 +23,8 @@ from bot.ports import NotPermitted, Refused, Unanswered, Unreachable
 from bot.times import DAY
 from coordinator.machine import NAME
 from coordinator.messages import AccountSnapshot
-from coordinator.operator import CommandKind, OperatorCommand
+from coordinator.operator import CommandKind, CommandRejected, OperatorCommand
+from coordinator.phase_gates import PhaseEvidence, due_share, next_share, standing_of
 from coordinator.reaction import SECONDS
 from coordinator.risk import HaltPolicy
 from coordinator.run_state import RunEvent
@@ -46,6 +47,7 @@ log = structlog.get_logger()
 SNAPSHOT_SECONDS = 30.0  # from one readable copy of a state to its next, in a small bot
 BETWEEN_SNAPSHOTS = 3.0  # from one state's copy to the next state's: each holds everything up for some 30 ms
 ACCOUNT_SECONDS = 60.0
+PHASE_SECONDS = 20.0
 CLOCK_SECONDS = 300.0
 POLL_SECONDS = 20.0
 BEAT_SECONDS = 10.0
@@ -100,10 +102,14 @@ class LiveBot:
         self._key_changed = asyncio.Event()
         self._key_told: dict[str, int] = {}  # when each trouble of the key was said last, ms
         self.tell: Callable[[RunEvent], None] = lambda _event: None  # who records how far the run is
+        self.evidence: Callable[[], PhaseEvidence] = lambda: PhaseEvidence(None, 0)  # what else speaks for the bot
+        self._known = PhaseEvidence(None, 0)  # as last read
 
     async def status(self) -> LiveStatus:
         """How the bot stands."""
-        return {**await self.runtime.status(), "environment": self.settings.environment.value}
+        now = await self.runtime.status()
+        standing = standing_of(self.settings.capital_phases, now, self._known)
+        return {**now, "environment": self.settings.environment.value, "phase_standing": standing}
 
     async def run(self, path: Path | None = None) -> None:
         """Run until stopped. Stops and targets stay at the venue; entries are withdrawn unless they are to be left."""
@@ -172,6 +178,7 @@ class LiveBot:
         return [
             self._every(max(SNAPSHOT_SECONDS / (len(self.config.pairs) + 1), BETWEEN_SNAPSHOTS), self._snapshot_next),
             self._every(ACCOUNT_SECONDS, self._look_at_account),
+            *([] if self.settings.capital_phases is None else [self._every(PHASE_SECONDS, self._look_at_phase)]),
             self._every(CLOCK_SECONDS, self._look_at_clock),
             self._every(self._poll_seconds() / len(self.config.pairs), self._poll),
             self._every(VENUE_SECONDS, self.runtime.look_at_venue),
@@ -213,6 +220,25 @@ class LiveBot:
     async def _look_at_account(self) -> None:
         since = (await self.runtime.status())["transfers_at"]
         self.runtime.tell(await account_snapshot(self.runtime.gateway, since))
+
+    async def _look_at_phase(self) -> None:
+        """Read what speaks for the bot, and let the phase before begin again after too deep a fall."""
+        self._known = await asyncio.to_thread(self.evidence)
+        seen, phases = (await self.runtime.status())["capital_phase"], self.settings.capital_phases
+        share = 0.0 if seen is None or phases is None else due_share(phases, seen)
+        if seen is not None and share > 0.0:
+            log.error("capital_phase_lowered", share=share, drawdown=seen["drawdown"])
+            await self.act(OperatorCommand(CommandKind.PHASE_DOWN, source="capital phases", amount=share))
+
+    async def _change_phase(self, said: OperatorCommand) -> str:
+        """Go to the next phase, or back to the one before; raises CommandRejected with what is missing."""
+        self._known = await asyncio.to_thread(self.evidence)
+        now = await self.runtime.status()
+        standing = standing_of(self.settings.capital_phases, now, self._known)
+        if self.settings.capital_phases is None or standing is None:
+            raise CommandRejected("this bot has no capital phases; add bot.capital_phases to its config.")
+        share = said.amount or next_share(self.settings.capital_phases, standing, said)
+        return await self.runtime.apply_command(replace(said, amount=share))
 
     async def _poll(self) -> None:
         """Ask for what a stream may have kept back, pair after pair; this alone would do to trade correctly."""
@@ -281,6 +307,8 @@ class LiveBot:
             return done
         if said.kind is CommandKind.RELOAD:
             return await self._reload()
+        if said.kind in (CommandKind.PHASE_UP, CommandKind.PHASE_DOWN):
+            return await self._change_phase(said)
         return await self.runtime.apply_command(said)
 
     async def _reload(self) -> str:

@@ -43,16 +43,20 @@ class LocalRuntime:
         patience: float | None = PATIENCE_SECONDS,
         adopt: bool = False,
         sessions: Path | None = None,
+        first_share: float = 0.0,
     ) -> None:
         """`patience`: seconds with the store before entries are withdrawn; None where the market waits for the bot.
 
         `adopt`: take over orders and positions under this name that the store does not know. `sessions`: the folder
-        in which each pair's session is kept; None keeps none.
+        in which each pair's session is kept; None keeps none. `first_share`: of the capital in its first phase; 0 for
+        no phases.
         """
         self.adopt_unknown = adopt
         self.name, self.config, self.gateway, self.store, self.foreign = name, config, gateway, store, foreign
         self.supervisor = Supervisor()
-        self.portfolio = PortfolioHost(config, store, bus, self._tell_pair, self.supervisor, patience=patience)
+        self.portfolio = PortfolioHost(
+            *(config, store, bus, self._tell_pair, self.supervisor), patience=patience, first_share=first_share
+        )
         self.pairs = PairHost(
             *(name, config, gateway, store, bus, self.portfolio.tell, self.supervisor),
             most_actions=most_actions,

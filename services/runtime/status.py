@@ -11,6 +11,7 @@ from bot.errors import Misconfigured, shown, suggestion
 from bot.order import OrderKind, Side
 from bot.strategy import whole_ms
 from bot.times import MINUTE
+from coordinator.capital_phase import phase_status
 from coordinator.phase import Phase
 from coordinator.regime import Regime
 from coordinator.vocabulary import Answer, HeldOff
@@ -67,6 +68,7 @@ def portfolio_status(loop: MasterLoop, instruments: dict[str, Instrument]) -> Po
         "modes": account.modes,
         "halted": bool(risk.halted),
         "transfers_at": int(portfolio_state.portfolio.transfers_at),
+        "capital_phase": phase_status(portfolio_state.portfolio, portfolio_state.reports),
         "answer": Answer(int(risk.answer)).name.lower() if risk.halted else None,
         "decide_by": _decide_by(params, risk),
         "limits": {

@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-BACKTEST, SESSION, ACCEPTED = "backtest", "session", "accepted"
+BACKTEST, SESSION, ACCEPTED, CHAOS = "backtest", "session", "accepted", "chaos"
 
 
 @dataclass(frozen=True)
 class FinishedTest:
-    """A backtest or a search that was finished on a strategy, or that its owner accepted it untested."""
+    """A backtest or a search that was finished on a strategy, that it survived chaos, or was accepted untested."""
 
     content: str  # of the strategy
-    kind: str  # backtest, session or accepted
-    id: str  # of the run or the session; of what was accepted, the bot
+    kind: str  # backtest, session, accepted or chaos
+    id: str  # of the run or the session; of what was accepted, the bot; of chaos, its seed
     pairs: tuple[str, ...]
     start: str
     end: str
@@ -55,5 +55,11 @@ def finished_tests(data_dir: Path, content: str) -> list[FinishedTest]:
 
 def untested_pairs(data_dir: Path, content: str, pairs: Iterable[str]) -> list[str]:
     """List the pairs on which a strategy was neither tested nor accepted."""
-    known = {pair for one in finished_tests(data_dir, content) for pair in one.pairs}
+    known = {pair for one in finished_tests(data_dir, content) if one.kind != CHAOS for pair in one.pairs}
     return [pair for pair in pairs if pair not in known]
+
+
+def kills_survived(data_dir: Path, content: str) -> int:
+    """How many kills the longest passed chaos run of a strategy had."""
+    found = (one.figures.get("kills") for one in finished_tests(data_dir, content) if one.kind == CHAOS)
+    return max((kills for kills in found if isinstance(kills, int)), default=0)

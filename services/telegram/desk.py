@@ -25,14 +25,17 @@ if TYPE_CHECKING:
 SAID = {
     "pause": "pause",
     "resume": "resume",
+    "close": "close",
     "halt": "halt",
     "closeall": "close-all",
     "hold": "hold",
     "reduce50": "reduce-50",
+    "phaseup": "phase-up",
+    "phasedown": "phase-down",
     "reload": "reload",
     "stop": "stop",
 }
-CONFIRMED = ("resume", "halt", "close-all", "reduce-50", "stop")
+CONFIRMED = ("resume", "close", "halt", "close-all", "reduce-50", "phase-up", "phase-down", "stop")
 HALT_ANSWERS = ("hold", "reduce-50", "close-all")
 NEXT = {Loudness.ON: Loudness.QUIET, Loudness.QUIET: Loudness.OFF, Loudness.OFF: Loudness.ON}
 
@@ -263,7 +266,7 @@ class Desk:
     ) -> Message:
         now = await self.world.bots.status(bot)
         pair = ""
-        if rest:
+        if rest or command == "close":
             one = _named(now, rest, words)
             if isinstance(one, Message):
                 return one
@@ -277,7 +280,7 @@ class Desk:
         code = self.codes.give(user.id, now["bot"], command, pair, state_of(now), self.clock())
         lines = [
             words("confirm-head", command=words.word(command), bot=texts.safe(now["bot"])),
-            words(f"confirm-{command}", **_at_stake(now, command)),
+            words(f"confirm-{command}", **_at_stake(now, command, pair)),
         ]
         buttons = ((Button(words("yes"), f"yes:{code}"), Button(words("no"), f"no:{code}")),)
         return Message("\n".join(lines), buttons)
@@ -346,14 +349,14 @@ def _price(text: str) -> float | None:
     return found if 0.0 < found < 1e15 else None
 
 
-def _at_stake(now: dict[str, Any], command: str) -> dict[str, Any]:
-    """What a confirmation of a command says about positions as they are."""
-    held = [one for one in now["pairs"] if one["position"]]
+def _at_stake(now: dict[str, Any], command: str, pair: str) -> dict[str, Any]:
+    """What a confirmation of a command says about positions as they are, of one pair or of all."""
+    held = [one for one in now["pairs"] if one["position"] and pair in ("", one["pair"])]
     worth = sum(abs(one["position"]) * one["price"] for one in held)
     floating = sum(one["position"] * (one["price"] - one["average"]) for one in held)
     value = texts.money(worth / 2 if command == "reduce-50" else worth)
     stake = {"count": len(held), "value": value, "floating": texts.signed(floating)}
-    return {**stake, "equity": texts.money(now["equity"])}
+    return {**stake, "equity": texts.money(now["equity"]), "pair": texts.safe(pair)}
 
 
 def _market_time(now: dict[str, Any], clock: Callable[[], float]) -> int:

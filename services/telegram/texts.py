@@ -88,12 +88,23 @@ def overview(now: Status, words: Words) -> str:
     ]
     if now["halted"]:
         lines.insert(1, f"⛔ <b>{words('halted')}</b>")
+    standing = now.get("phase_standing")
+    if standing is not None:
+        lines.append(safe(told_phase(standing, words)))
     held = [one for one in now["pairs"] if one["position"]]
     lines.append(words("pairs-line", pairs=len(now["pairs"]), held=len(held)))
     age = now["stream_age_seconds"]
     if age > 5.0:
         lines.append(words("age-line", seconds=f"{age:,.0f}"))
     return "\n".join(lines)
+
+
+def told_phase(standing: dict[str, Any], words: Words) -> str:
+    """In which phase the capital is, and what is missing for the next; that as the bot says it."""
+    where = words("phase-line", number=standing["number"], of=standing["of"], share=f"{100.0 * standing['share']:g} %")
+    if standing["number"] == standing["of"]:
+        return where
+    return f"{where}; {words('phase-open') if not standing['missing'] else '; '.join(standing['missing'])}"
 
 
 def pairs(now: Status, words: Words) -> str:

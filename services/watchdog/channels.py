@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import aiohttp
 import structlog
 
-from services.watchdog.conditions import Notice
+from services.watchdog.conditions import TOLD_BY_THE_BOT, Notice
 from services.watchdog.settings import Webhook, WebhookKind
 
 log = structlog.get_logger()
@@ -127,7 +127,12 @@ class TelegramChannel:
         self._told: tuple[Any, set[int]] = (None, set())  # whom the notice that is being sent has reached
 
     async def send(self, notice: Notice, at: float) -> None:
-        """Send it to everybody; whoever has it already does not get it again when it is tried again."""
+        """Send it to everybody; whoever has it already does not get it again when it is tried again.
+
+        What the bot's own messages tell is left to them.
+        """
+        if notice.condition in TOLD_BY_THE_BOT:
+            return
         if self._told[0] != (notice, at):
             self._told = ((notice, at), set())
         url = f"{self.address}/bot{self.token()}/sendMessage"

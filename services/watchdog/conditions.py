@@ -22,14 +22,20 @@ class BotTrouble(StrEnum):
     FILLS_UNKNOWN = "fills_unknown"  # the exchange holds another position than the bot believes
     EQUITY_OFF = "equity_off"  # the exchange has another equity than the bot believes
     BLIND = "blind"  # the exchange does not answer the watchdog
+    HALTED = "halted"  # and waits for its operator's decision
+    HELD_OFF = "held_off"  # a pair opens nothing, for another reason than its operator's word
 
 
+# What the bot's own messages tell too, to the users of Telegram.
+TOLD_BY_THE_BOT = (BotTrouble.HALTED, BotTrouble.HELD_OFF)
 REMEDIES = {
     BotTrouble.SILENT: "look at `traderagent logs` and start it again; stops and targets rest at the exchange",
     BotTrouble.UNRECONCILED: "look at `traderagent logs`; if the exchange can be reached from here, restart the bot",
     BotTrouble.FILLS_UNKNOWN: "look at the position on the exchange's page; if it is protected, restart the bot",
     BotTrouble.EQUITY_OFF: "look at the account on the exchange's page for transfers and trades that are not the bot's",
     BotTrouble.BLIND: "look at the network and at the watchdog's key; positions are not compared until then",
+    BotTrouble.HALTED: "decide in the console, over Telegram, or by `traderagent ctl hold | reduce-50 | close-all`",
+    BotTrouble.HELD_OFF: "look at `traderagent ctl status` and the position at the exchange, then resume the pair",
 }
 
 
@@ -42,6 +48,8 @@ class WatchLimits:
     fills_unknown: float = 20.0
     equity_off: float = 120.0
     blind: float = 120.0
+    halted: float = 0.0
+    held_off: float = 60.0
     equity_off_pct: float = 5.0
     repeat: float = 3600.0
 
@@ -159,6 +167,8 @@ class BotWatch:
             return f"the exchange does not answer the watchdog: {self.blind}" if self.blind else ""
         if self.why or self.status is None:
             return None
+        if condition in OF_THE_STATUS:
+            return OF_THE_STATUS[condition](self.status)
         if condition is BotTrouble.UNRECONCILED:
             return self._unreconciled(self.status, now)
         return None if self.account is None or self.blind else self._other_account(condition, self.status, self.account)
@@ -182,6 +192,22 @@ class BotWatch:
         if off <= self.limits.equity_off_pct:
             return ""
         return f"the exchange has an equity of {held:,.2f}, the bot believes {believed:,.2f}: {off:.1f} % off"
+
+
+def _halted(status: dict[str, Any]) -> str:
+    if not status["halted"] or status["answer"] != "waiting":
+        return ""
+    losses = f"day loss {status['day_loss_pct']:.2f} %, drawdown {status['drawdown_pct']:.2f} %"
+    return f"it is halted ({losses}) and holds what it has unless somebody decides by {status['decide_by']}"
+
+
+def _held_off(status: dict[str, Any]) -> str:
+    reasons = {one["pair"]: [why for why in one["held_off"] if why != "operator"] for one in status["pairs"]}
+    told = [f"{pair} ({', '.join(why).replace('_', ' ')})" for pair, why in reasons.items() if why]
+    return f"nothing is opened on {', '.join(told)}" if told else ""
+
+
+OF_THE_STATUS = {BotTrouble.HALTED: _halted, BotTrouble.HELD_OFF: _held_off}
 
 
 def _other_positions(status: dict[str, Any], account: AccountSeen) -> str:

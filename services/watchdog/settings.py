@@ -88,6 +88,7 @@ class WatchdogSettings(BaseModel):
     fills_seconds: float = Field(20.0, ge=1, le=86_400, description="that positions may differ")
     equity_seconds: float = Field(120.0, ge=1, le=86_400, description="that equity may be off")
     equity_off_pct: float = Field(5.0, gt=0, le=1000, description="how far equity may be off")
+    held_off_seconds: float = Field(60.0, ge=0, le=86_400, description="that a pair may open nothing")
     repeat_minutes: float = Field(60.0, ge=1, le=10_080, description="until what still holds is said again")
     user: str = Field("owner", pattern="^[a-z0-9_-]{1,32}$", description="whose watching key of `traderagent keys`")
     telegram: bool = Field(True, description="tell the users of `traderagent telegram`, where it is set up")
@@ -101,6 +102,7 @@ class WatchdogSettings(BaseModel):
             **times,
             fills_unknown=self.fills_seconds,
             equity_off=self.equity_seconds,
+            held_off=self.held_off_seconds,
             equity_off_pct=self.equity_off_pct,
             repeat=60.0 * self.repeat_minutes,
         )

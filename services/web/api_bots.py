@@ -131,7 +131,7 @@ async def said(
 
 @router.post("/{bot}/commands")
 async def say(request: Request, seen: KnownBot, by: Controller, given: CommandGiven, key: Key) -> CommandDone:
-    """Tell a bot something. What moves money (close-all, reduce-50, invest, shutdown) asks for the scope `money`."""
+    """Tell a bot something. What moves money (close, reduce-50, invest, phases, shutdown, …) asks for scope `money`."""
     console = console_of(request)
     source = "api" if request.headers.get("authorization") else "console"
     return await command(console, by, address(request), seen.bot, given, key, source)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints, is_typeddict
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from coordinator.bot_status import BotStatus, PairOrders
+from coordinator.bot_status import BotStatus, CapitalPhaseStanding, PairOrders
 from coordinator.operator import CommandKind
 from services.web.access import LEAST_PASSWORD, LONGEST_PASSWORD
 from services.web.scopes import Scope
@@ -25,10 +26,16 @@ def _type_of(hint: Any) -> Any:
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (list, dict):
         return origin[tuple(_type_of(one) for one in inner)]
+    if origin is UnionType:
+        return Union[tuple(_type_of(one) for one in inner)]  # noqa: UP007, of a tuple
     return hint
 
 
-BotStatusModel = described(BotStatus, "BotStatusModel", environment=(str | None, None))
+BotStatusModel = described(
+    *(BotStatus, "BotStatusModel"),
+    environment=(str | None, None),
+    phase_standing=(described(CapitalPhaseStanding, "CapitalPhaseStandingModel") | None, None),
+)
 PairOrdersModel = described(PairOrders, "PairOrdersModel")
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]{1,8}$", description="name of a bot", examples=["main"])]

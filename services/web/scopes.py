@@ -16,7 +16,10 @@ class Scope(StrEnum):
 
 
 ALL = tuple(Scope)
-MONEY_COMMANDS = {CommandKind.CLOSE_ALL, CommandKind.REDUCE_50, CommandKind.INVEST, CommandKind.SHUTDOWN}
+MONEY_COMMANDS = {
+    *(CommandKind.CLOSE, CommandKind.CLOSE_ALL, CommandKind.REDUCE_50, CommandKind.INVEST, CommandKind.SHUTDOWN),
+    *(CommandKind.PHASE_UP, CommandKind.PHASE_DOWN),
+}
 
 
 def needed_for(kind: str) -> Scope:

@@ -13,6 +13,7 @@ import pytest
 
 from backtesting import simulate_portfolio, write_report, write_run
 from backtesting.metrics import Metrics
+from backtesting.reports.chart_data import volume_code
 from backtesting.reports.comparison import compared_run
 from backtesting.reports.comparison_page import comparison_page
 from backtesting.reports.labels import LABELS, label
@@ -141,6 +142,14 @@ def test_candles_on_the_page_are_those_of_the_run(results, tmp_path):
     expected = result.candles.select("open", "high", "low", "close").to_numpy()
     np.testing.assert_allclose(np.array(rows) * numerator / denominator, expected, atol=1e-9)
     assert [t * 60_000 for t in table["t"]] == result.candles["ts"].to_list()
+    volumes = [(100 + (code - 1) % 900) * 10.0 ** ((code - 1) // 900 - 20) for code in table["volume"]]
+    np.testing.assert_allclose(volumes, result.candles["volume"].to_numpy(), rtol=0.005)
+
+
+@pytest.mark.parametrize(("volume", "shown"), [(0.0, 0.0), (1e-5, 1e-5), (0.9996, 1.0), (123.4, 123.0), (3e9, 3e9)])
+def test_a_volume_is_kept_to_three_digits(volume, shown):
+    (code,) = volume_code(np.array([volume]))
+    assert (code > 0 and (100 + (code - 1) % 900) * 10.0 ** ((code - 1) // 900 - 20)) == pytest.approx(shown)
 
 
 def test_the_orders_that_rested_are_on_the_page(results, tmp_path):

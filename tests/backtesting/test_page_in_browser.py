@@ -91,7 +91,7 @@ def test_a_page_opens_and_does_what_a_reader_asks(grid_page):
 
         await page.mouse("mouseMoved", x, y)
         told = await page.run("document.querySelector('.chart-told').innerText")
-        for word in ("BTCUSDT open", "equity", "buy and hold", "drawdown", "resting", "position", "USDT"):
+        for word in ("BTCUSDT open", "equity", "buy and hold", "drawdown", "volume", "resting", "position", "USDT"):
             assert word in told
         await page.press("n")
         first = result.fills.row(0, named=True)

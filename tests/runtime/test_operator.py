@@ -7,6 +7,7 @@ import io
 import json
 import socket
 import stat
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -21,6 +22,7 @@ from bot.ports import Account, NotPermitted
 from coordinator.decisions import explain
 from coordinator.messages import AccountSnapshot
 from coordinator.operator import CommandRejected
+from coordinator.phase_gates import PhaseEvidence
 from coordinator.vocabulary import Answer, HeldOff
 from services.app.backing import Backing
 from services.app.bot import control_of
@@ -118,6 +120,81 @@ def test_a_paused_pair_has_no_entries_and_the_others_trade_on(dsn, name):
     during, after = with_bot(dsn, name, play)
     assert during == {"BTCUSDT"}
     assert after == {"BTCUSDT", "SOLUSDT"}
+
+
+def test_a_closed_pair_leaves_at_the_market_rests_and_the_others_trade_on(dsn, name):
+    async def play(bot, exchange):
+        held = next(symbol for symbol, book in exchange.books.items() if book.position)
+        (other,) = set(exchange.books) - {held}
+        kept = exchange.books[other].position
+        said = await bot.runtime.apply_command(command("close", held))
+        await bot.runtime.settled()
+        kept = exchange.books[other].position == kept
+        await bot.steps.minute()
+        left = exchange.books[held].position
+        for _ in range(30):
+            await bot.steps.minute()
+        with pytest.raises(CommandRejected, match="holds no position"):
+            await bot.runtime.apply_command(command("close", held))
+        with pytest.raises(CommandRejected, match="say it with --pair"):
+            await bot.runtime.apply_command(command("close"))
+        return said, left, kept, {one.symbol for one in entries(bot, exchange)}, other
+
+    said, left, kept, open_orders, other = with_bot(dsn, name, play, minutes=400)
+    assert said == "paused the pair; its position leaves at the market"
+    assert (left, kept) == (0, True)
+    assert open_orders == {other}
+
+
+def test_a_phase_of_the_capital_outlives_a_crash_and_sizes_follow_it(dsn, name):
+    async def play(bot, exchange):
+        small = [one.price * one.lots for one in entries(bot, exchange)]
+        first = status(bot.runtime)["capital_phase"]
+        await bot.runtime.apply_command(replace(command("phase-up"), amount=0.5))
+        await bot.crash()
+        await bot.start()
+        for _ in range(20):
+            await bot.steps.minute()
+        with pytest.raises(CommandRejected, match="this bot has no capital phases"):
+            await bot.runtime.apply_command(command("phase-up"))
+        now = status(bot.runtime)["capital_phase"]
+        return first, small, now, [one.price * one.lots for one in entries(bot, exchange)]
+
+    options = {"first_share": 0.25}
+    first, small, now, large = with_bot(dsn, name, play, options=options, strategy="grid", grid=GRID, capital=200_000.0)
+    assert first["share"] == 0.25
+    assert now["share"] == 0.5
+    assert max(large) / max(small) == pytest.approx(2.0, rel=0.1)
+
+
+def test_the_capital_grows_by_the_operators_word_and_shrinks_by_itself(dsn, name, tmp_path):
+    async def main():
+        phases = {"shares": [0.05, 0.25, 1], "days": 0, "trades": 0, "drift_bps": None, "chaos_kills": 100}
+        settings, chosen = load_bot(written(tmp_path, bot={**CONFIG["bot"], "capital_phases": phases}))
+        async with venue(exchange_for(config())) as house:
+            bot = Bot(as_live(chosen), house.address, dsn, name, options={"first_share": settings.first_share})
+            await bot.start()
+            live = LiveBot(settings, as_live(chosen), bot.runtime, control_of(settings, chosen))
+            await live._look_at_phase()
+            first = (await live.status())["phase_standing"]
+            with pytest.raises(
+                CommandRejected, match="asks for a passed `traderagent chaos` of this strategy with 100"
+            ):
+                await live.act(command("phase-up"))
+            live.evidence = lambda: PhaseEvidence(None, 100)
+            said = [await live.act(command("phase-up"))]
+            portfolio = bot.runtime.master.core.machine.portfolio_state.portfolio
+            portfolio.phase.fall = 0.2
+            await live._look_at_phase()
+            fallen = (await live.status())["phase_standing"]
+            said.append(await live.act(command("phase-up", force=True)))
+            await bot.stop()
+        return first, said, fallen
+
+    first, said, fallen = asyncio.run(main())
+    assert (first["number"], first["of"], first["share"]) == (1, 3, 0.05)
+    assert said == ["25 % of the capital is at work"] * 2
+    assert (fallen["number"], fallen["share"], fallen["drawdown"], fallen["missing"]) == (1, 0.05, 0.0, [])
 
 
 def test_f_41_a_deposit_moves_the_anchor_and_not_the_profit(dsn, name):

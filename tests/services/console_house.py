@@ -59,7 +59,8 @@ def bot_status(bot, pairs=(PAIR,), **more):
         "bot": bot, "at": "2024-01-01T09:06:00Z", "equity": 10_012.5, "wallet": 10_000.0, "exposure": 430.0,
         "day_loss_pct": -0.1, "drawdown_pct": 0.2, "modes": [], "halted": False, "answer": None, "decide_by": None,
         "limits": {"halt_day_loss_pct": 10.0, "halt_drawdown_pct": 30.0, "exposure": 0.7, "reserve": 0.15},
-        "transfers_at": 0, "streams": {"public": True}, "stream_age_seconds": 0.1, "errors": {}, "changes": {},
+        "transfers_at": 0, "capital_phase": None, "phase_standing": None,
+        "streams": {"public": True}, "stream_age_seconds": 0.1, "errors": {}, "changes": {},
         "pairs": [pair_status(one) for one in pairs],
     } | more  # fmt: skip
 

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from bot.sources import ROOT
+from services.command_line import main
 from tests.conftest import unreachable_bot
 from tests.services.test_control import answering
 
@@ -115,3 +116,13 @@ def test_a_mistake_inside_a_config_is_told_before_what_trades_is_loaded(tmp_path
     said, loaded = told(["doctor", str(tmp_path / "bot.yaml")], tmp_path)
     assert "no keys and values" in said
     assert (HEAVY - {"yaml"}) & set(loaded) == set()
+
+
+def test_a_command_is_built_alone_and_an_unknown_one_is_sought_in_the_whole_program():
+    for wanted in ("ctl", "jobs"):
+        alone = main._only(wanted)
+        assert [one.name for one in [*alone.registered_commands, *alone.registered_groups]] == [wanted]
+        assert alone.info is main.app.info and alone.registered_callback is main.app.registered_callback
+    assert main._only("clt") is main.app
+    assert main._only("--version") is main.app
+    assert len(main.app.registered_commands) > 30, "the program itself stays whole"

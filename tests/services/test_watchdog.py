@@ -34,8 +34,10 @@ AT = 1_800_000_000.25
 # What is seen
 
 
-def stands(position=1.0, equity=1000.0, reconciled=5.0):
-    return {"equity": equity, "pairs": [{"pair": "BTCUSDT", "position": position, "reconciled_seconds": reconciled}]}
+def stands(position=1.0, equity=1000.0, reconciled=5.0, held_off=(), **more):
+    pair = {"pair": "BTCUSDT", "position": position, "reconciled_seconds": reconciled, "held_off": list(held_off)}
+    account = {"equity": equity, "day_loss_pct": 0.0, "drawdown_pct": 0.0, "halted": False, "answer": None}
+    return account | {"decide_by": None, "pairs": [pair]} | more
 
 
 def watched(limits=None):
@@ -71,12 +73,23 @@ def break_sight(watch, now):
     watch.saw(None, "the exchange did not answer")
 
 
+def break_halt(watch, now):
+    told = {"halted": True, "answer": "waiting", "decide_by": "2024-01-01T09:30:00Z"}
+    watch.stands(stands(day_loss_pct=5.2, **told), now)
+
+
+def break_pair(watch, now):
+    watch.stands(stands(held_off=["operator", "position"]), now)
+
+
 FAULTS = {
     BotTrouble.SILENT: (break_silent, 30.0),
     BotTrouble.UNRECONCILED: (break_unreconciled, 0.0),
     BotTrouble.FILLS_UNKNOWN: (break_fills, 20.0),
     BotTrouble.EQUITY_OFF: (break_equity, 120.0),
     BotTrouble.BLIND: (break_sight, 120.0),
+    BotTrouble.HALTED: (break_halt, 0.0),
+    BotTrouble.HELD_OFF: (break_pair, 60.0),
 }
 
 
@@ -97,6 +110,27 @@ def test_a_fault_begins_its_condition_alone_after_its_patience_and_ends_it_once(
     assert [(one.condition, one.over) for one in watch.evaluate(400)] == [(condition, True)]
     assert watch.is_well()
     assert watch.evaluate(401) == []
+
+
+def test_what_an_operator_has_said_or_decided_is_no_trouble():
+    watch = watched()
+    watch.stands(stands(held_off=["operator"], halted=True, answer="hold"), 0)
+    assert [one for second in range(150) for one in watch.evaluate(second)] == []
+
+
+def test_a_halt_and_a_pair_that_is_held_off_say_what_and_until_when():
+    watch = watched()
+    break_halt(watch, 1)
+    (halt,) = watch.evaluate(1)
+    assert halt.sentence == (
+        "it is halted (day loss 5.20 %, drawdown 0.00 %) and holds what it has unless somebody decides by "
+        "2024-01-01T09:30:00Z"
+    )
+    break_pair(watch, 2)
+    (over,) = watch.evaluate(2)
+    (held_off,) = watch.evaluate(62)
+    assert (over.over, held_off.sentence) == (True, "nothing is opened on BTCUSDT (position)")
+    assert asyncio.run(TelegramChannel(None, lambda: "", lambda: [1]).send(halt, AT)) is None, "the bot tells it"
 
 
 def test_what_is_shorter_than_its_patience_is_not_said():
@@ -265,7 +299,7 @@ def test_what_waits_for_the_same_condition_is_said_by_the_newest_and_nothing_els
         outgoing.put(first, 0.0)
         for condition in BotTrouble:
             outgoing.put(Notice("main", condition, f"{count}"), float(count))
-    assert [one.sentence for one, _ in outgoing.waiting][1:] == ["first", *["999"] * 5]
+    assert [one.sentence for one, _ in outgoing.waiting][1:] == ["first", *["999"] * len(BotTrouble)]
 
 
 def test_one_channel_that_is_away_holds_up_no_other():

@@ -9,7 +9,7 @@ const {candlesOf, rolled, place} = root.Columns;
 const LENGTHS = [1, 5, 15, 30, 60, 300, 900, 1800, 3600, 7200, 14400, 28800, 43200, 86400, 604800]; // seconds
 const MOST_BARS = 4000; // in the library at a time
 const BAR_WIDTH = 2.2; // px, the least that a bar is given
-const CANDLE = {open: "first", high: "most", low: "least", close: "last"};
+const CANDLE = {open: "first", high: "most", low: "least", close: "last", volume: "sum"};
 const ACCOUNT = {equity: "last", held: "last", drawdown: "least"};
 const SPANS = [["1 day", 86400], ["1 week", 604800], ["1 month", 2592000], ["All", 0]];
 const LAYERS = [["fills", "Fills"], ["orders", "Resting orders"], ["zones", "Zones"]];
@@ -468,7 +468,9 @@ class PriceChart {
     const bars = this.bars, k = this.row(bars, time), digits = this.digits(this.pair.tick);
     const prices = ["open", "high", "low", "close"].map((name) => `${this.say(name)} ${this.shown(bars[name][k], digits)}`);
     const change = (bars.close[k] / bars.open[k] - 1) * 100, sign = change >= 0 ? "+" : "";
-    return [`${this.pair.name} ${prices.join(" ")} (${sign}${change.toFixed(2)} %)`];
+    const volume = bars.volume[k], amount = volume.toLocaleString("en-US", {maximumSignificantDigits: 3});
+    const traded = Number.isNaN(volume) ? "" : `, ${this.say("volume")} ${amount}`;
+    return [`${this.pair.name} ${prices.join(" ")} (${sign}${change.toFixed(2)} %)${traded}`];
   }
   tellAccount(time) {
     const account = this.shownAccount, k = this.row(account, time);

@@ -37,12 +37,19 @@ async function unpackedAll(value) {
   return Object.fromEntries(names.map((name, k) => [name, parts[k]]));
 }
 
-// Candles from their differences: {t (seconds), open, high, low, close}.
+// Volume from three digits and a power of ten, as chart_data.py packs it.
+function volumeOf(code) {
+  const k = code - 1;
+  return code > 0 ? (100 + (k % 900)) * 10 ** (Math.floor(k / 900) - 20) : 0;
+}
+
+// Candles from their differences: {t (seconds), open, high, low, close, volume}.
 function candlesOf(table, seconds, tick) {
   const n = table.rows, price = (ticks) => (ticks * tick[0]) / tick[1];
   const out = {t: new Float64Array(n), open: new Float64Array(n), high: new Float64Array(n)};
   out.low = new Float64Array(n);
   out.close = new Float64Array(n);
+  out.volume = Float64Array.from(table.volume, volumeOf);
   for (let k = 0, last = 0; k < n; k++) {
     const open = last + table.open[k], close = open + table.close[k];
     out.t[k] = table.t[k] * seconds;
@@ -55,7 +62,7 @@ function candlesOf(table, seconds, tick) {
   return out;
 }
 
-// Columns by buckets of `seconds`: each taken by its rule, first, last, most or least of the bucket.
+// Columns by buckets of `seconds`: each taken by its rule, first, last, most, least or sum of the bucket.
 function rolled(columns, rules, seconds) {
   const t = columns.t, starts = [];
   for (let k = 0, bucket = NaN; k < t.length; k++) {
@@ -71,6 +78,7 @@ function rolled(columns, rules, seconds) {
       let value = from[rule === "last" ? end - 1 : start];
       if (rule === "most") for (let k = start + 1; k < end; k++) value = Math.max(value, from[k]);
       if (rule === "least") for (let k = start + 1; k < end; k++) value = Math.min(value, from[k]);
+      if (rule === "sum") for (let k = start + 1; k < end; k++) value += from[k];
       to[row] = value;
     });
   }

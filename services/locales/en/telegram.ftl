@@ -1,6 +1,6 @@
 # What Telegram says. The same messages stand in every language.
 help = Watch: /status /pairs /pair /orders /positions /balance /profit /day /week /month /trades /performance /regimes /risk /allocation /fees /decisions /why /whatif /chart /equity /health /version
-    Command: /pause /resume /halt /closeall /hold /reduce50 /reload /stop
+    Command: /pause /resume /close /halt /closeall /hold /reduce50 /phaseup /phasedown /reload /stop
     Yourself: /use (choose a bot) /rules (what is told) /language
 hello = This is traderagent. /help lists what you can ask and say.
 normal = normal
@@ -67,6 +67,11 @@ only-text = I read text commands alone; /help lists them.
 away = { $what }
 confirm-head = { $command } on { $bot }: sure?
 confirm-close-all = Closes { $count } positions worth { $value } at the market; unrealised { $floating }.
+confirm-close = Pauses { $pair } and closes its position at the market: { $value }, unrealised { $floating }.
+confirm-phase-up = Lets more of the capital work; refused while something is missing.
+confirm-phase-down = Lets less of the capital work and trims positions to it.
+phase-line = capital phase { $number } of { $of }, { $share } at work
+phase-open = the next may be entered
 confirm-reduce-50 = Halves { $count } positions worth { $value } at the market.
 confirm-stop = Withdraws entries and ends the bot; stops and targets stay at the exchange.
 confirm-resume = Trades again, from an equity of { $equity } on.

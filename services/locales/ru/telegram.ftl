@@ -1,6 +1,6 @@
 # Что говорит Telegram. Те же сообщения есть на каждом языке.
 help = Смотреть: /status /pairs /pair /orders /positions /balance /profit /day /week /month /trades /performance /regimes /risk /allocation /fees /decisions /why /whatif /chart /equity /health /version
-    Управлять: /pause /resume /halt /closeall /hold /reduce50 /reload /stop
+    Управлять: /pause /resume /close /halt /closeall /hold /reduce50 /phaseup /phasedown /reload /stop
     О себе: /use (выбрать бота) /rules (о чём сообщать) /language
 hello = Это traderagent. /help покажет, о чём можно спросить и что можно сказать.
 normal = обычный режим
@@ -68,6 +68,11 @@ only-text = Понимаю только текстовые команды; сп�
 away = { $what }
 confirm-head = { $command }, бот { $bot }: точно?
 confirm-close-all = Закроет по рынку позиций: { $count }, на { $value }; нереализовано { $floating }.
+confirm-close = Приостановит { $pair } и закроет позицию по рынку: { $value }, нереализовано { $floating }.
+confirm-phase-up = Пустит в работу больше капитала; откажет, пока чего-то не хватает.
+confirm-phase-down = Оставит в работе меньше капитала и сократит до него позиции.
+phase-line = фаза капитала { $number } из { $of }, в работе { $share }
+phase-open = можно перейти к следующей
 confirm-reduce-50 = Уменьшит по рынку вдвое позиций: { $count }, на { $value }.
 confirm-stop = Снимет входы и завершит бота; стопы и цели останутся на бирже.
 confirm-resume = Снова торгует, начиная с капитала { $equity }.

@@ -81,7 +81,7 @@ function withForming(bars) {
   const price = +now().price, time = Math.floor(market() / 60) * 60, last = bars.t.length - 1;
   if (!price || last < 0 || time <= bars.t[last] || time > bars.t[last] + 180) return bars;
   const open = bars.close[last];
-  const forming = {t: time, open, high: Math.max(open, price), low: Math.min(open, price), close: price, volume: 0};
+  const forming = {t: time, open, high: Math.max(open, price), low: Math.min(open, price), close: price, volume: NaN};
   return Object.fromEntries(COLUMNS.map((name) => [name, Float64Array.from([...bars[name], forming[name]])]));
 }
 

@@ -117,6 +117,8 @@ def test_the_bot_is_given_time_to_withdraw_and_what_shares_loopback_shares_one_p
     assert SERVICES["bot"]["stop_grace_period"] == "120s"
     for name in {*OURS, "prometheus", "grafana"} - {"pod"}:
         assert SERVICES[name]["network_mode"] == "service:pod"
+        longest = int(SERVICES["pod"]["stop_grace_period"].rstrip("s"))
+        assert int(SERVICES[name]["stop_grace_period"].rstrip("s")) < longest, "it would be killed with the pod"
     assert COMPOSE["networks"]["inside"]["internal"]
     assert all(SERVICES[name]["networks"] == ["inside"] for name in ("postgres", "redis"))
 

@@ -157,12 +157,19 @@ def cache_directory(functions: Sequence[Any]) -> Path | None:
     known = [start for start in starts if start is not None]
     if len(known) < len(starts):
         return None
-    machine = f"{numba.__version__} {sys.version} {llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+    machine = f"{numba.__version__} {sys.version} {_processor()}"
     code = f"{code_hash(closure(known))} {_constants(functions)}"
     name = hashlib.sha256(f"{code} {machine}".encode()).hexdigest()[:16]
     chosen = os.environ.get("TRADERAGENT_CACHE_DIR")
     parent = Path(chosen) if chosen else Path(platformdirs.user_cache_dir("traderagent")) / "kernels"
     return parent / name
+
+
+def _processor() -> str:
+    """Name what machine code is made for: this processor, or the kind that Numba was told (an image has one)."""
+    name = numba.config.CPU_NAME or llvm.get_host_cpu_name()
+    features = numba.config.CPU_FEATURES
+    return f"{name} {llvm.get_host_cpu_features().flatten() if features is None else features}"
 
 
 def _start(function: FunctionType) -> tuple[Path, Path] | None:

@@ -25,6 +25,7 @@ except ImportError:  # a system without it also refuses to remove what another p
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+SHIPPED = "TRADERAGENT_SHIPPED_KERNELS"  # names a folder of directories that came with the program, as in an image
 KEPT_CACHES = 48  # an entry point has one for each version of the sources it depends on
 LOCK = ".lock"  # of the parent
 USERS = ".users"  # in each directory
@@ -52,6 +53,8 @@ def use(directory: Path) -> bool:
         directory.parent.mkdir(parents=True, exist_ok=True)
         with _locked(directory.parent):
             fresh = not directory.exists()
+            if fresh:
+                _take_shipped(directory)
             directory.mkdir(exist_ok=True)
             _hold(directory)
             if fresh:
@@ -60,6 +63,18 @@ def use(directory: Path) -> bool:
         warn(directory.parent, error)
         return False
     return True
+
+
+def _take_shipped(directory: Path) -> None:
+    """Copy the directory of this name that came with the program, if there is one; whole or not at all."""
+    folder = os.environ.get(SHIPPED)
+    if not folder or not (Path(folder) / directory.name).is_dir():
+        return
+    part = directory.with_name(f".{directory.name}.part")  # ours: the parent is locked
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(Path(folder) / directory.name, part, copy_function=shutil.copyfile)
+    part.chmod(0o755)  # what was shipped may be for reading alone
+    part.rename(directory)
 
 
 def _holds(directory: Path) -> bool:

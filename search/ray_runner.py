@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 TRIES = 5  # of a batch whose node dies
 WINDOWS = 2  # that an actor keeps ready
 LOCAL = "local"
+SHARE_OF_CPU = 0.001  # next to nothing, but a head that was started with `--num-cpus=0` gets no actor
 
 
 class Player:
@@ -108,15 +109,15 @@ class RayRunner:
                     f"--ray is {cut(address)}, where no cluster answers ({type(error).__name__}); check the address "
                     "and that its head node runs, or give local."
                 ) from None
-        nodes = [one for one in ray.nodes() if one["Alive"]]
+        processors = [int(one["Resources"].get("CPU", 0)) for one in ray.nodes() if one["Alive"]]
+        counts = [count for count in processors if count] or [1]
         self._arguments = (space.source(), ray.put(market), source_hash())
-        counts = [max(int(one["Resources"].get("CPU", 1)), 1) for one in nodes]
         self.threads = threads or min(counts)
         kind: Any = ray.remote(Player)
         self._kind = kind.options(
-            num_cpus=0, max_concurrency=self.threads, scheduling_strategy="SPREAD", max_restarts=0
+            num_cpus=SHARE_OF_CPU, max_concurrency=self.threads, scheduling_strategy="SPREAD", max_restarts=0
         )
-        self.actors = [self._make() for _ in range(actors or len(nodes))]
+        self.actors = [self._make() for _ in range(actors or len(counts))]
         self._asked: dict[Any, int] = {}  # actor that plays each reference
         self.depth = 3 * self.threads * len(self.actors)
 

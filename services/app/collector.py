@@ -25,7 +25,7 @@ from services.market_data.serving import MinuteServer
 from services.messaging.bars import BarPublisher
 from services.messaging.embedded import EmbeddedRedis
 from services.runtime.config import EMBEDDED, NONE
-from services.settings import Settings
+from services.settings import REDIS, Settings
 from services.storage.embedded import shared_by_all
 
 log = structlog.get_logger()
@@ -36,7 +36,8 @@ FRESH_MS = 5 * MINUTE  # from a minute's opening to its receipt, for bots to be 
 def load_collector(path: Path) -> CollectorSettings:
     """Read a config. Raises Misconfigured."""
     values = read_values(path)
-    settings: CollectorSettings = validated(CollectorSettings, {"data_dir": Settings().data_dir, **values}, "")
+    given = {"redis": os.environ[REDIS]} if os.environ.get(REDIS) else {}
+    settings: CollectorSettings = validated(CollectorSettings, {"data_dir": Settings().data_dir, **given, **values}, "")
     if settings.redis not in (NONE, EMBEDDED) and not settings.redis.startswith(("redis://", "rediss://", "unix://")):
         raise Misconfigured(
             f"redis is {settings.redis!r}; give none, embedded, or an address such as redis://host:6379."

@@ -25,6 +25,7 @@ from services.app.watched import Bots, VenueCandles
 from services.messaging.embedded import EmbeddedRedis
 from services.messaging.event_reader import EventReader
 from services.runtime.config import EMBEDDED, NONE
+from services.settings import Settings
 from services.storage.access_rows import AccessRows
 from services.storage.embedded import shared_by_all
 from services.storage.history import History
@@ -61,8 +62,8 @@ class ConsoleOptions:
     port: int = 0
     names: tuple[str, ...] = ()  # by which it is called besides
     origin: str | None = None  # of a proxy before it, such as https://console.example
-    database: str = field(default_factory=lambda: os.environ.get(DATABASE, EMBEDDED))
-    redis: str = field(default_factory=lambda: os.environ.get(REDIS, EMBEDDED))
+    database: str = field(default_factory=lambda: os.environ.get(DATABASE) or Settings().database)
+    redis: str = field(default_factory=lambda: os.environ.get(REDIS) or Settings().redis)
 
     def __post_init__(self) -> None:
         """Refuse an origin that is none."""

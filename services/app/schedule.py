@@ -23,6 +23,7 @@ from services.drift_days import bots_with_sessions, told
 from services.market_data.funding import FundingStore
 from services.market_data.instruments import save_instruments
 from services.market_data.store import CandleStore
+from services.storage.installation import back_up_all, file_name, remove_older
 from services.storage.jobs import JobStore
 from services.storage.scheduled_runs import ScheduledRun, ScheduledRuns
 from services.storage.trials import TrialStore
@@ -35,6 +36,7 @@ log = structlog.get_logger()
 OWNER = "schedule"  # of the jobs that a task queues
 KEPT_DAYS = 30.0  # jobs that have ended
 DRIFT_SECONDS = 3600.0  # that the comparison of one bot may take
+KEPT_BACKUPS = 14
 BEFORE_EXPIRY = timedelta(days=7)
 VENUES = ("bybit", "binance")
 SESSION_NAMES = re.compile(r"\b[0-9a-f]{16}\b")
@@ -139,12 +141,22 @@ async def _drift(around: TaskContext) -> str:
     return "; ".join(said) or "no bot's sessions lie in this data directory"
 
 
+async def _backup(around: TaskContext) -> str:
+    """Back up the whole installation, and remove what is older than the last of them."""
+    folder = around.data_dir / "backups"
+    file = folder / file_name(datetime.now(UTC))
+    contents = await back_up_all(around.dsn, around.data_dir, file)
+    removed = remove_older(folder, KEPT_BACKUPS)
+    return f"{file.name}: {contents.told()}, {file.stat().st_size / 1e6:.1f} MB; {removed} older ones removed"
+
+
 TASKS = (
     ScheduledTask("instruments", "10 0 * * *", "ticks, lots, fees and listings of markets with candles", _instruments),
     ScheduledTask("funding", "20 */8 * * *", "funding that was paid since the last", _funding),
     ScheduledTask("presets", "0 1 * * *", "search again what expires within a week", _presets),
     ScheduledTask("drift", "40 0 * * *", "compare yesterday's fills with their simulation", _drift),
     ScheduledTask("retention", "30 2 * * *", f"forget jobs that ended {KEPT_DAYS:.0f} days ago", _retention),
+    ScheduledTask("backup", "40 3 * * *", f"back up the installation; the last {KEPT_BACKUPS} are kept", _backup),
 )
 
 

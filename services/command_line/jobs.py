@@ -14,7 +14,7 @@ from bot.errors import Misconfigured, cut
 from services.command_line.console import console, progress
 from services.command_line.interrupt import run_loop
 from services.command_line.live import signed_in
-from services.settings import Settings
+from services.settings import DATABASE, Settings
 from services.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ Number = Annotated[int, typer.Argument(help="a job's number", metavar="JOB", min
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 User = Annotated[str, typer.Option(help="whose job it is [default: who is signed in]", metavar="NAME")]
 Database = Annotated[
-    str, typer.Option(help="address of your Postgres [default: the data directory's own]", metavar="DSN")
+    str,
+    typer.Option(help="address of your Postgres [default: the data directory's own]", metavar="DSN", envvar=DATABASE),
 ]
 
 

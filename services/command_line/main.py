@@ -59,6 +59,7 @@ from services.command_line import (
     web,
     whatif,
 )
+from services.settings import read_secret_files
 
 app = typer.Typer(
     name="traderagent",
@@ -154,6 +155,7 @@ def _only(name: str) -> typer.Typer:
 def main() -> None:
     """Run the command line."""
     try:
+        read_secret_files()
         _only(sys.argv[1] if len(sys.argv) > 1 else "")()
     except TradingError as error:
         _refuse(str(error))

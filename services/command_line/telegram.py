@@ -11,7 +11,7 @@ import typer
 from bot.errors import Misconfigured
 from services.command_line.console import console
 from services.command_line.interrupt import run_loop
-from services.settings import Settings
+from services.settings import DATABASE, REDIS, Settings
 
 if TYPE_CHECKING:
     from services.telegram.users import TelegramSettings, TelegramUser
@@ -102,8 +102,12 @@ async def _writer(bot: Any, seconds: float) -> TelegramUser | None:
 
 @app.command("run")
 def run(
-    database: Annotated[str, typer.Option(help="address of your Postgres [default: the data directory's]")] = "",
-    redis: Annotated[str, typer.Option(help="address of your Redis, or none [default: the data directory's]")] = "",
+    database: Annotated[
+        str, typer.Option(help="address of your Postgres [default: the data directory's]", envvar=DATABASE)
+    ] = "",
+    redis: Annotated[
+        str, typer.Option(help="address of your Redis, or none [default: the data directory's]", envvar=REDIS)
+    ] = "",
     per_minute: Annotated[int, typer.Option(help="messages of news a minute and user, at most", min=1, max=60)] = 20,
     repeat: Annotated[
         float, typer.Option(help="seconds until an alarm is said again that nobody has seen", min=10, max=86_400)

@@ -50,6 +50,7 @@ log = structlog.get_logger()
 PULSE_SECONDS = 1.0
 AGAIN_SECONDS = 0.2
 CONNECT_SECONDS = 5.0
+SHARE_OF_CPU = 0.001  # next to nothing, but a head that was started with `--num-cpus=0` gets no actor
 LIFE = 1 << 40  # reports of a later life have higher numbers
 
 
@@ -135,7 +136,7 @@ class _Actor:
         self.host.adopt(config)
 
 
-@ray.remote(max_restarts=-1, num_cpus=0)
+@ray.remote(max_restarts=-1, num_cpus=SHARE_OF_CPU)
 class PortfolioActor(_Actor):
     """The master loop."""
 
@@ -179,7 +180,7 @@ class PortfolioActor(_Actor):
         await self.stack.aclose()
 
 
-@ray.remote(max_restarts=-1, num_cpus=0, scheduling_strategy="SPREAD")
+@ray.remote(max_restarts=-1, num_cpus=SHARE_OF_CPU, scheduling_strategy="SPREAD")
 class PairActor(_Actor):
     """The strategy loops of some pairs, with a gateway of their own."""
 

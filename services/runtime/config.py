@@ -95,8 +95,10 @@ class BotSettings(BaseModel):
     large_positions: bool = Field(
         False, description="a position may be larger than one market order closes; several stops cover it then"
     )
-    database: str = Field(EMBEDDED, description="embedded, or a postgresql:// address")
-    redis: str = Field(EMBEDDED, description="embedded, none, or a redis:// address")
+    database: str = Field(
+        default_factory=lambda: Settings().database, description="embedded, or a postgresql:// address"
+    )
+    redis: str = Field(default_factory=lambda: Settings().redis, description="embedded, none, or a redis:// address")
     market_data: MarketDataSource = Field(
         MarketDataSource.EXCHANGE, description="exchange, or shared: from `traderagent collect` where it has them"
     )

@@ -65,28 +65,34 @@ WHEN = "at BETWEEN '2000-01-01Z' AND '2200-01-01Z'"  # Python cannot hold every 
 async def back_up(dsn: str, bot: str, file: Path) -> Contents:
     """Write every row of the bot, as of one moment, to `file`, whole or not at all; raises Misconfigured."""
     await migrate(dsn)
+    with kept_whole(file) as out:
+        return await _write_all(dsn, bot, file, out)
+
+
+@contextmanager
+def kept_whole(file: Path) -> Iterator[IO[bytes]]:
+    """Open a backup to be written for its owner alone, whole or not at all; raises Misconfigured."""
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
-        with _writable(file):
+        with writable(file):
             file.parent.mkdir(parents=True, exist_ok=True)
             partial.unlink(missing_ok=True)
             # What a bot remembers is its owner's, from the first byte on.
             descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w+b") as out:
-            contents = await _write_all(dsn, bot, file, out)
-            with _writable(file):
+            yield out
+            with writable(file):
                 out.flush()
                 os.fsync(out.fileno())
-        with _writable(file):
+        with writable(file):
             partial.replace(file)
     finally:
-        with _writable(file):
+        with writable(file):
             partial.unlink(missing_ok=True)
-    return contents
 
 
 @contextmanager
-def _writable(file: Path, *, only: set[int] | None = None) -> Iterator[None]:
+def writable(file: Path, *, only: set[int] | None = None) -> Iterator[None]:
     """Turn what the disk says, or `only` these of its errors, into a sentence."""
     try:
         yield
@@ -100,7 +106,7 @@ async def _write_all(dsn: str, bot: str, file: Path, out: IO[bytes]) -> Contents
     connection = await asyncpg.connect(dsn, server_settings=SESSION)
     rows, checksums = {}, {}
     try:
-        with _writable(file, only=FULL):
+        with writable(file, only=FULL):
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
                     for table in TABLES:

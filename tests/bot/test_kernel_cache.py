@@ -164,3 +164,36 @@ def test_using_a_directory_that_can_be_written_warns_of_nothing(parent):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert use(named(parent, 1))
+
+
+def test_what_was_shipped_is_copied_once_and_whole(parent, tmp_path, monkeypatch):
+    shipped = tmp_path / "shipped"
+    (named(shipped, 1)).mkdir(parents=True)
+    (named(shipped, 1) / "step.nbc").write_text("machine code")
+    (named(shipped, 1) / "step.nbc").chmod(0o444)
+    named(shipped, 1).chmod(0o555)
+    monkeypatch.setenv(kernel_cache.SHIPPED, str(shipped))
+    part = parent / f".{named(parent, 1).name}.part"
+    part.mkdir(parents=True)  # of a process that was killed as it copied
+    (part / "half").write_text("")
+    assert use(named(parent, 1))
+    assert sorted(one.name for one in named(parent, 1).iterdir()) == [USERS, "step.nbc"]
+    (named(parent, 1) / "step.nbc").write_text("made here since")
+    end_of_life()
+    assert use(named(parent, 1))
+    assert use(named(parent, 2)), "what was not shipped is made as ever"
+    assert (named(parent, 1) / "step.nbc").read_text() == "made here since"
+    assert not part.exists()
+
+
+def test_machine_code_for_another_processor_has_a_directory_of_its_own(monkeypatch):
+    from bot import kernel
+
+    functions = [test_machine_code_for_another_processor_has_a_directory_of_its_own]
+    here = kernel.cache_directory(functions)
+    monkeypatch.setattr(kernel.numba.config, "CPU_NAME", "x86-64-v3")
+    monkeypatch.setattr(kernel.numba.config, "CPU_FEATURES", "")
+    told = kernel.cache_directory(functions)
+    monkeypatch.setattr(kernel.llvm, "get_host_cpu_name", lambda: "another machine")
+    assert here != told
+    assert kernel.cache_directory(functions) == told, "an image has the same on every machine"

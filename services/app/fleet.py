@@ -140,7 +140,7 @@ class FleetSupervisor:
         return RunState.STARTING, process or one.process
 
     def _is_by_hand(self, name: str, process: int) -> bool:
-        """Whether the process of a control file is the bot; after a restart of the machine another may have its number."""
+        """Whether the process of a control file is the bot: after a reboot another may have its number."""
         if self._by_hand.get(name) == process:
             return True
         if not answers(control_file(self.data_dir, name)):

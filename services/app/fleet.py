@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from bot.errors import Misconfigured, cut, shown, suggestion
-from bot.times import SECOND
 from coordinator.config_file import read_values
 from coordinator.run_state import OVER, RunState
 from services.control.client import (
     BY_OPERATOR,
     NAME,
+    answers,
     as_event,
     ask,
     control_file,
@@ -39,7 +40,7 @@ from services.control.client import (
 from services.control.fleet import FleetServer
 from services.fleet.launch import has_process, keep_small, launch, refuse_unknown_system
 from services.fleet.records import STEADY, FleetBot, FleetRecords, WantedState
-from services.processes import lives_since, try_lock
+from services.processes import lives, try_lock
 
 if TYPE_CHECKING:
     import subprocess
@@ -73,7 +74,8 @@ class FleetSupervisor:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._told: dict[str, tuple[float, Future[None]]] = {}
         self._threads = ThreadPoolExecutor(8, "fleet")
-        self._turn = asyncio.Lock()
+        self._turn = threading.Lock()
+        self._by_hand: dict[str, int] = {}  # processes that somebody else has started, and that have answered
         self._leaving = False
         self._emptied = time.monotonic()
 
@@ -85,8 +87,12 @@ class FleetSupervisor:
 
     async def _in_turn(self, work: Callable[..., Any], *given: Any) -> Any:
         """Do something to the bots outside of the event loop, one thing after the other."""
-        async with self._turn:
-            return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._threads, work, *given))
+
+        def alone() -> Any:
+            with self._turn:
+                return work(*given)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, alone)
 
     def rows(self) -> list[dict[str, Any]]:
         """Say how every bot stands, by name."""
@@ -117,20 +123,31 @@ class FleetSupervisor:
 
     def _seen(self, one: FleetBot) -> tuple[RunState | None, int | None]:
         """State and process of a bot that lives, whoever has started it; None where it does not."""
-        launched = has_process(self.records.lock(one.name))
+        child = self._children.get(one.name)
+        launched = has_process(self.records.lock(one.name)) or (child is not None and child.poll() is None)
         process = process_of(control_file(self.data_dir, one.name))
-        if process is not None:
-            if not launched:  # by hand: what an earlier process has printed is not its own
-                self.records.out(one.name).unlink(missing_ok=True)
+        own = one.process if child is None else child.pid
+        if process is not None and ((launched and process == own) or self._is_by_hand(one.name, process)):
             return RunState.RUNNING, process
-        by_number = one.process is not None and lives_since(one.process, one.since / SECOND)
-        if one.state in (RunState.RUNNING, RunState.STOPPING) and (launched or by_number):
-            return RunState.STOPPING, one.process  # its control interface is closed before it ends
+        process = self._by_hand.get(one.name) if child is None else child.pid
+        launched = launched or (process is not None and lives(process))
         if not launched:
             return None, None
+        if one.state in (RunState.RUNNING, RunState.STOPPING):  # its control interface is closed before it ends
+            return RunState.STOPPING, process or one.process
         if one.state is RunState.WARMING_UP or self._has_said(one.name, RunState.WARMING_UP):
-            return RunState.WARMING_UP, one.process
-        return RunState.STARTING, one.process
+            return RunState.WARMING_UP, process or one.process
+        return RunState.STARTING, process or one.process
+
+    def _is_by_hand(self, name: str, process: int) -> bool:
+        """Whether the process of a control file is the bot: after a reboot another may have its number."""
+        if self._by_hand.get(name) == process:
+            return True
+        if not answers(control_file(self.data_dir, name)):
+            return False
+        self._by_hand[name] = process
+        self.records.out(name).unlink(missing_ok=True)  # an earlier process has printed it
+        return True
 
     def _has_said(self, name: str, event: str) -> bool:
         try:
@@ -183,6 +200,7 @@ class FleetSupervisor:
         child = self._children.pop(one.name, None)
         code = None if child is None else child.wait()
         self._told.pop(one.name, None)
+        self._by_hand.pop(one.name, None)
         reason, by_operator = self._why(one, code)
         one, now = replace(one, process=None), self.now()
         if self._leaving:

@@ -55,12 +55,13 @@ def process_of(file: Path) -> int | None:
         number = json.loads(file.read_text(encoding="utf-8"))["process"]
         if lives_since(number, file.stat().st_mtime):
             return int(number)
-        return number if lives(number) and _answers(file) else None  # the clock may have been set since it began
+        return number if lives(number) and answers(file) else None  # the clock may have been set since it began
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 
-def _answers(file: Path) -> bool:
+def answers(file: Path) -> bool:
+    """Whether what has left a control file says that it lives."""
     try:
         return ask(file, "/health", seconds=LOOK_SECONDS).get("alive") is True
     except Misconfigured:

@@ -21,8 +21,12 @@ def house(processes):
     """A fleet that is to be started, and what it leaves behind ended."""
     made = FleetHouse(processes)
     yield made
-    for process in made.bots():
-        process.kill()
+    if made.fleet is not None:
+        made.kill()  # or it would start them again
+    left = made.bots()
+    for process in left:
+        process.terminate()  # so that database and bus end too
+    psutil.wait_procs(left, timeout=60)
 
 
 class FleetHouse:

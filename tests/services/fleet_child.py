@@ -35,7 +35,10 @@ class Child(LoopbackServer):
     def __init__(self, file, *, deaf):
         super().__init__(file, "bot", "bot.control_port")
         self.ended, self.deaf = asyncio.Event(), deaf
-        self._routes = {("POST", "/command"): self.trusted(self.command)}
+        self._routes = {("GET", "/health"): self.health, ("POST", "/command"): self.trusted(self.command)}
+
+    async def health(self, _request):
+        return web.json_response({"alive": True})
 
     async def command(self, request):
         assert (await body_of(request))["command"] == "stop"

@@ -82,6 +82,7 @@ def fleet(tmp_path, monkeypatch):
     for one in made.former:
         one.close()
         for child in one._children.values():
+            child.kill()
             child.wait()
 
 
@@ -281,6 +282,19 @@ def test_a_control_file_of_before_a_restart_of_the_machine_is_nobodys(tmp_path):
     assert process_of(file) == os.getpid()
     os.utime(file, (1, 1))
     assert process_of(file) is None
+
+
+def test_a_bot_whose_number_another_process_has_since_the_machine_started_again_is_started(fleet):
+    """Also where the clock of the machine is behind, so that the file looks younger than that process."""
+    fleet.add(start=False)
+    fleet.one.records.write(replace(fleet.bot(), wanted=WantedState.RUNNING, state=RunState.RUNNING))
+    file = control_file(fleet.folder, "one")
+    file.parent.mkdir()
+    file.write_text(json.dumps({"process": os.getpid(), "address": "http://127.0.0.1:1", "token": "x"}))
+    fleet.again()
+    assert fleet.until(RunState.FAILED).failures == 1
+    fleet.clock += FIRST_PAUSE
+    assert fleet.until(RunState.RUNNING).process == fleet.started()[0]
 
 
 def test_what_a_bot_holds_is_read_from_its_database(dsn, name):

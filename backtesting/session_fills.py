@@ -73,6 +73,8 @@ def simulate_session(lines: Iterable[Line], since: int = 0) -> SimulatedSession:
                 )
                 break
             play.hear(step, core)
+            if play.found.ended:
+                break
     except OutOfStep as error:
         if play is None:
             raise
@@ -138,6 +140,7 @@ class _Play:
                 self.twin.machine.restore(answer.saved)
                 self.twin.rest()
                 self.found.since = self.twin.machine.time
+                self.found.sent.update(answer.orders)
             case Load(), None:
                 self.found.since = core.start
             case FetchCandles(), np.ndarray():
@@ -164,6 +167,11 @@ class _Play:
         self.waiting = []
         bars = bars[bars["ts"] >= self.twin.machine.time]
         if not len(bars):
+            return
+        if not _same_units(core.machine.instrument, self.twin.machine.instrument):
+            self.found.ended = (
+                f"tick or lot size changed at {iso(self.found.until)}, and what was stored counts in others"
+            )
             return
         bars = bars[np.argsort(bars["ts"], kind="stable")].view(np.recarray)
         if not self.twin.trades:
@@ -236,7 +244,7 @@ def why_missed(fill: TradedFill, sessions: Iterable[SimulatedSession]) -> str:
             continue
         if fill.order not in one.sent:
             return "the bot had not sent the order by then: it answers something of the same minute, or was held back"
-        low, high, _ = one.bars[fill.minute]
+        low, high, _ = one.bars.get(fill.minute, (fill.price, fill.price, 0.0))
         beyond = round((fill.price - low if fill.side > 0 else high - fill.price) / one.tick)
         return (
             f"the order rested and the price went {max(beyond, 0)} ticks beyond it; it stood in a queue, was taken "

@@ -58,6 +58,11 @@ def compare(
         if session.until > session.since and session.until > (since or 0):
             played[pair].append(session)
     progress(1.0, "")
+    for pair, sessions in played.items():
+        units = {(one.tick, one.lot) for one in sessions[-1:]}
+        if any((one.tick, one.lot) not in units for one in sessions):
+            faults[pair].append("tick or lot size were others then, and what was stored counts in those of now")
+            played[pair] = [one for one in sessions if (one.tick, one.lot) in units]
     for pair in pairs:
         own = [one for one in live.fills if one.pair == pair]
         spans, missing = _spans(pair, own, played[pair], faults[pair], since, until)

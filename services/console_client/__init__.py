@@ -116,6 +116,13 @@ class BotStatusModelJson(TypedDict):
     phase_standing: NotRequired[CapitalPhaseStandingModelJson | None]
 
 
+class CandleSpanJson(TypedDict):
+    """From when to when there are candles."""
+
+    first: int
+    last: int
+
+
 class CapitalPhaseStandingModelJson(TypedDict):
     """That, and what the config asks for before the next phase."""
 
@@ -135,13 +142,6 @@ class CapitalPhaseStatusModelJson(TypedDict):
     since: int
     trades: int
     drawdown: float
-
-
-class CandleSpanJson(TypedDict):
-    """From when to when there are candles."""
-
-    first: int
-    last: int
 
 
 class CloneGivenJson(TypedDict):

@@ -57,7 +57,7 @@ class ActionGiven(Given):
     price: Price | None = Field(None, description="order: of a limit; none: at the market", examples=[None])
     quantity: float | None = Field(None, gt=0, lt=1e15, description="order: base currency", examples=[None])
     risk: float | None = Field(
-        None, gt=0, le=1, description="order: loss at the stop, fraction of the equity", examples=[0.01]
+        None, gt=0, le=1, description="order: loss at its stop, share of equity", examples=[0.01]
     )
     stop: Price | None = Field(None, description="order, protect: none for no stop", examples=[42_000.0])
     target: Price | None = Field(None, description="order, protect: none for no target", examples=[44_000.0])

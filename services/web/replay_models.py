@@ -39,7 +39,7 @@ class ReplayGiven(Given):
     timeframe: str = Field(pattern=r"^[1-9]\d?[mhdw]$", examples=["15m"])
     start: str | None = Field(None, max_length=40, description="UTC", examples=["2024-03-01"])
     end: str | None = Field(None, max_length=40, description="UTC", examples=["2024-03-08"])
-    days: int | None = Field(None, ge=1, le=366, description="blind: by chance, with hidden dates")
+    days: int | None = Field(None, ge=1, le=366, description="blind: by chance, with hidden dates", examples=[None])
     capital: float = Field(10_000.0, gt=0, le=1e12, allow_inf_nan=False)
     leverage: float = Field(1.0, ge=1, le=125, allow_inf_nan=False)
     execution: ReplayCosts = ReplayCosts()
@@ -53,12 +53,14 @@ class ActionGiven(Given):
     do: Literal["step", "jump", "order", "cancel", "protect", "close", "note"] = Field(examples=["order"])
     bars: int = Field(1, ge=1, le=5000, description="step: how many")
     to: Literal["asia", "london", "new_york", "day"] = Field("day", description="jump: whose opening")
-    side: Literal["buy", "sell"] | None = Field(None, description="order")
-    price: Price | None = Field(None, description="order: of a limit; none: at the market")
-    quantity: float | None = Field(None, gt=0, lt=1e15, description="order: base currency")
-    risk: float | None = Field(None, gt=0, le=1, description="order: loss at the stop, fraction of the equity")
-    stop: Price | None = Field(None, description="order, protect: none for no stop")
-    target: Price | None = Field(None, description="order, protect: none for no target")
+    side: Literal["buy", "sell"] | None = Field(None, description="order", examples=["buy"])
+    price: Price | None = Field(None, description="order: of a limit; none: at the market", examples=[None])
+    quantity: float | None = Field(None, gt=0, lt=1e15, description="order: base currency", examples=[None])
+    risk: float | None = Field(
+        None, gt=0, le=1, description="order: loss at its stop, share of equity", examples=[0.01]
+    )
+    stop: Price | None = Field(None, description="order, protect: none for no stop", examples=[42_000.0])
+    target: Price | None = Field(None, description="order, protect: none for no target", examples=[44_000.0])
     text: str = Field("", max_length=2000, description="note")
 
 

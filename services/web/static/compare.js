@@ -46,7 +46,7 @@ async function draw() {
     }
   }
   button.textContent = label;
-  button.hidden = done === runs.length;
+  if (done === runs.length) button.remove();
   button.disabled = false;
   box.dataset.drawn = done;
   if (!done) chart.remove();

@@ -111,7 +111,7 @@ def _start(pair: Record, params: Record, state: Record, slots: Record, event: Re
         state.family, state.variant = directive.family, directive.variant
         state.enhanced = False
     advance(state, Trigger.START)
-    if params.at_once[state.family]:  # it says at the next base bar which ones matter to it
+    if params.at_once[state.family]:  # every price matters until it says at the next base bar which do
         state.watch_above, state.watch_below = -np.inf, np.inf
     if not params.shares:
         pair.target = directive.target * directive.multiplier * params.sizes[state.family, state.variant]
@@ -233,8 +233,11 @@ def _follow_once(pair: Record, state: Record, slots: Record) -> None:
         held = position_reserve(pair)
         if held > directive.trim_to and pair.ledger.position != 0 and state.phase <= Phase.PAUSED:
             lots = abs(pair.ledger.position)
-            over = _at_least_minimum(pair, whole_down(lots * (1.0 - directive.trim_to / held)), lots)
-            if over >= max(pair.instrument.min_quantity, 1):
+            over = whole_down(lots * (1.0 - directive.trim_to / held))
+            if over == lots or not too_small(
+                pair, over, pair.price
+            ):  # less than the venue takes waits for a later trim
+                over = lots if too_small(pair, lots - over, pair.price) else over
                 leave(pair, slots, over)
                 entry = record_decision(pair, state, DecisionKind.TRIM)
                 entry.x, entry.y = held, float(over)

@@ -97,8 +97,15 @@ def begin(params: Record, portfolio_state: PortfolioState, deposits: float) -> N
 
 @kernel
 def _alone(params: Record, portfolio_state: PortfolioState, index: int) -> int:
-    """A group of its own, beside the configured ones."""
-    return len(portfolio_state.reports) - 1 - index if params.grouped else index
+    """Number of a group of its own, behind those of the configured groups."""
+    if not params.grouped:
+        return index
+    number = 0
+    for i in range(len(portfolio_state.reports)):
+        number = max(number, params.groups[i] + 1)
+    for i in range(index):
+        number += int(params.groups[i] < 0)
+    return number
 
 
 @kernel
@@ -174,10 +181,10 @@ def limit(params: Record, portfolio_state: PortfolioState) -> None:
     for i in range(n):
         target = allocations[i].target
         own = room * target / targets if targets > 0.0 else 0.0
-        of_group = sums[groups[i], 1]
-        if of_group > target:  # somebody else is in it
-            group_room = max(working * params.group_exposure * pool - sums[groups[i], 0], 0.0)
-            own = min(own, group_room * target / of_group)
+        of_group, exposed = sums[groups[i], 1], sums[groups[i], 0]
+        if of_group > target or exposed > reports[i].exposure:  # somebody else is in it
+            group_room = max(working * params.group_exposure * pool - exposed, 0.0)
+            own = min(own, group_room * target / of_group) if of_group > 0.0 else 0.0
         portfolio_state.directives[i].exposure_limit = reports[i].exposure + own
 
 
@@ -383,7 +390,7 @@ def _share_capital(params: Record, portfolio_state: PortfolioState, now: int) ->
 
 @inlined
 def _invested(params: Record, portfolio: Record) -> float:
-    """What was invested since the bot began, less the capital that its phase holds back, of one that is a number."""
+    """What was invested since the bot began, less the capital that its phase holds back; an endless one has neither."""
     working, capital = at_work(portfolio), params.capital + portfolio.invested
     held_back = working < 1.0 and capital < np.inf
     return working * capital - params.capital if held_back else portfolio.invested
@@ -419,8 +426,12 @@ def _direct(params: Record, portfolio_state: PortfolioState, now: int) -> None:
     portfolio, risk = portfolio_state.portfolio, portfolio_state.portfolio.risk
     portfolio.sequence += 1
     factor = drawdown_factor(params, risk)
-    multiplier, invested = size_multiplier(params, risk) / factor, _invested(params, portfolio)
-    working = at_work(portfolio) if params.capital == np.inf else 1.0  # else what is invested says it
+    # Targets hold the DRAWDOWN cut already, shares do not.
+    cut = 1.0 if params.shares else factor
+    multiplier = size_multiplier(params, risk) / cut if cut > 0.0 else 0.0
+    # A capital that is a number is lessened by its phase in `invested`; an endless one by its share.
+    invested = _invested(params, portfolio)
+    working = at_work(portfolio) if params.capital == np.inf else 1.0
     for i in range(len(portfolio_state.reports)):
         directive, route, report = portfolio_state.directives[i], portfolio_state.routes[i], portfolio_state.reports[i]
         stale = now - report.regime_end > 2 * params.regime_timeframe and not params.solo

@@ -11,7 +11,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -170,14 +170,29 @@ def core_of(line: Line) -> PairCore:
     return core
 
 
+class StepKind(StrEnum):
+    """What a step of a session is, by the mark that it is shown with."""
+
+    MESSAGE = "→"  # to the core, which has taken it up to its first instruction
+    INSTRUCTION = "←"  # of the core, not yet answered; None: there is none where one should be
+    ANSWER = " "  # to the instruction before
+
+
 @dataclass(frozen=True)
 class Step:
-    """One step of a session: the line it comes from, what happened in words, and what should have, where it differs."""
+    """One step of a session: the line it comes from, what happened, and in words what should have, where it differs."""
 
     number: int
     now: float  # seconds of the bot's clock
-    said: str
+    kind: StepKind
+    told: Any  # the message, instruction or answer; an Exception where the answer was trouble
     expected: str = ""
+    last: bool = False  # the core has done with the message
+
+    @property
+    def said(self) -> str:
+        """Say what happened."""
+        return f"{self.kind} {'  ' if self.kind is StepKind.ANSWER else ''}{_words(self.told)}"
 
 
 def replay(lines: Iterable[Line]) -> Iterator[tuple[Step, PairCore]]:
@@ -205,7 +220,8 @@ def _replay(lines: Iterator[Line]) -> Iterator[tuple[Step, PairCore]]:
         wanted = unpacked(line["out"], params) if "out" in line else None
         if asked is not None or wanted is not None:
             differs = not _same(asked, wanted)
-            yield Step(number, core.now, f"← {_words(asked)}", _words(wanted) if differs else ""), core
+            expected = _words(wanted) if differs else ""
+            yield Step(number, core.now, StepKind.INSTRUCTION, asked, expected), core
             if differs:
                 return
         core.now = line["now"]
@@ -214,11 +230,11 @@ def _replay(lines: Iterator[Line]) -> Iterator[tuple[Step, PairCore]]:
             core.queued_positions = line["waiting"]
             steps = core.checkpoint() if message is None else core.handle(message)
             asked = _next(partial(next, steps))
-            yield Step(number, core.now, f"→ {_words(message)}"), core
+            yield Step(number, core.now, StepKind.MESSAGE, message, last=asked is None), core
         else:
             answer = unpacked(line["answer"], params)
             asked = _next(partial(steps.throw if isinstance(answer, Exception) else steps.send, answer))
-            yield Step(number, core.now, f"   {_words(answer)}"), core
+            yield Step(number, core.now, StepKind.ANSWER, answer, last=asked is None), core
 
 
 def _next(step: Callable[[], Instruction]) -> Instruction | None:

@@ -90,6 +90,14 @@ RULES = (
         "look for somebody else who trades on this account",
     ),
     AlertRule(
+        "DriftAboveLimit",
+        "traderagent_drift_bps > traderagent_drift_limit_bps",
+        "0m",
+        WARNING,
+        "yesterday cost {{ $value }} bps more than its simulation",
+        "`traderagent drift` lists the fills that differ and why",
+    ),
+    AlertRule(
         "LoopLate",
         f"{LAG} > 0.5",
         "5m",

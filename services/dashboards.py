@@ -47,6 +47,7 @@ DASHBOARDS = {
         GraphPanel(
             "Answers of the exchange by code", "none", (("increase(traderagent_gateway_errors_total[1h])", "{{code}}"),)
         ),
+        GraphPanel("Drift of the last day, bps", "none", (("traderagent_drift_bps", "{{instance}}"),)),
         GraphPanel("Fill to order, p99", "s", ((REACTION, "{{instance}}"),)),
         GraphPanel("Loop wakes late, p99", "s", ((LAG, "{{instance}}"),)),
     ),

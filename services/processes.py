@@ -15,12 +15,23 @@ try:
 except ImportError:  # Windows has no such locks, and no embedded bus; its embedded database has the wheel's own lock
     fcntl = None  # type: ignore[assignment]
 
+CLOCK_SECONDS = 2.0  # that the beginning of a process may be told wrong, after a clock was set
+
 
 def lives(number: int) -> bool:
     """Whether a process does anything yet; a dead one that nobody has buried does not."""
     try:
         return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
+        return False
+
+
+def lives_since(number: int, moment: float) -> bool:
+    """Whether a process lives that began before a moment (seconds since 1970): it is not a later one by its number."""
+    try:
+        process = psutil.Process(number)
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= moment + CLOCK_SECONDS
+    except psutil.Error:
         return False
 
 

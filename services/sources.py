@@ -97,6 +97,26 @@ class EventSource(Protocol):
         ...
 
 
+class TwinAnswers(Protocol):
+    """What twins of live pairs tell, which the simulated exchange fills: drift by day, and what would be at a price."""
+
+    async def days(self, bot: str) -> list[str]:
+        """UTC days of which a comparison is kept, the newest first."""
+        ...
+
+    async def day(self, bot: str, day: str) -> dict[str, Any] | None:
+        """A comparison that is kept; None where there is none."""
+        ...
+
+    async def compare(self, bot: str, day: str) -> dict[str, Any]:
+        """Compare a day anew, and keep it where anything is known of it."""
+        ...
+
+    async def what_if(self, bot: str, pair: str, price: float, price_now: float | None) -> dict[str, Any]:
+        """How a pair would stand at a price, from `price_now` or else from the price that is stored."""
+        ...
+
+
 class CandleSource(Protocol):
     """Candles of the venues where the bots trade."""
 

@@ -44,3 +44,13 @@ def _link(partial: Path, path: Path) -> None:
         path.hardlink_to(partial)
     except FileExistsError:
         return
+
+
+def write_whole_bytes(path: Path, content: bytes) -> None:
+    """Write a file of bytes whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

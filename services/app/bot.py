@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from services.app.key_access import secrets_of
 from services.app.shared_market_data import shared
 from services.control.client import control_file, log_file
 from services.control.server import ControlServer
+from services.drift_days import newest_day
 from services.logs import catch_the_rest, configure, passwords
 from services.runtime.config import (
     AccountAccess,
@@ -113,7 +115,9 @@ async def refuse_untested(settings: BotSettings, config: PortfolioConfig, dsn: s
 
 def evidence_of(settings: BotSettings, config: PortfolioConfig) -> PhaseEvidence:
     """What is known of a bot that asks for more of its capital."""
-    return PhaseEvidence(None, kills_survived(settings.data_dir, saved_strategy(config).content))
+    drift = newest_day(settings.data_dir, settings.name, int(time.time() * 1000))
+    bps = None if drift is None else float(drift["bps"])
+    return PhaseEvidence(bps, kills_survived(settings.data_dir, saved_strategy(config).content))
 
 
 @asynccontextmanager

@@ -15,8 +15,12 @@ from urllib.parse import urlsplit
 
 from bot.errors import Misconfigured
 from services.app.backing import embedded
+from services.app.console_fleet import ConsoleFleet
+from services.app.journal import Journal, send_for_ever, settings_of, told_of_end
+from services.app.replays import ManualReplays
 from services.app.research_process import PlayedReports, ResearchProcess
 from services.app.research_rows import ResearchTables
+from services.app.twins import Twins
 from services.app.watched import Bots, VenueCandles
 from services.messaging.embedded import EmbeddedRedis
 from services.messaging.event_reader import EventReader
@@ -25,6 +29,7 @@ from services.settings import Settings
 from services.storage.access_rows import AccessRows
 from services.storage.embedded import shared_by_all
 from services.storage.history import History
+from services.storage.journal import JournalStore
 from services.storage.read_pool import ReadPool
 from services.storage.schema import migrate
 from services.storage.store import reach
@@ -108,7 +113,20 @@ async def console(options: ConsoleOptions) -> AsyncIterator[Running]:
         reports = PlayedReports(folder, ResearchProcess(options.data_dir, REPORT_SECONDS))
         stack.push_async_callback(reports.close)
         research = ResearchTables(pool, options.data_dir)
-        sources = Sources(History(pool), access.rows, bots, candles, reader, research, answers, reports)
+        fleet = ConsoleFleet(options.data_dir, dsn, options.database)
+        twins = Twins(options.data_dir, dsn)
+        stack.push_async_callback(twins.close)
+        history, told = History(pool), settings_of(options.data_dir)
+        store = JournalStore(pool, told.targets())
+        replays = ManualReplays(pool, store, options.data_dir)
+        stack.push_async_callback(replays.close)
+        sources = Sources(
+            *(history, access.rows, bots, candles, reader, research, answers, reports, fleet, twins, replays),
+            journal=Journal(store, history, options.data_dir),
+        )
+        sending = asyncio.create_task(send_for_ever(store, history, told))
+        sending.add_done_callback(told_of_end)
+        stack.callback(sending.cancel)
         watcher = Watcher(sources)
         secure = (options.origin or "").startswith("https://")
         built = Console(sources, access, watcher, metadata.version("traderagent"), secure)

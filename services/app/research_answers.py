@@ -28,7 +28,7 @@ from search.numbered import Limits
 from search.objective import HIGHEST_IS_BEST
 from search.reading import read_space
 from search.searchable import parameters_of
-from services.app import staged
+from services.app import live_answers, replay_answers, staged
 from services.app.backtest import find_candles, find_series, find_series_of_one, run_portfolio, run_single
 from services.app.job_kinds import BATCH, KINDS, STAGED, read_request
 from services.app.preset_library import own_folder, today
@@ -219,8 +219,12 @@ def write(path: Path, text: str) -> None:
 
 
 QUESTIONS: dict[str, Callable[[Path, dict[str, Any]], Any]] = {
-    one.__name__: one for one in (defaults, parameters, pairs, request, variant, preset, strategy, report_key, report)
-}
+    one.__name__: one
+    for one in (
+        *(defaults, parameters, pairs, request, variant, preset, strategy, report_key, report),
+        *(live_answers.drift, live_answers.whatif),
+    )
+} | replay_answers.QUESTIONS
 
 
 def answer(line: str, data_dir: Path) -> dict[str, Any]:

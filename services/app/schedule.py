@@ -1,4 +1,4 @@
-"""What workers do by the clock: refresh instruments and funding, search presets anew, forget what is old.
+"""What workers do by the clock: refresh what markets say, search presets anew, compare fills, forget what is old.
 
 pgqueuer sees to it that one worker runs a task when it is due, and at once where it was due while none ran.
 """
@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from bot.errors import TradingError, cut
+from bot.errors import Misconfigured, TradingError, cut
 from bot.market import Market
 from services.app.preset_library import presets_of, today
+from services.app.research_process import ResearchProcess
+from services.drift_days import bots_with_sessions, told
 from services.market_data.funding import FundingStore
 from services.market_data.instruments import save_instruments
 from services.market_data.store import CandleStore
@@ -34,6 +36,7 @@ log = structlog.get_logger()
 OWNER = "schedule"  # of the jobs that a task queues
 KEPT_DAYS = 30.0  # jobs that have ended
 KEPT_BACKUPS = 14
+DRIFT_SECONDS = 3600.0  # that the comparison of one bot may take
 BEFORE_EXPIRY = timedelta(days=7)
 VENUES = ("bybit", "binance")
 SESSION_NAMES = re.compile(r"\b[0-9a-f]{16}\b")
@@ -129,12 +132,27 @@ async def _backup(around: TaskContext) -> str:
     contents = await back_up_all(around.dsn, around.data_dir, file)
     removed = remove_older(folder, KEPT_BACKUPS)
     return f"{file.name}: {contents.told()}, {file.stat().st_size / 1e6:.1f} MB; {removed} older ones removed"
+async def _drift(around: TaskContext) -> str:
+    """Compare yesterday's fills of every bot whose sessions lie here with their simulation, in a process of its own."""
+    yesterday = str((datetime.now(UTC) - timedelta(days=1)).date())
+    process, said = ResearchProcess(around.data_dir, DRIFT_SECONDS), []
+    try:
+        for bot in bots_with_sessions(around.data_dir):
+            asked = {"bot": bot, "database": around.dsn, "day": yesterday}
+            try:
+                said.append(told(await process.ask("drift", asked)))
+            except Misconfigured as error:  # of this bot: the others are compared all the same
+                said.append(f"{bot}: {error}")
+    finally:
+        await process.close()
+    return "; ".join(said) or "no bot's sessions lie in this data directory"
 
 
 TASKS = (
     ScheduledTask("instruments", "10 0 * * *", "ticks, lots, fees and listings of markets with candles", _instruments),
     ScheduledTask("funding", "20 */8 * * *", "funding that was paid since the last", _funding),
     ScheduledTask("presets", "0 1 * * *", "search again what expires within a week", _presets),
+    ScheduledTask("drift", "40 0 * * *", "compare yesterday's fills with their simulation", _drift),
     ScheduledTask("retention", "30 2 * * *", f"forget jobs that ended {KEPT_DAYS:.0f} days ago", _retention),
     ScheduledTask("backup", "40 3 * * *", f"back up the installation; the last {KEPT_BACKUPS} are kept", _backup),
 )

@@ -15,6 +15,7 @@ from bot.errors import Misconfigured
 from bot.ports import Unreachable
 from services.app.backing import database
 from services.app.search import NOBODY
+from services.app.twins import Twins
 from services.app.watched import Bots, VenueCandles
 from services.messaging.embedded import EmbeddedRedis
 from services.messaging.event_reader import EventReader
@@ -214,7 +215,9 @@ async def telegram_service(
         bots, candles = Bots(data_dir), VenueCandles(data_dir)
         stack.callback(bots.close)
         stack.push_async_callback(candles.close)
-        world = TelegramWorld(bots, History(pool), told, candles)
+        twins = Twins(data_dir, dsn)
+        stack.push_async_callback(twins.close)
+        world = TelegramWorld(bots, History(pool), told, candles, twins)
         rows = AccessRows(pool)
         audit = TelegramAudit(rows)
         notices = Notices(world, users.users, limits or MailLimits(), clock)

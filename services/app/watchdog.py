@@ -22,9 +22,10 @@ from services.exchanges.registry import BYBIT, reader_of
 from services.keys.key_store import WATCHING, KeyName, KeyStore
 from services.logs import conceal
 from services.telegram.users import read_settings, settings_file
-from services.watchdog.channels import TELEGRAM, Channel, Later, TelegramChannel, WebhookChannel
+from services.watchdog.channels import TELEGRAM, Channel, TelegramChannel, WebhookChannel
 from services.watchdog.conditions import AccountSeen, BotWatch
 from services.watchdog.delivery import Outgoing, ping
+from services.webhooks import Later
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from services.runtime.config import BotSettings
     from services.trials.demo import Demo
 
+AWAY = 75  # exit code of a bot that could not reach what it needs: sysexits' EX_TEMPFAIL
 SHOWN_EVERY = 60  # minutes, where the output is no terminal
 
 
@@ -135,14 +137,19 @@ def run(
     the strategy, whose content is all of its parameters, needs a finished backtest or search on each pair.
     """
     read_values(config)  # a file that cannot be read is told before all that trades is loaded
+    from bot.ports import Unreachable
     from services.app.bot import run_bot
 
     if untested:
-        from services.command_line.tested import accept
+        from services.app.accepted import accept
         from services.runtime.config import load_bot
 
         accept(*load_bot(config))
-    run_loop(run_bot(config, adopt=adopt))
+    try:
+        run_loop(run_bot(config, adopt=adopt))
+    except Unreachable as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201, as a refusal is told, but the same again may work
+        raise typer.Exit(AWAY) from None
 
 
 def doctor(

@@ -25,10 +25,14 @@ from services.command_line import (
     collect,
     compare,
     data,
+    drift,
     explain,
+    fleet,
     import_bot,
+    incident,
     indicators,
     jobs,
+    journal,
     keys,
     live,
     new,
@@ -52,6 +56,7 @@ from services.command_line import (
     validate,
     watchdog,
     web,
+    whatif,
 )
 from services.settings import read_secret_files
 
@@ -63,7 +68,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # frames around the help would take longer to load than the help to print
     context_settings={"max_content_width": 120},
     epilog="Exit codes: 0 done, 1 a check found a difference or a fault, 2 bad input or refused, as one sentence says, "
-    "130 interrupted by Ctrl-C.",
+    "75 the bot's exchange did not answer, 130 interrupted by Ctrl-C.",
 )
 app.command("init")(set_up.init)
 app.add_typer(data.app, name="data")
@@ -99,6 +104,7 @@ app.command("doctor")(live.doctor)
 app.command("ctl")(live.ctl)
 app.command("logs")(past.logs)
 app.command("stats")(past.stats)
+app.add_typer(fleet.app, name="fleet")
 app.add_typer(keys.app, name="keys")
 app.add_typer(telegram.app, name="telegram")
 app.command("watchdog")(watchdog.watchdog)
@@ -107,9 +113,13 @@ app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("purge")(purge.purge)
 app.command("replay")(replay.replay)
+app.command("incident")(incident.incident)
+app.add_typer(journal.app, name="journal")
 app.command("venue")(live.venue)
 app.command("web")(web.web)
 app.command("chaos")(chaos.chaos)
+app.command("drift")(drift.drift)
+app.command("whatif")(whatif.whatif)
 app.command("parity")(parity.parity)
 app.command("parameters")(parameters.parameters)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot.errors import Misconfigured
 from services.command_line.console import console
 
 if TYPE_CHECKING:
@@ -28,44 +26,24 @@ def replay(
 
     Ends with 0 where this program does the very same; where it asks for something else, it says what, and ends with 1.
     """
-    lines = _lines_of(session)
     from coordinator.session import replay as play
+    from services.runtime.sessions import read_session
 
     first: float | None = None
-    for one, core in play(lines):
+    number = 0
+    for one, core in play(read_session(session)):
+        number = one.number
         first = one.now if first is None else first
         if one.number >= start:
             _show(one, first)
-            if one.said.startswith("→"):
+            if one.kind == "→":
                 console().print(f"        {_standing(core)}", style="dim", highlight=False, markup=False)
                 if step:
                     input()
         if one.expected:
             console().print(f"        was {one.expected}", style="red", highlight=False, markup=False)
             raise typer.Exit(1)
-    console().print(f"{len(lines)} lines; this program does the very same.", highlight=False)
-
-
-def _lines_of(file: Path) -> list[dict[str, Any]]:
-    """Read a session; a last line that a kill has cut off is left out. Raises Misconfigured."""
-    try:
-        texts = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misconfigured(
-            f"session {file} cannot be read ({type(error).__name__}); take a file of a bot's sessions."
-        ) from None
-    found: list[dict[str, Any]] = []
-    for number, text in enumerate(texts, 1):
-        try:
-            line = json.loads(text)
-        except ValueError:
-            line = None
-        if not isinstance(line, dict):
-            if number == len(texts):
-                break
-            raise Misconfigured(f"session {file} is damaged in line {number}; take another file.")
-        found.append(line)
-    return found
+    console().print(f"{number} lines; this program does the very same.", highlight=False)
 
 
 def _show(one: Step, first: float) -> None:

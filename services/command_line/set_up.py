@@ -157,7 +157,9 @@ def _check(text: str) -> None:
 
 
 BOT = "bot"
-OTHERS = {"watchdog": "watchdog", "telegram": "telegram run", "worker": "worker"}  # services and their commands
+FLEET = "fleet run --stop-bots"
+# Services and their commands.
+OTHERS = {"fleet": FLEET, "watchdog": "watchdog", "telegram": "telegram run", "worker": "worker"}
 UNIT = """\
 [Unit]
 Description=traderagent {name}
@@ -173,7 +175,7 @@ Environment="TRADERAGENT_DATA_DIR={data_dir}"
 Restart=on-failure
 RestartSec=5
 RestartPreventExitStatus=2
-{ending}KillMode=mixed
+{ending}KillMode={kill}
 TimeoutStopSec=120
 {user}
 [Install]
@@ -190,6 +192,9 @@ EnvironmentFile=-{place}
 """
 BOOKS_AGAIN = "A crash is followed by a start, which books what was missed; bad input (exit code 2) is not."
 STARTS_AGAIN = "A crash is followed by a start; bad input (exit code 2) is not."
+FLEET_ENDING = """\
+# `systemctl stop` ends the bots in order. When the fleet alone is killed they trade on, and are found again.
+"""
 ENDING = "# Entries are withdrawn and everything is stored before it ends; stops and targets stay at the venue.\n"
 
 
@@ -197,14 +202,14 @@ def install_service(
     config: Annotated[Path | None, typer.Argument(help="YAML file of the bot, or of the watchdog")] = None,
     out: Annotated[Path | None, typer.Option(help="file to write instead of printing", metavar="FILE")] = None,
     service: Annotated[
-        str, typer.Option(help="what it runs: bot, watchdog, telegram or worker", metavar="NAME")
+        str, typer.Option(help="what it runs: bot, fleet, watchdog, telegram or worker", metavar="NAME")
     ] = "bot",
     write: Annotated[bool, typer.Option("--write", help="write it to systemd's folder")] = False,
     system: Annotated[
         str | None, typer.Option(help="a unit of the machine that runs as this user", metavar="USER")
     ] = None,
 ) -> None:
-    """Print, or write, a systemd unit that keeps a bot running, or what stands beside it.
+    """Print, or write, a systemd unit that keeps a bot running, a whole fleet, or what stands beside it.
 
     It is a unit of your own user, without root. Such a unit ends when you log out, unless `loginctl enable-linger` has
     told systemd to keep your services running and to start them with the machine.
@@ -269,7 +274,8 @@ def _unit(what: str, words: str, config: Path | None, user: str | None, environm
         environment=environment or MASTER.format(place=data_dir / f"{words.partition(' ')[0]}.env"),
         command=f"{program if program.exists() else f'{sys.executable} -m bot'} {words}{given}",
         crash=BOOKS_AGAIN if words == "run" else STARTS_AGAIN,
-        ending=ENDING if words == "run" else "",
+        ending={"run": ENDING, FLEET: FLEET_ENDING}.get(words, ""),
+        kill="process\nOOMPolicy=continue" if words == FLEET else "mixed",
         user=f"User={user}\n" if user else "",
         target="multi-user.target" if user else "default.target",
     )

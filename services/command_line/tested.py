@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from backtesting.portfolio_result import PortfolioResult
     from backtesting.result import BacktestResult
     from coordinator.config import BacktestConfig, PortfolioConfig
-    from services.runtime.config import BotSettings
     from services.trials.chaos import Findings
 
 
@@ -41,18 +40,6 @@ def _keep(made: tuple[Path, str] | None) -> None:
         path, text = made
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text)
-
-
-def accept(settings: BotSettings, config: PortfolioConfig) -> None:
-    """Keep that a strategy may trade live untested, as its owner says."""
-    from coordinator.saved_strategy import saved_strategy
-    from services.runtime.config import Environment
-    from services.storage.tested_runs import ACCEPTED, FinishedTest, file_of_test
-
-    if settings.environment is not Environment.LIVE:
-        return
-    one = FinishedTest(saved_strategy(config).content, ACCEPTED, settings.name, tuple(config.pairs), "", "", {})
-    _keep(file_of_test(settings.data_dir, one))
 
 
 def keep_chaos(data_dir: Path, config: PortfolioConfig, found: Findings) -> None:

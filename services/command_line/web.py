@@ -7,9 +7,9 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -39,7 +39,10 @@ def web(
         str | None, typer.Option(help="where a proxy before it is reached, https://console.example", metavar="URL")
     ] = None,
     with_: Annotated[
-        Path | None, typer.Option("--with", help="YAML file of a bot to run beside it", metavar="FILE")
+        Path | None,
+        typer.Option(
+            "--with", help="YAML file of a bot to run beside it, supervised as by `fleet run`", metavar="FILE"
+        ),
     ] = None,
     database: Annotated[
         str | None, typer.Option(help="embedded, or a postgresql:// address, as the bots have it", metavar="ADDRESS")
@@ -83,39 +86,55 @@ async def _web(options: ConsoleOptions, bot: Path | None) -> None:
 
     from services.app.console import console as serving
 
+    if bot is not None:
+        from services.app.fleet_config import read_bot
+
+        bot = bot.resolve()  # noqa: ASYNC240, before anything is served
+        settings, _ = read_bot(bot, options.data_dir)
+        named = {"bot": settings.name, "config": str(bot), "environment": settings.environment.value}
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     if os.environ.get(BESIDE):
         loop.add_reader(sys.stdin.fileno(), stopping.set)  # it closes when whoever started this one ends, however
-    async with serving(options) as running:
+    async with serving(options) as running, AsyncExitStack() as stack:
         print(f"console at {await running.link()}", flush=True)  # noqa: T201, whoever starts it reads this line
-        beside = None if bot is None else await _started([*COMMAND, "run", str(bot)])
         waiting = asyncio.create_task(stopping.wait())
-        telling = None if beside is None else asyncio.create_task(_tell_end(beside, bot))
+        stack.callback(waiting.cancel)
+        ends = {waiting, running.ended}
+        if bot is not None:
+            ends |= await stack.enter_async_context(_supervised(options.data_dir, named))
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+
+
+@asynccontextmanager
+async def _supervised(data_dir: Path, named: dict[str, str]) -> AsyncIterator[set[asyncio.Task[Any]]]:
+    """Start a bot in the fleet that runs, else in one that ends in order with the context; yields what may break."""
+    import asyncio
+
+    from services.app.fleet import fleet_supervisor
+    from services.control.client import ask_fleet, fleet_file, process_of
+
+    said = {"command": "add", "start": True, "source": "command line", **named}
+    if process_of(fleet_file(data_dir)) is not None:
+        done = await asyncio.to_thread(ask_fleet, data_dir, "/command", said)
+        print(done.get("done"), flush=True)  # noqa: T201
+        yield set()
+        return
+    async with fleet_supervisor(data_dir) as fleet:
+        print(await fleet.act(said), flush=True)  # noqa: T201
+        supervising = asyncio.create_task(fleet.run())
         try:
-            await asyncio.wait({waiting, running.ended}, return_when=asyncio.FIRST_COMPLETED)
+            yield {supervising}
         finally:
-            waiting.cancel()
-            if beside is not None and telling is not None:
-                telling.cancel()
-                await _ended(beside, BOT_SECONDS)
+            supervising.cancel()
+            await asyncio.gather(supervising, return_exceptions=True)
+            await fleet.stop_all()
+            if not supervising.cancelled():
+                supervising.result()
 
 
 COMMAND = (sys.executable, "-m", "bot")
-BOT_SECONDS = 60.0  # that a bot has to withdraw its entries
-
-
-async def _started(command: list[str], **more: str) -> asyncio.subprocess.Process:
-    import asyncio
-
-    return await asyncio.create_subprocess_exec(*command, env={**os.environ, **more})
-
-
-async def _tell_end(process: asyncio.subprocess.Process, bot: Path | None) -> None:
-    """Say when the bot beside the console has ended; the console goes on."""
-    code = await process.wait()
-    print(f"the bot of {bot} has ended with exit code {code}; the console goes on", flush=True)  # noqa: T201
 
 
 async def _ended(process: asyncio.subprocess.Process, seconds: float) -> None:

@@ -24,6 +24,23 @@ class AccountLimitsModelJson(TypedDict):
     reserve: float
 
 
+class ActionGivenJson(TypedDict):
+    """What is done at the last bar that was shown, after `number` actions."""
+
+    number: int
+    since: NotRequired[int]
+    do: Literal["step", "jump", "order", "cancel", "protect", "close", "note"]
+    bars: NotRequired[int]
+    to: NotRequired[Literal["asia", "london", "new_york", "day"]]
+    side: NotRequired[Literal["buy", "sell"] | None]
+    price: NotRequired[float | None]
+    quantity: NotRequired[float | None]
+    risk: NotRequired[float | None]
+    stop: NotRequired[float | None]
+    target: NotRequired[float | None]
+    text: NotRequired[str]
+
+
 class AuditListJson(TypedDict):
     """A page, the newest first."""
 
@@ -47,10 +64,45 @@ class AuditRowJson(TypedDict):
     outcome: str | None
 
 
+class BotChoicesJson(TypedDict):
+    """What a bot can be made of."""
+
+    strategies: list[str]
+    presets: list[str]
+    saved: list[list[Any]]
+    keys: list[TradingKeyJson]
+
+
+class BotGivenJson(TypedDict):
+    """A bot to create: of a strategy with its defaults, of a preset, or of a saved strategy."""
+
+    name: str
+    strategy: NotRequired[Literal["grid", "dca", "trend", "auto"] | None]
+    preset: NotRequired[str | None]
+    saved: NotRequired[str | None]
+    pairs: list[str]
+    capital: NotRequired[float | None]
+    environment: Literal["venue", "demo", "testnet", "live"]
+    address: NotRequired[str | None]
+    user: NotRequired[str]
+    untested: NotRequired[bool]
+    start: NotRequired[bool]
+
+
 class BotListJson(TypedDict):
     """Every bot of the console's database; those that wait for a decision first."""
 
     items: list[BotShownJson]
+
+
+class BotSeenJson(TypedDict):
+    """What a bot would have done up to here."""
+
+    bot: str
+    fills: list[dict[str, Any]]
+    orders: list[dict[str, Any]]
+    position: float
+    figures: dict[str, float | None]
 
 
 class BotShownJson(TypedDict):
@@ -87,6 +139,13 @@ class BotStatusModelJson(TypedDict):
     pairs: list[PairStatusModelJson]
     environment: NotRequired[str | None]
     phase_standing: NotRequired[CapitalPhaseStandingModelJson | None]
+
+
+class CandleSpanJson(TypedDict):
+    """From when to when there are candles."""
+
+    first: int
+    last: int
 
 
 class CapitalPhaseStandingModelJson(TypedDict):
@@ -205,6 +264,75 @@ class DecisionRowJson(TypedDict):
     fields: dict[str, Any]
 
 
+class DriftDayListJson(TypedDict):
+    """Days that are kept, the newest first."""
+
+    items: list[DriftDayShownJson]
+
+
+class DriftDayShownJson(TypedDict):
+    """What a day cost beside its simulation."""
+
+    day: str
+    cost: float
+    volume: float
+    bps: float | None
+    costs: dict[str, float]
+    alone: int
+    uncompared: int
+
+
+class DriftDocumentJson(TypedDict):
+    """A day of a bot beside its simulation."""
+
+    bot: str
+    day: str
+    minutes: dict[str, int]
+    volume: float
+    cost: float
+    bps: float | None
+    sums: list[DriftSumModelJson]
+    rows: list[DriftRowModelJson]
+    uncompared: list[UncomparedModelJson]
+
+
+class DriftRowModelJson(TypedDict):
+    """Lots of a live fill beside the same lots of its simulated twin."""
+
+    kind: Literal["paired", "late", "missed", "unexpected"]
+    pair: str
+    side: Literal["buy", "sell"]
+    quantity: float
+    order: str
+    reason: str
+    live: DriftSideModelJson | None
+    simulated: DriftSideModelJson | None
+    seconds: float
+    costs: dict[str, float]
+    bps: float
+    why: str
+
+
+class DriftSideModelJson(TypedDict):
+    """A fill of one side; a simulation knows the opening of its minute."""
+
+    at: int
+    price: float
+    fee: float
+    maker: bool
+    execution: str
+
+
+class DriftSumModelJson(TypedDict):
+    """One kind of cost on one pair, or on all of them."""
+
+    pair: str
+    kind: Literal["fees", "slippage", "late", "missed", "unexpected"]
+    fills: int
+    cost: float
+    bps: float | None
+
+
 class EarnedRowJson(TypedDict):
     """What was realised on a UTC day on a pair, quote currency."""
 
@@ -253,6 +381,29 @@ class FillRowJson(TypedDict):
     position: float | None
     realised: float | None
     at: int
+
+
+class FleetBotShownJson(TypedDict):
+    """A bot of the fleet."""
+
+    name: str
+    environment: Literal["venue", "demo", "testnet", "live"]
+    strategy: str
+    pairs: list[str]
+    config: str
+    state: Literal["starting", "warming_up", "running", "stopping", "stopped", "failed"]
+    since: int
+    wanted: Literal["running", "stopped"]
+    failures: int
+    next_start: int | None
+    reason: str
+
+
+class FleetShownJson(TypedDict):
+    """The bots of the fleet, by name."""
+
+    runs: bool
+    items: list[FleetBotShownJson]
 
 
 class HealthJson(TypedDict):
@@ -350,6 +501,37 @@ class JobShownJson(TypedDict):
     began: int | None
     heartbeat: int | None
     ended: int | None
+
+
+class JournalListJson(TypedDict):
+    """Records by exit, the newest first."""
+
+    items: list[JournalRecordJson]
+    next: int | None
+    outbox: dict[str, Any]
+
+
+class JournalRecordJson(TypedDict):
+    """A trade in the journal."""
+
+    record: str
+    revision: int
+    source: Literal["replay", "live"]
+    origin: str
+    symbol: str
+    timeframe: str | None
+    side: str | None
+    quantity: float | None
+    entry: int
+    entry_price: float | None
+    exit: int
+    exit_price: float | None
+    reason: str | None
+    pnl: float | None
+    r: float | None
+    pictures: list[str]
+    notes: str
+    tags: list[str]
 
 
 class LinkGivenJson(TypedDict):
@@ -488,6 +670,14 @@ class PasswordGivenJson(TypedDict):
     password: str
 
 
+class PictureKeptJson(TypedDict):
+    """A picture that was kept."""
+
+    name: str
+    place: str
+    number: int
+
+
 class PortfolioShownJson(TypedDict):
     """Where the money of a bot is, and what it has earned."""
 
@@ -528,6 +718,122 @@ class ReactionCountsModelJson(TypedDict):
     seconds: float
 
 
+class RecordGivenJson(TypedDict):
+    """Other notes and tags of a record."""
+
+    revision: int
+    notes: str
+    tags: list[str]
+
+
+class ReplayBegunJson(TypedDict):
+    """A session that has begun."""
+
+    replay: str
+
+
+class ReplayChoicesJson(TypedDict):
+    """What a session may be about."""
+
+    series: list[StoredSeriesJson]
+    timeframes: list[str]
+    bots: list[str]
+
+
+class ReplayCostsJson(TypedDict):
+    """Rules of the simulated exchange that a person may set."""
+
+    slippage_bps: NotRequired[float]
+    max_participation: NotRequired[float]
+
+
+class ReplayDetailJson(TypedDict):
+    """A session and where it stands."""
+
+    replay: str
+    pair: str
+    exchange: str
+    market: str
+    timeframe: str
+    capital: float
+    leverage: float
+    blind: bool
+    start: int | None
+    end: int | None
+    moved: int
+    undone: int
+    created: int
+    ended: bool
+    state: ReplayStateJson
+
+
+class ReplayGivenJson(TypedDict):
+    """A session to begin: start and end, or so many days by chance whose dates are hidden until the end."""
+
+    pair: str
+    exchange: NotRequired[str]
+    market: NotRequired[Literal["linear", "spot"]]
+    timeframe: str
+    start: NotRequired[str | None]
+    end: NotRequired[str | None]
+    days: NotRequired[int | None]
+    capital: NotRequired[float]
+    leverage: NotRequired[float]
+    execution: NotRequired[ReplayCostsJson]
+
+
+class ReplayListJson(TypedDict):
+    """Sessions, the newest first."""
+
+    items: list[ReplayListedJson]
+
+
+class ReplayListedJson(TypedDict):
+    """A session in a list."""
+
+    replay: str
+    pair: str
+    exchange: str
+    market: str
+    timeframe: str
+    capital: float
+    leverage: float
+    blind: bool
+    start: int | None
+    end: int | None
+    moved: int
+    undone: int
+    created: int
+    ended: bool
+    actions: int
+
+
+class ReplayStateJson(TypedDict):
+    """Where a session stands at the close of the last bar that was shown; times as they may be seen."""
+
+    number: int
+    at: int
+    share: float
+    over: bool
+    since: int
+    bars: list[list[float]]
+    standing: dict[str, Any]
+    fills: list[dict[str, Any]]
+    trades: list[dict[str, Any]]
+    notes: list[dict[str, Any]]
+    tick: float
+    lot: float
+
+
+class ReplayStatisticsJson(TypedDict):
+    """The person against a bot."""
+
+    you: dict[str, float | None]
+    bot: dict[str, float | None] | None
+    name: str
+    undone: int
+
+
 class ReportShownJson(TypedDict):
     """How a report stands: ask again while it is being played."""
 
@@ -554,6 +860,12 @@ class ResearchDefaultsJson(TypedDict):
     rankings: list[str]
     figures: dict[str, Literal["highest", "lowest"]]
     limits: dict[str, int]
+
+
+class RunAskedJson(TypedDict):
+    """What a bot is to do."""
+
+    command: Literal["start", "stop", "restart"]
 
 
 class RunGivenJson(TypedDict):
@@ -662,6 +974,14 @@ class StoredPairsJson(TypedDict):
     items: list[StoredPairJson]
 
 
+class StoredSeriesJson(TypedDict):
+    """A pair that has candles."""
+
+    pair: str
+    exchange: str
+    market: str
+
+
 class StrategyListJson(TypedDict):
     """Saved strategies, newest first, and what may be searched of those that are built in."""
 
@@ -688,6 +1008,29 @@ class StrategyShownJson(TypedDict):
     cloned_from: str | None
     created: int
     document: dict[str, Any]
+
+
+class SupposedFillModelJson(TypedDict):
+    """A fill on the way to a price."""
+
+    side: Literal["buy", "sell"]
+    price: float
+    quantity: float
+    fee: float
+    maker: bool
+    reason: str
+    rested: bool
+
+
+class SupposedOrderModelJson(TypedDict):
+    """An order that the strategy would then want."""
+
+    side: Literal["buy", "sell"]
+    kind: Literal["limit", "stop", "market"]
+    price: float
+    quantity: float
+    reason: str
+    new: bool
 
 
 class TokenMadeJson(TypedDict):
@@ -717,6 +1060,30 @@ class TradeRowJson(TypedDict):
     fills: int
 
 
+class TradingKeyJson(TypedDict):
+    """A key that may be used, by whose it is and where it trades; the key itself is shown nowhere."""
+
+    user: str
+    environment: str
+
+
+class UncomparedModelJson(TypedDict):
+    """A span of time about which nothing can be said."""
+
+    pair: str
+    since: int
+    until: int
+    why: str
+    fills: int
+
+
+class UndoGivenJson(TypedDict):
+    """Take back the last of `number` actions."""
+
+    number: int
+    since: NotRequired[int]
+
+
 class VariantGivenJson(TypedDict):
     """A variant of a session."""
 
@@ -744,6 +1111,25 @@ class VariantRowsJson(TypedDict):
     sentences: list[str]
     items: list[VariantRowJson]
     windows: list[dict[str, Any]]
+
+
+class WhatIfShownJson(TypedDict):
+    """How a pair would stand at a price."""
+
+    bot: str
+    pair: str
+    at: int
+    price_now: float
+    price: float
+    position_now: float
+    position: float
+    average: float
+    profit: float
+    fills: list[SupposedFillModelJson]
+    desired: list[SupposedOrderModelJson]
+    stop: float
+    stopped: bool
+    loss_at_stop: float | None
 
 
 class WhyJson(TypedDict):
@@ -795,6 +1181,13 @@ class ConsoleClient:
     def bots(self) -> BotListJson:
         """List every bot; those that wait for a decision first."""
         return cast("BotListJson", json.loads(self.transport.ask("GET", "/api/v1/bots", {}, {})[0]))
+
+    def create_bot(self, body: BotGivenJson, *, idempotency_key: str) -> CommandDoneJson:
+        """Create a bot and take it into the fleet, once its config is one that `traderagent run` takes. One that trades real money asks for the scope `money`."""
+        return cast(
+            "CommandDoneJson",
+            json.loads(self.transport.ask("POST", "/api/v1/bots", {}, {"Idempotency-Key": idempotency_key}, body)[0]),
+        )
 
     def status(self, bot: str) -> BotShownJson:
         """Say how a bot stands, as it said last."""
@@ -929,6 +1322,70 @@ class ConsoleClient:
             json.loads(self.transport.ask("GET", f"/api/v1/bots/{quoted(bot)}/pairs/{quoted(pair)}/why", {}, {})[0]),
         )
 
+    def drift_days(self, bot: str) -> DriftDayListJson:
+        """List what the last days cost beside their simulation, the newest first."""
+        return cast(
+            "DriftDayListJson", json.loads(self.transport.ask("GET", f"/api/v1/bots/{quoted(bot)}/drift", {}, {})[0])
+        )
+
+    def drift_day(self, bot: str, day: str) -> DriftDocumentJson:
+        """Give each live fill of a day beside its simulated twin."""
+        return cast(
+            "DriftDocumentJson",
+            json.loads(self.transport.ask("GET", f"/api/v1/bots/{quoted(bot)}/drift/{quoted(day)}", {}, {})[0]),
+        )
+
+    def compare_day(self, bot: str, day: str) -> DriftDocumentJson:
+        """Compare a day anew, by the sessions of the bot's pairs; it takes seconds."""
+        return cast(
+            "DriftDocumentJson",
+            json.loads(self.transport.ask("POST", f"/api/v1/bots/{quoted(bot)}/drift/{quoted(day)}", {}, {})[0]),
+        )
+
+    def what_if(self, bot: str, pair: str, *, price: float) -> WhatIfShownJson:
+        """Say what a pair would do if its price went somewhere: a copy of its state, moved by the same kernels."""
+        return cast(
+            "WhatIfShownJson",
+            json.loads(
+                self.transport.ask(
+                    "GET", f"/api/v1/bots/{quoted(bot)}/pairs/{quoted(pair)}/what-if", {"price": price}, {}
+                )[0]
+            ),
+        )
+
+    def fleet(self) -> FleetShownJson:
+        """List the bots of the fleet, and how each stands. The database is not asked."""
+        return cast("FleetShownJson", json.loads(self.transport.ask("GET", "/api/v1/fleet", {}, {})[0]))
+
+    def fleet_choices(self) -> BotChoicesJson:
+        """Say what a bot can be made of."""
+        return cast("BotChoicesJson", json.loads(self.transport.ask("GET", "/api/v1/fleet/choices", {}, {})[0]))
+
+    def run_bot(self, bot: str, body: RunAskedJson, *, idempotency_key: str) -> CommandDoneJson:
+        """Start, stop or restart a bot of the fleet. Starting one that trades real money asks for the scope `money`."""
+        return cast(
+            "CommandDoneJson",
+            json.loads(
+                self.transport.ask(
+                    "POST", f"/api/v1/bots/{quoted(bot)}/run", {}, {"Idempotency-Key": idempotency_key}, body
+                )[0]
+            ),
+        )
+
+    def delete_bot(self, bot: str, *, idempotency_key: str, leave_positions: bool | None = None) -> CommandDoneJson:
+        """Take a stopped bot out of the fleet. Its history stays; one that holds positions is refused."""
+        return cast(
+            "CommandDoneJson",
+            json.loads(
+                self.transport.ask(
+                    "DELETE",
+                    f"/api/v1/bots/{quoted(bot)}",
+                    {"leave_positions": leave_positions},
+                    {"Idempotency-Key": idempotency_key},
+                )[0]
+            ),
+        )
+
     def dashboard(self) -> DashboardJson:
         """Everything at a glance."""
         return cast("DashboardJson", json.loads(self.transport.ask("GET", "/api/v1/dashboard", {}, {})[0]))
@@ -966,6 +1423,117 @@ class ConsoleClient:
                 self.transport.ask("GET", "/api/v1/audit", {"bot": bot, "cursor": cursor, "limit": limit}, {})[0]
             ),
         )
+
+    def replay_choices(self) -> ReplayChoicesJson:
+        """List pairs that have candles, timeframes, and bots to compare with."""
+        return cast("ReplayChoicesJson", json.loads(self.transport.ask("GET", "/api/v1/replays/choices", {}, {})[0]))
+
+    def replay_span(self, *, pair: str, exchange: str | None = None, market: str | None = None) -> CandleSpanJson:
+        """Say from when to when there are candles of a pair."""
+        return cast(
+            "CandleSpanJson",
+            json.loads(
+                self.transport.ask(
+                    "GET", "/api/v1/replays/span", {"pair": pair, "exchange": exchange, "market": market}, {}
+                )[0]
+            ),
+        )
+
+    def replays(self) -> ReplayListJson:
+        """List the newest sessions of the manual backtester."""
+        return cast("ReplayListJson", json.loads(self.transport.ask("GET", "/api/v1/replays", {}, {})[0]))
+
+    def begin_replay(self, body: ReplayGivenJson) -> ReplayBegunJson:
+        """Begin a session."""
+        return cast("ReplayBegunJson", json.loads(self.transport.ask("POST", "/api/v1/replays", {}, {}, body)[0]))
+
+    def replay(self, replay: str, *, since: int | None = None) -> ReplayDetailJson:
+        """Show where a session stands, with its bars from a number on; nothing that comes later is told."""
+        return cast(
+            "ReplayDetailJson",
+            json.loads(self.transport.ask("GET", f"/api/v1/replays/{quoted(replay)}", {"since": since}, {})[0]),
+        )
+
+    def delete_replay(self, replay: str) -> None:
+        """Forget a session; its journal stays."""
+        self.transport.ask("DELETE", f"/api/v1/replays/{quoted(replay)}", {}, {})
+
+    def act_in_replay(self, replay: str, body: ActionGivenJson) -> ReplayDetailJson:
+        """Let bars pass, or order something at the last bar that was shown."""
+        return cast(
+            "ReplayDetailJson",
+            json.loads(self.transport.ask("POST", f"/api/v1/replays/{quoted(replay)}/actions", {}, {}, body)[0]),
+        )
+
+    def undo_in_replay(self, replay: str, body: UndoGivenJson) -> ReplayDetailJson:
+        """Take back the last action; orders that were taken back are counted."""
+        return cast(
+            "ReplayDetailJson",
+            json.loads(self.transport.ask("POST", f"/api/v1/replays/{quoted(replay)}/undo", {}, {}, body)[0]),
+        )
+
+    def keep_picture(self, replay: str, body: bytes, *, number: int | None = None) -> PictureKeptJson:
+        """Keep a picture of the chart, a PNG of at most 2 MB, with the record of the trade that it was made in."""
+        return cast(
+            "PictureKeptJson",
+            json.loads(
+                self.transport.ask("POST", f"/api/v1/replays/{quoted(replay)}/pictures", {"number": number}, {}, body)[
+                    0
+                ]
+            ),
+        )
+
+    def bot_in_replay(self, replay: str, *, bot: str | None = None) -> BotSeenJson:
+        """Say what a bot would have done on the bars that were shown."""
+        return cast(
+            "BotSeenJson",
+            json.loads(self.transport.ask("GET", f"/api/v1/replays/{quoted(replay)}/bot", {"bot": bot}, {})[0]),
+        )
+
+    def replay_statistics(self, replay: str, *, bot: str | None = None) -> ReplayStatisticsJson:
+        """Compare the person with a bot, on the bars that were shown."""
+        return cast(
+            "ReplayStatisticsJson",
+            json.loads(self.transport.ask("GET", f"/api/v1/replays/{quoted(replay)}/statistics", {"bot": bot}, {})[0]),
+        )
+
+    def end_replay(self, replay: str) -> None:
+        """End a session: its closed trades go into the journal, and hidden dates are told."""
+        self.transport.ask("POST", f"/api/v1/replays/{quoted(replay)}/end", {}, {})
+
+    def journal(
+        self,
+        *,
+        search: str | None = None,
+        source: str | None = None,
+        symbol: str | None = None,
+        tag: str | None = None,
+        start: int | None = None,
+        limit: int | None = None,
+    ) -> JournalListJson:
+        """List records of manual and live trades, the newest exit first."""
+        return cast(
+            "JournalListJson",
+            json.loads(
+                self.transport.ask(
+                    "GET",
+                    "/api/v1/journal",
+                    {"search": search, "source": source, "symbol": symbol, "tag": tag, "start": start, "limit": limit},
+                    {},
+                )[0]
+            ),
+        )
+
+    def edit_record(self, record: str, body: RecordGivenJson) -> JournalRecordJson:
+        """Give a record other notes and tags; it gets a revision more, which is sent to whoever is told."""
+        return cast(
+            "JournalRecordJson",
+            json.loads(self.transport.ask("POST", f"/api/v1/journal/{quoted(record)}", {}, {}, body)[0]),
+        )
+
+    def journal_picture(self, replay: str, name: str) -> bytes:
+        """Give a picture of a record."""
+        return self.transport.ask("GET", f"/api/v1/journal/pictures/{quoted(replay)}/{quoted(name)}", {}, {})[0]
 
     def jobs(
         self,

@@ -41,10 +41,11 @@ class Transport:
         """Ask; returns body and headers. Raises ConsoleRefused, or Unreachable where nobody answers."""
         given = {name: str(value) for name, value in query.items() if value is not None}
         url = f"{self.address}{path}" + (f"?{urllib.parse.urlencode(given)}" if given else "")
-        sent = {"Content-Type": "application/json", **headers}
+        plain = isinstance(body, bytes)
+        sent = {"Content-Type": "application/octet-stream" if plain else "application/json", **headers}
         if self.token:
             sent["Authorization"] = f"Bearer {self.token}"
-        data = None if body is None else json.dumps(body).encode()
+        data = body if body is None or plain else json.dumps(body).encode()
         request = urllib.request.Request(url, data, sent, method=method)  # noqa: S310, its scheme was looked at
         try:
             with urllib.request.urlopen(request, timeout=self.seconds) as answer:  # noqa: S310

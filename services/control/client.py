@@ -1,4 +1,4 @@
-"""Speaking to a running bot over its control interface."""
+"""Speaking to a running bot, or to the supervisor of a fleet, over its control interface."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from typing import Any
 from bot.errors import Misconfigured, cut, shown
 
 LARGEST_ANSWER = 16 << 20  # bytes
+LOOK_SECONDS = 2.0  # for a process to say that it is there
+FLEET_SECONDS = 10.0
 SECONDS = 120.0  # a shutdown waits for positions to close
 NAME = re.compile(r"[a-z0-9]{1,8}")  # of a bot
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d{1,5}")
@@ -30,6 +32,39 @@ def control_file(data_dir: Path, bot: str) -> Path:
 def log_file(data_dir: Path, bot: str) -> Path:
     """Where a bot writes what it logs."""
     return data_dir / "bots" / f"{bot}.log"
+
+
+def fleet_file(data_dir: Path) -> Path:
+    """Where a running supervisor of a fleet leaves its address and token."""
+    return data_dir / "fleet.json"
+
+
+def ask_fleet(data_dir: Path, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Ask the fleet's supervisor something, or tell it; raises Misconfigured with its refusal, or where none runs."""
+    file = fleet_file(data_dir)
+    if process_of(file) is None:
+        raise Misconfigured(f"no fleet runs on {cut(str(data_dir))}; start one with `traderagent fleet run`.")
+    return ask(file, path, body, FLEET_SECONDS, who="fleet")
+
+
+def process_of(file: Path) -> int | None:
+    """Process that has left a control file, where it lives; a later one by the same number is another."""
+    from services.processes import lives, lives_since  # noqa: PLC0415, slow to load for who asks a bot
+
+    try:
+        number = json.loads(file.read_text(encoding="utf-8"))["process"]
+        if lives_since(number, file.stat().st_mtime):
+            return int(number)
+        return number if lives(number) and _answers(file) else None  # the clock may have been set since it began
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None
+
+
+def _answers(file: Path) -> bool:
+    try:
+        return ask(file, "/health", seconds=LOOK_SECONDS).get("alive") is True
+    except Misconfigured:
+        return False
 
 
 def file_of(data_dir: Path, bot: str | None) -> Path:
@@ -124,9 +159,14 @@ def _lives(file: Path) -> bool:
     return True
 
 
-def ask(file: Path, path: str, body: dict[str, Any] | None = None, seconds: float = SECONDS) -> dict[str, Any]:
-    """Ask the bot something, or tell it; raises Misconfigured with its refusal, or when it does not run."""
-    address, token = _known(file)
+def ask(
+    file: Path, path: str, body: dict[str, Any] | None = None, seconds: float = SECONDS, who: str = "bot"
+) -> dict[str, Any]:
+    """Ask the bot something, or tell it; raises Misconfigured with its refusal, or when it does not run.
+
+    `who` is asked, as sentences call it.
+    """
+    address, token = _known(file, who)
     request = urllib.request.Request(  # noqa: S310, the address is our own file's
         address + path,
         data=None if body is None else json.dumps(body).encode(),
@@ -134,16 +174,16 @@ def ask(file: Path, path: str, body: dict[str, Any] | None = None, seconds: floa
     )
     try:
         with OPENER.open(request, timeout=seconds) as answer:
-            return _object(file, answer.read(LARGEST_ANSWER))
+            return _object(file, answer.read(LARGEST_ANSWER), who)
     except urllib.error.HTTPError as error:
         with error:
-            refused = _object(file, error.read(LARGEST_ANSWER))
+            refused = _object(file, error.read(LARGEST_ANSWER), who)
         sentence = refused.get("error")
-        raise (Misconfigured(sentence) if isinstance(sentence, str) else _unreadable(file)) from None
+        raise (Misconfigured(sentence) if isinstance(sentence, str) else _unreadable(file, who)) from None
     except http.client.HTTPException:
-        raise _unreadable(file) from None
+        raise _unreadable(file, who) from None
     except OSError:
-        raise Misconfigured(f"the bot of {file} does not answer; it may have been killed. Start it again.") from None
+        raise Misconfigured(f"the {who} of {file} does not answer; it may have been killed. Start it again.") from None
 
 
 def venue_of(file: Path) -> dict[str, str | None] | None:
@@ -155,7 +195,7 @@ def venue_of(file: Path) -> dict[str, str | None] | None:
         return None
 
 
-def _known(file: Path) -> tuple[str, str]:
+def _known(file: Path, who: str) -> tuple[str, str]:
     """Address and token that the bot has left; raises Misconfigured."""
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
@@ -163,24 +203,25 @@ def _known(file: Path) -> tuple[str, str]:
         if ADDRESS.fullmatch(address) and token.isascii() and token.isprintable():
             return address, token
     except OSError:
-        raise Misconfigured(f"no bot runs here ({file} is missing); start it with `traderagent run`.") from None
+        command = "run" if who == "bot" else f"{who} run"
+        raise Misconfigured(f"no {who} runs here ({file} is missing); start it with `traderagent {command}`.") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         pass
-    raise Misconfigured(f"{file} is damaged; stop the bot by a signal and start it again.")
+    raise Misconfigured(f"{file} is damaged; stop the {who} by a signal and start it again.")
 
 
-def _object(file: Path, data: bytes) -> dict[str, Any]:
+def _object(file: Path, data: bytes, who: str) -> dict[str, Any]:
     """Read an answer, which is a JSON object; raises Misconfigured."""
     try:
         found = json.loads(data)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise _unreadable(file)
+        raise _unreadable(file, who)
     return found
 
 
-def _unreadable(file: Path) -> Misconfigured:
+def _unreadable(file: Path, who: str) -> Misconfigured:
     return Misconfigured(
-        f"what answers at the address in {file} is not this bot, or one of another version; start the bot again."
+        f"what answers at the address in {file} is not this {who}, or one of another version; start the {who} again."
     )

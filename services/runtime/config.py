@@ -89,6 +89,9 @@ class BotSettings(BaseModel):
     sessions: bool = Field(
         True, description="keep what each pair was told and did, for `traderagent replay` (runtime: local)"
     )
+    drift_limit_bps: float | None = Field(
+        10.0, ge=0, le=10_000, description="alarm where a day cost more of what was traded than its simulation, bps"
+    )
     large_positions: bool = Field(
         False, description="a position may be larger than one market order closes; several stops cover it then"
     )

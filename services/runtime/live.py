@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import structlog
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Gauge, Histogram
 
 from bot.errors import Misconfigured, TradingError
 from bot.events import Alarm, Heartbeat
@@ -27,8 +27,9 @@ from coordinator.operator import CommandKind, CommandRejected, OperatorCommand
 from coordinator.phase_gates import PhaseEvidence, due_share, next_share, standing_of
 from coordinator.reaction import SECONDS
 from coordinator.risk import HaltPolicy
-from coordinator.run_state import RunEvent
+from coordinator.run_state import RunEvent, RunState
 from coordinator.saving import PATIENCE_SECONDS
+from services.drift_days import newest_day, told
 from services.logs import conceal
 from services.runtime.config import load_bot
 from services.runtime.ending import close_everything, withdraw_entries
@@ -55,6 +56,8 @@ KEPT_COMMANDS = 1000
 POLL_REQUESTS = 6  # of one pair
 VENUE_SECONDS = 300.0
 KEY_SECONDS = 3 * 3600.0
+DRIFT_SECONDS = 600.0
+DRIFT_REMEDY = "`traderagent drift` lists the fills that differ and why; look at fees, latency and slippage first"
 # The operator is a person: no policy answers for him and no hour resumes.
 LIVE_RISK = {"halt_policy": HaltPolicy.NONE, "halt_resume_hours": 1e6}
 
@@ -100,7 +103,8 @@ class LiveBot:
         self.read_account: Callable[[], AccountAccess] | None = None  # how the key of now is found
         self.rights: KeyRights | None = None  # of the key, as last asked
         self._key_changed = asyncio.Event()
-        self._key_told: dict[str, int] = {}  # when each trouble of the key was said last, ms
+        self._trouble_told: dict[str, int] = {}  # when each trouble of key and drift was said last, ms
+        self.drift: Gauge | None = None  # of the newest day that was compared
         self.tell: Callable[[RunEvent], None] = lambda _event: None  # who records how far the run is
         self.evidence: Callable[[], PhaseEvidence] = lambda: PhaseEvidence(None, 0)  # what else speaks for the bot
         self._known = PhaseEvidence(None, 0)  # as last read
@@ -118,6 +122,7 @@ class LiveBot:
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, self._stop, "Ctrl-C" if name is signal.SIGINT else "this machine ended it")
         self.tell(RunEvent.JOINED)
+        log.info(RunState.WARMING_UP.value, bot=self.settings.name)
         if not await self._started():
             return
         duties: list[asyncio.Task[None]] = []
@@ -182,6 +187,7 @@ class LiveBot:
             self._every(CLOCK_SECONDS, self._look_at_clock),
             self._every(self._poll_seconds() / len(self.config.pairs), self._poll),
             self._every(VENUE_SECONDS, self.runtime.look_at_venue),
+            self._every(DRIFT_SECONDS, self.look_at_drift),
             self._keep_looking_at_key(),
             self._measure_lag(),
             *([] if self.behind is None else [self.behind.lock.keep(), self._every(BEAT_SECONDS, self._beat)]),
@@ -382,19 +388,38 @@ class LiveBot:
         self._tell_of_key("key_rights", f"the API key {said}" if said else "", remedy_of(found))
 
     def _tell_of_key(self, name: str, sentence: str, remedy: str) -> None:
+        self._tell_of_trouble(name, sentence, remedy, "the API key is in order again")
+
+    def _tell_of_trouble(self, name: str, sentence: str, remedy: str, calm: str) -> None:
         """Say it, or that it is over; what was said within a day is not said again."""
-        said, now = self._key_told.get(name), _now()
+        said, now = self._trouble_told.get(name), _now()
         if (not sentence and said is None) or (sentence and said is not None and now - said < DAY):
             return
         if sentence:
-            self._key_told[name] = now
+            self._trouble_told[name] = now
             log.warning(name, sentence=sentence, remedy=remedy)
         else:
-            del self._key_told[name]
+            del self._trouble_told[name]
         if self.behind is not None:
-            sentence = sentence or "the API key is in order again"
-            alarm = Alarm("", now, name, "warning", sentence, remedy, over=name not in self._key_told)
+            alarm = Alarm("", now, name, "warning", sentence or calm, remedy, over=name not in self._trouble_told)
             self.behind.bus.publish(alarm)
+
+    async def look_at_drift(self) -> None:
+        """Read what the newest day cost beside its simulation, where a worker has compared it, and say if too much."""
+        data_dir, bot, limit = self.settings.data_dir, self.settings.name, self.settings.drift_limit_bps
+        found = await asyncio.to_thread(newest_day, data_dir, bot, _now())
+        if found is None:
+            return
+        if self.drift is None:
+            self.drift = Gauge(
+                "traderagent_drift_bps", "Cost of the last day beside its simulation", registry=self.registry
+            )
+            least = Gauge("traderagent_drift_limit_bps", "What it may cost", registry=self.registry)
+            least.set(float("inf") if limit is None else limit)
+        self.drift.set(found["bps"])
+        above = limit is not None and found["bps"] > limit
+        sentence = f"drift on {found['day']} above {limit:g} bps: {told(found)}" if above else ""
+        self._tell_of_trouble("drift", sentence, DRIFT_REMEDY, "drift is within its limit again")
 
 
 def _now() -> int:

@@ -53,7 +53,7 @@ def trades_of(rows: Iterable[Any]) -> list[ClosedTrade]:
     """Trades that were closed, in the order of their ends, of fills in the order of their times."""
     open_: dict[str, ClosedTrade] = {}
     closed: list[ClosedTrade] = []
-    for row in _chained([one for one in rows if one["position"] is not None]):  # without payments
+    for row in chained([one for one in rows if one["position"] is not None]):  # without payments
         pair, at, position = row["symbol"], epoch(row["at"]), row["position"]
         side = "long" if row["side"] > 0 else "short"
         trade = open_.setdefault(pair, ClosedTrade(pair, side, at, at, 0.0, 0.0, 0))
@@ -69,7 +69,7 @@ def trades_of(rows: Iterable[Any]) -> list[ClosedTrade]:
     return closed
 
 
-def _chained(rows: Iterable[Any]) -> Iterator[Any]:
+def chained(rows: Iterable[Any]) -> Iterator[Any]:
     """Yield fills so that each one's position follows from the one before: of one moment, the database has no order."""
     held: dict[str, int] = {}
     for _, group in groupby(rows, key=lambda one: one["at"]):

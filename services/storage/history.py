@@ -91,7 +91,7 @@ class History:
         return _page([await self._fill(bot, one) for one in found], found, "execution", limit)
 
     async def _fill(self, bot: str, row: Any) -> dict[str, Any]:
-        tick, lot = await self._units_of(bot, row["symbol"])
+        tick, lot = await self.units_of(bot, row["symbol"])
         funding = row["cause"] == Cause.FUNDING.value
         reason = row["cause"] if row["signal"] is None else Signal(row["signal"]).name.lower()
         return {
@@ -118,7 +118,7 @@ class History:
         return _page([await self._order(bot, one) for one in found], found, "client_order_id", limit)
 
     async def _order(self, bot: str, row: Any) -> dict[str, Any]:
-        tick, lot = await self._units_of(bot, row["symbol"])
+        tick, lot = await self.units_of(bot, row["symbol"])
         return {
             "client_order_id": row["client_order_id"],
             "pair": row["symbol"],
@@ -160,7 +160,7 @@ class History:
             for one in await self.pool.fetch(EARNED, bot)
         ]
 
-    async def _units_of(self, bot: str, symbol: str) -> tuple[float, float]:
+    async def units_of(self, bot: str, symbol: str) -> tuple[float, float]:
         """Tick and lot size in which the bot's rows count."""
         if (bot, symbol) not in self._units:
             rows = await self.pool.fetch(MEMORY, bot, symbol)

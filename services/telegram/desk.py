@@ -10,6 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bot.errors import Misconfigured, TradingError, cut
+from bot.ports import Unreachable
 from coordinator.config_file import symbol_of
 from services.telegram import texts
 from services.telegram.codes import CodeOutcome, Codes, state_of
@@ -75,6 +76,7 @@ class Desk:
             "pair": self._pair,
             "orders": self._orders,
             "whatif": self._what_if,
+            "drift": self._drift,
             "why": self._why,
             "decisions": self._decisions,
             "trades": self._trades,
@@ -211,7 +213,17 @@ class Desk:
         to = _price(rest[1] if len(rest) > 1 else "")
         if to is None:
             return Message(words("bad-price", price=texts.safe(rest[1] if len(rest) > 1 else "")))
-        return Message(texts.what_if(one, await self.world.bots.orders(now["bot"], one["pair"]), to, words))
+        try:
+            found = await self.world.twins.what_if(now["bot"], one["pair"], to, one["price"] or None)
+        except (Misconfigured, Unreachable) as error:  # what rests is known all the same
+            orders = await self.world.bots.orders(now["bot"], one["pair"])
+            return Message(f"{texts.what_rests(one, orders, to, words)} {texts.safe(str(error))}")
+        return Message(texts.what_if(found, words))
+
+    async def _drift(self, _user: TelegramUser, now: dict[str, Any], _rest: list[str], words: Words) -> Message:
+        days = await self.world.twins.days(now["bot"])
+        said = await self.world.twins.day(now["bot"], days[0]) if days else None
+        return Message(words("drift-none") if said is None else texts.drift(said, words))
 
     async def _why(self, _user: TelegramUser, now: dict[str, Any], rest: list[str], words: Words) -> Message:
         one = _named(now, rest, words)

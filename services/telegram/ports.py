@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.sources import BotLink, CandleSource, EventSource, HistoryRows
+from services.sources import BotLink, CandleSource, EventSource, HistoryRows, TwinAnswers
 
 
 @dataclass(frozen=True)
@@ -15,3 +15,4 @@ class TelegramWorld:
     past: HistoryRows
     told: EventSource | None  # None: there is no bus, and nothing is heard of as it happens
     candles: CandleSource
+    twins: TwinAnswers

@@ -294,7 +294,43 @@ def fees(rows: list[dict[str, Any]], words: Words) -> str:
     return words("fees-line", fees=money(paid), funding=signed(funding))
 
 
-def what_if(one: dict[str, Any], orders: PairOrders, to: float, words: Words) -> str:
+def what_if(found: dict[str, Any], words: Words) -> str:
+    """What a pair would do on the way to a price, and how it would stand there."""
+    held, profit = price(found["position"]), signed(found["profit"])
+    head = {"pair": safe(found["pair"]), "price": price(found["price"]), "fills": len(found["fills"])}
+    lines = [words("what-if-moved", **head, held=held, profit=profit)]
+    if found["stopped"]:
+        lines.append(words("what-if-stopped"))
+    if found["loss_at_stop"] is not None:
+        lines.append(words("what-if-loss", stop=price(found["stop"]), loss=money(found["loss_at_stop"])))
+    for name, rows in (("what-if-fills", found["fills"]), ("what-if-wants", found["desired"])):
+        if rows:
+            lines.append(f"<b>{words(name)}</b>")
+            lines += [_order_line(one, words) for one in rows[:SHOWN]]
+    return "\n".join([*lines, words("what-if-moved-limits")])
+
+
+def _order_line(one: dict[str, Any], words: Words) -> str:
+    at_ = price(one["price"]) if one["price"] else words.word("market")
+    return f"{words(one['side'])} {price(one['quantity'])} @ {at_}"
+
+
+def drift(said: dict[str, Any], words: Words) -> str:
+    """What the newest compared day cost beside its simulation, by kind."""
+    whole = [one for one in said["sums"] if not one["pair"]]
+    total = "—" if said["bps"] is None else f"{said['bps']:+.2f}"
+    rows = [(one["kind"], f"{one['cost']:+,.2f}", "—" if one["bps"] is None else f"{one['bps']:+.2f}") for one in whole]
+    head = words(
+        "drift-head", day=safe(said["day"]), bps=total, cost=signed(said["cost"]), volume=money(said["volume"])
+    )
+    left = sum(one["fills"] for one in said["uncompared"])
+    alone = [row for row in said["rows"] if row["why"]]
+    lines = [head, table([("", words("cost"), "bps"), *rows])]
+    lines += [f"{safe(row['kind'])} {safe(row['pair'])}: {safe(row['why'])}" for row in alone[:5]]
+    return "\n".join([*lines, *([words("drift-left", count=left)] if left else [])])
+
+
+def what_rests(one: dict[str, Any], orders: PairOrders, to: float, words: Words) -> str:
     """What rests at the exchange and would fill on the way to a price, and what would be held then."""
     low, high = sorted((one["price"], to))
     met = [

@@ -5,8 +5,6 @@ Redirects are not followed, and no error names an address: it is a secret.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,21 +16,12 @@ import structlog
 
 from services.watchdog.conditions import TOLD_BY_THE_BOT, Notice
 from services.watchdog.settings import Webhook, WebhookKind
+from services.webhooks import Later, asked_wait, post, signed
 
 log = structlog.get_logger()
 
-SECONDS = 10.0  # for an answer
-MOST_WAIT = 300.0  # seconds, of what a channel asks for
 LONGEST = {WebhookKind.DISCORD: 1900, WebhookKind.SLACK: 3000, WebhookKind.NTFY: 1000, WebhookKind.JSON: 1 << 30}
 TELEGRAM = "https://api.telegram.org"
-
-
-class Later(Exception):
-    """It was not sent; `seconds` are to pass before it is tried again, None for the usual ones."""
-
-    def __init__(self, why: str, seconds: float | None = None) -> None:
-        super().__init__(why)
-        self.seconds = seconds
 
 
 class Channel(Protocol):
@@ -51,11 +40,6 @@ class Posted:
 
     body: bytes
     headers: dict[str, str]
-
-
-def signature(secret: str, timestamp: str, body: bytes) -> str:
-    """HMAC-SHA256 over timestamp, a dot and the body, hexadecimal."""
-    return hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
 def posted(webhook: Webhook, notice: Notice, at: float) -> Posted:
@@ -84,12 +68,7 @@ def posted(webhook: Webhook, notice: Notice, at: float) -> Posted:
         }
     body = json.dumps(said).encode()
     headers = {"Content-Type": "application/json"}
-    secret = webhook.secret.get_secret_value()
-    if secret:
-        timestamp = str(int(at))
-        headers["X-Traderagent-Timestamp"] = timestamp
-        headers["X-Traderagent-Signature"] = f"sha256={signature(secret, timestamp, body)}"
-    return Posted(body, headers)
+    return Posted(body, headers | signed(webhook.secret.get_secret_value(), at, body))
 
 
 class WebhookChannel:
@@ -104,9 +83,9 @@ class WebhookChannel:
         """Post it; what the webhook refuses for good is logged and left."""
         said = posted(self.webhook, notice, at if not self.webhook.secret.get_secret_value() else self.wall())
         url = self.webhook.url.get_secret_value()
-        status, answer = await _post(self.session, url, data=said.body, headers=said.headers)
+        status, answer = await post(self.session, url, data=said.body, headers=said.headers)
         if status == 429 or status >= 500:
-            raise Later(f"HTTP {status}", _wait(answer))
+            raise Later(f"HTTP {status}", asked_wait(answer))
         if status >= 300:
             log.error("webhook_refused", channel=self.name, status=status, remedy="check its address in the config")
 
@@ -139,33 +118,9 @@ class TelegramChannel:
         for user in self.users():
             if user in self._told[1]:
                 continue
-            status, answer = await _post(self.session, url, data={"chat_id": str(user), "text": notice.text[:4000]})
+            status, answer = await post(self.session, url, data={"chat_id": str(user), "text": notice.text[:4000]})
             if status == 429 or status >= 500:
-                raise Later(f"HTTP {status}", _wait(answer))
+                raise Later(f"HTTP {status}", asked_wait(answer))
             if status >= 300:
                 log.error("telegram_refused", user=user, status=status, remedy="`traderagent telegram setup`")
             self._told[1].add(user)
-
-
-async def _post(session: aiohttp.ClientSession, url: str, **what: Any) -> tuple[int, Any]:
-    """Post; status and answer. Raises Later where nobody answers."""
-    try:
-        async with session.post(
-            url, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=SECONDS), **what
-        ) as answer:
-            wait: Any = answer.headers.get("Retry-After")
-            if answer.status == 429 and wait is None:
-                said = await answer.json(content_type=None)
-                found = said.get("parameters", said) if isinstance(said, dict) else {}
-                wait = found.get("retry_after") if isinstance(found, dict) else None
-            return answer.status, wait
-    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-        raise Later(type(error).__name__) from None
-
-
-def _wait(asked: Any) -> float | None:
-    """Read how long a channel wants to be left alone, seconds."""
-    try:
-        return min(max(float(asked), 0.0), MOST_WAIT)
-    except (TypeError, ValueError):
-        return None

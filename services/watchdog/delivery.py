@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 import structlog
 
-from services.watchdog.channels import Channel, Later
+from services.watchdog.channels import Channel
 from services.watchdog.conditions import Notice
+from services.webhooks import Later
 
 log = structlog.get_logger()
 

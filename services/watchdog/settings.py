@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from bot.errors import Misconfigured, cut
 from bot.validation import validated
 from services.watchdog.conditions import WatchLimits
+from services.webhooks import checked_address
 
 
 class WebhookKind(StrEnum):
@@ -32,18 +33,6 @@ KINDS = {
 }
 
 
-def _address(value: SecretStr) -> SecretStr:
-    """Refuse what is no address, without showing it."""
-    try:
-        at = urlsplit(value.get_secret_value())
-        fine = at.scheme in ("http", "https") and bool(at.hostname) and (at.port or 1) > 0
-    except ValueError:
-        fine = False
-    if not fine or not value.get_secret_value().isprintable() or " " in value.get_secret_value():
-        raise Misconfigured("an address of a webhook or a ping is none; give https://host/path.")
-    return value
-
-
 class Webhook(BaseModel):
     """Where a notice is posted; `secret` signs those of kind json."""
 
@@ -53,7 +42,7 @@ class Webhook(BaseModel):
     kind: WebhookKind | None = Field(None, description="json, discord, slack or ntfy; by the address without one")
     secret: SecretStr = SecretStr("")
 
-    _checked = field_validator("url")(_address)
+    _checked = field_validator("url")(checked_address)
 
     def host(self) -> str:
         """Name it without its secrets."""
@@ -72,7 +61,7 @@ class Ping(BaseModel):
     url: SecretStr
     seconds: float = Field(60.0, ge=1, le=86_400)
 
-    _checked = field_validator("url")(_address)
+    _checked = field_validator("url")(checked_address)
 
 
 class WatchdogSettings(BaseModel):

@@ -15,7 +15,22 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from starlette.middleware.gzip import GZipMiddleware
 
-from services.web import api_auth, api_bots, api_market, api_research, failures, pages, pages_research, stream
+from services.web import (
+    api_auth,
+    api_bots,
+    api_drift,
+    api_fleet,
+    api_market,
+    api_replays,
+    api_research,
+    failures,
+    pages,
+    pages_drift,
+    pages_fleet,
+    pages_replays,
+    pages_research,
+    stream,
+)
 from services.web.context import Console, console_of
 from services.web.failures import Problem
 from services.web.guard import Guard, tagged
@@ -23,7 +38,10 @@ from services.web.models import ConsoleReady, Health
 
 API = "/api/v1"
 CHART = ("lightweight-charts.js", "columns.js", "overlays.js", "chart.js", "chart.css")
-OWN = ("console.js", "pair.js", "research.js", "builder.js", "console.css", "icon.svg")
+OWN = (
+    *("console.js", "pair.js", "research.js", "builder.js", "fleet.js", "drift.js", "whatif.js", "replay.js"),
+    *("journal.js", "console.css", "icon.svg"),
+)
 TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {"model": Problem, "description": description}
@@ -95,11 +113,11 @@ def application(console: Console, hosts: tuple[str, ...], origin: str | None) ->
     )
     app.state.console = console
     failures.install(app)
-    for router in (api_auth.router, api_bots.router, api_market.router, api_research.router, stream.router):
-        app.include_router(router, prefix=API, responses=PROBLEMS)
+    for one in (api_auth, api_bots, api_drift, api_fleet, api_market, api_replays, api_research, stream):
+        app.include_router(one.router, prefix=API, responses=PROBLEMS)
     app.include_router(watching)
-    app.include_router(pages.router)
-    app.include_router(pages_research.router)
+    for one in (pages, pages_drift, pages_fleet, pages_replays, pages_research):
+        app.include_router(one.router)
     _serve_files(app)
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)
     app.add_middleware(Guard, hosts=hosts, origin=origin, limits=console.access.limits, mark=chart_mark())

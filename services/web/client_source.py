@@ -122,7 +122,8 @@ def _method(path: str, verb: str, one: dict[str, Any]) -> str:
 
 
 def _body(one: dict[str, Any]) -> str:
-    return _type(one["requestBody"]["content"]["application/json"]["schema"])
+    content = one["requestBody"]["content"]
+    return _type(content["application/json"]["schema"]) if "application/json" in content else "bytes"
 
 
 def _answer(one: dict[str, Any]) -> tuple[str, str]:

@@ -1,7 +1,9 @@
-"""Tells a bot something: recorded before it is done, done once under its key, and its outcome recorded after."""
+"""Does what somebody says once under its key: recorded before it is done, and its outcome recorded after."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from bot.errors import Misconfigured, TradingError, cut
@@ -13,34 +15,57 @@ from services.web.models import CommandDone, CommandGiven
 from services.web.scopes import allows, needed_for
 
 
+@dataclass(frozen=True)
+class AuditedAction:
+    """What somebody says, as the audit has it."""
+
+    action: str
+    bot: str
+    pair: str
+    fields: dict[str, Any]
+
+
 async def command(
     console: Console, by: ConsoleSession, where: str, bot: str, given: CommandGiven, key: str, source: str
 ) -> CommandDone:
-    """Tell the bot, through its control interface; raises Failure with its refusal.
-
-    A database that is away keeps nobody from commanding: the bot records what it is told itself.
-    """
+    """Tell the bot, through its control interface; raises Failure with its refusal."""
     needed = needed_for(given.command)
     if not allows(by.scope, needed):
         sentence = f"{given.command} asks for the scope {needed}; the session has {by.scope}."
         raise Failure(403, "scope", sentence, f"use a session or token with {needed}", "command")
     fields: dict[str, Any] = {"command": str(given.command), "force": given.force, "amount": given.amount}
+    said = fields | {"pair": given.pair, "key": key[:64], "who": by.name, "source": source}
+    told = AuditedAction(given.command, bot, given.pair or "", fields)
+    return await once(console, by, where, told, key, lambda: console.sources.bots.command(bot, said), refused)
+
+
+def refused(error: TradingError) -> Failure:
+    """Answer a refusal of what was to be done."""
+    return Failure(409, "refused", cut(str(error), 1000), "do what the message says", "command")
+
+
+async def once(
+    console: Console, by: ConsoleSession, where: str, told: AuditedAction, key: str, do: Callable[[], Awaitable[str]],
+    refusal: Callable[[TradingError], Failure],
+) -> CommandDone:  # fmt: skip
+    """Do something unless it was done under this key; raises Failure, by `refusal` where it was refused.
+
+    A database that is away keeps nobody from commanding.
+    """
     rows = console.sources.access
     try:
         number = await rows.begin_audit(
-            console.access.now(), by.name, where, given.command, bot, given.pair or "", key, fields
+            console.access.now(), by.name, where, told.action, told.bot, told.pair, key, told.fields
         )
         if number is None:
-            return await _said_before(console, bot, given, key, fields)
+            return await _said_before(console, told, key)
     except Unreachable:
         number = None
     try:
-        done = await console.sources.bots.command(
-            bot, fields | {"pair": given.pair, "key": key[:64], "who": by.name, "source": source}
-        )
+        done = await do()
     except (Misconfigured, TradingError) as error:
         await _end(console, number, cut(str(error), 1000), refused=True)
-        raise Failure(409, "refused", cut(str(error), 1000), "do what the message says", "command") from None
+        raise refusal(error) from None
     await _end(console, number, done, refused=False)
     return CommandDone(done=done, again=False)
 
@@ -54,12 +79,10 @@ async def _end(console: Console, number: int | None, outcome: str, *, refused: b
         console.watcher.note("database", str(error))
 
 
-async def _said_before(
-    console: Console, bot: str, given: CommandGiven, key: str, fields: dict[str, Any]
-) -> CommandDone:
+async def _said_before(console: Console, told: AuditedAction, key: str) -> CommandDone:
     """Answer a key that was used before as then; raises Failure where that was something else, or is not known."""
-    before = await console.sources.access.audited(bot, key)
-    if before is None or (before["fields"], before["pair"]) != (fields, given.pair):
+    before = await console.sources.access.audited(told.bot, key)
+    if before is None or (before["fields"], before["pair"]) != (told.fields, told.pair or None):
         sentence = "this Idempotency-Key was used for another command."
         raise Failure(422, "key_used", sentence, "use a new key", "Idempotency-Key")
     if before["outcome"] is None:

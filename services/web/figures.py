@@ -84,3 +84,15 @@ def told_at(text: str | None) -> str:
 def gain(value: float | None) -> str:
     """Class of a number by its sign."""
     return "" if not value or not math.isfinite(value) else "gain" if value > 0 else "loss"
+
+
+def bps(value: float | None) -> str:
+    """Basis points, such as +1.25 bps."""
+    if value is not None and abs(value) < 0.005:
+        value = 0.0
+    return f"{value:+.2f}\N{NO-BREAK SPACE}bps".replace("-", MINUS) if _known(value) else NOTHING
+
+
+def cost(value: float | None) -> str:
+    """Class of a cost by its sign: what costs is a loss."""
+    return "" if value is None or abs(value) < 5e-7 else gain(-value)

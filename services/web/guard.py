@@ -7,6 +7,7 @@ a Host that is not one of ours, and nothing is changed for an Origin that is not
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +27,8 @@ GENEROUS = parse("24000/minute")  # of an address that shows something
 UNFORESEEN = Failure(500, "failed", "the console could not answer.", "look at its log, which says why")
 SAFE = {"GET", "HEAD", "OPTIONS"}
 LARGEST_BODY = 64 << 10
+LARGEST_PICTURE = 2 << 20  # of a chart, which a page of the manual backtester sends
+PICTURES = re.compile(r"/api/v1/replays/[0-9a-f]{16}/pictures")
 LONGEST_TARGET = 8 << 10
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # The one style is that which the chart's library puts in for its mark.
@@ -80,7 +83,7 @@ class Guard:
             await furnished(message)
 
         try:
-            await self.app(scope, _counted(receive), sending)
+            await self.app(scope, _counted(receive, _largest(scope)), sending)
         except Exception:
             log.exception("console_failed", method=scope["method"], path=scope["path"])
             if not began:
@@ -99,8 +102,9 @@ class Guard:
         if len(scope["raw_path"]) + len(scope["query_string"]) > LONGEST_TARGET:
             return Failure(414, "too_long", "the address is too long.", "ask for less at once")
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length[:10]) > LARGEST_BODY:
-            return Failure(413, "too_large", f"the body is larger than {LARGEST_BODY >> 10} kB.", "send less")
+        largest = _largest(scope)
+        if not length.isdecimal() or int(length[:10]) > largest:
+            return Failure(413, "too_large", f"the body is larger than {largest >> 10} kB.", "send less")
         try:
             self.limits.hit(address_of(scope), "address", ANONYMOUS if _anonymous(headers) else GENEROUS)
         except Failure as failure:
@@ -141,7 +145,12 @@ def address_of(scope: Any) -> str:
     return scope["client"][0] if scope.get("client") else "unknown"
 
 
-def _counted(receive: Receive) -> Receive:
+def _largest(scope: Scope) -> int:
+    """How many bytes a request may bring."""
+    return LARGEST_PICTURE if PICTURES.fullmatch(scope["path"]) else LARGEST_BODY
+
+
+def _counted(receive: Receive, largest: int) -> Receive:
     """Cut off a body that is longer than it may be, whatever its headers say."""
     came = 0
 
@@ -149,8 +158,8 @@ def _counted(receive: Receive) -> Receive:
         nonlocal came
         message = await receive()
         came += len(message.get("body", b""))
-        if came > LARGEST_BODY:
-            raise Failure(413, "too_large", f"the body is larger than {LARGEST_BODY >> 10} kB.", "send less")
+        if came > largest:
+            raise Failure(413, "too_large", f"the body is larger than {largest >> 10} kB.", "send less")
         return message
 
     return receiving

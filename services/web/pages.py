@@ -108,7 +108,7 @@ async def _seen(request: Request, bot: str) -> SeenBot:
     return seen_bot(console_of(request), bot)
 
 
-async def _chosen(request: Request, bot: str) -> SeenBot:
+async def chosen_bot(request: Request, bot: str) -> SeenBot:
     """Return the bot that is asked for, else the first there is."""
     seen = console_of(request).watcher.bots()
     if bot:
@@ -122,7 +122,7 @@ Bot = Annotated[str, Query(pattern="^[a-z0-9]{0,8}$")]
 @router.get("/portfolio")
 async def portfolio(request: Request, bot: Bot = "") -> Response:
     """Where the money of a bot is, and what it has earned."""
-    seen = await _chosen(request, bot)
+    seen = await chosen_bot(request, bot)
 
     async def lay(console: Console, _words: PageWords) -> dict[str, Any]:
         earned = await console.sources.history.earned(seen.bot)
@@ -163,7 +163,7 @@ async def history(request: Request, what: str, bot: Bot = "", pair: OnPair = "",
     what, _, ending = what.partition(".")
     if (what not in WHAT and (what, ending) != ("decisions", "csv")) or ending not in ("", "csv"):
         raise Failure(404, "not_found", "there is no such page.", "choose fills, orders or trades")
-    seen = await _chosen(request, bot)
+    seen = await chosen_bot(request, bot)
     if ending == "csv":
         return await _export(request, what, seen.bot, pair)
 
@@ -201,7 +201,7 @@ async def decisions(
     kind: Annotated[str, Query(pattern="^[a-z_]{0,30}$")] = "",
 ) -> Response:  # fmt: skip
     """What a bot decided, with its numbers."""
-    seen = await _chosen(request, bot)
+    seen = await chosen_bot(request, bot)
 
     async def lay(console: Console, _words: PageWords) -> dict[str, Any]:
         if not seen.bot:

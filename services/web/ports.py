@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from services.sources import BotLink, CandleSource, EventSource, HistoryRows
+from services.sources import BotLink, CandleSource, EventSource, HistoryRows, TwinAnswers
 
 
 class AccessStore(Protocol):
@@ -136,6 +136,116 @@ class ReportPages(Protocol):
         ...
 
 
+class FleetLink(Protocol):
+    """The fleet of the data directory; what it refuses, or that none runs, is Misconfigured."""
+
+    async def bots(self) -> tuple[bool, list[dict[str, Any]]]:
+        """Whether a supervisor runs, and how the bots stand, else how they stood last."""
+        ...
+
+    async def choices(self) -> dict[str, Any]:
+        """What a bot can be made of."""
+        ...
+
+    async def create(self, given: dict[str, Any], saved: dict[str, Any] | None) -> str:
+        """Take a new bot into the fleet; `saved`: the document of a saved strategy."""
+        ...
+
+    async def command(self, word: str, bot: str) -> str:
+        """Have a bot started, stopped or restarted."""
+        ...
+
+    async def remove(self, bot: str, *, leave_positions: bool) -> str:
+        """Take a stopped bot out."""
+        ...
+
+
+class Replays(Protocol):
+    """Sessions of the manual backtester; a refusal raises Misconfigured."""
+
+    async def choices(self) -> dict[str, Any]:
+        """What a session may be about."""
+        ...
+
+    async def span(self, pair: str, exchange: str, market: str) -> dict[str, Any]:
+        """From when to when there are candles of a pair, ms."""
+        ...
+
+    async def begin(self, owner: str, asked: dict[str, Any]) -> str:
+        """Begin a session; returns its name."""
+        ...
+
+    async def replays(self) -> list[dict[str, Any]]:
+        """The newest sessions."""
+        ...
+
+    async def show(self, replay: str, since: int) -> dict[str, Any]:
+        """A session as it stands, with its bars from number `since` on."""
+        ...
+
+    async def act(self, replay: str, number: int, action: dict[str, Any], since: int) -> dict[str, Any]:
+        """Take up an action that follows `number` others; where the session stands then."""
+        ...
+
+    async def undo(self, replay: str, number: int, since: int) -> dict[str, Any]:
+        """Take back the last of `number` actions; where the session stands then."""
+        ...
+
+    async def picture(self, replay: str, number: int, image: bytes) -> dict[str, Any]:
+        """Keep a picture of the chart as an action."""
+        ...
+
+    async def bot(self, replay: str, bot: str) -> dict[str, Any]:
+        """What a bot would have done up to here."""
+        ...
+
+    async def statistics(self, replay: str, bot: str) -> dict[str, Any]:
+        """What the person came to, and a bot beside it."""
+        ...
+
+    async def end(self, replay: str) -> dict[str, Any]:
+        """End a session, and write its closed trades into the journal."""
+        ...
+
+    async def delete(self, replay: str) -> None:
+        """Forget a session."""
+        ...
+
+
+class JournalRows(Protocol):
+    """Records of manual and live trades."""
+
+    async def records(
+        self, search: str = "", source: str = "", symbol: str = "", tag: str = "", start: int = 0, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """Records by exit, the newest first, with what bots have closed meanwhile."""
+        ...
+
+    async def record(self, record: str) -> dict[str, Any] | None:
+        """One record; None where there is none of this name."""
+        ...
+
+    async def edit(self, record: str, revision: int, notes: str, tags: list[str]) -> dict[str, Any]:
+        """Give a record other notes and tags; raises Misconfigured where somebody else has done so meanwhile."""
+        ...
+
+    async def outbox(self) -> dict[str, Any]:
+        """How many revisions wait, were sent and failed."""
+        ...
+
+    async def image(self, place: str) -> bytes | None:
+        """A picture of a record; None where there is none."""
+        ...
+
+    def csv(self, records: list[dict[str, Any]]) -> str:
+        """Records as CSV."""
+        ...
+
+    async def exported(self, records: list[dict[str, Any]]) -> bytes:
+        """Records as Markdown with their pictures, a ZIP."""
+        ...
+
+
 @dataclass(frozen=True)
 class Sources:
     """All of it."""
@@ -148,3 +258,7 @@ class Sources:
     research: ResearchRows
     answers: SearchAnswers
     reports: ReportPages
+    fleet: FleetLink
+    twins: TwinAnswers
+    replays: Replays
+    journal: JournalRows

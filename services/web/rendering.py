@@ -22,6 +22,19 @@ from services.web.words import PageWords
 from services.words import LANGUAGES, chosen
 
 LANGUAGE, THEME = "language", "theme"  # cookies: how somebody likes to see it
+# Pages by what one comes for; and those that are reached from another page.
+MENU = {
+    "watching": (
+        *(("overview", "/"), ("bots", "/bots"), ("portfolio", "/portfolio"), ("history", "/history/fills")),
+        *(("decisions", "/decisions"), ("drift", "/drift")),
+    ),
+    "research": (
+        *(("backtest", "/backtest"), ("jobs", "/jobs"), ("searches", "/sessions"), ("strategies", "/strategies")),
+        *(("replays", "/replays"), ("journal", "/journal")),
+    ),
+    "running": (("audit", "/audit"), ("settings", "/settings")),
+}
+INNER = {"results": "research", "search": "research", "replay": "research"}
 SHARED_SECONDS, MOST_PARTS = 1.0, 200  # that a part is shared by those who ask for it, and how many are kept
 
 templates = Environment(
@@ -40,11 +53,15 @@ for _name in (
     "plain",
     "figure",
     "of_window",
+    "bps",
+    "cost",
 ):
     templates.filters[_name] = getattr(figures, _name)
 
 
 templates.globals["spoken"] = spoken
+templates.globals["menu"] = MENU
+templates.globals["group_of"] = {name: group for group, places in MENU.items() for name, _ in places} | INNER
 templates.filters["yaml"] = lambda document: yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
 templates.filters["rough"] = figures.rough
 templates.filters["countdown"] = lambda minutes: f"{int(minutes)}:{int(minutes * 60) % 60:02d}"

@@ -17,7 +17,7 @@ RANKINGS = (
 )
 LOWEST_IS_BEST = ("max_drawdown_pct",)
 SHOWN = ("total_return_pct", "alpha_pct", "beta", "max_drawdown_pct", "information_ratio", "trades")  # of a row
-KEY = re.compile(r"^([a-z_]+(?:\.[a-z_0-9]+(?:\[\d+\])?)*)(?:\[\d+\])?(?::| is | has | must | names | lies )")
+KEY = re.compile(r"^([a-z_]+(?:\.[a-z_0-9]+(?:\[\d+\])?)*)(?:\[\d+\])?(?::| is | has | must | names | lies | belongs )")
 
 
 def refusal(error: Misconfigured) -> Failure:

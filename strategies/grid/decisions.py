@@ -51,7 +51,7 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
         _forget(state, slots)
         state.finished = False
         state.invested = 0.0
-    elif event.kind == Event.REFUSED and state.laid and state.infinite and not state.bought:
+    elif event.kind == Event.REFUSED and state.laid and state.infinite and not (state.bought or state.closing):
         _on_refusal(pair, state, slots, event.execution.slot)
     if state.laid and not state.closing and is_limited(params):
         activate(pair, params, state, slots)
@@ -259,6 +259,7 @@ def _keep(pair: Record, params: Record, state: Record, slots: Record) -> None:
     """Withdraw the grid and keep what it holds: behind the stop that rests, or a nearer one."""
     for index in range(2 * capacity(slots)):
         clear_order(slots, index)
+    clear_order(slots, 2 * capacity(slots) + 1)  # what an infinite grid still buys
     state.closing = state.kept = True
     if params.on_stop == KEEP_WITH_STOP:
         side = -1 if pair.ledger.position > 0 else 1

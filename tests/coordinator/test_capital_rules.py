@@ -6,13 +6,17 @@ import pytest
 
 from bot.order import SLOT, OrderKind, Side, Signal, set_order
 from bot.record import new_records
-from bot.strategy import PAIR
-from coordinator.gate import pass_entries, withdraw_farthest
+from bot.strategy import PAIR, Event
+from bot.times import DAY
+from coordinator.config import load_config
+from coordinator.gate import pass_entries, position_notional, position_reserve, withdraw_farthest
 from coordinator.machine import new_portfolio_state
-from coordinator.portfolio import begin, look, step
+from coordinator.portfolio import begin, limit, look, step
 from coordinator.regime import Regime
+from coordinator.risk import drawdown_factor
 from coordinator.vocabulary import Cap
 from tests.conftest import Family, classic, instrument
+from tests.coordinator.test_pair_machine import entries_of, trading_grid
 
 HOUR = 3_600_000
 NOW = 1_704_067_200_000
@@ -101,3 +105,85 @@ def test_a_target_that_overcommits_stops_new_entries_and_cancels_nothing():
     assert slots[3].suspended
     pass_entries(pair, slots, True, PLENTY, PLENTY)
     assert slots["active"].all()
+
+
+# A trim: what the venue would not take is left, and what would stay and be too small leaves with it
+
+
+def trimmed(least, keep):
+    """Lots held, and lots that leave, when a position is to keep this share of its reserve.
+
+    `least` is the least order that the venue takes, as a share of the position.
+    """
+    machine = trading_grid()
+    index = min(entries_of(machine))
+    machine.run(index, machine.slots[index].quantity.copy())
+    pair, position = machine.pairs[0], int(machine.pairs[0].ledger.position)
+    pair.instrument.min_notional = least * position_notional(pair)
+    machine.given.trim_id += 1
+    machine.given.trim_to = keep * position_reserve(pair)
+    machine.events[0].kind = int(Event.DIRECTIVE)
+    machine.run()
+    leaves = machine.slots[-1]
+    return abs(position), int(leaves.quantity) if leaves.active and leaves.kind == OrderKind.MARKET else 0
+
+
+@pytest.mark.parametrize(
+    ("least", "keep", "share"),
+    [(0.01, 0.4, 0.6), (0.05, 0.99, 0.0), (0.05, 0.97, 0.0), (0.5, 0.4, 1.0), (2.0, 0.0, 1.0), (2.0, 0.5, 0.0)],
+)
+def test_a_trim_takes_what_the_venue_takes_and_never_a_whole_position_for_a_little_too_much(least, keep, share):
+    held, leaves = trimmed(least, keep)
+    assert leaves == pytest.approx(share * held, abs=1.0)
+
+
+# Groups that are configured, and the pairs beside them
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        ({"A": "x", "B": "x"}, [0, 0, 1]),
+        ({"B": "x", "C": "x"}, [1, 0, 0]),
+        ({"A": "x", "C": "y"}, [0, 2, 1]),
+        ({"C": "x"}, [1, 2, 0]),
+    ],
+)
+def test_a_pair_without_a_configured_group_is_in_none_of_them(groups, expected):
+    portfolio_state = new_portfolio_state(3)
+    begin(classic(risk={"groups": groups}).record(NAMES), portfolio_state, 10_000.0)
+    assert portfolio_state.groups.tolist() == expected
+
+
+def test_a_groups_limit_counts_a_member_that_only_leaves():
+    """Its target is nought already, but what it holds is in the group."""
+    params = classic(risk={"groups": {"A": "x", "B": "x"}, "group_exposure": 0.4, "exposure": 10.0}).record(NAMES)
+    portfolio_state = new_portfolio_state(3)
+    begin(params, portfolio_state, 10_000.0)
+    portfolio_state.portfolio.risk.equity = 10_000.0
+    portfolio_state.allocations["target"] = [1000.0, 0.0, 1000.0]
+    portfolio_state.reports["exposure"] = [0.0, 3000.0, 0.0]
+    limit(params, portfolio_state)
+    pool = 10_000.0 * (1.0 - params.reserve)
+    assert portfolio_state.directives[0].exposure_limit == pytest.approx(0.4 * pool - 3000.0)
+    assert portfolio_state.directives[1].exposure_limit == 3000.0, "it opens nothing more"
+    assert portfolio_state.directives[2].exposure_limit > 10_000.0, "it is in no group"
+
+
+# DRAWDOWN: targets hold the cut, shares of a strategy alone do not
+
+
+@pytest.mark.parametrize(("strategy", "multiplier"), [("auto", 1.0), ("grid", 0.5)])
+def test_in_drawdown_sizes_are_cut_once_whether_by_the_target_or_by_the_multiplier(strategy, multiplier):
+    config = load_config({"strategy": strategy, "pairs": ["AUSDT", "BUSDT"], "risk": {"halt_drawdown": 0.9}})
+    params = config.algorithm.record(list(config.pairs))
+    portfolio_state = new_portfolio_state(2)
+    begin(params, portfolio_state, 10_000.0)
+    portfolio_state.reports["alive"] = True
+    look(params, portfolio_state.portfolio, 10_000.0, 0.0, 0.0, False, NOW)
+    step(params, portfolio_state, NOW)
+    fallen = 10_000.0 * (1.0 - params.drawdown_enter - 0.5 * params.drawdown_span)
+    look(params, portfolio_state.portfolio, fallen, 0.0, 0.0, False, NOW + DAY)
+    step(params, portfolio_state, NOW + DAY)
+    assert drawdown_factor(params, portfolio_state.portfolio.risk) == pytest.approx(0.5)
+    assert portfolio_state.directives["multiplier"] == pytest.approx(multiplier)

@@ -18,13 +18,19 @@ from bot.rollup import BAR
 from coordinator.machine import PairMachine
 from coordinator.operator import CommandRejected
 from services.app.console import Bots
+from services.app.console_fleet import ConsoleFleet
+from services.app.journal import Journal
+from services.app.replays import ManualReplays
 from services.app.research_process import PlayedReports, ResearchProcess
 from services.app.research_rows import ResearchTables
+from services.app.twins import Twins
 from services.control.client import control_file
 from services.control.server import ControlServer
+from services.drift_days import keep_day, times_of
 from services.messaging.event_reader import EventReader
 from services.storage.access_rows import AccessRows
 from services.storage.history import History
+from services.storage.journal import JournalStore
 from services.storage.read_pool import ReadPool
 from services.storage.schema import migrate
 from services.storage.store import PostgresStore
@@ -119,6 +125,50 @@ class MadeCandles:
         return bars
 
 
+def drift_day(bot, day="2024-01-01", **more):
+    """A day beside its simulation: one fill as simulated, one dearer, one missed."""
+    side = {"at": NOW, "price": 43_000.0, "fee": 0.0086, "maker": True, "execution": "x1"}
+    row = {
+        "kind": "paired", "pair": PAIR, "side": "buy", "quantity": 0.01, "order": f"{bot}-{PAIR}-001-1",
+        "reason": "entry", "live": side, "simulated": side, "seconds": 0.0, "costs": {"fees": 0.0, "slippage": 0.0},
+        "bps": 0.0, "why": "",
+    }  # fmt: skip
+    dearer = row | {"live": side | {"price": 43_010.0}, "costs": {"fees": 0.0, "slippage": 0.1}, "bps": 2.33}
+    missed = row | {"kind": "missed", "live": None, "costs": {"missed": 0.2}, "why": "it stood in a queue"}
+    costs = {"fees": (0, 0.0), "slippage": (1, 0.1), "late": (0, 0.0), "missed": (1, 0.2), "unexpected": (0, 0.0)}
+    sums = [
+        {"pair": pair, "kind": kind, "fills": fills, "cost": cost, "bps": cost / 860.1 * 1e4}
+        for pair in (PAIR, "")
+        for kind, (fills, cost) in costs.items()
+    ]
+    return {
+        "version": 1, "bot": bot, "day": day, "since": NOW, "until": NOW, "minutes": {PAIR: 1440}, "volume": 860.1,
+        "cost": 0.3, "bps": 3.49, "sums": sums, "rows": [row, dearer, missed],
+        "uncompared": [{"pair": PAIR, "since": NOW, "until": NOW + MINUTE, "why": "the session ends", "fills": 1}],
+    } | more  # fmt: skip
+
+
+class MadeTwins(Twins):
+    """Days that are kept are read; what needs the simulated exchange is answered from here."""
+
+    async def compare(self, bot, day):
+        times_of(day)
+        keep_day(self.data_dir, bot, day, said := drift_day(bot, day))
+        return said
+
+    async def what_if(self, bot, pair, price, price_now):
+        if pair != PAIR:
+            raise Misconfigured(f"bot {bot!r} has never traded pair {pair}; choose one of its own.")
+        way = {"side": "buy", "price": 42_500.0, "quantity": 0.01, "reason": "entry"}
+        return {
+            "bot": bot, "pair": pair, "at": NOW, "price_now": price_now or 43_000.5, "price": price,
+            "position_now": 0.01, "position": 0.02, "average": 42_650.0, "profit": -5.0,
+            "fills": [way | {"fee": 0.085, "maker": True, "rested": True}],
+            "desired": [way | {"kind": "limit", "side": "sell", "price": 43_500.0, "new": True}], "stop": 41_000.0,
+            "stopped": False, "loss_at_stop": 33.45,
+        }  # fmt: skip
+
+
 def fill(number, side=1, price=430_000, at=NOW):
     return Execution(f"x{number}", PAIR, f"order-{number}", side, price, 10, 0.01, True, at, Cause.ORDER)
 
@@ -170,7 +220,16 @@ async def console(
     answers = process if search else MadeAnswers()
     reports = PlayedReports(tmp_path / "console" / "reports", ResearchProcess(tmp_path))
     research = ResearchTables(pool, tmp_path)
-    sources = Sources(history, access.rows, bots, MadeCandles(), reader, research, answers, reports)
+    fleet = ConsoleFleet(tmp_path, dsn, "embedded")
+    twins = Twins(tmp_path, dsn) if search else MadeTwins(tmp_path, dsn)
+    store = JournalStore(pool)
+    replays = ManualReplays(pool, store, tmp_path)
+    if not search:
+        replays.steps = replays.bots = answers
+    sources = Sources(
+        *(history, access.rows, bots, MadeCandles(), reader, research, answers, reports, fleet, twins, replays),
+        journal=Journal(store, history, tmp_path),
+    )
     watcher = Watcher(sources, clock) if clock else Watcher(sources)
 
     async def still():
@@ -194,7 +253,9 @@ async def console(
             await one.server.stop()
         bots.close()
         await process.close()
+        await twins.close()
         await reports.close()
+        await replays.close()
         await pool.close()
         if reader is not None:
             await reader.close()

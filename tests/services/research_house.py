@@ -27,6 +27,9 @@ TAKEN = {"content": "0" * 16, "strategy": "grid", "timeframe": "1h", "document":
 class MadeAnswers:
     """Answers as the search's process gives them, without it."""
 
+    async def close(self):
+        """There is no process."""
+
     async def ask(self, question, said=None):  # noqa: PLR0911
         match question:
             case "defaults":

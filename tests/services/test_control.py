@@ -20,7 +20,8 @@ from prometheus_client import CollectorRegistry
 from bot.errors import Misconfigured
 from bot.sources import ROOT
 from services.control.client import ask
-from services.control.server import LARGEST_BODY, ControlServer
+from services.control.loopback import LARGEST_BODY
+from services.control.server import ControlServer
 from services.logs import configure
 
 STANDING = {"streams": {"public": True}, "pairs": [{"recovered": True}]}

@@ -50,7 +50,7 @@ async def pictured(page, address, path, name):
         await page.size(width, 900, dark=dark)
         await page.visit(address + path)
         await page.until("document.body.classList.contains('alive')")
-        if path == "/backtest":
+        if path.startswith(("/backtest", "/replays")):
             await page.until("document.documentElement.dataset.ready === '1'", 60)
         assert not await page.run("document.documentElement.scrollWidth > innerWidth"), (path, width)
         if pictures:

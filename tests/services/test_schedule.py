@@ -45,7 +45,7 @@ def test_what_was_due_and_not_run_is_counted():
 
 
 def test_every_task_says_when_and_what():
-    assert [one.name for one in TASKS] == ["instruments", "funding", "presets", "retention", "backup"]
+    assert [one.name for one in TASKS] == ["instruments", "funding", "presets", "drift", "retention", "backup"]
     assert all(due_times(one, NOON, NOON + timedelta(days=1)) and one.what for one in TASKS)
 
 

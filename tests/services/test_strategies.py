@@ -16,8 +16,9 @@ from bot.errors import Misconfigured
 from coordinator.config import load_config
 from coordinator.run_state import RunEvent, RunState
 from coordinator.saved_strategy import saved_strategy, strategy_of
+from services.app.accepted import accept
 from services.app.bot import refuse_untested
-from services.command_line.tested import accept, keep_test
+from services.command_line.tested import keep_test
 from services.runtime.config import load_bot
 from services.storage.instance_lock import InstanceLock
 from services.storage.strategies import RunRecorder, StrategyStore

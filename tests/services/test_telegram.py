@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import time
+from dataclasses import replace
 
 import pytest
 import structlog
@@ -19,6 +20,7 @@ from services.storage.read_pool import ReadPool
 from services.telegram.desk import CONFIRMED, SAID
 from services.telegram.mailbox import MailLimits
 from services.telegram.users import read_settings, settings_file
+from tests.services.console_house import MadeTwins, drift_day
 from tests.services.fake_telegram import TOKEN
 from tests.services.telegram_house import ANN, BOB, HALTED, ODD, STRANGER, clock_from, house, live_status
 
@@ -38,6 +40,38 @@ def alarm(name="position", severity="critical", *, over=False, pair="BTCUSDT"):
     return Alarm(pair, NOW, name, severity, "the position is not the bot's", "look at it", over)
 
 
+class Answering:
+    """Twins that answer at once."""
+
+    def __init__(self, name):
+        self.name = name
+
+    async def what_if(self, bot, pair, price, price_now):
+        return await MadeTwins.what_if(self, bot, pair, price, price_now)
+
+    async def days(self, bot):
+        return ["2024-01-01"]
+
+    async def day(self, bot, day):
+        return drift_day(bot, day)
+
+
+def test_what_a_twin_tells_of_another_price_and_of_the_last_day(dsn, name, tmp_path):
+    async def main(language):
+        async with house(tmp_path / language, dsn, [f"{name}{language[0]}"], language=language) as here:
+            desk = here.service.link.desk
+            desk.world = replace(desk.world, twins=Answering(name))
+            return [(await here.answer(ANN, f"/{one}"))["text"] for one in ("whatif BTCUSDT 42000", "drift")]
+
+    moved, drift = run(main("en"))
+    assert "BTCUSDT to 42,000: 1 fills on the way, 0.02 is held then, -5.00" in moved
+    assert "Then the stop stands at 41,000; from there 33.45 would be lost." in moved and "buy 0.01 @ 42,500" in moved
+    assert "Drift on 2024-01-01: +3.49 bps" in drift and "missed BTCUSDT: it stood in a queue" in drift
+    assert "could not be compared: 1" in drift
+    moved, drift = run(main("ru"))
+    assert "потеря 33.45" in moved and "Отклонение за 2024-01-01" in drift
+
+
 def test_every_command_is_answered_in_both_languages(dsn, name, tmp_path):
     async def play(language, own):
         async with house(tmp_path / language, dsn, [own], language=language) as here:
@@ -55,6 +89,8 @@ def test_every_command_is_answered_in_both_languages(dsn, name, tmp_path):
     assert "from 42,800" in english["pair"]["text"] and "stop 41,000" in english["pair"]["text"]
     assert "buy" in english["orders"]["text"] and "42,500" in english["orders"]["text"]
     assert "1 resting orders fill on the way, 0.02 is held then" in english["whatif"]["text"]
+    assert "keeps no session of BTCUSDT" in english["whatif"]["text"], "and so it tells of what rests"
+    assert "No day has been compared" in english["drift"]["text"]
     assert "10.00 %" in english["risk"]["text"] and "traderagent" in english["version"]["text"]
     assert [one[:8] for one in photos] == [b"\x89PNG\r\n\x1a\n"] * len(photos)
     assert all(not one["plain"] for one in english.values()), "what we send can be read as HTML"

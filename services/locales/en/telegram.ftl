@@ -1,5 +1,5 @@
 # What Telegram says. The same messages stand in every language.
-help = Watch: /status /pairs /pair /orders /positions /balance /profit /day /week /month /trades /performance /regimes /risk /allocation /fees /decisions /why /whatif /chart /equity /health /version
+help = Watch: /status /pairs /pair /orders /positions /balance /profit /day /week /month /trades /performance /regimes /risk /allocation /fees /decisions /why /whatif /drift /chart /equity /health /version
     Command: /pause /resume /close /halt /closeall /hold /reduce50 /phaseup /phasedown /reload /stop
     Yourself: /use (choose a bot) /rules (what is told) /language
 hello = This is traderagent. /help lists what you can ask and say.
@@ -119,3 +119,13 @@ version-line = traderagent { $version }
 word-resume = resume
 word-pause = pause
 word-reload = reload
+what-if-moved = { $pair } to { $price }: { $fills } fills on the way, { $held } is held then, { $profit } on the way
+what-if-stopped = The stop that rests now is met on the way.
+what-if-loss = Then the stop stands at { $stop }; from there { $loss } would be lost.
+what-if-fills = Fills on the way
+what-if-wants = What it would then want
+what-if-moved-limits = As if the price went there within one minute; new signals of longer bars are not in it.
+drift-head = Drift on { $day }: { $bps } bps, { $cost } of { $volume } traded
+drift-left = Live fills that could not be compared: { $count }
+drift-none = No day has been compared with its simulation yet; a worker does so by night.
+cost = cost

@@ -1,5 +1,5 @@
 # Что говорит Telegram. Те же сообщения есть на каждом языке.
-help = Смотреть: /status /pairs /pair /orders /positions /balance /profit /day /week /month /trades /performance /regimes /risk /allocation /fees /decisions /why /whatif /chart /equity /health /version
+help = Смотреть: /status /pairs /pair /orders /positions /balance /profit /day /week /month /trades /performance /regimes /risk /allocation /fees /decisions /why /whatif /drift /chart /equity /health /version
     Управлять: /pause /resume /close /halt /closeall /hold /reduce50 /phaseup /phasedown /reload /stop
     О себе: /use (выбрать бота) /rules (о чём сообщать) /language
 hello = Это traderagent. /help покажет, о чём можно спросить и что можно сказать.
@@ -120,3 +120,13 @@ version-line = traderagent { $version }
 word-resume = продолжить
 word-pause = пауза
 word-reload = перечитать
+what-if-moved = { $pair } до { $price }: сделок по пути { $fills }, позиция станет { $held }, результат { $profit }
+what-if-stopped = По пути сработает нынешний стоп.
+what-if-loss = Тогда стоп стоит на { $stop }; оттуда до него потеря { $loss }.
+what-if-fills = Сделки по пути
+what-if-wants = Чего захочет стратегия
+what-if-moved-limits = Как если бы цена пришла туда за минуту; новых сигналов длинных свечей здесь нет.
+drift-head = Отклонение за { $day }: { $bps } б. п., { $cost } при обороте { $volume }
+drift-left = Сделок, которые сравнить не удалось: { $count }
+drift-none = Ни один день ещё не сравнивался с имитацией; это делает worker ночью.
+cost = цена

@@ -283,7 +283,7 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("input", ({target}) => target.matches("input.filter") && filtered(target));
 document.addEventListener("visibilitychange", () => !document.hidden && want());
 
-const shownPage = document.querySelector("header nav [aria-current]");
+const shownPage = document.querySelector("header .places [aria-current]");
 if (shownPage) shownPage.scrollIntoView({block: "nearest", inline: "center"}); // on a phone the menu is wider than the page
 window.traderagent = {ask, tell, want, confirmed}; // for the scripts of single pages
 if (location.hash.startsWith("#link=")) byLink(location.hash.slice(6));

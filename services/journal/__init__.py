@@ -1,0 +1,1 @@
+"""Whom the journal tells of its records."""

@@ -1,0 +1,140 @@
+"""The manual backtester and the journal in a browser: a session is begun, played by keys and clicks, and read again."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from services.market_data.store import CandleStore
+from tests.browser import KEYS, browser, needs_chromium
+from tests.conftest import START, walk
+from tests.services.console_house import console
+from tests.services.test_research_pages import pictured
+
+KEYS |= {" ": 32, "ArrowLeft": 37, "s": 83, "5": 53, "p": 80, "b": 66}
+STATE = "document.getElementById('clock').textContent"
+
+
+async def began(page, address):
+    """Begin a session with hidden dates by the form, and correct what it refuses."""
+    await page.visit(f"{address}/replays")
+    await page.until("document.documentElement.dataset.ready === '1'", 60)
+    assert await page.run("document.querySelector('[name=start]').value") != ""
+    await page.run("document.querySelector('[name=blind]').click()")
+    await page.run("document.querySelector('[name=days]').value = '300'")
+    await page.push("#begin-replay button")
+    await page.until("document.querySelector('[data-key=days] .fault').textContent.startsWith('days is 300')", 60)
+    page.troubles.clear()  # the browser logs what was refused
+    await page.run("document.querySelector('[name=days]').value = '1'")
+    await page.push("#begin-replay button")
+    await page.until("location.pathname !== '/replays' && document.documentElement.dataset.ready === '1'", 120)
+
+
+async def stands(page, change):
+    """Wait until the clock of the session shows something else after a change."""
+    before = await page.run(STATE)
+    await change
+    await page.until(f"{STATE} !== {before!r}", 60)
+    return await page.run(STATE)
+
+
+async def chart_click(page, price):
+    """Click on the chart where it has a price."""
+    await page.run("document.getElementById('chart').scrollIntoView({block: 'center'})")
+    x, y = await page.run(
+        f"""(({{candles, box}}) => [box.getBoundingClientRect().x + 200,
+        box.getBoundingClientRect().y + candles.priceToCoordinate({price})])(document.getElementById('chart').chart)"""
+    )
+    await page.click(x, y)
+
+
+async def traded(page):
+    """Buy by clicks on the chart and a button, see what a bot would have done, and leave by hand."""
+    price = await page.run(
+        "(({pair}) => pair.read.close[pair.read.close.length - 1])(document.getElementById('chart').chart)"
+    )
+    for name, at in (("stop", price * 0.999), ("target", price * 1.001)):
+        await page.run(f"document.querySelector('[name=sets][value={name}]').checked = true")
+        await chart_click(page, at)
+        await page.until(f"document.querySelector('#ticket [name={name}]').value !== ''")
+        assert abs(float(await page.run(f"document.querySelector('#ticket [name={name}]').value")) / at - 1) < 0.0005
+    await page.push("[data-order=buy]")
+    await page.until("document.querySelector('[data-key=quantity] .fault').textContent.includes('carries')", 60)
+    await page.run("document.querySelector('#ticket [name=risk]').value = '0.05'")
+    await page.push("[data-order=sell]")
+    await page.until("document.querySelector('[data-key=stop] .fault').textContent.startsWith('stop is')", 60)
+    page.troubles.clear()
+    await page.push("[data-order=buy]")
+    await page.until("document.getElementById('resting').textContent.includes('at the market')", 60)
+    await page.press(" ")
+    await page.until("document.querySelector('#trades .gain, #trades .loss') !== null", 60)
+    await page.press("s")
+    await page.until("document.querySelector('#notes a') !== null", 60)
+    assert "20010" in await page.run("document.querySelector('#notes a').textContent")
+    await page.press("b")
+    await page.until("document.getElementById('bot-seen').textContent.includes('%')", 240)
+    if await page.run("document.getElementById('position').textContent !== '—'"):
+        await page.push("[data-act=close]")
+        await page.until("document.getElementById('resting').textContent.includes('next opening')", 60)
+        await page.press("ArrowRight")
+    await page.until("document.getElementById('position').textContent === '—'", 60)
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_a_session_is_begun_played_traded_undone_ended_and_in_the_journal(dsn, tmp_path):
+    CandleStore(tmp_path).write("bybit", "linear", "BTCUSDT", walk(6 * 1440, 8))
+
+    async def main():
+        async with console(dsn, tmp_path, search=True) as house, browser() as page:
+            await page.size(1440, 1000)
+            await page.visit(f"{house.address}/sign-in#link={await house.built.access.link()}")
+            await page.until("location.pathname === '/'")
+            await began(page, house.address)
+            path = await page.run("location.pathname")
+            assert (await page.run(STATE)).startswith("2001-01-0")
+            first = await page.run(STATE)
+            second = await stands(page, page.press(" "))
+            assert second > first
+            assert await stands(page, page.press("ArrowLeft")) == first
+            await page.press("5")
+            assert await page.run("document.getElementById('speed').value") == "5"
+            await page.press("p")
+            await page.until(f"{STATE} > {second!r}", 60)
+            await page.press("p")
+            await stands(page, page.push("[data-jump=london]"))
+            assert " 08:00" in await page.run(STATE)
+            await traded(page)
+            bars = await page.run("document.getElementById('chart').chart.pair.read.t.length")
+            await page.visit(house.address + path)
+            await page.until("document.documentElement.dataset.ready === '1'", 60)
+            assert await page.run("document.getElementById('chart').chart.pair.read.t.length") == bars
+            await pictured(page, house.address, path, "replay")
+            await page.push("#end")
+            await page.until("document.getElementById('ask').open")
+            await page.push("#ask [value=yes]")
+            await page.until("!document.getElementById('figures').hidden", 240)
+            assert str(START)[:1] == "1"
+            assert "2024-01-0" in await page.run("document.getElementById('revealed').textContent")
+            assert not page.faults(house.address)
+            await read_again(page, house.address, path)
+
+    asyncio.run(main())
+
+
+async def read_again(page, address, path):
+    """Find the trade in the journal, and tag it."""
+    name = path.rpartition("/")[2]
+    await page.visit(f"{address}/journal?source=replay&search={name}")
+    await page.until("document.querySelector('.record img') !== null")
+    await page.until("document.querySelector('.record img').naturalWidth > 100")
+    await page.push("[data-edit]")
+    await page.run("document.querySelector('#edit [name=notes]').value = 'Too early.'")
+    await page.run("document.querySelector('#edit [name=tags]').value = 'range, asia'")
+    await page.push("#edit .strong")
+    await page.until("document.querySelector('.record .label-of') !== null && !document.getElementById('edit').open")
+    assert "Too early." in await page.run("document.body.innerText")
+    await pictured(page, address, f"/journal?source=replay&search={name}", "journal")
+    await pictured(page, address, "/replays", "replays")
+    assert not page.faults(address)

@@ -132,6 +132,8 @@ async def _backup(around: TaskContext) -> str:
     contents = await back_up_all(around.dsn, around.data_dir, file)
     removed = remove_older(folder, KEPT_BACKUPS)
     return f"{file.name}: {contents.told()}, {file.stat().st_size / 1e6:.1f} MB; {removed} older ones removed"
+
+
 async def _drift(around: TaskContext) -> str:
     """Compare yesterday's fills of every bot whose sessions lie here with their simulation, in a process of its own."""
     yesterday = str((datetime.now(UTC) - timedelta(days=1)).date())

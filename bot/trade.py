@@ -105,7 +105,8 @@ def book_trade(parts: Record, fill: Record, tick_value: float, closed: Record) -
     """
     if fill.part == WHOLE_POSITION and fill.signal > Signal.GRID_COUNTER:
         return _leave_whole(parts, fill, tick_value, closed)
-    open_, left, count = parts[fill.part + 1], fill.quantity, 0
+    place = fill.part + 1 if fill.part + 1 < len(parts) else 0  # a strategy with one trade at a time may number more
+    open_, left, count = parts[place], fill.quantity, 0
     if open_.held > 0 and open_.side != fill.side:
         quantity = min(open_.held, left)
         leave_trade(open_, fill, quantity, quantity, tick_value)

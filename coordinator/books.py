@@ -87,7 +87,13 @@ class Books:
         return found.stop if found is not None else order.stop
 
     def _book_stop(self, execution: Execution) -> None:
-        """Book a fill of the position's stop as one of the slot that holds it, and by its name."""
+        """Book a fill of the position's stop as one of the slot that holds it, and by its name.
+
+        One that would not lessen the position as it is known is booked by its own side, like what others trade.
+        """
+        if self.machine.position * execution.side >= 0:
+            self._book_foreign(execution)
+            return
         order = self.machine.stop_order(self.bot, execution.lots)
         self._take(replace(execution, client_order_id=order.client_order_id), order)
 

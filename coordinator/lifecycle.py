@@ -37,6 +37,7 @@ def apply_directive(pair: Record, params: Record, state: Record, slots: Record, 
     if state.phase == Phase.HALTED:
         if directive.halted:
             _follow_answer(pair, params, state, slots)
+            _follow_once(pair, state, slots)
             return
         advance(state, Trigger.RESUME)
         state.drain_stop = state.drain_target = 0
@@ -188,6 +189,10 @@ def _drain(pair: Record, params: Record, state: Record, slots: Record, event: Re
 def _follow_answer(pair: Record, params: Record, state: Record, slots: Record) -> None:
     """Apply once what the operator decided on a halted pair, or what applies when nobody answers in time."""
     answer, position = state.directive.answer, pair.ledger.position
+    if answer == Answer.CLOSE_ALL and position != 0:  # also what an entry on its way has filled since
+        state.answered = answer
+        leave(pair, slots, abs(position))
+        return
     if answer == state.answered:
         return
     state.answered = answer
@@ -203,8 +208,6 @@ def _follow_answer(pair: Record, params: Record, state: Record, slots: Record) -
         if (price / pair.instrument.tick_size - stop) * direction <= 0.0:
             stop = order_ticks(pair, -direction, price - direction * 0.25 * atr, True)
         state.drain_stop = max(stop, 1)
-    elif answer == Answer.CLOSE_ALL:
-        leave(pair, slots, lots)
     elif answer == Answer.REDUCE_50:
         leave(pair, slots, _at_least_minimum(pair, whole_down(lots / 2.0), lots))
 
@@ -231,7 +234,8 @@ def _follow_once(pair: Record, state: Record, slots: Record) -> None:
     if directive.trim_id != state.trimmed:
         state.trimmed = directive.trim_id
         held = position_reserve(pair)
-        if held > directive.trim_to and pair.ledger.position != 0 and state.phase <= Phase.PAUSED:
+        may = state.phase <= Phase.PAUSED or directive.trim_to <= 0.0  # the operator closes it in any phase
+        if may and held > directive.trim_to and pair.ledger.position != 0:
             lots = abs(pair.ledger.position)
             over = whole_down(lots * (1.0 - directive.trim_to / held))
             if over == lots or not too_small(

@@ -288,6 +288,8 @@ class PairCore:
         if directive.sequence < self.last_directive:
             return
         self.last_directive = directive.sequence
+        if not self.recovered:  # its loop was made anew: nothing is stored before what is stored was read
+            yield from self._recover()
         if not directive.record[0].paused:
             self.watch.resumed()
         if differs(self.machine.states[0].directive, directive.record[0]):
@@ -298,6 +300,8 @@ class PairCore:
     def _on_withdraw(self, message: ShutDown) -> Steps[None]:
         """Shut down: cancel what could increase exposure and, with `close`, close the position too."""
         self.leaving, self.closing = True, message.close
+        if not self.recovered:
+            yield from self._recover()
         if message.close:
             given = new_records(self.machine.states["directive"].dtype, 1)
             given[0] = self.machine.states[0].directive
@@ -489,6 +493,8 @@ class PairCore:
         bars = yield FetchCandles(since or machine.algorithm.history_start(self.start), NEVER)
         if since == 0:
             bars = bars[bars["ts"] < self.start] if self.start else bars
+        if since == 0:  # what its owner did by hand before the first start is in the position already
+            executions = [one for one in executions if books.is_ours(one.client_order_id)]
         booked = False
         for execution in executions:
             before = bars["ts"] + machine.pairs[0].bar_ms <= execution.ts

@@ -360,7 +360,7 @@ def _rebalance(params: Record, portfolio_state: PortfolioState, now: int, regula
         if factor < 1.0:
             allocation.target *= factor
             allocation.cap = Cap.DRAWDOWN
-        if portfolio.phase.trim or (factor < 1.0 and regular):
+        if portfolio.phase.trim or (factor < 1.0 and regular and not risk.halted):
             directive.trim_id += 1
             directive.trim_to = allocation.target
         if portfolio_state.reports[i].alive and (regular or allocation.target != directive.target):

@@ -66,6 +66,7 @@ class PositionWatch:
             seen: Position = yield FetchPosition()
             self.books.stop, self.executor.partial = seen.stop, None
             if seen.lots == self.machine.position:
+                self.adopt = False  # nothing was to be taken over at the start
                 self.clear_difference()
                 return booked
             if look:

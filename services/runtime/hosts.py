@@ -20,6 +20,7 @@ from coordinator.messages import (
     Command,
     HeldOffReport,
     InstrumentListed,
+    LoopRenewed,
     Recover,
     SaveState,
     SetParameters,
@@ -141,6 +142,7 @@ class PairHost:
             fresh.take_over(old)
             self.loops[symbol] = fresh
             fresh.tell(Recover())
+            self.report(LoopRenewed(symbol))  # which hears its directive again
 
         await self.supervisor.keep(symbol, lambda: self.loops[symbol], renew)
 

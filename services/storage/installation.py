@@ -31,7 +31,8 @@ FORMAT = 1
 MANIFEST, DUMP, DATA = "installation.json", "database.dump", "data/"
 LARGEST_MANIFEST = 16 << 20
 PIECE = 1 << 20
-PARTS = ("keys", "presets", "strategies", "instruments", "funding", "telegram.json")  # of the data directory
+# Of the data directory.
+PARTS = ("keys", "fleet", "journal", "journal.yaml", "presets", "strategies", "instruments", "funding", "telegram.json")
 OLDER = 16  # the wheel brings tools of two versions of Postgres: this one, and a newer one
 PREFIX, ENDING = "traderagent-", ".backup"
 

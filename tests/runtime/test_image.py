@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -97,6 +98,6 @@ def test_the_image_is_no_larger_than_it_says_has_no_root_and_its_demo_compiles_n
     assert "dispatch_event" not in demo.stderr, "the bot's code was compiled: it should have been in the image"
     refused = inside("healthy", "http://127.0.0.1:9/", check=False)
     assert refused.returncode == 1
-    settings = buildah("inspect", "--type", "image", "--format", "{{.Docker.Config}}", image).stdout
-    for word in ("10001:10001", "healthy", "SIGINT"):
-        assert word in settings
+    settings = json.loads(buildah("inspect", "--type", "image", image).stdout)["Docker"]["config"]
+    assert (settings["User"], settings["StopSignal"]) == ("10001:10001", "SIGINT")
+    assert settings["Healthcheck"]["Test"][:2] == ["CMD", "healthy"]

@@ -14,7 +14,7 @@ from coordinator.machine import new_portfolio_state
 from coordinator.portfolio import begin, limit, look, step
 from coordinator.regime import Regime
 from coordinator.risk import drawdown_factor
-from coordinator.vocabulary import Cap
+from coordinator.vocabulary import Answer, Cap
 from tests.conftest import Family, classic, instrument
 from tests.coordinator.test_pair_machine import entries_of, trading_grid
 
@@ -187,3 +187,49 @@ def test_in_drawdown_sizes_are_cut_once_whether_by_the_target_or_by_the_multipli
     step(params, portfolio_state, NOW + DAY)
     assert drawdown_factor(params, portfolio_state.portfolio.risk) == pytest.approx(0.5)
     assert portfolio_state.directives["multiplier"] == pytest.approx(multiplier)
+
+
+# What the operator closes is closed, also what fills late
+
+
+def halted_grid(answer):
+    """A halted grid, and the entries that rested."""
+    machine = trading_grid()
+    resting = sorted(entries_of(machine))
+    lots = {index: machine.slots[index].quantity.copy() for index in resting}
+    machine.given.halted, machine.given.answer = True, answer
+    machine.events[0].kind = int(Event.DIRECTIVE)
+    machine.run()
+    return machine, resting, lots
+
+
+def leaving(machine):
+    leaves = machine.slots[-1]
+    return int(leaves.quantity) if leaves.active and leaves.kind == OrderKind.MARKET else 0
+
+
+@pytest.mark.parametrize("index", [0, -1])
+def test_close_all_closes_what_an_entry_fills_after_it(index):
+    machine, resting, lots = halted_grid(Answer.CLOSE_ALL)
+    assert machine.pairs[0].ledger.position == 0
+    machine.slots[resting[index]].quantity = lots[resting[index]]
+    machine.run(resting[index], lots[resting[index]])
+    held = abs(int(machine.pairs[0].ledger.position))
+    assert held > 0
+    assert leaving(machine) == held
+
+
+def test_a_pair_that_is_closed_while_everything_is_halted_leaves_at_once():
+    machine = trading_grid()
+    index = min(entries_of(machine))
+    machine.run(index, machine.slots[index].quantity.copy())
+    held = abs(int(machine.pairs[0].ledger.position))
+    machine.given.halted, machine.given.answer = True, Answer.HOLD
+    machine.events[0].kind = int(Event.DIRECTIVE)
+    machine.run()
+    assert (held > 0, leaving(machine)) == (True, 0)
+    machine.given.trim_id += 1
+    machine.given.trim_to = 0.0
+    machine.events[0].kind = int(Event.DIRECTIVE)
+    machine.run()
+    assert leaving(machine) == held

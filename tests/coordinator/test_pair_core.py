@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from bot.order import OrderKind, Side, Signal, set_order
-from bot.ports import Gap, Position, Unreachable
+from bot.ports import Cause, Execution, Gap, Position, Unreachable
 from bot.record import new_records
+from coordinator.instructions import FetchOpenOrders, Load, Save
 from coordinator.machine import PairMachine
-from coordinator.messages import HeldOffReport, Recover, SaveState, StoreUnavailable
+from coordinator.messages import Directive, HeldOffReport, Recover, SaveState, ShutDown, StoreUnavailable
 from coordinator.pair_core import PairCore
 from coordinator.vocabulary import DIRECTIVE, HeldOff
 from tests.conftest import MINUTE, START, Family, classic, instrument
@@ -123,3 +124,57 @@ def test_of_the_news_of_a_position_only_the_newest_counts(pair):
     pair.world.held = 3
     assert pair.hear(Position("BTCUSDT", 3)) != []
     assert pair.held_off() == [(HeldOff.POSITION, False)]
+
+
+# What comes before a loop has read what it knew, and what is booked by whom
+
+
+def fresh_core():
+    machine, reported = PairMachine(classic(), instrument("0.1", "0.001"), 1.0, MINUTE), []
+    core = PairCore("b", machine, reported.append, lambda: None, start=START, now=0.0, most_actions=60)
+    return Pair(core, World(), reported)
+
+
+@pytest.mark.parametrize("message", ["directive", "shut down"])
+def test_a_loop_that_was_made_anew_stores_nothing_before_it_has_read_what_is_stored(message):
+    pair, happened = fresh_core(), []
+    pair.world.before = lambda instruction: happened.append(type(instruction))
+    given = new_records(DIRECTIVE, 1)
+    given[0].family, given[0].target = Family.DCA, 1000.0
+    pair.hear(Directive(3, START, given) if message == "directive" else ShutDown(close=True))
+    assert happened[0] is Load
+    assert Save not in happened[: happened.index(FetchOpenOrders)]
+    assert pair.core.recovered
+
+
+def test_taking_over_is_done_with_once_the_positions_were_equal(pair):
+    pair.core.watch.adopt = True
+    pair.hear(Gap("BTCUSDT"))
+    pair.world.held = 5
+    pair.hear(Gap("BTCUSDT"))
+    assert pair.core.machine.position == 0
+    assert pair.held_off() == [(HeldOff.POSITION, False)]
+
+
+def execution(name, side, price, lots, *, order="", cause=Cause.ORDER, at=1000):
+    return Execution(name, "BTCUSDT", order, side, price, lots, 0.0, maker=False, ts=START + at, cause=cause)
+
+
+def test_a_stop_that_filled_before_its_entry_is_known_is_booked_by_its_own_side(pair):
+    pair.desired_order(lots=10)
+    pair.hear(Gap("BTCUSDT"))
+    pair.world.open.pop(LINK)
+    bought = execution("f9", 1, 490_000, 10, order=LINK)
+    sold = execution("a1", -1, 489_000, 10, cause=Cause.STOP)
+    pair.world.executions["both"] = [sold, bought]
+    pair.hear(Gap("BTCUSDT"))
+    assert pair.core.machine.position == 0
+    assert float(pair.core.machine.pairs[0].ledger.cash) == pytest.approx(10 * 0.001 * (48_900.0 - 49_000.0))
+
+
+def test_what_was_traded_by_hand_before_the_first_start_is_not_the_bots():
+    pair = fresh_core()
+    pair.world.executions["hand"] = [execution("hand", -1, 500_000, 5, at=-30_000)]
+    pair.hear(Recover())
+    assert pair.core.machine.position == 0
+    assert not pair.core.watch.differs

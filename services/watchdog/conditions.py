@@ -202,11 +202,12 @@ def _halted(status: dict[str, Any]) -> str:
 
 
 def _held_off(status: dict[str, Any]) -> str:
-    reasons = {one["pair"]: [why for why in one["held_off"] if why != "operator"] for one in status["pairs"]}
+    reasons = {one["pair"]: [why for why in one["held_off"] if why not in OF_OTHERS] for one in status["pairs"]}
     told = [f"{pair} ({', '.join(why).replace('_', ' ')})" for pair, why in reasons.items() if why]
     return f"nothing is opened on {', '.join(told)}" if told else ""
 
 
+OF_OTHERS = ("operator", "silence")  # said by the operator; told as not compared
 OF_THE_STATUS = {BotTrouble.HALTED: _halted, BotTrouble.HELD_OFF: _held_off}
 
 

@@ -181,7 +181,7 @@ def test_a_bot_that_cannot_start_prints_json_lines_and_one_sentence(tmp_path):
         check=False,
     )
     *lines, last = done.stderr.splitlines()
-    assert done.returncode == 2, done.stderr
+    assert done.returncode == 75, done.stderr
     assert last.startswith("error: ")
     events = {one["event"]: one for one in map(json.loads, lines)}
     assert {"database_started", "bus_started"} <= set(events)

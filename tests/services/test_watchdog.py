@@ -114,7 +114,7 @@ def test_a_fault_begins_its_condition_alone_after_its_patience_and_ends_it_once(
 
 def test_what_an_operator_has_said_or_decided_is_no_trouble():
     watch = watched()
-    watch.stands(stands(held_off=["operator"], halted=True, answer="hold"), 0)
+    watch.stands(stands(held_off=["operator", "silence"], halted=True, answer="hold"), 0)
     assert [one for second in range(150) for one in watch.evaluate(second)] == []
 
 

@@ -185,4 +185,4 @@ def test_a_request_that_cannot_be_played_is_one_sentence(tmp_path, changes, said
 
 def test_a_kind_that_is_none_is_one_sentence(tmp_path):
     told = command(tmp_path / "data", "jobs", "submit", "sweeep", written(tmp_path, SPACE), code=2)
-    assert "kind is 'sweeep'; choose one of sweep, walkforward, staged, batch." in told
+    assert "kind is 'sweeep'; choose one of sweep, walkforward, staged, batch, download, repair, scan." in told

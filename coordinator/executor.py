@@ -223,7 +223,9 @@ class Executor:
         booked, learnt = yield from self.learn_fills(change.client_order_id, filled)
         outcome.booked = outcome.booked or booked
         order = change.order
-        if learnt < filled and (yield FetchPosition()).lots != self.books.machine.position:
+        # Of one that was to be cancelled the venue may not say how it ended: then the position alone tells of a fill.
+        untold = order is None and gone.order is None and not booked
+        if (learnt < filled or untold) and (yield FetchPosition()).lots != self.books.machine.position:
             raise Unanswered(f"{self.symbol}: the fill of {change.client_order_id} is not told yet")
         if order is not None and change.action is Action.PLACE and self.books.machine.desires(order):
             self._log.warning("order_had_ended", order=change.client_order_id, filled=filled)

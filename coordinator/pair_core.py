@@ -495,13 +495,13 @@ class PairCore:
             bars = bars[bars["ts"] < self.start] if self.start else bars
         if since == 0:  # what its owner did by hand before the first start is in the position already
             executions = [one for one in executions if books.is_ours(one.client_order_id)]
-        booked = False
+        booked = decided = False
         for execution in executions:
             before = bars["ts"] + machine.pairs[0].bar_ms <= execution.ts
-            self._take_bars(bars[before])
+            decided = self._take_bars(bars[before]) or decided
             bars = bars[~before]
             booked = books.book(execution) or booked
-        decided = self._take_bars(bars)
+        decided = self._take_bars(bars) or decided
         self._watch_silence()
         if self.linear:
             booked = (yield from self.watch.compare(asked)) or booked
@@ -538,6 +538,8 @@ class PairCore:
         filled, booked = self.books.filled, False
         for client_order_id, one in shown.items():
             if first:
+                if one.filled > 0:  # since the executions were listed, perhaps
+                    booked = (yield from self.executor.learn_fills(client_order_id, one.filled))[0] or booked
                 filled[client_order_id] = one.filled
             elif one.filled > filled.get(client_order_id, 0):
                 booked = (yield from self.executor.learn_fills(client_order_id, one.filled))[0] or booked

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from bot.order import OrderKind, Side, Signal, set_order
-from bot.ports import Cause, Execution, Gap, Position, Unreachable
+from bot.ports import Cause, Execution, Gap, Gone, Position, Unreachable
 from bot.record import new_records
 from coordinator.instructions import FetchOpenOrders, Load, Save
 from coordinator.machine import PairMachine
@@ -178,3 +178,38 @@ def test_what_was_traded_by_hand_before_the_first_start_is_not_the_bots():
     pair.hear(Recover())
     assert pair.core.machine.position == 0
     assert not pair.core.watch.differs
+
+
+def test_a_fill_between_two_looks_of_a_start_is_booked_once_and_the_order_grows_by_nothing(pair):
+    pair.desired_order(lots=10)
+    pair.hear(Gap("BTCUSDT"))
+    machine = PairMachine(classic(), instrument("0.1", "0.001"), 1.0, MINUTE)
+    machine.restore(pair.core.machine.saved())
+    again = Pair(PairCore("b", machine, [].append, lambda: None, start=START, now=0.0, most_actions=60), World())
+    again.world.open = dict(pair.world.open)
+    told = execution("x1", 1, 500_000, 4, order=LINK)
+
+    def fills_after_the_look_at_the_position(instruction):
+        if isinstance(instruction, FetchOpenOrders) and not again.world.held:
+            again.world.open[LINK] = replace(again.world.open[LINK], filled=4)
+            again.world.executions[LINK], again.world.held, again.world.stop = [told], 4, 490_000
+
+    again.world.before = fills_after_the_look_at_the_position
+    again.hear(Recover())
+    again.hear(told)
+    again.hear(Gap("BTCUSDT"))
+    assert machine.position == 4
+    assert again.world.open[LINK].lots == 10
+
+
+def test_nothing_takes_the_place_of_an_entry_that_is_gone_before_its_fill_is_known(pair):
+    pair.desired_order(lots=10)
+    pair.hear(Gap("BTCUSDT"))
+    pair.world.open.pop(LINK)
+    pair.world.held, pair.world.stop = 10, 490_000
+    pair.world.refused["cancel", LINK] = Gone("110001: order not exists or too late to cancel")
+    pair.core.machine.slots[0].active = False
+    pair.desired_order(slot=1, lots=10)
+    asked = pair.hear(SaveState())
+    assert ("cancel", LINK) in asked
+    assert "place" not in [what for what, _ in asked]

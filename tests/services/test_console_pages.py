@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -323,13 +324,13 @@ def test_a_bot_beside_the_console_that_ends_is_told_and_the_console_goes_on(tmp_
             stderr=asyncio.subprocess.DEVNULL,
         )
         try:
-            lines = []
+            record = tmp_path / "fleet" / "house.json"
+            line = (await process.stdout.readline()).decode()
             async with asyncio.timeout(90):
-                while not any("has ended with exit code 2" in one for one in lines):
-                    line = (await process.stdout.readline()).decode()
-                    assert line, lines
-                    lines.append(line)
-            address = next(one for one in lines if one.startswith("console at ")).split()[-1].partition("/sign-in")[0]
+                while not record.exists() or json.loads(record.read_text())["state"] != "failed":
+                    await asyncio.sleep(0.1)
+            assert "did not answer" in json.loads(record.read_text())["reason"]
+            address = line.split()[-1].partition("/sign-in")[0]
             async with aiohttp.ClientSession() as session, session.get(f"{address}/health") as answer:
                 assert answer.status == 200
         finally:

@@ -238,9 +238,7 @@ def _follow_once(pair: Record, state: Record, slots: Record) -> None:
         if may and held > directive.trim_to and pair.ledger.position != 0:
             lots = abs(pair.ledger.position)
             over = whole_down(lots * (1.0 - directive.trim_to / held))
-            if over == lots or not too_small(
-                pair, over, pair.price
-            ):  # less than the venue takes waits for a later trim
+            if over == lots or not too_small(pair, over, pair.price):  # else it waits for a later trim
                 over = lots if too_small(pair, lots - over, pair.price) else over
                 leave(pair, slots, over)
                 entry = record_decision(pair, state, DecisionKind.TRIM)

@@ -45,7 +45,7 @@ class CapitalPhases(BaseModel):
 
     def number_of(self, share: float) -> int:
         """Index of the phase with this share of the capital, or of the largest below it; the first where none is."""
-        return max(sum(one <= share + 1e-9 for one in self.shares) - 1, 0)
+        return max(sum(one <= share + SAME_SHARE for one in self.shares) - 1, 0)
 
 
 class PhaseEvidence(NamedTuple):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,7 +13,7 @@ from bot.market import Market
 from bot.times import MINUTE
 from bot.validation import validated
 from coordinator.config_file import names_of_pairs, read_values
-from services.app.search import Ended
+from services.app.search import in_thread_telling
 from services.market_data.store import CandleStore, SeriesName
 from services.market_data.venue import client, download
 
@@ -55,18 +54,7 @@ def read_download(kind: str, source: dict[str, Any] | Path) -> dict[str, Any]:
 
 async def play_download(data_dir: Path, kind: str, request: dict[str, Any], told: Told) -> dict[str, Any]:
     """Download in a thread; one that is cancelled ends after the page that is being read, which is kept."""
-    ended = threading.Event()
-
-    def tell(done: int, total: int) -> None:
-        if ended.is_set():
-            raise Ended
-        told(done, total)
-
-    try:
-        return await asyncio.to_thread(_downloaded, data_dir, kind, request, tell)
-    except asyncio.CancelledError:
-        ended.set()
-        raise
+    return await in_thread_telling(partial(_downloaded, data_dir, kind, request), told)
 
 
 def _downloaded(data_dir: Path, kind: str, request: dict[str, Any], tell: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from services.app.criteria import judged_by_of
 from services.app.download_jobs import DOWNLOAD, REPAIR, play_download, read_download
 from services.app.research import ReadySearch, SearchKind, ready_search
 from services.app.scan import SCAN, play_scan, read_scan
-from services.app.search import Ended
+from services.app.search import in_thread_telling
 from services.app.staged import StagedRequest, answer_of, read_staged, ready_request
 
 if TYPE_CHECKING:
@@ -96,26 +96,16 @@ async def _play_staged(data_dir: Path, address: str, request: dict[str, Any], to
 
 async def _play_batch(data_dir: Path, request: dict[str, Any], told: Told) -> dict[str, Any]:
     """Play a batch in a thread; one that is cancelled ends after the runs that are being played."""
-    ended = threading.Event()
 
-    def tell(done: int, total: int, _failed: int) -> None:
-        if ended.is_set():
-            raise Ended
-        told(done, total)
-
-    def play() -> dict[str, Any]:
+    def play(tell: Callable[[int, int], None]) -> dict[str, Any]:
         with READING:
             asked = read_batch(request)
         began = time.monotonic()
         player = BatchPlayer(data_dir, asked.candles, judged_by=judged_by_of(asked.validation))
-        played = play_batch(asked.runs, player, WORKERS, tell)
+        played = play_batch(asked.runs, player, WORKERS, lambda done, total, _failed: tell(done, total))
         return summary(played.outcomes, (time.monotonic() - began) / 60.0)
 
-    try:
-        return await asyncio.to_thread(play)
-    except asyncio.CancelledError:
-        ended.set()
-        raise
+    return await in_thread_telling(play, told)
 
 
 def _teller(search: ReadySearch, told: Told) -> Callable[[Progress], None]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -15,7 +14,7 @@ from coordinator.config_file import config_values, names_of_pairs, read_values
 from search.batch import BatchPeriod, BatchRun, FailedRun, without_pairs
 from search.pair_scan import PESSIMISTIC, ScannedPair, ranked, said_of_all, scanned
 from services.app.batch import WORKERS, BatchPlayer, play_all
-from services.app.search import Ended
+from services.app.search import in_thread_telling
 from services.app.stored_pairs import stored_pairs
 from services.market_data.store import CandleStore, SeriesName
 
@@ -112,18 +111,7 @@ def read_scan(source: dict[str, Any] | Path) -> dict[str, Any]:
 
 async def play_scan(data_dir: Path, request: dict[str, Any], told: Told) -> dict[str, Any]:
     """Scan in a thread; one that is cancelled ends after the runs that are being played."""
-    ended = threading.Event()
-
-    def tell(done: int, total: int) -> None:
-        if ended.is_set():
-            raise Ended
-        told(done, total)
-
-    try:
-        return await asyncio.to_thread(_played, data_dir, request, tell)
-    except asyncio.CancelledError:
-        ended.set()
-        raise
+    return await in_thread_telling(partial(_played, data_dir, request), told)
 
 
 def _played(data_dir: Path, request: dict[str, Any], tell: Callable[[int, int], None]) -> dict[str, Any]:

@@ -131,6 +131,21 @@ def refuse_ended(ended: threading.Event) -> None:
         raise Ended
 
 
+async def in_thread_telling(
+    work: Callable[[Callable[[int, int], None]], Kind], told: Callable[[int, int], None]
+) -> Kind:
+    """Run work that tells how far it is (done, of) in a thread; when this is cancelled, it ends where it tells next."""
+
+    def telling(ended: threading.Event) -> Kind:
+        def tell(done: int, total: int) -> None:
+            refuse_ended(ended)
+            told(done, total)
+
+        return work(tell)
+
+    return await in_thread(telling)
+
+
 async def in_thread(work: Callable[[threading.Event], Kind]) -> Kind:
     """Run work in a thread of its own; when this is cancelled, its event is set and it has a moment to end."""
     loop, ended = asyncio.get_running_loop(), threading.Event()

@@ -23,7 +23,7 @@ from bot.ports import NotPermitted, Refused, Unanswered, Unreachable
 from bot.times import DAY
 from coordinator.machine import NAME
 from coordinator.messages import AccountSnapshot
-from coordinator.operator import CommandKind, CommandRejected, OperatorCommand
+from coordinator.operator import PHASES, CommandKind, CommandRejected, OperatorCommand
 from coordinator.phase_gates import PhaseEvidence, due_share, next_share, standing_of
 from coordinator.reaction import SECONDS
 from coordinator.risk import HaltPolicy
@@ -313,7 +313,7 @@ class LiveBot:
             return done
         if said.kind is CommandKind.RELOAD:
             return await self._reload()
-        if said.kind in (CommandKind.PHASE_UP, CommandKind.PHASE_DOWN):
+        if said.kind in PHASES:
             return await self._change_phase(said)
         return await self.runtime.apply_command(said)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -40,6 +41,16 @@ F = TypeVar("F", bound="Callable[..., Any]")
 
 # Whether an entry point whose machine code is not there is interpreted until another process has compiled it.
 interpreted_first: ContextVar[bool] = ContextVar("interpreted_first", default=False)
+
+
+@contextmanager
+def interpreting_first() -> Iterator[None]:
+    """Let entry points that are made within be interpreted until their machine code is there."""
+    token = interpreted_first.set(True)
+    try:
+        yield
+    finally:
+        interpreted_first.reset(token)
 
 
 def kernel(function: F) -> F:

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from bot.kernel import interpreted_first
+from bot.kernel import interpreting_first
 from services.app.drift import compare, document
 from services.app.whatif import supposed
 from services.drift_days import keep_day, times_of
@@ -20,9 +20,9 @@ def drift(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
     """
     bot, day = said["bot"], said["day"]
     since, until = times_of(day)
-    interpreted_first.set(True)  # what is not compiled yet takes longer to compile than weeks of minutes to play
     live = asyncio.run(live_fills(said["database"], bot, since, until))
-    found = compare(data_dir, bot, live, since, until)
+    with interpreting_first():  # what is not compiled yet takes longer to compile than weeks of minutes to play
+        found = compare(data_dir, bot, live, since, until)
     told = document(bot, found, since, until) | {"day": day}
     if any(found.minutes.values()) or live.fills:
         keep_day(data_dir, bot, day, told)
@@ -32,6 +32,6 @@ def drift(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
 def whatif(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
     """Say how a pair would stand at a price."""
     bot, pair = said["bot"], said["pair"]
-    interpreted_first.set(True)  # an answer does not wait for a compiler
     saved = asyncio.run(memory_of(said["database"], bot, pair))
-    return supposed(data_dir, bot, pair, saved, float(said["price"]), said.get("price_now"))
+    with interpreting_first():  # an answer does not wait for a compiler
+        return supposed(data_dir, bot, pair, saved, float(said["price"]), said.get("price_now"))

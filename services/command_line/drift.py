@@ -44,7 +44,7 @@ def drift(
     since, until = (None if one is None else parse_time(one) for one in (start, end))
     if since is not None and until is not None and until <= since:
         raise Misconfigured(f"--to is {end}, which is not after --from {start}; give a later moment.")
-    from bot.kernel import interpreted_first
+    from bot.kernel import interpreting_first
     from services.app.backing import database
     from services.app.drift import compare, document
     from services.logs import passwords, quieten
@@ -59,8 +59,8 @@ def drift(
             return await live_fills(dsn, name, since, until)
 
     live = run_loop(read())
-    interpreted_first.set(True)  # what is not compiled yet takes longer to compile than weeks of minutes to play
-    with progress("playing sessions") as show:
+    # What is not compiled yet takes longer to compile than weeks of minutes to play.
+    with interpreting_first(), progress("playing sessions") as show:
         found = compare(data_dir, name, live, since, until, show)
     said = document(name, found, since, until)
     if as_json:

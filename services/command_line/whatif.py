@@ -31,7 +31,7 @@ def whatif(
     if not 0.0 < price < float("inf"):
         raise Misconfigured(f"--price is {price:g}; give one above 0.")
     pair = symbol_of(pair)
-    from bot.kernel import interpreted_first
+    from bot.kernel import interpreting_first
     from services.app.backing import database
     from services.app.whatif import supposed
     from services.logs import passwords, quieten
@@ -46,8 +46,8 @@ def whatif(
             return await memory_of(dsn, name, pair)
 
     saved: Saved = run_loop(read())
-    interpreted_first.set(True)  # an answer does not wait for a compiler
-    found = supposed(data_dir, name, pair, saved, price, _price_now(data_dir, name, pair))
+    with interpreting_first():  # an answer does not wait for a compiler
+        found = supposed(data_dir, name, pair, saved, price, _price_now(data_dir, name, pair))
     if as_json:
         print(json.dumps(found))  # noqa: T201, for programs
     else:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from backtesting.drift import CostKind, RowKind
 from bot.errors import Misconfigured
+from bot.kernel import interpreted_first
 from coordinator.config import load_portfolio
 from services.app.bot import evidence_of
 from services.app.drift import compare
@@ -220,6 +221,7 @@ def test_the_command_says_what_was_compared_and_ends_by_its_limit(as_users_have_
     assert command("drift", "--from", "2030-01-01", "--limit", "5").exit_code == 1, "nothing was compared"
     with pytest.raises(Misconfigured, match="not after --from"):
         command("drift", "--from", "2030-01-02", "--to", "2030-01-01")
+    assert not interpreted_first.get(), "what the process makes later is compiled"
 
 
 def test_a_worker_keeps_a_day_by_night_and_the_bot_raises_its_alarm(house, dsn, monkeypatch):
@@ -329,3 +331,4 @@ def test_what_if_as_a_command_and_what_it_refuses(as_users_have_it, house):
         "said": {"bot": "drift0", "pair": SYMBOL, "price": 108.0, "database": "postgresql://127.0.0.1:1/x"},
     }
     assert "the database does not answer" in answer(json.dumps(asked), house)["refused"]
+    assert not interpreted_first.get()

@@ -147,6 +147,12 @@ class Grid:
                 self._lay(exchange)
         else:
             self.highest = max(self.highest, exchange.equity(bar.close))
+            if (
+                not self.closing
+                and exchange.may_enter
+                and any(self._is_gone(exchange, i) for i in range(len(self.cells)))
+            ):
+                self._set_all(exchange)
             age = self.parameters.max_age_days
             movable = self.parameters.trailing in ("fixed", "atr") and not self.parameters.infinity and not self.closing
             if movable and age is not None and age > 0 and exchange.closed - self.laid >= age * DAY:
@@ -163,7 +169,7 @@ class Grid:
         self._activate(exchange)
 
     def refused(self, exchange: Exchange, slot: int) -> None:
-        """A refused order stays withdrawn until its cell is wished anew; without its purchase there is no grid."""
+        """A refused order stays withdrawn until its cell is wished anew or a signal bar closes; no purchase, no grid."""
         if slot != self.close_slot or self.range is None or not self.parameters.infinity or not self.to_buy:
             self._activate(exchange)
         elif exchange.position == 0:
@@ -492,6 +498,10 @@ class Grid:
         if self.parameters.infinity and self.to_buy and self._number(i) >= self.range.split:
             return 0
         return cell.size - cell.held
+
+    def _is_gone(self, exchange: Exchange, i: int) -> bool:
+        """Whether the entry that a cell misses is not there."""
+        return not exchange.slots[i].quantity and not self.cells[i].entry_waits and self._missing(exchange, i) > 0
 
     def _set_entry(self, exchange: Exchange, i: int) -> None:
         cell = self.cells[i]

@@ -169,7 +169,7 @@ class Grid:
         self._activate(exchange)
 
     def refused(self, exchange: Exchange, slot: int) -> None:
-        """A refused order stays withdrawn until its cell is wished anew or a signal bar closes; no purchase, no grid."""
+        """A refused order stays withdrawn until its cell is wished anew; without its purchase there is no grid."""
         if slot != self.close_slot or self.range is None or not self.parameters.infinity or not self.to_buy:
             self._activate(exchange)
         elif exchange.position == 0:

@@ -29,6 +29,7 @@ from coordinator.reaction import SECONDS
 from coordinator.risk import HaltPolicy
 from coordinator.run_state import RunEvent, RunState
 from coordinator.saving import PATIENCE_SECONDS
+from services.alert_conditions import by_id
 from services.drift_days import newest_day, told
 from services.logs import conceal
 from services.runtime.config import load_bot
@@ -57,7 +58,6 @@ POLL_REQUESTS = 6  # of one pair
 VENUE_SECONDS = 300.0
 KEY_SECONDS = 3 * 3600.0
 DRIFT_SECONDS = 600.0
-DRIFT_REMEDY = "`traderagent drift` lists the fills that differ and why; look at fees, latency and slippage first"
 # The operator is a person: no policy answers for him and no hour resumes.
 LIVE_RISK = {"halt_policy": HaltPolicy.NONE, "halt_resume_hours": 1e6}
 
@@ -94,6 +94,9 @@ class LiveBot:
         )
         self.control = control(self.status, self.act, self.registry, orders=self.runtime.orders)
         self.registry.register(StatusMetrics(self.control.last))
+        self.troubles = Gauge("traderagent_trouble", "1 while it holds", ["id"], registry=self.registry)
+        for one in ("key_expiry", "key_rights"):
+            self.troubles.labels(one)
         self._turns, self._kept = cycle(config.pairs), cycle([*config.pairs, NAME])
         self.stopping = asyncio.Event()
         self.leave_entries = self.closed = False
@@ -395,13 +398,15 @@ class LiveBot:
         said, now = self._trouble_told.get(name), _now()
         if (not sentence and said is None) or (sentence and said is not None and now - said < DAY):
             return
+        self.troubles.labels(name).set(float(bool(sentence)))
         if sentence:
             self._trouble_told[name] = now
             log.warning(name, sentence=sentence, remedy=remedy)
         else:
             del self._trouble_told[name]
         if self.behind is not None:
-            alarm = Alarm("", now, name, "warning", sentence or calm, remedy, over=name not in self._trouble_told)
+            severity, over = by_id(name).severity.value, name not in self._trouble_told
+            alarm = Alarm("", now, name, severity, sentence or calm, remedy, over=over)
             self.behind.bus.publish(alarm)
 
     async def look_at_drift(self) -> None:
@@ -419,7 +424,7 @@ class LiveBot:
         self.drift.set(found["bps"])
         above = limit is not None and found["bps"] > limit
         sentence = f"drift on {found['day']} above {limit:g} bps: {told(found)}" if above else ""
-        self._tell_of_trouble("drift", sentence, DRIFT_REMEDY, "drift is within its limit again")
+        self._tell_of_trouble("drift", sentence, by_id("drift").remedy, "drift is within its limit again")
 
 
 def _now() -> int:

@@ -55,6 +55,13 @@ class PasswordGiven(Given):
     """A sign-in."""
 
     password: str = Field(max_length=LONGEST_PASSWORD, examples=["correct horse battery staple"])
+    code: str = Field("", max_length=40, description="of the second factor, where it is on", examples=["123456"])
+
+
+class CodeGiven(Given):
+    """A code of the second factor: six digits of the authenticator, or a recovery code."""
+
+    code: str = Field(min_length=1, max_length=40, examples=["123456"])
 
 
 class LinkGiven(Given):
@@ -101,6 +108,27 @@ class SignedIn(BaseModel):
     scope: Scope
     csrf: str = Field(description="send it as X-CSRF-Token with every change", examples=["5f2b…"])
     expires: Ms
+
+
+class SecondFactorState(BaseModel):
+    """Whether a sign-in by password asks for a code too."""
+
+    on: bool
+    recovery_codes: int = Field(description="that are left", examples=[10])
+
+
+class SecondFactorBegun(BaseModel):
+    """What an authenticator is given. It is shown once."""
+
+    secret: str = Field(examples=["JBSWY3DPEHPK3PXP…"])
+    uri: str = Field(examples=["otpauth://totp/…"])
+    picture: str = Field(description="the same as a QR code, `data:image/svg+xml`", examples=["data:image/svg+xml;…"])
+
+
+class RecoveryCodes(BaseModel):
+    """They are shown once; each signs in once in place of a code."""
+
+    codes: list[str] = Field(examples=[["kq3mz-8trwd"]])
 
 
 class TokenMade(BaseModel):

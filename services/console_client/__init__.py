@@ -208,6 +208,8 @@ class CommandGivenJson(TypedDict):
     pair: NotRequired[str | None]
     force: NotRequired[bool]
     amount: NotRequired[float]
+    setting: NotRequired[str]
+    value: NotRequired[str]
 
 
 CommandKindJson = Literal[
@@ -218,6 +220,7 @@ CommandKindJson = Literal[
     "hold",
     "reduce-50",
     "reload",
+    "set",
     "stop",
     "stop-leave-entries",
     "shutdown",

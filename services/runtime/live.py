@@ -35,6 +35,7 @@ from services.logs import conceal
 from services.runtime.config import load_bot
 from services.runtime.ending import close_everything, withdraw_entries
 from services.runtime.key_check import NEW_KEY, WORDS, expiry, refuse_risks, remedy_of, risks
+from services.runtime.live_config import changed_file, settings_shown
 from services.runtime.metrics import StatusMetrics
 
 if TYPE_CHECKING:
@@ -92,7 +93,11 @@ class LiveBot:
         self.lag = Histogram(
             "traderagent_loop_lag_seconds", "How late the event loop wakes", buckets=SECONDS, registry=self.registry
         )
-        self.control = control(self.status, self.act, self.registry, orders=self.runtime.orders)
+        self.control = control(
+            *(self.status, self.act, self.registry),
+            orders=self.runtime.orders,
+            config=lambda: settings_shown(self.settings, self.config),
+        )
         self.registry.register(StatusMetrics(self.control.last))
         self.troubles = Gauge("traderagent_trouble", "1 while it holds", ["id"], registry=self.registry)
         for one in ("key_expiry", "key_rights"):
@@ -316,6 +321,8 @@ class LiveBot:
             return done
         if said.kind is CommandKind.RELOAD:
             return await self._reload()
+        if said.kind is CommandKind.SET:
+            return await self._set(said)
         if said.kind in PHASES:
             return await self._change_phase(said)
         return await self.runtime.apply_command(said)
@@ -343,6 +350,7 @@ class LiveBot:
             raise Misconfigured(f"{', '.join(fixed)} cannot change while the bot runs; stop it and start it again.")
         account = await self._other_key()
         changed = await self.runtime.adopt(as_live(config))
+        self.config = as_live(config)
         if account is not None:
             await self.runtime.use_key(account)
             self.account = account
@@ -350,6 +358,17 @@ class LiveBot:
             log.warning("key_replaced", bot=self.settings.name)
             changed = [*changed, "another API key"]
         return f"adopted {', '.join(changed)}" if changed else "nothing has changed"
+
+    async def _set(self, said: OperatorCommand) -> str:
+        """Change one value of the config file and follow it; raises Misconfigured for what needs a restart."""
+        if self.path is None:
+            raise Misconfigured("this bot was started without a config file; there is nothing to change.")
+        running = self.settings, self.config
+        config, before = await asyncio.to_thread(changed_file, self.path, said.setting, said.value, running, as_live)
+        await self.runtime.adopt(config)
+        self.config = config
+        log.warning("setting_changed", setting=said.setting, value=said.value, before=before, who=said.who)
+        return f"{said.setting} is {said.value} now, and was {before}"
 
     async def _other_key(self) -> AccountAccess | None:
         """Return another key of the same account, where there is one; raises NotPermitted for one that will not do."""

@@ -92,6 +92,8 @@ class CommandGiven(Given):
     pair: Pair | None = Field(None, description="pause and resume: this pair alone", examples=["BTCUSDT"])
     force: bool = Field(False, description="resume: a second time on the same UTC day")
     amount: float = Field(0.0, ge=-1e12, le=1e12, allow_inf_nan=False, description="invest: quote currency")
+    setting: str = Field("", max_length=100, description="set: key of the config", examples=[""])
+    value: str = Field("", max_length=200, description="set: what it is to be, as the config writes it", examples=[""])
 
 
 class SignInState(BaseModel):

@@ -85,8 +85,15 @@ class SpokenBot:
         self.name, self.told, self.now = name, [], bot_status(name)
         self.refuses = ""
         self.server = ControlServer(
-            control_file(data_dir, name), self.status, self.act, CollectorRegistry(), orders=self.orders
+            *(control_file(data_dir, name), self.status, self.act, CollectorRegistry()),
+            orders=self.orders,
+            config=lambda: self.settings,
         )
+        self.settings = [
+            {"key": "strategy", "value": "grid", "live": False},
+            {"key": "grid.levels", "value": 15, "live": True},
+            {"key": "grid.timeframe", "value": "1h", "live": False},
+        ]
 
     async def status(self):
         return self.now

@@ -206,6 +206,37 @@ def test_every_word_reaches_the_bot_and_a_refusal_is_said(dsn, name, tmp_path):
     assert "refuses: this UTC day has seen a resume already" in refused["text"]
 
 
+def test_a_setting_is_shown_and_changed_by_a_code_that_is_bound_to_what_it_is(dsn, name, tmp_path):
+    async def play():
+        async with house(tmp_path, dsn, [name]) as here:
+            shown = await here.answer(ANN, "/config")
+            section = await here.answer(ANN, "/config grid")
+            texts = [(await here.answer(ANN, f"/config {one}"))["text"] for one in ("x.y", "grid.timeframe 4h", "x 1")]
+            asked = await here.answer(ANN, "/config grid.levels 12")
+            yes = asked["buttons"]["Yes, do it"]
+            forwarded = await here.pressed(BOB, yes, asked["number"])
+            here.bot.settings[1] = {**here.bot.settings[1], "value": 14}
+            changed = await here.pressed(ANN, yes, asked["number"])
+            done = await here.pressed(ANN, changed["buttons"]["Yes, do it"], asked["number"])
+            twice = await here.pressed(ANN, changed["buttons"]["Yes, do it"], asked["number"])
+            pool = ReadPool(dsn)
+            rows = await AccessRows(pool).audit(name, 0, 10)
+            await pool.close()
+            return shown, section, texts, asked, forwarded, changed, done, twice, here.bot.told, rows
+
+    shown, section, texts, asked, forwarded, changed, done, twice, told, rows = run(play())
+    assert "strategy = grid" in shown["text"] and shown["buttons"] == {"grid": "again:/config grid"}
+    assert "✎ grid.levels = 15" in section["text"] and "\ngrid.timeframe = 1h" in section["text"]
+    assert (
+        "is no section" in texts[0] and "cannot change while the bot runs" in texts[1] and "is no section" in texts[2]
+    )
+    assert "grid.levels: 15 → 12" in asked["text"] and "not yours" in forwarded["text"]
+    assert changed["text"].startswith("Something has changed") and "grid.levels: 14 → 12" in changed["text"]
+    assert done["text"] == f"{name}: set is done" and "has been used" in twice["text"]
+    assert [(one.kind.value, one.setting, one.value) for one in told] == [("set", "grid.levels", "12")]
+    assert [one["fields"] for one in rows] == [{"command": "set grid.levels 12"}]
+
+
 def test_two_users_and_two_bots_do_not_mix(dsn, name, tmp_path):
     async def play():
         async with house(tmp_path, dsn, [name, f"{name}b"]) as here:

@@ -182,6 +182,14 @@ CONDITIONS = (
         seen_by=(Observer.BOT, Observer.WATCHDOG),
     ),
     AlertCondition(
+        name="StoreAway",
+        id="store_away",
+        meaning="a bot's database cannot be written to: it is away, read-only, or its disk is full",
+        severity=Severity.CRITICAL,
+        remedy="look at the database and its disk; entries leave the venue until it takes changes, exits go on",
+        seen_by=(Observer.BOT,),
+    ),
+    AlertCondition(
         name="DrawdownMode",
         id="drawdown",
         meaning="the drawdown has reduced what a bot risks",

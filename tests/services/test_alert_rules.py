@@ -113,7 +113,15 @@ def test_each_observer_says_what_the_table_names_it_for_and_nothing_else():
     assert said[Observer.WATCHDOG] == {one.value for one in BotTrouble}
     assert said[Observer.PROBE] == {one.id for one in CONDITIONS if one.service}
     assert said[Observer.TELEGRAM] == {"silent", "halted"}
-    alarms = {"unexplained_money", "key_expiry", "key_rights", "drift", HeldOff.SILENCE.name.lower(), "held_off"}
+    alarms = {
+        "store_away",
+        "unexplained_money",
+        "key_expiry",
+        "key_rights",
+        "drift",
+        HeldOff.SILENCE.name.lower(),
+        "held_off",
+    }
     assert said[Observer.BOT] == alarms
 
 

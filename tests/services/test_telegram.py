@@ -347,6 +347,44 @@ def test_while_telegram_is_away_alarms_wait_and_news_are_gathered(dsn, name, tmp
     assert len(lines) + left_out == 900 and len(sent) <= 5 + 20, "all are told or counted"
 
 
+def test_an_hour_without_telegram_loses_nothing_that_matters_and_says_nothing_twice(dsn, name, tmp_path):
+    later, noon = [0.0], clock_from(12)
+
+    async def play():
+        limits = MailLimits(gather_seconds=0.1, repeat_seconds=300.0)
+        async with house(tmp_path, dsn, [name], users=(ANN,), clock=lambda: noon() + later[0], limits=limits) as here:
+            await here.until(lambda: name in here.service.places)
+            here.telegram.away = True
+            here.bus.publish(alarm("exits"))
+            box = here.service.notices.box(ANN)
+            await here.until(box.alarms)
+            for minute in range(60):
+                here.bus.publish(filled(minute))
+                here.bus.publish(alarm("exits"))  # the same one, said again
+                later[0] += 60.0
+                here.service.link.wake()
+                await asyncio.sleep(0.02)
+            here.bus.publish(alarm("position"))
+            here.bus.publish(alarm("exits", over=True))
+            await here.until(lambda: box.alarms() == [f"{name}/BTCUSDT/position"])
+            here.telegram.away = False
+            later[0] += 60.0
+            here.service.link.wake()
+            await here.until(lambda: any("✅" in one["text"] for one in here.telegram.sent))
+            await here.until(lambda: sum("🚨" in one["text"] for one in here.telegram.sent) == 1)
+            await here.until(lambda: sum(one["text"].count("bought") for one in here.telegram.sent) == 60)
+            later[0] += 100.0
+            here.service.link.wake()
+            await asyncio.sleep(0.3)
+            return [one["text"] for one in here.telegram.sent]
+
+    sent = run(play())
+    assert sum(one.count("bought") for one in sent) == 60
+    assert sum("🚨" in one for one in sent) == 1, "what was over before anybody could hear it is told as over"
+    assert sum("✅" in one for one in sent) == 1
+    assert len(sent) <= 20
+
+
 def test_a_long_answer_is_cut_between_lines_and_a_fault_of_html_goes_as_plain_text(dsn, name, tmp_path):
     async def play():
         async with house(tmp_path, dsn, [name], users=(ANN,)) as here:

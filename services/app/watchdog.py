@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from services.exchanges.registry import AccountReader
-    from services.watchdog.settings import Probe, WatchdogSettings
+    from services.watchdog.settings import ServiceProbe, WatchdogSettings
 
 log = structlog.get_logger()
 
@@ -145,7 +145,7 @@ class Watchdog:
         await looking
         await asyncio.sleep(max(seconds - (self.clock() - began), 0.0))
 
-    async def _keep_probing(self, session: aiohttp.ClientSession, probe: Probe) -> None:
+    async def _keep_probing(self, session: aiohttp.ClientSession, probe: ServiceProbe) -> None:
         while True:
             await self._look_and_rest(self.look_at_service(session, probe), PROBE_SECONDS)
 
@@ -183,7 +183,7 @@ class Watchdog:
         except (Unreachable, NotPermitted, Misconfigured) as error:
             watch.saw(None, cut(str(error)).rstrip("."))
 
-    async def look_at_service(self, session: aiohttp.ClientSession, probe: Probe) -> None:
+    async def look_at_service(self, session: aiohttp.ClientSession, probe: ServiceProbe) -> None:
         """Ask a service by its address whether it answers."""
         watch = self.services[probe]
         try:

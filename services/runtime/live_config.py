@@ -28,7 +28,7 @@ OF_THE_OPERATOR = ("risk.halt_policy", "risk.halt_resume_hours")  # who is a per
 LONGEST_VALUE = 200
 
 
-class Setting(TypedDict):
+class ShownSetting(TypedDict):
     """One value of a config."""
 
     key: str  # section.name, or a name alone
@@ -36,11 +36,11 @@ class Setting(TypedDict):
     live: bool  # it may change while the bot runs
 
 
-def settings_shown(settings: BotSettings, config: PortfolioConfig) -> list[Setting]:
+def settings_shown(settings: BotSettings, config: PortfolioConfig) -> list[ShownSetting]:
     """Every value of a running bot's config, section by section."""
     own = settings.model_dump(mode="json", exclude={*SECRET})
     sections = {name: value for name, value in config.document().items() if name not in ONLY_SIMULATED}
-    found: list[Setting] = []
+    found: list[ShownSetting] = []
     for section, value in {**sections, "bot": own}.items():
         if not isinstance(value, dict):
             found.append({"key": section, "value": value, "live": False})
@@ -90,7 +90,7 @@ def changed_file(
     return after, shown(before)
 
 
-def _value_of(key: str, given: str, known: list[Setting]) -> tuple[Any, Any]:
+def _value_of(key: str, given: str, known: list[ShownSetting]) -> tuple[Any, Any]:
     """Read what a key is to be, and tell what it is; raises Misconfigured for what may not change while it runs."""
     found = next((one for one in known if one["key"] == key), None)
     if found is None:

@@ -74,7 +74,7 @@ class ProbedService(StrEnum):
     COLLECTOR = "collector"
 
 
-class Probe(BaseModel):
+class ServiceProbe(BaseModel):
     """A service that is asked by its address: whether it answers, and what its metrics say where it has some."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -115,7 +115,7 @@ class WatchdogSettings(BaseModel):
     telegram: bool = Field(True, description="tell the users of `traderagent telegram`, where it is set up")
     webhooks: tuple[Webhook, ...] = ()
     ping: Ping | None = None
-    probes: tuple[Probe, ...] = Field((), description="services that are asked whether they answer")
+    probes: tuple[ServiceProbe, ...] = Field((), description="services that are asked whether they answer")
 
     def limits(self) -> WatchLimits:
         """Return what is too long and too far."""

@@ -16,13 +16,12 @@ from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from limits import RateLimitItem, parse
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+from limits import parse
 
 from bot.times import DAY
 from services.web.failures import Failure
 from services.web.ports import AccessStore, FactorSecrets
+from services.web.request_limits import RequestLimits
 from services.web.scopes import Scope
 from services.web.second_factor import SecondFactor
 
@@ -56,20 +55,6 @@ class ConsoleSession:
 def digest(shown: str) -> str:
     """Return what is kept of a secret."""
     return hashlib.sha256(shown.encode(errors="surrogatepass")).hexdigest()
-
-
-class RequestLimits:
-    """How often an address or a session may ask; counted in this process."""
-
-    def __init__(self) -> None:
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
-
-    def hit(self, who: str, what: str, *limits: RateLimitItem) -> None:
-        """Count a request; raises Failure for one too many."""
-        if not all(self._limiter.hit(one, what, who) for one in limits):
-            failure = Failure(429, "too_many", "too many requests in a short time.", "wait a minute")
-            failure.retry_after = 60
-            raise failure
 
 
 class Access:

@@ -23,8 +23,8 @@ from services.web.failures import Failure
 if TYPE_CHECKING:
     from argon2 import PasswordHasher
 
-    from services.web.access import RequestLimits
     from services.web.ports import AccessStore, FactorSecrets
+    from services.web.request_limits import RequestLimits
 
 STEP = 30  # s that a code lasts
 WINDOW = (0, -1, 1)  # steps that a clock may be off

@@ -432,7 +432,7 @@ def _shift(pair: Record, params: Record, state: Record, slots: Record) -> None:
     half = (state.upper - state.lower) / 2.0
     if params.trailing == TRAIL_ATR and np.isnan(params.lower):
         wanted = params.range_factor * state.atr.value
-        if _cells_pay(pair, params, pair.price - wanted, pair.price + wanted):
+        if wanted >= pair.price or _cells_pay(pair, params, pair.price - wanted, pair.price + wanted):
             half = wanted
     if pair.price - half <= 0.0 or half <= 0.0:
         return

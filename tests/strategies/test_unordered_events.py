@@ -152,11 +152,11 @@ def test_conditions_that_were_taken_out_of_the_config_hold_nothing_back(monkeypa
     section = {"timeframe": "5m", "warmup_bars": 3}
     section |= {"range_factor": 2.0} if strategy == "grid" else {"start": "immediately"}
     one = Driven(monkeypatch, strategy, {**section, "when": never})
-    for index in range(120):
+    for index in range(20):
         one.bar(50_000.0 + 10.0 * (index % 7))
     assert one.orders() == []
     again = Driven(monkeypatch, strategy, section, one)
-    for index in range(120):
+    for index in range(40):
         again.bar(50_000.0 + 10.0 * (index % 7))
     assert again.orders()
 

@@ -77,6 +77,10 @@ class BotLink(Protocol):
         """What should be open for a pair, and what is."""
         ...
 
+    async def config(self, bot: str) -> list[dict[str, Any]]:
+        """The values of its config: `key`, `value`, and whether it may change `live`."""
+        ...
+
     async def command(self, bot: str, said: dict[str, Any]) -> str:
         """Tell it; what it has done, in words."""
         ...

@@ -19,7 +19,7 @@ from bot.errors import TradingError
 from bot.ports import Unreachable
 from services.account_statement import StatementFormat
 from services.web import figures
-from services.web.access import LEAST_PASSWORD
+from services.web.access import LEAST_PASSWORD, OWNER
 from services.web.api_bots import Cursor, OnPair, why_now
 from services.web.api_market import account_rows
 from services.web.context import Console, console_of, seen_bot
@@ -296,7 +296,7 @@ async def audit(request: Request, bot: Bot = "", cursor: Annotated[int, Query(ge
 
 @router.get("/settings")
 async def settings(request: Request) -> Response:
-    """Language, password, sessions and tokens."""
+    """Language, password, second factor, sessions and tokens."""
     by = await visitor(request)
 
     async def lay(console: Console, _words: PageWords) -> dict[str, Any]:
@@ -304,6 +304,8 @@ async def settings(request: Request) -> Response:
         return {
             "sessions": await console.access.sessions() if sees else [],
             "has": await console.access.has_password(),
+            "factor": await console.access.factor.is_on(OWNER),
+            "recovery_codes": await console.access.factor.recovery_codes(OWNER),
         }
 
     return await page(request, "settings", [], lay, shared=False, least=LEAST_PASSWORD)

@@ -35,6 +35,7 @@ OPEN = {
 }  # fmt: skip
 NEEDS_MONEY = {
     "/api/v1/auth/password", "/api/v1/auth/sessions", "/api/v1/auth/sessions/{session}", "/api/v1/auth/tokens",
+    "/api/v1/auth/second-factor", "/api/v1/auth/second-factor/off",
 }  # fmt: skip
 PAGES = (
     "/", "/bots/{bot}/pairs/BTCUSDT", "/portfolio", "/history/fills", "/history/orders", "/history/trades",
@@ -53,6 +54,8 @@ BODIES = {
     "/api/v1/auth/link": {"link": "x"},
     "/api/v1/auth/password": {"old": None, "new": "a password of length"},
     "/api/v1/auth/tokens": {"label": "x", "scope": "read", "days": 1},
+    "/api/v1/auth/second-factor": {"code": "123456"},
+    "/api/v1/auth/second-factor/off": {"code": "123456"},
     "/api/v1/bots/{bot}/commands": {"command": "pause"},
     "/api/v1/bots/{bot}/run": {"command": "start"},
     "/api/v1/bots": {"name": "x", "strategy": "grid", "pairs": ["BTCUSDT"], "environment": "demo"},

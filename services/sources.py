@@ -61,6 +61,10 @@ class HistoryRows(Protocol):
         """What was realised by day and pair, oldest first."""
         ...
 
+    async def contributions(self, bot: str) -> list[dict[str, Any]]:
+        """What was realised by strategy and regime, the most first."""
+        ...
+
 
 class BotLink(Protocol):
     """The control interfaces of the bots that run here."""

@@ -260,6 +260,26 @@ class ConsoleReadyJson(TypedDict):
     trouble: dict[str, str]
 
 
+class ContributionRowJson(TypedDict):
+    """What was realised under a strategy in a regime, quote currency."""
+
+    strategy: str
+    regime: str
+    profit: float
+    fees: float
+    funding: float
+    fills: int
+
+
+class CorrelationRowJson(TypedDict):
+    """How alike two pairs earn."""
+
+    pair: str
+    other: str
+    days: int
+    correlation: float
+
+
 class CoverageShownJson(TypedDict):
     """What is stored, day by day."""
 
@@ -804,6 +824,8 @@ class PortfolioShownJson(TypedDict):
 
     bot: BotShownJson
     earned: list[EarnedRowJson]
+    contributions: list[ContributionRowJson]
+    correlations: list[CorrelationRowJson]
     equity: list[EquityMarkJson]
 
 

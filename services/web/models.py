@@ -313,6 +313,26 @@ class EarnedRow(BaseModel):
     fills: int
 
 
+class ContributionRow(BaseModel):
+    """What was realised under a strategy in a regime, quote currency."""
+
+    strategy: str = Field(description="the last that was started on the pair; unknown before the first")
+    regime: str = Field(description="the last that was confirmed; unknown before the first, and without a router")
+    profit: float = Field(description="less fees and funding")
+    fees: float
+    funding: float
+    fills: int
+
+
+class CorrelationRow(BaseModel):
+    """How alike two pairs earn."""
+
+    pair: Pair
+    other: Pair
+    days: int = Field(description="in common, from 14 on")
+    correlation: float = Field(ge=-1.001, le=1.001, description="of what they realised day by day")
+
+
 class EquityMark(BaseModel):
     """What the account was worth."""
 
@@ -325,6 +345,8 @@ class PortfolioShown(BaseModel):
 
     bot: BotShown
     earned: list[EarnedRow]
+    contributions: list[ContributionRow]
+    correlations: list[CorrelationRow] = Field(description="of the thirty pairs with the most fills")
     equity: list[EquityMark] = Field(description="the last marks on the bus; empty without one")
 
 

@@ -27,7 +27,7 @@ from services.web.failures import Failure
 from services.web.halt import choices, held_positions, minutes_left
 from services.web.models import Name, Pair
 from services.web.pairs import laid_orders, protection
-from services.web.portfolio import by_month, by_week, earned_table, line
+from services.web.portfolio import by_month, by_week, correlations, earned_table, line
 from services.web.rendering import THEME, language, page, templates, visitor
 from services.web.scopes import Scope
 from services.web.watch import SeenBot
@@ -138,7 +138,13 @@ async def portfolio(request: Request, bot: Bot = "") -> Response:
         names = sorted({one["pair"] for one in earned})
         periods = (("day", lambda day: day), ("week", by_week), ("month", by_month))
         tables = [(name, earned_table(earned, names, key)) for name, key in periods]
-        return {"tables": tables, "pairs_earned": names, "line": line([one["equity"] for one in marks])}
+        return {
+            "tables": tables,
+            "pairs_earned": names,
+            "contributions": await console.sources.history.contributions(seen.bot),
+            "correlations": correlations(earned),
+            "line": line([one["equity"] for one in marks]),
+        }
 
     return await page(request, "portfolio", [seen] if seen.bot else [], lay, seen=seen)
 

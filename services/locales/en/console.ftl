@@ -169,6 +169,10 @@ held = { $direction ->
   } { $quantity } at { $average } on average.
 
 allocation = Allocation
+contributions = By strategy and regime
+correlation = Correlation
+correlation-hint = of what two pairs realised day by day; near 1 they are one bet
+other-pair = Other pair
 by-day = By day
 by-week = By week
 by-month = By month

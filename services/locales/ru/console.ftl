@@ -171,6 +171,10 @@ held = { $direction ->
   } { $quantity } в среднем по { $average }.
 
 allocation = Распределение
+contributions = По стратегиям и режимам
+correlation = Корреляция
+correlation-hint = того, что две пары реализовали по дням; около 1 это одна ставка
+other-pair = Другая пара
 by-day = По дням
 by-week = По неделям
 by-month = По месяцам

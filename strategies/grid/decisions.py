@@ -146,11 +146,11 @@ def _leave_whole(pair: Record, state: Record, slots: Record, signal: int) -> Non
     position, closing = pair.ledger.position, 2 * capacity(slots) + 1
     state.closing = True
     side = Side.SELL if position > 0 else Side.BUY
-    if slots[closing].active and slots[closing].side == side:
-        signal = slots[closing].signal
+    stays = slots[closing].active and slots[closing].side == side
+    reason = slots[closing].signal + 0 if stays else signal + 0  # one type of number for the compiler
     for index in range(closing):
         clear_order(slots, index)
-    set_order(slots, closing, side, OrderKind.MARKET, 0, abs(position), signal, WHOLE_POSITION)
+    set_order(slots, closing, side, OrderKind.MARKET, 0, abs(position), reason, WHOLE_POSITION)
 
 
 @kernel
@@ -432,7 +432,7 @@ def _shift(pair: Record, params: Record, state: Record, slots: Record) -> None:
     half = (state.upper - state.lower) / 2.0
     if params.trailing == TRAIL_ATR and np.isnan(params.lower):
         wanted = params.range_factor * state.atr.value
-        if _cells_pay(pair, params, pair.price - wanted, pair.price + wanted):
+        if wanted >= pair.price or _cells_pay(pair, params, pair.price - wanted, pair.price + wanted):
             half = wanted
     if pair.price - half <= 0.0 or half <= 0.0:
         return

@@ -228,8 +228,7 @@ class Grid:
             if passed(centre, lower, SELL):
                 return
             upper = lower * (1 + p.profit_per_grid) ** (p.levels - 1)
-        costs = exchange.instrument.round_trip(LIMIT, LIMIT, ZERO)
-        if self._distance(lower, upper) - costs < p.min_cell_profit * costs:
+        if not self._pays(exchange, lower, upper):
             return
         if self.invested is None:
             self.invested, self.begun_equity = exchange.target, exchange.equity(centre)
@@ -243,6 +242,10 @@ class Grid:
             exchange.desired_order(self.close_slot, BUY, MARKET, 0, plan.purchase, ENTRY)
         self._stand_on(exchange, plan)
 
+    def _pays(self, exchange: Exchange, lower: Decimal, upper: Decimal) -> bool:
+        costs = exchange.instrument.round_trip(LIMIT, LIMIT, ZERO)
+        return self._distance(lower, upper) - costs >= self.parameters.min_cell_profit * costs
+
     def _distance(self, lower: Decimal, upper: Decimal) -> Decimal:
         """From a cell's entry to its counter, as a share of the price; the least of them."""
         p = self.parameters
@@ -255,11 +258,11 @@ class Grid:
     def _shift(self, exchange: Exchange) -> None:
         """Lay the range again around the price; what is held keeps its prices and its stop."""
         fixed = self.parameters.lower is not None and self.parameters.upper is not None
-        if self.parameters.trailing == "fixed" or fixed:
-            half = (self.levels[1] - self.levels[0]) / 2
-        else:
-            half = self.parameters.range_factor * self.atr.value
-        centre = exchange.bar.close
+        half, centre = (self.levels[1] - self.levels[0]) / 2, exchange.bar.close
+        if self.parameters.trailing != "fixed" and not fixed:
+            asked = self.parameters.range_factor * self.atr.value
+            if asked >= centre or self._pays(exchange, centre - asked, centre + asked):
+                half = asked
         if centre - half <= 0 or half <= 0:
             return
         self.levels, self.centre = [centre - half, centre + half], centre

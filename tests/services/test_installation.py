@@ -107,7 +107,7 @@ async def kept_of(dsn):
     """Every row of the replays and of the journal."""
     connection = await asyncpg.connect(dsn)
     try:
-        return {one: [tuple(row) for row in await connection.fetch(f"TABLE {one} ORDER BY 1, 2")] for one in KEPT}  # noqa: S608
+        return {one: [tuple(row) for row in await connection.fetch(f"TABLE {one} ORDER BY 1, 2")] for one in KEPT}
     finally:
         await connection.close()
 

@@ -12,7 +12,7 @@ from tests.conftest import START, walk
 from tests.services.console_house import console
 from tests.services.test_research_pages import pictured
 
-KEYS |= {" ": 32, "ArrowLeft": 37, "s": 83, "5": 53, "p": 80, "b": 66}
+KEYS |= {" ": 32, "ArrowLeft": 37, "s": 83, "5": 53, "p": 80, "b": 66, "v": 86}
 STATE = "document.getElementById('clock').textContent"
 
 
@@ -74,6 +74,11 @@ async def traded(page):
     assert "20010" in await page.run("document.querySelector('#notes a').textContent")
     await page.press("b")
     await page.until("document.getElementById('bot-seen').textContent.includes('%')", 240)
+    await page.until("document.getElementById('chart').chart.pair.compared !== null", 60)
+    shown = "document.querySelector('[data-layer=compared]').getAttribute('aria-pressed')"
+    for pressed in ("false", "true"):
+        await page.press("v")
+        assert await page.run(shown) == pressed
     if await page.run("document.getElementById('position').textContent !== '—'"):
         await page.push("[data-act=close]")
         await page.until("document.getElementById('resting').textContent.includes('next opening')", 60)

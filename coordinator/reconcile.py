@@ -75,11 +75,11 @@ def desired_orders(
         lots = slot.pop("quantity")
         if slot["kind"] == OrderKind.MARKET:
             slot["price"], lots = 0, min(lots, largest)
+        lots += filled.get(client_order_id, 0)
         planned = 0 if slot["reduce_only"] else slot["stop"]
         slot["stop"] = planned if linear else 0
-        lots += filled.get(client_order_id, 0)
-        more = {"planned_stop": planned, "timeframe": timeframe}
-        found.append(Order(client_order_id=client_order_id, slot=number, lots=lots, **slot, **more))
+        slot |= {"planned_stop": planned, "timeframe": timeframe}
+        found.append(Order(client_order_id=client_order_id, slot=number, lots=lots, **slot))
     return found
 
 

@@ -212,7 +212,8 @@ def _opened(pair: str, side: str, at: int, length: int | None) -> dict[str, Any]
 def _closed(one: dict[str, Any], row: Any, at: int) -> dict[str, Any]:
     reason = row["cause"] if row["signal"] is None else Signal(row["signal"]).name
     return {
-        **{name: one[name] for name in ("symbol", "side", "pnl", "timeframe", "risk")}, "quantity": one["lots"], "entry_price": one["in"] / one["lots"],
+        **{name: one[name] for name in ("symbol", "side", "pnl", "timeframe", "risk")},
+        "quantity": one["lots"], "entry_price": one["in"] / one["lots"],
         "exit_price": one["out"] / one["left"], "entry_ts": one["at"], "exit_ts": at, "reason": reason,
         "execution": row["execution"],
     }  # fmt: skip

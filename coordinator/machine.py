@@ -146,6 +146,12 @@ class PairMachine:
         return int(self.pairs[0].ledger.position)
 
     @property
+    def timeframe(self) -> int:
+        """Length of the signal bars of the strategy that runs, ms; 0 while none does."""
+        family = int(self.states[0].family)
+        return 0 if family == NOBODY else int(self.params[0].timeframes[family])
+
+    @property
     def large_positions(self) -> bool:
         """Whether a position may be larger than one market order closes."""
         instrument = self.pairs[0].instrument

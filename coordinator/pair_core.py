@@ -410,6 +410,7 @@ class PairCore:
             symbol=self.symbol,
             filled=self.books.filled,
             largest=int(self.machine.pairs[0].instrument.max_market_lots),
+            timeframe=self.machine.timeframe,
         )
 
     def checkpoint(self) -> Steps[None]:

@@ -114,6 +114,7 @@ class BotSeenJson(TypedDict):
     bot: str
     fills: list[dict[str, Any]]
     orders: list[dict[str, Any]]
+    spans: list[dict[str, Any]]
     position: float
     figures: dict[str, float | None]
 

@@ -331,6 +331,7 @@ chart-36 = maker
 chart-37 = taker
 chart-38 = fee
 chart-39 = volume
+chart-40 = Compared bot
 
 title-backtest = Backtest
 title-jobs = Jobs
@@ -548,7 +549,7 @@ replay-to-new-york = to New York
 replay-to-day = to the next day
 replay-undo = Undo
 replay-picture = Screenshot
-replay-keys = Space or → next bar, ← undo, P play, 1–9 speed, S screenshot, B what the bot would have done. Asia opens at 00:00, London at 08:00, New York at 13:00 UTC.
+replay-keys = Space or → next bar, ← undo, P play, 1–9 speed, S screenshot, B what the bot would have done, V its marks. Asia opens at 00:00, London at 08:00, New York at 13:00 UTC.
 replay-order = Order
 replay-click = A click on the chart sets
 replay-click-hint = A click on the chart sets entry, stop and target, one after the other. Without a price the order goes at the next opening.

@@ -65,6 +65,10 @@ class HistoryRows(Protocol):
         """What was realised by strategy and regime, the most first."""
         ...
 
+    async def exits(self, bot: str) -> list[dict[str, Any]]:
+        """What was realised by reason to leave, the most first."""
+        ...
+
 
 class BotLink(Protocol):
     """The control interfaces of the bots that run here."""

@@ -86,7 +86,7 @@ class BotLink(Protocol):
         ...
 
     async def config(self, bot: str) -> list[dict[str, Any]]:
-        """The values of its config: `key`, `value`, and whether it may change `live`."""
+        """The values of its config: `key`, `value`, whether it may change `live`, its `bounds` and `meaning`."""
         ...
 
     async def command(self, bot: str, said: dict[str, Any]) -> str:

@@ -43,12 +43,13 @@ class ShownSetting(TypedDict):
     meaning: str
 
 
-def settings_shown(settings: BotSettings, config: PortfolioConfig) -> list[ShownSetting]:
-    """Every value of a running bot's config, section by section."""
-    own = settings.model_dump(mode="json", exclude={*SECRET})
+def settings_shown(settings: BotSettings | None, config: PortfolioConfig) -> list[ShownSetting]:
+    """Every value of a running bot's config, section by section; without `settings` it has no section bot."""
     sections = {name: value for name, value in config.document().items() if name not in ONLY_SIMULATED}
+    if settings is not None:
+        sections["bot"] = settings.model_dump(mode="json", exclude={*SECRET})
     fields, found = _fields(settings, config), []
-    for section, value in {**sections, "bot": own}.items():
+    for section, value in sections.items():
         inside = value if isinstance(value, dict) else {}
         keys = {f"{section}.{name}": one for name, one in inside.items()} or {section: value}
         for key, one in keys.items():
@@ -59,12 +60,13 @@ def settings_shown(settings: BotSettings, config: PortfolioConfig) -> list[Shown
     return found
 
 
-def _fields(settings: BotSettings, config: PortfolioConfig) -> dict[str, FieldInfo]:
+def _fields(settings: BotSettings | None, config: PortfolioConfig) -> dict[str, FieldInfo]:
     """What each key of a config is declared as."""
     sections: dict[str, BaseModel] = {name: getattr(config.algorithm, name) for name in SHARED_SECTIONS}
     sections |= {strategy.name: parameters for strategy, parameters in config.algorithm.trading()}
+    sections |= {} if settings is None else {"bot": settings}
     found = dict(type(config).model_fields)
-    for section, model in {**sections, "bot": settings}.items():
+    for section, model in sections.items():
         found |= {f"{section}.{name}": field for name, field in type(model).model_fields.items()}
     return found
 

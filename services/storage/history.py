@@ -75,7 +75,7 @@ WITH told AS (
 )
 SELECT coalesce(by_strategy, 'unknown') AS strategy, coalesce(in_regime, 'unknown') AS regime,
     sum(realised - fee) AS profit, coalesce(sum(fee) FILTER (WHERE NOT funds), 0) AS fees,
-    -coalesce(sum(fee) FILTER (WHERE funds), 0) AS funding, sum(filled) AS fills
+    0 - coalesce(sum(fee) FILTER (WHERE funds), 0) AS funding, sum(filled) AS fills
 FROM known WHERE rank = 1 GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
 """
 EXITS = """

@@ -26,6 +26,7 @@ from services.control.server import ControlServer
 from services.exchanges.registry import BYBIT
 from services.market_data.synth import DEMO_PAST, DEMO_SCRIPT, demo_schedule, generate
 from services.runtime.live import as_live
+from services.runtime.live_config import settings_shown
 from services.runtime.local import LocalRuntime, status
 from services.runtime.stages import Stages
 from services.runtime.view import News
@@ -115,6 +116,7 @@ async def demonstration(
         control = ControlServer(
             *(control_file(data_dir, NAME), runtime.status, runtime.apply_command, CollectorRegistry()),
             orders=runtime.orders,
+            config=lambda: settings_shown(None, config),
             venue={"exchange": BYBIT, "environment": "live", "address": address, "market": config.market.value},
         )
         await control.start()

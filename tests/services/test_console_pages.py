@@ -186,7 +186,16 @@ def test_a_demo_is_watched_halted_and_decided_on_in_a_browser(tmp_path):
             await page.until("document.body.classList.contains('alive')", 30)
             await page.visit(f"{address}/history/fills")
             await fills_appear(page)
-            for path in ("/", "/bots/demo/pairs/ETHUSDT", "/portfolio", "/history/trades", "/decisions", "/settings"):
+            paths = (
+                "/",
+                "/bots/demo/pairs/ETHUSDT",
+                "/portfolio",
+                "/history/trades",
+                "/decisions",
+                "/settings",
+                "/config",
+            )
+            for path in paths:
                 for width, dark in ((1440, False), (390, True)):
                     await page.size(width, 900, dark=dark)
                     await page.visit(address + path)

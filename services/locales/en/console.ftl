@@ -171,7 +171,7 @@ held = { $direction ->
 
 setting-value = Value
 setting-bounds = Bounds
-config-hint = what the bot is told; `traderagent parameters` has the same words
+config-hint = what the bot is told; the command parameters has the same words
 setting = Setting
 meaning = Meaning
 changes = Changes

@@ -173,7 +173,7 @@ held = { $direction ->
 
 setting-value = Значение
 setting-bounds = Границы
-config-hint = что задано боту; те же слова у `traderagent parameters`
+config-hint = что задано боту; те же слова у команды parameters
 setting = Параметр
 meaning = Смысл
 changes = Меняется

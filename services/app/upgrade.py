@@ -51,7 +51,7 @@ class UpgradedBot:
 
 
 @dataclass(frozen=True)
-class Found:
+class BeforeUpgrade:
     """What a database holds before an upgrade."""
 
     version: str  # of its tables
@@ -60,7 +60,7 @@ class Found:
     others: tuple[str, ...]  # bots with rows that are not, and do not run
 
 
-async def look(dsn: str, data_dir: Path, bots: list[UpgradedBot]) -> Found:
+async def look(dsn: str, data_dir: Path, bots: list[UpgradedBot]) -> BeforeUpgrade:
     """Look at what is to be upgraded; raises Misconfigured where it cannot be, or not from here."""
     session = await asyncpg.connect(dsn)
     try:
@@ -81,7 +81,7 @@ async def look(dsn: str, data_dir: Path, bots: list[UpgradedBot]) -> Found:
             "a fleet supervises this data directory; end its `traderagent fleet run` without stopping "
             "the bots, which trade on, and do this again."
         )
-    return Found(
+    return BeforeUpgrade(
         version,
         tuple(busy),
         tuple(one for one in stored if one in names),

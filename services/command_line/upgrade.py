@@ -14,7 +14,7 @@ from services.command_line.console import console, notes, progress
 from services.command_line.interrupt import run_loop
 
 if TYPE_CHECKING:
-    from services.app.upgrade import Found, UpgradedBot
+    from services.app.upgrade import BeforeUpgrade, UpgradedBot
 
 
 def upgrade(
@@ -73,7 +73,7 @@ def _read(configs: list[Path]) -> list[UpgradedBot]:
     return bots
 
 
-async def _try(bots: list[UpgradedBot], file: Path) -> Found:
+async def _try(bots: list[UpgradedBot], file: Path) -> BeforeUpgrade:
     from services.app.backing import database
     from services.app.upgrade import look, try_on_copy
     from services.storage.schema import VERSION
@@ -104,7 +104,7 @@ def _compare(bots: list[UpgradedBot], *, accept: bool) -> None:
         _say(f"bot {one.name}: {played:,} lines of its sessions{'' if faults else ', decided the very same'}")
 
 
-async def _switch(bots: list[UpgradedBot], stored: list[UpgradedBot], found: Found, file: Path) -> None:
+async def _switch(bots: list[UpgradedBot], stored: list[UpgradedBot], found: BeforeUpgrade, file: Path) -> None:
     from services.app.backing import database
     from services.app.upgrade import switch
     from services.storage.schema import VERSION

@@ -84,7 +84,7 @@ class Twin:
         before = self.machine.slots
         for name in COPIED:
             setattr(self.machine, name, getattr(live, name).copy())
-        self.machine.instrument, self.machine.renamed = live.instrument, dict(live.renamed)
+        self.machine.instrument, self.machine.renamed = live.instrument, live.renamed.copy()
         self.market = float(live.pairs[0].price) / float(live.pairs[0].instrument.tick_size)
         own = self.machine.slots
         if len(before) == len(own):

@@ -65,6 +65,8 @@ class Order:
     part: int
     entry: int
     stop: int  # ticks: the stop that the position gets with this order's first fill, 0 for none
+    planned_stop: int = 0  # ticks: where what it opens is to be left at a loss; spot too, where no order carries a stop
+    timeframe: int = field(default=0, compare=False)  # ms: signal bars of the strategy whose it is, 0 where none runs
 
 
 @dataclass(frozen=True)

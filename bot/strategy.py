@@ -68,6 +68,7 @@ PAIR = np.dtype(
         ("bar_ms", "i8"),  # length of a base bar
         ("price", "f8"),  # last price, quote currency
         ("target", "f8"),  # capital allocated to the pair, quote currency
+        ("multiplier", "f8"),  # of sizes, which the target has in it already; 0 where nobody says
         ("invested", "f8"),  # of it, what was added since the bot began, less what was taken out, quote currency
         ("signal_bars", "i8"),  # complete signal bars seen
         ("may_enter", "b1"),  # entries are allowed now

@@ -134,7 +134,7 @@ def withdraw_farthest(pair: Record, slots: Record, wanted: float) -> int:
         farthest, distance = -1, -1.0
         for index in range(len(slots)):
             slot = slots[index]
-            if slot.active and slot.signal == Signal.ENTRY:
+            if slot.active and slot.signal == Signal.ENTRY and slot.kind != OrderKind.MARKET:
                 away = abs(slot.price * pair.instrument.tick_size - pair.price)
                 if away > distance:
                     farthest, distance = index, away

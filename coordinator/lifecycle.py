@@ -28,7 +28,7 @@ def apply_directive(pair: Record, params: Record, state: Record, slots: Record, 
     variant = directive.variant if state.family == NOBODY else state.variant
     size = params.sizes[state.family, variant] if state.family != NOBODY else 1.0
     if not params.shares:  # with shares of the account the target is computed when a signal bar closes
-        pair.target = directive.target * directive.multiplier * size
+        pair.target, pair.multiplier = directive.target * directive.multiplier * size, directive.multiplier
     if directive.halted and state.phase != Phase.HALTED:
         advance(state, Trigger.HALT)
         state.answered = Answer.WAITING

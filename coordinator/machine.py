@@ -15,6 +15,7 @@ import numpy as np
 from bot.candles import iso
 from bot.errors import Misconfigured, OutOfStep
 from bot.events import Decision
+from bot.gate import UNGATED
 from bot.instrument import in_ticks
 from bot.order import WHOLE_POSITION, Liquidity, OrderKind, Side, Signal, new_slots, set_order
 from bot.ports import Order, client_order_id_of
@@ -131,7 +132,7 @@ class PairMachine:
         self.rollups = new_records(ROLLUP, len(self.timeframes))
         self.reports = new_records(REPORT, 1)
         self.paid = np.zeros(1, np.int64)  # 1: funding was booked since the last bar
-        self.renamed: dict[int, int] = {}  # generation that each slot's order had before it was renamed
+        self.renamed = np.zeros(len(self.slots), np.int64)  # generation of each slot's order before it was renamed
         self.asked = np.zeros(1, np.int64)  # ms: executions up to here are all known
 
     @property
@@ -143,6 +144,12 @@ class PairMachine:
     def position(self) -> int:
         """Lots held, signed."""
         return int(self.pairs[0].ledger.position)
+
+    @property
+    def timeframe(self) -> int:
+        """Length of the signal bars of the strategy that runs, ms; 0 while none does."""
+        family = int(self.states[0].family)
+        return 0 if family == NOBODY else int(self.params[0].timeframes[family])
 
     @property
     def large_positions(self) -> bool:
@@ -182,6 +189,16 @@ class PairMachine:
             self.paid[0] *= not len(part)
             acted = self._dispatch(PairEventKind.BARS, part, index=paid) or acted
         return acted
+
+    def drop_late_entries(self) -> bool:
+        """Refuse the market entries that are desired now: their price is one of long ago. Whether there were any."""
+        dropped = False
+        for index in range(len(self.slots) - OWN):
+            slot = self.slots[index]
+            if slot.active and slot.kind == OrderKind.MARKET and not slot.reduce_only:
+                self._dispatch(PairEventKind.REFUSAL, index=index)
+                dropped = True
+        return dropped
 
     def _on_grid(self, bars: Any) -> Any:
         """Bars with prices on the grid of ticks, as simulation has them."""
@@ -353,8 +370,9 @@ class PairMachine:
 
     def set_anew(self, order: Order) -> None:
         """Let what is desired of `order` go under a new name, since this one is used up."""
-        self.renamed[order.slot] = order.generation
-        self.slots[self.index_of(order)].generation += 1
+        index = self.index_of(order)
+        self.renamed[index] = order.generation
+        self.slots[index].generation += 1
 
     def set_at_market(self, order: Order) -> None:
         """Let what is desired of `order`, a stop, go at the market."""
@@ -362,7 +380,8 @@ class PairMachine:
 
     def _was_renamed(self, order: Order) -> bool:
         """Whether what is left of this very order is desired under its next name: a late fill still counts to it."""
-        slot, before = self.slots[self.index_of(order)], self.renamed.get(order.slot)
+        index = self.index_of(order)
+        slot, before = self.slots[index], int(self.renamed[index])
         return bool(slot.active) and before == order.generation == int(slot.generation) - 1
 
     def begin_anew(self, instrument: Instrument) -> None:
@@ -370,6 +389,7 @@ class PairMachine:
         ledger, used, asked = self.pairs[0].ledger.copy(), self.slots.copy(), int(self.asked[0])
         fresh = PairMachine(self.algorithm, instrument, self.leverage, int(self.pairs[0].bar_ms))
         fresh.slots, fresh.next_number = new_slots(len(used)), self.next_number
+        fresh.renamed = np.zeros(len(used), np.int64)
         for own, new in zip(self.remembered(), fresh.remembered(), strict=True):
             own.array[...] = new.array
         self.instrument, self.asked[0] = instrument, asked
@@ -409,10 +429,12 @@ class PairMachine:
 
     def remembered(self) -> tuple[Piece, ...]:
         """List the pieces of the pair's whole memory; a slot is known by what it is for."""
+        roles = roles_of(self.roster, int(self.states[0].family), len(self.slots))
         return (
             Piece("pair", self.pairs),
             Piece("state", self.states),
-            Piece("slots", self.slots, roles_of(self.roster, int(self.states[0].family), len(self.slots))),
+            Piece("slots", self.slots, roles),
+            Piece("renamed", self.renamed, roles),
             Piece("rollups", self.rollups, tuple(str(length) for length in self.timeframes)),
             Piece("report", self.reports),
             Piece("paid", self.paid),
@@ -439,7 +461,7 @@ class PairMachine:
         stored = self._read(saved)
         count = len(stored.columns["slots.number"])
         if count > len(self.slots) and _in_use(stored):
-            self.slots = new_slots(count)
+            self.slots, self.renamed = new_slots(count), np.zeros(count, np.int64)
             self.__dict__.pop("_packer", None)  # it packs the other table
         self.states[0].family = stored.columns["state.family"][0]  # which says what each slot is for
         fill(name, self.remembered(), stored)
@@ -448,6 +470,9 @@ class PairMachine:
             if role not in known:
                 self.slots[index].number = self.next_number[0]
                 self.next_number[0] += 1
+        for strategy in self.roster.strategies:
+            if strategy.ungated is None and strategy.state.names and "gate" in strategy.state.names:
+                self.states[strategy.name]["gate"] = UNGATED  # its `when` may have been taken out since
 
     def _read(self, saved: Saved) -> Stored:
         """Read what was stored, by 0.1.0 too: there a slot's number was its index, and nothing else named it."""
@@ -572,6 +597,8 @@ class PortfolioMachine:
         least = int(columns["portfolio.least"][0])
         columns["portfolio.least"] = np.array([places[least] if least != NOBODY else NOBODY])
         fill(NAME, self.remembered(), stored)
+        if "portfolio.opened" not in columns:  # a state of an older version counts from now on
+            self.portfolios[0].opened = self.portfolios[0].deposits
         return known
 
     def _read(self, saved: Saved) -> Stored:

@@ -25,6 +25,7 @@ class CommandKind(StrEnum):
     HOLD = "hold"
     REDUCE_50 = "reduce-50"
     RELOAD = "reload"
+    SET = "set"
     STOP = "stop"
     STOP_LEAVE_ENTRIES = "stop-leave-entries"
     SHUTDOWN = "shutdown"
@@ -35,7 +36,13 @@ class CommandKind(StrEnum):
 
 
 PHASES = (CommandKind.PHASE_UP, CommandKind.PHASE_DOWN)
-OF_THE_BOT = {CommandKind.RELOAD, CommandKind.STOP, CommandKind.STOP_LEAVE_ENTRIES, CommandKind.SHUTDOWN}
+OF_THE_BOT = {
+    CommandKind.RELOAD,
+    CommandKind.SET,
+    CommandKind.STOP,
+    CommandKind.STOP_LEAVE_ENTRIES,
+    CommandKind.SHUTDOWN,
+}
 
 
 @dataclass(frozen=True)
@@ -49,19 +56,26 @@ class OperatorCommand:
     source: str = ""  # ctl, console, telegram, …
     key: str = ""
     amount: float = 0.0  # invest: capital to add, negative to take out, quote currency; phases: share of the capital
+    setting: str = ""  # set: key of the config, such as risk.halt_drawdown
+    value: str = ""  # set: what it is to be, as the config writes it
 
     @classmethod
     def parse(
-        cls, kind: str, pair: str | None = None, *, force: bool = False, amount: float = 0.0, **origin: str
+        cls, kind: str, pair: str | None = None, *, force: bool = False, amount: float = 0.0, **more: str
     ) -> OperatorCommand:
-        """Read a command; `origin` is who, source and key. Raises Misconfigured for one that is unknown."""
+        """Read a command; `more` is who, source and key, setting and value. Raises Misconfigured for an unknown one."""
         if kind not in set(CommandKind):
             raise Misconfigured(f"command {kind[:200]!r} is unknown here; choose one of {', '.join(CommandKind)}.")
         if (kind == CommandKind.INVEST) != (amount != 0.0):
             raise Misconfigured(
                 f"amount is {amount:g}; invest needs one, negative to take out, and nothing else has any."
             )
-        return cls(CommandKind(kind), pair, force, **origin, amount=amount)
+        setting, value = more.get("setting", ""), more.get("value", "")
+        if (kind == CommandKind.SET) != bool(setting and value):
+            raise Misconfigured(
+                f"setting is {setting[:200]!r} and value is {value[:200]!r}; set needs both, and nothing else has any."
+            )
+        return cls(CommandKind(kind), pair, force, **more, amount=amount)
 
 
 ANSWERS = {

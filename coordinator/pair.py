@@ -32,7 +32,9 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
     """One event of the pair's life."""
     kind = event.kind
     if not state.started:
-        _begin(pair, params, state)
+        _begin(pair, state)
+    # While its entries are suspended a lone strategy sets them all the same, so that they are there afterwards.
+    pair.coordinated = not params.solo or state.phase != Phase.RUNNING
     if kind == Event.FILL or kind == Event.REFUSED:  # noqa: PLR1714, the driver has changed an order
         slots[0].version += 1
     if kind == Event.FILL:
@@ -58,12 +60,12 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
 
 
 @kernel
-def _begin(pair: Record, params: Record, state: Record) -> None:
+def _begin(pair: Record, state: Record) -> None:
     state.started = True
     state.family = NOBODY
-    state.directive.family = NOBODY
+    if state.directive.sequence == 0:  # else a directive came before anything else
+        state.directive.family = NOBODY
     state.day = pair.time // DAY
-    pair.coordinated = not params.solo
     watch_nothing(pair)
     state.watch_above, state.watch_below = pair.watch_above, pair.watch_below
 
@@ -103,7 +105,7 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, event
 def _take_share(pair: Record, params: Record, directive: Record) -> None:
     """Give a pair its fixed share of the account, by the equity of the moment and by what was invested since."""
     capital = min(directive.others + equity_now(pair), params.capital + directive.invested)
-    pair.target = directive.share * capital * directive.multiplier
+    pair.target, pair.multiplier = directive.share * capital * directive.multiplier, directive.multiplier
     pair.invested = directive.share * directive.invested
 
 
@@ -166,6 +168,8 @@ def _on_base(pair: Record, params: Record, state: Record, slots: Record, event: 
             _take_share(pair, params, state.directive)
         pair.may_enter = may_open(pair, params, state)
         tell(pair, params, state, slots, event, Event.BASE, state.family)
+        if pair.range_asked:  # a grid that did not wait for a longer bar
+            judge_range(pair, params, state, slots, event)
     return matters
 
 

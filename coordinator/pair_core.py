@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, assert_never
 
+import numpy as np
 import structlog
 
 from bot.errors import OutOfStep
@@ -90,6 +91,7 @@ RETRY_SECONDS, MOST_RETRY_SECONDS = 1.0, 30.0
 # Refused also covers refused queries, as for a symbol that the venue has delisted.
 VENUE_ERRORS = (Unreachable, Unanswered, NotPermitted, Refused, Gone)
 SILENCE_SECONDS = 180.0  # without a candle, of stream and REST together
+LATE_ENTRY = 5 * MINUTE  # an entry at the market that was decided longer before the present is not sent
 
 
 class PairCore:
@@ -207,19 +209,28 @@ class PairCore:
         if bar.ts > self.machine.time:
             missed = yield FetchCandles(self.machine.time, bar.ts)
             bars = _joined(missed, bars)
-        if self._take_bars(bars):
+        if self._take_bars(bars, bar.ts):
             yield from self._act()
         self._tell_portfolio()
 
-    def _take_bars(self, bars: Any) -> bool:
-        """Let the machine take closed bars; whether anything was decided."""
+    def _take_bars(self, bars: Any, newest: int) -> bool:
+        """Let the machine take closed bars; whether anything was decided.
+
+        `newest`: opening (ms) of the last bar that is known. Entries at the market that were decided long before it,
+        while nobody could send them, are not sent any more.
+        """
         if not len(bars):
             return False
         self._bar_at = self.now
         if self._silent:
             self._silent = False
             self._report_held_off(HeldOff.SILENCE, "candles are back", over=True)
-        return self.machine.take_bars(bars)
+        late = bars["ts"] < newest - LATE_ENTRY
+        decided = False
+        if np.any(late):
+            decided = self.machine.take_bars(bars[late])
+            decided = self.machine.drop_late_entries() or decided
+        return (not np.all(late) and self.machine.take_bars(bars[~late])) or decided
 
     def _report_held_off(self, reason: HeldOff, sentence: str, *, over: bool = False) -> None:
         """Tell the portfolio that the pair may open nothing for this reason, or with `over` that the reason is gone."""
@@ -290,10 +301,9 @@ class PairCore:
         self.last_directive = directive.sequence
         if not self.recovered:  # its loop was made anew: nothing is stored before what is stored was read
             yield from self._recover()
-        if not directive.record[0].paused:
-            self.watch.resumed()
-        if differs(self.machine.states[0].directive, directive.record[0]):
-            self.machine.take_directive(directive.record)
+        record = self.watch.followed(directive.record)
+        if differs(self.machine.states[0].directive, record[0]):
+            self.machine.take_directive(record)
             yield from self._act()
         self._tell_portfolio(answers=max(directive.sequence, 1))
 
@@ -348,7 +358,11 @@ class PairCore:
             self._log.warning("order_refused", order=order.client_order_id, reason=str(refusal))
             self._take_refusal(order, refusal)
         if trouble is not None:
-            raise trouble
+            self.unsynced = True
+            if not isinstance(trouble, Refused):
+                raise trouble
+            self._log.error("stop_not_moved", reason=str(trouble), remedy="the older stop stands; entries wait")
+            self._exit_failed()  # a recovery would be refused as well, and hear nothing meanwhile
         return not (outcome.refused or outcome.renamed or outcome.booked)
 
     def _save(self, desired: list[Order]) -> Steps[None]:
@@ -396,6 +410,7 @@ class PairCore:
             symbol=self.symbol,
             filled=self.books.filled,
             largest=int(self.machine.pairs[0].instrument.max_market_lots),
+            timeframe=self.machine.timeframe,
         )
 
     def checkpoint(self) -> Steps[None]:
@@ -495,13 +510,14 @@ class PairCore:
             bars = bars[bars["ts"] < self.start] if self.start else bars
         if since == 0:  # what its owner did by hand before the first start is in the position already
             executions = [one for one in executions if books.is_ours(one.client_order_id)]
+        newest = int(bars["ts"][-1]) if len(bars) else 0
         booked = decided = False
         for execution in executions:
             before = bars["ts"] + machine.pairs[0].bar_ms <= execution.ts
-            decided = self._take_bars(bars[before]) or decided
+            decided = self._take_bars(bars[before], newest) or decided
             bars = bars[~before]
             booked = books.book(execution) or booked
-        decided = self._take_bars(bars) or decided
+        decided = self._take_bars(bars, newest) or decided
         self._watch_silence()
         if self.linear:
             booked = (yield from self.watch.compare(asked)) or booked

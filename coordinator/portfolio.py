@@ -60,6 +60,7 @@ PORTFOLIO = np.dtype(
         ("urged", "b1"),  # the operator has spoken: step at the next look
         ("investment", "f8"),  # capital to be added at the next step, or taken out, quote currency
         ("invested", "f8"),  # what was so far
+        ("opened", "f8"),  # deposits when the bot began, quote currency
         ("phase", PHASE),  # of the capital
     ],
     align=True,
@@ -84,7 +85,7 @@ class PortfolioState(NamedTuple):
 @kernel
 def begin(params: Record, portfolio_state: PortfolioState, deposits: float) -> None:
     """Set an empty portfolio up: nothing routed, everything flat."""
-    portfolio_state.portfolio.deposits = deposits
+    portfolio_state.portfolio.deposits = portfolio_state.portfolio.opened = deposits
     for i in range(len(portfolio_state.reports)):
         portfolio_state.routes[i].family = portfolio_state.directives[i].family = portfolio_state.reports[i].family = (
             NOBODY
@@ -258,7 +259,7 @@ def _hourly(params: Record, portfolio_state: PortfolioState, now: int) -> None:
     note_high(portfolio.risk)
     _keep_marks(portfolio_state, now)
     share, mean = stress(portfolio_state.histories, hour - 1, params, portfolio_state.group_sums[:, 0])
-    note_stress(params, portfolio.risk, share, mean)
+    note_stress(params, portfolio.risk, share, mean, hour)
     # What 30 days say changes slowly: every midnight while they fill up, then every week.
     day = now // DAY
     portfolio.first_day = portfolio.first_day if portfolio.first_day > 0 else day
@@ -390,10 +391,14 @@ def _share_capital(params: Record, portfolio_state: PortfolioState, now: int) ->
 
 @inlined
 def _invested(params: Record, portfolio: Record) -> float:
-    """What was invested since the bot began, less the capital that its phase holds back; an endless one has neither."""
+    """What was invested since the bot began, less the capital that its phase holds back.
+
+    Of an endless capital, whose share the phase lessens: what was deposited, in units of the share.
+    """
     working, capital = at_work(portfolio), params.capital + portfolio.invested
-    held_back = working < 1.0 and capital < np.inf
-    return working * capital - params.capital if held_back else portfolio.invested
+    if capital == np.inf:
+        return portfolio.deposits - portfolio.opened / working
+    return working * capital - params.capital if working < 1.0 else portfolio.invested
 
 
 @inlined

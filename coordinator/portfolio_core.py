@@ -14,7 +14,8 @@ import structlog
 from bot.events import Alarm, EquityMarked
 from bot.ports import Transfer
 from bot.record import new_records
-from coordinator.capital_phase import enter_phase, note_phase
+from bot.times import DAY
+from coordinator.capital_phase import at_work, enter_phase, note_phase
 from coordinator.decisions import modes_of
 from coordinator.instructions import Load, Loaded, Save, Steps
 from coordinator.machine import NAME, PortfolioMachine, remembered_money
@@ -33,7 +34,7 @@ from coordinator.messages import (
 )
 from coordinator.operator import CommandRejected, apply_command
 from coordinator.portfolio import differs
-from coordinator.risk import day_loss, deposited, drawdown
+from coordinator.risk import day_loss, deposited, drawdown, moved
 from coordinator.vocabulary import DECISION, DIRECTIVE, NOBODY, DecisionKind, HeldOff, WalletOrigin
 
 log = structlog.get_logger()
@@ -91,6 +92,8 @@ class PortfolioCore:
         if loaded is not None:
             yield from self._follow_pairs(self.machine.restore(loaded.saved))
             self._begin_phases(share, now)
+            for symbol in self.symbols:
+                self._begin_to_listen(symbol)
             return
         self._begin_phases(share, now)
         self.machine.evaluated_at[0] = now
@@ -113,7 +116,9 @@ class PortfolioCore:
             if past is not None:
                 deposits += remembered_money(symbol, past.saved)[1] * (1.0 if symbol in known else -1.0)
         if set(known) != set(self.symbols):
-            self.machine.portfolio_state.portfolio.deposits += deposits
+            portfolio = self.machine.portfolio_state.portfolio
+            portfolio.deposits += deposits
+            portfolio.opened += deposits * float(at_work(portfolio))  # it is earned, not invested
             yield from self._remember()
 
     def handle(self, message: Message) -> Steps[None]:
@@ -133,10 +138,16 @@ class PortfolioCore:
             case LoopRenewed():
                 self.held.pop(message.symbol, None)
                 self.rooms.pop(message.symbol, None)
+                self._begin_to_listen(message.symbol)
             case SetParameters():
                 self.machine.params[...] = message.params
             case _:
                 assert_never(message)
+
+    def _begin_to_listen(self, symbol: str) -> None:
+        """Forget what a loop that is new says again where it still holds."""
+        for reason in (HeldOff.SILENCE, HeldOff.PERMISSION):
+            self._hold_off(HeldOffReport(symbol, reason, f"{symbol}: its loop begins anew", over=True))
 
     def _on_report(self, report: PairReport) -> Steps[None]:
         if report.sequence <= self.heard[report.symbol]:
@@ -230,6 +241,8 @@ class PortfolioCore:
         for symbol in differing:
             self._tell(symbol, Recover())
         self._take_transfers(account_snapshot.transfers or ())
+        if account_snapshot.transfers is not None:
+            self._know_transfers()
         extra = (
             account.wallet
             - float(portfolio_state.portfolio.deposits)
@@ -253,9 +266,16 @@ class PortfolioCore:
                 log.warning("deposit" if one.amount > 0 else "withdrawal", amount=one.amount)
                 portfolio.deposits += one.amount
                 self._record(one.ts, WalletOrigin.TRANSFER, one.amount)
+                before = float(portfolio.risk.equity)
                 deposited(portfolio.risk, one.amount)
-                portfolio.phase.high += one.amount
+                factor = (before + one.amount) / before if before > 0.0 else 1.0
+                portfolio.phase.high = moved(float(portfolio.phase.high), factor, one.amount)
         portfolio.transfers_at = max([int(portfolio.transfers_at), *(one.ts for one in transfers)])
+
+    def _know_transfers(self) -> None:
+        """Ask only for the last day's from now on: the venue's log was read up to now, and lists some late."""
+        portfolio = self.machine.portfolio_state.portfolio
+        portfolio.transfers_at = max(int(portfolio.transfers_at), self.now - DAY)
 
     def _evaluate(self, now: int) -> Steps[None]:
         """Judge, remember, direct. A close that was judged before a restart is not judged again."""

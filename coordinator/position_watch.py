@@ -6,7 +6,7 @@ What nothing explains holds the pair off: entries leave, and what is held at the
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bot.order import OrderKind
 from bot.ports import Execution, Position, Refusal, Refused
@@ -42,6 +42,7 @@ class PositionWatch:
         self.actual: Position | None = None  # what the venue holds, where it is not what the bot knows of
         self.adopt = adopt
         self._others_traded = False
+        self._told_paused = self._awaits_pause = False  # by the last directive; by the one that answers a report
         self._report, self._request_recovery = report, request_recovery
 
     @property
@@ -90,15 +91,26 @@ class PositionWatch:
             self._report(HeldOff.POSITION, "the positions are equal again", over=True)
         self.actual = None
 
-    def resumed(self) -> None:
-        """Forget what others traded: the operator has let the pair trade again."""
-        self._others_traded = False
+    def followed(self, directive: Any) -> Any:
+        """Return the directive (1,) to follow: paused, where it was sent before the portfolio knew that others trade.
+
+        One that lets the pair trade again is the operator's word: what others traded is forgotten.
+        """
+        self._told_paused = bool(directive[0].paused)
+        if self._told_paused:
+            self._awaits_pause = False
+        elif self._awaits_pause:
+            directive = directive.copy()
+            directive[0].paused = True
+        else:
+            self._others_traded = False
+        return directive
 
     def tell_of_others(self) -> None:
         """Hold the pair off for what somebody else has traded since the last time."""
         foreign = self.books.take_foreign()
         if foreign is not None:
-            self._others_traded = True
+            self._others_traded, self._awaits_pause = True, not self._told_paused
             self._report(HeldOff.POSITION, foreign)
 
     def _take_over(self, seen: Position) -> None:

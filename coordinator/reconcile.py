@@ -51,12 +51,14 @@ class PositionStop(NamedTuple):
 
 
 def desired_orders(
-    slots: Any, position: int, *, linear: bool, bot: str, symbol: str, filled: dict[str, int], largest: int
-) -> list[Order]:
+    slots: Any, position: int, *, linear: bool, bot: str, symbol: str, filled: dict[str, int], largest: int,
+    timeframe: int = 0,
+) -> list[Order]:  # fmt: skip
     """List what should rest now: wanted slots, except those that could only reduce where nothing is to reduce.
 
     `filled`: lots already filled by client order id, since a venue counts an order's quantity from its birth.
     `largest`: lots of the largest market order; an exit that is larger goes in several, one after the other.
+    `timeframe`: signal bars of the strategy that runs, ms.
     """
     found = []
     for index in np.flatnonzero(slots["active"]).tolist():
@@ -73,11 +75,11 @@ def desired_orders(
         lots = slot.pop("quantity")
         if slot["kind"] == OrderKind.MARKET:
             slot["price"], lots = 0, min(lots, largest)
-        if slot["reduce_only"] or not linear:
-            slot["stop"] = 0
-        found.append(
-            Order(client_order_id=client_order_id, slot=number, lots=lots + filled.get(client_order_id, 0), **slot)
-        )
+        lots += filled.get(client_order_id, 0)
+        planned = 0 if slot["reduce_only"] else slot["stop"]
+        slot["stop"] = planned if linear else 0
+        slot |= {"planned_stop": planned, "timeframe": timeframe}
+        found.append(Order(client_order_id=client_order_id, slot=number, lots=lots, **slot))
     return found
 
 

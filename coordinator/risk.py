@@ -48,6 +48,7 @@ RISK = np.dtype(
         ("halted_at", "i8"),  # ms
         ("resumed_day", "i8"),  # day of the last resume
         ("stress_share", "f8"),  # NaN while unknown
+        ("stress_hour", "i8"),  # hours since the epoch: when a share was known last
         ("correlation", "f8"),  # mean over pairs-of-pairs, NaN while unknown
     ],
     align=True,
@@ -147,26 +148,38 @@ def quiet_equities(params: Record, risk: Record) -> tuple[float, float]:
 
 
 @kernel
-def note_stress(params: Record, risk: Record, share: float, correlation: float) -> None:
-    """Take the stress share of an hour: above the limit STRESS begins, at or under the lower one it ends."""
+def note_stress(params: Record, risk: Record, share: float, correlation: float, hour: int) -> None:
+    """Take the stress share of an hour: above the limit STRESS begins, at or under the lower one it ends.
+
+    It ends too where no share has been known for twice the hours that one is computed over: too few pairs are left.
+    """
     risk.stress_share, risk.correlation = share, correlation
+    if not np.isnan(share) or risk.stress_hour == 0:
+        risk.stress_hour = hour
     if share > params.stress_enter:
         risk.stress = True
-    elif share <= params.stress_leave:
+    elif share <= params.stress_leave or hour - risk.stress_hour > 2 * params.stress_hours:
         risk.stress = False
 
 
 @kernel
 def deposited(risk: Record, amount: float) -> None:
-    """Move the anchors by a deposit (negative: withdrawal), so that neither loss nor drawdown knows of it."""
+    """Move the anchors by a deposit (negative: withdrawal), so that loss and drawdown stay the shares they are."""
     _know_high(risk)
-    risk.anchor += amount
-    risk.high += amount
-    risk.recent_high += amount
+    factor = (risk.equity + amount) / risk.equity if risk.equity > 0.0 else 1.0
+    risk.anchor = moved(risk.anchor, factor, amount)
+    risk.high = moved(risk.high, factor, amount)
+    risk.recent_high = moved(risk.recent_high, factor, amount)
     for index in range(MOST_DAYS):
         if risk.highs[index] != 0.0:
-            risk.highs[index] += amount
+            risk.highs[index] = moved(risk.highs[index], factor, amount)
     risk.equity += amount
+
+
+@kernel
+def moved(anchor: float, factor: float, amount: float) -> float:
+    """Move an anchor by the factor of a transfer; by its amount where all is taken out, or nothing was there."""
+    return anchor * factor if factor > 0.0 and factor != 1.0 else anchor + amount
 
 
 @kernel

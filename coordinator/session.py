@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum, StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -36,6 +36,20 @@ if TYPE_CHECKING:
 VERSION = 2
 Line = dict[str, Any]
 Write = Callable[[Line], None]
+
+
+class Record(Protocol):
+    """Takes the lines of a session, until it is full."""
+
+    @property
+    def full(self) -> bool:
+        """Whether another session should begin."""
+        ...
+
+    def __call__(self, line: Line, /) -> None:
+        """Take a line."""
+        ...
+
 
 _NAMED = {
     name: one for module in (ports, messages, instructions, order, vocabulary) for name, one in vars(module).items()

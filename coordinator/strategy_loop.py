@@ -33,7 +33,7 @@ from coordinator.instructions import (
 from coordinator.messages import Recover, SaveState
 from coordinator.pair_core import PairCore
 from coordinator.saving import Saving
-from coordinator.session import Line, packed
+from coordinator.session import packed
 from coordinator.stepping import done
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from coordinator.machine import PairMachine
     from coordinator.messages import HeldOffReport, PairReport
     from coordinator.pair_core import Message
+    from coordinator.session import Line, Record
 
 
 class StrategyLoop:
@@ -60,7 +61,7 @@ class StrategyLoop:
         most_actions: int,
         patience: float | None,
         adopt: bool = False,
-        record: Callable[[Line], None] | None = None,
+        record: Record | None = None,
     ) -> None:
         """`adopt`: take over a position that nothing explains, once; `record` takes the lines of a session."""
         self.core = PairCore(
@@ -100,17 +101,23 @@ class StrategyLoop:
         return max(self._clock() - self.core.reconciled, 0.0)
 
     async def run(self) -> None:
-        """Handle messages, one after the other, for ever."""
+        """Handle messages, one after the other, until the session is full: then another loop begins the next one."""
         try:
-            while True:
+            while not self._is_full():
                 message = await self.mailbox.get()
                 self.core.queued_positions -= isinstance(message, Position)
                 try:
                     await self._do(self.core.handle(message), message)
                 finally:
                     self.mailbox.task_done()
+            await self.checkpoint()
         finally:
             self.saving.close()
+
+    def _is_full(self) -> bool:
+        """Whether the session is full, at a moment at which a new loop would find everything stored."""
+        core = self.core
+        return self.record is not None and self.record.full and core.recovered and not core.leaving
 
     async def checkpoint(self) -> None:
         """Remember everything, also what called for no action."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.alert_rules import LAG, REACTION
+from services.alert_conditions import CONDITIONS, LAG, REACTION
 
 FOLDER = Path("deploy/grafana")
 WIDTH, HEIGHT, COLUMNS = 8, 7, 3  # of a panel in Grafana's grid of 24, and panels in a row
@@ -24,14 +24,27 @@ class GraphPanel:
     title: str
     unit: str  # as Grafana names it
     series: tuple[tuple[str, str], ...]
+    limit: float | None = None  # a line at this value
+    description: str = ""
 
 
 def _collector(title: str, metric: str, unit: str, legend: str) -> GraphPanel:
     return GraphPanel(title, unit, ((f"traderagent_collector_{metric}", legend),))
 
 
+def _alerts() -> tuple[GraphPanel, ...]:
+    """What fires, and each condition of Prometheus' beside its limit."""
+    firing = GraphPanel("Alerts that fire", "none", (('ALERTS{alertstate="firing"}', "{{alertname}} {{instance}}"),))
+    return firing, *(
+        GraphPanel(one.name, "none", ((one.measure, ""),), one.threshold, f"{one.meaning} ({one.limit}). {one.remedy}")
+        for one in CONDITIONS
+        if one.measure
+    )
+
+
 BY_PAIR = "{{pair}}"
 DASHBOARDS = {
+    "alerts": _alerts(),
     "bots": (
         GraphPanel("Equity and wallet", "none", (("traderagent_equity", "equity"), ("traderagent_wallet", "wallet"))),
         GraphPanel(
@@ -99,13 +112,25 @@ def _panel(number: int, one: GraphPanel) -> dict[str, Any]:
         "id": number + 1,
         "type": "timeseries",
         "title": one.title,
+        **({"description": one.description} if one.description else {}),
         "datasource": SOURCE,
         "gridPos": place,
-        "fieldConfig": {"defaults": {"unit": one.unit}, "overrides": []},
+        "fieldConfig": {"defaults": {"unit": one.unit, **_line(one.limit)}, "overrides": []},
         "targets": [
             {"refId": chr(65 + at), "expr": expr, "legendFormat": legend, "datasource": SOURCE}
             for at, (expr, legend) in enumerate(one.series)
         ],
+    }
+
+
+def _line(limit: float | None) -> dict[str, Any]:
+    """A red line at a value; nothing without one."""
+    if limit is None:
+        return {}
+    steps = [{"color": "transparent", "value": None}, {"color": "red", "value": limit}]
+    return {
+        "thresholds": {"mode": "absolute", "steps": steps},
+        "custom": {"thresholdsStyle": {"mode": "line"}},
     }
 
 

@@ -61,6 +61,10 @@ class HistoryRows(Protocol):
         """What was realised by day and pair, oldest first."""
         ...
 
+    async def contributions(self, bot: str) -> list[dict[str, Any]]:
+        """What was realised by strategy and regime, the most first."""
+        ...
+
 
 class BotLink(Protocol):
     """The control interfaces of the bots that run here."""
@@ -75,6 +79,10 @@ class BotLink(Protocol):
 
     async def orders(self, bot: str, pair: str) -> PairOrders:
         """What should be open for a pair, and what is."""
+        ...
+
+    async def config(self, bot: str) -> list[dict[str, Any]]:
+        """The values of its config: `key`, `value`, and whether it may change `live`."""
         ...
 
     async def command(self, bot: str, said: dict[str, Any]) -> str:

@@ -27,7 +27,7 @@ class Later(Exception):
         self.seconds = seconds
 
 
-def checked_address(value: SecretStr) -> SecretStr:
+def checked_address(value: SecretStr, what: str = "a webhook or a ping") -> SecretStr:
     """Refuse what is no address, without showing it."""
     try:
         at = urlsplit(value.get_secret_value())
@@ -35,7 +35,7 @@ def checked_address(value: SecretStr) -> SecretStr:
     except ValueError:
         fine = False
     if not fine or not value.get_secret_value().isprintable() or " " in value.get_secret_value():
-        raise Misconfigured("an address of a webhook or a ping is none; give https://host/path.")
+        raise Misconfigured(f"an address of {what} is none; give https://host/path.")
     return value
 
 

@@ -16,10 +16,25 @@ def write_whole(path: Path, text: str) -> None:
     atexit.register(remove)  # before it is made: an interruption at any moment finds what to remove
     try:
         beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        put_in_place(beside, path)
     finally:
         remove()
         atexit.unregister(remove)
+
+
+def put_in_place(partial: Path, path: Path) -> None:
+    """Let a file that is written take the place of another, both on the disk: also a power loss leaves one of them."""
+    _to_disk(partial)
+    partial.replace(path)
+    _to_disk(path.parent)
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_private(path: Path, text: str, *, replace: bool = True) -> None:
@@ -29,11 +44,10 @@ def write_private(path: Path, text: str, *, replace: bool = True) -> None:
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as out:
             out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
         if replace:
-            partial.replace(path)
+            put_in_place(partial, path)
         else:
+            _to_disk(partial)
             _link(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -51,6 +65,6 @@ def write_whole_bytes(path: Path, content: bytes) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         beside.write_bytes(content)
-        beside.replace(path)
+        put_in_place(beside, path)
     finally:
         beside.unlink(missing_ok=True)

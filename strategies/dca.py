@@ -79,8 +79,14 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
 
 
 @kernel
+def _side_of_deal(pair: Record, params: Record) -> int:
+    """Side of the deal that stands, signed; the parameters may have another by now."""
+    return _way(pair, params) if pair.ledger.position == 0 else 1 if pair.ledger.position > 0 else -1
+
+
+@kernel
 def _way(pair: Record, params: Record) -> int:
-    """Side of the entries, signed."""
+    """Side of the entries of a new deal, signed."""
     return -1 if params.direction == SHORT and pair.instrument.linear else 1
 
 
@@ -93,7 +99,7 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, bar: 
     if starts(pair, params, state, bar, idle):
         _open(pair, params, state, slots, direction)
     elif state.in_deal and pair.ledger.position != 0 and not state.overdue:
-        _check_age(pair, params, state, slots, direction)
+        _check_age(pair, params, state, slots, _side_of_deal(pair, params))
 
 
 @kernel
@@ -173,10 +179,12 @@ def _rung(params: Record, reference: float, direction: int, order: int) -> tuple
 
 @kernel
 def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: Record) -> None:
-    direction = _way(pair, params)
+    direction = _side_of_deal(pair, params)
     if pair.ledger.position == 0:
         _end(pair, state, slots, fill.ts)
         return
+    if not state.in_deal:
+        _take_late(pair, params, state, fill, direction)
     if fill.signal == Signal.ENTRY:
         state.last_entry = fill.ts
         if not state.ladder_laid:
@@ -189,6 +197,17 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: R
             state.taken += fill.quantity
         _clear_entries(params, state, slots)
     _set_exits(pair, params, state, slots, direction)
+
+
+@kernel
+def _take_late(pair: Record, params: Record, state: Record, fill: Record, direction: int) -> None:
+    """Take an entry that filled as its deal ended for a deal that is over its time already: it only leaves."""
+    _forget(state)
+    state.in_deal = state.ladder_laid = state.overdue = True
+    state.opened = pair.time
+    state.base_price = fill.price * pair.instrument.tick_size
+    state.result_before = _result(pair) + fill.fee
+    state.stop = order_ticks(pair, -direction, state.base_price * (1.0 - direction * params.stop_loss), True)
 
 
 @kernel
@@ -324,7 +343,7 @@ def _trail(pair: Record, params: Record, state: Record, slots: Record, bar: Reco
     """Follow the best price; only bars that opened after the last entry's can tell what came after it."""
     if bar.ts <= state.last_entry:
         return
-    direction = _way(pair, params)
+    direction = _side_of_deal(pair, params)
     best = bar.high if direction > 0 else bar.low
     if state.armed:
         state.best = max(state.best, best) if direction > 0 else min(state.best, best)
@@ -356,7 +375,7 @@ def _watch(pair: Record, params: Record, state: Record) -> None:
     watch_nothing(pair)
     if not params.trailing or pair.ledger.position == 0:
         return
-    direction = _way(pair, params)
+    direction = _side_of_deal(pair, params)
     level = state.best if state.armed else average_entry(pair) * (1.0 + direction * params.trail_activation)
     if direction > 0:
         pair.watch_above = level

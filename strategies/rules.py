@@ -161,7 +161,7 @@ class RulesParameters(WhenParameters, CostParameters):
 STATE = np.dtype(
     [
         ("started", "b1"),
-        ("capital", "f8"),  # target when it began, without what was invested since, quote currency
+        ("capital", "f8"),  # full target when it began, without what was invested since, quote currency
         ("most", "f8"),  # target at the last bar that said LONG or SHORT: the most that an entry uses
         ("result_before", "f8"),  # realised - fees + funding of the ledger when it began
         ("traded", "f8"),  # the same when the present trade began
@@ -203,7 +203,7 @@ def _result(pair: Record) -> float:
 @kernel
 def _on_signal(pair: Record, params: Record, state: Record, slots: Record, signal: float) -> None:
     if not state.started and pair.target > 0.0:  # while a bot only warms up there is none
-        state.started, state.capital = True, pair.target - pair.invested
+        state.started, state.capital = True, pair.target / _multiplier(pair) - pair.invested
         state.result_before = state.traded = _result(pair)
     if signal == CONFLICT:
         state.conflicting_signals += 1
@@ -325,8 +325,14 @@ def _open(pair: Record, params: Record, state: Record, slots: Record, direction:
 @kernel
 def entry_lots(pair: Record, params: Record, state: Record, price: float) -> int:
     """Whole lots of an entry at `price` (quote currency) with the money that the sizing gives."""
-    money = min(_money(pair, params, state), state.most) * (1.0 - params.reserve)
+    money = min(_money(pair, params, state) * _multiplier(pair), state.most) * (1.0 - params.reserve)
     return lots_for(pair, max(carried(pair, money), 0.0), price)
+
+
+@kernel
+def _multiplier(pair: Record) -> float:
+    """Factor on sizes by the modes of the account."""
+    return pair.multiplier if pair.multiplier > 0.0 else 1.0
 
 
 @kernel

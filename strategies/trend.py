@@ -420,6 +420,8 @@ def _enter(pair: Record, params: Record, state: Record, slots: Record, kind: int
 @kernel
 def _notional(pair: Record, params: Record, state: Record, distance: float) -> float:
     """Notional that the sizing asks for with a stop `distance` away, both quote currency."""
+    if params.sizing == VOLATILITY_TARGET and state.variance.count < params.volatility_bars:
+        return 0.0  # too few returns to know it by
     if params.sizing == VOLATILITY_TARGET:
         yearly = np.sqrt(state.variance.value * (YEAR / params.timeframe))
         return pair.target * params.volatility_target / yearly if yearly > 0.0 else 0.0

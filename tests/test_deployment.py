@@ -11,6 +11,7 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import jsonschema
 import pytest
@@ -128,7 +129,7 @@ def test_every_secret_is_used_and_every_name_of_a_file_is_one_that_the_program_r
 def test_the_bot_is_given_time_to_withdraw_and_what_shares_loopback_shares_one_pod():
     assert SERVICES["bot"]["stop_grace_period"] == SERVICES["fleet"]["stop_grace_period"] == "120s"
     assert LEAVE_SECONDS < 120
-    for name in {*OURS, "prometheus", "grafana"} - {"pod"}:
+    for name in {*OURS, "prometheus", "blackbox", "grafana"} - {"pod"}:
         assert SERVICES[name]["network_mode"] == "service:pod"
         longest = int(SERVICES["pod"]["stop_grace_period"].rstrip("s"))
         assert int(SERVICES[name]["stop_grace_period"].rstrip("s")) < longest, "it would be killed with the pod"
@@ -145,10 +146,13 @@ def test_configs_of_the_stack_are_configs_and_prometheus_looks_where_they_answer
     assert settings.database.startswith("postgresql://")
     assert collector.redis == settings.redis == "redis://redis:6379/0"
     scraped = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
-    ports = {
-        int(at.rpartition(":")[2]) for one in scraped for group in one["static_configs"] for at in group["targets"]
-    }
+    targets = {one["job_name"]: [at for group in one["static_configs"] for at in group["targets"]] for one in scraped}
+    probed = [urlsplit(at) for at in targets.pop("traderagent-blackbox")]
+    assert {(one.port, one.path) for one in probed} == {(settings.control_port, "/health"), (8800, "/health")}
+    ports = {int(at.rpartition(":")[2]) for ats in targets.values() for at in ats}
     assert ports == {settings.control_port, 8800, 9105, collector.port}
+    (exporter,) = (one["relabel_configs"] for one in scraped if one["job_name"] == "traderagent-blackbox")
+    assert f"--web.listen-address={exporter[-1]['replacement']}" in SERVICES["blackbox"]["command"]
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="secrets are given to users of containers by root")

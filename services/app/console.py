@@ -22,6 +22,7 @@ from services.app.research_process import PlayedReports, ResearchProcess
 from services.app.research_rows import ResearchTables
 from services.app.twins import Twins
 from services.app.watched import Bots, VenueCandles
+from services.keys.totp_secrets import TotpSecrets
 from services.messaging.embedded import EmbeddedRedis
 from services.messaging.event_reader import EventReader
 from services.runtime.config import EMBEDDED, NONE
@@ -106,7 +107,7 @@ async def console(options: ConsoleOptions) -> AsyncIterator[Running]:
         reader = None if url is None else EventReader(url)
         if reader is not None:
             stack.push_async_callback(reader.close)
-        access = Access(AccessRows(pool), _now)
+        access = Access(AccessRows(pool), TotpSecrets(options.data_dir), _now)
         answers = ResearchProcess(options.data_dir)
         stack.push_async_callback(answers.close)
         folder = options.data_dir / "console" / "reports"

@@ -13,7 +13,7 @@ from bot.errors import Misconfigured, OutOfStep
 from bot.order import Side
 from bot.times import MINUTE
 from services.drift_days import VERSION
-from services.runtime.sessions import KEPT, LARGEST, read_session, sessions_of
+from services.runtime.sessions import KEPT_BYTES, read_session, sessions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from services.storage.live_fills import LiveFills
 
 NOT_KEPT = (
-    f"no session of the pair covers it: the newest {KEPT} of a pair are kept, up to {LARGEST >> 20} MB each, with "
+    f"no session of the pair covers it: the newest of a pair are kept, up to {KEPT_BYTES >> 20} MB, with "
     "bot.sessions and runtime: local"
 )
 

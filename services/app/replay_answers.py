@@ -51,7 +51,7 @@ FIGURES = (
     *("total_return_pct", "benchmark_return_pct", "max_drawdown_pct", "trades", "win_rate_pct", "profit_factor"),
     *("average_r", "expectancy", "fees", "funding", "slippage"),
 )
-LAST_FILLS = 30
+LAST_FILLS, LAST_SPANS = 300, 1500  # of a bot that are told, the newest
 
 
 def replay_choices(data_dir: Path, _said: dict[str, Any]) -> dict[str, Any]:
@@ -247,7 +247,7 @@ def _bot_result(data_dir: Path, one: ReplayedSession, bot: str) -> Any:
 
 
 def replay_bot(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
-    """What a bot would have done up to here: its last fills, what it wants to rest, and what it came to."""
+    """What a bot would have done up to here: its last fills, the spans of its orders, and what it came to."""
     one, bot = _asked(data_dir, said), said["bot"]
     result = _bot_result(data_dir, one, bot)
     own = result.of_pair(one.setup.pair) if hasattr(result, "of_pair") else result
@@ -260,6 +260,11 @@ def replay_bot(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
             for row in fills.iter_rows(named=True)
         ],
         "orders": [{name: row[name] for name in ("side", "kind", "price")} for row in rests.iter_rows(named=True)],
+        "spans": [
+            {"from": one.setup.shown(row["ts_from"]), "to": one.setup.shown(row["ts_to"])}
+            | {name: row[name] for name in ("side", "kind", "price")}
+            for row in levels.tail(LAST_SPANS).iter_rows(named=True)
+        ],
         "position": float(own.recording.pair.ledger.position * one.setup.instrument.lot_size),
         "figures": _figures(result.metrics),
     }

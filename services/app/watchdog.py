@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,20 +24,22 @@ from services.logs import conceal
 from services.telegram.users import read_settings, settings_file
 from services.watchdog.channels import TELEGRAM, Channel, TelegramChannel, WebhookChannel
 from services.watchdog.conditions import AccountSeen, BotWatch
-from services.watchdog.delivery import Outgoing, ping
+from services.watchdog.delivery import Outgoing, ping, text_at
+from services.watchdog.services import ServiceWatch
 from services.webhooks import Later
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from services.exchanges.registry import AccountReader
-    from services.watchdog.settings import WatchdogSettings
+    from services.watchdog.settings import ServiceProbe, WatchdogSettings
 
 log = structlog.get_logger()
 
 ASK_SECONDS = 5.0  # that a bot has for one answer
 EVALUATE_SECONDS = 0.5
 LOOK_SECONDS = 1.0  # between two looks at a bot, and at its account
+PROBE_SECONDS = 10.0  # between two looks at a service
 LINEAR = "linear"
 
 Account = tuple[str, str, str | None]  # exchange, environment, address
@@ -111,6 +113,7 @@ class Watchdog:
         self.outgoing = [Outgoing(one) for one in channels]
         self.clock, self.wall = clock, wall
         self.watches: dict[str, BotWatch] = {}
+        self.services = {one: ServiceWatch(one.service, one.name, settings.limits().repeat) for one in settings.probes}
         self._looking: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     async def run(self, session: aiohttp.ClientSession) -> None:
@@ -121,6 +124,8 @@ class Watchdog:
             if self.settings.ping is not None:
                 url = self.settings.ping.url.get_secret_value()
                 tasks.create_task(self._keep_pinging(session, url, self.settings.ping.seconds))
+            for probe in self.services:
+                tasks.create_task(self._keep_probing(session, probe))
             while True:
                 self.find_bots()
                 self._begin_looks(tasks)
@@ -133,12 +138,16 @@ class Watchdog:
             for name, look in (("bot", self.look_at), ("account", self.look_at_account)):
                 former = self._looking.get((bot, name))
                 if former is None or former.done():
-                    self._looking[bot, name] = tasks.create_task(self._look_and_rest(look, bot))
+                    self._looking[bot, name] = tasks.create_task(self._look_and_rest(look(bot), LOOK_SECONDS))
 
-    async def _look_and_rest(self, look: Callable[[str], Any], bot: str) -> None:
+    async def _look_and_rest(self, looking: Coroutine[Any, Any, None], seconds: float) -> None:
         began = self.clock()
-        await look(bot)
-        await asyncio.sleep(max(LOOK_SECONDS - (self.clock() - began), 0.0))
+        await looking
+        await asyncio.sleep(max(seconds - (self.clock() - began), 0.0))
+
+    async def _keep_probing(self, session: aiohttp.ClientSession, probe: ServiceProbe) -> None:
+        while True:
+            await self._look_and_rest(self.look_at_service(session, probe), PROBE_SECONDS)
 
     def find_bots(self) -> None:
         """Begin to watch bots that run, and end where an operator has stopped one."""
@@ -174,19 +183,30 @@ class Watchdog:
         except (Unreachable, NotPermitted, Misconfigured) as error:
             watch.saw(None, cut(str(error)).rstrip("."))
 
+    async def look_at_service(self, session: aiohttp.ClientSession, probe: ServiceProbe) -> None:
+        """Ask a service by its address whether it answers."""
+        watch = self.services[probe]
+        try:
+            watch.answered(await text_at(session, probe.url, ASK_SECONDS))
+        except Unreachable as error:
+            watch.silent(str(error))
+
     def evaluate(self) -> None:
         """Hand what is to be said to every channel."""
         now = self.clock()
-        for watch in self.watches.values():
+        for watch in self._watched():
             for notice in watch.evaluate(now):
-                condition = notice.condition.value
+                condition = str(notice.condition)
                 log.warning("notice", bot=notice.bot, condition=condition, over=notice.over, said=notice.sentence)
                 for one in self.outgoing:
                     one.put(notice, self.wall())
 
+    def _watched(self) -> list[BotWatch | ServiceWatch]:
+        return [*self.watches.values(), *self.services.values()]
+
     def all_is_well(self) -> bool:
         """Whether nothing is wrong that was said."""
-        return all(one.is_well() for one in self.watches.values())
+        return all(one.is_well() for one in self._watched())
 
     async def _keep_pinging(self, session: aiohttp.ClientSession, url: str, seconds: float) -> None:
         while True:

@@ -54,6 +54,10 @@ class Bots:
         """What should be open for a pair, and what is."""
         return cast("PairOrders", await self._asked(bot, f"/orders?pair={pair}", None, ASK_SECONDS))
 
+    async def config(self, bot: str) -> list[dict[str, Any]]:
+        """The values of its config: `key`, `value`, and whether it may change `live`."""
+        return [dict(one) for one in (await self._asked(bot, "/config", None, ASK_SECONDS))["settings"]]
+
     async def command(self, bot: str, said: dict[str, Any]) -> str:
         """Tell it; what it has done, in words."""
         return str((await self._asked(bot, "/command", said, COMMAND_SECONDS)).get("done"))

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from services.keys.key_store import ApiKey, KeyName
 
 app = typer.Typer(
-    help="API keys of exchanges, encrypted in the data directory: add, list, remove, rotate.", no_args_is_help=True
+    help="API keys of exchanges, encrypted in the data directory: add, list, remove, rotate, rekey.",
+    no_args_is_help=True,
 )
 
 ENVIRONMENTS = ("demo", "testnet", "live", "venue")
@@ -71,6 +72,41 @@ def rotate(
     if purpose != "trading":
         next_step = "next: delete the former one at the exchange; a running watchdog takes this one then"
     console().print(f"the {name.told()} is replaced; {next_step}", soft_wrap=True, highlight=False, markup=False)
+
+
+@app.command("rekey")
+def rekey(
+    file: Annotated[
+        Path | None, typer.Option(help="file with the new master key, instead of a random one", metavar="FILE")
+    ] = None,
+) -> None:
+    """Encrypt every key by another master key, and the second factors of the console too.
+
+    An interruption leaves all of them by the former one or all by the new one. The keys themselves stay as they are.
+    """
+    import os
+    import secrets
+
+    from services.keys.master_key import BYTES, MAKE_ONE, VARIABLE, decoded
+    from services.keys.totp_secrets import reseal_all
+
+    in_environment = bool(os.environ.get(VARIABLE))
+    if file is not None:
+        new = decoded(file.read_text(encoding="utf-8", errors="replace")[:MOST_BYTES], f"file {cut(str(file))}")
+    elif in_environment:
+        raise Misconfigured(
+            f"the master key is that of {VARIABLE}, which this command cannot change; {MAKE_ONE}, write it to a file, "
+            "and give that by --file."
+        )
+    else:
+        new = secrets.token_bytes(BYTES)
+    count = reseal_all(Settings().data_dir, new)
+    next_step = "master.key has it; keep a copy of it elsewhere, and delete copies of the former one"
+    if in_environment:
+        next_step = f"next: put it in the place of the former one where {VARIABLE} is set, and start again what runs"
+    console().print(
+        f"secrets that another master key encrypts now: {count}; {next_step}", soft_wrap=True, highlight=False
+    )
 
 
 @app.command("list")

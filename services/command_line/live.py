@@ -217,7 +217,7 @@ def _probe(settings: BotSettings, chosen: PortfolioConfig) -> None:
 
 WORDS = (
     *("status", "pause", "resume", "close", "halt", "close-all", "hold", "reduce-50", "invest"),
-    *("phase-up", "phase-down", "reload", "stop", "shutdown"),
+    *("phase-up", "phase-down", "reload", "set", "stop", "shutdown"),
 )
 
 
@@ -237,6 +237,10 @@ def ctl(
     amount: Annotated[
         float, typer.Option(help="invest: capital to add, negative to take out, quote currency", metavar="NUMBER")
     ] = 0.0,
+    setting: Annotated[
+        str, typer.Option(help="set: which value of the config, such as risk.halt_drawdown", metavar="KEY")
+    ] = "",
+    value: Annotated[str, typer.Option(help="set: what it is to be, as the config writes it", metavar="VALUE")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="status as JSON")] = False,
 ) -> None:
     """Ask a running bot how it stands, or tell it what to do."""
@@ -248,11 +252,15 @@ def ctl(
         raise Misconfigured(f"--leave-entries belongs to stop, not to {word}; leave it out.")
     if (word == "invest") != (amount != 0.0):
         raise Misconfigured(f"--amount is {amount:g}; it belongs to invest alone, which needs one.")
+    if (word == "set") != bool(setting and value):
+        raise Misconfigured("--setting and --value belong to set alone, which needs both.")
     if leave_entries:
         word = "stop-leave-entries"
     file = file_of(Settings().data_dir, bot)
     if word != "status":
         chosen = {"pair": pair and symbol_of(pair), "force": force, "amount": amount}
+        if word == "set":
+            chosen |= {"setting": setting, "value": value}
         said: dict[str, Any] = {"command": word, **chosen, "source": "ctl", "who": signed_in()}
         done = ask(file, "/command", said).get("done")
         console().print(str(done), markup=False)

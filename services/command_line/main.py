@@ -48,6 +48,7 @@ from services.command_line import (
     runs,
     scan,
     schedule,
+    second_factor,
     sessions,
     set_up,
     strategies,
@@ -121,6 +122,7 @@ app.command("incident")(incident.incident)
 app.add_typer(journal.app, name="journal")
 app.command("venue")(live.venue)
 app.command("web")(web.web)
+app.add_typer(second_factor.app, name="second-factor")
 app.command("chaos")(chaos.chaos)
 app.command("drift")(drift.drift)
 app.command("whatif")(whatif.whatif)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from services.app.console import ConsoleOptions
 
-PARTS = ("fastapi", "uvicorn", "websockets", "jinja2", "argon2", "limits", "fluent.runtime")
+PARTS = ("fastapi", "uvicorn", "websockets", "jinja2", "argon2", "limits", "fluent.runtime", "pyotp", "segno")
 LINK_SECONDS = 60.0  # that a console has to say where it is
 END_SECONDS = 5.0
 BESIDE = "TRADERAGENT_WEB_BESIDE"  # set for a console that ends with whoever started it

@@ -114,6 +114,7 @@ class BotSeenJson(TypedDict):
     bot: str
     fills: list[dict[str, Any]]
     orders: list[dict[str, Any]]
+    spans: list[dict[str, Any]]
     position: float
     figures: dict[str, float | None]
 
@@ -188,6 +189,12 @@ class CloneGivenJson(TypedDict):
     changes: dict[str, Any]
 
 
+class CodeGivenJson(TypedDict):
+    """A code of the second factor: six digits of the authenticator, or a recovery code."""
+
+    code: str
+
+
 class CommandDoneJson(TypedDict):
     """What the bot has done, in words."""
 
@@ -202,6 +209,8 @@ class CommandGivenJson(TypedDict):
     pair: NotRequired[str | None]
     force: NotRequired[bool]
     amount: NotRequired[float]
+    setting: NotRequired[str]
+    value: NotRequired[str]
 
 
 CommandKindJson = Literal[
@@ -212,6 +221,7 @@ CommandKindJson = Literal[
     "hold",
     "reduce-50",
     "reload",
+    "set",
     "stop",
     "stop-leave-entries",
     "shutdown",
@@ -249,6 +259,26 @@ class ConsoleReadyJson(TypedDict):
 
     ready: bool
     trouble: dict[str, str]
+
+
+class ContributionRowJson(TypedDict):
+    """What was realised under a strategy in a regime, quote currency."""
+
+    strategy: str
+    regime: str
+    profit: float
+    fees: float
+    funding: float
+    fills: int
+
+
+class CorrelationRowJson(TypedDict):
+    """How alike two pairs earn."""
+
+    pair: str
+    other: str
+    days: int
+    correlation: float
 
 
 class CoverageShownJson(TypedDict):
@@ -779,6 +809,7 @@ class PasswordGivenJson(TypedDict):
     """A sign-in."""
 
     password: str
+    code: NotRequired[str]
 
 
 class PictureKeptJson(TypedDict):
@@ -794,6 +825,8 @@ class PortfolioShownJson(TypedDict):
 
     bot: BotShownJson
     earned: list[EarnedRowJson]
+    contributions: list[ContributionRowJson]
+    correlations: list[CorrelationRowJson]
     equity: list[EquityMarkJson]
 
 
@@ -844,6 +877,12 @@ class RecordGivenJson(TypedDict):
     revision: int
     notes: str
     tags: list[str]
+
+
+class RecoveryCodesJson(TypedDict):
+    """They are shown once; each signs in once in place of a code."""
+
+    codes: list[str]
 
 
 class ReplayBegunJson(TypedDict):
@@ -1063,6 +1102,21 @@ class SearchShownJson(TypedDict):
     created: int
     ended: int | None
     verdict: list[str]
+
+
+class SecondFactorBegunJson(TypedDict):
+    """What an authenticator is given. It is shown once."""
+
+    secret: str
+    uri: str
+    picture: str
+
+
+class SecondFactorStateJson(TypedDict):
+    """Whether a sign-in by password asks for a code too."""
+
+    on: bool
+    recovery_codes: int
 
 
 class SeriesCoverageJson(TypedDict):
@@ -1350,7 +1404,7 @@ class ConsoleClient:
         return cast("SignInStateJson", json.loads(self.transport.ask("GET", "/api/v1/auth/state", {}, {})[0]))
 
     def sign_in(self, body: PasswordGivenJson) -> SignedInJson:
-        """Sign in with the password. Open to everybody, five times a minute."""
+        """Sign in with the password, and a code where the second factor is on. Open to everybody, five times a minute."""
         return cast("SignedInJson", json.loads(self.transport.ask("POST", "/api/v1/auth/sign-in", {}, {}, body)[0]))
 
     def link(self, body: LinkGivenJson) -> SignedInJson:
@@ -1364,6 +1418,28 @@ class ConsoleClient:
     def password(self, body: NewPasswordJson) -> None:
         """Set or change the password; every other browser is signed out."""
         self.transport.ask("PUT", "/api/v1/auth/password", {}, {}, body)
+
+    def second_factor(self) -> SecondFactorStateJson:
+        """Say whether a sign-in by password asks for a code too."""
+        return cast(
+            "SecondFactorStateJson", json.loads(self.transport.ask("GET", "/api/v1/auth/second-factor", {}, {})[0])
+        )
+
+    def confirm_second_factor(self, body: CodeGivenJson) -> RecoveryCodesJson:
+        """Turn the second factor on by its first code; every other browser is signed out. The recovery codes are shown this once; each signs in once in place of a code."""
+        return cast(
+            "RecoveryCodesJson", json.loads(self.transport.ask("PUT", "/api/v1/auth/second-factor", {}, {}, body)[0])
+        )
+
+    def begin_second_factor(self) -> SecondFactorBegunJson:
+        """Make a secret for an authenticator; nothing is on until a code of it has been given, within ten minutes."""
+        return cast(
+            "SecondFactorBegunJson", json.loads(self.transport.ask("POST", "/api/v1/auth/second-factor", {}, {})[0])
+        )
+
+    def end_second_factor(self, body: CodeGivenJson) -> None:
+        """Turn the second factor off by a code, or a recovery code."""
+        self.transport.ask("POST", "/api/v1/auth/second-factor/off", {}, {}, body)
 
     def sessions(self) -> SessionListJson:
         """List the sessions and tokens that have not ended."""

@@ -20,6 +20,7 @@ from services.control.loopback import BadRequest, LoopbackServer, body_of, refus
 Ask = Callable[[], Awaitable[BotStatus]]
 Act = Callable[[OperatorCommand], Awaitable[str]]
 AskOrders = Callable[[str], Awaitable[PairOrders]]
+AskConfig = Callable[[], list[Any]]
 
 MOST_MONEY = 1e12  # of one command, quote currency
 
@@ -35,12 +36,13 @@ class ControlServer(LoopbackServer):
         registry: CollectorRegistry,
         *,
         orders: AskOrders | None = None,
+        config: AskConfig | None = None,
         venue: dict[str, str | None] | None = None,
     ) -> None:
         """`venue` says in the file where the bot trades, so that others find its candles without asking it."""
         super().__init__(file, "bot", "bot.control_port")
         self._ask, self.act, self.registry = status, act, registry
-        self._orders, self._venue = orders, venue
+        self._orders, self._config, self._venue = orders, config, venue
         self._last: BotStatus | None = None
         self._routes = {
             ("GET", "/health"): self._health,
@@ -48,6 +50,7 @@ class ControlServer(LoopbackServer):
             ("GET", "/metrics"): self._metrics,
             ("GET", "/status"): self.trusted(self._status),
             ("GET", "/orders"): self.trusted(self._pair_orders),
+            ("GET", "/config"): self.trusted(self._shown_config),
             ("POST", "/command"): self.trusted(self._command),
         }
 
@@ -83,6 +86,11 @@ class ControlServer(LoopbackServer):
             return refusal("there is no such route", 404)
         return web.json_response(await self._orders(text_of(dict(request.query), "pair")))
 
+    async def _shown_config(self, _request: web.BaseRequest) -> web.Response:
+        if self._config is None:
+            return refusal("this bot was started without a config file", 404)
+        return web.json_response({"settings": self._config()})
+
     async def _command(self, request: web.BaseRequest) -> web.Response:
         return web.json_response({"done": await self.act(_command_in(await body_of(request)))})
 
@@ -96,5 +104,6 @@ def _command_in(said: dict[str, Any]) -> OperatorCommand:
     if isinstance(amount, bool) or not isinstance(amount, int | float) or not abs(amount) <= MOST_MONEY:
         raise BadRequest(f"amount is no number up to {MOST_MONEY:g}")
     pair = None if said.get("pair") is None else text_of(said, "pair")
-    origin = {name: text_of(said, name) for name in ("who", "source", "key") if said.get(name) is not None}
-    return OperatorCommand.parse(text_of(said, "command"), pair, force=force, amount=float(amount), **origin)
+    named = ("who", "source", "key", "setting", "value")
+    more = {name: text_of(said, name) for name in named if said.get(name) is not None}
+    return OperatorCommand.parse(text_of(said, "command"), pair, force=force, amount=float(amount), **more)

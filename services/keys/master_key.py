@@ -28,7 +28,7 @@ def read_master_key(data_dir: Path) -> bytes:
     """Return it; raises Misconfigured where there is none, where it is none, or where others may read it."""
     given = os.environ.get(VARIABLE, "")
     if given:
-        return _decoded(given, VARIABLE)
+        return decoded(given, VARIABLE)
     path = master_key_file(data_dir)
     try:
         with path.open(encoding="ascii", errors="replace") as kept:
@@ -41,7 +41,7 @@ def read_master_key(data_dir: Path) -> bytes:
         ) from None
     if mode & 0o077 and os.name != "nt":
         raise Misconfigured(f"the master key {cut(str(path))} may be read by others (mode {mode:o}); `chmod 600` it.")
-    return _decoded(text, f"the master key {cut(str(path))}")
+    return decoded(text, f"the master key {cut(str(path))}")
 
 
 def made_master_key(data_dir: Path) -> bytes:
@@ -54,7 +54,8 @@ def made_master_key(data_dir: Path) -> bytes:
     return read_master_key(data_dir)
 
 
-def _decoded(text: str, where: str) -> bytes:
+def decoded(text: str, where: str) -> bytes:
+    """Return the master key that a text is; raises Misconfigured, which does not show it."""
     try:
         found = base64.b64decode(text.strip(), validate=True)
     except (binascii.Error, ValueError):

@@ -7,7 +7,6 @@ Writing merges with what is there and replaces a file whole.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from bot.errors import Misconfigured
 from bot.times import MINUTE
 from services.market_data.columns import column, times
 from services.market_data.store import SeriesName
+from services.whole_file import put_in_place
 
 TIMES = ("ts", "fundingratetimestamp", "fundingtime", "calctime", "timestamp", "time", "date", "datetime")
 RATES = ("rate", "fundingrate", "lastfundingrate", "realizedrate")
@@ -63,7 +63,7 @@ class FundingStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         pl.DataFrame({"ts": ts, "rate": rate}).sort("ts").write_parquet(partial, compression="zstd")
-        os.replace(partial, path)  # noqa: PTH105, atomic also where the file exists
+        put_in_place(partial, path)
         return written
 
     def read(self, series: SeriesName) -> FundingHistory | None:

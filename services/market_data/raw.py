@@ -23,6 +23,7 @@ import polars as pl
 
 from bot.candles import iso
 from services.market_data.canonical import Receipt, Revision, Source
+from services.whole_file import put_in_place
 
 HOUR_FILE: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}")
 DAY_FILE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -148,7 +149,7 @@ class RawRows:
         held = [pl.read_parquet(target)] if target.exists() else []
         partial = target.with_suffix(".partial")
         pl.concat([*held, *rows]).unique(maintain_order=True).write_parquet(partial, compression="zstd")
-        partial.replace(target)
+        put_in_place(partial, target)  # on the disk before its sources go
         for one in sources:
             one.unlink()
 

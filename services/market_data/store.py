@@ -8,7 +8,6 @@ that nobody takes them for a market.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from bot.candles import COLUMNS, Candles, bar_name, iso
 from bot.errors import Misconfigured
 from bot.times import DAY, HOUR, MINUTE, SECOND, WEEK
 from services.processes import locked
+from services.whole_file import put_in_place
 
 MONTH_FILE = re.compile(r"(\d{4}-\d{2})\.parquet")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -106,7 +106,7 @@ class CandleStore:
             new += merged.height - before.height
             partial = path.with_suffix(".partial")
             merged.write_parquet(partial, compression="zstd")
-            os.replace(partial, path)  # noqa: PTH105, atomic also where the file exists
+            put_in_place(partial, path)
         return new
 
     def difference(self, venue: str, market: str, symbol: str, candles: Candles) -> Difference:

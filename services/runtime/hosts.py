@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from bot.events import Alarm
 from bot.ports import Gap, NotPermitted, Refused, Unanswered, Unreachable
 from bot.record import new_records, to_dict
 from bot.times import MINUTE
@@ -35,6 +36,7 @@ from coordinator.saving import PATIENCE_SECONDS
 from coordinator.session import head
 from coordinator.strategy_loop import StrategyLoop
 from coordinator.vocabulary import HeldOff
+from services.alert_conditions import by_id
 from services.runtime.config import MOST_ACTIONS
 from services.runtime.preflight import StartupSnapshot
 from services.runtime.sessions import session_file
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 STORE_SECONDS = 1.0
-STORE_REMEDY = "entries leave the venue until the database can be written to; exits go on"
+STORE_AWAY = by_id("store_away")
 NO_NUMBER = re.compile(r"-?Infinity|NaN")
 
 
@@ -132,7 +134,8 @@ class PairHost:
                 answers = False
             if answers is away:  # news
                 away = not answers
-                (log.error if away else log.warning)("store_away" if away else "store_back", remedy=STORE_REMEDY)
+                (log.error if away else log.warning)("store_away" if away else "store_back", remedy=STORE_AWAY.remedy)
+                self.bus.publish(_store_alarm(away=away))
                 for loop in self.loops.values():
                     loop.tell(StoreUnavailable() if away else SaveState())
 
@@ -325,3 +328,10 @@ def params_of(config: PortfolioConfig, symbols: list[str]) -> Any:
 def as_json(state: dict[str, Any]) -> str:
     """JSON of a state; what JSON has no number for (infinities) stands as a word."""
     return NO_NUMBER.sub(r'"\g<0>"', json.dumps(state))
+
+
+def _store_alarm(*, away: bool) -> Alarm:
+    """That the database takes no changes, or takes them again; every process of the bot says it under one name."""
+    sentence = STORE_AWAY.meaning if away else "the database takes changes again"
+    now = int(time.time() * 1000)
+    return Alarm("", now, STORE_AWAY.id, STORE_AWAY.severity.value, sentence, STORE_AWAY.remedy, over=not away)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from bot.ports import NotPermitted
 from bot.times import DAY
+from services.alert_conditions import by_id
 from services.runtime.config import BotSettings, Environment, KeyRisk
 
 if TYPE_CHECKING:
     from bot.ports import KeyRights
 
 WARNED_DAYS = 14
-NEW_KEY = "make a new key bound to this machine's address, `traderagent keys rotate`, and `traderagent ctl reload`"
+NEW_KEY = by_id("key_expiry").remedy
 WORDS = {
     KeyRisk.WITHDRAW: ("may withdraw", "take the right Withdraw from it"),
     KeyRisk.TRANSFER: ("may transfer to other accounts", "take the rights to transfer from it"),

@@ -29,11 +29,13 @@ from coordinator.reaction import SECONDS
 from coordinator.risk import HaltPolicy
 from coordinator.run_state import RunEvent, RunState
 from coordinator.saving import PATIENCE_SECONDS
+from services.alert_conditions import by_id
 from services.drift_days import newest_day, told
 from services.logs import conceal
 from services.runtime.config import load_bot
 from services.runtime.ending import close_everything, withdraw_entries
 from services.runtime.key_check import NEW_KEY, WORDS, expiry, refuse_risks, remedy_of, risks
+from services.runtime.live_config import changed_file, settings_shown
 from services.runtime.metrics import StatusMetrics
 
 if TYPE_CHECKING:
@@ -57,7 +59,6 @@ POLL_REQUESTS = 6  # of one pair
 VENUE_SECONDS = 300.0
 KEY_SECONDS = 3 * 3600.0
 DRIFT_SECONDS = 600.0
-DRIFT_REMEDY = "`traderagent drift` lists the fills that differ and why; look at fees, latency and slippage first"
 # The operator is a person: no policy answers for him and no hour resumes.
 LIVE_RISK = {"halt_policy": HaltPolicy.NONE, "halt_resume_hours": 1e6}
 
@@ -92,8 +93,15 @@ class LiveBot:
         self.lag = Histogram(
             "traderagent_loop_lag_seconds", "How late the event loop wakes", buckets=SECONDS, registry=self.registry
         )
-        self.control = control(self.status, self.act, self.registry, orders=self.runtime.orders)
+        self.control = control(
+            *(self.status, self.act, self.registry),
+            orders=self.runtime.orders,
+            config=lambda: settings_shown(self.settings, self.config),
+        )
         self.registry.register(StatusMetrics(self.control.last))
+        self.troubles = Gauge("traderagent_trouble", "1 while it holds", ["id"], registry=self.registry)
+        for one in ("key_expiry", "key_rights"):
+            self.troubles.labels(one)
         self._turns, self._kept = cycle(config.pairs), cycle([*config.pairs, NAME])
         self.stopping = asyncio.Event()
         self.leave_entries = self.closed = False
@@ -313,6 +321,8 @@ class LiveBot:
             return done
         if said.kind is CommandKind.RELOAD:
             return await self._reload()
+        if said.kind is CommandKind.SET:
+            return await self._set(said)
         if said.kind in PHASES:
             return await self._change_phase(said)
         return await self.runtime.apply_command(said)
@@ -340,6 +350,7 @@ class LiveBot:
             raise Misconfigured(f"{', '.join(fixed)} cannot change while the bot runs; stop it and start it again.")
         account = await self._other_key()
         changed = await self.runtime.adopt(as_live(config))
+        self.config = as_live(config)
         if account is not None:
             await self.runtime.use_key(account)
             self.account = account
@@ -347,6 +358,17 @@ class LiveBot:
             log.warning("key_replaced", bot=self.settings.name)
             changed = [*changed, "another API key"]
         return f"adopted {', '.join(changed)}" if changed else "nothing has changed"
+
+    async def _set(self, said: OperatorCommand) -> str:
+        """Change one value of the config file and follow it; raises Misconfigured for what needs a restart."""
+        if self.path is None:
+            raise Misconfigured("this bot was started without a config file; there is nothing to change.")
+        running = self.settings, self.config
+        config, before = await asyncio.to_thread(changed_file, self.path, said.setting, said.value, running, as_live)
+        await self.runtime.adopt(config)
+        self.config = config
+        log.warning("setting_changed", setting=said.setting, value=said.value, before=before, who=said.who)
+        return f"{said.setting} is {said.value} now, and was {before}"
 
     async def _other_key(self) -> AccountAccess | None:
         """Return another key of the same account, where there is one; raises NotPermitted for one that will not do."""
@@ -395,13 +417,15 @@ class LiveBot:
         said, now = self._trouble_told.get(name), _now()
         if (not sentence and said is None) or (sentence and said is not None and now - said < DAY):
             return
+        self.troubles.labels(name).set(float(bool(sentence)))
         if sentence:
             self._trouble_told[name] = now
             log.warning(name, sentence=sentence, remedy=remedy)
         else:
             del self._trouble_told[name]
         if self.behind is not None:
-            alarm = Alarm("", now, name, "warning", sentence or calm, remedy, over=name not in self._trouble_told)
+            severity, over = by_id(name).severity.value, name not in self._trouble_told
+            alarm = Alarm("", now, name, severity, sentence or calm, remedy, over=over)
             self.behind.bus.publish(alarm)
 
     async def look_at_drift(self) -> None:
@@ -419,7 +443,7 @@ class LiveBot:
         self.drift.set(found["bps"])
         above = limit is not None and found["bps"] > limit
         sentence = f"drift on {found['day']} above {limit:g} bps: {told(found)}" if above else ""
-        self._tell_of_trouble("drift", sentence, DRIFT_REMEDY, "drift is within its limit again")
+        self._tell_of_trouble("drift", sentence, by_id("drift").remedy, "drift is within its limit again")
 
 
 def _now() -> int:

@@ -55,6 +55,12 @@ def _by_pair(pairs: list[PairStatus]) -> Iterator[Metric]:
         for one in pairs:
             family.add_metric([one["pair"]], float(one[name]))
         yield family
+    compared = GaugeMetricFamily(
+        f"{PREFIX}_pair_reconciled_seconds", "Since the pair was compared with the venue", labels=["pair"]
+    )
+    for one in pairs:
+        compared.add_metric([one["pair"]], one["reconciled_seconds"])
+    yield compared
     off = GaugeMetricFamily(f"{PREFIX}_pair_held_off", "1 while the pair opens nothing", labels=["pair", "reason"])
     for one in pairs:
         for reason in one["held_off"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Ask = Callable[[], Awaitable[BotStatus]]
     Act = Callable[[OperatorCommand], Awaitable[str]]
     AskOrders = Callable[[str], Awaitable[PairOrders]]
+    AskConfig = Callable[[], list[Any]]
 
 
 class Runtime(Protocol):
@@ -134,7 +135,9 @@ class Control(Protocol):
 class MakeControl(Protocol):
     """What makes the control interface of a bot: how to ask it, how to command it, and its metrics."""
 
-    def __call__(self, status: Ask, act: Act, registry: CollectorRegistry, *, orders: AskOrders) -> Control:
+    def __call__(
+        self, status: Ask, act: Act, registry: CollectorRegistry, *, orders: AskOrders, config: AskConfig
+    ) -> Control:
         """Make it; it is not open yet."""
         ...
 

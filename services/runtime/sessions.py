@@ -13,40 +13,50 @@ from bot.errors import Misconfigured
 
 log = structlog.get_logger()
 
-KEPT = 3  # sessions of a pair, the newest
-LARGEST = 64 << 20  # bytes of one: some two months of a pair
+LARGEST = 64 << 20  # bytes of a session: some two months of a pair, after which its loop begins another
+KEPT_BYTES, KEPT = 3 * LARGEST, 50  # of all of a pair, and how many: the oldest go
 
 
-def session_file(folder: Path, symbol: str) -> Callable[[dict[str, Any]], None]:
-    """Begin a session of a pair in `folder`, of which the newest stay; returns what takes its lines.
+class SessionFile:
+    """Takes the lines of a session. A disk that is full ends the record and nothing else."""
 
-    A disk that is full, or a file that has grown too large, ends the record and nothing else.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    numbers = sorted(int(one.stem.rsplit("-", 1)[1]) for one in folder.glob(f"{symbol}-*.jsonl"))
-    for number in numbers[: max(len(numbers) - KEPT + 1, 0)]:
-        (folder / f"{symbol}-{number}.jsonl").unlink(missing_ok=True)
-    path = folder / f"{symbol}-{numbers[-1] + 1 if numbers else 1}.jsonl"
-    path.touch(0o600)
-    size = 0
+    def __init__(self, path: Path) -> None:
+        self.path, self.size, self.ended = path, 0, False
+        path.touch(0o600)
 
-    def write(line: dict[str, Any]) -> None:
-        nonlocal size
-        if size > LARGEST:
+    @property
+    def full(self) -> bool:
+        """Whether another session should begin."""
+        return not self.ended and self.size > LARGEST
+
+    def __call__(self, line: dict[str, Any]) -> None:
+        """Write a line."""
+        if self.ended:
             return
         text = json.dumps(line) + "\n"
-        size += len(text)
+        self.size += len(text)
         try:
-            with path.open("a", encoding="utf-8") as out:  # what is written survives a kill, and nothing stays open
+            with self.path.open(
+                "a", encoding="utf-8"
+            ) as out:  # what is written survives a kill, and nothing stays open
                 out.write(text)
         except OSError as error:
-            log.warning("session_ends", pair=symbol, error=type(error).__name__, remedy="make room, and start again")
-            size = LARGEST + 1
-            return
-        if size > LARGEST:
-            log.info("session_ends", pair=symbol, size=size)
+            reason, pair = type(error).__name__, self.path.stem.rsplit("-", 1)[0]
+            log.warning("session_ends", pair=pair, error=reason, remedy="make room, and start again")
+            self.ended = True
 
-    return write
+
+def session_file(folder: Path, symbol: str) -> SessionFile:
+    """Begin a session of a pair in `folder`, where the newest stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    known = sessions_of(folder).get(symbol, [])
+    number = int(known[-1].stem.rpartition("-")[2]) + 1 if known else 1
+    room = KEPT_BYTES
+    for count, path in enumerate(reversed(known), 1):
+        room -= path.stat().st_size
+        if room < 0 or count >= KEPT:
+            path.unlink(missing_ok=True)
+    return SessionFile(folder / f"{symbol}-{number}.jsonl")
 
 
 def sessions_of(folder: Path) -> dict[str, list[Path]]:

@@ -21,6 +21,17 @@ INSERT INTO console_audit (at, who, address, action, bot, pair, key, fields, out
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 ON CONFLICT (bot, key) WHERE key <> '' DO NOTHING RETURNING id
 """
+FACTOR = """
+WITH begun AS (
+    INSERT INTO console_second_factors (name, counter, since) VALUES ($1, $2, $3)
+    ON CONFLICT (name) DO NOTHING RETURNING name
+)
+INSERT INTO console_recovery_codes (name, code) SELECT name, unnest($4::text[]) FROM begun RETURNING 1
+"""
+NO_FACTOR = """
+WITH codes AS (DELETE FROM console_recovery_codes WHERE name = $1)
+DELETE FROM console_second_factors WHERE name = $1 RETURNING 1
+"""
 AUDITED = """
 SELECT * FROM console_audit WHERE ($1 = '' OR bot = $1) AND ($2::bigint = 0 OR id < $2) ORDER BY id DESC LIMIT $3
 """
@@ -69,6 +80,34 @@ class AccessRows:
         """Take a link away; whether it was there and has not expired."""
         rows = await self.pool.fetch("DELETE FROM console_links WHERE link = $1 RETURNING expires", link)
         return bool(rows) and epoch(rows[0]["expires"]) > now
+
+    async def last_code(self, name: str) -> int | None:
+        """Return the step of the last code of a user's second factor that was taken; None where it is off."""
+        rows = await self.pool.fetch("SELECT counter FROM console_second_factors WHERE name = $1", name)
+        return int(rows[0]["counter"]) if rows else None
+
+    async def take_code(self, name: str, counter: int) -> bool:
+        """Take the code of a step; whether it is later than the last one."""
+        taken = "UPDATE console_second_factors SET counter = $2 WHERE name = $1 AND counter < $2 RETURNING 1"
+        return bool(await self.pool.fetch(taken, name, counter))
+
+    async def begin_second_factor(self, name: str, counter: int, codes: list[str], at: int) -> bool:
+        """Turn a second factor on, with its recovery codes as hashes; whether it was off."""
+        return bool(await self.pool.fetch(FACTOR, name, counter, moment(at), codes))
+
+    async def end_second_factor(self, name: str) -> bool:
+        """Turn it off, and forget its codes; whether it was on."""
+        return bool(await self.pool.fetch(NO_FACTOR, name))
+
+    async def recovery_codes(self, name: str) -> list[str]:
+        """Return the hashes of the recovery codes that are left."""
+        rows = await self.pool.fetch("SELECT code FROM console_recovery_codes WHERE name = $1", name)
+        return [str(one["code"]) for one in rows]
+
+    async def take_recovery_code(self, name: str, code: str) -> bool:
+        """Take a recovery code away, by its hash; whether it was there."""
+        gone = "DELETE FROM console_recovery_codes WHERE name = $1 AND code = $2 RETURNING 1"
+        return bool(await self.pool.fetch(gone, name, code))
 
     async def begin_audit(
         self, at: int, who: str, address: str, action: str, bot: str, pair: str, key: str, fields: dict[str, Any]

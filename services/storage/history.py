@@ -56,6 +56,28 @@ SELECT (at AT TIME ZONE 'UTC')::date AS day, symbol, coalesce(sum(realised), 0) 
     coalesce(sum(fee) FILTER (WHERE cause = 'funding'), 0) AS funding, count(position) AS fills
 FROM fills WHERE bot = $1 GROUP BY 1, 2 ORDER BY 1, 2
 """
+# Each fill counts to the strategy that was started last and to the regime that was confirmed last, of its pair.
+CONTRIBUTIONS = """
+WITH told AS (
+    SELECT symbol AS pair, at, 1 AS rank, NULL AS strategy, NULL AS regime, coalesce(realised, 0) AS realised, fee,
+        cause = 'funding' AS funds, (position IS NOT NULL)::int AS filled
+    FROM fills WHERE bot = $1
+    UNION ALL
+    SELECT pair, at, 0, CASE kind WHEN 'start' THEN fields->>'strategy' END,
+        CASE kind WHEN 'regime' THEN fields->>'regime' END, 0, 0, false, 0
+    FROM decisions WHERE bot = $1 AND (kind = 'regime' OR kind = 'start' AND fields->>'strategy' <> 'cash')
+), numbered AS (
+    SELECT *, count(strategy) OVER own AS started, count(regime) OVER own AS confirmed FROM told
+    WINDOW own AS (PARTITION BY pair ORDER BY at, rank)
+), known AS (
+    SELECT *, max(strategy) OVER (PARTITION BY pair, started) AS by_strategy,
+        max(regime) OVER (PARTITION BY pair, confirmed) AS in_regime FROM numbered
+)
+SELECT coalesce(by_strategy, 'unknown') AS strategy, coalesce(in_regime, 'unknown') AS regime,
+    sum(realised - fee) AS profit, coalesce(sum(fee) FILTER (WHERE NOT funds), 0) AS fees,
+    -coalesce(sum(fee) FILTER (WHERE funds), 0) AS funding, sum(filled) AS fills
+FROM known WHERE rank = 1 GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
+"""
 
 
 class History:
@@ -161,6 +183,10 @@ class History:
             | {"fees": one["fees"] - one["funding"], "funding": -one["funding"], "fills": one["fills"]}
             for one in await self.pool.fetch(EARNED, bot)
         ]
+
+    async def contributions(self, bot: str) -> list[dict[str, Any]]:
+        """What was realised under each strategy in each regime, less fees and funding, the most first."""
+        return [dict(one) for one in await self.pool.fetch(CONTRIBUTIONS, bot)]
 
     async def account(self, bot: str) -> AccountStatement:
         """Every change of the bot's wallet, and where they do not add up to what it holds."""

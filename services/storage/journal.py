@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.errors import Misconfigured, shown
 from bot.order import Signal
+from bot.rollup import TIMEFRAMES
 from services.storage.closed_trades import chained
 from services.storage.store import epoch, moment
 
@@ -55,11 +56,13 @@ UPDATE journal_outbox SET state = $4, due = $5, fault = $6 WHERE record = $1 AND
 """
 OUTBOX = "SELECT state, count(*) AS rows, max(fault) AS fault FROM journal_outbox GROUP BY state"
 LIVE = """
-SELECT f.symbol, f.side, f.lots, f.price, f.fee, f.cause, f.position, f.realised, f.at, f.execution, o.signal
+SELECT f.symbol, f.side, f.lots, f.price, f.fee, f.cause, f.position, f.realised, f.at, f.execution, o.signal,
+    o.planned_stop, o.timeframe
 FROM fills f LEFT JOIN orders o ON o.bot = f.bot AND o.client_order_id = f.client_order_id
 WHERE f.bot = $1 ORDER BY f.at, f.execution
 """
 NEWEST = "SELECT count(*), max(at) FROM fills WHERE bot = $1"
+NAMES: dict[int | None, str] = {length: name for name, length in TIMEFRAMES.items()}
 LEASE = timedelta(seconds=120)  # that sending one may take
 
 
@@ -125,8 +128,7 @@ class JournalStore:
                 name = f"live-{bot}-{trade.pop('execution')}"
                 if name not in known:
                     tick, lot = await history.units_of(bot, trade["symbol"])
-                    trade |= {key: trade[key] * tick for key in ("entry_price", "exit_price")}
-                    await self.add(name, "live", bot, {**trade, "quantity": trade["quantity"] * lot}, [], "")
+                    await self.add(name, "live", bot, _in_money(trade, tick, lot), [], "")
             self._synced[bot] = newest
 
     # Outbox
@@ -162,8 +164,20 @@ def _record(row: Any) -> dict[str, Any]:
     }
 
 
+def _in_money(trade: dict[str, Any], tick: float, lot: float) -> dict[str, Any]:
+    """A trade of `live_trades` in quote and base currency, with its R where a stop was planned."""
+    risk = trade.pop("risk") * tick * lot
+    prices = {key: trade[key] * tick for key in ("entry_price", "exit_price")}
+    r = trade["pnl"] / risk if risk > 0 else None
+    return {**trade, **prices, "quantity": trade["quantity"] * lot, "r": r}
+
+
 def live_trades(rows: Iterable[Any]) -> list[dict[str, Any]]:
-    """Closed trades of fills by time, from flat to flat: prices in ticks at their averages, quantities in lots."""
+    """Closed trades of fills by time, from flat to flat: prices in ticks at their averages, quantities in lots.
+
+    `risk` is the loss at the stops that were planned as it was entered, ticks times lots, as a backtest sums it. Its
+    timeframe is that of the strategy which opened it.
+    """
     open_: dict[str, dict[str, Any]] = {}
     found = []
     for row in chained([one for one in rows if one["position"] is not None]):
@@ -180,20 +194,26 @@ def live_trades(rows: Iterable[Any]) -> list[dict[str, Any]]:
         opens = abs(change) - closes
         if opens:
             side = "long" if change > 0 else "short"
-            one = open_.setdefault(
-                pair, {"symbol": pair, "side": side, "at": at, "in": 0.0, "lots": 0, "left": 0, "out": 0.0, "pnl": 0.0}
-            )
+            one = open_.setdefault(pair, _opened(pair, side, at, row["timeframe"]))
+            if row["planned_stop"]:
+                one["risk"] += abs(row["price"] - row["planned_stop"]) * opens
             one["in"] += opens * row["price"]
             one["lots"] += opens
             one["pnl"] -= 0.0 if closes else row["fee"]
     return found
 
 
+def _opened(pair: str, side: str, at: int, length: int | None) -> dict[str, Any]:
+    """A trade that begins; `length`: signal bars of its strategy, ms, None or 0 where nobody knows."""
+    sums = dict.fromkeys(("in", "out", "pnl", "risk"), 0.0)
+    return {"symbol": pair, "side": side, "at": at, "timeframe": NAMES.get(length, ""), "lots": 0, "left": 0, **sums}
+
+
 def _closed(one: dict[str, Any], row: Any, at: int) -> dict[str, Any]:
     reason = row["cause"] if row["signal"] is None else Signal(row["signal"]).name
     return {
-        **{name: one[name] for name in ("symbol", "side", "pnl")},
-        "timeframe": "", "quantity": one["lots"], "entry_price": one["in"] / one["lots"],
-        "exit_price": one["out"] / one["left"], "entry_ts": one["at"], "exit_ts": at, "reason": reason, "r": None,
+        **{name: one[name] for name in ("symbol", "side", "pnl", "timeframe", "risk")},
+        "quantity": one["lots"], "entry_price": one["in"] / one["lots"],
+        "exit_price": one["out"] / one["left"], "entry_ts": one["at"], "exit_ts": at, "reason": reason,
         "execution": row["execution"],
     }  # fmt: skip

@@ -39,9 +39,10 @@ ON CONFLICT (bot, name) DO UPDATE SET layout = $3, data = $4, at = $5
 """
 ORDER = """
 INSERT INTO orders (bot, client_order_id, symbol, slot, generation, side, kind, price, lots, reduce_only, post_only,
-    signal, part, entry, stop, at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
-ON CONFLICT (bot, client_order_id) DO UPDATE SET kind = $7, price = $8, lots = $9, stop = $15, at = $16
+    signal, part, entry, stop, planned_stop, timeframe, at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+ON CONFLICT (bot, client_order_id) DO UPDATE SET kind = $7, price = $8, lots = $9, stop = $15, planned_stop = $16,
+    at = $18
 """
 FILL = """
 INSERT INTO fills (bot, execution, symbol, client_order_id, side, price, lots, fee, maker, cause, position,
@@ -60,7 +61,10 @@ FORGET = """
 DELETE FROM snapshots WHERE bot = $1 AND name = $2 AND id <= (
     SELECT id FROM snapshots WHERE bot = $1 AND name = $2 ORDER BY id DESC OFFSET $3 LIMIT 1)
 """
-FIELDS = "client_order_id, slot, generation, side, kind, price, lots, reduce_only, post_only, signal, part, entry, stop"
+FIELDS = (
+    "client_order_id, slot, generation, side, kind, price, lots, reduce_only, post_only, signal, part, entry, stop, "
+    "planned_stop, timeframe"
+)
 
 
 def _complain(state: Any) -> None:
@@ -294,5 +298,5 @@ class PostgresStore:
 def _numbers(one: Order) -> tuple[Any, ...]:
     return (
         *(one.slot, one.generation, one.side, one.kind, one.price, one.lots, one.reduce_only, one.post_only),
-        *(one.signal, one.part, one.entry, one.stop),
+        *(one.signal, one.part, one.entry, one.stop, one.planned_stop, one.timeframe),
     )

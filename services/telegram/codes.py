@@ -30,6 +30,8 @@ class AskedCode:
     pair: str
     state: str
     until: float
+    setting: str = ""  # set: which value of the config
+    value: str = ""  # set: what it is to be
 
 
 class Codes:
@@ -38,12 +40,14 @@ class Codes:
     def __init__(self) -> None:
         self._asked: dict[str, AskedCode] = {}
 
-    def give(self, user: int, bot: str, command: str, pair: str, state: str, now: float) -> str:
+    def give(
+        self, user: int, bot: str, command: str, pair: str, state: str, now: float, setting: str = "", value: str = ""
+    ) -> str:
         """Give a code for a command in the state that the user has seen."""
         while len(self._asked) >= MOST:
             self._asked.pop(next(iter(self._asked)))
         code = secrets.token_urlsafe(9)
-        self._asked[code] = AskedCode(user, bot, command, pair, state, now + SECONDS)
+        self._asked[code] = AskedCode(user, bot, command, pair, state, now + SECONDS, setting, value)
         return code
 
     def asked(self, code: str, user: int) -> AskedCode | None:
@@ -61,7 +65,7 @@ class Codes:
         return CodeOutcome.GOOD if found.state == state else CodeOutcome.CHANGED
 
 
-def state_of(status: dict[str, Any]) -> str:
-    """What a confirmation is bound to: positions, and whether a halt waits for which answer."""
+def state_of(status: dict[str, Any], present: object = None) -> str:
+    """What a confirmation is bound to: positions, whether a halt waits for which answer, a setting's present value."""
     held = sorted((one["pair"], one["position"]) for one in status["pairs"] if one["position"])
-    return repr((held, status["halted"], status["answer"]))
+    return repr((held, status["halted"], status["answer"], present))

@@ -77,6 +77,7 @@ class Desk:
             "orders": self._orders,
             "whatif": self._what_if,
             "drift": self._drift,
+            "config": self._config,
             "why": self._why,
             "decisions": self._decisions,
             "trades": self._trades,
@@ -225,6 +226,38 @@ class Desk:
         said = await self.world.twins.day(now["bot"], days[0]) if days else None
         return Message(words("drift-none") if said is None else texts.drift(said, words))
 
+    async def _config(self, user: TelegramUser, now: dict[str, Any], rest: list[str], words: Words) -> Message:
+        """Show the config, a section or a value of it; with a value, ask whether it shall be changed."""
+        found = await self.world.bots.config(now["bot"])
+        if len(rest) > 1:
+            return self._change_asked(user, now, found, rest[0], " ".join(rest[1:]), words)
+        if rest and not any(_is_within(one["key"], rest[0]) for one in found):
+            return Message(words("config-unknown", key=texts.safe(rest[0])))
+        shown = [one for one in found if not rest or _is_within(one["key"], rest[0])]
+        if rest:
+            return Message(texts.config(now["bot"], shown, words))
+        names = sorted({one["key"].partition(".")[0] for one in found if "." in one["key"]})
+        buttons = tuple((Button(name, f"again:/config {name}"[:64]),) for name in names)
+        return Message(texts.config(now["bot"], [one for one in shown if "." not in one["key"]], words), buttons)
+
+    def _change_asked(
+        self, user: TelegramUser, now: dict[str, Any], found: list[dict[str, Any]], key: str, value: str, words: Words
+    ) -> Message:
+        """Ask once more for a change of a setting, with a code that is worth something while it is what was shown."""
+        one = next((each for each in found if each["key"] == key), None)
+        if one is None:
+            return Message(words("config-unknown", key=texts.safe(key)))
+        if not one["live"]:
+            return Message(words("config-restart", key=texts.safe(key)))
+        state = state_of(now, one["value"])
+        code = self.codes.give(user.id, now["bot"], "set", "", state, self.clock(), key, value[:64])
+        lines = [
+            words("confirm-head", command=words.word("set"), bot=texts.safe(now["bot"])),
+            words("confirm-set", key=texts.safe(key), before=texts.safe(one["value"]), after=texts.safe(value[:64])),
+        ]
+        buttons = ((Button(words("yes"), f"yes:{code}"), Button(words("no"), f"no:{code}")),)
+        return Message("\n".join(lines), buttons)
+
     async def _why(self, _user: TelegramUser, now: dict[str, Any], rest: list[str], words: Words) -> Message:
         one = _named(now, rest, words)
         if isinstance(one, Message):
@@ -311,18 +344,29 @@ class Desk:
         if asked is None or kind not in ("yes", "no"):
             return Message(words("code-unknown"))
         now = await self.world.bots.status(asked.bot)
-        outcome = self.codes.use(code, user.id, state_of(now), self.clock())
+        found = await self.world.bots.config(asked.bot) if asked.setting else []
+        present = next((one["value"] for one in found if one["key"] == asked.setting), None)
+        outcome = self.codes.use(code, user.id, state_of(now, present), self.clock())
         if kind == "no":
             return Message(words("cancelled"))
         if outcome is CodeOutcome.LATE:
             return Message(words("code-late"))
         if outcome is CodeOutcome.CHANGED:
+            if asked.setting:
+                asking = self._change_asked(user, now, found, asked.setting, asked.value, words)
+                return replace(asking, text=f"{words('config-changed')}\n{asking.text}")
             asking = self._confirmation(user, now, asked.command, asked.pair, words)
             return replace(asking, text=f"{words('code-changed')}\n{asking.text}")
-        return await self._done(user, asked.bot, asked.command, asked.pair, words, key)
+        change = {"setting": asked.setting, "value": asked.value} if asked.setting else {}
+        return await self._done(user, asked.bot, asked.command, asked.pair, words, key, change)
 
-    async def _done(self, user: TelegramUser, bot: str, command: str, pair: str, words: Words, key: str) -> Message:
+    async def _done(
+        self, user: TelegramUser, bot: str, command: str, pair: str, words: Words, key: str,
+        change: dict[str, str] | None = None,
+    ) -> Message:  # fmt: skip
         said = {"command": command, "source": "telegram", "who": f"telegram:{user.id}", "key": f"telegram:{key}"}
+        said |= change or {}
+        command = " ".join([command, *(change or {}).values()])  # as the audit has it
         try:
             outcome = await self.world.bots.command(bot, {**said, "pair": pair or None})
         except Misconfigured as error:
@@ -351,6 +395,11 @@ def _named(now: dict[str, Any], rest: list[str], words: Words) -> dict[str, Any]
     except Misconfigured:
         symbol = rest[0]
     return known.get(symbol) or Message(words("unknown-pair", pair=texts.safe(rest[0])))
+
+
+def _is_within(key: str, asked: str) -> bool:
+    """Whether a key of the config is what was asked for, or lies in the section that was."""
+    return key == asked or key.startswith(f"{asked}.")
 
 
 def _price(text: str) -> float | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from bot.errors import TradingError, cut
+from services.alert_conditions import by_id
 from services.telegram import texts
 from services.telegram.desk import HALT_ANSWERS, words_for
 from services.telegram.mailbox import Button, Loudness, Mailbox, MailLimits, Message
@@ -148,9 +149,10 @@ class Notices:
     def _silent(self, bot: str, why: str) -> None:
         self._unanswered[bot] = self._unanswered.get(bot, 0) + 1
         if self._unanswered[bot] == PATIENCE:
-            said = texts.safe(why)
+            said, remedy = texts.safe(why), texts.safe(by_id("silent").remedy)
             self._alarm(
-                f"{bot}//silent", lambda words: Message(f"🚨 {words('silent-told', bot=texts.safe(bot), why=said)}")
+                f"{bot}//silent",
+                lambda words: Message(f"🚨 {words('silent-told', bot=texts.safe(bot), why=said)}\n{remedy}"),
             )
 
     def _of_a_halt(self, user: TelegramUser, now: dict[str, Any]) -> None:

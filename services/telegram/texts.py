@@ -348,6 +348,12 @@ def what_rests(one: dict[str, Any], orders: PairOrders, to: float, words: Words)
     return "\n".join([*lines, words("what-if-limits")])
 
 
+def config(bot: str, settings: list[dict[str, Any]], words: Words) -> str:
+    """Values of a bot's config, those marked that may change while it runs."""
+    lines = [f"{'✎ ' if one['live'] else ''}{safe(one['key'])} = {safe(one['value'])}" for one in settings]
+    return "\n".join([words("config-head", bot=safe(bot)), *lines])
+
+
 def at(ms: int) -> str:
     """A moment of UTC, to the minute."""
     return f"{datetime.fromtimestamp(ms / 1000, UTC):%m-%d %H:%M}"

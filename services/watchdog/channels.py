@@ -14,13 +14,16 @@ from typing import Any, Protocol
 import aiohttp
 import structlog
 
-from services.watchdog.conditions import TOLD_BY_THE_BOT, Notice
+from services.alert_conditions import Severity
+from services.watchdog.conditions import TOLD_BY_THE_BOT
+from services.watchdog.notices import Notice
 from services.watchdog.settings import Webhook, WebhookKind
 from services.webhooks import Later, asked_wait, post, signed
 
 log = structlog.get_logger()
 
 LONGEST = {WebhookKind.DISCORD: 1900, WebhookKind.SLACK: 3000, WebhookKind.NTFY: 1000, WebhookKind.JSON: 1 << 30}
+PRIORITY = {Severity.CRITICAL: "urgent", Severity.WARNING: "high"}  # as ntfy names them
 TELEGRAM = "https://api.telegram.org"
 
 
@@ -47,7 +50,10 @@ def posted(webhook: Webhook, notice: Notice, at: float) -> Posted:
     kind = webhook.spoken()
     text = notice.text[: LONGEST[kind]]
     if kind is WebhookKind.NTFY:
-        headers = {"Title": f"traderagent {notice.bot}", "Priority": "default" if notice.over else "urgent"}
+        headers = {
+            "Title": f"traderagent {notice.bot}",
+            "Priority": "default" if notice.over else PRIORITY[notice.known.severity],
+        }
         return Posted(text.encode(), {**headers, "Content-Type": "text/plain; charset=utf-8"})
     said: dict[str, Any]
     if kind is WebhookKind.DISCORD:
@@ -59,8 +65,8 @@ def posted(webhook: Webhook, notice: Notice, at: float) -> Posted:
             "version": 1,
             "source": "traderagent watchdog",
             "bot": notice.bot,
-            "condition": notice.condition.value,
-            "severity": "critical",
+            "condition": str(notice.condition),
+            "severity": notice.known.severity.value,
             "over": notice.over,
             "sentence": notice.sentence,
             "remedy": notice.remedy,

@@ -1,4 +1,4 @@
-"""What is wrong with a bot, as seen from outside: each condition begins once, is repeated rarely, and ends once.
+"""What is wrong with a bot, as seen from outside.
 
 Pure: what was seen and the time (seconds) arrive with every call. It never says that something is well while it
 cannot know.
@@ -10,6 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from services.alert_conditions import by_id
+from services.watchdog.notices import Notice, SaidConditions
 
 NEGLIGIBLE = 1e-9  # of a position, relative
 
@@ -28,28 +31,19 @@ class BotTrouble(StrEnum):
 
 # What the bot's own messages tell too, to the users of Telegram.
 TOLD_BY_THE_BOT = (BotTrouble.HALTED, BotTrouble.HELD_OFF)
-REMEDIES = {
-    BotTrouble.SILENT: "look at `traderagent logs` and start it again; stops and targets rest at the exchange",
-    BotTrouble.UNRECONCILED: "look at `traderagent logs`; if the exchange can be reached from here, restart the bot",
-    BotTrouble.FILLS_UNKNOWN: "look at the position on the exchange's page; if it is protected, restart the bot",
-    BotTrouble.EQUITY_OFF: "look at the account on the exchange's page for transfers and trades that are not the bot's",
-    BotTrouble.BLIND: "look at the network and at the watchdog's key; positions are not compared until then",
-    BotTrouble.HALTED: "decide in the console, over Telegram, or by `traderagent ctl hold | reduce-50 | close-all`",
-    BotTrouble.HELD_OFF: "look at `traderagent ctl status` and the position at the exchange, then resume the pair",
-}
 
 
 @dataclass(frozen=True)
 class WatchLimits:
     """How long something may be wrong, seconds, and how far equity may be off, percent."""
 
-    silent: float = 30.0
-    unreconciled: float = 180.0
-    fills_unknown: float = 20.0
-    equity_off: float = 120.0
-    blind: float = 120.0
-    halted: float = 0.0
-    held_off: float = 60.0
+    silent: float = by_id(BotTrouble.SILENT).seconds
+    unreconciled: float = by_id(BotTrouble.UNRECONCILED).threshold
+    fills_unknown: float = by_id(BotTrouble.FILLS_UNKNOWN).seconds
+    equity_off: float = by_id(BotTrouble.EQUITY_OFF).seconds
+    blind: float = by_id(BotTrouble.BLIND).seconds
+    halted: float = by_id(BotTrouble.HALTED).seconds
+    held_off: float = by_id(BotTrouble.HELD_OFF).seconds
     equity_off_pct: float = 5.0
     repeat: float = 3600.0
 
@@ -59,42 +53,11 @@ class WatchLimits:
 
 
 @dataclass(frozen=True)
-class Notice:
-    """Something to say about a bot: that a condition has begun, holds on, or is over."""
-
-    bot: str
-    condition: BotTrouble
-    sentence: str
-    over: bool = False
-
-    @property
-    def remedy(self) -> str:
-        """What to do about it."""
-        return "" if self.over else REMEDIES[self.condition]
-
-    @property
-    def text(self) -> str:
-        """Say it to a person."""
-        if self.over:
-            return f"✅ {self.bot}: over: {self.sentence}"
-        return f"🚨 {self.bot}: {self.sentence}. What to do: {self.remedy}."
-
-
-@dataclass(frozen=True)
 class AccountSeen:
     """What the exchange says of the account."""
 
     positions: Mapping[str, float]  # signed, base currency; without flat ones
     equity: float  # settlement coin
-
-
-@dataclass
-class _Trouble:
-    """A condition that is seen: since when, and when it was said last."""
-
-    since: float
-    sentence: str
-    said: float | None = None
 
 
 @dataclass
@@ -109,7 +72,10 @@ class BotWatch:
     why: str = "it has never answered"  # why it does not answer now; empty: it does
     account: AccountSeen | None = None
     blind: str = ""  # why the exchange does not answer
-    _troubles: dict[BotTrouble, _Trouble] = field(default_factory=dict)
+    _said: SaidConditions = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._said = SaidConditions(self.bot, self.limits.repeat)
 
     def stands(self, status: dict[str, Any], now: float) -> None:
         """Hear how the bot stands."""
@@ -125,7 +91,7 @@ class BotWatch:
 
     def is_well(self) -> bool:
         """Whether nothing that was said is still true."""
-        return all(one.said is None for one in self._troubles.values())
+        return self._said.are_over()
 
     def evaluate(self, now: float) -> list[Notice]:
         """Say what has begun, what still holds and was said long ago, and what is over."""
@@ -134,7 +100,7 @@ class BotWatch:
             wrong = self._wrong(condition, now)
             if wrong is None:  # it cannot be known now
                 continue
-            notice = self._noticed(condition, wrong, now) if wrong else self._ended(condition)
+            notice = self._noticed(condition, wrong, now) if wrong else self._said.ended(condition)
             if notice is not None:
                 found.append(notice)
         return found
@@ -143,21 +109,7 @@ class BotWatch:
         since = now
         if condition is BotTrouble.SILENT:
             since = self.begun if self.answered is None else self.answered
-        trouble = self._troubles.setdefault(condition, _Trouble(since, sentence))
-        trouble.sentence = sentence
-        last = trouble.said
-        if now - trouble.since < self.limits.patience(condition):
-            return None
-        if last is not None and now - last < self.limits.repeat:
-            return None
-        trouble.said = now
-        return Notice(self.bot, condition, sentence)
-
-    def _ended(self, condition: BotTrouble) -> Notice | None:
-        trouble = self._troubles.pop(condition, None)
-        if trouble is None or trouble.said is None:
-            return None
-        return Notice(self.bot, condition, trouble.sentence, over=True)
+        return self._said.noticed(condition, sentence, now, since, self.limits.patience(condition))
 
     def _wrong(self, condition: BotTrouble, now: float) -> str | None:
         """Return what is wrong, an empty text where nothing is, None where that cannot be known."""

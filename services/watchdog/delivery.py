@@ -1,4 +1,7 @@
-"""Carries notices to every channel, each at its own pace: one that is away holds up no other and loses nothing."""
+"""Carries notices to every channel, each at its own pace: one that is away holds up no other and loses nothing.
+
+And asks what the watchdog asks over HTTP: an address that misses its ping, a service that is probed.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,16 @@ from collections.abc import Awaitable, Callable
 import aiohttp
 import structlog
 
+from bot.ports import Unreachable
 from services.watchdog.channels import Channel
-from services.watchdog.conditions import Notice
+from services.watchdog.notices import Notice
 from services.webhooks import Later
 
 log = structlog.get_logger()
 
 LEAST_PAUSE, MOST_PAUSE = 1.0, 30.0  # seconds before a channel is tried again
 PING_SECONDS = 10.0  # for an answer
+MOST_BYTES = 4 << 20  # of an answer that are read
 
 
 class Outgoing:
@@ -69,3 +74,23 @@ async def ping(session: aiohttp.ClientSession, url: str) -> bool:
         reason = type(error).__name__
     log.warning("ping_failed", reason=reason)
     return False
+
+
+async def text_at(session: aiohttp.ClientSession, url: str, seconds: float) -> str:
+    """What an address answers, as far as it is looked at; raises Unreachable where it does not, or says no."""
+    try:
+        timeout = aiohttp.ClientTimeout(total=seconds)
+        async with session.get(url, allow_redirects=False, timeout=timeout) as answer:
+            if answer.status < 300:
+                read = bytearray()
+                async for part in answer.content.iter_chunked(1 << 16):
+                    read += part
+                    if len(read) > MOST_BYTES:
+                        break
+                return read.decode("utf-8", errors="replace")
+            reason = f"HTTP {answer.status}"
+    except TimeoutError:
+        reason = f"no answer within {seconds:g} s"
+    except (aiohttp.ClientError, OSError) as error:
+        reason = type(error).__name__
+    raise Unreachable(reason)

@@ -15,6 +15,8 @@ from bot.validation import validated
 from services.watchdog.conditions import WatchLimits
 from services.webhooks import checked_address
 
+LIMITS = WatchLimits()  # of the table of conditions
+
 
 class WebhookKind(StrEnum):
     """How a webhook is spoken to."""
@@ -64,6 +66,34 @@ class Ping(BaseModel):
     _checked = field_validator("url")(checked_address)
 
 
+class ProbedService(StrEnum):
+    """What a probe may ask."""
+
+    CONSOLE = "console"
+    WORKER = "worker"
+    COLLECTOR = "collector"
+
+
+class ServiceProbe(BaseModel):
+    """A service that is asked by its address: whether it answers, and what its metrics say where it has some."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    service: ProbedService
+    url: str = Field(description="such as http://127.0.0.1:8800/metrics")
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        checked_address(SecretStr(value), "a probe")
+        return value
+
+    @property
+    def name(self) -> str:
+        """The service, and where it is."""
+        return f"{self.service.value} {urlsplit(self.url).netloc.rpartition('@')[2]}"
+
+
 class WatchdogSettings(BaseModel):
     """The file of the watchdog."""
 
@@ -72,17 +102,20 @@ class WatchdogSettings(BaseModel):
     bots: tuple[Annotated[str, Field(pattern="^[a-z0-9]{1,8}$")], ...] = Field(
         (), description="names; none: every bot that runs in the data directory"
     )
-    silent_seconds: float = Field(30.0, ge=1, le=86_400, description="that a bot may not answer")
-    reconcile_seconds: float = Field(180.0, ge=10, le=86_400, description="that a pair may not be compared")
-    fills_seconds: float = Field(20.0, ge=1, le=86_400, description="that positions may differ")
-    equity_seconds: float = Field(120.0, ge=1, le=86_400, description="that equity may be off")
-    equity_off_pct: float = Field(5.0, gt=0, le=1000, description="how far equity may be off")
-    held_off_seconds: float = Field(60.0, ge=0, le=86_400, description="that a pair may open nothing")
+    silent_seconds: float = Field(LIMITS.silent, ge=1, le=86_400, description="that a bot may not answer")
+    reconcile_seconds: float = Field(
+        LIMITS.unreconciled, ge=10, le=86_400, description="that a pair may not be compared"
+    )
+    fills_seconds: float = Field(LIMITS.fills_unknown, ge=1, le=86_400, description="that positions may differ")
+    equity_seconds: float = Field(LIMITS.equity_off, ge=1, le=86_400, description="that equity may be off")
+    equity_off_pct: float = Field(LIMITS.equity_off_pct, gt=0, le=1000, description="how far equity may be off")
+    held_off_seconds: float = Field(LIMITS.held_off, ge=0, le=86_400, description="that a pair may open nothing")
     repeat_minutes: float = Field(60.0, ge=1, le=10_080, description="until what still holds is said again")
     user: str = Field("owner", pattern="^[a-z0-9_-]{1,32}$", description="whose watching key of `traderagent keys`")
     telegram: bool = Field(True, description="tell the users of `traderagent telegram`, where it is set up")
     webhooks: tuple[Webhook, ...] = ()
     ping: Ping | None = None
+    probes: tuple[ServiceProbe, ...] = Field((), description="services that are asked whether they answer")
 
     def limits(self) -> WatchLimits:
         """Return what is too long and too far."""

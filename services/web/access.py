@@ -16,14 +16,14 @@ from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from limits import RateLimitItem, parse
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+from limits import parse
 
 from bot.times import DAY
 from services.web.failures import Failure
-from services.web.ports import AccessStore
+from services.web.ports import AccessStore, FactorSecrets
+from services.web.request_limits import RequestLimits
 from services.web.scopes import Scope
+from services.web.second_factor import SecondFactor
 
 OWNER = "owner"
 
@@ -57,27 +57,16 @@ def digest(shown: str) -> str:
     return hashlib.sha256(shown.encode(errors="surrogatepass")).hexdigest()
 
 
-class RequestLimits:
-    """How often an address or a session may ask; counted in this process."""
-
-    def __init__(self) -> None:
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
-
-    def hit(self, who: str, what: str, *limits: RateLimitItem) -> None:
-        """Count a request; raises Failure for one too many."""
-        if not all(self._limiter.hit(one, what, who) for one in limits):
-            failure = Failure(429, "too_many", "too many requests in a short time.", "wait a minute")
-            failure.retry_after = 60
-            raise failure
-
-
 class Access:
     """Signs in and out, and knows who has."""
 
-    def __init__(self, rows: AccessStore, now: Callable[[], int], hasher: PasswordHasher | None = None) -> None:
+    def __init__(
+        self, rows: AccessStore, kept: FactorSecrets, now: Callable[[], int], hasher: PasswordHasher | None = None
+    ) -> None:
         """`now`: wall clock, ms."""
         self.rows, self.now, self.limits = rows, now, RequestLimits()
         self._hasher = hasher or PasswordHasher()
+        self.factor = SecondFactor(rows, kept, now, self._hasher, self.limits)
         self._known: dict[str, ConsoleSession] = {}
         self._nobodys = self._hasher.hash(secrets.token_urlsafe())  # a sign-in takes as long where no password is set
 
@@ -87,15 +76,33 @@ class Access:
         """Whether there is one to sign in with."""
         return await self.rows.password(OWNER) is not None
 
-    async def with_password(self, password: str, address: str, label: str) -> tuple[str, ConsoleSession]:
-        """Sign in; returns what the browser has to show from now on. Raises Failure."""
+    async def with_password(
+        self, password: str, address: str, label: str, code: str = ""
+    ) -> tuple[str, ConsoleSession]:
+        """Sign in; returns what the browser has to show from now on. Raises Failure.
+
+        `code`: of the second factor, where it is on; whoever gives none is told to, once the password is right.
+        """
         self.limits.hit(address, "sign-in", *TRIES)
         kept = await self.rows.password(OWNER)
         right = await asyncio.to_thread(self._verify, kept, password)
         await self.record(address, "sign in by password", who=OWNER * right, refused=not right)
         if not right:
             raise Failure(401, "wrong_password", "the password is wrong.", "try again, or use a link", "password")
+        if await self.factor.is_on(OWNER):
+            await self._second(code, address)
         return await self._begin(BROWSER, label, Scope.MONEY, SESSION)
+
+    async def _second(self, code: str, address: str) -> None:
+        """Take a code of the second factor; raises Failure."""
+        if not code:
+            sentence = "this sign-in asks for a code of your authenticator too."
+            raise Failure(401, "code_needed", sentence, "give its six digits, or a recovery code", "code")
+        try:
+            await self.factor.check(OWNER, code)
+        except Failure:
+            await self.record(address, "sign in by code", refused=True)
+            raise
 
     def _verify(self, kept: str | None, password: str) -> bool:
         try:
@@ -170,6 +177,21 @@ class Access:
             raise Failure(422, "wrong_password", "the present password is wrong.", "give the present one", "old")
         await self.rows.set_password(OWNER, await asyncio.to_thread(self._hasher.hash, new), self.now())
         await self.record(address, "password set", who=by.name)
+        await self._end_other_browsers(by)
+
+    async def confirm_second_factor(self, code: str, by: ConsoleSession, address: str) -> list[str]:
+        """Turn the second factor on, and end every other browser's session; returns the recovery codes."""
+        codes = await self.factor.confirm(by.name, code)
+        await self.record(address, "second factor on", who=by.name)
+        await self._end_other_browsers(by)
+        return codes
+
+    async def end_second_factor(self, code: str, by: ConsoleSession, address: str) -> None:
+        """Turn the second factor off by a code; raises Failure."""
+        await self.factor.turn_off(by.name, code)
+        await self.record(address, "second factor off", who=by.name)
+
+    async def _end_other_browsers(self, by: ConsoleSession) -> None:
         for one in await self.sessions():
             if one.kind == BROWSER and one.id != by.id:
                 await self.rows.end_session(one.id)

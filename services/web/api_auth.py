@@ -8,10 +8,14 @@ from services.web.access import BROWSER, SESSION, ConsoleSession, same
 from services.web.context import COOKIE, Banker, Reader, address, console_of, session_of, shown_by
 from services.web.failures import Failure
 from services.web.models import (
+    CodeGiven,
     LinkGiven,
     NewPassword,
     NewToken,
     PasswordGiven,
+    RecoveryCodes,
+    SecondFactorBegun,
+    SecondFactorState,
     SessionId,
     SessionList,
     SessionShown,
@@ -45,9 +49,10 @@ def _label(request: Request) -> str:
 
 @router.post("/sign-in")
 async def sign_in(request: Request, response: Response, given: PasswordGiven) -> SignedIn:
-    """Sign in with the password. Open to everybody, five times a minute."""
+    """Sign in with the password, and a code where the second factor is on. Open to everybody, five times a minute."""
     access = console_of(request).access
-    return _welcome(request, response, await access.with_password(given.password, address(request), _label(request)))
+    begun = await access.with_password(given.password, address(request), _label(request), given.code)
+    return _welcome(request, response, begun)
 
 
 @router.post("/link")
@@ -70,6 +75,44 @@ async def password(request: Request, by: Banker, given: NewPassword) -> None:
     if by.kind != BROWSER:
         raise Failure(403, "token", "a token sets no password.", "sign in by a browser")
     await console_of(request).access.set_password(given.old, given.new, by, address(request))
+
+
+@router.get("/second-factor")
+async def second_factor(request: Request, by: Banker) -> SecondFactorState:
+    """Say whether a sign-in by password asks for a code too."""
+    factor = console_of(request).access.factor
+    on = await factor.is_on(by.name)
+    return SecondFactorState(on=on, recovery_codes=await factor.recovery_codes(by.name) if on else 0)
+
+
+@router.post("/second-factor")
+async def begin_second_factor(request: Request, by: Banker) -> SecondFactorBegun:
+    """Make a secret for an authenticator; nothing is on until a code of it has been given, within ten minutes."""
+    _of_a_browser(by)
+    begun = await console_of(request).access.factor.begin(by.name, request.headers["host"])
+    return SecondFactorBegun(secret=begun.secret, uri=begun.uri, picture=begun.picture)
+
+
+@router.put("/second-factor")
+async def confirm_second_factor(request: Request, by: Banker, given: CodeGiven) -> RecoveryCodes:
+    """Turn the second factor on by its first code; every other browser is signed out.
+
+    The recovery codes are shown this once; each signs in once in place of a code.
+    """
+    _of_a_browser(by)
+    return RecoveryCodes(codes=await console_of(request).access.confirm_second_factor(given.code, by, address(request)))
+
+
+@router.post("/second-factor/off", status_code=204)
+async def end_second_factor(request: Request, by: Banker, given: CodeGiven) -> None:
+    """Turn the second factor off by a code, or a recovery code."""
+    _of_a_browser(by)
+    await console_of(request).access.end_second_factor(given.code, by, address(request))
+
+
+def _of_a_browser(by: ConsoleSession) -> None:
+    if by.kind != BROWSER:
+        raise Failure(403, "token", "a token changes no second factor.", "sign in by a browser")
 
 
 @router.get("/sessions")

@@ -26,6 +26,7 @@ from services.web.models import (
     PortfolioShown,
     SettingsShown,
 )
+from services.web.portfolio import correlations
 from services.words import LANGUAGES
 
 router = APIRouter()
@@ -56,10 +57,13 @@ def at_a_glance(console: Console) -> Dashboard:
 async def portfolio(request: Request, seen: KnownBot) -> PortfolioShown:
     """Where the money of a bot is, what it was worth, and what it has earned by day and pair."""
     console = console_of(request)
+    earned = await console.sources.history.earned(seen.bot)
     return PortfolioShown.model_validate(
         {
             "bot": shown_bot(console, seen),
-            "earned": await console.sources.history.earned(seen.bot),
+            "earned": earned,
+            "contributions": await console.sources.history.contributions(seen.bot),
+            "correlations": correlations(earned),
             "equity": await equity_marks(console, seen.bot),
         }
     )

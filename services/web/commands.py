@@ -34,6 +34,8 @@ async def command(
         sentence = f"{given.command} asks for the scope {needed}; the session has {by.scope}."
         raise Failure(403, "scope", sentence, f"use a session or token with {needed}", "command")
     fields: dict[str, Any] = {"command": str(given.command), "force": given.force, "amount": given.amount}
+    if given.setting or given.value:
+        fields |= {"setting": given.setting, "value": given.value}
     said = fields | {"pair": given.pair, "key": key[:64], "who": by.name, "source": source}
     told = AuditedAction(given.command, bot, given.pair or "", fields)
     return await once(console, by, where, told, key, lambda: console.sources.bots.command(bot, said), refused)

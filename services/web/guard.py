@@ -18,8 +18,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.web.access import ANONYMOUS, RequestLimits
+from services.web.access import ANONYMOUS
 from services.web.failures import Failure, answer
+from services.web.request_limits import RequestLimits
 
 log = structlog.get_logger()
 

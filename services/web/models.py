@@ -55,6 +55,13 @@ class PasswordGiven(Given):
     """A sign-in."""
 
     password: str = Field(max_length=LONGEST_PASSWORD, examples=["correct horse battery staple"])
+    code: str = Field("", max_length=40, description="of the second factor, where it is on", examples=["123456"])
+
+
+class CodeGiven(Given):
+    """A code of the second factor: six digits of the authenticator, or a recovery code."""
+
+    code: str = Field(min_length=1, max_length=40, examples=["123456"])
 
 
 class LinkGiven(Given):
@@ -85,6 +92,8 @@ class CommandGiven(Given):
     pair: Pair | None = Field(None, description="pause and resume: this pair alone", examples=["BTCUSDT"])
     force: bool = Field(False, description="resume: a second time on the same UTC day")
     amount: float = Field(0.0, ge=-1e12, le=1e12, allow_inf_nan=False, description="invest: quote currency")
+    setting: str = Field("", max_length=100, description="set: key of the config", examples=[""])
+    value: str = Field("", max_length=200, description="set: what it is to be, as the config writes it", examples=[""])
 
 
 class SignInState(BaseModel):
@@ -101,6 +110,27 @@ class SignedIn(BaseModel):
     scope: Scope
     csrf: str = Field(description="send it as X-CSRF-Token with every change", examples=["5f2b…"])
     expires: Ms
+
+
+class SecondFactorState(BaseModel):
+    """Whether a sign-in by password asks for a code too."""
+
+    on: bool
+    recovery_codes: int = Field(description="that are left", examples=[10])
+
+
+class SecondFactorBegun(BaseModel):
+    """What an authenticator is given. It is shown once."""
+
+    secret: str = Field(examples=["JBSWY3DPEHPK3PXP…"])
+    uri: str = Field(examples=["otpauth://totp/…"])
+    picture: str = Field(description="the same as a QR code, `data:image/svg+xml`", examples=["data:image/svg+xml;…"])
+
+
+class RecoveryCodes(BaseModel):
+    """They are shown once; each signs in once in place of a code."""
+
+    codes: list[str] = Field(examples=[["kq3mz-8trwd"]])
 
 
 class TokenMade(BaseModel):
@@ -283,6 +313,26 @@ class EarnedRow(BaseModel):
     fills: int
 
 
+class ContributionRow(BaseModel):
+    """What was realised under a strategy in a regime, quote currency."""
+
+    strategy: str = Field(description="the last that was started on the pair; unknown before the first")
+    regime: str = Field(description="the last that was confirmed; unknown before the first, and without a router")
+    profit: float = Field(description="less fees and funding")
+    fees: float
+    funding: float
+    fills: int
+
+
+class CorrelationRow(BaseModel):
+    """How alike two pairs earn."""
+
+    pair: Pair
+    other: Pair
+    days: int = Field(description="in common, from 14 on")
+    correlation: float = Field(ge=-1.001, le=1.001, description="of what they realised day by day")
+
+
 class EquityMark(BaseModel):
     """What the account was worth."""
 
@@ -295,6 +345,8 @@ class PortfolioShown(BaseModel):
 
     bot: BotShown
     earned: list[EarnedRow]
+    contributions: list[ContributionRow]
+    correlations: list[CorrelationRow] = Field(description="of the thirty pairs with the most fills")
     equity: list[EquityMark] = Field(description="the last marks on the bus; empty without one")
 
 

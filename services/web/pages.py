@@ -19,7 +19,7 @@ from bot.errors import TradingError
 from bot.ports import Unreachable
 from services.account_statement import StatementFormat
 from services.web import figures
-from services.web.access import LEAST_PASSWORD
+from services.web.access import LEAST_PASSWORD, OWNER
 from services.web.api_bots import Cursor, OnPair, why_now
 from services.web.api_market import account_rows
 from services.web.context import Console, console_of, seen_bot
@@ -27,7 +27,7 @@ from services.web.failures import Failure
 from services.web.halt import choices, held_positions, minutes_left
 from services.web.models import Name, Pair
 from services.web.pairs import laid_orders, protection
-from services.web.portfolio import by_month, by_week, earned_table, line
+from services.web.portfolio import by_month, by_week, correlations, earned_table, line
 from services.web.rendering import THEME, language, page, templates, visitor
 from services.web.scopes import Scope
 from services.web.watch import SeenBot
@@ -138,7 +138,13 @@ async def portfolio(request: Request, bot: Bot = "") -> Response:
         names = sorted({one["pair"] for one in earned})
         periods = (("day", lambda day: day), ("week", by_week), ("month", by_month))
         tables = [(name, earned_table(earned, names, key)) for name, key in periods]
-        return {"tables": tables, "pairs_earned": names, "line": line([one["equity"] for one in marks])}
+        return {
+            "tables": tables,
+            "pairs_earned": names,
+            "contributions": await console.sources.history.contributions(seen.bot),
+            "correlations": correlations(earned),
+            "line": line([one["equity"] for one in marks]),
+        }
 
     return await page(request, "portfolio", [seen] if seen.bot else [], lay, seen=seen)
 
@@ -296,7 +302,7 @@ async def audit(request: Request, bot: Bot = "", cursor: Annotated[int, Query(ge
 
 @router.get("/settings")
 async def settings(request: Request) -> Response:
-    """Language, password, sessions and tokens."""
+    """Language, password, second factor, sessions and tokens."""
     by = await visitor(request)
 
     async def lay(console: Console, _words: PageWords) -> dict[str, Any]:
@@ -304,6 +310,8 @@ async def settings(request: Request) -> Response:
         return {
             "sessions": await console.access.sessions() if sees else [],
             "has": await console.access.has_password(),
+            "factor": await console.access.factor.is_on(OWNER),
+            "recovery_codes": await console.access.factor.recovery_codes(OWNER),
         }
 
     return await page(request, "settings", [], lay, shared=False, least=LEAST_PASSWORD)

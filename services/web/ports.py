@@ -45,6 +45,30 @@ class AccessStore(Protocol):
         """Take it away; whether it was there and has not expired."""
         ...
 
+    async def last_code(self, name: str) -> int | None:
+        """Return the step of the last code of a second factor; None where it is off."""
+        ...
+
+    async def take_code(self, name: str, counter: int) -> bool:
+        """Take the code of a step; whether it is later than the last one."""
+        ...
+
+    async def begin_second_factor(self, name: str, counter: int, codes: list[str], at: int) -> bool:
+        """Turn it on, with the hashes of its recovery codes; whether it was off."""
+        ...
+
+    async def end_second_factor(self, name: str) -> bool:
+        """Turn it off; whether it was on."""
+        ...
+
+    async def recovery_codes(self, name: str) -> list[str]:
+        """Return the hashes of those that are left."""
+        ...
+
+    async def take_recovery_code(self, name: str, code: str) -> bool:
+        """Take one away; whether it was there."""
+        ...
+
     async def begin_audit(
         self, at: int, who: str, address: str, action: str, bot: str, pair: str, key: str, fields: dict[str, Any]
     ) -> int | None:
@@ -61,6 +85,22 @@ class AccessStore(Protocol):
 
     async def audit(self, bot: str, before: int, limit: int) -> list[dict[str, Any]]:
         """List what was done, the newest first."""
+        ...
+
+
+class FactorSecrets(Protocol):
+    """Secrets of second factors, sealed; each raises Misconfigured where the master key is not the right one."""
+
+    def read(self, user: str) -> str | None:
+        """Return one."""
+        ...
+
+    def keep(self, user: str, secret: str) -> None:
+        """Keep one, in the place of a former one."""
+        ...
+
+    def remove(self, user: str) -> bool:
+        """Delete one; whether it was there."""
         ...
 
 

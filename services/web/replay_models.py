@@ -168,6 +168,7 @@ class BotSeen(BaseModel):
     bot: str
     fills: list[dict[str, Any]] = Field(description="the last ones")
     orders: list[dict[str, Any]] = Field(description="that it would have resting now")
+    spans: list[dict[str, Any]] = Field(description="its last orders: from when to when each rested, as shown")
     position: float
     figures: dict[str, float | None]
 

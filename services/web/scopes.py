@@ -18,7 +18,7 @@ class Scope(StrEnum):
 ALL = tuple(Scope)
 MONEY_COMMANDS = {
     *(CommandKind.CLOSE, CommandKind.CLOSE_ALL, CommandKind.REDUCE_50, CommandKind.INVEST, CommandKind.SHUTDOWN),
-    *(CommandKind.PHASE_UP, CommandKind.PHASE_DOWN),
+    *(CommandKind.PHASE_UP, CommandKind.PHASE_DOWN, CommandKind.SET),
 }
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from services.words import Words
 
-CHART_TEXTS = 40  # messages chart-0 to chart-39: what the chart says, in the order of the first catalogue
+CHART_TEXTS = 41  # messages chart-0 to chart-40: what the chart says, in the order of the first catalogue
 
 CHART_NAMES = (
     *("unknown", "tight_range", "wide_range", "quiet_transition", "volatile_transition", "bull_trend", "bear_trend"),

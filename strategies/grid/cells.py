@@ -43,7 +43,7 @@ def set_range(pair: Record, params: Record, state: Record, lower: float, upper: 
 def plan(pair: Record, params: Record, state: Record, capacity: int) -> None:
     """Set the stops of the window, the notional of a cell, and the prices of every cell that holds nothing."""
     state.laid_at = pair.time
-    _set_stops(pair, params, state)
+    set_stops(pair, params, state)
     capital = capital_of(pair, params, state)
     if state.infinite:
         _size_constant_worth(pair, params, state, capital)
@@ -57,12 +57,15 @@ def plan(pair: Record, params: Record, state: Record, capacity: int) -> None:
 
 
 @kernel
-def _set_stops(pair: Record, params: Record, state: Record) -> None:
+def set_stops(pair: Record, params: Record, state: Record) -> None:
+    """Set the stops of the window, or where `stop_price` says."""
     tick = pair.instrument.tick_size
     lower, upper = bounds(state)
     state.range_low_stop = whole_down(lower * (1.0 - params.stop_loss) / tick)
     state.range_high_stop = whole_up(upper * (1.0 + params.stop_loss) / tick)
     distance = 0.0 if params.on_stop == CLOSE else KEPT_STOP
+    if np.isnan(params.stop_price):  # also where it was taken out while the grid stands
+        return
     if state.stop_side < 0:
         state.range_low_stop = whole_down(params.stop_price * (1.0 - distance) / tick)
     elif state.stop_side > 0:

@@ -24,18 +24,20 @@ from strategies.grid.cells import (
     reached,
     set_exit_sides,
     set_range,
+    set_stops,
     sizes_follow,
     take_investment,
 )
-from strategies.grid.orders import set_all, set_cell, set_stop, turn
+from strategies.grid.orders import missing, set_all, set_cell, set_stop, turn
 from strategies.grid.parameters import CLOSE, KEEP_WITH_STOP, START_NOW, TRAIL_ATR, TRAIL_CELL
-from strategies.grid.state import capacity
+from strategies.grid.state import ENTRY_WAITS, capacity
 from strategies.grid.window import endow, follow_cells, follow_constant_worth, next_moves, shifts
 
 
 @kernel
 def decide(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """One event of the grid's life."""
+    _follow_exits(pair, params, state, slots)
     if event.kind == Event.FILL:
         _on_fill(pair, params, state, slots, event.execution)
     elif event.kind == Event.SIGNAL:
@@ -56,6 +58,18 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
     if state.laid and not state.closing and is_limited(params):
         activate(pair, params, state, slots)
     _watch(pair, params, state)
+
+
+@kernel
+def _follow_exits(pair: Record, params: Record, state: Record, slots: Record) -> None:
+    """Follow a stop or profit of the whole grid that was given or taken out while it stands."""
+    stop_changes = np.isnan(params.stop_price) != (state.stop_side == 0)
+    take_changes = np.isnan(params.take_profit) != (state.take_side == 0)
+    if state.laid and not state.closing and (stop_changes or take_changes):
+        set_exit_sides(pair, params, state)
+        set_stops(pair, params, state)
+        _tighten(pair, state)
+        set_all(pair, state, slots)
 
 
 @kernel
@@ -82,13 +96,20 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: R
         _take_purchase(pair, state, slots, fill.quantity)
     elif fill.part == WHOLE_POSITION and not ours:
         _on_exit(pair, params, state, slots, fill)
+    elif not state.laid:  # on its way when the grid ended
+        state.laid = True
+        _leave_whole(pair, state, slots, Signal.EXIT_SL)
     else:
         index = fill.slot % cells if state.infinite else fill.part
         _fill_cell(pair, params, state, cells, index, fill)
         if not state.closing:
-            _answer(pair, state, slots, index)
+            _answer(pair, params, state, slots, index)
         elif state.kept:
             set_stop(pair, state, slots)
+        elif pair.ledger.position == 0:
+            _end(params, state, slots, fill.ts)
+        else:
+            _leave_whole(pair, state, slots, Signal.EXIT_SL)
 
 
 @kernel
@@ -99,13 +120,37 @@ def _on_exit(pair: Record, params: Record, state: Record, slots: Record, fill: R
             state.finished = True
         _end(params, state, slots, fill.ts)
     elif fill.signal >= Signal.EXIT_TRANSITION and not state.closing:
-        _shed(pair, params, state, slots, fill.quantity)
+        _shed(pair, state, slots, fill.quantity)
     else:
         state.closing = True
         for index in range(2 * capacity(slots)):
             clear_order(slots, index)
         if state.kept:
             set_stop(pair, state, slots)
+        elif not _leaves(pair, slots):
+            _leave_whole(pair, state, slots, fill.signal)
+
+
+@kernel
+def _leaves(pair: Record, slots: Record) -> bool:
+    """Whether the stop or the closing order still takes all that is held."""
+    for index in range(2 * capacity(slots), 2 * capacity(slots) + 2):
+        if slots[index].active and slots[index].quantity >= abs(pair.ledger.position):
+            return True
+    return False
+
+
+@kernel
+def _leave_whole(pair: Record, state: Record, slots: Record, signal: int) -> None:
+    """Leave at the market with all that is held, whatever the orders before were for."""
+    position, closing = pair.ledger.position, 2 * capacity(slots) + 1
+    state.closing = True
+    side = Side.SELL if position > 0 else Side.BUY
+    stays = slots[closing].active and slots[closing].side == side
+    reason = slots[closing].signal + 0 if stays else signal + 0  # one type of number for the compiler
+    for index in range(closing):
+        clear_order(slots, index)
+    set_order(slots, closing, side, OrderKind.MARKET, 0, abs(position), reason, WHOLE_POSITION)
 
 
 @kernel
@@ -121,10 +166,15 @@ def _fill_cell(pair: Record, params: Record, state: Record, cells: int, index: i
 
 
 @kernel
-def _answer(pair: Record, state: Record, slots: Record, index: int) -> None:
-    """Set the orders that follow from the fill of a cell."""
+def _answer(pair: Record, params: Record, state: Record, slots: Record, index: int) -> None:
+    """Set the orders that follow from the fill of a cell; with nothing left, also those of cells that were shed."""
     position = pair.ledger.position
     loosened = position == 0 and _stops_differ(state)
+    if position == 0:
+        for number in range(capacity(slots)):
+            if state.cells[number].held == 0 and state.cells[number].priced_at != state.laid_at:
+                price_cell(pair, params, state, number)
+                loosened = True
     if loosened:
         state.low_stop = state.range_low_stop
         state.high_stop = state.range_high_stop
@@ -159,10 +209,27 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, bar: 
     atr_update(state.atr, bar.high, bar.low, bar.close, params.atr_period)
     if state.laid:
         state.peak = max(state.peak, equity_now(pair))
-        if not state.infinite and not state.closing:
-            _keep_up(pair, params, state, slots)
+        if not state.closing:
+            _set_missing(pair, params, state, slots)
+            if not state.infinite:
+                _keep_up(pair, params, state, slots)
     elif _may_lay(pair, params, state) and (np.isnan(params.trigger_price) or state.triggered):
         _lay(pair, params, state, slots)
+
+
+@kernel
+def _set_missing(pair: Record, params: Record, state: Record, slots: Record) -> None:
+    """Set anew what was refused, and what no limit of orders holds back any more."""
+    changed, may_set = False, pair.may_enter or pair.coordinated
+    for index in range(capacity(slots)):
+        cell = state.cells[index]
+        if cell.waits != 0 and not is_limited(params):
+            cell.waits = 0
+            changed = True
+        waits = slots[index].active or slots[index].suspended or cell.waits & ENTRY_WAITS
+        changed = changed or (may_set and not waits and missing(pair, state, index) > 0)
+    if changed:
+        set_all(pair, state, slots)
 
 
 @kernel
@@ -287,8 +354,7 @@ def _lay(pair: Record, params: Record, state: Record, slots: Record) -> None:
         if reached(pair, pair.price, lower, -1):
             return
         upper = lower * (1.0 + params.profit_per_grid) ** (params.levels - 1)
-    costs = round_trip(pair, OrderKind.LIMIT, OrderKind.LIMIT, 0.0)
-    if not pays(pair, CostRule.CELL, counter_distance(params, lower, upper), 1.0 + params.min_cell_profit, costs):
+    if not _cells_pay(pair, params, lower, upper):
         return
     state.laid = True
     state.closing = state.kept = state.bought = False
@@ -309,6 +375,13 @@ def _lay(pair: Record, params: Record, state: Record, slots: Record) -> None:
 
 
 @kernel
+def _cells_pay(pair: Record, params: Record, lower: float, upper: float) -> bool:
+    """Whether the cells of a range lie far enough apart for what a round trip costs."""
+    costs = round_trip(pair, OrderKind.LIMIT, OrderKind.LIMIT, 0.0)
+    return pays(pair, CostRule.CELL, counter_distance(params, lower, upper), 1.0 + params.min_cell_profit, costs)
+
+
+@kernel
 def _buy(pair: Record, state: Record, slots: Record) -> None:
     """Buy at the market what an infinite grid begins with."""
     state.core = 0
@@ -319,7 +392,7 @@ def _buy(pair: Record, state: Record, slots: Record) -> None:
 @kernel
 def _on_verdict(pair: Record, params: Record, state: Record, slots: Record) -> None:
     """Use only the share of the size that the verdict allows; a cell that gets too small refuses the grid whole."""
-    if pair.range_share >= 1.0:
+    if pair.range_share >= 1.0 or not state.laid:
         return
     state.share = pair.range_share
     if state.share > 0.0:
@@ -335,17 +408,20 @@ def _on_verdict(pair: Record, params: Record, state: Record, slots: Record) -> N
 
 
 @kernel
-def _shed(pair: Record, params: Record, state: Record, slots: Record, quantity: int) -> None:
-    """Take `quantity` lots that left by another's order out of the cells, in their order, as trades are booked."""
+def _shed(pair: Record, state: Record, slots: Record, quantity: int) -> None:
+    """Take `quantity` lots that left by another's order out of the cells, in their order, as trades are booked.
+
+    They come back when what is left of the cell has closed, or with nothing held: not at the price they have just left.
+    """
     direction = 1 if pair.ledger.position > 0 else -1
     for index in range(capacity(slots)):
         cell = state.cells[index]
         if cell.held > 0 and cell.side == direction:
             shed = min(cell.held, quantity)
             cell.held -= shed
+            cell.lots = max(cell.lots - shed, cell.held)
+            cell.priced_at = -1
             quantity -= shed
-            if cell.held == 0 and cell.priced_at != state.laid_at:
-                price_cell(pair, params, state, index)
     state.core = max(state.core - quantity, 0)
     set_all(pair, state, slots)
 
@@ -355,7 +431,9 @@ def _shift(pair: Record, params: Record, state: Record, slots: Record) -> None:
     """Lay the range again around the price; inventory keeps its exits and its stop never loosens."""
     half = (state.upper - state.lower) / 2.0
     if params.trailing == TRAIL_ATR and np.isnan(params.lower):
-        half = params.range_factor * state.atr.value
+        wanted = params.range_factor * state.atr.value
+        if wanted >= pair.price or _cells_pay(pair, params, pair.price - wanted, pair.price + wanted):
+            half = wanted
     if pair.price - half <= 0.0 or half <= 0.0:
         return
     set_range(pair, params, state, pair.price - half, pair.price + half, capacity(slots))

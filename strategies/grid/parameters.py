@@ -283,7 +283,7 @@ def check(parameters: GridParameters, instrument: Instrument, capital: float, pr
             f"carries costs {leaving:.6g} of it; choose more than that."
         )
     least_notional = instrument.smallest_order(price)
-    per_level = capital * leverage / parameters.levels
+    per_level = min(capital * leverage / parameters.levels, capital * _largest_cell(parameters, price))
     if parameters.infinity:
         per_level = capital * leverage * (1.0 - 1.0 / (1.0 + parameters.profit_per_grid))
         if per_level < least_notional:
@@ -294,8 +294,32 @@ def check(parameters: GridParameters, instrument: Instrument, capital: float, pr
     if per_level < least_notional:
         raise Misconfigured(
             f"capital {capital:g} over {parameters.levels} levels gives {per_level:.4g} a level, under the venue's "
-            f"minimum of {least_notional:.4g}; raise the capital or lower grid.levels."
+            f"minimum of {least_notional:.4g}; raise the capital or grid.risk_budget, or lower grid.levels."
         )
+
+
+def _largest_cell(parameters: GridParameters, price: float) -> float:
+    """Find the most that a cell may be, as a share of the capital, for the loss of all at the stop to fit the budget.
+
+    Only where the bounds are fixed, else infinite; `price` (quote currency) is what the grid stands around.
+    """
+    if parameters.lower is None or parameters.upper is None or parameters.infinity:
+        return math.inf
+    low, high = parameters.lower * (1.0 - parameters.stop_loss), parameters.upper * (1.0 + parameters.stop_loss)
+    if parameters.stop_price is not None and parameters.stop_price < parameters.lower:
+        low = parameters.stop_price
+    elif parameters.stop_price is not None:
+        high = parameters.stop_price
+    ratio, last = parameters.upper / parameters.lower, parameters.levels - 1
+    if parameters.spacing is Spacing.GEOMETRIC:
+        levels = [parameters.lower * ratio ** (number / last) for number in range(parameters.levels)]
+    else:
+        levels = [parameters.lower * (1.0 + number * (ratio - 1.0) / last) for number in range(parameters.levels)]
+    begun = parameters.initial_inventory and parameters.direction is not GridDirection.NEUTRAL
+    buys = sum((level - low) / level for level in levels if begun or level < price)
+    sells = sum((high - level) / level for level in levels if begun or level > price)
+    worst = {GridDirection.LONG: buys, GridDirection.SHORT: sells}.get(parameters.direction, max(buys, sells))
+    return parameters.risk_budget / worst if worst > 0.0 else math.inf
 
 
 def _narrowest_step(parameters: GridParameters) -> float | None:

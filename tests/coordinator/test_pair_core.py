@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from bot.order import OrderKind, Side, Signal, set_order
-from bot.ports import Cause, Execution, Gap, Gone, Position, Unreachable
+from bot.ports import Cause, Execution, Gap, Gone, Position, Refusal, Refused, Unreachable
 from bot.record import new_records
+from bot.rollup import BAR
 from coordinator.instructions import FetchOpenOrders, Load, Save
 from coordinator.machine import PairMachine
 from coordinator.messages import Directive, HeldOffReport, Recover, SaveState, ShutDown, StoreUnavailable
 from coordinator.pair_core import PairCore
+from coordinator.reconcile import only_reducing
 from coordinator.vocabulary import DIRECTIVE, HeldOff
 from tests.conftest import MINUTE, START, Family, classic, instrument
 from tests.coordinator.world import World
@@ -213,3 +215,78 @@ def test_nothing_takes_the_place_of_an_entry_that_is_gone_before_its_fill_is_kno
     asked = pair.hear(SaveState())
     assert ("cancel", LINK) in asked
     assert "place" not in [what for what, _ in asked]
+
+
+# What a restart and a long absence bring
+
+
+def restarted(pair):
+    machine = PairMachine(classic(), instrument("0.1", "0.001"), 1.0, MINUTE)
+    machine.restore(pair.core.machine.saved())
+    again = Pair(PairCore("b", machine, [].append, lambda: None, start=START, now=0.0, most_actions=60), World())
+    again.world.open = dict(pair.world.open)
+    return again
+
+
+def test_a_fill_that_raced_with_the_withdrawal_of_a_stop_counts_to_its_order_after_the_start(pair):
+    pair.desired_order(slot=1, lots=10)
+    pair.hear(Gap("BTCUSDT"))
+    (link,) = pair.world.open
+    pair.hear(ShutDown(close=False))
+    assert not pair.world.open
+    again = restarted(pair)
+    again.world.executions[link] = [execution("x1", 1, 500_000, 10, order=link)]
+    again.world.held, again.world.stop = 10, 490_000
+    asked = again.hear(Recover())
+    assert again.core.machine.position == 10
+    assert not [one for one in asked if one[0] == "place" and one[1].startswith("b-BTCUSDT-001")], "bought already"
+
+
+@pytest.mark.parametrize(("minutes", "sent"), [(3, True), (30, False)])
+def test_an_entry_at_the_market_that_was_decided_long_ago_is_not_sent(pair, minutes, sent):
+    machine = pair.core.machine
+    machine.pairs[0].time = START
+    set_order(machine.slots, 0, Side.BUY, OrderKind.MARKET, 0, 4, Signal.ENTRY, -1)
+    machine.slots[0].stop, machine.slots[0].admitted, machine.slots[0].filtered = 490_000, True, True
+    bars = new_records(BAR, minutes)
+    for index in range(minutes):
+        bars[index] = (START + index * MINUTE, 5e4, 5e4, 5e4, 5e4, 1.0)
+    pair.world.bars = bars
+    asked = pair.hear(Gap("BTCUSDT"))
+    assert ("place" in [what for what, _ in asked]) is sent
+    assert bool(machine.slots[0].active) is sent
+
+
+def test_a_directive_that_was_on_its_way_when_others_traded_lets_nothing_in(pair):
+    given = new_records(DIRECTIVE, 1)
+    given[0] = pair.core.machine.states[0].directive
+    pair.hear(Directive(4, START, given))
+    pair.world.held, pair.world.stop = 7, 490_000
+    pair.hear(execution("hand", 1, 500_000, 7))
+    late = given.copy()
+    late[0].target = 9e8
+    pair.hear(Directive(5, START, late))
+    state = pair.core.machine.states[0]
+    assert (bool(state.disowned), bool(state.directive.paused)) == (True, True)
+    paused = late.copy()
+    paused[0].paused = True
+    pair.hear(Directive(6, START, paused))
+    assert state.disowned
+    pair.hear(Directive(7, START, late))
+    assert (bool(state.disowned), bool(state.directive.paused)) == (False, False), "the operator's word"
+
+
+def test_a_stop_that_the_venue_will_not_move_does_not_deafen_the_pair(pair):
+    pair.desired_order(lots=10)
+    pair.hear(Gap("BTCUSDT"))
+    pair.world.open.pop(LINK)
+    pair.world.held, pair.world.stop = 10, 480_000
+    pair.world.executions[LINK] = [execution("x1", 1, 500_000, 10, order=LINK)]
+    pair.world.refused["set_stop", 450_000] = Refused(Refusal.OTHER, "10001: something new")
+    pair.desired_order(slot=1, lots=4)
+    pair.core.machine.slots[1].price = 495_000
+    asked = pair.hear(Gap("BTCUSDT"))
+    assert pair.core.recovered
+    assert "wait" not in [what for what, _ in asked]
+    sent = {link for what, link in asked if what == "place"}
+    assert sent == {one.client_order_id for one in only_reducing(pair.core.due())}, "entries wait for the stop"

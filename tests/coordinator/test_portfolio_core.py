@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from bot.events import Alarm
-from bot.ports import Account
+from bot.ports import Account, Transfer
 from bot.record import new_records
-from coordinator.instructions import Load, Save
+from bot.times import DAY
+from coordinator.instructions import Load, Loaded, Save
 from coordinator.machine import PortfolioMachine
-from coordinator.messages import AccountSnapshot, Directive, HeldOffReport, PairReport, Recover
+from coordinator.messages import AccountSnapshot, Directive, HeldOffReport, LoopRenewed, PairReport, Recover
 from coordinator.portfolio_core import REMEDIES, PortfolioCore
 from coordinator.vocabulary import REPORT, HeldOff
 from tests.conftest import MINUTE, START, classic
@@ -21,8 +22,8 @@ PAIRS = ["BTCUSDT", "ETHUSDT"]
 class Portfolio:
     """A core, and what it asked for and told, in order."""
 
-    def __init__(self):
-        self.happened, self.alarms, self.marked, self.number = [], [], [], 0
+    def __init__(self, saved=None):
+        self.happened, self.alarms, self.marked, self.number, self.saved = [], [], [], 0, saved
         machine = PortfolioMachine(classic(), PAIRS, 10_000.0)
         self.core = PortfolioCore(
             machine, PAIRS, lambda pair, what: self.happened.append((pair, type(what))), self._announced
@@ -40,7 +41,9 @@ class Portfolio:
 
     def _answer(self, instruction):
         self.happened.append(type(instruction))
-        return None if isinstance(instruction, Load) else True
+        if isinstance(instruction, Load):
+            return None if self.saved is None else Loaded(self.saved, {}, [])
+        return True
 
     def hear(self, message):
         self.happened.clear()
@@ -115,3 +118,28 @@ def test_every_evaluation_marks_the_equity(portfolio):
 
 def test_a_person_can_do_something_about_every_reason_to_hold_off():
     assert set(REMEDIES) == set(HeldOff)
+
+
+def test_what_a_new_loop_would_say_again_does_not_outlive_the_old_one(portfolio):
+    for reason in (HeldOff.SILENCE, HeldOff.PERMISSION, HeldOff.EXITS):
+        portfolio.hear(HeldOffReport("BTCUSDT", reason, "look"))
+    route = portfolio.core.machine.portfolio_state.routes[0]
+    portfolio.hear(LoopRenewed("BTCUSDT"))
+    assert int(route.held_off) == HeldOff.EXITS
+    portfolio.hear(HeldOffReport("BTCUSDT", HeldOff.SILENCE, "look"))
+    again = Portfolio(portfolio.core.machine.saved())
+    assert int(again.core.machine.portfolio_state.routes[0].held_off) == HeldOff.EXITS
+
+
+def test_the_look_for_transfers_reaches_back_a_day_however_long_ago_the_last_was(portfolio):
+    portfolio.report("BTCUSDT", 0)
+    portfolio.report("ETHUSDT", 30 * 24 * 60)
+    known = portfolio.core.machine.portfolio_state.portfolio
+    portfolio.hear(AccountSnapshot(Account(10_000.0, {}), None))
+    assert int(known.transfers_at) == START, "it could not look"
+    portfolio.hear(AccountSnapshot(Account(10_000.0, {}), ()))
+    assert int(known.transfers_at) == portfolio.core.now - DAY
+    late = Transfer("t1", START + 30 * DAY, 500.0)
+    portfolio.hear(AccountSnapshot(Account(10_500.0, {}), (late,)))
+    portfolio.hear(AccountSnapshot(Account(10_500.0, {}), (late,)))
+    assert float(known.deposits) == 10_500.0

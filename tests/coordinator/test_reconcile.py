@@ -107,6 +107,17 @@ def test_the_stop_of_a_whole_linear_position_is_no_order_and_the_tightest_counts
     assert [one.slot for one in desired_orders(slots, 4, **{**NAMED, "linear": False})] == [0, 1, 2]
 
 
+def test_an_entry_remembers_its_planned_stop_and_timeframe_also_on_spot_where_no_order_carries_one():
+    slots = new_slots(2)
+    set_order(slots, 0, Side.BUY, OrderKind.LIMIT, 95, 4, Signal.ENTRY, -1)
+    set_order(slots, 1, Side.SELL, OrderKind.LIMIT, 110, 4, Signal.EXIT_TP, -1)
+    slots[0].stop = slots[1].stop = 90
+    for linear, stop in ((True, 90), (False, 0)):
+        entry, leaves = desired_orders(slots, 4, **{**NAMED, "linear": linear}, timeframe=300_000)
+        assert (entry.stop, entry.planned_stop, entry.timeframe) == (stop, 90, 300_000)
+        assert (leaves.stop, leaves.planned_stop) == (0, 0)
+
+
 def test_f_72_an_exit_larger_than_one_market_order_goes_in_several():
     slots = new_slots(1)
     set_order(slots, 0, Side.SELL, OrderKind.MARKET, 0, 25, Signal.EXIT_SL, -1)

@@ -416,7 +416,7 @@ def test_mode_reduced_until_midnight():
 def test_mode_stress_enters_and_leaves():
     risk, given_ = new_record(RISK), params()
     for share, expected in ((0.6, False), (0.61, True), (0.55, True), (np.nan, True), (0.5, False)):
-        note_stress(given_, risk, share, 0.0)
+        note_stress(given_, risk, share, 0.0, 1)
         assert bool(risk.stress) is expected
     risk.stress = True
     assert exposure_cap(given_, risk) == 0.4
@@ -469,15 +469,24 @@ def test_a_state_that_knows_only_the_high_of_all_time_begins_with_it():
         assert (risk.recent_high, bool(risk.drawdown)) == (1000.0, True)
 
 
+def test_stress_ends_when_no_share_is_known_any_more():
+    risk, given_ = new_record(RISK), params()
+    note_stress(given_, risk, 0.7, 0.9, 100)
+    note_stress(given_, risk, np.nan, np.nan, 148)
+    assert risk.stress
+    note_stress(given_, risk, np.nan, np.nan, 149)
+    assert not risk.stress
+
+
 def test_transfers_move_every_high_of_the_last_days():
     given_, risk = params(risk__high_days=3), new_record(RISK)
     mark(given_, risk, 1000.0, 10 * DAY)
     mark(given_, risk, 900.0, 11 * DAY)
-    deposited(risk, 500.0)
-    mark(given_, risk, 1400.0, 12 * DAY)
+    deposited(risk, 450.0)
+    mark(given_, risk, 1350.0, 12 * DAY)
     assert risk.recent_high == 1500.0
-    mark(given_, risk, 1400.0, 13 * DAY)
-    assert risk.recent_high == 1400.0
+    mark(given_, risk, 1350.0, 13 * DAY)
+    assert risk.recent_high == 1350.0
 
 
 def test_mode_normal_caps_exposure_at_seventy_per_cent():
@@ -504,9 +513,17 @@ def test_deposits_and_withdrawals_move_the_anchor_not_the_loss():
     deposited(risk, -500.0)
     assert risk.equity == 480.0
     assert not mark(given_, risk, 480.0, 10 * DAY + 5 * HOUR)
-    assert risk.anchor == 500.0
-    assert day_loss(risk) == pytest.approx(0.04)
-    assert before == pytest.approx(0.02)
+    assert day_loss(risk) == pytest.approx(before) == pytest.approx(0.02)
+    deposited(risk, 9_520.0)
+    assert day_loss(risk) == pytest.approx(0.02)
+
+
+def test_a_first_deposit_and_the_last_withdrawal_move_the_anchors_by_their_amount():
+    _, risk, _ = risk_at(1000, 980)
+    deposited(risk, -980.0)
+    assert (risk.equity, risk.anchor) == (0.0, 20.0)
+    deposited(risk, 500.0)
+    assert (risk.equity, risk.anchor) == (500.0, 520.0)
 
 
 def test_the_halt_is_a_latch():

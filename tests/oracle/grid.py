@@ -147,6 +147,12 @@ class Grid:
                 self._lay(exchange)
         else:
             self.highest = max(self.highest, exchange.equity(bar.close))
+            if (
+                not self.closing
+                and exchange.may_enter
+                and any(self._is_gone(exchange, i) for i in range(len(self.cells)))
+            ):
+                self._set_all(exchange)
             age = self.parameters.max_age_days
             movable = self.parameters.trailing in ("fixed", "atr") and not self.parameters.infinity and not self.closing
             if movable and age is not None and age > 0 and exchange.closed - self.laid >= age * DAY:
@@ -228,8 +234,7 @@ class Grid:
             if passed(centre, lower, SELL):
                 return
             upper = lower * (1 + p.profit_per_grid) ** (p.levels - 1)
-        costs = exchange.instrument.round_trip(LIMIT, LIMIT, ZERO)
-        if self._distance(lower, upper) - costs < p.min_cell_profit * costs:
+        if not self._pays(exchange, lower, upper):
             return
         if self.invested is None:
             self.invested, self.begun_equity = exchange.target, exchange.equity(centre)
@@ -243,6 +248,10 @@ class Grid:
             exchange.desired_order(self.close_slot, BUY, MARKET, 0, plan.purchase, ENTRY)
         self._stand_on(exchange, plan)
 
+    def _pays(self, exchange: Exchange, lower: Decimal, upper: Decimal) -> bool:
+        costs = exchange.instrument.round_trip(LIMIT, LIMIT, ZERO)
+        return self._distance(lower, upper) - costs >= self.parameters.min_cell_profit * costs
+
     def _distance(self, lower: Decimal, upper: Decimal) -> Decimal:
         """From a cell's entry to its counter, as a share of the price; the least of them."""
         p = self.parameters
@@ -255,11 +264,11 @@ class Grid:
     def _shift(self, exchange: Exchange) -> None:
         """Lay the range again around the price; what is held keeps its prices and its stop."""
         fixed = self.parameters.lower is not None and self.parameters.upper is not None
-        if self.parameters.trailing == "fixed" or fixed:
-            half = (self.levels[1] - self.levels[0]) / 2
-        else:
-            half = self.parameters.range_factor * self.atr.value
-        centre = exchange.bar.close
+        half, centre = (self.levels[1] - self.levels[0]) / 2, exchange.bar.close
+        if self.parameters.trailing != "fixed" and not fixed:
+            asked = self.parameters.range_factor * self.atr.value
+            if asked >= centre or self._pays(exchange, centre - asked, centre + asked):
+                half = asked
         if centre - half <= 0 or half <= 0:
             return
         self.levels, self.centre = [centre - half, centre + half], centre
@@ -489,6 +498,10 @@ class Grid:
         if self.parameters.infinity and self.to_buy and self._number(i) >= self.range.split:
             return 0
         return cell.size - cell.held
+
+    def _is_gone(self, exchange: Exchange, i: int) -> bool:
+        """Whether the entry that a cell misses is not there."""
+        return not exchange.slots[i].quantity and not self.cells[i].entry_waits and self._missing(exchange, i) > 0
 
     def _set_entry(self, exchange: Exchange, i: int) -> None:
         cell = self.cells[i]

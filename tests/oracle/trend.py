@@ -247,6 +247,8 @@ class Trend:
 
     def _notional(self, exchange: Exchange, close: Decimal, distance: Decimal) -> Decimal:
         own = self.parameters
+        if own.sizing == "volatility_target" and self.variance.count < own.volatility_bars:
+            return ZERO
         if own.sizing == "volatility_target":
             yearly = (self.variance.value * 365 * DAY / self.timeframe_ms).sqrt()
             return exchange.target * own.volatility_target / yearly if yearly else ZERO

@@ -21,6 +21,7 @@ from services.app.research_answers import answer
 from services.app.whatif import supposed
 from services.command_line.main import app
 from services.drift_days import day_of, days, keep_day, read_day, told
+from services.runtime import sessions
 from services.runtime.config import BotSettings
 from services.runtime.live import LiveBot
 from services.storage.live_fills import live_fills, memory_of
@@ -88,6 +89,15 @@ def test_a_bot_on_the_simulated_exchange_has_no_drift(house, dsn):
     assert len(found.rows) >= 4 and {row.kind for row in found.rows} == {RowKind.PAIRED}
     assert found.minutes == {SYMBOL: 400}
     assert found.uncompared == ()
+
+
+def test_a_pair_whose_session_is_full_begins_another_and_nothing_else_changes(dsn, tmp_path, monkeypatch):
+    monkeypatch.setattr(sessions, "LARGEST", 200_000)
+    played(dsn, "drift9", tmp_path, 200)
+    assert len(list(sessions_in(tmp_path, "drift9").glob("*.jsonl"))) >= 2
+    found = drift_of(dsn, "drift9", tmp_path)
+    assert (kinds(found), found.uncompared, found.minutes) == ({}, (), {SYMBOL: 200})
+    assert len(found.rows) >= 2
 
 
 def test_a_period_is_compared_alone(house, dsn):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import re
 import socket
 import stat
+import uuid
 from dataclasses import replace
 
 import aiohttp
@@ -19,9 +21,10 @@ from bot.candles import iso
 from bot.errors import Misconfigured
 from bot.instrument import Market
 from bot.ports import Account, NotPermitted
+from coordinator.config import load_portfolio
 from coordinator.decisions import explain
 from coordinator.messages import AccountSnapshot
-from coordinator.operator import CommandRejected
+from coordinator.operator import CommandRejected, OperatorCommand
 from coordinator.phase_gates import PhaseEvidence
 from coordinator.vocabulary import Answer, HeldOff
 from services.app.backing import Backing
@@ -34,8 +37,10 @@ from services.logs import Rarely, configure
 from services.messaging.silent_bus import SilentBus
 from services.runtime.config import Secrets, load_bot
 from services.runtime.live import LiveBot, as_live
+from services.runtime.live_config import settings_shown
 from services.runtime.local import status
 from services.runtime.metrics import StatusMetrics
+from services.runtime.preflight import changes
 from services.simulated_bybit.records import Key
 from services.simulated_bybit.server import Faults
 from services.storage.past_decisions import past_decisions
@@ -395,6 +400,92 @@ def test_reload_adopts_what_may_change_and_names_what_may_not(dsn, name, tmp_pat
     assert "risk.halt_day_loss" in said[1]
     assert "allocation.reserve" in said[1]
     assert adopted == 0.3
+
+
+def change(setting, value):
+    origin = {"who": "ann", "source": "telegram", "key": uuid.uuid4().hex}
+    return OperatorCommand.parse("set", setting=setting, value=value, **origin)
+
+
+def test_a_value_of_the_config_is_changed_in_its_file_and_followed_and_nothing_else_is(
+    dsn, name, tmp_path, monkeypatch
+):
+    refusals = {
+        ("grid.timeframe", "4h"): "cannot change while the bot runs",
+        ("bot.control_port", "1"): "cannot change while the bot runs",
+        ("pairs", "[X]"): "cannot change while the bot runs",
+        ("risk.halt_policy", "none"): "cannot change while the bot runs",
+        ("risk.halt_drawdwn", "0.2"): "setting 'risk.halt_drawdwn' is unknown; did you mean 'risk.halt_drawdown'",
+        ("risk.halt_drawdown", "{a: 1}"): "is none for risk.halt_drawdown",
+        ("risk.halt_drawdown", "2"): "risk.halt_drawdown is 2",
+        ("grid.levels", "90"): "more levels and other timeframes need room",
+        ("allocation.reserve", "0.3"): "allocation.reserve is 0.3 already",
+    }
+
+    async def main():
+        path = written(tmp_path, allocation={"reserve": 0.2})
+        path.write_text(f"# mine\n{path.read_text()}")
+        path.chmod(0o640)
+        settings, chosen = load_bot(path)
+        async with venue(exchange_for(config())) as house:
+            bot = Bot(as_live(chosen), house.address, dsn, name)
+            await bot.start()
+            live = LiveBot(settings, as_live(chosen), bot.runtime, control_of(settings, chosen))
+            with pytest.raises(Misconfigured, match="without a config file"):
+                await live.act(change("allocation.reserve", "0.3"))
+            live.path = path
+            before = path.read_text()
+            said = await live.act(change("allocation.reserve", "0.3"))
+            await bot.runtime.settled()
+            adopted = float(bot.runtime.master.core.machine.params[0].reserve)
+            after = path.read_text()
+            for (key, value), sentence in refusals.items():
+                with pytest.raises(Misconfigured, match=re.escape(sentence)):
+                    await live.act(change(key, value))
+            with monkeypatch.context() as patch:
+                patch.setattr("shutil.copymode", _read_only)
+                with pytest.raises(Misconfigured, match="cannot be written here"):
+                    await live.act(change("allocation.reserve", "0.4"))
+            assert path.read_text() == after
+            path.write_text(after.replace("0.3", "0.35"))
+            with pytest.raises(Misconfigured, match="has other changes, which nobody has adopted"):
+                await live.act(change("risk.halt_drawdown", "0.29"))
+            assert [one.name for one in tmp_path.iterdir() if "bot.yaml" in one.name] == ["bot.yaml"]
+            shown = {one["key"]: one for one in settings_shown(live.settings, live.config)}
+            await bot.stop()
+        return before, after, said, adopted, path.stat().st_mode & 0o777, shown
+
+    before, after, said, adopted, mode, shown = asyncio.run(main())
+    assert said == "allocation.reserve is 0.3 now, and was 0.2"
+    assert after == before.replace("0.2", "0.3")
+    assert (adopted, mode) == (0.3, 0o640)
+    assert shown["allocation.reserve"] == {"key": "allocation.reserve", "value": 0.3, "live": True}
+    assert not [one for one in shown if "database" in one or "redis" in one]
+
+
+def _read_only(*_):
+    raise OSError(30, "Read-only file system")
+
+
+@pytest.mark.parametrize("strategy", ["grid", "dca", "trend", "auto"])
+def test_what_is_shown_as_changeable_is_and_what_is_not_needs_a_restart(tmp_path, strategy):
+    """Every value with a little less or its opposite: it is adopted, or the config itself would be wrong."""
+    settings, chosen = load_bot(written(tmp_path, strategy=strategy))
+    running, tried = as_live(chosen), 0
+    for one in settings_shown(settings, running):
+        section, _, key = one["key"].partition(".")
+        less = {bool: lambda value: not value, int: lambda value: value - 1, float: lambda value: 0.99 * value}
+        if not one["live"] or type(one["value"]) not in less or one["value"] == 0.0:
+            continue
+        document = running.document()
+        document[section] = {**document[section], key: less[type(one["value"])](one["value"])}
+        try:
+            other = load_portfolio(document)
+        except Misconfigured:
+            continue
+        assert changes(running, as_live(other)) == [one["key"]]
+        tried += 1
+    assert tried > 9
 
 
 def test_secrets_reach_no_log_no_snapshot_no_row_and_no_status(dsn, name, tmp_path):

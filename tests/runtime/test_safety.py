@@ -12,10 +12,12 @@ import pytest
 import structlog
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
+from bot.events import Alarm
 from bot.order import OrderKind
 from bot.ports import NotPermitted
 from coordinator.vocabulary import HeldOff
 from services.exchanges.bybit.gateway import Bybit
+from services.messaging.silent_bus import SilentBus
 from services.runtime.config import Foreign
 from services.runtime.ending import NotClosed, close_everything
 from services.runtime.live import account_snapshot
@@ -645,9 +647,20 @@ class Gone:
         return self.back.is_set()
 
 
+class ToldBus(SilentBus):
+    """Keeps the alarms that it is told."""
+
+    def __init__(self):
+        self.alarms = []
+
+    def publish(self, event):
+        if isinstance(event, Alarm):
+            self.alarms.append((event.id, event.severity, event.over))
+
+
 def test_row_14_entries_leave_at_once_when_the_database_goes_and_status_says_why(dsn, name, monkeypatch):
     monkeypatch.setattr("services.runtime.hosts.STORE_SECONDS", 0.01)
-    stores = []
+    stores, bus = [], ToldBus()
 
     def wrap(store):
         stores.append(Gone(store))
@@ -657,10 +670,12 @@ def test_row_14_entries_leave_at_once_when_the_database_goes_and_status_says_why
         chosen = config()
         exchange = exchange_for(chosen)
         async with venue(exchange) as house:
-            bot = Bot(chosen, house.address, dsn, name, wrap_store=wrap, options={"patience": 1.0}, server=house.server)
+            beside = {"wrap_store": wrap, "options": {"patience": 1.0}, "server": house.server, "bus": bus}
+            bot = Bot(chosen, house.address, dsn, name, **beside)
             await bot.start()
             await one_held(bot, exchange)
             assert entries(bot, exchange)
+            assert bus.alarms == []
             stores[-1].back.clear()
             await until(lambda: not entries(bot, exchange))  # nothing had to be stored
             reasons = [held_off(bot, symbol) for symbol in exchange.books]
@@ -675,6 +690,7 @@ def test_row_14_entries_leave_at_once_when_the_database_goes_and_status_says_why
     reasons, after = asyncio.run(asyncio.wait_for(main(), 120))
     assert all("database" in one for one in reasons)
     assert after == [[], []]
+    assert bus.alarms == [("store_away", "critical", False), ("store_away", "critical", True)]
 
 
 def test_f_07_a_halt_reaches_the_pairs_while_the_database_is_away(dsn, name):

@@ -83,7 +83,7 @@ async def seconds(world, count, *, poll=True):
             await world.dog.look_at_account(bot)
         world.dog.evaluate()
         world.clock.now += 1.0
-    said = [(one.condition.value, one.over) for one, _ in outgoing.waiting]
+    said = [(str(one.condition), one.over) for one, _ in outgoing.waiting]
     outgoing.waiting.clear()
     return said
 

@@ -27,6 +27,7 @@ from services.app.twins import Twins
 from services.control.client import control_file
 from services.control.server import ControlServer
 from services.drift_days import keep_day, times_of
+from services.keys.totp_secrets import TotpSecrets
 from services.messaging.event_reader import EventReader
 from services.storage.access_rows import AccessRows
 from services.storage.history import History
@@ -84,8 +85,15 @@ class SpokenBot:
         self.name, self.told, self.now = name, [], bot_status(name)
         self.refuses = ""
         self.server = ControlServer(
-            control_file(data_dir, name), self.status, self.act, CollectorRegistry(), orders=self.orders
+            *(control_file(data_dir, name), self.status, self.act, CollectorRegistry()),
+            orders=self.orders,
+            config=lambda: self.settings,
         )
+        self.settings = [
+            {"key": "strategy", "value": "grid", "live": False},
+            {"key": "grid.levels", "value": 15, "live": True},
+            {"key": "grid.timeframe", "value": "1h", "live": False},
+        ]
 
     async def status(self):
         return self.now
@@ -205,7 +213,9 @@ async def console(
     await migrate(dsn)
     pool, bots = ReadPool(dsn), Bots(tmp_path)
     reader = None if redis is None else EventReader(redis)
-    access = Access(AccessRows(pool), now, PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+    access = Access(
+        AccessRows(pool), TotpSecrets(tmp_path), now, PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    )
     if not limits:
         access.limits.hit = lambda *_: None
     history = History(pool)

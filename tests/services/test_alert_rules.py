@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.error import URLError
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
 import pytest
 import yaml
 
 from bot.sources import ROOT
-from services.alert_rules import FILE, RULES, rules_file
+from coordinator.vocabulary import HeldOff
+from services.alert_conditions import BY_ID, CONDITIONS, Observer
+from services.alert_rules import FILE, PAGE, RULES, page, rules_file
 from services.dashboards import DASHBOARDS, FOLDER, dashboard, dashboard_file
+from services.runtime.key_check import NEW_KEY
+from services.watchdog.conditions import BotTrouble
 
 # What Prometheus sees while all is well, a value a minute, and what one fault makes of it.
 WELL = {
@@ -19,11 +31,17 @@ WELL = {
     'up{job="traderagent-console", instance="c"}': "1x60",
     'up{job="traderagent-worker", instance="w"}': "1x60",
     'up{job="traderagent-collector", instance="m"}': "1x60",
+    'probe_success{job="traderagent-blackbox", instance="http://127.0.0.1:8800/health"}': "1x60",
     "traderagent_stream_age_seconds": "1x60",
+    'traderagent_pair_reconciled_seconds{pair="BTCUSDT"}': "30x60",
+    'traderagent_trouble{id="key_expiry"}': "0x60",
+    'traderagent_trouble{id="key_rights"}': "0x60",
+    'traderagent_trouble{id="drift"}': "0x60",
     'traderagent_mode{mode="halt"}': "0x60",
     'traderagent_mode{mode="drawdown"}': "0x60",
     'traderagent_pair_held_off{pair="BTCUSDT", reason="operator"}': "1x60",
-    'traderagent_pair_held_off{pair="BTCUSDT", reason="silence"}': "0x60",
+    'traderagent_pair_held_off{pair="BTCUSDT", reason="silence"}': "1x60",
+    'traderagent_pair_held_off{pair="BTCUSDT", reason="position"}': "0x60",
     'traderagent_corrections_total{pair="BTCUSDT"}': "0+0x60",
     "traderagent_drift_bps": "2x60",
     "traderagent_drift_limit_bps": "10x60",
@@ -49,7 +67,11 @@ FAULTS = {
     "VenueSilent": {"traderagent_stream_age_seconds": "90x60"},
     "Halted": {'traderagent_mode{mode="halt"}': "1x60"},
     "DrawdownMode": {'traderagent_mode{mode="drawdown"}': "1x60"},
-    "PairHeldOff": {'traderagent_pair_held_off{pair="BTCUSDT", reason="silence"}': "1x60"},
+    "PairHeldOff": {'traderagent_pair_held_off{pair="BTCUSDT", reason="position"}': "1x60"},
+    "Unreachable": {'probe_success{job="traderagent-blackbox", instance="http://127.0.0.1:8800/health"}': "0x60"},
+    "PairUnreconciled": {'traderagent_pair_reconciled_seconds{pair="BTCUSDT"}': "30+10x60"},
+    "KeyExpires": {'traderagent_trouble{id="key_expiry"}': "1x60"},
+    "KeyMayTooMuch": {'traderagent_trouble{id="key_rights"}': "1x60"},
     "PositionsCorrected": {'traderagent_corrections_total{pair="BTCUSDT"}': "0+1x60"},
     "DriftAboveLimit": {"traderagent_drift_bps": "12x60"},
     "LoopLate": {'traderagent_loop_lag_seconds_bucket{instance="b", le="0.05"}': "0+1x60"},
@@ -72,10 +94,41 @@ def promtool(*arguments):
     return done.returncode, done.stdout + done.stderr
 
 
-def test_the_file_is_what_the_rules_say():
-    assert (ROOT / FILE).read_text() == rules_file(), "run `python -m services.alert_rules`"
-    assert len({one.name for one in RULES}) == len(RULES) and set(FAULTS) == {one.name for one in RULES}
-    assert all(one.sentence and one.remedy for one in RULES)
+@pytest.mark.parametrize(("file", "told"), [(FILE, rules_file), (PAGE, page)])
+def test_the_files_are_what_the_table_says(file, told):
+    assert (ROOT / file).read_text() == told(), "run `python -m services.alert_rules`"
+
+
+def test_the_table_has_each_condition_once_and_whole():
+    assert len({one.name for one in CONDITIONS}) == len(BY_ID) == len(CONDITIONS)
+    assert set(FAULTS) == {one.name for one in RULES}
+    assert all(one.sentence for one in RULES)
+    assert all(one.meaning and one.remedy and (one.measure or one.seen_by) for one in CONDITIONS)
+    assert all(bool(one.measure) == bool(one.limit) for one in CONDITIONS)
+
+
+def test_each_observer_says_what_the_table_names_it_for_and_nothing_else():
+    """The faults that fire each are in test_watchdog, test_watched_bot, test_key_care, test_drift and test_telegram."""
+    said = {one: {each.id for each in CONDITIONS if one in each.seen_by} for one in Observer}
+    assert said[Observer.WATCHDOG] == {one.value for one in BotTrouble}
+    assert said[Observer.PROBE] == {one.id for one in CONDITIONS if one.service}
+    assert said[Observer.TELEGRAM] == {"silent", "halted"}
+    alarms = {
+        "store_away",
+        "unexplained_money",
+        "key_expiry",
+        "key_rights",
+        "drift",
+        HeldOff.SILENCE.name.lower(),
+        "held_off",
+    }
+    assert said[Observer.BOT] == alarms
+
+
+def test_what_a_bot_says_has_the_remedy_of_the_table():
+    source = (ROOT / "coordinator" / "portfolio_core.py").read_text()
+    assert f'"{BY_ID["unexplained_money"].remedy}"' in source
+    assert BY_ID["key_expiry"].remedy == NEW_KEY
 
 
 @needs_promtool
@@ -83,6 +136,70 @@ def test_prometheus_takes_config_and_rules():
     for what, name in (("rules", "alerts.yaml"), ("config", "prometheus.yml")):
         code, said = promtool("check", what, ROOT / "deploy" / "prometheus" / name)
         assert code == 0, said
+
+
+BLACKBOX = shutil.which("prometheus-blackbox-exporter") or shutil.which("blackbox_exporter")
+needs_blackbox = pytest.mark.skipif(BLACKBOX is None, reason="Prometheus' blackbox exporter is not installed")
+
+
+@contextmanager
+def blackbox():
+    """The exporter with the config of `deploy`; yields its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    config = ROOT / "deploy" / "prometheus" / "blackbox.yml"
+    process = subprocess.Popen(
+        [BLACKBOX, f"--config.file={config}", f"--web.listen-address={address}"], stderr=subprocess.DEVNULL
+    )
+    try:
+        yield address
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def asked(address, target, module):
+    """Ask the exporter about a target, as Prometheus does; whether it says that it is reached."""
+    query = urlencode({"target": target, "module": module})
+    until = time.monotonic() + 20
+    while True:
+        try:
+            with urlopen(f"http://{address}/probe?{query}", timeout=10) as answer:
+                return "probe_success 1" in answer.read().decode().splitlines()
+        except URLError:  # it has not begun to listen
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+class Health(BaseHTTPRequestHandler):
+    """A service that is well while `answer` is 200."""
+
+    answer = 200
+
+    def do_GET(self):
+        self.send_response(self.answer)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@needs_blackbox
+def test_the_blackbox_exporter_says_whether_a_service_is_reached():
+    scraped = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    (job,) = (one for one in scraped if one["job_name"] == "traderagent-blackbox")
+    assert 'job="traderagent-blackbox"' in BY_ID["unreachable"].expr
+    (module,) = job["params"]["module"]
+    with ThreadingHTTPServer(("127.0.0.1", 0), Health) as served, blackbox() as address:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        target = f"http://127.0.0.1:{served.server_port}/health"
+        assert asked(address, target, module)
+        served.RequestHandlerClass = type("Sick", (Health,), {"answer": 500})
+        assert not asked(address, target, module)
+        served.shutdown()
+        served.server_close()
+        assert not asked(address, target, module)
 
 
 @needs_promtool

@@ -14,15 +14,18 @@ import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bot.events import Decision
 from bot.ports import Unreachable
 from bot.sources import ROOT
-from bot.times import DAY
+from bot.times import DAY, MINUTE
 from coordinator.decisions import FAMILY, FIELDS
 from coordinator.vocabulary import DecisionKind
 from services.command_line import web
 from services.logs import configure
 from services.storage import store
+from services.storage.store import PostgresStore
 from services.web.access import SESSION, TRIES
+from services.web.portfolio import correlations
 from services.web.scopes import Scope, allows, needed_for
 from services.web.telling import reasons, spoken
 from services.web.words import CHART_NAMES, CHART_TEXTS, PageWords
@@ -35,6 +38,7 @@ OPEN = {
 }  # fmt: skip
 NEEDS_MONEY = {
     "/api/v1/auth/password", "/api/v1/auth/sessions", "/api/v1/auth/sessions/{session}", "/api/v1/auth/tokens",
+    "/api/v1/auth/second-factor", "/api/v1/auth/second-factor/off",
 }  # fmt: skip
 PAGES = (
     "/", "/bots/{bot}/pairs/BTCUSDT", "/portfolio", "/history/fills", "/history/orders", "/history/trades",
@@ -53,6 +57,8 @@ BODIES = {
     "/api/v1/auth/link": {"link": "x"},
     "/api/v1/auth/password": {"old": None, "new": "a password of length"},
     "/api/v1/auth/tokens": {"label": "x", "scope": "read", "days": 1},
+    "/api/v1/auth/second-factor": {"code": "123456"},
+    "/api/v1/auth/second-factor/off": {"code": "123456"},
     "/api/v1/bots/{bot}/commands": {"command": "pause"},
     "/api/v1/bots/{bot}/run": {"command": "start"},
     "/api/v1/bots": {"name": "x", "strategy": "grid", "pairs": ["BTCUSDT"], "environment": "demo"},
@@ -421,6 +427,55 @@ def test_an_account_is_shown_beside_its_trades_and_downloaded_by_format_and_day(
                 assert (status, body["field"]) == (422, field)
 
     run(main())
+
+
+def test_what_was_earned_is_told_by_strategy_and_regime_and_how_alike_pairs_are(dsn, name, tmp_path):
+    def told(pair, kind, at, **fields):
+        return Decision(pair, at, kind, fields)
+
+    async def main():
+        await write_history(dsn, name, fills=6)  # one a minute, every second one brings 4.2 less 0.01
+        store = await PostgresStore.join(dsn, name)
+        saved = await store.load(PAIR)
+        start = {"variant": "base", "size": 1.0}
+        said = [
+            told(PAIR, "start", NOW + MINUTE, strategy="grid", **start),
+            told(PAIR, "regime", NOW + 2 * MINUTE, regime="tight_range", before="unknown"),
+            told("OTHERUSDT", "start", NOW + 2 * MINUTE, strategy="trend", **start),
+            told(PAIR, "start", NOW + 4 * MINUTE, strategy="dca", **start),
+        ]
+        await store.save(PAIR, saved, NOW, [], [], said)
+        await store.close()
+        async with console(dsn, tmp_path, name) as house:
+            token = await house.token("read")
+            _, shown, _ = await house.ask("GET", f"/api/v1/portfolio/{name}", token)
+            found = {(one["strategy"], one["regime"]): (one["profit"], one["fills"]) for one in shown["contributions"]}
+            assert found == {
+                ("unknown", "unknown"): (pytest.approx(-0.01), 1),
+                ("grid", "unknown"): (pytest.approx(4.19), 1),
+                ("grid", "tight_range"): (pytest.approx(4.18), 2),
+                ("dca", "tight_range"): (pytest.approx(4.18), 2),
+            }
+            _, page, _ = await house.ask("GET", f"/portfolio?bot={name}", token)
+            assert "tight range" in page.decode()
+
+    run(main())
+
+
+def test_pairs_are_correlated_day_by_day_and_days_without_a_fill_count_as_nothing():
+    days = [f"2024-01-{day:02d}" for day in range(1, 21)]
+    profits = {"A": [(-1.0) ** k for k in range(20)], "B": [2 * (-1.0) ** k for k in range(20)], "C": [1.0] * 20}
+    rows = [
+        {"day": day, "pair": pair, "profit": profits[pair][k], "fills": 1}
+        for pair in profits
+        for k, day in enumerate(days)
+        if pair != "B" or k % 2 == 0
+    ]
+    (found,) = correlations(rows)
+    assert (found["pair"], found["other"], found["days"]) == ("A", "B", 20)
+    assert found["correlation"] == pytest.approx(1.0)
+    assert correlations([row for row in rows if row["day"] < "2024-01-10"]) == []
+    assert correlations([]) == []
 
 
 def test_candles_come_as_columns_in_one_body_rolled_up(dsn, name, tmp_path):

@@ -9,13 +9,18 @@ import time
 import zipfile
 from datetime import UTC, datetime
 
+import asyncpg
 import pytest
 
 from bot.errors import Misconfigured
 from services.app.schedule import KEPT_BACKUPS, TASKS, run_task
 from services.keys.key_store import ApiKey, KeyName, KeyStore
-from services.storage.installation import DUMP, MANIFEST, file_name, look_into_all, restore_all
+from services.storage.installation import DUMP, MANIFEST, back_up_all, file_name, look_into_all, restore_all
 from services.storage.instance_lock import InstanceLock
+from services.storage.journal import JournalStore
+from services.storage.read_pool import ReadPool
+from services.storage.replays import ReplayStore
+from services.storage.schema import migrate
 from services.storage.store import PostgresStore
 from tests.runtime.processes import Processes, minute
 from tests.runtime.test_upgrade import CAPITAL, GRID, PAIRS, PAUSE, assert_kept, at_venue
@@ -23,6 +28,7 @@ from tests.services.test_backup import another_database
 from tests.services.test_schedule import surroundings
 
 KEY = KeyName("owner", "bybit", "demo")
+NOON = 1_704_110_400_000  # ms
 
 
 @pytest.fixture
@@ -91,6 +97,46 @@ def test_what_is_there_is_given_up_only_when_told_and_is_backed_up_first(dsn, na
         KeyStore(tmp_path / "new").read(KEY)
     (installed / "master.key").rename(tmp_path / "new" / "master.key")
     assert KeyStore(tmp_path / "new").read(KEY).secret == "secret-0123456789"
+
+
+TRADE = {"symbol": "BTCUSDT", "timeframe": "5m", "pnl": 9.5, "entry_ts": NOON, "exit_ts": NOON + 60_000}
+KEPT = ("replays", "replay_actions", "journal", "journal_outbox")
+
+
+async def kept_of(dsn):
+    """Every row of the replays and of the journal."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        return {one: [tuple(row) for row in await connection.fetch(f"TABLE {one} ORDER BY 1, 2")] for one in KEPT}
+    finally:
+        await connection.close()
+
+
+def test_replays_and_the_journal_come_back_with_their_pictures_and_what_waits_to_be_sent(dsn, name, tmp_path):
+    place = f"journal/{'a' * 16}/chart.png"
+
+    async def main():
+        before, elsewhere = [await another_database(dsn, f"{one}_{name}") for one in ("old", "new")]
+        await migrate(before)
+        pool = ReadPool(before)
+        replays, journal = ReplayStore(pool), JournalStore(pool, ["hook"])
+        await replays.begin("a" * 16, "owner", {"pair": "BTCUSDT", "blind": 0})
+        for number, action in enumerate(({"do": "step", "bars": 3}, {"do": "note", "text": "why"}), 1):
+            await replays.append("a" * 16, number, action)
+        await journal.add("r-1", "replay", "a" * 16, TRADE, [place.partition("/")[2]], "late")
+        await journal.edit("r-1", 1, "too late", ["asia"])
+        await pool.close()
+        (tmp_path / "old" / place).parent.mkdir(parents=True)
+        (tmp_path / "old" / place).write_bytes(b"picture")
+        file = tmp_path / "all.backup"
+        await back_up_all(before, tmp_path / "old", file)
+        await restore_all(elsewhere, tmp_path / "new", file, replace=False)
+        return await kept_of(before), await kept_of(elsewhere)
+
+    before, after = asyncio.run(main())
+    assert after == before
+    assert [len(after[one]) for one in KEPT] == [1, 2, 1, 2]
+    assert (tmp_path / "new" / place).read_bytes() == b"picture"
 
 
 def rewritten(file, change):

@@ -6,17 +6,21 @@ import base64
 import json
 import os
 import secrets
+import signal
 import stat
 import threading
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from bot.errors import Misconfigured, TradingError
+from services import whole_file
 from services.app.key_access import secrets_of
 from services.command_line.main import app
 from services.keys.key_store import ApiKey, KeyName, KeyStore, checked_key
-from services.keys.master_key import made_master_key, master_key_file
+from services.keys.master_key import made_master_key, master_key_file, read_master_key
+from services.keys.totp_secrets import TotpSecrets, reseal_all
 from services.runtime.config import BotSettings
 
 NAME = KeyName("owner", "bybit", "live")
@@ -155,6 +159,156 @@ def test_a_bot_takes_the_key_of_the_environment_before_that_of_the_store(tmp_pat
         secrets_of(settings)
     monkeypatch.setenv("TRADERAGENT_SECRET", OTHER.secret)
     assert secrets_of(settings).key.get_secret_value() == OTHER.key
+
+
+OTHERS = (KeyName("ann", "bybit", "demo"), KeyName("owner", "bybit", "live", "watching"))
+NEW_MASTER = bytes(range(32))
+
+
+def filled(folder):
+    """A store of three keys and a second factor."""
+    store = KeyStore(folder)
+    for name in (NAME, *OTHERS):
+        store.add(name, KEY)
+    TotpSecrets(folder).keep("owner", "JBSWY3DPEHPK3PXP")
+    return store
+
+
+def all_opens(folder):
+    store = KeyStore(folder)
+    found = [store.read(one) for one in store.names()]
+    return len(found) == 3 and set(found) == {KEY} and TotpSecrets(folder).read("owner") == "JBSWY3DPEHPK3PXP"
+
+
+def test_another_master_key_opens_everything_and_the_former_one_nothing(tmp_path, monkeypatch):
+    store = filled(tmp_path)
+    added, former = store.added(NAME), master_key_file(tmp_path).read_text()
+    assert reseal_all(tmp_path, NEW_MASTER) == 4
+    assert read_master_key(tmp_path) == NEW_MASTER
+    assert all_opens(tmp_path)
+    assert store.added(NAME) == added
+    written = everything_written(tmp_path)
+    assert KEY.secret.encode() not in written and former.strip().encode() not in written
+    assert {one.name for one in tmp_path.iterdir()} == {"keys", "master.key"}
+    monkeypatch.setenv("TRADERAGENT_MASTER_KEY", former)
+    for trial in (lambda: store.read(NAME), lambda: TotpSecrets(tmp_path).read("owner")):
+        with pytest.raises(Misconfigured, match="the master key is not the one that encrypted"):
+            trial()
+
+
+def refused(folder, sentence):
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(Misconfigured, match=sentence):
+        reseal_all(folder, NEW_MASTER)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_change_of_the_master_key_that_cannot_be_whole_changes_nothing(tmp_path, monkeypatch):
+    with pytest.raises(Misconfigured, match=r"master\.key is missing"):
+        reseal_all(tmp_path, NEW_MASTER)
+    filled(tmp_path)
+    path = tmp_path / "keys" / OTHERS[0].file_name()
+    whole = path.read_text()
+    path.write_text(json.dumps(json.loads(whole) | {"sealed": "AAAA"}))
+    refused(tmp_path, "is damaged")
+    path.write_text(whole)
+    strange = tmp_path / "keys" / "notes.json"
+    strange.write_text("{}")
+    refused(tmp_path, "is no file of this program's")
+    strange.unlink()
+    monkeypatch.setenv("TRADERAGENT_MASTER_KEY", base64.b64encode(secrets.token_bytes(32)).decode())
+    refused(tmp_path, "the master key is not the one that encrypted the")
+    monkeypatch.delenv("TRADERAGENT_MASTER_KEY")
+    assert all_opens(tmp_path)
+
+
+def resealed_and_killed(folder, step):
+    """Change the master key in a process that is killed before its `step`-th touch of a file; whether it was."""
+    child = os.fork()
+    if child == 0:
+        left = [step]
+
+        def dying(touch):
+            def touched(*given, **named):
+                left[0] -= 1
+                if left[0] == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return touch(*given, **named)
+
+            return touched
+
+        whole_file.os.fsync = dying(os.fsync)  # a file is written beside, and not yet in its place
+        Path.replace, Path.unlink = dying(Path.replace), dying(Path.unlink)
+        try:
+            reseal_all(folder, NEW_MASTER)
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="it is killed in a copy of this process")
+def test_a_kill_at_any_moment_leaves_everything_by_one_master_key(tmp_path):
+    outcomes = []
+    for step in range(1, 100):
+        folder = tmp_path / str(step)
+        filled(folder)
+        former = read_master_key(folder)
+        if not resealed_and_killed(folder, step):
+            break
+        assert all_opens(folder), f"killed before touch {step}"
+        outcomes.append(read_master_key(folder) == NEW_MASTER)
+        KeyStore(folder).replace(NAME, OTHER)
+        assert KeyStore(folder).read(NAME) == OTHER
+        assert read_master_key(folder) == (NEW_MASTER if outcomes[-1] else former)
+        assert reseal_all(folder, NEW_MASTER[::-1]) == 4
+    assert outcomes == sorted(outcomes)
+    assert {*outcomes} == {False, True}
+    assert len(outcomes) > 10
+
+
+def test_keys_are_read_while_the_master_key_is_changed(tmp_path):
+    filled(tmp_path)
+    failed, ended = [], threading.Event()
+
+    def reading():
+        while not ended.is_set():
+            try:
+                KeyStore(tmp_path).read(NAME)
+            except TradingError as error:
+                failed.append(str(error))
+
+    thread = threading.Thread(target=reading)
+    thread.start()
+    for _ in range(30):
+        reseal_all(tmp_path, secrets.token_bytes(32))
+    ended.set()
+    thread.join()
+    assert failed == []
+
+
+def test_rekey_is_a_command_with_a_random_master_key_or_ones_own(store_dir, tmp_path, monkeypatch):
+    filled(store_dir)
+    former = read_master_key(store_dir)
+    done = command("rekey")
+    assert (done.exit_code, "encrypts now: 4; master.key has it" in done.output) == (0, True), done.output
+    assert read_master_key(store_dir) != former
+    own = base64.b64encode(NEW_MASTER).decode()
+    (tmp_path / "new").write_text(f"{own}\n")
+    assert command("rekey", "--file", str(tmp_path / "new")).exit_code == 0
+    assert read_master_key(store_dir) == NEW_MASTER
+    again = command("rekey", "--file", str(tmp_path / "new"))
+    assert "the new master key is the present one" in str(again.exception)
+    (tmp_path / "new").write_text("not a key")
+    assert "new is no master key, which is 32 bytes" in str(command("rekey", "--file", str(tmp_path / "new")).exception)
+    monkeypatch.setenv("TRADERAGENT_MASTER_KEY", own)
+    assert "which this command cannot change" in str(command("rekey").exception)
+    other = base64.b64encode(secrets.token_bytes(32)).decode()
+    (tmp_path / "new").write_text(other)
+    done = command("rekey", "--file", str(tmp_path / "new"))
+    assert "next: put it in the place of the former one" in done.output
+    assert other not in done.output
+    monkeypatch.setenv("TRADERAGENT_MASTER_KEY", other)
+    assert all_opens(store_dir)
 
 
 def command(*words, given=None):

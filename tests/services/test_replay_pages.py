@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +14,7 @@ from tests.conftest import START, walk
 from tests.services.console_house import console
 from tests.services.test_research_pages import pictured
 
-KEYS |= {" ": 32, "ArrowLeft": 37, "s": 83, "5": 53, "p": 80, "b": 66}
+KEYS |= {" ": 32, "ArrowLeft": 37, "s": 83, "5": 53, "p": 80, "b": 66, "v": 86}
 STATE = "document.getElementById('clock').textContent"
 
 
@@ -72,8 +74,18 @@ async def traded(page):
     await page.press("s")
     await page.until("document.querySelector('#notes a') !== null", 60)
     assert "20010" in await page.run("document.querySelector('#notes a').textContent")
+    await page.run("document.getElementById('bot').value = 'quick'")
     await page.press("b")
-    await page.until("document.getElementById('bot-seen').textContent.includes('%')", 240)
+    await page.until("document.getElementById('bot-seen').textContent.includes('quick: ')", 240)
+    await page.until("document.getElementById('chart').chart.pair.compared !== null", 60)
+    drawn = "(({fills, orders}) => [fills.rows, orders.rows])(document.getElementById('chart').chart.pair.compared)"
+    assert min(await page.run(drawn)) > 3
+    if "TRADERAGENT_PICTURES" in os.environ:
+        await page.picture(Path(os.environ["TRADERAGENT_PICTURES"]) / "replay-compared.png")
+    shown = "document.querySelector('[data-layer=compared]').getAttribute('aria-pressed')"
+    for pressed in ("false", "true"):
+        await page.press("v")
+        assert await page.run(shown) == pressed
     if await page.run("document.getElementById('position').textContent !== '—'"):
         await page.push("[data-act=close]")
         await page.until("document.getElementById('resting').textContent.includes('next opening')", 60)
@@ -85,6 +97,9 @@ async def traded(page):
 @pytest.mark.slow
 def test_a_session_is_begun_played_traded_undone_ended_and_in_the_journal(dsn, tmp_path):
     CandleStore(tmp_path).write("bybit", "linear", "BTCUSDT", walk(6 * 1440, 8))
+    (tmp_path / "presets").mkdir()
+    quick = "strategy: grid\ngrid: {timeframe: 5m, warmup_bars: 20, profit_per_grid: 0.003}\n"
+    (tmp_path / "presets" / "quick.yaml").write_text(quick)
 
     async def main():
         async with console(dsn, tmp_path, search=True) as house, browser() as page:

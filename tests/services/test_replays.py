@@ -101,6 +101,36 @@ def test_nothing_of_the_future_is_in_anything_that_the_server_sends(dsn, tmp_pat
     assert state["standing"]["order"]
 
 
+@pytest.mark.slow  # a strategy is compiled
+def test_nothing_of_the_future_is_in_what_the_bot_would_have_done(dsn, tmp_path):
+    """Fills, spans of orders and figures are the same bytes on candles that are others from the next bar on."""
+    candles, other = walk(BARS, 8, volatility=0.002), walk(BARS, 9, start=90_000.0)
+    cut = 1800 + 5 * 60
+    names = ("open", "high", "low", "close", "volume")
+    altered = {one: np.concatenate([getattr(candles, one)[:cut], getattr(other, one)[cut:]]) for one in names}
+    preset = "strategy: grid\ngrid: {timeframe: 5m, warmup_bars: 20, profit_per_grid: 0.003}\n"
+
+    async def sent(data_dir, played_candles):
+        held(data_dir, played_candles)
+        (data_dir / "presets").mkdir()
+        (data_dir / "presets" / "quick.yaml").write_text(preset)
+        async with console(dsn, data_dir, search=True) as house:
+            token = await house.token("control")
+            place = await begun(house, token)
+            _, told = await played(house, token, place, [{"do": "step", "bars": 60}])
+            status, bot, _ = await house.ask("GET", f"{place}/bot?bot=quick", token)
+            assert status == 200, bot
+            return bot, told["state"]["at"]
+
+    bot, at = run(sent(tmp_path / "a", candles))
+    again, _ = run(sent(tmp_path / "b", replace(candles, **altered)))
+    assert json.dumps(bot) == json.dumps(again)
+    assert len(bot["fills"]) > 3
+    assert len(bot["spans"]) > 10
+    assert max(one["at"] for one in bot["fills"]) < at
+    assert max(one["to"] for one in bot["spans"]) == at, "what rests now stands up to the last bar that was shown"
+
+
 def test_a_session_is_played_undone_resumed_pictured_and_ends_in_the_journal(dsn, tmp_path):
     held(tmp_path, walk(BARS, 8, volatility=0.002))
 

@@ -206,6 +206,37 @@ def test_every_word_reaches_the_bot_and_a_refusal_is_said(dsn, name, tmp_path):
     assert "refuses: this UTC day has seen a resume already" in refused["text"]
 
 
+def test_a_setting_is_shown_and_changed_by_a_code_that_is_bound_to_what_it_is(dsn, name, tmp_path):
+    async def play():
+        async with house(tmp_path, dsn, [name]) as here:
+            shown = await here.answer(ANN, "/config")
+            section = await here.answer(ANN, "/config grid")
+            texts = [(await here.answer(ANN, f"/config {one}"))["text"] for one in ("x.y", "grid.timeframe 4h", "x 1")]
+            asked = await here.answer(ANN, "/config grid.levels 12")
+            yes = asked["buttons"]["Yes, do it"]
+            forwarded = await here.pressed(BOB, yes, asked["number"])
+            here.bot.settings[1] = {**here.bot.settings[1], "value": 14}
+            changed = await here.pressed(ANN, yes, asked["number"])
+            done = await here.pressed(ANN, changed["buttons"]["Yes, do it"], asked["number"])
+            twice = await here.pressed(ANN, changed["buttons"]["Yes, do it"], asked["number"])
+            pool = ReadPool(dsn)
+            rows = await AccessRows(pool).audit(name, 0, 10)
+            await pool.close()
+            return shown, section, texts, asked, forwarded, changed, done, twice, here.bot.told, rows
+
+    shown, section, texts, asked, forwarded, changed, done, twice, told, rows = run(play())
+    assert "strategy = grid" in shown["text"] and shown["buttons"] == {"grid": "again:/config grid"}
+    assert "✎ grid.levels = 15" in section["text"] and "\ngrid.timeframe = 1h" in section["text"]
+    assert (
+        "is no section" in texts[0] and "cannot change while the bot runs" in texts[1] and "is no section" in texts[2]
+    )
+    assert "grid.levels: 15 → 12" in asked["text"] and "not yours" in forwarded["text"]
+    assert changed["text"].startswith("Something has changed") and "grid.levels: 14 → 12" in changed["text"]
+    assert done["text"] == f"{name}: set is done" and "has been used" in twice["text"]
+    assert [(one.kind.value, one.setting, one.value) for one in told] == [("set", "grid.levels", "12")]
+    assert [one["fields"] for one in rows] == [{"command": "set grid.levels 12"}]
+
+
 def test_two_users_and_two_bots_do_not_mix(dsn, name, tmp_path):
     async def play():
         async with house(tmp_path, dsn, [name, f"{name}b"]) as here:
@@ -314,6 +345,44 @@ def test_while_telegram_is_away_alarms_wait_and_news_are_gathered(dsn, name, tmp
         int(line[2:].replace(",", "")) for one in sent for line in one["text"].splitlines() if line[:2] == "+ "
     )
     assert len(lines) + left_out == 900 and len(sent) <= 5 + 20, "all are told or counted"
+
+
+def test_an_hour_without_telegram_loses_nothing_that_matters_and_says_nothing_twice(dsn, name, tmp_path):
+    later, noon = [0.0], clock_from(12)
+
+    async def play():
+        limits = MailLimits(gather_seconds=0.1, repeat_seconds=300.0)
+        async with house(tmp_path, dsn, [name], users=(ANN,), clock=lambda: noon() + later[0], limits=limits) as here:
+            await here.until(lambda: name in here.service.places)
+            here.telegram.away = True
+            here.bus.publish(alarm("exits"))
+            box = here.service.notices.box(ANN)
+            await here.until(box.alarms)
+            for minute in range(60):
+                here.bus.publish(filled(minute))
+                here.bus.publish(alarm("exits"))  # the same one, said again
+                later[0] += 60.0
+                here.service.link.wake()
+                await asyncio.sleep(0.02)
+            here.bus.publish(alarm("position"))
+            here.bus.publish(alarm("exits", over=True))
+            await here.until(lambda: box.alarms() == [f"{name}/BTCUSDT/position"])
+            here.telegram.away = False
+            later[0] += 60.0
+            here.service.link.wake()
+            await here.until(lambda: any("✅" in one["text"] for one in here.telegram.sent))
+            await here.until(lambda: sum("🚨" in one["text"] for one in here.telegram.sent) == 1)
+            await here.until(lambda: sum(one["text"].count("bought") for one in here.telegram.sent) == 60)
+            later[0] += 100.0
+            here.service.link.wake()
+            await asyncio.sleep(0.3)
+            return [one["text"] for one in here.telegram.sent]
+
+    sent = run(play())
+    assert sum(one.count("bought") for one in sent) == 60
+    assert sum("🚨" in one for one in sent) == 1, "what was over before anybody could hear it is told as over"
+    assert sum("✅" in one for one in sent) == 1
+    assert len(sent) <= 20
 
 
 def test_a_long_answer_is_cut_between_lines_and_a_fault_of_html_goes_as_plain_text(dsn, name, tmp_path):

@@ -17,13 +17,16 @@ import structlog
 from aiohttp import web
 
 from bot.errors import Misconfigured
+from services.alert_conditions import BY_ID, CONDITIONS
 from services.app.watchdog import Accounts, Watchdog, channels_of
 from services.control.client import control_file, ended_by_operator, log_file
 from services.logs import Concealed
 from services.telegram.users import TelegramSettings, TelegramUser, write_settings
 from services.watchdog.channels import Later, TelegramChannel, WebhookChannel, posted
-from services.watchdog.conditions import AccountSeen, BotTrouble, BotWatch, Notice, WatchLimits
+from services.watchdog.conditions import AccountSeen, BotTrouble, BotWatch, WatchLimits
 from services.watchdog.delivery import Outgoing, ping
+from services.watchdog.notices import Notice
+from services.watchdog.services import ServiceWatch
 from services.watchdog.settings import Webhook, WebhookKind, watchdog_settings
 from tests.services.fake_telegram import TOKEN, FakeTelegram
 
@@ -169,6 +172,76 @@ def test_small_differences_and_pairs_of_others_are_none():
     assert [one for second in range(150) for one in watch.evaluate(second)] == []
 
 
+# Services that it probes
+
+LAG, REACHED = "traderagent_collector_lag_p99_seconds", "traderagent_collector_reachable"
+COLLECTOR = f'{LAG}{{market="bybit spot"}} 1.5\n{REACHED}{{market="bybit spot"}} 1.0\n'
+AWAY = "traderagent_console_source_away"
+ANSWERS = {
+    "console": f'{AWAY}{{source="database"}} 0.0\n{AWAY}{{source="redis"}} 0.0\n',
+    "worker": "traderagent_jobs_active 1.0\n",
+    "collector": COLLECTOR,
+}
+SERVICE_FAULTS = {
+    "console_down": lambda watch: watch.silent("ClientConnectorError"),
+    "worker_down": lambda watch: watch.silent("HTTP 503"),
+    "collector_down": lambda watch: watch.silent("no answer within 5 s"),
+    "console_blind": lambda watch: watch.answered(ANSWERS["console"].replace("0.0", "1.0", 1)),
+    "collector_late": lambda watch: watch.answered(COLLECTOR.replace("1.5", "31")),
+    "market_unreachable": lambda watch: watch.answered(COLLECTOR.replace("1.0", "0.0")),
+}
+
+
+@pytest.mark.parametrize("condition", [one.id for one in CONDITIONS if one.service])
+def test_a_fault_of_a_service_begins_its_condition_alone_and_ends_it_once(condition):
+    known = BY_ID[condition]
+    watch, said = ServiceWatch(known.service, f"{known.service} here:1", 3600.0), []
+    for second in range(0, 1000, 10):
+        if second >= 100:
+            SERVICE_FAULTS[condition](watch)
+        else:
+            watch.answered(ANSWERS[known.service])
+        said += [(second, one.bot, one.condition, one.over) for one in watch.evaluate(second)]
+    assert said == [(100 + known.seconds, watch.name, condition, False)]
+    assert not watch.is_well()
+    watch.answered(ANSWERS[known.service])
+    assert [(one.condition, one.over) for one in watch.evaluate(1000)] == [(condition, True)]
+    assert watch.is_well()
+
+
+@pytest.mark.parametrize("text", ['{"alive": true}', "", "\x00", f"{LAG} nan", f"{LAG} {{", "a" * 5000])
+def test_an_answer_without_metrics_is_an_answer_and_ends_nothing_that_metrics_said(text):
+    watch = ServiceWatch("collector", "collector here:1", 3600.0)
+    for second in range(0, 200, 10):
+        SERVICE_FAULTS["collector_late"](watch)
+        watch.evaluate(second)
+    watch.answered(text)
+    assert watch.evaluate(200) == []
+    assert not watch.is_well()
+
+
+def test_a_probe_asks_over_http_and_says_why_nobody_answers(tmp_path):
+    async def play(receiver, session):
+        url = f"{receiver.address}/metrics"
+        dog = dog_of(tmp_path, probes=[{"service": "console", "url": url}, {"service": "worker", "url": url}])
+        console, worker = dog.services
+        await dog.look_at_service(session, console)
+        well = dog.services[console].why
+        receiver.answers = [(503, {})]
+        await dog.look_at_service(session, console)
+        await receiver._runner.cleanup()
+        await dog.look_at_service(session, worker)
+        dog.evaluate()
+        dog.clock.now += 400
+        dog.evaluate()
+        return well, [one.why for one in dog.services.values()], waiting(dog), url
+
+    well, why, said, url = with_receiver(play)
+    where = url.split("/")[2]
+    assert (well, why) == ("", ["HTTP 503", "ClientConnectorError"])
+    assert said == [(f"console {where}", "console_down", False), (f"worker {where}", "worker_down", False)]
+
+
 # Whom it calls
 
 
@@ -245,6 +318,9 @@ def test_each_kind_of_webhook_hears_it_in_its_own_words():
     assert "&lt;gone&gt; &amp;" in slack["text"]
     ntfy = body("ntfy")
     assert ntfy.body.decode() == NOTICE.text
+    late = Notice("collector here", "collector_late", "late")
+    assert body("ntfy", late).headers["Priority"] == "high"
+    assert json.loads(body("json", late).body)["severity"] == "warning"
     assert (ntfy.headers["Title"], ntfy.headers["Priority"]) == ("traderagent main", "urgent")
     over = Notice("main", BotTrouble.SILENT, "it was silent", over=True)
     assert body("ntfy", over).headers["Priority"] == "default"
@@ -379,6 +455,8 @@ def test_a_ping_is_heard_or_logged_without_its_address():
         ({"webhooks": [{"url": "https://x/SECRET", "kind": "fax"}]}, "webhooks.0.kind is 'fax'"),
         ({"webhooks": "https://x/"}, "webhooks is"),
         ({"ping": {"url": "x SECRET"}}, "an address of a webhook or a ping is none"),
+        ({"probes": [{"service": "console", "url": "console:8800"}]}, "an address of a probe is none"),
+        ({"probes": [{"service": "fax", "url": "http://x/"}]}, "probes.0.service is 'fax'"),
     ],
 )
 def test_a_wrong_config_is_a_sentence_that_shows_no_address(values, sentence):
@@ -509,7 +587,7 @@ def dog_of(folder, **values):
 
 
 def waiting(dog):
-    return [(one.bot, one.condition.value, one.over) for one, _ in dog.outgoing[0].waiting]
+    return [(one.bot, str(one.condition), one.over) for one, _ in dog.outgoing[0].waiting]
 
 
 def ended(folder, reason, name="main"):

@@ -157,6 +157,7 @@ REFUSED = {
         {**FIXED, "infinity": True, "profit_per_grid": 0.004, "levels": 2},
         "a cell of an infinity grid",
     ),
+    "budget too small": ({**FIXED, "levels": 20, "risk_budget": 0.001}, "raise the capital or grid.risk_budget"),
     "no share": ({"take_profit": "x%"}, "take_profit_share"),
 }
 

@@ -12,7 +12,7 @@ const BAR_WIDTH = 2.2; // px, the least that a bar is given
 const CANDLE = {open: "first", high: "most", low: "least", close: "last", volume: "sum"};
 const ACCOUNT = {equity: "last", held: "last", drawdown: "least"};
 const SPANS = [["1 day", 86400], ["1 week", 604800], ["1 month", 2592000], ["All", 0]];
-const LAYERS = [["fills", "Fills"], ["orders", "Resting orders"], ["zones", "Zones"]];
+const LAYERS = [["fills", "Fills"], ["orders", "Resting orders"], ["zones", "Zones"], ["compared", "Compared bot"]];
 const LINES = ["#6366f1", "#14b8a6", "#f97316", "#db2777", "#65a30d", "#0891b2", "#7c3aed", "#b45309"];
 const PER_CENT = {type: "custom", minMove: 0.001, formatter: (value) => `${value.toFixed(2)} %`};
 const SCALE = 0.06; // above and under what is drawn, share of the pane
@@ -83,14 +83,19 @@ class PriceChart {
   layerButton(name, text) {
     const own = this.say(text);
     const made = this.button(own, `${this.say("Show or hide")} ${own.toLowerCase()}`, () => {
-      if (this.hidden.has(name)) this.hidden.delete(name);
-      else this.hidden.add(name);
-      made.setAttribute("aria-pressed", String(!this.hidden.has(name)));
-      this.overlays.redraw();
+      this.toggle(name);
     });
     made.setAttribute("aria-pressed", "true");
     made.dataset.layer = name;
     return made;
+  }
+
+  toggle(name) {
+    if (this.hidden.has(name)) this.hidden.delete(name);
+    else this.hidden.add(name);
+    const button = this.layerButtons.find((one) => one.dataset.layer === name);
+    button.setAttribute("aria-pressed", String(!this.hidden.has(name)));
+    this.overlays.redraw();
   }
 
   // The library's chart: its panes and series.
@@ -213,12 +218,15 @@ class PriceChart {
       this.candles.priceScale().applyOptions({scaleMargins});
       this.overlays.pair = this.pair;
       this.overlays.trade = null;
-      this.layerButtons.forEach((one) => (one.hidden = !this.pair[one.dataset.layer]));
+      this.offerLayers();
       if (this.menu) this.menu.value = index;
     }
     this.nameColours();
     this.measure();
     this.load(seen ? seen.from : this.first, seen ? seen.to : this.end);
+  }
+  offerLayers() {
+    this.layerButtons.forEach((one) => (one.hidden = !this.pair[one.dataset.layer]));
   }
   // From when to when there is anything.
   measure() {
@@ -232,6 +240,7 @@ class PriceChart {
     const {from, to} = this.exactSight(), before = this.end, newest = to >= before - 2 * this.length;
     this.pair = this.data.pairs[0] = pair;
     this.overlays.pair = pair;
+    this.offerLayers();
     this.cache.clear();
     this.nameColours();
     this.measure();

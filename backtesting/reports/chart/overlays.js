@@ -35,12 +35,14 @@ class Overlays {
   behind(context, size) {
     if (!this.pair) return;
     if (this.frame.shows("zones") && this.pair.zones) this.zones(context);
+    if (this.frame.shows("compared") && this.pair.compared) this.comparedOrders(context, this.pair.compared.orders);
     if (this.frame.shows("orders") && this.pair.orders) this.orders(context);
     this.pair.ribbons.forEach((ribbon, row) => this.ribbon(context, size, ribbon, this.pair.ribbons.length - row));
   }
   before(context) {
     if (!this.pair) return;
     if (this.trade) this.chosen(context, this.trade);
+    if (this.frame.shows("compared") && this.pair.compared) this.comparedFills(context, this.pair.compared.fills);
     if (this.frame.shows("fills")) this.fills(context);
   }
   spans(table, draw) {
@@ -94,6 +96,37 @@ class Overlays {
       context.fill();
       context.lineWidth = 1;
       context.strokeStyle = colours.paper;
+      context.stroke();
+    }
+  }
+  // Another's orders and fills beside one's own: dotted lines, and hollow diamonds, filled where one leaves.
+  comparedOrders(context, orders) {
+    const colours = this.frame.colours;
+    context.lineWidth = 2;
+    context.globalAlpha = 0.7;
+    context.setLineDash([2, 4]);
+    this.spans(orders, (k) => {
+      const y = Math.round(this.frame.y(orders.price[k]));
+      context.strokeStyle = [colours.buy, colours.sell, colours.stop][orders.kind[k]];
+      context.beginPath();
+      context.moveTo(this.frame.x(orders.t[k]), y);
+      context.lineTo(this.frame.x(orders.until[k]), y);
+      context.stroke();
+    });
+    context.setLineDash([]);
+    context.globalAlpha = 1;
+  }
+  comparedFills(context, fills) {
+    const {from, to} = this.frame.sight(), colours = this.frame.colours;
+    context.lineWidth = 2;
+    for (let k = place(fills.t, from); k < fills.rows && fills.t[k] <= to; k++) {
+      const x = this.frame.middle(fills.t[k]), y = this.frame.y(fills.price[k]);
+      context.beginPath();
+      [[0, -7], [7, 0], [0, 7], [-7, 0]].forEach(([right, down]) => context.lineTo(x + right, y + down));
+      context.closePath();
+      context.fillStyle = fills.leaves[k] ? (fills.side[k] ? colours.sell : colours.buy) : colours.paper;
+      context.fill();
+      context.strokeStyle = fills.side[k] ? colours.sell : colours.buy;
       context.stroke();
     }
   }

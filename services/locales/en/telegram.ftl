@@ -1,5 +1,5 @@
 # What Telegram says. The same messages stand in every language.
-help = Watch: /status /pairs /pair /orders /positions /balance /profit /day /week /month /trades /performance /regimes /risk /allocation /fees /decisions /why /whatif /drift /chart /equity /health /version
+help = Watch: /status /pairs /pair /orders /positions /balance /profit /day /week /month /trades /performance /regimes /risk /allocation /fees /decisions /why /whatif /drift /chart /equity /health /config /version
     Command: /pause /resume /close /halt /closeall /hold /reduce50 /phaseup /phasedown /reload /stop
     Yourself: /use (choose a bot) /rules (what is told) /language
 hello = This is traderagent. /help lists what you can ask and say.
@@ -66,6 +66,11 @@ unknown-command = That is not a command of mine; /help lists them.
 only-text = I read text commands alone; /help lists them.
 away = { $what }
 confirm-head = { $command } on { $bot }: sure?
+confirm-set = { $key }: { $before } → { $after }, in the config file and for what the bot decides from now on.
+config-head = Config of { $bot }. ✎ may change while it runs: /config KEY VALUE asks for it.
+config-unknown = { $key } is no section and no value of this bot's config; /config lists them.
+config-restart = { $key } cannot change while the bot runs; change it in its file and start the bot again.
+word-set = change
 confirm-close-all = Closes { $count } positions worth { $value } at the market; unrealised { $floating }.
 confirm-close = Pauses { $pair } and closes its position at the market: { $value }, unrealised { $floating }.
 confirm-phase-up = Lets more of the capital work; refused while something is missing.
@@ -81,6 +86,7 @@ no = No
 code-unknown = This button has been used, or is not yours.
 code-late = Too late: a minute has passed. Ask again.
 code-changed = Positions have changed since. Look again:
+config-changed = Something has changed since. Look again:
 cancelled = Nothing was done.
 done = { $bot }: { $outcome }
 refused = { $bot } refuses: { $outcome }

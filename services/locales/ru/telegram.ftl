@@ -1,5 +1,5 @@
 # Что говорит Telegram. Те же сообщения есть на каждом языке.
-help = Смотреть: /status /pairs /pair /orders /positions /balance /profit /day /week /month /trades /performance /regimes /risk /allocation /fees /decisions /why /whatif /drift /chart /equity /health /version
+help = Смотреть: /status /pairs /pair /orders /positions /balance /profit /day /week /month /trades /performance /regimes /risk /allocation /fees /decisions /why /whatif /drift /chart /equity /health /config /version
     Управлять: /pause /resume /close /halt /closeall /hold /reduce50 /phaseup /phasedown /reload /stop
     О себе: /use (выбрать бота) /rules (о чём сообщать) /language
 hello = Это traderagent. /help покажет, о чём можно спросить и что можно сказать.
@@ -67,6 +67,11 @@ unknown-command = Такой команды нет; список: /help.
 only-text = Понимаю только текстовые команды; список: /help.
 away = { $what }
 confirm-head = { $command }, бот { $bot }: точно?
+confirm-set = { $key }: { $before } → { $after }, в файле настроек и для всех дальнейших решений бота.
+config-head = Настройки бота { $bot }. ✎ можно менять на ходу: /config КЛЮЧ ЗНАЧЕНИЕ спросит подтверждение.
+config-unknown = { $key } — не раздел и не значение настроек этого бота; список: /config.
+config-restart = { $key } нельзя менять на ходу; измените в файле и запустите бота заново.
+word-set = изменить
 confirm-close-all = Закроет по рынку позиций: { $count }, на { $value }; нереализовано { $floating }.
 confirm-close = Приостановит { $pair } и закроет позицию по рынку: { $value }, нереализовано { $floating }.
 confirm-phase-up = Пустит в работу больше капитала; откажет, пока чего-то не хватает.
@@ -82,6 +87,7 @@ no = Нет
 code-unknown = Кнопка уже использована или она не ваша.
 code-late = Поздно: прошла минута. Повторите команду.
 code-changed = Позиции с тех пор изменились. Посмотрите ещё раз:
+config-changed = С тех пор что-то изменилось. Посмотрите ещё раз:
 cancelled = Ничего не сделано.
 done = { $bot }: { $outcome }
 refused = { $bot } отказывается: { $outcome }

@@ -232,9 +232,14 @@ function remember(name, value) {
   document.cookie = `${name}=${value}; path=/; max-age=31536000; samesite=strict`;
 }
 
-form("sign-in", async ({password}) => {
-  await ask("POST", "/api/v1/auth/sign-in", {password});
-  location.assign("/");
+form("sign-in", async ({password, code}, found) => {
+  try {
+    await ask("POST", "/api/v1/auth/sign-in", {password, code});
+    location.assign("/");
+  } catch (error) {
+    if (error.field === "code") byId("code").hidden = false, found.elements.code.value = "", found.elements.code.focus();
+    throw error;
+  }
 });
 form("password", async ({old, new: fresh}, found) => {
   await ask("PUT", "/api/v1/auth/password", {old: old || null, new: fresh});
@@ -285,7 +290,7 @@ document.addEventListener("visibilitychange", () => !document.hidden && want());
 
 const shownPage = document.querySelector("header .places [aria-current]");
 if (shownPage) shownPage.scrollIntoView({block: "nearest", inline: "center"}); // on a phone the menu is wider than the page
-window.traderagent = {ask, tell, want, confirmed}; // for the scripts of single pages
+window.traderagent = {ask, form, tell, want, confirmed}; // for the scripts of single pages
 if (location.hash.startsWith("#link=")) byLink(location.hash.slice(6));
 if (live) {
   document.querySelectorAll("table.sortable").forEach(sorted);

@@ -85,7 +85,7 @@ const SHOWN = 120; // bars in sight at first
 const {replay} = root.dataset, say = JSON.parse(root.dataset.said), place = `/api/v1/replays/${replay}`;
 const element = byId("chart"), chartWords = JSON.parse(element.dataset.words);
 const ticket = byId("ticket"), fields = ticket.elements;
-let detail = null, state = null, rows = [], chart = null, playing = null, busy = Promise.resolve();
+let detail = null, state = null, rows = [], chart = null, seen = null, playing = null, busy = Promise.resolve();
 
 const shown = (value, digits = 2) => value.toLocaleString("en-US", {minimumFractionDigits: digits, maximumFractionDigits: digits});
 const exact = (value) => (value === null ? "—" : String(+value.toPrecision(12)));
@@ -158,7 +158,23 @@ function pairShown() {
       quantity: of((one) => one.quantity), position: of((one) => one.position), why: of((one) => reasons.indexOf(one.reason)),
       maker: of((one) => +one.maker), fee: of((one) => one.fee), realized: of((one) => one.realised), words: reasons.map((one) => say[one] || one),
     },
-    orders: levels(read, seconds),
+    orders: levels(read, seconds), compared: seen && compared(seen),
+  };
+}
+
+// What the bot did up to the last bar that was shown, for the chart; after an undo, no more than that.
+function compared({fills, spans}) {
+  const done = fills.filter((one) => one.at < state.at), stood = spans.filter((one) => one.from < state.at);
+  const of = (list, take) => Float64Array.from(list, take), held = (k) => (k ? Math.abs(done[k - 1].position) : 0);
+  return {
+    fills: {
+      rows: done.length, t: of(done, (one) => one.at / 1000), price: of(done, (one) => one.price),
+      side: of(done, (one) => +(one.side === "sell")), leaves: of(done, (one, k) => +(Math.abs(one.position) < held(k))),
+    },
+    orders: {
+      rows: stood.length, t: of(stood, (one) => one.from / 1000), until: of(stood, (one) => Math.min(one.to, state.at) / 1000),
+      price: of(stood, (one) => one.price), kind: of(stood, (one) => (one.kind === "stop" ? 2 : +(one.side === "sell"))),
+    },
   };
 }
 
@@ -290,6 +306,8 @@ async function byBot() {
   try {
     const told = await ask("GET", `${place}/bot?bot=${name}`);
     if (byBot.asked !== state.number) return byBot(); // it has gone on meanwhile
+    seen = told;
+    chart.follow(pairShown());
     const fills = told.fills.slice(-8).reverse().map((one) => `${moment(one.at)} ${say[one.side]} ${exact(one.qty)} @ ${exact(one.price)}`);
     const orders = told.orders.map((one) => `${say[one.kind] || one.kind}: ${say[one.side]} @ ${exact(one.price)}`);
     const head = `${told.bot}: ${exact(told.position)}, ${shown(told.figures.total_return_pct)} %`;
@@ -375,7 +393,7 @@ ticket.addEventListener("submit", (event) => event.preventDefault());
 ticket.addEventListener("change", () => chart && chart.follow(pairShown()));
 
 // Keys come here before the chart has them; while somebody types they are letters.
-const keys = {" ": () => (playing === null ? next() : pause()), ArrowRight: next, ArrowLeft: undo, p: play, s: picture, b: byBot};
+const keys = {" ": () => (playing === null ? next() : pause()), ArrowRight: next, ArrowLeft: undo, p: play, s: picture, b: byBot, v: () => seen && chart.toggle("compared")};
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input:not([type=radio]), select, textarea, dialog[open]");
   if (!state || typing || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -160,10 +160,12 @@ async def upgraded_copy(dsn: str, file: Path) -> AsyncIterator[str]:
         address = urlunsplit(urlsplit(dsn)._replace(path=f"/{quote(copy)}"))
         try:
             await _restore_dump(address, file)
-            await migrate(address)
+            await _migrate_copy(address)
             yield address
         finally:
             await session.execute(f'DROP DATABASE IF EXISTS "{copy}" WITH (FORCE)')
+    except asyncpg.InsufficientResourcesError as error:
+        raise Misconfigured(f"the database has no room for a copy ({cut(str(error))}); make room first.") from None
     except asyncpg.InsufficientPrivilegeError:
         raise Misconfigured(
             "the database's user may not create a database, and an upgrade is tried on a copy first; give it the right "
@@ -171,6 +173,17 @@ async def upgraded_copy(dsn: str, file: Path) -> AsyncIterator[str]:
         ) from None
     finally:
         await session.close()
+
+
+async def _migrate_copy(dsn: str) -> None:
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415, as the schema does
+
+    try:
+        await migrate(dsn)
+    except SQLAlchemyError as error:
+        raise Misconfigured(
+            f"the tables cannot be brought up to date: {cut(str(error))}; stay with the version before, and report it."
+        ) from None
 
 
 async def _restore_dump(dsn: str, file: Path) -> None:

@@ -79,6 +79,23 @@ def test_tables_of_an_older_version_are_backed_up_as_they_are_and_brought_up_to_
     asyncio.run(main())
 
 
+def test_tables_that_cannot_be_brought_up_to_date_are_a_sentence_and_stay_as_they_are(dsn, name, tmp_path):
+    async def main():
+        elsewhere = await another_database(dsn, f"odd_{name}")
+        await migrate(elsewhere, to="0008")
+        session = await asyncpg.connect(elsewhere)
+        await session.execute("CREATE TABLE journal (other text)")  # which a later migration makes
+        await session.close()
+        file = tmp_path / "file.backup"
+        await back_up_all(elsewhere, tmp_path, file)
+        with pytest.raises(Misconfigured, match=r"cannot be brought up to date: .*journal"):
+            async with upgraded_copy(elsewhere, file):
+                pytest.fail("it was let in")
+        assert await version(elsewhere) == "0008"
+
+    asyncio.run(main())
+
+
 async def version(dsn):
     session = await asyncpg.connect(dsn)
     try:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
 from bot.errors import Misconfigured, cut, shown, suggestion
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+
+LIMITS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
+
+
+def bounds_of(field: FieldInfo) -> str:
+    """Write the bounds of a field, such as `> 0, <= 1`; empty for none."""
+    limits = ((sign, getattr(one, key, None)) for one in field.metadata for key, sign in LIMITS.items())
+    return ", ".join(f"{sign} {limit:g}" for sign, limit in limits if limit is not None)
 
 
 def validated(model: type[BaseModel], values: Any, section: str) -> Any:

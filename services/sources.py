@@ -65,6 +65,10 @@ class HistoryRows(Protocol):
         """What was realised by strategy and regime, the most first."""
         ...
 
+    async def exits(self, bot: str) -> list[dict[str, Any]]:
+        """What was realised by reason to leave, the most first."""
+        ...
+
 
 class BotLink(Protocol):
     """The control interfaces of the bots that run here."""
@@ -82,7 +86,7 @@ class BotLink(Protocol):
         ...
 
     async def config(self, bot: str) -> list[dict[str, Any]]:
-        """The values of its config: `key`, `value`, and whether it may change `live`."""
+        """The values of its config: `key`, `value`, whether it may change `live`, its `bounds` and `meaning`."""
         ...
 
     async def command(self, bot: str, said: dict[str, Any]) -> str:

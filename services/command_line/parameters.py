@@ -6,10 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from bot.validation import bounds_of
 from coordinator.config_file import AUTO, BUILT_IN, reference
 from services.command_line.console import console
-
-SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
 
 def parameters(
@@ -43,15 +42,10 @@ def _show(section: str, model: type[Any], title: str) -> None:
     table = Table("key", "default", "bounds", "meaning", title=title, title_justify="left")
     for name, field in model.model_fields.items():
         default = "" if field.default in (None, {}, ()) else _text(field.default)
-        table.add_row(f"{section}.{name}", default, _bounds(field), field.description or "")
+        table.add_row(f"{section}.{name}", default, bounds_of(field), field.description or "")
     console().print(table)
 
 
 def _text(value: Any) -> str:
     """Write a value as a config has it."""
     return ", ".join(str(one) for one in value) if isinstance(value, list | tuple) else str(value)
-
-
-def _bounds(field: Any) -> str:
-    limits = ((sign, getattr(one, key, None)) for one in field.metadata for key, sign in SIGNS.items())
-    return ", ".join(f"{sign} {limit:g}" for sign, limit in limits if limit is not None)

@@ -1151,6 +1151,16 @@ class SessionShownJson(TypedDict):
     own: bool
 
 
+class SettingShownJson(TypedDict):
+    """A value of a bot's config."""
+
+    key: str
+    value: Any
+    live: bool
+    bounds: str
+    meaning: str
+
+
 class SettingsShownJson(TypedDict):
     """What this console is."""
 
@@ -1548,6 +1558,13 @@ class ConsoleClient:
                     "GET", f"/api/v1/bots/{quoted(bot)}/trades", {"pair": pair, "cursor": cursor, "limit": limit}, {}
                 )[0]
             ),
+        )
+
+    def config(self, bot: str) -> list[SettingShownJson]:
+        """List every value of a running bot's config, with meaning and bounds; asked of the bot, without secrets."""
+        return cast(
+            "list[SettingShownJson]",
+            json.loads(self.transport.ask("GET", f"/api/v1/bots/{quoted(bot)}/config", {}, {})[0]),
         )
 
     def said(

@@ -10,14 +10,19 @@ import shutil
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from bot.errors import Misconfigured, cut, shown, suggestion
+from bot.validation import bounds_of
 from coordinator.config_edit import with_value
 from coordinator.config_file import parsed
+from coordinator.parameters import SHARED_SECTIONS
 from services.runtime.config import load_bot
 from services.runtime.preflight import changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from pydantic import BaseModel
+    from pydantic.fields import FieldInfo
 
     from coordinator.config import PortfolioConfig
     from services.runtime.config import BotSettings
@@ -34,19 +39,33 @@ class ShownSetting(TypedDict):
     key: str  # section.name, or a name alone
     value: Any
     live: bool  # it may change while the bot runs
+    bounds: str  # such as `> 0, <= 1`
+    meaning: str
 
 
 def settings_shown(settings: BotSettings, config: PortfolioConfig) -> list[ShownSetting]:
     """Every value of a running bot's config, section by section."""
     own = settings.model_dump(mode="json", exclude={*SECRET})
     sections = {name: value for name, value in config.document().items() if name not in ONLY_SIMULATED}
-    found: list[ShownSetting] = []
+    fields, found = _fields(settings, config), []
     for section, value in {**sections, "bot": own}.items():
-        if not isinstance(value, dict):
-            found.append({"key": section, "value": value, "live": False})
-            continue
-        keys = {f"{section}.{name}": one for name, one in value.items()}
-        found += [{"key": key, "value": one, "live": _is_live(key, one)} for key, one in keys.items()]
+        inside = value if isinstance(value, dict) else {}
+        keys = {f"{section}.{name}": one for name, one in inside.items()} or {section: value}
+        for key, one in keys.items():
+            field = fields.get(key)
+            bounds, meaning = ("", "") if field is None else (bounds_of(field), field.description or "")
+            live = key != section and _is_live(key, one)
+            found.append(ShownSetting(key=key, value=one, live=live, bounds=bounds, meaning=meaning))
+    return found
+
+
+def _fields(settings: BotSettings, config: PortfolioConfig) -> dict[str, FieldInfo]:
+    """What each key of a config is declared as."""
+    sections: dict[str, BaseModel] = {name: getattr(config.algorithm, name) for name in SHARED_SECTIONS}
+    sections |= {strategy.name: parameters for strategy, parameters in config.algorithm.trading()}
+    found = dict(type(config).model_fields)
+    for section, model in {**sections, "bot": settings}.items():
+        found |= {f"{section}.{name}": field for name, field in type(model).model_fields.items()}
     return found
 
 

@@ -78,6 +78,11 @@ SELECT coalesce(by_strategy, 'unknown') AS strategy, coalesce(in_regime, 'unknow
     -coalesce(sum(fee) FILTER (WHERE funds), 0) AS funding, sum(filled) AS fills
 FROM known WHERE rank = 1 GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
 """
+EXITS = """
+SELECT o.signal, f.cause, sum(f.realised - f.fee) AS profit, count(*) AS fills
+FROM fills f LEFT JOIN orders o ON o.bot = f.bot AND o.client_order_id = f.client_order_id
+WHERE f.bot = $1 AND f.realised <> 0 GROUP BY 1, 2
+"""
 
 
 class History:
@@ -117,7 +122,7 @@ class History:
     async def _fill(self, bot: str, row: Any) -> dict[str, Any]:
         tick, lot = await self.units_of(bot, row["symbol"])
         funding = row["cause"] == Cause.FUNDING.value
-        reason = row["cause"] if row["signal"] is None else Signal(row["signal"]).name.lower()
+        reason = _reason(row)
         return {
             "execution": row["execution"],
             "pair": row["symbol"],
@@ -188,6 +193,15 @@ class History:
         """What was realised under each strategy in each regime, less fees and funding, the most first."""
         return [dict(one) for one in await self.pool.fetch(CONTRIBUTIONS, bot)]
 
+    async def exits(self, bot: str) -> list[dict[str, Any]]:
+        """What each reason to leave has realised, less the fees of leaving, the most first."""
+        sums: dict[str, dict[str, Any]] = {}
+        for row in await self.pool.fetch(EXITS, bot):
+            one = sums.setdefault(_reason(row), {"reason": _reason(row), "profit": 0.0, "fills": 0})
+            one["profit"] += row["profit"]
+            one["fills"] += row["fills"]
+        return sorted(sums.values(), key=lambda one: (-one["profit"], one["reason"]))
+
     async def account(self, bot: str) -> AccountStatement:
         """Every change of the bot's wallet, and where they do not add up to what it holds."""
         async with self.pool.connection() as connection:
@@ -201,6 +215,11 @@ class History:
                 return 1.0, 1.0
             self._units[bot, symbol] = remembered_units(symbol, Saved(rows[0]["layout"], rows[0]["data"]))
         return self._units[bot, symbol]
+
+
+def _reason(row: Any) -> str:
+    """Why something was filled: by the signal of its order, or what the venue calls it where it has none."""
+    return str(row["cause"]) if row["signal"] is None else Signal(row["signal"]).name.lower()
 
 
 def _decision(row: Any) -> dict[str, Any]:

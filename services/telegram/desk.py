@@ -275,8 +275,10 @@ class Desk:
         return Message(texts.trades(found, words))
 
     async def _performance(self, _user: TelegramUser, now: dict[str, Any], _rest: list[str], words: Words) -> Message:
-        found, _ = await self.world.past.trades(now["bot"])
-        return Message(texts.performance(found, words))
+        past = self.world.past
+        found, _ = await past.trades(now["bot"])
+        contributions, exits = await past.contributions(now["bot"]), await past.exits(now["bot"])
+        return Message(texts.performance(found, contributions, exits, words))
 
     def _earned(self, days: int) -> Answer:
         async def answer(_user: TelegramUser, now: dict[str, Any], _rest: list[str], words: Words) -> Message:

@@ -262,15 +262,28 @@ def trades(found: list[Any], words: Words) -> str:
     return "\n".join(f"{at(one.closed)} {trade(one, words)}" for one in found[::-1][:SHOWN]) or words("nothing-yet")
 
 
-def performance(found: list[Any], words: Words) -> str:
-    """Closed trades by pair."""
+def performance(
+    found: list[Any], contributions: list[dict[str, Any]], exits: list[dict[str, Any]], words: Words
+) -> str:
+    """Closed trades by pair, and what fills have realised by strategy, regime and reason to leave."""
     rows = []
     for name in sorted({one.pair for one in found}):
         own = [one.profit for one in found if one.pair == name]
         won = sum(1 for one in own if one > 0)
         rows.append((name, len(own), f"{100 * won / len(own):.0f} %", signed(sum(own))))
     heads = tuple(words(f"column-{name}") for name in ("pair", "trades", "won", "profit"))
-    return table([heads, *rows]) if rows else words("nothing-yet")
+    if not rows:
+        return words("nothing-yet")
+    parts = [table([heads, *rows])]
+    for kind, realised in (("strategy", contributions), ("regime", contributions), ("reason", exits)):
+        sums: dict[str, list[float]] = {}
+        for one in realised:
+            total = sums.setdefault(words.word(one[kind]), [0.0, 0])
+            total[0] += one["profit"]
+            total[1] += one["fills"]
+        heads = tuple(words(f"column-{name}") for name in (kind, "profit", "fills"))
+        parts.append(table([heads, *((name, signed(one[0]), f"{one[1]:.0f}") for name, one in sums.items())]))
+    return "\n".join(parts)
 
 
 def earned(rows: list[dict[str, Any]], days: int, until: int, words: Words) -> str:

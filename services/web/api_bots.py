@@ -24,6 +24,7 @@ from services.web.models import (
     OrderList,
     Pair,
     PairOrdersModel,
+    SettingShown,
     TradeList,
     Why,
 )
@@ -118,6 +119,16 @@ def _skipped(cursor: str | None) -> int:
     if not cursor.isdecimal() or len(cursor) > 9:
         raise Failure(422, "invalid", "cursor is none of this list.", "give the `next` of the page before", "cursor")
     return int(cursor)
+
+
+@router.get("/{bot}/config")
+async def config(request: Request, seen: KnownBot) -> list[SettingShown]:
+    """List every value of a running bot's config, with meaning and bounds; asked of the bot, without secrets."""
+    try:
+        found = await console_of(request).sources.bots.config(seen.bot)
+    except Misconfigured as error:
+        raise as_failure(error) from None
+    return [SettingShown.model_validate(one) for one in found]
 
 
 @router.get("/{bot}/commands")

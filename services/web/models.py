@@ -295,6 +295,16 @@ class CommandDone(BaseModel):
     again: bool = Field(description="this key was used before: it was not done again")
 
 
+class SettingShown(BaseModel):
+    """A value of a bot's config."""
+
+    key: str = Field(examples=["grid.levels"])
+    value: Any = Field(examples=[15])
+    live: bool = Field(description="it may change while the bot runs: command `set`")
+    bounds: str = Field(examples=[">= 2, <= 100"])
+    meaning: str
+
+
 class Why(BaseModel):
     """Why a bot holds what it holds on a pair."""
 

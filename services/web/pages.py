@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from bot.errors import TradingError
+from bot.errors import Misconfigured, TradingError
 from bot.ports import Unreachable
 from services.account_statement import StatementFormat
 from services.web import figures
@@ -298,6 +298,22 @@ async def audit(request: Request, bot: Bot = "", cursor: Annotated[int, Query(ge
         return {"rows": rows[:ROWS], "following": following, "elsewhere": elsewhere}
 
     return await page(request, "audit", [], lay, bot=bot)
+
+
+@router.get("/config")
+async def config(request: Request, bot: Bot = "") -> Response:
+    """What a bot is told, with meaning and bounds, and what of it may change while it runs."""
+    seen = await chosen_bot(request, bot)
+
+    async def lay(console: Console, _words: PageWords) -> dict[str, Any]:
+        if not seen.bot:
+            return {"settings": [], "refusal": ""}
+        try:
+            return {"settings": await console.sources.bots.config(seen.bot), "refusal": ""}
+        except (Misconfigured, Unreachable) as error:
+            return {"settings": [], "refusal": str(error)}
+
+    return await page(request, "config", [seen] if seen.bot else [], lay, seen=seen)
 
 
 @router.get("/settings")

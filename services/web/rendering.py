@@ -33,7 +33,7 @@ MENU = {
         *(("matrix", "/matrix"), ("strategies", "/strategies"), ("replays", "/replays"), ("journal", "/journal")),
         *(("data", "/data"),),
     ),
-    "running": (("audit", "/audit"), ("settings", "/settings")),
+    "running": (("config", "/config"), ("audit", "/audit"), ("settings", "/settings")),
 }
 INNER = {"results": "research", "search": "research", "replay": "research"}
 SHARED_SECONDS, MOST_PARTS = 1.0, 200  # that a part is shared by those who ask for it, and how many are kept

@@ -90,9 +90,9 @@ class SpokenBot:
             config=lambda: self.settings,
         )
         self.settings = [
-            {"key": "strategy", "value": "grid", "live": False},
-            {"key": "grid.levels", "value": 15, "live": True},
-            {"key": "grid.timeframe", "value": "1h", "live": False},
+            {"key": "strategy", "value": "grid", "live": False, "bounds": "", "meaning": "which of them"},
+            {"key": "grid.levels", "value": 15, "live": True, "bounds": ">= 2, <= 100", "meaning": "number of levels"},
+            {"key": "grid.timeframe", "value": "1h", "live": False, "bounds": "", "meaning": "signal bars"},
         ]
 
     async def status(self):

@@ -43,7 +43,7 @@ NEEDS_MONEY = {
 PAGES = (
     "/", "/bots/{bot}/pairs/BTCUSDT", "/portfolio", "/history/fills", "/history/orders", "/history/trades",
     "/bots/{bot}/account.csv",
-    "/history/fills.csv", "/history/decisions.csv", "/decisions", "/bots/{bot}/halt", "/audit", "/settings",
+    "/history/fills.csv", "/history/decisions.csv", "/decisions", "/bots/{bot}/halt", "/audit", "/settings", "/config",
     "/backtest", "/jobs", "/sessions", "/strategies", "/bots", "/data", "/matrix", "/scan",
     "/drift", "/drift?day=2024-01-01", "/drift.csv?bot={bot}",
     "/replays", "/replays/0000000000000000", "/journal", "/journal.csv",
@@ -458,6 +458,27 @@ def test_what_was_earned_is_told_by_strategy_and_regime_and_how_alike_pairs_are(
             }
             _, page, _ = await house.ask("GET", f"/portfolio?bot={name}", token)
             assert "tight range" in page.decode()
+
+    run(main())
+
+
+def test_a_bots_config_is_shown_with_what_each_value_means_and_may_be(dsn, name, tmp_path):
+    async def main():
+        async with console(dsn, tmp_path, name) as house:
+            token = await house.token("read")
+            _, shown, _ = await house.ask("GET", f"/api/v1/bots/{name}/config", token)
+            assert [(one["key"], one["live"]) for one in shown][1:] == [
+                ("grid.levels", True),
+                ("grid.timeframe", False),
+            ]
+            assert (shown[1]["bounds"], shown[1]["meaning"]) == (">= 2, <= 100", "number of levels")
+            _, page, _ = await house.ask("GET", f"/config?bot={name}", token)
+            text = page.decode()
+            assert "number of levels" in text and "&gt;= 2, &lt;= 100" in text
+            assert "<option>grid.levels</option>" in text and "<option>grid.timeframe</option>" not in text
+            await house.bots[name].server.stop()
+            _, page, _ = await house.ask("GET", f"/config?bot={name}", token)
+            assert 'class="fault"' in page.decode()
 
     run(main())
 

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.rollup import BAR
+from services.storage.closed_trades import ClosedTrade
 from services.telegram import texts
 from services.telegram.codes import CodeOutcome, Codes
 from services.telegram.desk import ChatWords
@@ -186,3 +187,19 @@ def test_a_picture_takes_a_fifth_of_a_second():
         draw.chart("BTCUSDT", bars(1440), {"open": [], "stop": 0.0}, [])
         times.append((time.process_time() - began) / 2)
     assert min(times) < 0.2
+
+
+def test_performance_tells_pairs_strategies_regimes_and_reasons_to_leave():
+    closed = [ClosedTrade("BTCUSDT", "long", 0, 1, profit, 0.1, 2) for profit in (5.0, -2.0)]
+    rows = [
+        {"strategy": "grid", "regime": "tight_range", "profit": 4.0, "fills": 3},
+        {"strategy": "dca", "regime": "tight_range", "profit": -1.0, "fills": 1},
+    ]
+    exits = [{"reason": "grid_counter", "profit": 5.1, "fills": 2}]
+    told = texts.performance(closed, rows, exits, ChatWords("en"))
+    tables = [[" ".join(line.split()) for line in part.splitlines()] for part in told.split("<pre>")[1:]]
+    assert tables[0][1] == "BTCUSDT 2 50 % +3.00</pre>"
+    assert tables[1][1:] == ["grid +4.00 3", "DCA -1.00 1</pre>"]
+    assert tables[2][1:] == ["tight range +3.00 4</pre>"]
+    assert tables[3] == ["left by profit fills", "grid counter +5.10 2</pre>"]
+    assert texts.performance([], [], [], ChatWords("en")) == "Nothing yet."

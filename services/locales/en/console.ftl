@@ -6,6 +6,7 @@ title-history = Orders, fills, trades
 title-decisions = Decisions
 title-halt = Halt decision
 title-audit = Audit
+title-config = Config
 title-settings = Settings
 title-sign-in = Sign in
 skip = Skip to the content
@@ -168,6 +169,17 @@ held = { $direction ->
    *[short] Short
   } { $quantity } at { $average } on average.
 
+setting-value = Value
+setting-bounds = Bounds
+config-hint = what the bot is told; `traderagent parameters` has the same words
+setting = Setting
+meaning = Meaning
+changes = Changes
+changes-now = while it runs
+changes-at-start = at a start
+config-change = Change a value
+config-change-hint = The file of the config is changed and the bot follows at once. Comments stay.
+config-question = Change the config of { $bot }?
 allocation = Allocation
 contributions = By strategy and regime
 correlation = Correlation

@@ -6,6 +6,7 @@ title-history = Ордера, сделки
 title-decisions = Решения
 title-halt = Решение об остановке
 title-audit = Журнал
+title-config = Конфигурация
 title-settings = Настройки
 title-sign-in = Вход
 skip = К содержанию
@@ -170,6 +171,17 @@ held = { $direction ->
    *[short] Шорт
   } { $quantity } в среднем по { $average }.
 
+setting-value = Значение
+setting-bounds = Границы
+config-hint = что задано боту; те же слова у `traderagent parameters`
+setting = Параметр
+meaning = Смысл
+changes = Меняется
+changes-now = на ходу
+changes-at-start = при запуске
+config-change = Изменить значение
+config-change-hint = Меняется файл конфигурации, бот следует ему сразу. Комментарии остаются.
+config-question = Изменить конфигурацию { $bot }?
 allocation = Распределение
 contributions = По стратегиям и режимам
 correlation = Корреляция

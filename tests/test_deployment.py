@@ -20,6 +20,7 @@ import yaml
 
 from bot.sources import ROOT
 from services.app.collector import load_collector
+from services.app.fleet import LEAVE_SECONDS
 from services.runtime.config import load_bot
 from services.settings import IN_FILES
 from tests.test_readme import parse
@@ -28,7 +29,7 @@ DEPLOY = ROOT / "deploy"
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES = COMPOSE["services"]
 OURS = {name: one for name, one in SERVICES.items() if "traderagent" in one["image"]}
-WITHOUT_PORT = {"watchdog", "telegram"}  # nothing to ask; they end where they cannot go on
+WITHOUT_PORT = {"fleet", "watchdog", "telegram"}  # nothing to ask; they end where they cannot go on
 SECRET = re.compile(r"password|passwd|secret|token|api_?key", re.IGNORECASE)
 
 
@@ -107,6 +108,17 @@ def test_the_program_takes_the_commands_of_the_stack():
             parse(re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", " ".join(one["command"])).replace("/bots/", f"{DEPLOY}/bots/"))
 
 
+def test_no_profile_has_a_bot_and_a_fleet_that_could_start_it_twice_and_each_has_what_it_needs():
+    profiles = {
+        profile: {name for name, one in SERVICES.items() if profile in one["profiles"]}
+        for profile in ("small", "full", "fleet")
+    }
+    assert profiles["fleet"] == profiles["full"] - {"bot"} | {"fleet"}
+    assert profiles["small"] == {"pod", "bot", "console", "postgres", "redis"}
+    for names in profiles.values():
+        assert {needed for name in names for needed in SERVICES[name].get("depends_on", ())} <= names
+
+
 def test_every_secret_is_used_and_every_name_of_a_file_is_one_that_the_program_reads():
     assert set(COMPOSE["secrets"]) == {secret for one in SERVICES.values() for secret in one.get("secrets", ())}
     named = {key for one in OURS.values() for key in one.get("environment", {}) if key.endswith("_FILE")}
@@ -115,7 +127,8 @@ def test_every_secret_is_used_and_every_name_of_a_file_is_one_that_the_program_r
 
 
 def test_the_bot_is_given_time_to_withdraw_and_what_shares_loopback_shares_one_pod():
-    assert SERVICES["bot"]["stop_grace_period"] == "120s"
+    assert SERVICES["bot"]["stop_grace_period"] == SERVICES["fleet"]["stop_grace_period"] == "120s"
+    assert LEAVE_SECONDS < 120
     for name in {*OURS, "prometheus", "blackbox", "grafana"} - {"pod"}:
         assert SERVICES[name]["network_mode"] == "service:pod"
         longest = int(SERVICES["pod"]["stop_grace_period"].rstrip("s"))

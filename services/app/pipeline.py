@@ -42,6 +42,7 @@ from services.app.stored_pairs import stored_pairs
 from services.market_data.file_names import name_of
 from services.market_data.instruments import load_instruments
 from services.market_data.store import CandleStore, bar_length_of
+from services.runtime.config import EMBEDDED
 
 if TYPE_CHECKING:
     import threading
@@ -149,12 +150,13 @@ async def run_pipeline(
     sources: Sequence[PipelineSource],
     workers: int,
     told: Callable[[int, float, str], None],
+    address: str = EMBEDDED,
 ) -> AsyncIterator[PipelinePair]:
     """Take pairs through the chain; `told` hears the pair's place, the share of it that is done, and what is done.
 
-    A pair that cannot be played is named with its reason and stops no other.
+    Rows are in the database at `address`. A pair that cannot be played is named with its reason and stops no other.
     """
-    async with trial_store(data_dir) as store:
+    async with trial_store(data_dir, address) as store:
         for number, source in enumerate(sources):
 
             def hear(share: float, said: str, number: int = number) -> None:

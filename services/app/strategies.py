@@ -22,9 +22,9 @@ NOBODY = ""  # whose rows strategies are: no bot's
 
 
 @asynccontextmanager
-async def strategy_store(data_dir: Path) -> AsyncIterator[StrategyStore]:
-    """Start, or join, the database of a data directory, and open its strategies."""
-    async with database(data_dir, NOBODY) as dsn:
+async def strategy_store(data_dir: Path, address: str) -> AsyncIterator[StrategyStore]:
+    """Start, or join, the database of a data directory or the one at `address`, and open its strategies."""
+    async with database(data_dir, NOBODY, address) as dsn:
         store = await StrategyStore.open(dsn)
         try:
             yield store

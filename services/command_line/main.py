@@ -55,6 +55,7 @@ from services.command_line import (
     suggest,
     sweep,
     telegram,
+    upgrade,
     validate,
     watchdog,
     web,
@@ -114,6 +115,7 @@ app.command("watchdog")(watchdog.watchdog)
 app.command("install-service")(set_up.install_service)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
+app.command("upgrade")(upgrade.upgrade)
 app.command("purge")(purge.purge)
 app.command("replay")(replay.replay)
 app.command("incident")(incident.incident)

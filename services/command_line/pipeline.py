@@ -14,6 +14,7 @@ from bot.market import Market
 from coordinator.config_file import names_of_pairs
 from services.command_line.console import console, notes, progress
 from services.command_line.interrupt import run_loop
+from services.command_line.jobs import Database
 from services.settings import Settings
 from services.whole_file import write_whole
 
@@ -56,6 +57,7 @@ def pipeline(
         "pipeline"
     ),
     workers: Annotated[int, typer.Option(help="threads [default: processors]", metavar="NUMBER", min=0, max=256)] = 0,
+    database: Database = "",
     replace: Annotated[bool, typer.Option("--replace", help="write over a finished one in the folder")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print summary.json")] = False,
 ) -> None:
@@ -85,7 +87,7 @@ def pipeline(
         sources = sources_in_folder(folder, names, bar, exchange, kind)
     refuse_question(question, sources)
     began = time.monotonic()
-    rows = _rows(question, sources, data_dir, workers, out)
+    rows = _rows(question, sources, data_dir, database, workers, out)
     whole = pipeline_summary(question, rows, (time.monotonic() - began) / 60.0)
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / REPORT_FILE, pipeline_page(whole))
@@ -100,13 +102,19 @@ def pipeline(
 
 
 def _rows(
-    question: PipelineQuestion, sources: list[PipelineSource], data_dir: Path, workers: int, out: Path
+    question: PipelineQuestion,
+    sources: list[PipelineSource],
+    data_dir: Path,
+    database: str,
+    workers: int,
+    out: Path,
 ) -> list[dict[str, Any]]:
     """Take every pair through the chain, and keep its preset as soon as it is there."""
     from services.app.pipeline import run_pipeline
-    from services.logs import quieten
+    from services.logs import passwords, quieten
+    from services.runtime.config import EMBEDDED
 
-    quieten()
+    quieten(secrets=passwords(database))
     began, rows = time.monotonic(), []
     with progress("pairs", notes()) as show:
 
@@ -114,7 +122,7 @@ def _rows(
             show((number + share) / len(sources), f"{number + 1:,} of {len(sources):,}, {said}")
 
         async def run() -> None:
-            async for one in run_pipeline(data_dir, question, sources, workers, told):
+            async for one in run_pipeline(data_dir, question, sources, workers, told, database or EMBEDDED):
                 _keep(one, out)
                 rows.append(one.row)
                 left = (time.monotonic() - began) / len(rows) * (len(sources) - len(rows))

@@ -14,6 +14,7 @@ import typer
 from bot.errors import Misconfigured, cut
 from services.command_line.console import console
 from services.command_line.interrupt import run_loop
+from services.command_line.jobs import Database, ask_jobs
 from services.settings import Settings
 from services.whole_file import write_whole
 
@@ -28,9 +29,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
 
 
 @app.command("list")
-def list_sessions(as_json: AsJson = False) -> None:
+def list_sessions(database: Database = "", as_json: AsJson = False) -> None:
     """List every search, newest first."""
-    found = _read()
+    found = _read(database)
     if as_json:
         print(json.dumps([asdict(one) for one in found], default=str))  # noqa: T201, for programs
         return
@@ -49,9 +50,9 @@ def list_sessions(as_json: AsJson = False) -> None:
 
 
 @app.command("show")
-def show(session: Name, as_json: AsJson = False) -> None:
+def show(session: Name, database: Database = "", as_json: AsJson = False) -> None:
     """Show what was asked and what came of it."""
-    one = _named(session)
+    one = _named(session, database)
     if as_json:
         print(json.dumps(asdict(one), default=str))  # noqa: T201, for programs
         return
@@ -74,9 +75,10 @@ def best(
         int | None, typer.Option(help="another variant, by its number in rows.csv or an answer", metavar="NUMBER")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="write over a file that is there")] = False,
+    database: Database = "",
 ) -> None:
     """Write the best of a search, or another of its variants, as a config for `backtest`, `run` and `demo`."""
-    one = _named(session)
+    one = _named(session, database)
     config = (one.result or {}).get("config") if variant is None else _config_of(one, variant)
     if config is None:
         raise Misconfigured(f"session {one.session} is a {one.kind} that is {one.status}; what is finished has a best.")
@@ -105,33 +107,32 @@ def rerun(
     candles: Annotated[Path | None, typer.Option(help="the candle file that it was given", metavar="FILE")] = None,
     out: Annotated[Path, typer.Option(help="folder for page, rows and config", metavar="FOLDER")] = Path("rerun"),
     replace: Annotated[bool, typer.Option("--replace", help="write over a folder that is there")] = False,
+    database: Database = "",
     as_json: AsJson = False,
 ) -> None:
     """Search again as then, by today's code on today's candles: where either has changed, that is another session."""
     if out.exists() and not replace:
         raise Misconfigured(f"{cut(str(out))} exists; choose another folder, or give --replace.")
-    one = _named(session)
+    one = _named(session, database)
     from search.reading import read_space
     from services.command_line.sweep import sweep_into, walk_forward_into
 
     into = sweep_into if one.kind == "sweep" else walk_forward_into
-    into(read_space(one.document), out, candles, as_json=as_json)
+    into(read_space(one.document), out, candles, database=database, as_json=as_json)
 
 
 @app.command("cancel")
-def cancel(session: Name) -> None:
+def cancel(session: Name, database: Database = "") -> None:
     """End the job that plays a session; what it has stored stays, and the same search goes on from it."""
-    one = _named(session)
-    from services.command_line.jobs import ask_jobs
-
-    active = ask_jobs("", lambda store, _dsn: store.jobs(active=True, most=100_000))
+    one = _named(session, database)
+    active = ask_jobs(database, lambda store, _dsn: store.jobs(active=True, most=100_000))
     found = [job for job in active if job.session == one.session]
     if not found:
         raise Misconfigured(
             f"session {one.session} is {one.status}, and no job plays it; a command that does is ended by Ctrl-C."
         )
     for job in found:
-        ended = ask_jobs("", partial(_cancel, job.job))
+        ended = ask_jobs(database, partial(_cancel, job.job))
         console().print(f"job {ended.job} is {ended.status}")
 
 
@@ -151,6 +152,7 @@ def purge(
         int | None, typer.Option(help="the oldest, until no more trials than this are kept", metavar="NUMBER", min=0)
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="do it; without this, show what would go")] = False,
+    database: Database = "",
 ) -> None:
     """Forget searches and their trials: they no longer count among those that looked at the same candles.
 
@@ -160,13 +162,13 @@ def purge(
         raise Misconfigured(
             "purge names no search, or two ways to choose; give a session's name, or --older, --keep-trials."
         )
-    going = [_named(session)] if session is not None else _superfluous(_read(), older, keep_trials)
+    going = [_named(session, database)] if session is not None else _superfluous(_read(database), older, keep_trials)
     for one in going:
         console().print(f"session {one.session}, a {one.kind} of {one.created:%Y-%m-%d} with {one.trials:,} trials")
     if not yes:
         console().print(f"would forget {len(going):,} of these; give --yes to do it")
         return
-    run_loop(_with_store(lambda store: store.purge([one.session for one in going])))
+    run_loop(_with_store(database, lambda store: store.purge([one.session for one in going])))
     console().print(f"forgot {len(going):,}")
 
 
@@ -183,23 +185,24 @@ def _superfluous(found: list[Listed], older: float | None, keep_trials: int | No
     return going[::-1]
 
 
-def _read() -> list[Listed]:
-    found: list[Listed] = run_loop(_with_store(lambda store: store.sessions()))
+def _read(database: str) -> list[Listed]:
+    found: list[Listed] = run_loop(_with_store(database, lambda store: store.sessions()))
     return found
 
 
-async def _with_store(ask: Any) -> Any:
+async def _with_store(database: str, ask: Any) -> Any:
     from services.app.search import trial_store
-    from services.logs import quieten
+    from services.logs import passwords, quieten
+    from services.runtime.config import EMBEDDED
 
-    quieten()
-    async with trial_store(Settings().data_dir) as store:
+    quieten(secrets=passwords(database))
+    async with trial_store(Settings().data_dir, database or EMBEDDED) as store:
         return await ask(store)
 
 
-def _named(name: str) -> Listed:
+def _named(name: str, database: str) -> Listed:
     """Find the one session whose name begins so; raises Misconfigured."""
-    found = [one for one in _read() if one.session.startswith(name)]
+    found = [one for one in _read(database) if one.session.startswith(name)]
     if len(found) != 1:
         said = "no session's name begins" if not found else f"the names of {len(found)} sessions begin"
         raise Misconfigured(f"{said} with {cut(name)}; `traderagent sessions list` has them.")

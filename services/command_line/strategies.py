@@ -152,10 +152,10 @@ def _read() -> tuple[list[StoredStrategy], list[StoredRun]]:
 
 async def _with_store(ask: Callable[[StrategyStore], Coroutine[Any, Any, Any]]) -> Any:
     from services.app.strategies import strategy_store
-    from services.logs import quieten
+    from services.logs import passwords, quieten
 
-    quieten()
-    async with strategy_store(Settings().data_dir) as store:
+    quieten(secrets=passwords(Settings().database))
+    async with strategy_store(Settings().data_dir, Settings().database) as store:
         return await ask(store)
 
 

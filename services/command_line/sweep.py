@@ -13,6 +13,7 @@ import typer
 from bot.errors import Misconfigured, cut
 from services.command_line.console import console, progress
 from services.command_line.interrupt import run_loop
+from services.command_line.jobs import Database
 from services.settings import Settings
 from services.whole_file import write_whole
 
@@ -49,6 +50,7 @@ def sweep(
     top: Top = 0,
     workers: Workers = 0,
     ray: Ray = "",
+    database: Database = "",
     replace: Replace = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the best as JSON")] = False,
 ) -> None:
@@ -59,18 +61,25 @@ def sweep(
     it was interrupted, or answers from what is stored.
     """
     chosen = _begun(space, out, {"method": method, "objective": objective, "top": top}, replace=replace)
-    sweep_into(chosen, out, candles, workers=workers, ray=ray, as_json=as_json)
+    sweep_into(chosen, out, candles, workers=workers, ray=ray, database=database, as_json=as_json)
 
 
 def sweep_into(
-    chosen: Any, out: Path, candles: Path | None = None, *, workers: int = 0, ray: str = "", as_json: bool = False
+    chosen: Any,
+    out: Path,
+    candles: Path | None = None,
+    *,
+    workers: int = 0,
+    ray: str = "",
+    database: str = "",
+    as_json: bool = False,
 ) -> None:
     """Sweep a space that was read, and write what was found into a folder."""
     from search.report import sweep_page
     from services.app.research import SearchKind, config_of_sweep
 
     found: Sweep
-    found, session = _search(SearchKind.SWEEP, chosen, candles, workers, ray)
+    found, session = _search(SearchKind.SWEEP, chosen, candles, workers, ray, database)
     _keep_search(found, session)
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "rows.csv", found.frame.write_csv())
@@ -91,6 +100,7 @@ def walkforward(
     objective: Objective = "",
     workers: Workers = 0,
     ray: Ray = "",
+    database: Database = "",
     replace: Replace = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the windows as JSON")] = False,
 ) -> None:
@@ -100,18 +110,25 @@ def walkforward(
     `backtest`, `run` and `demo`. The same again goes on where it was interrupted, or answers from what is stored.
     """
     chosen = _begun(space, out, {"method": method, "objective": objective}, replace=replace)
-    walk_forward_into(chosen, out, candles, workers=workers, ray=ray, as_json=as_json)
+    walk_forward_into(chosen, out, candles, workers=workers, ray=ray, database=database, as_json=as_json)
 
 
 def walk_forward_into(
-    chosen: Any, out: Path, candles: Path | None = None, *, workers: int = 0, ray: str = "", as_json: bool = False
+    chosen: Any,
+    out: Path,
+    candles: Path | None = None,
+    *,
+    workers: int = 0,
+    ray: str = "",
+    database: str = "",
+    as_json: bool = False,
 ) -> None:
     """Walk a space that was read forward, and write what was found into a folder."""
     from search.report import walk_forward_page
     from services.app.research import SearchKind, config_of_windows
 
     found: WalkForward
-    found, _ = _search(SearchKind.WALK_FORWARD, chosen, candles, workers, ray)
+    found, _ = _search(SearchKind.WALK_FORWARD, chosen, candles, workers, ray, database)
     out.mkdir(parents=True, exist_ok=True)
     write_whole(out / "windows.csv", found.frame.write_csv())
     write_whole(out / "next.yaml", config_of_windows(found))
@@ -134,16 +151,20 @@ def _begun(space: Path, out: Path, told: dict[str, Any], *, replace: bool) -> An
     return read_space(space, {key: value for key, value in told.items() if value})
 
 
-def _search(kind: SearchKind, space: Any, candles: Path | None, workers: int, ray: str) -> tuple[Any, str]:
+def _search(
+    kind: SearchKind, space: Any, candles: Path | None, workers: int, ray: str, database: str
+) -> tuple[Any, str]:
     """Run a search whose rows the database keeps, and show how far it is; returns its session's name too."""
     from services.app.research import ready_search
-    from services.logs import quieten
+    from services.logs import passwords, quieten
+    from services.runtime.config import EMBEDDED
 
-    quieten()
+    quieten(secrets=passwords(database))
     data_dir = Settings().data_dir
     search = ready_search(kind, space, candles, data_dir)
     with _shown(space.objective.metrics[0].text) as told:
-        return run_loop(search.run(data_dir, told, workers=workers, ray=ray)), search.session.name
+        running = search.run(data_dir, told, workers=workers, ray=ray, address=database or EMBEDDED)
+        return run_loop(running), search.session.name
 
 
 def _keep_search(found: Sweep, session: str) -> None:

@@ -12,12 +12,12 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import asyncpg
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -25,7 +25,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from bot.errors import Misconfigured, cut
 from services.storage.archive import BROKEN, LARGEST_IN_ALL, Checksum, Hashed
 from services.storage.backup import FULL, kept_whole, writable
-from services.storage.schema import VERSION, bots_of, migrate, running
+from services.storage.schema import VERSION, bots_of, lock_number, migrate, running, version_of
 
 FORMAT = 1
 MANIFEST, DUMP, DATA = "installation.json", "database.dump", "data/"
@@ -34,6 +34,8 @@ PIECE = 1 << 20
 # Of the data directory.
 PARTS = ("keys", "fleet", "journal", "journal.yaml", "presets", "strategies", "instruments", "funding", "telegram.json")
 OLDER = 16  # the wheel brings tools of two versions of Postgres: this one, and a newer one
+RESTORING = ("--no-owner", "--no-privileges", "--single-transaction")
+COPYING = lock_number("Copying")  # no bot's name has a capital
 PREFIX, ENDING = "traderagent-", ".backup"
 
 
@@ -60,8 +62,13 @@ def file_name(now: datetime) -> str:
 
 
 async def back_up_all(dsn: str, data_dir: Path, file: Path) -> Installation:
-    """Write everything to `file`, whole or not at all, while bots trade; raises Misconfigured."""
-    await migrate(dsn)
+    """Write everything to `file`, whole or not at all, while bots trade; raises Misconfigured.
+
+    Tables of another version stay as they are: bots of that version may trade on them.
+    """
+    version, _ = await _tables(dsn)
+    if version is None:
+        await migrate(dsn)
     with kept_whole(file) as out, writable(file, only=FULL), tempfile.TemporaryDirectory(dir=file.parent) as folder:
         dump = Path(folder) / DUMP
         await _run(dsn, "pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={dump}")
@@ -73,8 +80,9 @@ async def back_up_all(dsn: str, data_dir: Path, file: Path) -> Installation:
                     written = Hashed(member)
                     shutil.copyfileobj(source, written, PIECE)
                 checksums[name] = written.digest.hexdigest()
+            version, bots = await _tables(dsn)
             contents = Installation(
-                format=FORMAT, version=VERSION, at=datetime.now(UTC), bots=await _bots(dsn), checksums=checksums
+                format=FORMAT, version=version or VERSION, at=datetime.now(UTC), bots=bots, checksums=checksums
             )
             archive.writestr(MANIFEST, contents.model_dump_json(indent=1))
     return contents
@@ -103,10 +111,10 @@ async def restore_all(dsn: str, data_dir: Path, file: Path, *, replace: bool) ->
         await _refuse_used(dsn, data_dir, replace=replace)
         with tempfile.TemporaryDirectory(dir=file.parent) as folder:
             dump = Path(archive.extract(DUMP, folder))
-            if await _bots(dsn):
+            if (await _tables(dsn))[1]:
                 await back_up_all(dsn, data_dir, file.with_name(f"before-{file_name(datetime.now(UTC))}"))
             await _empty(dsn)
-            await _run(dsn, "pg_restore", "--no-owner", "--no-privileges", "--single-transaction", str(dump))
+            await _run(dsn, "pg_restore", *RESTORING, str(dump))
         await migrate(dsn)
         for name in contents.checksums:
             if name != DUMP:
@@ -136,10 +144,59 @@ async def _refuse_used(dsn: str, data_dir: Path, *, replace: bool) -> None:
         raise Misconfigured(f"{data_dir} holds {cut(', '.join(there))} already; add --replace to give them up.")
 
 
-async def _bots(dsn: str) -> list[str]:
+@asynccontextmanager
+async def upgraded_copy(dsn: str, file: Path) -> AsyncIterator[str]:
+    """Put a backup's database beside the one at `dsn`, with this program's tables; yields its address.
+
+    What an upgrade does is so tried on a copy, which goes with the context. Raises Misconfigured.
+    """
+    session = await asyncpg.connect(dsn)
+    copy = f"{await session.fetchval('SELECT left(current_database(), 40)')}_upgrade"
+    try:
+        if not await session.fetchval("SELECT pg_try_advisory_lock($1)", COPYING):
+            raise Misconfigured("another upgrade of this database runs; wait until it has ended.")
+        await session.execute(f'DROP DATABASE IF EXISTS "{copy}" WITH (FORCE)')  # of one that was killed
+        await session.execute(f'CREATE DATABASE "{copy}"')
+        address = urlunsplit(urlsplit(dsn)._replace(path=f"/{quote(copy)}"))
+        try:
+            await _restore_dump(address, file)
+            await _migrate_copy(address)
+            yield address
+        finally:
+            await session.execute(f'DROP DATABASE IF EXISTS "{copy}" WITH (FORCE)')
+    except asyncpg.InsufficientResourcesError as error:
+        raise Misconfigured(f"the database has no room for a copy ({cut(str(error))}); make room first.") from None
+    except asyncpg.InsufficientPrivilegeError:
+        raise Misconfigured(
+            "the database's user may not create a database, and an upgrade is tried on a copy first; give it the right "
+            "to by `ALTER ROLE … CREATEDB`."
+        ) from None
+    finally:
+        await session.close()
+
+
+async def _migrate_copy(dsn: str) -> None:
+    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415, as the schema does
+
+    try:
+        await migrate(dsn)
+    except SQLAlchemyError as error:
+        raise Misconfigured(
+            f"the tables cannot be brought up to date: {cut(str(error))}; stay with the version before, and report it."
+        ) from None
+
+
+async def _restore_dump(dsn: str, file: Path) -> None:
+    """Put a backup's dump into an empty database."""
+    with _opened(file) as (archive, _), tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        await _run(dsn, "pg_restore", *RESTORING, archive.extract(DUMP, folder))
+
+
+async def _tables(dsn: str) -> tuple[str | None, list[str]]:
+    """Version of the tables, None where there are none, and the bots that have rows."""
     session = await asyncpg.connect(dsn)
     try:
-        return await bots_of(session)
+        return await version_of(session), await bots_of(session)
     finally:
         await session.close()
 

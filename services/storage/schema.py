@@ -57,15 +57,25 @@ async def migrate(dsn: str, own: str | None = None, to: str = VERSION) -> None:
 
 async def _is_at(session: Any, version: str) -> bool:
     """Whether nothing is to be done; raises Misconfigured for tables of a newer version."""
+    found = await version_of(session)
+    refuse_newer(found)
+    return found == version
+
+
+async def version_of(session: Any) -> str | None:
+    """Version of the tables, None where there are none."""
     try:
-        found = str(await session.fetchval("SELECT version_num FROM alembic_version"))
-    except asyncpg.UndefinedTableError:  # no tables yet
-        return False
-    if found > VERSION:
+        return str(await session.fetchval("SELECT version_num FROM alembic_version"))
+    except asyncpg.UndefinedTableError:
+        return None
+
+
+def refuse_newer(found: str | None) -> None:
+    """Raise Misconfigured for tables of a newer version than this program's."""
+    if found is not None and found > VERSION:
         raise Misconfigured(
             f"this database was written by a newer version (tables {found}, here {VERSION}); update this one first."
         )
-    return found == version
 
 
 async def bots_in(dsn: str) -> list[str]:

@@ -28,6 +28,7 @@ from services.app.backtest import market_for
 from services.app.search import run_search, trial_store
 from services.market_data.store import CandleStore
 from tests.conftest import walk
+from tests.services.test_backup import another_database
 
 CANDLES = walk(60 * 1440, seed=3, volatility=0.0007)
 SPACE = {
@@ -239,6 +240,29 @@ def test_the_commands_of_sessions(tmp_path):
     assert trials(data) == 10
     command(data, "sessions", "purge", name, "--yes")
     assert json.loads(command(data, "sessions", "list", "--json")) == []
+
+
+@pytest.mark.slow  # several processes
+def test_searches_and_their_sessions_are_in_the_database_that_is_named_from_any_folder(dsn, tmp_path, monkeypatch):
+    address = asyncio.run(another_database(dsn, "named_by_address"))
+    candles, space = tmp_path / "candles.parquet", tmp_path / "space.yaml"
+    to_frame(CANDLES).write_parquet(candles)
+    space.write_text(yaml.safe_dump({**SPACE, "search": {"method": "random:5", "top": 3}}))
+    asked = ("sweep", space, "--candles", candles, "--database", address)
+    command(tmp_path / "one", *asked, "--out", tmp_path / "out")
+    assert not (tmp_path / "one" / "shared").exists(), "it has started a database of its own"
+    secret = tmp_path / "address"
+    secret.write_text(address)
+    monkeypatch.setenv("TRADERAGENT_DATABASE_FILE", str(secret))
+    other = tmp_path / "other"
+    (one,) = json.loads(command(other, "sessions", "list", "--json"))
+    assert one["trials"] == 5
+    command(other, "sessions", "best", one["session"], "--out", tmp_path / "best.yaml")
+    assert (tmp_path / "best.yaml").read_text() == (tmp_path / "out" / "best.yaml").read_text()
+    assert "no strategy" in command(other, "strategies", "list")
+    command(other, "sessions", "purge", one["session"], "--yes")
+    assert json.loads(command(other, "sessions", "list", "--json")) == []
+    assert not (other / "shared").exists()
 
 
 @pytest.mark.slow  # several processes

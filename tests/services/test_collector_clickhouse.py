@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -11,7 +14,8 @@ from services.market_data.canonical import Receipt, Source
 from services.market_data.clickhouse_store import ClickHouseStore
 from services.market_data.markets import BY_ID
 from services.market_data.raw import RawRows
-from services.market_data.store import SeriesName
+from services.market_data.store import CandleStore, SeriesName
+from tests.conftest import walk
 from tests.services.clickhouse_house import clickhouse_at
 from tests.services.test_collector import shown
 from tests.services.venue_market import FAULTS, MINUTE, START, Collection, count, house_of, logged, rows_of
@@ -55,6 +59,33 @@ def test_with_faults_on_canonical_equals_the_truth_and_every_row_is_there(tmp_pa
 
     with clickhouse_at(tmp_path / "clickhouse") as (_, address):
         asyncio.run(run(address))
+
+
+def test_candles_are_fetched_from_it_into_the_data_directory(tmp_path):
+    asked = ("data", "fetch", "--symbol", "BTCUSDT", "--from", "2024-01-11", "--to", "2025-01-01")
+
+    def fetch(address):
+        around = os.environ | {"TRADERAGENT_DATA_DIR": str(tmp_path / "data"), "TRADERAGENT_CANDLES": address}
+        return subprocess.run(
+            (sys.executable, "-m", "bot", *asked), env=around, capture_output=True, text=True, check=False
+        )
+
+    with clickhouse_at(tmp_path / "clickhouse") as (_, address):
+        candles = walk(200 * 1440, seed=1)
+        ClickHouseStore(address, lambda: START).write("bybit", "linear", "BTCUSDT", candles)
+        for new in (190 * 1440, 0):
+            said = fetch(address).stdout.splitlines()[-1]
+            assert said == f"BTCUSDT: {190 * 1440} 1m bars of which {new} are new (bybit linear)"
+    held = CandleStore(tmp_path / "data").read(SeriesName("bybit", "linear", "BTCUSDT"))
+    assert rows_of(held) == rows_of(candles)[10 * 1440 :]
+    refused = fetch("mysql://me:hush@host")
+    assert refused.returncode == 2
+    assert "TRADERAGENT_CANDLES is not set to an address such as clickhouse://" in refused.stderr
+    assert "hush" not in refused.stderr
+    away = fetch(address.replace("127.0.0.1", "me:hush@127.0.0.1"))
+    assert away.returncode == 2
+    assert away.stderr.splitlines()[-1].startswith("error: ClickHouse at 127.0.0.1:")
+    assert "hush" not in away.stderr
 
 
 def test_while_clickhouse_is_away_rows_wait_and_bots_are_told_all_the_same(tmp_path):

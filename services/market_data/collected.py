@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from services.market_data.canonical import CanonicalMinutes
+from services.market_data.canonical import CanonicalMinutes, Receipt
 from services.market_data.collecting import SymbolRule
 from services.market_data.feed import Feed
 from services.market_data.holes import HoleCause, SeriesHoles
@@ -27,6 +27,7 @@ class CollectedSeries:
     lag_ms: int = 0  # of the last minute that a stream told: from its end to its receipt
     newest: int = 0  # opening of the newest minute, ms
     saved_ms: int = 0  # when its minutes were last put into the store
+    received: list[Receipt] = field(default_factory=list)  # rows since then
 
     @property
     def name(self) -> SeriesName:

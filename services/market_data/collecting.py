@@ -15,6 +15,7 @@ from services.market_data.markets import VenueMarket, market_named
 
 Symbol = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=40)]
 MOST_SYMBOLS = 1000
+PARQUET = "parquet"
 
 
 class SymbolRule(BaseModel):
@@ -42,6 +43,7 @@ class CollectorSettings(BaseModel):
         50.0, gt=0, le=10_000, description="closes of two venues that lie further apart are flagged, basis points"
     )
     port: int = Field(0, ge=0, le=65_535, description="of its metrics and minutes on this machine; 0: any that is free")
+    store: str = Field(PARQUET, description="where minutes are stored: parquet, in data_dir, or clickhouse://…")
     redis: str = Field("none", max_length=500, description="where closed bars are told: none, embedded or redis://…")
     addresses: dict[str, str] = Field(
         default_factory=dict,

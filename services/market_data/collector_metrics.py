@@ -45,6 +45,9 @@ class CollectorMetrics(prometheus.Collector):
             f"{PREFIX}_disagreements", "Closes of two venues too far apart", value=self.collector.disagreed
         )
         yield GaugeMetricFamily(
+            f"{PREFIX}_store_reachable", "1 while the store answers", value=float(not self.collector.store_away_ms)
+        )
+        yield GaugeMetricFamily(
             f"{PREFIX}_disk_full", "1 while the disk takes nothing", value=float(self.collector.disk_full)
         )
 

@@ -14,6 +14,7 @@ from bot.errors import Misconfigured
 from services.market_data.collected import CollectedMarket
 from services.market_data.collector import Collector
 from services.market_data.feed import Feed, FeedLost, FeedUnreachable, NotTraded
+from services.market_data.store import StoreUnreachable
 
 log = structlog.get_logger()
 
@@ -78,6 +79,9 @@ class CollectorService:
             await self.collector.refresh_funding(market)
         except (FeedUnreachable, NotTraded) as error:
             market.answered(str(error))
+            return False
+        except StoreUnreachable as error:
+            self.collector.store_fails(error)
             return False
         market.answered()
         line = self._lines.get(market.market.id)

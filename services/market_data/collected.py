@@ -11,6 +11,7 @@ from services.market_data.collecting import SymbolRule
 from services.market_data.feed import Feed
 from services.market_data.holes import HoleCause, SeriesHoles
 from services.market_data.markets import VenueMarket
+from services.market_data.public_trades import CollectedTrades
 from services.market_data.store import SeriesName
 
 log = structlog.get_logger()
@@ -42,6 +43,8 @@ class CollectedMarket:
     market: VenueMarket
     feed: Feed
     wanted: tuple[str, ...] | SymbolRule
+    wanted_trades: tuple[str, ...] = ()
+    trades: dict[str, CollectedTrades] = field(default_factory=dict)  # of those that are traded
     series: dict[str, CollectedSeries] = field(default_factory=dict)
     listening: bool = False
     reachable: bool = True

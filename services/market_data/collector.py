@@ -34,6 +34,7 @@ from services.market_data.instruments import save_instruments
 from services.market_data.raw import RawRows
 from services.market_data.reference import ReferenceData, ReferenceSymbol
 from services.market_data.store import CandleStore, SeriesName, StoredCandles, StoreUnreachable
+from services.market_data.trade_collection import TradeCollection
 from services.processes import try_lock
 
 log = structlog.get_logger()
@@ -68,7 +69,13 @@ class Collector:
         self.reference = ReferenceData(settings.data_dir)
         self.check = CrossVenueCheck(settings.disagreement_bps)
         wanted = settings.wanted()
-        self.markets = {feed.market.id: CollectedMarket(feed.market, feed, wanted[feed.market]) for feed in feeds}
+        self.markets = {
+            feed.market.id: CollectedMarket(
+                feed.market, feed, wanted[feed.market], settings.trades.get(str(feed.market), ())
+            )
+            for feed in feeds
+        }
+        self.trades = TradeCollection(settings.data_dir, self.markets.values(), self._disk_fails)
         self.received: Counter[tuple[int, str]] = Counter()  # rows by market id and source
         self.receptions: Counter[tuple[int, str]] = Counter()  # by market id and what they did
         self.lags_ms: dict[int, list[int]] = {number: [] for number in self.markets}  # of the last rows of streams
@@ -91,6 +98,7 @@ class Collector:
         self.save(everything=True)
         self._write_holes()
         self.raw.close()
+        self.trades.close()
         os.close(self._lock)
 
     # What is received
@@ -209,6 +217,7 @@ class Collector:
         self._disk_failed = False
         self._keep_revisions()
         self.hear()
+        self.trades.hear()
         if not self._waiting:  # what waits for the disk is not missing
             for market in self.markets.values():
                 for series in market.series.values():
@@ -228,6 +237,7 @@ class Collector:
 
         due = [(one, hole) for one in market.series.values() for hole in one.holes.due(market.now)]
         await asyncio.gather(*(ask(*one) for one in due))
+        await self.trades.fill(market)
 
     async def _ask(self, market: CollectedMarket, series: CollectedSeries, hole: Hole) -> bool:
         """Ask for the first page of a hole, the rest of which stays due; whether the venue answered."""
@@ -297,6 +307,7 @@ class Collector:
         """Put journals of hours before into Parquet: every minute of them is in the store."""
         try:
             self.raw.compact(before_ms)
+            self.trades.compact(before_ms)
         except DISK as error:
             self._disk_fails(error)
         else:
@@ -354,6 +365,11 @@ class Collector:
         for symbol in symbols:
             if symbol not in market.series:
                 self._begin(market, symbol)
+        if market.wanted_trades:
+            traded = chosen(place, market.wanted_trades, listed, {}, set(market.trades) | stored)
+            for symbol in set(market.trades) - set(traded):
+                del market.trades[symbol]
+            self.trades.begin(market, [one for one in traded if one not in market.trades])
 
     def _begin(self, market: CollectedMarket, symbol: str) -> None:
         """Collect a symbol from here on, and what is missing of its last days."""

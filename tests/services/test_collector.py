@@ -259,6 +259,10 @@ def test_symbols_by_rule_are_those_traded_most_and_holes_are_listed(tmp_path):
         ("markets: {kraken spot: [BTCUSDT]}", "'kraken spot' is no market; choose from binance spot, binance linear"),
         ("markets: {}", "markets is {}"),
         ("markets: {bybit spot: []}", "markets: bybit spot has 0 symbols; give 1 to 1000 of them"),
+        (
+            "markets: {bybit spot: [BTCUSDT]}\ntrades: {bybit linear: [A]}",
+            "trades: bybit linear is not among markets; na",
+        ),
         ("markets: {bybit spot: [BTCUSDT]}\nredis: here", "redis is 'here'; give none, embedded"),
         ("markets: {bybit spot: [BTCUSDT]}\nstore: mysql://u:p@h", "store is neither parquet nor an address such as"),
         ("markets: {bybit spot: [BTCUSDT]}\nhistory_days: 99", "history_days is 99"),

@@ -141,7 +141,8 @@ class Collection:
 
     async def subscribed(self, number):
         """Wait until a market is listened to; what was told before and not heard is not waited for."""
-        traded = len(self.collector.markets[number].traded)
+        market = self.collector.markets[number]
+        traded = len(market.traded) + len(market.trades)
         await until(lambda: subscriptions(self.house, number) == traded)
         self.unheard[number] = self.house.told[number] - self.feeds[number].heard
 

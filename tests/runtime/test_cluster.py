@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 from tenacity import retry, retry_if_result, wait_fixed
 
-from bot.candles import COLUMNS
+from bot.candles import COLUMNS, iso
 from bot.errors import Misconfigured
 from bot.inputs import SHORT_BLOCK
 from bot.instrument import Market
@@ -159,7 +159,7 @@ def test_actors_take_bars_that_are_shared_and_their_own_when_nobody_shares(dsn, 
             for _ in range(3):
                 await bot.steps.minute()
             now = await bot.runtime.status()
-            assert now["at"] == exchange.now
+            assert now["at"] == iso(exchange.now)
             told = (tmp_path / "told").read_text().splitlines()
             assert {f"exchange {pair} {ts}" for pair in PAIRS for ts in range(back, exchange.now, 60_000)} <= set(told)
             assert len({one.split(" ", 1)[1] for one in told}) == len(told)  # each bar once

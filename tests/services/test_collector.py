@@ -96,7 +96,7 @@ def test_a_collector_that_was_killed_goes_on_where_its_journal_ends(tmp_path):
             os.close(first.collector._lock)
             journal = next((tmp_path / "raw").glob("*T*.jsonl"))
             with journal.open("ab") as torn:
-                torn.write(b'[1, "BTCUSDT", 17040')
+                torn.write(b'\x00\x00\xff\n[1, "BTCUSDT"\n[1, "BTCUSDT", 17040')  # as a power loss may leave it
             for _ in range(10):
                 await house.minute()
             async with Collection(house, tmp_path, SYMBOLS[:1], history_days=1) as second:

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from bot.validation import bounds_of
 from coordinator.config_file import AUTO, BUILT_IN, reference
 from services.command_line.console import console
 
@@ -38,6 +37,8 @@ def parameters(
 
 def _show(section: str, model: type[Any], title: str) -> None:
     from rich.table import Table
+
+    from bot.validation import bounds_of
 
     table = Table("key", "default", "bounds", "meaning", title=title, title_justify="left")
     for name, field in model.model_fields.items():

@@ -301,20 +301,22 @@ def check(parameters: GridParameters, instrument: Instrument, capital: float, pr
 def _largest_cell(parameters: GridParameters, price: float) -> float:
     """Find the most that a cell may be, as a share of the capital, for the loss of all at the stop to fit the budget.
 
-    Only where the bounds are fixed, else infinite; `price` (quote currency) is what the grid stands around.
+    Only where the bounds are fixed and hold the price, else infinite; `price` (quote currency) is what the grid stands
+    around.
     """
-    if parameters.lower is None or parameters.upper is None or parameters.infinity:
+    lower, upper = parameters.lower, parameters.upper
+    if lower is None or upper is None or parameters.infinity or not lower <= price <= upper:
         return math.inf
-    low, high = parameters.lower * (1.0 - parameters.stop_loss), parameters.upper * (1.0 + parameters.stop_loss)
-    if parameters.stop_price is not None and parameters.stop_price < parameters.lower:
+    low, high = lower * (1.0 - parameters.stop_loss), upper * (1.0 + parameters.stop_loss)
+    if parameters.stop_price is not None and parameters.stop_price < lower:
         low = parameters.stop_price
     elif parameters.stop_price is not None:
         high = parameters.stop_price
-    ratio, last = parameters.upper / parameters.lower, parameters.levels - 1
+    ratio, last = upper / lower, parameters.levels - 1
     if parameters.spacing is Spacing.GEOMETRIC:
-        levels = [parameters.lower * ratio ** (number / last) for number in range(parameters.levels)]
+        levels = [lower * ratio ** (number / last) for number in range(parameters.levels)]
     else:
-        levels = [parameters.lower * (1.0 + number * (ratio - 1.0) / last) for number in range(parameters.levels)]
+        levels = [lower * (1.0 + number * (ratio - 1.0) / last) for number in range(parameters.levels)]
     begun = parameters.initial_inventory and parameters.direction is not GridDirection.NEUTRAL
     buys = sum((level - low) / level for level in levels if begun or level < price)
     sells = sum((high - level) / level for level in levels if begun or level > price)

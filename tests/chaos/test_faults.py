@@ -94,6 +94,7 @@ def test_loops_that_break_are_made_anew_from_what_is_stored(dsn, name, undisturb
     assert_same(found, undisturbed[0])
 
 
+@pytest.mark.slow
 def test_a_database_that_dies_is_waited_for_and_nothing_is_lost(tmp_path, name, undisturbed):
     kills = 0
 

@@ -459,7 +459,13 @@ def test_a_value_of_the_config_is_changed_in_its_file_and_followed_and_nothing_e
     assert said == "allocation.reserve is 0.3 now, and was 0.2"
     assert after == before.replace("0.2", "0.3")
     assert (adopted, mode) == (0.3, 0o640)
-    assert shown["allocation.reserve"] == {"key": "allocation.reserve", "value": 0.3, "live": True}
+    assert shown["allocation.reserve"] == {
+        "key": "allocation.reserve",
+        "value": 0.3,
+        "live": True,
+        "bounds": ">= 0, < 1",
+        "meaning": "share of the equity never allocated, fraction",
+    }
     assert not [one for one in shown if "database" in one or "redis" in one]
 
 

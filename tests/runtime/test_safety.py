@@ -368,10 +368,11 @@ def test_f_71_another_coin_and_its_price_are_not_the_bots_money_and_only_transfe
         assert (float(risk.anchor), status(bot.runtime)["equity"]) == (anchor, pytest.approx(equity, abs=0.01))
         exchange.transfer(500.0)
         await look(bot)
-        assert float(risk.anchor) == pytest.approx(anchor + 500.0)
+        moved = anchor * (1.0 + 500.0 / equity)
+        assert float(risk.anchor) == pytest.approx(moved, abs=0.01)
         exchange.capital -= 40.0  # no transfer, nothing that a pair has earned
         await look(bot)
-        assert float(risk.anchor) == pytest.approx(anchor + 500.0), "it is a loss of the day"
+        assert float(risk.anchor) == pytest.approx(moved, abs=0.01), "it is a loss of the day"
         assert status(bot.runtime)["equity"] == pytest.approx(equity + 460.0, abs=0.01)
 
     with_bot(dsn, name, play)

@@ -344,6 +344,12 @@ def test_the_command_refuses_an_unknown_symbol_with_code_2_and_names_those_nearb
     asyncio.run(run())
 
 
+def minutes_in(folder, market):
+    """How many minutes of a market the journals of received rows hold."""
+    lines = [line for file in folder.glob("*T*.jsonl") for line in file.read_text().splitlines() if line.endswith("]")]
+    return len({row[2] for row in map(json.loads, lines) if row[0] == market})
+
+
 def test_the_command_collects_until_sigterm_and_leaves_everything_in_the_store(tmp_path):
     async def run():
         async with house_of(SYMBOLS[:2], 60, numbers=(1, 2)) as house:
@@ -359,6 +365,7 @@ def test_the_command_collects_until_sigterm_and_leaves_everything_in_the_store(t
             try:
                 await until(lambda: subscriptions(house, 1) == subscriptions(house, 2) == 1, 60)
                 await until(lambda: sum(path == "klines" for path, _ in house.servers[2].asked) >= 2, 60)
+                await until(lambda: minutes_in(tmp_path / "data" / "raw", 1) == 30, 60)
                 process.terminate()
                 said, _ = await asyncio.wait_for(process.communicate(), 60)
             finally:

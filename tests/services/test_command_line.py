@@ -50,7 +50,10 @@ def test_list_shows_what_synth_made(stocked):
     assert "28,800" in shown
 
 
-@pytest.mark.parametrize("strategy", ["grid", "dca", "trend", "tests/examples/ema_cross.py:EMA_CROSS"])
+OWN = pytest.param("tests/examples/ema_cross.py:EMA_CROSS", marks=pytest.mark.slow)  # which is compiled for itself
+
+
+@pytest.mark.parametrize("strategy", ["grid", "dca", "trend", OWN])
 def test_backtest_from_options_alone(stocked, tmp_path, strategy):
     done = run("backtest", "--strategy", strategy, "--pair", "BTCUSDT", "--out", tmp_path / "run")
     assert "generated candles" in done.stdout

@@ -146,13 +146,14 @@ def test_actors_take_bars_that_are_shared_and_their_own_when_nobody_shares(dsn, 
             for _ in range(5):
                 await bot.steps.minute()
             wanted = {f"collector {pair} {ts}" for pair in PAIRS for ts in range(first, exchange.now, 60_000)}
-            while not wanted <= set((tmp_path / "told").read_text().splitlines()):
-                for pair in PAIRS:
-                    candles = exchange.candles[pair]
-                    for at in range(*candles.ts.searchsorted([first, exchange.now])):
-                        row = (getattr(candles, column)[at].item() for column in COLUMNS)
-                        publisher.publish(4, pair, tuple(row))
-                await asyncio.sleep(0.05)
+            async with asyncio.timeout(60):
+                while not wanted <= set((tmp_path / "told").read_text().splitlines()):
+                    for pair in PAIRS:
+                        candles = exchange.candles[pair]
+                        for at in range(*candles.ts.searchsorted([first, exchange.now])):
+                            row = (getattr(candles, column)[at].item() for column in COLUMNS)
+                            publisher.publish(4, pair, tuple(row))
+                    await asyncio.sleep(0.05)
             house.server.teller.faults.drop = 0.0
             await redis.stop()
             back = exchange.now

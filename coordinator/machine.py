@@ -152,6 +152,11 @@ class PairMachine:
         return 0 if family == NOBODY else int(self.params[0].timeframes[family])
 
     @property
+    def incomplete(self) -> dict[int, int]:
+        """Longer bars that nobody was given, because a base bar of them is missing: how many, by length in ms."""
+        return dict(zip(self.timeframes.tolist(), self.rollups["incomplete"].tolist(), strict=True))
+
+    @property
     def large_positions(self) -> bool:
         """Whether a position may be larger than one market order closes."""
         instrument = self.pairs[0].instrument

@@ -16,6 +16,7 @@ from typing import Any, assert_never
 import numpy as np
 import structlog
 
+from bot.candles import bar_name
 from bot.errors import OutOfStep
 from bot.instrument import Instrument
 from bot.order import OrderKind
@@ -225,12 +226,21 @@ class PairCore:
         if self._silent:
             self._silent = False
             self._report_held_off(HeldOff.SILENCE, "candles are back", over=True)
-        late = bars["ts"] < newest - LATE_ENTRY
+        late, before = bars["ts"] < newest - LATE_ENTRY, self.machine.incomplete
         decided = False
         if np.any(late):
             decided = self.machine.take_bars(bars[late])
             decided = self.machine.drop_late_entries() or decided
-        return (not np.all(late) and self.machine.take_bars(bars[~late])) or decided
+        decided = (not np.all(late) and self.machine.take_bars(bars[~late])) or decided
+        for length, count in self.machine.incomplete.items():
+            if count > before[length]:
+                self._log.info(
+                    "bars_withheld",
+                    timeframe=bar_name(length),
+                    bars=count - before[length],
+                    reason="a minute is missing",
+                )
+        return decided
 
     def _report_held_off(self, reason: HeldOff, sentence: str, *, over: bool = False) -> None:
         """Tell the portfolio that the pair may open nothing for this reason, or with `over` that the reason is gone."""

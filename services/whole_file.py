@@ -29,6 +29,15 @@ def put_in_place(partial: Path, path: Path) -> None:
     _to_disk(path.parent)
 
 
+def made_folder(path: Path) -> Path:
+    """Make a folder with those above it, each known to the disk."""
+    if not path.exists():
+        made_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        _to_disk(path.parent)
+    return path
+
+
 def _to_disk(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -38,8 +38,9 @@ from services.storage.strategies import RunRecorder, goes_on
 from services.storage.tested_runs import kills_survived, untested_pairs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
+    from bot.ports import Gateway
     from coordinator.config import PortfolioConfig
     from services.runtime.protocol import MakeControl, Runtime
 
@@ -58,12 +59,15 @@ def build_runtime(
     settings: BotSettings, config: PortfolioConfig, account: AccountAccess, behind: Backing, *, adopt: bool = False
 ) -> Runtime:
     """Build what the config asks for; Ray is loaded only then. `adopt`: what the store does not know of, see there."""
+    sharing: Callable[[Gateway], Gateway] | None = None
+    if settings.market_data is MarketDataSource.SHARED:
+        sharing = partial(
+            shared, exchange=settings.exchange, market=config.market, data_dir=settings.data_dir, redis=behind.redis
+        )
     if settings.runtime is RuntimeKind.LOCAL:
         gateway = account.gateway()
-        if settings.market_data is MarketDataSource.SHARED:
-            gateway = shared(gateway, settings.exchange, config.market, settings.data_dir, behind.redis)
         return LocalRuntime(
-            *(settings.name, config, gateway, behind.store, behind.bus),
+            *(settings.name, config, sharing(gateway) if sharing else gateway, behind.store, behind.bus),
             foreign=settings.foreign,
             most_actions=settings.max_actions_per_minute,
             adopt=adopt,
@@ -81,6 +85,7 @@ def build_runtime(
         Plan(
             *(settings.name, config, account, join, hidden, share, settings.max_actions_per_minute, adopt),
             first_share=settings.first_share,
+            sharing=sharing,
         ),
         account.gateway(share),
         behind.store,

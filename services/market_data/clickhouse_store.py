@@ -104,6 +104,7 @@ class ClickHouseStore(StoredCandles):
                 send_receive_timeout=patience,
                 autogenerate_session_id=False,  # questions may be asked beside each other
                 compress=False,
+                query_retries=0,
             )
 
     @contextmanager

@@ -36,6 +36,7 @@ from services.market_data.reference import ReferenceData, ReferenceSymbol
 from services.market_data.store import CandleStore, SeriesName, StoredCandles, StoreUnreachable
 from services.market_data.trade_collection import TradeCollection
 from services.processes import try_lock
+from services.whole_file import write_whole
 
 log = structlog.get_logger()
 
@@ -218,10 +219,19 @@ class Collector:
         self._keep_revisions()
         self.hear()
         self.trades.hear()
+        self._sync()
         if not self._waiting:  # what waits for the disk is not missing
             for market in self.markets.values():
                 for series in market.series.values():
                     series.holes.look(market.now, market.cause)
+
+    def _sync(self) -> None:
+        """Let the disk have what the journals have: a power loss takes no more than the last second."""
+        try:
+            self.raw.sync()
+            self.trades.rows.sync()
+        except OSError as error:
+            self._disk_fails(error)
 
     async def fill(self, market: CollectedMarket) -> None:
         """Ask a market for every hole that is due; one that does not answer is asked nothing more this time."""
@@ -329,11 +339,8 @@ class Collector:
             for series in market.series.values()
             for hole in series.holes.holes
         ]
-        path = holes_file(self.settings.data_dir)
-        partial = path.with_suffix(".partial")
         try:
-            partial.write_text(json.dumps(rows), encoding="utf-8")
-            partial.replace(path)
+            write_whole(holes_file(self.settings.data_dir), json.dumps(rows))
         except OSError as error:
             self._disk_fails(error)
 

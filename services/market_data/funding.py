@@ -21,7 +21,7 @@ from bot.errors import Misconfigured
 from bot.times import MINUTE
 from services.market_data.columns import column, times
 from services.market_data.store import SeriesName
-from services.whole_file import put_in_place
+from services.whole_file import made_folder, put_in_place
 
 TIMES = ("ts", "fundingratetimestamp", "fundingtime", "calctime", "timestamp", "time", "date", "datetime")
 RATES = ("rate", "fundingrate", "lastfundingrate", "realizedrate")
@@ -60,7 +60,7 @@ class FundingStore:
             )
         kept = ~np.isin(before.ts, history.ts)
         ts, rate = (np.concatenate([getattr(before, n)[kept], getattr(history, n)]) for n in ("ts", "rate"))
-        path.parent.mkdir(parents=True, exist_ok=True)
+        made_folder(path.parent)
         partial = path.with_suffix(".partial")
         pl.DataFrame({"ts": ts, "rate": rate}).sort("ts").write_parquet(partial, compression="zstd")
         put_in_place(partial, path)

@@ -18,6 +18,7 @@ from bot.candles import iso, parse_time
 from bot.errors import Misconfigured
 from bot.instrument import Instrument
 from bot.validation import validated
+from services.whole_file import made_folder, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -70,10 +71,8 @@ def save_instruments(
         merged = _where_changed([kept[since] for since in sorted(kept)])
         changed += merged != own
         entries[instrument.symbol] = merged
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(dict(sorted(entries.items())), indent=1), encoding="utf-8")
-    partial.replace(path)
+    made_folder(path.parent)
+    write_whole(path, json.dumps(dict(sorted(entries.items())), indent=1))
     return SavedInstruments(path, len(entries), changed)
 
 

@@ -22,11 +22,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
+import structlog
 
 from bot.candles import iso
 from services.market_data.canonical import Receipt, Revision, Source
 from services.market_data.public_trades import PublicTrade
-from services.whole_file import put_in_place
+from services.whole_file import made_folder, put_in_place
+
+log = structlog.get_logger()
 
 HOUR_FILE: Final = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}")
 DAY_FILE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -64,9 +67,10 @@ class LineFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        made_folder(path.parent)
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         self._length = self._without_torn_end()
+        self._synced = self._length
 
     def _without_torn_end(self) -> int:
         content = self.path.read_bytes()
@@ -88,6 +92,12 @@ class LineFile:
             os.ftruncate(self._descriptor, self._length)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         self._length += written
+
+    def sync(self) -> None:
+        """Let the disk have every line; raises OSError when it does not take them."""
+        if self._synced < self._length:
+            os.fsync(self._descriptor)
+            self._synced = self._length
 
     def close(self) -> None:
         """Close the file."""
@@ -113,7 +123,12 @@ class JournaledRows:
             self._journal, self._hour = LineFile(self.root / f"{hour}.jsonl"), hour
         self._journal.append(lines)
 
-    def lines(self) -> Iterator[str]:
+    def sync(self) -> None:
+        """Let the disk have every row of the journal; raises OSError when it does not take them."""
+        if self._journal is not None:
+            self._journal.sync()
+
+    def lines(self) -> Iterator[list[Any]]:
         """Lines of every journal, in the order in which they were received."""
         for path in self._journals():
             LineFile(path).close()  # which cuts a torn end off
@@ -155,7 +170,7 @@ class JournaledRows:
         return whole.unique(self.unique, keep="first", maintain_order=True)
 
     def _frame(self, journal: Path) -> pl.DataFrame:
-        return pl.DataFrame([json.loads(line) for line in _lines(journal)], schema=self.columns, orient="row")
+        return pl.DataFrame(_lines(journal), schema=self.columns, orient="row")
 
     def close(self) -> None:
         """Close the files."""
@@ -187,7 +202,7 @@ class TradeRows(JournaledRows):
     def replay(self) -> Iterator[PublicTrade]:
         """Trades of every journal, in the order in which they were received."""
         for line in self.lines():
-            fields = dict(zip(TRADE_COLUMNS, json.loads(line), strict=True))
+            fields = dict(zip(TRADE_COLUMNS, line, strict=True))
             yield PublicTrade(**{**fields, "source": Source(fields["source"])})
 
 
@@ -200,7 +215,7 @@ class RawRows(JournaledRows):
     def __init__(self, data_dir: Path) -> None:
         super().__init__(data_dir / "raw")
         self._revisions = LineFile(self.root / "revisions.jsonl")
-        self._known = {_key(json.loads(line)) for line in _lines(self._revisions.path)}
+        self._known = {_key(line) for line in _lines(self._revisions.path)}
 
     def append(self, receipts: list[Receipt]) -> None:
         """Add rows to the journal of the hour in which the last of them was received; raises OSError, adding none."""
@@ -226,7 +241,7 @@ class RawRows(JournaledRows):
 
     def revisions(self) -> list[dict[str, object]]:
         """Every minute that changed, in order."""
-        return [json.loads(line) for line in _lines(self._revisions.path)]
+        return _lines(self._revisions.path)
 
     def replay(self) -> Iterator[Receipt]:
         """Rows of every journal, in the order in which they were received."""
@@ -238,7 +253,7 @@ class RawRows(JournaledRows):
         self._revisions.close()
 
     def _frame(self, journal: Path) -> pl.DataFrame:
-        rows = [(*json.loads(line), number) for number, line in enumerate(_lines(journal))]
+        rows = [(*line, number) for number, line in enumerate(_lines(journal))]
         return pl.DataFrame(rows, schema=COLUMNS, orient="row")
 
 
@@ -246,13 +261,22 @@ def _line(one: Receipt) -> str:
     return json.dumps([one.market_id, one.symbol, one.ts, *one.values, one.received_ms, one.source])
 
 
-def _receipt(line: str) -> Receipt:
-    market_id, symbol, *row, received_ms, source = json.loads(line)
+def _receipt(line: list[Any]) -> Receipt:
+    market_id, symbol, *row, received_ms, source = line
     return Receipt.of(market_id, symbol, row, received_ms, Source(source))
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines()
+def _lines(path: Path) -> list[Any]:
+    """Read the lines of a file; what a power loss left unreadable is said and left out."""
+    found, unreadable = [], 0
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            unreadable += 1
+    if unreadable:
+        log.warning("lines_unreadable", file=str(path), lines=unreadable)
+    return found
 
 
 def _key(entry: dict[str, object]) -> tuple[object, ...]:

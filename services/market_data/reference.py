@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from services.market_data.markets import BY_ID, VenueMarket
+from services.whole_file import made_folder, write_whole
 
 
 @dataclass(frozen=True, order=True)
@@ -47,10 +48,8 @@ class ReferenceData:
             if one.market_id == market_id:
                 known[key] = ReferenceSymbol(one.symbol, market_id, one.base, one.quote, tradable=False)
         known |= {(one.symbol, one.market_id): one for one in listed}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        partial.write_text(json.dumps([asdict(one) for one in sorted(known.values())], indent=0), encoding="utf-8")
-        partial.replace(self.path)
+        made_folder(self.path.parent)
+        write_whole(self.path, json.dumps([asdict(one) for one in sorted(known.values())], indent=0))
 
     def search(self, text: str = "", market_ids: tuple[int, ...] = tuple(BY_ID)) -> list[ReferenceSymbol]:
         """Tradable symbols that contain `text`, whatever its case and punctuation."""

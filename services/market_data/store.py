@@ -24,7 +24,7 @@ from bot.errors import Misconfigured, TradingError
 from bot.times import DAY, HOUR, MINUTE, SECOND, WEEK
 from services.market_data.canonical import Receipt
 from services.processes import locked
-from services.whole_file import put_in_place
+from services.whole_file import made_folder, put_in_place
 
 MONTH_FILE = re.compile(r"(\d{4}-\d{2})\.parquet")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -182,7 +182,7 @@ class CandleStore(StoredCandles):
         """Merge checked candles into the files."""
         check(candles)
         series = SeriesName(venue, market, symbol, bar_name(candles.bar_ms))
-        self._folder(series).mkdir(parents=True, exist_ok=True)
+        made_folder(self._folder(series))
         with locked(self._folder(series) / ".lock"):  # a download may go on beside a collector
             return series, self._merge(series, candles)
 

@@ -47,14 +47,20 @@ class BarListener:
     async def listen(self, heard: BarHeard) -> None:
         """Hand on every bar, for ever: symbol and row. A Redis that is away is asked again."""
         last: Any = None
+        away = False
         while True:
             try:
                 last = last or await self._newest()
                 told: Any = await self.client.xread({self.stream: last}, block=BLOCK_MS)
             except (RedisError, OSError) as error:
-                log.warning("bars_away", market_id=self.market_id, error=type(error).__name__)
+                if not away:
+                    log.warning("bars_away", market_id=self.market_id, error=type(error).__name__)
+                away = True
                 await asyncio.sleep(PAUSE)
                 continue
+            if away:
+                log.info("bars_back", market_id=self.market_id)
+                away = False
             for _, entries in told or []:
                 last = entries[-1][0]
                 for _, fields in entries:

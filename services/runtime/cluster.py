@@ -71,6 +71,7 @@ class Plan:
     most_actions: int
     adopt: bool = False  # orders and positions under this name that the store does not know
     first_share: float = 0.0  # of the capital in its first phase; 0 for no phases
+    sharing: Callable[[Gateway], Gateway] | None = None  # what lets a gateway take candles from a collector too
 
 
 class Outbox:
@@ -191,6 +192,8 @@ class PairActor(_Actor):
         conceal(account.secrets())
         store, bus = await self.stack.enter_async_context(self.plan.join())
         gateway = account.gateway(self.plan.share)
+        if self.plan.sharing is not None:
+            gateway = self.plan.sharing(gateway)
         report = self._outbox(portfolio).messages.put_nowait
         self._host = PairHost(
             *(self.plan.name, self.plan.config, gateway, store, bus, report, self.supervisor),

@@ -174,11 +174,8 @@ def load_bot(path: Path) -> tuple[BotSettings, PortfolioConfig]:
     factory_of(settings.exchange)
     if (settings.environment is Environment.VENUE) != (settings.address is not None):
         raise Misconfigured("bot.address belongs to bot.environment: venue, and that needs it; give both or neither.")
-    if settings.market_data is MarketDataSource.SHARED:
-        if settings.environment is Environment.TESTNET:
-            raise Misconfigured("bot.market_data is shared, but the testnet has prices of its own; set exchange.")
-        if settings.runtime is RuntimeKind.RAY:
-            raise Misconfigured("bot.market_data is shared, which needs bot.runtime: local; set one of them otherwise.")
+    if settings.market_data is MarketDataSource.SHARED and settings.environment is Environment.TESTNET:
+        raise Misconfigured("bot.market_data is shared, but the testnet has prices of its own; set exchange.")
     if settings.ray_address is not None and EMBEDDED in (settings.database, settings.redis):
         raise Misconfigured(
             "bot.ray_address names a cluster, whose machines cannot reach an embedded database or bus; "

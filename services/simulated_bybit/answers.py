@@ -81,11 +81,14 @@ def kline(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     last = int(candles.ts.searchsorted(exchange.now - candles.bar_ms, side="right"))
     if "end" in query:
         last = min(last, int(candles.ts.searchsorted(int(query["end"]), side="right")))
+    ended = exchange.delisted.get(book.instrument.symbol)
+    if ended is not None:
+        last = min(last, int(candles.ts.searchsorted(ended)))
     first = max(last - limit, 0)
     if "start" in query:
         first = max(first, int(candles.ts.searchsorted(int(query["start"]))))
     rows = [codec.candle(book, index) for index in range(last - 1, first - 1, -1)]
-    if int(query.get("start", 0)) <= exchange.now <= int(query.get("end", exchange.now)):
+    if ended is None and int(query.get("start", 0)) <= exchange.now <= int(query.get("end", exchange.now)):
         rows = [codec.forming(book, exchange.now), *rows][:limit]
     return {"category": server.category, "symbol": book.instrument.symbol, "list": rows}
 

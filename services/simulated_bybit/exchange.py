@@ -69,6 +69,7 @@ class Exchange:
     monotonic: Callable[[], float] = time.monotonic  # seconds, for the spells of the audit
     histories: dict[str, FundingHistory] = field(default_factory=dict)  # of funding; without, the constant rate
     closed: set[str] = field(init=False, default_factory=set)  # symbols that take no new positions any more
+    delisted: dict[str, int] = field(init=False, default_factory=dict)  # since when symbols have no bars, ms
     hedge: bool = field(init=False, default=False)  # two rows per position, as accounts in hedge mode show them
     unified: bool = field(init=False, default=True)  # False: a classic account
     coins: dict[str, tuple[float, float]] = field(init=False, default_factory=dict)  # others: amount and USD price
@@ -157,6 +158,8 @@ class Exchange:
             free += frees[symbol]
         closed = []
         for symbol, book in self.books.items():
+            if symbol in self.delisted:
+                continue
             book.unverified = self.unverified
             index = int(np.searchsorted(book.candles.ts, ts))
             if index >= len(book.candles) or int(book.candles.ts[index]) != ts:
@@ -219,6 +222,11 @@ class Exchange:
         self.closed.add(symbol)
         elsewhere.cancel_everything(self, symbol, "CancelBySettle")
         elsewhere.close(self, symbol, kind="Delivery", created_by="CreateBySettle", charged=False, as_order=False)
+
+    def delist(self, symbol: str) -> None:
+        """Settle the symbol, and trade it no more: no bar follows."""
+        self.settle(symbol)
+        self.delisted[symbol] = self.now
 
     # Orders
 

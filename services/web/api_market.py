@@ -137,7 +137,7 @@ async def markets(request: Request, _by: Reader) -> MarketList:
     responses={
         200: {
             "description": "Columns ts (ms), open, high, low, close, volume, one after the other: float64, little "
-            "endian, X-Rows of each.",
+            "endian, X-Rows of each. X-Incomplete longer ones are withheld, as a minute of them is missing or to come.",
             "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
         },
         503: {"model": Problem},
@@ -159,16 +159,17 @@ async def candles(
         raise not_found("pair", pair, f"choose one of {', '.join(traded)}" if traded else "wait until the bot answers")
     length = max(one for one in LENGTHS if one <= minutes)
     found = await console.sources.candles.candles(bot, pair, until, min(bars * length, 20_000))
-    rolled = rolled_up(found, length)[-bars:]
+    rolled, incomplete = rolled_up(found, length)
+    rolled = rolled[-bars:]
     body = b"".join(np.ascontiguousarray(rolled[name], "<f8").tobytes() for name in COLUMNS)
-    headers = {"X-Rows": str(len(rolled)), "X-Minutes": str(length)}
+    headers = {"X-Rows": str(len(rolled)), "X-Minutes": str(length), "X-Incomplete": str(incomplete)}
     return Response(body, media_type="application/octet-stream", headers=headers)
 
 
-def rolled_up(bars: np.ndarray, minutes: int) -> np.ndarray:
-    """Candles of so many minutes from those of one, BAR (n,); the last may still form."""
+def rolled_up(bars: np.ndarray, minutes: int) -> tuple[np.ndarray, int]:
+    """Candles of so many minutes from those of one, BAR (n,), each of which is there; and how many are withheld."""
     if minutes == 1 or not len(bars):
-        return bars
+        return bars, 0
     bucket = bars["ts"] // (minutes * MINUTE)
     starts = np.concatenate(([0], np.flatnonzero(np.diff(bucket)) + 1))
     ends = np.concatenate((starts[1:], [len(bars)])) - 1
@@ -181,7 +182,8 @@ def rolled_up(bars: np.ndarray, minutes: int) -> np.ndarray:
     rolled["high"] = np.maximum.reduceat(bars["high"], starts)
     rolled["low"] = np.minimum.reduceat(bars["low"], starts)
     rolled["volume"] = np.add.reduceat(bars["volume"], starts)
-    return rolled
+    complete = ends - starts + 1 == minutes
+    return rolled[complete], int((~complete).sum())
 
 
 @router.get("/settings", tags=["settings"])

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
+import structlog
 
+from bot.candles import bar_name
 from bot.order import OrderKind, Side, Signal, set_order
 from bot.ports import Cause, Execution, Gap, Gone, Position, Refusal, Refused, Unreachable
 from bot.record import new_records
@@ -255,6 +258,22 @@ def test_an_entry_at_the_market_that_was_decided_long_ago_is_not_sent(pair, minu
     asked = pair.hear(Gap("BTCUSDT"))
     assert ("place" in [what for what, _ in asked]) is sent
     assert bool(machine.slots[0].active) is sent
+
+
+def test_a_longer_bar_of_which_a_minute_is_missing_is_withheld_and_said(pair):
+    machine = pair.core.machine
+    length = int(machine.timeframes[0])
+    minutes = length // MINUTE
+    machine.pairs[0].time = START
+    bars = new_records(BAR, 4 * minutes)
+    for index in range(len(bars)):
+        bars[index] = (START + index * MINUTE, 5e4, 5e4, 5e4, 5e4, 1.0)
+    pair.world.bars = np.delete(bars, minutes + 1)  # one of the second bar
+    with structlog.testing.capture_logs() as lines:
+        pair.hear(Gap("BTCUSDT"))
+    assert machine.incomplete[length] == 1
+    told = [one for one in lines if one["event"] == "bars_withheld" and one["timeframe"] == bar_name(length)]
+    assert [one["bars"] for one in told] == [1]
 
 
 def test_a_directive_that_was_on_its_way_when_others_traded_lets_nothing_in(pair):

@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 from tenacity import retry, retry_if_result, wait_fixed
 
+from bot.candles import COLUMNS, iso
 from bot.errors import Misconfigured
 from bot.inputs import SHORT_BLOCK
 from bot.instrument import Market
@@ -18,6 +19,10 @@ from bot.times import HOUR
 from coordinator.messages import AccountSnapshot
 from coordinator.operator import CommandRejected
 from services.app.backing import joined
+from services.app.shared_market_data import SharedMarketData
+from services.exchanges.registry import BYBIT
+from services.messaging.bars import BarPublisher
+from services.messaging.embedded import EmbeddedRedis
 from services.runtime.config import AccountAccess, Environment
 from services.simulated_bybit.exchange import Exchange, exchange_settings
 from services.simulated_bybit.records import Key
@@ -95,6 +100,74 @@ def test_actors_do_what_one_process_does(dsn, name, in_one_process):
     assert len(found[0]) >= 5
     for one, other in zip(found, in_one_process):
         assert one == other
+
+
+class Noted(SharedMarketData):
+    """Writes down who told a bar first."""
+
+    def _first(self, bar, told_by):
+        first = super()._first(bar, told_by)
+        if first:
+            with (self.data_dir / "told").open("a") as out:
+                out.write(f"{told_by} {bar.symbol} {bar.ts}\n")
+        return first
+
+
+def noted(gateway, data_dir, redis):
+    return Noted(gateway, BYBIT, Market.LINEAR, data_dir, redis)
+
+
+class SharingBot(RayBot):
+    """Actors that take candles from a collector too."""
+
+    def make_runtime(self, gateway):
+        made = super().make_runtime(gateway)
+        made.plan = replace(made.plan, sharing=partial(noted, **self.options))
+        return made
+
+
+def test_actors_take_bars_that_are_shared_and_their_own_when_nobody_shares(dsn, name, tmp_path):
+    async def main():
+        chosen = config(PAIRS)
+        exchange = exchange_for(chosen)
+        redis = EmbeddedRedis(tmp_path / "redis")
+        (tmp_path / "redis").mkdir()
+        url = await redis.start()
+        publisher = BarPublisher(url)
+        publisher.start()
+        async with venue(exchange) as house:
+            bot = SharingBot(chosen, house.address, dsn, name)
+            bot.options = {"data_dir": tmp_path, "redis": url}
+            await bot.start()
+            for _ in range(3):
+                await bot.steps.minute()
+            house.server.teller.faults.drop = 1.0  # the venue's own stream tells no bars
+            first = exchange.now
+            for _ in range(5):
+                await bot.steps.minute()
+            wanted = {f"collector {pair} {ts}" for pair in PAIRS for ts in range(first, exchange.now, 60_000)}
+            async with asyncio.timeout(60):
+                while not wanted <= set((tmp_path / "told").read_text().splitlines()):
+                    for pair in PAIRS:
+                        candles = exchange.candles[pair]
+                        for at in range(*candles.ts.searchsorted([first, exchange.now])):
+                            row = (getattr(candles, column)[at].item() for column in COLUMNS)
+                            publisher.publish(4, pair, tuple(row))
+                    await asyncio.sleep(0.05)
+            house.server.teller.faults.drop = 0.0
+            await redis.stop()
+            back = exchange.now
+            for _ in range(3):
+                await bot.steps.minute()
+            now = await bot.runtime.status()
+            assert now["at"] == iso(exchange.now)
+            told = (tmp_path / "told").read_text().splitlines()
+            assert {f"exchange {pair} {ts}" for pair in PAIRS for ts in range(back, exchange.now, 60_000)} <= set(told)
+            assert len({one.split(" ", 1)[1] for one in told}) == len(told)  # each bar once
+            await bot.stop()
+            await publisher.stop()
+
+    asyncio.run(main())
 
 
 def after_an_edge(chosen):

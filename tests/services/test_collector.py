@@ -23,6 +23,7 @@ from services.market_data.collecting import CollectorSettings
 from services.market_data.collector import Collector, read_holes
 from services.market_data.collector_metrics import CollectorMetrics
 from services.market_data.funding import FundingStore
+from services.market_data.markets import BY_ID
 from services.market_data.raw import RawRows
 from services.market_data.reference import ReferenceData
 from services.market_data.service import VenueClock
@@ -95,7 +96,7 @@ def test_a_collector_that_was_killed_goes_on_where_its_journal_ends(tmp_path):
             os.close(first.collector._lock)
             journal = next((tmp_path / "raw").glob("*T*.jsonl"))
             with journal.open("ab") as torn:
-                torn.write(b'[1, "BTCUSDT", 17040')
+                torn.write(b'\x00\x00\xff\n[1, "BTCUSDT"\n[1, "BTCUSDT", 17040')  # as a power loss may leave it
             for _ in range(10):
                 await house.minute()
             async with Collection(house, tmp_path, SYMBOLS[:1], history_days=1) as second:
@@ -132,50 +133,65 @@ def test_hours_that_are_over_are_compacted_and_months_too(tmp_path):
     asyncio.run(run())
 
 
-def test_a_symbol_that_is_delisted_in_flight_is_one_sentence_and_stays_stored(tmp_path):
+def delist(house, number, symbol):
+    server = house.servers[number]
+    (server.source if number in (1, 2) else server.exchange).delist(symbol)
+
+
+def in_maintenance(house, number, on):
+    server = house.servers[number]
+    if number in (1, 2):
+        server.maintenance = on
+    else:
+        server.faults.maintenance = on
+
+
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_a_symbol_that_is_delisted_in_flight_is_one_sentence_and_stays_stored(tmp_path, number):
     async def run():
-        async with house_of(SYMBOLS[:2], 60, numbers=(2,)) as house:
+        async with house_of(SYMBOLS[:2], 60, numbers=(number,)) as house:
             async with Collection(house, tmp_path, SYMBOLS[:2], history_days=0) as collection:
                 await collection.play(10)
-                house.servers[2].source.delist("ETHUSDT")
+                delist(house, number, "ETHUSDT")
                 await collection.play(5)
-                market = collection.collector.markets[2]
+                market = collection.collector.markets[number]
                 assert market.series["ETHUSDT"].holes.missing > 0
                 await collection.service.learn(market)
                 await collection.settle()
                 assert (market.traded, market.series["ETHUSDT"].holes.holes) == (["BTCUSDT"], [])
-                await collection.subscribed(2)
+                await collection.subscribed(number)
                 await collection.play(5)
                 found = ReferenceData(tmp_path).search("eth/usdt")
                 assert found == []
                 assert [one.tradable for one in ReferenceData(tmp_path).symbols()] == [True, False]
-            assert len(stored(tmp_path, 2, "ETHUSDT")) == 10
-            assert len(stored(tmp_path, 2, "BTCUSDT")) == 20
+            assert stored(tmp_path, number, "ETHUSDT") == rows_of(house.truth[number]["ETHUSDT"])[:10]
+            assert stored(tmp_path, number, "BTCUSDT") == rows_of(house.truth[number]["BTCUSDT"])[:20]
             async with Collection(house, tmp_path, SYMBOLS[:2], history_days=0) as again:  # still in the config
-                assert again.collector.markets[2].traded == ["BTCUSDT"]
+                assert again.collector.markets[number].traded == ["BTCUSDT"]
 
     with logged() as lines:
         asyncio.run(run())
     assert count(lines, "no_longer_traded") == 1
 
 
-def test_a_venue_in_maintenance_is_one_sentence_and_what_it_traded_is_asked_for_afterwards(tmp_path):
+@pytest.mark.parametrize("number", [2, 4])
+def test_a_venue_in_maintenance_is_one_sentence_and_what_it_traded_is_asked_for_afterwards(tmp_path, number):
     async def run():
-        async with house_of(SYMBOLS[:1], 60, numbers=(1, 2)) as house:
-            house.servers[2].maintenance = True
+        async with house_of(SYMBOLS[:1], 60, numbers=(1, number)) as house:
+            in_maintenance(house, number, on=True)
             collection = Collection(house, tmp_path, SYMBOLS[:1], history_days=1)
-            market = collection.collector.markets[2]
+            market = collection.collector.markets[number]
             assert not await collection.service.learn(market)
             assert await collection.service.learn(collection.collector.markets[1])
-            house.servers[2].maintenance = False
+            in_maintenance(house, number, on=False)
             await collection.__aenter__()
             await collection.play(3)
-            house.servers[2].maintenance = True
-            house.servers[2].teller.faults.drop = 1.0
+            in_maintenance(house, number, on=True)
+            house.servers[number].teller.faults.drop = 1.0
             await collection.play(4)
             holes = market.series["BTCUSDT"].holes.holes
             assert "venue unreachable" in {str(one.cause) for one in holes}
-            house.servers[2].maintenance = False
+            in_maintenance(house, number, on=False)
             await collection.play(1)
             await collection.settle()
             await collection.__aexit__()
@@ -183,8 +199,39 @@ def test_a_venue_in_maintenance_is_one_sentence_and_what_it_traded_is_asked_for_
 
     with logged() as lines:
         asyncio.run(run())
-    assert "binance linear: the venue does not answer" in lines[0]["reason"]
+    assert f"{BY_ID[number]}: the venue does not answer" in lines[0]["reason"]
     assert (count(lines, "venue_unreachable"), count(lines, "venue_answers")) == (2, 2)  # each outage is told once
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_a_venue_that_restarts_is_a_sentence_and_what_it_traded_meanwhile_is_asked_for(tmp_path, number):
+    async def run():
+        async with house_of(SYMBOLS[:2], 60, numbers=(number,)) as house:
+            async with Collection(house, tmp_path, SYMBOLS[:2], history_days=0) as collection:
+                await collection.play(5)
+                server, port = house.servers[number], int(house.addresses[number].rsplit(":", 1)[1])
+                market = collection.collector.markets[number]
+                await server.stop()
+                await until(lambda: subscriptions(house, number) == 0)
+                for _ in range(3):
+                    await house.minute()
+                    house.now += 6_000
+                    await collection.collector.tick()
+                    house.now -= 6_000
+                assert not market.reachable
+                assert market.series["BTCUSDT"].holes.missing == 3
+                await server.start(port)
+                await collection.subscribed(number)
+                await collection.play(5)
+                await collection.settle()
+                assert market.reachable
+                assert market.series["BTCUSDT"].holes.holes == []
+            equal_to_the_truth(house, tmp_path, 13, SYMBOLS[:2])
+
+    with logged() as lines:
+        asyncio.run(run())
+    assert (count(lines, "venue_unreachable"), count(lines, "venue_answers")) == (1, 1)
+    assert count(lines, "stream_lost") >= 1
 
 
 def test_a_full_disk_is_one_sentence_and_what_was_received_meanwhile_is_kept_later(tmp_path):

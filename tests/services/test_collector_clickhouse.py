@@ -18,7 +18,7 @@ from services.market_data.store import CandleStore, SeriesName
 from tests.conftest import walk
 from tests.services.clickhouse_house import clickhouse_at
 from tests.services.test_collector import shown
-from tests.services.venue_market import FAULTS, MINUTE, START, Collection, count, house_of, logged, rows_of
+from tests.services.venue_market import FAULTS, MINUTE, START, Collection, count, house_of, logged, rows_of, until
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 
@@ -56,6 +56,29 @@ def test_with_faults_on_canonical_equals_the_truth_and_every_row_is_there(tmp_pa
                 assert min(one.ts for one in second.published) >= START + 100 * MINUTE  # what is stored is not told
             equal_to_the_truth(house, store, 103)
             store.close()
+
+    with clickhouse_at(tmp_path / "clickhouse") as (_, address):
+        asyncio.run(run(address))
+
+
+def test_two_collectors_on_one_clickhouse_lose_nothing_and_change_nothing_wrongly(tmp_path):
+    async def run(address):
+        async with house_of(SYMBOLS, 60, numbers=(1, 4), faults=FAULTS) as house:
+            first, second = (ClickHouseStore(address, lambda: house.now) for _ in range(2))
+            async with Collection(house, tmp_path / "1", SYMBOLS, 3, first, history_days=0) as one:
+                await one.play(10)
+                await one.settle()
+                async with Collection(house, tmp_path / "2", SYMBOLS, 5, second, history_days=1) as other:
+                    one.unheard = {number: house.told[number] - one.feeds[number].heard for number in house.servers}
+                    for _ in range(20):
+                        await house.minute()
+                        await until(
+                            lambda: all(feed._told.empty() for feed in (*one.feeds.values(), *other.feeds.values()))
+                        )
+                        await asyncio.gather(one.collector.tick(), other.collector.tick())
+                    await other.settle()
+                    await one.settle()
+            equal_to_the_truth(house, first, 30)
 
     with clickhouse_at(tmp_path / "clickhouse") as (_, address):
         asyncio.run(run(address))

@@ -30,6 +30,7 @@ TABLES = {
     "decisions": "id",
     "commands": "at, key",
     "snapshots": "id",
+    "signals": "symbol, number",
 }
 
 GIB = 1 << 30

@@ -66,7 +66,7 @@ class Saving:
             async with asyncio.timeout(None if self._half is None else 2.0 * self._half):
                 return await self.store.signals(self.name, after)
         except TimeoutError:
-            log.error("store_away", pair=self.name, remedy="signals are heard when it answers")
+            log.warning("store_away", pair=self.name, remedy="signals are heard when it answers")
             return []
 
     async def save(self) -> bool:

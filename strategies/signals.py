@@ -222,7 +222,12 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, told:
         _leave(pair, state, slots)
         return
     direction = 1 if told.side > 0.0 else -1
-    if not pair.may_enter or pair.ledger.position != 0 or slots[ENTRY].active or (direction < 0 and not pair.instrument.linear):
+    if (
+        not pair.may_enter
+        or pair.ledger.position != 0
+        or slots[ENTRY].active
+        or (direction < 0 and not pair.instrument.linear)
+    ):
         return
     risk, gain = (pair.price - told.stop) * direction, (told.target - pair.price) * direction
     if risk <= 0.0 or gain <= 0.0:

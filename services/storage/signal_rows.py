@@ -23,6 +23,12 @@ LISTED = """
 SELECT *, expires <= clock_timestamp() AS expired FROM signals
 WHERE bot = $1 AND ($2 = '' OR symbol = $2) ORDER BY at DESC, number DESC LIMIT $3
 """
+HEARD = """
+SELECT s.signal, s.direction, s.stop, s.target, d.at FROM decisions d
+JOIN signals s ON s.bot = d.bot AND s.symbol = d.pair AND s.number = (d.fields::jsonb ->> 'number')::bigint
+WHERE d.bot = $1 AND d.pair = $2 AND d.kind = 'signal' AND NOT (d.fields::jsonb ->> 'late')::boolean
+ORDER BY d.at, s.direction <> 0, s.number
+"""
 ID = "signals_bot_signal_key"
 MOST_TRIES = 20
 
@@ -52,3 +58,22 @@ class SignalRows:
         rows = await self.pool.fetch(LISTED, bot, symbol, limit)
         named = ("signal", "number", "direction", "stop", "target", "expired")
         return [{"pair": row["symbol"], "at": epoch(row["at"])} | {name: row[name] for name in named} for row in rows]
+
+    async def heard(self, bot: str, symbol: str) -> list[dict[str, Any]]:
+        """List the signals that a bot heard in time, one for each bar, as a backtest takes them from a file.
+
+        Their time is the opening of the bar at whose close they were heard.
+        """
+        found: dict[int, dict[str, Any]] = {}
+        for row in await self.pool.fetch(HEARD, bot, symbol):
+            found.setdefault(
+                at := epoch(row["at"]),
+                {
+                    "signal_id": row["signal"],
+                    "entry_price": (row["stop"] + row["target"]) / 2.0 or 1.0,
+                    "sl_price": row["stop"],
+                    "tp_price": row["target"],
+                    "entry_timestamp": at,
+                },
+            )
+        return list(found.values())

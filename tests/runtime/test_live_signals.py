@@ -9,6 +9,7 @@ from functools import cache
 import pytest
 
 from backtesting.instruments import instrument_for
+from backtesting.run import simulate
 from backtesting.session_fills import simulate_session
 from backtesting.signal_file import STRATEGY
 from bot.instrument import Market
@@ -16,7 +17,7 @@ from bot.kernel import interpreted
 from bot.ports import ReceivedSignal
 from bot.times import HOUR
 from coordinator import compiled, machine
-from coordinator.config import load_portfolio
+from coordinator.config import load_portfolio, load_single
 from coordinator.session import replay
 from services.market_data.synth import generate
 from services.simulated_bybit.exchange import Exchange, exchange_settings
@@ -24,6 +25,8 @@ from services.storage.live_fills import live_fills
 from services.storage.read_pool import ReadPool
 from services.storage.signal_rows import SignalRows
 from services.storage.store import PostgresStore
+from strategies.signals import table_of
+from tests.conftest import play_interpreted
 from tests.coordinator.driven import plain_dispatch
 from tests.runtime.house import Bot, venue
 
@@ -71,6 +74,14 @@ def exchange_of(chosen):
     return exchange
 
 
+def backtested(monkeypatch, heard):
+    """Fills of a backtest of these signals on the same market."""
+    play_interpreted(monkeypatch, "signals")
+    candles = generate([SYMBOL], 1, 7)[SYMBOL]
+    chosen = load_single({"strategy": STRATEGY, "pair": SYMBOL, "signals": {"table": table_of(heard)}})
+    return simulate(chosen, candles).recording.fills
+
+
 def listening(dsn, name, folder, play):
     async def main():
         chosen = load_portfolio({"strategy": STRATEGY, "pairs": [SYMBOL], "signals": {"listens": True}})
@@ -90,7 +101,7 @@ def lines_in(folder):
     return [[json.loads(line) for line in file.read_text().splitlines()] for file in sorted(folder.glob("*.jsonl"))]
 
 
-def test_signals_are_traded_once_through_kills_and_replay_and_drift_see_the_same(dsn, tmp_path):
+def test_signals_are_traded_once_through_kills_and_replay_and_drift_see_the_same(dsn, tmp_path, monkeypatch):
     async def play(one):
         assert await one.send("a", 1) == 1
         await one.bot.crash()  # it is written down and not heard
@@ -118,7 +129,13 @@ def test_signals_are_traded_once_through_kills_and_replay_and_drift_see_the_same
         assert told == [(1, "long", False), (2, "long", False), (3, "close", False), (4, "long", True),
                         (5, "short", False)]  # fmt: skip
 
+        heard.extend(await one.rows.heard(one.name, SYMBOL))
+
+    heard = []
     fills = listening(dsn, "signals1", tmp_path, play)
+    assert [one["signal_id"] for one in heard] == ["a", "b", "c", "e"]
+    played = backtested(monkeypatch, heard)
+    assert [(one["side"], one["ts"]) for one in played[: len(fills)]] == [(one.side, one.minute) for one in fills]
     assert [one.side for one in fills] == [1, -1, -1]
     simulated = []
     for lines in lines_in(tmp_path):

@@ -2164,12 +2164,7 @@ class ConsoleClient:
         )
 
     def send_signal(
-        self,
-        bot: str,
-        body: SignalGivenJson,
-        *,
-        x_signal_timestamp: int | None = None,
-        x_signal_signature: str | None = None,
+        self, bot: str, body: SignalGivenJson, *, x_signal_timestamp: str, x_signal_signature: str
     ) -> SignalTakenJson:
         """Write a signal down, which the bot trades when its next bar closes. Signed by the bot's own secret."""
         return cast(

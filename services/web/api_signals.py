@@ -13,7 +13,7 @@ import hmac
 import secrets
 from typing import TYPE_CHECKING, Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from limits import parse
 
 from bot.errors import Misconfigured, cut
@@ -38,6 +38,13 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/signals", tags=["signals"])
 
+TIMESTAMP, SIGNATURE = "X-Signal-Timestamp", "X-Signal-Signature"
+SIGNING = {
+    "parameters": [
+        {"name": name, "in": "header", "required": True, "description": said, "schema": {"type": "string"}}
+        for name, said in ((TIMESTAMP, "ms, UTC"), (SIGNATURE, "HMAC-SHA256 of timestamp, full stop and body, hex"))
+    ]
+}
 WINDOW_MS = 60_000  # that a signature is good for, either way
 TRIES = parse("120/minute")  # of an address, right ones too
 SIGNALS = parse("60/minute")  # for a bot
@@ -50,14 +57,11 @@ def signature(secret: str, timestamp: int, body: bytes) -> str:
     return hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
 
 
-async def _signed(
-    request: Request,
-    bot: Name,
-    timestamp: Annotated[int, Header(alias="X-Signal-Timestamp", description="ms, UTC", ge=0, le=1 << 53)] = 0,
-    given: Annotated[str, Header(alias="X-Signal-Signature", max_length=128, description="HMAC-SHA256, hex")] = "",
-) -> str:
-    """Return the bot that the request is signed for; raises Failure."""
+async def _signed(request: Request, bot: Name) -> str:
+    """Return the bot that the request is signed for; raises Failure, also without headers that sign it."""
     console = console_of(request)
+    stated, given = (request.headers.get(name, "")[:128] for name in (TIMESTAMP, SIGNATURE))
+    timestamp = int(stated[:16]) if stated.isdecimal() and stated.isascii() else 0
     where = address(request)
     console.access.limits.hit(where, "signature", TRIES)
     try:
@@ -78,7 +82,7 @@ async def _signed(
 Signed = Annotated[str, Depends(_signed)]
 
 
-@router.post("/{bot}", status_code=201)
+@router.post("/{bot}", status_code=201, openapi_extra=SIGNING)
 async def send_signal(request: Request, bot: Signed, given: SignalGiven) -> SignalTaken:
     """Write a signal down, which the bot trades when its next bar closes. Signed by the bot's own secret."""
     console, where = console_of(request), address(request)

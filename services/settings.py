@@ -8,9 +8,9 @@ from pathlib import Path
 
 from bot.errors import Misconfigured, cut
 
-DATABASE, REDIS = "TRADERAGENT_DATABASE", "TRADERAGENT_REDIS"
+DATABASE, REDIS, CANDLES = "TRADERAGENT_DATABASE", "TRADERAGENT_REDIS", "TRADERAGENT_CANDLES"
 # Each may stand in a file that a variable of this name and _FILE names, as containers are given secrets.
-IN_FILES = ("TRADERAGENT_KEY", "TRADERAGENT_SECRET", "TRADERAGENT_MASTER_KEY", DATABASE, REDIS)
+IN_FILES = ("TRADERAGENT_KEY", "TRADERAGENT_SECRET", "TRADERAGENT_MASTER_KEY", DATABASE, REDIS, CANDLES)
 LONGEST_SECRET = 4096  # characters
 
 

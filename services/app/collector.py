@@ -17,7 +17,8 @@ from bot.validation import validated
 from coordinator.config_file import read_values
 from services.logs import configure
 from services.market_data.canonical import Receipt
-from services.market_data.collecting import CollectorSettings
+from services.market_data.clickhouse_store import ClickHouseStore, is_clickhouse
+from services.market_data.collecting import PARQUET, CollectorSettings
 from services.market_data.collector import Collector
 from services.market_data.feed import Feed
 from services.market_data.service import CollectorService, VenueClock, machine_time
@@ -25,7 +26,7 @@ from services.market_data.serving import MinuteServer
 from services.messaging.bars import BarPublisher
 from services.messaging.embedded import EmbeddedRedis
 from services.runtime.config import EMBEDDED, NONE
-from services.settings import REDIS, Settings
+from services.settings import CANDLES, REDIS, Settings
 from services.storage.embedded import shared_by_all
 
 log = structlog.get_logger()
@@ -36,11 +37,16 @@ FRESH_MS = 5 * MINUTE  # from a minute's opening to its receipt, for bots to be 
 def load_collector(path: Path) -> CollectorSettings:
     """Read a config. Raises Misconfigured."""
     values = read_values(path)
-    given = {"redis": os.environ[REDIS]} if os.environ.get(REDIS) else {}
+    named = {"redis": os.environ.get(REDIS), "store": os.environ.get(CANDLES)}
+    given = {name: value for name, value in named.items() if value}
     settings: CollectorSettings = validated(CollectorSettings, {"data_dir": Settings().data_dir, **given, **values}, "")
     if settings.redis not in (NONE, EMBEDDED) and not settings.redis.startswith(("redis://", "rediss://", "unix://")):
         raise Misconfigured(
             f"redis is {settings.redis!r}; give none, embedded, or an address such as redis://host:6379."
+        )
+    if settings.store != PARQUET and not is_clickhouse(settings.store):  # which is not shown: it may hold a password
+        raise Misconfigured(
+            "store is neither parquet nor an address such as clickhouse://user:password@host:8123/name."
         )
     return settings
 
@@ -77,7 +83,11 @@ async def build_collector(settings: CollectorSettings) -> AsyncIterator[Collecto
         feeds = [Feed(market, clock, addresses.get(str(market))) for market, clock in clocks.items()]
         for feed in feeds:
             stack.push_async_callback(feed.close)
-        collector = Collector(settings, feeds, machine_time, tell)
+        store = None
+        if settings.store != PARQUET:
+            store = ClickHouseStore(settings.store, machine_time)
+            stack.callback(store.close)
+        collector = Collector(settings, feeds, machine_time, tell, store=store)
         stack.callback(collector.close)
         server = MinuteServer(collector, settings.port)
         stack.push_async_callback(server.stop)

@@ -229,6 +229,27 @@ def download_(
     console().print(f"{symbol}: {done.new} new bars ({exchange} {market})")
 
 
+@app.command()
+def fetch(
+    symbol: Symbol,
+    start: From,
+    end: To,
+    exchange: Exchange = "bybit",
+    market: MarketOption = Market.LINEAR,
+) -> None:
+    """Copy candles of a pair from ClickHouse into the data directory.
+
+    TRADERAGENT_CANDLES is the address, such as clickhouse://user:password@host:8123/database. Bars that are stored
+    already take the values that are canonical there.
+    """
+    symbol, (first, last) = names_of_pairs([symbol])[0], period(start, end)
+    from services.app.fetching import fetched
+
+    with progress(f"{symbol} bars") as show:
+        series, bars, new = fetched(_store(), (exchange, str(market), symbol), first, last, show)
+    console().print(f"{symbol}: {bars} {series.bar} bars of which {new} are new ({exchange} {market})")
+
+
 LABELS = ("pair", "kind", "side", "bottom", "top", "from", "to")  # columns of a file of labelled zones
 
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from services.market_data.canonical import CanonicalMinutes
+from services.market_data.canonical import CanonicalMinutes, Receipt
 from services.market_data.collecting import SymbolRule
 from services.market_data.feed import Feed
 from services.market_data.holes import HoleCause, SeriesHoles
 from services.market_data.markets import VenueMarket
+from services.market_data.public_trades import CollectedTrades
 from services.market_data.store import SeriesName
 
 log = structlog.get_logger()
@@ -27,6 +28,7 @@ class CollectedSeries:
     lag_ms: int = 0  # of the last minute that a stream told: from its end to its receipt
     newest: int = 0  # opening of the newest minute, ms
     saved_ms: int = 0  # when its minutes were last put into the store
+    received: list[Receipt] = field(default_factory=list)  # rows since then
 
     @property
     def name(self) -> SeriesName:
@@ -41,6 +43,8 @@ class CollectedMarket:
     market: VenueMarket
     feed: Feed
     wanted: tuple[str, ...] | SymbolRule
+    wanted_trades: tuple[str, ...] = ()
+    trades: dict[str, CollectedTrades] = field(default_factory=dict)  # of those that are traded
     series: dict[str, CollectedSeries] = field(default_factory=dict)
     listening: bool = False
     reachable: bool = True

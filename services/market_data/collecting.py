@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from bot.errors import Misconfigured, shown
 from services.market_data.feed import ListedInstrument
@@ -15,6 +15,7 @@ from services.market_data.markets import VenueMarket, market_named
 
 Symbol = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=40)]
 MOST_SYMBOLS = 1000
+PARQUET = "parquet"
 
 
 class SymbolRule(BaseModel):
@@ -36,19 +37,23 @@ class CollectorSettings(BaseModel):
         min_length=1,
         description="symbols, or a rule, by market: binance spot, binance linear, bybit spot, bybit linear",
     )
+    trades: dict[str, tuple[Symbol, ...]] = Field(
+        default_factory=dict, description="symbols whose public trades are kept too, by market"
+    )
     data_dir: Path = Field(description="the data directory, which one collector at a time writes")
     history_days: int = Field(1, ge=0, le=30, description="days before now whose missing minutes are asked for, days")
     disagreement_bps: float = Field(
         50.0, gt=0, le=10_000, description="closes of two venues that lie further apart are flagged, basis points"
     )
     port: int = Field(0, ge=0, le=65_535, description="of its metrics and minutes on this machine; 0: any that is free")
+    store: str = Field(PARQUET, description="where minutes are stored: parquet, in data_dir, or clickhouse://…")
     redis: str = Field("none", max_length=500, description="where closed bars are told: none, embedded or redis://…")
     addresses: dict[str, str] = Field(
         default_factory=dict,
         description="by market: a server that speaks like the exchange, such as http://127.0.0.1:1",
     )
 
-    @field_validator("markets", "addresses", mode="before")
+    @field_validator("markets", "trades", "addresses", mode="before")
     @classmethod
     def _named(cls, value: Any) -> Any:
         if not isinstance(value, dict):
@@ -62,6 +67,13 @@ class CollectorSettings(BaseModel):
             if isinstance(own, tuple) and not 1 <= len(own) <= MOST_SYMBOLS:
                 raise ValueError(f"{name} has {len(own)} symbols; give 1 to {MOST_SYMBOLS} of them")
         return value
+
+    @model_validator(mode="after")
+    def _traded_where_collected(self) -> Self:
+        for name in self.trades:
+            if name not in self.markets:
+                raise ValueError(f"trades: {name} is not among markets; name it there too")
+        return self
 
     def wanted(self) -> dict[VenueMarket, tuple[str, ...] | SymbolRule]:
         """What to collect, by market, in the order of their ids."""

@@ -22,7 +22,7 @@ from backtesting.funding import FundingHistory
 from bot.candles import COLUMNS, Candles, iso
 from bot.errors import Misconfigured, cut
 from bot.market import Market
-from bot.times import DAY, HOUR, MINUTE
+from bot.times import DAY, HOUR, MINUTE, SECOND
 from services.market_data.agreement import CrossVenueCheck, Disagreement
 from services.market_data.canonical import CanonicalMinutes, Receipt, Reception, Source
 from services.market_data.collected import CollectedMarket, CollectedSeries
@@ -33,7 +33,8 @@ from services.market_data.holes import Hole, HoleCause, SeriesHoles
 from services.market_data.instruments import save_instruments
 from services.market_data.raw import RawRows
 from services.market_data.reference import ReferenceData, ReferenceSymbol
-from services.market_data.store import CandleStore
+from services.market_data.store import CandleStore, SeriesName, StoredCandles, StoreUnreachable
+from services.market_data.trade_collection import TradeCollection
 from services.processes import try_lock
 
 log = structlog.get_logger()
@@ -44,6 +45,7 @@ SAVES_A_TICK: Final = 4  # so that no minute waits for the disk
 QUESTIONS: Final = 8  # to one market at a time
 LONGEST_LOOK_MS: Final = 30 * DAY  # back, for what was missed while it was off
 FUNDING_DAYS: Final = 8  # asked for when nothing is stored
+STORE_PAUSE_MS: Final = 30 * SECOND  # before a store that does not answer is asked again
 DISK: Final = (OSError, pl.exceptions.ComputeError)  # what a disk that takes no more raises, by way of Polars too
 
 
@@ -57,23 +59,34 @@ class Collector:
         clock: Callable[[], int],
         publish: Callable[[Receipt], None] = lambda _: None,
         save_minutes: int = SAVE_MINUTES,
+        store: StoredCandles | None = None,
     ) -> None:
         self.settings, self.clock, self.publish, self.save_minutes = settings, clock, publish, save_minutes
         self._lock = _locked(settings.data_dir)
         self.raw = RawRows(settings.data_dir)
-        self.store, self.funding = CandleStore(settings.data_dir), FundingStore(settings.data_dir)
+        self.store = store or CandleStore(settings.data_dir)
+        self.funding = FundingStore(settings.data_dir)
         self.reference = ReferenceData(settings.data_dir)
         self.check = CrossVenueCheck(settings.disagreement_bps)
         wanted = settings.wanted()
-        self.markets = {feed.market.id: CollectedMarket(feed.market, feed, wanted[feed.market]) for feed in feeds}
+        self.markets = {
+            feed.market.id: CollectedMarket(
+                feed.market, feed, wanted[feed.market], settings.trades.get(str(feed.market), ())
+            )
+            for feed in feeds
+        }
+        self.trades = TradeCollection(settings.data_dir, self.markets.values(), self._disk_fails)
         self.received: Counter[tuple[int, str]] = Counter()  # rows by market id and source
         self.receptions: Counter[tuple[int, str]] = Counter()  # by market id and what they did
         self.lags_ms: dict[int, list[int]] = {number: [] for number in self.markets}  # of the last rows of streams
         self.disagreements: list[Disagreement] = []  # the newest
         self.disagreed = 0
         self.disk_full = False
+        self.store_away_ms = 0  # since when the store does not answer; 0 while it does
+        self._store_due_ms = 0  # when it is asked again
         self._replayed: dict[tuple[int, str], list[Receipt]] = {}
         self._waiting: list[Receipt] = []  # received, and not yet kept
+        self._unapplied: list[Receipt] = []  # kept, and waiting for the store
         self._unkept: list[Any] = []  # revisions that the disk did not take
         self._disk_failed = False
         self._compacted_ms = 0
@@ -85,6 +98,7 @@ class Collector:
         self.save(everything=True)
         self._write_holes()
         self.raw.close()
+        self.trades.close()
         os.close(self._lock)
 
     # What is received
@@ -98,8 +112,13 @@ class Collector:
             self._disk_fails(error)
             return
         taken, self._waiting = self._waiting, []
+        taken, self._unapplied = self._unapplied + taken, []
         for one in taken:
-            self._apply(one)
+            try:
+                self._apply(one)
+            except StoreUnreachable as error:  # whose day cannot be read back now
+                self._unapplied.append(one)
+                self.store_fails(error)
 
     def _apply(self, receipt: Receipt, *, replayed: bool = False) -> None:
         market = self.markets.get(receipt.market_id)
@@ -108,6 +127,7 @@ class Collector:
             return
         if series.minutes.forgets(receipt.ts) and not series.holes.lacks(receipt.ts):
             self._recall(series, receipt.ts)
+        series.received.append(receipt)
         reception, revision = series.minutes.receive(receipt)
         if revision is not None:
             self._unkept.append(revision)
@@ -125,7 +145,9 @@ class Collector:
             self.publish(receipt)
 
     def _recall(self, series: CollectedSeries, ts: int) -> None:
-        """Read the day of a minute back from the store."""
+        """Read the day of a minute back from the store; raises StoreUnreachable."""
+        if self.clock() < self._store_due_ms:
+            raise StoreUnreachable("the store does not answer.")
         day = ts // DAY * DAY
         held = _receipts(series, self.store.read(series.name, day, day + DAY)) if self.store.holds(series.name) else []
         series.minutes.recall(day, held)
@@ -167,6 +189,20 @@ class Collector:
             )
         self.disk_full = self._disk_failed = True
 
+    def store_fails(self, error: StoreUnreachable) -> None:
+        """Note that the store does not answer, which is told once."""
+        now = self.clock()
+        if not self.store_away_ms:
+            log.error("store_unreachable", reason=str(error), remedy="rows wait in the journal until it answers")
+            self.store_away_ms = now
+        if now >= self._store_due_ms:
+            self._store_due_ms = now + STORE_PAUSE_MS
+
+    def _store_answers(self) -> None:
+        if self.store_away_ms:
+            log.info("store_answers", away_seconds=(self.clock() - self.store_away_ms) // SECOND)
+        self.store_away_ms = 0
+
     # What is looked at again and again
 
     async def tick(self) -> None:
@@ -181,6 +217,7 @@ class Collector:
         self._disk_failed = False
         self._keep_revisions()
         self.hear()
+        self.trades.hear()
         if not self._waiting:  # what waits for the disk is not missing
             for market in self.markets.values():
                 for series in market.series.values():
@@ -200,6 +237,7 @@ class Collector:
 
         due = [(one, hole) for one in market.series.values() for hole in one.holes.due(market.now)]
         await asyncio.gather(*(ask(*one) for one in due))
+        await self.trades.fill(market)
 
     async def _ask(self, market: CollectedMarket, series: CollectedSeries, hole: Hole) -> bool:
         """Ask for the first page of a hole, the rest of which stays due; whether the venue answered."""
@@ -230,10 +268,16 @@ class Collector:
     def save(self, *, everything: bool = False) -> None:
         """Put into the store what is due, a few symbols at a time, or everything that is not in it."""
         now = self.clock()
+        if now < self._store_due_ms and not everything:
+            return
         all_series = [one for market in self.markets.values() for one in market.series.values()]
         due = [one for one in all_series if everything or now - one.saved_ms >= self.save_minutes * MINUTE]
         for series in due if everything else sorted(due, key=lambda one: one.saved_ms)[:SAVES_A_TICK]:
-            self._save(series)
+            try:
+                self._save(series)
+            except StoreUnreachable as error:
+                self.store_fails(error)
+                break
         oldest = min((one.saved_ms for one in all_series), default=0)
         if oldest // HOUR > self._compacted_ms // HOUR and self._all_began and not self._waiting:
             self._compact(oldest)
@@ -246,18 +290,16 @@ class Collector:
         return all(one.series for one in self.markets.values())
 
     def _save(self, series: CollectedSeries) -> None:
-        now, batch = self.clock(), series.minutes.take_unsaved()
-        if batch:
-            columns = np.array([(one.ts, *one.values) for one in batch], np.float64).T
-            values = dict(zip(COLUMNS[1:], columns[1:], strict=True))
-            candles = Candles(ts=columns[0].astype(np.int64), bar_ms=MINUTE, **values)
-            name = series.name
+        now, batch, rows = self.clock(), series.minutes.take_unsaved(), tuple(series.received)
+        if batch or rows:
             try:
-                self.store.write(name.venue, name.market, name.symbol, candles)
+                self.store.keep(series.name, batch, rows)
             except DISK as error:
                 self._disk_fails(error)
                 return
+            self._store_answers()
             series.minutes.saved(batch)
+            del series.received[: len(rows)]
         series.saved_ms = now
         series.minutes.forget(now // MINUTE * MINUTE - KEPT_MS)
 
@@ -265,6 +307,7 @@ class Collector:
         """Put journals of hours before into Parquet: every minute of them is in the store."""
         try:
             self.raw.compact(before_ms)
+            self.trades.compact(before_ms)
         except DISK as error:
             self._disk_fails(error)
         else:
@@ -322,19 +365,21 @@ class Collector:
         for symbol in symbols:
             if symbol not in market.series:
                 self._begin(market, symbol)
+        if market.wanted_trades:
+            traded = chosen(place, market.wanted_trades, listed, {}, set(market.trades) | stored)
+            for symbol in set(market.trades) - set(traded):
+                del market.trades[symbol]
+            self.trades.begin(market, [one for one in traded if one not in market.trades])
 
     def _begin(self, market: CollectedMarket, symbol: str) -> None:
         """Collect a symbol from here on, and what is missing of its last days."""
         now = market.now // MINUTE * MINUTE
         series = CollectedSeries(market.market, symbol, CanonicalMinutes(), SeriesHoles(0))
+        first, stored = self._stored(series.name, now)
         market.series[symbol] = series
         for one in self._replayed.pop((market.market.id, symbol), ()):
             self._apply(one, replayed=True)
-        first, there = now - self.settings.history_days * DAY, set(series.minutes.held)
-        if self.store.holds(series.name):
-            end = self.store.end(series.name)
-            first = max(min(first, end), now - LONGEST_LOOK_MS)  # what was missed since it last ran is asked for too
-            there.update(self.store.read(series.name, first, now).ts.tolist())
+        there = {*series.minutes.held, *(stored or ())}
         series.minutes.forget(now)  # a day is read back when a minute of it is received
         series.holes = SeriesHoles(first)
         for ts in sorted(ts for ts in there if ts >= first):
@@ -342,7 +387,16 @@ class Collector:
         series.holes.expect(now, HoleCause.COLLECTOR_OFF, market.now)
         series.newest = max(there, default=0)
         number = len(market.series) % self.save_minutes
-        series.saved_ms = now - number * MINUTE if self.store.holds(series.name) else now
+        series.saved_ms = now if stored is None else now - number * MINUTE
+
+    def _stored(self, name: SeriesName, now: int) -> tuple[int, list[int] | None]:
+        """The first minute to collect, and those from it on that are stored; None for a series that is new."""
+        first = now - self.settings.history_days * DAY
+        if not self.store.holds(name):
+            return first, None
+        end = self.store.end(name)
+        first = max(min(first, end), now - LONGEST_LOOK_MS)  # what was missed since it last ran is asked for too
+        return first, self.store.read(name, first, now).ts.tolist()
 
     async def refresh_funding(self, market: CollectedMarket) -> None:
         """Store the settlements that are new. Raises FeedUnreachable."""

@@ -41,8 +41,12 @@ class CollectorMetrics(prometheus.Collector):
         for (number, reception), count in self.collector.receptions.items():
             did.add_metric([str(self.collector.markets[number].market), reception], count)
         yield did
+        yield from _of_trades(self.collector, markets)
         yield CounterMetricFamily(
             f"{PREFIX}_disagreements", "Closes of two venues too far apart", value=self.collector.disagreed
+        )
+        yield GaugeMetricFamily(
+            f"{PREFIX}_store_reachable", "1 while the store answers", value=float(not self.collector.store_away_ms)
         )
         yield GaugeMetricFamily(
             f"{PREFIX}_disk_full", "1 while the disk takes nothing", value=float(self.collector.disk_full)
@@ -60,6 +64,24 @@ def _of_markets(collector: Collector, markets: list[CollectedMarket]) -> Iterato
         if lags:
             slow.add_metric(name, float(np.percentile(lags, 99)) / 1000)
     yield from (up, reachable, slow)
+
+
+def _of_trades(collector: Collector, markets: list[CollectedMarket]) -> Iterator[Metric]:
+    """Figures of markets whose trades are kept."""
+    trades = collector.trades
+    rows = CounterMetricFamily(f"{PREFIX}_trades", "Trades received", labels=["market", "source"])
+    again = CounterMetricFamily(f"{PREFIX}_trades_again", "Trades that were known already", labels=["market"])
+    missed = CounterMetricFamily(f"{PREFIX}_trades_missed", "Spans that the venue tells no more", labels=["market"])
+    slow = GaugeMetricFamily(f"{PREFIX}_trade_lag_p99_seconds", "99 % of the last 2000 came in", labels=["market"])
+    for (number, source), count in trades.received.items():
+        rows.add_metric([str(trades.markets[number].market), source], count)
+    for one in [one for one in markets if one.wanted_trades]:
+        name, lags = [str(one.market)], trades.lags_ms[one.market.id]
+        again.add_metric(name, trades.duplicates[one.market.id])
+        missed.add_metric(name, trades.missed[one.market.id])
+        if lags:
+            slow.add_metric(name, float(np.percentile(lags, 99)) / 1000)
+    yield from (rows, again, missed, slow)
 
 
 def _of_symbols(series: list[CollectedSeries]) -> Iterator[Metric]:

@@ -22,17 +22,21 @@ from bot.instrument import Instrument, Market
 from bot.times import HOUR, MINUTE
 from services.market_data.canonical import Receipt, Source
 from services.market_data.markets import VenueMarket
+from services.market_data.public_trades import PublicTrade
 from services.market_data.venue import as_instrument
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
+TradeRow = tuple[str, str, int, float, float, int]  # the venue's symbol, id, time (ms), price, quantity, direction
 Row = tuple[str, int, float, float, float, float, float]  # the venue's symbol, opening (ms), prices, volume
 MALFORMED = (KeyError, IndexError, TypeError, ValueError, ArithmeticError, AttributeError)
 PAGE: Final = 1000  # minutes of one answer
 STREAMS_A_REQUEST: Final = 200  # of Binance, which takes five requests a second over one line
 TOPICS_A_REQUEST: Final = 10  # that Bybit takes for spot
+TRADES, SPOT_TRADES = 1000, 60  # of one answer; the smaller one is Bybit's for spot
+TRADES_A_REQUEST: Final = 10
 ATTEMPTS: Final = 3
 UNREAD_TOLD: Final = 1000  # messages that cannot be read, between two lines about them
 FUNDING_PAGE: Final = 200
@@ -62,9 +66,10 @@ class ListedInstrument:
 
 
 class _Tolerant:
-    """A client whose candles go to `sink` as they come, and whose sockets an unreadable message does not end."""
+    """A client whose candles and trades go to sinks as they come; no unreadable message ends its sockets."""
 
     sink: Callable[[Row], None]
+    trade_sink: Callable[[TradeRow], None]
     unreadable: Callable[[Exception], None]
 
     def client(self, url: str) -> Any:
@@ -91,6 +96,11 @@ class _Bybit(_Tolerant, ccxt.pro.bybit):  # type: ignore[misc]
             if one["confirm"] is True:
                 self.sink(_row(symbol, [one[name] for name in ("start", "open", "high", "low", "close", "volume")]))
 
+    def handle_trades(self, _client: Any, message: dict[str, Any]) -> None:
+        for one in message["data"]:
+            direction = {"Buy": 1, "Sell": -1}[one["S"]]
+            self.trade_sink((str(one["s"]), str(one["i"]), int(one["T"]), float(one["p"]), float(one["v"]), direction))
+
 
 class _BinanceStreams(_Tolerant):
     """What both clients for Binance have in common."""
@@ -99,6 +109,10 @@ class _BinanceStreams(_Tolerant):
         one = message["k"]
         if one["x"] is True:
             self.sink(_row(str(one["s"]), [one[name] for name in "tohlcv"]))
+
+    def handle_trade(self, _client: Any, one: dict[str, Any]) -> None:
+        direction = -1 if one["m"] else 1  # whether the buyer was there first
+        self.trade_sink((str(one["s"]), str(one["a"]), int(one["T"]), float(one["p"]), float(one["q"]), direction))
 
 
 class _Binance(_BinanceStreams, ccxt.pro.binance):  # type: ignore[misc]
@@ -118,6 +132,12 @@ def _row(symbol: str, values: Sequence[Any]) -> Row:
     return symbol, int(ts), opened, high, low, close, volume
 
 
+def _trade_row(symbol: str, one: dict[str, Any]) -> TradeRow:
+    """Read a trade as ccxt tells it."""
+    direction = {"buy": 1, "sell": -1}[one["side"]]
+    return symbol, str(one["id"]), int(one["timestamp"]), float(one["price"]), float(one["amount"]), direction
+
+
 def _chunks(items: list[T], most: int) -> list[list[T]]:
     return [items[at : at + most] for at in range(0, len(items), most)]
 
@@ -126,6 +146,7 @@ def client_of(market: VenueMarket, address: str | None = None) -> Any:
     """Ccxt's client for a market; `address`: of a server that speaks like the exchange."""
     kind = "spot" if market.market is Market.SPOT else "swap"
     options = {"defaultType": kind, "fetchCurrencies": False, "fetchMarkets": _types(market)}
+    options["watchTradesForSymbols"] = {"name": "aggTrade"}  # of Binance: what it tells of the past too
     client = CLIENTS[market.id]({"enableRateLimit": address is None, "timeout": 10_000, "options": options})
     if address is not None:
         _point_at(client, market, address)
@@ -155,10 +176,11 @@ class Feed:
         self.market, self.clock = market, clock
         self.client = client_of(market, address)
         self.client.sink = lambda row: self._told.put_nowait(self._receipt(row, Source.STREAM))
+        self.client.trade_sink = lambda row: self._told.put_nowait(self._trade(row, Source.STREAM))
         self.client.unreadable = self._unreadable
         self.heard = 0  # closed minutes of streams that were handed on
         self.unread = 0  # messages that could not be read
-        self._told: asyncio.Queue[Receipt] = asyncio.Queue()
+        self._told: asyncio.Queue[Receipt | PublicTrade] = asyncio.Queue()
         self._names: dict[str, str] = {}  # ccxt's symbol by the venue's
 
     async def close(self) -> None:
@@ -208,6 +230,25 @@ class Feed:
             ) from None
         return [self._receipt(one, Source.REST) for one in read if first <= one[1] < after and one[1] + MINUTE <= now]
 
+    async def trades(self, symbol: str, since: int) -> tuple[list[PublicTrade], bool]:
+        """A page of trades from `since` (ms) on, oldest first, and whether all of them until now are in it.
+
+        Bybit tells its newest ones alone: then none before the first of them can be had. Raises FeedUnreachable and
+        NotTraded.
+        """
+        binance = self.market.exchange == "binance"
+        limit = TRADES if binance or self.market.market is Market.LINEAR else SPOT_TRADES
+        asked = {"since": since} if binance else {}
+        rows = await self._ask(self.client.fetch_trades, self._name(symbol), limit=limit, **asked)
+        try:
+            read = [_trade_row(symbol, one) for one in rows]
+        except MALFORMED as error:
+            raise FeedUnreachable(
+                f"{self.market}: its trades of {symbol} cannot be read ({cut(str(error))})."
+            ) from None
+        # Binance is asked for an hour at most at once.
+        return [self._trade(one, Source.REST) for one in read], len(read) < limit and self.clock() - since < HOUR
+
     async def funding(self, symbol: str, since: int) -> list[tuple[int, float]]:
         """Settlements from `since` (ms) on, oldest first, at most a page. Raises FeedUnreachable or NotTraded."""
         asked = {"since": since, "limit": FUNDING_PAGE, "params": {"until": since + FUNDING_SPAN - 1}}
@@ -245,10 +286,20 @@ class Feed:
 
     # Streams
 
-    async def listen(self, symbols: list[str], sink: Callable[[Receipt], None]) -> None:
-        """Hand every closed minute that the streams tell of these symbols to `sink`; raises FeedLost when one ends."""
-        lines = [asyncio.create_task(self._hand_on(sink))]
+    async def listen(
+        self,
+        symbols: list[str],
+        sink: Callable[[Receipt], None],
+        traded: Sequence[str] = (),
+        trade_sink: Callable[[PublicTrade], None] = lambda _: None,
+    ) -> None:
+        """Hand on every closed minute that the streams tell of these symbols, and every trade of those `traded`.
+
+        Raises FeedLost when a stream ends.
+        """
+        lines = [asyncio.create_task(self._hand_on(sink, trade_sink))]
         lines += [asyncio.create_task(self._line(chunk)) for chunk in _chunks(symbols, STREAMS_A_REQUEST)]
+        lines += [asyncio.create_task(self._trade_line(chunk)) for chunk in _chunks(list(traded), TRADES_A_REQUEST)]
         try:
             await asyncio.gather(*lines)
         except (ccxt.BaseError, OSError) as error:
@@ -268,10 +319,17 @@ class Feed:
             chunks = _chunks(pairs, TOPICS_A_REQUEST)
             await asyncio.gather(*(self.client.watch_ohlcv_for_symbols(one) for one in chunks))
 
-    async def _hand_on(self, sink: Callable[[Receipt], None]) -> None:
+    async def _trade_line(self, symbols: list[str]) -> None:
+        await self.client.watch_trades_for_symbols([self._name(one) for one in symbols])
+
+    async def _hand_on(self, sink: Callable[[Receipt], None], trade_sink: Callable[[PublicTrade], None]) -> None:
         while True:
-            sink(await self._told.get())
-            self.heard += 1
+            one = await self._told.get()
+            if isinstance(one, Receipt):
+                sink(one)
+                self.heard += 1
+            else:
+                trade_sink(one)
 
     def _unreadable(self, error: Exception) -> None:
         """Count a message that cannot be read; the minutes that it may have told are missed, and asked for."""
@@ -292,6 +350,9 @@ class Feed:
                 self.client.options[name] = self.client.create_safe_dictionary()
         for one in sockets.values():
             await one.close()
+
+    def _trade(self, row: TradeRow, source: Source) -> PublicTrade:
+        return PublicTrade(self.market.id, *row, self.clock(), source)
 
     def _receipt(self, row: Row, source: Source) -> Receipt:
         return Receipt.of(self.market.id, row[0], row[1:], self.clock(), source)

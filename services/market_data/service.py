@@ -14,6 +14,7 @@ from bot.errors import Misconfigured
 from services.market_data.collected import CollectedMarket
 from services.market_data.collector import Collector
 from services.market_data.feed import Feed, FeedLost, FeedUnreachable, NotTraded
+from services.market_data.store import StoreUnreachable
 
 log = structlog.get_logger()
 
@@ -70,7 +71,7 @@ class CollectorService:
 
     async def learn(self, market: CollectedMarket) -> bool:
         """Learn what a market lists and its clock; False when it does not answer, which is told once."""
-        before = market.traded
+        before = market.traded, list(market.trades)
         try:
             if isinstance(market.feed.clock, VenueClock):
                 await market.feed.clock.measure(market.feed)
@@ -79,9 +80,12 @@ class CollectorService:
         except (FeedUnreachable, NotTraded) as error:
             market.answered(str(error))
             return False
+        except StoreUnreachable as error:
+            self.collector.store_fails(error)
+            return False
         market.answered()
         line = self._lines.get(market.market.id)
-        if line is not None and market.traded != before:
+        if line is not None and (market.traded, list(market.trades)) != before:
             line.cancel()  # and listen to what is traded now
         return True
 
@@ -94,7 +98,9 @@ class CollectorService:
                 await self.learn(market)
                 continue
             began = time.monotonic()
-            line = asyncio.create_task(market.feed.listen(market.traded, self.collector.hear))
+            hear = (self.collector.hear, list(market.trades), self.collector.trades.hear)
+            line = asyncio.create_task(market.feed.listen(market.traded, *hear))
+            self.collector.trades.listened(market)
             self._lines[market.market.id], market.listening = line, True
             try:
                 await line

@@ -20,6 +20,7 @@ from bot.times import MINUTE
 from services.market_data.address import address_file
 from services.market_data.collector import Collector
 from services.market_data.collector_metrics import CollectorMetrics
+from services.market_data.store import StoreUnreachable
 
 MOST_MINUTES: Final = 100_000  # of one answer
 
@@ -69,10 +70,13 @@ class MinuteServer:
         if not 0 < (after - first) // MINUTE <= MOST_MINUTES:
             raise web.HTTPNotFound(text=f"1 to {MOST_MINUTES} minutes are told at once")
         rows = {}
-        if self.collector.store.holds(series.name):
-            stored = self.collector.store.read(series.name, first, after)
-            columns = [getattr(stored, name).tolist() for name in COLUMNS]
-            rows = {row[0]: row for row in zip(*columns, strict=True)}
+        try:
+            if self.collector.store.holds(series.name):
+                stored = self.collector.store.read(series.name, first, after)
+                columns = [getattr(stored, name).tolist() for name in COLUMNS]
+                rows = {row[0]: row for row in zip(*columns, strict=True)}
+        except StoreUnreachable:
+            raise web.HTTPNotFound(text="the store does not answer") from None
         rows |= {ts: (ts, *one.values) for ts, one in series.minutes.held.items() if first <= ts < after}
         if len(rows) < (after - first) // MINUTE:
             raise web.HTTPNotFound(text=f"{(after - first) // MINUTE - len(rows)} minutes are missing")

@@ -10,6 +10,7 @@ from bot.instrument import Market
 if TYPE_CHECKING:
     from bot.candles import Candles
     from bot.instrument import Instrument
+    from services.simulated_market.public_trades import SimulatedTrade
 
 QUOTES = ("USDT", "USDC", "FDUSD", "BTC")
 NO_EXPIRY = 4_133_404_800_000  # ms: the delivery date that perpetual contracts have
@@ -78,6 +79,17 @@ def kline(symbol: str, row: list[Any], now: int, *, closed: bool = True) -> dict
     told = {"t": start, "T": end, "s": symbol, "i": "1m", "f": 1, "L": 1, "o": opened, "c": close, "h": high, "l": low}
     told |= {"v": volume, "n": 1, "x": closed, "q": turnover, "V": "0", "Q": "0", "B": "0"}
     return {"e": "kline", "E": now, "s": symbol, "k": told}
+
+
+def aggregate_trade(one: SimulatedTrade) -> dict[str, Any]:
+    """A row of aggTrades."""
+    told = {"p": number(one.price), "q": number(one.quantity), "m": one.direction < 0}
+    return {**dict.fromkeys("afl", one.number), "T": one.ts, "M": True, **told}
+
+
+def trade_event(symbol: str, one: SimulatedTrade, now: int) -> dict[str, Any]:
+    """A trade as the stream tells it."""
+    return {"e": "aggTrade", "E": now, "s": symbol, **aggregate_trade(one)}
 
 
 def ticker(symbol: str, price: float, turnover: float, now: int) -> dict[str, Any]:

@@ -13,11 +13,13 @@ from aiohttp import WSMsgType, web
 
 from bot.instrument import Market
 from services.simulated_binance import codec
+from services.simulated_market.public_trades import trades_between, trades_of
 from services.simulated_market.source import MarketSource
 from services.simulated_market.told import BarTeller
 
 MOST_BARS = {Market.SPOT: 1000, Market.LINEAR: 1500}
 MOST_SETTLEMENTS = 1000
+MOST_TRADES = 1000
 
 
 class BinanceRefusal(Exception):
@@ -42,6 +44,7 @@ class BinanceServer:
 
     def __init__(self, source: MarketSource, market: Market, teller: BarTeller | None = None) -> None:
         self.source, self.market, self.teller = source, market, teller or BarTeller()
+        self.trade_teller = BarTeller()  # of its public trades
         self.maintenance = False
         self.asked: list[tuple[str, dict[str, str]]] = []  # questions that were answered
         self.subscribers: list[KlineSubscriber] = []
@@ -79,8 +82,14 @@ class BinanceServer:
 
     async def advance(self) -> None:
         """Close a minute, and tell who listens."""
-        told = self.teller.next_minute()
+        told, late = self.teller.next_minute(), self.trade_teller.next_minute()
+        for symbol, message in late:
+            await self._tell(f"{symbol.lower()}@aggTrade", message)
         for symbol, index in self.source.step():
+            for one in trades_of(self.source.candles[symbol], index):
+                message = codec.trade_event(symbol, one, self.source.now)
+                for each in self.trade_teller.tell(symbol, message, message):
+                    await self._tell(f"{symbol.lower()}@aggTrade", each)
             row = codec.candle(self.source.candles[symbol], index)
             before = [*row[:5], codec.number(float(row[5]) / 2), *row[6:]]
             bars = (codec.kline(symbol, one, self.source.now) for one in (row, before))
@@ -103,7 +112,7 @@ class BinanceServer:
                 await one.socket.send_json(message)
             except ConnectionError:  # the client is gone; it will ask for what it missed
                 continue
-            self.sent += 1
+            self.sent += stream.endswith("@kline_1m")
 
     # REST
 
@@ -116,6 +125,7 @@ class BinanceServer:
             "time": lambda _: {"serverTime": self.source.now},
             "exchangeInfo": self._exchange_info,
             "klines": self._klines,
+            "aggTrades": self._trades,
             "ticker/24hr": self._tickers,
         }
         if self.market is Market.LINEAR:
@@ -153,6 +163,14 @@ class BinanceServer:
                 else [*rows, codec.forming(candles, now)][-limit:]
             )
         return rows
+
+    def _trades(self, query: dict[str, str]) -> list[dict[str, Any]]:
+        symbol, now = self._symbol(query), self.source.now
+        start, end = int(query.get("startTime", 0)), int(query.get("endTime", now))
+        limit = min(int(query.get("limit", 500)), MOST_TRADES)
+        bars = self.source.closed_bars(symbol, start - self.source.bar_ms, end, len(self.source.clock))
+        found = trades_between(self.source.candles[symbol], bars, start, limit)
+        return [codec.aggregate_trade(one) for one in found if one.ts <= end]
 
     def _tickers(self, query: dict[str, str]) -> Any:
         named = json.loads(query["symbols"]) if "symbols" in query else None

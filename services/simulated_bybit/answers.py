@@ -9,10 +9,14 @@ from backtesting.funding import SPAN_MS
 from bot.times import DAY, MINUTE
 from services.simulated_bybit import codec
 from services.simulated_bybit.checks import BybitRefusal
+from services.simulated_market.public_trades import OF_A_BAR, trades_of
 
 if TYPE_CHECKING:
     from services.simulated_bybit.exchange import Exchange
     from services.simulated_bybit.records import Key
+
+
+RECENT_TRADES = {"spot": 60, "linear": 1000}  # at most, by category
 
 
 class Served(Protocol):
@@ -52,6 +56,19 @@ def risk_limit(server: Served, query: dict[str, Any]) -> dict[str, Any]:
     known = server.exchange.instruments
     chosen = [known[server.exchange.book(query["symbol"]).instrument.symbol]] if "symbol" in query else known.values()
     return page(server, query, [tier for one in chosen for tier in codec.risk_tiers(one)], 500)
+
+
+def recent_trades(server: Served, query: dict[str, Any]) -> dict[str, Any]:
+    """Answer with the newest trades of others, newest first; what was before them is not told."""
+    book, exchange = server.exchange.book(query.get("symbol", "")), server.exchange
+    most = RECENT_TRADES[server.category]
+    limit = min(int(query.get("limit", most)), most)
+    last = int(book.candles.ts.searchsorted(exchange.now - book.candles.bar_ms, side="right"))
+    found = [
+        one for index in range(max(last - limit // OF_A_BAR - 1, 0), last) for one in trades_of(book.candles, index)
+    ]
+    rows = [codec.recent_trade(book, one) for one in found[-limit:][::-1]]
+    return {"category": server.category, "list": rows}
 
 
 def kline(server: Served, query: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from services.simulated_bybit.book import Book
     from services.simulated_bybit.exchange import Exchange
     from services.simulated_bybit.records import LogRow, VenueOrder
+    from services.simulated_market.public_trades import SimulatedTrade
 
 QUOTES = ("USDT", "USDC", "USD")
 
@@ -361,6 +362,20 @@ def kline(book: Book, index: int) -> dict[str, Any]:
         "confirm": True,
         "timestamp": end,
     }
+
+
+def public_trade(book: Book, one: SimulatedTrade) -> dict[str, Any]:
+    """A trade of others as the stream tells it."""
+    told = {"T": one.ts, "s": book.instrument.symbol, "S": "Buy" if one.direction > 0 else "Sell", "BT": False}
+    name = f"{one.ts:013x}-{one.number}"  # which, as Bybit's, tells nothing of its place
+    return {**told, "i": name, "v": number(one.quantity), "p": number(one.price)}
+
+
+def recent_trade(book: Book, one: SimulatedTrade) -> dict[str, Any]:
+    """A row of the list of recent trades."""
+    told = public_trade(book, one)
+    named = {"execId": told["i"], "symbol": told["s"], "price": told["p"], "size": told["v"], "side": told["S"]}
+    return {**named, "time": str(told["T"]), "isBlockTrade": False}
 
 
 def ticker(book: Book) -> dict[str, Any]:

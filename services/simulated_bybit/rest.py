@@ -243,6 +243,7 @@ ROUTES: dict[tuple[str, str], Any] = {
     ("GET", "market/instruments-info"): answers.instruments,
     ("GET", "market/risk-limit"): answers.risk_limit,
     ("GET", "market/kline"): answers.kline,
+    ("GET", "market/recent-trade"): answers.recent_trades,
     ("GET", "market/tickers"): answers.tickers,
     ("GET", "market/orderbook"): answers.orderbook,
     ("GET", "market/funding/history"): answers.funding,

@@ -23,6 +23,7 @@ from services.simulated_bybit.exchange import Bar, Exchange
 from services.simulated_bybit.faults import Faults
 from services.simulated_bybit.records import Key, LogRow, Trade
 from services.simulated_bybit.rest import ROUTES
+from services.simulated_market.public_trades import trades_of
 from services.simulated_market.told import BarTeller
 
 RATE = 600  # requests a key may send in five seconds, per address
@@ -58,6 +59,7 @@ class VenueServer:
         self.exchange, self.keys, self.speed = exchange, {one.key: one for one in keys}, speed
         self.faults = faults or Faults()
         self.teller = teller or BarTeller()  # of the bars that its public stream tells
+        self.trade_teller = BarTeller()  # of trades of others
         self.told_bars = 0  # bars sent to listeners
         self.asking = keys[0]
         self.listeners: list[Listener] = []
@@ -319,7 +321,7 @@ class VenueServer:
         """Tell everybody what has happened since the last time."""
         events, self.exchange.events = self.exchange.events, []
         if any(isinstance(event, Bar) for event in events):
-            for _, late in self.teller.next_minute():
+            for _, late in [*self.trade_teller.next_minute(), *self.teller.next_minute()]:
                 await self._spread(late["topic"], False, late)
         for event in events:
             for topic, private, data in self._told(event):
@@ -328,11 +330,16 @@ class VenueServer:
                     message = {"id": "1", "topic": topic, "creationTime": self.exchange.now, "data": data}
                 if topic == "execution" and self._withheld(message):
                     continue
-                if isinstance(event, Bar) and topic.startswith("kline."):
-                    for each in self.teller.tell(event.symbol, message, _unfinished(message)):
-                        await self._spread(topic, private, each)
-                    continue
-                await self._spread(topic, private, message)
+                for each in self._versions(event, topic, message):
+                    await self._spread(topic, private, each)
+
+    def _versions(self, event: Any, topic: str, message: dict[str, Any]) -> list[dict[str, Any]]:
+        """What is told of a message: of bars and of trades of others as the faults of the stream have it."""
+        if isinstance(event, Bar) and topic.startswith("kline."):
+            return self.teller.tell(event.symbol, message, _unfinished(message))
+        if isinstance(event, Bar) and topic.startswith("publicTrade."):
+            return self.trade_teller.tell(event.symbol, message, message)
+        return [message]
 
     async def _spread(self, topic: str, private: bool, message: dict[str, Any]) -> None:
         for one in list(self.listeners):
@@ -362,7 +369,9 @@ class VenueServer:
         if isinstance(event, Bar):
             book = self.exchange.books[event.symbol]
             minutes = book.candles.bar_ms // MINUTE
+            trades = [codec.public_trade(book, one) for one in trades_of(book.candles, event.index)]
             return [
+                (f"publicTrade.{event.symbol}", False, trades),
                 (f"kline.{minutes}.{event.symbol}", False, [codec.kline(book, event.index)]),
                 (f"tickers.{event.symbol}", False, codec.ticker(book)),
             ]

@@ -259,7 +259,12 @@ def test_symbols_by_rule_are_those_traded_most_and_holes_are_listed(tmp_path):
         ("markets: {kraken spot: [BTCUSDT]}", "'kraken spot' is no market; choose from binance spot, binance linear"),
         ("markets: {}", "markets is {}"),
         ("markets: {bybit spot: []}", "markets: bybit spot has 0 symbols; give 1 to 1000 of them"),
+        (
+            "markets: {bybit spot: [BTCUSDT]}\ntrades: {bybit linear: [A]}",
+            "trades: bybit linear is not among markets; na",
+        ),
         ("markets: {bybit spot: [BTCUSDT]}\nredis: here", "redis is 'here'; give none, embedded"),
+        ("markets: {bybit spot: [BTCUSDT]}\nstore: mysql://u:p@h", "store is neither parquet nor an address such as"),
         ("markets: {bybit spot: [BTCUSDT]}\nhistory_days: 99", "history_days is 99"),
         ("markets: {bybit spot: [BTCUSDT]}\nbot: 1", "bot is no known key"),
         ("market: bybit", "markets is missing|market is no known key"),
@@ -292,6 +297,12 @@ def test_the_command_refuses_an_unknown_symbol_with_code_2_and_names_those_nearb
     asyncio.run(run())
 
 
+def minutes_in(folder, market):
+    """How many minutes of a market the journals of received rows hold."""
+    lines = [line for file in folder.glob("*T*.jsonl") for line in file.read_text().splitlines() if line.endswith("]")]
+    return len({row[2] for row in map(json.loads, lines) if row[0] == market})
+
+
 def test_the_command_collects_until_sigterm_and_leaves_everything_in_the_store(tmp_path):
     async def run():
         async with house_of(SYMBOLS[:2], 60, numbers=(1, 2)) as house:
@@ -307,6 +318,7 @@ def test_the_command_collects_until_sigterm_and_leaves_everything_in_the_store(t
             try:
                 await until(lambda: subscriptions(house, 1) == subscriptions(house, 2) == 1, 60)
                 await until(lambda: sum(path == "klines" for path, _ in house.servers[2].asked) >= 2, 60)
+                await until(lambda: minutes_in(tmp_path / "data" / "raw", 1) == 30, 60)
                 process.terminate()
                 said, _ = await asyncio.wait_for(process.communicate(), 60)
             finally:

@@ -118,14 +118,14 @@ def listeners(house, number):
 class Collection:
     """A collector of a house's markets, driven minute by minute by the market's own clock."""
 
-    def __init__(self, house, data_dir, symbols, save_minutes=15, **settings):
+    def __init__(self, house, data_dir, symbols, save_minutes=15, store=None, **settings):
         self.house, self.symbols, self.published = house, symbols, []
         names = {number: str(BY_ID[number]) for number in house.servers}
         wanted = {"markets": dict.fromkeys(names.values(), symbols), "data_dir": data_dir, **settings}
         made = CollectorSettings.model_validate(wanted)
         feeds = [Feed(BY_ID[number], self.clock, house.addresses[number]) for number in house.servers]
         self.feeds = {feed.market.id: feed for feed in feeds}
-        self.collector = Collector(made, feeds, self.clock, self.published.append, save_minutes)
+        self.collector = Collector(made, feeds, self.clock, self.published.append, save_minutes, store)
         self.service = CollectorService(self.collector, sleep=lambda _: asyncio.sleep(0))
         self.lines, self.unheard = [], {}
 
@@ -141,7 +141,8 @@ class Collection:
 
     async def subscribed(self, number):
         """Wait until a market is listened to; what was told before and not heard is not waited for."""
-        traded = len(self.collector.markets[number].traded)
+        market = self.collector.markets[number]
+        traded = len(market.traded) + len(market.trades)
         await until(lambda: subscriptions(self.house, number) == traded)
         self.unheard[number] = self.house.told[number] - self.feeds[number].heard
 

@@ -23,7 +23,7 @@ from bot.record import new_records
 from bot.rollup import BAR
 from bot.times import MINUTE
 from coordinator.config import load_portfolio
-from coordinator.instructions import FetchCandles, FetchExecutions, Load, Loaded, Place, Save
+from coordinator.instructions import FetchCandles, FetchExecutions, FetchSignals, Load, Loaded, Place, Save
 from coordinator.messages import Directive, ExposureLimit, InstrumentListed, SetParameters
 from coordinator.portfolio import differs
 from coordinator.session import StepKind, replay
@@ -145,6 +145,8 @@ class _Play:
                 self.found.since = core.start
             case FetchCandles(), np.ndarray():
                 self._on_bars(asked, answer, core)
+            case FetchSignals(), list():
+                self.twin.machine.hear(answer, asked.bar)
             case FetchExecutions(), list():
                 self.executions = [one for one in answer if not one.funding and one.id not in core.memory.booked]
             case Place(order), Refused():

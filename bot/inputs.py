@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from bot.ports import ReceivedSignal
+
 SHORT_BLOCK, LONG_BLOCK = 30 * DAY, 360 * DAY  # of bars up to an hour, and of longer ones
 LOOKBACKS = 10  # warm-up of an input that states none
 COLUMNS = ("open", "high", "low", "close", "volume")
@@ -56,6 +58,15 @@ class Input(ABC):
     def remembers(self) -> bool:
         """Whether a value depends on bars before its own; one that does not needs no history."""
         return True
+
+    @property
+    def listens(self) -> bool:
+        """Whether it takes signals that come from outside while the pair trades."""
+        return False
+
+    def hear(self, _signal: ReceivedSignal, _at: int) -> Input:
+        """Return it with a signal that came at `_at` (ms); asked of those that listen."""
+        return self
 
     @abstractmethod
     def lookback(self) -> int:

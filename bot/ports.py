@@ -113,6 +113,18 @@ class Transfer:
 
 
 @dataclass(frozen=True)
+class ReceivedSignal:
+    """A signal of somebody else for one pair, as it was recorded before anybody acted on it."""
+
+    number: int  # of the pair, rising by one
+    id: str  # of the sender's making; each is taken once
+    direction: int  # +1 enters long, -1 short, 0 leaves what is held
+    stop: float  # quote currency; 0 with a signal to leave, as `target`
+    target: float
+    expired: bool = False  # when it was read, the time that its sender gave it was over
+
+
+@dataclass(frozen=True)
 class Execution:
     """A fill that happened, or a payment of funding (`client_order_id` is then empty and `fee` what was paid)."""
 
@@ -447,6 +459,10 @@ class Store(Protocol):
         decisions: list[Decision],
     ) -> None:
         """Remember all of it, or nothing; an execution that is booked already stays as it is."""
+        ...
+
+    async def signals(self, symbol: str, after: int) -> list[ReceivedSignal]:
+        """Signals received for a symbol whose number is greater than `after`, in their order, some at a time."""
         ...
 
     async def alive(self) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bot.parameters import Parameters
+    from bot.ports import ReceivedSignal
 
 # A strategy with its parameters by variant.
 Asked = tuple["Strategy", "Sequence[Parameters]"]
@@ -73,6 +74,8 @@ class Columns:
         self.dtype = dtype
         self.begin: int | None = None  # ms: the first base bar known
         self.bars: dict[int, ByColumn] = {}  # by column, since the last base bars
+        self.listens = any(one.listens for one, _ in self._each())
+        self._heard: tuple[ReceivedSignal, int] | None = None  # a signal, and the opening of its base bar, ms
         self.series = {length: Series(bar_ms, length) for length in sorted({*self._own(), *self._lengths()})}
         for length in self.series:
             if length % bar_ms:
@@ -95,6 +98,10 @@ class Columns:
 
     def _lengths(self) -> list[int]:
         return [length for _, length in self._each()]
+
+    def hear(self, signal: ReceivedSignal, bar: int) -> None:
+        """Know that a signal came during the base bar that opens at `bar` (ms), which is not taken yet."""
+        self._heard = signal, bar
 
     def take(self, bases: Any) -> tuple[NDArray[np.int64], Any]:
         """Take closed base bars in order, BAR (n,), prices in quote currency.
@@ -129,6 +136,8 @@ class Columns:
 
     def _column(self, one: Input, length: int, closes: NDArray[np.int64]) -> NDArray[np.float64]:
         """Values of an input at these times, (k,): of the bar that closed last, if it is complete."""
+        if self._heard is not None and one.listens:
+            one = one.hear(*self._heard)
         found = np.full(len(closes), np.nan)
         newest = self.series[length].newest(closes)
         there = newest >= 0

@@ -43,6 +43,10 @@ def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
+def _asked(value: float) -> str:
+    return {1: "long", -1: "short", 0: "close"}[int(value)]
+
+
 FAMILY = "family"  # in place of a reader: the roster has the name
 # For each kind: field of a DECISION record, name, and how it reads.
 FIELDS: dict[DecisionKind, tuple[tuple[str, str, Any], ...]] = {
@@ -137,6 +141,14 @@ FIELDS: dict[DecisionKind, tuple[tuple[str, str, Any], ...]] = {
         ("z", "quality", _number),
         ("w", "born", lambda value: iso(int(value))),
         ("v", "died", lambda value: iso(int(value)) if value else None),
+    ),
+    DecisionKind.SIGNAL: (
+        ("a", "number", int),
+        ("b", "asked", _asked),
+        ("c", "late", _yes),
+        ("x", "stop", _number),
+        ("y", "target", _number),
+        ("z", "price", _number),
     ),
 }
 
@@ -301,6 +313,12 @@ def _mode(one: dict[str, Any]) -> str:
     return f"{', '.join(one['modes']).upper()}: {_losses(one)}, sizes times {one['multiplier']:g}"
 
 
+def _signal(one: dict[str, Any]) -> str:
+    if one["asked"] == "close":
+        return "leave"
+    return f"go {one['asked']} with its stop at {one['stop']:.10g} and its target at {one['target']:.10g}"
+
+
 COST_WORDS = {
     "target": "nothing is opened: the target lies too near,",
     "stop": "nothing is opened: the stop lies too near,",
@@ -370,6 +388,9 @@ SENTENCES: dict[DecisionKind, Callable[[dict[str, Any]], str]] = {
     DecisionKind.COSTS: lambda one: f"{COST_WORDS[one['rule']]} {_short(one)}",
     DecisionKind.ZONE: lambda one: (
         f"a {one['side']} zone on {one['timeframe']} from {one['bottom']:.10g} to {one['top']:.10g}"
+    ),
+    DecisionKind.SIGNAL: lambda one: (
+        f"signal {one['number']} asks to {_signal(one)}{', but came too late' if one['late'] else ''}"
     ),
 }
 

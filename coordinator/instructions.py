@@ -110,6 +110,17 @@ class FetchCandles:
 
 
 @dataclass(frozen=True)
+class FetchSignals:
+    """Ask for the signals received after number `after`; answered by a list of ReceivedSignal, in order.
+
+    They are heard at the close of the bar that opens at `bar` (ms).
+    """
+
+    after: int
+    bar: int
+
+
+@dataclass(frozen=True)
 class SetInstrument:
     """Use this instrument's tick and lot size from now on."""
 
@@ -136,6 +147,7 @@ Instruction = (
     | FetchExecutionsOf
     | FetchOpenOrders
     | FetchCandles
+    | FetchSignals
     | SetInstrument
     | Wait
 )

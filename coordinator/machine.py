@@ -36,13 +36,13 @@ from coordinator.regime import REGIME
 from coordinator.roster import VARIANTS, Roster, all_variants
 from coordinator.router import ROUTE
 from coordinator.saved_state import LAYOUT, Packer, Piece, Stored, fill, read
-from coordinator.vocabulary import DECISION, DIRECTIVE, NOBODY, REPORT
+from coordinator.vocabulary import DECISION, DIRECTIVE, NOBODY, REPORT, DecisionKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bot.instrument import Instrument
-    from bot.ports import Execution, Saved
+    from bot.ports import Execution, ReceivedSignal, Saved
     from coordinator.parameters import AlgorithmParameters
 
 NO_BARS = new_records(BAR, 0)
@@ -134,6 +134,7 @@ class PairMachine:
         self.paid = np.zeros(1, np.int64)  # 1: funding was booked since the last bar
         self.renamed = np.zeros(len(self.slots), np.int64)  # generation of each slot's order before it was renamed
         self.asked = np.zeros(1, np.int64)  # ms: executions up to here are all known
+        self.heard = np.zeros(1, np.int64)  # number of the last signal that was heard
 
     @property
     def time(self) -> int:
@@ -245,6 +246,38 @@ class PairMachine:
         self.columns = self._new_columns(int(self.pairs[0].bar_ms))
         assert self.columns is not None
         self.columns.take(self._on_grid(bars))
+
+    # Signals of somebody else
+
+    @property
+    def listens(self) -> bool:
+        """Whether an input of a strategy takes signals while the pair trades."""
+        return self.columns is not None and self.columns.listens
+
+    @property
+    def heard_signal(self) -> int:
+        """Number of the last signal that was heard."""
+        return int(self.heard[0])
+
+    def hear(self, signals: list[ReceivedSignal], bar: int) -> None:
+        """Hear signals at the close of the bar that opens at `bar` (ms), which is taken next.
+
+        One counts: the first that leaves, else the first; those that are too late count for nothing.
+        """
+        for one in signals:
+            self.heard[0] = one.number
+            self._record_signal(one)
+        fresh = [one for one in signals if not one.expired]
+        if fresh:
+            assert self.columns is not None
+            self.columns.hear(next((one for one in fresh if one.direction == 0), fresh[0]), bar)
+
+    def _record_signal(self, signal: ReceivedSignal) -> None:
+        state, kind, price = self.states[0], int(DecisionKind.SIGNAL), float(self.pairs[0].price)
+        place = min(int(state.decided), len(state.decisions) - 1)
+        asked = signal.number, signal.direction, signal.expired, signal.stop, signal.target
+        state.decisions[place] = (self.time, NOBODY, kind, *asked, price, 0.0, 0.0)
+        state.decided += 1
 
     def take_fill(self, order: Any, ts: int, ticks: int, lots: int, fee: float, *, maker: bool) -> Any:
         """Book an execution of `order` (an Order) and let the pair answer; returns the FILL record as booked."""
@@ -444,6 +477,7 @@ class PairMachine:
             Piece("report", self.reports),
             Piece("paid", self.paid),
             Piece("asked", self.asked),
+            Piece("heard", self.heard),
             Piece("next_number", self.next_number),
             _strategies(self.roster),
         )

@@ -48,6 +48,7 @@ from coordinator.instructions import (
     FetchExecutions,
     FetchOpenOrders,
     FetchPosition,
+    FetchSignals,
     Load,
     Loaded,
     Save,
@@ -210,9 +211,22 @@ class PairCore:
         if bar.ts > self.machine.time:
             missed = yield FetchCandles(self.machine.time, bar.ts)
             bars = _joined(missed, bars)
-        if self._take_bars(bars, bar.ts):
+        heard = yield from self._hear_signals(bars)
+        if self._take_bars(bars, bar.ts) or heard:
             yield from self._act()
         self._tell_portfolio()
+
+    def _hear_signals(self, bars: Any) -> Steps[bool]:
+        """Ask for signals that came since the last time, before the last of these bars is taken; whether there are any.
+
+        What was heard is stored with what was decided on it, so each is acted on at most once.
+        """
+        if not self.machine.listens or not len(bars):
+            return False
+        bar = int(bars["ts"][-1])
+        signals = yield FetchSignals(self.machine.heard_signal, bar)
+        self.machine.hear(signals, bar)
+        return bool(signals)
 
     def _take_bars(self, bars: Any, newest: int) -> bool:
         """Let the machine take closed bars; whether anything was decided.
@@ -521,7 +535,7 @@ class PairCore:
         if since == 0:  # what its owner did by hand before the first start is in the position already
             executions = [one for one in executions if books.is_ours(one.client_order_id)]
         newest = int(bars["ts"][-1]) if len(bars) else 0
-        booked = decided = False
+        booked, decided = False, (yield from self._hear_signals(bars))
         for execution in executions:
             before = bars["ts"] + machine.pairs[0].bar_ms <= execution.ts
             decided = self._take_bars(bars[before], newest) or decided

@@ -16,7 +16,7 @@ from coordinator.instructions import Loaded
 from coordinator.machine import NAME, PairMachine
 
 if TYPE_CHECKING:
-    from bot.ports import Bus, Store
+    from bot.ports import Bus, ReceivedSignal, Store
     from coordinator.machine import PortfolioMachine
     from coordinator.memory import Memory
 
@@ -56,6 +56,18 @@ class Saving:
         if saved is None:
             return None
         return Loaded(saved, await self.store.orders(name), await self.store.executions(name))
+
+    async def signals(self, after: int) -> list[ReceivedSignal]:
+        """Read the signals received after this number; none while the store does not answer: they are asked for again.
+
+        Nothing that the pair holds may wait for them.
+        """
+        try:
+            async with asyncio.timeout(None if self._half is None else 2.0 * self._half):
+                return await self.store.signals(self.name, after)
+        except TimeoutError:
+            log.warning("store_away", pair=self.name, remedy="signals are heard when it answers")
+            return []
 
     async def save(self) -> bool:
         """Store the machine and what is new in one transaction; False while the store does not answer."""

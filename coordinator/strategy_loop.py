@@ -20,6 +20,7 @@ from coordinator.instructions import (
     FetchExecutionsOf,
     FetchOpenOrders,
     FetchPosition,
+    FetchSignals,
     Instruction,
     Load,
     Place,
@@ -184,6 +185,8 @@ class StrategyLoop:
                 return await gateway.open_orders(symbol)
             case FetchCandles(since, until):
                 return await gateway.candles(symbol, since, until)
+            case FetchSignals(after):
+                return await self.saving.signals(after)
             case SetInstrument(instrument):
                 return gateway.know(instrument)
             case Wait(seconds):

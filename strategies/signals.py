@@ -1,17 +1,19 @@
 """Signals of somebody else: at each, an entry at the next opening, with the stop and the target that it names.
 
-The signals stand in the parameters as a table, so that a config holds all that it plays. One is traded at a time: what
-comes while another is open is passed over, and so is one whose stop or target the price has passed already. The size
-is that of the loss at the stop. A trade's part is the number of its signal in the table.
+The signals stand in the parameters as a table, so that a config holds all that it plays; a bot that listens hears
+others while it trades, each at the close of the bar in which it came. One is traded at a time: what comes while another
+is open is passed over, and so is one whose stop or target the price has passed already, or that comes while nothing
+may be opened. A signal with stop and target 0 leaves what is held. The size is that of the loss at the stop. A trade's
+part is the number of its signal in the table.
 """
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +28,11 @@ from bot.order import OrderKind, Signal, clear_order, clear_orders, set_order
 from bot.parameters import Fraction, Parameters, Timeframe
 from bot.strategy import Event, Strategy, affordable, enter, lots_for, order_ticks, watch_nothing
 
-ENTRY, STOP, TARGET = range(3)
+if TYPE_CHECKING:
+    from bot.ports import ReceivedSignal
+
+ENTRY, STOP, TARGET, LEAVE = range(4)
+CLOSE = 2.0  # in place of a direction
 COLUMNS = ("signal_id", "entry_price", "sl_price", "tp_price", "entry_timestamp")
 MOST_SIGNALS = 100_000
 LONGEST_ID = 80
@@ -42,8 +48,15 @@ class TradeSignal(NamedTuple):
     entry_timestamp: int
 
     @property
+    def closes(self) -> bool:
+        """Whether it leaves what is held."""
+        return self.sl_price == 0.0
+
+    @property
     def direction(self) -> int:
-        """+1 where the stop lies below the entry, else -1."""
+        """+1 where the stop lies below the entry, else -1; CLOSE to leave."""
+        if self.closes:
+            return int(CLOSE)
         return 1 if self.sl_price < self.entry_price else -1
 
 
@@ -76,25 +89,27 @@ def _signal(row: Mapping[str, Any], number: int) -> TradeSignal:
         raise Misconfigured(
             f"{place}: signal_id is {shown(name)}; give 1 to {LONGEST_ID} characters without comma and quote."
         )
-    entry, stop, target = (_price(row[column], f"{place}: {column}") for column in COLUMNS[1:4])
+    entry = _price(row["entry_price"], f"{place}: entry_price")
+    stop, target = (_price(row[column], f"{place}: {column}", least=0.0) for column in COLUMNS[2:4])
     try:
         moment = parse_time(str(row["entry_timestamp"]))
     except Misconfigured as error:
         raise Misconfigured(f"{place}: entry_timestamp: {error}") from None
-    if not (stop < entry < target or target < entry < stop):
+    leaves = stop == target == 0.0
+    if not leaves and not (0.0 < stop < entry < target or 0.0 < target < entry < stop):
         raise Misconfigured(
             f"{place}: sl_price {stop:g}, entry_price {entry:g} and tp_price {target:g} are in no order of a trade; "
-            "stop and target lie on either side of the entry."
+            "stop and target lie on either side of the entry, or are both 0 to leave."
         )
     return TradeSignal(name, entry, stop, target, moment)
 
 
-def _price(value: Any, place: str) -> float:
+def _price(value: Any, place: str, least: float = 1e-12) -> float:
     try:
         price = float(str(value))
     except ValueError:
         price = np.nan
-    if not (np.isfinite(price) and 0 < price < 1e12):
+    if not (np.isfinite(price) and least <= price < 1e12):
         raise Misconfigured(f"{place} is {shown(value)}; give a positive price.")
     return price
 
@@ -118,6 +133,7 @@ class SignalsParameters(Parameters):
     setup_id: str = Field("signals", min_length=1, max_length=80, description="what made the signals, for the export")
     rule_version: str = Field("1", min_length=1, max_length=80, description="and in which version")
     risk_per_trade: Fraction = Field(0.01, gt=0, le=1, description="loss at the stop, fraction of target")
+    listens: bool = Field(False, description="take signals that are sent to a running bot, POST /api/v1/signals/BOT")
 
     @field_validator("table")
     @classmethod
@@ -142,6 +158,18 @@ class SignalColumn(Input):
     table: str = ""
     field: str = ""
     bar_ms: int = 0
+    live: bool = False  # signals may come while a pair trades
+
+    @property
+    def listens(self) -> bool:
+        """Whether signals may come while a pair trades."""
+        return self.live
+
+    def hear(self, signal: ReceivedSignal, at: int) -> SignalColumn:
+        """Return it with this signal alone, which came at `at` (ms)."""
+        middle = (signal.stop + signal.target) / 2.0 or 1.0
+        heard = TradeSignal(signal.id, middle, signal.stop, signal.target, at)
+        return replace(self, table=_line(heard))
 
     def remembers(self) -> bool:
         """Nothing: a value is that of its own bar."""
@@ -173,7 +201,8 @@ def _arrays(table: str, field: str) -> tuple[NDArray[np.float64], NDArray[np.int
 def _inputs(parameters: SignalsParameters) -> dict[str, Input]:
     fields = {"side": "direction", "stop": "sl_price", "target": "tp_price", "number": "number"}
     return {
-        name: SignalColumn(None, 0, parameters.table, field, parameters.timeframe_ms) for name, field in fields.items()
+        name: SignalColumn(None, 0, parameters.table, field, parameters.timeframe_ms, parameters.listens)
+        for name, field in fields.items()
     }
 
 
@@ -189,8 +218,16 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
 
 @kernel
 def _on_signal(pair: Record, params: Record, state: Record, slots: Record, told: Record) -> None:
+    if told.side == CLOSE:
+        _leave(pair, state, slots)
+        return
     direction = 1 if told.side > 0.0 else -1
-    if pair.ledger.position != 0 or slots[ENTRY].active or (direction < 0 and not pair.instrument.linear):
+    if (
+        not pair.may_enter
+        or pair.ledger.position != 0
+        or slots[ENTRY].active
+        or (direction < 0 and not pair.instrument.linear)
+    ):
         return
     risk, gain = (pair.price - told.stop) * direction, (told.target - pair.price) * direction
     if risk <= 0.0 or gain <= 0.0:
@@ -202,6 +239,17 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, told:
     lots = lots_for(pair, notional, pair.price)
     slot = enter(pair, slots, ENTRY, direction, OrderKind.MARKET, 0, lots, state.part)
     slot.stop = state.stop
+
+
+@kernel
+def _leave(pair: Record, state: Record, slots: Record) -> None:
+    """Take back an entry, and leave what is held at the market; stop and target rest until it is flat."""
+    clear_order(slots, ENTRY)
+    lots = abs(pair.ledger.position)
+    if lots > 0:
+        gained = pair.ledger.position * pair.price * pair.instrument.lot_size > pair.ledger.cost
+        signal = Signal.EXIT_TP if gained else Signal.EXIT_SL
+        set_order(slots, LEAVE, -state.direction, OrderKind.MARKET, 0, lots, signal, state.part)
 
 
 @kernel
@@ -221,8 +269,13 @@ def check(
     parameters: SignalsParameters, instrument: Instrument, _capital: float, _price: float, _leverage: float
 ) -> None:
     """Refuse a table without signals, and short ones where nothing can be sold short; raises Misconfigured."""
-    if not parameters.table:
-        raise Misconfigured("signals.table is empty; give a file of signals by `traderagent backtest --signals FILE`.")
+    if not parameters.table and not parameters.listens:
+        raise Misconfigured(
+            "signals.table is empty; give a file of signals by `traderagent backtest --signals FILE`, or set "
+            "signals.listens: true for a bot that others send signals to."
+        )
+    if parameters.listens and parameters.timeframe != "1m":
+        raise Misconfigured(f"signals.timeframe is {parameters.timeframe}; a bot that listens hears at every 1m bar.")
     if parameters.sells_short and instrument.market is Market.SPOT and not instrument.synthetic_short:
         raise Misconfigured("signals sell short but spot cannot be sold short; leave them out, or market: linear.")
 
@@ -232,11 +285,11 @@ SIGNALS = Strategy(
     version=1,
     parameters=SignalsParameters,
     state=np.dtype([("part", "i8"), ("direction", "i8"), ("stop", "i8"), ("target", "i8")]),
-    slots=lambda _parameters: 3,
+    slots=lambda _parameters: 4,
     decide=decide,
     check=check,
     own_stop=True,
     inputs=_inputs,
-    roles=lambda count: ("entry", "stop", "target")[:count],
+    roles=lambda count: ("entry", "stop", "target", "leave")[:count],
     heeds="side",
 )

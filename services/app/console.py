@@ -22,6 +22,7 @@ from services.app.research_process import PlayedReports, ResearchProcess
 from services.app.research_rows import ResearchTables
 from services.app.twins import Twins
 from services.app.watched import Bots, VenueCandles
+from services.keys.signal_secrets import SignalSecrets
 from services.keys.totp_secrets import TotpSecrets
 from services.messaging.embedded import EmbeddedRedis
 from services.messaging.event_reader import EventReader
@@ -33,6 +34,7 @@ from services.storage.history import History
 from services.storage.journal import JournalStore
 from services.storage.read_pool import ReadPool
 from services.storage.schema import migrate
+from services.storage.signal_rows import SignalRows
 from services.storage.store import reach
 from services.web.access import Access
 from services.web.application import application
@@ -124,6 +126,8 @@ async def console(options: ConsoleOptions) -> AsyncIterator[Running]:
         sources = Sources(
             *(history, access.rows, bots, candles, reader, research, answers, reports, fleet, twins, replays),
             journal=Journal(store, history, options.data_dir),
+            signals=SignalRows(pool),
+            signal_keys=SignalSecrets(options.data_dir),
         )
         sending = asyncio.create_task(send_for_ever(store, history, told))
         sending.add_done_callback(told_of_end)

@@ -491,6 +491,22 @@ class HealthJson(TypedDict):
     alive: NotRequired[bool]
 
 
+class HeardSignalJson(TypedDict):
+    """A signal as a file of signals has it, at the bar at whose close it was heard."""
+
+    signal_id: str
+    entry_price: float
+    sl_price: float
+    tp_price: float
+    entry_timestamp: int
+
+
+class HeardSignalsJson(TypedDict):
+    """Signals that a bot heard on a pair: written into a file, `traderagent backtest --signals` trades the same."""
+
+    signals: list[HeardSignalJson]
+
+
 class IndicatorComputedJson(TypedDict):
     """Outputs at every complete bar that has enough history."""
 
@@ -1177,6 +1193,48 @@ class SignInStateJson(TypedDict):
     password: bool
     signed_in: bool
     scope: ScopeJson | None
+
+
+class SignalGivenJson(TypedDict):
+    """A signal of somebody else for a bot."""
+
+    id: str
+    pair: str
+    side: Literal["long", "short", "close"]
+    stop: NotRequired[float]
+    target: NotRequired[float]
+    seconds: NotRequired[int]
+
+
+class SignalListJson(TypedDict):
+    """Signals, the newest first."""
+
+    items: list[SignalShownJson]
+
+
+class SignalSecretJson(TypedDict):
+    """What signs a bot's signals; it is shown this once."""
+
+    secret: str
+
+
+class SignalShownJson(TypedDict):
+    """A signal as it came."""
+
+    number: int
+    signal: str
+    pair: str
+    direction: int
+    stop: float
+    target: float
+    at: int
+    expired: bool
+
+
+class SignalTakenJson(TypedDict):
+    """A signal that was written down; the bot hears it when its next bar closes."""
+
+    number: int
 
 
 class SignedInJson(TypedDict):
@@ -2104,6 +2162,52 @@ class ConsoleClient:
             "IndicatorComputedJson",
             json.loads(self.transport.ask("POST", "/api/v1/indicators/compute", {}, {}, body)[0]),
         )
+
+    def send_signal(
+        self, bot: str, body: SignalGivenJson, *, x_signal_timestamp: str, x_signal_signature: str
+    ) -> SignalTakenJson:
+        """Write a signal down, which the bot trades when its next bar closes. Signed by the bot's own secret."""
+        return cast(
+            "SignalTakenJson",
+            json.loads(
+                self.transport.ask(
+                    "POST",
+                    f"/api/v1/signals/{quoted(bot)}",
+                    {},
+                    {"X-Signal-Timestamp": x_signal_timestamp, "X-Signal-Signature": x_signal_signature},
+                    body,
+                )[0]
+            ),
+        )
+
+    def signals(self, bot: str, *, pair: str | None = None, limit: int | None = None) -> SignalListJson:
+        """List the signals that came for a bot, the newest first."""
+        return cast(
+            "SignalListJson",
+            json.loads(
+                self.transport.ask("GET", f"/api/v1/signals/{quoted(bot)}", {"pair": pair, "limit": limit}, {})[0]
+            ),
+        )
+
+    def heard_signals(self, bot: str, pair: str) -> HeardSignalsJson:
+        """Give what a bot heard in time on a pair as a file of signals, for `traderagent backtest --signals`."""
+        return cast(
+            "HeardSignalsJson",
+            json.loads(
+                self.transport.ask("GET", f"/api/v1/signals/{quoted(bot)}/pairs/{quoted(pair)}/heard", {}, {})[0]
+            ),
+        )
+
+    def new_signal_secret(self, bot: str) -> SignalSecretJson:
+        """Make the secret that signs a bot's signals, in the place of a former one; it is shown this once."""
+        return cast(
+            "SignalSecretJson",
+            json.loads(self.transport.ask("POST", f"/api/v1/signals/{quoted(bot)}/secret", {}, {})[0]),
+        )
+
+    def end_signal_secret(self, bot: str) -> None:
+        """Forget the secret: nothing is taken for the bot any more."""
+        self.transport.ask("DELETE", f"/api/v1/signals/{quoted(bot)}/secret", {}, {})
 
     def health(self) -> HealthJson:
         """Say that the console lives. Open to everybody."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from services.keys.key_store import WORD, KeyStore
 from services.keys.sealed import SealedFiles
+from services.keys.signal_secrets import SignalSecrets
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,5 +66,9 @@ class TotpSecrets:
 
 def reseal_all(data_dir: Path, new: bytes) -> int:
     """Encrypt everything that is sealed by another master key; returns how much. Raises Misconfigured."""
-    names: list[SealedName] = [*KeyStore(data_dir).names(), *TotpSecrets(data_dir).names()]
+    names: list[SealedName] = [
+        *KeyStore(data_dir).names(),
+        *TotpSecrets(data_dir).names(),
+        *SignalSecrets(data_dir).names(),
+    ]
     return SealedFiles(data_dir).reseal(names, new)

@@ -30,6 +30,7 @@ TABLES = {
     "decisions": "id",
     "commands": "at, key",
     "snapshots": "id",
+    "signals": "symbol, number",
 }
 
 GIB = 1 << 30
@@ -38,6 +39,7 @@ LARGEST = {
     "memory.csv": GIB,
     "orders.csv": 8 * GIB,
     "fills.csv": 8 * GIB,
+    "signals.csv": GIB,
     "decisions.csv": 16 * GIB,
     "commands.csv": GIB,
 }
@@ -45,7 +47,7 @@ LARGEST |= {"snapshots.csv": 4 * GIB}
 LARGEST_IN_ALL = 24 * GIB
 RATIO = 200  # of a member's size to its compressed size; what a bot writes stays under 50
 RATIO_FROM = 1 << 20  # bytes: a small member may be as empty as it likes
-DIRECTORY = 8 << 10  # bytes of a zip's directory: seven members need one
+DIRECTORY = 8 << 10  # bytes of a zip's directory: eight members need one
 PIECE = 1 << 20
 
 END, END_64, LOCATOR_64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"

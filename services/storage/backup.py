@@ -58,6 +58,7 @@ VALID = {
     "decisions": f"kind IN ({_words([one.name.lower() for one in DecisionKind])})",
     "commands": f"command IN ({_words(list(CommandKind))}) AND key <> ''",
     "snapshots": "name <> ''",
+    "signals": "number > 0 AND direction IN (-1, 0, 1) AND stop >= 0 AND target >= 0",
 }
 WHEN = "at BETWEEN '2000-01-01Z' AND '2200-01-01Z'"  # Python cannot hold every time that Postgres can
 

@@ -14,7 +14,7 @@ import asyncpg
 
 from bot.errors import Misconfigured
 
-VERSION = "0012"  # of the tables: the newest migration
+VERSION = "0013"  # of the tables: the newest migration
 
 # Locks that bots of this database hold, as one number each; Postgres shows it as two halves without sign.
 HELD = """

@@ -15,7 +15,7 @@ from tenacity import AsyncRetrying, retry, retry_if_exception_type, stop_after_d
 
 from bot.errors import Misconfigured
 from bot.events import Decision
-from bot.ports import Cause, Execution, Order, Saved, Unreachable
+from bot.ports import Cause, Execution, Order, ReceivedSignal, Saved, Unreachable
 from coordinator.operator import CommandRejected, OperatorCommand
 from services.storage.schema import migrate
 
@@ -61,6 +61,11 @@ FORGET = """
 DELETE FROM snapshots WHERE bot = $1 AND name = $2 AND id <= (
     SELECT id FROM snapshots WHERE bot = $1 AND name = $2 ORDER BY id DESC OFFSET $3 LIMIT 1)
 """
+SIGNALS = """
+SELECT number, signal, direction, stop, target, expires <= clock_timestamp() AS expired FROM signals
+WHERE bot = $1 AND symbol = $2 AND number > $3 AND at > now() - interval '1 day' ORDER BY number LIMIT $4
+"""
+MOST_SIGNALS = 50  # at a time
 FIELDS = (
     "client_order_id, slot, generation, side, kind, price, lots, reduce_only, post_only, signal, part, entry, stop, "
     "planned_stop, timeframe"
@@ -278,6 +283,12 @@ class PostgresStore:
         """Record what became of a command."""
         query = "UPDATE commands SET outcome = $3, refused = $4 WHERE bot = $1 AND key = $2"
         await self.pool.execute(query, self.bot, key, outcome, refused)
+
+    @waiting
+    async def signals(self, symbol: str, after: int) -> list[ReceivedSignal]:
+        """Read signals received for a symbol after this number, in order; those of the last day."""
+        rows = await self.pool.fetch(SIGNALS, self.bot, symbol, after, MOST_SIGNALS)
+        return [ReceivedSignal(*row) for row in rows]
 
     async def alive(self) -> bool:
         """Whether the database takes a change of this bot's rows now; a full or read-only one does not."""

@@ -24,6 +24,7 @@ from services.web import (
     api_market,
     api_replays,
     api_research,
+    api_signals,
     failures,
     pages,
     pages_data,
@@ -115,7 +116,8 @@ def application(console: Console, hosts: tuple[str, ...], origin: str | None) ->
     )
     app.state.console = console
     failures.install(app)
-    for one in (api_auth, api_bots, api_data, api_drift, api_fleet, api_market, api_replays, api_research, stream):
+    own = (api_auth, api_bots, api_data, api_drift, api_fleet, api_market, api_replays, api_research, api_signals)
+    for one in (*own, stream):
         app.include_router(one.router, prefix=API, responses=PROBLEMS)
     app.include_router(watching)
     for one in (pages, pages_data, pages_drift, pages_fleet, pages_replays, pages_research):

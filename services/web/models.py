@@ -96,6 +96,64 @@ class CommandGiven(Given):
     value: str = Field("", max_length=200, description="set: what it is to be, as the config writes it", examples=[""])
 
 
+class SignalGiven(Given):
+    """A signal of somebody else for a bot."""
+
+    id: str = Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9._:-]+$", description="of your making; once used, never again", examples=["breakout-2024-03-05-1"])  # fmt: skip # noqa: E501
+    pair: Pair
+    side: Literal["long", "short", "close"] = Field(description="close leaves what is held", examples=["long"])
+    stop: float = Field(0.0, ge=0, lt=1e12, allow_inf_nan=False, description="quote currency; not with close", examples=[41_000.0])  # fmt: skip # noqa: E501
+    target: float = Field(0.0, ge=0, lt=1e12, allow_inf_nan=False, description="as stop", examples=[45_000.0])
+    seconds: int = Field(120, ge=1, le=86_400, description="how long it is good for", examples=[120])
+
+
+class SignalTaken(BaseModel):
+    """A signal that was written down; the bot hears it when its next bar closes."""
+
+    number: int = Field(description="of the pair, rising by one", examples=[7])
+
+
+class SignalShown(BaseModel):
+    """A signal as it came."""
+
+    number: int = Field(examples=[7])
+    signal: str = Field(description="the sender's id", examples=["breakout-2024-03-05-1"])
+    pair: Pair
+    direction: int = Field(description="1 long, -1 short, 0 to leave", examples=[1])
+    stop: float = Field(description="quote currency; 0 with one to leave", examples=[41_000.0])
+    target: float = Field(description="as stop", examples=[45_000.0])
+    at: Ms
+    expired: bool = Field(description="its time is over", examples=[False])
+
+
+class SignalList(BaseModel):
+    """Signals, the newest first."""
+
+    items: list[SignalShown]
+
+
+class HeardSignal(BaseModel):
+    """A signal as a file of signals has it, at the bar at whose close it was heard."""
+
+    signal_id: str = Field(examples=["breakout-2024-03-05-1"])
+    entry_price: float = Field(description="between stop and target; it says the direction alone", examples=[43_000.0])
+    sl_price: float = Field(description="0 with one to leave, as tp_price", examples=[41_000.0])
+    tp_price: float = Field(examples=[45_000.0])
+    entry_timestamp: Ms
+
+
+class HeardSignals(BaseModel):
+    """Signals that a bot heard on a pair: written into a file, `traderagent backtest --signals` trades the same."""
+
+    signals: list[HeardSignal]
+
+
+class SignalSecret(BaseModel):
+    """What signs a bot's signals; it is shown this once."""
+
+    secret: str = Field(examples=["Zk3v…"])
+
+
 class SignInState(BaseModel):
     """Whether there is a password, and who asks."""
 

@@ -104,6 +104,40 @@ class FactorSecrets(Protocol):
         ...
 
 
+class SignalInbox(Protocol):
+    """Signals as they come; each raises Unreachable while the database is away."""
+
+    async def add(
+        self, bot: str, symbol: str, signal: str, direction: int, stop: float, target: float, seconds: float
+    ) -> int | None:
+        """Write a signal down, which is good for so many seconds; its number, None where its id was used before."""
+        ...
+
+    async def newest(self, bot: str, symbol: str, limit: int) -> list[dict[str, Any]]:
+        """List the last that came, the newest first; of every pair where `symbol` is empty."""
+        ...
+
+    async def heard(self, bot: str, symbol: str) -> list[dict[str, Any]]:
+        """List the signals that a bot heard in time, as a backtest takes them from a file."""
+        ...
+
+
+class SignalKeys(Protocol):
+    """Secrets by which signals are signed; each raises Misconfigured where the master key is not the right one."""
+
+    def read(self, bot: str) -> str | None:
+        """Return one."""
+        ...
+
+    def keep(self, bot: str, secret: str) -> None:
+        """Keep one, in the place of a former one."""
+        ...
+
+    def remove(self, bot: str) -> bool:
+        """Delete one; whether it was there."""
+        ...
+
+
 class ResearchRows(Protocol):
     """Jobs, sessions of searches and saved strategies; moments in ms."""
 
@@ -314,3 +348,5 @@ class Sources:
     twins: TwinAnswers
     replays: Replays
     journal: JournalRows
+    signals: SignalInbox
+    signal_keys: SignalKeys

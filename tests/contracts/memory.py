@@ -10,6 +10,7 @@ class MemoryStore:
 
     def __init__(self):
         self.memory, self.sent, self.booked, self.decided, self.states = {}, {}, {}, [], []
+        self.received = []  # a symbol and a ReceivedSignal each
 
     async def load(self, name):
         return self.memory.get(name)
@@ -30,6 +31,9 @@ class MemoryStore:
             self.sent[order.client_order_id] = (name, order)
         self.booked = {**booked, **self.booked}
         self.decided += decided
+
+    async def signals(self, symbol, after):
+        return [one for of, one in self.received if of == symbol and one.number > after]
 
     async def alive(self):
         return True

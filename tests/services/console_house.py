@@ -27,6 +27,7 @@ from services.app.twins import Twins
 from services.control.client import control_file
 from services.control.server import ControlServer
 from services.drift_days import keep_day, times_of
+from services.keys.signal_secrets import SignalSecrets
 from services.keys.totp_secrets import TotpSecrets
 from services.messaging.event_reader import EventReader
 from services.storage.access_rows import AccessRows
@@ -34,6 +35,7 @@ from services.storage.history import History
 from services.storage.journal import JournalStore
 from services.storage.read_pool import ReadPool
 from services.storage.schema import migrate
+from services.storage.signal_rows import SignalRows
 from services.storage.store import PostgresStore
 from services.web.access import Access
 from services.web.application import application
@@ -239,6 +241,8 @@ async def console(
     sources = Sources(
         *(history, access.rows, bots, MadeCandles(), reader, research, answers, reports, fleet, twins, replays),
         journal=Journal(store, history, tmp_path),
+        signals=SignalRows(pool),
+        signal_keys=SignalSecrets(tmp_path),
     )
     watcher = Watcher(sources, clock) if clock else Watcher(sources)
 

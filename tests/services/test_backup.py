@@ -29,6 +29,8 @@ from services.storage import store as store_module
 from services.storage.archive import LARGEST, MANIFEST, TABLES, look_into
 from services.storage.backup import back_up, restore
 from services.storage.instance_lock import InstanceLock
+from services.storage.read_pool import ReadPool
+from services.storage.signal_rows import SignalRows
 from services.storage.store import PostgresStore
 from tests.runtime.house import Bot, command, config, exchange_for, venue
 
@@ -125,6 +127,9 @@ def kept(dsn, name, tmp_path, memories):
         saved = memories["BTCUSDT"].saved()
         await store.save("BTCUSDT", saved, 1_704_067_200_000, [order], [(fill, None)], [decision])
         await store.close()
+        pool = ReadPool(dsn)
+        await SignalRows(pool).add(name, "BTCUSDT", "a", 1, 40_000.0, 50_000.0, 60.0)
+        await pool.close()
         await back_up(dsn, name, file)
         return await rows_of(dsn, name)
 
@@ -251,7 +256,7 @@ def bomb(_true):
         (replaced("memory.csv", LAYOUT.encode(), b"f" * 16), "this one cannot read"),
         (lambda members: members.pop("decisions.csv"), "damaged"),
         (lambda members: members.pop(MANIFEST), "no backup"),
-        (lambda members: members.update({"more.csv": b""}), "holds 8 members"),
+        (lambda members: members.update({"more.csv": b""}), "holds 9 members"),
         (lambda members: members.update({"../notes.csv": members.pop("decisions.csv")}), r"holds '\.\./notes\.csv'"),
         (lambda members: members.update({"/etc/x": members.pop("decisions.csv")}), "holds '/etc/x'"),
     ],

@@ -36,9 +36,10 @@ from tests.services.test_bot_commands import run as command
 OPEN = {
     "/api/v1/auth/state", "/api/v1/auth/sign-in", "/api/v1/auth/link", "/health", "/ready", "/metrics",
 }  # fmt: skip
+SIGNED = "POST", "/api/v1/signals/{bot}"  # by a secret of its own: what a session may says nothing
 NEEDS_MONEY = {
     "/api/v1/auth/password", "/api/v1/auth/sessions", "/api/v1/auth/sessions/{session}", "/api/v1/auth/tokens",
-    "/api/v1/auth/second-factor", "/api/v1/auth/second-factor/off",
+    "/api/v1/auth/second-factor", "/api/v1/auth/second-factor/off", "/api/v1/signals/{bot}/secret",
 }  # fmt: skip
 PAGES = (
     "/", "/bots/{bot}/pairs/BTCUSDT", "/portfolio", "/history/fills", "/history/orders", "/history/trades",
@@ -53,6 +54,7 @@ VALUES = {
     "report": "0" * 32, "day": "2024-01-01", "replay": "0" * 16, "record": "x", "name": "x.png",
 }  # fmt: skip
 BODIES = {
+    "/api/v1/signals/{bot}": {"id": "a", "pair": PAIR, "side": "close"},
     "/api/v1/auth/sign-in": {"password": "x"},
     "/api/v1/auth/link": {"link": "x"},
     "/api/v1/auth/password": {"old": None, "new": "a password of length"},
@@ -94,6 +96,9 @@ def test_every_route_asks_for_its_scope_and_says_no_to_everybody_else(dsn, name,
             assert len(routes) > 24
             for number, (method, path, _) in enumerate(one for one in routes if "sign-out" not in one[1]):
                 status, body, _ = await asks(house, method, path, None, name)
+                if (method, path) == SIGNED:
+                    assert (status, body["code"]) == (401, "signature")
+                    continue
                 if path in OPEN:
                     assert status in (200, 401, 503), (method, path, status)
                     continue
@@ -685,7 +690,7 @@ def test_the_openapi_document_has_every_route_with_its_errors_and_examples(dsn, 
             document = (await house.ask("GET", "/api/v1/openapi.json"))[1]
             assert {path.split("/")[3] for path in document["paths"] if path.startswith("/api/")} == {
                 "auth", "bots", "portfolio", "market-data", "dashboard", "settings", "audit",
-                "jobs", "sessions", "backtests", "strategies", "indicators", "fleet", "replays", "journal",
+                "jobs", "sessions", "backtests", "strategies", "indicators", "fleet", "replays", "journal", "signals",
             }  # fmt: skip
             for path, operations in document["paths"].items():
                 for method, one in operations.items():

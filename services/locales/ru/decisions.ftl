@@ -39,3 +39,11 @@ decision-wallet = { $origin ->
   }; на счету { $wallet_money }
 decision-zone = зона { $side } на { $timeframe } от { $bottom } до { $top }
 since = С { $at }: { $said }.
+decision-signal = { $asked ->
+    [long] сигнал { $number }: лонг, стоп { $stop }, цель { $target }
+    [short] сигнал { $number }: шорт, стоп { $stop }, цель { $target }
+   *[close] сигнал { $number }: выйти
+}{ $late ->
+    [yes] {" "}(пришёл слишком поздно)
+   *[no] {""}
+}

@@ -153,8 +153,10 @@ class LiveBot:
                     await withdraw_entries(self.runtime)
             finally:
                 await self.control.stop()
-                await self.runtime.stop()
-                await self.runtime.snapshot()
+                try:
+                    await self.runtime.snapshot()  # actors of another process do not outlive their stop
+                finally:
+                    await self.runtime.stop()
                 log.info("stopped", bot=self.settings.name)
 
     def _stop(self, reason: str) -> None:

@@ -133,6 +133,10 @@ class TwinAnswers(Protocol):
         """How a pair would stand at a price, from `price_now` or else from the price that is stored."""
         ...
 
+    async def command_outcomes(self, bot: str, prices: dict[str, float]) -> dict[str, Any]:
+        """What halt, hold, reduce-50, close-all and close would do now to each of these pairs, by present price."""
+        ...
+
 
 class CandleSource(Protocol):
     """Candles of the venues where the bots trade."""

@@ -67,9 +67,17 @@ def command_outcome(
     stop_price = 0.0 if stop is None else float(machine.instrument.price(stop.price))
     ledger = machine.pairs[0].ledger
     return PairOutcome(
-        *(now, _quantity(twin, held), _quantity(twin, machine.position)),
-        *(sum(not one.reduce_only for one in gone), sum(one.reduce_only for one in gone)),
-        *(sent, closed, closed * now, float(ledger.realised) - realised, float(ledger.fees) - fees, len(after)),
+        price=now,
+        position_now=_quantity(twin, held),
+        position=_quantity(twin, machine.position),
+        entries_cancelled=sum(not one.reduce_only for one in gone),
+        exits_cancelled=sum(one.reduce_only for one in gone),
+        closing_orders=sent,
+        closed=closed,
+        closed_value=closed * now,
+        realised=float(ledger.realised) - realised,
+        fees=float(ledger.fees) - fees,
+        orders=len(after),
         stop=stop_price,
         loss_at_stop=None if stop is None else loss_at(twin, now, stop_price),
     )

@@ -221,7 +221,8 @@ async def telegram_service(
         rows = AccessRows(pool)
         audit = TelegramAudit(rows)
         notices = Notices(world, users.users, limits or MailLimits(), clock)
-        desk = Desk(world, Draw(), users.save, audit.command, clock)
+        stack.push_async_callback(notices.outcomes.close)
+        desk = Desk(world, Draw(), users.save, audit.command, notices.outcomes, clock)
         link = Link(
             users.settings.token, desk, notices, users.user, audit.stranger, places.server, chat_seconds=chat_seconds
         )

@@ -201,7 +201,7 @@ class Link:
         else:
             self._failures.pop(user, None)
             if message.called and number is not None:
-                self.notices.sent(user, message.called, number)
+                self.notices.halts.sent(user, message.called, number)
 
     async def _send(self, user: int, message: Message, *, plain: bool = False) -> int | None:
         """Send or edit a message; returns its number. As plain text where Telegram cannot read its HTML."""

@@ -75,7 +75,9 @@ class Mailbox:
     _blocked: float = 0.0  # until when nothing is sent
 
     def answer(self, message: Message) -> None:
-        """Send this as soon as may be."""
+        """Send this as soon as may be; what waits to change the same message is out of date."""
+        if message.sent_as is not None:
+            self._answers = deque(one for one in self._answers if one.sent_as != message.sent_as)
         self._answers.append(message)
 
     def tell(self, line: str, now: float, *, silent: bool = False) -> None:
@@ -90,6 +92,11 @@ class Mailbox:
         """Say this until it is acknowledged or over; the same alarm again is not said twice."""
         if name not in self._alarms:
             self._alarms[name] = _Alarm(replace(message, alarm=name), now)
+
+    def renew(self, name: str, message: Message) -> None:
+        """Let an alarm that nobody has acknowledged be said in these words from now on."""
+        if name in self._alarms:
+            self._alarms[name].message = replace(message, alarm=name)
 
     def acknowledge(self, name: str) -> bool:
         """Say an alarm no more; whether it was there."""

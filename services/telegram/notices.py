@@ -14,8 +14,10 @@ import structlog
 from bot.errors import TradingError, cut
 from services.alert_conditions import by_id
 from services.telegram import texts
-from services.telegram.desk import HALT_ANSWERS, words_for
+from services.telegram.desk import words_for
+from services.telegram.halts import Halts
 from services.telegram.mailbox import Button, Loudness, Mailbox, MailLimits, Message
+from services.telegram.outcomes import Outcomes
 from services.telegram.users import TelegramUser
 
 if TYPE_CHECKING:
@@ -26,16 +28,6 @@ log = structlog.get_logger()
 
 TOLD = ("halt", "answer", "resume", "mode", "investment", "overcommitted")  # decisions of the account
 PATIENCE = 3  # looks at a bot that does not answer before it is said
-EDIT_SECONDS = 60.0  # between two counts of a halt's countdown
-
-
-@dataclass
-class _Halt:
-    """A halt that a user was told of."""
-
-    sent_as: int | None = None
-    said: str = ""
-    edited: float = 0.0
 
 
 @dataclass
@@ -49,8 +41,11 @@ class Notices:
     boxes: dict[int, Mailbox] = field(default_factory=dict)
     _trades: dict[str, int] = field(default_factory=dict)  # closed ones that were told, by bot
     _unanswered: dict[str, int] = field(default_factory=dict)  # looks in a row, by bot
-    _halts: dict[tuple[int, str], _Halt] = field(default_factory=dict)
     _digests: dict[int, str] = field(default_factory=dict)  # the day of each user's last
+
+    def __post_init__(self) -> None:
+        self.outcomes = Outcomes(lambda: self.world.twins, self.clock)
+        self.halts = Halts(self.box, self.outcomes, self.clock)
 
     def box(self, user: int) -> Mailbox:
         """The mailbox of a user."""
@@ -143,8 +138,7 @@ class Notices:
             return
         if self._unanswered.pop(bot, 0) >= PATIENCE:
             self._over(f"{bot}//silent", lambda words: words("restart-told", bot=texts.safe(bot)))
-        for user in self.users():
-            self._of_a_halt(user, now)
+        self.halts.look(self.users(), now)
 
     def _silent(self, bot: str, why: str) -> None:
         self._unanswered[bot] = self._unanswered.get(bot, 0) + 1
@@ -154,34 +148,6 @@ class Notices:
                 f"{bot}//silent",
                 lambda words: Message(f"🚨 {words('silent-told', bot=texts.safe(bot), why=said)}\n{remedy}"),
             )
-
-    def _of_a_halt(self, user: TelegramUser, now: dict[str, Any]) -> None:
-        """Tell of a halt with its buttons, count its time down in place, and say what became of it."""
-        place, words = (user.id, now["bot"]), words_for(user)
-        halt = self._halts.get(place)
-        name = f"{now['bot']}//halt"
-        if not now["halted"]:
-            if halt is not None:
-                self.box(user.id).acknowledge(name)
-                del self._halts[place]
-            return
-        message = halt_message(now, words)
-        if halt is None:
-            self._halts[place] = _Halt(said=message.text, edited=self.clock())
-            self._say(user, name, replace(message, called=name))
-            return
-        if now["answer"] != "waiting":
-            self.box(user.id).acknowledge(name)
-        due = self.clock() - halt.edited >= EDIT_SECONDS or now["answer"] != "waiting"
-        if halt.sent_as is not None and message.text != halt.said and due:
-            halt.said, halt.edited = message.text, self.clock()
-            self.box(user.id).answer(replace(message, sent_as=halt.sent_as))
-
-    def sent(self, user: int, called: str, number: int) -> None:
-        """Hear under which number a halt was told, so that it can be counted down there."""
-        halt = self._halts.get((user, called.removesuffix("//halt")))
-        if halt is not None:
-            halt.sent_as = number
 
     # The day
 
@@ -211,33 +177,3 @@ class Notices:
 
 def _trade_told(bot: str, trade: Any, words: Words) -> str:
     return words("trade-told", bot=texts.safe(bot), trade=texts.trade(trade, words))
-
-
-def halt_message(now: dict[str, Any], words: Words) -> Message:
-    """A halt with what each answer would do now, and its countdown; afterwards with what is seen at the exchange."""
-    held = [one for one in now["pairs"] if one["position"]]
-    worth = sum(abs(one["position"]) * one["price"] for one in held)
-    floating = sum(one["position"] * (one["price"] - one["average"]) for one in held)
-    losses = {"day": f"{now['day_loss_pct']:.2f}", "drawdown": f"{now['drawdown_pct']:.2f}"}
-    head = words("halt-head", bot=texts.safe(now["bot"]), equity=texts.money(now["equity"]), **losses)
-    if now["answer"] != "waiting":
-        answer = words.word(str(now["answer"]).replace("_", "-"))
-        seen = words("halt-seen", count=len(held), value=texts.money(worth))
-        return Message(f"⛔ {head}\n{words('halt-decided', answer=answer)}\n{seen}")
-    lines = [
-        f"⛔ {head}",
-        words("halt-hold", count=len(held), value=texts.money(worth)),
-        words("halt-reduce", value=texts.money(worth / 2)),
-        words("halt-close", value=texts.money(worth), floating=texts.signed(floating)),
-        _default(now, words),
-    ]
-    buttons = tuple((Button(words(f"button-{one}"), f"halt:{now['bot']}:{one}"),) for one in HALT_ANSWERS)
-    return Message("\n".join(lines), buttons)
-
-
-def _default(now: dict[str, Any], words: Words) -> str:
-    """What happens without an answer, and when."""
-    if now["decide_by"] is None or now["at"] is None:
-        return words("halt-no-default")
-    due, at = (datetime.fromisoformat(now[name]) for name in ("decide_by", "at"))
-    return words("halt-default", minutes=f"{max((due - at).total_seconds() / 60.0, 0.0):.0f}")

@@ -323,6 +323,42 @@ def what_if(found: dict[str, Any], words: Words) -> str:
     return "\n".join([*lines, words("what-if-moved-limits")])
 
 
+def outcome(found: dict[str, dict[str, Any]], words: Words) -> str:
+    """What a command would do to orders, positions and money, of all its pairs together."""
+    pairs_ = list(found.values())
+    total = {key: sum(one[key] for one in pairs_) for key in ("entries_cancelled", "exits_cancelled", "closing_orders")}
+    money_ = {key: sum(one[key] for one in pairs_) for key in ("closed_value", "realised", "fees")}
+    parts = [
+        words(f"outcome-{key}", count=total[key]) for key in ("entries_cancelled", "exits_cancelled") if total[key]
+    ]
+    if total["closing_orders"]:
+        closing = {"value": money(money_["closed_value"]), "realised": signed(money_["realised"])}
+        parts.append(words("outcome-closing", count=total["closing_orders"], fees=money(money_["fees"]), **closing))
+    held = [one for one in pairs_ if one["position"]]
+    value = money(sum(abs(one["position"]) * one["price"] for one in held))
+    parts.append(words("outcome-held", count=len(held), value=value) if held else words("outcome-flat"))
+    losses = [one["loss_at_stop"] for one in held if one["loss_at_stop"] is not None]
+    if losses:
+        parts.append(words("outcome-loss", loss=money(sum(losses))))
+    if len(losses) < len(held):
+        parts.append(words("outcome-unprotected", count=len(held) - len(losses)))
+    return "; ".join(parts)
+
+
+def at_stake(now: Status, command: str, words: Words) -> str:
+    """What an answer to a halt is about, by positions as the bot shows them."""
+    return words(f"halt-{command}", **stake(now, command))
+
+
+def stake(now: Status, command: str, pair_: str = "") -> dict[str, Any]:
+    """Positions as they are, of one pair or of all, for a sentence about a command."""
+    held = [one for one in now["pairs"] if one["position"] and pair_ in ("", one["pair"])]
+    worth = sum(abs(one["position"]) * one["price"] for one in held)
+    floating = sum(one["position"] * (one["price"] - one["average"]) for one in held)
+    value = money(worth / 2 if command == "reduce-50" else worth)
+    return {"count": len(held), "value": value, "floating": signed(floating), "equity": money(now["equity"])}
+
+
 def _order_line(one: dict[str, Any], words: Words) -> str:
     at_ = price(one["price"]) if one["price"] else words.word("market")
     return f"{words(one['side'])} {price(one['quantity'])} @ {at_}"

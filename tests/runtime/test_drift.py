@@ -368,6 +368,10 @@ def test_what_each_answer_to_a_halt_would_do_is_what_the_pair_would_do(house, ds
     assert half["position"] == pytest.approx(half["position_now"] / 2, abs=0.1) and half["closing_orders"] == 1
     assert half["realised"] == pytest.approx(found["close-all"]["realised"] * half["closed"] / half["position_now"])
     assert asyncio.run(memories_of(dsn, "drift0")) == kept, "what the bot knows is as it was"
+    asked = {"question": "command_outcomes", "said": {"bot": "drift0", "database": dsn, "prices": {SYMBOL: 108.0}}}
+    assert answer(json.dumps(asked), house)["answer"]["commands"] == said
+    asked["said"]["prices"] = {"BTCUSDT": 1.0}
+    assert "has never traded pair BTCUSDT" in answer(json.dumps(asked), house)["refused"]
 
 
 def resting(data_dir, saved):

@@ -278,9 +278,50 @@ def test_a_fill_and_an_alarm_are_on_the_phone_within_three_seconds(dsn, name, tm
     assert text.count("🚨") == 1 and "Over" not in text, "who has seen it needs not hear that it is over"
 
 
+def outcome(**more):
+    """What a command would do to the one pair, as its copy tells."""
+    return {
+        "price": 43_000.5, "position_now": 0.01, "position": 0.01, "entries_cancelled": 0, "exits_cancelled": 0,
+        "closing_orders": 0, "closed": 0.0, "closed_value": 0.0, "realised": 0.0, "fees": 0.0, "orders": 1,
+        "stop": 41_000.0, "loss_at_stop": 20.25,
+    } | more  # fmt: skip
+
+
+LEFT = {"position": 0.0, "closing_orders": 1, "closed": 0.01, "orders": 0, "stop": 0.0, "loss_at_stop": None}
+COMMANDS = {
+    "halt": outcome(entries_cancelled=4),
+    "hold": outcome(),
+    "reduce-50": outcome(position=0.005, closing_orders=1, closed=0.005, closed_value=215.0, realised=1.0, fees=0.12),
+    "close-all": outcome(**LEFT, closed_value=430.0, realised=2.0, fees=0.24, exits_cancelled=1),
+    "close": outcome(**LEFT, closed_value=430.0, realised=2.0, fees=0.24),
+}
+
+
+class Reckoning:
+    """Twins that tell what each command would do."""
+
+    def __init__(self):
+        self.asked, self.outcomes = [], COMMANDS
+
+    async def command_outcomes(self, bot, prices):
+        self.asked.append(prices)
+        return {"bot": bot, "commands": {name: {"BTCUSDT": one} for name, one in self.outcomes.items()}}
+
+
+def reckoned_in(here):
+    here.service.notices.world = replace(here.service.notices.world, twins=Reckoning())
+    return here.service.notices.world.twins
+
+
+def in_text(here, words):
+    """Every message that was sent or changed and has these words."""
+    return [one for one in [*here.telegram.sent, *here.telegram.edited] if words in one["text"]]
+
+
 def test_a_halt_is_decided_from_the_phone(dsn, name, tmp_path):
     async def play():
-        async with house(tmp_path, dsn, [name], users=(ANN,), limits=MailLimits(gather_seconds=0.1)) as here:
+        async with house(tmp_path, dsn, [name], users=(ANN,)) as here:
+            twins = reckoned_in(here)
             here.bot.now = {**here.bot.now, **HALTED}
             await here.service.look()
             (told,) = await here.until(lambda: [one for one in here.telegram.sent if "halted" in one["text"]])
@@ -289,20 +330,95 @@ def test_a_halt_is_decided_from_the_phone(dsn, name, tmp_path):
             await here.until(lambda: len(here.telegram.sent) > before)
             asked = here.telegram.sent[before]
             done = await here.pressed(ANN, asked["buttons"]["Yes, do it"], asked["number"])
-            flat = [{**one, "position": 0.0} for one in here.bot.now["pairs"]]
-            here.bot.now = {**here.bot.now, "answer": "close_all", "decide_by": None, "pairs": flat}
+            pairs = [{**one, "open_orders": 2} for one in here.bot.now["pairs"]]
+            here.bot.now = {**here.bot.now, "answer": "close_all", "decide_by": None, "pairs": pairs}
             await here.service.look()
-            (seen,) = await here.until(lambda: [one for one in here.telegram.edited if "Seen at" in one["text"]])
-            return told, asked, done, seen, here.bot.told
+            (way,) = await here.until(lambda: in_text(here, "Under way"))
+            flat = [{**one, "position": 0.0, "open_orders": 0, "reconciled_seconds": 60.0} for one in pairs]
+            here.bot.now = {**here.bot.now, "pairs": flat}
+            await here.service.look()  # it is flat by what the bot has booked; nobody has compared it yet
+            await here.until(lambda: in_text(here, "Under way: 0 positions"))
+            assert not in_text(here, "Seen at")
+            here.bot.now = {**here.bot.now, "pairs": [{**one, "reconciled_seconds": 0.0} for one in flat]}
+            await here.service.look()
+            (seen,) = await here.until(lambda: in_text(here, "Seen at"))
+            return told, asked, done, way, seen, here.bot.told, twins.asked
 
-    told, asked, done, seen, commands = run(play())
+    told, asked, done, way, seen, commands, prices = run(play())
     assert "holds what it has in 24 min of the market" in told["text"]
-    for words in ("Hold 1 positions worth 430.00", "about 215.00 leaves", "Close: 430.00 leaves at the market"):
-        assert words in told["text"]
     assert set(told["buttons"]) == {"Hold", "Halve", "Close all", "Seen"}
-    assert "Closes 1 positions" in asked["text"] and done["text"].endswith("close-all is done")
-    assert [one.kind for one in commands] == ["close-all"]
+    closes = "exits cancelled: 1; closing orders at the market: 1 for 430.00, +2.00 becomes final, fees 0.24; nothing"
+    assert "Closes 1 positions" in asked["text"] and closes in asked["text"]
+    assert done["text"].endswith("close-all is done") and [one.kind for one in commands] == ["close-all"]
+    assert "1 positions worth 430.00, 2 open orders" in way["text"] and way["number"] == told["number"]
     assert seen["number"] == told["number"] and "Decided: close all" in seen["text"] and "0 positions" in seen["text"]
+    assert prices[0] == {"BTCUSDT": 43_000.5}
+
+
+def test_a_halt_says_what_each_answer_would_do_and_counts_down_in_its_place(dsn, name, tmp_path):
+    later, noon = [0.0], clock_from(12)
+
+    async def play():
+        async with house(tmp_path, dsn, [name], users=(ANN,), clock=lambda: noon() + later[0]) as here:
+            twins = reckoned_in(here)
+            here.bot.now = {**here.bot.now, **HALTED}
+            await here.service.look()
+            (told,) = await here.until(lambda: [one for one in here.telegram.sent if "halted" in one["text"]])
+            await here.service.look()
+            reckoned = (await here.until(lambda: in_text(here, "at the stops")))[0]
+            here.bot.now = {**here.bot.now, "at": "2024-01-01T09:16:00Z"}
+            for _ in range(3):
+                await here.service.look()
+            assert not in_text(here, "in 14 min"), "a message is changed once a minute"
+            twins.outcomes = {**COMMANDS, "reduce-50": COMMANDS["close-all"]}
+            later[0] += 61.0
+            await here.service.look()
+            (counted,) = await here.until(lambda: in_text(here, "in 14 min"))
+            later[0] += 300.0
+            here.service.link.wake()
+            (again,) = await here.until(lambda: [one for one in here.telegram.sent if "in 14 min" in one["text"]])
+            here.bot.now = {**here.bot.now, "at": "2024-01-01T09:30:00Z", "answer": "hold", "decide_by": None}
+            await here.service.look()
+            await here.until(lambda: in_text(here, "nobody has decided in time"))
+            await here.until(lambda: in_text(here, "Decided: hold"))
+            here.bot.now = live_status(name)
+            await here.service.look()
+            over = (await here.until(lambda: in_text(here, "The halt is over")))[0]
+            before = len(here.telegram.sent)
+            here.telegram.presses(ANN, told["buttons"]["Hold"], told["number"])
+            await here.until(lambda: len(here.telegram.sent) > before)
+            return told, reckoned, counted, again, over, here.telegram.sent[before], here.bot.told
+
+    told, reckoned, counted, again, over, late, commands = run(play())
+    for said in (
+        "<b>Hold</b>: held then: 1 positions worth 430.00; 20.25 would be lost at the stops",
+        "<b>Halve</b>: closing orders at the market: 1 for 215.00, +1.00 becomes final, fees 0.12; held then: 1",
+        "<b>Close all</b>: exits cancelled: 1; closing orders at the market: 1 for 430.00",
+    ):
+        assert said in reckoned["text"]
+    assert "being reckoned" not in reckoned["text"]
+    assert {one["number"] for one in (told, reckoned, counted)} == {told["number"]}
+    assert set(counted["buttons"]) == {"Hold", "Halve", "Close all", "Seen"}
+    assert again["number"] != told["number"] and "in 14 min" in again["text"], "what is said again is what holds now"
+    assert over["buttons"] == {} and over["number"] == again["number"]
+    assert "The halt is over" in late["text"] and commands == [], "an old button halts nothing"
+
+
+def test_where_a_pair_cannot_be_copied_a_halt_says_why_and_what_positions_tell(dsn, name, tmp_path):
+    async def play():
+        async with house(tmp_path, dsn, [name], users=(ANN,)) as here:
+            here.bot.now = {**here.bot.now, **HALTED}
+            await here.service.look()
+            await here.until(lambda: in_text(here, "halted"))
+            await here.until(lambda: here.service.notices.outcomes.fault(name))
+            assert "keeps no session of BTCUSDT" in here.service.notices.outcomes.fault(name)
+            asked = await here.answer(ANN, "/halt")
+            return here.telegram.sent[0]["text"], asked["text"]
+
+    told, asked = run(play())
+    for words in ("1 positions worth 430.00 stay", "about 215.00 of 1", "430.00 leave at the market, unrealised +2.00"):
+        assert words in told
+    assert "Withdraws every entry; 1 positions" in asked and "Reckoned" not in asked
 
 
 @pytest.mark.parametrize("status", [429, 500, 502])

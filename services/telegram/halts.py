@@ -83,7 +83,7 @@ class Halts:
             box.alarm(name, message, self._clock())
         else:
             due = self._clock() - halt.edited >= EDIT_SECONDS or reckoned != halt.reckoned
-            if due and message.text != halt.said:
+            if due and message.text != halt.said and halt.sent_as is not None:
                 halt.reckoned = reckoned
                 if name in box.alarms():
                     message = replace(message, buttons=(*message.buttons, _seen(name, words)))

@@ -16,7 +16,7 @@ from services.alert_conditions import by_id
 from services.telegram import texts
 from services.telegram.desk import words_for
 from services.telegram.halts import Halts
-from services.telegram.mailbox import Button, Loudness, Mailbox, MailLimits, Message
+from services.telegram.mailbox import Button, Digest, Loudness, Mailbox, MailLimits, Message
 from services.telegram.outcomes import Outcomes
 from services.telegram.users import TelegramUser
 
@@ -41,7 +41,8 @@ class Notices:
     boxes: dict[int, Mailbox] = field(default_factory=dict)
     _trades: dict[str, int] = field(default_factory=dict)  # closed ones that were told, by bot
     _unanswered: dict[str, int] = field(default_factory=dict)  # looks in a row, by bot
-    _digests: dict[int, str] = field(default_factory=dict)  # the day of each user's last
+    digests: dict[str, str] = field(default_factory=dict)  # the day of each user's last
+    keep_digests: Callable[[dict[str, str]], None] = lambda _digests: None
 
     def __post_init__(self) -> None:
         self.outcomes = Outcomes(lambda: self.world.twins, self.clock)
@@ -72,7 +73,7 @@ class Notices:
     def _over(self, name: str, line: Callable[[Words], str]) -> None:
         for user in self.users():
             if self.box(user.id).acknowledge(name):
-                self.box(user.id).tell(line(words_for(user)), self.clock())
+                self.box(user.id).tell(line(words_for(user)), self.clock(), matters=True)
 
     # What bots tell
 
@@ -105,7 +106,7 @@ class Notices:
             self._alarm(name, lambda _words: Message(f"🚨 {said}\n{texts.safe(data['remedy'])}"))
         else:
             for user in self.users():
-                self.box(user.id).tell(f"⚠️ {said} {texts.safe(data['remedy'])}", self.clock())
+                self.box(user.id).tell(f"⚠️ {said} {texts.safe(data['remedy'])}", self.clock(), matters=True)
 
     async def _closed(self, bot: str) -> None:
         """Tell of the trades that a fill has closed."""
@@ -156,23 +157,32 @@ class Notices:
         now = datetime.fromtimestamp(self.clock(), UTC)
         for user in self.users():
             day = now.date().isoformat()
-            if now.hour != user.digest_hour or self._digests.get(user.id) == day:
+            if now.hour != user.digest_hour or self.digests.get(str(user.id)) == day:
                 continue
-            self._digests[user.id] = day
+            self.digests[str(user.id)] = day
+            self.keep_digests(self.digests)  # before it is sent: a day is rather lost than told twice
             loudness = user.loudness("digest", now.hour)
             if loudness is Loudness.OFF:
                 continue
             for bot in bots:
-                text = await self._day_of(bot, words_for(user))
-                self.box(user.id).answer(Message(text, silent=loudness is Loudness.QUIET))
+                quiet = loudness is Loudness.QUIET
+                self.box(user.id).digest(await self._day_of(bot, day, words_for(user), silent=quiet))
 
-    async def _day_of(self, bot: str, words: Words) -> str:
+    async def _day_of(self, bot: str, day: str, words: Words, *, silent: bool) -> Digest:
         head = f"<b>{words('digest-head', bot=texts.safe(bot))}</b>"
         try:
             status, rows = await self.world.bots.status(bot), await self.world.past.earned(bot)
         except TradingError as error:
-            return f"{head}\n{texts.safe(str(error))}"
-        return f"{head}\n{texts.earned(rows, 1, int(self.clock() * 1000), words)}\n{texts.overview(status, words)}"
+            why = texts.safe(str(error))
+            return Digest(bot, f"{head}\n{why}", f"{day}: {why}", silent)
+        earned = texts.earned(rows, 1, int(self.clock() * 1000), words)
+        line = f"{day}: {earned.partition(chr(10))[0]}"
+        return Digest(bot, f"{head}\n{earned}\n{texts.overview(status, words)}", line, silent)
+
+    @property
+    def owes(self) -> bool:
+        """Whether something that matters was never sent to somebody."""
+        return any(box.owes for box in self.boxes.values())
 
 
 def _trade_told(bot: str, trade: Any, words: Words) -> str:

@@ -11,7 +11,7 @@ from services.messaging.bus import RedisBus
 from services.messaging.embedded import EmbeddedRedis
 from services.storage.embedded import shared_by_all
 from services.telegram.mailbox import MailLimits
-from services.telegram.users import TelegramSettings, TelegramUser, write_settings
+from services.telegram.users import TelegramSettings, TelegramUser, settings_file, write_settings
 from tests.services.console_house import PAIR, SpokenBot, bot_status
 from tests.services.fake_telegram import TOKEN, FakeTelegram
 
@@ -82,7 +82,8 @@ class House:
 @asynccontextmanager
 async def house(folder, dsn, names, *, users=(ANN, BOB), clock=None, limits=None, language="en"):
     people = tuple(TelegramUser(one, "Ann", language) for one in users)
-    write_settings(folder, TelegramSettings(TOKEN, people))
+    if not settings_file(folder).exists():  # else it is started anew
+        write_settings(folder, TelegramSettings(TOKEN, people))
     redis = EmbeddedRedis(shared_by_all(folder))
     url = await redis.start()
     bots, buses = [SpokenFor(folder, one) for one in names], [RedisBus(url, one) for one in names]

@@ -40,6 +40,9 @@ def alarm(name="position", severity="critical", *, over=False, pair="BTCUSDT"):
     return Alarm(pair, NOW, name, severity, "the position is not the bot's", "look at it", over)
 
 
+WARNING = Alarm("BTCUSDT", NOW, "costs", "warning", "it costs more than it should", "look at it", over=False)
+
+
 class Answering:
     """Twins that answer at once."""
 
@@ -441,13 +444,13 @@ def test_while_telegram_is_away_alarms_wait_and_news_are_gathered(dsn, name, tmp
     async def play():
         async with house(tmp_path, dsn, [name], users=(ANN,)) as here:
             await here.until(lambda: name in here.service.places)
-            here.telegram.away = True
+            await here.telegram.leave()
             for number in range(900):
                 here.bus.publish(filled(number))
             for one in range(5):
                 here.bus.publish(alarm(f"trouble{one}"))
             await here.until(lambda: len(here.service.notices.box(ANN).alarms()) == 5, 20)
-            here.telegram.away = False
+            await here.telegram.come_back()
             await here.until(lambda: sum("🚨" in one["text"] for one in here.telegram.sent) == 5, 60)
             await here.until(lambda: sum(one["text"].count("bought") for one in here.telegram.sent) >= 500, 30)
             await asyncio.sleep(0.5)
@@ -470,7 +473,7 @@ def test_an_hour_without_telegram_loses_nothing_that_matters_and_says_nothing_tw
         limits = MailLimits(gather_seconds=0.1, repeat_seconds=300.0)
         async with house(tmp_path, dsn, [name], users=(ANN,), clock=lambda: noon() + later[0], limits=limits) as here:
             await here.until(lambda: name in here.service.places)
-            here.telegram.away = True
+            await here.telegram.leave()
             here.bus.publish(alarm("exits"))
             box = here.service.notices.box(ANN)
             await here.until(box.alarms)
@@ -483,7 +486,7 @@ def test_an_hour_without_telegram_loses_nothing_that_matters_and_says_nothing_tw
             here.bus.publish(alarm("position"))
             here.bus.publish(alarm("exits", over=True))
             await here.until(lambda: box.alarms() == [f"{name}/BTCUSDT/position"])
-            here.telegram.away = False
+            await here.telegram.come_back()
             later[0] += 60.0
             here.service.link.wake()
             await here.until(lambda: any("✅" in one["text"] for one in here.telegram.sent))
@@ -499,6 +502,74 @@ def test_an_hour_without_telegram_loses_nothing_that_matters_and_says_nothing_tw
     assert sum("🚨" in one for one in sent) == 1, "what was over before anybody could hear it is told as over"
     assert sum("✅" in one for one in sent) == 1
     assert len(sent) <= 20
+
+
+def test_an_answer_that_was_lost_has_alarms_said_again_and_days_and_fills_once(dsn, name, tmp_path):
+    later, noon = [0.0], clock_from(12)
+
+    async def play():
+        async with house(tmp_path, dsn, [name], users=(ANN,), clock=lambda: noon() + later[0]) as here:
+            await here.until(lambda: name in here.service.places)
+
+            async def lost(words, event):
+                """Say something whose first message is taken while its answer is lost; every message that has it."""
+                here.telegram.swallowed = 1
+                event()
+                await here.until(lambda: in_text(here, words))
+                await here.until(lambda: here.service.notices.box(ANN)._blocked > here.service.notices.clock())
+                later[0] += 5.0
+                here.service.link.wake()
+                here.telegram.writes(ANN, "/version")  # an answer goes first, so what is due comes with the next
+                here.telegram.writes(ANN, "/version")
+                versions = len(in_text(here, "traderagent")) + 2
+                await here.until(lambda: len(in_text(here, "traderagent")) >= versions)
+                later[0] += 2.0
+                here.service.link.wake()
+                here.bus.publish(filled(len(here.telegram.sent), pair="ETHUSDT"))
+                fills = len(in_text(here, "ETHUSDT")) + 1
+                await here.until(lambda: len(in_text(here, "ETHUSDT")) >= fills)
+                return [one["text"] for one in in_text(here, words)]
+
+            critical = await lost("is not the bot's", lambda: here.bus.publish(alarm()))
+            here.telegram.presses(ANN, f"seen:{name}/BTCUSDT/position")
+            warning = await lost("it costs", lambda: here.bus.publish(WARNING))
+            fill = await lost("BTCUSDT: bought", lambda: here.bus.publish(filled()))
+            counted = in_text(here, "+ 1 ?")
+            later[0] += 19 * 3600.0
+            day = await lost("the last day", lambda: None)
+            return critical, warning, fill, counted, day
+
+    critical, warning, fill, counted, day = run(play())
+    assert [one[0] for one in critical] == ["🚨", "🔁"] and len(warning) == 2 and warning[1].startswith("🔁 ⚠️")
+    assert len(fill) == 1 and len(counted) == 1, "a fill is not told twice, and that it may be missing is counted"
+    assert len(day) == 1
+
+
+def test_days_that_could_not_be_told_become_one_message_and_none_is_told_twice(dsn, name, tmp_path):
+    later, dawn = [0.0], clock_from(6)
+    names = [name, f"{name}b"]
+
+    async def play(days):
+        async with house(tmp_path, dsn, names, users=(ANN,), clock=lambda: dawn() + later[0]) as here:
+            await here.telegram.leave()
+            for day in days:
+                later[0] = 3600.0 + day * 86_400.0
+                await here.service.look()
+            await here.telegram.come_back()
+            later[0] += 60.0
+            here.service.link.wake()
+            for _ in range(2):  # the second answer comes after whatever waited for the first
+                before = len(in_text(here, "traderagent"))
+                here.telegram.writes(ANN, "/version")
+                await here.until(lambda before=before: len(in_text(here, "traderagent")) > before)
+                await here.until(lambda: not here.service.notices.box(ANN)._digests)
+            return [one["text"] for one in in_text(here, "the last day")]
+
+    first, second = run(play(range(3))), run(play([2]))  # the second time as started anew
+    assert len(first) == 2 and second == [], "one for each bot"
+    for bot, text in zip(names, first, strict=True):
+        assert text.count("the last day") == 1 and f"<b>{bot}, the last day</b>" in text
+        assert text.count(": last day: ") == 2, "those before it are a line each"
 
 
 def test_a_long_answer_is_cut_between_lines_and_a_fault_of_html_goes_as_plain_text(dsn, name, tmp_path):

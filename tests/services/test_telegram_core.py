@@ -16,7 +16,7 @@ from services.storage.closed_trades import ClosedTrade
 from services.telegram import texts
 from services.telegram.codes import CodeOutcome, Codes
 from services.telegram.desk import ChatWords
-from services.telegram.mailbox import LONGEST, Button, Mailbox, MailLimits, Message
+from services.telegram.mailbox import LONGEST, Button, Digest, Mailbox, MailLimits, Message
 from services.telegram.pictures import Draw
 from services.telegram.users import Loudness, TelegramUser
 from services.words import LANGUAGES
@@ -114,7 +114,7 @@ def test_an_alarm_is_said_until_it_is_seen():
     box.alarm("a", Message("!"), 0.0)
     box.alarm("a", Message("again"), 1.0)
     assert box.take(2.0).text == "!" and box.take(100.0) is None and box.next_at(100.0) == 302.0
-    assert box.take(302.0).text == "!"
+    assert box.take(302.0).text == "🔁 !", "what is said again says so"
     assert box.acknowledge("a") and not box.acknowledge("a")
     assert box.take(10_000.0) is None and box.next_at(10_000.0) is None
 
@@ -130,6 +130,56 @@ def test_what_could_not_be_sent_comes_first_again_and_after_its_time():
     assert [box.take(5.0).text for _ in range(3)] == ["first", "second", "!"]
     box.put_back(Message("!", alarm="a"), 9.0)
     assert box.take(8.0) is None and box.take(9.0).text == "!"
+
+
+def test_of_what_may_have_arrived_only_what_matters_is_said_again_and_marked():
+    box = Mailbox(MailLimits(gather_seconds=0.0))
+    box.alarm("a", Message("!"), 0.0)
+    box.put_back(box.take(0.0), 1.0, uncertain=True)
+    assert (again := box.take(1.0)).text == "🔁 !" and box.acknowledge("a")
+    assert again.alarm == "a", "it is acknowledged under its name all the same"
+    box.tell("fill", 1.0)
+    box.tell("warning", 1.0, matters=True)
+    box.put_back(box.take(1.0), 2.0, uncertain=True)
+    assert box.owes and box.take(2.0).text == "🔁 warning\n+ 1 ?" and not box.owes
+    box.digest(Digest("b", "day", "line"))
+    box.put_back(box.take(2.0), 3.0, uncertain=True)
+    assert box.take(3.0) is None and box.next_at(3.0) is None
+
+
+def test_days_that_wait_are_one_message_for_each_bot_the_newest_whole():
+    box = Mailbox()
+    for number in range(40):
+        for bot in "ab":
+            box.digest(Digest(bot, f"{bot} {number} whole", f"{bot} {number}"))
+            if not number:
+                box.put_back(box.take(0.0), 0.0)
+    first, second = box.take(0.0), box.take(0.0)
+    assert box.take(0.0) is None
+    lines = first.text.splitlines()
+    assert lines[:2] == ["a 39 whole", "+ 9"] and lines[2:] == [f"a {number}" for number in range(9, 39)]
+    assert second.text.startswith("b 39 whole")
+
+
+def test_no_line_that_matters_is_left_out():
+    box = Mailbox(MailLimits(per_minute=1, gather_seconds=0.0))
+    box.tell("warning 0", 0.0, matters=True)
+    for number in range(700):
+        box.tell(f"fill {number}", 0.0)
+    box.tell("warning 1", 0.0, matters=True)
+    texts_ = [box.take(60.0 * minute) for minute in range(3)]
+    said = "\n".join(one.text for one in texts_ if one is not None)
+    assert said.count("warning") == 2 and "+ " in said
+
+
+def test_an_old_change_of_a_message_makes_way_for_the_newer():
+    box = Mailbox()
+    for text in ("first", "second"):
+        box.answer(Message(text, sent_as=5))
+    taken = box.take(0.0)
+    box.answer(Message("third", sent_as=5))
+    box.put_back(taken, 1.0)
+    assert taken.text == "second" and box.take(1.0).text == "third" and box.take(1.0) is None
 
 
 def test_a_code_is_worth_something_once_for_whom_it_was_given_in_the_state_it_was_given():

@@ -51,7 +51,7 @@ Audit = Callable[[int, str, str, str, str], Awaitable[None]]  # user, bot, comma
 class ChatWords(Words):
     """The words of messages; names of the bot's are the console's."""
 
-    catalogues: ClassVar[tuple[str, ...]] = ("telegram", "console")
+    catalogues: ClassVar[tuple[str, ...]] = ("telegram", "console", "decisions", "alerts")
 
 
 def words_for(user: TelegramUser) -> Words:

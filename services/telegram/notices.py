@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from bot.errors import TradingError, cut
-from services.alert_conditions import by_id
+from services.alert_words import alert_remedy, alert_sentence
 from services.telegram import texts
 from services.telegram.desk import words_for
 from services.telegram.halts import Halts
@@ -92,21 +92,28 @@ class Notices:
             elif kind == "alarm":
                 self._of_an_alarm(bot, data)
             elif kind == "decision" and data["kind"] in TOLD:
-                self._tell("decisions", lambda _words: f"{texts.safe(bot)}: {texts.decided(data)}")
+                self._tell("decisions", lambda words: f"{texts.safe(bot)}: {texts.decided(data, words)}")
         except (KeyError, TypeError, ValueError, AttributeError) as error:  # of a bot of another version
             log.warning("event_unreadable", bot=bot, kind=cut(str(kind)), error=type(error).__name__)
 
     def _of_an_alarm(self, bot: str, data: dict[str, Any]) -> None:
         name = f"{bot}/{data['pair']}/{data['id']}"
-        where = " ".join(one for one in (bot, data["pair"]) if one)
-        said = f"<b>{texts.safe(where)}</b>: {texts.safe(data['sentence'])}"
+        where = texts.safe(" ".join(one for one in (bot, data["pair"]) if one))
+
+        def said(words: Words) -> str:
+            return f"<b>{where}</b>: {texts.safe_lines(alert_sentence(words, data['id'], cut(data['sentence'])))}"
+
+        def remedy(words: Words) -> str:
+            return texts.safe(alert_remedy(words, data["id"], data["remedy"] or " "))
+
         if data["over"]:
-            self._over(name, lambda words: f"✅ {words('alarm-over', sentence=said)}")
+            self._over(name, lambda words: f"✅ {words('alarm-over', sentence=said(words))}")
         elif data["severity"] == "critical":
-            self._alarm(name, lambda _words: Message(f"🚨 {said}\n{texts.safe(data['remedy'])}"))
+            self._alarm(name, lambda words: Message(f"🚨 {said(words)}\n{remedy(words)}"))
         else:
             for user in self.users():
-                self.box(user.id).tell(f"⚠️ {said} {texts.safe(data['remedy'])}", self.clock(), matters=True)
+                words = words_for(user)
+                self.box(user.id).tell(f"⚠️ {said(words)} {remedy(words)}", self.clock(), matters=True)
 
     async def _closed(self, bot: str) -> None:
         """Tell of the trades that a fill has closed."""
@@ -144,11 +151,13 @@ class Notices:
     def _silent(self, bot: str, why: str) -> None:
         self._unanswered[bot] = self._unanswered.get(bot, 0) + 1
         if self._unanswered[bot] == PATIENCE:
-            said, remedy = texts.safe(why), texts.safe(by_id("silent").remedy)
-            self._alarm(
-                f"{bot}//silent",
-                lambda words: Message(f"🚨 {words('silent-told', bot=texts.safe(bot), why=said)}\n{remedy}"),
-            )
+            said = texts.safe(why)
+
+            def message(words: Words) -> Message:
+                told = words("silent-told", bot=texts.safe(bot), why=said)
+                return Message(f"🚨 {told}\n{texts.safe(alert_remedy(words, 'silent'))}")
+
+            self._alarm(f"{bot}//silent", message)
 
     # The day
 

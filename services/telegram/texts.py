@@ -7,9 +7,8 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from bot.events import Decision
 from bot.times import DAY, MINUTE
-from coordinator.decisions import sentence
+from services.decision_words import Figures, spoken
 from services.telegram.mailbox import LONGEST
 
 if TYPE_CHECKING:
@@ -46,6 +45,14 @@ def signed(value: float) -> str:
 def price(value: float) -> str:
     """A price or a quantity, as exactly as it is."""
     return f"{value:,.10g}"
+
+
+def per_cent(value: float) -> str:
+    """A share in per cent."""
+    return f"{value:.2f} %"
+
+
+FIGURES = Figures(price, money, per_cent)
 
 
 def table(rows: Iterable[Iterable[object]]) -> str:
@@ -145,7 +152,7 @@ def pair(one: dict[str, Any], orders: PairOrders, words: Words) -> str:
     else:
         lines.append(words("flat-line"))
     lines.append(words("orders-line", open=len(orders["open"]), desired=len(orders["desired"])))
-    lines += [words("held-off-line", reason=safe(reason)) for reason in one["held_off"]]
+    lines += [words("held-off-line", reason=safe(words.word(reason))) for reason in one["held_off"]]
     return "\n".join(lines)
 
 
@@ -228,18 +235,15 @@ def health(now: Status, words: Words) -> str:
     )
 
 
-def decided(row: dict[str, Any]) -> str:
-    """A decision in words; the bot's own, in English as in its log."""
-    try:
-        said = sentence(Decision(row["pair"] or "", row["at"], row["kind"], row["fields"]))
-    except (KeyError, TypeError, ValueError):  # of a bot of another version
-        said = row["kind"]
+def decided(row: dict[str, Any], words: Words) -> str:
+    """A decision in words."""
+    said = spoken(words, row, FIGURES)
     return f"{at(row['at'])} {safe(row['pair'] or '')} {safe(said)}".replace("  ", " ")
 
 
 def decisions(rows: list[dict[str, Any]], words: Words) -> str:
     """The last decisions, the newest first."""
-    return "\n".join(decided(row) for row in rows[:SHOWN]) or words("nothing-yet")
+    return "\n".join(decided(row, words) for row in rows[:SHOWN]) or words("nothing-yet")
 
 
 def fill(one: dict[str, Any], words: Words) -> str:

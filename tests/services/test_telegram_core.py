@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from importlib.resources import files
 
 import numpy as np
@@ -12,6 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.rollup import BAR
+from coordinator.portfolio_core import REMEDIES
+from coordinator.vocabulary import HeldOff
+from services.alert_conditions import BY_ID, CONDITIONS
+from services.alert_words import alert_remedy, alert_sentence
 from services.storage.closed_trades import ClosedTrade
 from services.telegram import texts
 from services.telegram.codes import CodeOutcome, Codes
@@ -19,6 +24,7 @@ from services.telegram.desk import ChatWords
 from services.telegram.mailbox import LONGEST, Button, Digest, Mailbox, MailLimits, Message
 from services.telegram.pictures import Draw
 from services.telegram.users import Loudness, TelegramUser
+from services.watchdog.notices import Notice
 from services.words import LANGUAGES
 
 
@@ -52,6 +58,42 @@ def test_every_language_says_the_same_messages_with_the_same_values():
             assert names_in(message) == names_in(english[name]), name
             values = dict.fromkeys(names_in(message), 3)
             assert ChatWords(language)(name, **values).strip()
+
+
+def alerts_in(language):
+    text = files("services").joinpath("locales", language, "alerts.ftl").read_text(encoding="utf-8")
+    return {one.id.name for one in FluentParser().parse(text).body if isinstance(one, ast.Message)}
+
+
+def test_each_alert_and_each_reason_to_open_nothing_has_its_sentence_and_remedy_in_every_language():
+    """English ones are the table's and the coordinator's; each other language has a catalogue of exactly the same."""
+    reasons = {str(one.name).lower() for one in HeldOff}
+    named = {f"alert-{one.id}" for one in CONDITIONS} | {f"remedy-{one}" for one in {*BY_ID, *reasons}}
+    wanted = {one.replace("_", "-") for one in named} | {"alert-over", "alert-do"}
+    assert all(one.meaning and one.remedy for one in CONDITIONS) and set(REMEDIES) == set(HeldOff)
+    for language in set(LANGUAGES) - {"en"}:
+        assert alerts_in(language) == wanted
+        words, english = ChatWords(language), ChatWords("en")
+        for name in {*BY_ID, *reasons}:
+            said, remedy = alert_sentence(words, name, "told"), alert_remedy(words, name, "do")
+            assert said.endswith(" (told)") and remedy != "do" and alert_remedy(english, name, "do") == "do"
+            assert alert_sentence(english, name, "told") == "told"
+    assert alert_sentence(ChatWords("ru"), "of_another_version", "told") == "told"
+
+
+def test_what_the_watchdog_says_is_in_the_language_of_its_user():
+    notice = Notice("main", "silent", "no answer for 31 s")
+    assert notice.text_in("en") == notice.text_in("xx") == notice.text
+    assert notice.text_in("ru").startswith("🚨 main: бот не отвечает (no answer for 31 s). Что делать: посмотрите")
+    assert replace(notice, over=True).text_in("ru") == "✅ main: прошло: бот не отвечает (no answer for 31 s)"
+
+
+def test_decisions_of_the_account_are_told_in_the_language_of_the_user():
+    row = {"pair": "", "at": 1_704_100_000_000, "kind": "halt"}
+    row |= {"fields": {"day_loss": 0.104, "drawdown": 0.11, "equity": 9000.0}}
+    english, russian = (texts.decided(row, ChatWords(one)) for one in ("en", "ru"))
+    assert "everything is halted: day's loss 10.4 %, drawdown 11.0 %" in english
+    assert "10.40 %" in russian and "11.00 %" in russian and "halted" not in russian
 
 
 def test_a_message_that_is_not_there_or_lacks_a_value_is_a_fault():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from services.alert_conditions import by_id
+from services.alert_conditions import BY_ID, by_id
 from services.words import Words
 
 
@@ -17,7 +17,9 @@ class AlertWords(Words):
 def alert_sentence(words: Words, name: str, told: str) -> str:
     """Say what has happened; `told` are the words of whoever noticed, which have the numbers and stay beside it."""
     said = _found(words, f"alert-{name}") or (words.word(name) if _found(words, f"word-{name}") else "")
-    return told if words.language == "en" or not said else f"{said} ({told})"
+    if words.language == "en" or not said:
+        return told
+    return said if name in BY_ID and told == BY_ID[name].meaning else f"{said} ({told})"
 
 
 def alert_remedy(words: Words, name: str, told: str = "") -> str:

@@ -77,6 +77,10 @@ class BotLink(Protocol):
         """Names of those that run."""
         ...
 
+    def began(self, bot: str) -> float:
+        """When it was started, seconds since 1970; 0 where that is not known."""
+        ...
+
     async def status(self, bot: str) -> dict[str, Any]:
         """How it says that it stands."""
         ...

@@ -87,7 +87,7 @@ class Desk:
             "decisions": self._decisions,
             "trades": self._trades,
             "performance": self._performance,
-            "profit": self._earned(36_500),
+            "profit": self._earned(texts.EVER),
             "day": self._earned(1),
             "week": self._earned(7),
             "month": self._earned(30),

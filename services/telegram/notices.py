@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from bot.errors import TradingError, cut
+from services.alert_conditions import by_id
 from services.alert_words import alert_remedy, alert_sentence
 from services.telegram import texts
 from services.telegram.desk import words_for
@@ -41,6 +42,8 @@ class Notices:
     boxes: dict[int, Mailbox] = field(default_factory=dict)
     _trades: dict[str, int] = field(default_factory=dict)  # closed ones that were told, by bot
     _unanswered: dict[str, int] = field(default_factory=dict)  # looks in a row, by bot
+    _began: dict[str, float] = field(default_factory=dict)  # when each bot was started that was told of
+    _unprotected: dict[tuple[str, str], float] = field(default_factory=dict)  # since when, by bot and pair
     digests: dict[str, str] = field(default_factory=dict)  # the day of each user's last
     keep_digests: Callable[[dict[str, str]], None] = lambda _digests: None
 
@@ -145,8 +148,48 @@ class Notices:
             self._silent(bot, str(error))
             return
         if self._unanswered.pop(bot, 0) >= PATIENCE:
-            self._over(f"{bot}//silent", lambda words: words("restart-told", bot=texts.safe(bot)))
+            self._over(f"{bot}//silent", lambda words: words("answers-again", bot=texts.safe(bot)))
         self.halts.look(self.users(), now)
+        self._of_a_start(bot, now)
+        await self._of_protection(bot, now)
+
+    def _of_a_start(self, bot: str, now: dict[str, Any]) -> None:
+        """Say that a bot was started again, once every pair has caught up with the exchange."""
+        began, pairs = self.world.bots.began(bot), now["pairs"]
+        if self._began.setdefault(bot, began) == began or not all(one["recovered"] for one in pairs):
+            return
+        self._began[bot] = began
+        held = [one for one in pairs if one["position"]]
+        seen = {
+            "recovered": len(pairs),
+            "pairs": len(pairs),
+            "held": len(held),
+            "value": texts.money(sum(abs(one["position"]) * one["price"] for one in held)),
+            "orders": sum(one["open_orders"] for one in pairs),
+            "corrections": sum(one["corrections"] for one in pairs),
+        }
+        for user in self.users():
+            line = words_for(user)("restart-told", bot=texts.safe(bot), **seen)
+            self.box(user.id).tell(f"🔄 {line}", self.clock(), matters=True)
+
+    async def _of_protection(self, bot: str, now: dict[str, Any]) -> None:
+        """Say that a position has had no stop at the exchange for longer than setting one takes."""
+        condition = by_id("unprotected")
+        for one in now["pairs"]:
+            place, name = (bot, one["pair"]), f"{bot}/{one['pair']}/{condition.id}"
+            if not one["position"] or one["stop"] or await self._has_stop(bot, one["pair"]):
+                if self._unprotected.pop(place, None) is not None:
+                    self._over(name, partial(_protected_again, bot, one["pair"]))
+            elif self.clock() - self._unprotected.setdefault(place, self.clock()) >= condition.seconds:
+                self._alarm(name, partial(_unprotected, bot, one["pair"]))
+
+    async def _has_stop(self, bot: str, pair: str) -> bool:
+        """Whether an order protects a position that carries no stop itself; also where that is not known."""
+        try:
+            orders = await self.world.bots.orders(bot, pair)
+        except TradingError:
+            return True
+        return bool(orders["stop"]) or any(one["kind"] == "stop" for one in orders["open"])
 
     def _silent(self, bot: str, why: str) -> None:
         self._unanswered[bot] = self._unanswered.get(bot, 0) + 1
@@ -192,6 +235,16 @@ class Notices:
     def owes(self) -> bool:
         """Whether something that matters was never sent to somebody."""
         return any(box.owes for box in self.boxes.values())
+
+
+def _unprotected(bot: str, pair: str, words: Words) -> Message:
+    said = alert_sentence(words, "unprotected", by_id("unprotected").meaning)
+    return Message(f"🚨 <b>{texts.safe(f'{bot} {pair}')}</b>: {said}\n{texts.safe(alert_remedy(words, 'unprotected'))}")
+
+
+def _protected_again(bot: str, pair: str, words: Words) -> str:
+    said = f"<b>{texts.safe(f'{bot} {pair}')}</b>: {alert_sentence(words, 'unprotected', by_id('unprotected').meaning)}"
+    return f"✅ {words('alarm-over', sentence=said)}"
 
 
 def _trade_told(bot: str, trade: Any, words: Words) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from services.words import Words
 
 SHOWN = 15  # rows of a list
+EVER = 36_500  # days: all that was earned
 Status = dict[str, Any]
 
 
@@ -301,7 +302,8 @@ def earned(rows: list[dict[str, Any]], days: int, until: int, words: Words) -> s
         total[0] += one["profit"]
         total[1] += one["fees"]
     whole, fees = (sum(one[at] for one in sums.values()) for at in (0, 1))
-    head = words("earned-line", days=days, profit=signed(whole), fees=money(fees))
+    values = {"profit": signed(whole), "fees": money(fees)}
+    head = words("earned-in-all", **values) if days == EVER else words("earned-line", days=days, **values)
     return f"{head}\n{table((name, signed(one[0])) for name, one in sorted(sums.items()))}" if sums else head
 
 

@@ -36,7 +36,7 @@ class SpokenFor(SpokenBot):
 
     def __init__(self, data_dir, name):
         super().__init__(data_dir, name)
-        self.now = live_status(name)
+        self.now, self.stop = live_status(name), 41_000.0
 
     async def act(self, said):
         before = self.now
@@ -47,7 +47,7 @@ class SpokenFor(SpokenBot):
 
     async def orders(self, pair):
         found = await super().orders(PAIR)
-        return {**found, "pair": pair}
+        return {**found, "pair": pair, "stop": self.stop}
 
 
 class House:

@@ -112,7 +112,7 @@ def test_each_observer_says_what_the_table_names_it_for_and_nothing_else():
     said = {one: {each.id for each in CONDITIONS if one in each.seen_by} for one in Observer}
     assert said[Observer.WATCHDOG] == {one.value for one in BotTrouble}
     assert said[Observer.PROBE] == {one.id for one in CONDITIONS if one.service}
-    assert said[Observer.TELEGRAM] == {"silent", "halted"}
+    assert said[Observer.TELEGRAM] == {"silent", "halted", "unprotected"}
     alarms = {
         "store_away",
         "unexplained_money",

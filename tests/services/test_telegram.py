@@ -75,38 +75,6 @@ def test_what_a_twin_tells_of_another_price_and_of_the_last_day(dsn, name, tmp_p
     assert "потеря 33.45" in moved and "Отклонение за 2024-01-01" in drift
 
 
-def test_every_command_is_answered_in_both_languages(dsn, name, tmp_path):
-    async def play(language, own):
-        async with house(tmp_path / language, dsn, [own], language=language) as here:
-            found = {}
-            for word in here.service.link.desk.commands():
-                rest = {"whatif": " BTCUSDT 42000"}.get(word, "")
-                if word not in SAID and word != "language":
-                    found[word] = await here.answer(ANN, f"/{word}{rest}")
-            return found, here.telegram.photos
-
-    english, photos = run(play("en", name))
-    assert "equity 10,012.50" in english["status"]["text"] and english["status"]["buttons"] == {
-        "Refresh": "again:/status"
-    }
-    assert "from 42,800" in english["pair"]["text"] and "stop 41,000" in english["pair"]["text"]
-    assert "buy" in english["orders"]["text"] and "42,500" in english["orders"]["text"]
-    assert "1 resting orders fill on the way, 0.02 is held then" in english["whatif"]["text"]
-    assert "keeps no session of BTCUSDT" in english["whatif"]["text"], "and so it tells of what rests"
-    assert "No day has been compared" in english["drift"]["text"]
-    assert "10.00 %" in english["risk"]["text"] and "traderagent" in english["version"]["text"]
-    assert [one[:8] for one in photos] == [b"\x89PNG\r\n\x1a\n"] * len(photos)
-    assert all(not one["plain"] for one in english.values()), "what we send can be read as HTML"
-    russian, _ = run(play("ru", f"{name}r"))
-    assert "капитал 10,012.50" in russian["status"]["text"]
-    assert {word for word in english if english[word]["text"] == russian[word]["text"]} <= {
-        "version",
-        "chart",
-        "equity",
-        "regimes",
-    }
-
-
 def test_what_is_no_command_or_names_no_pair_is_said(dsn, name, tmp_path):
     async def play():
         async with house(tmp_path, dsn, [name]) as here:

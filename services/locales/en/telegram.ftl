@@ -51,6 +51,7 @@ column-reason = left by
 column-fills = fills
 recovered-line = { $recovered } of { $pairs } pairs have caught up with the exchange
 funding-told = { $pair }: funding { $amount }
+earned-in-all = in all: { $profit } after { $fees } fees
 earned-line = last { $days ->
     [one] day
    *[other] { $days } days
@@ -120,9 +121,9 @@ halt-seen = Seen at the exchange: { $count } positions worth { $value }, { $orde
 acknowledge = Seen
 acknowledged = Noted; it is said no more.
 alarm-over = Over: { $sentence }
-restart-told = { $bot } answers again.
+answers-again = { $bot } answers again.
+restart-told = { $bot } was started again: { $recovered } of { $pairs } pairs have caught up with the exchange, positions held { $held } worth { $value }, open orders { $orders }, differences put right { $corrections }.
 silent-told = { $bot } does not answer: { $why }
-mode-told = { $bot }: { $modes }
 trade-told = { $bot } closed a trade: { $trade }
 digest-head = { $bot }, the last day
 refresh = Refresh

@@ -51,6 +51,7 @@ column-reason = выход
 column-fills = исполнения
 recovered-line = сверены с биржей пары: { $recovered } из { $pairs }
 funding-told = { $pair }: фандинг { $amount }
+earned-in-all = всего: { $profit } после комиссий { $fees }
 earned-line = за { $days ->
     [one] { $days } день
     [few] { $days } дня
@@ -121,9 +122,9 @@ halt-seen = На бирже видно позиций: { $count }, на { $value
 acknowledge = Вижу
 acknowledged = Принято; больше не повторяю.
 alarm-over = Прошло: { $sentence }
-restart-told = { $bot } снова отвечает.
+answers-again = { $bot } снова отвечает.
+restart-told = { $bot } запущен заново: с биржей сверены пары { $recovered } из { $pairs }, позиций { $held } на { $value }, открытых ордеров { $orders }, исправлено расхождений { $corrections }.
 silent-told = { $bot } не отвечает: { $why }
-mode-told = { $bot }: { $modes }
 trade-told = { $bot } закрыл сделку: { $trade }
 digest-head = { $bot }, последние сутки
 refresh = Обновить

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 TOLD = ("halt", "answer", "resume", "mode", "investment", "overcommitted")  # decisions of the account
+AT_ONCE = ("halt", "answer", "resume")  # of them, those after which a halt looks otherwise
 PATIENCE = 3  # looks at a bot that does not answer before it is said
 
 
@@ -86,6 +87,8 @@ class Notices:
             self._heard(event)
         if any(one["kind"] == "filled" for one in events):
             await self._closed(bot)
+        if any(one["kind"] == "decision" and one["data"].get("kind") in AT_ONCE for one in events):
+            await self.look(bot)
 
     def _heard(self, event: dict[str, Any]) -> None:
         bot, kind, data = event["bot"], event["kind"], event["data"]

@@ -75,7 +75,7 @@ def pieces(text: str) -> list[str]:
     if len(text) <= LONGEST:
         return [text]
     parts, lines, length, inside = [], list[str](), 0, False
-    for line in text.split("\n"):
+    for line in (part for one in text.split("\n") for part in _short_enough(one)):
         if length + len(line) + 20 > LONGEST and lines:
             parts.append("\n".join(lines) + ("</pre>" if inside else ""))
             lines, length = (["<pre>"] if inside else []), 0
@@ -83,6 +83,12 @@ def pieces(text: str) -> list[str]:
         length += len(line) + 1
         inside = (inside or "<pre>" in line) and "</pre>" not in line
     return [*parts, "\n".join(lines)]
+
+
+def _short_enough(line: str) -> list[str]:
+    """Cut one line that no message can hold."""
+    most = LONGEST - 40
+    return [line[at_ : at_ + most] for at_ in range(0, len(line), most)] or [line]
 
 
 def overview(now: Status, words: Words) -> str:

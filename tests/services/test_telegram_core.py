@@ -249,8 +249,13 @@ def test_long_texts_are_cut_between_lines_and_tables_are_closed(word, count):
     text = "head\n" + texts.table([(word.replace("\n", " "), number) for number in range(count)])
     parts = texts.pieces(text)
     assert all(one.count("<pre>") == one.count("</pre>") for one in parts)
-    assert all(len(one) <= LONGEST + 1600 for one in parts)
+    assert all(len(one) <= LONGEST for one in parts)
     assert Button("a", "b").data == "b"
+
+
+def test_a_line_that_no_message_can_hold_is_cut():
+    parts = texts.pieces("head\n" + "x" * 5000)
+    assert all(len(one) <= LONGEST for one in parts) and sum(one.count("x") for one in parts) == 5000
 
 
 def bars(count):

@@ -323,7 +323,7 @@ class Desk:
             if isinstance(one, Message):
                 return one
             pair = one["pair"]
-        if command in CONFIRMED:
+        if command in CONFIRMED or (command == "hold" and not now["halted"]):  # which halts what trades
             return await self._confirmation(user, now, command, pair, words)
         return await self._done(user, bot, command, pair, words, key)
 

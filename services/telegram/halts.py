@@ -36,7 +36,6 @@ class _Halt:
     seen: list[tuple[str, float, int]] = field(default_factory=list)  # positions and orders after the answer
     seen_at: float = 0.0  # when they changed last
     decided: bool = False
-    by_default: bool = False
     confirmed: bool = False
 
 
@@ -98,21 +97,21 @@ class Halts:
         if not halt.decided:
             halt.decided = True
             box.acknowledge(f"{now['bot']}//halt")
-            halt.by_default = now["answer"] == "hold" and _is_late(halt.decide_by, now["at"])
-            if halt.by_default:
+            if now["answer"] == "hold" and _is_late(halt.decide_by, now["at"]):
                 box.answer(Message(f"⏱ {words('halt-by-default', bot=texts.safe(now['bot']))}"))
         if halt.confirmed:
             return
         seen = sorted((one["pair"], one["position"], one["open_orders"]) for one in now["pairs"])
         if seen != halt.seen:
             halt.seen, halt.seen_at = seen, self._clock()
-        halt.confirmed = is_confirmed(now, halt.before, self._clock() - halt.seen_at)
-        message = decided_message(now, confirmed=halt.confirmed, words=words)
+        confirmed = is_confirmed(now, halt.before, self._clock() - halt.seen_at)
+        message = decided_message(now, confirmed=confirmed, words=words)
         if halt.sent_as is None and not halt.said:  # it was decided before anybody was told of it
             halt.said = message.text
             box.answer(replace(message, called=f"{now['bot']}//halt"))
         elif message.text != halt.said:
             self._edit(user, halt, message)
+        halt.confirmed = confirmed and halt.said == message.text
 
     def _edit(self, user: TelegramUser, halt: _Halt, message: Message) -> None:
         """Change what was said in its place; it waits until it is known where that is."""

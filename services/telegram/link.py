@@ -175,6 +175,8 @@ class Link:
         """Send one message to each user who may have one; seconds until the next may go, None while nothing waits."""
         times = []
         for user, box in list(self.notices.boxes.items()):
+            if self._user(user) is None:  # who was let out hears nothing more
+                continue
             free = self._next.get(user, 0.0)
             if now >= free and (message := box.take(now)) is not None:
                 self._next[user] = now + self._chat_seconds

@@ -192,7 +192,7 @@ class Mailbox:
         lines: list[NewsLine] = []
         length = 0
         last_slot = len(self._sent) >= self.limits.per_minute
-        while self._news and len(lines) < LINES and length + len(self._news[0].text) + 1 < LONGEST - 80:
+        while self._news and len(lines) < LINES and (not lines or length + len(self._news[0].text) < LONGEST - 80):
             lines.append(self._news.popleft())
             length += len(lines[-1].text) + 1
         if last_slot:  # what comes too late is no news: it is counted

@@ -44,7 +44,7 @@ class Notices:
     _trades: dict[str, int] = field(default_factory=dict)  # closed ones that were told, by bot
     _unanswered: dict[str, int] = field(default_factory=dict)  # looks in a row, by bot
     _began: dict[str, float] = field(default_factory=dict)  # when each bot was started that was told of
-    _unprotected: dict[tuple[str, str], float] = field(default_factory=dict)  # since when, by bot and pair
+    _unprotected: dict[tuple[str, str], float | None] = field(default_factory=dict)  # since when; None: it was said
     digests: dict[str, str] = field(default_factory=dict)  # the day of each user's last
     keep_digests: Callable[[dict[str, str]], None] = lambda _digests: None
 
@@ -164,7 +164,6 @@ class Notices:
         self._began[bot] = began
         held = [one for one in pairs if one["position"]]
         seen = {
-            "recovered": len(pairs),
             "pairs": len(pairs),
             "held": len(held),
             "value": texts.money(sum(abs(one["position"]) * one["price"] for one in held)),
@@ -181,9 +180,13 @@ class Notices:
         for one in now["pairs"]:
             place, name = (bot, one["pair"]), f"{bot}/{one['pair']}/{condition.id}"
             if not one["position"] or one["stop"] or await self._has_stop(bot, one["pair"]):
-                if self._unprotected.pop(place, None) is not None:
+                if place in self._unprotected:
+                    del self._unprotected[place]
                     self._over(name, partial(_protected_again, bot, one["pair"]))
-            elif self.clock() - self._unprotected.setdefault(place, self.clock()) >= condition.seconds:
+                continue
+            since = self._unprotected.setdefault(place, self.clock())
+            if since is not None and self.clock() - since >= condition.seconds:
+                self._unprotected[place] = None
                 self._alarm(name, partial(_unprotected, bot, one["pair"]))
 
     async def _has_stop(self, bot: str, pair: str) -> bool:

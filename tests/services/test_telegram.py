@@ -19,7 +19,7 @@ from services.storage.access_rows import AccessRows
 from services.storage.read_pool import ReadPool
 from services.telegram.desk import CONFIRMED, SAID
 from services.telegram.mailbox import MailLimits
-from services.telegram.users import read_settings, settings_file
+from services.telegram.users import read_settings, settings_file, write_settings
 from tests.services.console_house import MadeTwins, drift_day
 from tests.services.fake_telegram import TOKEN
 from tests.services.telegram_house import ANN, BOB, HALTED, ODD, STRANGER, clock_from, house, live_status
@@ -141,6 +141,26 @@ def test_what_moves_money_asks_once_more_and_is_done_once(dsn, name, tmp_path):
     ]
 
 
+def test_who_was_let_out_hears_nothing_more(dsn, name, tmp_path):
+    later, noon = [0.0], clock_from(12)
+
+    async def play():
+        async with house(tmp_path, dsn, [name], clock=lambda: noon() + later[0]) as here:
+            await here.until(lambda: name in here.service.places)
+            here.bus.publish(alarm())
+            await here.until(lambda: {one["chat"] for one in here.telegram.sent} == {ANN, BOB})
+            kept = read_settings(tmp_path)
+            write_settings(tmp_path, replace(kept, users=tuple(one for one in kept.users if one.id != BOB)))
+            later[0] += 301.0
+            here.service.link.wake()
+            await here.until(lambda: sum(one["chat"] == ANN for one in here.telegram.sent) == 2)
+            here.service.link.wake()
+            await here.answer(ANN, "/version")
+            return [one["chat"] for one in here.telegram.sent]
+
+    assert run(play()).count(BOB) == 1
+
+
 def test_a_code_is_worth_nothing_after_a_minute_or_when_the_position_has_changed(dsn, name, tmp_path):
     later, noon = [0.0], clock_from(12)
 
@@ -163,7 +183,7 @@ def test_every_word_reaches_the_bot_and_a_refusal_is_said(dsn, name, tmp_path):
         async with house(tmp_path, dsn, [name]) as here:
             for word, command in SAID.items():
                 answer = await here.answer(ANN, f"/{word}")
-                if command in CONFIRMED:
+                if command in CONFIRMED or command == "hold":  # which halts what trades
                     answer = await here.pressed(ANN, answer["buttons"]["Yes, do it"], answer["number"])
                 assert answer["text"] == f"{name}: {command} is done"
             await here.answer(ANN, "/pause btc/usdt")
@@ -533,23 +553,25 @@ def test_days_that_could_not_be_told_become_one_message_and_none_is_told_twice(d
     later, dawn = [0.0], clock_from(6)
     names = [name, f"{name}b"]
 
-    async def play(days):
+    async def play(days, *, away):
         async with house(tmp_path, dsn, names, users=(ANN,), clock=lambda: dawn() + later[0]) as here:
-            await here.telegram.leave()
+            if away:
+                await here.telegram.leave()
             for day in days:
                 later[0] = 3600.0 + day * 86_400.0
                 await here.service.look()
-            await here.telegram.come_back()
-            later[0] += 60.0
-            here.service.link.wake()
-            for _ in range(2):  # the second answer comes after whatever waited for the first
-                before = len(in_text(here, "traderagent"))
-                here.telegram.writes(ANN, "/version")
-                await here.until(lambda before=before: len(in_text(here, "traderagent")) > before)
-                await here.until(lambda: not here.service.notices.box(ANN)._digests)
+            if away:
+                await here.telegram.come_back()
+                later[0] += 60.0
+                here.service.link.wake()
+                await here.until(lambda: len(in_text(here, "the last day")) == 2)
+                await here.service.look()
+            else:
+                await here.answer(ANN, "/version")
+            await here.until(lambda: not here.service.notices.box(ANN)._digests)
             return [one["text"] for one in in_text(here, "the last day")]
 
-    first, second = run(play(range(3))), run(play([2]))  # the second time as started anew
+    first, second = run(play(range(3), away=True)), run(play([2], away=False))  # the second time as started anew
     assert len(first) == 2 and second == [], "one for each bot"
     for bot, text in zip(names, first, strict=True):
         assert text.count("the last day") == 1 and f"<b>{bot}, the last day</b>" in text
@@ -638,8 +660,16 @@ def test_the_file_is_the_owners_and_no_secret_is_shown(dsn, name, tmp_path):
 
 
 def test_no_secret_is_in_what_is_sent_kept_or_logged(dsn, name, tmp_path, capfd):
+    later, noon = [0.0], clock_from(12)
+
     async def play():
-        async with house(tmp_path, dsn, [name], users=(ANN,)) as here:
+        async with house(tmp_path, dsn, [name], users=(ANN,), clock=lambda: noon() + later[0]) as here:
+
+            def after_a_while(words):
+                later[0] += 5.0
+                here.service.link.wake()
+                return in_text(here, words)
+
             for text in ("/status", "/closeall", f"/config {TOKEN} 1", "/chart BTCUSDT", "/nothing", TOKEN):
                 await here.answer(ANN, text)
             here.telegram.writes(STRANGER, TOKEN)
@@ -648,7 +678,7 @@ def test_no_secret_is_in_what_is_sent_kept_or_logged(dsn, name, tmp_path, capfd)
             for _ in range(3):
                 here.telegram.writes(ANN, "/version")
             here.bus.publish(alarm())
-            await here.until(lambda: in_text(here, "🚨"))
+            await here.until(lambda: after_a_while("🚨"))
             await here.telegram.leave()
             await here.until(lambda: "telegram_not_heard" in str(logs))
             pool = ReadPool(dsn)

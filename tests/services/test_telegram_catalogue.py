@@ -219,6 +219,19 @@ def test_what_the_service_sees_of_a_bot_by_itself_is_told(dsn, name, tmp_path, l
             assert not in_text(here, "🚨"), "a stop is set within seconds"
             later[0] += 10.0
             await told("a position has no stop at the exchange", "позиции нет стопа на бирже")
+            for one in in_text(here, "🚨"):  # who has seen it is not told again
+                here.telegram.presses(ANN, next(iter(one["buttons"].values())), one["number"])
+            await here.until(lambda: here.telegram.answered)
+            for _ in range(3):
+                await here.service.look()
+            assert here.service.notices.box(ANN).alarms() == []
+            here.bot.stop = 41_000.0
+            await here.service.look()
+            here.bot.stop = 0.0
+            await here.service.look()
+            later[0] += 20.0
+            await here.service.look()
+            await here.until(lambda: len(in_text(here, "🚨")) == 2)
             here.bot.stop = 41_000.0
             await told("Over: ", "Прошло: ")
             here.bot.now = live_status(name) | HALTED

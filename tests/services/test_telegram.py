@@ -13,15 +13,17 @@ import structlog
 from aiogram import Dispatcher
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.types import Update
+from typer.testing import CliRunner
 
 from bot.events import Alarm, Decision, Filled
+from services.command_line.main import app
 from services.storage.access_rows import AccessRows
 from services.storage.read_pool import ReadPool
 from services.telegram.desk import CONFIRMED, SAID
 from services.telegram.mailbox import MailLimits
 from services.telegram.users import read_settings, settings_file, write_settings
 from tests.services.console_house import MadeTwins, drift_day
-from tests.services.fake_telegram import TOKEN
+from tests.services.fake_telegram import TOKEN, FakeTelegram
 from tests.services.telegram_house import ANN, BOB, HALTED, ODD, STRANGER, clock_from, house, live_status
 
 NOW = 1_704_100_000_000
@@ -139,6 +141,38 @@ def test_what_moves_money_asks_once_more_and_is_done_once(dsn, name, tmp_path):
     assert [(one["action"], one["fields"], one["outcome"]) for one in rows] == [
         ("command", {"command": "close-all"}, "close-all is done")
     ]
+
+
+def test_setup_finds_the_chat_of_whoever_writes_and_sends_a_test(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRADERAGENT_DATA_DIR", str(tmp_path / "data"))
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+
+    async def setup(telegram, *arguments):
+        given = ["telegram", "setup", "--token-file", str(tmp_path / "token"), "--address", telegram.address]
+        return await asyncio.to_thread(CliRunner().invoke, app, [*given, *arguments])
+
+    async def play():
+        async with FakeTelegram() as telegram:
+            telegram.writes(BOB, "hello", chat=-5)  # in a group, which finds nobody
+            telegram.writes(ANN, "hello", name="Ann", language="ru")
+            mine = await setup(telegram, "--yes")
+            telegram.writes(BOB, "hello", name="Bob")
+            his = await setup(telegram, "--yes")
+            nobody = await setup(telegram, "--yes", "--seconds", "1")
+            (tmp_path / "token").write_text(TOKEN.replace("A", "B"))
+            other = await setup(telegram, "--yes")
+            (tmp_path / "token").write_text("none")
+            return mine, his, nobody, other, await setup(telegram), telegram.sent
+
+    mine, his, nobody, other, none, sent = run(play())
+    assert mine.exit_code == his.exit_code == 0 and "trader_bot" in mine.stdout
+    users = read_settings(tmp_path / "data").users
+    assert [(one.id, one.name, one.language) for one in users] == [(ANN, "Ann", "ru"), (BOB, "Bob", "en")]
+    assert [one["chat"] for one in sent] == [ANN, BOB] and all("may watch and command" in one["text"] for one in sent)
+    said = [str(one.exception) for one in (nobody, other, none)]
+    assert "nobody has written to the bot for 1 seconds" in said[0] and "Telegram does not take it" in said[1]
+    assert "token is none of BotFather's" in said[2] and TOKEN not in "".join(said)
+    assert read_settings(tmp_path / "data").token == TOKEN, "what was set up stays"
 
 
 def test_who_was_let_out_hears_nothing_more(dsn, name, tmp_path):

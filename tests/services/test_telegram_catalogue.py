@@ -196,26 +196,28 @@ def test_what_the_service_sees_of_a_bot_by_itself_is_told(dsn, name, tmp_path, l
         ) as here:
             here.service.notices.world = replace(here.service.notices.world, twins=Reckoning())
 
+            look, here.service.look = here.service.look, asyncio.Event().wait  # at no other time than the test does
+
             async def told(*words):
-                await here.service.look()
+                await look()
                 return (await here.until(lambda: in_text(here, words[at])))[0]
 
-            await here.service.look()
+            await look()
             await here.bot.server.stop()
-            await here.service.look()
+            await look()
             here.bot.now = {**here.bot.now, "pairs": [{**one, "corrections": 2} for one in here.bot.now["pairs"]]}
             await here.bot.server.start()
             await told("differences put right 2", "исправлено расхождений 2")
             pairs = [{**one, "stop": 0.0} for one in here.bot.now["pairs"]]
             here.bot.now = {**here.bot.now, "pairs": pairs}
-            await here.service.look()
+            await look()
             later[0] += 20.0
-            await here.service.look()
+            await look()
             assert not in_text(here, "🚨"), "an order of the exchange protects it"
             here.bot.stop = 0.0
-            await here.service.look()
+            await look()
             later[0] += 10.0
-            await here.service.look()
+            await look()
             assert not in_text(here, "🚨"), "a stop is set within seconds"
             later[0] += 10.0
             await told("a position has no stop at the exchange", "позиции нет стопа на бирже")
@@ -223,14 +225,14 @@ def test_what_the_service_sees_of_a_bot_by_itself_is_told(dsn, name, tmp_path, l
                 here.telegram.presses(ANN, next(iter(one["buttons"].values())), one["number"])
             await here.until(lambda: here.telegram.answered)
             for _ in range(3):
-                await here.service.look()
+                await look()
             assert here.service.notices.box(ANN).alarms() == []
             here.bot.stop = 41_000.0
-            await here.service.look()
+            await look()
             here.bot.stop = 0.0
-            await here.service.look()
+            await look()
             later[0] += 20.0
-            await here.service.look()
+            await look()
             await here.until(lambda: len(in_text(here, "🚨")) == 2)
             here.bot.stop = 41_000.0
             await told("Over: ", "Прошло: ")
@@ -242,7 +244,7 @@ def test_what_the_service_sees_of_a_bot_by_itself_is_told(dsn, name, tmp_path, l
             await told("nobody has decided in time", "решения вовремя не было")
             await here.bot.server.stop()
             for _ in range(3):
-                await here.service.look()
+                await look()
             await told("does not answer", "не отвечает")
             await here.bot.server.start()
             await told("answers again", "снова отвечает")

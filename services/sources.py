@@ -77,6 +77,10 @@ class BotLink(Protocol):
         """Names of those that run."""
         ...
 
+    def began(self, bot: str) -> float:
+        """When it was started, seconds since 1970; 0 where that is not known."""
+        ...
+
     async def status(self, bot: str) -> dict[str, Any]:
         """How it says that it stands."""
         ...
@@ -131,6 +135,10 @@ class TwinAnswers(Protocol):
 
     async def what_if(self, bot: str, pair: str, price: float, price_now: float | None) -> dict[str, Any]:
         """How a pair would stand at a price, from `price_now` or else from the price that is stored."""
+        ...
+
+    async def command_outcomes(self, bot: str, prices: dict[str, float]) -> dict[str, Any]:
+        """What halt, hold, reduce-50, close-all and close would do now to each of these pairs, by present price."""
         ...
 
 

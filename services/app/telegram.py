@@ -88,6 +88,10 @@ class UserFile:
         if places != self.settings.places:
             self._keep(replace(self._newest(), places=dict(places)))
 
+    def save_digests(self, digests: dict[str, str]) -> None:
+        """Keep of which day each user was told last."""
+        self._keep(replace(self._newest(), digests=dict(digests)))
+
     def _keep(self, settings: TelegramSettings) -> None:
         self.settings = settings
         write_settings(self.data_dir, settings)
@@ -139,8 +143,9 @@ class TelegramService:
         for name, events in came.items():
             await self.notices.happened(name, events)
             self.places[name] = events[-1]["id"]
-        if came:
+        if not self.notices.owes:  # else whoever is started anew has to hear of it again
             self.users.save_places(self.places)
+        if came:
             self.link.wake()
         return True
 
@@ -220,8 +225,12 @@ async def telegram_service(
         world = TelegramWorld(bots, History(pool), told, candles, twins)
         rows = AccessRows(pool)
         audit = TelegramAudit(rows)
-        notices = Notices(world, users.users, limits or MailLimits(), clock)
-        desk = Desk(world, Draw(), users.save, audit.command, clock)
+        notices = Notices(
+            *(world, users.users, limits or MailLimits(), clock),
+            digests=dict(users.settings.digests), keep_digests=users.save_digests,
+        )  # fmt: skip
+        stack.push_async_callback(notices.outcomes.close)
+        desk = Desk(world, Draw(), users.save, audit.command, notices.outcomes, clock)
         link = Link(
             users.settings.token, desk, notices, users.user, audit.stranger, places.server, chat_seconds=chat_seconds
         )

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from services.exchanges.registry import AccountReader
+    from services.watchdog.notices import Notice
     from services.watchdog.settings import ServiceProbe, WatchdogSettings
 
 log = structlog.get_logger()
@@ -234,7 +235,14 @@ def channels_of(
             except Misconfigured as error:
                 raise Later(str(error)) from None
 
-        found.append(TelegramChannel(session, lambda: token, users, telegram))
+        def say(notice: Notice, user: int) -> str:
+            try:
+                known = read_settings(data_dir).user(user)
+            except Misconfigured as error:
+                raise Later(str(error)) from None
+            return notice.text_in("en" if known is None else known.language)
+
+        found.append(TelegramChannel(session, lambda: token, users, telegram, say))
     if not found and settings.ping is None:
         raise Misconfigured(
             "nobody would hear the watchdog; run `traderagent telegram setup`, or give a config with webhooks or ping."

@@ -59,6 +59,12 @@ async def memory_of(dsn: str, bot: str, pair: str) -> Saved:
     return kept[pair]
 
 
+async def memories_of(dsn: str, bot: str) -> dict[str, Saved]:
+    """Read everything that a bot has stored, by name."""
+    async with _connected(dsn) as connection:
+        return await _memories(connection, bot, None)
+
+
 @dataclass(frozen=True)
 class LiveFills:
     """Fills without their marks, which candles tell, and the causes of those that were not asked for."""

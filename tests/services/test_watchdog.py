@@ -416,7 +416,7 @@ def test_telegram_tells_every_user_once_also_when_it_fails_between_them():
             del telegram._sendmessage
             assert later.value.seconds == 3
             await channel.send(NOTICE, AT)
-            telegram.away = True
+            await telegram.leave()
             with pytest.raises(Later) as later:
                 await channel.send(NOTICE, AT + 1)
             assert TOKEN not in str(later.value)

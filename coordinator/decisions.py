@@ -378,7 +378,7 @@ SENTENCES: dict[DecisionKind, Callable[[dict[str, Any]], str]] = {
         else "its reserve is within its limit again: new entries"
     ),
     DecisionKind.WITHDRAWN: lambda one: (
-        f"the {one['entries']} farthest entries are withdrawn, which frees {one['reserve']:,.0f}"
+        f"the {one['entries']} farthest entries are cancelled, which frees {one['reserve']:,.0f}"
     ),
     DecisionKind.BLOCKED: lambda one: (
         f"new entries are blocked: the candidate forbids {one['strategy']}"

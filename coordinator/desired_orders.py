@@ -91,7 +91,7 @@ def _gate(pair: Record, params: Record, state: Record, slots: Record, event: Rec
 
 @template
 def _refuse(pair: Record, params: Record, state: Record, slots: Record, event: Record, index: int) -> None:
-    """Tell the strategy that an entry was refused; it is withdrawn already."""
+    """Tell the strategy that an entry was refused; it is cancelled already."""
     event.execution.slot = index
     event.execution.generation = slots[index].generation
     tell(pair, params, state, slots, event, Event.REFUSED, state.family)

@@ -15,7 +15,7 @@ from bot.kernel import Record, kernel, template
 from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, clear_orders, set_order
 from bot.strategy import Event, order_ticks, tighter, too_small, watch_nothing, whole_down, whole_ms
 from bot.times import HOUR, MINUTE
-from coordinator.gate import position_notional, position_reserve, withdraw_farthest
+from coordinator.gate import position_notional, position_reserve, cancel_farthest
 from coordinator.pair_state import record_decision, strategy_slots, tell
 from coordinator.phase import Phase, Trigger, advance, can
 from coordinator.vocabulary import NOBODY, Answer, DecisionKind
@@ -229,7 +229,7 @@ def leave(pair: Record, slots: Record, lots: int) -> None:
 
 @kernel
 def _follow_once(pair: Record, state: Record, slots: Record) -> None:
-    """Trim the position or withdraw the farthest entries, once for each request number of the directive."""
+    """Trim the position or cancel the farthest entries, once for each request number of the directive."""
     directive = state.directive
     if directive.trim_id != state.trimmed:
         state.trimmed = directive.trim_id
@@ -245,6 +245,6 @@ def _follow_once(pair: Record, state: Record, slots: Record) -> None:
                 entry.x, entry.y = held, float(over)
     if directive.withdraw_id != state.withdrawn:
         state.withdrawn = directive.withdraw_id
-        count = withdraw_farthest(pair, strategy_slots(slots), directive.withdraw)
+        count = cancel_farthest(pair, strategy_slots(slots), directive.withdraw)
         entry = record_decision(pair, state, DecisionKind.WITHDRAWN)
         entry.a, entry.x = count, directive.withdraw

@@ -124,7 +124,7 @@ def _answer_halt(risk: Any, said: OperatorCommand, now: int) -> str:
         risk.halted, risk.halted_at, risk.answer = True, now, Answer.WAITING
     if kind is not CommandKind.HALT:
         risk.answer = ANSWERS[kind]
-    return "halted: entries are withdrawn, stops and exits stay" + (
+    return "halted: entries are cancelled, stops and exits stay" + (
         "" if kind is CommandKind.HALT else f"; answer {kind}"
     )
 
@@ -154,7 +154,7 @@ def _close(portfolio_state: PortfolioState, index: int | None) -> str:
     if index is None:
         raise CommandRejected("close concerns one pair; say it with --pair, or close-all.")
     if int(portfolio_state.reports[index].position) == 0:
-        raise CommandRejected("the pair holds no position; pause it to withdraw its entries.")
+        raise CommandRejected("the pair holds no position; pause it to cancel its entries.")
     directive: Any = portfolio_state.directives[index]
     directive.trim_id += 1
     directive.trim_to = 0.0

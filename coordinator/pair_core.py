@@ -193,7 +193,7 @@ class PairCore:
                 if self.recovered:
                     yield from self._carry_out()
             case ShutDown():
-                yield from self._on_withdraw(message)
+                yield from self._on_shut_down(message)
             case InstrumentListed():
                 yield from self._take_instrument(message.instrument)
             case SetParameters():
@@ -331,7 +331,7 @@ class PairCore:
             yield from self._act()
         self._tell_portfolio(answers=max(directive.sequence, 1))
 
-    def _on_withdraw(self, message: ShutDown) -> Steps[None]:
+    def _on_shut_down(self, message: ShutDown) -> Steps[None]:
         """Shut down: cancel what could increase exposure and, with `close`, close the position too."""
         self.leaving, self.closing = True, message.close
         if not self.recovered:

@@ -68,7 +68,7 @@ _AFTER: list[Any] = [
     ("fault", "i8"),  # phase and trigger of a transition that cannot happen, see phase.py; 0 for none
     ("disowned", "b1"),  # lots came by another hand: the position waits for the operator
     ("answered", "i8"),
-    ("trimmed", "i8"),  # number of the last trim and withdrawal carried out
+    ("trimmed", "i8"),  # number of the last trim carried out
     ("withdrawn", "i8"),
     ("blocked", "b1"),
     ("stays", "b1"),  # a transition waits: closing would cost more than the position risks by staying

@@ -157,7 +157,7 @@ class RiskParameters(Section):
     drawdown_leave: Fraction = Field(0.12, ge=0, le=1, description="fall under it at which DRAWDOWN ends")
     drawdown_span: Fraction = Field(0.20, gt=0, le=1, description="drawdown beyond that takes the targets to zero")
     drawdown_least: Fraction = Field(0.25, ge=0, le=1, description="least share of the targets in DRAWDOWN")
-    overcommitted: Fraction = Field(0.90, gt=0, le=10, description="reserved share of equity that withdraws entries")
+    overcommitted: Fraction = Field(0.90, gt=0, le=10, description="reserved share of equity that cancels entries")
     decide_minutes: Number = Field(30.0, ge=0, le=10_000, description="time the operator has after a halt, minutes")
     hold_stop: Number = Field(1.5, gt=0, le=50, description="stop when a halt holds, ATRs")
     halt_policy: HaltPolicy = Field(HaltPolicy.NONE, description="the simulated operator: none, hold, close_all …")

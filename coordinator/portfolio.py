@@ -403,7 +403,7 @@ def _invested(params: Record, portfolio: Record) -> float:
 
 @inlined
 def _overcommitted(params: Record, portfolio_state: PortfolioState, now: int) -> None:
-    """Reserved beyond the limit: withdraw far entries of the least important pair, and shrink its target."""
+    """Reserved beyond the limit: cancel far entries of the least important pair, and shrink its target."""
     portfolio, reports = portfolio_state.portfolio, portfolio_state.reports
     reserved, least = 0.0, -1
     for i in range(len(reports)):

@@ -180,7 +180,7 @@ DIRECTIVE = np.dtype(
         ("answer", "i8"),
         ("trim_id", "i8"),  # a new number: trim the position once, to `trim_to`
         ("trim_to", "f8"),  # reserve, quote currency
-        ("withdraw_id", "i8"),  # a new number: withdraw the farthest entries once, until `withdraw` is free
+        ("withdraw_id", "i8"),  # a new number: cancel the farthest entries once, until `withdraw` is free
         ("withdraw", "f8"),  # reserve, quote currency
     ],
     align=True,

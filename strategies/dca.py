@@ -361,7 +361,7 @@ def _trail(pair: Record, params: Record, state: Record, slots: Record, bar: Reco
 
 @kernel
 def _follow_stop(state: Record, slots: Record, direction: int) -> None:
-    """Give safety orders the stop as it is now; those beyond it could fill only after it, and are withdrawn."""
+    """Give safety orders the stop as it is now; those beyond it could fill only after it, and are cancelled."""
     for index in range(1, len(slots) - 2):
         slot = slots[index]
         if (slot.price - state.stop) * direction <= 0:

@@ -327,7 +327,7 @@ class FleetSupervisor:
         self._keep(replace(one, wanted=WantedState.STOPPED, again=False, next_start=None))
         if over:
             return f"{name} does not run, and is not started again"
-        return f"{name} is stopping; entries are withdrawn, stops and targets stay at the exchange"
+        return f"{name} is stopping; entries are cancelled, stops and targets stay at the exchange"
 
     def _restart_said(self, name: str) -> str:
         one = self.bots[name]

@@ -219,9 +219,9 @@ class PairActor(_Actor):
         """Let every pair, or one, ask the venue for what the streams may not have told."""
         self.host.poll(only)
 
-    async def withdraw(self, close: bool) -> None:
-        """Let every pair take back what could increase exposure, and with `close` leave its position."""
-        self.host.withdraw(close=close)
+    async def cancel_entries(self, close: bool) -> None:
+        """Let every pair cancel what could increase exposure, and with `close` exit its position."""
+        self.host.cancel_entries(close=close)
 
     async def look_at_venue(self) -> None:
         """See whether instruments, leverage and clock are still what they were."""
@@ -408,9 +408,9 @@ class RayRuntime:
         """See whether instruments and leverage are still what they were."""
         await self._answered(*(actor.look_at_venue.remote() for actor in self.pairs))
 
-    async def withdraw(self, *, close: bool = False) -> None:
-        """Take back what could increase exposure and, with `close`, leave every position; ends when that is done."""
-        await self._answered(*(actor.withdraw.remote(close) for actor in self.pairs))
+    async def cancel_entries(self, *, close: bool = False) -> None:
+        """Cancel what could increase exposure and, with `close`, exit every position; ends when that is done."""
+        await self._answered(*(actor.cancel_entries.remote(close) for actor in self.pairs))
         await self.settled()
 
     async def status(self) -> BotStatus:

@@ -213,8 +213,8 @@ class PairHost:
             log.warning("leverage_restored", pair=symbol, leverage=self.config.leverage)
         self.report(HeldOffReport(symbol, HeldOff.LEVERAGE, f"{symbol}: leverage is as configured", over=True))
 
-    def withdraw(self, *, close: bool) -> None:
-        """Let every pair take back what could increase exposure, and with `close` leave its position."""
+    def cancel_entries(self, *, close: bool) -> None:
+        """Let every pair cancel what could increase exposure, and with `close` exit its position."""
         for loop in self.loops.values():
             loop.tell(ShutDown(close))
 

@@ -33,7 +33,7 @@ from services.alert_conditions import by_id
 from services.drift_days import newest_day, told
 from services.logs import conceal
 from services.runtime.config import load_bot
-from services.runtime.ending import close_everything, withdraw_entries
+from services.runtime.ending import close_everything, cancel_entries
 from services.runtime.key_check import NEW_KEY, WORDS, expiry, refuse_risks, remedy_of, risks
 from services.runtime.live_config import changed_file, settings_shown
 from services.runtime.metrics import StatusMetrics
@@ -124,7 +124,7 @@ class LiveBot:
         return {**now, "environment": self.settings.environment.value, "phase_standing": standing}
 
     async def run(self, path: Path | None = None) -> None:
-        """Run until stopped. Stops and targets stay at the venue; entries are withdrawn unless they are to be left."""
+        """Run until stopped. Stops and targets stay at the venue; entries are cancelled unless they are to be left."""
         self.path = path
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
@@ -150,7 +150,7 @@ class LiveBot:
             await asyncio.gather(*duties, return_exceptions=True)
             try:
                 if not self.leave_entries and not self.closed:
-                    await withdraw_entries(self.runtime)
+                    await cancel_entries(self.runtime)
             finally:
                 await self.control.stop()
                 await self.runtime.stop()
@@ -312,7 +312,7 @@ class LiveBot:
         if said.kind in (CommandKind.STOP, CommandKind.STOP_LEAVE_ENTRIES):
             self.leave_entries = said.kind is CommandKind.STOP_LEAVE_ENTRIES
             self._stop("`ctl stop` was said")
-            what = "everything stays" if self.leave_entries else "entries are withdrawn, stops and targets stay"
+            what = "everything stays" if self.leave_entries else "entries are cancelled, stops and targets stay"
             return f"stopping; {what} at the venue"
         if said.kind is CommandKind.SHUTDOWN:
             done = await close_everything(self.runtime, self.settings.name, self.config.pairs)

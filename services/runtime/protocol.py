@@ -67,8 +67,8 @@ class Runtime(Protocol):
         """See whether instruments and leverage are still what they were."""
         ...
 
-    async def withdraw(self, *, close: bool = False) -> None:
-        """Take back what could increase exposure and, with `close`, leave every position; ends when that is done."""
+    async def cancel_entries(self, *, close: bool = False) -> None:
+        """Cancel what could increase exposure and, with `close`, exit every position; ends when that is done."""
         ...
 
     async def status(self) -> BotStatus:

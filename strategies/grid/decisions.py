@@ -323,7 +323,7 @@ def _ends(pair: Record, params: Record, state: Record, slots: Record, bar: Recor
 
 @kernel
 def _keep(pair: Record, params: Record, state: Record, slots: Record) -> None:
-    """Withdraw the grid and keep what it holds: behind the stop that rests, or a nearer one."""
+    """Cancel the grid and keep what it holds: behind the stop that rests, or a nearer one."""
     for index in range(2 * capacity(slots)):
         clear_order(slots, index)
     clear_order(slots, 2 * capacity(slots) + 1)  # what an infinite grid still buys

@@ -9,7 +9,7 @@ from bot.record import new_records
 from bot.strategy import PAIR, Event
 from bot.times import DAY
 from coordinator.config import load_config
-from coordinator.gate import pass_entries, position_notional, position_reserve, withdraw_farthest
+from coordinator.gate import pass_entries, position_notional, position_reserve, cancel_farthest
 from coordinator.machine import new_portfolio_state
 from coordinator.portfolio import begin, limit, look, step
 from coordinator.regime import Regime
@@ -52,7 +52,7 @@ FREE, BOUND = (3000.0, 2000.0, 1000.0), (4200.0, 3000.0, 2000.0)
 ENTRIES = (500.0, 500.0, 700.0)
 
 
-def test_reserved_above_ninety_per_cent_withdraws_from_the_least_important_pair_and_shrinks_its_target():
+def test_reserved_above_ninety_per_cent_cancels_from_the_least_important_pair_and_shrinks_its_target():
     portfolio_state = desk_of_three()
     whole = evaluated(portfolio_state, NOW, FREE, ENTRIES)
     assert whole[0] > whole[1] > whole[2] > 0.0
@@ -67,7 +67,7 @@ def test_reserved_above_ninety_per_cent_withdraws_from_the_least_important_pair_
     assert evaluated(portfolio_state, NOW + 12 * HOUR, FREE, ENTRIES) == pytest.approx(whole)
 
 
-def test_at_ninety_per_cent_nothing_is_withdrawn():
+def test_at_ninety_per_cent_nothing_is_cancelled():
     portfolio_state = desk_of_three()
     evaluated(portfolio_state, NOW, (4000.0, 3000.0, 2000.0), ENTRIES)
     assert portfolio_state.directives["withdraw_id"].tolist() == [0, 0, 0]
@@ -88,9 +88,9 @@ def laddered(*prices):
 
 
 @pytest.mark.parametrize(("wanted", "left"), [(1.0, [98, 96, 99]), (90.0, [98, 96, 99]), (91.0, [98, 99]), (1e6, [])])
-def test_the_farthest_entries_are_withdrawn_first_and_no_exit(wanted, left):
+def test_the_farthest_entries_are_cancelled_first_and_no_exit(wanted, left):
     pair, slots = laddered(98, 90, 96, 99)
-    withdraw_farthest(pair, slots, wanted)
+    cancel_farthest(pair, slots, wanted)
     assert [int(one.price) for one in slots[:4] if one.active] == left
     assert slots["active"][4:].all()
 

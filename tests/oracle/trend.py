@@ -136,14 +136,14 @@ class Trend:
             self.losses = self.losses + 1 if self.result < self.before else 0
             self.trade = None
             for number in range(self.slots):
-                exchange.withdraw(number)
+                exchange.clear_order(number)
             return
         if self.trade is None:
             self.trade = self._entered(exchange, plan, fill)
         if fill.slot == IN:
             self.trade.lots += fill.lots
         else:
-            exchange.withdraw(IN)
+            exchange.clear_order(IN)
         if fill.slot == PARTIAL and not exchange.slots[PARTIAL].quantity:
             self.trade.partial_done = True
         self._exits(exchange, self.trade, Decimal(fill.price))

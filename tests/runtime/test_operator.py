@@ -47,7 +47,7 @@ from services.storage.past_decisions import past_decisions
 from tests.runtime.house import KEY, Bot, command, config, entries, exchange_for, venue, with_bot
 
 
-def test_f_07_a_halt_withdraws_every_entry_at_once_and_keeps_the_stops(dsn, name):
+def test_f_07_a_halt_cancels_every_entry_at_once_and_keeps_the_stops(dsn, name):
     async def play(bot, exchange):
         before, held = len(entries(bot, exchange)), {s: b.position for s, b in exchange.books.items()}
         stops = {one.client_order_id for one in exchange.live(None) if one.reduce_only}

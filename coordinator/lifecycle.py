@@ -15,7 +15,7 @@ from bot.kernel import Record, kernel, template
 from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, clear_orders, set_order
 from bot.strategy import Event, order_ticks, tighter, too_small, watch_nothing, whole_down, whole_ms
 from bot.times import HOUR, MINUTE
-from coordinator.gate import position_notional, position_reserve, cancel_farthest
+from coordinator.gate import cancel_farthest, position_notional, position_reserve
 from coordinator.pair_state import record_decision, strategy_slots, tell
 from coordinator.phase import Phase, Trigger, advance, can
 from coordinator.vocabulary import NOBODY, Answer, DecisionKind

@@ -33,7 +33,7 @@ from services.alert_conditions import by_id
 from services.drift_days import newest_day, told
 from services.logs import conceal
 from services.runtime.config import load_bot
-from services.runtime.ending import close_everything, cancel_entries
+from services.runtime.ending import cancel_entries, close_everything
 from services.runtime.key_check import NEW_KEY, WORDS, expiry, refuse_risks, remedy_of, risks
 from services.runtime.live_config import changed_file, settings_shown
 from services.runtime.metrics import StatusMetrics

@@ -9,7 +9,7 @@ from bot.record import new_records
 from bot.strategy import PAIR, Event
 from bot.times import DAY
 from coordinator.config import load_config
-from coordinator.gate import pass_entries, position_notional, position_reserve, cancel_farthest
+from coordinator.gate import cancel_farthest, pass_entries, position_notional, position_reserve
 from coordinator.machine import new_portfolio_state
 from coordinator.portfolio import begin, limit, look, step
 from coordinator.regime import Regime

@@ -17,6 +17,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from limits import parse
 
 from bot.errors import Misconfigured, cut
+from bot.times import MINUTE
 from services.web.access import same
 from services.web.context import Banker, KnownBot, address, console_of, seen_bot
 from services.web.failures import Failure, as_failure, not_found
@@ -45,7 +46,7 @@ SIGNING = {
         for name, said in ((TIMESTAMP, "ms, UTC"), (SIGNATURE, "HMAC-SHA256 of timestamp, full stop and body, hex"))
     ]
 }
-WINDOW_MS = 60_000  # that a signature is good for, either way
+WINDOW = MINUTE  # that a signature is good for, either way, in ms
 TRIES = parse("120/minute")  # of an address, right ones too
 SIGNALS = parse("60/minute")  # for a bot
 LISTENS = "signals.listens"
@@ -69,7 +70,7 @@ async def _signed(request: Request, bot: Name) -> str:
     except Misconfigured as error:
         raise Failure(503, "no_secret", cut(str(error), 400), "put the master key right") from None
     right = signature(secret or secrets.token_urlsafe(), timestamp, await request.body())
-    fresh = abs(console.access.now() - timestamp) <= WINDOW_MS
+    fresh = abs(console.access.now() - timestamp) <= WINDOW
     if secret is None or not fresh or not same(given, right):
         raise Failure(
             401, "signature", "the signal is not signed for this bot, or not within the last minute.",

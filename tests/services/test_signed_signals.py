@@ -10,7 +10,7 @@ import pytest
 from bot.ports import ReceivedSignal
 from services.keys.signal_secrets import SignalSecrets
 from services.storage.store import PostgresStore
-from services.web.api_signals import WINDOW_MS, signature
+from services.web.api_signals import WINDOW, signature
 from tests.services.console_house import NOW, PAIR, console, write_history
 
 LONG = {"id": "a", "pair": PAIR, "side": "long", "stop": 42_000.0, "target": 45_000.0}
@@ -60,7 +60,7 @@ def test_a_signed_signal_is_written_down_once_and_everything_else_is_refused(dsn
                 {"X-Signal-Signature": "\u00e9"},
             ):
                 assert (await send(house, name, secret, later, **changed))[1]["code"] == "signature", changed
-            for at in (NOW - WINDOW_MS - 1, NOW + WINDOW_MS + 1):
+            for at in (NOW - WINDOW - 1, NOW + WINDOW + 1):
                 assert (await send(house, name, secret, later, at))[0] == 401
             assert (await send(house, "nobody", secret, later))[0] == 401
             assert (await send(house, name, secret, {"id": "c", "pair": PAIR, "side": "close"}))[0] == 201

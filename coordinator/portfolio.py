@@ -1,8 +1,8 @@
 """The portfolio's step: reports of all pairs in, directives out. The master loop's whole judgement.
 
-`look` is the cheap half of an evaluation: it values the account, moves the modes and says whether anything calls for
-`step`, which routes, allocates and answers; `quiet_equity_range` is the equity range in which `look` would change
-nothing. `limit` shares the room for entries and is made before a pair decides.
+`value_account` is the cheap half of an evaluation: it values the account, moves the modes and says whether anything
+calls for `step`, which routes, allocates and answers; `quiet_equity_range` is the equity range in which `value_account`
+would change nothing. `limit` shares the room for entries and is made before a pair decides.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ PORTFOLIO = np.dtype(
         ("risk", RISK),
         ("deposits", "f8"),  # quote currency
         ("transfers_at", "i8"),  # ms: the venue's transfers up to here are among them
-        ("hour", "i8"),  # last hour looked at for correlation, and day for groups
+        ("hour", "i8"),  # last hour used for correlation, and day for groups
         ("group_day", "i8"),
         ("first_day", "i8"),
         ("modes", "i8"),  # as last recorded
@@ -57,7 +57,7 @@ PORTFOLIO = np.dtype(
         ("least", "i8"),  # least important pair with resting entries
         ("exposure", "f8"),
         ("decided", "i8"),
-        ("urged", "b1"),  # the operator has spoken: step at the next look
+        ("urged", "b1"),  # the operator has spoken: step at the next evaluation
         ("investment", "f8"),  # capital to be added at the next step, or taken out, quote currency
         ("invested", "f8"),  # what was so far
         ("opened", "f8"),  # deposits when the bot began, quote currency
@@ -110,7 +110,7 @@ def _alone(params: Record, portfolio_state: PortfolioState, index: int) -> int:
 
 
 @kernel
-def look(
+def value_account(
     params: Record, portfolio: Record, equity: float, exposure: float, reserved: float, closed: bool, now: int
 ) -> bool:
     """Value the account by the sums over its pairs; True when `step` is called for.
@@ -136,10 +136,10 @@ def look(
 
 @kernel
 def quiet_equity_range(params: Record, portfolio: Record, reserved: float) -> tuple[float, float, int]:
-    """Equities from which to which, and time (ms) before which, `look` would do nothing but take note of the equity.
+    """Equities from which to which, and time (ms) before which, `value_account` would only take note of the equity.
 
     That holds while `reserved` stays and no regime bar closes. Limits but the high itself stand in by a hair, so that
-    what lies near them is looked at.
+    what lies near them is evaluated.
     """
     risk = portfolio.risk
     if risk.halted or portfolio.overcommitted or portfolio.urged or modes(risk) != portfolio.modes:

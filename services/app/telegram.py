@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 2.0  # between two looks at every bot
+POLL_SECONDS = 2.0  # between two polls of every bot
 LISTEN_SECONDS = 1.0
 STRANGER_SECONDS = 3600.0  # between two rows of the audit for the same stranger
 MOST_STRANGERS = 1000
@@ -108,7 +108,7 @@ class TelegramService:
     async def _keep_looking(self) -> None:
         while True:
             await self.look()
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def look(self) -> None:
         """Look once at every bot that was ever heard of, and at the hour."""

@@ -223,10 +223,10 @@ class PairActor(_Actor):
         """Let every pair cancel what could increase exposure, and with `close` exit its position."""
         self.host.cancel_entries(close=close)
 
-    async def look_at_venue(self) -> None:
+    async def check_listings(self) -> None:
         """See whether instruments, leverage and clock are still what they were."""
         await self.host.gateway.measure_clock()
-        await self.host.look_at_venue()
+        await self.host.check_listings()
 
     async def heard(self) -> dict[str, int]:
         """Messages that each kind of stream has told so far."""
@@ -404,9 +404,9 @@ class RayRuntime:
         """Let every pair, or one, ask the venue for what the streams may not have told."""
         await self._answered(*(actor.poll.remote(only) for actor in self.pairs))
 
-    async def look_at_venue(self) -> None:
+    async def check_listings(self) -> None:
         """See whether instruments and leverage are still what they were."""
-        await self._answered(*(actor.look_at_venue.remote() for actor in self.pairs))
+        await self._answered(*(actor.check_listings.remote() for actor in self.pairs))
 
     async def cancel_entries(self, *, close: bool = False) -> None:
         """Cancel what could increase exposure and, with `close`, exit every position; ends when that is done."""

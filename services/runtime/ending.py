@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 CANCEL_SECONDS = 20.0
 CLOSE_SECONDS = 90.0
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 
 class NotClosed(TradingError):
@@ -47,7 +47,7 @@ async def close_everything(runtime: Runtime, name: str, symbols: Iterable[str], 
         async with asyncio.timeout(seconds):
             await runtime.cancel_entries(close=True)
             while left := await _left(runtime.gateway, name, symbols):  # noqa: ASYNC110, the venue is asked
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
     except TimeoutError:
         raise NotClosed(
             f"after {seconds:.0f} s the venue still has {left}; nothing more is opened and exits are tried on. Look at "

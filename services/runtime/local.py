@@ -111,9 +111,9 @@ class LocalRuntime:
         """Let every pair, or one, ask the venue for what the streams may not have told."""
         self.pairs.poll(only)
 
-    async def look_at_venue(self) -> None:
+    async def check_listings(self) -> None:
         """See whether instruments and leverage are still what they were."""
-        await self.pairs.look_at_venue()
+        await self.pairs.check_listings()
 
     async def cancel_entries(self, *, close: bool = False) -> None:
         """Cancel what could increase exposure and, with `close`, exit every position; ends when that is done."""

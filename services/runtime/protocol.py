@@ -63,7 +63,7 @@ class Runtime(Protocol):
         """Let every pair, or one, ask the venue for what the streams may not have told."""
         ...
 
-    async def look_at_venue(self) -> None:
+    async def check_listings(self) -> None:
         """See whether instruments and leverage are still what they were."""
         ...
 

@@ -11,7 +11,7 @@ from bot.times import DAY
 from coordinator.config import load_config
 from coordinator.gate import cancel_farthest, pass_entries, position_notional, position_reserve
 from coordinator.machine import new_portfolio_state
-from coordinator.portfolio import begin, limit, look, step
+from coordinator.portfolio import begin, limit, step, value_account
 from coordinator.regime import Regime
 from coordinator.risk import drawdown_factor
 from coordinator.vocabulary import Answer, Cap
@@ -40,10 +40,10 @@ def desk_of_three():
 
 
 def evaluated(portfolio_state, now, reserved, entries):
-    """Let the portfolio look at what the pairs have reserved (quote currency), and decide."""
+    """Let the portfolio value what the pairs have reserved (quote currency), and decide."""
     for report, whole, open_orders in zip(portfolio_state.reports, reserved, entries, strict=True):
         report.reserved, report.entries_reserved = whole, open_orders
-    if look(PARAMS, portfolio_state.portfolio, 10_000.0, 0.0, float(sum(reserved)), False, now):
+    if value_account(PARAMS, portfolio_state.portfolio, 10_000.0, 0.0, float(sum(reserved)), False, now):
         step(PARAMS, portfolio_state, now)
     return [float(one.target) for one in portfolio_state.directives]
 
@@ -180,10 +180,10 @@ def test_in_drawdown_sizes_are_cut_once_whether_by_the_target_or_by_the_multipli
     portfolio_state = new_portfolio_state(2)
     begin(params, portfolio_state, 10_000.0)
     portfolio_state.reports["alive"] = True
-    look(params, portfolio_state.portfolio, 10_000.0, 0.0, 0.0, False, NOW)
+    value_account(params, portfolio_state.portfolio, 10_000.0, 0.0, 0.0, False, NOW)
     step(params, portfolio_state, NOW)
     fallen = 10_000.0 * (1.0 - params.drawdown_enter - 0.5 * params.drawdown_span)
-    look(params, portfolio_state.portfolio, fallen, 0.0, 0.0, False, NOW + DAY)
+    value_account(params, portfolio_state.portfolio, fallen, 0.0, 0.0, False, NOW + DAY)
     step(params, portfolio_state, NOW + DAY)
     assert drawdown_factor(params, portfolio_state.portfolio.risk) == pytest.approx(0.5)
     assert portfolio_state.directives["multiplier"] == pytest.approx(multiplier)

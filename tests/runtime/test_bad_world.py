@@ -51,7 +51,7 @@ async def flat(bot, exchange, symbol):
 
 
 async def look(bot):
-    await bot.runtime.look_at_venue()
+    await bot.runtime.check_listings()
     await bot.runtime.settled()
 
 

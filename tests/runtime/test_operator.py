@@ -180,7 +180,7 @@ def test_the_capital_grows_by_the_operators_word_and_shrinks_by_itself(dsn, name
             bot = Bot(as_live(chosen), house.address, dsn, name, options={"first_share": settings.first_share})
             await bot.start()
             live = LiveBot(settings, as_live(chosen), bot.runtime, control_of(settings, chosen))
-            await live._look_at_phase()
+            await live._check_phase()
             first = (await live.status())["phase_standing"]
             with pytest.raises(
                 CommandRejected, match="asks for a passed `traderagent chaos` of this strategy with 100"
@@ -190,7 +190,7 @@ def test_the_capital_grows_by_the_operators_word_and_shrinks_by_itself(dsn, name
             said = [await live.act(command("phase-up"))]
             portfolio = bot.runtime.master.core.machine.portfolio_state.portfolio
             portfolio.phase.fall = 0.2
-            await live._look_at_phase()
+            await live._check_phase()
             fallen = (await live.status())["phase_standing"]
             said.append(await live.act(command("phase-up", force=True)))
             await bot.stop()

@@ -12,7 +12,7 @@ from bot.events import Decision
 from coordinator.regime import Regime
 from coordinator.risk import Mode
 from coordinator.router import CASH
-from coordinator.vocabulary import NOBODY, Answer, Cap, DecisionKind, Pause, Variant, WalletOrigin
+from coordinator.vocabulary import NO_PAIR, Answer, Cap, DecisionKind, Pause, Variant, WalletOrigin
 from filters.smc import Reason, Verdict
 from filters.zones import ZoneKind
 
@@ -165,7 +165,7 @@ def decision_of(record: Any, pair: str, roster: Roster) -> Decision:
 
 def decisions_of(records: NDArray[Any], pairs: Sequence[str], roster: Roster) -> list[Decision]:
     """Read DECISION records (n,) whose `pair` counts in `pairs`."""
-    return [decision_of(one, "" if int(one["pair"]) == NOBODY else pairs[int(one["pair"])], roster) for one in records]
+    return [decision_of(one, "" if int(one["pair"]) == NO_PAIR else pairs[int(one["pair"])], roster) for one in records]
 
 
 def as_row(decision: Decision) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from coordinator.gate import pass_entries, suspend_entries
 from coordinator.lifecycle import leave
 from coordinator.pair_state import OWN, may_open, may_rest, record_decision, strategy_slots, tell
 from coordinator.phase import Phase
-from coordinator.vocabulary import NOBODY, DecisionKind
+from coordinator.vocabulary import NO_STRATEGY, DecisionKind
 from filters import smc as filter_
 from filters.smc import Verdict
 
@@ -26,9 +26,9 @@ def set_own(pair: Record, params: Record, state: Record, slots: Record) -> None:
     stop = state.drain_stop if draining or state.phase == Phase.HALTED else 0
     if position == 0:
         state.guard_stop = 0
-    elif stop <= 0 and state.family == NOBODY:
+    elif stop <= 0 and state.family == NO_STRATEGY:
         stop = _guard(pair, params, state, direction)
-    if stop <= 0 and state.family != NOBODY and params.own_stop[state.family] == 0:
+    if stop <= 0 and state.family != NO_STRATEGY and params.own_stop[state.family] == 0:
         protect(pair, slots, first, params.protective_stop)
     else:
         signal = Signal.EXIT_TRANSITION if draining else Signal.EXIT_SL

@@ -1,7 +1,7 @@
 """Life of a pair: moves its phase until it agrees with the portfolio's directive and with the position.
 
 The directive names the strategy to run (its index in the roster is the `family`, one of its parameter sets the
-`variant`; NOBODY is none), the capital, and whether the pair is blocked, paused or halted. A transition to another
+`variant`; NO_STRATEGY is none), the capital, and whether the pair is blocked, paused or halted. A transition to another
 strategy drains: entries are cleared, and the position gets a stop and a target until it is flat or the time is over.
 A decision record has fields a to z, whose meaning for each kind stands in `vocabulary.DecisionKind`.
 """
@@ -18,15 +18,15 @@ from bot.times import HOUR, MINUTE
 from coordinator.gate import cancel_farthest, position_notional, position_reserve
 from coordinator.pair_state import record_decision, strategy_slots, tell
 from coordinator.phase import Phase, Trigger, advance, can
-from coordinator.vocabulary import NOBODY, Answer, DecisionKind
+from coordinator.vocabulary import NO_STRATEGY, Answer, DecisionKind
 
 
 @template
 def apply_directive(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Move the phase until it agrees with the directive and the position."""
     directive = state.directive
-    variant = directive.variant if state.family == NOBODY else state.variant
-    size = params.sizes[state.family, variant] if state.family != NOBODY else 1.0
+    variant = directive.variant if state.family == NO_STRATEGY else state.variant
+    size = params.sizes[state.family, variant] if state.family != NO_STRATEGY else 1.0
     if not params.shares:  # with shares of the account the target is computed when a signal bar closes
         pair.target, pair.multiplier = directive.target * directive.multiplier * size, directive.multiplier
     if directive.halted and state.phase != Phase.HALTED:
@@ -69,7 +69,7 @@ def _leave_or_start(pair: Record, params: Record, state: Record, slots: Record, 
     """Drain or dismiss a strategy that the directive does not name, and start the one it names."""
     directive, position = state.directive, pair.ledger.position
     _end_transition(pair, params, state)
-    if state.family in (NOBODY, directive.family):
+    if state.family in (NO_STRATEGY, directive.family):
         state.stays = False
     if state.family != directive.family:
         if position != 0 and can(state, Trigger.SWITCH):
@@ -78,14 +78,14 @@ def _leave_or_start(pair: Record, params: Record, state: Record, slots: Record, 
         elif position == 0 and can(state, Trigger.LEAVE):
             _dismiss(pair, params, state, slots, event)
             advance(state, Trigger.LEAVE)
-            if directive.family == NOBODY:
+            if directive.family == NO_STRATEGY:
                 entry = record_decision(pair, state, DecisionKind.START)
-                entry.a = NOBODY
+                entry.a = NO_STRATEGY
     if state.phase == Phase.IDLE:
-        orphan = position != 0 and (state.family == NOBODY or state.family != directive.family)
+        orphan = position != 0 and (state.family == NO_STRATEGY or state.family != directive.family)
         if orphan:
             _drain(pair, params, state, slots, event)
-        elif directive.family != NOBODY:
+        elif directive.family != NO_STRATEGY:
             _start(pair, params, state, slots, event)
 
 
@@ -123,10 +123,10 @@ def _start(pair: Record, params: Record, state: Record, slots: Record, event: Re
 @template
 def _dismiss(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Unassign the strategy: reset it, clear its orders and its watch band; its indicators stay."""
-    if state.family != NOBODY:
+    if state.family != NO_STRATEGY:
         tell(pair, params, state, slots, event, Event.RESET, state.family)
     clear_orders(strategy_slots(slots))
-    state.family = NOBODY
+    state.family = NO_STRATEGY
     state.stays = False
     watch_nothing(pair)
     state.watch_above, state.watch_below = pair.watch_above, pair.watch_below

@@ -20,7 +20,7 @@ from coordinator.lifecycle import apply_directive, disown
 from coordinator.outcomes import book_outcome, sum_outcomes
 from coordinator.pair_state import OWN, may_open, record_decision, tell
 from coordinator.phase import Phase, Trigger, advance
-from coordinator.vocabulary import NOBODY, DecisionKind, Pause
+from coordinator.vocabulary import NO_STRATEGY, DecisionKind, Pause
 from filters import smc as filter_
 from filters.zones import zones_quiet
 
@@ -62,9 +62,9 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
 @kernel
 def _begin(pair: Record, state: Record) -> None:
     state.started = True
-    state.family = NOBODY
+    state.family = NO_STRATEGY
     if state.directive.sequence == 0:  # else a directive came before anything else
-        state.directive.family = NOBODY
+        state.directive.family = NO_STRATEGY
     state.day = pair.time // DAY
     watch_nothing(pair)
     state.watch_above, state.watch_below = pair.watch_above, pair.watch_below
@@ -138,7 +138,7 @@ def _record_costs(pair: Record, state: Record) -> None:
 def _adopt_variant(pair: Record, params: Record, state: Record, slots: Record) -> None:
     """Take another variant of the running strategy: a range's at once, since it counts only when next laid."""
     directive = state.directive
-    if state.family == NOBODY or directive.family != state.family or directive.variant == state.variant:
+    if state.family == NO_STRATEGY or directive.family != state.family or directive.variant == state.variant:
         return
     laid_later = params.judged_as[state.family] == JudgedAs.RANGE
     if not laid_later and (pair.ledger.position != 0 or _desired_orders(slots)):
@@ -163,7 +163,7 @@ def _on_base(pair: Record, params: Record, state: Record, slots: Record, event: 
     bar = event.bar
     matters = bar.high >= state.wake_above or bar.low <= state.wake_below or pair.time >= pair.wake_at
     _visit_zones(pair, params, state, bar.high, bar.low)
-    if matters and state.family != NOBODY:
+    if matters and state.family != NO_STRATEGY:
         if params.shares and pair.target <= 0.0:  # no signal bar has closed yet
             _take_share(pair, params, state.directive)
         pair.may_enter = may_open(pair, params, state)
@@ -198,7 +198,7 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, event: 
     for index in range(closed):
         book_outcome(state.outcomes, state.closed[index], fill.ts)
     pair.may_enter = may_open(pair, params, state)
-    if state.family != NOBODY:
+    if state.family != NO_STRATEGY:
         tell(pair, params, state, slots, event, Event.FILL, state.family)
 
 

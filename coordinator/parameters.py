@@ -22,7 +22,7 @@ from coordinator.regime import Regime
 from coordinator.risk import MOST_DAYS, HaltPolicy
 from coordinator.roster import BUILT_IN, Roster, all_variants, parameter_fields
 from coordinator.router import BEAR, BY_REGIME, CASH, FORBIDDEN, ROUTES, BearStrategy
-from coordinator.vocabulary import NOBODY, Never, Variant
+from coordinator.vocabulary import NO_STRATEGY, Never, Variant
 from filters.smc import SmcParameters
 from strategies.dca_parameters import DcaParameters
 from strategies.grid import GridParameters
@@ -325,9 +325,9 @@ class AlgorithmParameters(BaseModel):
     def _route(self, record: Any) -> None:
         """Fill in whom the router calls for, and when."""
         roster = self.roster
-        families = {**{name: roster.family(name) for name in roster.names}, CASH: NOBODY}
+        families = {**{name: roster.family(name) for name in roster.names}, CASH: NO_STRATEGY}
         families.update({one.reference: roster.family(one.strategy.name) for one in self.own})
-        record.pinned = families.get(self.auto.router, NOBODY)
+        record.pinned = families.get(self.auto.router, NO_STRATEGY)
         record.capital = math.inf
         if self.alone is not None:
             record.solo, record.shares = True, self.shares
@@ -362,7 +362,7 @@ def dtype(strategies: tuple[Strategy, ...] = BUILT_IN) -> np.dtype[Any]:
             *((name, section[name]) for section in sections for name in section.names or ()),
             ("smc", SmcParameters.dtype()),
             *parameter_fields(strategies),
-            ("pinned", "i8"),  # family that trades whatever the regime, or NOBODY
+            ("pinned", "i8"),  # family that trades whatever the regime, or NO_STRATEGY
             ("solo", "b1"),  # one strategy trades, without router
             ("shares", "b1"),  # every pair has a fixed share of the account
             ("capital", "f8"),  # the most that fixed shares are taken of, quote currency

@@ -36,7 +36,7 @@ from coordinator.risk import (
     size_multiplier,
 )
 from coordinator.router import forbids, reroute
-from coordinator.vocabulary import NOBODY, Cap, DecisionKind, begin_decision
+from coordinator.vocabulary import NO_PAIR, NO_STRATEGY, Cap, DecisionKind, begin_decision
 
 LEAST = 1e-9  # quote currency: without equity nothing is calm
 
@@ -88,7 +88,7 @@ def begin(params: Record, portfolio_state: PortfolioState, deposits: float) -> N
     portfolio_state.portfolio.deposits = portfolio_state.portfolio.opened = deposits
     for i in range(len(portfolio_state.reports)):
         portfolio_state.routes[i].family = portfolio_state.directives[i].family = portfolio_state.reports[i].family = (
-            NOBODY
+            NO_STRATEGY
         )
         portfolio_state.allocations[i].shrink = 1.0
         portfolio_state.groups[i] = (
@@ -240,7 +240,7 @@ def _invest(params: Record, portfolio_state: PortfolioState, now: int) -> None:
     if portfolio.investment == 0.0:
         return
     portfolio.invested += portfolio.investment
-    entry = record_decision(portfolio_state, now, NOBODY, DecisionKind.INVESTMENT)
+    entry = record_decision(portfolio_state, now, NO_PAIR, DecisionKind.INVESTMENT)
     entry.x, entry.y, entry.z = portfolio.investment, params.capital + portfolio.invested, portfolio.risk.equity
     portfolio.investment = portfolio.allocated = 0.0
 
@@ -313,13 +313,13 @@ def _halt(params: Record, portfolio_state: PortfolioState, now: int) -> None:
     """Record a halt that begins, take the simulated operator's answer, and resume when its time has come."""
     risk = portfolio_state.portfolio.risk
     if risk.halted and not portfolio_state.portfolio.modes & 8:
-        entry = record_decision(portfolio_state, now, NOBODY, DecisionKind.HALT)
+        entry = record_decision(portfolio_state, now, NO_PAIR, DecisionKind.HALT)
         entry.x, entry.y, entry.z = day_loss(risk), drawdown(risk), risk.equity
     if answer(params, risk, played_answer(params, risk), now):
-        entry = record_decision(portfolio_state, now, NOBODY, DecisionKind.ANSWER)
+        entry = record_decision(portfolio_state, now, NO_PAIR, DecisionKind.ANSWER)
         entry.a = risk.answer
     if played_resume(params, risk, now):
-        entry = record_decision(portfolio_state, now, NOBODY, DecisionKind.RESUME)
+        entry = record_decision(portfolio_state, now, NO_PAIR, DecisionKind.RESUME)
         entry.x = risk.equity
 
 
@@ -330,7 +330,7 @@ def _record_modes(params: Record, portfolio_state: PortfolioState, now: int) -> 
     present = modes(risk)
     if present == portfolio.modes:
         return False
-    entry = record_decision(portfolio_state, now, NOBODY, DecisionKind.MODE)
+    entry = record_decision(portfolio_state, now, NO_PAIR, DecisionKind.MODE)
     entry.a, entry.b = portfolio.modes, present
     entry.x, entry.y, entry.z = day_loss(risk), recent_drawdown(risk), risk.stress_share
     entry.w = size_multiplier(params, risk)
@@ -417,7 +417,7 @@ def _overcommitted(params: Record, portfolio_state: PortfolioState, now: int) ->
     if (excess > 0.0) != portfolio.overcommitted:
         portfolio.overcommitted = excess > 0.0
         portfolio.overcommitments += int(excess > 0.0)
-        entry = record_decision(portfolio_state, now, NOBODY, DecisionKind.OVERCOMMITTED)
+        entry = record_decision(portfolio_state, now, NO_PAIR, DecisionKind.OVERCOMMITTED)
         entry.a, entry.x, entry.y = int(excess > 0.0), reserved, params.overcommitted * portfolio.risk.equity
     if excess > 0.0 and least >= 0:
         directive = portfolio_state.directives[least]
@@ -449,7 +449,7 @@ def _direct(params: Record, portfolio_state: PortfolioState, now: int) -> None:
         directive.blocked = route.blocked
         confirmed = portfolio_state.regimes[i].confirmed
         directive.forced = forbids(params, confirmed, report.family, report.enhanced)
-        directive.paused = route.held_off != 0 or (route.family != NOBODY and (stale or not report.alive))
+        directive.paused = route.held_off != 0 or (route.family != NO_STRATEGY and (stale or not report.alive))
         directive.halted, directive.answer = risk.halted, risk.answer
 
 

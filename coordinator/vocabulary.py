@@ -8,7 +8,8 @@ import numpy as np
 
 from bot.kernel import Record, kernel
 
-NOBODY = -1  # in place of a strategy's number: cash
+NO_STRATEGY = -1  # in place of a strategy's number: cash
+NO_PAIR = -1  # in place of a pair's: the whole portfolio
 
 
 class Never(IntEnum):
@@ -114,7 +115,7 @@ class DecisionKind(IntEnum):
 DECISION = np.dtype(
     [
         ("ts", "i8"),
-        ("pair", "i8"),  # index, or NOBODY for the portfolio
+        ("pair", "i8"),  # index, or NO_PAIR for the portfolio
         ("kind", "i8"),
         ("a", "i8"),
         ("b", "i8"),
@@ -145,7 +146,7 @@ REPORT = np.dtype(
         ("slow", "f8"),  # EMA50
         ("hour", "i8"),  # hours since the epoch of the last complete hour, its close beside it
         ("hour_close", "f8"),
-        ("family", "i8"),  # running strategy, NOBODY for none
+        ("family", "i8"),  # running strategy, NO_STRATEGY for none
         ("enhanced", "b1"),  # the filter gave the standing grid its full size
         ("trades", "i8"),  # closed trades that count for performance
         ("wins", "i8"),

@@ -14,7 +14,7 @@ import structlog
 from bot.errors import Misconfigured
 from bot.ports import Unreachable
 from services.app.backing import database
-from services.app.search import NOBODY
+from services.app.search import NO_BOT
 from services.app.twins import Twins
 from services.app.watched import Bots, VenueCandles
 from services.messaging.embedded import EmbeddedRedis
@@ -199,7 +199,7 @@ async def telegram_service(
     data_dir, redis = places.data_dir, places.redis
     users = UserFile(data_dir)
     async with AsyncExitStack() as stack:
-        dsn = await stack.enter_async_context(database(data_dir, NOBODY, places.database))
+        dsn = await stack.enter_async_context(database(data_dir, NO_BOT, places.database))
         await migrate(dsn)
         pool = ReadPool(dsn)
         stack.push_async_callback(pool.close)

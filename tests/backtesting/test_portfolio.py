@@ -18,7 +18,7 @@ from bot.errors import Misconfigured
 from bot.instrument import Instrument, Market
 from bot.order import Signal
 from coordinator.config import PortfolioConfig, load_config
-from coordinator.vocabulary import NOBODY, Answer, DecisionKind
+from coordinator.vocabulary import NO_STRATEGY, Answer, DecisionKind
 from services.market_data.synth import generate
 from tests.conftest import MINUTE, START, Family, real
 
@@ -452,7 +452,7 @@ def test_entries_stop_while_draining():
             flat = own[(own["kind"] == DecisionKind.FLAT) & (own["ts"] >= drain["ts"])]["ts"][0]
             during = one.fills[(one.fills["ts"] >= drain["ts"]) & (one.fills["ts"] < flat - MINUTE)]
             assert not (during["signal"] == Signal.ENTRY).any()
-            assert int(drain["a"]) != NOBODY
+            assert int(drain["a"]) != NO_STRATEGY
 
 
 def test_on_real_minutes_it_runs_and_its_books_balance():

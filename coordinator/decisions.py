@@ -218,7 +218,7 @@ def _strategy_words(last: dict[str, Any], before: list[dict[str, Any]]) -> list[
         moved = last["transition"]
         words.append(f"It was leaving {moved['from']} for {moved['to']} since {moved['at']}: {_leaving(moved)}.")
         if one["event"] == "closing":
-            words.append(f"Its time was over at {one['at']}: the rest left at the market.")
+            words.append(f"Its time was over at {one['at']}: the rest was closed at the market.")
     elif one["event"] == "flat":
         words.append(f"It was {_flat(one, 'since ' + one['at'])}.")
     else:
@@ -353,7 +353,7 @@ SENTENCES: dict[DecisionKind, Callable[[dict[str, Any]], str]] = {
     ),
     DecisionKind.TRANSITION: lambda one: f"leaves {one['from']} for {one['to']}: {_leaving(one)}",
     DecisionKind.CLOSING: lambda one: (
-        f"the time of the transition is over: {one['position']:,.2f} leaves at the market"
+        f"the time of the transition is over: {one['position']:,.2f} is closed at the market"
     ),
     DecisionKind.FLAT: _flat,
     DecisionKind.VERDICT: lambda one: f"the filter on a {_judged(one)}",

@@ -8,7 +8,7 @@ from bot.kernel import Record, kernel, template
 from bot.order import WHOLE_POSITION, OrderKind, Signal, clear_order, set_order
 from bot.strategy import Event, JudgedAs, average_entry, guard_price, order_ticks, protect, too_small, whole_down
 from coordinator.gate import pass_entries, suspend_entries
-from coordinator.lifecycle import leave
+from coordinator.lifecycle import exit_at_market
 from coordinator.pair_state import OWN, may_open, may_rest, record_decision, strategy_slots, tell
 from coordinator.phase import Phase
 from coordinator.vocabulary import NO_STRATEGY, DecisionKind
@@ -38,7 +38,7 @@ def set_own(pair: Record, params: Record, state: Record, slots: Record) -> None:
         slots, first + 1, -direction, OrderKind.LIMIT, state.drain_target, aimed, Signal.EXIT_TRANSITION, WHOLE_POSITION
     )
     if state.phase == Phase.CLOSING:
-        leave(pair, slots, lots)
+        exit_at_market(pair, slots, lots)
     elif slots[first + 2].active and (lots == 0 or slots[first + 2].side == direction):
         clear_order(slots, first + 2)
 

@@ -47,7 +47,7 @@ def apply_directive(pair: Record, params: Record, state: Record, slots: Record, 
         entry.a, entry.c = int(directive.blocked), state.family
     _follow_once(pair, state, slots)
     if not state.disowned:
-        _leave_or_start(pair, params, state, slots, event)
+        _switch_or_start(pair, params, state, slots, event)
 
 
 @kernel
@@ -65,7 +65,7 @@ def _end_transition(pair: Record, params: Record, state: Record) -> None:
 
 
 @template
-def _leave_or_start(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+def _switch_or_start(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Drain or dismiss a strategy that the directive does not name, and start the one it names."""
     directive, position = state.directive, pair.ledger.position
     _end_transition(pair, params, state)
@@ -75,9 +75,9 @@ def _leave_or_start(pair: Record, params: Record, state: Record, slots: Record, 
         if position != 0 and can(state, Trigger.SWITCH):
             if not _stays_for_costs(pair, params, state, slots):
                 _drain(pair, params, state, slots, event)
-        elif position == 0 and can(state, Trigger.LEAVE):
+        elif position == 0 and can(state, Trigger.DISMISS):
             _dismiss(pair, params, state, slots, event)
-            advance(state, Trigger.LEAVE)
+            advance(state, Trigger.DISMISS)
             if directive.family == NO_STRATEGY:
                 entry = record_decision(pair, state, DecisionKind.START)
                 entry.a = NO_STRATEGY
@@ -142,8 +142,8 @@ def disown(pair: Record, params: Record, state: Record, slots: Record, event: Re
     state.drain_stop = state.drain_target = 0
     on_its_side = present > 0 and (pair.price / pair.instrument.tick_size - present) * direction > 0.0
     state.guard_stop = present if on_its_side else 0  # a stop never loosens
-    if can(state, Trigger.LEAVE):
-        advance(state, Trigger.LEAVE)
+    if can(state, Trigger.DISMISS):
+        advance(state, Trigger.DISMISS)
     elif can(state, Trigger.FLAT):
         advance(state, Trigger.FLAT)
     state.disowned = True
@@ -152,7 +152,7 @@ def disown(pair: Record, params: Record, state: Record, slots: Record, event: Re
 
 @kernel
 def _present_stop(slots: Record, position: int) -> int:
-    """Ticks of the tightest stop of a position (lots); 0 for none, -1 if the whole of it leaves at the market."""
+    """Ticks of the tightest stop of a position (lots); 0 for none, -1 if all of it is being closed at the market."""
     found, direction = 0, 1 if position > 0 else -1
     for index in range(len(slots)):
         slot = slots[index]
@@ -191,7 +191,7 @@ def _follow_answer(pair: Record, params: Record, state: Record, slots: Record) -
     answer, position = state.directive.answer, pair.ledger.position
     if answer == Answer.CLOSE_ALL and position != 0:  # also what an entry on its way has filled since
         state.answered = answer
-        leave(pair, slots, abs(position))
+        exit_at_market(pair, slots, abs(position))
         return
     if answer == state.answered:
         return
@@ -209,7 +209,7 @@ def _follow_answer(pair: Record, params: Record, state: Record, slots: Record) -
             stop = order_ticks(pair, -direction, price - direction * 0.25 * atr, True)
         state.drain_stop = max(stop, 1)
     elif answer == Answer.REDUCE_50:
-        leave(pair, slots, _at_least_minimum(pair, whole_down(lots / 2.0), lots))
+        exit_at_market(pair, slots, _at_least_minimum(pair, whole_down(lots / 2.0), lots))
 
 
 @kernel
@@ -221,7 +221,7 @@ def _at_least_minimum(pair: Record, lots: int, held: int) -> int:
 
 
 @kernel
-def leave(pair: Record, slots: Record, lots: int) -> None:
+def exit_at_market(pair: Record, slots: Record, lots: int) -> None:
     """Set an order that closes `lots` of the position at the market, also after a halt or for a trim."""
     side = Side.SELL if pair.ledger.position > 0 else Side.BUY
     set_order(slots, len(slots) - 1, side, OrderKind.MARKET, 0, lots, Signal.EXIT_TRANSITION, WHOLE_POSITION)
@@ -240,7 +240,7 @@ def _follow_once(pair: Record, state: Record, slots: Record) -> None:
             over = whole_down(lots * (1.0 - directive.trim_to / held))
             if over == lots or not too_small(pair, over, pair.price):  # else it waits for a later trim
                 over = lots if too_small(pair, lots - over, pair.price) else over
-                leave(pair, slots, over)
+                exit_at_market(pair, slots, over)
                 entry = record_decision(pair, state, DecisionKind.TRIM)
                 entry.x, entry.y = held, float(over)
     if directive.withdraw_id != state.withdrawn:

@@ -331,14 +331,14 @@ class PairMachine:
         return self.events[0].execution.copy()
 
     def close(self, lots: int) -> None:
-        """Set an order to leave so many lots (signed) at the market: they cannot be protected."""
+        """Set an order to exit so many lots (signed) at the market: they cannot be protected."""
         side = Side.SELL if lots > 0 else Side.BUY
         set_order(
             self.slots, len(self.slots) - 1, side, OrderKind.MARKET, 0, abs(lots), Signal.EXIT_EMERGENCY, WHOLE_POSITION
         )
 
-    def leaves(self, lots: int) -> bool:
-        """Whether a position of so many lots (signed) is leaving at the market."""
+    def exits_at_market(self, lots: int) -> bool:
+        """Whether a position of so many lots (signed) is being closed at the market."""
         return self._triggered(Side.SELL if lots > 0 else Side.BUY) >= 0
 
     def guard(self, lots: int, average: float) -> int:

@@ -150,7 +150,7 @@ def _invest(portfolio: Any, params: Any, amount: float) -> str:
 
 
 def _close(portfolio_state: PortfolioState, index: int | None) -> str:
-    """Pause a pair and let its position leave at the market."""
+    """Pause a pair and close its position at the market."""
     if index is None:
         raise CommandRejected("close concerns one pair; say it with --pair, or close-all.")
     if int(portfolio_state.reports[index].position) == 0:
@@ -158,7 +158,7 @@ def _close(portfolio_state: PortfolioState, index: int | None) -> str:
     directive: Any = portfolio_state.directives[index]
     directive.trim_id += 1
     directive.trim_to = 0.0
-    return f"{_hold_off(portfolio_state, index, held=True)}; its position leaves at the market"
+    return f"{_hold_off(portfolio_state, index, held=True)}; its position is closed at the market"
 
 
 def _hold_off(portfolio_state: PortfolioState, index: int | None, *, held: bool) -> str:

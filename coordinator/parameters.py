@@ -52,7 +52,9 @@ class RegimeParameters(Section):
     routes: dict[str, str] = Field({}, description="strategy by regime, such as tight_range: grid; cash for none")
     bear_strategy: BearStrategy = Field(BearStrategy.DCA, description="dca, trend_short or cash in a falling market")
     min_regime_hours: Number = Field(4.0, ge=0, le=10_000, description="least time between two switches, hours")
-    transition_hours: Number = Field(2.0, ge=0, le=10_000, description="time a position gets to leave by itself, hours")
+    transition_hours: Number = Field(
+        2.0, ge=0, le=10_000, description="time a position gets to reach its stop or target, hours"
+    )
     transition_stop: Number = Field(2.0, gt=0, le=50, description="stop during a transition, ATRs")
     transition_target: Number = Field(1.0, gt=0, le=50, description="target during a transition, ATRs")
     transition_costs: Number = Field(

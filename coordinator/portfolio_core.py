@@ -51,7 +51,7 @@ REMEDIES = {
     HeldOff.ACTIONS: "look at what it sends, and resume it",
     HeldOff.EXITS: "look at the position at the venue, then resume",
     HeldOff.SILENCE: "nothing, where the venue is down; else look at the network",
-    HeldOff.INSTRUMENT: "let the position leave; it goes on by itself where it can",
+    HeldOff.INSTRUMENT: "let the position be closed; it goes on by itself where it can",
     HeldOff.OUT_OF_STEP: "keep the log and tell the makers; look at the position at the venue, then resume",
     HeldOff.LEVERAGE: "set the leverage of the config at the venue, or change the config",
     HeldOff.PERMISSION: "give the key the right to trade, and this machine's address",

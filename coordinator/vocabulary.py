@@ -109,7 +109,7 @@ class DecisionKind(IntEnum):
     COSTS = 20  # a rule, b count so far, c family; x distance, y least distance, z costs (fractions of the price)
     INVESTMENT = 21  # x amount, y capital with it, z equity
     WALLET = 22  # a origin (WalletOrigin); x amount, y wallet with it
-    SIGNAL = 23  # a number, b direction (0: to leave), c 1 too late; x stop, y target, z price when it was heard
+    SIGNAL = 23  # a number, b direction (0: to close), c 1 too late; x stop, y target, z price when it was heard
 
 
 DECISION = np.dtype(

@@ -43,7 +43,7 @@ class ManualOrder(NamedTuple):
     protect: int = 0  # 1: stop and target of what is held become these
     stop: int = 0
     target: int = 0
-    close: int = 0  # 1: leave at the market
+    close: int = 0  # 1: close at the market
 
 
 COLUMNS = ManualOrder._fields[1:]

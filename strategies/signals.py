@@ -31,7 +31,7 @@ from bot.strategy import Event, Strategy, affordable, enter, lots_for, order_tic
 if TYPE_CHECKING:
     from bot.ports import ReceivedSignal
 
-ENTRY, STOP, TARGET, LEAVE = range(4)
+ENTRY, STOP, TARGET, EXIT = range(4)
 CLOSE = 2.0  # in place of a direction
 COLUMNS = ("signal_id", "entry_price", "sl_price", "tp_price", "entry_timestamp")
 MOST_SIGNALS = 100_000
@@ -219,7 +219,7 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
 @kernel
 def _on_signal(pair: Record, params: Record, state: Record, slots: Record, told: Record) -> None:
     if told.side == CLOSE:
-        _leave(pair, state, slots)
+        _exit(pair, state, slots)
         return
     direction = 1 if told.side > 0.0 else -1
     if (
@@ -242,14 +242,14 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, told:
 
 
 @kernel
-def _leave(pair: Record, state: Record, slots: Record) -> None:
+def _exit(pair: Record, state: Record, slots: Record) -> None:
     """Take back an entry, and leave what is held at the market; stop and target rest until it is flat."""
     clear_order(slots, ENTRY)
     lots = abs(pair.ledger.position)
     if lots > 0:
         gained = pair.ledger.position * pair.price * pair.instrument.lot_size > pair.ledger.cost
         signal = Signal.EXIT_TP if gained else Signal.EXIT_SL
-        set_order(slots, LEAVE, -state.direction, OrderKind.MARKET, 0, lots, signal, state.part)
+        set_order(slots, EXIT, -state.direction, OrderKind.MARKET, 0, lots, signal, state.part)
 
 
 @kernel

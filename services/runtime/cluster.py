@@ -220,7 +220,7 @@ class PairActor(_Actor):
         self.host.poll(only)
 
     async def cancel_entries(self, close: bool) -> None:
-        """Let every pair cancel what could increase exposure, and with `close` exit its position."""
+        """Let every pair cancel what could increase exposure, and with `close` close its position."""
         self.host.cancel_entries(close=close)
 
     async def check_listings(self) -> None:
@@ -409,7 +409,7 @@ class RayRuntime:
         await self._answered(*(actor.check_listings.remote() for actor in self.pairs))
 
     async def cancel_entries(self, *, close: bool = False) -> None:
-        """Cancel what could increase exposure and, with `close`, exit every position; ends when that is done."""
+        """Cancel what could increase exposure and, with `close`, close every position; ends when that is done."""
         await self._answered(*(actor.cancel_entries.remote(close) for actor in self.pairs))
         await self.settled()
 

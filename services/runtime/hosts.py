@@ -194,7 +194,7 @@ class PairHost:
     async def _check_listing(self, symbol: str) -> None:
         listed = (await self.gateway.listing([symbol]))[symbol]
         if isinstance(listed, str):
-            sentence = f"{symbol}: the venue trades it no more ({listed}); what is held leaves by its exits."
+            sentence = f"{symbol}: the venue trades it no more ({listed}); what is held is closed by its exits."
             self.delisted.add(symbol)
             self.report(HeldOffReport(symbol, HeldOff.INSTRUMENT, sentence))
             return
@@ -214,7 +214,7 @@ class PairHost:
         self.report(HeldOffReport(symbol, HeldOff.LEVERAGE, f"{symbol}: leverage is as configured", over=True))
 
     def cancel_entries(self, *, close: bool) -> None:
-        """Let every pair cancel what could increase exposure, and with `close` exit its position."""
+        """Let every pair cancel what could increase exposure, and with `close` close its position."""
         for loop in self.loops.values():
             loop.tell(ShutDown(close))
 

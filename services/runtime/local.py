@@ -116,7 +116,7 @@ class LocalRuntime:
         await self.pairs.check_listings()
 
     async def cancel_entries(self, *, close: bool = False) -> None:
-        """Cancel what could increase exposure and, with `close`, exit every position; ends when that is done."""
+        """Cancel what could increase exposure and, with `close`, close every position; ends when that is done."""
         self.pairs.cancel_entries(close=close)
         await self.supervisor.settled(self.pairs.mailboxes)
 

@@ -68,7 +68,7 @@ class Runtime(Protocol):
         ...
 
     async def cancel_entries(self, *, close: bool = False) -> None:
-        """Cancel what could increase exposure and, with `close`, exit every position; ends when that is done."""
+        """Cancel what could increase exposure and, with `close`, close every position; ends when that is done."""
         ...
 
     async def status(self) -> BotStatus:

@@ -146,7 +146,7 @@ def test_a_closed_pair_leaves_at_the_market_rests_and_the_others_trade_on(dsn, n
         return said, left, kept, {one.symbol for one in entries(bot, exchange)}, other
 
     said, left, kept, open_orders, other = with_bot(dsn, name, play, minutes=400)
-    assert said == "paused the pair; its position leaves at the market"
+    assert said == "paused the pair; its position is closed at the market"
     assert (left, kept) == (0, True)
     assert open_orders == {other}
 

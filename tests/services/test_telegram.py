@@ -297,7 +297,7 @@ def test_a_halt_is_decided_from_the_phone(dsn, name, tmp_path):
 
     told, asked, done, seen, commands = run(play())
     assert "holds what it has in 24 min of the market" in told["text"]
-    for words in ("Hold 1 positions worth 430.00", "about 215.00 leaves", "Close: 430.00 leaves at the market"):
+    for words in ("Hold 1 positions worth 430.00", "about 215.00 is closed", "Close: 430.00 is closed at the market"):
         assert words in told["text"]
     assert set(told["buttons"]) == {"Hold", "Halve", "Close all", "Seen"}
     assert "Closes 1 positions" in asked["text"] and done["text"].endswith("close-all is done")

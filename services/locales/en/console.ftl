@@ -140,7 +140,7 @@ halt-why = Trading was halted: day's loss { $day }, drawdown { $drawdown }. Entr
 would-hold = Keeps { $count } { $count ->
     [one] position
    *[other] positions
-  } worth { $value }; each leaves by its stop, which is set anew from the present volatility.
+  } worth { $value }; each is closed by its stop, which is set anew from the present volatility.
 would-reduce = Closes half of { $count } { $count ->
     [one] position
    *[other] positions

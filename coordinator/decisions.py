@@ -12,7 +12,7 @@ from bot.events import Decision
 from coordinator.regime import Regime
 from coordinator.risk import Mode
 from coordinator.router import CASH
-from coordinator.vocabulary import NO_PAIR, Answer, Cap, DecisionKind, Pause, Variant, WalletOrigin
+from coordinator.vocabulary import NO_PAIR, Cap, DecisionKind, HaltAnswer, Pause, Variant, WalletOrigin
 from filters.smc import Reason, Verdict
 from filters.zones import ZoneKind
 
@@ -106,7 +106,7 @@ FIELDS: dict[DecisionKind, tuple[tuple[str, str, Any], ...]] = {
         ("w", "multiplier", _number),
     ),
     DecisionKind.HALT: (("x", "day_loss", _number), ("y", "drawdown", _number), ("z", "equity", _number)),
-    DecisionKind.ANSWER: (("a", "answer", _name(Answer)),),
+    DecisionKind.ANSWER: (("a", "answer", _name(HaltAnswer)),),
     DecisionKind.RESUME: (("x", "equity", _number),),
     DecisionKind.INVESTMENT: (("x", "amount", _number), ("y", "capital", _number), ("z", "equity", _number)),
     DecisionKind.WALLET: (("a", "origin", _name(WalletOrigin)), ("x", "amount", _number), ("y", "wallet", _number)),

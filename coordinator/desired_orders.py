@@ -79,7 +79,7 @@ def _gate(pair: Record, params: Record, state: Record, slots: Record, event: Rec
     if params.smc.enabled and params.judged_as[state.family] != JudgedAs.RANGE:  # that was judged when it was laid
         _judge_entries(pair, params, state, slots, event)
     directive = state.directive
-    target = np.inf if params.shares else directive.target
+    target = np.inf if params.fixed_shares else directive.target
     for _ in range(len(desired_orders)):
         refused, state.entries_notional, state.waiting = pass_entries(
             pair, desired_orders, pair.may_enter or params.solo, target, directive.exposure_limit

@@ -18,7 +18,7 @@ from bot.times import HOUR, MINUTE
 from coordinator.gate import cancel_farthest, position_notional, position_reserve
 from coordinator.pair_state import record_decision, strategy_slots, tell
 from coordinator.phase import Phase, Trigger, advance, can
-from coordinator.vocabulary import NO_STRATEGY, Answer, DecisionKind
+from coordinator.vocabulary import NO_STRATEGY, DecisionKind, HaltAnswer
 
 
 @template
@@ -27,16 +27,16 @@ def apply_directive(pair: Record, params: Record, state: Record, slots: Record, 
     directive = state.directive
     variant = directive.variant if state.family == NO_STRATEGY else state.variant
     size = params.sizes[state.family, variant] if state.family != NO_STRATEGY else 1.0
-    if not params.shares:  # with shares of the account the target is computed when a signal bar closes
+    if not params.fixed_shares:  # with fixed shares the target is computed when a signal bar closes
         pair.target, pair.multiplier = directive.target * directive.multiplier * size, directive.multiplier
     if directive.halted and state.phase != Phase.HALTED:
         advance(state, Trigger.HALT)
-        state.answered = Answer.WAITING
+        state.answered = HaltAnswer.WAITING
     if state.disowned and (pair.ledger.position == 0 or not directive.paused):
         state.disowned = False
     if state.phase == Phase.HALTED:
         if directive.halted:
-            _follow_answer(pair, params, state, slots)
+            _apply_halt_answer(pair, params, state, slots)
             _follow_once(pair, state, slots)
             return
         advance(state, Trigger.RESUME)
@@ -114,10 +114,10 @@ def _start(pair: Record, params: Record, state: Record, slots: Record, event: Re
     advance(state, Trigger.START)
     if params.at_once[state.family]:  # every price matters until it says at the next base bar which do
         state.watch_above, state.watch_below = -np.inf, np.inf
-    if not params.shares:
+    if not params.fixed_shares:
         pair.target = directive.target * directive.multiplier * params.sizes[state.family, state.variant]
     entry = record_decision(pair, state, DecisionKind.START)
-    entry.a, entry.b, entry.x = state.family, state.variant, directive.target if params.shares else pair.target
+    entry.a, entry.b, entry.x = state.family, state.variant, directive.target if params.fixed_shares else pair.target
 
 
 @template
@@ -133,7 +133,7 @@ def _dismiss(pair: Record, params: Record, state: Record, slots: Record, event: 
 
 
 @template
-def disown(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+def guard_external_position(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Keep a position that was changed from outside under a stop alone, paused until the operator resumes the pair."""
     direction = 1 if pair.ledger.position > 0 else -1
     present = _present_stop(slots, pair.ledger.position)
@@ -186,10 +186,10 @@ def _drain(pair: Record, params: Record, state: Record, slots: Record, event: Re
 
 
 @kernel
-def _follow_answer(pair: Record, params: Record, state: Record, slots: Record) -> None:
+def _apply_halt_answer(pair: Record, params: Record, state: Record, slots: Record) -> None:
     """Apply once what the operator decided on a halted pair, or what applies when nobody answers in time."""
     answer, position = state.directive.answer, pair.ledger.position
-    if answer == Answer.CLOSE_ALL and position != 0:  # also what an entry on its way has filled since
+    if answer == HaltAnswer.CLOSE_ALL and position != 0:  # also what an entry on its way has filled since
         state.answered = answer
         exit_at_market(pair, slots, abs(position))
         return
@@ -199,7 +199,7 @@ def _follow_answer(pair: Record, params: Record, state: Record, slots: Record) -
     if position == 0:
         return
     direction, lots = 1 if position > 0 else -1, abs(position)
-    if answer == Answer.HOLD:
+    if answer == HaltAnswer.HOLD:
         atr, price = state.features.atr.value, pair.price
         if atr <= 0.0:  # no regime bars yet
             atr = params.protective_stop * price / params.hold_stop
@@ -208,7 +208,7 @@ def _follow_answer(pair: Record, params: Record, state: Record, slots: Record) -
         if (price / pair.instrument.tick_size - stop) * direction <= 0.0:
             stop = order_ticks(pair, -direction, price - direction * 0.25 * atr, True)
         state.drain_stop = max(stop, 1)
-    elif answer == Answer.REDUCE_50:
+    elif answer == HaltAnswer.REDUCE_50:
         exit_at_market(pair, slots, _at_least_minimum(pair, whole_down(lots / 2.0), lots))
 
 

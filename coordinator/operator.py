@@ -12,7 +12,7 @@ from bot.errors import Misconfigured, TradingError
 from coordinator.capital_phase import enter_phase
 from coordinator.portfolio import PortfolioState
 from coordinator.risk import resume
-from coordinator.vocabulary import Answer, HeldOff
+from coordinator.vocabulary import HaltAnswer, HeldOff
 
 
 class CommandKind(StrEnum):
@@ -79,9 +79,9 @@ class OperatorCommand:
 
 
 ANSWERS = {
-    CommandKind.CLOSE_ALL: Answer.CLOSE_ALL,
-    CommandKind.HOLD: Answer.HOLD,
-    CommandKind.REDUCE_50: Answer.REDUCE_50,
+    CommandKind.CLOSE_ALL: HaltAnswer.CLOSE_ALL,
+    CommandKind.HOLD: HaltAnswer.HOLD,
+    CommandKind.REDUCE_50: HaltAnswer.REDUCE_50,
 }
 
 
@@ -121,7 +121,7 @@ def _answer_halt(risk: Any, said: OperatorCommand, now: int) -> str:
             raise CommandRejected("this UTC day has seen a resume already; say --force to resume again.")
         return "resumed with the present equity as the new anchor; sizes are halved until midnight UTC"
     if not risk.halted:
-        risk.halted, risk.halted_at, risk.answer = True, now, Answer.WAITING
+        risk.halted, risk.halted_at, risk.answer = True, now, HaltAnswer.WAITING
     if kind is not CommandKind.HALT:
         risk.answer = ANSWERS[kind]
     return "halted: entries are cancelled, stops and exits stay" + (
@@ -138,7 +138,7 @@ def _enter_phase(portfolio_state: PortfolioState, share: float, now: int) -> str
 
 def _invest(portfolio: Any, params: Any, amount: float) -> str:
     """Let the next step add an amount to the capital; sizes follow it, and no money is moved."""
-    if not params.shares or not np.isfinite(params.capital):
+    if not params.fixed_shares or not np.isfinite(params.capital):
         raise CommandRejected("sizes follow the equity of the account already; deposit or withdraw at the exchange.")
     capital = float(params.capital + portfolio.invested + portfolio.investment) + amount
     if capital <= 0.0:

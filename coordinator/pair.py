@@ -16,7 +16,7 @@ from bot.trade import book_trade
 from coordinator.desired_orders import judge_range, let_pass, set_own
 from coordinator.features import features_update
 from coordinator.gate import entry_reserve, position_notional, position_reserve
-from coordinator.lifecycle import apply_directive, disown
+from coordinator.lifecycle import apply_directive, guard_external_position
 from coordinator.outcomes import book_outcome, sum_outcomes
 from coordinator.pair_state import OWN, may_open, record_decision, tell
 from coordinator.phase import Phase, Trigger, advance
@@ -92,7 +92,7 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, event
         if length == params.timeframes[family] and (family == params.pinned or not params.solo):
             state.signal_bars[family] += 1
             pair.signal_bars = state.signal_bars[family]
-            if params.shares and family == state.family:
+            if params.fixed_shares and family == state.family:
                 _take_share(pair, params, state.directive)
             pair.may_enter = family == state.family and may_open(pair, params, state)
             tell(pair, params, state, slots, event, Event.SIGNAL, family)
@@ -164,7 +164,7 @@ def _on_base(pair: Record, params: Record, state: Record, slots: Record, event: 
     matters = bar.high >= state.wake_above or bar.low <= state.wake_below or pair.time >= pair.wake_at
     _visit_zones(pair, params, state, bar.high, bar.low)
     if matters and state.family != NO_STRATEGY:
-        if params.shares and pair.target <= 0.0:  # no signal bar has closed yet
+        if params.fixed_shares and pair.target <= 0.0:  # no signal bar has closed yet
             _take_share(pair, params, state.directive)
         pair.may_enter = may_open(pair, params, state)
         tell(pair, params, state, slots, event, Event.BASE, state.family)
@@ -206,7 +206,7 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, event: 
 def _on_foreign(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Lots that nobody here asked for: the position is no strategy's any more."""
     book_trade(state.parts, event.execution, pair.instrument.tick_value, state.closed)
-    disown(pair, params, state, slots, event)
+    guard_external_position(pair, params, state, slots, event)
 
 
 # Limits of the pair

@@ -73,7 +73,7 @@ from coordinator.messages import (
 from coordinator.portfolio import differs
 from coordinator.position_watch import PositionWatch
 from coordinator.reconcile import desired_orders, only_reducing, opening_lots
-from coordinator.vocabulary import Answer, HeldOff
+from coordinator.vocabulary import HaltAnswer, HeldOff
 
 log = structlog.get_logger()
 
@@ -339,7 +339,7 @@ class PairCore:
         if message.close:
             given = new_records(self.machine.states["directive"].dtype, 1)
             given[0] = self.machine.states[0].directive
-            given[0].halted, given[0].answer = True, Answer.CLOSE_ALL
+            given[0].halted, given[0].answer = True, HaltAnswer.CLOSE_ALL
             self.machine.take_directive(given)
         yield from self._recover()
 

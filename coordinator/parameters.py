@@ -248,7 +248,7 @@ class AlgorithmParameters(BaseModel):
         return [(with_gate(strategy, parameters), parameters) for strategy, parameters in both]
 
     @property
-    def shares(self) -> bool:
+    def fixed_shares(self) -> bool:
         """Whether every pair has a fixed share of the account."""
         return self.alone is not None and not self.alone.allocated
 
@@ -332,7 +332,7 @@ class AlgorithmParameters(BaseModel):
         record.pinned = families.get(self.auto.router, NO_STRATEGY)
         record.capital = math.inf
         if self.alone is not None:
-            record.solo, record.shares = True, self.shares
+            record.solo, record.fixed_shares = True, self.fixed_shares
             record.pinned, record.capital = families[self.alone.strategy], self.alone.capital
             return
         for regime, (name, variant) in {**ROUTES, Regime.BEAR_TREND: BEAR[self.auto.bear_strategy]}.items():
@@ -366,7 +366,7 @@ def dtype(strategies: tuple[Strategy, ...] = BUILT_IN) -> np.dtype[Any]:
             *parameter_fields(strategies),
             ("pinned", "i8"),  # family that trades whatever the regime, or NO_STRATEGY
             ("solo", "b1"),  # one strategy trades, without router
-            ("shares", "b1"),  # every pair has a fixed share of the account
+            ("fixed_shares", "b1"),  # every pair has a fixed share of the account
             ("capital", "f8"),  # the most that fixed shares are taken of, quote currency
             ("weights", "f8", (MOST_PAIRS,)),
             ("groups", "i8", (MOST_PAIRS,)),

@@ -155,7 +155,7 @@ def quiet_equity_range(params: Record, portfolio: Record, reserved: float) -> tu
 @inlined
 def limit(params: Record, portfolio_state: PortfolioState) -> None:
     """Set every pair's exposure limit: the room under the cap, and under each group's, shared by the targets."""
-    if params.shares:
+    if params.fixed_shares:
         _tell_others(portfolio_state)
     equity, exposure = portfolio_state.portfolio.risk.equity, portfolio_state.portfolio.exposure
     reports, allocations, groups, sums = (
@@ -377,7 +377,7 @@ def _share_capital(params: Record, portfolio_state: PortfolioState, now: int) ->
     """Set every pair's target, of the share of the capital that is at work."""
     portfolio, allocations = portfolio_state.portfolio, portfolio_state.allocations
     equity, working = max(portfolio.risk.equity, 0.0), at_work(portfolio)
-    if params.shares:
+    if params.fixed_shares:
         capital = params.capital + portfolio.invested
         share_out(params, min(equity, capital), portfolio_state.reports, allocations)
     else:
@@ -432,7 +432,7 @@ def _direct(params: Record, portfolio_state: PortfolioState, now: int) -> None:
     portfolio.sequence += 1
     factor = drawdown_factor(params, risk)
     # Targets hold the DRAWDOWN cut already, shares do not.
-    cut = 1.0 if params.shares else factor
+    cut = 1.0 if params.fixed_shares else factor
     multiplier = size_multiplier(params, risk) / cut if cut > 0.0 else 0.0
     # A capital that is a number is lessened by its phase in `invested`; an endless one by its share.
     invested = _invested(params, portfolio)
@@ -443,7 +443,7 @@ def _direct(params: Record, portfolio_state: PortfolioState, now: int) -> None:
         directive.sequence = portfolio.sequence
         directive.family, directive.variant = route.family, route.variant
         directive.target = portfolio_state.allocations[i].target
-        directive.share = portfolio_state.allocations[i].weight * working if params.shares else 0.0
+        directive.share = portfolio_state.allocations[i].weight * working if params.fixed_shares else 0.0
         directive.invested = invested
         directive.multiplier = multiplier
         directive.blocked = route.blocked

@@ -32,7 +32,7 @@ class Variant(IntEnum):
     SHORT = 6
 
 
-class Answer(IntEnum):
+class HaltAnswer(IntEnum):
     """What is to become of the positions of a halted portfolio."""
 
     WAITING = 0

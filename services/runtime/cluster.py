@@ -289,7 +289,7 @@ class RayRuntime:
         self._ours = False  # Ray was started here
         symbols = list(plan.config.pairs)
         count = min(workers, len(symbols))
-        self.shares = [symbols[k::count] for k in range(count)]
+        self.pairs_by_host = [symbols[k::count] for k in range(count)]
 
     async def start(self) -> None:
         """Check the account, join or start Ray, and begin."""
@@ -300,7 +300,7 @@ class RayRuntime:
         self.portfolio = PortfolioActor.options(name="portfolio").remote(self.plan)  # type: ignore[attr-defined]
         self.pairs = [
             PairActor.options(name=f"pairs-{number}").remote(self.plan)  # type: ignore[attr-defined]
-            for number in range(len(self.shares))
+            for number in range(len(self.pairs_by_host))
         ]
         self.outbox = Outbox(self.portfolio)
         await self._answered(self._start_portfolio())
@@ -321,10 +321,10 @@ class RayRuntime:
             global_worker_stdstream_dispatcher.add_handler("ray_print_logs", relay)
 
     def _start_portfolio(self) -> Any:
-        return self.portfolio.start.remote(self.startup, list(zip(self.shares, self.pairs, strict=True)))
+        return self.portfolio.start.remote(self.startup, list(zip(self.pairs_by_host, self.pairs, strict=True)))
 
     def _start_pairs(self, number: int, life: int) -> Any:
-        what = (self.shares[number], self.startup, self.portfolio, life, self.plan.account)
+        what = (self.pairs_by_host[number], self.startup, self.portfolio, life, self.plan.account)
         return self.pairs[number].start.remote(*what)
 
     async def _answered(self, *asked: Any) -> list[Any]:
@@ -368,12 +368,12 @@ class RayRuntime:
         await self.portfolio.call.remote()
 
     async def _wake_pairs(self, number: int, life: int) -> None:
-        listed = await self.gateway.listing(self.shares[number])
+        listed = await self.gateway.listing(self.pairs_by_host[number])
         fresh = {symbol: one for symbol, one in listed.items() if not isinstance(one, str)}
         self.startup = replace(self.startup, instruments={**self.startup.instruments, **fresh})
         await self._start_pairs(number, life)
         await self.pairs[number].adopt.remote(self.config)
-        for symbol in self.shares[number]:
+        for symbol in self.pairs_by_host[number]:
             self.tell(LoopRenewed(symbol))
 
     # Speaking

@@ -18,7 +18,7 @@ from bot.errors import Misconfigured
 from bot.instrument import Instrument, Market
 from bot.order import Signal
 from coordinator.config import PortfolioConfig, load_config
-from coordinator.vocabulary import NO_STRATEGY, Answer, DecisionKind
+from coordinator.vocabulary import NO_STRATEGY, DecisionKind, HaltAnswer
 from services.market_data.synth import generate
 from tests.conftest import MINUTE, START, Family, real
 
@@ -367,7 +367,7 @@ def test_the_story_of_a_crash():
         told[told["kind"] == kind][0] for kind in (DecisionKind.HALT, DecisionKind.ANSWER, DecisionKind.RESUME)
     )
     assert halt["x"] > 0.10 or halt["y"] > 0.30
-    assert answer["a"] == Answer.HOLD
+    assert answer["a"] == HaltAnswer.HOLD
     assert answer["ts"] - halt["ts"] == 30 * MINUTE, "no answer in 30 minutes counts as hold"
     assert resume["ts"] - halt["ts"] == 24 * HOUR
     done = recording.recordings[0].fills

@@ -14,7 +14,7 @@ from coordinator.machine import new_portfolio_state
 from coordinator.portfolio import begin, limit, step, value_account
 from coordinator.regime import Regime
 from coordinator.risk import drawdown_factor
-from coordinator.vocabulary import Answer, Cap
+from coordinator.vocabulary import Cap, HaltAnswer
 from tests.conftest import Family, classic, instrument
 from tests.coordinator.test_pair_machine import entries_of, trading_grid
 
@@ -210,7 +210,7 @@ def leaving(machine):
 
 @pytest.mark.parametrize("index", [0, -1])
 def test_close_all_closes_what_an_entry_fills_after_it(index):
-    machine, resting, lots = halted_grid(Answer.CLOSE_ALL)
+    machine, resting, lots = halted_grid(HaltAnswer.CLOSE_ALL)
     assert machine.pairs[0].ledger.position == 0
     machine.slots[resting[index]].quantity = lots[resting[index]]
     machine.run(resting[index], lots[resting[index]])
@@ -224,7 +224,7 @@ def test_a_pair_that_is_closed_while_everything_is_halted_leaves_at_once():
     index = min(entries_of(machine))
     machine.run(index, machine.slots[index].quantity.copy())
     held = abs(int(machine.pairs[0].ledger.position))
-    machine.given.halted, machine.given.answer = True, Answer.HOLD
+    machine.given.halted, machine.given.answer = True, HaltAnswer.HOLD
     machine.events[0].kind = int(Event.DIRECTIVE)
     machine.run()
     assert (held > 0, leaving(machine)) == (True, 0)

@@ -34,7 +34,7 @@ def test_one_strategy_has_no_router_and_no_limit_but_a_stop(strategy):
     algorithm = alone(strategy).algorithm
     record = algorithm.record(["BTCUSDT", "ETHUSDT"])
     assert record.solo
-    assert record.shares
+    assert record.fixed_shares
     assert algorithm.roster.names[record.pinned] == strategy.rpartition(":")[2].lower()
     assert not record.smc.enabled
     assert math.isinf(record.exposure)
@@ -52,8 +52,10 @@ def test_sections_count_where_they_are_given():
     record = config.algorithm.record(list(config.pairs))
     assert (record.halt_drawdown, record.exposure) == (0.2, 0.7)
     assert record.smc.enabled
-    assert not record.shares
-    assert alone("grid", allocation={"weights": {"BTCUSDT": 3, "ETHUSDT": 1}}).algorithm.record(["BTCUSDT"]).shares
+    assert not record.fixed_shares
+    assert (
+        alone("grid", allocation={"weights": {"BTCUSDT": 3, "ETHUSDT": 1}}).algorithm.record(["BTCUSDT"]).fixed_shares
+    )
 
 
 def test_reinvest_takes_the_cap_of_the_capital_away():

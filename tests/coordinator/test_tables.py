@@ -31,7 +31,7 @@ from coordinator.risk import (
     size_multiplier,
 )
 from coordinator.router import ROUTE, called_for, forbids, reroute
-from coordinator.vocabulary import NO_STRATEGY, REPORT, Answer, Cap, Variant
+from coordinator.vocabulary import NO_STRATEGY, REPORT, Cap, HaltAnswer, Variant
 from tests.conftest import Family, classic
 
 PARAMS = classic().record(["A"])
@@ -534,16 +534,16 @@ def test_the_halt_is_a_latch():
 
 def test_no_answer_within_the_time_is_hold():
     _, risk, given_ = risk_at(1000, 850)
-    assert not answer(given_, risk, int(Answer.WAITING), risk.halted_at + 30 * 60_000 - 1)
-    assert answer(given_, risk, int(Answer.WAITING), risk.halted_at + 30 * 60_000)
-    assert risk.answer == Answer.HOLD
+    assert not answer(given_, risk, int(HaltAnswer.WAITING), risk.halted_at + 30 * 60_000 - 1)
+    assert answer(given_, risk, int(HaltAnswer.WAITING), risk.halted_at + 30 * 60_000)
+    assert risk.answer == HaltAnswer.HOLD
 
 
 def test_an_answer_counts_at_once_and_once():
     _, risk, given_ = risk_at(1000, 850)
-    assert answer(given_, risk, int(Answer.CLOSE_ALL), risk.halted_at)
-    assert not answer(given_, risk, int(Answer.HOLD), risk.halted_at)
-    assert risk.answer == Answer.CLOSE_ALL
+    assert answer(given_, risk, int(HaltAnswer.CLOSE_ALL), risk.halted_at)
+    assert not answer(given_, risk, int(HaltAnswer.HOLD), risk.halted_at)
+    assert risk.answer == HaltAnswer.CLOSE_ALL
 
 
 def test_resume_anchors_anew_and_stays_reduced_once_a_day():

@@ -50,7 +50,7 @@ class Liquidity(IntEnum):
     TAKER = 1
 
 
-WHOLE_POSITION = -1
+WHOLE_POSITION = -1  # as the part that an order is for: all that is held
 
 SLOT = np.dtype(
     [

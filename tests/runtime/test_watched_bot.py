@@ -262,7 +262,7 @@ def test_ctrl_c_ends_the_process(tmp_path):
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     rest, _ = process.communicate(timeout=20)
-    assert said.startswith("watching; calls json 127.0.0.1")
+    assert said.startswith("watching; alarms go to json 127.0.0.1")
     assert time.monotonic() - began < 5
     assert process.returncode == 130, rest
     assert "Traceback" not in rest

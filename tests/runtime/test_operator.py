@@ -26,7 +26,7 @@ from coordinator.decisions import explain
 from coordinator.messages import AccountSnapshot
 from coordinator.operator import CommandRejected, OperatorCommand
 from coordinator.phase_gates import PhaseEvidence
-from coordinator.vocabulary import Answer, HeldOff
+from coordinator.vocabulary import HaltAnswer, HeldOff
 from services.app.backing import Backing
 from services.app.bot import control_of
 from services.command_line.live import venue as venue_command
@@ -103,7 +103,7 @@ def test_close_all_leaves_nothing(dsn, name):
 
     positions, answer = with_bot(dsn, name, play, minutes=400)
     assert positions == [0, 0]
-    assert answer == Answer.CLOSE_ALL.name.lower()
+    assert answer == HaltAnswer.CLOSE_ALL.name.lower()
 
 
 def test_a_paused_pair_has_no_entries_and_the_others_trade_on(dsn, name):

@@ -202,5 +202,5 @@ def stops_position(slot: Record) -> bool:
 
 @kernel
 def is_exit(signal: int) -> bool:
-    """Whether the order only leaves: it is reduce-only and nothing may refuse it."""
+    """Whether an order is an exit, by its signal: it is reduce-only and nothing may refuse it."""
     return signal > Signal.GRID_COUNTER

@@ -262,7 +262,7 @@ class PairMachine:
     def hear(self, signals: list[ReceivedSignal], bar: int) -> None:
         """Hear signals at the close of the bar that opens at `bar` (ms), which is taken next.
 
-        One counts: the first that leaves, else the first; those that are too late count for nothing.
+        One counts: the first that closes, else the first; those that are too late count for nothing.
         """
         for one in signals:
             self.heard[0] = one.number
@@ -305,7 +305,7 @@ class PairMachine:
     def take_foreign(self, execution: Execution) -> Any:
         """Book an execution that nobody here asked for; returns its FILL record.
 
-        What it takes from the position leaves the running strategy as an emergency exit does; what it adds makes the
+        What it takes from the position counts to the running strategy as an emergency exit; what it adds makes the
         position nobody's. The pair is paused until its next directive.
         """
         held, side = self.position, execution.side
@@ -331,7 +331,7 @@ class PairMachine:
         return self.events[0].execution.copy()
 
     def close(self, lots: int) -> None:
-        """Set an order to exit so many lots (signed) at the market: they cannot be protected."""
+        """Set an order to close so many lots (signed) at the market: they cannot be protected."""
         side = Side.SELL if lots > 0 else Side.BUY
         set_order(
             self.slots, len(self.slots) - 1, side, OrderKind.MARKET, 0, abs(lots), Signal.EXIT_EMERGENCY, WHOLE_POSITION
@@ -380,8 +380,8 @@ class PairMachine:
         """Slot of a stop that was triggered and has not left whole; -1 for none."""
         for index in range(len(self.slots)):
             slot = self.slots[index]
-            leaves = slot.active and slot.reduce_only and slot.kind == OrderKind.MARKET and slot.side == side
-            if leaves and slot.part == WHOLE_POSITION:
+            closes = slot.active and slot.reduce_only and slot.kind == OrderKind.MARKET and slot.side == side
+            if closes and slot.part == WHOLE_POSITION:
                 return index
         return -1
 

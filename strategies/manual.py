@@ -2,7 +2,7 @@
 
 The orders stand in the parameters as a table, a row for each close at which something was asked: an entry, at the
 market or at a limit, with its stop and target; stop and target of what is held; a close at the market. One entry rests
-at a time, and one position is held. An order that leaves goes before one that enters, so a position may be turned over.
+at a time, and one position is held. An exit goes before an entry, so a position may be turned over.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rules: enters and leaves, at the market or by TWAP, by conditions on indicators written as configuration.
+"""Rules: enters and exits, at the market or by TWAP, by conditions on indicators written as configuration.
 
 The conditions are combined to one column, computed by the driver; the kernel reads LONG, SHORT or nothing of it at each
 signal bar. It keeps its own accounts: equity, safe (profit that is never used again) and available. A reversal leaves
@@ -219,7 +219,7 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, signa
     elif position * said < 0:
         state.turn = said if opens else 0
         _exit_by_signal(pair, params, state, slots)
-    elif position * said > 0 and (_leaves_by_plan(state) or _rests(slots[EXIT])):
+    elif position * said > 0 and (_exits_by_plan(state) or _rests(slots[EXIT])):
         _stay(pair, params, state, slots)
 
 
@@ -236,8 +236,8 @@ def _rests(slot: Record) -> bool:
 
 
 @kernel
-def _leaves_by_plan(state: Record) -> bool:
-    """Whether a TWAP is leaving."""
+def _exits_by_plan(state: Record) -> bool:
+    """Whether a TWAP exits."""
     return state.plan.total > 0 and is_exit(state.plan.signal)
 
 
@@ -389,7 +389,7 @@ def _set_exits(pair: Record, params: Record, state: Record, slots: Record) -> No
     if _rests(slots[EXIT]):  # the two limits together leave the position, once
         resting = max(resting - slots[EXIT].quantity, 0)
     set_order(slots, TARGET, -direction, OrderKind.LIMIT, state.target, resting, Signal.EXIT_TP, WHOLE_POSITION)
-    if slots[EXIT].active and not _rests(slots[EXIT]) and not _leaves_by_plan(state):
+    if slots[EXIT].active and not _rests(slots[EXIT]) and not _exits_by_plan(state):
         _exit(pair, slots)
 
 

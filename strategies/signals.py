@@ -3,7 +3,7 @@
 The signals stand in the parameters as a table, so that a config holds all that it plays; a bot that listens hears
 others while it trades, each at the close of the bar in which it came. One is traded at a time: what comes while another
 is open is passed over, and so is one whose stop or target the price has passed already, or that comes while nothing
-may be opened. A signal with stop and target 0 leaves what is held. The size is that of the loss at the stop. A trade's
+may be opened. A signal with stop and target 0 closes what is held. The size is that of the loss at the stop. A trade's
 part is the number of its signal in the table.
 """
 
@@ -49,7 +49,7 @@ class TradeSignal(NamedTuple):
 
     @property
     def closes(self) -> bool:
-        """Whether it leaves what is held."""
+        """Whether it closes what is held."""
         return self.sl_price == 0.0
 
     @property
@@ -95,8 +95,8 @@ def _signal(row: Mapping[str, Any], number: int) -> TradeSignal:
         moment = parse_time(str(row["entry_timestamp"]))
     except Misconfigured as error:
         raise Misconfigured(f"{place}: entry_timestamp: {error}") from None
-    leaves = stop == target == 0.0
-    if not leaves and not (0.0 < stop < entry < target or 0.0 < target < entry < stop):
+    closes = stop == target == 0.0
+    if not closes and not (0.0 < stop < entry < target or 0.0 < target < entry < stop):
         raise Misconfigured(
             f"{place}: sl_price {stop:g}, entry_price {entry:g} and tp_price {target:g} are in no order of a trade; "
             "stop and target lie on either side of the entry, or are both 0 to leave."

@@ -165,7 +165,7 @@ class TrendParameters(WhenParameters, CostParameters):
     strong_stop: Number = Field(1.0, gt=0, le=50, description="stop in a strong trend, ATRs")
     strong_target: Number = Field(2.5, gt=0, le=50, description="target in a strong trend, ATRs")
     partial_at: FractionOrNone = Field(
-        0.0, ge=0, lt=1, description="way to the target where half leaves, fraction; none: nowhere"
+        0.0, ge=0, lt=1, description="way to the target where half is closed, fraction; none: nowhere"
     )
     break_even_at: NumberOrNone = Field(
         0.0, ge=0, le=50, description="profit that moves the stop to break-even, ATRs; none: never"
@@ -552,7 +552,7 @@ def check(parameters: TrendParameters, instrument: Instrument, capital: float, p
 
 
 def slots(_parameters: TrendParameters) -> int:
-    """Count the orders: entry, stop, target, partial, and the one that leaves."""
+    """Count the orders: entry, stop, target, partial, and the exit at the market."""
     return 5
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from services.runtime.config import BotSettings
 
 STOP_SECONDS = 120.0  # that a bot has to store everything and end
-POLL_SECONDS = 0.2  # between two looks whether it has
+POLL_SECONDS = 0.2  # between two polls whether it has
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ log = structlog.get_logger()
 
 ASK_SECONDS = 5.0  # that a bot has for one answer
 EVALUATE_SECONDS = 0.5
-POLL_SECONDS = 1.0  # between two checks of a bot, and at its account
+POLL_SECONDS = 1.0  # between two checks of a bot, and of its account
 PROBE_SECONDS = 10.0  # between two checks of a service
 LINEAR = "linear"
 

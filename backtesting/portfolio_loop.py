@@ -28,7 +28,7 @@ from bot.rollup import BAR
 from bot.strategy import Decide, Event, needs_evaluation
 from coordinator.pair import fill_report
 from coordinator.pair_state import MOST_DECISIONS
-from coordinator.portfolio import PortfolioState, begin, differs, limit, look, step
+from coordinator.portfolio import PortfolioState, begin, differs, limit, step, value_account
 
 if TYPE_CHECKING:
     from coordinator.roster import TakeInputs
@@ -241,7 +241,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
             continue
         # Only now: what a pair decides must not know another's close.
         equity, exposure, worst, maintenance = value_all(bars, cursor, present, quiet, settings.capital, tally)
-        if clock >= settings.start and look(
+        if clock >= settings.start and value_account(
             params, portfolio_state.portfolio, equity, exposure, tally.reserved, closed, now
         ):
             tally.stepped += 1

@@ -109,7 +109,7 @@ class ProtectAction(BaseModel):
 
 
 class CloseAction(BaseModel):
-    """Leave at the market."""
+    """Exit at the market."""
 
     do: Literal["close"] = "close"
 
@@ -363,7 +363,7 @@ class ReplayedSession:
         )
 
     def closed(self) -> CloseAction:
-        """Leave at the market; raises Misconfigured without a position."""
+        """Exit at the market; raises Misconfigured without a position."""
         self._hold()
         return CloseAction()
 

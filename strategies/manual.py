@@ -2,7 +2,7 @@
 
 The orders stand in the parameters as a table, a row for each close at which something was asked: an entry, at the
 market or at a limit, with its stop and target; stop and target of what is held; a close at the market. One entry rests
-at a time, and one position is held. An order that leaves goes before one that enters, so a position may be turned over.
+at a time, and one position is held. An exit goes before an entry, so a position may be turned over.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ManualOrder(NamedTuple):
     protect: int = 0  # 1: stop and target of what is held become these
     stop: int = 0
     target: int = 0
-    close: int = 0  # 1: leave at the market
+    close: int = 0  # 1: close at the market
 
 
 COLUMNS = ManualOrder._fields[1:]

@@ -14,7 +14,7 @@ import structlog
 from bot.errors import Misconfigured
 from bot.ports import Unreachable
 from services.app.backing import database
-from services.app.search import NOBODY
+from services.app.search import NO_BOT
 from services.app.twins import Twins
 from services.app.watched import Bots, VenueCandles
 from services.messaging.embedded import EmbeddedRedis
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 2.0  # between two looks at every bot
+POLL_SECONDS = 2.0  # between two polls of every bot
 LISTEN_SECONDS = 1.0
 STRANGER_SECONDS = 3600.0  # between two rows of the audit for the same stranger
 MOST_STRANGERS = 1000
@@ -112,7 +112,7 @@ class TelegramService:
     async def _keep_looking(self) -> None:
         while True:
             await self.look()
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def look(self) -> None:
         """Look once at every bot that was ever heard of, and at the hour."""
@@ -204,7 +204,7 @@ async def telegram_service(
     data_dir, redis = places.data_dir, places.redis
     users = UserFile(data_dir)
     async with AsyncExitStack() as stack:
-        dsn = await stack.enter_async_context(database(data_dir, NOBODY, places.database))
+        dsn = await stack.enter_async_context(database(data_dir, NO_BOT, places.database))
         await migrate(dsn)
         pool = ReadPool(dsn)
         stack.push_async_callback(pool.close)

@@ -219,14 +219,14 @@ class PairActor(_Actor):
         """Let every pair, or one, ask the venue for what the streams may not have told."""
         self.host.poll(only)
 
-    async def withdraw(self, close: bool) -> None:
-        """Let every pair take back what could increase exposure, and with `close` leave its position."""
-        self.host.withdraw(close=close)
+    async def cancel_entries(self, close: bool) -> None:
+        """Let every pair cancel what could increase exposure, and with `close` close its position."""
+        self.host.cancel_entries(close=close)
 
-    async def look_at_venue(self) -> None:
+    async def check_listings(self) -> None:
         """See whether instruments, leverage and clock are still what they were."""
         await self.host.gateway.measure_clock()
-        await self.host.look_at_venue()
+        await self.host.check_listings()
 
     async def heard(self) -> dict[str, int]:
         """Messages that each kind of stream has told so far."""
@@ -289,7 +289,7 @@ class RayRuntime:
         self._ours = False  # Ray was started here
         symbols = list(plan.config.pairs)
         count = min(workers, len(symbols))
-        self.shares = [symbols[k::count] for k in range(count)]
+        self.pairs_by_host = [symbols[k::count] for k in range(count)]
 
     async def start(self) -> None:
         """Check the account, join or start Ray, and begin."""
@@ -300,7 +300,7 @@ class RayRuntime:
         self.portfolio = PortfolioActor.options(name="portfolio").remote(self.plan)  # type: ignore[attr-defined]
         self.pairs = [
             PairActor.options(name=f"pairs-{number}").remote(self.plan)  # type: ignore[attr-defined]
-            for number in range(len(self.shares))
+            for number in range(len(self.pairs_by_host))
         ]
         self.outbox = Outbox(self.portfolio)
         await self._answered(self._start_portfolio())
@@ -321,10 +321,10 @@ class RayRuntime:
             global_worker_stdstream_dispatcher.add_handler("ray_print_logs", relay)
 
     def _start_portfolio(self) -> Any:
-        return self.portfolio.start.remote(self.startup, list(zip(self.shares, self.pairs, strict=True)))
+        return self.portfolio.start.remote(self.startup, list(zip(self.pairs_by_host, self.pairs, strict=True)))
 
     def _start_pairs(self, number: int, life: int) -> Any:
-        what = (self.shares[number], self.startup, self.portfolio, life, self.plan.account)
+        what = (self.pairs_by_host[number], self.startup, self.portfolio, life, self.plan.account)
         return self.pairs[number].start.remote(*what)
 
     async def _answered(self, *asked: Any) -> list[Any]:
@@ -368,12 +368,12 @@ class RayRuntime:
         await self.portfolio.call.remote()
 
     async def _wake_pairs(self, number: int, life: int) -> None:
-        listed = await self.gateway.listing(self.shares[number])
+        listed = await self.gateway.listing(self.pairs_by_host[number])
         fresh = {symbol: one for symbol, one in listed.items() if not isinstance(one, str)}
         self.startup = replace(self.startup, instruments={**self.startup.instruments, **fresh})
         await self._start_pairs(number, life)
         await self.pairs[number].adopt.remote(self.config)
-        for symbol in self.shares[number]:
+        for symbol in self.pairs_by_host[number]:
             self.tell(LoopRenewed(symbol))
 
     # Speaking
@@ -404,13 +404,13 @@ class RayRuntime:
         """Let every pair, or one, ask the venue for what the streams may not have told."""
         await self._answered(*(actor.poll.remote(only) for actor in self.pairs))
 
-    async def look_at_venue(self) -> None:
+    async def check_listings(self) -> None:
         """See whether instruments and leverage are still what they were."""
-        await self._answered(*(actor.look_at_venue.remote() for actor in self.pairs))
+        await self._answered(*(actor.check_listings.remote() for actor in self.pairs))
 
-    async def withdraw(self, *, close: bool = False) -> None:
-        """Take back what could increase exposure and, with `close`, leave every position; ends when that is done."""
-        await self._answered(*(actor.withdraw.remote(close) for actor in self.pairs))
+    async def cancel_entries(self, *, close: bool = False) -> None:
+        """Cancel what could increase exposure and, with `close`, close every position; ends when that is done."""
+        await self._answered(*(actor.cancel_entries.remote(close) for actor in self.pairs))
         await self.settled()
 
     async def status(self) -> BotStatus:

@@ -14,7 +14,7 @@ from bot.times import MINUTE
 from coordinator.capital_phase import phase_status
 from coordinator.phase import Phase
 from coordinator.regime import Regime
-from coordinator.vocabulary import Answer, HeldOff
+from coordinator.vocabulary import HaltAnswer, HeldOff
 
 if TYPE_CHECKING:
     from bot.instrument import Instrument
@@ -69,7 +69,7 @@ def portfolio_status(loop: MasterLoop, instruments: dict[str, Instrument]) -> Po
         "halted": bool(risk.halted),
         "transfers_at": int(portfolio_state.portfolio.transfers_at),
         "capital_phase": phase_status(portfolio_state.portfolio, portfolio_state.reports),
-        "answer": Answer(int(risk.answer)).name.lower() if risk.halted else None,
+        "answer": HaltAnswer(int(risk.answer)).name.lower() if risk.halted else None,
         "decide_by": _decide_by(params, risk),
         "limits": {
             "halt_day_loss_pct": 100.0 * float(params.halt_day_loss),
@@ -82,7 +82,7 @@ def portfolio_status(loop: MasterLoop, instruments: dict[str, Instrument]) -> Po
 
 
 def _decide_by(params: Any, risk: Any) -> str | None:
-    if not risk.halted or int(risk.answer) != Answer.WAITING:
+    if not risk.halted or int(risk.answer) != HaltAnswer.WAITING:
         return None
     return iso(int(risk.halted_at) + whole_ms(float(params.decide_minutes), MINUTE))
 

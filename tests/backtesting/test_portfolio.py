@@ -20,7 +20,7 @@ from bot.inputs import SHORT_BLOCK
 from bot.instrument import Instrument, Market
 from bot.order import Signal
 from coordinator.config import PortfolioConfig, load_config
-from coordinator.vocabulary import NOBODY, Answer, DecisionKind
+from coordinator.vocabulary import NO_STRATEGY, DecisionKind, HaltAnswer
 from services.market_data.synth import generate
 from tests.conftest import MINUTE, START, Family, real, walk
 
@@ -369,7 +369,7 @@ def test_the_story_of_a_crash():
         told[told["kind"] == kind][0] for kind in (DecisionKind.HALT, DecisionKind.ANSWER, DecisionKind.RESUME)
     )
     assert halt["x"] > 0.10 or halt["y"] > 0.30
-    assert answer["a"] == Answer.HOLD
+    assert answer["a"] == HaltAnswer.HOLD
     assert answer["ts"] - halt["ts"] == 30 * MINUTE, "no answer in 30 minutes counts as hold"
     assert resume["ts"] - halt["ts"] == 24 * HOUR
     done = recording.recordings[0].fills
@@ -490,7 +490,7 @@ def test_entries_stop_while_draining():
             flat = own[(own["kind"] == DecisionKind.FLAT) & (own["ts"] >= drain["ts"])]["ts"][0]
             during = one.fills[(one.fills["ts"] >= drain["ts"]) & (one.fills["ts"] < flat - MINUTE)]
             assert not (during["signal"] == Signal.ENTRY).any()
-            assert int(drain["a"]) != NOBODY
+            assert int(drain["a"]) != NO_STRATEGY
 
 
 def test_on_real_minutes_it_runs_and_its_books_balance():

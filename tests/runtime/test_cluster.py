@@ -207,7 +207,7 @@ def test_the_operator_and_the_config_reach_the_actors_and_errors_come_back(dsn, 
                 chosen.changed(algorithm=chosen.algorithm.model_copy(update={"risk": risk}))
             )
             exchange.closed.add("SOLUSDT")
-            await bot.runtime.look_at_venue()
+            await bot.runtime.check_listings()
             await bot.runtime.apply_command(command("pause", "SOLUSDT"))
             exchange.capital += 500.0
             for _ in range(2):

@@ -272,21 +272,21 @@ def test_a_bot_says_that_a_day_was_above_its_limit_and_that_the_next_was_not(tmp
         })  # fmt: skip
 
     bot, behind = live_bot(tmp_path)
-    asyncio.run(bot.look_at_drift())
+    asyncio.run(bot.check_drift())
     assert behind.told == [] and b"drift" not in generate_latest(bot.registry)
     day_with(2, 12.5)
     for _ in range(2):
-        asyncio.run(bot.look_at_drift())
+        asyncio.run(bot.check_drift())
     assert [(one.id, one.over) for one in behind.told] == [("drift", False)]
     assert "above 10 bps" in behind.told[0].sentence
     day_with(1, 3.0)
-    asyncio.run(bot.look_at_drift())
+    asyncio.run(bot.check_drift())
     assert [(one.id, one.over) for one in behind.told] == [("drift", False), ("drift", True)]
     assert b"traderagent_drift_bps 3.0" in generate_latest(bot.registry)
     assert evidence_of(bot.settings, bot.config).drift_bps == 3.0, "a capital phase asks for it"
     quiet, heard = live_bot(tmp_path, drift_limit_bps=None)
     day_with(0, 900.0)
-    asyncio.run(quiet.look_at_drift())
+    asyncio.run(quiet.check_drift())
     assert heard.told == []
 
 

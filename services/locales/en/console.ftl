@@ -136,11 +136,11 @@ decision-due = A decision is due
 decide-within = { $time } left; then the positions are held with a stop.
 decided = Decided: { $answer }
 not-halted = Nothing is halted. This page is where a halt is decided.
-halt-why = Trading was halted: day's loss { $day }, drawdown { $drawdown }. Entries are withdrawn; stops and exits stay at the exchange.
+halt-why = Trading was halted: day's loss { $day }, drawdown { $drawdown }. Entries are cancelled; stops and exits stay at the exchange.
 would-hold = Keeps { $count } { $count ->
     [one] position
    *[other] positions
-  } worth { $value }; each leaves by its stop, which is set anew from the present volatility.
+  } worth { $value }; each is closed by its stop, which is set anew from the present volatility.
 would-reduce = Closes half of { $count } { $count ->
     [one] position
    *[other] positions
@@ -475,7 +475,7 @@ fleet-stop = Stop
 fleet-restart = Restart
 fleet-delete = Delete
 ask-fleet-start = Start { $bot }? It is started again after a crash.
-ask-fleet-stop = Stop { $bot }? Its entries are withdrawn; stops and targets stay at the exchange.
+ask-fleet-stop = Stop { $bot }? Its entries are cancelled; stops and targets stay at the exchange.
 ask-fleet-restart = Stop { $bot }, and start it again when it has ended?
 ask-fleet-delete = Take { $bot } out of the fleet? Its history stays in the database.
 trades-real-money = It trades real money.

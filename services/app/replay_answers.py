@@ -14,16 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backtesting.instruments import instrument_for
-from backtesting.replay import (
-    CONTEXT,
-    AskedOrder,
-    CancelAction,
-    NoteAction,
-    PictureAction,
-    ReplayedSession,
-    ReplaySetup,
-    action_of,
-)
+from backtesting.replay import CONTEXT, ReplayedSession, ReplaySetup
+from backtesting.replay_actions import AskedOrder, CancelAction, NoteAction, PictureAction, action_of
 from bot.candles import iso, parse_time
 from bot.errors import Misconfigured, cut, shown
 from bot.instrument import Market
@@ -189,8 +181,8 @@ TAKEN_UP: dict[str, Callable[[ReplayedSession, dict[str, Any]], Any]] = {
     "jump": lambda one, asked: one.stepped(one.bars_until(next_opening(one.now, asked["to"]))),
     "order": lambda one, asked: one.taken(AskedOrder(**{name: asked[name] for name in AskedOrder.model_fields})),
     "protect": lambda one, asked: one.protected(asked["stop"], asked["target"]),
-    "close": lambda one, _asked: one.closed(),
-    "cancel": lambda _one, _asked: CancelAction(),
+    "close": lambda one, asked: one.closed(asked["quantity"]),
+    "cancel": lambda _one, asked: CancelAction(entry=asked["entry"]),
     "note": lambda _one, asked: NoteAction(text=asked["text"]),
     "picture": lambda one, asked: PictureAction(name=_picture_name(one, asked["number"])),
 }

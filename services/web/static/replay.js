@@ -264,7 +264,7 @@ function empty(cells, text) {
 }
 // An order that rests, with what can be done to it; and the same for stop and target of what is held.
 function entry(one) {
-  const at = one.price === null ? say.at_market : `${say[one.kind]} ${exact(one.price)}`;
+  const at = one.price === null ? say.at_market : `${say[`entry_${one.kind}`]} ${exact(one.price)}`;
   const text = `${one.entry}. ${one.side === "buy" ? "▲" : "▼"} ${say[one.side]} ${exact(one.quantity)} ${at}, ${say.stop} ${exact(one.stop)}, ${say.target} ${exact(one.target)}`;
   const line = made("p", "", one.entry === changing ? "rest chosen" : "rest");
   line.append(made("span", text), deed(say.change, "change", one.entry), deed(say.withdraw, "withdraw", one.entry));
@@ -433,7 +433,7 @@ function protect() {
   return emptied(act({do: "protect", stop: number(fields.stop.value) ?? stop, target: number(fields.target.value) ?? target}));
 }
 function close() {
-  const part = +byId("part").value;
+  const part = byId("part").value / 100;
   return act({do: "close", quantity: part === 1 ? null : Math.abs(state.standing.position) * part});
 }
 const withdraw = (number) => act({do: "cancel", entry: number});

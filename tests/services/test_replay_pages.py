@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.candles import iso
+from bot.times import DAY
 from services.market_data.store import CandleStore
 from tests.browser import KEYS, browser, needs_chromium
 from tests.conftest import START, walk
@@ -237,3 +239,63 @@ async def read_again(page, address, path):
     await pictured(page, address, f"/journal?source=replay&search={name}", "journal")
     await pictured(page, address, "/replays", "replays")
     assert not page.faults(address)
+
+
+async def weight(page):
+    """What the page holds once its garbage is gone: bytes of its scripts, nodes, listeners."""
+    await page.ask("HeapProfiler.collectGarbage")
+    counted = await page.ask("Memory.getDOMCounters")
+    held = await page.ask("Runtime.getHeapUsage")
+    return held["usedSize"], counted["nodes"], counted["jsEventListeners"]
+
+
+async def bars_shown(page):
+    return await page.run("document.getElementById('chart').chart.pair.read.t.length")
+
+
+async def played_until(page, bars):
+    """Wait until so many bars stand in the chart, and go on playing where a fill has paused it."""
+    while (there := await bars_shown(page)) < bars:
+        if await page.run("document.getElementById('play').textContent") == "Play":
+            await page.press("p")
+        await asyncio.sleep(0.1)
+    return there
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_played_ten_times_as_fast_the_page_keeps_up_and_does_not_grow(dsn, tmp_path):
+    """With a position and orders that rest; `-s` says how many bars a second."""
+    CandleStore(tmp_path).write("bybit", "linear", "BTCUSDT", walk(6 * 1440, 8))
+    asked = {"pair": "BTCUSDT", "timeframe": "5m", "start": iso(START + DAY), "end": iso(START + 6 * DAY)}
+
+    async def main():
+        async with console(dsn, tmp_path, search=True) as house, browser() as page:
+            await page.visit(f"{house.address}/sign-in#link={await house.built.access.link()}")
+            await page.until("location.pathname === '/'")
+            status, told, _ = await house.ask("POST", "/api/v1/replays", await house.token("control"), json=asked)
+            assert status == 200, told
+            await page.visit(f"{house.address}/replays/{told['replay']}")
+            await page.until("document.documentElement.dataset.ready === '1'", 60)
+            await ticket(page, quantity="0.01")
+            await page.press("u")
+            await rests(page, ["1. ▲"])
+            await ticket(page, price="20000", quantity="0.01")
+            await page.press("u")
+            await rests(page, ["1. ▲", "2. ▲"])
+            await page.run("document.getElementById('speed').value = '10'")
+            first = await played_until(page, await bars_shown(page) + 100)
+            light, clock = await weight(page), asyncio.get_running_loop().time()
+            last = await played_until(page, first + 400)
+            rate = (last - first) / (asyncio.get_running_loop().time() - clock)
+            await page.press("p")
+            heavy = await weight(page)
+            told = f"{rate:.1f} bars a second; bytes, nodes, listeners: {light} at bar {first}, {heavy} at {last}"
+            print(told)  # noqa: T201, the figure is the point
+            assert heavy[0] < light[0] + 2_000_000
+            assert heavy[1] < light[1] + 100
+            assert heavy[2] <= light[2] + 10
+            assert rate > 2
+            assert not page.faults(house.address)
+
+    asyncio.run(main())

@@ -117,7 +117,7 @@ function act(action) {
     took(await asked(action));
     wrong(ticket, null);
     if (state.over || state.fills.length !== fills) pause();
-    if (decisions.includes(action.do)) byBot();
+    if (decisions.includes(action.do) && state.share > 0) byBot(); // before the first bar there is nothing that it could have done
   });
 }
 const next = () => act({do: "step"});
@@ -324,7 +324,7 @@ const remembered = `replay-bot-${replay}`;
 function again() {
   const name = localStorage.getItem(remembered), known = [...byId("bot").options].some((one) => one.value === name);
   if (known) byId("bot").value = name;
-  if (known || state.fills.length || state.standing.entries.length) byBot();
+  if (state.share > 0 && (known || state.fills.length || state.standing.entries.length)) byBot();
 }
 
 async function byBot() {

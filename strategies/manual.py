@@ -164,70 +164,25 @@ def decide(pair: Record, _params: Record, state: Record, slots: Record, event: R
 def _on_asked(pair: Record, state: Record, slots: Record, asked: Record) -> None:
     _on_close(pair, slots, asked.change_0, asked.lots_0)
     _on_entry(
-        pair,
-        state,
-        slots,
-        0,
-        asked.change_1,
-        asked.side_1,
-        asked.kind_1,
-        asked.price_1,
-        asked.lots_1,
-        asked.stop_1,
-        asked.target_1,
-    )
+        pair, state, slots, 0, asked.change_1, asked.side_1, asked.kind_1, asked.price_1, asked.lots_1,
+        asked.stop_1, asked.target_1,
+    )  # fmt: skip
     _on_entry(
-        pair,
-        state,
-        slots,
-        1,
-        asked.change_2,
-        asked.side_2,
-        asked.kind_2,
-        asked.price_2,
-        asked.lots_2,
-        asked.stop_2,
-        asked.target_2,
-    )
+        pair, state, slots, 1, asked.change_2, asked.side_2, asked.kind_2, asked.price_2, asked.lots_2,
+        asked.stop_2, asked.target_2,
+    )  # fmt: skip
     _on_entry(
-        pair,
-        state,
-        slots,
-        2,
-        asked.change_3,
-        asked.side_3,
-        asked.kind_3,
-        asked.price_3,
-        asked.lots_3,
-        asked.stop_3,
-        asked.target_3,
-    )
+        pair, state, slots, 2, asked.change_3, asked.side_3, asked.kind_3, asked.price_3, asked.lots_3,
+        asked.stop_3, asked.target_3,
+    )  # fmt: skip
     _on_entry(
-        pair,
-        state,
-        slots,
-        3,
-        asked.change_4,
-        asked.side_4,
-        asked.kind_4,
-        asked.price_4,
-        asked.lots_4,
-        asked.stop_4,
-        asked.target_4,
-    )
+        pair, state, slots, 3, asked.change_4, asked.side_4, asked.kind_4, asked.price_4, asked.lots_4,
+        asked.stop_4, asked.target_4,
+    )  # fmt: skip
     _on_entry(
-        pair,
-        state,
-        slots,
-        4,
-        asked.change_5,
-        asked.side_5,
-        asked.kind_5,
-        asked.price_5,
-        asked.lots_5,
-        asked.stop_5,
-        asked.target_5,
-    )
+        pair, state, slots, 4, asked.change_5, asked.side_5, asked.kind_5, asked.price_5, asked.lots_5,
+        asked.stop_5, asked.target_5,
+    )  # fmt: skip
     if asked.change_6 == SET:
         state.stop, state.target = int(asked.stop_6), int(asked.target_6)
         _protect(pair, state, slots)

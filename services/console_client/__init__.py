@@ -22,6 +22,7 @@ class AccountLimitsModelJson(TypedDict):
     halt_drawdown_pct: float
     exposure: float
     reserve: float
+    group_exposure: float
 
 
 class AccountShownJson(TypedDict):
@@ -52,6 +53,21 @@ class ActionGivenJson(TypedDict):
     stop: NotRequired[float | None]
     target: NotRequired[float | None]
     text: NotRequired[str]
+
+
+class AllocationListJson(TypedDict):
+    """Allocation over time, oldest first: the last of each of 120 steps."""
+
+    items: list[AllocationMarkJson]
+
+
+class AllocationMarkJson(TypedDict):
+    """What each pair had from a moment on, quote currency."""
+
+    at: int
+    equity: float
+    free: float
+    targets: dict[str, float]
 
 
 class AuditListJson(TypedDict):
@@ -778,6 +794,7 @@ class PairStatusModelJson(TypedDict):
     price: float
     regime: str
     strategy: str
+    group: str
     phase: str
     held_off: list[str]
     target: float
@@ -843,6 +860,7 @@ class PortfolioShownJson(TypedDict):
     earned: list[EarnedRowJson]
     contributions: list[ContributionRowJson]
     correlations: list[CorrelationRowJson]
+    groups: list[RiskGroupRowJson]
     equity: list[EquityMarkJson]
 
 
@@ -1036,6 +1054,16 @@ class ResearchDefaultsJson(TypedDict):
     rankings: list[str]
     figures: dict[str, Literal["highest", "lowest"]]
     limits: dict[str, int]
+
+
+class RiskGroupRowJson(TypedDict):
+    """Pairs whose exposure has one limit, quote currency."""
+
+    group: str
+    pairs: list[str]
+    exposure: float
+    target: float
+    limit: float | None
 
 
 class RunAskedJson(TypedDict):
@@ -1795,6 +1823,15 @@ class ConsoleClient:
         """Where the money of a bot is, what it was worth, and what it has earned by day and pair."""
         return cast(
             "PortfolioShownJson", json.loads(self.transport.ask("GET", f"/api/v1/portfolio/{quoted(bot)}", {}, {})[0])
+        )
+
+    def allocation(self, bot: str, *, since: int | None = None) -> AllocationListJson:
+        """Say what was allocated to each pair over time, and what was free."""
+        return cast(
+            "AllocationListJson",
+            json.loads(
+                self.transport.ask("GET", f"/api/v1/portfolio/{quoted(bot)}/allocation", {"since": since}, {})[0]
+            ),
         )
 
     def account(self, bot: str, *, since: int | None = None, until: int | None = None) -> AccountShownJson:

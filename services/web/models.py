@@ -401,6 +401,31 @@ class CorrelationRow(BaseModel):
     correlation: float = Field(ge=-1.001, le=1.001, description="of what they realised day by day")
 
 
+class RiskGroupRow(BaseModel):
+    """Pairs whose exposure has one limit, quote currency."""
+
+    group: str = Field(description="as the config names it, else the first of its pairs", examples=["BTCUSDT"])
+    pairs: list[Pair]
+    exposure: float = Field(examples=[430.0])
+    target: float = Field(description="capital", examples=[900.0])
+    limit: float | None = Field(description="largest exposure; none: it has one pair, or no limit", examples=[2550.0])
+
+
+class AllocationMark(BaseModel):
+    """What each pair had from a moment on, quote currency."""
+
+    at: Ms
+    equity: float
+    free: float = Field(description="what no pair had, the reserve in it")
+    targets: dict[str, float] = Field(description="by pair, those that had something", examples=[{"BTCUSDT": 900.0}])
+
+
+class AllocationList(BaseModel):
+    """Allocation over time, oldest first: the last of each of 120 steps."""
+
+    items: list[AllocationMark]
+
+
 class EquityMark(BaseModel):
     """What the account was worth."""
 
@@ -415,6 +440,7 @@ class PortfolioShown(BaseModel):
     earned: list[EarnedRow]
     contributions: list[ContributionRow]
     correlations: list[CorrelationRow] = Field(description="of the thirty pairs with the most fills")
+    groups: list[RiskGroupRow] = Field(description="while the bot answers, or as they were last")
     equity: list[EquityMark] = Field(description="the last marks on the bus; empty without one")
 
 

@@ -1240,14 +1240,35 @@ class SignalListJson(TypedDict):
     items: list[SignalShownJson]
 
 
+SignalOutcomeJson = Literal[
+    "waiting",
+    "unheard",
+    "late",
+    "passed_over",
+    "filled",
+    "ordered",
+    "held",
+    "price_passed",
+    "not_opened",
+    "nothing_held",
+    "not_left",
+]
+
+
 class SignalSecretJson(TypedDict):
     """What signs a bot's signals; it is shown this once."""
 
     secret: str
 
 
+class SignalSecretStateJson(TypedDict):
+    """Whether a bot has a secret that signs its signals."""
+
+    made: bool
+
+
 class SignalShownJson(TypedDict):
-    """A signal as it came."""
+    """A signal as it came, and what the bot did."""
 
     number: int
     signal: str
@@ -1257,6 +1278,12 @@ class SignalShownJson(TypedDict):
     target: float
     at: int
     expired: bool
+    outcome: SignalOutcomeJson
+    heard: int | None
+    price: float | None
+    quantity: float
+    fill_price: float
+    decisions: list[DecisionRowJson]
 
 
 class SignalTakenJson(TypedDict):
@@ -2218,7 +2245,7 @@ class ConsoleClient:
         )
 
     def signals(self, bot: str, *, pair: str | None = None, limit: int | None = None) -> SignalListJson:
-        """List the signals that came for a bot, the newest first."""
+        """List the signals that came for a bot with what it did, the newest first."""
         return cast(
             "SignalListJson",
             json.loads(
@@ -2233,6 +2260,13 @@ class ConsoleClient:
             json.loads(
                 self.transport.ask("GET", f"/api/v1/signals/{quoted(bot)}/pairs/{quoted(pair)}/heard", {}, {})[0]
             ),
+        )
+
+    def signal_secret(self, bot: str) -> SignalSecretStateJson:
+        """Say whether there is a secret that signs a bot's signals."""
+        return cast(
+            "SignalSecretStateJson",
+            json.loads(self.transport.ask("GET", f"/api/v1/signals/{quoted(bot)}/secret", {}, {})[0]),
         )
 
     def new_signal_secret(self, bot: str) -> SignalSecretJson:

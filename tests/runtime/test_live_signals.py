@@ -129,6 +129,13 @@ def test_signals_are_traded_once_through_kills_and_replay_and_drift_see_the_same
         assert told == [(1, "long", False), (2, "long", False), (3, "close", False), (4, "long", True),
                         (5, "short", False)]  # fmt: skip
 
+        rows = await one.rows.newest(one.name, SYMBOL, 10)
+        assert {row["signal"]: row["outcome"] for row in rows} == {
+            "a": "filled", "b": "held", "c": "filled", "d": "late", "e": "filled",
+        }  # fmt: skip
+        entered = next(row for row in rows if row["signal"] == "a")
+        assert entered["quantity"] == float(one.machine.instrument.quantity(held))
+        assert entered["stop"] < entered["fill_price"] < entered["target"]
         heard.extend(await one.rows.heard(one.name, SYMBOL))
 
     heard = []

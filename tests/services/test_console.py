@@ -51,6 +51,7 @@ PAGES = (
     "/backtest", "/jobs", "/sessions", "/strategies", "/bots", "/data", "/matrix", "/scan",
     "/drift", "/drift?day=2024-01-01", "/drift.csv?bot={bot}",
     "/replays", "/replays/0000000000000000", "/journal", "/journal.csv",
+    "/signals",
 )  # fmt: skip
 VALUES = {
     "bot": None, "pair": PAIR, "session": "0" * 64, "job": 1, "search": "0" * 16, "content": "0" * 16, "variant": 0,

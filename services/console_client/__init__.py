@@ -1247,6 +1247,7 @@ SignalOutcomeJson = Literal[
     "passed_over",
     "filled",
     "ordered",
+    "refused",
     "held",
     "price_passed",
     "not_opened",

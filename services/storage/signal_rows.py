@@ -62,7 +62,7 @@ LEFT JOIN LATERAL (
     SELECT json_agg(json_build_object('id', id, 'pair', nullif(pair, ''), 'kind', kind, 'fields', fields,
         'at', round(extract(epoch FROM at) * 1000)::bigint) ORDER BY id) AS rows
     FROM decisions WHERE bot = $1 AND (pair = came.symbol OR pair = '') AND kind <> 'signal'
-    AND at BETWEEN told.at AND counted.since AND sent.client_order_id IS NULL
+    AND at BETWEEN told.at AND counted.since AND filled.lots IS NULL
 ) AS others ON true
 ORDER BY came.at DESC, came.number DESC
 """
@@ -141,7 +141,8 @@ def _outcome(row: Any) -> str:
     if row["late"] or not row["counts"]:
         return "late" if row["late"] else "passed_over"
     if row["sent"]:
-        return "filled" if row["lots"] else "ordered"
+        refused = any(one["kind"] == "refused" for one in json.loads(row["decisions"]))
+        return "filled" if row["lots"] else "refused" if refused else "ordered"
     direction = row["direction"]
     if direction == 0:
         return "not_left" if row["position"] else "nothing_held"

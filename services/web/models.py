@@ -247,6 +247,7 @@ class SignalOutcome(StrEnum):
     PASSED_OVER = "passed_over"  # another one of the same minute counted
     FILLED = "filled"
     ORDERED = "ordered"  # and nothing was filled so far
+    REFUSED = "refused"  # by the exchange: see `decisions`
     HELD = "held"  # another trade was open
     PRICE_PASSED = "price_passed"  # the price was beyond its stop or target
     NOT_OPENED = "not_opened"  # nothing could be opened: see `decisions`
@@ -270,7 +271,7 @@ class SignalShown(BaseModel):
     price: float | None = Field(description="when it was heard", examples=[43_000.0])
     quantity: float = Field(description="that was filled, base currency", examples=[0.01])
     fill_price: float = Field(description="average; 0 where nothing was filled", examples=[43_010.0])
-    decisions: list[DecisionRow] = Field(description="that were made with it, where nothing was ordered")
+    decisions: list[DecisionRow] = Field(description="that were made with it, where nothing was filled")
 
 
 class SignalList(BaseModel):

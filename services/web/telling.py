@@ -39,7 +39,7 @@ def _values(words: PageWords, fields: dict[str, Any]) -> dict[str, str]:
         elif isinstance(value, int | float):
             said |= {name: exact(float(f"{value:.{3 if name in ROUGH else 7}g}")), f"{name}_money": money(value)}
             said[f"{name}_share"] = per_cent(100.0 * value)
-        elif name in ("rule", "origin", "asked"):  # of which a sentence chooses
+        elif name in ("rule", "origin", "asked", "refusal"):  # of which a sentence chooses
             said[name] = str(value)
         else:
             said[name] = words.word(str(value)) if value else "—"

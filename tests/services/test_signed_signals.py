@@ -134,18 +134,29 @@ def test_each_signal_is_shown_with_what_the_bot_did(dsn, name, tmp_path):
                 *(heard(8, 14, "long"), heard(10, 14, "close")),
             ]
             await store.save(PAIR, saved, NOW + MINUTE, [order(1, False, Signal.ENTRY)], [filled(1, 1, 1, 10)], said)
+            await rows.add(name, PAIR, "s11", 1, 42_000.0, 45_000.0, 3600.0)
+            refusal = {"refusal": "no_money", "side": "buy", "price": 0.0, "quantity": 0.01}
+            said = [heard(11, 20, "long"), Decision(PAIR, NOW + 21 * MINUTE, "refused", refusal)]
+            await store.save(PAIR, saved, NOW + 21 * MINUTE, [order(11, False, Signal.ENTRY)], [], said)
             await store.save(PAIR, saved, NOW + 5 * MINUTE, [order(2, True, Signal.EXIT_TP)], [filled(2, 5, -1, 0)], [])
             token = await house.token("read")
             told = (await house.ask("GET", f"/api/v1/signals/{name}", token))[1]["items"]
             assert [(one["signal"], one["outcome"]) for one in reversed(told)] == [
                 ("s1", "filled"), ("s2", "held"), ("s3", "filled"), ("s4", "nothing_held"), ("s5", "price_passed"),
                 ("s6", "late"), ("s7", "not_opened"), ("s8", "passed_over"), ("s9", "unheard"), ("s10", "nothing_held"),
+                ("s11", "refused"),
             ]  # fmt: skip
             first = told[-1]
             assert (first["quantity"], first["fill_price"], first["heard"]) == (10 * 0.001, 43_000.0, NOW)
-            assert [one["kind"] for one in told[3]["decisions"]] == ["pause"]
+            assert [one["kind"] for one in told[4]["decisions"]] == ["pause"]
             page = (await house.ask("GET", f"/signals?bot={name}", token))[1].decode()
-            for words in ("does not listen", "filled 0.01 at 43,000", "another trade was open", "There is no secret"):
+            for words in (
+                "does not listen",
+                "filled 0.01 at 43,000",
+                "another trade was open",
+                "refused to buy 0.01 at the market (no money)",
+                "There is no secret",
+            ):
                 assert words in page, words
             secret = await secret_of(house, name)
             house.bots[name].settings.append(LISTENS)

@@ -530,6 +530,7 @@ signal-late = heard too late
 signal-passed-over = passed over: another one of the same minute counted
 signal-filled = filled { $quantity } at { $price }
 signal-ordered = ordered, and nothing filled so far
+signal-refused = refused by the exchange
 signal-held = passed over: another trade was open
 signal-price-passed = passed over: the price was beyond its stop or target
 signal-not-opened = not opened: paused, held back, kept out by the filter, or too small

@@ -534,6 +534,7 @@ signal-late = услышан слишком поздно
 signal-passed-over = пропущен: засчитан другой той же минуты
 signal-filled = исполнено { $quantity } по { $price }
 signal-ordered = выставлен ордер, пока ничего не исполнено
+signal-refused = биржа отказала
 signal-held = пропущен: была открыта другая сделка
 signal-price-passed = пропущен: цена уже за стопом или целью
 signal-not-opened = не открыт: пауза, вход удержан, не пустил фильтр, или слишком мал

@@ -159,12 +159,13 @@ async def portfolio(
 
 async def _allocation(console: Console, seen: SeenBot, days: int) -> dict[str, Any]:
     """Risk groups as they are, and the allocation of the last so many days of the bot's market (0: of all)."""
-    if seen.status is None or not seen.bot:
-        return {"groups": [], "allocation": [], "layers": [], "most": 0.0}
-    now = parse_time(seen.status["at"]) if seen.status["at"] else console.access.now()
-    marks = await allocated(console, seen, max(now - days * DAY, 0) if days else None)
-    drawn = {"layers": layers(marks, now), "most": most_of(marks)}
-    return {"groups": risk_groups(seen.status), "allocation": marks, **drawn}
+    known = seen.status["at"] if seen.status else None
+    now = parse_time(known) if known else console.access.now()
+    marks = await allocated(console, seen, max(now - days * DAY, 0) if days else None) if seen.bot else []
+    last = max((mark["at"] for mark in marks), default=0)
+    until = max(now, last) if known else last
+    drawn = {"layers": layers(marks, until), "most": most_of(marks), "until": until}
+    return {"groups": risk_groups(seen.status) if seen.status else [], "allocation": marks, **drawn}
 
 
 async def _rows(

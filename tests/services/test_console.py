@@ -30,6 +30,7 @@ from services.web.allocation import layers
 from services.web.portfolio import correlations
 from services.web.scopes import Scope, allows, needed_for
 from services.web.telling import reasons, spoken
+from services.web.watch import SeenBot
 from services.web.words import CHART_NAMES, CHART_TEXTS, PageWords
 from services.words import LANGUAGES, chosen
 from tests.conftest import classic, instrument
@@ -513,6 +514,9 @@ def test_allocation_is_told_over_time_and_groups_beside_their_limit(dsn, name, t
                 assert f"{PAIR}, ETHUSDT" in text
             status, body, _ = await house.ask("GET", f"/portfolio?bot={name}&days=-1", token)
             assert (status, body["field"]) == (422, "days")
+            house.built.watcher.seen[name] = SeenBot(name, trouble="it does not run.")
+            _, page, _ = await house.ask("GET", f"/portfolio?bot={name}", token)
+            assert page.decode().count("<polygon") == 4  # that of a bot which has said nothing yet is shown too
 
     run(main())
 

@@ -13,7 +13,7 @@ from bot.order import OrderKind
 from bot.record import new_records
 from coordinator.operator import ANSWERS, CommandKind
 from coordinator.reconcile import position_stop
-from coordinator.vocabulary import DIRECTIVE, Answer
+from coordinator.vocabulary import DIRECTIVE, HaltAnswer
 
 if TYPE_CHECKING:
     from backtesting.twin import Twin
@@ -91,7 +91,7 @@ def _directive(present: Any, command: CommandKind) -> Any:
     if command is CommandKind.CLOSE:
         given[0].paused, given[0].trim_id, given[0].trim_to = True, given[0].trim_id + 1, 0.0
     else:
-        given[0].halted, given[0].answer = True, ANSWERS.get(command, Answer.WAITING)
+        given[0].halted, given[0].answer = True, ANSWERS.get(command, HaltAnswer.WAITING)
     return given
 
 

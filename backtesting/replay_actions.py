@@ -34,7 +34,7 @@ class EntryAction(BaseModel):
 
 
 class CancelAction(BaseModel):
-    """Withdraw an entry by its number; without one, every entry and what still has to be closed."""
+    """Cancel an entry by its number; without one, every entry and what still has to be closed."""
 
     do: Literal["cancel"] = "cancel"
     entry: int | None = Field(None, ge=1, le=ENTRIES)
@@ -49,7 +49,7 @@ class ProtectAction(BaseModel):
 
 
 class CloseAction(BaseModel):
-    """Leave at the market, with so many lots; 0 is all."""
+    """Exit at the market, with so many lots; 0 is all."""
 
     do: Literal["close"] = "close"
     lots: int = Field(0, ge=0)

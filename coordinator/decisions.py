@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bot.candles import iso
 from bot.costs import CostRule
 from bot.events import Decision
+from bot.ports import Refusal
 from coordinator.regime import Regime
 from coordinator.risk import Mode
 from coordinator.router import CASH
@@ -149,6 +150,12 @@ FIELDS: dict[DecisionKind, tuple[tuple[str, str, Any], ...]] = {
         ("x", "stop", _number),
         ("y", "target", _number),
         ("z", "price", _number),
+    ),
+    DecisionKind.REFUSED: (
+        ("a", "refusal", lambda value: list(Refusal)[int(value)].name.lower()),
+        ("b", "side", _side),
+        ("x", "price", _number),
+        ("y", "quantity", _number),
     ),
 }
 
@@ -319,6 +326,10 @@ def _signal(one: dict[str, Any]) -> str:
     return f"go {one['asked']} with its stop at {one['stop']:.10g} and its target at {one['target']:.10g}"
 
 
+def _at(price: float) -> str:
+    return f"at {price:.10g}" if price else "at the market"
+
+
 COST_WORDS = {
     "target": "nothing is opened: the target lies too near,",
     "stop": "nothing is opened: the stop lies too near,",
@@ -391,6 +402,9 @@ SENTENCES: dict[DecisionKind, Callable[[dict[str, Any]], str]] = {
     ),
     DecisionKind.SIGNAL: lambda one: (
         f"signal {one['number']} asks to {_signal(one)}{', but came too late' if one['late'] else ''}"
+    ),
+    DecisionKind.REFUSED: lambda one: (
+        f"the exchange refused to {one['side']} {one['quantity']:.10g} {_at(one['price'])} ({_spoken(one['refusal'])})"
     ),
 }
 

@@ -18,7 +18,7 @@ from bot.events import Decision
 from bot.gate import UNGATED
 from bot.instrument import in_ticks
 from bot.order import WHOLE_POSITION, Liquidity, OrderKind, Side, Signal, new_slots, set_order
-from bot.ports import Order, client_order_id_of
+from bot.ports import Order, Refusal, client_order_id_of
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP
 from bot.strategy import PAIR, guard_price
@@ -273,10 +273,14 @@ class PairMachine:
             self.columns.hear(next((one for one in fresh if one.direction == 0), fresh[0]), bar)
 
     def _record_signal(self, signal: ReceivedSignal) -> None:
-        state, kind, price = self.states[0], int(DecisionKind.SIGNAL), float(self.pairs[0].price)
-        place = min(int(state.decided), len(state.decisions) - 1)
         asked = signal.number, signal.direction, signal.expired, signal.stop, signal.target
-        state.decisions[place] = (self.time, NO_PAIR, kind, *asked, price, 0.0, 0.0)
+        self._record(DecisionKind.SIGNAL, *asked, float(self.pairs[0].price))
+
+    def _record(self, kind: DecisionKind, a: int, b: int, c: int, x: float, y: float, z: float) -> None:
+        """Write a decision down as kernels do."""
+        state = self.states[0]
+        place = min(int(state.decided), len(state.decisions) - 1)
+        state.decisions[place] = (self.time, NO_PAIR, int(kind), a, b, c, x, y, z, 0.0, 0.0)
         state.decided += 1
 
     def take_fill(self, order: Any, ts: int, ticks: int, lots: int, fee: float, *, maker: bool) -> Any:
@@ -445,9 +449,17 @@ class PairMachine:
         self.instrument = instrument
         self.pairs[0]["instrument"] = instrument.record(self.leverage)
 
-    def take_refusal(self, order: Order) -> None:
-        """Clear the slot of this order: the venue will not have it."""
+    def take_refusal(self, order: Order, reason: Refusal = Refusal.OTHER) -> None:
+        """Clear the slot of this order: the venue will not have it, and which is recorded of every entry.
+
+        Not of one that would have crossed: that is nothing but a price that moved.
+        """
         self._dispatch(PairEventKind.REFUSAL, index=self.index_of(order))
+        crosses = order.post_only and reason in (Refusal.OTHER, Refusal.POST_ONLY_WOULD_CROSS)
+        if not (order.reduce_only or crosses):
+            price, quantity = self.instrument.price(order.price), self.instrument.quantity(order.lots)
+            said = list(Refusal).index(reason), order.side, 0, float(price), float(quantity)
+            self._record(DecisionKind.REFUSED, *said, 0.0)
 
     def take_directive(self, directive: Any) -> None:
         """Follow a directive, DIRECTIVE (1,)."""

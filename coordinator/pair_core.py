@@ -411,7 +411,7 @@ class PairCore:
         if reason is Refusal.NOTHING_TO_REDUCE and held:
             self._request_recovery()  # the position may not be what it was
         if not order.reduce_only or (reason is Refusal.NOTHING_TO_REDUCE and not held):
-            self.machine.take_refusal(order)
+            self.machine.take_refusal(order, reason)
             return
         if order.kind == OrderKind.STOP and reason is Refusal.TRIGGER_PASSED:
             self.machine.set_at_market(order)

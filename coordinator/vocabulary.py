@@ -110,6 +110,7 @@ class DecisionKind(IntEnum):
     INVESTMENT = 21  # x amount, y capital with it, z equity
     WALLET = 22  # a origin (WalletOrigin); x amount, y wallet with it
     SIGNAL = 23  # a number, b direction (0: to close), c 1 too late; x stop, y target, z price when it was heard
+    REFUSED = 24  # a why (place in Refusal), b side; x price (0: at the market), y quantity (base)
 
 
 DECISION = np.dtype(

@@ -44,7 +44,7 @@ def _values(words: Words, fields: dict[str, Any], figures: Figures) -> dict[str,
         elif isinstance(value, int | float):
             said[name] = figures.exact(float(f"{value:.{3 if name in ROUGH else 7}g}"))
             said |= {f"{name}_money": figures.money(value), f"{name}_share": figures.per_cent(100.0 * value)}
-        elif name in ("rule", "origin", "asked"):  # of which a sentence chooses
+        elif name in ("rule", "origin", "asked", "refusal"):  # of which a sentence chooses
             said[name] = str(value)
         else:
             said[name] = words.word(str(value)) if value else "—"

@@ -65,6 +65,10 @@ class HistoryRows(Protocol):
         """What was realised by strategy and regime, the most first."""
         ...
 
+    async def allocations(self, bot: str, since: int | None = None) -> list[dict[str, Any]]:
+        """What was allocated to each pair from a moment (ms) on, oldest first, thinned."""
+        ...
+
     async def exits(self, bot: str) -> list[dict[str, Any]]:
         """What was realised by reason to leave, the most first."""
         ...

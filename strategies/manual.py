@@ -3,7 +3,7 @@
 The orders stand in the parameters as a table, a row for each slot of which something was asked at a close: an entry, at
 the market, at a limit or at a stop, with its stop and target; stop and target of what is held; a close at the market,
 of all or of a part. Five entries may rest, and one position is held. The first fill of an entry cancels those that
-rest the other way. An exit goes before one that enters, so a position may be turned over.
+rest the other way. An exit goes before an entry, so a position may be turned over.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def _on_entry(
     pair: Record, state: Record, slots: Record, number: int, change: float, side: float, kind: float, price: float,
     lots: float, stop: float, target: float,
 ) -> None:  # fmt: skip
-    """Set entry `number` anew, or withdraw it; its stop and target wait for its first fill."""
+    """Set entry `number` anew, or cancel it; its stop and target wait for its first fill."""
     if change == KEEP:
         return
     clear_order(slots, ENTRY + number)
@@ -229,7 +229,7 @@ def _on_fill(pair: Record, state: Record, slots: Record, fill: Record) -> None:
 
 @kernel
 def _on_entered(state: Record, slots: Record, fill: Record) -> None:
-    """Hand the stop and the target of an entry to the position, once, and withdraw entries the other way."""
+    """Hand the stop and the target of an entry to the position, once, and cancel entries the other way."""
     number = fill.slot - ENTRY
     if state.entry_stop[number] > 0:
         state.stop = state.entry_stop[number]

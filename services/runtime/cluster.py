@@ -35,10 +35,13 @@ from services.logs import conceal, configure, relay
 from services.runtime.config import Foreign
 from services.runtime.hosts import PairHost, PortfolioHost
 from services.runtime.preflight import StartupSnapshot, changes, preflight
+from services.runtime.sessions import sessions_folder
 from services.runtime.status import gateway_status, merged, no_such_pair
 from services.runtime.supervisor import LIVES, Supervisor
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bot.ports import Bus, Gateway, Store
     from coordinator.bot_status import BotStatus, GatewayStatus, LoopPair, PairOrders, PortfolioStatus
     from coordinator.config import PortfolioConfig
@@ -72,6 +75,7 @@ class Plan:
     adopt: bool = False  # orders and positions under this name that the store does not know
     first_share: float = 0.0  # of the capital in its first phase; 0 for no phases
     sharing: Callable[[Gateway], Gateway] | None = None  # what lets a gateway take candles from a collector too
+    data_dir: Path | None = None  # in which sessions are kept, on every node that has it; None keeps none
 
 
 class Outbox:
@@ -199,10 +203,20 @@ class PairActor(_Actor):
             *(self.plan.name, self.plan.config, gateway, store, bus, report, self.supervisor),
             most_actions=self.plan.most_actions,
             adopt=self.plan.adopt,
+            sessions=self._sessions(symbols),
         )
         await gateway.measure_clock()
         await self._host.start(symbols, startup, life * LIFE)
         self.started = True
+
+    def _sessions(self, symbols: list[str]) -> Path | None:
+        """Where sessions of these pairs are kept on this node; None, and a warning, where it lacks the directory."""
+        place = self.plan.data_dir
+        if place is None or os.access(place, os.W_OK | os.X_OK):
+            return None if place is None else sessions_folder(place, self.plan.name)
+        remedy = f"make {place} there, or share it; drift and what-if cannot tell of these pairs"
+        log.warning("no_sessions", pairs=symbols, node=socket.gethostname(), remedy=remedy)
+        return None
 
     async def take(self, messages: list[tuple[str, ToPair]]) -> None:
         """Hand letters to the loops."""

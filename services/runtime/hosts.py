@@ -306,7 +306,7 @@ class PortfolioHost:
 
     def status(self) -> PortfolioStatus:
         """How the portfolio stands."""
-        return portfolio_status(self.loop, self.startup.instruments)
+        return portfolio_status(self.loop, self.startup.instruments, self.config.algorithm.risk.groups)
 
     async def snapshot(self, only: str | None = None) -> None:
         """Keep a readable copy of the portfolio's state, unless a pair's alone is meant."""

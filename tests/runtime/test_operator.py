@@ -41,6 +41,7 @@ from services.runtime.live_config import settings_shown
 from services.runtime.local import status
 from services.runtime.metrics import StatusMetrics
 from services.runtime.preflight import changes
+from services.runtime.status import portfolio_status
 from services.simulated_bybit.records import Key
 from services.simulated_bybit.server import Faults
 from services.storage.past_decisions import past_decisions
@@ -235,6 +236,20 @@ def test_a_position_that_a_fill_is_still_on_its_way_to_is_asked_about_and_not_ta
 
     pairs = with_bot(dsn, name, play, minutes=60)
     assert {one["pair"]: one["held_off"] for one in pairs} == {"BTCUSDT": [], "SOLUSDT": []}
+
+
+def test_a_status_names_risk_groups_as_configured_else_by_the_first_of_those_that_move_alike(dsn, name):
+    async def play(bot, exchange):
+        loop, instruments = bot.runtime.master, bot.runtime.portfolio.startup.instruments
+        loop.core.machine.portfolio_state.groups[:] = 0
+        return [
+            {one["pair"]: one["group"] for one in portfolio_status(loop, instruments, named)["pairs"]}
+            for named in ({}, {"SOLUSDT": "majors"})
+        ]
+
+    alike, named = with_bot(dsn, name, play, minutes=1)
+    assert alike == {"BTCUSDT": "BTCUSDT", "SOLUSDT": "BTCUSDT"}
+    assert named == {"BTCUSDT": "BTCUSDT", "SOLUSDT": "majors"}
 
 
 def test_metrics_say_what_the_status_says(dsn, name):

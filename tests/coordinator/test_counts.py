@@ -26,7 +26,8 @@ def test_what_a_running_pair_counts_is_told_and_kept(monkeypatch):
 def test_counts_are_metrics_and_sentences_of_the_page():
     one = pair_status(refused_for_costs=3, counts={"conflicting_signals": 7, "own_count": 2, "nothing": 0})
     one["reactions"] = {"counts": [0] * (len(SECONDS) + 1), "seconds": 0.0}
-    families = {one.name: one for one in StatusMetrics(lambda: bot_status("b", pairs=[]) | {"pairs": [one]}).collect()}
+    status = bot_status("b", pairs=[]) | {"pairs": [one]}
+    families = {family.name: family for family in StatusMetrics(lambda: status).collect()}
     told = {sample.labels["name"]: sample.value for sample in families["traderagent_counted"].samples}
     assert told == {"conflicting_signals": 7.0, "own_count": 2.0, "nothing": 0.0}
     assert counted(one, PageWords("en")) == [

@@ -252,7 +252,7 @@ class PairCore:
                     "bars_withheld",
                     timeframe=bar_name(length),
                     bars=count - before[length],
-                    reason="a minute is missing",
+                    reason="not all of its minutes are known",
                 )
         return decided
 

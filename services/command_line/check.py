@@ -33,7 +33,7 @@ def check(
     ],
     pair: Annotated[
         str | None,
-        typer.Option(help="of the store [default: the config's first pair; without a config candles are made]"),
+        typer.Option(help="of the store [default: that of the config; else candles are made]", metavar="PAIR"),
     ] = None,
     days: Annotated[int, typer.Option(min=2, max=120, help="length of what is traded, days", metavar="NUMBER")] = 60,
     every: Annotated[

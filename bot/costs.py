@@ -91,17 +91,22 @@ def round_trip(pair: Record, entry: int, exit_: int, slippage: float) -> float:
 
 
 @kernel
+def is_enough(distance: float, multiple: float, cost: float) -> bool:
+    """Whether `distance` is at least `multiple` times `cost`, both fractions of the price."""
+    return distance >= multiple * cost * (1.0 - TOLERANCE)
+
+
+@kernel
 def pays(pair: Record, rule: int, distance: float, multiple: float, cost: float) -> bool:
     """Whether `distance` is at least `multiple` times `cost`, both fractions of the price.
 
     What is not is counted, and kept for the record of decisions.
     """
-    least = multiple * cost
-    if distance >= least * (1.0 - TOLERANCE):
+    if is_enough(distance, multiple, cost):
         return True
     costs = pair.costs
     costs.refused += 1
-    costs.rule, costs.distance, costs.least, costs.cost = rule, distance, least, cost
+    costs.rule, costs.distance, costs.least, costs.cost = rule, distance, multiple * cost, cost
     return False
 
 

@@ -73,6 +73,7 @@ SLOT = np.dtype(
         ("admitted", "b1"),  # as it stands now, the pair's gate let it through
         ("filtered", "b1"),  # the filter has given its verdict on this generation
         ("suspended", "b1"),  # an entry that is kept but may not rest at present
+        ("confined", "b1"),  # a grid's counter that may only reduce at present
     ],
     align=True,
 )
@@ -162,6 +163,7 @@ def set_order(
     slot.entry = 0
     slot.stop = 0
     slot.reduce_only = signal > Signal.GRID_COUNTER
+    slot.confined = False
     slot.post_only = False
     return slot
 
@@ -192,6 +194,30 @@ def reinstate(slots: Record, index: int) -> None:
     slot.suspended = False
     slot.fresh = True
     slot.crossing = False
+
+
+@kernel
+def confine(slots: Record, index: int) -> None:
+    """Let a counter rest as an order that only reduces, which is a new order."""
+    slots[index].confined = True
+    _renew(slots, index, True)
+
+
+@kernel
+def release(slots: Record, index: int) -> None:
+    """Let a confined counter open again, which is a new order."""
+    slots[index].confined = False
+    _renew(slots, index, False)
+
+
+@kernel
+def _renew(slots: Record, index: int, reduces: bool) -> None:
+    slot = slots[index]
+    slots[0].version += 1
+    slot.generation += 1
+    slot.reduce_only = reduces
+    slot.active, slot.suspended = True, False
+    slot.fresh, slot.crossing = True, False
 
 
 @kernel

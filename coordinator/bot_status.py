@@ -46,6 +46,7 @@ class LoopPair(TypedDict):
     reactions: ReactionCounts
     average: float  # entry price of the position; 0 when flat
     stop: float  # price of the stop that protects the position; 0 where there is none
+    counts: dict[str, int]  # what its strategies have counted, such as conflicting_signals
 
 
 class PairStatus(PortfolioPair):
@@ -59,6 +60,7 @@ class PairStatus(PortfolioPair):
     reactions: ReactionCounts
     average: float
     stop: float
+    counts: dict[str, int]
 
 
 class OrderStatus(TypedDict):

@@ -72,7 +72,7 @@ def _gate(pair: Record, params: Record, state: Record, slots: Record, event: Rec
     desired_orders = strategy_slots(slots)
     if not state.rested:
         state.entries_notional = 0.0
-        dropped = suspend_entries(desired_orders)
+        dropped = suspend_entries(pair, desired_orders)
         if dropped >= 0:
             _refuse(pair, params, state, slots, event, dropped)
         return

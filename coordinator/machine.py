@@ -352,6 +352,12 @@ class PairMachine:
         return max(round(guard_price(lots, average, price, float(self.params[0].protective_stop)) / tick), 1)
 
     @property
+    def counts(self) -> dict[str, int]:
+        """What its strategies have counted, such as conflicting_signals."""
+        own = ((self.states[0][one.name], one.counters) for one in self.roster.strategies)
+        return {name: int(state[name]) for state, counters in own for name in counters}
+
+    @property
     def average(self) -> float:
         """Average entry of the position, quote currency; 0 when flat."""
         ledger, lot = self.pairs[0].ledger, float(self.pairs[0].instrument.lot_size)

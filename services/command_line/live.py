@@ -307,6 +307,9 @@ def _show(now: LiveStatus) -> None:
     for one in now["pairs"]:
         if one["refused_for_costs"]:
             console().print(f"{one['pair']}: {one['refused_for_costs']} refused for their costs", style="dim")
+        for name, count in one["counts"].items():
+            if count:
+                console().print(f"{one['pair']}: {count} {name.replace('_', ' ')}", style="dim")
     console().print("orders: entries + exits", style="dim")
 
 

@@ -814,6 +814,7 @@ class PairStatusModelJson(TypedDict):
     reactions: ReactionCountsModelJson
     average: float
     stop: float
+    counts: dict[str, int]
 
 
 class ParameterListJson(TypedDict):

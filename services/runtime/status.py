@@ -125,6 +125,7 @@ def loop_status(loop: StrategyLoop) -> LoopPair:
         },
         "average": loop.core.machine.average,
         "stop": _price(loop.core, loop.core.books.stop) if loop.core.machine.position else 0.0,
+        "counts": loop.core.machine.counts,
     }
 
 

@@ -29,7 +29,7 @@ from services.web.context import Console, console_of, seen_bot
 from services.web.failures import Failure
 from services.web.halt import choices, held_positions, minutes_left
 from services.web.models import Name, Pair
-from services.web.pairs import laid_orders, protection
+from services.web.pairs import counted, laid_orders, protection
 from services.web.portfolio import by_month, by_week, correlations, earned_table, line
 from services.web.rendering import THEME, language, page, templates, visitor
 from services.web.scopes import Scope
@@ -103,6 +103,7 @@ async def pair(request: Request, bot: Name, pair: Pair) -> Response:
             "why": why,
             "fills": fills,
             "protection": protection(status, words) if status else [],
+            "counted": counted(status, words) if status else [],
         }
 
     return await page(request, "pair", [seen], lay, seen=seen, pair=pair)

@@ -249,8 +249,12 @@ class Grid:
         self._stand_on(exchange, plan)
 
     def _pays(self, exchange: Exchange, lower: Decimal, upper: Decimal) -> bool:
+        return self._covers(exchange, self._distance(lower, upper))
+
+    def _covers(self, exchange: Exchange, distance: Decimal) -> bool:
+        """Whether what a cell earns over its distance, a share of the price, pays for its costs."""
         costs = exchange.instrument.round_trip(LIMIT, LIMIT, ZERO)
-        return self._distance(lower, upper) - costs >= self.parameters.min_cell_profit * costs
+        return distance - costs >= self.parameters.min_cell_profit * costs
 
     def _distance(self, lower: Decimal, upper: Decimal) -> Decimal:
         """From a cell's entry to its counter, as a share of the price; the least of them."""
@@ -422,6 +426,10 @@ class Grid:
         side = self._side(exchange, level, centre)
         outside = first + p.levels - 1 if side == BUY else first
         if side == 0 or (p.counter == "level" and number == outside):
+            return Cell()
+        top = max(number, number + side)
+        above_the_laying = p.counter == "level" and p.spacing == "arithmetic" and top >= p.levels
+        if above_the_laying and not self._covers(exchange, self._step() / self._level(top)):
             return Cell()
         entry = away_limit(level, side)
         if entry < 1:

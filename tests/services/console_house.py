@@ -60,6 +60,7 @@ def pair_status(pair=PAIR, **more):
         "exits": 1, "refused_for_costs": 0, "open_orders": 5, "recovered": True, "corrections": 0, "fills": 2,
         "reconciled_seconds": 4.0,
         "reactions": {"counts": [1], "seconds": 0.1}, "average": 42_800.0, "stop": 41_000.0,
+        "counts": {},
     } | more  # fmt: skip
 
 

@@ -164,6 +164,7 @@ not-desired = not desired
 protected-at = The position is protected by a stop at { $price }, { $distance } away.
 unprotected = The position has no stop of its own.
 flat = There is no position.
+counted = { $what }: { $count }
 held = { $direction ->
     [long] Long
    *[short] Short
@@ -314,6 +315,8 @@ word-bad-data = bad data
 word-range = range
 word-normal = normal
 word-refused = refused
+word-refused-for-costs = Refused for their costs
+word-conflicting-signals = Signals that said LONG and SHORT at once
 chart-0 = 1 day
 chart-1 = 1 week
 chart-2 = 1 month

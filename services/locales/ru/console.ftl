@@ -166,6 +166,7 @@ not-desired = не желаем
 protected-at = Позицию защищает стоп на { $price }, до него { $distance }.
 unprotected = У позиции нет своего стопа.
 flat = Позиции нет.
+counted = { $what }: { $count }
 held = { $direction ->
     [long] Лонг
    *[short] Шорт
@@ -316,6 +317,8 @@ word-bad-data = плохие данные
 word-range = диапазон
 word-normal = обычный режим
 word-refused = отказ
+word-refused-for-costs = Не открыто из-за издержек
+word-conflicting-signals = Сигналов LONG и SHORT одновременно
 chart-0 = 1 день
 chart-1 = 1 неделя
 chart-2 = 1 месяц

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +32,11 @@ TOTALS = np.dtype([("closed", "i8"), ("wins", "i8"), ("won", "f8"), ("lost", "f8
 def score_portfolio(result: PortfolioResult, held: NDArray[np.float64]) -> tuple[Any, NDArray[np.float64]]:
     """Score of a run on several pairs, and its daily returns (d,), which those of its pairs held equally explain."""
     ts, equity, recordings = result.ts, result.equity, result.recording.recordings
-    exposure, totals, scores = np.zeros(len(ts)), new_records(TOTALS, 1), new_records(SCORE, 1)
+    exposure, totals, scores = _zeros(len(ts)), new_records(TOTALS, 1), new_records(SCORE, 1)
     score = scores[0]
     for one in recordings:
-        candles, ledger = one.prepared.candles, one.pair.ledger
-        _pair_scorer()(ts, exposure, candles.ts, one.prepared.close, one.changes, one.bars, *matching(one), totals)
+        ledger, tape = one.pair.ledger, (one.prepared.candles.ts, one.prepared.close, one.prepared.candles.bar_ms)
+        _pair_scorer()(ts, exposure, *tape, one.changes, one.bars, *matching(one), totals)
         score.fees += ledger.fees
         score.funding += ledger.funding
         score.turnover += ledger.turnover
@@ -44,7 +45,17 @@ def score_portfolio(result: PortfolioResult, held: NDArray[np.float64]) -> tuple
     score.liquidated = result.recording.outcome is not Outcome.COMPLETE
     closes = np.empty(len(held) + 2)
     days = _account_scorer()(ts, equity, exposure, result.bar_ms, result.config.deposits, held, totals, scores, closes)
+    _left.exposure = exposure
     return score, closes[:days]
+
+
+_left = threading.local()  # what the last score of a thread left: zeros, in memory that is there
+
+
+def _zeros(count: int) -> NDArray[np.float64]:
+    """Zeros (count,), the same again for one score after the other: new memory would take as long as the score."""
+    kept: NDArray[np.float64] | None = _left.__dict__.pop("exposure", None)
+    return kept if kept is not None and len(kept) == count else np.zeros(count)
 
 
 @cache
@@ -63,6 +74,7 @@ def score_pair(
     exposure: Record,
     ts: Record,
     close: Record,
+    bar_ms: int,
     changes: Record,
     bars: int,
     fills: Record,
@@ -79,10 +91,10 @@ def score_pair(
 ) -> None:
     """Add a pair's worth at each time of the clock to `exposure` (t,), and its trades to `totals`, an array of one.
 
-    `ts` and `close` (n,), of which `bars` were played, prices in ticks; `changes` of CHANGE (c,); `fills` to `trades`:
-    what `match` is given.
+    `ts` and `close` (n,), one every `bar_ms` at most, of which `bars` were played, prices in ticks; `changes` of CHANGE
+    (c,); `fills` to `trades`: what `match` is given.
     """
-    add_worth(clock, exposure, ts, close, changes, bars, tick_value)
+    add_worth(clock, exposure, ts, close, bar_ms, changes, bars, tick_value)
     count = match(fills, funding_bars, funding, high, low, last, tick_value, parts, closed, trades)
     total = totals[0]
     count, wins, won, lost = profits_of(trades[:count])
@@ -97,7 +109,14 @@ def score_pair(
 
 @kernel
 def add_worth(
-    clock: Record, exposure: Record, ts: Record, close: Record, changes: Record, bars: int, tick_value: float
+    clock: Record,
+    exposure: Record,
+    ts: Record,
+    close: Record,
+    bar_ms: int,
+    changes: Record,
+    bars: int,
+    tick_value: float,
 ) -> None:
     """Add what a pair holds, at its last close up to each time of the clock (t,), without its sign."""
     begin = 0
@@ -108,7 +127,7 @@ def add_worth(
             continue
         begin = first_from(clock, begin, ts[i])
         until = first_from(clock, begin, ts[end]) if end < bars else len(clock)
-        if same_times(clock[begin:until], ts[i:end]):
+        if until > begin and same_times(clock[begin:until], ts[i:end], bar_ms):
             add_closes(exposure[begin:until], close[i:end], float(position), tick_value)
             continue
         for k in range(begin, until):
@@ -135,14 +154,15 @@ def first_from(clock: Record, k: int, ts: int) -> int:
 
 
 @kernel
-def same_times(first: Record, second: Record) -> bool:
-    """Whether both are the same times (k,)."""
-    if len(first) != len(second):
-        return False
-    different = 0
-    for i in range(len(first)):  # by itself: several at a time
-        different |= first[i] ^ second[i]
-    return different == 0
+def same_times(first: Record, second: Record, bar_ms: int) -> bool:
+    """Whether both are the same times (k,), one every `bar_ms`, than which they are never closer."""
+    k = len(first) - 1
+    return (
+        len(second) == k + 1
+        and first[0] == second[0]
+        and first[k] == first[0] + k * bar_ms
+        and second[k] == second[0] + k * bar_ms
+    )
 
 
 @kernel

@@ -107,8 +107,26 @@ def test_what_a_pair_holds_stands_at_every_time_of_the_clock():
     changes["bar"], changes["position"] = [1, 2], [2, -1]
     exposure = np.zeros(6)
     clock, ts = np.array([10, 20, 30, 40, 50, 60]), np.array([10, 20, 40])
-    add_worth(clock, exposure, ts, np.array([5.0, 6.0, 7.0]), changes, 3, 1.0)
+    add_worth(clock, exposure, ts, np.array([5.0, 6.0, 7.0]), 10, changes, 3, 1.0)
     assert exposure.tolist() == [0.0, 12.0, 12.0, 7.0, 7.0, 7.0]
+
+
+@given(st.integers(2, 60), st.integers(0, 5), st.integers(0, 5), st.integers(1, 5), st.integers(0, 1000))
+def test_what_is_held_is_added_whatever_bars_are_missing(count, missing, absent, held, seed):
+    """From the clock and from the pair, whose times are among those of the clock."""
+    rng = np.random.default_rng(seed)
+    clock = np.delete(np.arange(count), rng.choice(count, min(missing, count - 1), replace=False))
+    ts = np.delete(clock, rng.choice(len(clock), min(absent, len(clock) - 1), replace=False))
+    changes = new_records(CHANGE, min(held, len(ts)))
+    changes["bar"] = np.sort(rng.choice(len(ts), len(changes), replace=False))
+    changes["position"] = rng.integers(-2, 3, len(changes))
+    close, exposure = rng.uniform(1.0, 9.0, len(ts)), np.zeros(len(clock))
+    add_worth(clock, exposure, ts, close, 1, changes, len(ts), 0.5)
+    for time, found in zip(clock.tolist(), exposure.tolist()):
+        bar = np.searchsorted(ts, time, side="right") - 1
+        change = np.searchsorted(changes["bar"], bar, side="right") - 1
+        position = changes["position"][change] if bar >= 0 and change >= 0 else 0
+        assert found == abs(position * close[bar] * 0.5)
 
 
 @given(st.integers(1, 40), st.integers(0, 60), st.integers(0, 1000))

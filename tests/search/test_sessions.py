@@ -201,7 +201,7 @@ def test_a_search_that_is_killed_goes_on_and_writes_the_same_rows(tmp_path, how)
     data, other = tmp_path / "data", tmp_path / "other"
     asked = ("sweep", space, "--candles", candles, "--out")
     running = command(data, *asked, tmp_path / "a", *how, start=True)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while running.poll() is None and trials(data) < 200 and time.monotonic() < deadline:
         pass
     assert running.poll() is None, "it came to its end before it was killed"

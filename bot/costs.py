@@ -67,10 +67,10 @@ def _order_costs(maker_fee: float, taker_fee: float, slippage: float, kind: int)
 _costs_of_order = kernel(_order_costs)
 
 
-def round_trip_of(instrument: Instrument, entry: OrderKind, leave: OrderKind, slippage: float) -> float:
+def round_trip_of(instrument: Instrument, entry: OrderKind, exit_: OrderKind, slippage: float) -> float:
     """Costs as `round_trip` gives them, for a check of parameters: fraction of the price."""
     fees = float(instrument.maker_fee), float(instrument.taker_fee)
-    return _order_costs(*fees, slippage, entry) + _order_costs(*fees, slippage, leave)
+    return _order_costs(*fees, slippage, entry) + _order_costs(*fees, slippage, exit_)
 
 
 def check_distance(place: str, distance: float, multiple_place: str, multiple: float, costs: float) -> None:
@@ -84,10 +84,10 @@ def check_distance(place: str, distance: float, multiple_place: str, multiple: f
 
 
 @kernel
-def round_trip(pair: Record, entry: int, leave: int, slippage: float) -> float:
-    """Costs of entering by an order of kind `entry` and leaving by one of kind `leave`, fraction of the price."""
+def round_trip(pair: Record, entry: int, exit_: int, slippage: float) -> float:
+    """Costs of entering by an order of kind `entry` and exiting by one of kind `exit_`, fraction of the price."""
     maker, taker = pair.instrument.maker_fee, pair.instrument.taker_fee
-    return _costs_of_order(maker, taker, slippage, entry) + _costs_of_order(maker, taker, slippage, leave)
+    return _costs_of_order(maker, taker, slippage, entry) + _costs_of_order(maker, taker, slippage, exit_)
 
 
 @kernel
@@ -106,12 +106,12 @@ def pays(pair: Record, rule: int, distance: float, multiple: float, cost: float)
 
 
 @kernel
-def entry_pays(pair: Record, params: Record, entry: int, target: float, leave: int, stop: float) -> bool:
-    """Whether an entry of kind `entry` pays; its target is left by an order of kind `leave`, its stop at the market.
+def entry_pays(pair: Record, params: Record, entry: int, target: float, exit_: int, stop: float) -> bool:
+    """Whether an entry of kind `entry` pays; an order of kind `exit_` closes it at its target, a stop at its stop.
 
     `target` and `stop` are their distances, fractions of the price; infinite where there is none.
     """
-    to_target = round_trip(pair, entry, leave, params.expected_slippage)
+    to_target = round_trip(pair, entry, exit_, params.expected_slippage)
     to_stop = round_trip(pair, entry, OrderKind.STOP, params.expected_slippage)
     return pays(pair, CostRule.TARGET, target, params.min_target_costs, to_target) and pays(
         pair, CostRule.STOP, stop, params.min_stop_costs, to_stop

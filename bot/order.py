@@ -50,7 +50,7 @@ class Liquidity(IntEnum):
     TAKER = 1
 
 
-WHOLE_POSITION = -1
+WHOLE_POSITION = -1  # as the part that an order is for: all that is held
 
 SLOT = np.dtype(
     [
@@ -126,7 +126,7 @@ def set_order(
     """Set the order of slot `index`: price in ticks, `quantity` lots still to fill. Returns the slot.
 
     A new price or quantity amends the order; another side or kind is a new one, since no venue amends those. Exits
-    (every signal but ENTRY and GRID_COUNTER) are reduce-only. A quantity under one lot withdraws, and so does a price
+    (every signal but ENTRY and GRID_COUNTER) are reduce-only. A quantity under one lot cancels, and so does a price
     under one tick. A stop that has been triggered stays so: what is left of it goes at the market, under the signal and
     for the part of the newest order.
     """
@@ -202,5 +202,5 @@ def stops_position(slot: Record) -> bool:
 
 @kernel
 def is_exit(signal: int) -> bool:
-    """Whether the order only leaves: it is reduce-only and nothing may refuse it."""
+    """Whether an order is an exit, by its signal: it is reduce-only and nothing may refuse it."""
     return signal > Signal.GRID_COUNTER

@@ -22,6 +22,7 @@ class PortfolioPair(TypedDict):
     price: float
     regime: str
     strategy: str
+    group: str  # its risk group: as the config names it, else by the first of the pairs that move alike
     phase: str
     held_off: list[str]  # why it opens nothing; empty: it may
     target: float  # capital
@@ -99,6 +100,7 @@ class AccountLimits(TypedDict):
     halt_drawdown_pct: float
     exposure: float  # largest, as a share of equity
     reserve: float  # share of equity that is kept free
+    group_exposure: float  # largest of one risk group, as a share of what is not reserved
 
 
 class CapitalPhaseStatus(TypedDict):

@@ -88,7 +88,7 @@ def pass_entries(pair: Record, slots: Record, allow_new: bool, target: float, li
 
     Position and entries together stay within what the position's stops can close and its risk tier holds, and the
     entries alone within what one market order can close. Returns the slot of a market entry that
-    does not fit, already withdrawn, or -1 (ask again until it is); the notional of all that rest; and whether others
+    does not fit, already cancelled, or -1 (ask again until it is); the notional of all that rest; and whether others
     still wait to.
     """
     entries, lots, waiting = resting_entries(pair, slots)
@@ -127,8 +127,8 @@ def pass_entries(pair: Record, slots: Record, allow_new: bool, target: float, li
 
 
 @kernel
-def withdraw_farthest(pair: Record, slots: Record, wanted: float) -> int:
-    """Withdraw resting entries, the farthest from the price first, until `wanted` of reserve is free; how many."""
+def cancel_farthest(pair: Record, slots: Record, wanted: float) -> int:
+    """Cancel resting entries, the farthest from the price first, until `wanted` of reserve is free; how many."""
     freed, count = 0.0, 0
     while freed < wanted:
         farthest, distance = -1, -1.0

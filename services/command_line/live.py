@@ -131,7 +131,7 @@ def run(
         bool, typer.Option("--untested", help="live: accept, from now on, a strategy without a finished backtest")
     ] = False,
 ) -> None:
-    """Trade until Ctrl-C or `ctl stop`. Then entries are withdrawn; stops and targets stay at the exchange.
+    """Trade until Ctrl-C or `ctl stop`. Then entries are cancelled; stops and targets stay at the exchange.
 
     The key comes from TRADERAGENT_KEY and TRADERAGENT_SECRET, else from `traderagent keys`. With `environment: live`
     the strategy, whose content is all of its parameters, needs a finished backtest or search on each pair.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.order import OrderKind, Signal
-from coordinator.vocabulary import Answer
+from coordinator.vocabulary import HaltAnswer
 from tests.coordinator.driven import Driven
 
 RANGE = {"preset": "exchange", "lower": 48_000, "upper": 52_000, "levels": 9}
@@ -95,7 +95,7 @@ def test_lots_that_a_trim_took_are_not_bought_back_before_the_grid_is_flat(monke
     one.bar(count=240)
     first, second = one.buy(), one.buy()
     one.direct(halted=True)
-    one.direct(answer=int(Answer.REDUCE_50))
+    one.direct(answer=int(HaltAnswer.REDUCE_50))
     one.fill(one.orders(kind=OrderKind.MARKET)[0])
     one.direct(halted=False, answer=0)
     assert one.machine.position in (first.lots, second.lots)

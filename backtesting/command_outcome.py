@@ -28,7 +28,7 @@ OUTCOMES = (CommandKind.HALT, CommandKind.HOLD, CommandKind.REDUCE_50, CommandKi
 class PairOutcome:
     """How a command would leave a pair; money is quote currency, quantities base currency, signed where held."""
 
-    price: float  # at which it is reckoned
+    price: float  # at which it is computed
     position_now: float
     position: float
     entries_cancelled: int  # that rest now and would not any more

@@ -38,7 +38,7 @@ SAID = {
     "stop": "stop",
 }
 CONFIRMED = ("resume", "close", "halt", "close-all", "reduce-50", "phase-up", "phase-down", "stop")
-OUTCOMES = ("halt", "hold", "reduce-50", "close-all", "close")  # whose outcome is reckoned on a copy of the pairs
+OUTCOMES = ("halt", "hold", "reduce-50", "close-all", "close")  # whose outcome is computed on a copy of the pairs
 OUTCOME_SECONDS = 4.0  # that a confirmation waits for it
 HALT_ANSWERS = ("hold", "reduce-50", "close-all")
 NEXT = {Loudness.ON: Loudness.QUIET, Loudness.QUIET: Loudness.OFF, Loudness.OFF: Loudness.ON}

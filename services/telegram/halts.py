@@ -30,7 +30,7 @@ class _Halt:
     sent_as: int | None = None
     said: str = ""
     edited: float = 0.0
-    reckoned: bool = False  # what each answer would do is in it
+    computed: bool = False  # what each answer would do is in it
     decide_by: str | None = None
     before: dict[str, float] = field(default_factory=dict)  # positions while it waited
     seen: list[tuple[str, float, int]] = field(default_factory=list)  # positions and orders after the answer
@@ -73,17 +73,17 @@ class Halts:
             self._of_a_decision(user, halt, now, words)
             return
         message = waiting_message(now, self._outcomes, words)
-        reckoned = self._outcomes.known(now, HALT_ANSWERS[0]) is not None
+        computed = self._outcomes.known(now, HALT_ANSWERS[0]) is not None
         box = self._box(user.id)
         if halt is None or halt.decided:
             halt = self._halts[place] = _Halt(said=message.text, edited=self._clock())
-            halt.reckoned = reckoned
+            halt.computed = computed
             message = replace(message, called=name, buttons=(*message.buttons, _seen(name, words)))
             box.alarm(name, message, self._clock())
         else:
-            due = self._clock() - halt.edited >= EDIT_SECONDS or reckoned != halt.reckoned
+            due = self._clock() - halt.edited >= EDIT_SECONDS or computed != halt.computed
             if due and message.text != halt.said and halt.sent_as is not None:
-                halt.reckoned = reckoned
+                halt.computed = computed
                 if name in box.alarms():
                     message = replace(message, buttons=(*message.buttons, _seen(name, words)))
                     box.renew(name, replace(message, called=name))

@@ -333,7 +333,7 @@ class Reckoning:
         return {"bot": bot, "commands": {name: {"BTCUSDT": one} for name, one in self.outcomes.items()}}
 
 
-def reckoned_in(here):
+def computed_in(here):
     here.service.notices.world = replace(here.service.notices.world, twins=Reckoning())
     return here.service.notices.world.twins
 
@@ -346,7 +346,7 @@ def in_text(here, words):
 def test_a_halt_is_on_the_phone_within_three_seconds(dsn, name, tmp_path):
     async def play():
         async with house(tmp_path, dsn, [name], users=(ANN,)) as here:
-            reckoned_in(here)
+            computed_in(here)
             await here.until(lambda: name in here.service.places)
             await here.service.look()
             here.service.look = asyncio.Event().wait  # what comes now comes by the event
@@ -362,7 +362,7 @@ def test_a_halt_is_on_the_phone_within_three_seconds(dsn, name, tmp_path):
 def test_a_halt_is_decided_from_the_phone(dsn, name, tmp_path):
     async def play():
         async with house(tmp_path, dsn, [name], users=(ANN,)) as here:
-            twins = reckoned_in(here)
+            twins = computed_in(here)
             here.bot.now = {**here.bot.now, **HALTED}
             await here.service.look()
             (told,) = await here.until(lambda: [one for one in here.telegram.sent if "halted" in one["text"]])
@@ -401,12 +401,12 @@ def test_a_halt_says_what_each_answer_would_do_and_counts_down_in_its_place(dsn,
 
     async def play():
         async with house(tmp_path, dsn, [name], users=(ANN,), clock=lambda: noon() + later[0]) as here:
-            twins = reckoned_in(here)
+            twins = computed_in(here)
             here.bot.now = {**here.bot.now, **HALTED}
             await here.service.look()
             (told,) = await here.until(lambda: [one for one in here.telegram.sent if "halted" in one["text"]])
             await here.service.look()
-            reckoned = (await here.until(lambda: in_text(here, "at the stops")))[0]
+            computed = (await here.until(lambda: in_text(here, "at the stops")))[0]
             here.bot.now = {**here.bot.now, "at": "2024-01-01T09:16:00Z"}
             for _ in range(3):
                 await here.service.look()
@@ -428,17 +428,17 @@ def test_a_halt_says_what_each_answer_would_do_and_counts_down_in_its_place(dsn,
             before = len(here.telegram.sent)
             here.telegram.presses(ANN, told["buttons"]["Hold"], told["number"])
             await here.until(lambda: len(here.telegram.sent) > before)
-            return told, reckoned, counted, again, over, here.telegram.sent[before], here.bot.told
+            return told, computed, counted, again, over, here.telegram.sent[before], here.bot.told
 
-    told, reckoned, counted, again, over, late, commands = run(play())
+    told, computed, counted, again, over, late, commands = run(play())
     for said in (
         "<b>Hold</b>: held then: 1 positions worth 430.00; 20.25 would be lost at the stops",
         "<b>Halve</b>: closing orders at the market: 1 for 215.00, +1.00 becomes final, fees 0.12; held then: 1",
         "<b>Close all</b>: exits cancelled: 1; closing orders at the market: 1 for 430.00",
     ):
-        assert said in reckoned["text"]
-    assert "being reckoned" not in reckoned["text"]
-    assert {one["number"] for one in (told, reckoned, counted)} == {told["number"]}
+        assert said in computed["text"]
+    assert "being computed" not in computed["text"]
+    assert {one["number"] for one in (told, computed, counted)} == {told["number"]}
     assert set(counted["buttons"]) == {"Hold", "Halve", "Close all", "Seen"}
     assert again["number"] != told["number"] and "in 14 min" in again["text"], "what is said again is what holds now"
     assert over["buttons"] == {} and over["number"] == again["number"]
@@ -457,9 +457,13 @@ def test_where_a_pair_cannot_be_copied_a_halt_says_why_and_what_positions_tell(d
             return here.telegram.sent[0]["text"], asked["text"]
 
     told, asked = run(play())
-    for words in ("1 positions worth 430.00 stay", "about 215.00 of 1", "430.00 leave at the market, unrealised +2.00"):
+    for words in (
+        "1 positions worth 430.00 stay",
+        "about 215.00 of 1",
+        "430.00 are closed at the market, unrealised +2.00",
+    ):
         assert words in told
-    assert "Withdraws every entry; 1 positions" in asked and "Reckoned" not in asked
+    assert "Cancels every entry; 1 positions" in asked and "Computed" not in asked
 
 
 @pytest.mark.parametrize("status", [429, 500, 502])

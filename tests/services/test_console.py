@@ -67,6 +67,7 @@ BODIES = {
 }
 QUERY = {
     "/api/v1/market-data/candles": {"bot": None, "pair": PAIR},
+    "/api/v1/market-data/stored-candles": {"bot": None, "pair": PAIR},
     "/api/v1/bots/{bot}/pairs/{pair}/what-if": {"price": "42000"},
     "/api/v1/market-data/instruments": {"market_id": 4, "as_of": "2024-01-01"},
 }
@@ -521,6 +522,27 @@ def test_candles_come_as_columns_in_one_body_rolled_up(dsn, name, tmp_path):
             assert hours[2][5] == hours[4][5] + 2.5  # high and close
             assert set(hours[5]) == {60.0}  # of every minute of each
             status, body, _ = await house.ask("GET", path.replace(PAIR, "XYZUSDT") + "1", token)
+            assert (status, body["code"]) == (404, "not_found")
+
+    run(main())
+
+
+def test_stored_candles_come_as_hours_of_years_or_as_minutes_of_a_period(dsn, name, tmp_path):
+    async def main():
+        async with console(dsn, tmp_path, name) as house:
+            house.built.sources.candles.days_stored = 800
+            token = await house.token("read")
+            path = f"/api/v1/market-data/stored-candles?bot={name}&pair={PAIR}"
+            import numpy as np
+
+            _, raw, headers = await house.ask("GET", path, token)
+            hours = np.frombuffer(raw, "<f8").reshape(6, int(headers["X-Rows"]))
+            assert (headers["X-Minutes"], headers["X-Rows"]) == ("60", str(800 * 24))
+            since = int(hours[0][5])
+            _, raw, headers = await house.ask("GET", f"{path}&minutes=1&since={since}&until={since + DAY}", token)
+            minutes = np.frombuffer(raw, "<f8").reshape(6, int(headers["X-Rows"]))
+            assert (minutes[0][0], minutes[0][-1]) == (since, since + DAY - MINUTE)
+            status, body, _ = await house.ask("GET", path.replace(PAIR, "XYZUSDT"), token)
             assert (status, body["code"]) == (404, "not_found")
 
     run(main())

@@ -34,8 +34,8 @@ def stored_candles(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
         held = store.read(series, since, until)
     except pl.exceptions.PolarsError as error:
         raise Misconfigured(
-            f"the stored candles of {series.symbol} ({series.venue} {series.market}) cannot be read ({cut(str(error))}); "
-            "move their file away and download them again."
+            f"the stored candles of {series.symbol} ({series.venue} {series.market}) cannot be read "
+            f"({cut(str(error))}); move their file away and download them again."
         ) from None
     rolled, incomplete = rolled_up(held, said["minutes"])
     body = b"".join(rolled[name].to_numpy().astype("<f8").tobytes() for name in COLUMNS)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from backtesting.reports.page import run_page
-from bot.errors import Misconfigured, TradingError, cut, shown
+from bot.errors import Misconfigured, cut, shown
 from bot.sources import source_hash
 from coordinator.config import PortfolioConfig, load_config, strategy_named
 from coordinator.config_file import BUILT_IN

@@ -83,13 +83,14 @@ HALTED = {
 class SpokenBot:
     """A bot behind the real control interface: it has the status that a test gives it, and keeps what it was told."""
 
-    def __init__(self, data_dir, name):
+    def __init__(self, data_dir, name, venue=None):
         self.name, self.told, self.now = name, [], bot_status(name)
         self.refuses = ""
         self.server = ControlServer(
             *(control_file(data_dir, name), self.status, self.act, CollectorRegistry()),
             orders=self.orders,
             config=lambda: self.settings,
+            venue=venue,
         )
         self.settings = [
             {"key": "strategy", "value": "grid", "live": False, "bounds": "", "meaning": "which of them"},
@@ -122,9 +123,9 @@ class SpokenBot:
 
 
 class MadeCandles:
-    """A rising market, a bar a minute, whatever is asked for; `days_stored` of it are in the store, up to an hour ago."""
+    """A rising market, a bar a minute, whatever is asked for."""
 
-    days_stored = 0
+    days_stored = 0  # up to an hour ago
 
     async def candles(self, bot, pair, until, count):
         del bot, pair

@@ -152,3 +152,12 @@ class CandleSource(Protocol):
     async def candles(self, bot: str, pair: str, until: int | None, count: int) -> Any:
         """The last minute bars that open before `until` (ms; the market's present without one), BAR (n,)."""
         ...
+
+    async def stored(
+        self, bot: str, pair: str, minutes: int, since: int | None, until: int | None, bars: int
+    ) -> tuple[Any, int]:
+        """Candles of so many minutes that are stored of where a bot trades, in [since, until) ms, the last `bars`.
+
+        Columns (6, n) as float64, ts first; and how many are withheld, as a minute of them is missing.
+        """
+        ...

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import sys
-import traceback
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from backtesting.reports.page import run_page
-from bot.errors import Misconfigured, TradingError, cut, shown
+from bot.errors import Misconfigured, cut, shown
 from bot.sources import source_hash
 from coordinator.config import PortfolioConfig, load_config, strategy_named
 from coordinator.config_file import BUILT_IN
@@ -29,6 +26,7 @@ from search.objective import HIGHEST_IS_BEST
 from search.reading import read_space
 from search.searchable import parameters_of
 from services.app import live_answers, replay_answers, staged
+from services.app.answering import answer_all, answered
 from services.app.backtest import find_candles, find_series, find_series_of_one, run_portfolio, run_single
 from services.app.data_answers import coverage, instruments, markets, symbols
 from services.app.download_jobs import DOWNLOAD, REPAIR
@@ -260,31 +258,8 @@ QUESTIONS: dict[str, Callable[[Path, dict[str, Any]], Any]] = {
 
 def answer(line: str, data_dir: Path) -> dict[str, Any]:
     """Answer one line."""
-    asked = json.loads(line)
-    try:
-        return {"answer": QUESTIONS[asked["question"]](data_dir, asked["said"])}
-    except TradingError as error:
-        return {"refused": str(error)}
-    except OSError as error:
-        place = cut(str(error.filename)) if error.filename else "a file"
-        return {"refused": f"{place}: {error.strerror}; check the path and its rights."}
-    except Exception as error:  # noqa: BLE001, told to whoever asks and into its log
-        return {"fault": f"{type(error).__name__}: {cut(str(error))} at {_place(error)}"}
-
-
-def _place(error: BaseException) -> str:
-    """File and line where something went wrong."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{Path(last.filename).name}:{last.lineno}"
-
-
-def main() -> None:
-    """Answer until the input ends; what else is printed goes to the error output."""
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    for line in sys.stdin:
-        print(json.dumps(answer(line, Path(sys.argv[1]))), file=out, flush=True)
+    return answered(line, data_dir, QUESTIONS)
 
 
 if __name__ == "__main__":
-    main()
+    answer_all(QUESTIONS)

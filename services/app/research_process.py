@@ -33,9 +33,9 @@ READY, PLAYING, FAILED = "ready", "playing", "failed"
 class ResearchProcess:
     """Asks one question after the other; the process begins with the first, and rests when nobody asks."""
 
-    def __init__(self, data_dir: Path, seconds: float = 60.0) -> None:
-        """`seconds`: that an answer may take."""
-        self.data_dir, self.seconds = data_dir, seconds
+    def __init__(self, data_dir: Path, seconds: float = 60.0, program: str = PROGRAM) -> None:
+        """`seconds`: that an answer may take; `program`: the module that answers."""
+        self.data_dir, self.seconds, self.program = data_dir, seconds, program
         self._turn = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
         self._rest: asyncio.TimerHandle | None = None
@@ -87,7 +87,7 @@ class ResearchProcess:
             self._rest.cancel()
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", PROGRAM, str(self.data_dir.resolve())), stdin=asyncio.subprocess.PIPE,
+                *(sys.executable, "-m", self.program, str(self.data_dir.resolve())), stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, limit=LONGEST_ANSWER, cwd=ROOT,
             )  # fmt: skip
         loop = asyncio.get_running_loop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64decode
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
@@ -13,6 +14,7 @@ from bot.market import Market
 from bot.ports import Unreachable
 from bot.rollup import BAR
 from bot.times import MINUTE
+from services.app.research_process import ResearchProcess
 from services.control.client import ask, control_file, file_of, running_bots, venue_of
 from services.exchanges.registry import factory_of
 
@@ -27,6 +29,8 @@ COMMAND_SECONDS = 120.0  # a shutdown waits for positions to close
 THREADS = 16
 REQUESTS = 5.0  # a second, of candles
 MOST_BARS, MOST_PAIRS = 20_000, 40  # that are kept
+STORED_SECONDS = 20.0  # that an answer from the store may take
+SAME_MARKET = ("live", "demo")  # environments whose prices are those that are stored of the exchange
 
 
 class Bots:
@@ -82,6 +86,7 @@ class VenueCandles:
         self._gateways: dict[tuple[str | None, ...], Gateway] = {}
         self._bars: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._turns: dict[tuple[Any, ...], asyncio.Lock] = {}
+        self._store = ResearchProcess(data_dir, STORED_SECONDS, "services.app.candle_answers")
 
     async def candles(self, bot: str, pair: str, until: int | None, count: int) -> Any:
         """The last bars that open before `until` (ms; the market's present without one), BAR (n,)."""
@@ -93,6 +98,20 @@ class VenueCandles:
         async with self._turns.setdefault(key, asyncio.Lock()):
             end = await gateway.newest(pair) if until is None else until // MINUTE * MINUTE
             return await self._kept(gateway, key, pair, end - count * MINUTE, end)
+
+    async def stored(
+        self, bot: str, pair: str, minutes: int, since: int | None, until: int | None, bars: int
+    ) -> tuple[Any, int]:
+        """Candles of so many minutes that are stored of where a bot trades, in [since, until) ms, the last `bars`.
+
+        Columns (6, n) as float64, ts first; and how many are withheld, as a minute of them is missing.
+        """
+        venue = venue_of(control_file(self.data_dir, bot))
+        if venue is None or venue["environment"] not in SAME_MARKET:
+            return np.empty((6, 0)), 0
+        said = {"exchange": venue["exchange"], "market": venue["market"], "pair": pair, "minutes": minutes}
+        told = await self._store.ask("stored_candles", said | {"since": since, "until": until, "bars": bars})
+        return np.frombuffer(b64decode(told["columns"]), "<f8").reshape(6, told["rows"]), told["incomplete"]
 
     async def _kept(self, gateway: Gateway, key: tuple[Any, ...], pair: str, start: int, end: int) -> Any:
         """Bars of [start, end): those that are kept, and the missing ones before or after them."""
@@ -120,5 +139,6 @@ class VenueCandles:
 
     async def close(self) -> None:
         """Hang up."""
+        await self._store.close()
         for one in self._gateways.values():
             await one.close()

@@ -1907,6 +1907,24 @@ class ConsoleClient:
             {},
         )[0]
 
+    def stored_candles(
+        self,
+        *,
+        bot: str,
+        pair: str,
+        minutes: int | None = None,
+        bars: int | None = None,
+        since: int | None = None,
+        until: int | None = None,
+    ) -> bytes:
+        """Give candles of a pair as they are stored of the exchange where a bot trades, years of them where there are."""
+        return self.transport.ask(
+            "GET",
+            "/api/v1/market-data/stored-candles",
+            {"bot": bot, "pair": pair, "minutes": minutes, "bars": bars, "since": since, "until": until},
+            {},
+        )[0]
+
     def settings(self) -> SettingsShownJson:
         """Say what this console is."""
         return cast("SettingsShownJson", json.loads(self.transport.ask("GET", "/api/v1/settings", {}, {})[0]))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 
+from bot.errors import Misconfigured
 from bot.ports import Unreachable
 from bot.times import DAY, MINUTE
 from services.account_statement import StatementFormat
@@ -30,6 +31,7 @@ from services.web.models import (
     SettingsShown,
 )
 from services.web.portfolio import correlations
+from services.web.research import refusal
 from services.words import LANGUAGES
 
 if TYPE_CHECKING:
@@ -172,9 +174,7 @@ async def candles(
 ) -> Response:
     """Give candles of a pair where a bot trades, the last ones or those before a moment, in one binary body."""
     console = console_of(request)
-    traded = [one["pair"] for one in (seen_bot(console, bot).status or {"pairs": []})["pairs"]]
-    if pair not in traded:
-        raise not_found("pair", pair, f"choose one of {', '.join(traded)}" if traded else "wait until the bot answers")
+    _refuse_untraded(console, bot, pair)
     length = max(one for one in LENGTHS if one <= minutes)
     found = await console.sources.candles.candles(bot, pair, until, min(bars * length, 20_000))
     rolled, incomplete = rolled_up(found, length)
@@ -182,6 +182,50 @@ async def candles(
     body = b"".join(np.ascontiguousarray(rolled[name], "<f8").tobytes() for name in COLUMNS)
     headers = {"X-Rows": str(len(rolled)), "X-Minutes": str(length), "X-Incomplete": str(incomplete)}
     return Response(body, media_type="application/octet-stream", headers=headers)
+
+
+@router.get(
+    "/market-data/stored-candles",
+    tags=["market-data"],
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Columns as of `/market-data/candles`; X-Rows is 0 where nothing is stored. X-Incomplete "
+            "longer ones of the period are withheld, as a minute of them is missing.",
+            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+        },
+        404: {"model": Problem},
+    },
+)
+async def stored_candles(
+    request: Request,
+    _by: Reader,
+    bot: Name,
+    pair: Pair,
+    minutes: Annotated[int, Query(description="length of a candle: 1, 5, 15, 30, 60, 240 or 1440", ge=1, le=1440)] = 60,
+    bars: Annotated[int, Query(ge=1, le=20_000, description="how many at most, the last ones")] = 20_000,
+    since: Annotated[
+        int | None, Query(ge=0, le=253_402_300_799_000, description="ms; those that open from then")
+    ] = None,
+    until: Annotated[int | None, Query(ge=0, le=253_402_300_799_000, description="ms; those that open before")] = None,
+) -> Response:
+    """Give candles of a pair as they are stored of the exchange where a bot trades, years of them where there are."""
+    console = console_of(request)
+    _refuse_untraded(console, bot, pair)
+    length = max(one for one in LENGTHS if one <= minutes)
+    try:
+        found, incomplete = await console.sources.candles.stored(bot, pair, length, since, until, bars)
+    except Misconfigured as error:
+        raise refusal(error) from None
+    headers = {"X-Rows": str(found.shape[1]), "X-Minutes": str(length), "X-Incomplete": str(incomplete)}
+    return Response(found.tobytes(), media_type="application/octet-stream", headers=headers)
+
+
+def _refuse_untraded(console: Console, bot: str, pair: str) -> None:
+    """Raise Failure for a pair that a bot does not trade, as far as it has said."""
+    traded = [one["pair"] for one in (seen_bot(console, bot).status or {"pairs": []})["pairs"]]
+    if pair not in traded:
+        raise not_found("pair", pair, f"choose one of {', '.join(traded)}" if traded else "wait until the bot answers")
 
 
 def rolled_up(bars: np.ndarray, minutes: int) -> tuple[np.ndarray, int]:

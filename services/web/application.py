@@ -43,8 +43,8 @@ from services.web.models import ConsoleReady, Health
 API = "/api/v1"
 CHART = ("lightweight-charts.js", "columns.js", "overlays.js", "chart.js", "chart.css")
 OWN = (
-    *("console.js", "pair.js", "research.js", "builder.js", "fleet.js", "drift.js", "whatif.js", "replay.js"),
-    *("journal.js", "data.js", "scan.js", "compare.js", "settings.js", "config.js", "signals.js"),
+    *("console.js", "pair.js", "history.js", "research.js", "builder.js", "fleet.js", "drift.js", "whatif.js"),
+    *("replay.js", "journal.js", "data.js", "scan.js", "compare.js", "settings.js", "config.js", "signals.js"),
     *("console.css", "icon.svg"),
 )
 TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}

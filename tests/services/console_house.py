@@ -85,13 +85,14 @@ HALTED = {
 class SpokenBot:
     """A bot behind the real control interface: it has the status that a test gives it, and keeps what it was told."""
 
-    def __init__(self, data_dir, name):
+    def __init__(self, data_dir, name, venue=None):
         self.name, self.told, self.now = name, [], bot_status(name)
         self.refuses = ""
         self.server = ControlServer(
             *(control_file(data_dir, name), self.status, self.act, CollectorRegistry()),
             orders=self.orders,
             config=lambda: self.settings,
+            venue=venue,
         )
         self.settings = [
             {"key": "strategy", "value": "grid", "live": False, "bounds": "", "meaning": "which of them"},
@@ -126,6 +127,8 @@ class SpokenBot:
 class MadeCandles:
     """A rising market, a bar a minute, whatever is asked for."""
 
+    days_stored = 0  # up to an hour ago
+
     async def candles(self, bot, pair, until, count):
         del bot, pair
         end = (until or NOW) // MINUTE * MINUTE
@@ -135,6 +138,13 @@ class MadeCandles:
         bars["open"], bars["close"], bars["high"], bars["low"] = steps, steps + 0.5, steps + 3.0, steps - 3.0
         bars["volume"] = 1.0
         return bars
+
+    async def stored(self, bot, pair, minutes, since, until, bars):
+        length, end = minutes * MINUTE, (NOW // (60 * MINUTE) - 1) * 60 * MINUTE
+        since, until = max(since or 0, end - self.days_stored * 1440 * MINUTE), min(until or end, end)
+        ts = np.arange(max(-(-since // length), until // length - bars), until // length) * length
+        steps = 42_000.0 - (NOW - ts) / MINUTE * 0.01
+        return np.array([ts, steps, steps + 3.0, steps - 3.0, steps + 0.5, np.ones(len(ts))], np.float64), 0
 
 
 def drift_day(bot, day="2024-01-01", **more):

@@ -50,6 +50,9 @@ def test_a_page_shows_its_bot_commands_it_and_says_when_it_grows_old(dsn, name, 
                 "(({chart}) => chart.show(chart.first, chart.first + 3600))(document.getElementById('chart'))"
             )
             await page.until("document.getElementById('chart').chart.pair.read.t.length > 5000")  # older ones came
+            house.built.sources.candles.days_stored = 400
+            await page.visit(f"{house.address}/bots/{name}/pairs/{PAIR}")
+            await a_year_is_seen_and_zoomed(page)
             assert not page.faults(house.address)
             await house.bots[name].server.stop()
             await page.until("document.body.innerText.includes('no bot runs here')", 8)
@@ -59,6 +62,18 @@ def test_a_page_shows_its_bot_commands_it_and_says_when_it_grows_old(dsn, name, 
             await page.until("document.body.classList.contains('alive')", 8)
 
     asyncio.run(main())
+
+
+async def a_year_is_seen_and_zoomed(page):
+    """Hours of what is stored, drawn as days; then the minutes of a day long past."""
+    chart = "document.getElementById('chart').chart"
+    await page.until(f"document.documentElement.dataset.ready === '1' && {chart}.end - {chart}.first > 399 * 86400")
+    await page.run(f"{chart}.showSpan(0)")
+    assert await page.run(f"{chart}.length") >= 43_200
+    assert await page.run(f"{chart}.times.length * {chart}.length") > 390 * 86_400
+    await page.run(f"window.from = {chart}.end - 300 * 86400, {chart}.show(window.from, window.from + 7200)")
+    await page.until(f"{chart}.bars.t.filter((t) => t >= window.from && t < window.from + 7200).length === 120")
+    assert await page.run(f"{chart}.bars.t.every((t, k, all) => !k || t > all[k - 1])")
 
 
 def filled(number):

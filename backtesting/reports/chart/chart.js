@@ -2,6 +2,7 @@
 //
 // `new PriceChart(element, data)` takes unpacked data (columns.js). It keeps a few thousand bars in the library at a time
 // and rolls up as one zooms out. The wheel belongs to the page until the chart has the focus.
+// A pair may bring more than it `read`: `columns(length, from, to)` gives candles for bars of `length`, `since` the first.
 (function (root) {
 "use strict";
 
@@ -232,7 +233,7 @@ class PriceChart {
   measure() {
     const read = this.pair ? this.pair.read.t : null, account = this.base();
     const clocks = [read && [read, this.pair.seconds], account && [account.t, account.seconds]].filter(Boolean);
-    this.first = Math.min(...clocks.map(([t]) => t[0]));
+    this.first = Math.min(...clocks.map(([t]) => t[0]), (this.pair && this.pair.since) || Infinity);
     this.end = Math.max(...clocks.map(([t, seconds]) => t[t.length - 1] + seconds));
   }
   // Take newer data of the pair that is shown. What is in sight stays; it moves on where the newest bar was in sight.
@@ -278,8 +279,10 @@ class PriceChart {
   }
   at(kind, columns, rules, seconds) {
     const key = `${kind} ${seconds}`;
-    if (!this.cache.has(key)) this.cache.set(key, rolled(columns, rules, seconds));
-    return this.cache.get(key);
+    const kept = this.cache.get(key);
+    if (kept && kept.of === columns) return kept.rolled;
+    this.cache.set(key, {of: columns, rolled: rolled(columns, rules, seconds)});
+    return this.cache.get(key).rolled;
   }
   // Length of bars with which so much time is drawn.
   lengthFor(span) {
@@ -292,7 +295,10 @@ class PriceChart {
     const room = Math.max(span * 1.5, (length * MOST_BARS) / 4);
     this.loaded = {from: Math.max(this.first, from - room), to: Math.min(this.end, to + room)};
     const all = new Set(), parts = [];
-    if (this.pair) parts.push([this.at("candles", this.pair.read, CANDLE, length), "candle"]);
+    if (this.pair) {
+      const own = this.pair.columns ? this.pair.columns(length, from, to) : this.pair.read;
+      parts.push([this.at("candles", own, CANDLE, length), "candle"]);
+    }
     if (this.base()) parts.push([this.accountAt(Math.max(length, this.base().seconds)), "account"]);
     const cut = parts.map(([columns, kind]) => {
       const start = Math.max(place(columns.t, this.loaded.from) - 1, 0), end = place(columns.t, this.loaded.to + 1);

@@ -15,6 +15,10 @@ const words = Object.keys(said).length ? said : null; // null: the chart's own
 const named = (name) => said[name.replace(/_/g, " ")] || name.replace(/_/g, " ");
 let chart = null, read = null, busy = false, asked = 0, fills = [], regimes = [], zones = [];
 
+const history = new window.StoredHistory(
+  (query) => columns(query, "stored-candles"), () => chart && chart.follow(drawn()),
+);
+
 async function candles() {
   const last = read ? read.t.length : 0;
   const missing = last ? Math.min(Math.max(Math.ceil((market() - read.t[last - 1]) / 60) + 2, 2), MINUTES) : MINUTES;
@@ -22,8 +26,8 @@ async function candles() {
   return read && came.t.length ? joined(read, came) : came;
 }
 
-async function columns(query) {
-  const answer = await fetch(`/api/v1/market-data/candles?bot=${bot}&pair=${pair}&${query}`);
+async function columns(query, which = "candles") {
+  const answer = await fetch(`/api/v1/market-data/${which}?bot=${bot}&pair=${pair}&${query}`);
   if (!answer.ok) throw new Error((await answer.json()).message);
   const rows = +answer.headers.get("X-Rows"), body = await answer.arrayBuffer(), came = {};
   COLUMNS.forEach((name, k) => (came[name] = new Float64Array(body, k * rows * 8, rows)));
@@ -31,10 +35,11 @@ async function columns(query) {
   return came;
 }
 
-// Candles before the first that are here, once the reader comes near it.
+// Candles before the first minutes that are here, once the reader comes near it: those that the store does not have.
 async function older() {
   const sight = chart.exactSight(), near = (sight.to - sight.from) * 0.2;
-  if (busy || older.none || read.t.length >= MOST || !(sight.from - near < chart.first)) return;
+  if (busy || older.none || read.t.length >= MOST || !(sight.from - near < read.t[0])) return;
+  if (history.reaches(read.t[0])) return;
   busy = true;
   try {
     const asked = Math.min(OLDER, MOST - read.t.length), until = read.t[0] * 1000;
@@ -149,6 +154,7 @@ function drawn() {
   return {
     name: pair, seconds: 60, tick: tickOf(bars), lot: [1, 1], read: bars, fills: fillTable(), orders: orderTable(bars),
     ribbons: ribbons(bars), zones: zones.length ? zoneTable(bars) : null,
+    since: history.first, columns: (length, from, to) => history.over(bars, length, from, to),
   };
 }
 
@@ -184,6 +190,7 @@ function show() {
     older.soon = setTimeout(older, 150);
   });
   document.documentElement.dataset.ready = "1";
+  history.begin().catch(() => {}); // the newest minutes stay
 }
 
 document.addEventListener("part", renew);

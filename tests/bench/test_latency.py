@@ -82,6 +82,7 @@ def since(before, after):
 # can follow one another on the same bot, and a machine that grows busy disturbs all alike.
 
 BESIDE = 40  # pairs
+LAID = 60  # market minutes, until their grids are
 BLOCK = 4  # market minutes
 PAGES_A_MINUTE = 40
 PAGES = (
@@ -103,7 +104,7 @@ def test_fills_are_answered_as_soon_while_pages_are_loaded_and_telegram_is_unrea
         telegram = processes.start("telegram", "run", "--address", f"http://127.0.0.1:{deaf.getsockname()[1]}")
         heard(telegram, "Telegram: 1 users")
         beside = {"alone": None, "40 pages a minute": web, "Telegram unreachable": telegram}
-        paced(address, WARM, 0.5)
+        paced(address, LAID, 0.5)
         paced(address, SETTLED, SECONDS, BETWEEN)
         found = {name: Counter() for name in beside}
 

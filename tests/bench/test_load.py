@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -64,8 +65,21 @@ def tell(sentence):
 
 def spread(took):
     """Median, 95 of a hundred, 99 of a hundred, ms."""
+    took = every(took) if isinstance(took, dict) else took
     p50, p95, p99 = np.percentile(took, (50, 95, 99)) * 1000
     return f"p50 {p50:.1f} ms, p95 {p95:.1f} ms, p99 {p99:.1f} ms"
+
+
+def every(took):
+    return [one for of_url in took.values() for one in of_url]
+
+
+def slowest(took, address):
+    """The addresses that took longest, by their medians."""
+    found = sorted(
+        ((np.median(of_url) * 1000, url.removeprefix(address)) for url, of_url in took.items()), reverse=True
+    )
+    return ", ".join(f"{url} {ms:.0f} ms" for ms, url in found[:4])
 
 
 class Served:
@@ -135,8 +149,8 @@ async def move(bots, pairs):
 
 
 async def asked(session, urls, readers=1):
-    """Ask for each of the addresses, so many at a time; seconds that each took, and all together."""
-    took, rest, began = [], iter(urls), time.perf_counter()
+    """Ask for each of the addresses, so many at a time; seconds that each took, by address, and all together."""
+    took, rest, began = defaultdict(list), iter(urls), time.perf_counter()
 
     async def reading():
         for url in rest:
@@ -144,7 +158,7 @@ async def asked(session, urls, readers=1):
             async with session.get(url) as answer:
                 await answer.read()
                 assert answer.status == 200, (url, answer.status, await answer.text())
-            took.append(time.perf_counter() - before)
+            took[url].append(time.perf_counter() - before)
 
     await asyncio.gather(*(reading() for _ in range(readers)))
     return took, time.perf_counter() - began
@@ -172,26 +186,32 @@ def test_requests_of_twenty_readers(benchmark, dsn, tmp_path):
                 bare, bare_whole = await asked(session, [f"http://127.0.0.1:{port}/"] * count, readers)
                 tell(
                     f"health, {readers} at a time: {count / whole:.0f}/s, {spread(took)}; "
-                    f"a bare answer {count / bare_whole:.0f}/s, {np.mean(took) / np.mean(bare):.1f} x its time"
+                    f"a bare answer {count / bare_whole:.0f}/s, "
+                    f"{np.median(every(took)) / np.median(every(bare)):.1f} x its median time"
                 )
             pages = [console.address + page for page in MIXED]
             took, whole = await asked(session, pages * 8)
-            tell(f"pages and API one after the other: {len(took) / whole:.0f}/s, {spread(took)}")
+            tell(f"pages and API one after the other: {len(every(took)) / whole:.0f}/s, {spread(took)}")
+            print(f"the slowest: {slowest(took, console.address)}")  # noqa: T201
             took, whole = await asked(session, pages * 40, READERS)
-            tell(f"pages and API, {READERS} at a time: {len(took) / whole:.0f}/s, {spread(took)}")
+            tell(f"pages and API, {READERS} at a time: {len(every(took)) / whole:.0f}/s, {spread(took)}")
+            print(f"the slowest: {slowest(took, console.address)}")  # noqa: T201
             spent, began = sum(console.process.cpu_times()[:2]), time.perf_counter()
-            took = await watched(console, session)
+            took, bare = await asyncio.gather(
+                watched(session, console.address), watched(session, f"http://127.0.0.1:{port}")
+            )
             share = (sum(console.process.cpu_times()[:2]) - spent) / (time.perf_counter() - began)
             tell(f"overview, {READERS} browsers that ask each second: {len(took)} answers, {spread(took)}")
+            tell(f"a bare answer asked at the same pace: {spread(bare)}")
             tell(f"console: {console.memory():.0f} MB, {share:.2f} of a core meanwhile")
-            assert np.percentile(took, 95) < 0.3
+            assert np.percentile(took, 95) < 0.3 + np.percentile(bare, 95)  # what a busy machine keeps all waiting
             assert console.memory() < 400
 
     benchmark.pedantic(lambda: asyncio.run(main()), rounds=1)
 
 
-async def watched(console, session):
-    """Seconds that each overview took, of browsers that ask every second as their page does."""
+async def watched(session, address):
+    """Seconds that each answer took, of browsers that ask every second as the overview does."""
     took = []
 
     async def reading(number):
@@ -199,7 +219,7 @@ async def watched(console, session):
         await asyncio.sleep(number / READERS)
         for _ in range(SECONDS):
             before = time.perf_counter()
-            async with session.get(console.address, headers={"X-Part": "1", "If-None-Match": tag}) as answer:
+            async with session.get(address, headers={"X-Part": "1", "If-None-Match": tag}) as answer:
                 await answer.read()
                 assert answer.status in (200, 304)
                 tag = answer.headers.get("ETag", "")
@@ -220,36 +240,29 @@ def test_events_to_twenty_readers(benchmark, dsn, tmp_path):
 
     async def main():
         async with served(dsn, tmp_path) as console, console.session() as session, plain() as port:
-            buses = [RedisBus(console.redis, name) for name in BOTS]
             sockets = [await session.ws_connect(f"{console.address}/api/v1/stream") for _ in range(READERS)]
-            for bus in buses:
-                bus.start()
-            counts, size = [0] * READERS, 0
+            counts, sizes = [0] * READERS, [0] * READERS
 
             async def hearing(number):
-                nonlocal size
                 async for frame in sockets[number]:
-                    size = max(size, len(frame.data) // max(frame.data.count('"kind":"event"'), 1))
                     counts[number] += frame.data.count('"kind":"event"')
+                    sizes[number] += len(frame.data)
 
             tasks = [asyncio.create_task(hearing(number)) for number in range(READERS)]
             await asyncio.sleep(2.0)  # the console has found where each bot's events begin
-            began = time.perf_counter()
-            for turn in range(1, rounds + 1):
-                for number in range(of_each):
-                    for bus in buses:
-                        bus.publish(event(number))
-                async with asyncio.timeout(30):
-                    while min(counts) < turn * of_each * len(BOTS):  # noqa: ASYNC110
-                        await asyncio.sleep(0.005)
-            whole = time.perf_counter() - began
-            sent = sum(counts)
+            async with redis.asyncio.from_url(console.redis) as client:
+                began = time.perf_counter()
+                for turn in range(1, rounds + 1):
+                    await published(client, of_each)
+                    async with asyncio.timeout(30):
+                        while min(counts) < turn * of_each * len(BOTS):  # noqa: ASYNC110
+                            await asyncio.sleep(0.005)
+                whole = time.perf_counter() - began
             for task in tasks:
                 task.cancel()
             for socket in sockets:
                 await socket.close()
-            for bus in buses:
-                await bus.stop()
+            sent, size = sum(counts), sum(sizes) // sum(counts)
             bare = await told_plainly(port, sent // READERS, size)
             tell(
                 f"events to {READERS} readers: {sent} in {whole:.1f} s, {sent / whole:.0f} messages/s of {size} bytes; "
@@ -260,6 +273,17 @@ def test_events_to_twenty_readers(benchmark, dsn, tmp_path):
             assert console.memory() < 400
 
     benchmark.pedantic(lambda: asyncio.run(main()), rounds=1)
+
+
+async def published(client, of_each):
+    """Add so many events to the stream of each bot, as their buses write them, in one pipeline."""
+    async with client.pipeline(transaction=False) as pipe:
+        for name in BOTS:
+            bus = RedisBus("redis://127.0.0.1:1", name)
+            for number in range(of_each):
+                bus.publish(event(number))
+                pipe.xadd(*bus.waiting.get_nowait())
+        await pipe.execute()
 
 
 async def told_plainly(port, lines, size):

@@ -25,6 +25,7 @@ from services.logs import configure
 from services.storage import store
 from services.storage.store import PostgresStore
 from services.web.access import SESSION, TRIES
+from services.web.api_signals import LISTENS, signature
 from services.web.portfolio import correlations
 from services.web.scopes import Scope, allows, needed_for
 from services.web.telling import reasons, spoken
@@ -604,12 +605,26 @@ def test_a_cursor_that_no_page_ended_with_is_refused(dsn, name, tmp_path, given)
     run(main())
 
 
-def odd_requests(operations):
-    """Requests to the operations of the OpenAPI document: their own parameters, with any value."""
+def odd_bodies(operation, schemas):
+    """Bodies with the fields that an operation names, each with any value or with its example."""
+    (content,) = operation["requestBody"]["content"].values()
+    schema = content["schema"]
+    own = schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    values = {
+        name: st.one_of(ODD, st.sampled_from(field["examples"])) if field.get("examples") else ODD
+        for name, field in own.get("properties", {"x": {}}).items()
+    }
+    return st.one_of(st.fixed_dictionaries({}, optional=values), st.fixed_dictionaries(values))
+
+
+def odd_requests(operations, schemas):
+    """Requests to the operations of the OpenAPI document: their own parameters and fields, with any value."""
+    bodies = {(one[0], one[1]): odd_bodies(one[2], schemas) for one in operations if "requestBody" in one[2]}
 
     @st.composite
     def made(draw):
         method, path, operation = draw(st.sampled_from(operations))
+        path_of_route = path
         query, headers = [], {}
         for one in operation.get("parameters", ()):
             value = str(draw(st.one_of(ODD, st.integers(0, 50))))
@@ -621,29 +636,7 @@ def odd_requests(operations):
                 headers[one["name"]] = "".join(c for c in value if 32 <= ord(c) < 127)
         body = None
         if "requestBody" in operation:
-            names = st.sampled_from(
-                [
-                    "command",
-                    "pair",
-                    "force",
-                    "amount",
-                    "password",
-                    "link",
-                    "old",
-                    "new",
-                    "label",
-                    "scope",
-                    "days",
-                    "x",
-                    "kind",
-                    "request",
-                    "session",
-                    "variant",
-                    "name",
-                    "changes",
-                ]
-            )
-            body = draw(st.one_of(ODD, st.dictionaries(names, ODD, max_size=5)))
+            body = draw(st.one_of(ODD, bodies[method, path_of_route]))
         return method, path, query, headers, body
 
     return made()
@@ -655,18 +648,25 @@ def fuzz(dsn, tmp_path, name, examples):
             token, loop = await house.token(), asyncio.get_running_loop()
             house.built.sources.access.set_password = nothing
             operations = [one for one in house.routes() if "sign-out" not in one[1]]
+            schemas = house.app.openapi()["components"]["schemas"]
+            house.built.sources.signal_keys.read = lambda _: SIGNING  # also after a request that makes another
+            listening = {"key": LISTENS, "value": True, "live": False, "bounds": "", "meaning": "listens to signals"}
+            house.bots[name].settings.append(listening)
 
             @settings(
                 max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True,
                 database=None,
             )  # fmt: skip
-            @given(odd_requests(operations))
+            @given(odd_requests(operations, schemas))
             def each(made):
                 asyncio.run_coroutine_threadsafe(check(house, token, made, name), loop).result(30)
 
             await asyncio.to_thread(each)
 
     run(main())
+
+
+SIGNING = "f" * 64
 
 
 async def nothing(*_):
@@ -687,6 +687,8 @@ async def check(house, token, made, name):
     if query:
         url = url.with_query([(key, value.encode(errors="replace").decode()) for key, value in query])
     sent = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"} | headers
+    if method == "POST" and path == f"/api/v1/signals/{name}":  # or every one would be refused for its signature
+        sent |= {"X-Signal-Timestamp": str(NOW), "X-Signal-Signature": signature(SIGNING, NOW, (text or "").encode())}
     async with house.session.request(method, url, data=text, headers=sent, allow_redirects=False) as answer:
         assert answer.status < 500, (made, await answer.text())
         if answer.status >= 400:

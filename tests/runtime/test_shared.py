@@ -67,6 +67,11 @@ async def fill(dsn, bot, count=3):
             "VALUES ($1, $2, 'pause', '', false, 'me', 'ctl', $3)",
             *(bot, f"k{number}", moment(at)),
         )
+        await store.pool.execute(
+            "INSERT INTO signals (bot, symbol, number, signal, direction, stop, target, at, expires) "
+            "VALUES ($1, 'BTCUSDT', $2, $3, 1, 90.0, 110.0, $4, $4)",
+            *(bot, number + 1, f"s{number}", moment(at)),
+        )
         await store.snapshot("BTCUSDT", "schema", '{"a": "ä,\\"\\n"}', at)
     await store.close()
 

@@ -138,6 +138,7 @@ def test_coarse_fine_begins_with_few_values_of_each_axis_and_all_words():
     assert sorted(set(digits[:, 1].tolist())) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.slow  # every method, forty spaces
 @given(
     st.lists(st.integers(1, 6), min_size=1, max_size=4),
     st.sampled_from(METHODS),

@@ -263,6 +263,7 @@ def test_compare_puts_strategies_side_by_side(stocked, tmp_path):
     assert '"lines":[{"name":"dca"' in page
 
 
+@pytest.mark.slow  # a report of several pairs
 def test_a_single_strategy_on_several_pairs_trades_them_in_one_account(stocked, tmp_path):
     options = ("--strategy", "grid", "--pair", "BTCUSDT", "--pair", "ETHUSDT", "--to", "2024-01-12")
     done = run("backtest", *options, "--out", tmp_path / "run")

@@ -152,6 +152,7 @@ def test_what_is_finished_is_not_written_over(folder, store_dir, tmp_path, monke
     assert code == 2 and "bar is 1h, which chooses files of a folder" in err
 
 
+@pytest.mark.slow  # a process of its own, from its start
 def test_ctrl_c_ends_it_within_a_second_and_leaves_nothing_half_done(tmp_path):
     place, out = tmp_path / "candles", tmp_path / "out"
     place.mkdir()

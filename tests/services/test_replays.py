@@ -72,6 +72,7 @@ async def played(house, token, place, actions):
     return raw, told
 
 
+@pytest.mark.slow  # every bar of a session, byte by byte
 def test_nothing_of_the_future_is_in_anything_that_the_server_sends(dsn, tmp_path):
     """All that was sent up to a bar is the same bytes on candles that are others from the next bar on."""
     candles, steps = walk(BARS, 8, volatility=0.002), 12

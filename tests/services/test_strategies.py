@@ -52,6 +52,7 @@ def run(monkeypatch, capsys, *words, code=0):
     return out if code == 0 else err
 
 
+@pytest.mark.slow  # a whole backtest
 def test_a_strategy_goes_from_draft_to_tested_and_is_cloned_and_deleted(written, tmp_path, monkeypatch, capsys):
     path = written()
     name = run(monkeypatch, capsys, "save", path).strip()

@@ -339,14 +339,20 @@ def book(world: World, price: float, quantity: int, fee: float, slip: float) -> 
 @kernel
 def liquidate(world: World, price: float) -> None:
     """Close everything at the liquidation price; what is left of the money goes as fee, and the run ends."""
+    left = equity(world.pair.ledger, price, world.pair.instrument.tick_value) + world.pair.credit
+    close_out(world, price, max(left, 0.0))
+    world.run.outcome = Outcome.LIQUIDATED
+
+
+@kernel
+def close_out(world: World, price: float, left: float) -> None:
+    """Close the whole position as the venue does that liquidates it; `left` goes as fee."""
     ledger, record = world.pair.ledger, world.event.execution
     side = Side.SELL if ledger.position > 0 else Side.BUY
     record.slot, record.generation, record.part, record.entry = LIQUIDATION, 0, WHOLE_POSITION, 0
     record.side, record.kind, record.signal, record.stop = side, OrderKind.MARKET, Signal.EXIT_EMERGENCY, 0
     record.liquidity = Liquidity.TAKER
-    left = max(equity(ledger, price, world.pair.instrument.tick_value) + world.pair.credit, 0.0)
     book(world, price, abs(ledger.position), left, 0.0)
-    world.run.outcome = Outcome.LIQUIDATED
 
 
 @kernel

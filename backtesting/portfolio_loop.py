@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
-from backtesting.exchange import Outcome, World, band, move, refresh_band, trade_bar
+from backtesting.exchange import Outcome, World, band, close_out, move, refresh_band, trade_bar
 from backtesting.loop import begin_bar, end_bar, pay_funding, write_change, write_desired_orders
 from backtesting.quiet_bars import (
     NEVER,
@@ -28,7 +28,7 @@ from bot.rollup import BAR
 from bot.strategy import Decide, Event, needs_evaluation
 from coordinator.pair import fill_report
 from coordinator.pair_state import MOST_DECISIONS
-from coordinator.portfolio import PortfolioState, begin, differs, limit, look, step
+from coordinator.portfolio import PortfolioState, begin, differs, limit, step, value_account
 
 if TYPE_CHECKING:
     from coordinator.roster import TakeInputs
@@ -84,7 +84,7 @@ def has_room(tally: Record, n: int, slots: int, fills: int, changes: int, desire
     """Whether lists of these lengths have room for whatever may happen at one time of the clock."""
     return (
         tally.fills + n * fills_needed(slots) <= fills
-        and tally.changes + n <= changes
+        and tally.changes + 2 * n <= changes  # twice where the account is liquidated
         and tally.desired_orders + n * slots <= desired_orders
         and tally.decisions + 3 * n * MOST_DECISIONS + 64 <= decisions
     )
@@ -241,7 +241,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
             continue
         # Only now: what a pair decides must not know another's close.
         equity, exposure, worst, maintenance = value_all(bars, cursor, present, quiet, settings.capital, tally)
-        if clock >= settings.start and look(
+        if clock >= settings.start and value_account(
             params, portfolio_state.portfolio, equity, exposure, tally.reserved, closed, now
         ):
             tally.stepped += 1
@@ -263,17 +263,71 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
                     if present[p]:
                         stop[p] = scan(quiet[p], bars, at + 1, due[p], now, bar_ms)
                 tally.reserved += quiet[p].reserved
+        if tally.outcome == Outcome.COMPLETE and maintenance > 0.0 and worst <= maintenance and pairs[0].shared:
+            tally.outcome = Outcome.LIQUIDATED
+            share = way_to_nothing(bars, cursor, present, pairs, settings.capital)
+            left, equity = account_at(bars, cursor, present, pairs, settings.capital, share), 0.0
+            for p in range(n):
+                if pairs[p].ledger.position != 0:
+                    world = World(pairs[p], params, states[p], slots[p], events[0], runs[p], settings, fills)
+                    liquidate_pair(world, bars, cursor[p] - 1, present[p], share, left, changes, p, tally)
+                    left = 0.0
+        elif tally.outcome == Outcome.COMPLETE and equity <= 0.0:
+            tally.outcome = Outcome.RUINED
         equities[tally.times] = equity
         tally.times += 1
-        if tally.outcome == Outcome.COMPLETE and equity <= 0.0:
-            tally.outcome = Outcome.RUINED
-        elif tally.outcome == Outcome.COMPLETE and maintenance > 0.0 and worst <= maintenance and pairs[0].shared:
-            tally.outcome = Outcome.LIQUIDATED
         tally.clock = now
     for p in range(n):
         last = max(cursor[p] - 1, bounds[p])
         runs[p].bars = cursor[p] - bounds[p]
         runs[p].imbalance = imbalance(pairs[p].ledger, bars[last].close, pairs[p].instrument.tick_value)
+
+
+@kernel
+def way_price(bar: Record, position: int, present: int, share: float) -> float:
+    """Price (whole ticks) after this share of the way from a bar's opening to its worst price for a position."""
+    begin, worst = bar.close, bar.close
+    if present:
+        begin, worst = bar.open, bar.low if position > 0 else bar.high
+    price = begin + share * (worst - begin)
+    return max(np.ceil(price) if position > 0 else np.floor(price), 1.0)
+
+
+@kernel
+def account_at(bars: Record, cursor: Record, present: Record, pairs: Record, capital: float, share: float) -> float:
+    """Equity of the account after this share of the way of every pair that is held."""
+    whole = capital
+    for p in range(len(pairs)):
+        ledger = pairs[p].ledger
+        whole += ledger.cash
+        if ledger.position != 0:
+            price = way_price(bars[cursor[p] - 1], ledger.position, present[p], share)
+            whole += ledger.position * price * pairs[p].instrument.tick_value
+    return whole
+
+
+@kernel
+def way_to_nothing(bars: Record, cursor: Record, present: Record, pairs: Record, capital: float) -> float:
+    """Share of the way to the worst prices that leaves the account nothing; all of it where something is left."""
+    begin = account_at(bars, cursor, present, pairs, capital, 0.0)
+    end = account_at(bars, cursor, present, pairs, capital, 1.0)
+    if end >= 0.0:
+        return 1.0
+    return max(begin, 0.0) / (begin - end) if begin > end else 0.0
+
+
+@kernel
+def liquidate_pair(
+    world: World, bars: Record, at: int, present: int, share: float, left: float, changes: Record, p: int, tally: Record
+) -> None:
+    """Close a pair of a liquidated account; `left` of the account's money goes as fee."""
+    pair, run = world.pair, world.run
+    run.fills, run.changes = tally.fills, tally.changes
+    begin_bar(world, at, bars[at].ts, bars[at].volume)
+    world.event.execution.pair = p
+    close_out(world, way_price(bars[at], pair.ledger.position, present, share), left)
+    write_change(changes, pair.ledger, run, p)
+    tally.fills, tally.changes = run.fills, run.changes
 
 
 @kernel

@@ -224,6 +224,8 @@ class PortfolioResult:
 
     def _on_clock(self, ts: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Values at a pair's own bars as they stand at each time of the clock; 0 before its first bar."""
+        if not len(ts):  # listed after the run ended
+            return np.zeros(len(self.ts))
         at = np.searchsorted(ts, self.ts, side="right") - 1
         return np.where(at >= 0, values[np.maximum(at, 0)], 0.0)
 
@@ -283,6 +285,8 @@ class PortfolioResult:
 
     def _held(self, recording: Any) -> float:
         prepared = recording.prepared
+        if not recording.bars:  # listed after the run ended
+            return 0.0
         return (
             float(prepared.close[recording.bars - 1] / prepared.open[first_bar(prepared, int(self.ts[0]))] - 1.0)
             * 100.0
@@ -406,7 +410,7 @@ class PortfolioResult:
             figures = trade_figures(trades, profits(trades, last_worth(one)))
             _, position = one.holdings()
             found[pair] = PairFigures(
-                profit=float(one.equity()[-1]),
+                profit=float(one.equity()[-1]) if one.bars else 0.0,
                 fees=float(ledger.fees),
                 funding=float(ledger.funding),
                 slippage=float(ledger.slippage),
@@ -418,7 +422,7 @@ class PortfolioResult:
                 open_profit=figures["open_profit"],
                 win_rate_pct=figures["win_rate_pct"],
                 profit_factor=figures["profit_factor"],
-                position_coverage_pct=float(np.mean(position != 0)) * 100.0,
+                position_coverage_pct=float(np.mean(position != 0)) * 100.0 if one.bars else 0.0,
                 benchmark_return_pct=self._held(one),
                 regimes=_shares(self.regime_spans(index)),
                 strategies=_shares(self.strategy_spans(index)),

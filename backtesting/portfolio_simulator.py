@@ -288,7 +288,7 @@ class PortfolioSimulator:
             price = float(prepared.open[0]) * float(prepared.instrument.tick_size)
             algorithm = config.algorithm
             largest = max(1.0 / count, algorithm.allocation.pair_cap)
-            capital = config.capital * (algorithm.fixed_share(pair, count) if algorithm.shares else largest)
+            capital = config.capital * (algorithm.fixed_share(pair, count) if algorithm.fixed_shares else largest)
             try:
                 for strategy, parameters in algorithm.trading():
                     strategy.check(parameters, prepared.instrument, capital, price, config.leverage)

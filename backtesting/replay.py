@@ -9,31 +9,42 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from backtesting.replay_actions import (
+    MOST_STEPS,
+    CloseAction,
+    EntryAction,
+    NoteAction,
+    PictureAction,
+    ProtectAction,
+    StepAction,
+    rows_of,
+)
 from backtesting.result import BacktestResult
 from backtesting.simulator import PRICES, PreparedCandles, UniversalSimulator
-from bot.errors import Misconfigured, shown
+from bot.errors import Misconfigured
 from bot.instrument import Instrument, Market, in_ticks
-from bot.order import Liquidity, Side
+from bot.order import Liquidity, OrderKind, Side
 from bot.rollup import TIMEFRAMES
 from coordinator.config import SimulationRules, load_single
-from strategies.manual import CLEAR, CLOSE, ENTRY, SET, STOP, TARGET, ManualOrder, table_of
+from strategies.manual import CLEAR, CLOSE, ENTRIES, ENTRY, STOP, TARGET, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from backtesting.funding import FundingHistory
+    from backtesting.replay_actions import Action, AskedOrder
     from backtesting.simulator import Recording
     from bot.candles import Candles
     from coordinator.config import BacktestConfig
+    from strategies.manual import ManualOrder
 
 STRATEGY = "strategies.manual:MANUAL"
 CONTEXT = 300  # bars before the period that are shown with the first one
-MOST_STEPS = 5000  # bars of one step
 BY_HAND = "BY_HAND"  # reason of an exit that was asked for
 
 
@@ -74,78 +85,6 @@ class ReplaySetup(BaseModel):
     def shown(self, ms: int) -> int:
         """A moment as the person may see it."""
         return ms + self.blind
-
-
-class StepAction(BaseModel):
-    """Let so many bars pass."""
-
-    do: Literal["step"] = "step"
-    bars: int = Field(ge=1, le=MOST_STEPS)
-
-
-class EntryAction(BaseModel):
-    """Set the entry, in place of one that rests. Prices in ticks, 0 for none; quantities in lots."""
-
-    do: Literal["order"] = "order"
-    side: Literal[-1, 1]
-    limit: int = Field(0, ge=0)  # 0: at the market
-    lots: int = Field(ge=1)
-    stop: int = Field(0, ge=0)
-    target: int = Field(0, ge=0)
-
-
-class CancelAction(BaseModel):
-    """Withdraw the entry, and a close that was asked for at this very bar."""
-
-    do: Literal["cancel"] = "cancel"
-
-
-class ProtectAction(BaseModel):
-    """Give the position this stop and this target, in place of those that it has; ticks, 0 for none."""
-
-    do: Literal["protect"] = "protect"
-    stop: int = Field(0, ge=0)
-    target: int = Field(0, ge=0)
-
-
-class CloseAction(BaseModel):
-    """Leave at the market."""
-
-    do: Literal["close"] = "close"
-
-
-class NoteAction(BaseModel):
-    """Write something down; it changes nothing."""
-
-    do: Literal["note"] = "note"
-    text: str = Field(min_length=1, max_length=2000)
-
-
-class PictureAction(BaseModel):
-    """Keep a picture of the chart, a file of this name."""
-
-    do: Literal["picture"] = "picture"
-    name: str = Field(pattern=r"^[A-Za-z0-9._-]{1,100}\.png$")
-
-
-Action = Annotated[
-    StepAction | EntryAction | CancelAction | ProtectAction | CloseAction | NoteAction | PictureAction,
-    Field(discriminator="do"),
-]
-ACTIONS: TypeAdapter[list[Action]] = TypeAdapter(list[Action])
-
-
-class AskedOrder(BaseModel):
-    """An entry as a person asks for it: prices in quote currency, the size as a quantity or as the loss at the stop."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    side: Literal["buy", "sell"]
-    price: float | None = Field(None, gt=0, lt=1e12)  # of a limit; None: at the market
-    quantity: float | None = Field(None, gt=0, lt=1e15)  # base currency
-    risk: float | None = Field(None, gt=0, le=1)  # loss at the stop, fraction of the equity
-    stop: float | None = Field(None, gt=0, lt=1e12)
-    target: float | None = Field(None, gt=0, lt=1e12)
 
 
 @dataclass(frozen=True)
@@ -209,28 +148,13 @@ class ReplayedSession:
     def orders(self) -> list[ManualOrder]:
         """What was asked for, by the bar at whose close it was."""
         bars, place = self._bars[0], self.before
-        found: dict[int, ManualOrder] = {}
+        found: dict[tuple[int, int], ManualOrder] = {}
         for one in self.actions:
             if isinstance(one, StepAction):
                 place = min(place + one.bars, len(bars))
                 continue
             ts = int(bars["ts"][place - 1])
-            row = found.get(ts, ManualOrder(ts))
-            match one:
-                case EntryAction():
-                    row = row._replace(
-                        entry=SET, side=one.side, limit=one.limit, lots=one.lots, entry_stop=one.stop,
-                        entry_target=one.target,
-                    )  # fmt: skip
-                case CancelAction():
-                    row = row._replace(entry=CLEAR, close=0)
-                case ProtectAction():
-                    row = row._replace(protect=1, stop=one.stop, target=one.target)
-                case CloseAction():
-                    row = row._replace(close=1)
-                case NoteAction() | PictureAction():
-                    continue
-            found[ts] = row
+            found |= {row[:2]: row for row in rows_of(ts, one)}
         return list(found.values())
 
     @cached_property
@@ -286,25 +210,61 @@ class ReplayedSession:
 
     def taken(self, asked: AskedOrder) -> EntryAction:
         """Make an entry of what was asked for; raises Misconfigured where it makes no sense."""
-        setup, way = self.setup, 1 if asked.side == "buy" else -1
+        way = 1 if asked.side == "buy" else -1
         self._go_on()
-        if way < 0 and setup.market is Market.SPOT:
+        if way < 0 and self.setup.market is Market.SPOT:
             raise Misconfigured("side is sell, but spot cannot be sold short; close what is held, or replay linear.")
-        closes = any(one.close and one.bar + setup.length == self.now for one in self.orders)
+        closes = self._closes
         if self.lots * way < 0 and not closes:
-            raise Misconfigured(f"side is {asked.side}, against the position; close it first, at this bar or before.")
-        entry = asked.price or self.price
+            raise Misconfigured(
+                f"side is {asked.side}, against the position; close all of it first, at this bar or before."
+            )
+        number, entry = self._number(asked.entry), asked.price or self.price
+        self._check_kind(asked, way)
         stop, target = (self._level(name, getattr(asked, name), entry, way) for name in ("stop", "target"))
-        limit = 0 if asked.price is None else self._ticks(asked.price)
+        price = 0 if asked.price is None else self._ticks(asked.price)
         return EntryAction(
+            entry=number,
             side=1 if way > 0 else -1,
-            limit=limit,
-            lots=self._size(asked, entry, way, closes=closes),
+            **{"trigger" if asked.kind == "stop" else "limit": price},
+            lots=self._size(asked, number, entry, way, closes=closes),
             stop=stop,
             target=target,
         )
 
-    def _size(self, asked: AskedOrder, entry: float, way: int, *, closes: bool) -> int:
+    @property
+    def _closes(self) -> bool:
+        """Whether all of the position is to be closed, as was asked at this bar."""
+        now = [one for one in self.orders if one.slot == CLOSE and one.bar + self.setup.length == self.now]
+        return any(one.change != CLEAR and (one.lots == 0 or one.lots >= abs(self.lots)) for one in now)
+
+    def _number(self, asked: int | None) -> int:
+        """The number of an entry: of one that rests, to be replaced, or the first that is free."""
+        held = [number for number in range(1, ENTRIES + 1) if self._slot(number).active]
+        if asked is not None and asked not in held:
+            raise Misconfigured(f"entry is {asked}, which does not rest any more; leave it out for another order.")
+        free = [number for number in range(1, ENTRIES + 1) if number not in held]
+        if asked is None and not free:
+            raise Misconfigured(f"entry is one too many, {ENTRIES} orders rest; change one of them, or cancel one.")
+        return asked or free[0]
+
+    def _slot(self, number: int) -> Any:
+        return self.recording.slots[ENTRY + number - 1]
+
+    def _check_kind(self, asked: AskedOrder, way: int) -> None:
+        """Raise Misconfigured for a stop entry without a price, or that would be triggered at once."""
+        if asked.kind != "stop":
+            return
+        if asked.price is None:
+            raise Misconfigured("price is missing; a stop entry needs the one at which it is triggered.")
+        if (asked.price - self.price) * way <= 0:
+            there = "above" if way > 0 else "below"
+            raise Misconfigured(
+                f"price is {asked.price:g}; a stop entry that {'buys' if way > 0 else 'sells'} belongs {there} "
+                f"{self.price:g}."
+            )
+
+    def _size(self, asked: AskedOrder, number: int, entry: float, way: int, *, closes: bool) -> int:
         instrument = self.setup.instrument
         if (asked.quantity is None) == (asked.risk is None):
             raise Misconfigured("quantity and risk are both given, or neither; give one of them.")
@@ -322,12 +282,15 @@ class ReplayedSession:
                 f"{float(held.min_notional):g}); give more."
             )
         most = min(int(held.max_market_lots), int(held.max_position_lots))
-        if abs(self.lots) + lots > most:
+        others = [self._slot(one) for one in range(1, ENTRIES + 1) if one != number]
+        resting = sum(int(one.quantity) for one in others if one.active and int(one.side) == way)
+        whole = (0 if closes else abs(self.lots)) + resting + lots
+        if whole > most:
             raise Misconfigured(
                 f"quantity is {quantity:.8g}, more than one order can close again ({most * float(held.lot_size):g}); "
                 "give less."
             )
-        self._afford(quantity, lots if closes else abs(self.lots + way * lots), entry)
+        self._afford(quantity, whole, entry)
         return lots
 
     def _afford(self, quantity: float, lots: int, entry: float) -> None:
@@ -337,8 +300,8 @@ class ReplayedSession:
         carried = self.equity / (1.0 / self.setup.leverage + fee)
         if worth > carried:
             raise Misconfigured(
-                f"quantity is {quantity:.8g}, which makes a position worth {worth:,.0f}, and the equity carries "
-                f"{carried:,.0f}; give less, or move the stop away."
+                f"quantity is {quantity:.8g}, which with what rests makes a position worth {worth:,.0f}, and the "
+                f"equity carries {carried:,.0f}; give less, or move the stop away."
             )
 
     def _level(self, name: str, price: float | None, entry: float, way: int) -> int:
@@ -357,15 +320,29 @@ class ReplayedSession:
     def protected(self, stop: float | None, target: float | None) -> ProtectAction:
         """Stop and target of what is held; raises Misconfigured without a position, or for a price beyond it."""
         self._hold()
-        way = 1 if self.lots > 0 else -1
+        held, way = self.recording.state, 1 if self.lots > 0 else -1
+        asked = {"stop": stop, "target": target}
+        kept = {name: price is not None and self._ticks(price) == int(held[name]) for name, price in asked.items()}
         return ProtectAction(
-            stop=self._level("stop", stop, self.price, way), target=self._level("target", target, self.price, way)
+            **{
+                name: int(held[name]) if kept[name] else self._level(name, price, self.price, way)
+                for name, price in asked.items()
+            }
         )
 
-    def closed(self) -> CloseAction:
-        """Leave at the market; raises Misconfigured without a position."""
+    def closed(self, quantity: float | None = None) -> CloseAction:
+        """Exit at the market, with a quantity or with all; raises Misconfigured without so much of a position."""
         self._hold()
-        return CloseAction()
+        if quantity is None:
+            return CloseAction()
+        of = self.setup.instrument
+        lots, held = int(quantity / float(of.lot_size) + 1e-9), exact(abs(self.lots), of.lot_size)
+        if not 1 <= lots <= abs(self.lots):
+            raise Misconfigured(
+                f"quantity is {quantity:.8g}; give {float(of.lot_size):g} to {held:g}, which is held, or nothing for "
+                "all."
+            )
+        return CloseAction(lots=0 if lots == abs(self.lots) else lots)
 
     def stepped(self, bars: int) -> StepAction:
         """Let bars pass, as many as there are; raises Misconfigured at the end."""
@@ -439,23 +416,32 @@ class ReplayedSession:
                 found.append({"ts": at, "at": self.setup.shown(at), "text": text, "picture": picture})
         return found
 
-    def open_order(self) -> dict[str, Any] | None:
-        """The entry that rests, or goes at the next opening; None where there is none."""
-        slot, state, of = self.recording.slots[ENTRY], self.recording.state, self.setup.instrument
-        if not slot.active:
-            return None
-        return {
-            "side": Side(int(slot.side)).name.lower(),
-            "price": exact(int(slot.price), of.tick_size) or None,
-            "quantity": exact(int(slot.quantity), of.lot_size),
-            "stop": exact(int(state.entry_stop), of.tick_size) or None,
-            "target": exact(int(state.entry_target), of.tick_size) or None,
-        }
+    def entries(self) -> list[dict[str, Any]]:
+        """The entries that rest, or go at the next opening, by number."""
+        state, of = self.recording.state, self.setup.instrument
+        found = []
+        for number in range(1, ENTRIES + 1):
+            slot = self._slot(number)
+            if not slot.active:
+                continue
+            kind, waits = OrderKind(int(slot.kind)), number - 1
+            found.append(
+                {
+                    "entry": number,
+                    "side": Side(int(slot.side)).name.lower(),
+                    "kind": kind.name.lower(),
+                    "price": None if kind is OrderKind.MARKET else exact(int(slot.price), of.tick_size),
+                    "quantity": exact(int(slot.quantity), of.lot_size),
+                    "stop": exact(int(state.entry_stop[waits]), of.tick_size) or None,
+                    "target": exact(int(state.entry_target[waits]), of.tick_size) or None,
+                }
+            )
+        return found
 
     def standing(self) -> dict[str, Any]:
         """How the account stands at the last close."""
         of, ledger, state = self.setup.instrument, self.recording.pair.ledger, self.recording.state
-        lots = self.lots
+        lots, leaves = self.lots, self.recording.slots[CLOSE]
         average = float(ledger.cost) / (lots * float(of.lot_size)) if lots else None
         return {
             "price": self.price,
@@ -467,27 +453,21 @@ class ReplayedSession:
             "average": average,
             "stop": exact(int(state.stop), of.tick_size) or None if lots else None,
             "target": exact(int(state.target), of.tick_size) or None if lots else None,
-            "closing": bool(self.recording.slots[CLOSE].active),
-            "order": self.open_order(),
+            "closing": exact(int(leaves.quantity), of.lot_size) if leaves.active else None,
+            "entries": self.entries(),
             "refused": self.recording.refused,
             "outcome": self.recording.outcome.name.lower(),
         }
 
 
+REASONS = {CLOSE: BY_HAND, STOP: "EXIT_SL", TARGET: "EXIT_TP"} | dict.fromkeys(range(ENTRY, ENTRY + ENTRIES), "ENTRY")
+
+
 def _reason(fill: Any) -> str:
     """Why a fill was: an entry, a stop, a target, by hand, or a liquidation."""
-    names = {CLOSE: BY_HAND, ENTRY: "ENTRY", STOP: "EXIT_SL", TARGET: "EXIT_TP"}
-    return names.get(int(fill.slot), "EXIT_EMERGENCY")
+    return REASONS.get(int(fill.slot), "EXIT_EMERGENCY")
 
 
 def exact(count: int, step: Any) -> float:
     """So many steps, without the dust of a product in binary."""
     return float(count * step)
-
-
-def action_of(values: Any) -> list[Action]:
-    """Read stored actions; raises Misconfigured for what is none."""
-    try:
-        return ACTIONS.validate_python(values)
-    except ValueError:
-        raise Misconfigured(f"the actions of a session are {shown(str(values))}; begin another session.") from None

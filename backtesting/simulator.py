@@ -362,22 +362,22 @@ class UniversalSimulator:
 
 def settings_record(config: RunConfig, *, every_bar: bool, keep_desired_orders: bool) -> Any:
     """Build the exchange's settings, an array of one; what only a single strategy has is left at zero."""
-    execution, settings = config.execution, new_records(SETTINGS, 1)
+    execution, settings = config.execution, np.zeros(1, SETTINGS)
     chosen = settings[0]
-    chosen.capital = config.deposits
-    chosen.through = 1.0 if execution.fill_rule is FillRule.THROUGH else 0.0
-    chosen.adverse = execution.path is BarPath.ADVERSE
-    chosen.fill_at_close = execution.fill_policy is FillPolicy.CLOSE
-    chosen.slippage = execution.slippage_bps / 1e4
-    chosen.slippage_ticks = execution.slippage_ticks
-    chosen.impact = execution.slippage_impact
-    chosen.forced_exit = execution.forced_exit_bps / 1e4
-    chosen.participation = execution.max_participation
-    chosen.funding_rate = execution.funding_rate
-    chosen.start = config.start or 0
-    chosen.every_bar = every_bar
-    chosen.keep_desired_orders = keep_desired_orders
-    return settings
+    chosen["capital"] = config.deposits
+    chosen["through"] = 1.0 if execution.fill_rule is FillRule.THROUGH else 0.0
+    chosen["adverse"] = execution.path is BarPath.ADVERSE
+    chosen["fill_at_close"] = execution.fill_policy is FillPolicy.CLOSE
+    chosen["slippage"] = execution.slippage_bps / 1e4
+    chosen["slippage_ticks"] = execution.slippage_ticks
+    chosen["impact"] = execution.slippage_impact
+    chosen["forced_exit"] = execution.forced_exit_bps / 1e4
+    chosen["participation"] = execution.max_participation
+    chosen["funding_rate"] = execution.funding_rate
+    chosen["start"] = config.start or 0
+    chosen["every_bar"] = every_bar
+    chosen["keep_desired_orders"] = keep_desired_orders
+    return settings.view(np.recarray)
 
 
 def check_balance(recording: Recording) -> None:

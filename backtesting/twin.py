@@ -20,7 +20,7 @@ from bot.order import FILL, OrderKind
 from bot.record import new_records
 from coordinator import pair as pair_step
 from coordinator.machine import PairMachine
-from coordinator.vocabulary import NOBODY
+from coordinator.vocabulary import NO_STRATEGY
 
 if TYPE_CHECKING:
     from bot.instrument import Instrument
@@ -141,7 +141,7 @@ class Twin:
             return False
         if np.any(slots["active"] | slots["suspended"]):
             return True
-        return int(state.family) != NOBODY or int(state.directive.family) != NOBODY
+        return int(state.family) != NO_STRATEGY or int(state.directive.family) != NO_STRATEGY
 
     def _world(self) -> World:
         machine, runs = self.machine, self.runs

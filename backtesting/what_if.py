@@ -82,6 +82,16 @@ def what_if(
 
     `params`: the parameters that the pair was given since. Raises Misconfigured for a price that is none.
     """
+    twin, now = copied(config, instrument, saved, price_now, params)
+    if not now / FARTHEST <= price <= now * FARTHEST:
+        raise Misconfigured(f"price is {price:g}, but {instrument.symbol} stands at {now:g}; give one near it.")
+    return _moved(twin, price, now)
+
+
+def copied(
+    config: PortfolioConfig, instrument: Instrument, saved: Saved, price_now: float | None, params: Any
+) -> tuple[Twin, float]:
+    """Copy a pair's stored state, every order at rest, and move it to its present price, which is returned too."""
     twin = Twin(config, instrument, MINUTE)
     machine = twin.machine
     machine.restore(saved)
@@ -92,18 +102,16 @@ def what_if(
     now = price_now or float(machine.pairs[0].price)
     if not now > 0.0:
         raise Misconfigured(f"pair {instrument.symbol} has no price yet; ask when it has heard a candle.")
-    if not now / FARTHEST <= price <= now * FARTHEST:
-        raise Misconfigured(f"price is {price:g}, but {instrument.symbol} stands at {now:g}; give one near it.")
-    return _moved(twin, price, now)
+    twin.rest()
+    machine.pairs[0].price = now
+    twin.market = now / float(machine.instrument.tick_size)
+    return twin, now
 
 
 def _moved(twin: Twin, price: float, now: float) -> WhatIf:
     machine = twin.machine
     at, held_now = machine.time, machine.position
-    twin.rest()
-    machine.pairs[0].price = now
-    twin.market = now / float(machine.instrument.tick_size)
-    before, rests = _worth(twin, now), {_named(one): (one.price, one.lots) for one in _orders(twin)}
+    before, rests = _worth(twin, now), {_named(one): (one.price, one.lots) for one in orders_of(twin)}
     stop_now = position_stop(machine.slots, held_now)
     fills = tuple(_fill(twin, one, rests) for one in twin.go(price, VOLUME).copy())
     bar = new_records(BAR, 1)
@@ -118,7 +126,7 @@ def _moved(twin: Twin, price: float, now: float) -> WhatIf:
             *(_quantity(twin, one.lots), Signal(one.signal).name.lower()),
             new=rests.get(_named(one)) != (one.price, one.lots),
         )
-        for one in sorted(_orders(twin), key=lambda one: -one.price)
+        for one in sorted(orders_of(twin), key=lambda one: -one.price)
     )
     stop = position_stop(machine.slots, machine.position)
     stop_price = 0.0 if stop is None else _price(twin, stop.price)
@@ -126,11 +134,12 @@ def _moved(twin: Twin, price: float, now: float) -> WhatIf:
         *(machine.instrument.symbol, at, now, price, _quantity(twin, held_now), _quantity(twin, machine.position)),
         *(machine.average, _worth(twin, price) - before, fills, desired, stop_price),
         stopped=stop_now is not None and min(now, price) <= _price(twin, stop_now.price) <= max(now, price),
-        loss_at_stop=None if stop is None else _loss(twin, price, stop_price),
+        loss_at_stop=None if stop is None else loss_at(twin, price, stop_price),
     )
 
 
-def _orders(twin: Twin) -> list[Any]:
+def orders_of(twin: Twin) -> list[Any]:
+    """List what should rest of a twin, as at the exchange."""
     machine = twin.machine
     return desired_orders(
         *(machine.slots, machine.position), linear=bool(machine.pairs[0].instrument.linear), bot="",
@@ -148,7 +157,7 @@ def _worth(twin: Twin, price: float) -> float:
     return float(ledger.cash + ledger.position * price * lot)
 
 
-def _loss(twin: Twin, price: float, stop: float) -> float:
+def loss_at(twin: Twin, price: float, stop: float) -> float:
     """What is lost from a price to the stop, with the fee of leaving there; negative: it is no loss."""
     held = _quantity(twin, twin.machine.position)
     return held * (price - stop) + abs(held) * stop * float(twin.machine.instrument.taker_fee)

@@ -66,10 +66,10 @@ def _sides(rule: Rule, outputs: dict[str, NDArray[np.float64]]) -> tuple[NDArray
     if rule.kind == "slope":
         before = _before(now, rule.bars)
         return now > before, now < before
-    other = outputs[rule.against] if isinstance(rule.against, str) else np.full(len(now), rule.against)
+    other = outputs[rule.against] if isinstance(rule.against, str) else rule.against
     if rule.kind == "state":
         return now > other, now < other
-    first, second = _before(now, 1), _before(other, 1)
+    first, second = _before(now, 1), other if isinstance(other, float) else _before(other, 1)
     return (now > other) & (first <= second), (now < other) & (first >= second)
 
 

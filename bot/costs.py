@@ -67,10 +67,10 @@ def _order_costs(maker_fee: float, taker_fee: float, slippage: float, kind: int)
 _costs_of_order = kernel(_order_costs)
 
 
-def round_trip_of(instrument: Instrument, entry: OrderKind, leave: OrderKind, slippage: float) -> float:
+def round_trip_of(instrument: Instrument, entry: OrderKind, exit_: OrderKind, slippage: float) -> float:
     """Costs as `round_trip` gives them, for a check of parameters: fraction of the price."""
     fees = float(instrument.maker_fee), float(instrument.taker_fee)
-    return _order_costs(*fees, slippage, entry) + _order_costs(*fees, slippage, leave)
+    return _order_costs(*fees, slippage, entry) + _order_costs(*fees, slippage, exit_)
 
 
 def check_distance(place: str, distance: float, multiple_place: str, multiple: float, costs: float) -> None:
@@ -84,10 +84,16 @@ def check_distance(place: str, distance: float, multiple_place: str, multiple: f
 
 
 @kernel
-def round_trip(pair: Record, entry: int, leave: int, slippage: float) -> float:
-    """Costs of entering by an order of kind `entry` and leaving by one of kind `leave`, fraction of the price."""
+def round_trip(pair: Record, entry: int, exit_: int, slippage: float) -> float:
+    """Costs of entering by an order of kind `entry` and exiting by one of kind `exit_`, fraction of the price."""
     maker, taker = pair.instrument.maker_fee, pair.instrument.taker_fee
-    return _costs_of_order(maker, taker, slippage, entry) + _costs_of_order(maker, taker, slippage, leave)
+    return _costs_of_order(maker, taker, slippage, entry) + _costs_of_order(maker, taker, slippage, exit_)
+
+
+@kernel
+def is_enough(distance: float, multiple: float, cost: float) -> bool:
+    """Whether `distance` is at least `multiple` times `cost`, both fractions of the price."""
+    return distance >= multiple * cost * (1.0 - TOLERANCE)
 
 
 @kernel
@@ -96,22 +102,21 @@ def pays(pair: Record, rule: int, distance: float, multiple: float, cost: float)
 
     What is not is counted, and kept for the record of decisions.
     """
-    least = multiple * cost
-    if distance >= least * (1.0 - TOLERANCE):
+    if is_enough(distance, multiple, cost):
         return True
     costs = pair.costs
     costs.refused += 1
-    costs.rule, costs.distance, costs.least, costs.cost = rule, distance, least, cost
+    costs.rule, costs.distance, costs.least, costs.cost = rule, distance, multiple * cost, cost
     return False
 
 
 @kernel
-def entry_pays(pair: Record, params: Record, entry: int, target: float, leave: int, stop: float) -> bool:
-    """Whether an entry of kind `entry` pays; its target is left by an order of kind `leave`, its stop at the market.
+def entry_pays(pair: Record, params: Record, entry: int, target: float, exit_: int, stop: float) -> bool:
+    """Whether an entry of kind `entry` pays; an order of kind `exit_` closes it at its target, a stop at its stop.
 
     `target` and `stop` are their distances, fractions of the price; infinite where there is none.
     """
-    to_target = round_trip(pair, entry, leave, params.expected_slippage)
+    to_target = round_trip(pair, entry, exit_, params.expected_slippage)
     to_stop = round_trip(pair, entry, OrderKind.STOP, params.expected_slippage)
     return pays(pair, CostRule.TARGET, target, params.min_target_costs, to_target) and pays(
         pair, CostRule.STOP, stop, params.min_stop_costs, to_stop

@@ -130,23 +130,24 @@ class Instrument(BaseModel):
 
     def record(self, leverage: float = 1.0) -> Any:
         """Build the kernels' view of this instrument: one INSTRUMENT record."""
-        record = np.zeros(1, INSTRUMENT).view(np.recarray)[0]
-        record.tick_size = float(self.tick_size)
-        record.lot_size = float(self.lot_size)
-        record.tick_value = self.tick_value
-        record.min_quantity = -int(-self.min_quantity // self.lot_size)
-        record.min_notional = float(self.min_notional)
+        records = np.zeros(1, INSTRUMENT)
+        record = records[0]  # fields of a plain record are set ten times as fast as attributes
+        record["tick_size"] = float(self.tick_size)
+        record["lot_size"] = float(self.lot_size)
+        record["tick_value"] = self.tick_value
+        record["min_quantity"] = -int(-self.min_quantity // self.lot_size)
+        record["min_notional"] = float(self.min_notional)
         largest = self.max_market_quantity
-        record.max_market_lots = NO_LIMIT if largest is None else self.lots(largest)
+        record["max_market_lots"] = NO_LIMIT if largest is None else self.lots(largest)
         several = PARTIAL_STOPS if self.large_positions and largest is not None else 1
-        record.max_position_lots = several * record.max_market_lots
-        record.max_position_notional = self.max_position_notional(leverage)
-        record.maker_fee = float(self.maker_fee)
-        record.taker_fee = float(self.taker_fee)
-        record.maintenance_margin = float(self.maintenance_margin)
-        record.leverage = leverage
-        record.linear = self.linear
-        return record
+        record["max_position_lots"] = several * record["max_market_lots"]
+        record["max_position_notional"] = self.max_position_notional(leverage)
+        record["maker_fee"] = float(self.maker_fee)
+        record["taker_fee"] = float(self.taker_fee)
+        record["maintenance_margin"] = float(self.maintenance_margin)
+        record["leverage"] = leverage
+        record["linear"] = self.linear
+        return records.view(np.recarray)[0]
 
 
 def in_ticks(prices: NDArray[np.float64], tick_size: float) -> NDArray[np.float64]:

@@ -50,7 +50,7 @@ class Liquidity(IntEnum):
     TAKER = 1
 
 
-WHOLE_POSITION = -1
+WHOLE_POSITION = -1  # as the part that an order is for: all that is held
 
 SLOT = np.dtype(
     [
@@ -73,6 +73,7 @@ SLOT = np.dtype(
         ("admitted", "b1"),  # as it stands now, the pair's gate let it through
         ("filtered", "b1"),  # the filter has given its verdict on this generation
         ("suspended", "b1"),  # an entry that is kept but may not rest at present
+        ("confined", "b1"),  # a grid's counter that may only reduce at present
     ],
     align=True,
 )
@@ -126,7 +127,7 @@ def set_order(
     """Set the order of slot `index`: price in ticks, `quantity` lots still to fill. Returns the slot.
 
     A new price or quantity amends the order; another side or kind is a new one, since no venue amends those. Exits
-    (every signal but ENTRY and GRID_COUNTER) are reduce-only. A quantity under one lot withdraws, and so does a price
+    (every signal but ENTRY and GRID_COUNTER) are reduce-only. A quantity under one lot cancels, and so does a price
     under one tick. A stop that has been triggered stays so: what is left of it goes at the market, under the signal and
     for the part of the newest order.
     """
@@ -162,6 +163,7 @@ def set_order(
     slot.entry = 0
     slot.stop = 0
     slot.reduce_only = signal > Signal.GRID_COUNTER
+    slot.confined = False
     slot.post_only = False
     return slot
 
@@ -195,6 +197,30 @@ def reinstate(slots: Record, index: int) -> None:
 
 
 @kernel
+def confine(slots: Record, index: int) -> None:
+    """Let a counter rest as an order that only reduces, which is a new order."""
+    slots[index].confined = True
+    _renew(slots, index, True)
+
+
+@kernel
+def release(slots: Record, index: int) -> None:
+    """Let a confined counter open again, which is a new order."""
+    slots[index].confined = False
+    _renew(slots, index, False)
+
+
+@kernel
+def _renew(slots: Record, index: int, reduces: bool) -> None:
+    slot = slots[index]
+    slots[0].version += 1
+    slot.generation += 1
+    slot.reduce_only = reduces
+    slot.active, slot.suspended = True, False
+    slot.fresh, slot.crossing = True, False
+
+
+@kernel
 def stops_position(slot: Record) -> bool:
     """Whether a slot holds the stop of the whole position: a linear contract's position carries it, no order."""
     return slot.active and slot.kind == OrderKind.STOP and slot.reduce_only and slot.part == WHOLE_POSITION
@@ -202,5 +228,5 @@ def stops_position(slot: Record) -> bool:
 
 @kernel
 def is_exit(signal: int) -> bool:
-    """Whether the order only leaves: it is reduce-only and nothing may refuse it."""
+    """Whether an order is an exit, by its signal: it is reduce-only and nothing may refuse it."""
     return signal > Signal.GRID_COUNTER

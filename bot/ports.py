@@ -65,7 +65,9 @@ class Order:
     part: int
     entry: int
     stop: int  # ticks: the stop that the position gets with this order's first fill, 0 for none
-    planned_stop: int = 0  # ticks: where what it opens is to be left at a loss; spot too, where no order carries a stop
+    planned_stop: int = (
+        0  # ticks: where what it opens is to be closed at a loss; spot too, where no order carries a stop
+    )
     timeframe: int = field(default=0, compare=False)  # ms: signal bars of the strategy whose it is, 0 where none runs
 
 
@@ -118,8 +120,8 @@ class ReceivedSignal:
 
     number: int  # of the pair, rising by one
     id: str  # of the sender's making; each is taken once
-    direction: int  # +1 enters long, -1 short, 0 leaves what is held
-    stop: float  # quote currency; 0 with a signal to leave, as `target`
+    direction: int  # +1 enters long, -1 short, 0 closes what is held
+    stop: float  # quote currency; 0 with a signal to close, as `target`
     target: float
     expired: bool = False  # when it was read, the time that its sender gave it was over
 

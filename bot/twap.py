@@ -1,4 +1,4 @@
-"""TWAP: enters or leaves a position in equal slices over a time, through one order slot of a strategy.
+"""TWAP: enters or exits a position in equal slices over a time, through one order slot of a strategy.
 
 A plan (record TWAP in the strategy's state) knows how many lots are due by when; at each closed base bar, what has come
 due since the last one is handed to the slot. Only the slot knows what waits of it: what was filled, refused or cut down
@@ -63,9 +63,9 @@ def twap_step(pair: Record, slots: Record, plan: Record, index: int) -> None:
     """
     if plan.total == 0:
         return
-    slot, limited, leaves = slots[index], plan.limit > 0, is_exit(plan.signal)
+    slot, limited, exits = slots[index], plan.limit > 0, is_exit(plan.signal)
     waiting = slot.quantity if slot.active or slot.suspended else 0
-    if limited and not leaves and pair.time >= plan.start + plan.duration:
+    if limited and not exits and pair.time >= plan.start + plan.duration:
         twap_end(slots, plan, index)
         return
     if waiting > 0 and not limited:  # a market order is never amended: what comes due is handed over after it
@@ -74,13 +74,13 @@ def twap_step(pair: Record, slots: Record, plan: Record, index: int) -> None:
     rest, price = plan.total - plan.ordered - due, _price(pair, plan.limit)
     if rest > 0 and too_small(pair, rest, price):
         due, rest = due + rest, 0
-    if due > 0 and (waiting > 0 or (leaves and rest == 0) or not too_small(pair, due, price)):
+    if due > 0 and (waiting > 0 or (exits and rest == 0) or not too_small(pair, due, price)):
         plan.ordered += due
         waiting += due
         _hand_over(pair, slots, plan, index, waiting)
     elif due > 0 and rest == 0:  # no later slice makes this entry large enough
         plan.total = 0
-    if plan.ordered == plan.total and (leaves or not limited or waiting == 0):
+    if plan.ordered == plan.total and (exits or not limited or waiting == 0):
         plan.total = 0
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from bot.kernel import Record, kernel
 from bot.strategy import whole_ms
 from bot.times import DAY, HOUR
-from coordinator.vocabulary import NOBODY, Cap
+from coordinator.vocabulary import NO_STRATEGY, Cap
 
 
 class Performance(StrEnum):
@@ -163,7 +163,7 @@ def allocate(params: Record, pool: float, reports: Record, routes: Record, alloc
         allocation.weight = params.weights[i] / weights if report.alive and weights > 0.0 else 0.0
         allocation.confidence = regime_confidence(report.adx)
         allocation.performance = performance(params, allocation, report, now)
-        trades = report.alive and routes[i].family != NOBODY
+        trades = report.alive and routes[i].family != NO_STRATEGY
         allocation.raw = allocation.weight * allocation.confidence * allocation.performance if trades else 0.0
         allocation.cap = Cap.NONE
         raws += allocation.raw

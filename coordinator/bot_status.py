@@ -22,6 +22,7 @@ class PortfolioPair(TypedDict):
     price: float
     regime: str
     strategy: str
+    group: str  # its risk group: as the config names it, else by the first of the pairs that move alike
     phase: str
     held_off: list[str]  # why it opens nothing; empty: it may
     target: float  # capital
@@ -45,6 +46,7 @@ class LoopPair(TypedDict):
     reactions: ReactionCounts
     average: float  # entry price of the position; 0 when flat
     stop: float  # price of the stop that protects the position; 0 where there is none
+    counts: dict[str, int]  # what its strategies have counted, such as conflicting_signals
 
 
 class PairStatus(PortfolioPair):
@@ -58,6 +60,7 @@ class PairStatus(PortfolioPair):
     reactions: ReactionCounts
     average: float
     stop: float
+    counts: dict[str, int]
 
 
 class OrderStatus(TypedDict):
@@ -99,6 +102,7 @@ class AccountLimits(TypedDict):
     halt_drawdown_pct: float
     exposure: float  # largest, as a share of equity
     reserve: float  # share of equity that is kept free
+    group_exposure: float  # largest of one risk group, as a share of what is not reserved
 
 
 class CapitalPhaseStatus(TypedDict):

@@ -257,7 +257,7 @@ class PortfolioConfig(RunConfig):
             object.__setattr__(self, "algorithm", self.algorithm.model_copy(update={"alone": alone}))
         elif self.reinvest:
             raise ValueError("reinvest is for one strategy; auto always sizes by the present equity, so leave it out")
-        if self.investments and (self.reinvest or not self.algorithm.shares):
+        if self.investments and (self.reinvest or not self.algorithm.fixed_shares):
             raise ValueError(
                 "investments change the capital of one strategy that does not size by the present equity; take out "
                 "investments, reinvest or the section allocation"

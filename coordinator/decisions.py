@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from bot.candles import iso
 from bot.costs import CostRule
 from bot.events import Decision
+from bot.ports import Refusal
 from coordinator.regime import Regime
 from coordinator.risk import Mode
 from coordinator.router import CASH
-from coordinator.vocabulary import NOBODY, Answer, Cap, DecisionKind, Pause, Variant, WalletOrigin
+from coordinator.vocabulary import NO_PAIR, Cap, DecisionKind, HaltAnswer, Pause, Variant, WalletOrigin
 from filters.smc import Reason, Verdict
 from filters.zones import ZoneKind
 
@@ -106,7 +107,7 @@ FIELDS: dict[DecisionKind, tuple[tuple[str, str, Any], ...]] = {
         ("w", "multiplier", _number),
     ),
     DecisionKind.HALT: (("x", "day_loss", _number), ("y", "drawdown", _number), ("z", "equity", _number)),
-    DecisionKind.ANSWER: (("a", "answer", _name(Answer)),),
+    DecisionKind.ANSWER: (("a", "answer", _name(HaltAnswer)),),
     DecisionKind.RESUME: (("x", "equity", _number),),
     DecisionKind.INVESTMENT: (("x", "amount", _number), ("y", "capital", _number), ("z", "equity", _number)),
     DecisionKind.WALLET: (("a", "origin", _name(WalletOrigin)), ("x", "amount", _number), ("y", "wallet", _number)),
@@ -150,6 +151,12 @@ FIELDS: dict[DecisionKind, tuple[tuple[str, str, Any], ...]] = {
         ("y", "target", _number),
         ("z", "price", _number),
     ),
+    DecisionKind.REFUSED: (
+        ("a", "refusal", lambda value: list(Refusal)[int(value)].name.lower()),
+        ("b", "side", _side),
+        ("x", "price", _number),
+        ("y", "quantity", _number),
+    ),
 }
 
 
@@ -165,7 +172,7 @@ def decision_of(record: Any, pair: str, roster: Roster) -> Decision:
 
 def decisions_of(records: NDArray[Any], pairs: Sequence[str], roster: Roster) -> list[Decision]:
     """Read DECISION records (n,) whose `pair` counts in `pairs`."""
-    return [decision_of(one, "" if int(one["pair"]) == NOBODY else pairs[int(one["pair"])], roster) for one in records]
+    return [decision_of(one, "" if int(one["pair"]) == NO_PAIR else pairs[int(one["pair"])], roster) for one in records]
 
 
 def as_row(decision: Decision) -> dict[str, Any]:
@@ -218,7 +225,7 @@ def _strategy_words(last: dict[str, Any], before: list[dict[str, Any]]) -> list[
         moved = last["transition"]
         words.append(f"It was leaving {moved['from']} for {moved['to']} since {moved['at']}: {_leaving(moved)}.")
         if one["event"] == "closing":
-            words.append(f"Its time was over at {one['at']}: the rest left at the market.")
+            words.append(f"Its time was over at {one['at']}: the rest was closed at the market.")
     elif one["event"] == "flat":
         words.append(f"It was {_flat(one, 'since ' + one['at'])}.")
     else:
@@ -319,6 +326,10 @@ def _signal(one: dict[str, Any]) -> str:
     return f"go {one['asked']} with its stop at {one['stop']:.10g} and its target at {one['target']:.10g}"
 
 
+def _at(price: float) -> str:
+    return f"at {price:.10g}" if price else "at the market"
+
+
 COST_WORDS = {
     "target": "nothing is opened: the target lies too near,",
     "stop": "nothing is opened: the stop lies too near,",
@@ -353,7 +364,7 @@ SENTENCES: dict[DecisionKind, Callable[[dict[str, Any]], str]] = {
     ),
     DecisionKind.TRANSITION: lambda one: f"leaves {one['from']} for {one['to']}: {_leaving(one)}",
     DecisionKind.CLOSING: lambda one: (
-        f"the time of the transition is over: {one['position']:,.2f} leaves at the market"
+        f"the time of the transition is over: {one['position']:,.2f} is closed at the market"
     ),
     DecisionKind.FLAT: _flat,
     DecisionKind.VERDICT: lambda one: f"the filter on a {_judged(one)}",
@@ -378,7 +389,7 @@ SENTENCES: dict[DecisionKind, Callable[[dict[str, Any]], str]] = {
         else "its reserve is within its limit again: new entries"
     ),
     DecisionKind.WITHDRAWN: lambda one: (
-        f"the {one['entries']} farthest entries are withdrawn, which frees {one['reserve']:,.0f}"
+        f"the {one['entries']} farthest entries are cancelled, which frees {one['reserve']:,.0f}"
     ),
     DecisionKind.BLOCKED: lambda one: (
         f"new entries are blocked: the candidate forbids {one['strategy']}"
@@ -391,6 +402,9 @@ SENTENCES: dict[DecisionKind, Callable[[dict[str, Any]], str]] = {
     ),
     DecisionKind.SIGNAL: lambda one: (
         f"signal {one['number']} asks to {_signal(one)}{', but came too late' if one['late'] else ''}"
+    ),
+    DecisionKind.REFUSED: lambda one: (
+        f"the exchange refused to {one['side']} {one['quantity']:.10g} {_at(one['price'])} ({_spoken(one['refusal'])})"
     ),
 }
 

@@ -8,10 +8,10 @@ from bot.kernel import Record, kernel, template
 from bot.order import WHOLE_POSITION, OrderKind, Signal, clear_order, set_order
 from bot.strategy import Event, JudgedAs, average_entry, guard_price, order_ticks, protect, too_small, whole_down
 from coordinator.gate import pass_entries, suspend_entries
-from coordinator.lifecycle import leave
+from coordinator.lifecycle import exit_at_market
 from coordinator.pair_state import OWN, may_open, may_rest, record_decision, strategy_slots, tell
 from coordinator.phase import Phase
-from coordinator.vocabulary import NOBODY, DecisionKind
+from coordinator.vocabulary import NO_STRATEGY, DecisionKind
 from filters import smc as filter_
 from filters.smc import Verdict
 
@@ -26,9 +26,9 @@ def set_own(pair: Record, params: Record, state: Record, slots: Record) -> None:
     stop = state.drain_stop if draining or state.phase == Phase.HALTED else 0
     if position == 0:
         state.guard_stop = 0
-    elif stop <= 0 and state.family == NOBODY:
+    elif stop <= 0 and state.family == NO_STRATEGY:
         stop = _guard(pair, params, state, direction)
-    if stop <= 0 and state.family != NOBODY and params.own_stop[state.family] == 0:
+    if stop <= 0 and state.family != NO_STRATEGY and params.own_stop[state.family] == 0:
         protect(pair, slots, first, params.protective_stop)
     else:
         signal = Signal.EXIT_TRANSITION if draining else Signal.EXIT_SL
@@ -38,7 +38,7 @@ def set_own(pair: Record, params: Record, state: Record, slots: Record) -> None:
         slots, first + 1, -direction, OrderKind.LIMIT, state.drain_target, aimed, Signal.EXIT_TRANSITION, WHOLE_POSITION
     )
     if state.phase == Phase.CLOSING:
-        leave(pair, slots, lots)
+        exit_at_market(pair, slots, lots)
     elif slots[first + 2].active and (lots == 0 or slots[first + 2].side == direction):
         clear_order(slots, first + 2)
 
@@ -72,14 +72,14 @@ def _gate(pair: Record, params: Record, state: Record, slots: Record, event: Rec
     desired_orders = strategy_slots(slots)
     if not state.rested:
         state.entries_notional = 0.0
-        dropped = suspend_entries(desired_orders)
+        dropped = suspend_entries(pair, desired_orders)
         if dropped >= 0:
             _refuse(pair, params, state, slots, event, dropped)
         return
     if params.smc.enabled and params.judged_as[state.family] != JudgedAs.RANGE:  # that was judged when it was laid
         _judge_entries(pair, params, state, slots, event)
     directive = state.directive
-    target = np.inf if params.shares else directive.target
+    target = np.inf if params.fixed_shares else directive.target
     for _ in range(len(desired_orders)):
         refused, state.entries_notional, state.waiting = pass_entries(
             pair, desired_orders, pair.may_enter or params.solo, target, directive.exposure_limit
@@ -91,7 +91,7 @@ def _gate(pair: Record, params: Record, state: Record, slots: Record, event: Rec
 
 @template
 def _refuse(pair: Record, params: Record, state: Record, slots: Record, event: Record, index: int) -> None:
-    """Tell the strategy that an entry was refused; it is withdrawn already."""
+    """Tell the strategy that an entry was refused; it is cancelled already."""
     event.execution.slot = index
     event.execution.generation = slots[index].generation
     tell(pair, params, state, slots, event, Event.REFUSED, state.family)

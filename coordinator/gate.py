@@ -1,13 +1,14 @@
 """The gate of a pair: which desired entries may rest, by permission, capital and exposure. Exits never ask.
 
 An entry that may not rest is suspended and comes back when it may; one that would take the market is refused. An entry
-against the position counts as an entry all the same: what it would reduce may be gone when it fills.
+against the position counts as an entry all the same: what it would reduce may be gone when it fills. A grid's counter
+against the position that may not open rests as an order that only reduces: what it leaves is never held back.
 """
 
 from __future__ import annotations
 
 from bot.kernel import Record, kernel
-from bot.order import OrderKind, Signal, clear_order, reinstate, suspend
+from bot.order import OrderKind, Signal, clear_order, confine, reinstate, release, suspend
 
 TOLERANCE = 1e-9
 
@@ -47,8 +48,8 @@ def position_notional(pair: Record) -> float:
 
 @kernel
 def opens(slot: Record) -> bool:
-    """Whether a slot holds an order that can increase exposure, suspended or not: an entry, or a grid's counter."""
-    return not slot.reduce_only and (slot.active or slot.suspended)
+    """Whether a slot holds an order that is to increase exposure, held back or not: an entry, or a grid's counter."""
+    return (not slot.reduce_only or slot.confined) and (slot.active or slot.suspended)
 
 
 @kernel
@@ -59,7 +60,7 @@ def resting_entries(pair: Record, slots: Record) -> tuple[float, int, bool]:
         slot = slots[index]
         if not opens(slot):
             continue
-        if slot.active and slot.admitted:
+        if slot.active and slot.admitted and not slot.confined:
             total += entry_notional(pair, slot)
             lots += slot.quantity
         else:
@@ -68,18 +69,29 @@ def resting_entries(pair: Record, slots: Record) -> tuple[float, int, bool]:
 
 
 @kernel
-def suspend_entries(slots: Record) -> int:
+def suspend_entries(pair: Record, slots: Record) -> int:
     """Let no entry rest; market entries are forgotten. Returns the slot of one that was, -1 for none."""
     dropped = -1
     for index in range(len(slots)):
         slot = slots[index]
-        if slot.active and opens(slot):
-            if slot.kind == OrderKind.MARKET:
-                clear_order(slots, index)
-                dropped = index
-            else:
-                suspend(slots, index)
+        if slot.active and opens(slot) and slot.kind == OrderKind.MARKET:
+            clear_order(slots, index)
+            dropped = index
+        else:
+            _hold_back(pair, slots, index)
     return dropped
+
+
+@kernel
+def _hold_back(pair: Record, slots: Record, index: int) -> None:
+    """Suspend an order that opens; a counter against the position only reduces it meanwhile."""
+    slot = slots[index]
+    if not opens(slot) or slot.confined:
+        return
+    if slot.signal == Signal.GRID_COUNTER and slot.side * pair.ledger.position < 0:
+        confine(slots, index)
+    elif slot.active:
+        suspend(slots, index)
 
 
 @kernel
@@ -88,7 +100,7 @@ def pass_entries(pair: Record, slots: Record, allow_new: bool, target: float, li
 
     Position and entries together stay within what the position's stops can close and its risk tier holds, and the
     entries alone within what one market order can close. Returns the slot of a market entry that
-    does not fit, already withdrawn, or -1 (ask again until it is); the notional of all that rest; and whether others
+    does not fit, already cancelled, or -1 (ask again until it is); the notional of all that rest; and whether others
     still wait to.
     """
     entries, lots, waiting = resting_entries(pair, slots)
@@ -101,15 +113,17 @@ def pass_entries(pair: Record, slots: Record, allow_new: bool, target: float, li
     reserved = position_reserve(pair) + entry_reserve(pair, entries)
     for index in range(len(slots)):
         slot = slots[index]
-        if not opens(slot) or (slot.active and slot.admitted):
+        if not opens(slot) or (slot.active and slot.admitted and not slot.confined):
             continue
         notional = entry_notional(pair, slot)
         reserve = entry_reserve(pair, notional)
         fits = exposure + notional <= limit * (1.0 + TOLERANCE) and reserved + reserve <= target * (1.0 + TOLERANCE)
         fits = fits and lots + slot.quantity <= min(instrument.max_market_lots, instrument.max_position_lots - held)
-        allowed = allow_new or (slot.suspended and slot.admitted)
+        allowed = allow_new or ((slot.suspended or slot.confined) and slot.admitted)
         if allowed and fits:
-            if slot.suspended:
+            if slot.confined:
+                release(slots, index)
+            elif slot.suspended:
                 reinstate(slots, index)
             slot.admitted = True
             entries += notional
@@ -121,14 +135,13 @@ def pass_entries(pair: Record, slots: Record, allow_new: bool, target: float, li
             return index, entries, waiting
         else:
             waiting = True
-            if slot.active:
-                suspend(slots, index)
+            _hold_back(pair, slots, index)
     return -1, entries, waiting
 
 
 @kernel
-def withdraw_farthest(pair: Record, slots: Record, wanted: float) -> int:
-    """Withdraw resting entries, the farthest from the price first, until `wanted` of reserve is free; how many."""
+def cancel_farthest(pair: Record, slots: Record, wanted: float) -> int:
+    """Cancel resting entries, the farthest from the price first, until `wanted` of reserve is free; how many."""
     freed, count = 0.0, 0
     while freed < wanted:
         farthest, distance = -1, -1.0

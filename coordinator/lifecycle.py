@@ -1,7 +1,7 @@
 """Life of a pair: moves its phase until it agrees with the portfolio's directive and with the position.
 
 The directive names the strategy to run (its index in the roster is the `family`, one of its parameter sets the
-`variant`; NOBODY is none), the capital, and whether the pair is blocked, paused or halted. A transition to another
+`variant`; NO_STRATEGY is none), the capital, and whether the pair is blocked, paused or halted. A transition to another
 strategy drains: entries are cleared, and the position gets a stop and a target until it is flat or the time is over.
 A decision record has fields a to z, whose meaning for each kind stands in `vocabulary.DecisionKind`.
 """
@@ -15,28 +15,28 @@ from bot.kernel import Record, kernel, template
 from bot.order import WHOLE_POSITION, OrderKind, Side, Signal, clear_orders, set_order
 from bot.strategy import Event, order_ticks, tighter, too_small, watch_nothing, whole_down, whole_ms
 from bot.times import HOUR, MINUTE
-from coordinator.gate import position_notional, position_reserve, withdraw_farthest
+from coordinator.gate import cancel_farthest, position_notional, position_reserve
 from coordinator.pair_state import record_decision, strategy_slots, tell
 from coordinator.phase import Phase, Trigger, advance, can
-from coordinator.vocabulary import NOBODY, Answer, DecisionKind
+from coordinator.vocabulary import NO_STRATEGY, DecisionKind, HaltAnswer
 
 
 @template
 def apply_directive(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Move the phase until it agrees with the directive and the position."""
     directive = state.directive
-    variant = directive.variant if state.family == NOBODY else state.variant
-    size = params.sizes[state.family, variant] if state.family != NOBODY else 1.0
-    if not params.shares:  # with shares of the account the target is computed when a signal bar closes
+    variant = directive.variant if state.family == NO_STRATEGY else state.variant
+    size = params.sizes[state.family, variant] if state.family != NO_STRATEGY else 1.0
+    if not params.fixed_shares:  # with fixed shares the target is computed when a signal bar closes
         pair.target, pair.multiplier = directive.target * directive.multiplier * size, directive.multiplier
     if directive.halted and state.phase != Phase.HALTED:
         advance(state, Trigger.HALT)
-        state.answered = Answer.WAITING
+        state.answered = HaltAnswer.WAITING
     if state.disowned and (pair.ledger.position == 0 or not directive.paused):
         state.disowned = False
     if state.phase == Phase.HALTED:
         if directive.halted:
-            _follow_answer(pair, params, state, slots)
+            _apply_halt_answer(pair, params, state, slots)
             _follow_once(pair, state, slots)
             return
         advance(state, Trigger.RESUME)
@@ -47,7 +47,7 @@ def apply_directive(pair: Record, params: Record, state: Record, slots: Record, 
         entry.a, entry.c = int(directive.blocked), state.family
     _follow_once(pair, state, slots)
     if not state.disowned:
-        _leave_or_start(pair, params, state, slots, event)
+        _switch_or_start(pair, params, state, slots, event)
 
 
 @kernel
@@ -65,27 +65,27 @@ def _end_transition(pair: Record, params: Record, state: Record) -> None:
 
 
 @template
-def _leave_or_start(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+def _switch_or_start(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Drain or dismiss a strategy that the directive does not name, and start the one it names."""
     directive, position = state.directive, pair.ledger.position
     _end_transition(pair, params, state)
-    if state.family in (NOBODY, directive.family):
+    if state.family in (NO_STRATEGY, directive.family):
         state.stays = False
     if state.family != directive.family:
         if position != 0 and can(state, Trigger.SWITCH):
             if not _stays_for_costs(pair, params, state, slots):
                 _drain(pair, params, state, slots, event)
-        elif position == 0 and can(state, Trigger.LEAVE):
+        elif position == 0 and can(state, Trigger.DISMISS):
             _dismiss(pair, params, state, slots, event)
-            advance(state, Trigger.LEAVE)
-            if directive.family == NOBODY:
+            advance(state, Trigger.DISMISS)
+            if directive.family == NO_STRATEGY:
                 entry = record_decision(pair, state, DecisionKind.START)
-                entry.a = NOBODY
+                entry.a = NO_STRATEGY
     if state.phase == Phase.IDLE:
-        orphan = position != 0 and (state.family == NOBODY or state.family != directive.family)
+        orphan = position != 0 and (state.family == NO_STRATEGY or state.family != directive.family)
         if orphan:
             _drain(pair, params, state, slots, event)
-        elif directive.family != NOBODY:
+        elif directive.family != NO_STRATEGY:
             _start(pair, params, state, slots, event)
 
 
@@ -114,26 +114,26 @@ def _start(pair: Record, params: Record, state: Record, slots: Record, event: Re
     advance(state, Trigger.START)
     if params.at_once[state.family]:  # every price matters until it says at the next base bar which do
         state.watch_above, state.watch_below = -np.inf, np.inf
-    if not params.shares:
+    if not params.fixed_shares:
         pair.target = directive.target * directive.multiplier * params.sizes[state.family, state.variant]
     entry = record_decision(pair, state, DecisionKind.START)
-    entry.a, entry.b, entry.x = state.family, state.variant, directive.target if params.shares else pair.target
+    entry.a, entry.b, entry.x = state.family, state.variant, directive.target if params.fixed_shares else pair.target
 
 
 @template
 def _dismiss(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Unassign the strategy: reset it, clear its orders and its watch band; its indicators stay."""
-    if state.family != NOBODY:
+    if state.family != NO_STRATEGY:
         tell(pair, params, state, slots, event, Event.RESET, state.family)
     clear_orders(strategy_slots(slots))
-    state.family = NOBODY
+    state.family = NO_STRATEGY
     state.stays = False
     watch_nothing(pair)
     state.watch_above, state.watch_below = pair.watch_above, pair.watch_below
 
 
 @template
-def disown(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+def guard_external_position(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Keep a position that was changed from outside under a stop alone, paused until the operator resumes the pair."""
     direction = 1 if pair.ledger.position > 0 else -1
     present = _present_stop(slots, pair.ledger.position)
@@ -142,8 +142,8 @@ def disown(pair: Record, params: Record, state: Record, slots: Record, event: Re
     state.drain_stop = state.drain_target = 0
     on_its_side = present > 0 and (pair.price / pair.instrument.tick_size - present) * direction > 0.0
     state.guard_stop = present if on_its_side else 0  # a stop never loosens
-    if can(state, Trigger.LEAVE):
-        advance(state, Trigger.LEAVE)
+    if can(state, Trigger.DISMISS):
+        advance(state, Trigger.DISMISS)
     elif can(state, Trigger.FLAT):
         advance(state, Trigger.FLAT)
     state.disowned = True
@@ -152,7 +152,7 @@ def disown(pair: Record, params: Record, state: Record, slots: Record, event: Re
 
 @kernel
 def _present_stop(slots: Record, position: int) -> int:
-    """Ticks of the tightest stop of a position (lots); 0 for none, -1 if the whole of it leaves at the market."""
+    """Ticks of the tightest stop of a position (lots); 0 for none, -1 if all of it is being closed at the market."""
     found, direction = 0, 1 if position > 0 else -1
     for index in range(len(slots)):
         slot = slots[index]
@@ -186,12 +186,12 @@ def _drain(pair: Record, params: Record, state: Record, slots: Record, event: Re
 
 
 @kernel
-def _follow_answer(pair: Record, params: Record, state: Record, slots: Record) -> None:
+def _apply_halt_answer(pair: Record, params: Record, state: Record, slots: Record) -> None:
     """Apply once what the operator decided on a halted pair, or what applies when nobody answers in time."""
     answer, position = state.directive.answer, pair.ledger.position
-    if answer == Answer.CLOSE_ALL and position != 0:  # also what an entry on its way has filled since
+    if answer == HaltAnswer.CLOSE_ALL and position != 0:  # also what an entry on its way has filled since
         state.answered = answer
-        leave(pair, slots, abs(position))
+        exit_at_market(pair, slots, abs(position))
         return
     if answer == state.answered:
         return
@@ -199,7 +199,7 @@ def _follow_answer(pair: Record, params: Record, state: Record, slots: Record) -
     if position == 0:
         return
     direction, lots = 1 if position > 0 else -1, abs(position)
-    if answer == Answer.HOLD:
+    if answer == HaltAnswer.HOLD:
         atr, price = state.features.atr.value, pair.price
         if atr <= 0.0:  # no regime bars yet
             atr = params.protective_stop * price / params.hold_stop
@@ -208,8 +208,8 @@ def _follow_answer(pair: Record, params: Record, state: Record, slots: Record) -
         if (price / pair.instrument.tick_size - stop) * direction <= 0.0:
             stop = order_ticks(pair, -direction, price - direction * 0.25 * atr, True)
         state.drain_stop = max(stop, 1)
-    elif answer == Answer.REDUCE_50:
-        leave(pair, slots, _at_least_minimum(pair, whole_down(lots / 2.0), lots))
+    elif answer == HaltAnswer.REDUCE_50:
+        exit_at_market(pair, slots, _at_least_minimum(pair, whole_down(lots / 2.0), lots))
 
 
 @kernel
@@ -221,7 +221,7 @@ def _at_least_minimum(pair: Record, lots: int, held: int) -> int:
 
 
 @kernel
-def leave(pair: Record, slots: Record, lots: int) -> None:
+def exit_at_market(pair: Record, slots: Record, lots: int) -> None:
     """Set an order that closes `lots` of the position at the market, also after a halt or for a trim."""
     side = Side.SELL if pair.ledger.position > 0 else Side.BUY
     set_order(slots, len(slots) - 1, side, OrderKind.MARKET, 0, lots, Signal.EXIT_TRANSITION, WHOLE_POSITION)
@@ -229,7 +229,7 @@ def leave(pair: Record, slots: Record, lots: int) -> None:
 
 @kernel
 def _follow_once(pair: Record, state: Record, slots: Record) -> None:
-    """Trim the position or withdraw the farthest entries, once for each request number of the directive."""
+    """Trim the position or cancel the farthest entries, once for each request number of the directive."""
     directive = state.directive
     if directive.trim_id != state.trimmed:
         state.trimmed = directive.trim_id
@@ -240,11 +240,11 @@ def _follow_once(pair: Record, state: Record, slots: Record) -> None:
             over = whole_down(lots * (1.0 - directive.trim_to / held))
             if over == lots or not too_small(pair, over, pair.price):  # else it waits for a later trim
                 over = lots if too_small(pair, lots - over, pair.price) else over
-                leave(pair, slots, over)
+                exit_at_market(pair, slots, over)
                 entry = record_decision(pair, state, DecisionKind.TRIM)
                 entry.x, entry.y = held, float(over)
     if directive.withdraw_id != state.withdrawn:
         state.withdrawn = directive.withdraw_id
-        count = withdraw_farthest(pair, strategy_slots(slots), directive.withdraw)
+        count = cancel_farthest(pair, strategy_slots(slots), directive.withdraw)
         entry = record_decision(pair, state, DecisionKind.WITHDRAWN)
         entry.a, entry.x = count, directive.withdraw

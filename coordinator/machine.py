@@ -18,7 +18,7 @@ from bot.events import Decision
 from bot.gate import UNGATED
 from bot.instrument import in_ticks
 from bot.order import WHOLE_POSITION, Liquidity, OrderKind, Side, Signal, new_slots, set_order
-from bot.ports import Order, client_order_id_of
+from bot.ports import Order, Refusal, client_order_id_of
 from bot.record import new_records
 from bot.rollup import BAR, ROLLUP
 from bot.strategy import PAIR, guard_price
@@ -36,7 +36,7 @@ from coordinator.regime import REGIME
 from coordinator.roster import VARIANTS, Roster, all_variants
 from coordinator.router import ROUTE
 from coordinator.saved_state import LAYOUT, Packer, Piece, Stored, fill, read
-from coordinator.vocabulary import DECISION, DIRECTIVE, NOBODY, REPORT, DecisionKind
+from coordinator.vocabulary import DECISION, DIRECTIVE, NO_PAIR, NO_STRATEGY, REPORT, DecisionKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,7 @@ def slots_of(algorithm: AlgorithmParameters) -> int:
 def roles_of(roster: Roster, family: int, count: int) -> tuple[str, ...]:
     """Name the slots of a pair's table of `count` while this family runs; by position while none does."""
     own = count - OWN
-    named = [f"slot/{k}" for k in range(own)] if family == NOBODY else roster.strategies[family].roles(own)
+    named = [f"slot/{k}" for k in range(own)] if family == NO_STRATEGY else roster.strategies[family].roles(own)
     return (*named, *OWN_ROLES)
 
 
@@ -79,10 +79,10 @@ def _renumber(stored: Stored, roster: Roster, *families: str) -> None:
     before = stored.keys.get("strategies", Roster().names)
     if before == roster.names:
         return
-    places = [roster.names.index(name) if name in roster.names else NOBODY for name in before]
+    places = [roster.names.index(name) if name in roster.names else NO_STRATEGY for name in before]
     columns = stored.columns
     for path in families:
-        columns[path] = np.array([places[old] if old != NOBODY else NOBODY for old in columns[path].tolist()])
+        columns[path] = np.array([places[old] if old != NO_STRATEGY else NO_STRATEGY for old in columns[path].tolist()])
     bars = columns.pop("state.signal_bars", None)
     if bars is not None:
         known = {name: bars[:, old] for old, name in enumerate(before)}
@@ -150,7 +150,7 @@ class PairMachine:
     def timeframe(self) -> int:
         """Length of the signal bars of the strategy that runs, ms; 0 while none does."""
         family = int(self.states[0].family)
-        return 0 if family == NOBODY else int(self.params[0].timeframes[family])
+        return 0 if family == NO_STRATEGY else int(self.params[0].timeframes[family])
 
     @property
     def incomplete(self) -> dict[int, int]:
@@ -262,7 +262,7 @@ class PairMachine:
     def hear(self, signals: list[ReceivedSignal], bar: int) -> None:
         """Hear signals at the close of the bar that opens at `bar` (ms), which is taken next.
 
-        One counts: the first that leaves, else the first; those that are too late count for nothing.
+        One counts: the first that closes, else the first; those that are too late count for nothing.
         """
         for one in signals:
             self.heard[0] = one.number
@@ -273,10 +273,14 @@ class PairMachine:
             self.columns.hear(next((one for one in fresh if one.direction == 0), fresh[0]), bar)
 
     def _record_signal(self, signal: ReceivedSignal) -> None:
-        state, kind, price = self.states[0], int(DecisionKind.SIGNAL), float(self.pairs[0].price)
-        place = min(int(state.decided), len(state.decisions) - 1)
         asked = signal.number, signal.direction, signal.expired, signal.stop, signal.target
-        state.decisions[place] = (self.time, NOBODY, kind, *asked, price, 0.0, 0.0)
+        self._record(DecisionKind.SIGNAL, *asked, float(self.pairs[0].price))
+
+    def _record(self, kind: DecisionKind, a: int, b: int, c: int, x: float, y: float, z: float) -> None:
+        """Write a decision down as kernels do."""
+        state = self.states[0]
+        place = min(int(state.decided), len(state.decisions) - 1)
+        state.decisions[place] = (self.time, NO_PAIR, int(kind), a, b, c, x, y, z, 0.0, 0.0)
         state.decided += 1
 
     def take_fill(self, order: Any, ts: int, ticks: int, lots: int, fee: float, *, maker: bool) -> Any:
@@ -305,7 +309,7 @@ class PairMachine:
     def take_foreign(self, execution: Execution) -> Any:
         """Book an execution that nobody here asked for; returns its FILL record.
 
-        What it takes from the position leaves the running strategy as an emergency exit does; what it adds makes the
+        What it takes from the position counts to the running strategy as an emergency exit; what it adds makes the
         position nobody's. The pair is paused until its next directive.
         """
         held, side = self.position, execution.side
@@ -331,14 +335,14 @@ class PairMachine:
         return self.events[0].execution.copy()
 
     def close(self, lots: int) -> None:
-        """Set an order to leave so many lots (signed) at the market: they cannot be protected."""
+        """Set an order to close so many lots (signed) at the market: they cannot be protected."""
         side = Side.SELL if lots > 0 else Side.BUY
         set_order(
             self.slots, len(self.slots) - 1, side, OrderKind.MARKET, 0, abs(lots), Signal.EXIT_EMERGENCY, WHOLE_POSITION
         )
 
-    def leaves(self, lots: int) -> bool:
-        """Whether a position of so many lots (signed) is leaving at the market."""
+    def exits_at_market(self, lots: int) -> bool:
+        """Whether a position of so many lots (signed) is being closed at the market."""
         return self._triggered(Side.SELL if lots > 0 else Side.BUY) >= 0
 
     def guard(self, lots: int, average: float) -> int:
@@ -346,6 +350,12 @@ class PairMachine:
         price = float(self.pairs[0].price)
         tick = float(self.pairs[0].instrument.tick_size)
         return max(round(guard_price(lots, average, price, float(self.params[0].protective_stop)) / tick), 1)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What its strategies have counted, such as conflicting_signals."""
+        own = ((self.states[0][one.name], one.counters) for one in self.roster.strategies)
+        return {name: int(state[name]) for state, counters in own for name in counters}
 
     @property
     def average(self) -> float:
@@ -380,8 +390,8 @@ class PairMachine:
         """Slot of a stop that was triggered and has not left whole; -1 for none."""
         for index in range(len(self.slots)):
             slot = self.slots[index]
-            leaves = slot.active and slot.reduce_only and slot.kind == OrderKind.MARKET and slot.side == side
-            if leaves and slot.part == WHOLE_POSITION:
+            closes = slot.active and slot.reduce_only and slot.kind == OrderKind.MARKET and slot.side == side
+            if closes and slot.part == WHOLE_POSITION:
                 return index
         return -1
 
@@ -445,9 +455,17 @@ class PairMachine:
         self.instrument = instrument
         self.pairs[0]["instrument"] = instrument.record(self.leverage)
 
-    def take_refusal(self, order: Order) -> None:
-        """Clear the slot of this order: the venue will not have it."""
+    def take_refusal(self, order: Order, reason: Refusal = Refusal.OTHER) -> None:
+        """Clear the slot of this order: the venue will not have it, and which is recorded of every entry.
+
+        Not of one that would have crossed: that is nothing but a price that moved.
+        """
         self._dispatch(PairEventKind.REFUSAL, index=self.index_of(order))
+        crosses = order.post_only and reason in (Refusal.OTHER, Refusal.POST_ONLY_WOULD_CROSS)
+        if not (order.reduce_only or crosses):
+            price, quantity = self.instrument.price(order.price), self.instrument.quantity(order.lots)
+            said = list(Refusal).index(reason), order.side, 0, float(price), float(quantity)
+            self._record(DecisionKind.REFUSED, *said, 0.0)
 
     def take_directive(self, directive: Any) -> None:
         """Follow a directive, DIRECTIVE (1,)."""
@@ -628,13 +646,13 @@ class PortfolioMachine:
         stored = self._read(saved)
         _renumber(stored, self.roster, "routes.family", "directives.family", "reports.family")
         known, columns = list(stored.keys["reports"]), stored.columns
-        places = [self.symbols.index(symbol) if symbol in self.symbols else NOBODY for symbol in known]
+        places = [self.symbols.index(symbol) if symbol in self.symbols else NO_PAIR for symbol in known]
         if self.params[0].grouped:  # as configured now
             del columns["groups"]
         else:
             columns["groups"] = _renumbered(columns["groups"], places)
         least = int(columns["portfolio.least"][0])
-        columns["portfolio.least"] = np.array([places[least] if least != NOBODY else NOBODY])
+        columns["portfolio.least"] = np.array([places[least] if least != NO_PAIR else NO_PAIR])
         fill(NAME, self.remembered(), stored)
         if "portfolio.opened" not in columns:  # a state of an older version counts from now on
             self.portfolios[0].opened = self.portfolios[0].deposits
@@ -663,6 +681,6 @@ def _renumbered(groups: Any, places: list[int]) -> Any:
     """Name each group by the lowest place of its pairs, as groups are; `places` (n,): where each pair is now."""
     lowest: dict[int, int] = {}
     for group, place in zip(groups.tolist(), places, strict=True):
-        if place != NOBODY:
+        if place != NO_PAIR:
             lowest[group] = min(place, lowest.get(group, place))
     return np.array([lowest.get(group, 0) for group in groups.tolist()])

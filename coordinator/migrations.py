@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.vocabulary import NOBODY
+from coordinator.vocabulary import NO_STRATEGY
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ MIGRATIONS: tuple[Migration, ...] = (
 
 # First value of a field that what is stored does not have, where it is neither zero nor set by a machine that is made.
 DEFAULTS: dict[str, float] = {
-    "state.family": NOBODY,
-    "state.directive.family": NOBODY,
+    "state.family": NO_STRATEGY,
+    "state.directive.family": NO_STRATEGY,
 }
 
 # Fields that are not stored: what is told is stored as it is told, and scratch is written before it is read.

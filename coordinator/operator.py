@@ -12,7 +12,7 @@ from bot.errors import Misconfigured, TradingError
 from coordinator.capital_phase import enter_phase
 from coordinator.portfolio import PortfolioState
 from coordinator.risk import resume
-from coordinator.vocabulary import Answer, HeldOff
+from coordinator.vocabulary import HaltAnswer, HeldOff
 
 
 class CommandKind(StrEnum):
@@ -79,9 +79,9 @@ class OperatorCommand:
 
 
 ANSWERS = {
-    CommandKind.CLOSE_ALL: Answer.CLOSE_ALL,
-    CommandKind.HOLD: Answer.HOLD,
-    CommandKind.REDUCE_50: Answer.REDUCE_50,
+    CommandKind.CLOSE_ALL: HaltAnswer.CLOSE_ALL,
+    CommandKind.HOLD: HaltAnswer.HOLD,
+    CommandKind.REDUCE_50: HaltAnswer.REDUCE_50,
 }
 
 
@@ -121,10 +121,10 @@ def _answer_halt(risk: Any, said: OperatorCommand, now: int) -> str:
             raise CommandRejected("this UTC day has seen a resume already; say --force to resume again.")
         return "resumed with the present equity as the new anchor; sizes are halved until midnight UTC"
     if not risk.halted:
-        risk.halted, risk.halted_at, risk.answer = True, now, Answer.WAITING
+        risk.halted, risk.halted_at, risk.answer = True, now, HaltAnswer.WAITING
     if kind is not CommandKind.HALT:
         risk.answer = ANSWERS[kind]
-    return "halted: entries are withdrawn, stops and exits stay" + (
+    return "halted: entries are cancelled, stops and exits stay" + (
         "" if kind is CommandKind.HALT else f"; answer {kind}"
     )
 
@@ -138,7 +138,7 @@ def _enter_phase(portfolio_state: PortfolioState, share: float, now: int) -> str
 
 def _invest(portfolio: Any, params: Any, amount: float) -> str:
     """Let the next step add an amount to the capital; sizes follow it, and no money is moved."""
-    if not params.shares or not np.isfinite(params.capital):
+    if not params.fixed_shares or not np.isfinite(params.capital):
         raise CommandRejected("sizes follow the equity of the account already; deposit or withdraw at the exchange.")
     capital = float(params.capital + portfolio.invested + portfolio.investment) + amount
     if capital <= 0.0:
@@ -150,15 +150,15 @@ def _invest(portfolio: Any, params: Any, amount: float) -> str:
 
 
 def _close(portfolio_state: PortfolioState, index: int | None) -> str:
-    """Pause a pair and let its position leave at the market."""
+    """Pause a pair and close its position at the market."""
     if index is None:
         raise CommandRejected("close concerns one pair; say it with --pair, or close-all.")
     if int(portfolio_state.reports[index].position) == 0:
-        raise CommandRejected("the pair holds no position; pause it to withdraw its entries.")
+        raise CommandRejected("the pair holds no position; pause it to cancel its entries.")
     directive: Any = portfolio_state.directives[index]
     directive.trim_id += 1
     directive.trim_to = 0.0
-    return f"{_hold_off(portfolio_state, index, held=True)}; its position leaves at the market"
+    return f"{_hold_off(portfolio_state, index, held=True)}; its position is closed at the market"
 
 
 def _hold_off(portfolio_state: PortfolioState, index: int | None, *, held: bool) -> str:

@@ -16,11 +16,11 @@ from bot.trade import book_trade
 from coordinator.desired_orders import judge_range, let_pass, set_own
 from coordinator.features import features_update
 from coordinator.gate import entry_reserve, position_notional, position_reserve
-from coordinator.lifecycle import apply_directive, disown
+from coordinator.lifecycle import apply_directive, guard_external_position
 from coordinator.outcomes import book_outcome, sum_outcomes
 from coordinator.pair_state import OWN, may_open, record_decision, tell
 from coordinator.phase import Phase, Trigger, advance
-from coordinator.vocabulary import NOBODY, DecisionKind, Pause
+from coordinator.vocabulary import NO_STRATEGY, DecisionKind, Pause
 from filters import smc as filter_
 from filters.zones import zones_quiet
 
@@ -62,9 +62,9 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
 @kernel
 def _begin(pair: Record, state: Record) -> None:
     state.started = True
-    state.family = NOBODY
+    state.family = NO_STRATEGY
     if state.directive.sequence == 0:  # else a directive came before anything else
-        state.directive.family = NOBODY
+        state.directive.family = NO_STRATEGY
     state.day = pair.time // DAY
     watch_nothing(pair)
     state.watch_above, state.watch_below = pair.watch_above, pair.watch_below
@@ -92,7 +92,7 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, event
         if length == params.timeframes[family] and (family == params.pinned or not params.solo):
             state.signal_bars[family] += 1
             pair.signal_bars = state.signal_bars[family]
-            if params.shares and family == state.family:
+            if params.fixed_shares and family == state.family:
                 _take_share(pair, params, state.directive)
             pair.may_enter = family == state.family and may_open(pair, params, state)
             tell(pair, params, state, slots, event, Event.SIGNAL, family)
@@ -138,7 +138,7 @@ def _record_costs(pair: Record, state: Record) -> None:
 def _adopt_variant(pair: Record, params: Record, state: Record, slots: Record) -> None:
     """Take another variant of the running strategy: a range's at once, since it counts only when next laid."""
     directive = state.directive
-    if state.family == NOBODY or directive.family != state.family or directive.variant == state.variant:
+    if state.family == NO_STRATEGY or directive.family != state.family or directive.variant == state.variant:
         return
     laid_later = params.judged_as[state.family] == JudgedAs.RANGE
     if not laid_later and (pair.ledger.position != 0 or _desired_orders(slots)):
@@ -163,8 +163,8 @@ def _on_base(pair: Record, params: Record, state: Record, slots: Record, event: 
     bar = event.bar
     matters = bar.high >= state.wake_above or bar.low <= state.wake_below or pair.time >= pair.wake_at
     _visit_zones(pair, params, state, bar.high, bar.low)
-    if matters and state.family != NOBODY:
-        if params.shares and pair.target <= 0.0:  # no signal bar has closed yet
+    if matters and state.family != NO_STRATEGY:
+        if params.fixed_shares and pair.target <= 0.0:  # no signal bar has closed yet
             _take_share(pair, params, state.directive)
         pair.may_enter = may_open(pair, params, state)
         tell(pair, params, state, slots, event, Event.BASE, state.family)
@@ -198,7 +198,7 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, event: 
     for index in range(closed):
         book_outcome(state.outcomes, state.closed[index], fill.ts)
     pair.may_enter = may_open(pair, params, state)
-    if state.family != NOBODY:
+    if state.family != NO_STRATEGY:
         tell(pair, params, state, slots, event, Event.FILL, state.family)
 
 
@@ -206,7 +206,7 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, event: 
 def _on_foreign(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Lots that nobody here asked for: the position is no strategy's any more."""
     book_trade(state.parts, event.execution, pair.instrument.tick_value, state.closed)
-    disown(pair, params, state, slots, event)
+    guard_external_position(pair, params, state, slots, event)
 
 
 # Limits of the pair

@@ -73,7 +73,7 @@ from coordinator.messages import (
 from coordinator.portfolio import differs
 from coordinator.position_watch import PositionWatch
 from coordinator.reconcile import desired_orders, only_reducing, opening_lots
-from coordinator.vocabulary import Answer, HeldOff
+from coordinator.vocabulary import HaltAnswer, HeldOff
 
 log = structlog.get_logger()
 
@@ -126,7 +126,7 @@ class PairCore:
             self.books, self.breaker, lambda: self.now, lambda why: self._report_held_off(HeldOff.ACTIONS, why)
         )
         self.watch = PositionWatch(self.books, self.executor, self._report_held_off, request_recovery, adopt=adopt)
-        self.leaving = self.closing = False  # the bot shuts down: it opens nothing more, or closes everything
+        self.stopping = self.closing = False  # the bot shuts down: it opens nothing more, or closes everything
         self.next_instrument: Instrument | None = None  # with another tick or lot size: used once the pair is flat
         self.sequence = 0
         self.last_directive = 0  # sequence number
@@ -193,7 +193,7 @@ class PairCore:
                 if self.recovered:
                     yield from self._carry_out()
             case ShutDown():
-                yield from self._on_withdraw(message)
+                yield from self._on_shut_down(message)
             case InstrumentListed():
                 yield from self._take_instrument(message.instrument)
             case SetParameters():
@@ -252,7 +252,7 @@ class PairCore:
                     "bars_withheld",
                     timeframe=bar_name(length),
                     bars=count - before[length],
-                    reason="a minute is missing",
+                    reason="not all of its minutes are known",
                 )
         return decided
 
@@ -331,15 +331,15 @@ class PairCore:
             yield from self._act()
         self._tell_portfolio(answers=max(directive.sequence, 1))
 
-    def _on_withdraw(self, message: ShutDown) -> Steps[None]:
+    def _on_shut_down(self, message: ShutDown) -> Steps[None]:
         """Shut down: cancel what could increase exposure and, with `close`, close the position too."""
-        self.leaving, self.closing = True, message.close
+        self.stopping, self.closing = True, message.close
         if not self.recovered:
             yield from self._recover()
         if message.close:
             given = new_records(self.machine.states["directive"].dtype, 1)
             given[0] = self.machine.states[0].directive
-            given[0].halted, given[0].answer = True, Answer.CLOSE_ALL
+            given[0].halted, given[0].answer = True, HaltAnswer.CLOSE_ALL
             self.machine.take_directive(given)
         yield from self._recover()
 
@@ -375,7 +375,7 @@ class PairCore:
                 return False
         except (Unreachable, Unanswered, Refused) as error:
             trouble = error
-        if self.closing and self.watch.differs and not self.machine.leaves(self.watch.lots):
+        if self.closing and self.watch.differs and not self.machine.exits_at_market(self.watch.lots):
             self.machine.close(self.watch.lots)  # unexplained, and to be closed all the same
         outcome = yield from self.executor.carry_out(self.due() if trouble is None else only_reducing(self.due()))
         for order, refusal in outcome.refused:
@@ -398,7 +398,7 @@ class PairCore:
     def due(self) -> list[Order]:
         """List the orders that should be open now: the desired ones, without entries while they are held back."""
         desired = self._desired_orders()
-        held_back = self.memory.unavailable or self.leaving or self.watch.differs
+        held_back = self.memory.unavailable or self.stopping or self.watch.differs
         return only_reducing(desired) if held_back else desired
 
     def _take_refusal(self, order: Order, refusal: Refused | None = None) -> None:
@@ -411,7 +411,7 @@ class PairCore:
         if reason is Refusal.NOTHING_TO_REDUCE and held:
             self._request_recovery()  # the position may not be what it was
         if not order.reduce_only or (reason is Refusal.NOTHING_TO_REDUCE and not held):
-            self.machine.take_refusal(order)
+            self.machine.take_refusal(order, reason)
             return
         if order.kind == OrderKind.STOP and reason is Refusal.TRIGGER_PASSED:
             self.machine.set_at_market(order)
@@ -556,7 +556,7 @@ class PairCore:
             or decided
             or corrected
             or self.watch.differs
-            or self.leaving
+            or self.stopping
             or (self.linear and self.watch.stop_differs)
             or machine.large_positions  # whose partial stops are compared while acting
         ):

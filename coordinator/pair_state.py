@@ -13,7 +13,7 @@ from bot.trade import TRADE
 from coordinator.features import FEATURES
 from coordinator.outcomes import OUTCOMES
 from coordinator.phase import Phase
-from coordinator.vocabulary import DECISION, DIRECTIVE, NOBODY, begin_decision
+from coordinator.vocabulary import DECISION, DIRECTIVE, NO_PAIR, begin_decision
 from filters import smc as filter_
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ _AFTER: list[Any] = [
     ("fault", "i8"),  # phase and trigger of a transition that cannot happen, see phase.py; 0 for none
     ("disowned", "b1"),  # lots came by another hand: the position waits for the operator
     ("answered", "i8"),
-    ("trimmed", "i8"),  # number of the last trim and withdrawal carried out
+    ("trimmed", "i8"),  # number of the last trim carried out
     ("withdrawn", "i8"),
     ("blocked", "b1"),
     ("stays", "b1"),  # a transition waits: closing would cost more than the position risks by staying
@@ -86,7 +86,7 @@ _AFTER: list[Any] = [
 @kernel
 def record_decision(pair: Record, state: Record, kind: int) -> Record:
     """Begin a decision of this pair."""
-    entry = begin_decision(state.decisions, state.decided, pair.time, NOBODY, kind)
+    entry = begin_decision(state.decisions, state.decided, pair.time, NO_PAIR, kind)
     state.decided += 1
     return entry
 

@@ -22,7 +22,7 @@ from coordinator.regime import Regime
 from coordinator.risk import MOST_DAYS, HaltPolicy
 from coordinator.roster import BUILT_IN, Roster, all_variants, parameter_fields
 from coordinator.router import BEAR, BY_REGIME, CASH, FORBIDDEN, ROUTES, BearStrategy
-from coordinator.vocabulary import NOBODY, Never, Variant
+from coordinator.vocabulary import NO_STRATEGY, Never, Variant
 from filters.smc import SmcParameters
 from strategies.dca_parameters import DcaParameters
 from strategies.grid import GridParameters
@@ -52,7 +52,9 @@ class RegimeParameters(Section):
     routes: dict[str, str] = Field({}, description="strategy by regime, such as tight_range: grid; cash for none")
     bear_strategy: BearStrategy = Field(BearStrategy.DCA, description="dca, trend_short or cash in a falling market")
     min_regime_hours: Number = Field(4.0, ge=0, le=10_000, description="least time between two switches, hours")
-    transition_hours: Number = Field(2.0, ge=0, le=10_000, description="time a position gets to leave by itself, hours")
+    transition_hours: Number = Field(
+        2.0, ge=0, le=10_000, description="time a position gets to reach its stop or target, hours"
+    )
     transition_stop: Number = Field(2.0, gt=0, le=50, description="stop during a transition, ATRs")
     transition_target: Number = Field(1.0, gt=0, le=50, description="target during a transition, ATRs")
     transition_costs: Number = Field(
@@ -157,7 +159,7 @@ class RiskParameters(Section):
     drawdown_leave: Fraction = Field(0.12, ge=0, le=1, description="fall under it at which DRAWDOWN ends")
     drawdown_span: Fraction = Field(0.20, gt=0, le=1, description="drawdown beyond that takes the targets to zero")
     drawdown_least: Fraction = Field(0.25, ge=0, le=1, description="least share of the targets in DRAWDOWN")
-    overcommitted: Fraction = Field(0.90, gt=0, le=10, description="reserved share of equity that withdraws entries")
+    overcommitted: Fraction = Field(0.90, gt=0, le=10, description="reserved share of equity that cancels entries")
     decide_minutes: Number = Field(30.0, ge=0, le=10_000, description="time the operator has after a halt, minutes")
     hold_stop: Number = Field(1.5, gt=0, le=50, description="stop when a halt holds, ATRs")
     halt_policy: HaltPolicy = Field(HaltPolicy.NONE, description="the simulated operator: none, hold, close_all …")
@@ -246,7 +248,7 @@ class AlgorithmParameters(BaseModel):
         return [(with_gate(strategy, parameters), parameters) for strategy, parameters in both]
 
     @property
-    def shares(self) -> bool:
+    def fixed_shares(self) -> bool:
         """Whether every pair has a fixed share of the account."""
         return self.alone is not None and not self.alone.allocated
 
@@ -325,12 +327,12 @@ class AlgorithmParameters(BaseModel):
     def _route(self, record: Any) -> None:
         """Fill in whom the router calls for, and when."""
         roster = self.roster
-        families = {**{name: roster.family(name) for name in roster.names}, CASH: NOBODY}
+        families = {**{name: roster.family(name) for name in roster.names}, CASH: NO_STRATEGY}
         families.update({one.reference: roster.family(one.strategy.name) for one in self.own})
-        record.pinned = families.get(self.auto.router, NOBODY)
+        record.pinned = families.get(self.auto.router, NO_STRATEGY)
         record.capital = math.inf
         if self.alone is not None:
-            record.solo, record.shares = True, self.shares
+            record.solo, record.fixed_shares = True, self.fixed_shares
             record.pinned, record.capital = families[self.alone.strategy], self.alone.capital
             return
         for regime, (name, variant) in {**ROUTES, Regime.BEAR_TREND: BEAR[self.auto.bear_strategy]}.items():
@@ -362,9 +364,9 @@ def dtype(strategies: tuple[Strategy, ...] = BUILT_IN) -> np.dtype[Any]:
             *((name, section[name]) for section in sections for name in section.names or ()),
             ("smc", SmcParameters.dtype()),
             *parameter_fields(strategies),
-            ("pinned", "i8"),  # family that trades whatever the regime, or NOBODY
+            ("pinned", "i8"),  # family that trades whatever the regime, or NO_STRATEGY
             ("solo", "b1"),  # one strategy trades, without router
-            ("shares", "b1"),  # every pair has a fixed share of the account
+            ("fixed_shares", "b1"),  # every pair has a fixed share of the account
             ("capital", "f8"),  # the most that fixed shares are taken of, quote currency
             ("weights", "f8", (MOST_PAIRS,)),
             ("groups", "i8", (MOST_PAIRS,)),

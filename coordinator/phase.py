@@ -1,6 +1,6 @@
 """The life of a pair: its phases, what can happen in each, and nothing else.
 
-IDLE -> RUNNING -> DRAINING -> IDLE -> RUNNING(other); PAUSED keeps exits alone; CLOSING leaves at the market; HALTED
+IDLE -> RUNNING -> DRAINING -> IDLE -> RUNNING(other); PAUSED keeps exits alone; CLOSING closes at the market; HALTED
 overrides all. What is not in the table cannot happen, and is a fault where it does.
 """
 
@@ -35,7 +35,7 @@ class Trigger(IntEnum):
     DEADLINE = 5
     HALT = 6
     RESUME = 7
-    LEAVE = 8  # another strategy, or none, is called for and there is nothing to drain
+    DISMISS = 8  # another strategy, or none, is called for and there is nothing to drain
 
 
 NEXT: dict[tuple[Phase, Trigger], Phase] = {
@@ -43,10 +43,10 @@ NEXT: dict[tuple[Phase, Trigger], Phase] = {
     (Phase.IDLE, Trigger.SWITCH): Phase.DRAINING,
     (Phase.RUNNING, Trigger.PAUSE): Phase.PAUSED,
     (Phase.RUNNING, Trigger.SWITCH): Phase.DRAINING,
-    (Phase.RUNNING, Trigger.LEAVE): Phase.IDLE,
+    (Phase.RUNNING, Trigger.DISMISS): Phase.IDLE,
     (Phase.PAUSED, Trigger.UNPAUSE): Phase.RUNNING,
     (Phase.PAUSED, Trigger.SWITCH): Phase.DRAINING,
-    (Phase.PAUSED, Trigger.LEAVE): Phase.IDLE,
+    (Phase.PAUSED, Trigger.DISMISS): Phase.IDLE,
     (Phase.DRAINING, Trigger.FLAT): Phase.IDLE,
     (Phase.DRAINING, Trigger.DEADLINE): Phase.CLOSING,
     (Phase.CLOSING, Trigger.FLAT): Phase.IDLE,

@@ -1,8 +1,8 @@
 """The portfolio's step: reports of all pairs in, directives out. The master loop's whole judgement.
 
-`look` is the cheap half of an evaluation: it values the account, moves the modes and says whether anything calls for
-`step`, which routes, allocates and answers; `quiet_equity_range` is the equity range in which `look` would change
-nothing. `limit` shares the room for entries and is made before a pair decides.
+`value_account` is the cheap half of an evaluation: it values the account, moves the modes and says whether anything
+calls for `step`, which routes, allocates and answers; `quiet_equity_range` is the equity range in which `value_account`
+would change nothing. `limit` shares the room for entries and is made before a pair decides.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from coordinator.risk import (
     size_multiplier,
 )
 from coordinator.router import forbids, reroute
-from coordinator.vocabulary import NOBODY, Cap, DecisionKind, begin_decision
+from coordinator.vocabulary import NO_PAIR, NO_STRATEGY, Cap, DecisionKind, begin_decision
 
 LEAST = 1e-9  # quote currency: without equity nothing is calm
 
@@ -45,7 +45,7 @@ PORTFOLIO = np.dtype(
         ("risk", RISK),
         ("deposits", "f8"),  # quote currency
         ("transfers_at", "i8"),  # ms: the venue's transfers up to here are among them
-        ("hour", "i8"),  # last hour looked at for correlation, and day for groups
+        ("hour", "i8"),  # last hour used for correlation, and day for groups
         ("group_day", "i8"),
         ("first_day", "i8"),
         ("modes", "i8"),  # as last recorded
@@ -57,7 +57,7 @@ PORTFOLIO = np.dtype(
         ("least", "i8"),  # least important pair with resting entries
         ("exposure", "f8"),
         ("decided", "i8"),
-        ("urged", "b1"),  # the operator has spoken: step at the next look
+        ("urged", "b1"),  # the operator has spoken: step at the next evaluation
         ("investment", "f8"),  # capital to be added at the next step, or taken out, quote currency
         ("invested", "f8"),  # what was so far
         ("opened", "f8"),  # deposits when the bot began, quote currency
@@ -88,7 +88,7 @@ def begin(params: Record, portfolio_state: PortfolioState, deposits: float) -> N
     portfolio_state.portfolio.deposits = portfolio_state.portfolio.opened = deposits
     for i in range(len(portfolio_state.reports)):
         portfolio_state.routes[i].family = portfolio_state.directives[i].family = portfolio_state.reports[i].family = (
-            NOBODY
+            NO_STRATEGY
         )
         portfolio_state.allocations[i].shrink = 1.0
         portfolio_state.groups[i] = (
@@ -110,7 +110,7 @@ def _alone(params: Record, portfolio_state: PortfolioState, index: int) -> int:
 
 
 @kernel
-def look(
+def value_account(
     params: Record, portfolio: Record, equity: float, exposure: float, reserved: float, closed: bool, now: int
 ) -> bool:
     """Value the account by the sums over its pairs; True when `step` is called for.
@@ -136,10 +136,10 @@ def look(
 
 @kernel
 def quiet_equity_range(params: Record, portfolio: Record, reserved: float) -> tuple[float, float, int]:
-    """Equities from which to which, and time (ms) before which, `look` would do nothing but take note of the equity.
+    """Equities from which to which, and time (ms) before which, `value_account` would only take note of the equity.
 
     That holds while `reserved` stays and no regime bar closes. Limits but the high itself stand in by a hair, so that
-    what lies near them is looked at.
+    what lies near them is evaluated.
     """
     risk = portfolio.risk
     if risk.halted or portfolio.overcommitted or portfolio.urged or modes(risk) != portfolio.modes:
@@ -155,7 +155,7 @@ def quiet_equity_range(params: Record, portfolio: Record, reserved: float) -> tu
 @inlined
 def limit(params: Record, portfolio_state: PortfolioState) -> None:
     """Set every pair's exposure limit: the room under the cap, and under each group's, shared by the targets."""
-    if params.shares:
+    if params.fixed_shares:
         _tell_others(portfolio_state)
     equity, exposure = portfolio_state.portfolio.risk.equity, portfolio_state.portfolio.exposure
     reports, allocations, groups, sums = (
@@ -240,7 +240,7 @@ def _invest(params: Record, portfolio_state: PortfolioState, now: int) -> None:
     if portfolio.investment == 0.0:
         return
     portfolio.invested += portfolio.investment
-    entry = record_decision(portfolio_state, now, NOBODY, DecisionKind.INVESTMENT)
+    entry = record_decision(portfolio_state, now, NO_PAIR, DecisionKind.INVESTMENT)
     entry.x, entry.y, entry.z = portfolio.investment, params.capital + portfolio.invested, portfolio.risk.equity
     portfolio.investment = portfolio.allocated = 0.0
 
@@ -313,13 +313,13 @@ def _halt(params: Record, portfolio_state: PortfolioState, now: int) -> None:
     """Record a halt that begins, take the simulated operator's answer, and resume when its time has come."""
     risk = portfolio_state.portfolio.risk
     if risk.halted and not portfolio_state.portfolio.modes & 8:
-        entry = record_decision(portfolio_state, now, NOBODY, DecisionKind.HALT)
+        entry = record_decision(portfolio_state, now, NO_PAIR, DecisionKind.HALT)
         entry.x, entry.y, entry.z = day_loss(risk), drawdown(risk), risk.equity
     if answer(params, risk, played_answer(params, risk), now):
-        entry = record_decision(portfolio_state, now, NOBODY, DecisionKind.ANSWER)
+        entry = record_decision(portfolio_state, now, NO_PAIR, DecisionKind.ANSWER)
         entry.a = risk.answer
     if played_resume(params, risk, now):
-        entry = record_decision(portfolio_state, now, NOBODY, DecisionKind.RESUME)
+        entry = record_decision(portfolio_state, now, NO_PAIR, DecisionKind.RESUME)
         entry.x = risk.equity
 
 
@@ -330,7 +330,7 @@ def _record_modes(params: Record, portfolio_state: PortfolioState, now: int) -> 
     present = modes(risk)
     if present == portfolio.modes:
         return False
-    entry = record_decision(portfolio_state, now, NOBODY, DecisionKind.MODE)
+    entry = record_decision(portfolio_state, now, NO_PAIR, DecisionKind.MODE)
     entry.a, entry.b = portfolio.modes, present
     entry.x, entry.y, entry.z = day_loss(risk), recent_drawdown(risk), risk.stress_share
     entry.w = size_multiplier(params, risk)
@@ -377,7 +377,7 @@ def _share_capital(params: Record, portfolio_state: PortfolioState, now: int) ->
     """Set every pair's target, of the share of the capital that is at work."""
     portfolio, allocations = portfolio_state.portfolio, portfolio_state.allocations
     equity, working = max(portfolio.risk.equity, 0.0), at_work(portfolio)
-    if params.shares:
+    if params.fixed_shares:
         capital = params.capital + portfolio.invested
         share_out(params, min(equity, capital), portfolio_state.reports, allocations)
     else:
@@ -403,7 +403,7 @@ def _invested(params: Record, portfolio: Record) -> float:
 
 @inlined
 def _overcommitted(params: Record, portfolio_state: PortfolioState, now: int) -> None:
-    """Reserved beyond the limit: withdraw far entries of the least important pair, and shrink its target."""
+    """Reserved beyond the limit: cancel far entries of the least important pair, and shrink its target."""
     portfolio, reports = portfolio_state.portfolio, portfolio_state.reports
     reserved, least = 0.0, -1
     for i in range(len(reports)):
@@ -417,7 +417,7 @@ def _overcommitted(params: Record, portfolio_state: PortfolioState, now: int) ->
     if (excess > 0.0) != portfolio.overcommitted:
         portfolio.overcommitted = excess > 0.0
         portfolio.overcommitments += int(excess > 0.0)
-        entry = record_decision(portfolio_state, now, NOBODY, DecisionKind.OVERCOMMITTED)
+        entry = record_decision(portfolio_state, now, NO_PAIR, DecisionKind.OVERCOMMITTED)
         entry.a, entry.x, entry.y = int(excess > 0.0), reserved, params.overcommitted * portfolio.risk.equity
     if excess > 0.0 and least >= 0:
         directive = portfolio_state.directives[least]
@@ -432,7 +432,7 @@ def _direct(params: Record, portfolio_state: PortfolioState, now: int) -> None:
     portfolio.sequence += 1
     factor = drawdown_factor(params, risk)
     # Targets hold the DRAWDOWN cut already, shares do not.
-    cut = 1.0 if params.shares else factor
+    cut = 1.0 if params.fixed_shares else factor
     multiplier = size_multiplier(params, risk) / cut if cut > 0.0 else 0.0
     # A capital that is a number is lessened by its phase in `invested`; an endless one by its share.
     invested = _invested(params, portfolio)
@@ -443,13 +443,13 @@ def _direct(params: Record, portfolio_state: PortfolioState, now: int) -> None:
         directive.sequence = portfolio.sequence
         directive.family, directive.variant = route.family, route.variant
         directive.target = portfolio_state.allocations[i].target
-        directive.share = portfolio_state.allocations[i].weight * working if params.shares else 0.0
+        directive.share = portfolio_state.allocations[i].weight * working if params.fixed_shares else 0.0
         directive.invested = invested
         directive.multiplier = multiplier
         directive.blocked = route.blocked
         confirmed = portfolio_state.regimes[i].confirmed
         directive.forced = forbids(params, confirmed, report.family, report.enhanced)
-        directive.paused = route.held_off != 0 or (route.family != NOBODY and (stale or not report.alive))
+        directive.paused = route.held_off != 0 or (route.family != NO_STRATEGY and (stale or not report.alive))
         directive.halted, directive.answer = risk.halted, risk.answer
 
 

@@ -35,7 +35,7 @@ from coordinator.messages import (
 from coordinator.operator import CommandRejected, apply_command
 from coordinator.portfolio import differs
 from coordinator.risk import day_loss, deposited, drawdown, moved
-from coordinator.vocabulary import DECISION, DIRECTIVE, NOBODY, DecisionKind, HeldOff, WalletOrigin
+from coordinator.vocabulary import DECISION, DIRECTIVE, NO_PAIR, DecisionKind, HeldOff, WalletOrigin
 
 log = structlog.get_logger()
 
@@ -51,7 +51,7 @@ REMEDIES = {
     HeldOff.ACTIONS: "look at what it sends, and resume it",
     HeldOff.EXITS: "look at the position at the venue, then resume",
     HeldOff.SILENCE: "nothing, where the venue is down; else look at the network",
-    HeldOff.INSTRUMENT: "let the position leave; it goes on by itself where it can",
+    HeldOff.INSTRUMENT: "let the position be closed; it goes on by itself where it can",
     HeldOff.OUT_OF_STEP: "keep the log and tell the makers; look at the position at the venue, then resume",
     HeldOff.LEVERAGE: "set the leverage of the config at the venue, or change the config",
     HeldOff.PERMISSION: "give the key the right to trade, and this machine's address",
@@ -292,7 +292,7 @@ class PortfolioCore:
         """Record money that no pair has earned and that `deposits` has already; stored with the next evaluation."""
         portfolio, decisions = self.machine.portfolio_state.portfolio, self.machine.portfolio_state.decisions
         entry = new_records(DECISION, 1)
-        entry["ts"], entry["pair"], entry["kind"] = at, NOBODY, DecisionKind.WALLET
+        entry["ts"], entry["pair"], entry["kind"] = at, NO_PAIR, DecisionKind.WALLET
         entry["a"], entry["x"], entry["y"] = origin, amount, self.account().wallet
         decisions[min(int(portfolio.decided), len(decisions) - 1)] = entry[0]
         portfolio.decided += 1

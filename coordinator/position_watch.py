@@ -1,6 +1,7 @@
 """Holds a pair's position at the venue against the bot's, and sees that it has its stop. Absence is zero.
 
-What nothing explains holds the pair off: entries leave, and what is held at the venue is protected where it stands.
+What nothing explains holds the pair off: entries are cancelled, and what is held at the venue is protected where it
+stands.
 """
 
 from __future__ import annotations
@@ -159,7 +160,7 @@ class PositionWatch:
         found = position_stop(self.machine.slots, ours)
         if found is not None and ours * lots > 0:
             return found.price
-        if lots == 0 or self.books.stop or self.machine.leaves(lots):
+        if lots == 0 or self.books.stop or self.machine.exits_at_market(lots):
             return 0
         average = self.machine.average if self.actual is None else self.actual.price
         return self.machine.guard(lots, average)

@@ -9,7 +9,7 @@ import numpy as np
 from bot.kernel import Record, kernel
 from bot.strategy import whole_ms
 from bot.times import DAY, HOUR, MINUTE
-from coordinator.vocabulary import Answer
+from coordinator.vocabulary import HaltAnswer
 
 
 class Mode(IntFlag):
@@ -103,7 +103,7 @@ def mark(params: Record, risk: Record, equity: float, now: int) -> bool:
         return False
     risk.halted = True
     risk.halted_at = now
-    risk.answer = Answer.WAITING
+    risk.answer = HaltAnswer.WAITING
     return True
 
 
@@ -208,12 +208,12 @@ def exposure_cap(params: Record, risk: Record) -> float:
 @kernel
 def answer(params: Record, risk: Record, given: int, now: int) -> bool:
     """Take the operator's answer to a halt; none within the time to decide counts as hold. True when it is new."""
-    if not risk.halted or risk.answer != Answer.WAITING:
+    if not risk.halted or risk.answer != HaltAnswer.WAITING:
         return False
     late = now - risk.halted_at >= whole_ms(params.decide_minutes, MINUTE)
-    if given == Answer.WAITING and not late:
+    if given == HaltAnswer.WAITING and not late:
         return False
-    risk.answer = given if given != Answer.WAITING else Answer.HOLD
+    risk.answer = given if given != HaltAnswer.WAITING else HaltAnswer.HOLD
     return True
 
 
@@ -228,7 +228,7 @@ def resume(risk: Record, now: int, force: bool) -> bool:
     if not risk.halted or (risk.resumed_day == day and not force):
         return False
     risk.halted = False
-    risk.answer = Answer.WAITING
+    risk.answer = HaltAnswer.WAITING
     risk.anchor = risk.equity
     risk.high = risk.recent_high = risk.equity
     risk.highs[:] = 0.0
@@ -243,7 +243,7 @@ def resume(risk: Record, now: int, force: bool) -> bool:
 @kernel
 def played_answer(params: Record, risk: Record) -> int:
     """What the simulated operator says: by policy, at once or never."""
-    return params.halt_policy if risk.halted else Answer.WAITING
+    return params.halt_policy if risk.halted else HaltAnswer.WAITING
 
 
 @kernel

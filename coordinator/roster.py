@@ -22,7 +22,7 @@ from coordinator import config_file
 from coordinator.columns import inputs_dtype, row_dtype, unknown
 from coordinator.pair_state import Dispatch, state_dtype
 from coordinator.regime import Regime
-from coordinator.vocabulary import NOBODY, Variant
+from coordinator.vocabulary import NO_STRATEGY, Variant
 
 if TYPE_CHECKING:
     from bot.parameters import Parameters
@@ -56,8 +56,8 @@ class Roster:
         return self.names.index(name)
 
     def name_of(self, family: int) -> str:
-        """Name of a family; NOBODY trades in cash."""
-        return "cash" if family == NOBODY else self.names[family]
+        """Name of a family; NO_STRATEGY trades in cash."""
+        return "cash" if family == NO_STRATEGY else self.names[family]
 
     def check_names(self) -> None:
         """Raise Misconfigured where a strategy's name is another's, or stands for something else."""

@@ -10,7 +10,7 @@ from bot.kernel import Record, kernel
 from bot.strategy import whole_ms
 from bot.times import HOUR
 from coordinator.regime import Regime
-from coordinator.vocabulary import NOBODY, Never, Variant
+from coordinator.vocabulary import NO_STRATEGY, Never, Variant
 
 CASH = "cash"
 BY_REGIME = "regime"
@@ -61,7 +61,7 @@ ROUTE = np.dtype(
 @kernel
 def called_for(params: Record, regime: int) -> tuple[int, int]:
     """Family and variant for a confirmed regime."""
-    if params.pinned != NOBODY:
+    if params.pinned != NO_STRATEGY:
         return params.pinned, Variant.CONFIGURED
     return params.calls[regime, 0], params.calls[regime, 1]
 
@@ -69,7 +69,7 @@ def called_for(params: Record, regime: int) -> tuple[int, int]:
 @kernel
 def forbids(params: Record, regime: int, family: int, enhanced: bool) -> bool:
     """Whether a regime's `never` column names the family; `enhanced`: the filter gave the grid its full size."""
-    if params.pinned != NOBODY or family == NOBODY:
+    if params.pinned != NO_STRATEGY or family == NO_STRATEGY:
         return False
     never = params.never[regime, family]
     return never == Never.FORBIDDEN or (never == Never.UNLESS_ENHANCED and not enhanced)

@@ -14,7 +14,7 @@ class RunState(StrEnum):
     STARTING = "starting"  # database, bus and account are joined
     WARMING_UP = "warming_up"  # candles are read and the account is compared
     RUNNING = "running"
-    STOPPING = "stopping"  # entries are withdrawn
+    STOPPING = "stopping"  # entries are cancelled
     STOPPED = "stopped"
     FAILED = "failed"
 

@@ -139,10 +139,19 @@ def _unpacked_records(value: Line, params: Any) -> Any:
 def _fill(record: Any, row: Line) -> None:
     """Set the fields that this version knows; one that it has and the session lacks stays 0."""
     for name in set(row).intersection(record.dtype.names):
-        if isinstance(row[name], dict):
-            _fill(record[name], row[name])
+        if record.dtype[name].base.names:
+            _fill_all(record[name], row[name])
         else:
             record[name] = row[name]
+
+
+def _fill_all(records: Any, rows: Any) -> None:
+    """Set the fields of one record or, of a list, of those that both have."""
+    if isinstance(rows, dict):
+        _fill(records, rows)
+    else:
+        for record, row in zip(records, rows, strict=False):
+            _fill_all(record, row)
 
 
 def _unpacked_trouble(value: Line) -> Exception:

@@ -118,7 +118,7 @@ class StrategyLoop:
     def _is_full(self) -> bool:
         """Whether the session is full, at a moment at which a new loop would find everything stored."""
         core = self.core
-        return self.record is not None and self.record.full and core.recovered and not core.leaving
+        return self.record is not None and self.record.full and core.recovered and not core.stopping
 
     async def checkpoint(self) -> None:
         """Remember everything, also what called for no action."""

@@ -8,7 +8,8 @@ import numpy as np
 
 from bot.kernel import Record, kernel
 
-NOBODY = -1  # in place of a strategy's number: cash
+NO_STRATEGY = -1  # in place of a strategy's number: cash
+NO_PAIR = -1  # in place of a pair's: the whole portfolio
 
 
 class Never(IntEnum):
@@ -31,7 +32,7 @@ class Variant(IntEnum):
     SHORT = 6
 
 
-class Answer(IntEnum):
+class HaltAnswer(IntEnum):
     """What is to become of the positions of a halted portfolio."""
 
     WAITING = 0
@@ -108,13 +109,14 @@ class DecisionKind(IntEnum):
     COSTS = 20  # a rule, b count so far, c family; x distance, y least distance, z costs (fractions of the price)
     INVESTMENT = 21  # x amount, y capital with it, z equity
     WALLET = 22  # a origin (WalletOrigin); x amount, y wallet with it
-    SIGNAL = 23  # a number, b direction (0: to leave), c 1 too late; x stop, y target, z price when it was heard
+    SIGNAL = 23  # a number, b direction (0: to close), c 1 too late; x stop, y target, z price when it was heard
+    REFUSED = 24  # a why (place in Refusal), b side; x price (0: at the market), y quantity (base)
 
 
 DECISION = np.dtype(
     [
         ("ts", "i8"),
-        ("pair", "i8"),  # index, or NOBODY for the portfolio
+        ("pair", "i8"),  # index, or NO_PAIR for the portfolio
         ("kind", "i8"),
         ("a", "i8"),
         ("b", "i8"),
@@ -145,7 +147,7 @@ REPORT = np.dtype(
         ("slow", "f8"),  # EMA50
         ("hour", "i8"),  # hours since the epoch of the last complete hour, its close beside it
         ("hour_close", "f8"),
-        ("family", "i8"),  # running strategy, NOBODY for none
+        ("family", "i8"),  # running strategy, NO_STRATEGY for none
         ("enhanced", "b1"),  # the filter gave the standing grid its full size
         ("trades", "i8"),  # closed trades that count for performance
         ("wins", "i8"),
@@ -180,7 +182,7 @@ DIRECTIVE = np.dtype(
         ("answer", "i8"),
         ("trim_id", "i8"),  # a new number: trim the position once, to `trim_to`
         ("trim_to", "f8"),  # reserve, quote currency
-        ("withdraw_id", "i8"),  # a new number: withdraw the farthest entries once, until `withdraw` is free
+        ("withdraw_id", "i8"),  # a new number: cancel the farthest entries once, until `withdraw` is free
         ("withdraw", "f8"),  # reserve, quote currency
     ],
     align=True,

@@ -160,12 +160,14 @@ class Explorer:
         """Order of rows, best first; of equal ones, and of those alone, the keys decide."""
         objective, search = self.space.objective, self.space.search
         values = [metric.of(found.scores) for metric in objective.metrics]
+        alone = np.zeros(len(found.numbers), np.bool_)
         if search.plateau:
             values = [worst_around(found.numbers, one, self.space.lattice) for one in values]
+            alone = ~has_neighbours(found.numbers, self.space.lattice)
         passed = objective.passes(found.scores)
-        order = np.lexsort((found.numbers, *reversed(values), ~passed))
+        order = np.lexsort((found.numbers, *reversed(values), alone, ~passed))
         same = np.ones(len(order) - 1, np.bool_)
-        for one in (*values, passed):
+        for one in (*values, alone, passed):
             first, second = one[order[:-1]], one[order[1:]]
             same &= (first == second) | (np.isnan(first.astype(float)) & np.isnan(second.astype(float)))
         for begin, end in _runs(same):
@@ -304,6 +306,12 @@ def neighbours(numbers: NDArray[np.int64], lattice: Lattice) -> list[NDArray[np.
             inside = (digits[:, place] + move >= 0) & (digits[:, place] + move < size)
             found.append(np.where(inside & (ordered[at] == wanted), order[at], -1))
     return found
+
+
+def has_neighbours(numbers: NDArray[np.int64], lattice: Lattice) -> NDArray[np.bool_]:
+    """Whether any neighbour of each variant (k,) was played: of one without, nothing says how steep it stands."""
+    there = [rows >= 0 for rows in neighbours(numbers, lattice)]
+    return np.any(there, axis=0) if there else np.zeros(len(numbers), np.bool_)
 
 
 def worst_around(numbers: NDArray[np.int64], values: NDArray[np.float64], lattice: Lattice) -> NDArray[np.float64]:

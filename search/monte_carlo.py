@@ -110,7 +110,7 @@ def monte_carlo(
     """
     result = play(config, market)
     metrics = result.metrics
-    trades = redrawn_trades(closed_profits(result), metrics.initial_capital, draws, seed)
+    trades = redrawn_trades(trade_profits(result), metrics.initial_capital, draws, seed)
     returned, drawdown = [], []
     for tape in range(tapes):
         other = play(result.config, redrawn(result.config, market, seed * 1_000_003 + tape)).metrics
@@ -122,14 +122,11 @@ def monte_carlo(
     return MonteCarlo(metrics.total_return_pct, metrics.max_drawdown_pct, trades, candles)
 
 
-def closed_profits(result: BacktestResult | PortfolioResult) -> Values:
-    """Profit of each closed trade, by exit, quote currency (k,)."""
+def trade_profits(result: BacktestResult | PortfolioResult) -> Values:
+    """Profit of each trade, quote currency (k,), in the order of exits; what is still open comes last, as it stands."""
     if isinstance(result, PortfolioResult):
-        trades, own = result.trades
-    else:
-        trades = trades_of(result.recording)
-        own = profits(trades, last_worth(result.recording))
-    return own[trades["held"] == 0]
+        return result.trades[1]
+    return profits(trades_of(result.recording), last_worth(result.recording))
 
 
 def redrawn_trades(profit: Values, capital: float, draws: int, seed: int) -> Drawn | None:
@@ -142,6 +139,7 @@ def redrawn_trades(profit: Values, capital: float, draws: int, seed: int) -> Dra
         part = slice(first, min(first + at_once, draws))
         drawn = resampled_days(len(profit), part.stop - part.start, seed + first)
         equity = capital + np.cumsum(profit[drawn], axis=1)
+        equity[np.logical_or.accumulate(equity <= 0.0, axis=1)] = 0.0  # what is lost is lost
         high = np.maximum.accumulate(np.maximum(equity, capital), axis=1)
         returned[part] = (equity[:, -1] / capital - 1.0) * 100.0
         drawdown[part] = np.minimum(np.max(1.0 - equity / high, axis=1), 1.0) * 100.0

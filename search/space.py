@@ -22,7 +22,7 @@ from bot.strategy import inputs_of
 from coordinator.config import BacktestConfig, config_of, load_single, strategy_named
 from search.axes import Axis, axes_of
 from search.numbered import Numbered, SearchParameters, lattice_of, refuse_axes
-from search.variants import Reader, Variants
+from search.variants import SharedFunction, Variants
 
 AT_ONCE = 1024  # variants looked at together
 
@@ -40,9 +40,9 @@ class Space(Numbered):
         self._variants = Variants(self.strategy.parameters, values[name], name, axes)
         self.axes = self._variants.axes  # with numbers for what is written in per cent
         self.lattice = lattice_of(self.axes)
-        self._checks = [self._reader(one) for one in (*self._variants.checks(), self._accept)]
-        self._columns: dict[str, Reader] = {}
-        self._group = self._reader(self._outside_the_record)
+        self._checks = [self._shared(one) for one in (*self._variants.checks(), self._accept)]
+        self._columns: dict[str, SharedFunction] = {}
+        self._group = self._shared(self._outside_the_record)
         self._record = np.zeros(1, self.dtype)
         self.first_number = self._first_valid()
         self.first = self.config(self.first_number)  # of the first valid variant
@@ -94,7 +94,7 @@ class Space(Numbered):
 
         It is asked once for all that have what it reads in common, and must depend on nothing else.
         """
-        outcomes, which = self._reader(function)(numbers)
+        outcomes, which = self._shared(function)(numbers)
         return [outcomes[one] for one in which]
 
     # Which variants are valid
@@ -116,7 +116,7 @@ class Space(Numbered):
     def _look_at(self, number: int) -> None:
         """Find what all records have in common, and the columns that depend on an axis."""
         for name, function in self._variants.columns().items():
-            column = self._reader(function)
+            column = self._shared(function)
             outcomes, _ = column(np.array([number]))
             self._record[name] = outcomes[0]
             if column.axes:
@@ -147,11 +147,11 @@ class Space(Numbered):
 
     # Small parts
 
-    def _reader(self, function: Callable[[Any], Any]) -> Reader:
-        return Reader(self._variants, function)
+    def _shared(self, function: Callable[[Any], Any]) -> SharedFunction:
+        return SharedFunction(self._variants, function)
 
-    def _only(self, reader: Reader, number: int) -> Any:
-        outcomes, _ = reader(np.array([self._within(number)]))
+    def _only(self, function: SharedFunction, number: int) -> Any:
+        outcomes, _ = function(np.array([self._within(number)]))
         if isinstance(outcomes[0], Exception):
             raise outcomes[0]
         return outcomes[0]

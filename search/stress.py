@@ -33,6 +33,7 @@ MONTHS = {
     "2024-08": ("2024-08-01", "2024-09-01", "the crash of August 2024"),
 }
 GAP = 0.30
+SLIPPAGE = ("slippage_bps", "slippage_ticks", "slippage_impact", "forced_exit_bps")
 SHOWN = ("total_return_pct", "beta", "alpha_pct", "max_drawdown_pct", "worst_day_pct", "trades", "liquidated")
 
 
@@ -108,12 +109,11 @@ def _doubled(config: Any) -> Any:
     """Double the costs of a config as it was played, whose instruments are whole."""
 
     def dear(fields: dict[str, Any]) -> dict[str, Any]:
-        return {**fields, **{name: str(2.0 * float(fields[name])) for name in ("maker_fee", "taker_fee")}}
+        paid = {name: float(fields[name]) for name in ("maker_fee", "taker_fee")}
+        return {**fields, **{name: str(max(2.0 * fee, fee)) for name, fee in paid.items()}}  # a rebate stays
 
     rules = config.execution
-    execution = rules.model_copy(
-        update={name: 2.0 * getattr(rules, name) for name in ("slippage_bps", "slippage_ticks", "slippage_impact")}
-    )
+    execution = rules.model_copy(update={name: 2.0 * getattr(rules, name) for name in SLIPPAGE})
     if isinstance(config, PortfolioConfig):
         return config.changed(
             execution=execution, instruments={pair: dear(one) for pair, one in config.instruments.items()}
@@ -122,13 +122,17 @@ def _doubled(config: Any) -> Any:
 
 
 def _largest_holding(result: BacktestResult | PortfolioResult) -> int:
-    """Time of the bar that closed with the largest exposure, ms; the middle of a run that held nothing."""
+    """Time of the bar that closed with the largest exposure, ms; the middle of a run that held nothing.
+
+    The last bar is none: nothing comes behind it.
+    """
     if isinstance(result, PortfolioResult):
         ts, worth = result.ts, np.sum([np.abs(one) for one in result.holdings.values()], axis=0)
     else:
         ts = result.recording.prepared.candles.ts[: result.recording.bars]
         worth = np.abs(result.recording.worth())
-    return int(ts[int(np.argmax(worth))] if worth.any() else ts[len(ts) // 2])
+    held = worth[:-1]
+    return int(ts[int(np.argmax(held))] if held.any() else ts[len(ts) // 2])
 
 
 def _gapped(candles: Candles, at: int, factor: float, tick: float) -> Candles:

@@ -117,6 +117,8 @@ class Sweep:
         words = said(
             *(self.evidence, self.scores[0], self.held_out[0], self.plateau, str(self.space.search.method), earned)
         )
+        if not self.passed.any():
+            words.append("No variant passes the filters of the search: the first is the best of those that fail.")
         if self.left:
             count = sum(len(one.numbers) for one in self.left)
             words.append(

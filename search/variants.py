@@ -1,9 +1,9 @@
-"""Parameters of a space's variants, without validating each: what is asked of them is asked once for all that agree.
+"""Parameters of a space's variants, without validating each: a function of them is called once for equal arguments.
 
 A validator, a column of the kernels' record, or any other function of the parameters depends on the fields that it
-reads, and its path to them on those it has read before. So it is asked once for each combination of the axes that it
+reads, and its path to them on those it has read before. So it is called once for each combination of the axes that it
 reads, and once more where it turns out to read another. This is exact for the parameters of the strategies that come
-with the program, whose fields pydantic validates one by one; those of one's own, and spaces over a preset, which
+with the program, whose fields pydantic validates one by one; those of the user's own, and spaces over a preset, which
 changes other fields, are validated one by one instead.
 """
 
@@ -24,12 +24,12 @@ from bot.strategy_file import PREFIX
 from bot.validation import validated
 from search.axes import Axis, placed
 
-OURS = ("bot", "strategies")
-READS = "fields that were read"  # key of a watched model's dict
+OWN_PACKAGES = ("bot", "strategies")
+READS = "fields that were read"  # key of a traced model's dict
 KEPT = 4096  # values of fields with several axes that are remembered
 
 Numbers = NDArray[np.int64]
-Ask = Callable[[Any], Any]
+ParameterFunction = Callable[[Any], Any]
 
 
 class Variants:
@@ -40,7 +40,7 @@ class Variants:
         self._section = section
         self.sizes = [len(axis.values) for axis in axes]
         self.strides = [math.prod(self.sizes[place + 1 :]) for place in range(len(axes))]
-        self._watched = _watched(model)
+        self._traced_model = _traced_model(model)
         self._of_field: dict[str, list[int]] = {}
         for place, axis in enumerate(axes):
             self._of_field.setdefault(str(axis.path[0]), []).append(place)
@@ -72,7 +72,7 @@ class Variants:
         """Parameters of a variant that does not contradict itself; raises Misconfigured for one that may."""
         if not self.traced:
             return self.validated(number)
-        made: Parameters = _filled(self.model, self._fields(self.digits(number)), self._given)
+        made: Parameters = _constructed(self.model, self._fields(self.digits(number)), self._given)
         return made
 
     def validated(self, number: int) -> Parameters:
@@ -80,25 +80,27 @@ class Variants:
         read: Parameters = validated(self.model, self.section(self.digits(number)), self.name)
         return read
 
-    def ask(self, function: Ask, number: int) -> tuple[Any, set[int]]:
-        """Ask a function of a variant's parameters: what it returns or raises, and the axes on which that depends."""
+    def evaluate(self, function: ParameterFunction, number: int) -> tuple[Any, set[int]]:
+        """Call a function of a variant's parameters; what it returns or raises, and the axes on which that depends."""
         reads: set[str] = set()
         outcome: Any
         try:
             if self.traced:
-                asked = _filled(self._watched, {**self._fields(self.digits(number)), READS: reads}, self._given)
+                parameters = _constructed(
+                    self._traced_model, {**self._fields(self.digits(number)), READS: reads}, self._given
+                )
             else:
-                asked = self.parameters(number)
-            outcome = function(asked)
+                parameters = self.parameters(number)
+            outcome = function(parameters)
         except (Misconfigured, ValueError) as error:
             outcome = error
         return outcome, {place for field in reads for place in self._of_field.get(field, ())}
 
-    def checks(self) -> list[Ask]:
+    def checks(self) -> list[ParameterFunction]:
         """Functions that raise Misconfigured or ValueError for parameters that contradict themselves."""
         return [getattr(self.model, name) for name in _after(self.model)] if self.traced else []
 
-    def columns(self) -> dict[str, Ask]:
+    def columns(self) -> dict[str, ParameterFunction]:
         """What kernels see of the parameters by field of their record, each a function of them."""
         return {name: _column(name) for name in self.model.dtype().names or ()}
 
@@ -125,7 +127,7 @@ class Variants:
             if len(self._composites) > KEPT:
                 self._composites = {}
             section = self.section(tuple(digit if place in own else 0 for place, digit in enumerate(digits)))
-            self._composites[key] = vars(validated(self._watched, section, self.name))[field]
+            self._composites[key] = vars(validated(self._traced_model, section, self.name))[field]
         return self._composites[key]
 
     def _resolve(self) -> bool:
@@ -152,14 +154,14 @@ class Variants:
     def _read(self, digits: list[int]) -> Any:
         """Read a variant without what compares fields; None where a strategy of one's own refuses even that."""
         try:
-            return validated(self._watched, self.section(tuple(digits)), self.name)
+            return validated(self._traced_model, self.section(tuple(digits)), self.name)
         except Misconfigured as error:
             if self.traced or str(error).startswith(f"{self.name}."):
                 raise
             return None
 
     def _in_numbers(self, place: int) -> Axis:
-        """Return an axis with numbers for its per cent, where they come to the same; raises Misconfigured for twins."""
+        """Return an axis with numbers for its per cent, if they are the same; raises Misconfigured for equal ones."""
         axis = self.axes[place]
         field = str(axis.path[0])
         values: dict[str, Any] = {}
@@ -173,10 +175,10 @@ class Variants:
         return Axis(axis.key, axis.path, tuple(values.values()))
 
 
-class Reader:
-    """A function of variants' parameters that is asked once for all of them that have what it reads in common."""
+class SharedFunction:
+    """A function of variants' parameters that is called once for all of them that have what it reads in common."""
 
-    def __init__(self, variants: Variants, function: Ask) -> None:
+    def __init__(self, variants: Variants, function: ParameterFunction) -> None:
         self._variants, self._function = variants, function
         self.axes: tuple[int, ...] = () if variants.traced else tuple(range(len(variants.axes)))
 
@@ -191,7 +193,7 @@ class Reader:
             _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
             outcomes = []
             for number in numbers[first].tolist():
-                outcome, read = self._variants.ask(self._function, number)
+                outcome, read = self._variants.evaluate(self._function, number)
                 if not read <= set(axes):
                     self.axes = tuple(sorted({*axes, *read}))
                     break
@@ -202,10 +204,10 @@ class Reader:
 
 def _is_ours(module: str) -> bool:
     """Whether a module came with the program; a user's file is loaded under a name of this project's too."""
-    return module.split(".", maxsplit=1)[0] in OURS and not module.startswith(PREFIX)
+    return module.split(".", maxsplit=1)[0] in OWN_PACKAGES and not module.startswith(PREFIX)
 
 
-def _column(name: str) -> Ask:
+def _column(name: str) -> ParameterFunction:
     def number(parameters: Any) -> Any:
         return number_of(getattr(parameters, name))
 
@@ -218,11 +220,11 @@ def _after(model: type[BaseModel]) -> list[str]:
     return [name for name, one in found.items() if one.info.mode == "after"]
 
 
-def _watched(model: type[Parameters]) -> type[Parameters]:
-    """Derive a model whose fields are read and validated alike, without comparing them, and that notes what is read."""
+def _traced_model(model: type[Parameters]) -> type[Parameters]:
+    """Derive a model with the same fields and validation, except comparisons of fields; it records what is read."""
     fields = frozenset(model.model_fields)
 
-    def noting(self: Any, name: str) -> Any:
+    def recording(self: Any, name: str) -> Any:
         if name in fields or name == "__dict__":
             reads = object.__getattribute__(self, "__dict__").get(READS)
             if reads is not None:
@@ -232,13 +234,13 @@ def _watched(model: type[Parameters]) -> type[Parameters]:
     def accepted(self: Any) -> Any:
         return self
 
-    members = {"__module__": model.__module__, "__getattribute__": noting}
+    members = {"__module__": model.__module__, "__getattribute__": recording}
     kind: Any = type(model)
     derived: type[Parameters] = kind(model.__name__, (model,), {**members, **dict.fromkeys(_after(model), accepted)})
     return derived
 
 
-def _filled(model: type[Parameters], values: dict[str, Any], given: set[str]) -> Any:
+def _constructed(model: type[Parameters], values: dict[str, Any], given: set[str]) -> Any:
     """Build a model of values that are known to be right."""
     made = model.__new__(model)
     object.__setattr__(made, "__dict__", values)

@@ -50,6 +50,7 @@ class Fold:
     test: tuple[int, int]  # ms
     number: int  # of the variant
     tried: int  # variants that were scored
+    passed: bool  # whether it passes the search's filters in sample; where it does not, no variant does
     in_sample: Any  # SCORE
     out_of_sample: Any  # SCORE, before what is held at the end is closed
     closing: float  # what closing it costs, fraction of equity
@@ -134,9 +135,16 @@ class WalkForward:
 
     @property
     def passed(self) -> bool:
-        """Out of sample above 0 and at least 0.7 of in sample where that is above 0, in at least three windows."""
+        """Out of sample above 0 and at least 0.7 of in sample where that is above 0, in at least three windows.
+
+        What traded each window has passed the search's filters.
+        """
         outside, efficiency = self.expectancy[1], self.efficiency
-        good = outside > 0.0 and (efficiency is None or efficiency >= LEAST_EFFICIENCY)
+        good = (
+            all(fold.passed for fold in self.folds)
+            and outside > 0.0
+            and (efficiency is None or efficiency >= LEAST_EFFICIENCY)
+        )
         return good and len(self.folds) >= LEAST_WINDOWS
 
     @property
@@ -153,6 +161,12 @@ class WalkForward:
                 f"Beyond being long or short of the pair (beta {self.beta:.2f}) they earned an alpha of "
                 f"{alpha.value:,.1f} % a year; nine in ten resamples lie between "
                 f"{alpha.low:,.1f} % and {alpha.high:,.1f} %."
+            )
+        failed = sum(not fold.passed for fold in self.folds)
+        if failed:
+            told.append(
+                f"Before {failed} of {count} windows no variant passed the filters of the search: the best of those "
+                "that failed traded them."
             )
         won = sum(fold.returned > 0.0 for fold in self.folds)
         told.append(f"{won} of {count} windows ended with a gain.")
@@ -175,6 +189,7 @@ class WalkForward:
                 "test_to": iso(fold.test[1])[:10],
                 "variant": fold.number,
                 **self.space.values(fold.number),
+                "passed": fold.passed,
             }
             for name in ("total_return_pct", "beta", "alpha_pct", "information_ratio", "max_drawdown_pct", "trades"):
                 row[f"{name}_in_sample"] = float(fold.in_sample[name])
@@ -262,6 +277,7 @@ def _walked(space: Space | PortfolioSpace, market: MarketHistory, explorer: Expl
                     (begin, end),
                     int(best[0]),
                     len(found.numbers),
+                    bool(space.objective.passes(found.scores[row : row + 1])[0]),
                     found.scores[row],
                     scores[0],
                     closing,

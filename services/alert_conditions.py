@@ -182,6 +182,15 @@ CONDITIONS = (
         seen_by=(Observer.BOT, Observer.WATCHDOG),
     ),
     AlertCondition(
+        name="PositionUnprotected",
+        id="unprotected",
+        meaning="a position has no stop at the exchange",
+        severity=Severity.CRITICAL,
+        remedy="set a stop for it on the exchange's page, or close it by `traderagent ctl close --pair`",
+        seconds=15.0,
+        seen_by=(Observer.TELEGRAM,),
+    ),
+    AlertCondition(
         name="StoreAway",
         id="store_away",
         meaning="a bot's database cannot be written to: it is away, read-only, or its disk is full",

@@ -95,7 +95,7 @@ async def _pairs(gateway: Gateway, config: PortfolioConfig) -> list[Finding]:
     findings = []
     for symbol, one in instruments.items():
         capital = wallet * (1.0 - algorithm.allocation.reserve) / count
-        if algorithm.alone is not None and algorithm.shares:
+        if algorithm.alone is not None and algorithm.fixed_shares:
             capital = min(wallet, algorithm.alone.capital) * algorithm.fixed_share(symbol, count)
         share = capital * config.leverage
         price = await gateway.price(symbol)

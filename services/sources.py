@@ -65,6 +65,10 @@ class HistoryRows(Protocol):
         """What was realised by strategy and regime, the most first."""
         ...
 
+    async def allocations(self, bot: str, since: int | None = None) -> list[dict[str, Any]]:
+        """What was allocated to each pair from a moment (ms) on, oldest first, thinned."""
+        ...
+
     async def exits(self, bot: str) -> list[dict[str, Any]]:
         """What was realised by reason to leave, the most first."""
         ...
@@ -75,6 +79,10 @@ class BotLink(Protocol):
 
     def names(self) -> list[str]:
         """Names of those that run."""
+        ...
+
+    def began(self, bot: str) -> float:
+        """When it was started, seconds since 1970; 0 where that is not known."""
         ...
 
     async def status(self, bot: str) -> dict[str, Any]:
@@ -131,6 +139,10 @@ class TwinAnswers(Protocol):
 
     async def what_if(self, bot: str, pair: str, price: float, price_now: float | None) -> dict[str, Any]:
         """How a pair would stand at a price, from `price_now` or else from the price that is stored."""
+        ...
+
+    async def command_outcomes(self, bot: str, prices: dict[str, float]) -> dict[str, Any]:
+        """What halt, hold, reduce-50, close-all and close would do now to each of these pairs, by present price."""
         ...
 
 

@@ -201,7 +201,7 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: R
 
 @kernel
 def _take_late(pair: Record, params: Record, state: Record, fill: Record, direction: int) -> None:
-    """Take an entry that filled as its deal ended for a deal that is over its time already: it only leaves."""
+    """Take an entry that filled as its deal ended for a deal that is over its time already: it is only closed."""
     _forget(state)
     state.in_deal = state.ladder_laid = state.overdue = True
     state.opened = pair.time
@@ -361,7 +361,7 @@ def _trail(pair: Record, params: Record, state: Record, slots: Record, bar: Reco
 
 @kernel
 def _follow_stop(state: Record, slots: Record, direction: int) -> None:
-    """Give safety orders the stop as it is now; those beyond it could fill only after it, and are withdrawn."""
+    """Give safety orders the stop as it is now; those beyond it could fill only after it, and are cancelled."""
     for index in range(1, len(slots) - 2):
         slot = slots[index]
         if (slot.price - state.stop) * direction <= 0:

@@ -69,7 +69,7 @@ class Target(Section):
     """One of several take profits."""
 
     at: Fraction = Field(gt=0, le=10, description="distance of the target, fraction of price")
-    share: Fraction = Field(gt=0, le=1, description="share of the deal that leaves there, fraction")
+    share: Fraction = Field(gt=0, le=1, description="share of the deal that is closed there, fraction")
 
 
 class DcaParameters(WhenParameters, CostParameters):
@@ -194,7 +194,7 @@ class DcaParameters(WhenParameters, CostParameters):
         if any(one >= other for one, other in pairwise(distances)):
             raise ValueError(f"targets lie at {', '.join(f'{one:g}' for one in distances)}; order them, nearest first")
         if self.targets and self.trailing:
-            raise ValueError("targets and trailing both say where a deal leaves; choose one of them")
+            raise ValueError("targets and trailing both say where a deal is closed; choose one of them")
         if self.break_even and len(self.targets) < 2:
             raise ValueError("break_even moves the stop after the first of several targets; give two or more targets")
         return self

@@ -1,4 +1,4 @@
-"""Rules: enters and leaves, at the market or by TWAP, by conditions on indicators written as configuration.
+"""Rules: enters and exits, at the market or by TWAP, by conditions on indicators written as configuration.
 
 The conditions are combined to one column, computed by the driver; the kernel reads LONG, SHORT or nothing of it at each
 signal bar. It keeps its own accounts: equity, safe (profit that is never used again) and available. A reversal leaves
@@ -218,8 +218,8 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, signa
         _open(pair, params, state, slots, said)
     elif position * said < 0:
         state.turn = said if opens else 0
-        _leave_by_signal(pair, params, state, slots)
-    elif position * said > 0 and (_leaves_by_plan(state) or _rests(slots[EXIT])):
+        _exit_by_signal(pair, params, state, slots)
+    elif position * said > 0 and (_exits_by_plan(state) or _rests(slots[EXIT])):
         _stay(pair, params, state, slots)
 
 
@@ -236,8 +236,8 @@ def _rests(slot: Record) -> bool:
 
 
 @kernel
-def _leaves_by_plan(state: Record) -> bool:
-    """Whether a TWAP is leaving."""
+def _exits_by_plan(state: Record) -> bool:
+    """Whether a TWAP exits."""
     return state.plan.total > 0 and is_exit(state.plan.signal)
 
 
@@ -281,11 +281,11 @@ def _worst_price(pair: Record, params: Record, side: int) -> int:
 
 
 @kernel
-def _leave_by_signal(pair: Record, params: Record, state: Record, slots: Record) -> None:
-    """Leave at the market or by TWAP; one that runs goes on, and a limit that it left behind is set anew."""
+def _exit_by_signal(pair: Record, params: Record, state: Record, slots: Record) -> None:
+    """Exit at the market or by TWAP; one that runs goes on, and a limit that it left behind is set anew."""
     position = pair.ledger.position
     if params.leave_by != BY_TWAP:
-        _leave(pair, slots)
+        _exit(pair, slots)
     elif state.plan.total == 0 and (not slots[EXIT].active or _rests(slots[EXIT])):
         _twap(pair, params, state, slots, -1 if position > 0 else 1, abs(position), _exit_signal(pair))
         _set_exits(pair, params, state, slots)
@@ -299,8 +299,8 @@ def _exit_signal(pair: Record) -> int:
 
 
 @kernel
-def _leave(pair: Record, slots: Record) -> None:
-    """Leave at the market, with profit or without."""
+def _exit(pair: Record, slots: Record) -> None:
+    """Exit at the market, with profit or without."""
     position = pair.ledger.position
     side, signal = -1 if position > 0 else 1, _exit_signal(pair)
     set_order(slots, EXIT, side, OrderKind.MARKET, 0, abs(position), signal, WHOLE_POSITION)
@@ -389,8 +389,8 @@ def _set_exits(pair: Record, params: Record, state: Record, slots: Record) -> No
     if _rests(slots[EXIT]):  # the two limits together leave the position, once
         resting = max(resting - slots[EXIT].quantity, 0)
     set_order(slots, TARGET, -direction, OrderKind.LIMIT, state.target, resting, Signal.EXIT_TP, WHOLE_POSITION)
-    if slots[EXIT].active and not _rests(slots[EXIT]) and not _leaves_by_plan(state):
-        _leave(pair, slots)
+    if slots[EXIT].active and not _rests(slots[EXIT]) and not _exits_by_plan(state):
+        _exit(pair, slots)
 
 
 @kernel
@@ -405,7 +405,7 @@ def _on_close(pair: Record, params: Record, state: Record, slots: Record, bar: R
     if stopped or reached:
         _end_entry(state, slots)
         state.plan.total = 0
-        _leave(pair, slots)
+        _exit(pair, slots)
 
 
 @kernel

@@ -3,7 +3,7 @@
 The signals stand in the parameters as a table, so that a config holds all that it plays; a bot that listens hears
 others while it trades, each at the close of the bar in which it came. One is traded at a time: what comes while another
 is open is passed over, and so is one whose stop or target the price has passed already, or that comes while nothing
-may be opened. A signal with stop and target 0 leaves what is held. The size is that of the loss at the stop. A trade's
+may be opened. A signal with stop and target 0 closes what is held. The size is that of the loss at the stop. A trade's
 part is the number of its signal in the table.
 """
 
@@ -31,7 +31,7 @@ from bot.strategy import Event, Strategy, affordable, enter, lots_for, order_tic
 if TYPE_CHECKING:
     from bot.ports import ReceivedSignal
 
-ENTRY, STOP, TARGET, LEAVE = range(4)
+ENTRY, STOP, TARGET, EXIT = range(4)
 CLOSE = 2.0  # in place of a direction
 COLUMNS = ("signal_id", "entry_price", "sl_price", "tp_price", "entry_timestamp")
 MOST_SIGNALS = 100_000
@@ -49,7 +49,7 @@ class TradeSignal(NamedTuple):
 
     @property
     def closes(self) -> bool:
-        """Whether it leaves what is held."""
+        """Whether it closes what is held."""
         return self.sl_price == 0.0
 
     @property
@@ -95,8 +95,8 @@ def _signal(row: Mapping[str, Any], number: int) -> TradeSignal:
         moment = parse_time(str(row["entry_timestamp"]))
     except Misconfigured as error:
         raise Misconfigured(f"{place}: entry_timestamp: {error}") from None
-    leaves = stop == target == 0.0
-    if not leaves and not (0.0 < stop < entry < target or 0.0 < target < entry < stop):
+    closes = stop == target == 0.0
+    if not closes and not (0.0 < stop < entry < target or 0.0 < target < entry < stop):
         raise Misconfigured(
             f"{place}: sl_price {stop:g}, entry_price {entry:g} and tp_price {target:g} are in no order of a trade; "
             "stop and target lie on either side of the entry, or are both 0 to leave."
@@ -219,7 +219,7 @@ def decide(pair: Record, params: Record, state: Record, slots: Record, event: Re
 @kernel
 def _on_signal(pair: Record, params: Record, state: Record, slots: Record, told: Record) -> None:
     if told.side == CLOSE:
-        _leave(pair, state, slots)
+        _exit(pair, state, slots)
         return
     direction = 1 if told.side > 0.0 else -1
     if (
@@ -242,14 +242,14 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, told:
 
 
 @kernel
-def _leave(pair: Record, state: Record, slots: Record) -> None:
+def _exit(pair: Record, state: Record, slots: Record) -> None:
     """Take back an entry, and leave what is held at the market; stop and target rest until it is flat."""
     clear_order(slots, ENTRY)
     lots = abs(pair.ledger.position)
     if lots > 0:
         gained = pair.ledger.position * pair.price * pair.instrument.lot_size > pair.ledger.cost
         signal = Signal.EXIT_TP if gained else Signal.EXIT_SL
-        set_order(slots, LEAVE, -state.direction, OrderKind.MARKET, 0, lots, signal, state.part)
+        set_order(slots, EXIT, -state.direction, OrderKind.MARKET, 0, lots, signal, state.part)
 
 
 @kernel

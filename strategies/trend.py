@@ -50,7 +50,7 @@ from bot.strategy import (
 )
 from bot.times import DAY, HOUR
 
-ENTRY, STOP, TARGET, PARTIAL, LEAVE = range(5)
+ENTRY, STOP, TARGET, PARTIAL, EXIT = range(5)
 YEAR = 365 * DAY
 LONGEST_CHANNEL = 400
 
@@ -165,7 +165,7 @@ class TrendParameters(WhenParameters, CostParameters):
     strong_stop: Number = Field(1.0, gt=0, le=50, description="stop in a strong trend, ATRs")
     strong_target: Number = Field(2.5, gt=0, le=50, description="target in a strong trend, ATRs")
     partial_at: FractionOrNone = Field(
-        0.0, ge=0, lt=1, description="way to the target where half leaves, fraction; none: nowhere"
+        0.0, ge=0, lt=1, description="way to the target where half is closed, fraction; none: nowhere"
     )
     break_even_at: NumberOrNone = Field(
         0.0, ge=0, le=50, description="profit that moves the stop to break-even, ATRs; none: never"
@@ -304,7 +304,7 @@ def _on_signal(pair: Record, params: Record, state: Record, slots: Record, bar: 
     if pair.may_enter and calm and pair.ledger.position == 0 and not slots[ENTRY].active:
         _look_for_entry(pair, params, state, slots, bar, before)
     elif pair.ledger.position != 0 and state.in_trade and _is_over(pair, params, state, bar):
-        _leave(pair, state, slots)
+        _exit(pair, state, slots)
     ring_push(state.highs, bar.high)
     ring_push(state.lows, bar.low)
     ring_push(state.volumes, bar.volume)
@@ -330,12 +330,12 @@ def _far_side(params: Record, state: Record, direction: int) -> float:
 
 
 @kernel
-def _leave(pair: Record, state: Record, slots: Record) -> None:
+def _exit(pair: Record, state: Record, slots: Record) -> None:
     """Set an order to leave the position at the market; the stop rests until it is flat."""
     gained = (pair.price - state.entry) * state.direction > 0.0
     signal = Signal.EXIT_TP if gained else Signal.EXIT_SL
     lots = abs(pair.ledger.position)
-    set_order(slots, LEAVE, -state.direction, OrderKind.MARKET, 0, lots, signal, WHOLE_POSITION)
+    set_order(slots, EXIT, -state.direction, OrderKind.MARKET, 0, lots, signal, WHOLE_POSITION)
 
 
 @kernel
@@ -484,9 +484,9 @@ def _set_exit_orders(pair: Record, state: Record, slots: Record) -> None:
     set_order(slots, STOP, -direction, OrderKind.STOP, state.stop, lots, _stop_signal(pair, state), WHOLE_POSITION)
     set_order(slots, TARGET, -direction, OrderKind.LIMIT, state.target, lots - half, Signal.EXIT_TP, WHOLE_POSITION)
     set_order(slots, PARTIAL, -direction, OrderKind.LIMIT, state.partial, half, Signal.EXIT_TP, WHOLE_POSITION)
-    leaving = slots[LEAVE]
-    if leaving.active:
-        set_order(slots, LEAVE, -direction, OrderKind.MARKET, 0, lots, leaving.signal, WHOLE_POSITION)
+    closing = slots[EXIT]
+    if closing.active:
+        set_order(slots, EXIT, -direction, OrderKind.MARKET, 0, lots, closing.signal, WHOLE_POSITION)
 
 
 @kernel
@@ -552,7 +552,7 @@ def check(parameters: TrendParameters, instrument: Instrument, capital: float, p
 
 
 def slots(_parameters: TrendParameters) -> int:
-    """Count the orders: entry, stop, target, partial, and the one that leaves."""
+    """Count the orders: entry, stop, target, partial, and the exit at the market."""
     return 5
 
 

@@ -125,16 +125,6 @@ def test_every_contract_is_broken_once():
     assert unbroken == []
 
 
-# Imports for annotations alone that close a circle: the importer, and what it names. The list may only shrink.
-FOR_ANNOTATIONS = {
-    # Parts of one exchange that take it, or its book, as an argument.
-    ("services.simulated_bybit.checks", "services.simulated_bybit.book"),
-    ("services.simulated_bybit.checks", "services.simulated_bybit.exchange"),
-    ("services.simulated_bybit.elsewhere", "services.simulated_bybit.exchange"),
-    ("services.simulated_bybit.stops", "services.simulated_bybit.book"),
-}
-
-
 def circle(imports):
     """Modules that import each other in a circle, by name; empty where there is none."""
     try:
@@ -145,16 +135,9 @@ def circle(imports):
 
 
 def test_no_two_modules_import_each_other_in_a_circle():
-    """Also in functions and for annotations, except for the few that are listed."""
+    """Also in functions and for annotations."""
     graph = grimp.build_graph(*OPTIONS["root_packages"], cache_dir=None)
-    imports = {one: graph.find_modules_directly_imported_by(one) for one in graph.modules}
-
-    def without(left_out):
-        return {one: {other for other in imports[one] if (one, other) not in left_out} for one in imports}
-
-    assert circle(without(FOR_ANNOTATIONS)) == []
-    no_more = [one for one in FOR_ANNOTATIONS if circle(without(FOR_ANNOTATIONS - {one})) == []]
-    assert no_more == [], "what closes no circle any more is to leave the list"
+    assert circle({one: graph.find_modules_directly_imported_by(one) for one in graph.modules}) == []
     assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) != []
 
 

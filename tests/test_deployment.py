@@ -126,7 +126,7 @@ def test_every_secret_is_used_and_every_name_of_a_file_is_one_that_the_program_r
     assert named <= {f"{name}_FILE" for name in IN_FILES}
 
 
-def test_the_bot_is_given_time_to_withdraw_and_what_shares_loopback_shares_one_pod():
+def test_the_bot_is_given_time_to_cancel_and_what_shares_loopback_shares_one_pod():
     assert SERVICES["bot"]["stop_grace_period"] == SERVICES["fleet"]["stop_grace_period"] == "120s"
     assert LEAVE_SECONDS < 120
     for name in {*OURS, "prometheus", "blackbox", "grafana"} - {"pod"}:

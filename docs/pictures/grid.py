@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import drawing
 import numpy as np
-from drawing import ENTRY, START, hours_of, panels, price_and_orders, quiet, write
+from drawing import AVERAGE, BEGIN, ENTRY, GAIN, START, hours_of, panels, price_and_orders, quiet, write
 
 from bot.candles import Candles
-from bot.times import MINUTE
+from bot.indicator_functions import outputs_of
+from bot.indicator_registry import indicator_named
+from bot.times import DAY, MINUTE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,15 +22,19 @@ if TYPE_CHECKING:
     from backtesting.simulator import Recording
 
 BARS, SEED = 2880, 12
+WHEN = {"indicator": "RSI", "timeperiod": 14, "long_below": 33}
 BASE = {"preset": "exchange", "lower": 96.0, "upper": 104.0, "levels": 17, "direction": "long"}
 # What is drawn, and towards which price the market goes.
 PICTURES = {
     "exchange": ({}, 101.0),
+    "start": ({"start": "at_signal_bar", "timeframe": "4h"}, 101.0),
     "trigger_price": ({"trigger_price": 102.0}, 103.0),
     "take_profit": ({"take_profit": 105.0}, 107.0),
     "stop_price": ({"stop_price": 95.0}, 93.0),
     "keep": ({"stop_price": 95.0, "on_stop": "keep"}, 93.0),
+    "keep_with_stop": ({"stop_price": 95.0, "on_stop": "keep_with_stop", "stop_loss": 0.01}, 93.0),
     "cell": ({"trailing": "cell"}, 112.0),
+    "trailing_limit": ({"trailing": "cell", "trailing_limit_upper": 107.0}, 112.0),
     "infinity": ({"infinity": True, "profit_per_grid": 0.005, "levels": 20}, 120.0),
     "reinvest": ({"reinvest": "all"}, 101.0),
     "profit_lock": ({"reinvest": "all", "profit_lock": 0.5}, 101.0),
@@ -63,7 +70,26 @@ def draw(options: dict[str, object], end: float) -> Figure:
     return figure
 
 
-FIGURES = {name: partial(draw, options, end) for name, (options, end) in PICTURES.items()}
+def gated() -> Figure:
+    """Draw the same grid without conditions and behind them, with what they look at."""
+    moved = market(101.0)
+    candles = replace(moved, ts=moved.ts - START + BEGIN - DAY)  # the first day is history
+    figure, (plain, waiting, values) = panels(3, height_ratios=[2, 2, 1], sharex=True)
+    for axes, when in ((plain, []), (waiting, [WHEN])):
+        grid = {**BASE, "timeframe": "5m", "when": when}
+        run = drawing.played({"strategy": "grid", "from": str(BEGIN), "capital": 10_000, "grid": grid}, candles)
+        price_and_orders(axes, hours_of(run, BEGIN), run, 12)
+        quiet(axes, "when: [{indicator: RSI, timeperiod: 14, long_below: 33}]" if when else "when: []")
+    rolled = run.prepared.rollup(5 * MINUTE)
+    rsi = outputs_of("RSI", indicator_named("RSI").values({"timeperiod": 14}), rolled.bars)["real"]
+    values.plot(hours_of(run, BEGIN)[rolled.ends], rsi, linewidth=0.8, color=AVERAGE)
+    values.axhline(WHEN["long_below"], color=GAIN, linewidth=0.8, linestyle=":")
+    quiet(values, "RSI", "hours")
+    values.set_xlim(0, 24)
+    return figure
+
+
+FIGURES = {"when": gated} | {name: partial(draw, options, end) for name, (options, end) in PICTURES.items()}
 
 if __name__ == "__main__":
     write("grid", FIGURES)

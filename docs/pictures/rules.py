@@ -237,6 +237,23 @@ def trigger_figure() -> Figure:
     return figure
 
 
+def twap_figure() -> Figure:
+    """The same signals traded at once, in slices, and in slices no worse than a limit."""
+    sliced = {"enter_by": "twap", "leave_by": "twap", "twap_minutes": 360, "twap_slices": 6}
+    every_way: tuple[Options, ...] = ({}, sliced, {**sliced, "twap_limit": "0.2%"})
+    figure, every = panels(2 * len(every_way), 1.3, height_ratios=[3, 1] * len(every_way), sharex=True)
+    for prices, held, options in zip(every[::2], every[1::2], every_way, strict=True):
+        run = run_of([EMA], market(WAVES), options)
+        shown = ", ".join(f"{key}: {value}" for key, value in options.items() if key.startswith("twap"))
+        draw_run(prices, f"enter_by: twap, {shown}" if options else "enter_by: market", run, [EMA], options)
+        held.fill_between(hours_of(run, BEGIN), run.holdings()[1], step="pre", color=ENTRY, alpha=0.4, linewidth=0)
+        quiet(held, "held")
+        held.set_yticks([])
+    every[-1].set_xlabel("hours", fontsize=8)
+    every[-1].set_xlim(0, 72)
+    return figure
+
+
 def conflict_figure() -> Figure:
     """RSI and EMA disagree: with `any` both sides hold, which is NEUTRAL."""
     when, options = [RSI, EMA], {**BOTH, "combine": "any"}
@@ -294,6 +311,7 @@ FIGURES = {
     "conflict": conflict_figure,
     "direction": direction_figure,
     "trigger": trigger_figure,
+    "twap": twap_figure,
     "sizing": sizing_figure,
     "fills": fills_figure,
 }

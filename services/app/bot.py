@@ -33,6 +33,7 @@ from services.runtime.config import (
 from services.runtime.key_check import refuse_risks
 from services.runtime.live import LiveBot, as_live
 from services.runtime.local import LocalRuntime
+from services.runtime.sessions import sessions_folder
 from services.runtime.warm import compiled_meanwhile
 from services.storage.strategies import RunRecorder, goes_on
 from services.storage.tested_runs import kills_survived, untested_pairs
@@ -71,7 +72,7 @@ def build_runtime(
             foreign=settings.foreign,
             most_actions=settings.max_actions_per_minute,
             adopt=adopt,
-            sessions=settings.data_dir / "bots" / settings.name / "sessions" if settings.sessions else None,
+            sessions=sessions_folder(settings.data_dir, settings.name) if settings.sessions else None,
             first_share=settings.first_share,
         )
     try:
@@ -86,6 +87,7 @@ def build_runtime(
             *(settings.name, config, account, join, hidden, share, settings.max_actions_per_minute, adopt),
             first_share=settings.first_share,
             sharing=sharing,
+            data_dir=settings.data_dir.absolute() if settings.sessions else None,
         ),
         account.gateway(share),
         behind.store,

@@ -13,7 +13,7 @@ from bot.errors import Misconfigured, OutOfStep
 from bot.order import Side
 from bot.times import MINUTE
 from services.drift_days import VERSION
-from services.runtime.sessions import KEPT_BYTES, read_session, sessions_of
+from services.runtime.sessions import KEPT_BYTES, read_session, sessions_folder, sessions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NOT_KEPT = (
     f"no session of the pair covers it: the newest of a pair are kept, up to {KEPT_BYTES >> 20} MB, with "
-    "bot.sessions and runtime: local"
+    "bot.sessions, on the machine that trades the pair"
 )
 
 
@@ -36,7 +36,7 @@ def compare(
     progress: Callable[[float, str], None] = lambda _share, _said: None,
 ) -> Drift:
     """Compare the fills of [since, until), ms, with those of twins; what cannot be compared is said."""
-    found = sessions_of(data_dir / "bots" / bot / "sessions")
+    found = sessions_of(sessions_folder(data_dir, bot))
     pairs = sorted({*found, *(one.pair for one in live.fills)})
     rows: list[DriftRow] = []
     uncompared: list[Uncompared] = []

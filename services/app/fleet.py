@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 0.25  # between two looks at every bot
+POLL_SECONDS = 0.25  # between two polls of every bot
 ASK_SECONDS = 5.0  # that a bot has to take a stop by its control interface
 AGAIN_SECONDS = 30.0  # after which a bot that has not ended is told again
 LEAVE_SECONDS = 100.0  # that all bots have to end where they end with the supervisor
@@ -83,7 +83,7 @@ class FleetSupervisor:
         """Supervise for ever."""
         while True:
             await self._in_turn(self.look)
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def _in_turn(self, work: Callable[..., Any], *given: Any) -> Any:
         """Do something to the bots outside of the event loop, one thing after the other."""
@@ -267,7 +267,7 @@ class FleetSupervisor:
             async with asyncio.timeout(LEAVE_SECONDS):
                 while any(one.state not in OVER for one in self.bots.values()):
                     await self._in_turn(self.look)
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await asyncio.sleep(POLL_SECONDS)
         left = [one.name for one in self.bots.values() if one.state not in OVER]
         if left:
             log.error("fleet_bots_not_ended", bots=left, remedy="they trade on; stop them with `traderagent ctl stop`")
@@ -327,7 +327,7 @@ class FleetSupervisor:
         self._keep(replace(one, wanted=WantedState.STOPPED, again=False, next_start=None))
         if over:
             return f"{name} does not run, and is not started again"
-        return f"{name} is stopping; entries are withdrawn, stops and targets stay at the exchange"
+        return f"{name} is stopping; entries are cancelled, stops and targets stay at the exchange"
 
     def _restart_said(self, name: str) -> str:
         one = self.bots[name]

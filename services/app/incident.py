@@ -25,7 +25,7 @@ from bot.errors import Misconfigured, TradingError, cut
 from services.control.client import control_file, log_file
 from services.keys.key_store import KeyStore
 from services.logs import CONCEALED, passwords
-from services.runtime.sessions import sessions_of
+from services.runtime.sessions import sessions_folder, sessions_of
 from services.storage.store import AWAY
 from services.telegram.users import read_settings, settings_file
 
@@ -218,11 +218,11 @@ def _members(
         yield "log.jsonl", _last_of(log, span)
     else:
         told.left_out.append(f"log: {log.name} is not in this data directory")
-    sessions = sessions_of(data_dir / "bots" / bot / "sessions")
+    sessions = sessions_of(sessions_folder(data_dir, bot))
     for files in sessions.values():
         yield f"sessions/{files[-1].name}", _lines(files[-1])
     if not sessions:
-        told.left_out.append("sessions: none are kept (bot.sessions, runtime: local)")
+        told.left_out.append("sessions: none are kept here (bot.sessions; with runtime: ray, on the nodes)")
     if history is None:
         told.left_out.append("exchange: it is asked where --config names the bot's file, whose key is used to read")
     else:

@@ -33,7 +33,7 @@ log = structlog.get_logger()
 PICTURES = "journal"  # folder of the pictures, in the data directory
 LEAST_PAUSE, MOST_PAUSE = 5.0, 3600.0  # seconds before it is tried again
 MOST_TRIES = 20
-LOOK_SECONDS = 5.0  # between two looks at the outbox
+POLL_SECONDS = 5.0  # between two polls of the outbox
 SYNC_SECONDS = 30.0  # between two looks for closed trades of bots
 
 
@@ -133,7 +133,7 @@ async def send_for_ever(store: JournalStore, history: History, settings: Journal
                 await send_due(store, targets)
             except Unreachable as error:
                 log.warning("journal_away", reason=str(error))
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
 
 def told_of_end(sending: asyncio.Task[None]) -> None:

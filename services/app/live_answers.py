@@ -8,9 +8,9 @@ from typing import Any
 
 from bot.kernel import interpreting_first
 from services.app.drift import compare, document
-from services.app.whatif import supposed
+from services.app.whatif import outcomes, supposed
 from services.drift_days import keep_day, times_of
-from services.storage.live_fills import live_fills, memory_of
+from services.storage.live_fills import live_fills, memories_of, memory_of
 
 
 def drift(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
@@ -35,3 +35,10 @@ def whatif(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
     saved = asyncio.run(memory_of(said["database"], bot, pair))
     with interpreting_first():  # an answer does not wait for a compiler
         return supposed(data_dir, bot, pair, saved, float(said["price"]), said.get("price_now"))
+
+
+def command_outcomes(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
+    """Say what each command that ends in a halt or closes would do now; `said`: bot, database, price by pair."""
+    kept = asyncio.run(memories_of(said["database"], said["bot"]))
+    with interpreting_first():
+        return outcomes(data_dir, said["bot"], kept, said["prices"])

@@ -5,8 +5,8 @@ An answer holds bars up to the last one that was shown and nothing that was comp
 
 from __future__ import annotations
 
+import json
 import random
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,16 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from backtesting.instruments import instrument_for
-from backtesting.replay import (
-    CONTEXT,
-    AskedOrder,
-    CancelAction,
-    NoteAction,
-    PictureAction,
-    ReplayedSession,
-    ReplaySetup,
-    action_of,
-)
+from backtesting.replay import CONTEXT, ReplayedSession, ReplaySetup
+from backtesting.replay_actions import AskedOrder, CancelAction, NoteAction, PictureAction, action_of
 from bot.candles import iso, parse_time
 from bot.errors import Misconfigured, cut, shown
 from bot.instrument import Market
@@ -150,8 +142,14 @@ def _candles(data_dir: Path, setup: str) -> tuple[Candles, FundingHistory | None
 
 
 def _known(data_dir: Path, setup: ReplaySetup, actions: Any = ()) -> ReplayedSession:
-    candles, history = _candles(data_dir, setup.model_dump_json())
-    return ReplayedSession(setup, action_of(list(actions)), candles, history)
+    return _played(data_dir, setup.model_dump_json(), json.dumps(list(actions)))
+
+
+@lru_cache(maxsize=4)
+def _played(data_dir: Path, setup: str, actions: str) -> ReplayedSession:
+    """A session after its actions, both as JSON; where it stood last is played once, not again for the next action."""
+    candles, history = _candles(data_dir, setup)
+    return ReplayedSession(ReplaySetup.model_validate_json(setup), action_of(json.loads(actions)), candles, history)
 
 
 def _asked(data_dir: Path, said: dict[str, Any]) -> ReplayedSession:
@@ -180,7 +178,7 @@ def replay_act(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
     """Take an action up; what is to be stored of it, and where the session stands then. Raises Misconfigured."""
     one = _asked(data_dir, said)
     action = TAKEN_UP[said["action"]["do"]](one, said["action"]).model_dump()
-    after = replace(one, actions=action_of([*said["actions"], action]))
+    after = _known(data_dir, one.setup, [*said["actions"], action])
     return {"action": action, "state": _state(after, said["since"])}
 
 
@@ -189,8 +187,8 @@ TAKEN_UP: dict[str, Callable[[ReplayedSession, dict[str, Any]], Any]] = {
     "jump": lambda one, asked: one.stepped(one.bars_until(next_opening(one.now, asked["to"]))),
     "order": lambda one, asked: one.taken(AskedOrder(**{name: asked[name] for name in AskedOrder.model_fields})),
     "protect": lambda one, asked: one.protected(asked["stop"], asked["target"]),
-    "close": lambda one, _asked: one.closed(),
-    "cancel": lambda _one, _asked: CancelAction(),
+    "close": lambda one, asked: one.closed(asked["quantity"]),
+    "cancel": lambda _one, asked: CancelAction(entry=asked["entry"]),
     "note": lambda _one, asked: NoteAction(text=asked["text"]),
     "picture": lambda one, asked: PictureAction(name=_picture_name(one, asked["number"])),
 }

@@ -251,7 +251,7 @@ QUESTIONS: dict[str, Callable[[Path, dict[str, Any]], Any]] = {
     for one in (
         *(defaults, parameters, pairs, request, variant, preset, strategy, report_key, report),
         *(proposal, markets, symbols, instruments, coverage, indicator_estimate, indicator_compute),
-        *(live_answers.drift, live_answers.whatif),
+        *(live_answers.drift, live_answers.whatif, live_answers.command_outcomes),
     )
 } | replay_answers.QUESTIONS
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ENDS_SECONDS = 0.5  # that a search which was told to end has for the batch it plays
 Kind = TypeVar("Kind")
-NOBODY = ""  # whose rows a search has: no bot's
+NO_BOT = ""  # whose rows a search has: no bot's
 
 
 class Ended(Exception):
@@ -69,7 +69,7 @@ def runner_of(space: Space | PortfolioSpace, market: MarketHistory, workers: int
 @asynccontextmanager
 async def trial_store(data_dir: Path, address: str = EMBEDDED) -> AsyncIterator[TrialStore]:
     """Start, or join, the database of a data directory, and open its sessions."""
-    async with database(data_dir, NOBODY, address) as dsn:
+    async with database(data_dir, NO_BOT, address) as dsn:
         store = await TrialStore.open(dsn)
         try:
             yield store

@@ -2,7 +2,7 @@
 
 The first stage plays everything but what sizes and protects, the second multiplies the best of it by that:
 `search.methods`. A small request is answered at once, a larger one, or one that takes too long, becomes a job; both
-give the same answer, which has nothing in it of when or how it was reckoned.
+give the same answer, which has nothing in it of when or how it was computed.
 """
 
 from __future__ import annotations

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from services.storage.strategies import StoredRun, StoredStrategy
 
 DRAFT, TESTED, RUNNING = "draft", "tested", "running"
-NOBODY = ""  # whose rows strategies are: no bot's
+NO_BOT = ""  # whose rows strategies are: no bot's
 
 
 @asynccontextmanager
 async def strategy_store(data_dir: Path, address: str) -> AsyncIterator[StrategyStore]:
     """Start, or join, the database of a data directory or the one at `address`, and open its strategies."""
-    async with database(data_dir, NOBODY, address) as dsn:
+    async with database(data_dir, NO_BOT, address) as dsn:
         store = await StrategyStore.open(dsn)
         try:
             yield store

@@ -14,7 +14,7 @@ import structlog
 from bot.errors import Misconfigured
 from bot.ports import Unreachable
 from services.app.backing import database
-from services.app.search import NOBODY
+from services.app.search import NO_BOT
 from services.app.twins import Twins
 from services.app.watched import Bots, VenueCandles
 from services.messaging.embedded import EmbeddedRedis
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 2.0  # between two looks at every bot
+POLL_SECONDS = 2.0  # between two polls of every bot
 LISTEN_SECONDS = 1.0
 STRANGER_SECONDS = 3600.0  # between two rows of the audit for the same stranger
 MOST_STRANGERS = 1000
@@ -88,6 +88,10 @@ class UserFile:
         if places != self.settings.places:
             self._keep(replace(self._newest(), places=dict(places)))
 
+    def save_digests(self, digests: dict[str, str]) -> None:
+        """Keep of which day each user was told last."""
+        self._keep(replace(self._newest(), digests=dict(digests)))
+
     def _keep(self, settings: TelegramSettings) -> None:
         self.settings = settings
         write_settings(self.data_dir, settings)
@@ -108,7 +112,7 @@ class TelegramService:
     async def _keep_looking(self) -> None:
         while True:
             await self.look()
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def look(self) -> None:
         """Look once at every bot that was ever heard of, and at the hour."""
@@ -139,8 +143,9 @@ class TelegramService:
         for name, events in came.items():
             await self.notices.happened(name, events)
             self.places[name] = events[-1]["id"]
-        if came:
+        if not self.notices.owes:  # else whoever is started anew has to hear of it again
             self.users.save_places(self.places)
+        if came:
             self.link.wake()
         return True
 
@@ -199,7 +204,7 @@ async def telegram_service(
     data_dir, redis = places.data_dir, places.redis
     users = UserFile(data_dir)
     async with AsyncExitStack() as stack:
-        dsn = await stack.enter_async_context(database(data_dir, NOBODY, places.database))
+        dsn = await stack.enter_async_context(database(data_dir, NO_BOT, places.database))
         await migrate(dsn)
         pool = ReadPool(dsn)
         stack.push_async_callback(pool.close)
@@ -220,8 +225,12 @@ async def telegram_service(
         world = TelegramWorld(bots, History(pool), told, candles, twins)
         rows = AccessRows(pool)
         audit = TelegramAudit(rows)
-        notices = Notices(world, users.users, limits or MailLimits(), clock)
-        desk = Desk(world, Draw(), users.save, audit.command, clock)
+        notices = Notices(
+            *(world, users.users, limits or MailLimits(), clock),
+            digests=dict(users.settings.digests), keep_digests=users.save_digests,
+        )  # fmt: skip
+        stack.push_async_callback(notices.outcomes.close)
+        desk = Desk(world, Draw(), users.save, audit.command, notices.outcomes, clock)
         link = Link(
             users.settings.token, desk, notices, users.user, audit.stranger, places.server, chat_seconds=chat_seconds
         )

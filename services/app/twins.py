@@ -42,6 +42,14 @@ class Twins:
         found: dict[str, Any] = await self.process.ask("whatif", said)
         return found
 
+    async def command_outcomes(self, bot: str, prices: dict[str, float]) -> dict[str, Any]:
+        """What each command that ends in a halt or closes would do to these pairs; raises as `compare` does."""
+        for pair in prices:
+            await asyncio.to_thread(newest_session, self.data_dir, bot, pair)  # without one nothing is begun
+        said = {"bot": bot, "prices": prices, "database": self.dsn}
+        found: dict[str, Any] = await self.process.ask("command_outcomes", said)
+        return found
+
     async def close(self) -> None:
         """End the process."""
         await self.process.close()

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from services.runtime.config import BotSettings
 
 STOP_SECONDS = 120.0  # that a bot has to store everything and end
-LOOK_SECONDS = 0.2  # between two looks whether it has
+POLL_SECONDS = 0.2  # between two polls whether it has
 
 
 @dataclass(frozen=True)
@@ -178,6 +178,6 @@ async def _wait_until_ended(dsn: str, names: tuple[str, ...]) -> None:
                     f"bot {min(left)!r} has not ended within {STOP_SECONDS:.0f} s, or something starts it again; stop "
                     "what supervises it, and do this again."
                 )
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
     finally:
         await session.close()

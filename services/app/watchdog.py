@@ -32,14 +32,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from services.exchanges.registry import AccountReader
+    from services.watchdog.notices import Notice
     from services.watchdog.settings import ServiceProbe, WatchdogSettings
 
 log = structlog.get_logger()
 
 ASK_SECONDS = 5.0  # that a bot has for one answer
 EVALUATE_SECONDS = 0.5
-LOOK_SECONDS = 1.0  # between two looks at a bot, and at its account
-PROBE_SECONDS = 10.0  # between two looks at a service
+POLL_SECONDS = 1.0  # between two checks of a bot, and of its account
+PROBE_SECONDS = 10.0  # between two checks of a service
 LINEAR = "linear"
 
 Account = tuple[str, str, str | None]  # exchange, environment, address
@@ -69,7 +70,7 @@ class Accounts:
         reader = self._readers[account]
         try:
             return AccountSeen(await reader.positions(), await reader.equity())
-        except NotPermitted:  # the next look reads the store anew, where there may be another key by then
+        except NotPermitted:  # the next check reads the store anew, where there may be another key by then
             await self._readers.pop(account).close()
             raise
 
@@ -114,7 +115,7 @@ class Watchdog:
         self.clock, self.wall = clock, wall
         self.watches: dict[str, BotWatch] = {}
         self.services = {one: ServiceWatch(one.service, one.name, settings.limits().repeat) for one in settings.probes}
-        self._looking: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._checking: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     async def run(self, session: aiohttp.ClientSession) -> None:
         """Watch for ever."""
@@ -128,26 +129,26 @@ class Watchdog:
                 tasks.create_task(self._keep_probing(session, probe))
             while True:
                 self.find_bots()
-                self._begin_looks(tasks)
+                self._begin_checks(tasks)
                 self.evaluate()
                 await asyncio.sleep(EVALUATE_SECONDS)
 
-    def _begin_looks(self, tasks: asyncio.TaskGroup) -> None:
-        """Look at every bot and its account anew, except where the former look has not ended."""
+    def _begin_checks(self, tasks: asyncio.TaskGroup) -> None:
+        """Look at every bot and its account anew, except where the former check has not ended."""
         for bot in self.watches:
-            for name, look in (("bot", self.look_at), ("account", self.look_at_account)):
-                former = self._looking.get((bot, name))
+            for name, check in (("bot", self.check_bot), ("account", self.check_account)):
+                former = self._checking.get((bot, name))
                 if former is None or former.done():
-                    self._looking[bot, name] = tasks.create_task(self._look_and_rest(look(bot), LOOK_SECONDS))
+                    self._checking[bot, name] = tasks.create_task(self._check_and_rest(check(bot), POLL_SECONDS))
 
-    async def _look_and_rest(self, looking: Coroutine[Any, Any, None], seconds: float) -> None:
+    async def _check_and_rest(self, checking: Coroutine[Any, Any, None], seconds: float) -> None:
         began = self.clock()
-        await looking
+        await checking
         await asyncio.sleep(max(seconds - (self.clock() - began), 0.0))
 
     async def _keep_probing(self, session: aiohttp.ClientSession, probe: ServiceProbe) -> None:
         while True:
-            await self._look_and_rest(self.look_at_service(session, probe), PROBE_SECONDS)
+            await self._check_and_rest(self.check_service(session, probe), PROBE_SECONDS)
 
     def find_bots(self) -> None:
         """Begin to watch bots that run, and end where an operator has stopped one."""
@@ -160,7 +161,7 @@ class Watchdog:
                 del self.watches[bot]
                 log.info("watched_no_more", bot=bot, reason="an operator has stopped it")
 
-    async def look_at(self, bot: str) -> None:
+    async def check_bot(self, bot: str) -> None:
         """Ask a bot how it stands."""
         watch, file = self.watches[bot], control_file(self.data_dir, bot)
         try:
@@ -175,7 +176,7 @@ class Watchdog:
         else:
             watch.stands(status, self.clock())
 
-    async def look_at_account(self, bot: str) -> None:
+    async def check_account(self, bot: str) -> None:
         """Ask the exchange for a bot's account."""
         watch = self.watches[bot]
         try:
@@ -183,7 +184,7 @@ class Watchdog:
         except (Unreachable, NotPermitted, Misconfigured) as error:
             watch.saw(None, cut(str(error)).rstrip("."))
 
-    async def look_at_service(self, session: aiohttp.ClientSession, probe: ServiceProbe) -> None:
+    async def check_service(self, session: aiohttp.ClientSession, probe: ServiceProbe) -> None:
         """Ask a service by its address whether it answers."""
         watch = self.services[probe]
         try:
@@ -234,7 +235,14 @@ def channels_of(
             except Misconfigured as error:
                 raise Later(str(error)) from None
 
-        found.append(TelegramChannel(session, lambda: token, users, telegram))
+        def say(notice: Notice, user: int) -> str:
+            try:
+                known = read_settings(data_dir).user(user)
+            except Misconfigured as error:
+                raise Later(str(error)) from None
+            return notice.text_in("en" if known is None else known.language)
+
+        found.append(TelegramChannel(session, lambda: token, users, telegram, say))
     if not found and settings.ping is None:
         raise Misconfigured(
             "nobody would hear the watchdog; run `traderagent telegram setup`, or give a config with webhooks or ping."

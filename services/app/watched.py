@@ -44,6 +44,13 @@ class Bots:
         """Names of those that run."""
         return running_bots(self.data_dir)
 
+    def began(self, bot: str) -> float:
+        """When it was started, seconds since 1970; 0 where that is not known."""
+        try:
+            return control_file(self.data_dir, bot).stat().st_mtime
+        except OSError:
+            return 0.0
+
     async def _asked(self, bot: str, path: str, said: dict[str, Any] | None, seconds: float) -> dict[str, Any]:
         def asking() -> dict[str, Any]:
             return ask(file_of(self.data_dir, bot), path, said, seconds)

@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from backtesting.command_outcome import OUTCOMES, PairOutcome, command_outcome
 from backtesting.what_if import what_if
 from bot.errors import Misconfigured
 from coordinator.config import load_portfolio
@@ -32,6 +33,20 @@ def supposed(
     config, instrument, given = _made_of(data_dir, bot, pair)
     params = None if given is None else unpacked(given, config.algorithm.record([pair]).dtype)
     return {"bot": bot, **asdict(what_if(config, instrument, saved, price, price_now, params))}
+
+
+def outcomes(data_dir: Path, bot: str, kept: dict[str, Saved], prices: dict[str, float]) -> dict[str, Any]:
+    """Say what each command that ends in a halt or closes would do to the pairs of `prices`, by command and pair."""
+    found: dict[str, dict[str, Any]] = {str(command): {} for command in OUTCOMES}
+    for pair, price in prices.items():
+        if pair not in kept:
+            raise Misconfigured(f"bot {bot!r} has never traded pair {pair}; choose one of its own.")
+        config, instrument, given = _made_of(data_dir, bot, pair)
+        params = None if given is None else unpacked(given, config.algorithm.record([pair]).dtype)
+        for command in OUTCOMES:
+            outcome: PairOutcome = command_outcome(config, instrument, kept[pair], command, price or None, params)
+            found[command][pair] = asdict(outcome)
+    return {"bot": bot, "commands": found}
 
 
 def _made_of(data_dir: Path, bot: str, pair: str) -> tuple[PortfolioConfig, Instrument, Any]:

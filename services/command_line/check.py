@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bot.errors import Misconfigured
+from bot.errors import Misconfigured, cut
 from bot.times import DAY
-from coordinator.config_file import AUTO, config_values, names_of_pairs
+from coordinator.config_file import AUTO, KEYS, config_values, names_of_pairs
 from services.command_line.backtest import assignment
 from services.command_line.console import console, progress
 from services.settings import Settings
@@ -20,14 +21,19 @@ if TYPE_CHECKING:
     from coordinator.config import BacktestConfig
 
 MADE = "BTCUSDT"
+FILES = (".yaml", ".yml")  # of configs
+OF_PORTFOLIOS = ("risk", "allocation", "smc", "investments")  # sections that a strategy alone does not have
 SEED = 7
 COLOURS = {"pass": "green", "review": "yellow", "fail": "red"}
 
 
 def check(
-    strategy: Annotated[str, typer.Argument(help="grid, dca, trend, rules, or your own FILE.py:NAME")],
+    strategy: Annotated[
+        str, typer.Argument(help="grid, dca, trend, rules, your own FILE.py:NAME, or a config, CONFIG.yaml")
+    ],
     pair: Annotated[
-        str | None, typer.Option(help="a pair of the store; without it candles are made", metavar="PAIR")
+        str | None,
+        typer.Option(help="of the store [default: that of the config; else candles are made]", metavar="PAIR"),
     ] = None,
     days: Annotated[int, typer.Option(min=2, max=120, help="length of what is traded, days", metavar="NUMBER")] = 60,
     every: Annotated[
@@ -45,13 +51,8 @@ def check(
     It is replayed with the future cut and randomised: what was decided before must be the same bits. Each check says
     pass, fail or review. Exit code 1 when one fails.
     """
-    if strategy == AUTO:
-        raise Misconfigured(
-            "strategy auto is checked by what it is made of; choose grid, dca, trend, rules or FILE.py:NAME."
-        )
-    given = {"strategy": strategy, "pairs": names_of_pairs([pair or MADE])}
     sections = dict(assignment(text) for text in changes or [])
-    config_values(given, sections)  # a mistake is told before the rest is loaded
+    given = _given(strategy, pair, sections)  # a mistake is told before the rest is loaded
     from backtesting.instruments import instrument_for
     from backtesting.simulator import PreparedCandles
     from backtesting.strategy_checks import CheckVerdict, check_strategy
@@ -60,8 +61,9 @@ def check(
     from services.market_data.instruments import load_instruments
 
     config = load_single(given, sections)
-    config, candles = _history(config, days, stored=pair is not None)
-    stated = load_instruments(Settings().data_dir, config.exchange, config.market).get(config.pair) if pair else None
+    made = pair is None and not strategy.endswith(FILES)
+    config, candles = _history(config, days, stored=not made)
+    stated = None if made else load_instruments(Settings().data_dir, config.exchange, config.market).get(config.pair)
     instrument, _ = instrument_for(config.pair, config.market, candles, config.instrument, stated)
     prepared = PreparedCandles.of(candles, instrument)
     with progress("checking") as show:
@@ -69,18 +71,36 @@ def check(
     worst = next((one for one in ("fail", "review") if any(finding.verdict == one for finding in found)), "pass")
     period = {"from": iso(int(candles.ts[0])), "to": iso(int(candles.ts[-1]) + candles.bar_ms)}
     if as_json:
-        of = {"strategy": strategy, "pair": config.pair, "candles": config.exchange if pair else "made", **period}
+        whose = "made" if made else str(config.candles or config.exchange)
+        of = {"strategy": strategy, "pair": config.pair, "candles": whose, **period}
         checks = [
             {"check": one.check, "verdict": one.verdict, "sentence": one.sentence, **one.figures} for one in found
         ]
         print(json.dumps({**of, "verdict": worst, "checks": checks}, indent=2))  # noqa: T201, for other programs
     else:
         _print(found)
-        source = f"{config.pair} of {config.exchange}" if pair else "made candles"
+        source = "made candles" if made else f"{config.pair} of {config.candles or config.exchange}"
         console().print(
             f"{strategy} on {source}, {period['from'][:16]} to {period['to'][:16]}: {worst}", highlight=False
         )
     raise typer.Exit(1 if worst == CheckVerdict.FAIL else 0)
+
+
+def _given(strategy: str, pair: str | None, sections: dict[str, Any]) -> dict[str, Any]:
+    """Keys and values of one strategy on one pair: of a name, or of a config without what only portfolios have."""
+    is_config = strategy.endswith(FILES)
+    values = config_values(Path(strategy) if is_config else {"strategy": strategy}, sections)
+    if values["strategy"] == AUTO:
+        raise Misconfigured(
+            f"strategy {AUTO}{f' of {cut(strategy)}' if is_config else ''} is checked by what it is made of; choose "
+            "grid, dca, trend, rules or FILE.py:NAME."
+        )
+    named = names_of_pairs(values.get("pairs") or [values.get("pair", MADE)])
+    values["pairs"] = names_of_pairs([pair]) if pair else named[:1]
+    others = set(OF_PORTFOLIOS) | (set(sections) - set(KEYS))  # keys whose section is found later
+    if pair and named != values["pairs"]:  # these are of another pair
+        others |= {"instrument"} if isinstance(values.get("candles"), dict) else {"instrument", "candles"}
+    return {key: value for key, value in values.items() if key not in others}
 
 
 def _history(config: BacktestConfig, days: int, *, stored: bool) -> tuple[BacktestConfig, Candles]:

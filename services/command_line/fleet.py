@@ -146,7 +146,7 @@ def start(name: Name) -> None:
 
 @app.command("stop")
 def stop(name: Name) -> None:
-    """End a bot as `ctl stop` does: entries are withdrawn, stops and targets stay. It is not started again."""
+    """End a bot as `ctl stop` does: entries are cancelled, stops and targets stay. It is not started again."""
     _said("stop", name)
 
 

@@ -214,12 +214,12 @@ async def _work(limits: Any, *, drain: bool, schedule: bool, metrics_port: int, 
     from services.app.backing import database as opened
     from services.app.job_kinds import job_kinds
     from services.app.schedule import Schedule
-    from services.app.search import NOBODY
+    from services.app.search import NO_BOT
     from services.app.worker import Worker
     from services.runtime.config import EMBEDDED
 
     data_dir = Settings().data_dir
-    async with opened(data_dir, NOBODY, database or EMBEDDED) as dsn:
+    async with opened(data_dir, NO_BOT, database or EMBEDDED) as dsn:
         one = Worker(dsn, job_kinds(data_dir, dsn), limits, Schedule(data_dir, dsn) if schedule else None)
         if metrics_port:
             from prometheus_client import start_http_server
@@ -245,11 +245,11 @@ def ask_jobs(database: str, question: Callable[[JobStore, str], Awaitable[Any]])
 
 async def _asked(database: str, question: Callable[[JobStore, str], Awaitable[Any]]) -> Any:
     from services.app.backing import database as opened
-    from services.app.search import NOBODY
+    from services.app.search import NO_BOT
     from services.runtime.config import EMBEDDED
     from services.storage.jobs import JobStore
 
-    async with opened(Settings().data_dir, NOBODY, database or EMBEDDED) as dsn:
+    async with opened(Settings().data_dir, NO_BOT, database or EMBEDDED) as dsn:
         store = await JobStore.open(dsn)
         try:
             return await question(store, dsn)

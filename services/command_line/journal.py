@@ -134,11 +134,11 @@ def _ask(database: str, question: Callable[[Journal], Awaitable[Any]]) -> Any:
 async def _asked(database: str, question: Callable[[Journal], Awaitable[Any]]) -> Any:
     from services.app.backing import database as opened
     from services.app.journal import journal_of
-    from services.app.search import NOBODY
+    from services.app.search import NO_BOT
     from services.runtime.config import EMBEDDED
 
     async with (
-        opened(Settings().data_dir, NOBODY, database or EMBEDDED) as dsn,
+        opened(Settings().data_dir, NO_BOT, database or EMBEDDED) as dsn,
         journal_of(dsn, Settings().data_dir) as journal,
     ):
         return await question(journal)

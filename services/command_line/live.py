@@ -131,7 +131,7 @@ def run(
         bool, typer.Option("--untested", help="live: accept, from now on, a strategy without a finished backtest")
     ] = False,
 ) -> None:
-    """Trade until Ctrl-C or `ctl stop`. Then entries are withdrawn; stops and targets stay at the exchange.
+    """Trade until Ctrl-C or `ctl stop`. Then entries are cancelled; stops and targets stay at the exchange.
 
     The key comes from TRADERAGENT_KEY and TRADERAGENT_SECRET, else from `traderagent keys`. With `environment: live`
     the strategy, whose content is all of its parameters, needs a finished backtest or search on each pair.
@@ -307,6 +307,9 @@ def _show(now: LiveStatus) -> None:
     for one in now["pairs"]:
         if one["refused_for_costs"]:
             console().print(f"{one['pair']}: {one['refused_for_costs']} refused for their costs", style="dim")
+        for name, count in one["counts"].items():
+            if count:
+                console().print(f"{one['pair']}: {count} {name.replace('_', ' ')}", style="dim")
     console().print("orders: entries + exits", style="dim")
 
 

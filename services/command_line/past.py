@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Bot = Annotated[
     str | None, typer.Option("--bot", help="name of the bot [default: the only one that runs]", metavar="NAME")
 ]
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 SHOWN = 20
 
 
@@ -76,7 +76,7 @@ def _new_lines(file: Path, position: int) -> Iterator[str]:
                 position = kept.tell()
             *whole, rest = rest.split(b"\n")
             yield from (line.decode(errors="replace") for line in whole)
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def _told(line: str) -> str:

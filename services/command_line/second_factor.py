@@ -44,12 +44,12 @@ def off(
 
 async def _off(address: str, user: str) -> bool:
     from services.app.backing import database
-    from services.app.search import NOBODY
+    from services.app.search import NO_BOT
     from services.storage.access_rows import AccessRows
     from services.storage.read_pool import ReadPool
     from services.storage.schema import migrate
 
-    async with database(Settings().data_dir, NOBODY, address) as dsn:
+    async with database(Settings().data_dir, NO_BOT, address) as dsn:
         await migrate(dsn)
         pool = ReadPool(dsn)
         try:

@@ -195,7 +195,7 @@ STARTS_AGAIN = "A crash is followed by a start; bad input (exit code 2) is not."
 FLEET_ENDING = """\
 # `systemctl stop` ends the bots in order. When the fleet alone is killed they trade on, and are found again.
 """
-ENDING = "# Entries are withdrawn and everything is stored before it ends; stops and targets stay at the venue.\n"
+ENDING = "# Entries are cancelled and everything is stored before it ends; stops and targets stay at the venue.\n"
 
 
 def install_service(

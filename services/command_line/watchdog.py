@@ -1,4 +1,4 @@
-"""`traderagent watchdog`: a process of its own that calls for somebody when a bot cannot."""
+"""`traderagent watchdog`: a process of its own that raises alarms when a bot cannot."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def watchdog(
     ] = None,
     telegram: Annotated[str, typer.Option(help="another server than Telegram's", metavar="URL", hidden=True)] = "",
 ) -> None:
-    """Watch the bots of this data directory, and call when one is silent, blind or wrong, until Ctrl-C.
+    """Watch the bots of this data directory, and raise an alarm when one is silent or wrong, until Ctrl-C.
 
-    It notices a bot that does not answer, a pair that is not compared with the exchange, and, with a read-only key
+    It notices a bot that does not answer, a pair that is not reconciled with the exchange, and, with a read-only key
     (`traderagent keys add --purpose watching`), positions and an equity other than the bot believes.
     """
     from coordinator.config_file import read_values
-    from services.app.watchdog import watchdog as built
+    from services.app.watchdog import watchdog as watchdog_of
     from services.logs import configure
     from services.watchdog.channels import TELEGRAM
     from services.watchdog.settings import watchdog_settings
@@ -33,9 +33,10 @@ def watchdog(
     configure(settings.secrets())
 
     async def serve() -> None:
-        async with built(Settings().data_dir, settings, telegram or TELEGRAM) as (one, session):
-            names = ", ".join(each.channel.name for each in one.outgoing) or "a ping alone"
-            console().print(f"watching; calls {names}; Ctrl-C ends it", highlight=False, markup=False, soft_wrap=True)
-            await one.run(session)
+        async with watchdog_of(Settings().data_dir, settings, telegram or TELEGRAM) as (running, session):
+            names = ", ".join(one.channel.name for one in running.outgoing) or "a ping alone"
+            said = f"watching; alarms go to {names}; Ctrl-C ends it"
+            console().print(said, highlight=False, markup=False, soft_wrap=True)
+            await running.run(session)
 
     run_loop(serve())

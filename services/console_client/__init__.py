@@ -22,6 +22,7 @@ class AccountLimitsModelJson(TypedDict):
     halt_drawdown_pct: float
     exposure: float
     reserve: float
+    group_exposure: float
 
 
 class AccountShownJson(TypedDict):
@@ -45,13 +46,30 @@ class ActionGivenJson(TypedDict):
     do: Literal["step", "jump", "order", "cancel", "protect", "close", "note"]
     bars: NotRequired[int]
     to: NotRequired[Literal["asia", "london", "new_york", "day"]]
+    entry: NotRequired[int | None]
     side: NotRequired[Literal["buy", "sell"] | None]
+    kind: NotRequired[Literal["limit", "stop"]]
     price: NotRequired[float | None]
     quantity: NotRequired[float | None]
     risk: NotRequired[float | None]
     stop: NotRequired[float | None]
     target: NotRequired[float | None]
     text: NotRequired[str]
+
+
+class AllocationListJson(TypedDict):
+    """Allocation over time, oldest first: the last of each of 120 steps."""
+
+    items: list[AllocationMarkJson]
+
+
+class AllocationMarkJson(TypedDict):
+    """What each pair had from a moment on, quote currency."""
+
+    at: int
+    equity: float
+    free: float
+    targets: dict[str, float]
 
 
 class AuditListJson(TypedDict):
@@ -778,6 +796,7 @@ class PairStatusModelJson(TypedDict):
     price: float
     regime: str
     strategy: str
+    group: str
     phase: str
     held_off: list[str]
     target: float
@@ -795,6 +814,7 @@ class PairStatusModelJson(TypedDict):
     reactions: ReactionCountsModelJson
     average: float
     stop: float
+    counts: dict[str, int]
 
 
 class ParameterListJson(TypedDict):
@@ -843,6 +863,7 @@ class PortfolioShownJson(TypedDict):
     earned: list[EarnedRowJson]
     contributions: list[ContributionRowJson]
     correlations: list[CorrelationRowJson]
+    groups: list[RiskGroupRowJson]
     equity: list[EquityMarkJson]
 
 
@@ -1038,6 +1059,16 @@ class ResearchDefaultsJson(TypedDict):
     limits: dict[str, int]
 
 
+class RiskGroupRowJson(TypedDict):
+    """Pairs whose exposure has one limit, quote currency."""
+
+    group: str
+    pairs: list[str]
+    exposure: float
+    target: float
+    limit: float | None
+
+
 class RunAskedJson(TypedDict):
     """What a bot is to do."""
 
@@ -1212,14 +1243,36 @@ class SignalListJson(TypedDict):
     items: list[SignalShownJson]
 
 
+SignalOutcomeJson = Literal[
+    "waiting",
+    "unheard",
+    "late",
+    "passed_over",
+    "filled",
+    "ordered",
+    "refused",
+    "held",
+    "price_passed",
+    "not_opened",
+    "nothing_held",
+    "not_left",
+]
+
+
 class SignalSecretJson(TypedDict):
     """What signs a bot's signals; it is shown this once."""
 
     secret: str
 
 
+class SignalSecretStateJson(TypedDict):
+    """Whether a bot has a secret that signs its signals."""
+
+    made: bool
+
+
 class SignalShownJson(TypedDict):
-    """A signal as it came."""
+    """A signal as it came, and what the bot did."""
 
     number: int
     signal: str
@@ -1229,6 +1282,12 @@ class SignalShownJson(TypedDict):
     target: float
     at: int
     expired: bool
+    outcome: SignalOutcomeJson
+    heard: int | None
+    price: float | None
+    quantity: float
+    fill_price: float
+    decisions: list[DecisionRowJson]
 
 
 class SignalTakenJson(TypedDict):
@@ -1797,6 +1856,15 @@ class ConsoleClient:
             "PortfolioShownJson", json.loads(self.transport.ask("GET", f"/api/v1/portfolio/{quoted(bot)}", {}, {})[0])
         )
 
+    def allocation(self, bot: str, *, since: int | None = None) -> AllocationListJson:
+        """Say what was allocated to each pair over time, and what was free."""
+        return cast(
+            "AllocationListJson",
+            json.loads(
+                self.transport.ask("GET", f"/api/v1/portfolio/{quoted(bot)}/allocation", {"since": since}, {})[0]
+            ),
+        )
+
     def account(self, bot: str, *, since: int | None = None, until: int | None = None) -> AccountShownJson:
         """Say what moved a bot's wallet from one moment up to another, and whether the rows add up to it."""
         return cast(
@@ -2199,7 +2267,7 @@ class ConsoleClient:
         )
 
     def signals(self, bot: str, *, pair: str | None = None, limit: int | None = None) -> SignalListJson:
-        """List the signals that came for a bot, the newest first."""
+        """List the signals that came for a bot with what it did, the newest first."""
         return cast(
             "SignalListJson",
             json.loads(
@@ -2214,6 +2282,13 @@ class ConsoleClient:
             json.loads(
                 self.transport.ask("GET", f"/api/v1/signals/{quoted(bot)}/pairs/{quoted(pair)}/heard", {}, {})[0]
             ),
+        )
+
+    def signal_secret(self, bot: str) -> SignalSecretStateJson:
+        """Say whether there is a secret that signs a bot's signals."""
+        return cast(
+            "SignalSecretStateJson",
+            json.loads(self.transport.ask("GET", f"/api/v1/signals/{quoted(bot)}/secret", {}, {})[0]),
         )
 
     def new_signal_secret(self, bot: str) -> SignalSecretJson:

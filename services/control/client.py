@@ -14,7 +14,7 @@ from typing import Any
 from bot.errors import Misconfigured, cut, shown
 
 LARGEST_ANSWER = 16 << 20  # bytes
-LOOK_SECONDS = 2.0  # for a process to say that it is there
+HEALTH_SECONDS = 2.0  # for a process to say that it is there
 FLEET_SECONDS = 10.0
 SECONDS = 120.0  # a shutdown waits for positions to close
 NAME = re.compile(r"[a-z0-9]{1,8}")  # of a bot
@@ -63,7 +63,7 @@ def process_of(file: Path) -> int | None:
 def answers(file: Path) -> bool:
     """Whether what has left a control file says that it lives."""
     try:
-        return ask(file, "/health", seconds=LOOK_SECONDS).get("alive") is True
+        return ask(file, "/health", seconds=HEALTH_SECONDS).get("alive") is True
     except Misconfigured:
         return False
 

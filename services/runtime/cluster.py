@@ -35,10 +35,13 @@ from services.logs import conceal, configure, relay
 from services.runtime.config import Foreign
 from services.runtime.hosts import PairHost, PortfolioHost
 from services.runtime.preflight import StartupSnapshot, changes, preflight
+from services.runtime.sessions import sessions_folder
 from services.runtime.status import gateway_status, merged, no_such_pair
 from services.runtime.supervisor import LIVES, Supervisor
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bot.ports import Bus, Gateway, Store
     from coordinator.bot_status import BotStatus, GatewayStatus, LoopPair, PairOrders, PortfolioStatus
     from coordinator.config import PortfolioConfig
@@ -72,6 +75,7 @@ class Plan:
     adopt: bool = False  # orders and positions under this name that the store does not know
     first_share: float = 0.0  # of the capital in its first phase; 0 for no phases
     sharing: Callable[[Gateway], Gateway] | None = None  # what lets a gateway take candles from a collector too
+    data_dir: Path | None = None  # in which sessions are kept, on every node that has it; None keeps none
 
 
 class Outbox:
@@ -199,10 +203,20 @@ class PairActor(_Actor):
             *(self.plan.name, self.plan.config, gateway, store, bus, report, self.supervisor),
             most_actions=self.plan.most_actions,
             adopt=self.plan.adopt,
+            sessions=self._sessions(symbols),
         )
         await gateway.measure_clock()
         await self._host.start(symbols, startup, life * LIFE)
         self.started = True
+
+    def _sessions(self, symbols: list[str]) -> Path | None:
+        """Where sessions of these pairs are kept on this node; None, and a warning, where it lacks the directory."""
+        place = self.plan.data_dir
+        if place is None or os.access(place, os.W_OK | os.X_OK):
+            return None if place is None else sessions_folder(place, self.plan.name)
+        remedy = f"make {place} there, or share it; drift and what-if cannot tell of these pairs"
+        log.warning("no_sessions", pairs=symbols, node=socket.gethostname(), remedy=remedy)
+        return None
 
     async def take(self, messages: list[tuple[str, ToPair]]) -> None:
         """Hand letters to the loops."""
@@ -219,14 +233,14 @@ class PairActor(_Actor):
         """Let every pair, or one, ask the venue for what the streams may not have told."""
         self.host.poll(only)
 
-    async def withdraw(self, close: bool) -> None:
-        """Let every pair take back what could increase exposure, and with `close` leave its position."""
-        self.host.withdraw(close=close)
+    async def cancel_entries(self, close: bool) -> None:
+        """Let every pair cancel what could increase exposure, and with `close` close its position."""
+        self.host.cancel_entries(close=close)
 
-    async def look_at_venue(self) -> None:
+    async def check_listings(self) -> None:
         """See whether instruments, leverage and clock are still what they were."""
         await self.host.gateway.measure_clock()
-        await self.host.look_at_venue()
+        await self.host.check_listings()
 
     async def heard(self) -> dict[str, int]:
         """Messages that each kind of stream has told so far."""
@@ -289,7 +303,7 @@ class RayRuntime:
         self._ours = False  # Ray was started here
         symbols = list(plan.config.pairs)
         count = min(workers, len(symbols))
-        self.shares = [symbols[k::count] for k in range(count)]
+        self.pairs_by_host = [symbols[k::count] for k in range(count)]
 
     async def start(self) -> None:
         """Check the account, join or start Ray, and begin."""
@@ -300,7 +314,7 @@ class RayRuntime:
         self.portfolio = PortfolioActor.options(name="portfolio").remote(self.plan)  # type: ignore[attr-defined]
         self.pairs = [
             PairActor.options(name=f"pairs-{number}").remote(self.plan)  # type: ignore[attr-defined]
-            for number in range(len(self.shares))
+            for number in range(len(self.pairs_by_host))
         ]
         self.outbox = Outbox(self.portfolio)
         await self._answered(self._start_portfolio())
@@ -321,10 +335,10 @@ class RayRuntime:
             global_worker_stdstream_dispatcher.add_handler("ray_print_logs", relay)
 
     def _start_portfolio(self) -> Any:
-        return self.portfolio.start.remote(self.startup, list(zip(self.shares, self.pairs, strict=True)))
+        return self.portfolio.start.remote(self.startup, list(zip(self.pairs_by_host, self.pairs, strict=True)))
 
     def _start_pairs(self, number: int, life: int) -> Any:
-        what = (self.shares[number], self.startup, self.portfolio, life, self.plan.account)
+        what = (self.pairs_by_host[number], self.startup, self.portfolio, life, self.plan.account)
         return self.pairs[number].start.remote(*what)
 
     async def _answered(self, *asked: Any) -> list[Any]:
@@ -368,12 +382,12 @@ class RayRuntime:
         await self.portfolio.call.remote()
 
     async def _wake_pairs(self, number: int, life: int) -> None:
-        listed = await self.gateway.listing(self.shares[number])
+        listed = await self.gateway.listing(self.pairs_by_host[number])
         fresh = {symbol: one for symbol, one in listed.items() if not isinstance(one, str)}
         self.startup = replace(self.startup, instruments={**self.startup.instruments, **fresh})
         await self._start_pairs(number, life)
         await self.pairs[number].adopt.remote(self.config)
-        for symbol in self.shares[number]:
+        for symbol in self.pairs_by_host[number]:
             self.tell(LoopRenewed(symbol))
 
     # Speaking
@@ -404,13 +418,13 @@ class RayRuntime:
         """Let every pair, or one, ask the venue for what the streams may not have told."""
         await self._answered(*(actor.poll.remote(only) for actor in self.pairs))
 
-    async def look_at_venue(self) -> None:
+    async def check_listings(self) -> None:
         """See whether instruments and leverage are still what they were."""
-        await self._answered(*(actor.look_at_venue.remote() for actor in self.pairs))
+        await self._answered(*(actor.check_listings.remote() for actor in self.pairs))
 
-    async def withdraw(self, *, close: bool = False) -> None:
-        """Take back what could increase exposure and, with `close`, leave every position; ends when that is done."""
-        await self._answered(*(actor.withdraw.remote(close) for actor in self.pairs))
+    async def cancel_entries(self, *, close: bool = False) -> None:
+        """Cancel what could increase exposure and, with `close`, close every position; ends when that is done."""
+        await self._answered(*(actor.cancel_entries.remote(close) for actor in self.pairs))
         await self.settled()
 
     async def status(self) -> BotStatus:

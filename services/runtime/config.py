@@ -87,7 +87,7 @@ class BotSettings(BaseModel):
         MOST_ACTIONS, ge=1, description="order actions on a pair in a minute, after which it opens nothing more"
     )
     sessions: bool = Field(
-        True, description="keep what each pair was told and did, for `traderagent replay` (runtime: local)"
+        True, description="keep what each pair was told and did, for `traderagent replay`, drift and what-if"
     )
     drift_limit_bps: float | None = Field(
         10.0, ge=0, le=10_000, description="alarm where a day cost more of what was traded than its simulation, bps"

@@ -1,4 +1,4 @@
-"""How a bot leaves the venue: entries taken back, or everything, verified there."""
+"""How a bot leaves the venue: entries cancelled, or everything, verified there."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-WITHDRAW_SECONDS = 20.0
+CANCEL_SECONDS = 20.0
 CLOSE_SECONDS = 90.0
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 
 
 class NotClosed(TradingError):
     """Something of the bot's is still at the venue."""
 
 
-async def withdraw_entries(runtime: Runtime) -> None:
-    """Take back what could increase exposure; where the venue does not answer in time, say so and go."""
+async def cancel_entries(runtime: Runtime) -> None:
+    """Cancel what could increase exposure; where the venue does not answer in time, say so and go."""
     try:
-        async with asyncio.timeout(WITHDRAW_SECONDS):
-            await runtime.withdraw()
+        async with asyncio.timeout(CANCEL_SECONDS):
+            await runtime.cancel_entries()
     except (TimeoutError, TradingError):
         log.error(  # noqa: TRY400, a time-out's trace says nothing
-            "entries_not_withdrawn", remedy="each carries its stop; withdraw them at the venue, or start again"
+            "entries_not_cancelled", remedy="each carries its stop; cancel them at the venue, or start again"
         )
 
 
 async def close_everything(runtime: Runtime, name: str, symbols: Iterable[str], seconds: float = CLOSE_SECONDS) -> str:
-    """Withdraw every order, close every position reduce-only, and verify both at the venue; returns what was done.
+    """Cancel every order, close every position reduce-only, and verify both at the venue; returns what was done.
 
     Raises NotClosed with what is left after so many seconds; the bot goes on trying, and opens nothing more.
     """
     left = "no answer"
     try:
         async with asyncio.timeout(seconds):
-            await runtime.withdraw(close=True)
+            await runtime.cancel_entries(close=True)
             while left := await _left(runtime.gateway, name, symbols):  # noqa: ASYNC110, the venue is asked
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(POLL_SECONDS)
     except TimeoutError:
         raise NotClosed(
             f"after {seconds:.0f} s the venue still has {left}; nothing more is opened and exits are tried on. Look at "

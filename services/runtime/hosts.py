@@ -86,7 +86,7 @@ class PairHost:
         self.adopting = adopt
         self.loops: dict[str, StrategyLoop] = {}
         self.instruments: dict[str, Instrument] = {}  # as the venue listed them last
-        self.delisted: set[str] = set()  # pairs that the venue did not trade at the last look
+        self.delisted: set[str] = set()  # pairs that the venue did not trade at the last check
 
     async def start(self, symbols: list[str], startup: StartupSnapshot, first: int = 0) -> None:
         """Load what is remembered, catch up with the venue, and begin; reports are numbered from `first` on."""
@@ -180,21 +180,21 @@ class PairHost:
         """What should be open for a pair, and what is."""
         return pair_orders(self.loops[symbol])
 
-    async def look_at_venue(self) -> None:
+    async def check_listings(self) -> None:
         """See whether instruments and leverage are still what they were, and tell whom it concerns.
 
-        Trouble with one pair is that pair's: the look goes on to the others.
+        Trouble with one pair is that pair's: the check goes on to the others.
         """
         for symbol in self.loops:
             try:
-                await self._look_at(symbol)
+                await self._check_listing(symbol)
             except (Unreachable, Unanswered, Refused, NotPermitted) as error:
-                log.warning("look_failed", pair=symbol, reason=str(error))
+                log.warning("listing_check_failed", pair=symbol, reason=str(error))
 
-    async def _look_at(self, symbol: str) -> None:
+    async def _check_listing(self, symbol: str) -> None:
         listed = (await self.gateway.listing([symbol]))[symbol]
         if isinstance(listed, str):
-            sentence = f"{symbol}: the venue trades it no more ({listed}); what is held leaves by its exits."
+            sentence = f"{symbol}: the venue trades it no more ({listed}); what is held is closed by its exits."
             self.delisted.add(symbol)
             self.report(HeldOffReport(symbol, HeldOff.INSTRUMENT, sentence))
             return
@@ -213,8 +213,8 @@ class PairHost:
             log.warning("leverage_restored", pair=symbol, leverage=self.config.leverage)
         self.report(HeldOffReport(symbol, HeldOff.LEVERAGE, f"{symbol}: leverage is as configured", over=True))
 
-    def withdraw(self, *, close: bool) -> None:
-        """Let every pair take back what could increase exposure, and with `close` leave its position."""
+    def cancel_entries(self, *, close: bool) -> None:
+        """Let every pair cancel what could increase exposure, and with `close` close its position."""
         for loop in self.loops.values():
             loop.tell(ShutDown(close))
 
@@ -306,7 +306,7 @@ class PortfolioHost:
 
     def status(self) -> PortfolioStatus:
         """How the portfolio stands."""
-        return portfolio_status(self.loop, self.startup.instruments)
+        return portfolio_status(self.loop, self.startup.instruments, self.config.algorithm.risk.groups)
 
     async def snapshot(self, only: str | None = None) -> None:
         """Keep a readable copy of the portfolio's state, unless a pair's alone is meant."""

@@ -33,7 +33,7 @@ from services.alert_conditions import by_id
 from services.drift_days import newest_day, told
 from services.logs import conceal
 from services.runtime.config import load_bot
-from services.runtime.ending import close_everything, withdraw_entries
+from services.runtime.ending import cancel_entries, close_everything
 from services.runtime.key_check import NEW_KEY, WORDS, expiry, refuse_risks, remedy_of, risks
 from services.runtime.live_config import changed_file, settings_shown
 from services.runtime.metrics import StatusMetrics
@@ -124,7 +124,7 @@ class LiveBot:
         return {**now, "environment": self.settings.environment.value, "phase_standing": standing}
 
     async def run(self, path: Path | None = None) -> None:
-        """Run until stopped. Stops and targets stay at the venue; entries are withdrawn unless they are to be left."""
+        """Run until stopped. Stops and targets stay at the venue; entries are cancelled unless they are to be left."""
         self.path = path
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
@@ -150,11 +150,13 @@ class LiveBot:
             await asyncio.gather(*duties, return_exceptions=True)
             try:
                 if not self.leave_entries and not self.closed:
-                    await withdraw_entries(self.runtime)
+                    await cancel_entries(self.runtime)
             finally:
                 await self.control.stop()
-                await self.runtime.stop()
-                await self.runtime.snapshot()
+                try:
+                    await self.runtime.snapshot()  # actors of another process do not outlive their stop
+                finally:
+                    await self.runtime.stop()
                 log.info("stopped", bot=self.settings.name)
 
     def _stop(self, reason: str) -> None:
@@ -190,13 +192,13 @@ class LiveBot:
     def _duties(self) -> list[Any]:
         return [
             self._every(max(SNAPSHOT_SECONDS / (len(self.config.pairs) + 1), BETWEEN_SNAPSHOTS), self._snapshot_next),
-            self._every(ACCOUNT_SECONDS, self._look_at_account),
-            *([] if self.settings.capital_phases is None else [self._every(PHASE_SECONDS, self._look_at_phase)]),
-            self._every(CLOCK_SECONDS, self._look_at_clock),
+            self._every(ACCOUNT_SECONDS, self._check_account),
+            *([] if self.settings.capital_phases is None else [self._every(PHASE_SECONDS, self._check_phase)]),
+            self._every(CLOCK_SECONDS, self._check_clock),
             self._every(self._poll_seconds() / len(self.config.pairs), self._poll),
-            self._every(VENUE_SECONDS, self.runtime.look_at_venue),
-            self._every(DRIFT_SECONDS, self.look_at_drift),
-            self._keep_looking_at_key(),
+            self._every(VENUE_SECONDS, self.runtime.check_listings),
+            self._every(DRIFT_SECONDS, self.check_drift),
+            self._keep_checking_key(),
             self._measure_lag(),
             *([] if self.behind is None else [self.behind.lock.keep(), self._every(BEAT_SECONDS, self._beat)]),
         ]
@@ -214,13 +216,13 @@ class LiveBot:
             except (Unreachable, Unanswered, NotPermitted, Refused) as error:
                 log.warning("duty_failed", duty=duty.__name__, reason=str(error))
 
-    async def _keep_looking_at_key(self) -> None:
+    async def _keep_checking_key(self) -> None:
         """Look at the start, after a new key, and every few hours."""
         while True:
             try:
-                await self.look_at_key()
+                await self.check_key()
             except (Unreachable, NotPermitted, Refused) as error:
-                log.warning("duty_failed", duty="look_at_key", reason=str(error))
+                log.warning("duty_failed", duty="check_key", reason=str(error))
             self._key_changed.clear()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._key_changed.wait(), KEY_SECONDS)
@@ -231,11 +233,11 @@ class LiveBot:
             await asyncio.sleep(0.5)
             self.lag.observe(max(time.monotonic() - before - 0.5, 0.0))
 
-    async def _look_at_account(self) -> None:
+    async def _check_account(self) -> None:
         since = (await self.runtime.status())["transfers_at"]
         self.runtime.tell(await account_snapshot(self.runtime.gateway, since))
 
-    async def _look_at_phase(self) -> None:
+    async def _check_phase(self) -> None:
         """Read what speaks for the bot, and let the phase before begin again after too deep a fall."""
         self._known = await asyncio.to_thread(self.evidence)
         seen, phases = (await self.runtime.status())["capital_phase"], self.settings.capital_phases
@@ -258,7 +260,7 @@ class LiveBot:
         """Ask for what a stream may have kept back, pair after pair; this alone would do to trade correctly."""
         await self.runtime.poll(next(self._turns))
 
-    async def _look_at_clock(self) -> None:
+    async def _check_clock(self) -> None:
         offset = await self.runtime.gateway.measure_clock()
         if abs(offset) > 500:
             log.error("clock_off", milliseconds=offset, remedy="set this machine's clock by NTP")
@@ -312,7 +314,7 @@ class LiveBot:
         if said.kind in (CommandKind.STOP, CommandKind.STOP_LEAVE_ENTRIES):
             self.leave_entries = said.kind is CommandKind.STOP_LEAVE_ENTRIES
             self._stop("`ctl stop` was said")
-            what = "everything stays" if self.leave_entries else "entries are withdrawn, stops and targets stay"
+            what = "everything stays" if self.leave_entries else "entries are cancelled, stops and targets stay"
             return f"stopping; {what} at the venue"
         if said.kind is CommandKind.SHUTDOWN:
             done = await close_everything(self.runtime, self.settings.name, self.config.pairs)
@@ -399,7 +401,7 @@ class LiveBot:
         if before is not None and rights.account != before.account:
             raise NotPermitted("the new API key is of another account; the one before is used on.")
 
-    async def look_at_key(self) -> None:
+    async def check_key(self) -> None:
         """See what the key may do and until when it works, and say once a day that it needs somebody."""
         self.rights = rights = await self.runtime.gateway.key_rights() or self.rights
         if rights is None:
@@ -428,7 +430,7 @@ class LiveBot:
             alarm = Alarm("", now, name, severity, sentence or calm, remedy, over=over)
             self.behind.bus.publish(alarm)
 
-    async def look_at_drift(self) -> None:
+    async def check_drift(self) -> None:
         """Read what the newest day cost beside its simulation, where a worker has compared it, and say if too much."""
         data_dir, bot, limit = self.settings.data_dir, self.settings.name, self.settings.drift_limit_bps
         found = await asyncio.to_thread(newest_day, data_dir, bot, _now())

@@ -45,7 +45,7 @@ class LocalRuntime:
         sessions: Path | None = None,
         first_share: float = 0.0,
     ) -> None:
-        """`patience`: seconds with the store before entries are withdrawn; None where the market waits for the bot.
+        """`patience`: seconds with the store before entries are cancelled; None where the market waits for the bot.
 
         `adopt`: take over orders and positions under this name that the store does not know. `sessions`: the folder
         in which each pair's session is kept; None keeps none. `first_share`: of the capital in its first phase; 0 for
@@ -111,13 +111,13 @@ class LocalRuntime:
         """Let every pair, or one, ask the venue for what the streams may not have told."""
         self.pairs.poll(only)
 
-    async def look_at_venue(self) -> None:
+    async def check_listings(self) -> None:
         """See whether instruments and leverage are still what they were."""
-        await self.pairs.look_at_venue()
+        await self.pairs.check_listings()
 
-    async def withdraw(self, *, close: bool = False) -> None:
-        """Take back what could increase exposure and, with `close`, leave every position; ends when that is done."""
-        self.pairs.withdraw(close=close)
+    async def cancel_entries(self, *, close: bool = False) -> None:
+        """Cancel what could increase exposure and, with `close`, close every position; ends when that is done."""
+        self.pairs.cancel_entries(close=close)
         await self.supervisor.settled(self.pairs.mailboxes)
 
     async def status(self) -> BotStatus:

@@ -76,6 +76,11 @@ def _by_pair(pairs: list[PairStatus]) -> Iterator[Metric]:
         for one in pairs:
             counter.add_metric([one["pair"]], float(one[counted]))
         yield counter
+    counted_by = CounterMetricFamily(f"{PREFIX}_counted", "What strategies count, by name", labels=["pair", "name"])
+    for one in pairs:
+        for what, count in one["counts"].items():
+            counted_by.add_metric([one["pair"], what], float(count))
+    yield counted_by
     counts = accumulate(sum(column) for column in zip(*(one["reactions"]["counts"] for one in pairs), strict=True))
     bounds = [*(f"{bound:g}" for bound in SECONDS), "+Inf"]
     told = "From hearing of a fill to sending the next order of its pair"

@@ -63,12 +63,12 @@ class Runtime(Protocol):
         """Let every pair, or one, ask the venue for what the streams may not have told."""
         ...
 
-    async def look_at_venue(self) -> None:
+    async def check_listings(self) -> None:
         """See whether instruments and leverage are still what they were."""
         ...
 
-    async def withdraw(self, *, close: bool = False) -> None:
-        """Take back what could increase exposure and, with `close`, leave every position; ends when that is done."""
+    async def cancel_entries(self, *, close: bool = False) -> None:
+        """Cancel what could increase exposure and, with `close`, close every position; ends when that is done."""
         ...
 
     async def status(self) -> BotStatus:

@@ -17,6 +17,11 @@ LARGEST = 64 << 20  # bytes of a session: some two months of a pair, after which
 KEPT_BYTES, KEPT = 3 * LARGEST, 50  # of all of a pair, and how many: the oldest go
 
 
+def sessions_folder(data_dir: Path, bot: str) -> Path:
+    """Return where the sessions of a bot lie in a data directory."""
+    return data_dir / "bots" / bot / "sessions"
+
+
 class SessionFile:
     """Takes the lines of a session. A disk that is full ends the record and nothing else."""
 
@@ -71,11 +76,11 @@ def sessions_of(folder: Path) -> dict[str, list[Path]]:
 
 def newest_session(data_dir: Path, bot: str, pair: str) -> Path:
     """Find the newest session of a pair, which says what the pair is made of; raises Misconfigured without one."""
-    files = sessions_of(data_dir / "bots" / bot / "sessions").get(pair, [])
+    files = sessions_of(sessions_folder(data_dir, bot)).get(pair, [])
     if not files:
         raise Misconfigured(
-            f"bot {bot!r} keeps no session of {pair}, which says what the pair is made of; it does with runtime: local "
-            "and bot.sessions: true."
+            f"bot {bot!r} keeps no session of {pair} here, which says what the pair is made of; it does with "
+            "bot.sessions: true, in its data directory on the machine that trades the pair."
         )
     return files[-1]
 

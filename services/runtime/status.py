@@ -14,7 +14,7 @@ from bot.times import MINUTE
 from coordinator.capital_phase import phase_status
 from coordinator.phase import Phase
 from coordinator.regime import Regime
-from coordinator.vocabulary import Answer, HeldOff
+from coordinator.vocabulary import HaltAnswer, HeldOff
 
 if TYPE_CHECKING:
     from bot.instrument import Instrument
@@ -54,8 +54,8 @@ def _whole(pair: PortfolioPair, loop: LoopPair) -> PairStatus:
     return {**pair, **loop, "held_off": pair["held_off"] + loop["held_off"]}
 
 
-def portfolio_status(loop: MasterLoop, instruments: dict[str, Instrument]) -> PortfolioStatus:
-    """What the portfolio knows."""
+def portfolio_status(loop: MasterLoop, instruments: dict[str, Instrument], named: dict[str, str]) -> PortfolioStatus:
+    """What the portfolio knows; `named`: the risk groups of a config that states some, by pair."""
     portfolio_state = loop.core.machine.portfolio_state
     risk, account, params = portfolio_state.portfolio.risk, loop.core.account(), loop.core.machine.params[0]
     return {
@@ -69,32 +69,35 @@ def portfolio_status(loop: MasterLoop, instruments: dict[str, Instrument]) -> Po
         "halted": bool(risk.halted),
         "transfers_at": int(portfolio_state.portfolio.transfers_at),
         "capital_phase": phase_status(portfolio_state.portfolio, portfolio_state.reports),
-        "answer": Answer(int(risk.answer)).name.lower() if risk.halted else None,
+        "answer": HaltAnswer(int(risk.answer)).name.lower() if risk.halted else None,
         "decide_by": _decide_by(params, risk),
         "limits": {
             "halt_day_loss_pct": 100.0 * float(params.halt_day_loss),
             "halt_drawdown_pct": 100.0 * float(params.halt_drawdown),
             "exposure": float(params.exposure),
             "reserve": float(params.reserve),
+            "group_exposure": float(params.group_exposure),
         },
-        "pairs": [_pair(loop, index, instruments[symbol]) for index, symbol in enumerate(loop.core.symbols)],
+        "pairs": [_pair(loop, index, instruments[symbol], named) for index, symbol in enumerate(loop.core.symbols)],
     }
 
 
 def _decide_by(params: Any, risk: Any) -> str | None:
-    if not risk.halted or int(risk.answer) != Answer.WAITING:
+    if not risk.halted or int(risk.answer) != HaltAnswer.WAITING:
         return None
     return iso(int(risk.halted_at) + whole_ms(float(params.decide_minutes), MINUTE))
 
 
-def _pair(loop: MasterLoop, index: int, instrument: Instrument) -> PortfolioPair:
+def _pair(loop: MasterLoop, index: int, instrument: Instrument, named: dict[str, str]) -> PortfolioPair:
     portfolio_state = loop.core.machine.portfolio_state
+    alike = instrument.symbol if named else loop.core.symbols[int(portfolio_state.groups[index])]
     report, family = portfolio_state.reports[index], int(portfolio_state.reports[index].family)
     return {
         "pair": instrument.symbol,
         "price": float(report.price),
         "regime": Regime(int(portfolio_state.regimes[index].confirmed)).name.lower(),
         "strategy": loop.core.machine.roster.name_of(family),
+        "group": named.get(instrument.symbol, alike),
         "phase": Phase(int(report.phase)).name.lower(),
         "held_off": [str(why.name).lower() for why in HeldOff(int(portfolio_state.routes[index].held_off))],
         "target": float(portfolio_state.allocations[index].target),
@@ -122,6 +125,7 @@ def loop_status(loop: StrategyLoop) -> LoopPair:
         },
         "average": loop.core.machine.average,
         "stop": _price(loop.core, loop.core.books.stop) if loop.core.machine.position else 0.0,
+        "counts": loop.core.machine.counts,
     }
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from bot.order import OrderKind, Side
 
 if TYPE_CHECKING:
-    from services.simulated_bybit.book import Book
-    from services.simulated_bybit.exchange import Exchange
+    from services.simulated_bybit.roles import SymbolBook, TradingAccount
 
 MOST_ORDERS = 500  # live ones per symbol
 LARGEST = Decimal(1_000_000_000)  # quantity or value, where the instrument states no limit
@@ -25,7 +24,7 @@ class BybitRefusal(Exception):
 
 
 def refuse_wrong(
-    exchange: Exchange, book: Book, side: int, kind: int, price: int, lots: int, client_order_id: str
+    exchange: TradingAccount, book: SymbolBook, side: int, kind: int, price: int, lots: int, client_order_id: str
 ) -> None:
     """Refuse an order for what it is, whatever the account holds."""
     if client_order_id and client_order_id in exchange.client_order_ids:
@@ -41,7 +40,7 @@ def refuse_wrong(
         refuse_outside_band(exchange, book, side, price)
 
 
-def refuse_too_large(exchange: Exchange, book: Book, kind: int, price: int, lots: int) -> None:
+def refuse_too_large(exchange: TradingAccount, book: SymbolBook, kind: int, price: int, lots: int) -> None:
     """Refuse more than one order may be; a reduce-only order is split instead, and is not to be asked this."""
     listed = exchange.instruments[book.instrument.symbol]
     most = (listed.max_quantity if kind == OrderKind.LIMIT else listed.max_market_quantity) or LARGEST
@@ -54,7 +53,7 @@ def refuse_too_large(exchange: Exchange, book: Book, kind: int, price: int, lots
         raise BybitRefusal(110090, "Order placement failed as your position may exceed the max limit")
 
 
-def refuse_above_tier(exchange: Exchange, book: Book, side: int, price: int, lots: int) -> None:
+def refuse_above_tier(exchange: TradingAccount, book: SymbolBook, side: int, price: int, lots: int) -> None:
     """Refuse `lots` more on this side where position and orders then exceed the risk tier of the leverage."""
     tier = exchange.instruments[book.instrument.symbol].max_position_notional(float(book.pair.instrument.leverage))
     open_orders = sum(
@@ -67,14 +66,14 @@ def refuse_above_tier(exchange: Exchange, book: Book, side: int, price: int, lot
         raise BybitRefusal(110090, "Order placement failed as your position may exceed the max limit")
 
 
-def refuse_outside_band(exchange: Exchange, book: Book, side: int, price: int) -> None:
+def refuse_outside_band(exchange: TradingAccount, book: SymbolBook, side: int, price: int) -> None:
     """Refuse a limit that buys too far above the mark or sells too far below it; triggers have no band."""
     band = exchange.instruments[book.instrument.symbol].price_band
     if band is not None and side * (price - book.here) > float(band) * book.here:
         raise BybitRefusal(110003, "Order price exceeds the allowable range.")
 
 
-def refuse_unpayable(exchange: Exchange, book: Book, price: int, lots: int) -> None:
+def refuse_unpayable(exchange: TradingAccount, book: SymbolBook, price: int, lots: int) -> None:
     """Refuse what an order that may open a position lacks."""
     if book.instrument.symbol in exchange.closed:
         raise BybitRefusal(110023, "Currently you can only reduce your position")
@@ -85,21 +84,21 @@ def refuse_unpayable(exchange: Exchange, book: Book, price: int, lots: int) -> N
         raise BybitRefusal(110007, "ab not enough for new order")
 
 
-def refuse_stop(book: Book, side: int, stop: int, base: float) -> None:
+def refuse_stop(book: SymbolBook, side: int, stop: int, base: float) -> None:
     """Refuse a stop that is not on the losing side of `base` (ticks) for a position of `side`."""
     if side * (base - stop) <= 0:
         than = "lower" if side > 0 else "greater"
         raise BybitRefusal(10001, f"StopLoss:{_sides(book, side, stop, than, base)}")
 
 
-def refuse_target(book: Book, side: int, target: int, base: float) -> None:
+def refuse_target(book: SymbolBook, side: int, target: int, base: float) -> None:
     """Refuse a target that is not on the winning side of `base` (ticks)."""
     if side * (target - base) <= 0:
         than = "higher" if side > 0 else "lower"
         raise BybitRefusal(10001, f"TakeProfit:{_sides(book, side, target, than, base)}")
 
 
-def _sides(book: Book, side: int, price: int, than: str, base: float) -> str:
+def _sides(book: SymbolBook, side: int, price: int, than: str, base: float) -> str:
     tick = float(book.instrument.tick_size) * 1e4  # Bybit shows prices as whole ten-thousandths
     name = "Buy" if side == Side.BUY else "Sell"
     what = f"{round(price * tick)} set for {name} position should {than} than base_price:{round(base * tick)}"

@@ -8,10 +8,10 @@ from bot.order import Side
 from services.simulated_bybit.records import CANCELLED
 
 if TYPE_CHECKING:
-    from services.simulated_bybit.exchange import Exchange
+    from services.simulated_bybit.roles import TradingAccount
 
 
-def close(exchange: Exchange, symbol: str, lots: int | None = None, **how: Any) -> None:
+def close(exchange: TradingAccount, symbol: str, lots: int | None = None, **how: Any) -> None:
     """Close the position if there is one, or so many lots of it."""
     held = exchange.book(symbol).position
     if held:
@@ -20,7 +20,7 @@ def close(exchange: Exchange, symbol: str, lots: int | None = None, **how: Any) 
 
 
 def trade(
-    exchange: Exchange,
+    exchange: TradingAccount,
     symbol: str,
     side: int,
     lots: int,
@@ -39,7 +39,7 @@ def trade(
     exchange.tell(happened)
 
 
-def cancel_everything(exchange: Exchange, symbol: str, cancel_type: str) -> None:
+def cancel_everything(exchange: TradingAccount, symbol: str, cancel_type: str) -> None:
     """Cancel every order of a symbol except the position's own, which leave with it."""
     book = exchange.book(symbol)
     for one in [each for each in book.live if not each.stop_type]:

@@ -23,25 +23,25 @@ from services.simulated_bybit.records import (
 )
 
 if TYPE_CHECKING:
-    from services.simulated_bybit.book import Book
+    from services.simulated_bybit.roles import SymbolBook
 
 MOST_PARTIAL = 20  # stops of a part of the position
 # The target rests where its trigger would fill.
 OWN_KIND = {STOP_LOSS: OrderKind.STOP, TAKE_PROFIT: OrderKind.LIMIT, PARTIAL_STOP: OrderKind.STOP}
 
 
-def row(book: Book, stop_type: str) -> VenueOrder | None:
+def row(book: SymbolBook, stop_type: str) -> VenueOrder | None:
     """The position's stop or target, if it has one."""
     return next((one for one in book.live if one.stop_type == stop_type), None)
 
 
-def price(book: Book, stop_type: str) -> int:
+def price(book: SymbolBook, stop_type: str) -> int:
     """Where it is, ticks; 0 for none."""
     one = row(book, stop_type)
     return one.price if one is not None else 0
 
 
-def request(book: Book, wanted: dict[str, int | None], ts: int) -> list[VenueOrder]:
+def request(book: SymbolBook, wanted: dict[str, int | None], ts: int) -> list[VenueOrder]:
     """Answer position/trading-stop: prices (ticks) by kind of row, 0 to take away, None to leave; the changed rows.
 
     Nothing changes if any of it is refused.
@@ -61,7 +61,7 @@ def request(book: Book, wanted: dict[str, int | None], ts: int) -> list[VenueOrd
     return [one for one in changed if one is not None]
 
 
-def add_partial(book: Book, ticks: int, lots: int, ts: int) -> VenueOrder:
+def add_partial(book: SymbolBook, ticks: int, lots: int, ts: int) -> VenueOrder:
     """Answer position/trading-stop in mode Partial: another stop, of so many lots; it keeps its size."""
     if book.position == 0:
         raise BybitRefusal(10001, "can not set tp/sl/ts for zero position")
@@ -71,25 +71,25 @@ def add_partial(book: Book, ticks: int, lots: int, ts: int) -> VenueOrder:
     return _made(book, PARTIAL_STOP, ticks, lots, ts)
 
 
-def move_partial(book: Book, one: VenueOrder, ticks: int, lots: int, ts: int) -> None:
+def move_partial(book: SymbolBook, one: VenueOrder, ticks: int, lots: int, ts: int) -> None:
     """Answer order/amend of a partial stop."""
     refuse_partial(book, ticks, lots)
     book.moved(one, ticks, lots, ts)
 
 
-def refuse_partial(book: Book, ticks: int, lots: int) -> None:
+def refuse_partial(book: SymbolBook, ticks: int, lots: int) -> None:
     """Refuse a partial stop on the wrong side of the price, or larger than one market order."""
     refuse_stop(book, Side.BUY if book.position > 0 else Side.SELL, ticks, book.here)
     if not 0 < lots <= book.pair.instrument.max_market_lots:
         raise BybitRefusal(10001, "The number of contracts exceeds maximum limit allowed: too large")
 
 
-def is_whole(book: Book, order: VenueOrder) -> bool:
+def is_whole(book: SymbolBook, order: VenueOrder) -> bool:
     """Whether an order is a row of the position that closes all of it."""
     return order.stop_type == TAKE_PROFIT or (order.stop_type == STOP_LOSS and book.unverified.large_stop_fires_whole)
 
 
-def _size(book: Book, stop_type: str) -> int:
+def _size(book: SymbolBook, stop_type: str) -> int:
     """Lots of a row that follows the position."""
     held = abs(book.position)
     if stop_type == STOP_LOSS and not book.unverified.large_stop_fires_whole:
@@ -97,7 +97,7 @@ def _size(book: Book, stop_type: str) -> int:
     return held
 
 
-def put(book: Book, stop_type: str, ticks: int, ts: int, parent: str | None = None) -> VenueOrder:
+def put(book: SymbolBook, stop_type: str, ticks: int, ts: int, parent: str | None = None) -> VenueOrder:
     """Make the position's stop or target, or move it; `parent` is the order that brings it, None for a request."""
     one = row(book, stop_type)
     if one is None:
@@ -108,7 +108,7 @@ def put(book: Book, stop_type: str, ticks: int, ts: int, parent: str | None = No
     return one
 
 
-def _made(book: Book, stop_type: str, ticks: int, lots: int, ts: int) -> VenueOrder:
+def _made(book: SymbolBook, stop_type: str, ticks: int, lots: int, ts: int) -> VenueOrder:
     """Make a row of the position."""
     kind = OWN_KIND[stop_type]
     one = VenueOrder(
@@ -129,7 +129,7 @@ def _made(book: Book, stop_type: str, ticks: int, lots: int, ts: int) -> VenueOr
     return one
 
 
-def take(book: Book, stop_type: str, cancel_type: str, ts: int) -> VenueOrder | None:
+def take(book: SymbolBook, stop_type: str, cancel_type: str, ts: int) -> VenueOrder | None:
     """Take the position's stop or target away."""
     one = row(book, stop_type)
     if one is not None:
@@ -137,12 +137,12 @@ def take(book: Book, stop_type: str, cancel_type: str, ts: int) -> VenueOrder | 
     return one
 
 
-def _end(book: Book, one: VenueOrder, cancel_type: str, ts: int) -> None:
+def _end(book: SymbolBook, one: VenueOrder, cancel_type: str, ts: int) -> None:
     one.updated = ts
     book.remove(one, CANCELLED, cancel_type=cancel_type)
 
 
-def follow(book: Book, before: int, order: VenueOrder | None, ts: int) -> list[VenueOrder]:
+def follow(book: SymbolBook, before: int, order: VenueOrder | None, ts: int) -> list[VenueOrder]:
     """Bring the rows into line with a fill of `order` (None: no order) that found `before` lots; those that changed."""
     held, turned = book.position, before * book.position < 0
     changed: dict[str, VenueOrder] = {}
@@ -169,7 +169,7 @@ def follow(book: Book, before: int, order: VenueOrder | None, ts: int) -> list[V
     return list(changed.values())
 
 
-def _brought(book: Book, order: VenueOrder, *, turned: bool, ts: int) -> VenueOrder | None:
+def _brought(book: SymbolBook, order: VenueOrder, *, turned: bool, ts: int) -> VenueOrder | None:
     """What an order that adds to the position does to its stop: the order that fills last has the say."""
     rules = book.unverified
     if not order.stop:

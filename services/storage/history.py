@@ -78,6 +78,21 @@ SELECT coalesce(by_strategy, 'unknown') AS strategy, coalesce(in_regime, 'unknow
     0 - coalesce(sum(fee) FILTER (WHERE funds), 0) AS funding, sum(filled) AS fills
 FROM known WHERE rank = 1 GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2
 """
+# What a pair was given last in each of so many steps of equal length.
+ALLOCATIONS = """
+WITH told AS (
+    SELECT id, at, pair, (fields->>'target')::float AS target, (fields->>'equity')::float AS equity FROM decisions
+    WHERE bot = $1 AND kind = 'allocation' AND fields->>'target' IS NOT NULL
+    AND ($2::timestamptz IS NULL OR at >= $2)
+), span AS (SELECT min(at) AS first, greatest(extract(epoch FROM max(at) - min(at)), 1) AS seconds FROM told)
+SELECT DISTINCT ON (step, pair) floor($3 * extract(epoch FROM at - first) / seconds) AS step, pair, id, at, target,
+    equity
+FROM told, span ORDER BY step, pair, id DESC
+"""
+NEWEST_ALLOCATION = """
+SELECT id FROM decisions WHERE bot = $1 AND kind = 'allocation' ORDER BY at DESC, id DESC LIMIT 1
+"""
+STEPS = 120  # of an allocation over time
 EXITS = """
 SELECT o.signal, f.cause, sum(f.realised - f.fee) AS profit, count(*) AS fills
 FROM fills f LEFT JOIN orders o ON o.bot = f.bot AND o.client_order_id = f.client_order_id
@@ -91,6 +106,7 @@ class History:
     def __init__(self, pool: ReadPool) -> None:
         self.pool = pool
         self._units: dict[tuple[str, str], tuple[float, float]] = {}
+        self._allocations: dict[str, tuple[Any, list[dict[str, Any]]]] = {}  # with the newest that was known
         self._trades: dict[str, tuple[Any, list[ClosedTrade], dict[str, float]]] = {}
 
     async def bots(self) -> list[str]:
@@ -192,6 +208,17 @@ class History:
     async def contributions(self, bot: str) -> list[dict[str, Any]]:
         """What was realised under each strategy in each regime, less fees and funding, the most first."""
         return [dict(one) for one in await self.pool.fetch(CONTRIBUTIONS, bot)]
+
+    async def allocations(self, bot: str, since: int | None = None) -> list[dict[str, Any]]:
+        """What was allocated to each pair, from `since` (ms) on, oldest first: of each of 120 steps the last."""
+        newest = await self.pool.fetch(NEWEST_ALLOCATION, bot) if since is None else None
+        if newest is None or bot not in self._allocations or self._allocations[bot][0] != newest:
+            found = await self.pool.fetch(ALLOCATIONS, bot, _time(since), STEPS)
+            rows = [dict(one) | {"at": epoch(one["at"])} for one in found]
+            if newest is None:
+                return rows
+            self._allocations[bot] = newest, rows
+        return self._allocations[bot][1]
 
     async def exits(self, bot: str) -> list[dict[str, Any]]:
         """What each reason to leave has realised, less the fees of leaving, the most first."""

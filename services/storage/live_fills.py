@@ -14,7 +14,7 @@ from bot.errors import Misconfigured
 from bot.order import Signal
 from bot.ports import Cause, Saved, Unreachable
 from coordinator.machine import remembered_units
-from services.storage.store import AWAY, LOOK_SECONDS, epoch, moment
+from services.storage.store import AWAY, CONNECT_SECONDS, epoch, moment
 
 FILLS = """
 SELECT f.*, o.signal FROM fills f LEFT JOIN orders o ON o.bot = f.bot AND o.client_order_id = f.client_order_id
@@ -30,7 +30,7 @@ MEMORY = "SELECT name, layout, data FROM memory WHERE bot = $1 AND name = coales
 async def _connected(dsn: str) -> AsyncIterator[Any]:
     """Connect for a few questions; raises Unreachable while the database is away, with the kind of trouble."""
     try:
-        connection = await asyncpg.connect(dsn, timeout=LOOK_SECONDS)
+        connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
         try:
             yield connection
         finally:
@@ -57,6 +57,12 @@ async def memory_of(dsn: str, bot: str, pair: str) -> Saved:
     if pair not in kept:
         raise Misconfigured(f"bot {bot!r} has never traded pair {pair}; choose one of its own.")
     return kept[pair]
+
+
+async def memories_of(dsn: str, bot: str) -> dict[str, Saved]:
+    """Read everything that a bot has stored, by name."""
+    async with _connected(dsn) as connection:
+        return await _memories(connection, bot, None)
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from bot.order import OrderKind, Signal
+from services.storage.history import History
 from services.storage.store import epoch
 
 if TYPE_CHECKING:
@@ -19,9 +22,49 @@ SELECT $1, $2, coalesce(max(number), 0) + 1, $3, $4, $5, $6, clock_timestamp(),
 FROM signals WHERE bot = $1 AND symbol = $2
 RETURNING number
 """
+# A signal is heard at the opening of the bar that it is traded with. What counted, the first of its bar, has what was
+# ordered from that bar's close on, until the close of the bar of the next that counted.
 LISTED = """
-SELECT *, expires <= clock_timestamp() AS expired FROM signals
-WHERE bot = $1 AND ($2 = '' OR symbol = $2) ORDER BY at DESC, number DESC LIMIT $3
+WITH came AS (
+    SELECT *, expires <= clock_timestamp() AS expired FROM signals
+    WHERE bot = $1 AND ($2 = '' OR symbol = $2) ORDER BY at DESC, number DESC LIMIT $3
+), told AS (
+    SELECT pair, at, (fields->>'number')::bigint AS number, (fields->>'late')::boolean AS late,
+        (fields->>'price')::float AS price, row_number() OVER (
+            PARTITION BY pair, at, fields->>'late' ORDER BY fields->>'asked' <> 'close', (fields->>'number')::bigint
+        ) AS place
+    FROM decisions WHERE bot = $1 AND kind = 'signal'
+), counted AS (
+    SELECT pair, number, at + interval '1 minute' AS since,
+        lead(at) OVER (PARTITION BY pair ORDER BY at) + interval '1 minute' AS until
+    FROM told WHERE NOT late AND place = 1
+)
+SELECT came.*, told.at AS heard, told.late, told.price, counted.since IS NOT NULL AS counts,
+    coalesce(held.position, 0) AS position, sent.client_order_id IS NOT NULL AS sent, filled.lots, filled.ticks,
+    coalesce(others.rows, '[]') AS decisions
+FROM came
+LEFT JOIN told ON told.pair = came.symbol AND told.number = came.number
+LEFT JOIN counted ON counted.pair = came.symbol AND counted.number = came.number
+LEFT JOIN LATERAL (
+    SELECT position FROM fills WHERE bot = $1 AND symbol = came.symbol AND position IS NOT NULL AND at < counted.since
+    ORDER BY at DESC, execution DESC LIMIT 1
+) AS held ON true
+LEFT JOIN LATERAL (
+    SELECT client_order_id FROM orders WHERE bot = $1 AND symbol = came.symbol AND at >= counted.since
+    AND (counted.until IS NULL OR at < counted.until)
+    AND CASE WHEN came.direction = 0 THEN reduce_only AND kind = $4 ELSE signal = $5 END ORDER BY at LIMIT 1
+) AS sent ON true
+LEFT JOIN LATERAL (
+    SELECT sum(lots)::bigint AS lots, sum(price::float * lots) / sum(lots) AS ticks FROM fills
+    WHERE bot = $1 AND symbol = came.symbol AND at >= told.at AND client_order_id = sent.client_order_id
+) AS filled ON true
+LEFT JOIN LATERAL (
+    SELECT json_agg(json_build_object('id', id, 'pair', nullif(pair, ''), 'kind', kind, 'fields', fields,
+        'at', round(extract(epoch FROM at) * 1000)::bigint) ORDER BY id) AS rows
+    FROM decisions WHERE bot = $1 AND (pair = came.symbol OR pair = '') AND kind <> 'signal'
+    AND at BETWEEN told.at AND counted.since AND filled.lots IS NULL
+) AS others ON true
+ORDER BY came.at DESC, came.number DESC
 """
 HEARD = """
 SELECT s.signal, s.direction, s.stop, s.target, d.at FROM decisions d
@@ -37,7 +80,7 @@ class SignalRows:
     """Every question and change raises Unreachable while the database is away."""
 
     def __init__(self, pool: ReadPool) -> None:
-        self.pool = pool
+        self.pool, self.units_of = pool, History(pool).units_of
 
     async def add(
         self, bot: str, symbol: str, signal: str, direction: int, stop: float, target: float, seconds: float
@@ -54,10 +97,22 @@ class SignalRows:
         raise AssertionError
 
     async def newest(self, bot: str, symbol: str, limit: int) -> list[dict[str, Any]]:
-        """List the last that came, the newest first; of every pair where `symbol` is empty."""
-        rows = await self.pool.fetch(LISTED, bot, symbol, limit)
-        named = ("signal", "number", "direction", "stop", "target", "expired")
-        return [{"pair": row["symbol"], "at": epoch(row["at"])} | {name: row[name] for name in named} for row in rows]
+        """List the last that came with what the bot did, the newest first; of every pair where `symbol` is empty."""
+        rows = await self.pool.fetch(LISTED, bot, symbol, limit, int(OrderKind.MARKET), int(Signal.ENTRY))
+        return [await self._shown(bot, row) for row in rows]
+
+    async def _shown(self, bot: str, row: Any) -> dict[str, Any]:
+        tick, lot = await self.units_of(bot, row["symbol"]) if row["lots"] else (1.0, 1.0)
+        named = ("signal", "number", "direction", "stop", "target", "expired", "price")
+        return {name: row[name] for name in named} | {
+            "pair": row["symbol"],
+            "at": epoch(row["at"]),
+            "heard": None if row["heard"] is None else epoch(row["heard"]),
+            "outcome": _outcome(row),
+            "quantity": (row["lots"] or 0) * lot,
+            "fill_price": (row["ticks"] or 0.0) * tick,
+            "decisions": json.loads(row["decisions"]),
+        }
 
     async def heard(self, bot: str, symbol: str) -> list[dict[str, Any]]:
         """List the signals that a bot heard in time, one for each bar, as a backtest takes them from a file.
@@ -77,3 +132,21 @@ class SignalRows:
                 },
             )
         return list(found.values())
+
+
+def _outcome(row: Any) -> str:
+    """What became of a signal, by what is stored; see `services.web.models.SignalShown`."""
+    if row["heard"] is None:
+        return "unheard" if row["expired"] else "waiting"
+    if row["late"] or not row["counts"]:
+        return "late" if row["late"] else "passed_over"
+    if row["sent"]:
+        refused = any(one["kind"] == "refused" for one in json.loads(row["decisions"]))
+        return "filled" if row["lots"] else "refused" if refused else "ordered"
+    direction = row["direction"]
+    if direction == 0:
+        return "not_left" if row["position"] else "nothing_held"
+    if row["position"]:
+        return "held"
+    passed = min((row["price"] - row["stop"]) * direction, (row["target"] - row["price"]) * direction) <= 0.0
+    return "price_passed" if passed else "not_opened"

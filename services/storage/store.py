@@ -30,7 +30,7 @@ AWAY = (
 KEPT = 5000  # orders and executions of a symbol that a restart may still meet
 KEPT_SNAPSHOTS = 20
 CONNECTIONS = 3  # of a bot, for what orders wait for and for everything else, each
-LOOK_SECONDS = 5.0  # for a look at a database
+CONNECT_SECONDS = 5.0  # for a database to answer
 START_SECONDS = 30.0
 
 REMEMBER = """
@@ -121,7 +121,7 @@ async def reach(dsn: str) -> None:
 async def is_writable(dsn: str) -> bool:
     """Say whether this user may write to the database; raises Unreachable with the kind of trouble, if it is away."""
     try:
-        connection = await asyncpg.connect(dsn, timeout=LOOK_SECONDS)
+        connection = await asyncpg.connect(dsn, timeout=CONNECT_SECONDS)
         try:
             return bool(await connection.fetchval("SHOW transaction_read_only") == "off")
         finally:

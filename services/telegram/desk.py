@@ -19,6 +19,7 @@ from services.telegram.users import KINDS, TelegramUser
 from services.words import LANGUAGES, Words
 
 if TYPE_CHECKING:
+    from services.telegram.outcomes import Outcomes
     from services.telegram.pictures import Draw
     from services.telegram.ports import TelegramWorld
 
@@ -37,6 +38,8 @@ SAID = {
     "stop": "stop",
 }
 CONFIRMED = ("resume", "close", "halt", "close-all", "reduce-50", "phase-up", "phase-down", "stop")
+OUTCOMES = ("halt", "hold", "reduce-50", "close-all", "close")  # whose outcome is computed on a copy of the pairs
+OUTCOME_SECONDS = 4.0  # that a confirmation waits for it
 HALT_ANSWERS = ("hold", "reduce-50", "close-all")
 NEXT = {Loudness.ON: Loudness.QUIET, Loudness.QUIET: Loudness.OFF, Loudness.OFF: Loudness.ON}
 
@@ -48,7 +51,7 @@ Audit = Callable[[int, str, str, str, str], Awaitable[None]]  # user, bot, comma
 class ChatWords(Words):
     """The words of messages; names of the bot's are the console's."""
 
-    catalogues: ClassVar[tuple[str, ...]] = ("telegram", "console")
+    catalogues: ClassVar[tuple[str, ...]] = ("telegram", "console", "decisions", "alerts")
 
 
 def words_for(user: TelegramUser) -> Words:
@@ -60,9 +63,11 @@ class Desk:
     """Everything that a user may ask and say."""
 
     def __init__(
-        self, world: TelegramWorld, draw: Draw, save: Save, audit: Audit, clock: Callable[[], float] = time.time
-    ) -> None:
+        self, world: TelegramWorld, draw: Draw, save: Save, audit: Audit, outcomes: Outcomes,
+        clock: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
         self.world, self.draw, self.save, self.audit, self.clock = world, draw, save, audit, clock
+        self.outcomes = outcomes
         self.codes = Codes()
         self._answers: dict[str, Answer] = {
             "status": _of_status("status", texts.overview),
@@ -82,7 +87,7 @@ class Desk:
             "decisions": self._decisions,
             "trades": self._trades,
             "performance": self._performance,
-            "profit": self._earned(36_500),
+            "profit": self._earned(texts.EVER),
             "day": self._earned(1),
             "week": self._earned(7),
             "month": self._earned(30),
@@ -318,17 +323,23 @@ class Desk:
             if isinstance(one, Message):
                 return one
             pair = one["pair"]
-        if command in CONFIRMED:
-            return self._confirmation(user, now, command, pair, words)
+        if command in CONFIRMED or (command == "hold" and not now["halted"]):  # which halts what trades
+            return await self._confirmation(user, now, command, pair, words)
         return await self._done(user, bot, command, pair, words, key)
 
-    def _confirmation(self, user: TelegramUser, now: dict[str, Any], command: str, pair: str, words: Words) -> Message:
+    async def _confirmation(
+        self, user: TelegramUser, now: dict[str, Any], command: str, pair: str, words: Words
+    ) -> Message:
         """Ask once more, with what it would do now, and a code that is worth something in this state alone."""
-        code = self.codes.give(user.id, now["bot"], command, pair, state_of(now), self.clock())
         lines = [
             words("confirm-head", command=words.word(command), bot=texts.safe(now["bot"])),
-            words(f"confirm-{command}", **_at_stake(now, command, pair)),
+            words(f"confirm-{command}", **texts.stake(now, command, pair), pair=texts.safe(pair)),
         ]
+        if command in OUTCOMES:
+            found = await self.outcomes.wait(now, command, OUTCOME_SECONDS)
+            chosen = None if found is None else {name: one for name, one in found.items() if pair in ("", name)}
+            lines += [] if chosen is None else [words("outcome", what=texts.outcome(chosen, words))]
+        code = self.codes.give(user.id, now["bot"], command, pair, state_of(now), self.clock())
         buttons = ((Button(words("yes"), f"yes:{code}"), Button(words("no"), f"no:{code}")),)
         return Message("\n".join(lines), buttons)
 
@@ -336,8 +347,11 @@ class Desk:
         bot, _, command = rest.partition(":")
         if command not in HALT_ANSWERS or bot not in self.world.bots.names():
             return Message(words("code-unknown"))
+        now = await self.world.bots.status(bot)
+        if not now["halted"]:  # an old message: its button would halt what trades again
+            return Message(words("halt-over"))
         if command in CONFIRMED:
-            return self._confirmation(user, await self.world.bots.status(bot), command, "", words)
+            return await self._confirmation(user, now, command, "", words)
         return await self._done(user, bot, command, "", words, key)
 
     async def _coded(self, user: TelegramUser, kind: str, code: str, words: Words, key: str) -> Message:
@@ -357,7 +371,7 @@ class Desk:
             if asked.setting:
                 asking = self._change_asked(user, now, found, asked.setting, asked.value, words)
                 return replace(asking, text=f"{words('config-changed')}\n{asking.text}")
-            asking = self._confirmation(user, now, asked.command, asked.pair, words)
+            asking = await self._confirmation(user, now, asked.command, asked.pair, words)
             return replace(asking, text=f"{words('code-changed')}\n{asking.text}")
         change = {"setting": asked.setting, "value": asked.value} if asked.setting else {}
         return await self._done(user, asked.bot, asked.command, asked.pair, words, key, change)
@@ -410,16 +424,6 @@ def _price(text: str) -> float | None:
     except ValueError:
         return None
     return found if 0.0 < found < 1e15 else None
-
-
-def _at_stake(now: dict[str, Any], command: str, pair: str) -> dict[str, Any]:
-    """What a confirmation of a command says about positions as they are, of one pair or of all."""
-    held = [one for one in now["pairs"] if one["position"] and pair in ("", one["pair"])]
-    worth = sum(abs(one["position"]) * one["price"] for one in held)
-    floating = sum(one["position"] * (one["price"] - one["average"]) for one in held)
-    value = texts.money(worth / 2 if command == "reduce-50" else worth)
-    stake = {"count": len(held), "value": value, "floating": texts.signed(floating)}
-    return {**stake, "equity": texts.money(now["equity"]), "pair": texts.safe(pair)}
 
 
 def _market_time(now: dict[str, Any], clock: Callable[[], float]) -> int:

@@ -1,7 +1,8 @@
 """The link to Telegram: hears users through aiogram, and sends what their mailboxes hold, as fast as Telegram allows.
 
 A message that was not taken is sent again, after what Telegram asks for; one whose HTML it cannot read goes again as
-plain text. Nobody else waits for any of it.
+plain text. Whether one was taken is uncertain where the connection ended without an answer: the mailbox knows which are
+sent again then. Nobody else waits for any of it.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from aiogram.types import (
     Update,
 )
 from aiogram.types import Message as Heard
+from aiohttp import ClientConnectorError
 
 from bot.errors import cut
 from services.telegram.mailbox import Mailbox, Message
@@ -173,6 +175,8 @@ class Link:
         """Send one message to each user who may have one; seconds until the next may go, None while nothing waits."""
         times = []
         for user, box in list(self.notices.boxes.items()):
+            if self._user(user) is None:  # who was let out hears nothing more
+                continue
             free = self._next.get(user, 0.0)
             if now >= free and (message := box.take(now)) is not None:
                 self._next[user] = now + self._chat_seconds
@@ -192,8 +196,9 @@ class Link:
         except (TelegramNetworkError, TelegramServerError) as error:
             count = self._failures[user] = self._failures.get(user, 0) + 1
             wait = AGAIN_SECONDS[min(count, len(AGAIN_SECONDS)) - 1]
-            log.warning("telegram_away", error=type(error).__name__, again_in=wait)
-            box.put_back(message, now + wait)
+            uncertain = _may_have_arrived(error)
+            log.warning("telegram_away", error=type(error).__name__, uncertain=uncertain, again_in=wait)
+            box.put_back(message, now + wait, uncertain=uncertain)
         except TelegramForbiddenError:
             log.warning("telegram_blocked", user=user, remedy="the user has blocked the bot")
         except TelegramAPIError as error:
@@ -201,7 +206,7 @@ class Link:
         else:
             self._failures.pop(user, None)
             if message.called and number is not None:
-                self.notices.sent(user, message.called, number)
+                self.notices.halts.sent(user, message.called, number)
 
     async def _send(self, user: int, message: Message, *, plain: bool = False) -> int | None:
         """Send or edit a message; returns its number. As plain text where Telegram cannot read its HTML."""
@@ -225,6 +230,11 @@ class Link:
                 return await self._send(user, message, plain=True)
             raise
         return sent.message_id
+
+
+def _may_have_arrived(error: TelegramAPIError) -> bool:
+    """Whether a message may have been taken although no answer came; one that found no connection was not."""
+    return isinstance(error, TelegramNetworkError) and not isinstance(error.__context__, ClientConnectorError)
 
 
 def spoken_to(token: str, address: str | None = None) -> Bot:

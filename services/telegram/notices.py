@@ -13,9 +13,12 @@ import structlog
 
 from bot.errors import TradingError, cut
 from services.alert_conditions import by_id
+from services.alert_words import alert_remedy, alert_sentence
 from services.telegram import texts
-from services.telegram.desk import HALT_ANSWERS, words_for
-from services.telegram.mailbox import Button, Loudness, Mailbox, MailLimits, Message
+from services.telegram.desk import words_for
+from services.telegram.halts import Halts
+from services.telegram.mailbox import Button, Digest, Loudness, Mailbox, MailLimits, Message
+from services.telegram.outcomes import Outcomes
 from services.telegram.users import TelegramUser
 
 if TYPE_CHECKING:
@@ -25,17 +28,8 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 TOLD = ("halt", "answer", "resume", "mode", "investment", "overcommitted")  # decisions of the account
+AT_ONCE = ("halt", "answer", "resume")  # of them, those after which a halt looks otherwise
 PATIENCE = 3  # looks at a bot that does not answer before it is said
-EDIT_SECONDS = 60.0  # between two counts of a halt's countdown
-
-
-@dataclass
-class _Halt:
-    """A halt that a user was told of."""
-
-    sent_as: int | None = None
-    said: str = ""
-    edited: float = 0.0
 
 
 @dataclass
@@ -49,8 +43,14 @@ class Notices:
     boxes: dict[int, Mailbox] = field(default_factory=dict)
     _trades: dict[str, int] = field(default_factory=dict)  # closed ones that were told, by bot
     _unanswered: dict[str, int] = field(default_factory=dict)  # looks in a row, by bot
-    _halts: dict[tuple[int, str], _Halt] = field(default_factory=dict)
-    _digests: dict[int, str] = field(default_factory=dict)  # the day of each user's last
+    _began: dict[str, float] = field(default_factory=dict)  # when each bot was started that was told of
+    _unprotected: dict[tuple[str, str], float | None] = field(default_factory=dict)  # since when; None: it was said
+    digests: dict[str, str] = field(default_factory=dict)  # the day of each user's last
+    keep_digests: Callable[[dict[str, str]], None] = lambda _digests: None
+
+    def __post_init__(self) -> None:
+        self.outcomes = Outcomes(lambda: self.world.twins, self.clock)
+        self.halts = Halts(self.box, self.outcomes, self.clock)
 
     def box(self, user: int) -> Mailbox:
         """The mailbox of a user."""
@@ -77,7 +77,7 @@ class Notices:
     def _over(self, name: str, line: Callable[[Words], str]) -> None:
         for user in self.users():
             if self.box(user.id).acknowledge(name):
-                self.box(user.id).tell(line(words_for(user)), self.clock())
+                self.box(user.id).tell(line(words_for(user)), self.clock(), matters=True)
 
     # What bots tell
 
@@ -87,6 +87,8 @@ class Notices:
             self._heard(event)
         if any(one["kind"] == "filled" for one in events):
             await self._closed(bot)
+        if any(one["kind"] == "decision" and one["data"].get("kind") in AT_ONCE for one in events):
+            await self.look(bot)
 
     def _heard(self, event: dict[str, Any]) -> None:
         bot, kind, data = event["bot"], event["kind"], event["data"]
@@ -96,21 +98,28 @@ class Notices:
             elif kind == "alarm":
                 self._of_an_alarm(bot, data)
             elif kind == "decision" and data["kind"] in TOLD:
-                self._tell("decisions", lambda _words: f"{texts.safe(bot)}: {texts.decided(data)}")
+                self._tell("decisions", lambda words: f"{texts.safe(bot)}: {texts.decided(data, words)}")
         except (KeyError, TypeError, ValueError, AttributeError) as error:  # of a bot of another version
             log.warning("event_unreadable", bot=bot, kind=cut(str(kind)), error=type(error).__name__)
 
     def _of_an_alarm(self, bot: str, data: dict[str, Any]) -> None:
         name = f"{bot}/{data['pair']}/{data['id']}"
-        where = " ".join(one for one in (bot, data["pair"]) if one)
-        said = f"<b>{texts.safe(where)}</b>: {texts.safe(data['sentence'])}"
+        where = texts.safe(" ".join(one for one in (bot, data["pair"]) if one))
+
+        def said(words: Words) -> str:
+            return f"<b>{where}</b>: {texts.safe_lines(alert_sentence(words, data['id'], cut(data['sentence'])))}"
+
+        def remedy(words: Words) -> str:
+            return texts.safe(alert_remedy(words, data["id"], data["remedy"] or " "))
+
         if data["over"]:
-            self._over(name, lambda words: f"✅ {words('alarm-over', sentence=said)}")
+            self._over(name, lambda words: f"✅ {words('alarm-over', sentence=said(words))}")
         elif data["severity"] == "critical":
-            self._alarm(name, lambda _words: Message(f"🚨 {said}\n{texts.safe(data['remedy'])}"))
+            self._alarm(name, lambda words: Message(f"🚨 {said(words)}\n{remedy(words)}"))
         else:
             for user in self.users():
-                self.box(user.id).tell(f"⚠️ {said} {texts.safe(data['remedy'])}", self.clock())
+                words = words_for(user)
+                self.box(user.id).tell(f"⚠️ {said(words)} {remedy(words)}", self.clock(), matters=True)
 
     async def _closed(self, bot: str) -> None:
         """Tell of the trades that a fill has closed."""
@@ -142,46 +151,62 @@ class Notices:
             self._silent(bot, str(error))
             return
         if self._unanswered.pop(bot, 0) >= PATIENCE:
-            self._over(f"{bot}//silent", lambda words: words("restart-told", bot=texts.safe(bot)))
+            self._over(f"{bot}//silent", lambda words: words("answers-again", bot=texts.safe(bot)))
+        self.halts.look(self.users(), now)
+        self._of_a_start(bot, now)
+        await self._of_protection(bot, now)
+
+    def _of_a_start(self, bot: str, now: dict[str, Any]) -> None:
+        """Say that a bot was started again, once every pair has caught up with the exchange."""
+        began, pairs = self.world.bots.began(bot), now["pairs"]
+        if self._began.setdefault(bot, began) == began or not all(one["recovered"] for one in pairs):
+            return
+        self._began[bot] = began
+        held = [one for one in pairs if one["position"]]
+        seen = {
+            "pairs": len(pairs),
+            "held": len(held),
+            "value": texts.money(sum(abs(one["position"]) * one["price"] for one in held)),
+            "orders": sum(one["open_orders"] for one in pairs),
+            "corrections": sum(one["corrections"] for one in pairs),
+        }
         for user in self.users():
-            self._of_a_halt(user, now)
+            line = words_for(user)("restart-told", bot=texts.safe(bot), **seen)
+            self.box(user.id).tell(f"🔄 {line}", self.clock(), matters=True)
+
+    async def _of_protection(self, bot: str, now: dict[str, Any]) -> None:
+        """Say that a position has had no stop at the exchange for longer than setting one takes."""
+        condition = by_id("unprotected")
+        for one in now["pairs"]:
+            place, name = (bot, one["pair"]), f"{bot}/{one['pair']}/{condition.id}"
+            if not one["position"] or one["stop"] or await self._has_stop(bot, one["pair"]):
+                if place in self._unprotected:
+                    del self._unprotected[place]
+                    self._over(name, partial(_protected_again, bot, one["pair"]))
+                continue
+            since = self._unprotected.setdefault(place, self.clock())
+            if since is not None and self.clock() - since >= condition.seconds:
+                self._unprotected[place] = None
+                self._alarm(name, partial(_unprotected, bot, one["pair"]))
+
+    async def _has_stop(self, bot: str, pair: str) -> bool:
+        """Whether an order protects a position that carries no stop itself; also where that is not known."""
+        try:
+            orders = await self.world.bots.orders(bot, pair)
+        except TradingError:
+            return True
+        return bool(orders["stop"]) or any(one["kind"] == "stop" for one in orders["open"])
 
     def _silent(self, bot: str, why: str) -> None:
         self._unanswered[bot] = self._unanswered.get(bot, 0) + 1
         if self._unanswered[bot] == PATIENCE:
-            said, remedy = texts.safe(why), texts.safe(by_id("silent").remedy)
-            self._alarm(
-                f"{bot}//silent",
-                lambda words: Message(f"🚨 {words('silent-told', bot=texts.safe(bot), why=said)}\n{remedy}"),
-            )
+            said = texts.safe(why)
 
-    def _of_a_halt(self, user: TelegramUser, now: dict[str, Any]) -> None:
-        """Tell of a halt with its buttons, count its time down in place, and say what became of it."""
-        place, words = (user.id, now["bot"]), words_for(user)
-        halt = self._halts.get(place)
-        name = f"{now['bot']}//halt"
-        if not now["halted"]:
-            if halt is not None:
-                self.box(user.id).acknowledge(name)
-                del self._halts[place]
-            return
-        message = halt_message(now, words)
-        if halt is None:
-            self._halts[place] = _Halt(said=message.text, edited=self.clock())
-            self._say(user, name, replace(message, called=name))
-            return
-        if now["answer"] != "waiting":
-            self.box(user.id).acknowledge(name)
-        due = self.clock() - halt.edited >= EDIT_SECONDS or now["answer"] != "waiting"
-        if halt.sent_as is not None and message.text != halt.said and due:
-            halt.said, halt.edited = message.text, self.clock()
-            self.box(user.id).answer(replace(message, sent_as=halt.sent_as))
+            def message(words: Words) -> Message:
+                told = words("silent-told", bot=texts.safe(bot), why=said)
+                return Message(f"🚨 {told}\n{texts.safe(alert_remedy(words, 'silent'))}")
 
-    def sent(self, user: int, called: str, number: int) -> None:
-        """Hear under which number a halt was told, so that it can be counted down there."""
-        halt = self._halts.get((user, called.removesuffix("//halt")))
-        if halt is not None:
-            halt.sent_as = number
+            self._alarm(f"{bot}//silent", message)
 
     # The day
 
@@ -190,54 +215,43 @@ class Notices:
         now = datetime.fromtimestamp(self.clock(), UTC)
         for user in self.users():
             day = now.date().isoformat()
-            if now.hour != user.digest_hour or self._digests.get(user.id) == day:
+            if now.hour != user.digest_hour or self.digests.get(str(user.id)) == day:
                 continue
-            self._digests[user.id] = day
+            self.digests[str(user.id)] = day
+            self.keep_digests(self.digests)  # before it is sent: a day is rather lost than told twice
             loudness = user.loudness("digest", now.hour)
             if loudness is Loudness.OFF:
                 continue
             for bot in bots:
-                text = await self._day_of(bot, words_for(user))
-                self.box(user.id).answer(Message(text, silent=loudness is Loudness.QUIET))
+                quiet = loudness is Loudness.QUIET
+                self.box(user.id).digest(await self._day_of(bot, day, words_for(user), silent=quiet))
 
-    async def _day_of(self, bot: str, words: Words) -> str:
+    async def _day_of(self, bot: str, day: str, words: Words, *, silent: bool) -> Digest:
         head = f"<b>{words('digest-head', bot=texts.safe(bot))}</b>"
         try:
             status, rows = await self.world.bots.status(bot), await self.world.past.earned(bot)
         except TradingError as error:
-            return f"{head}\n{texts.safe(str(error))}"
-        return f"{head}\n{texts.earned(rows, 1, int(self.clock() * 1000), words)}\n{texts.overview(status, words)}"
+            why = texts.safe(str(error))
+            return Digest(bot, f"{head}\n{why}", f"{day}: {why}", silent)
+        earned = texts.earned(rows, 1, int(self.clock() * 1000), words)
+        line = f"{day}: {earned.partition(chr(10))[0]}"
+        return Digest(bot, f"{head}\n{earned}\n{texts.overview(status, words)}", line, silent)
+
+    @property
+    def owes(self) -> bool:
+        """Whether something that matters was never sent to somebody."""
+        return any(box.owes for box in self.boxes.values())
+
+
+def _unprotected(bot: str, pair: str, words: Words) -> Message:
+    said = alert_sentence(words, "unprotected", by_id("unprotected").meaning)
+    return Message(f"🚨 <b>{texts.safe(f'{bot} {pair}')}</b>: {said}\n{texts.safe(alert_remedy(words, 'unprotected'))}")
+
+
+def _protected_again(bot: str, pair: str, words: Words) -> str:
+    said = f"<b>{texts.safe(f'{bot} {pair}')}</b>: {alert_sentence(words, 'unprotected', by_id('unprotected').meaning)}"
+    return f"✅ {words('alarm-over', sentence=said)}"
 
 
 def _trade_told(bot: str, trade: Any, words: Words) -> str:
     return words("trade-told", bot=texts.safe(bot), trade=texts.trade(trade, words))
-
-
-def halt_message(now: dict[str, Any], words: Words) -> Message:
-    """A halt with what each answer would do now, and its countdown; afterwards with what is seen at the exchange."""
-    held = [one for one in now["pairs"] if one["position"]]
-    worth = sum(abs(one["position"]) * one["price"] for one in held)
-    floating = sum(one["position"] * (one["price"] - one["average"]) for one in held)
-    losses = {"day": f"{now['day_loss_pct']:.2f}", "drawdown": f"{now['drawdown_pct']:.2f}"}
-    head = words("halt-head", bot=texts.safe(now["bot"]), equity=texts.money(now["equity"]), **losses)
-    if now["answer"] != "waiting":
-        answer = words.word(str(now["answer"]).replace("_", "-"))
-        seen = words("halt-seen", count=len(held), value=texts.money(worth))
-        return Message(f"⛔ {head}\n{words('halt-decided', answer=answer)}\n{seen}")
-    lines = [
-        f"⛔ {head}",
-        words("halt-hold", count=len(held), value=texts.money(worth)),
-        words("halt-reduce", value=texts.money(worth / 2)),
-        words("halt-close", value=texts.money(worth), floating=texts.signed(floating)),
-        _default(now, words),
-    ]
-    buttons = tuple((Button(words(f"button-{one}"), f"halt:{now['bot']}:{one}"),) for one in HALT_ANSWERS)
-    return Message("\n".join(lines), buttons)
-
-
-def _default(now: dict[str, Any], words: Words) -> str:
-    """What happens without an answer, and when."""
-    if now["decide_by"] is None or now["at"] is None:
-        return words("halt-no-default")
-    due, at = (datetime.fromisoformat(now[name]) for name in ("decide_by", "at"))
-    return words("halt-default", minutes=f"{max((due - at).total_seconds() / 60.0, 0.0):.0f}")

@@ -7,9 +7,8 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from bot.events import Decision
 from bot.times import DAY, MINUTE
-from coordinator.decisions import sentence
+from services.decision_words import Figures, spoken
 from services.telegram.mailbox import LONGEST
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from services.words import Words
 
 SHOWN = 15  # rows of a list
+EVER = 36_500  # days: all that was earned
 Status = dict[str, Any]
 
 
@@ -48,6 +48,14 @@ def price(value: float) -> str:
     return f"{value:,.10g}"
 
 
+def per_cent(value: float) -> str:
+    """A share in per cent."""
+    return f"{value:.2f} %"
+
+
+FIGURES = Figures(price, money, per_cent)
+
+
 def table(rows: Iterable[Iterable[object]]) -> str:
     """Rows in columns of equal width, as a phone shows them."""
     cells = [[safe(one) for one in row] for row in rows]
@@ -67,7 +75,7 @@ def pieces(text: str) -> list[str]:
     if len(text) <= LONGEST:
         return [text]
     parts, lines, length, inside = [], list[str](), 0, False
-    for line in text.split("\n"):
+    for line in (part for one in text.split("\n") for part in _short_enough(one)):
         if length + len(line) + 20 > LONGEST and lines:
             parts.append("\n".join(lines) + ("</pre>" if inside else ""))
             lines, length = (["<pre>"] if inside else []), 0
@@ -75,6 +83,12 @@ def pieces(text: str) -> list[str]:
         length += len(line) + 1
         inside = (inside or "<pre>" in line) and "</pre>" not in line
     return [*parts, "\n".join(lines)]
+
+
+def _short_enough(line: str) -> list[str]:
+    """Cut one line that no message can hold."""
+    most = LONGEST - 40
+    return [line[at_ : at_ + most] for at_ in range(0, len(line), most)] or [line]
 
 
 def overview(now: Status, words: Words) -> str:
@@ -145,7 +159,7 @@ def pair(one: dict[str, Any], orders: PairOrders, words: Words) -> str:
     else:
         lines.append(words("flat-line"))
     lines.append(words("orders-line", open=len(orders["open"]), desired=len(orders["desired"])))
-    lines += [words("held-off-line", reason=safe(reason)) for reason in one["held_off"]]
+    lines += [words("held-off-line", reason=safe(words.word(reason))) for reason in one["held_off"]]
     return "\n".join(lines)
 
 
@@ -228,18 +242,15 @@ def health(now: Status, words: Words) -> str:
     )
 
 
-def decided(row: dict[str, Any]) -> str:
-    """A decision in words; the bot's own, in English as in its log."""
-    try:
-        said = sentence(Decision(row["pair"] or "", row["at"], row["kind"], row["fields"]))
-    except (KeyError, TypeError, ValueError):  # of a bot of another version
-        said = row["kind"]
+def decided(row: dict[str, Any], words: Words) -> str:
+    """A decision in words."""
+    said = spoken(words, row, FIGURES)
     return f"{at(row['at'])} {safe(row['pair'] or '')} {safe(said)}".replace("  ", " ")
 
 
 def decisions(rows: list[dict[str, Any]], words: Words) -> str:
     """The last decisions, the newest first."""
-    return "\n".join(decided(row) for row in rows[:SHOWN]) or words("nothing-yet")
+    return "\n".join(decided(row, words) for row in rows[:SHOWN]) or words("nothing-yet")
 
 
 def fill(one: dict[str, Any], words: Words) -> str:
@@ -297,7 +308,8 @@ def earned(rows: list[dict[str, Any]], days: int, until: int, words: Words) -> s
         total[0] += one["profit"]
         total[1] += one["fees"]
     whole, fees = (sum(one[at] for one in sums.values()) for at in (0, 1))
-    head = words("earned-line", days=days, profit=signed(whole), fees=money(fees))
+    values = {"profit": signed(whole), "fees": money(fees)}
+    head = words("earned-in-all", **values) if days == EVER else words("earned-line", days=days, **values)
     return f"{head}\n{table((name, signed(one[0])) for name, one in sorted(sums.items()))}" if sums else head
 
 
@@ -321,6 +333,42 @@ def what_if(found: dict[str, Any], words: Words) -> str:
             lines.append(f"<b>{words(name)}</b>")
             lines += [_order_line(one, words) for one in rows[:SHOWN]]
     return "\n".join([*lines, words("what-if-moved-limits")])
+
+
+def outcome(found: dict[str, dict[str, Any]], words: Words) -> str:
+    """What a command would do to orders, positions and money, of all its pairs together."""
+    pairs_ = list(found.values())
+    total = {key: sum(one[key] for one in pairs_) for key in ("entries_cancelled", "exits_cancelled", "closing_orders")}
+    money_ = {key: sum(one[key] for one in pairs_) for key in ("closed_value", "realised", "fees")}
+    parts = [
+        words(f"outcome-{key}", count=total[key]) for key in ("entries_cancelled", "exits_cancelled") if total[key]
+    ]
+    if total["closing_orders"]:
+        closing = {"value": money(money_["closed_value"]), "realised": signed(money_["realised"])}
+        parts.append(words("outcome-closing", count=total["closing_orders"], fees=money(money_["fees"]), **closing))
+    held = [one for one in pairs_ if one["position"]]
+    value = money(sum(abs(one["position"]) * one["price"] for one in held))
+    parts.append(words("outcome-held", count=len(held), value=value) if held else words("outcome-flat"))
+    losses = [one["loss_at_stop"] for one in held if one["loss_at_stop"] is not None]
+    if losses:
+        parts.append(words("outcome-loss", loss=money(sum(losses))))
+    if len(losses) < len(held):
+        parts.append(words("outcome-unprotected", count=len(held) - len(losses)))
+    return "; ".join(parts)
+
+
+def at_stake(now: Status, command: str, words: Words) -> str:
+    """What an answer to a halt is about, by positions as the bot shows them."""
+    return words(f"halt-{command}", **stake(now, command))
+
+
+def stake(now: Status, command: str, pair_: str = "") -> dict[str, Any]:
+    """Positions as they are, of one pair or of all, for a sentence about a command."""
+    held = [one for one in now["pairs"] if one["position"] and pair_ in ("", one["pair"])]
+    worth = sum(abs(one["position"]) * one["price"] for one in held)
+    floating = sum(one["position"] * (one["price"] - one["average"]) for one in held)
+    value = money(worth / 2 if command == "reduce-50" else worth)
+    return {"count": len(held), "value": value, "floating": signed(floating), "equity": money(now["equity"])}
 
 
 def _order_line(one: dict[str, Any], words: Words) -> str:

@@ -46,6 +46,7 @@ class TelegramSettings:
     token: str
     users: tuple[TelegramUser, ...] = ()
     places: dict[str, str] = field(default_factory=dict)  # of each bot's events, up to which they were told
+    digests: dict[str, str] = field(default_factory=dict)  # the day of each user's last
 
     def user(self, number: int) -> TelegramUser | None:
         """Find a user."""
@@ -68,7 +69,9 @@ def read_settings(data_dir: Path) -> TelegramSettings:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         users = tuple(_user(one) for one in kept["users"])
-        settings = TelegramSettings(checked_token(kept["token"]), users, dict(kept.get("places", {})))
+        settings = TelegramSettings(
+            checked_token(kept["token"]), users, dict(kept.get("places", {})), dict(kept.get("digests", {}))
+        )
     except FileNotFoundError:
         raise Misconfigured("Telegram is not set up here; run `traderagent telegram setup`.") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

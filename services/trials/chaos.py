@@ -253,7 +253,7 @@ class Chaos:
         born.send(signal.SIGTERM)
         await _first(STOP_SECONDS, born.ended)
         entries = any(not one.reduce_only for one in self.exchange.live(None))
-        self.findings.entries_left += entries and "entries_not_withdrawn" not in born.events
+        self.findings.entries_left += entries and "entries_not_cancelled" not in born.events
 
     def _faults(self, life: Life, failures: int) -> Faults:
         """Faults of a life; a start that is made again meets others, or it would fail for ever."""

@@ -14,6 +14,7 @@ import numpy as np
 from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
 from bot.times import DAY
 from coordinator.decisions import decisions_of
+from coordinator.operator import CommandKind, OperatorCommand
 from coordinator.vocabulary import DecisionKind
 from services.app.backing import backing
 from services.app.simulated import build_simulated
@@ -142,11 +143,12 @@ async def _live(
     chosen = {pair: instruments[pair] for pair in config.pairs}
     shown = {pair: one.between(None, last) for pair, one in candles.items()}
     rules = exchange_settings(config.execution)
-    exchange = Exchange(chosen, shown, config.capital, rules, config.leverage, histories=histories)
+    exchange = Exchange(chosen, shown, config.deposits, rules, config.leverage, histories=histories)
     exchange.begin(config.start)
     warm(config)  # a stream is lost while a minute of compilation keeps the bot from answering
     warm_exchange(config)
-    total, minutes = len(exchange.clock) - exchange.at, 0
+    total, minutes, investments = len(exchange.clock) - exchange.at, 0, list(config.investments)
+    config = config.changed(investments=())  # it is an operator who adds capital to a bot, or takes it out
     server = VenueServer(exchange, [KEY])
     address = f"http://127.0.0.1:{await server.start()}"
     with tempfile.TemporaryDirectory() as folder:
@@ -163,6 +165,9 @@ async def _live(
                         while more and minutes < until:
                             more = await steps.minute()
                             minutes += 1
+                            while investments and investments[0].at <= steps.now:
+                                amount = investments.pop(0).amount
+                                await runtime.apply_command(OperatorCommand(CommandKind.INVEST, amount=amount))
                             if progress is not None and minutes % 60 == 0:
                                 progress(minutes / total)
             finally:

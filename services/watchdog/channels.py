@@ -107,8 +107,10 @@ class TelegramChannel:
         token: Callable[[], str],
         users: Callable[[], Sequence[int]],
         address: str = TELEGRAM,
+        say: Callable[[Notice, int], str] = lambda notice, _user: notice.text,
     ) -> None:
-        self.session, self.token, self.users, self.address = session, token, users, address
+        """`say`: a notice in a user's language."""
+        self.session, self.token, self.users, self.address, self.say = session, token, users, address, say
         self._told: tuple[Any, set[int]] = (None, set())  # whom the notice that is being sent has reached
 
     async def send(self, notice: Notice, at: float) -> None:
@@ -124,7 +126,9 @@ class TelegramChannel:
         for user in self.users():
             if user in self._told[1]:
                 continue
-            status, answer = await post(self.session, url, data={"chat_id": str(user), "text": notice.text[:4000]})
+            status, answer = await post(
+                self.session, url, data={"chat_id": str(user), "text": self.say(notice, user)[:4000]}
+            )
             if status == 429 or status >= 500:
                 raise Later(f"HTTP {status}", asked_wait(answer))
             if status >= 300:

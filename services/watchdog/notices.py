@@ -36,6 +36,22 @@ class Notice:
             return f"✅ {self.bot}: over: {self.sentence}"
         return f"🚨 {self.bot}: {self.sentence}. What to do: {self.remedy}."
 
+    def text_in(self, language: str) -> str:
+        """Say it in a language; in English where its catalogue cannot be read here."""
+        if language == "en":
+            return self.text
+        try:
+            from services.alert_words import AlertWords, alert_remedy, alert_sentence  # noqa: PLC0415
+        except ImportError:  # without the extra `telegram`
+            return self.text
+        words = AlertWords(language)
+        if words.language == "en":
+            return self.text
+        said = alert_sentence(words, self.condition, self.sentence)
+        if self.over:
+            return f"✅ {self.bot}: {words('alert-over', sentence=said)}"
+        return f"🚨 {self.bot}: {words('alert-do', sentence=said, remedy=alert_remedy(words, self.condition))}"
+
 
 @dataclass
 class _Seen:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
@@ -13,11 +13,14 @@ from bot.ports import Unreachable
 from bot.times import DAY, MINUTE
 from services.account_statement import StatementFormat
 from services.web.access import LEAST_PASSWORD, SESSION
+from services.web.allocation import allocation_marks, risk_groups
 from services.web.api_bots import shown_bot
 from services.web.context import Console, KnownBot, Reader, console_of, seen_bot
 from services.web.failures import Problem, not_found
 from services.web.models import (
     AccountShown,
+    AllocationList,
+    AllocationMark,
     AuditList,
     Dashboard,
     MarketList,
@@ -31,10 +34,14 @@ from services.web.portfolio import correlations
 from services.web.research import refusal
 from services.words import LANGUAGES
 
+if TYPE_CHECKING:
+    from services.web.watch import SeenBot
+
 router = APIRouter()
 MARKS = 4000  # of the account's worth
 COLUMNS = ("ts", "open", "high", "low", "close", "volume")
 LENGTHS = (1, 5, 15, 30, 60, 240, 1440)
+Moment = Annotated[int | None, Query(ge=0, le=253_402_300_799_000, description="ms, UTC")]
 
 
 @router.get("/dashboard", tags=["dashboard"])
@@ -66,12 +73,23 @@ async def portfolio(request: Request, seen: KnownBot) -> PortfolioShown:
             "earned": earned,
             "contributions": await console.sources.history.contributions(seen.bot),
             "correlations": correlations(earned),
+            "groups": [] if seen.status is None else risk_groups(seen.status),
             "equity": await equity_marks(console, seen.bot),
         }
     )
 
 
-Moment = Annotated[int | None, Query(ge=0, le=253_402_300_799_000, description="ms, UTC")]
+@router.get("/portfolio/{bot}/allocation", tags=["portfolio"])
+async def allocation(request: Request, seen: KnownBot, since: Moment = None) -> AllocationList:
+    """Say what was allocated to each pair over time, and what was free."""
+    marks = await allocated(console_of(request), seen, since)
+    return AllocationList(items=[AllocationMark.model_validate(one) for one in marks])
+
+
+async def allocated(console: Console, seen: SeenBot, since: int | None) -> list[dict[str, Any]]:
+    """Lay out what a bot allocated from a moment on."""
+    traded = {one["pair"] for one in (seen.status or {"pairs": []})["pairs"]}
+    return allocation_marks(await console.sources.history.allocations(seen.bot, since), traded)
 
 
 @router.get("/portfolio/{bot}/account", tags=["portfolio"])

@@ -29,6 +29,7 @@ from services.web.models import (
     SignalGiven,
     SignalList,
     SignalSecret,
+    SignalSecretState,
     SignalShown,
     SignalTaken,
 )
@@ -58,6 +59,11 @@ def signature(secret: str, timestamp: int, body: bytes) -> str:
     return hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
 
 
+def no_secret(error: Misconfigured) -> Failure:
+    """Return the answer where a secret cannot be opened."""
+    return Failure(503, "no_secret", cut(str(error), 400), "put the master key right")
+
+
 async def _signed(request: Request, bot: Name) -> str:
     """Return the bot that the request is signed for; raises Failure, also without headers that sign it."""
     console = console_of(request)
@@ -68,7 +74,7 @@ async def _signed(request: Request, bot: Name) -> str:
     try:
         secret = await asyncio.to_thread(console.sources.signal_keys.read, bot)
     except Misconfigured as error:
-        raise Failure(503, "no_secret", cut(str(error), 400), "put the master key right") from None
+        raise no_secret(error) from None
     right = signature(secret or secrets.token_urlsafe(), timestamp, await request.body())
     fresh = abs(console.access.now() - timestamp) <= WINDOW
     if secret is None or not fresh or not same(given, right):
@@ -122,14 +128,17 @@ async def _check_receiver(console: Console, seen: SeenBot, given: SignalGiven) -
     if given.pair not in (one["pair"] for one in seen.status["pairs"]):
         raise not_found("pair", given.pair, "choose one that the bot trades")
     try:
-        listens = any(
-            one["key"] == LISTENS and one["value"] is True for one in await console.sources.bots.config(seen.bot)
-        )
+        deaf = not await listens(console, seen.bot)
     except Misconfigured as error:
         raise as_failure(error) from None
-    if not listens:
+    if deaf:
         remedy = f"run it with strategy strategies.signals:SIGNALS and {LISTENS}: true"
         raise Failure(409, "deaf", f"bot {seen.bot} does not listen to signals.", remedy)
+
+
+async def listens(console: Console, bot: str) -> bool:
+    """Whether a bot listens to signals, by its config; raises Misconfigured where it does not answer."""
+    return any(one["key"] == LISTENS and one["value"] is True for one in await console.sources.bots.config(bot))
 
 
 @router.get("/{bot}")
@@ -138,7 +147,7 @@ async def signals(
     pair: Annotated[Pair | None, Query(description="of this pair alone")] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="rows of a page")] = 100,
 ) -> SignalList:  # fmt: skip
-    """List the signals that came for a bot, the newest first."""
+    """List the signals that came for a bot with what it did, the newest first."""
     rows = await console_of(request).sources.signals.newest(seen.bot, pair or "", limit)
     return SignalList(items=[SignalShown.model_validate(one) for one in rows])
 
@@ -148,6 +157,20 @@ async def heard_signals(request: Request, seen: KnownBot, pair: Pair) -> HeardSi
     """Give what a bot heard in time on a pair as a file of signals, for `traderagent backtest --signals`."""
     rows = await console_of(request).sources.signals.heard(seen.bot, pair)
     return HeardSignals(signals=[HeardSignal.model_validate(one) for one in rows])
+
+
+@router.get("/{bot}/secret")
+async def signal_secret(request: Request, _by: Banker, seen: KnownBot) -> SignalSecretState:
+    """Say whether there is a secret that signs a bot's signals."""
+    return SignalSecretState(made=await secret_made(console_of(request), seen.bot))
+
+
+async def secret_made(console: Console, bot: str) -> bool:
+    """Whether a bot has a secret; raises Failure where it cannot be opened."""
+    try:
+        return await asyncio.to_thread(console.sources.signal_keys.read, bot) is not None
+    except Misconfigured as error:
+        raise no_secret(error) from None
 
 
 @router.post("/{bot}/secret")

@@ -32,6 +32,7 @@ from services.web import (
     pages_fleet,
     pages_replays,
     pages_research,
+    pages_signals,
     stream,
 )
 from services.web.context import Console, console_of
@@ -43,17 +44,8 @@ API = "/api/v1"
 CHART = ("lightweight-charts.js", "columns.js", "overlays.js", "chart.js", "chart.css")
 OWN = (
     *("console.js", "pair.js", "history.js", "research.js", "builder.js", "fleet.js", "drift.js", "whatif.js"),
-    *(
-        "replay.js",
-        "journal.js",
-        "data.js",
-        "scan.js",
-        "compare.js",
-        "settings.js",
-        "config.js",
-        "console.css",
-        "icon.svg",
-    ),
+    *("replay.js", "journal.js", "data.js", "scan.js", "compare.js", "settings.js", "config.js", "signals.js"),
+    *("console.css", "icon.svg"),
 )
 TYPES = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -130,7 +122,7 @@ def application(console: Console, hosts: tuple[str, ...], origin: str | None) ->
     for one in (*own, stream):
         app.include_router(one.router, prefix=API, responses=PROBLEMS)
     app.include_router(watching)
-    for one in (pages, pages_data, pages_drift, pages_fleet, pages_replays, pages_research):
+    for one in (pages, pages_data, pages_drift, pages_fleet, pages_replays, pages_research, pages_signals):
         app.include_router(one.router)
     _serve_files(app)
     app.add_middleware(GZipMiddleware, minimum_size=2000, compresslevel=5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -113,25 +114,6 @@ class SignalTaken(BaseModel):
     number: int = Field(description="of the pair, rising by one", examples=[7])
 
 
-class SignalShown(BaseModel):
-    """A signal as it came."""
-
-    number: int = Field(examples=[7])
-    signal: str = Field(description="the sender's id", examples=["breakout-2024-03-05-1"])
-    pair: Pair
-    direction: int = Field(description="1 long, -1 short, 0 to leave", examples=[1])
-    stop: float = Field(description="quote currency; 0 with one to leave", examples=[41_000.0])
-    target: float = Field(description="as stop", examples=[45_000.0])
-    at: Ms
-    expired: bool = Field(description="its time is over", examples=[False])
-
-
-class SignalList(BaseModel):
-    """Signals, the newest first."""
-
-    items: list[SignalShown]
-
-
 class HeardSignal(BaseModel):
     """A signal as a file of signals has it, at the bar at whose close it was heard."""
 
@@ -152,6 +134,12 @@ class SignalSecret(BaseModel):
     """What signs a bot's signals; it is shown this once."""
 
     secret: str = Field(examples=["Zk3v…"])
+
+
+class SignalSecretState(BaseModel):
+    """Whether a bot has a secret that signs its signals."""
+
+    made: bool
 
 
 class SignInState(BaseModel):
@@ -248,6 +236,48 @@ class DecisionRow(BaseModel):
     kind: str = Field(examples=["regime"])
     at: Ms
     fields: dict[str, Any]
+
+
+class SignalOutcome(StrEnum):
+    """What a bot did with a signal, by what is stored."""
+
+    WAITING = "waiting"  # it is heard when the minute closes
+    UNHEARD = "unheard"  # its time was over before the bot heard it
+    LATE = "late"  # heard when its time was over
+    PASSED_OVER = "passed_over"  # another one of the same minute counted
+    FILLED = "filled"
+    ORDERED = "ordered"  # and nothing was filled so far
+    REFUSED = "refused"  # by the exchange: see `decisions`
+    HELD = "held"  # another trade was open
+    PRICE_PASSED = "price_passed"  # the price was beyond its stop or target
+    NOT_OPENED = "not_opened"  # nothing could be opened: see `decisions`
+    NOTHING_HELD = "nothing_held"  # there was nothing to leave
+    NOT_LEFT = "not_left"  # no order to leave is known
+
+
+class SignalShown(BaseModel):
+    """A signal as it came, and what the bot did."""
+
+    number: int = Field(examples=[7])
+    signal: str = Field(description="the sender's id", examples=["breakout-2024-03-05-1"])
+    pair: Pair
+    direction: int = Field(description="1 long, -1 short, 0 to leave", examples=[1])
+    stop: float = Field(description="quote currency; 0 with one to leave", examples=[41_000.0])
+    target: float = Field(description="as stop", examples=[45_000.0])
+    at: Ms
+    expired: bool = Field(description="its time is over", examples=[False])
+    outcome: SignalOutcome = Field(examples=["filled"])
+    heard: Ms | None = Field(description="opening of the minute at whose close it was heard", examples=[None])
+    price: float | None = Field(description="when it was heard", examples=[43_000.0])
+    quantity: float = Field(description="that was filled, base currency", examples=[0.01])
+    fill_price: float = Field(description="average; 0 where nothing was filled", examples=[43_010.0])
+    decisions: list[DecisionRow] = Field(description="that were made with it, where nothing was filled")
+
+
+class SignalList(BaseModel):
+    """Signals, the newest first."""
+
+    items: list[SignalShown]
 
 
 class FillRow(BaseModel):
@@ -401,6 +431,31 @@ class CorrelationRow(BaseModel):
     correlation: float = Field(ge=-1.001, le=1.001, description="of what they realised day by day")
 
 
+class RiskGroupRow(BaseModel):
+    """Pairs whose exposure has one limit, quote currency."""
+
+    group: str = Field(description="as the config names it, else the first of its pairs", examples=["BTCUSDT"])
+    pairs: list[Pair]
+    exposure: float = Field(examples=[430.0])
+    target: float = Field(description="capital", examples=[900.0])
+    limit: float | None = Field(description="largest exposure; none: it has one pair, or no limit", examples=[2550.0])
+
+
+class AllocationMark(BaseModel):
+    """What each pair had from a moment on, quote currency."""
+
+    at: Ms
+    equity: float
+    free: float = Field(description="what no pair had, the reserve in it")
+    targets: dict[str, float] = Field(description="by pair, those that had something", examples=[{"BTCUSDT": 900.0}])
+
+
+class AllocationList(BaseModel):
+    """Allocation over time, oldest first: the last of each of 120 steps."""
+
+    items: list[AllocationMark]
+
+
 class EquityMark(BaseModel):
     """What the account was worth."""
 
@@ -415,6 +470,7 @@ class PortfolioShown(BaseModel):
     earned: list[EarnedRow]
     contributions: list[ContributionRow]
     correlations: list[CorrelationRow] = Field(description="of the thirty pairs with the most fills")
+    groups: list[RiskGroupRow] = Field(description="while the bot answers, or as they were last")
     equity: list[EquityMark] = Field(description="the last marks on the bus; empty without one")
 
 

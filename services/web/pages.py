@@ -15,18 +15,21 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
+from bot.candles import parse_time
 from bot.errors import Misconfigured, TradingError
 from bot.ports import Unreachable
+from bot.times import DAY
 from services.account_statement import StatementFormat
 from services.web import figures
 from services.web.access import LEAST_PASSWORD, OWNER
+from services.web.allocation import layers, most_of, risk_groups
 from services.web.api_bots import Cursor, OnPair, why_now
-from services.web.api_market import account_rows
+from services.web.api_market import account_rows, allocated
 from services.web.context import Console, console_of, seen_bot
 from services.web.failures import Failure
 from services.web.halt import choices, held_positions, minutes_left
 from services.web.models import Name, Pair
-from services.web.pairs import laid_orders, protection
+from services.web.pairs import counted, laid_orders, protection
 from services.web.portfolio import by_month, by_week, correlations, earned_table, line
 from services.web.rendering import THEME, language, page, templates, visitor
 from services.web.scopes import Scope
@@ -36,6 +39,7 @@ from services.web.words import PageWords
 router = APIRouter(include_in_schema=False)
 ROWS = 100  # of a page of a table
 MOST_ROWS = 20_000  # of an export
+ALLOCATION_DAYS = (7, 30, 365)  # that the portfolio's allocation is shown of, or all
 WHAT = ("fills", "orders", "trades")
 
 
@@ -99,6 +103,7 @@ async def pair(request: Request, bot: Name, pair: Pair) -> Response:
             "why": why,
             "fills": fills,
             "protection": protection(status, words) if status else [],
+            "counted": counted(status, words) if status else [],
         }
 
     return await page(request, "pair", [seen], lay, seen=seen, pair=pair)
@@ -123,8 +128,10 @@ Bot = Annotated[str, Query(pattern="^[a-z0-9]{0,8}$")]
 
 
 @router.get("/portfolio")
-async def portfolio(request: Request, bot: Bot = "") -> Response:
-    """Where the money of a bot is, and what it has earned."""
+async def portfolio(
+    request: Request, bot: Bot = "", days: Annotated[int, Query(ge=0, le=100_000, description="0: all")] = 0
+) -> Response:
+    """Where the money of a bot is and was, and what it has earned."""
     seen = await chosen_bot(request, bot)
 
     async def lay(console: Console, _words: PageWords) -> dict[str, Any]:
@@ -144,9 +151,22 @@ async def portfolio(request: Request, bot: Bot = "") -> Response:
             "contributions": await console.sources.history.contributions(seen.bot),
             "correlations": correlations(earned),
             "line": line([one["equity"] for one in marks]),
+            **await _allocation(console, seen, days),
         }
 
-    return await page(request, "portfolio", [seen] if seen.bot else [], lay, seen=seen)
+    periods = (*ALLOCATION_DAYS, 0)
+    return await page(request, "portfolio", [seen] if seen.bot else [], lay, seen=seen, days=days, periods=periods)
+
+
+async def _allocation(console: Console, seen: SeenBot, days: int) -> dict[str, Any]:
+    """Risk groups as they are, and the allocation of the last so many days of the bot's market (0: of all)."""
+    known = seen.status["at"] if seen.status else None
+    now = parse_time(known) if known else console.access.now()
+    marks = await allocated(console, seen, max(now - days * DAY, 0) if days else None) if seen.bot else []
+    last = max((mark["at"] for mark in marks), default=0)
+    until = max(now, last) if known else last
+    drawn = {"layers": layers(marks, until), "most": most_of(marks), "until": until}
+    return {"groups": risk_groups(seen.status) if seen.status else [], "allocation": marks, **drawn}
 
 
 async def _rows(

@@ -21,6 +21,7 @@ OPENINGS = ("asia", "london", "new_york", "day")
 SAID = (
     *("next", "play", "pause", "over", "bot_reads", "bot_nothing", "no_trades", "at_market", "closing", "refused"),
     *("liquidated", "open", "stop", "target", "picture_kept", "ended", "prepares"),
+    *("change", "changes", "withdraw", "of_position", "entry_limit", "entry_stop"),
 )
 FIGURES = (
     *("total_return_pct", "benchmark_return_pct", "max_drawdown_pct", "trades", "win_rate_pct", "profit_factor"),

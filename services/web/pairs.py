@@ -28,6 +28,12 @@ def distance(one: dict[str, Any]) -> float | None:
     return 100.0 * abs(one["price"] - one["stop"]) / float(one["price"])
 
 
+def counted(one: dict[str, Any], words: PageWords) -> list[str]:
+    """Say what was refused for its costs, and what strategies have counted."""
+    counts = {"refused_for_costs": one["refused_for_costs"], **one["counts"]}
+    return [words("counted", what=words.word(name), count=count) for name, count in counts.items() if count]
+
+
 def protection(one: dict[str, Any], words: PageWords) -> list[str]:
     """Say what is held, and what protects it."""
     if not one["position"]:

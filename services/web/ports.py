@@ -114,7 +114,7 @@ class SignalInbox(Protocol):
         ...
 
     async def newest(self, bot: str, symbol: str, limit: int) -> list[dict[str, Any]]:
-        """List the last that came, the newest first; of every pair where `symbol` is empty."""
+        """List the last that came with what the bot did, the newest first; of every pair where `symbol` is empty."""
         ...
 
     async def heard(self, bot: str, symbol: str) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ LANGUAGE, THEME = "language", "theme"  # cookies: how somebody likes to see it
 MENU = {
     "watching": (
         *(("overview", "/"), ("bots", "/bots"), ("portfolio", "/portfolio"), ("history", "/history/fills")),
-        *(("decisions", "/decisions"), ("drift", "/drift")),
+        *(("decisions", "/decisions"), ("drift", "/drift"), ("signals", "/signals")),
     ),
     "research": (
         *(("backtest", "/backtest"), ("scan", "/scan"), ("jobs", "/jobs"), ("searches", "/sessions")),

@@ -53,9 +53,15 @@ class ActionGiven(Given):
     do: Literal["step", "jump", "order", "cancel", "protect", "close", "note"] = Field(examples=["order"])
     bars: int = Field(1, ge=1, le=5000, description="step: how many")
     to: Literal["asia", "london", "new_york", "day"] = Field("day", description="jump: whose opening")
+    entry: int | None = Field(
+        None, ge=1, le=5, description="order: that it replaces, none for another; cancel: which, none for all"
+    )
     side: Literal["buy", "sell"] | None = Field(None, description="order", examples=["buy"])
-    price: Price | None = Field(None, description="order: of a limit; none: at the market", examples=[None])
-    quantity: float | None = Field(None, gt=0, lt=1e15, description="order: base currency", examples=[None])
+    kind: Literal["limit", "stop"] = Field("limit", description="order: what its price is")
+    price: Price | None = Field(None, description="order: none for one at the market", examples=[None])
+    quantity: float | None = Field(
+        None, gt=0, lt=1e15, description="order: base currency; close: how much, none for all", examples=[None]
+    )
     risk: float | None = Field(
         None, gt=0, le=1, description="order: loss at its stop, share of equity", examples=[0.01]
     )
@@ -140,7 +146,7 @@ class ReplayState(BaseModel):
     over: bool = Field(description="nothing is left to come")
     since: int = Field(description="number of the first bar given")
     bars: list[list[float]] = Field(description="ts, open, high, low, close, volume")
-    standing: dict[str, Any] = Field(description="equity, position, stop, target, the entry that rests")
+    standing: dict[str, Any] = Field(description="equity, position, stop, target, the entries that rest")
     fills: list[dict[str, Any]]
     trades: list[dict[str, Any]] = Field(description="by exit, open ones last")
     notes: list[dict[str, Any]] = Field(description="notes and pictures")

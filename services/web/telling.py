@@ -1,4 +1,4 @@
-"""Decisions in sentences of a page's language: English ones are the coordinator's, others the catalogue's."""
+"""Decisions on pages: each in a sentence, and those that explain what a bot holds."""
 
 from __future__ import annotations
 
@@ -6,44 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 from bot.candles import iso
-from bot.events import Decision
-from coordinator.decisions import explain, sentence
+from coordinator.decisions import explain
+from services import decision_words
 from services.web.figures import exact, money, per_cent, when
 from services.web.words import PageWords
 
-ROUGH = {"adx", "atr_pct", "confidence", "multiplier", "minutes"}  # of which three digits say enough
+FIGURES = decision_words.Figures(exact, money, per_cent)
 CHOSEN = ("start", "transition", "closing", "flat", "variant")  # of which the last says what runs
 
 
 def spoken(words: PageWords, row: dict[str, Any]) -> str:
-    """Say a decision in a sentence; one of a kind that this version does not know is told by its name."""
-    try:
-        if words.language != "en":
-            return words(f"decision-{row['kind']}", **_values(words, row["fields"]))
-        if row["kind"] == "regime":  # its sentence speaks of strategies too, which only the bot knows
-            before, after = (row["fields"][name].replace("_", " ") for name in ("before", "regime"))
-            return f"regime {before} → {after}"
-        return sentence(Decision(row["pair"] or "", row["at"], row["kind"], row["fields"]))
-    except (KeyError, TypeError, ValueError):
-        return str(row["kind"]).replace("_", " ")
-
-
-def _values(words: PageWords, fields: dict[str, Any]) -> dict[str, str]:
-    """Fields as a catalogue's sentences take them."""
-    said: dict[str, str] = {}
-    for name, value in fields.items():
-        if isinstance(value, bool):
-            said[name] = "yes" if value else "no"
-        elif isinstance(value, list):
-            said[name] = ", ".join(words.word(one) for one in value) or words("normal")
-        elif isinstance(value, int | float):
-            said |= {name: exact(float(f"{value:.{3 if name in ROUGH else 7}g}")), f"{name}_money": money(value)}
-            said[f"{name}_share"] = per_cent(100.0 * value)
-        elif name in ("rule", "origin", "asked"):  # of which a sentence chooses
-            said[name] = str(value)
-        else:
-            said[name] = words.word(str(value)) if value else "—"
-    return said
+    """Say a decision in a sentence, its numbers as pages show them."""
+    return decision_words.spoken(words, row, FIGURES)
 
 
 def reasons(words: PageWords, rows: list[dict[str, Any]], pair: str) -> list[str]:

@@ -20,7 +20,7 @@ from services.web.ports import Sources
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 1.0  # between two looks at every bot
+POLL_SECONDS = 1.0  # between two polls of every bot
 NAMES_SECONDS = 5.0  # between two looks at which bots there are
 ROOM = 4000  # events that a subscriber may be behind; one that is further is cut off, and resumes
 
@@ -81,7 +81,7 @@ class Watcher:
     async def _keep_looking(self) -> None:
         while True:
             await self.look()
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
     async def look(self) -> None:
         """Look once: which bots there are, and how each stands."""
@@ -133,8 +133,8 @@ class Watcher:
 
     async def _keep_listening(self) -> None:
         while True:
-            if not await self.listen(LOOK_SECONDS):
-                await asyncio.sleep(LOOK_SECONDS)
+            if not await self.listen(POLL_SECONDS):
+                await asyncio.sleep(POLL_SECONDS)
 
     async def listen(self, seconds: float) -> bool:
         """Wait so long for events and hand them on; False where there was nobody to listen to."""

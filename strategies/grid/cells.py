@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from bot.costs import is_enough, round_trip
 from bot.kernel import Record, kernel
+from bot.order import OrderKind
 from bot.strategy import carried, equity_now, lots_for, order_ticks, tolerance, whole_down, whole_up
 from strategies.grid.parameters import (
     CLOSE,
@@ -125,6 +127,24 @@ def counter_distance(params: Record, lower: float, upper: float) -> float:
 
 
 @kernel
+def step_below(state: Record, number: int) -> float:
+    """Return the distance of a level from the one below it, fraction of its price."""
+    return 1.0 - level_at(state, number - 1) / level_at(state, number)
+
+
+@kernel
+def is_far_enough(pair: Record, params: Record, state: Record, number: int) -> bool:
+    """Whether the cell between a level and the one below it pays for its costs, above the range that was laid.
+
+    That range was asked as a whole. Equal steps above it are ever less of the price; equal ratios stay what they were.
+    """
+    if number < state.levels or state.spacing == GEOMETRIC:
+        return True
+    costs = round_trip(pair, OrderKind.LIMIT, OrderKind.LIMIT, 0.0)
+    return is_enough(step_below(state, number), 1.0 + params.min_cell_profit, costs)
+
+
+@kernel
 def sizes_follow(params: Record) -> bool:
     """Whether sizes follow the profit of each cell."""
     return params.reinvest != REINVEST_OFF or params.profit_lock > 0.0
@@ -198,8 +218,8 @@ def _side(pair: Record, params: Record, state: Record, number: int, level: float
         side = 1 if below else -1 if above else 0
     if params.counter == NEXT_LEVEL and not state.infinite:
         last = state.first + state.levels - 1 if side > 0 else state.first
-        if number == last:  # its counter would lie outside
-            side = 0
+        if number == last or not is_far_enough(pair, params, state, max(number, number + side)):
+            side = 0  # its counter would lie outside, or nearer than it costs
     return 0 if side > 0 and whole_down(level / tick) < 1 else side
 
 

@@ -98,7 +98,7 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: R
         _on_exit(pair, params, state, slots, fill)
     elif not state.laid:  # on its way when the grid ended
         state.laid = True
-        _leave_whole(pair, state, slots, Signal.EXIT_SL)
+        _close_whole(pair, state, slots, Signal.EXIT_SL)
     else:
         index = fill.slot % cells if state.infinite else fill.part
         _fill_cell(pair, params, state, cells, index, fill)
@@ -109,7 +109,7 @@ def _on_fill(pair: Record, params: Record, state: Record, slots: Record, fill: R
         elif pair.ledger.position == 0:
             _end(params, state, slots, fill.ts)
         else:
-            _leave_whole(pair, state, slots, Signal.EXIT_SL)
+            _close_whole(pair, state, slots, Signal.EXIT_SL)
 
 
 @kernel
@@ -127,12 +127,12 @@ def _on_exit(pair: Record, params: Record, state: Record, slots: Record, fill: R
             clear_order(slots, index)
         if state.kept:
             set_stop(pair, state, slots)
-        elif not _leaves(pair, slots):
-            _leave_whole(pair, state, slots, fill.signal)
+        elif not _closes_whole(pair, slots):
+            _close_whole(pair, state, slots, fill.signal)
 
 
 @kernel
-def _leaves(pair: Record, slots: Record) -> bool:
+def _closes_whole(pair: Record, slots: Record) -> bool:
     """Whether the stop or the closing order still takes all that is held."""
     for index in range(2 * capacity(slots), 2 * capacity(slots) + 2):
         if slots[index].active and slots[index].quantity >= abs(pair.ledger.position):
@@ -141,8 +141,8 @@ def _leaves(pair: Record, slots: Record) -> bool:
 
 
 @kernel
-def _leave_whole(pair: Record, state: Record, slots: Record, signal: int) -> None:
-    """Leave at the market with all that is held, whatever the orders before were for."""
+def _close_whole(pair: Record, state: Record, slots: Record, signal: int) -> None:
+    """Close all that is held at the market, whatever the orders before were for."""
     position, closing = pair.ledger.position, 2 * capacity(slots) + 1
     state.closing = True
     side = Side.SELL if position > 0 else Side.BUY
@@ -323,7 +323,7 @@ def _ends(pair: Record, params: Record, state: Record, slots: Record, bar: Recor
 
 @kernel
 def _keep(pair: Record, params: Record, state: Record, slots: Record) -> None:
-    """Withdraw the grid and keep what it holds: behind the stop that rests, or a nearer one."""
+    """Cancel the grid and keep what it holds: behind the stop that rests, or a nearer one."""
     for index in range(2 * capacity(slots)):
         clear_order(slots, index)
     clear_order(slots, 2 * capacity(slots) + 1)  # what an infinite grid still buys
@@ -451,7 +451,7 @@ def _tighten(pair: Record, state: Record) -> None:
 
 @kernel
 def _close(pair: Record, params: Record, state: Record, slots: Record, signal: int) -> None:
-    """Leave at the market."""
+    """Exit at the market."""
     position = pair.ledger.position
     if position == 0:
         _end(params, state, slots, pair.time - pair.bar_ms)

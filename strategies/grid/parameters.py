@@ -45,7 +45,7 @@ class Trailing(StrEnum):
 
 
 class Counter(StrEnum):
-    """Where a cell leaves again: `profit_per_grid` from its entry, or at the next level."""
+    """Where a cell is closed again: `profit_per_grid` from its entry, or at the next level."""
 
     PROFIT = "profit"
     LEVEL = "level"
@@ -125,7 +125,7 @@ class GridParameters(WhenParameters):
     shift_cooldown_minutes: Number = Field(60.0, ge=0, le=1e6, description="least time between shifts, minutes")
     max_age_days: Number = Field(30.0, gt=0, le=10_000, description="age at which the range is laid again, days")
     risk_budget: Fraction = Field(0.02, gt=0, le=1, description="loss of all inventory at its stop, of target")
-    counter: Counter = Field(Counter.PROFIT, description="a cell leaves at profit (profit_per_grid) or the next level")
+    counter: Counter = Field(Counter.PROFIT, description="cells close at profit (profit_per_grid) or the next level")
     start: Start = Field(Start.AT_SIGNAL_BAR, description="laid at_signal_bar, or now: at the next base bar's close")
     trigger_price: Number | None = Field(None, gt=0, description="the first grid waits until the price reaches this")
     take_profit: Number | None = Field(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from bot.costs import CostRule, pays, round_trip
 from bot.kernel import Record, kernel
-from strategies.grid.cells import level_at, price_cell, reached
+from bot.order import OrderKind
+from strategies.grid.cells import is_far_enough, level_at, price_cell, reached, step_below
 from strategies.grid.orders import set_cell
-from strategies.grid.parameters import TRAIL_ATR, TRAIL_FIXED
+from strategies.grid.parameters import NEXT_LEVEL, TRAIL_ATR, TRAIL_FIXED
 
 
 @kernel
@@ -18,17 +20,29 @@ def shifts(params: Record) -> bool:
 
 @kernel
 def follow_cells(pair: Record, params: Record, state: Record) -> bool:
-    """Move the window as far as the price has gone beyond it, cell by cell and within its limits; whether it moved."""
+    """Move the window as far as the price has gone beyond it, cell by cell and within its limits; whether it moved.
+
+    A cell that it takes up above, and that would not pay for its costs there, is counted and not set.
+    """
     before = state.first
     for _ in range(state.levels):
         above, below = next_moves(params, state)
         if reached(pair, pair.price, above, 1):
             state.first += 1
+            _ask_costs(pair, params, state, state.first + state.levels - 1)
         elif reached(pair, pair.price, below, -1):
             state.first -= 1
         else:
             break
     return state.first != before
+
+
+@kernel
+def _ask_costs(pair: Record, params: Record, state: Record, number: int) -> None:
+    """Count the cell under a level where it is not set for its costs."""
+    if params.counter == NEXT_LEVEL and not is_far_enough(pair, params, state, number):
+        costs = round_trip(pair, OrderKind.LIMIT, OrderKind.LIMIT, 0.0)
+        pays(pair, CostRule.CELL, step_below(state, number), 1.0 + params.min_cell_profit, costs)
 
 
 @kernel

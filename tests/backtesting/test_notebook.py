@@ -197,10 +197,13 @@ def test_the_notebook_of_the_docs_runs_from_top_to_bottom():
     assert [text[:6] for text in shown if not text.startswith("(")] == [
         "<table",
         "<ifram",
-        *["<div><"] * 3,
+        *["<div><"] * 6,  # of which three are of the search
+        "None",  # its verdict is printed
+        "<div><",
         "<table",
         "<div><",
     ]
+    assert names["found"].pareto.height >= 1 and names["windows"].frame.height >= 3
     assert names["both"].pairs == ("BTCUSDT", "ETHUSDT")
 
 

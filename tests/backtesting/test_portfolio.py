@@ -9,18 +9,20 @@ from functools import cache
 import numpy as np
 import pytest
 
+from backtesting.exchange import Outcome
 from backtesting.portfolio_run import simulate_portfolio
 from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
 from backtesting.reports.run_directory import write_run
 from backtesting.simulator import PreparedCandles, UniversalSimulator
 from bot.candles import Candles
 from bot.errors import Misconfigured
+from bot.inputs import SHORT_BLOCK
 from bot.instrument import Instrument, Market
 from bot.order import Signal
 from coordinator.config import PortfolioConfig, load_config
-from coordinator.vocabulary import NOBODY, Answer, DecisionKind
+from coordinator.vocabulary import NO_STRATEGY, DecisionKind, HaltAnswer
 from services.market_data.synth import generate
-from tests.conftest import MINUTE, START, Family, real
+from tests.conftest import MINUTE, START, Family, real, walk
 
 DAY, HOUR = 86_400_000, 3_600_000
 FIELDS = ("ts", "slot", "generation", "side", "signal", "price", "quantity")
@@ -367,7 +369,7 @@ def test_the_story_of_a_crash():
         told[told["kind"] == kind][0] for kind in (DecisionKind.HALT, DecisionKind.ANSWER, DecisionKind.RESUME)
     )
     assert halt["x"] > 0.10 or halt["y"] > 0.30
-    assert answer["a"] == Answer.HOLD
+    assert answer["a"] == HaltAnswer.HOLD
     assert answer["ts"] - halt["ts"] == 30 * MINUTE, "no answer in 30 minutes counts as hold"
     assert resume["ts"] - halt["ts"] == 24 * HOUR
     done = recording.recordings[0].fills
@@ -431,6 +433,42 @@ def test_an_operator_who_answers_at_once(policy):
     assert left["signal"] == Signal.EXIT_TRANSITION
 
 
+def fallen(candles, at, opening, low):
+    """The candles with a bar that opens and reaches so far down, as fractions of the price before it."""
+    before, changed = candles.close[at - 1], {}
+    for name, fraction in (("open", opening), ("low", low), ("high", opening), ("close", opening)):
+        changed[name] = getattr(candles, name).copy()
+        changed[name][at] = round(before * fraction, 1)
+    return replace(candles, **changed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("opening", "low"), [(1.0, 0.8), (0.2, 0.2)])
+def test_a_liquidated_account_has_nothing_left_and_no_debt(opening, low):
+    """F-44: also where the price opens beyond it; the ledgers, the trades and the equity say the same."""
+    quarters = 15 * MINUTE * np.arange(420) + START // SHORT_BLOCK * SHORT_BLOCK + SHORT_BLOCK - 2 * DAY
+    made = {name: walk(420, seed=seed, volatility=0.0002) for name, seed in (("A", 1), ("B", 2), ("C", 3))}
+    candles = {
+        name: replace(one, ts=quarters, bar_ms=15 * MINUTE, volume=np.full(420, 1e6)) for name, one in made.items()
+    }
+    candles["A"] = fallen(candles["A"], 360, opening, low)
+    candles["C"] = candles["C"].rows(slice(390, None))
+    when = [{"indicator": "RSI", "timeperiod": 3, "long_below": 60, "short_above": 99.9}]
+    result = simulate_portfolio(
+        {"strategy": "rules", "pairs": ["A", "B", "C"], "leverage": 20, "rules": {"when": when, "timeframe": "15m"}},
+        candles,
+    )
+    recording = result.recording
+    assert recording.outcome is Outcome.LIQUIDATED
+    assert result.equity[-1] == 0.0 and result.metrics.max_drawdown_pct == pytest.approx(100.0)
+    worth = sum(float(one.equity()[-1]) for one in recording.recordings if one.bars)
+    assert worth == pytest.approx(-result.config.capital, abs=1e-6)
+    assert result.metrics.total_return_pct == pytest.approx(-100.0)
+    assert all(one.pair.ledger.position == 0 for one in recording.recordings)
+    assert sum(int((one.fills["slot"] == -2).sum()) for one in recording.recordings) >= 1
+    assert result.pair_figures["C"].profit == 0.0, "it was listed after the run ended"
+
+
 def test_transitions_close_what_does_not_leave_by_itself():
     """F-36: a position always has an owner, and leaves in time."""
     recording = played(market())
@@ -452,7 +490,7 @@ def test_entries_stop_while_draining():
             flat = own[(own["kind"] == DecisionKind.FLAT) & (own["ts"] >= drain["ts"])]["ts"][0]
             during = one.fills[(one.fills["ts"] >= drain["ts"]) & (one.fills["ts"] < flat - MINUTE)]
             assert not (during["signal"] == Signal.ENTRY).any()
-            assert int(drain["a"]) != NOBODY
+            assert int(drain["a"]) != NO_STRATEGY
 
 
 def test_on_real_minutes_it_runs_and_its_books_balance():

@@ -13,7 +13,9 @@ import pytest
 from backtesting.decision_log import with_another_future
 from backtesting.simulator import PreparedCandles
 from backtesting.strategy_checks import _Checks
-from coordinator.config import load_config
+from coordinator.config import load_config, load_single
+from services.command_line.check import _given
+from services.market_data.store import CandleStore
 from tests.backtesting.planted import PLANTED
 from tests.conftest import ROOT, instrument, walk
 
@@ -66,6 +68,30 @@ def test_the_built_in_strategies_do_not_fail(strategy, store_dir):
     verdicts = {one["check"]: one["verdict"] for one in checks}
     assert len(verdicts) == 6
     assert {verdicts[name] for name in ("look-ahead", "determinism", "scale", "random walk")} == {"pass"}, checks
+
+
+@pytest.mark.parametrize("path", ["rules_rsi", "rules_supertrend"])
+@pytest.mark.slow
+def test_the_example_configs_of_rules_do_not_fail(path, store_dir):
+    CandleStore(store_dir).write("bybit", "linear", "BTCUSDT", walk(60 * 1440, seed=3, volatility=0.0015))
+    code, out, err = said("check", f"configs/{path}.yaml", "--days", "25", "--walks", "20", "--json")
+    assert code == 0, out + err
+    assert "fail" not in {one["verdict"] for one in json.loads(out)["checks"]}
+
+
+def test_a_config_is_checked_with_its_parameters_and_without_what_portfolios_have(tmp_path):
+    """Its first pair, or another of the options; a key without its section belongs to the strategy."""
+    path = tmp_path / "bot.yaml"
+    path.write_text(
+        "strategy: grid\npairs: [ETHUSDT, BTCUSDT]\ncapital: 5000\ncandles: {BTCUSDT: btc.csv}\n"
+        "grid: {levels: 7}\nrisk: {halt_drawdown: 20%}\nbot: {name: ours}\n"
+    )
+    changes = {"profit_per_grid": 0.02}
+    config = load_single(_given(str(path), None, changes), changes)
+    assert (config.pair, config.capital, config.candles) == ("ETHUSDT", 5000.0, None)
+    assert (config.parameters.levels, config.parameters.profit_per_grid) == (7, 0.02)
+    other = load_single(_given(str(path), "BTC/USDT", {}))
+    assert (other.pair, other.candles) == ("BTCUSDT", tmp_path / "btc.csv")
 
 
 @pytest.mark.parametrize("bars", [1, 50, 99])
@@ -135,6 +161,9 @@ def test_a_bad_name_is_refused_in_one_sentence(name, tmp_path, capsys):
         (("auto",), "strategy auto is checked by what it is made of"),
         (("gird",), "strategy 'gird' is unknown; did you mean 'grid'"),
         (("grid", "--pair", "BTCUSDT"), "pair BTCUSDT has no candles"),
+        (("configs/rules_rsi.yaml",), "pair BTCUSDT has no candles"),
+        (("configs/auto_routes.yaml",), "strategy auto of configs/auto_routes.yaml is checked by what it is made of"),
+        (("nowhere.yaml",), "config nowhere.yaml does not exist"),
     ],
 )
 def test_what_cannot_be_checked_is_one_sentence(arguments, sentence, store_dir):

@@ -15,12 +15,18 @@ import time
 import numpy as np
 import pytest
 
+from backtesting.portfolio_run import play_portfolio, prepare_portfolio
 from backtesting.simulator import PreparedCandles, UniversalSimulator
+from bot.conditions import when_input
 from bot.sources import ROOT
-from coordinator.config import load_config
+from bot.times import MINUTE
+from coordinator.config import load_config, load_portfolio
+from search.portfolio_score import score_portfolio
 from search.reading import read_space
 from search.score import score_of
+from search.signals import Signals
 from search.sweep import sweep
+from search.window import held_equally_over, market_of, window_of
 from services.market_data.synth import generate
 from tests.bench.test_speed import _seconds, numpy_pass
 from tests.conftest import instrument
@@ -128,6 +134,69 @@ def test_combinations_of_three_conditions_over_four_years_of_hours(benchmark):
     print(  # noqa: T201
         f"1,000,000 would take {seconds[1] + more * (seconds[1] - seconds[0]):.0f} s here, "
         f"{used[1] + more * (used[1] - used[0]):.0f} s of processors"
+    )
+
+
+def test_signal_columns_of_a_hundred_sets_of_rsi(benchmark, prepared):
+    """At most 0.5 s of a processor for a year of minutes."""
+    whens = [
+        when_input([{"indicator": "RSI", "timeperiod": period, "long_below": 30, "short_above": 70}], "all", "when")
+        for period in range(5, 105)
+    ]
+    signals = Signals(prepared, MINUTE)
+    began = time.process_time()
+    benchmark.pedantic(lambda: [signals.sides(one) for one in whens], rounds=1)
+    print(f"\n100 columns of RSI over a year of minutes: {time.process_time() - began:.2f} s of a processor")  # noqa: T201
+
+
+OFTEN = [{"indicator": "RSI", "timeperiod": {"from": 5, "to": 14, "step": 1}, "long_below": {"from": 26, "to": 44}}]
+SELDOM = [{"indicator": "RSI", "timeperiod": {"from": 10, "to": 55, "step": 5}, "long_below": {"from": 20, "to": 38}}]
+
+
+@pytest.mark.parametrize(("timeframe", "when"), [("1h", OFTEN), ("1m", SELDOM)])
+def test_a_run_of_rules_over_a_year(benchmark, candles, timeframe, when):
+    """At most 0.25 ms on bars of an hour and 5 ms on those of a minute, once the columns are there."""
+    when = [{**when[0], "long_below": {**when[0]["long_below"], "step": 2}, "short_above": 62}]
+    space = of("rules", {"when": when, "timeframe": timeframe, "direction": "long_short", "warmup_bars": 0}, 100)
+    over = hours(8766, 7, 0.006) if timeframe == "1h" else candles
+    market = market_of(space.first, over)
+    window, numbers = window_of(space, market, *market.span()), np.arange(space.size)
+    rows, played = window.job(numbers)(), []
+    (ready,) = window._ready.values()
+    variants = [space.parameters(number) for number in numbers.tolist()]
+    records = space.records(numbers)[1]
+
+    def play():
+        began = time.thread_time()
+        outcomes = ready.market_rules.play(records, variants)
+        played.append(time.thread_time() - began)
+        return outcomes
+
+    outcomes = benchmark.pedantic(play, rounds=10, warmup_rounds=1)
+    left = sum(one is None for one in outcomes)
+    print(  # noqa: T201
+        f"\n{len(numbers)} rules on {timeframe}: {np.median(played) / len(numbers) * 1e3:.3f} ms of a processor each, "
+        f"{rows.scores['fills'].mean():.0f} fills; {left} of them are left to the ordinary loop"
+    )
+
+
+def test_the_score_of_a_year_of_auto(benchmark, candles):
+    """At most 1 ms, as of one strategy."""
+    config = load_portfolio({"strategy": "auto", "pair": "BTCUSDT", "exchange": "synth"})
+    result = play_portfolio(prepare_portfolio(config, {"BTCUSDT": candles}))
+    held = held_equally_over([one.prepared for one in result.recording.recordings], result.ts)
+    score, _ = score_portfolio(result, held)  # compiled
+    used = []
+
+    def play():
+        began = time.thread_time()
+        score_portfolio(result, held)
+        used.append(time.thread_time() - began)
+
+    benchmark.pedantic(play, rounds=200, warmup_rounds=10)
+    print(  # noqa: T201
+        f"\nscore of auto: {np.median(used) * 1e3:.2f} ms of a processor at the median, {score.fills:.0f} fills, a "
+        f"position at {score.coverage_pct:.0f} % of the bars"
     )
 
 

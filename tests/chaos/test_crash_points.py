@@ -137,7 +137,7 @@ def desired_order(client_order_id):
 
 
 def assert_covered(book):
-    """A position has a stop resting at the venue, or leaves at the market already."""
+    """A position has a stop resting at the venue, or is being closed at the market already."""
     if book.position == 0:
         return
     out = [one for one in book.live if one.reduce_only and one.side * book.position < 0]

@@ -9,12 +9,12 @@ from bot.record import new_records
 from bot.strategy import PAIR, Event
 from bot.times import DAY
 from coordinator.config import load_config
-from coordinator.gate import pass_entries, position_notional, position_reserve, withdraw_farthest
+from coordinator.gate import cancel_farthest, pass_entries, position_notional, position_reserve
 from coordinator.machine import new_portfolio_state
-from coordinator.portfolio import begin, limit, look, step
+from coordinator.portfolio import begin, limit, step, value_account
 from coordinator.regime import Regime
 from coordinator.risk import drawdown_factor
-from coordinator.vocabulary import Answer, Cap
+from coordinator.vocabulary import Cap, HaltAnswer
 from tests.conftest import Family, classic, instrument
 from tests.coordinator.test_pair_machine import entries_of, trading_grid
 
@@ -40,10 +40,10 @@ def desk_of_three():
 
 
 def evaluated(portfolio_state, now, reserved, entries):
-    """Let the portfolio look at what the pairs have reserved (quote currency), and decide."""
+    """Let the portfolio value what the pairs have reserved (quote currency), and decide."""
     for report, whole, open_orders in zip(portfolio_state.reports, reserved, entries, strict=True):
         report.reserved, report.entries_reserved = whole, open_orders
-    if look(PARAMS, portfolio_state.portfolio, 10_000.0, 0.0, float(sum(reserved)), False, now):
+    if value_account(PARAMS, portfolio_state.portfolio, 10_000.0, 0.0, float(sum(reserved)), False, now):
         step(PARAMS, portfolio_state, now)
     return [float(one.target) for one in portfolio_state.directives]
 
@@ -52,7 +52,7 @@ FREE, BOUND = (3000.0, 2000.0, 1000.0), (4200.0, 3000.0, 2000.0)
 ENTRIES = (500.0, 500.0, 700.0)
 
 
-def test_reserved_above_ninety_per_cent_withdraws_from_the_least_important_pair_and_shrinks_its_target():
+def test_reserved_above_ninety_per_cent_cancels_from_the_least_important_pair_and_shrinks_its_target():
     portfolio_state = desk_of_three()
     whole = evaluated(portfolio_state, NOW, FREE, ENTRIES)
     assert whole[0] > whole[1] > whole[2] > 0.0
@@ -67,7 +67,7 @@ def test_reserved_above_ninety_per_cent_withdraws_from_the_least_important_pair_
     assert evaluated(portfolio_state, NOW + 12 * HOUR, FREE, ENTRIES) == pytest.approx(whole)
 
 
-def test_at_ninety_per_cent_nothing_is_withdrawn():
+def test_at_ninety_per_cent_nothing_is_cancelled():
     portfolio_state = desk_of_three()
     evaluated(portfolio_state, NOW, (4000.0, 3000.0, 2000.0), ENTRIES)
     assert portfolio_state.directives["withdraw_id"].tolist() == [0, 0, 0]
@@ -88,9 +88,9 @@ def laddered(*prices):
 
 
 @pytest.mark.parametrize(("wanted", "left"), [(1.0, [98, 96, 99]), (90.0, [98, 96, 99]), (91.0, [98, 99]), (1e6, [])])
-def test_the_farthest_entries_are_withdrawn_first_and_no_exit(wanted, left):
+def test_the_farthest_entries_are_cancelled_first_and_no_exit(wanted, left):
     pair, slots = laddered(98, 90, 96, 99)
-    withdraw_farthest(pair, slots, wanted)
+    cancel_farthest(pair, slots, wanted)
     assert [int(one.price) for one in slots[:4] if one.active] == left
     assert slots["active"][4:].all()
 
@@ -180,10 +180,10 @@ def test_in_drawdown_sizes_are_cut_once_whether_by_the_target_or_by_the_multipli
     portfolio_state = new_portfolio_state(2)
     begin(params, portfolio_state, 10_000.0)
     portfolio_state.reports["alive"] = True
-    look(params, portfolio_state.portfolio, 10_000.0, 0.0, 0.0, False, NOW)
+    value_account(params, portfolio_state.portfolio, 10_000.0, 0.0, 0.0, False, NOW)
     step(params, portfolio_state, NOW)
     fallen = 10_000.0 * (1.0 - params.drawdown_enter - 0.5 * params.drawdown_span)
-    look(params, portfolio_state.portfolio, fallen, 0.0, 0.0, False, NOW + DAY)
+    value_account(params, portfolio_state.portfolio, fallen, 0.0, 0.0, False, NOW + DAY)
     step(params, portfolio_state, NOW + DAY)
     assert drawdown_factor(params, portfolio_state.portfolio.risk) == pytest.approx(0.5)
     assert portfolio_state.directives["multiplier"] == pytest.approx(multiplier)
@@ -210,7 +210,7 @@ def leaving(machine):
 
 @pytest.mark.parametrize("index", [0, -1])
 def test_close_all_closes_what_an_entry_fills_after_it(index):
-    machine, resting, lots = halted_grid(Answer.CLOSE_ALL)
+    machine, resting, lots = halted_grid(HaltAnswer.CLOSE_ALL)
     assert machine.pairs[0].ledger.position == 0
     machine.slots[resting[index]].quantity = lots[resting[index]]
     machine.run(resting[index], lots[resting[index]])
@@ -224,7 +224,7 @@ def test_a_pair_that_is_closed_while_everything_is_halted_leaves_at_once():
     index = min(entries_of(machine))
     machine.run(index, machine.slots[index].quantity.copy())
     held = abs(int(machine.pairs[0].ledger.position))
-    machine.given.halted, machine.given.answer = True, Answer.HOLD
+    machine.given.halted, machine.given.answer = True, HaltAnswer.HOLD
     machine.events[0].kind = int(Event.DIRECTIVE)
     machine.run()
     assert (held > 0, leaving(machine)) == (True, 0)

@@ -1,4 +1,4 @@
-"""Where the simulator passes over the portfolio's look, looking would have changed nothing."""
+"""Where the simulator passes over the portfolio's evaluation, it would have changed nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bot.record import to_dict
 from coordinator.config import load_config
 from coordinator.machine import new_portfolio_state
-from coordinator.portfolio import HOUR, look, quiet_equity_range
+from coordinator.portfolio import HOUR, quiet_equity_range, value_account
 from coordinator.risk import modes
 
 NOW = 1_704_067_200_000 // HOUR * HOUR + 7 * 60_000
@@ -53,7 +53,7 @@ def test_inside_the_corridor_look_says_nothing_and_notes_the_equity_alone(
     now = data.draw(st.integers(NOW, until - 1))
     equity = data.draw(st.one_of(st.floats(low, top), st.just(low), st.just(top)))
     before = portfolio.copy()
-    assert not look(PARAMS, portfolio, equity, 123.0, reserved, False, now)
+    assert not value_account(PARAMS, portfolio, equity, 123.0, reserved, False, now)
     before.risk.equity, before.exposure = equity, 123.0
     assert to_dict(portfolio) == to_dict(before)
 
@@ -65,4 +65,4 @@ def test_the_corridor_is_no_narrower_than_it_must_be():
     assert top == 10_000.0
     assert low < 9_800.0
     assert until == NOW // HOUR * HOUR + HOUR
-    assert look(PARAMS, portfolio, np.nextafter(low, 0.0) * 0.999, 0.0, 0.0, False, NOW)
+    assert value_account(PARAMS, portfolio, np.nextafter(low, 0.0) * 0.999, 0.0, 0.0, False, NOW)

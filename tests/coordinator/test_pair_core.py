@@ -231,7 +231,7 @@ def restarted(pair):
     return again
 
 
-def test_a_fill_that_raced_with_the_withdrawal_of_a_stop_counts_to_its_order_after_the_start(pair):
+def test_a_fill_that_raced_with_the_cancellation_of_a_stop_counts_to_its_order_after_the_start(pair):
     pair.desired_order(slot=1, lots=10)
     pair.hear(Gap("BTCUSDT"))
     (link,) = pair.world.open

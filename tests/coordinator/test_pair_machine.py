@@ -19,7 +19,7 @@ from coordinator.gate import position_notional, resting_entries
 from coordinator.pair import decide
 from coordinator.pair_state import OWN, state_dtype
 from coordinator.phase import Phase
-from coordinator.vocabulary import NOBODY
+from coordinator.vocabulary import NO_STRATEGY
 from tests.conftest import Family, classic
 
 HOUR = 3_600_000
@@ -224,7 +224,7 @@ class LifeOfAPair(RuleBasedStateMachine):
 
     @invariant()
     def nobody_sets_orders_for_a_strategy_that_does_not_run(self):
-        if self.states[0].family == NOBODY:
+        if self.states[0].family == NO_STRATEGY:
             assert not self.slots["active"][: len(self.slots) - OWN].any()
 
     @precondition(lambda self: self.states[0].phase in (Phase.DRAINING, Phase.CLOSING))

@@ -18,7 +18,7 @@ from coordinator.parameters import AlgorithmParameters, Own
 from coordinator.regime import Regime
 from coordinator.roster import BUILT_IN, Roster
 from coordinator.router import called_for, forbids
-from coordinator.vocabulary import NOBODY, Variant
+from coordinator.vocabulary import NO_STRATEGY, Variant
 from services.runtime.preflight import changes
 from tests.conftest import MINUTE, ROOT, Family, classic, instrument
 
@@ -34,7 +34,7 @@ def test_one_strategy_has_no_router_and_no_limit_but_a_stop(strategy):
     algorithm = alone(strategy).algorithm
     record = algorithm.record(["BTCUSDT", "ETHUSDT"])
     assert record.solo
-    assert record.shares
+    assert record.fixed_shares
     assert algorithm.roster.names[record.pinned] == strategy.rpartition(":")[2].lower()
     assert not record.smc.enabled
     assert math.isinf(record.exposure)
@@ -52,8 +52,10 @@ def test_sections_count_where_they_are_given():
     record = config.algorithm.record(list(config.pairs))
     assert (record.halt_drawdown, record.exposure) == (0.2, 0.7)
     assert record.smc.enabled
-    assert not record.shares
-    assert alone("grid", allocation={"weights": {"BTCUSDT": 3, "ETHUSDT": 1}}).algorithm.record(["BTCUSDT"]).shares
+    assert not record.fixed_shares
+    assert (
+        alone("grid", allocation={"weights": {"BTCUSDT": 3, "ETHUSDT": 1}}).algorithm.record(["BTCUSDT"]).fixed_shares
+    )
 
 
 def test_reinvest_takes_the_cap_of_the_capital_away():
@@ -127,7 +129,7 @@ def test_a_regime_may_be_routed_to_any_strategy():
     mine = len(BUILT_IN)
     assert called_for(record, int(Regime.BULL_TREND)) == (mine, Variant.LONG)
     assert called_for(record, int(Regime.TIGHT_RANGE)) == (Family.DCA, Variant.ARITHMETIC)
-    assert called_for(record, int(Regime.WIDE_RANGE))[0] == NOBODY
+    assert called_for(record, int(Regime.WIDE_RANGE))[0] == NO_STRATEGY
     assert called_for(record, int(Regime.QUIET_TRANSITION)) == (Family.GRID, Variant.CAUTIOUS)
     assert not any(forbids(record, int(regime), mine, False) for regime in Regime)
     assert record.judged_as[mine] == JudgedAs.ENTRY
@@ -173,12 +175,16 @@ def test_another_roster_keeps_what_it_knows_by_name_and_leaves_the_rest_to_nobod
     assert (int(same.states[0].family), same.position) == (Family.TREND, 7)
     assert same.states[0].signal_bars.tolist() == [11, 12, 13]
     other.restore(before.saved())
-    assert (int(other.states[0].family), int(other.states[0].directive.family), other.position) == (NOBODY, NOBODY, 7)
+    assert (int(other.states[0].family), int(other.states[0].directive.family), other.position) == (
+        NO_STRATEGY,
+        NO_STRATEGY,
+        7,
+    )
     assert other.states[0].signal_bars.tolist() == [0]
     assert len(other.slots) >= len(before.slots)
     back = machine("trend")
     back.restore(other.saved())
-    assert int(back.states[0].family) == NOBODY
+    assert int(back.states[0].family) == NO_STRATEGY
 
 
 def test_a_portfolio_knows_its_routes_by_name():
@@ -191,4 +197,4 @@ def test_a_portfolio_knows_its_routes_by_name():
     assert after.portfolio_state.routes["family"].tolist() == [Family.DCA, Family.GRID]
     own_alone = PortfolioMachine(alone(OWN).algorithm, pairs, 100.0)
     own_alone.restore(before.saved())
-    np.testing.assert_array_equal(own_alone.portfolio_state.routes["family"], [NOBODY, NOBODY])
+    np.testing.assert_array_equal(own_alone.portfolio_state.routes["family"], [NO_STRATEGY, NO_STRATEGY])

@@ -22,7 +22,7 @@ from coordinator.migrations import Migration
 from coordinator.pair_state import OWN
 from coordinator.roster import Roster
 from coordinator.saved_state import LAYOUT, Packer, Piece, fill, read
-from coordinator.vocabulary import NOBODY
+from coordinator.vocabulary import NO_PAIR, NO_STRATEGY
 from services.messaging.silent_bus import SilentBus
 from services.runtime.memories import machine_of
 from services.storage.store import PostgresStore
@@ -160,7 +160,7 @@ def test_a_migration_is_made_once():
 # Slots
 
 
-@pytest.mark.parametrize("family", [*Family, NOBODY])
+@pytest.mark.parametrize("family", [*Family, NO_STRATEGY])
 @pytest.mark.parametrize("count", range(4 + OWN, 60))
 def test_every_slot_of_a_table_has_one_role(family, count):
     roles = roles_of(Roster(), family, count)
@@ -283,12 +283,12 @@ def test_pairs_are_found_by_their_symbols_when_others_come_and_go():
     before.portfolio_state.portfolio.least = 2
     after = portfolio(["NUSDT", "DUSDT", "CUSDT", "BUSDT"])
     assert after.restore(before.saved()) == ["AUSDT", "BUSDT", "CUSDT", "DUSDT"]
-    assert after.portfolio_state.routes["family"].tolist() == [NOBODY, 0, 2, 1]
+    assert after.portfolio_state.routes["family"].tolist() == [NO_STRATEGY, 0, 2, 1]
     assert after.portfolio_state.groups.tolist() == [0, 1, 2, 1], "a group is named by the lowest of its pairs"
     assert after.portfolio_state.portfolio.least == 2
     alone = portfolio(["AUSDT"])
     alone.restore(before.saved())
-    assert (alone.portfolio_state.groups.tolist(), int(alone.portfolio_state.portfolio.least)) == ([0], NOBODY)
+    assert (alone.portfolio_state.groups.tolist(), int(alone.portfolio_state.portfolio.least)) == ([0], NO_PAIR)
 
 
 def test_the_money_that_a_pair_has_made_stays_when_it_goes_and_counts_once_when_it_is_back(dsn, name):

@@ -11,11 +11,13 @@ import typer
 
 from bot.errors import Misconfigured
 from bot.ports import Execution, Gone, OpenOrder, OrderState, Refusal, Refused, Unanswered
-from bot.record import new_records
+from bot.record import new_records, to_dict
 from bot.rollup import BAR
+from coordinator.messages import SetParameters
 from coordinator.session import packed, replay, unpacked
 from coordinator.vocabulary import DIRECTIVE
 from services.command_line.replay import replay as command
+from services.runtime.hosts import params_of
 from services.simulated_bybit.faults import Faults
 from tests.conftest import START
 from tests.runtime.house import Bot, config, exchange_for, venue
@@ -122,3 +124,10 @@ def test_a_record_is_kept_by_field_so_that_another_version_reads_it():
     row["of_another_version"] = row.pop("paused")
     read = unpacked(line)
     assert (read[0].sequence, read[0].target, read[0].paused) == (7, 0.1 + 0.2, False)
+
+
+def test_parameters_come_back_with_every_variant_of_theirs():
+    params = params_of(config(("SOLUSDT",)), ["SOLUSDT"])
+    read = unpacked(json.loads(json.dumps(packed(SetParameters(params)))), params.dtype).params
+    assert len(params[0].grid) > 1
+    assert json.dumps(to_dict(read[0])) == json.dumps(to_dict(params[0]))

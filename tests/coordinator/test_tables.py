@@ -31,7 +31,7 @@ from coordinator.risk import (
     size_multiplier,
 )
 from coordinator.router import ROUTE, called_for, forbids, reroute
-from coordinator.vocabulary import NOBODY, REPORT, Answer, Cap, Variant
+from coordinator.vocabulary import NO_STRATEGY, REPORT, Cap, HaltAnswer, Variant
 from tests.conftest import Family, classic
 
 PARAMS = classic().record(["A"])
@@ -92,7 +92,7 @@ def test_volatile_transition_forbids_no_grid_that_the_filter_enhances():
     [
         ("dca", Family.DCA, Variant.ACCUMULATE),
         ("trend_short", Family.TREND, Variant.SHORT),
-        ("cash", NOBODY, Variant.CONFIGURED),
+        ("cash", NO_STRATEGY, Variant.CONFIGURED),
     ],
 )
 def test_bear_trend_by_bear_strategy(bear, family, variant):
@@ -180,11 +180,11 @@ def test_same_strategy_other_variant_is_no_switch():
 
 def test_unknown_is_never_routed():
     """F-35: an unknown regime opens nothing."""
-    assert not routed(NOBODY, Regime.UNKNOWN)[0]
+    assert not routed(NO_STRATEGY, Regime.UNKNOWN)[0]
 
 
 def test_a_pinned_router_never_leaves_its_strategy():
-    switched, route = routed(NOBODY, Regime.BULL_TREND, auto__router="dca")
+    switched, route = routed(NO_STRATEGY, Regime.BULL_TREND, auto__router="dca")
     assert switched
     assert (route.family, route.variant) == (Family.DCA, Variant.CONFIGURED)
 
@@ -364,7 +364,7 @@ def test_targets_never_exceed_the_pool_nor_a_cap(families, adx, pour, pair_cap, 
     for family in range(3):
         own = sum(target for target, one in zip(targets, families, strict=True) if one == family)
         assert own <= max(strategy_cap, 1 / n) * 1000.0 * (1 + 1e-9)
-    assert all(target == 0.0 for target, one in zip(targets, families, strict=True) if one == NOBODY)
+    assert all(target == 0.0 for target, one in zip(targets, families, strict=True) if one == NO_STRATEGY)
 
 
 def test_the_binding_cap_is_recorded_and_its_rest_stays_cash():
@@ -534,16 +534,16 @@ def test_the_halt_is_a_latch():
 
 def test_no_answer_within_the_time_is_hold():
     _, risk, given_ = risk_at(1000, 850)
-    assert not answer(given_, risk, int(Answer.WAITING), risk.halted_at + 30 * 60_000 - 1)
-    assert answer(given_, risk, int(Answer.WAITING), risk.halted_at + 30 * 60_000)
-    assert risk.answer == Answer.HOLD
+    assert not answer(given_, risk, int(HaltAnswer.WAITING), risk.halted_at + 30 * 60_000 - 1)
+    assert answer(given_, risk, int(HaltAnswer.WAITING), risk.halted_at + 30 * 60_000)
+    assert risk.answer == HaltAnswer.HOLD
 
 
 def test_an_answer_counts_at_once_and_once():
     _, risk, given_ = risk_at(1000, 850)
-    assert answer(given_, risk, int(Answer.CLOSE_ALL), risk.halted_at)
-    assert not answer(given_, risk, int(Answer.HOLD), risk.halted_at)
-    assert risk.answer == Answer.CLOSE_ALL
+    assert answer(given_, risk, int(HaltAnswer.CLOSE_ALL), risk.halted_at)
+    assert not answer(given_, risk, int(HaltAnswer.HOLD), risk.halted_at)
+    assert risk.answer == HaltAnswer.CLOSE_ALL
 
 
 def test_resume_anchors_anew_and_stays_reduced_once_a_day():

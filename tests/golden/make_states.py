@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bot.record import new_records
 from coordinator.machine import NAME, PairMachine
-from coordinator.vocabulary import DIRECTIVE, Answer
+from coordinator.vocabulary import DIRECTIVE, HaltAnswer
 from services.storage.embedded import EmbeddedPostgres
 from tests.conftest import Family
 from tests.runtime.house import Bot, config, exchange_for, venue
@@ -83,7 +83,7 @@ async def scenes(archive, dsn, router):
             written(archive, NAME, portfolio.saved(), told)
             for scene, change in (
                 ("draining", {"family": Family.DCA}),
-                ("halted", {"halted": True, "answer": Answer.HOLD}),
+                ("halted", {"halted": True, "answer": HaltAnswer.HOLD}),
             ):
                 other = PairMachine(chosen.algorithm, machine.instrument, chosen.leverage, MINUTE)
                 other.restore(machine.saved())

@@ -221,9 +221,9 @@ class Dca:
         if most is None or exchange.closed - deal.opened < round(most * DAY):
             return
         deal.overdue = True
-        self._withdraw_entries(exchange)
+        self._clear_entries(exchange)
         for slot in range(self._farthest, self.profit_slot):
-            exchange.withdraw(slot)
+            exchange.clear_order(slot)
         self._set_profit(exchange, exchange.bar.close)
         self._set_stop(exchange)
 
@@ -260,7 +260,7 @@ class Dca:
             deal.cost -= deal.average * fill.lots
             deal.lots -= fill.lots
             deal.taken += fill.lots if fill.signal == EXIT_TP else 0
-            self._withdraw_entries(exchange)
+            self._clear_entries(exchange)
         self._set_profit(exchange, Decimal(fill.price))
         self._set_stop(exchange)
 
@@ -406,15 +406,15 @@ class Dca:
             given += lots
         return parts
 
-    def _withdraw_entries(self, exchange: Exchange) -> None:
+    def _clear_entries(self, exchange: Exchange) -> None:
         if self.deal is not None:
             self.deal.left = []
         for slot in range(self._farthest):
-            exchange.withdraw(slot)
+            exchange.clear_order(slot)
 
     def _end(self, exchange: Exchange) -> None:
         for slot in range(self.slots):
-            exchange.withdraw(slot)
+            exchange.clear_order(slot)
         assert self.deal is not None
         result = exchange.cash - self.deal.money
         self.gained, self.lost = self.gained + max(result, ZERO), self.lost + max(-result, ZERO)

@@ -1,7 +1,7 @@
 """The simulated exchange once more, in slow plain Decimal, written from docs/execution.md (1-3) alone.
 
 Prices are ticks, quantities lots, money Decimal. A strategy hears `base`, `signal`, `fill` and `refused`
-and answers by `desired_order` and `withdraw` on the exchange that called it. Nothing of the product is imported.
+and answers by `desired_order` and `clear_order` on the exchange that called it. Nothing of the product is imported.
 """
 
 from __future__ import annotations
@@ -201,17 +201,17 @@ class Exchange:
     def equity(self, price: Decimal) -> Decimal:
         return self.cash + self.position * price * self.instrument.tick_value
 
-    def withdraw(self, number: int) -> None:
+    def clear_order(self, number: int) -> None:
         slot = self.slots[number]
         slot.quantity = 0
         slot.fresh = slot.crossing = slot.triggered = False
         self.reach = None
 
     def desired_order(self, number: int, side: int, kind: str, price: int, quantity: int, signal: str) -> None:
-        """Set the order of a slot; an entry before entries are allowed, or under one lot or tick, is withdrawn."""
+        """Set the order of a slot; an entry before entries are allowed, or under one lot or tick, is cancelled."""
         nowhere = price < 1 and kind != MARKET
         if quantity < 1 or nowhere or (signal == ENTRY and not self.may_enter):
-            self.withdraw(number)
+            self.clear_order(number)
             return
         slot = self.slots[number]
         if slot.quantity == 0 or (slot.side, slot.kind) != (side, kind):
@@ -324,7 +324,7 @@ class Exchange:
                 self.reach = None
 
     def _refuse(self, slot: Slot) -> None:
-        self.withdraw(slot.number)
+        self.clear_order(slot.number)
         self.strategy.refused(self, slot.number)
 
     # Along the path
@@ -432,7 +432,7 @@ class Exchange:
             self.position,
         )
         if slot.quantity == 0:
-            self.withdraw(slot.number)
+            self.clear_order(slot.number)
         self.fills.append(fill)
         if len(self.fills) - self.fills_before > 64 + 8 * len(self.slots):
             raise RuntimeError(f"too many fills in the bar of {self.bar.ts}")

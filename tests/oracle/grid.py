@@ -169,7 +169,7 @@ class Grid:
         self._activate(exchange)
 
     def refused(self, exchange: Exchange, slot: int) -> None:
-        """A refused order stays withdrawn until its cell is wished anew; without its purchase there is no grid."""
+        """A refused order stays cancelled until its cell is wished anew; without its purchase there is no grid."""
         if slot != self.close_slot or self.range is None or not self.parameters.infinity or not self.to_buy:
             self._activate(exchange)
         elif exchange.position == 0:
@@ -249,8 +249,12 @@ class Grid:
         self._stand_on(exchange, plan)
 
     def _pays(self, exchange: Exchange, lower: Decimal, upper: Decimal) -> bool:
+        return self._covers(exchange, self._distance(lower, upper))
+
+    def _covers(self, exchange: Exchange, distance: Decimal) -> bool:
+        """Whether what a cell earns over its distance, a share of the price, pays for its costs."""
         costs = exchange.instrument.round_trip(LIMIT, LIMIT, ZERO)
-        return self._distance(lower, upper) - costs >= self.parameters.min_cell_profit * costs
+        return distance - costs >= self.parameters.min_cell_profit * costs
 
     def _distance(self, lower: Decimal, upper: Decimal) -> Decimal:
         """From a cell's entry to its counter, as a share of the price; the least of them."""
@@ -423,6 +427,10 @@ class Grid:
         outside = first + p.levels - 1 if side == BUY else first
         if side == 0 or (p.counter == "level" and number == outside):
             return Cell()
+        top = max(number, number + side)
+        above_the_laying = p.counter == "level" and p.spacing == "arithmetic" and top >= p.levels
+        if above_the_laying and not self._covers(exchange, self._step() / self._level(top)):
+            return Cell()
         entry = away_limit(level, side)
         if entry < 1:
             return Cell()
@@ -516,7 +524,7 @@ class Grid:
         reduces = not opens or side * (cell.counter - stop) <= 0
         account_snapshot = exchange.slots[number]
         if account_snapshot.quantity and account_snapshot.only_reduces != reduces:
-            exchange.withdraw(number)
+            exchange.clear_order(number)
         quantity = 0 if cell.counter_waits else cell.held
         exchange.desired_order(number, side, LIMIT, cell.counter, quantity, GRID_COUNTER)
         account_snapshot.only_reduces = reduces
@@ -625,7 +633,7 @@ class Grid:
             return
         self.closing = True
         for number in range(self.stop_slot):
-            exchange.withdraw(number)
+            exchange.clear_order(number)
         if self.kept:
             self._set_stop(exchange)
 
@@ -659,7 +667,7 @@ class Grid:
     def _keep(self, exchange: Exchange) -> None:
         self.closing = self.kept = True
         for number in range(self.stop_slot):
-            exchange.withdraw(number)
+            exchange.clear_order(number)
         if self.parameters.on_stop == "keep_with_stop":
             close, distance = exchange.bar.close, self.parameters.stop_loss
             if exchange.position > 0:
@@ -674,7 +682,7 @@ class Grid:
             return
         self.closing = True
         for number in range(self.slots):
-            exchange.withdraw(number)
+            exchange.clear_order(number)
         side = SELL if exchange.position > 0 else BUY
         exchange.desired_order(self.close_slot, side, MARKET, 0, abs(exchange.position), signal)
 
@@ -685,7 +693,7 @@ class Grid:
 
     def _forget(self, exchange: Exchange) -> None:
         for number in range(self.slots):
-            exchange.withdraw(number)
+            exchange.clear_order(number)
         for cell in self.cells:
             cell.held = 0
             cell.entry_waits = cell.counter_waits = False

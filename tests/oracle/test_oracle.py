@@ -283,7 +283,7 @@ def test_only_so_many_safety_orders_rest_and_the_next_follows_a_fill() -> None:
     assert [(fill.slot, fill.price) for fill in fills] == [(0, 1000), (1, 950), (2, 900)]
 
 
-def test_a_deal_that_is_too_old_is_closed_at_the_market_and_its_ladder_is_withdrawn() -> None:
+def test_a_deal_that_is_too_old_is_closed_at_the_market_and_its_ladder_is_cancelled() -> None:
     bars = candles(*[(1000,) * 4] * 2, *[(990,) * 4] * 4)
     plan = dca(start="immediately", max_deal_days=3 / 1440, deadline_exit="market", stop_after_deals=1)
     fills = run(bars, instrument(lot_size="0.01", leverage=1), Settings(10000), plan)

@@ -10,7 +10,7 @@ from tests.oracle.exchange import ENTRY, EXIT_SL, EXIT_TP, LIMIT, MARKET, STOP, 
 from tests.oracle.indicators import DAY, HOUR, Atr, Ema, Rsi
 from tests.oracle.numbers import ONE, ZERO, Exact, away_limit, away_stop
 
-IN, OUT, TARGET, PARTIAL, LEAVE = range(5)
+IN, OUT, TARGET, PARTIAL, EXIT = range(5)
 KINDS = ("breakout", "pullback", "rsi")
 LOSING = 3
 
@@ -136,14 +136,14 @@ class Trend:
             self.losses = self.losses + 1 if self.result < self.before else 0
             self.trade = None
             for number in range(self.slots):
-                exchange.withdraw(number)
+                exchange.clear_order(number)
             return
         if self.trade is None:
             self.trade = self._entered(exchange, plan, fill)
         if fill.slot == IN:
             self.trade.lots += fill.lots
         else:
-            exchange.withdraw(IN)
+            exchange.clear_order(IN)
         if fill.slot == PARTIAL and not exchange.slots[PARTIAL].quantity:
             self.trade.partial_done = True
         self._exits(exchange, self.trade, Decimal(fill.price))
@@ -282,9 +282,9 @@ class Trend:
         exchange.desired_order(OUT, -side, STOP, trade.stop, lots, EXIT_TP if beyond else EXIT_SL)
         exchange.desired_order(TARGET, -side, LIMIT, trade.target or 0, lots - half, EXIT_TP)
         exchange.desired_order(PARTIAL, -side, LIMIT, trade.partial or 0, half, EXIT_TP)
-        leaving = exchange.slots[LEAVE]
-        if leaving.quantity:
-            exchange.desired_order(LEAVE, -side, MARKET, 0, lots, leaving.signal)
+        closing = exchange.slots[EXIT]
+        if closing.quantity:
+            exchange.desired_order(EXIT, -side, MARKET, 0, lots, closing.signal)
 
     def _over(self, exchange: Exchange, trade: Trade, bar: Bar) -> bool:
         assert self.plan is not None
@@ -298,4 +298,4 @@ class Trend:
         assert self.plan is not None
         side = self.plan.side
         signal = EXIT_TP if (exchange.bar.close - trade.entry) * side > 0 else EXIT_SL
-        exchange.desired_order(LEAVE, -side, MARKET, 0, abs(exchange.position), signal)
+        exchange.desired_order(EXIT, -side, MARKET, 0, abs(exchange.position), signal)

@@ -51,7 +51,7 @@ async def flat(bot, exchange, symbol):
 
 
 async def look(bot):
-    await bot.runtime.look_at_venue()
+    await bot.runtime.check_listings()
     await bot.runtime.settled()
 
 
@@ -72,7 +72,7 @@ def test_a_delisted_symbol_opens_nothing_and_its_exits_work(dsn, name):
     assert any("trades it no more" in one.get("sentence", "") for one in logs)
 
 
-def test_entries_that_a_delisted_symbol_refuses_are_withdrawn_and_asked_for_no_more(dsn, name):
+def test_entries_that_a_delisted_symbol_refuses_are_cancelled_and_asked_for_no_more(dsn, name):
     """Before anybody has looked at the listing."""
 
     async def play(bot, exchange):

@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 from tenacity import retry, retry_if_result, wait_fixed
 
+from backtesting.drift import RowKind
 from bot.candles import COLUMNS, iso
 from bot.errors import Misconfigured
 from bot.inputs import SHORT_BLOCK
@@ -18,14 +19,19 @@ from bot.sources import ROOT
 from bot.times import HOUR
 from coordinator.messages import AccountSnapshot
 from coordinator.operator import CommandRejected
+from coordinator.session import replay
 from services.app.backing import joined
+from services.app.drift import compare
 from services.app.shared_market_data import SharedMarketData
+from services.app.whatif import supposed
 from services.exchanges.registry import BYBIT
 from services.messaging.bars import BarPublisher
 from services.messaging.embedded import EmbeddedRedis
 from services.runtime.config import AccountAccess, Environment
+from services.runtime.sessions import newest_session, read_session, sessions_folder, sessions_of
 from services.simulated_bybit.exchange import Exchange, exchange_settings
 from services.simulated_bybit.records import Key
+from services.storage.live_fills import live_fills, memory_of
 from tests.chaos.test_crash_points import assert_covered
 from tests.runtime.house import KEY, Bot, command, config, exchange_for, market, venue
 
@@ -207,7 +213,7 @@ def test_the_operator_and_the_config_reach_the_actors_and_errors_come_back(dsn, 
                 chosen.changed(algorithm=chosen.algorithm.model_copy(update={"risk": risk}))
             )
             exchange.closed.add("SOLUSDT")
-            await bot.runtime.look_at_venue()
+            await bot.runtime.check_listings()
             await bot.runtime.apply_command(command("pause", "SOLUSDT"))
             exchange.capital += 500.0
             for _ in range(2):
@@ -249,6 +255,52 @@ def test_actors_that_are_killed_come_back_and_lose_nothing(dsn, name, in_one_pro
     assert broken == killed
     assert found[0] == in_one_process[0]
     assert found[1] == in_one_process[1]
+
+
+class KeepingBot(RayBot):
+    """Actors that keep sessions in a data directory."""
+
+    def make_runtime(self, gateway):
+        made = super().make_runtime(gateway)
+        made.plan = replace(made.plan, **self.options)
+        return made
+
+
+def test_sessions_of_actors_are_played_again_and_have_no_drift_through_a_kill(dsn, tmp_path):
+    name = "raydrift"
+
+    async def kill(bot, house):
+        broken = bot.runtime.supervisor.broken
+        cluster.ray.kill(bot.runtime.pairs[0], no_restart=False)
+        async with asyncio.timeout(120):
+            await _woken(bot, broken)
+        await bot.steps.begin()
+
+    kind = partial(KeepingBot, options={"data_dir": tmp_path})
+    (traded, _, _, pairs), _ = asyncio.run(played(kind, dsn, name, trouble=kill, every=250))
+    files = sessions_of(sessions_folder(tmp_path, name))
+    assert [len(files[pair]) for pair in PAIRS] == [2, 1, 2]  # the actor that was killed traded the first and the third
+    for kept in files.values():
+        for file in kept:
+            assert not [step.said for step, _ in replay(read_session(file)) if step.expected]
+    found = compare(tmp_path, name, asyncio.run(live_fills(dsn, name, None, None)), None, None)
+    assert {one.kind: one.fills for one in found.sums if one.fills} == {}
+    assert found.cost == pytest.approx(0.0, abs=1e-9)
+    assert {row.kind for row in found.rows} == {RowKind.PAIRED}
+    assert len(found.rows) == len(traded) >= 5
+    assert found.uncompared == ()
+    assert found.minutes == dict.fromkeys(PAIRS, MINUTES)
+    saved, price = asyncio.run(memory_of(dsn, name, PAIRS[2])), pairs[2]["price"]
+    assert supposed(tmp_path, name, PAIRS[2], saved, price * 0.95, price)["fills"]
+
+
+def test_a_node_without_the_data_directory_keeps_no_session_and_trades(dsn, name, tmp_path):
+    kind = partial(KeepingBot, options={"data_dir": tmp_path / "none"})
+    (_, _, figures, _), _ = asyncio.run(played(kind, dsn, name, minutes=40))
+    assert figures["equity"] > 0.0
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(Misconfigured, match="on the machine that trades the pair"):
+        newest_session(tmp_path / "none", name, PAIRS[0])
 
 
 @retry(retry=retry_if_result(lambda outside_watch_band: not outside_watch_band), wait=wait_fixed(0.1))

@@ -18,13 +18,13 @@ from coordinator.config import load_portfolio
 from services.app.bot import evidence_of
 from services.app.drift import compare
 from services.app.research_answers import answer
-from services.app.whatif import supposed
+from services.app.whatif import outcomes, supposed
 from services.command_line.main import app
 from services.drift_days import day_of, days, keep_day, read_day, told
 from services.runtime import sessions
 from services.runtime.config import BotSettings
 from services.runtime.live import LiveBot
-from services.storage.live_fills import live_fills, memory_of
+from services.storage.live_fills import live_fills, memories_of, memory_of
 from tests.runtime.house import Bot, config, exchange_for, venue
 from tests.runtime.test_parity import ALONE
 
@@ -272,21 +272,21 @@ def test_a_bot_says_that_a_day_was_above_its_limit_and_that_the_next_was_not(tmp
         })  # fmt: skip
 
     bot, behind = live_bot(tmp_path)
-    asyncio.run(bot.look_at_drift())
+    asyncio.run(bot.check_drift())
     assert behind.told == [] and b"drift" not in generate_latest(bot.registry)
     day_with(2, 12.5)
     for _ in range(2):
-        asyncio.run(bot.look_at_drift())
+        asyncio.run(bot.check_drift())
     assert [(one.id, one.over) for one in behind.told] == [("drift", False)]
     assert "above 10 bps" in behind.told[0].sentence
     day_with(1, 3.0)
-    asyncio.run(bot.look_at_drift())
+    asyncio.run(bot.check_drift())
     assert [(one.id, one.over) for one in behind.told] == [("drift", False), ("drift", True)]
     assert b"traderagent_drift_bps 3.0" in generate_latest(bot.registry)
     assert evidence_of(bot.settings, bot.config).drift_bps == 3.0, "a capital phase asks for it"
     quiet, heard = live_bot(tmp_path, drift_limit_bps=None)
     day_with(0, 900.0)
-    asyncio.run(quiet.look_at_drift())
+    asyncio.run(quiet.check_drift())
     assert heard.told == []
 
 
@@ -342,3 +342,41 @@ def test_what_if_as_a_command_and_what_it_refuses(as_users_have_it, house):
     }
     assert "the database does not answer" in answer(json.dumps(asked), house)["refused"]
     assert not interpreted_first.get()
+
+
+# What a command would do
+
+
+def test_what_each_answer_to_a_halt_would_do_is_what_the_pair_would_do(house, dsn):
+    kept = asyncio.run(memories_of(dsn, "drift0"))
+    now = supposed(house, "drift0", SYMBOL, kept[SYMBOL], 108.0)
+    said = outcomes(house, "drift0", kept, {SYMBOL: 108.0})["commands"]
+    found = {command: one[SYMBOL] for command, one in said.items()}
+    entries = sum(not one["reduce_only"] for one in resting(house, kept[SYMBOL]))
+    assert entries > 0 and {one["entries_cancelled"] for name, one in found.items() if name != "close"} == {entries}
+    for name in ("halt", "hold"):
+        one = found[name]
+        assert one["position"] == one["position_now"] == now["position_now"] > 0.0
+        assert (one["closing_orders"], one["closed"], one["realised"], one["fees"]) == (0, 0.0, 0.0, 0.0)
+        assert 0.0 < one["stop"] < 108.0 and one["loss_at_stop"] > 0.0
+    for name in ("close-all", "close"):
+        one = found[name]
+        assert one["position"] == 0.0 and one["orders"] == 0 and one["stop"] == 0.0 and one["loss_at_stop"] is None
+        assert one["closing_orders"] == 1 and one["closed"] == one["position_now"]
+        assert one["fees"] == pytest.approx(one["closed_value"] * 0.00055, rel=1e-3)
+    half = found["reduce-50"]
+    assert half["position"] == pytest.approx(half["position_now"] / 2, abs=0.1) and half["closing_orders"] == 1
+    assert half["realised"] == pytest.approx(found["close-all"]["realised"] * half["closed"] / half["position_now"])
+    assert asyncio.run(memories_of(dsn, "drift0")) == kept, "what the bot knows is as it was"
+    asked = {"question": "command_outcomes", "said": {"bot": "drift0", "database": dsn, "prices": {SYMBOL: 108.0}}}
+    assert answer(json.dumps(asked), house)["answer"]["commands"] == said
+    asked["said"]["prices"] = {"BTCUSDT": 1.0}
+    assert "has never traded pair BTCUSDT" in answer(json.dumps(asked), house)["refused"]
+
+
+def resting(data_dir, saved):
+    from backtesting.what_if import copied, orders_of
+    from services.app.whatif import _made_of
+
+    config, instrument, _ = _made_of(data_dir, "drift0", SYMBOL)
+    return [{"reduce_only": one.reduce_only} for one in orders_of(copied(config, instrument, saved, None, None)[0])]

@@ -186,7 +186,7 @@ def test_a_running_bot_takes_another_key_at_reload_and_its_orders_and_stops_stay
 
     async def play(live, bot, house, bus):
         exchange = house.exchange
-        await live.look_at_key()
+        await live.check_key()
         before = resting(exchange), stops(exchange), len(exchange.known)
         said = [await live.act(command("reload"))]
         house.server.keys[NEW.key] = NEW
@@ -225,7 +225,7 @@ UNFIT = (
 
 def test_a_new_key_that_will_not_do_is_refused_and_the_one_before_trades_on(dsn, name, tmp_path):
     async def play(live, bot, house, bus):
-        await live.look_at_key()
+        await live.check_key()
         for one, sentence in UNFIT:
             known = Key(NEW.key, NEW.secret, one.may_trade, account=one.account, expires=one.expires)
             house.server.keys[NEW.key] = known
@@ -251,10 +251,10 @@ def test_a_running_bot_says_once_a_day_that_its_key_expires_and_that_this_is_ove
         for days in (0.0, 0.5, 1.1):
             now = in_days(days)
             monkeypatch.setattr("services.runtime.live._now", lambda now=now: now)
-            await live.look_at_key()
+            await live.check_key()
         house.server.keys[KEY.key] = KEY
-        await live.look_at_key()
-        await live.look_at_key()
+        await live.check_key()
+        await live.check_key()
         return alarms(bus)
 
     warned = ("key_expiry", "warning", False)
@@ -267,9 +267,9 @@ def test_a_running_bot_says_once_a_day_that_its_key_expires_and_that_this_is_ove
 
 def test_a_running_bot_is_silent_about_a_key_that_is_in_order_and_where_nobody_says(dsn, name, tmp_path):
     async def play(live, bot, house, bus):
-        await live.look_at_key()
+        await live.check_key()
         house.server.faults = Faults(demo=True)
-        await live.look_at_key()
+        await live.check_key()
         return alarms(bus)
 
     assert running(dsn, name, tmp_path, play, minutes=1) == []
@@ -278,9 +278,9 @@ def test_a_running_bot_is_silent_about_a_key_that_is_in_order_and_where_nobody_s
 def test_a_running_live_bot_says_that_its_key_was_given_more_rights(dsn, name, tmp_path):
     async def play(live, bot, house, bus):
         live.settings, _ = live_settings(tmp_path, house.address)
-        await live.look_at_key()
+        await live.check_key()
         house.server.keys[KEY.key] = key(may_withdraw=True)
-        await live.look_at_key()
+        await live.check_key()
         return alarms(bus)
 
     assert running(dsn, name, tmp_path, play, keys=(key(),), minutes=1) == [("key_rights", "warning", False)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from functools import cache
+from functools import cache, partial
 
 import pytest
 
@@ -14,11 +14,12 @@ from backtesting.session_fills import simulate_session
 from backtesting.signal_file import STRATEGY
 from bot.instrument import Market
 from bot.kernel import interpreted
-from bot.ports import ReceivedSignal
+from bot.ports import ReceivedSignal, Refusal, Refused
 from bot.times import HOUR
 from coordinator import compiled, machine
 from coordinator.config import load_portfolio, load_single
 from coordinator.session import replay
+from services.exchanges.bybit.gateway import Bybit
 from services.market_data.synth import generate
 from services.simulated_bybit.exchange import Exchange, exchange_settings
 from services.storage.live_fills import live_fills
@@ -28,7 +29,7 @@ from services.storage.store import PostgresStore
 from strategies.signals import table_of
 from tests.conftest import play_interpreted
 from tests.coordinator.driven import plain_dispatch
-from tests.runtime.house import Bot, venue
+from tests.runtime.house import Bot, gateway_to, venue
 
 SYMBOL = "SOLUSDT"
 GOOD = 3600.0  # seconds
@@ -82,11 +83,12 @@ def backtested(monkeypatch, heard):
     return simulate(chosen, candles).recording.fills
 
 
-def listening(dsn, name, folder, play):
+def listening(dsn, name, folder, play, kind=Bybit):
     async def main():
         chosen = load_portfolio({"strategy": STRATEGY, "pairs": [SYMBOL], "signals": {"listens": True}})
         async with venue(exchange_of(chosen)) as house:
             one = Listening(dsn, name, folder, house.address, chosen)
+            one.bot.make_gateway = partial(gateway_to, kind=kind)
             await one.bot.start()
             await one.minutes(3)
             await play(one)
@@ -129,6 +131,13 @@ def test_signals_are_traded_once_through_kills_and_replay_and_drift_see_the_same
         assert told == [(1, "long", False), (2, "long", False), (3, "close", False), (4, "long", True),
                         (5, "short", False)]  # fmt: skip
 
+        rows = await one.rows.newest(one.name, SYMBOL, 10)
+        assert {row["signal"]: row["outcome"] for row in rows} == {
+            "a": "filled", "b": "held", "c": "filled", "d": "late", "e": "filled",
+        }  # fmt: skip
+        entered = next(row for row in rows if row["signal"] == "a")
+        assert entered["quantity"] == float(one.machine.instrument.quantity(held))
+        assert entered["stop"] < entered["fill_price"] < entered["target"]
         heard.extend(await one.rows.heard(one.name, SYMBOL))
 
     heard = []
@@ -144,6 +153,29 @@ def test_signals_are_traded_once_through_kills_and_replay_and_drift_see_the_same
         assert session.ended == ""
         simulated += session.fills
     assert [(one.order, one.side, one.lots) for one in simulated] == [(one.order, one.side, one.lots) for one in fills]
+
+
+class Refusing(Bybit):
+    """A gateway that places no entry."""
+
+    async def place(self, symbol, order):
+        if not order.reduce_only:
+            raise Refused(Refusal.NO_MONEY, "not enough balance")
+        await super().place(symbol, order)
+
+
+def test_an_entry_that_the_exchange_refuses_is_told_with_its_reason(dsn, tmp_path):
+    async def play(one):
+        await one.send("a", 1)
+        await one.minutes(2)
+        (row,) = await one.rows.newest(one.name, SYMBOL, 10)
+        assert row["outcome"] == "refused"
+        (said,) = [each["fields"] for each in row["decisions"] if each["kind"] == "refused"]
+        assert (said["refusal"], said["side"], said["price"]) == ("no_money", "buy", 0.0)
+
+    assert listening(dsn, "signals3", tmp_path, play, Refusing) == []
+    (lines,) = lines_in(tmp_path)
+    assert not [step for step, _ in replay(lines) if step.expected]
 
 
 def test_signals_that_come_at_once_each_have_a_number_and_one_that_came_before_is_refused(dsn):

@@ -26,7 +26,7 @@ from coordinator.decisions import explain
 from coordinator.messages import AccountSnapshot
 from coordinator.operator import CommandRejected, OperatorCommand
 from coordinator.phase_gates import PhaseEvidence
-from coordinator.vocabulary import Answer, HeldOff
+from coordinator.vocabulary import HaltAnswer, HeldOff
 from services.app.backing import Backing
 from services.app.bot import control_of
 from services.command_line.live import venue as venue_command
@@ -41,13 +41,14 @@ from services.runtime.live_config import settings_shown
 from services.runtime.local import status
 from services.runtime.metrics import StatusMetrics
 from services.runtime.preflight import changes
+from services.runtime.status import portfolio_status
 from services.simulated_bybit.records import Key
 from services.simulated_bybit.server import Faults
 from services.storage.past_decisions import past_decisions
 from tests.runtime.house import KEY, Bot, command, config, entries, exchange_for, venue, with_bot
 
 
-def test_f_07_a_halt_withdraws_every_entry_at_once_and_keeps_the_stops(dsn, name):
+def test_f_07_a_halt_cancels_every_entry_at_once_and_keeps_the_stops(dsn, name):
     async def play(bot, exchange):
         before, held = len(entries(bot, exchange)), {s: b.position for s, b in exchange.books.items()}
         stops = {one.client_order_id for one in exchange.live(None) if one.reduce_only}
@@ -103,7 +104,7 @@ def test_close_all_leaves_nothing(dsn, name):
 
     positions, answer = with_bot(dsn, name, play, minutes=400)
     assert positions == [0, 0]
-    assert answer == Answer.CLOSE_ALL.name.lower()
+    assert answer == HaltAnswer.CLOSE_ALL.name.lower()
 
 
 def test_a_paused_pair_has_no_entries_and_the_others_trade_on(dsn, name):
@@ -146,7 +147,7 @@ def test_a_closed_pair_leaves_at_the_market_rests_and_the_others_trade_on(dsn, n
         return said, left, kept, {one.symbol for one in entries(bot, exchange)}, other
 
     said, left, kept, open_orders, other = with_bot(dsn, name, play, minutes=400)
-    assert said == "paused the pair; its position leaves at the market"
+    assert said == "paused the pair; its position is closed at the market"
     assert (left, kept) == (0, True)
     assert open_orders == {other}
 
@@ -180,7 +181,7 @@ def test_the_capital_grows_by_the_operators_word_and_shrinks_by_itself(dsn, name
             bot = Bot(as_live(chosen), house.address, dsn, name, options={"first_share": settings.first_share})
             await bot.start()
             live = LiveBot(settings, as_live(chosen), bot.runtime, control_of(settings, chosen))
-            await live._look_at_phase()
+            await live._check_phase()
             first = (await live.status())["phase_standing"]
             with pytest.raises(
                 CommandRejected, match="asks for a passed `traderagent chaos` of this strategy with 100"
@@ -190,7 +191,7 @@ def test_the_capital_grows_by_the_operators_word_and_shrinks_by_itself(dsn, name
             said = [await live.act(command("phase-up"))]
             portfolio = bot.runtime.master.core.machine.portfolio_state.portfolio
             portfolio.phase.fall = 0.2
-            await live._look_at_phase()
+            await live._check_phase()
             fallen = (await live.status())["phase_standing"]
             said.append(await live.act(command("phase-up", force=True)))
             await bot.stop()
@@ -235,6 +236,20 @@ def test_a_position_that_a_fill_is_still_on_its_way_to_is_asked_about_and_not_ta
 
     pairs = with_bot(dsn, name, play, minutes=60)
     assert {one["pair"]: one["held_off"] for one in pairs} == {"BTCUSDT": [], "SOLUSDT": []}
+
+
+def test_a_status_names_risk_groups_as_configured_else_by_the_first_of_those_that_move_alike(dsn, name):
+    async def play(bot, exchange):
+        loop, instruments = bot.runtime.master, bot.runtime.portfolio.startup.instruments
+        loop.core.machine.portfolio_state.groups[:] = 0
+        return [
+            {one["pair"]: one["group"] for one in portfolio_status(loop, instruments, named)["pairs"]}
+            for named in ({}, {"SOLUSDT": "majors"})
+        ]
+
+    alike, named = with_bot(dsn, name, play, minutes=1)
+    assert alike == {"BTCUSDT": "BTCUSDT", "SOLUSDT": "BTCUSDT"}
+    assert named == {"BTCUSDT": "BTCUSDT", "SOLUSDT": "majors"}
 
 
 def test_metrics_say_what_the_status_says(dsn, name):

@@ -156,6 +156,44 @@ def test_deals_are_the_same_live_after_a_restart():
     assert found.fills.total() >= 4
 
 
+def of_a_grid(grid, *investments, restart=False, **sections):
+    """Hours of a narrow grid on one pair; `investments`: hours after the start, and amounts."""
+    candles = generate(["BTCUSDT"], 2, 7)
+    start = sensible_start(candles, 0.15)
+    section = {
+        "preset": "classic",
+        "timeframe": "5m",
+        "warmup_bars": 30,
+        "risk_budget": 1.0,
+        "range_factor": 2.0,
+        **grid,
+    }
+    values = {"strategy": "grid", "pairs": ["BTCUSDT"], "grid": section, **sections}
+    if investments:
+        values["investments"] = [{"at": start + int(hour * HOUR), "amount": amount} for hour, amount in investments]
+    instruments = {"BTCUSDT": instrument_for("BTCUSDT", Market.LINEAR, candles["BTCUSDT"])[0]}
+    return asyncio.run(parity(load_portfolio(values).changed(start=start), candles, instruments, restart=restart))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("restart", [False, True], ids=["whole", "restarted"])
+def test_capital_that_is_added_and_taken_out_is_the_same_live(restart):
+    """A simulated operator in one, an operator's command in the other; a restart lies between the two."""
+    found = of_a_grid({"reinvest": "profits"}, (1.0, 10_000), (2.5, -15_000), restart=restart)
+    assert found.differences == []
+    assert [one.kind for one in found.decisions].count("investment") == 2
+    assert found.fills.total() >= 10
+
+
+@pytest.mark.slow
+def test_counters_that_only_reduce_through_a_pause_are_the_same_live():
+    """A grid on both sides that a loss pauses: what reduces its position goes on, as new orders."""
+    found = of_a_grid({"turning_entries": "rest"}, risk={"pair_day_loss": 0.0002})
+    assert found.differences == []
+    assert "pause" in {one.kind for one in found.decisions}
+    assert [one for one in found.fills if one.slot >= 15 and one.generation == 2], "counters were set anew"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ALONE)
 def test_every_strategy_is_the_same_live(name):

@@ -112,7 +112,7 @@ def test_a_stopped_bot_has_no_entries_at_the_venue_and_its_stops_stay(dsn, name)
         await one_held(bot, exchange)
         stops = sorted(one.id for one in exchange.live(None) if one.kind == OrderKind.STOP)
         assert entries(bot, exchange)
-        await bot.runtime.withdraw()
+        await bot.runtime.cancel_entries()
         assert entries(bot, exchange) == []
         assert sorted(one.id for one in exchange.live(None) if one.kind == OrderKind.STOP) == stops
         await bot.crash()
@@ -475,7 +475,7 @@ def test_row_9_a_second_machine_of_the_same_name_is_refused_and_named(dsn, name)
 
 @pytest.mark.slow
 def test_row_9_adopt_takes_over_what_another_database_left(dsn, name):
-    """Its orders are withdrawn; its position is booked at its average, guarded, and drains after a resume."""
+    """Its orders are cancelled; its position is booked at its average, guarded, and drains after a resume."""
 
     async def main():
         chosen = config()

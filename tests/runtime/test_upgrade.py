@@ -130,13 +130,19 @@ def audit(address):
 
 
 def assert_kept(address, before, what):
-    after, ends = at_venue(address), fates(address, before)
+    ends = fates(address, before)
     cancelled = [
         client_order_id
         for client_order_id, state in ends.items()
         if state not in (OrderState.RESTING, OrderState.FILLED)
     ]
     assert cancelled == [], what
+    return assert_protected(address, before, what)
+
+
+def assert_protected(address, before, what):
+    """Every position has kept its stop all the time."""
+    after = at_venue(address)
     for pair, (_, position) in before.items():
         now = after[pair][1]
         assert (now.stop > 0) == (now.lots != 0), what

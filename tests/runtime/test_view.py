@@ -18,7 +18,7 @@ from coordinator.announcements import filled
 from coordinator.decisions import FIELDS, SENTENCES, decision_of, sentence
 from coordinator.regime import Regime
 from coordinator.roster import Roster
-from coordinator.vocabulary import DECISION, NOBODY, DecisionKind, Variant
+from coordinator.vocabulary import DECISION, NO_PAIR, DecisionKind, Variant
 from services.messaging.silent_bus import SilentBus
 from services.runtime.stages import Stages
 from services.runtime.view import News, View
@@ -45,7 +45,7 @@ def decided(kind, ts=START, pair=0, **fields):
 
 
 def tell(to, pair, kind, ts=START, **fields):
-    to.publish(decision_of(decided(kind, ts, 0 if pair else NOBODY, **fields), pair, Roster()))
+    to.publish(decision_of(decided(kind, ts, 0 if pair else NO_PAIR, **fields), pair, Roster()))
     return to.lines[-1][1] if to.lines else ""
 
 

@@ -79,8 +79,8 @@ async def seconds(world, count, *, poll=True):
             await world.bot.runtime.poll()
         world.dog.find_bots()
         for bot in world.dog.watches:
-            await world.dog.look_at(bot)
-            await world.dog.look_at_account(bot)
+            await world.dog.check_bot(bot)
+            await world.dog.check_account(bot)
         world.dog.evaluate()
         world.clock.now += 1.0
     said = [(str(one.condition), one.over) for one, _ in outgoing.waiting]
@@ -216,7 +216,7 @@ import services.app.watchdog as app
 class Seen(app.Watchdog):
     async def run(self, session):
         self.find_bots()
-        await self.look_at("main")
+        await self.check_bot("main")
         loaded = sorted({name.split(".")[0] for name in sys.modules})
         import psutil
         print(json.dumps([loaded, psutil.Process().memory_info().rss, self.watches["main"].why]))
@@ -262,7 +262,7 @@ def test_ctrl_c_ends_the_process(tmp_path):
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
     rest, _ = process.communicate(timeout=20)
-    assert said.startswith("watching; calls json 127.0.0.1")
+    assert said.startswith("watching; alarms go to json 127.0.0.1")
     assert time.monotonic() - began < 5
     assert process.returncode == 130, rest
     assert "Traceback" not in rest

@@ -182,6 +182,18 @@ def better(daily, pair):
     return best, sure >= 0.95 and looks.superior_ability <= 0.05
 
 
+@pytest.mark.parametrize("trials", [40, 300])
+def test_superior_ability_of_noise_is_significant_about_once_in_twenty(trials):
+    """Its size: with the deviations of the resamples it was three times in ten."""
+    fooled = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        looks = Looks(rng.normal(0, 0.02, 365), seed=seed)
+        looks.add(rng.normal(0, 0.01, (trials, 365)))
+        fooled += looks.superior_ability <= 0.05
+    assert fooled <= 6
+
+
 def test_a_planted_edge_is_found_among_a_thousand_and_luck_is_not():
     pair = np.random.default_rng(9).normal(0, 0.03, DAYS)
     fooled = 0

@@ -16,7 +16,14 @@ from backtesting.portfolio_run import play_portfolio, prepare_portfolio
 from bot.record import new_records
 from bot.times import DAY
 from coordinator.config import load_portfolio
-from search.portfolio_score import add_worth, follow_account, score_portfolio
+from search.portfolio_score import (
+    add_worth,
+    extremes,
+    first_from,
+    follow_account,
+    follow_equity,
+    score_portfolio,
+)
 from search.score import NAMES, OWN, SCORE
 from search.window import held_equally_over
 from tests.conftest import walk
@@ -100,16 +107,56 @@ def test_what_a_pair_holds_stands_at_every_time_of_the_clock():
     changes["bar"], changes["position"] = [1, 2], [2, -1]
     exposure = np.zeros(6)
     clock, ts = np.array([10, 20, 30, 40, 50, 60]), np.array([10, 20, 40])
-    add_worth(clock, exposure, ts, np.array([5.0, 6.0, 7.0]), changes, 3, 1.0)
+    add_worth(clock, exposure, ts, np.array([5.0, 6.0, 7.0]), 10, changes, 3, 1.0)
     assert exposure.tolist() == [0.0, 12.0, 12.0, 7.0, 7.0, 7.0]
+
+
+@given(st.integers(2, 60), st.integers(0, 5), st.integers(0, 5), st.integers(1, 5), st.integers(0, 1000))
+def test_what_is_held_is_added_whatever_bars_are_missing(count, missing, absent, held, seed):
+    """From the clock and from the pair, whose times are among those of the clock."""
+    rng = np.random.default_rng(seed)
+    clock = np.delete(np.arange(count), rng.choice(count, min(missing, count - 1), replace=False))
+    ts = np.delete(clock, rng.choice(len(clock), min(absent, len(clock) - 1), replace=False))
+    changes = new_records(CHANGE, min(held, len(ts)))
+    changes["bar"] = np.sort(rng.choice(len(ts), len(changes), replace=False))
+    changes["position"] = rng.integers(-2, 3, len(changes))
+    close, exposure = rng.uniform(1.0, 9.0, len(ts)), np.zeros(len(clock))
+    add_worth(clock, exposure, ts, close, 1, changes, len(ts), 0.5)
+    for time, found in zip(clock.tolist(), exposure.tolist()):
+        bar = np.searchsorted(ts, time, side="right") - 1
+        change = np.searchsorted(changes["bar"], bar, side="right") - 1
+        position = changes["position"][change] if bar >= 0 and change >= 0 else 0
+        assert found == abs(position * close[bar] * 0.5)
+
+
+@given(st.integers(1, 40), st.integers(0, 60), st.integers(0, 1000))
+def test_a_time_is_found_from_where_one_looks(count, ts, seed):
+    clock = np.sort(np.random.default_rng(seed).choice(60, count, replace=False))
+    for k in range(np.searchsorted(clock, ts) + 1):
+        assert first_from(clock, k, ts) == np.searchsorted(clock, ts)
+
+
+@given(st.integers(1, 40), st.integers(0, 1000))
+def test_equity_is_followed_in_parts_as_in_one(count, seed):
+    """The high so far and its low since then, the deepest drawdown before it, and highest and lowest of all."""
+    equity = 100.0 + np.cumsum(np.random.default_rng(seed).normal(0, 5, count))
+    reached = (100.0, 100.0, 0.0)
+    for part in np.array_split(equity, 3):
+        if len(part):
+            reached = follow_equity(part, *reached)
+            assert extremes(part) == (part.max(), part.min())
+    high, low, depth = reached
+    highs = np.maximum.accumulate(np.concatenate(([100.0], equity)))
+    assert high == highs[-1]
+    assert max(depth, 1.0 - low / high) == np.max(1.0 - np.concatenate(([100.0], equity)) / highs)
 
 
 def test_an_account_of_four_bars_by_hand():
     score, closes = new_records(SCORE, 1)[0], np.zeros(4)
     clock = np.array([0, DAY - 1, DAY, 3 * DAY])
-    days = follow_account(
-        clock, np.array([110.0, 88.0, 120.0, -5.0]), np.array([55.0, 0.0, 30.0, 10.0]), 100.0, score, closes
-    )
+    exposure = np.array([55.0, 0.0, 30.0, 10.0])
+    days = follow_account(clock, np.array([110.0, 88.0, 120.0, -5.0]), exposure, 1, 100.0, score, closes)
+    assert not exposure.any()
     assert days == 3 and closes.tolist() == [100.0, 88.0, 120.0, -5.0]
     assert score.max_drawdown_pct == 100.0 and score.coverage_pct == 75.0
     assert score.mean_exposure_pct == pytest.approx(75.0 / 4) and score.max_exposure_pct == 50.0

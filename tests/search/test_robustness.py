@@ -14,8 +14,8 @@ from backtesting.run import simulate
 from bot.errors import Misconfigured
 from bot.times import DAY
 from coordinator.config import load_config
-from search.monte_carlo import closed_profits, monte_carlo, play, redrawn, redrawn_trades
-from search.stress import stress
+from search.monte_carlo import monte_carlo, play, redrawn, redrawn_trades, trade_profits
+from search.stress import _doubled, _largest_holding, stress
 from search.window import market_of
 from tests.conftest import walk
 from tests.search.test_sessions import command
@@ -39,8 +39,9 @@ def market():
 
 
 def test_trades_drawn_anew_make_on_average_what_they_made(base):
-    profit = closed_profits(base)
-    assert profit.sum() == pytest.approx(base.metrics.closed_profit)
+    profit = trade_profits(base)
+    assert base.metrics.open_trades
+    assert profit.sum() == pytest.approx(base.metrics.closed_profit + base.metrics.open_profit)
     drawn = redrawn_trades(profit, 10_000.0, 4000, 1)
     error = drawn.returned.std() / np.sqrt(4000)
     assert drawn.returned.mean() == pytest.approx(profit.sum() / 100, abs=5 * error)
@@ -49,6 +50,14 @@ def test_trades_drawn_anew_make_on_average_what_they_made(base):
     again = redrawn_trades(profit, 10_000.0, 4000, 1)
     assert (again.returned == drawn.returned).all()
     assert redrawn_trades(profit[:9], 10_000.0, 10, 1) is None
+
+
+def test_what_is_ruined_on_the_way_stays_ruined():
+    """F-44: no draw comes back from nothing."""
+    drawn = redrawn_trades(np.array([60.0, -120.0, 60.0, 80.0] * 5), 100.0, 500, 3)
+    ruined = drawn.drawdown == 100.0
+    assert 0 < ruined.sum() < 500
+    assert (drawn.returned[ruined] == -100.0).all()
 
 
 def test_candles_drawn_anew_are_days_of_the_period_that_go_on_from_the_last_price(base):
@@ -101,6 +110,24 @@ def test_each_fault_does_what_it_says(base):
     assert found["a gap down of 30%"].figures["worst_day_pct"] < -1.0
     returns = [one.figures["total_return_pct"] for one in found.values()]
     assert len(set(returns)) == 5
+
+
+def test_doubled_costs_are_never_smaller(base):
+    instrument = {**base.config.instrument, "maker_fee": "-0.0001", "taker_fee": "0.0005"}
+    dear = _doubled(base.config.changed(instrument=instrument))
+    assert (float(dear.instrument["maker_fee"]), float(dear.instrument["taker_fee"])) == (-0.0001, 0.001)
+    assert dear.execution.forced_exit_bps == 2 * base.config.execution.forced_exit_bps > 0
+
+
+def test_the_gap_comes_while_there_are_bars_behind_it(base):
+    """It stands behind the largest position before the last bar, also where the largest is that of the last bar."""
+    at = _largest_holding(base)
+    ts = base.recording.prepared.candles.ts[: base.recording.bars]
+    largest = ts[int(np.argmax(np.abs(base.recording.worth())))]
+    for until in (at, largest):
+        bars = int(np.searchsorted(ts, until)) + 1
+        shorter = simulate({**PLAIN}, CANDLES.rows(slice(0, bars)))
+        assert _largest_holding(shorter) < until
 
 
 def test_months_that_the_candles_hold_are_played():

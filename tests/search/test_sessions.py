@@ -192,14 +192,16 @@ def trials(data_dir):
 
 
 @pytest.mark.slow  # processes that are killed, and a search of some length
-def test_a_search_that_is_killed_goes_on_and_writes_the_same_rows(tmp_path):
+@pytest.mark.parametrize("how", [("--workers", 1), ("--ray", "local")], ids=["threads", "ray"])
+def test_a_search_that_is_killed_goes_on_and_writes_the_same_rows(tmp_path, how):
     candles, space = tmp_path / "candles.parquet", tmp_path / "space.yaml"
     to_frame(walk(300 * 1440, seed=3, volatility=0.0007)).write_parquet(candles)
     wide = {"levels": {"from": 5, "to": 40, "step": 1}, "profit_per_grid": {"from": "0.3%", "to": "2%", "steps": 40}}
     space.write_text(yaml.safe_dump({**SPACE, "grid": {**wide, "warmup_bars": 30}}))
     data, other = tmp_path / "data", tmp_path / "other"
-    running = command(data, "sweep", space, "--candles", candles, "--out", tmp_path / "a", "--workers", 1, start=True)
-    deadline = time.monotonic() + 120
+    asked = ("sweep", space, "--candles", candles, "--out")
+    running = command(data, *asked, tmp_path / "a", *how, start=True)
+    deadline = time.monotonic() + 300
     while running.poll() is None and trials(data) < 200 and time.monotonic() < deadline:
         pass
     assert running.poll() is None, "it came to its end before it was killed"
@@ -207,8 +209,8 @@ def test_a_search_that_is_killed_goes_on_and_writes_the_same_rows(tmp_path):
     running.wait()
     before = trials(data)
     assert 200 <= before < 36 * 40
-    command(data, "sweep", space, "--candles", candles, "--out", tmp_path / "a")
-    command(other, "sweep", space, "--candles", candles, "--out", tmp_path / "b")
+    command(data, *asked, tmp_path / "a", *how)
+    command(other, *asked, tmp_path / "b")
     assert trials(data) == 36 * 40
     assert (tmp_path / "a" / "rows.csv").read_bytes() == (tmp_path / "b" / "rows.csv").read_bytes()
     assert (tmp_path / "a" / "report.html").read_bytes() == (tmp_path / "b" / "report.html").read_bytes()

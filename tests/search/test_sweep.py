@@ -210,6 +210,15 @@ def test_a_plateau_ranks_by_the_worst_of_a_variant_and_its_neighbours(found):
     assert found.plateau.worst == min(value for one, value in values.items() if differs(lattice, one, best))
 
 
+def test_a_plateau_puts_what_stands_alone_behind_and_a_verdict_says_that_nothing_passed():
+    found = sweep(told(plateau=True, method="random:5", filters=["trades >= 100000"]), CANDLES, workers=2)
+    digits = found.space.lattice.digits(found.numbers)
+    near = (np.abs(digits[:, None] - digits[None]).sum(axis=2) == 1).any(axis=1)
+    assert 0 < near.sum() < len(near), "choose another count: both kinds are needed"
+    assert near[: near.sum()].all()
+    assert "No variant passes the filters" in " ".join(found.verdict)
+
+
 def differs(lattice, one, other):
     first, second = lattice.digits(np.array([one, other]))
     return np.abs(first - second).sum() == 1

@@ -108,6 +108,15 @@ def test_the_verdict_says_what_it_is_of(found):
     assert "out of sample" in words and "alpha" in words and "windows ended with a gain" in words
 
 
+def test_what_fails_the_filters_is_said_and_does_not_pass():
+    """Something trades a window for which nothing passed; nobody may take it for what was asked for."""
+    search = {**SPACE["search"], "filters": ["trades >= 100000"]}
+    found = walk_forward({**SPACE, "search": search}, CANDLES, workers=2)
+    assert [fold.passed for fold in found.folds] == [False] * 4 and not found.passed
+    assert not found.frame["passed"].any()
+    assert "Before 4 of 4 windows no variant passed the filters" in " ".join(found.verdict)
+
+
 def test_the_rows_are_the_same_in_one_thread(found):
     assert walk_forward(SPACE, CANDLES, workers=1).frame.equals(found.frame)
 

@@ -55,11 +55,12 @@ PAIR = "BTCUSDT"
 
 def pair_status(pair=PAIR, **more):
     return {
-        "pair": pair, "price": 43_000.5, "regime": "tight_range", "strategy": "grid", "phase": "running",
+        "pair": pair, "price": 43_000.5, "regime": "tight_range", "strategy": "grid", "group": pair, "phase": "running",
         "held_off": [], "target": 900.0, "position": 0.01, "equity": 12.5, "exposure": 430.0, "entries": 4,
         "exits": 1, "refused_for_costs": 0, "open_orders": 5, "recovered": True, "corrections": 0, "fills": 2,
         "reconciled_seconds": 4.0,
         "reactions": {"counts": [1], "seconds": 0.1}, "average": 42_800.0, "stop": 41_000.0,
+        "counts": {},
     } | more  # fmt: skip
 
 
@@ -67,7 +68,8 @@ def bot_status(bot, pairs=(PAIR,), **more):
     return {
         "bot": bot, "at": "2024-01-01T09:06:00Z", "equity": 10_012.5, "wallet": 10_000.0, "exposure": 430.0,
         "day_loss_pct": -0.1, "drawdown_pct": 0.2, "modes": [], "halted": False, "answer": None, "decide_by": None,
-        "limits": {"halt_day_loss_pct": 10.0, "halt_drawdown_pct": 30.0, "exposure": 0.7, "reserve": 0.15},
+        "limits": {"halt_day_loss_pct": 10.0, "halt_drawdown_pct": 30.0, "exposure": 0.7, "reserve": 0.15,
+                   "group_exposure": 0.3},
         "transfers_at": 0, "capital_phase": None, "phase_standing": None,
         "streams": {"public": True}, "stream_age_seconds": 0.1, "errors": {}, "changes": {},
         "pairs": [pair_status(one) for one in pairs],

@@ -40,7 +40,8 @@ class FakeTelegram:
     def __init__(self):
         self.sent, self.edited, self.answered, self.photos = [], [], [], []
         self.failures = []  # answers instead of the next calls of sendMessage: (status, body)
-        self.away = self.closing = False
+        self.swallowed = 0  # next calls of sendMessage that are taken, and the connection ends without an answer
+        self.closing = False
         self._numbers, self._updates = itertools.count(1), []
         self._came = asyncio.Event()
 
@@ -50,10 +51,21 @@ class FakeTelegram:
         app.router.add_route("*", "/{rest:.*}", self._unknown)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.address = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        self._site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await self._site.start()
+        self._port = self._runner.addresses[0][1]
+        self.address = f"http://127.0.0.1:{self._port}"
         return self
+
+    async def leave(self):
+        """Be reached by nobody: connections end, and none can be made."""
+        await self._site.stop()
+        for connection in self._runner.server.connections:
+            connection.transport.abort()
+
+    async def come_back(self):
+        self._site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
+        await self._site.start()
 
     async def __aexit__(self, *_):
         self.closing = True
@@ -89,10 +101,11 @@ class FakeTelegram:
     async def _called(self, request):
         given = {**request.query, **dict(await request.post())}
         method = request.match_info["method"].lower()
-        if self.away:
-            request.transport.close()
-            raise web.HTTPServiceUnavailable
-        return await getattr(self, f"_{method}", self._fine)(given)
+        answer = await getattr(self, f"_{method}", self._fine)(given)
+        if method == "sendmessage" and self.swallowed:
+            self.swallowed -= 1
+            request.transport.abort()
+        return answer
 
     async def _fine(self, _given):
         return _done(True)
@@ -109,7 +122,7 @@ class FakeTelegram:
                 await asyncio.wait_for(self._came.wait(), min(deadline - time.monotonic(), 0.5))
             except TimeoutError:
                 continue
-            if self.away or self.closing:
+            if self.closing:
                 break
         return _done(self._updates)
 

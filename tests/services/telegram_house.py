@@ -11,7 +11,7 @@ from services.messaging.bus import RedisBus
 from services.messaging.embedded import EmbeddedRedis
 from services.storage.embedded import shared_by_all
 from services.telegram.mailbox import MailLimits
-from services.telegram.users import TelegramSettings, TelegramUser, write_settings
+from services.telegram.users import TelegramSettings, TelegramUser, settings_file, write_settings
 from tests.services.console_house import PAIR, SpokenBot, bot_status
 from tests.services.fake_telegram import TOKEN, FakeTelegram
 
@@ -36,7 +36,7 @@ class SpokenFor(SpokenBot):
 
     def __init__(self, data_dir, name):
         super().__init__(data_dir, name)
-        self.now = live_status(name)
+        self.now, self.stop = live_status(name), 41_000.0
 
     async def act(self, said):
         before = self.now
@@ -47,7 +47,7 @@ class SpokenFor(SpokenBot):
 
     async def orders(self, pair):
         found = await super().orders(PAIR)
-        return {**found, "pair": pair}
+        return {**found, "pair": pair, "stop": self.stop}
 
 
 class House:
@@ -82,7 +82,8 @@ class House:
 @asynccontextmanager
 async def house(folder, dsn, names, *, users=(ANN, BOB), clock=None, limits=None, language="en"):
     people = tuple(TelegramUser(one, "Ann", language) for one in users)
-    write_settings(folder, TelegramSettings(TOKEN, people))
+    if not settings_file(folder).exists():  # else it is started anew
+        write_settings(folder, TelegramSettings(TOKEN, people))
     redis = EmbeddedRedis(shared_by_all(folder))
     url = await redis.start()
     bots, buses = [SpokenFor(folder, one) for one in names], [RedisBus(url, one) for one in names]

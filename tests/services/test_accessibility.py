@@ -78,7 +78,7 @@ def test_no_page_has_anything_that_keeps_people_out(dsn, name, tmp_path):
                 *("/", f"/bots/{name}/pairs/{PAIR}", "/portfolio", "/history/fills", "/history/orders"),
                 *("/history/trades", "/decisions", "/backtest", "/jobs", "/sessions", f"/sessions/{session}"),
                 *(f"/compare?run={session}-1&run={session}-2", "/matrix", f"/scan?job={scan}", "/data"),
-                *("/strategies", "/audit", "/settings", "/config"),
+                *("/strategies", "/audit", "/settings", "/config", "/signals"),
             ]
             found |= await audited(page, house.address, paths)
             house.bots[name].now = house.bots[name].now | HALTED

@@ -108,11 +108,11 @@ def test_the_table_has_each_condition_once_and_whole():
 
 
 def test_each_observer_says_what_the_table_names_it_for_and_nothing_else():
-    """The faults that fire each are in test_watchdog, test_watched_bot, test_key_care, test_drift and test_telegram."""
+    """Faults that fire each: test_watchdog, test_watched_bot, test_key_care, test_drift, test_telegram_catalogue."""
     said = {one: {each.id for each in CONDITIONS if one in each.seen_by} for one in Observer}
     assert said[Observer.WATCHDOG] == {one.value for one in BotTrouble}
     assert said[Observer.PROBE] == {one.id for one in CONDITIONS if one.service}
-    assert said[Observer.TELEGRAM] == {"silent", "halted"}
+    assert said[Observer.TELEGRAM] == {"silent", "halted", "unprotected"}
     alarms = {
         "store_away",
         "unexplained_money",

@@ -19,19 +19,23 @@ from bot.ports import Unreachable
 from bot.sources import ROOT
 from bot.times import DAY, MINUTE
 from coordinator.decisions import FAMILY, FIELDS
+from coordinator.machine import PairMachine
 from coordinator.vocabulary import DecisionKind
 from services.command_line import web
 from services.logs import configure
 from services.storage import store
 from services.storage.store import PostgresStore
 from services.web.access import SESSION, TRIES
+from services.web.allocation import layers
 from services.web.api_signals import LISTENS, signature
 from services.web.portfolio import correlations
 from services.web.scopes import Scope, allows, needed_for
 from services.web.telling import reasons, spoken
+from services.web.watch import SeenBot
 from services.web.words import CHART_NAMES, CHART_TEXTS, PageWords
 from services.words import LANGUAGES, chosen
-from tests.services.console_house import HALTED, NOW, PAIR, bot_status, console, write_history
+from tests.conftest import classic, instrument
+from tests.services.console_house import HALTED, NOW, PAIR, bot_status, console, pair_status, write_history
 from tests.services.test_bot_commands import run as command
 
 OPEN = {
@@ -49,6 +53,7 @@ PAGES = (
     "/backtest", "/jobs", "/sessions", "/strategies", "/bots", "/data", "/matrix", "/scan",
     "/drift", "/drift?day=2024-01-01", "/drift.csv?bot={bot}",
     "/replays", "/replays/0000000000000000", "/journal", "/journal.csv",
+    "/signals",
 )  # fmt: skip
 VALUES = {
     "bot": None, "pair": PAIR, "session": "0" * 64, "job": 1, "search": "0" * 16, "content": "0" * 16, "variant": 0,
@@ -467,6 +472,71 @@ def test_what_was_earned_is_told_by_strategy_and_regime_and_how_alike_pairs_are(
             assert "tight range" in page.decode()
 
     run(main())
+
+
+def test_allocation_is_told_over_time_and_groups_beside_their_limit(dsn, name, tmp_path):
+    def given(pair, minute, target, equity):
+        return Decision(pair, NOW + minute * MINUTE, "allocation", {"target": target, "equity": equity, "group": 0})
+
+    async def main():
+        store = await PostgresStore.open(dsn, name)
+        said = [
+            *(given(PAIR, 0, 900.0, 2_000.0), given("OLDUSDT", 0, 500.0, 2_000.0)),
+            given("ETHUSDT", 600, 300.0, 2_100.0),
+            *(given(PAIR, 1200, 400.0, 1_900.0), given("ETHUSDT", 1200, 0.0, 1_900.0)),
+        ]
+        await store.save(PAIR, PairMachine(classic(), instrument(), 1.0, MINUTE).saved(), NOW, [], [], said)
+        await store.close()
+        async with console(dsn, tmp_path, name) as house:
+            bot, token = house.bots[name], await house.token("read")
+            pairs = [pair_status(PAIR), pair_status("ETHUSDT", group=PAIR), pair_status("XRPUSDT")]
+            bot.now = bot_status(name, at="2024-01-02T09:10:00Z") | {"pairs": pairs}
+            await house.built.watcher.look()
+            path = f"/api/v1/portfolio/{name}"
+            _, told, _ = await house.ask("GET", f"{path}/allocation", token)
+            marks = [((one["at"] - NOW) // MINUTE, one["targets"], one["free"]) for one in told["items"]]
+            assert marks == [
+                (0, {PAIR: 900.0, "OLDUSDT": 500.0}, 600.0),
+                (600, {PAIR: 900.0, "ETHUSDT": 300.0}, 900.0),  # the pair that is not traded any more has nothing
+                (1200, {PAIR: 400.0}, 1500.0),
+            ]
+            _, told, _ = await house.ask("GET", f"{path}/allocation?since={NOW + MINUTE}", token)
+            assert [one["targets"] for one in told["items"]] == [{"ETHUSDT": 300.0}, {PAIR: 400.0}]
+            _, shown, _ = await house.ask("GET", path, token)
+            limit = 0.3 * 0.85 * 10_012.5
+            assert [(one["pairs"], one["exposure"], one["limit"]) for one in shown["groups"]] == [
+                ([PAIR, "ETHUSDT"], 860.0, pytest.approx(limit)),
+                (["XRPUSDT"], 430.0, None),
+            ]
+            for days in (0, 1):
+                _, page, _ = await house.ask("GET", f"/portfolio?bot={name}&days={days}", token)
+                text = page.decode()
+                assert text.count("<polygon") == 3 + (days == 0), days  # OLDUSDT ended more than a day ago
+                assert "2,553" in text
+                assert f"{PAIR}, ETHUSDT" in text
+            status, body, _ = await house.ask("GET", f"/portfolio?bot={name}&days=-1", token)
+            assert (status, body["field"]) == (422, "days")
+            house.built.watcher.seen[name] = SeenBot(name, trouble="it does not run.")
+            _, page, _ = await house.ask("GET", f"/portfolio?bot={name}", token)
+            assert page.decode().count("<polygon") == 4  # that of a bot which has said nothing yet is shown too
+
+    run(main())
+
+
+def test_an_allocation_is_stacked_in_steps_and_reaches_to_now():
+    marks = [
+        {"at": 0, "equity": 100.0, "free": 50.0, "targets": {"A": 30.0, "B": 20.0}},
+        {"at": 10, "equity": 200.0, "free": 200.0, "targets": {}},
+    ]
+    found = layers(marks, 20)
+    assert [(one.kind, one.name, one.now) for one in found] == [
+        ("pair", "A", 0.0),
+        ("pair", "B", 0.0),
+        ("free", "", 200.0),
+    ]
+    assert found[0].points.split()[:4] == ["0.0,136.0", "300.0,136.0", "300.0,160.0", "600.0,160.0"]
+    assert found[2].points.split()[:4] == ["0.0,80.0", "300.0,80.0", "300.0,0.0", "600.0,0.0"]
+    assert layers([], 20) == []
 
 
 def test_a_bots_config_is_shown_with_what_each_value_means_and_may_be(dsn, name, tmp_path):

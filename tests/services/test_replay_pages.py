@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.candles import iso
+from bot.times import DAY
 from services.market_data.store import CandleStore
 from tests.browser import KEYS, browser, needs_chromium
 from tests.conftest import START, walk
@@ -15,6 +17,7 @@ from tests.services.console_house import console
 from tests.services.test_research_pages import pictured
 
 KEYS |= {" ": 32, "ArrowLeft": 37, "s": 83, "5": 53, "p": 80, "b": 66, "v": 86}
+KEYS |= {"u": 85, "d": 68, "t": 84, "c": 67, "m": 77, "x": 88, "o": 79, "Delete": 46}
 STATE = "document.getElementById('clock').textContent"
 
 
@@ -28,7 +31,7 @@ async def began(page, address):
     await page.push("#begin-replay button")
     await page.until("document.querySelector('[data-key=days] .fault').textContent.startsWith('days is 300')", 60)
     page.troubles.clear()  # the browser logs what was refused
-    await page.run("document.querySelector('[name=days]').value = '1'")
+    await page.run("document.querySelector('[name=days]').value = '2'")
     await page.push("#begin-replay button")
     await page.until("location.pathname !== '/replays' && document.documentElement.dataset.ready === '1'", 120)
 
@@ -93,6 +96,85 @@ async def traded(page):
     await page.until("document.getElementById('position').textContent === '—'", 60)
 
 
+async def ticket(page, **given):
+    """Write into the ticket; what is not named is empty."""
+    for name, value in ({"price": "", "stop": "", "target": "", "quantity": ""} | given).items():
+        await page.run(f"document.querySelector('#ticket [name={name}]').value = {value!r}")
+    await page.run("document.activeElement.blur()")
+
+
+async def rests(page, words):
+    """Wait until the lines of what rests are as many as these, each with its words."""
+    lines = "[...document.querySelectorAll('#resting .rest')].map((one) => one.textContent)"
+    each = " && ".join(f"told[{k}].includes({one!r})" for k, one in enumerate(words)) or "true"
+    await page.until(f"((told) => told.length === {len(words)} && {each})({lines})", 60)
+
+
+async def several(page):
+    """Rest several orders by keys, change and take back one, add, leave in parts, move the stop and take it back."""
+    price = await page.run(
+        "(({pair}) => pair.read.close[pair.read.close.length - 1])(document.getElementById('chart').chart)"
+    )
+    below, above, far = (f"{price * by:.0f}" for by in (0.9, 1.1, 0.8))
+    await ticket(page, price=below, stop=far, quantity="0.02")
+    await page.press("u")
+    await rests(page, [f"1. ▲ buy 0.02 limit {below}, stop {far}"])
+    await ticket(page, price=above, quantity="0.01")
+    await page.press("t")
+    await page.press("u")
+    await rests(page, ["1. ▲", f"2. ▲ buy 0.01 stop entry {above}"])
+    await page.press("t")
+    await page.press("o")
+    await page.until(f"document.querySelector('#ticket [name=price]').value.startsWith('{below}')", 60)
+    await page.run(f"document.querySelector('#ticket [name=price]').value = '{far}'")
+    await page.run("document.querySelector('#ticket [name=stop]').value = ''")
+    await page.press("u")
+    await rests(page, [f"1. ▲ buy 0.02 limit {far}, stop —", "2. ▲"])
+    await page.until("document.getElementById('changing').hidden", 60)
+    await page.press("ArrowLeft")
+    await rests(page, [f"1. ▲ buy 0.02 limit {below}", "2. ▲"])
+    await page.press("o")
+    await page.until("!document.getElementById('changing').hidden", 60)
+    await page.press("Delete")
+    await rests(page, ["2. ▲"])
+    await ticket(page, quantity="0.02", stop=far)
+    await page.press("u")
+    await page.press(" ")
+    await page.until("document.getElementById('position').textContent.startsWith('0.02')", 60)
+    await ticket(page, quantity="0.02")
+    await page.press("u")
+    await page.press(" ")
+    await page.until("document.getElementById('position').textContent.startsWith('0.04')", 60)
+    await ticket(page, target=above)
+    await page.press("m")
+    await rests(page, ["2. ▲", f"stop {far}", f"target {above}"])
+    if "TRADERAGENT_PICTURES" in os.environ:
+        await pictured_orders(page)
+    await page.push("[data-free=target]")
+    await rests(page, ["2. ▲", f"stop {far}"])
+    await page.run("document.getElementById('part').value = '25'")
+    await page.press("c")
+    await page.until("document.getElementById('resting').textContent.includes('opening: 0.01')", 60)
+    await page.press(" ")
+    await page.until("document.getElementById('position').textContent.startsWith('0.03')", 60)
+    await page.push("[data-withdraw]")
+    await rests(page, [f"stop {far}"])
+    await page.run("document.getElementById('part').value = '100'")
+    await page.press("c")
+    await page.press(" ")
+    await page.until("document.getElementById('position').textContent === '—'", 60)
+
+
+async def pictured_orders(page):
+    """Take a picture of the ticket with its orders, as wide as it is and on a telephone."""
+    folder = Path(os.environ["TRADERAGENT_PICTURES"])
+    for width, name in ((1440, "wide"), (390, "phone")):
+        await page.size(width, 1000)
+        await page.run("document.getElementById('ticket').scrollIntoView()")
+        await page.picture(folder / f"replay-orders-{name}.png")
+    await page.size(1440, 1000)
+
+
 @needs_chromium
 @pytest.mark.slow
 def test_a_session_is_begun_played_traded_undone_ended_and_in_the_journal(dsn, tmp_path):
@@ -118,13 +200,17 @@ def test_a_session_is_begun_played_traded_undone_ended_and_in_the_journal(dsn, t
             await page.press("p")
             await page.until(f"{STATE} > {second!r}", 60)
             await page.press("p")
+            await stands(page, page.push("[data-jump=day]"))
             await stands(page, page.push("[data-jump=london]"))
             assert " 08:00" in await page.run(STATE)
             await traded(page)
+            await several(page)
             bars = await page.run("document.getElementById('chart').chart.pair.read.t.length")
             await page.visit(house.address + path)
             await page.until("document.documentElement.dataset.ready === '1'", 60)
             assert await page.run("document.getElementById('chart').chart.pair.read.t.length") == bars
+            await page.until("document.getElementById('bot-seen').textContent.includes('quick: ')", 240)
+            await page.until("document.getElementById('chart').chart.pair.compared !== null", 60)
             await pictured(page, house.address, path, "replay")
             await page.push("#end")
             await page.until("document.getElementById('ask').open")
@@ -153,3 +239,63 @@ async def read_again(page, address, path):
     await pictured(page, address, f"/journal?source=replay&search={name}", "journal")
     await pictured(page, address, "/replays", "replays")
     assert not page.faults(address)
+
+
+async def weight(page):
+    """What the page holds once its garbage is gone: bytes of its scripts, nodes, listeners."""
+    await page.ask("HeapProfiler.collectGarbage")
+    counted = await page.ask("Memory.getDOMCounters")
+    held = await page.ask("Runtime.getHeapUsage")
+    return held["usedSize"], counted["nodes"], counted["jsEventListeners"]
+
+
+async def bars_shown(page):
+    return await page.run("document.getElementById('chart').chart.pair.read.t.length")
+
+
+async def played_until(page, bars):
+    """Wait until so many bars stand in the chart, and go on playing where a fill has paused it."""
+    while (there := await bars_shown(page)) < bars:
+        if await page.run("document.getElementById('play').textContent") == "Play":
+            await page.press("p")
+        await asyncio.sleep(0.1)
+    return there
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_played_ten_times_as_fast_the_page_keeps_up_and_does_not_grow(dsn, tmp_path):
+    """With a position and orders that rest; `-s` says how many bars a second."""
+    CandleStore(tmp_path).write("bybit", "linear", "BTCUSDT", walk(6 * 1440, 8))
+    asked = {"pair": "BTCUSDT", "timeframe": "5m", "start": iso(START + DAY), "end": iso(START + 6 * DAY)}
+
+    async def main():
+        async with console(dsn, tmp_path, search=True) as house, browser() as page:
+            await page.visit(f"{house.address}/sign-in#link={await house.built.access.link()}")
+            await page.until("location.pathname === '/'")
+            status, told, _ = await house.ask("POST", "/api/v1/replays", await house.token("control"), json=asked)
+            assert status == 200, told
+            await page.visit(f"{house.address}/replays/{told['replay']}")
+            await page.until("document.documentElement.dataset.ready === '1'", 60)
+            await ticket(page, quantity="0.01")
+            await page.press("u")
+            await rests(page, ["1. ▲"])
+            await ticket(page, price="20000", quantity="0.01")
+            await page.press("u")
+            await rests(page, ["1. ▲", "2. ▲"])
+            await page.run("document.getElementById('speed').value = '10'")
+            first = await played_until(page, await bars_shown(page) + 100)
+            light, clock = await weight(page), asyncio.get_running_loop().time()
+            last = await played_until(page, first + 400)
+            rate = (last - first) / (asyncio.get_running_loop().time() - clock)
+            await page.press("p")
+            heavy = await weight(page)
+            told = f"{rate:.1f} bars a second; bytes, nodes, listeners: {light} at bar {first}, {heavy} at {last}"
+            print(told)  # noqa: T201, the figure is the point
+            assert heavy[0] < light[0] + 2_000_000
+            assert heavy[1] < light[1] + 100
+            assert heavy[2] <= light[2] + 10
+            assert rate > 2
+            assert not page.faults(house.address)
+
+    asyncio.run(main())

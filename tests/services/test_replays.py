@@ -98,7 +98,7 @@ def test_nothing_of_the_future_is_in_anything_that_the_server_sends(dsn, tmp_pat
     assert state["at"] == int(candles.ts[cut])
     assert max(row[0] for row in state["bars"]) < state["at"]
     assert state["standing"]["position"] == 0.05
-    assert state["standing"]["order"]
+    assert state["standing"]["entries"]
 
 
 @pytest.mark.slow  # a strategy is compiled
@@ -139,7 +139,7 @@ def test_a_session_is_played_undone_resumed_pictured_and_ends_in_the_journal(dsn
             token = await house.token("control")
             place = await begun(house, token)
             _, told = await played(house, token, place, [{"do": "order", "side": "buy", "quantity": 0.1}])
-            assert told["state"]["standing"]["order"]["price"] is None
+            assert told["state"]["standing"]["entries"][0]["price"] is None
             status, undone, _ = await house.ask("POST", f"{place}/undo", token, json={"number": 1})
             assert (status, undone["state"]["number"], undone["undone"]) == (200, 0, 1)
             note = {"do": "note", "text": "A range, and its lower edge."}

@@ -1,4 +1,4 @@
-"""Loops that break, and a look at the venue in which one pair has trouble."""
+"""Loops that break, and a check of listings in which one pair has trouble."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_row_12_a_loop_that_cannot_be_made_anew_is_tried_again():
 
 
 class TroubledVenue:
-    """What a look asks, with trouble by symbol."""
+    """What a check asks, with trouble by symbol."""
 
     def __init__(self, instruments):
         self.instruments, self.listing_trouble, self.prepare_trouble = instruments, {}, {}
@@ -146,7 +146,7 @@ def looked_at(*rounds):
         gateway.listing_trouble, gateway.prepare_trouble = {}, {}
         setattr(gateway, name, trouble)
         reports.clear()
-        asyncio.run(host.look_at_venue())
+        asyncio.run(host.check_listings())
         found.append({(one.symbol, one.reason, one.over) for one in reports})
     return found, [one.instrument.symbol for one in told if isinstance(one, InstrumentListed)]
 
@@ -161,6 +161,6 @@ def test_row_13_leverage_that_cannot_be_set_back_holds_off_that_pair_until_it_ca
 
 @pytest.mark.parametrize("where", ["listing_trouble", "prepare_trouble"])
 @pytest.mark.parametrize("trouble", [Unreachable("x"), Unanswered("x"), Refused(Refusal.OTHER, "x")])
-def test_row_13_trouble_with_one_pair_leaves_the_look_at_the_others(where, trouble):
+def test_row_13_trouble_with_one_pair_leaves_the_check_of_the_others(where, trouble):
     (found,), _ = looked_at((where, {"BTCUSDT": trouble}))
     assert found == {("SOLUSDT", HeldOff.LEVERAGE, True)}

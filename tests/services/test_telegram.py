@@ -13,15 +13,17 @@ import structlog
 from aiogram import Dispatcher
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.types import Update
+from typer.testing import CliRunner
 
 from bot.events import Alarm, Decision, Filled
+from services.command_line.main import app
 from services.storage.access_rows import AccessRows
 from services.storage.read_pool import ReadPool
 from services.telegram.desk import CONFIRMED, SAID
 from services.telegram.mailbox import MailLimits
-from services.telegram.users import read_settings, settings_file
+from services.telegram.users import read_settings, settings_file, write_settings
 from tests.services.console_house import MadeTwins, drift_day
-from tests.services.fake_telegram import TOKEN
+from tests.services.fake_telegram import TOKEN, FakeTelegram
 from tests.services.telegram_house import ANN, BOB, HALTED, ODD, STRANGER, clock_from, house, live_status
 
 NOW = 1_704_100_000_000
@@ -38,6 +40,9 @@ def filled(number=1, pair="BTCUSDT", **more):
 
 def alarm(name="position", severity="critical", *, over=False, pair="BTCUSDT"):
     return Alarm(pair, NOW, name, severity, "the position is not the bot's", "look at it", over)
+
+
+WARNING = Alarm("BTCUSDT", NOW, "costs", "warning", "it costs more than it should", "look at it", over=False)
 
 
 class Answering:
@@ -70,38 +75,6 @@ def test_what_a_twin_tells_of_another_price_and_of_the_last_day(dsn, name, tmp_p
     assert "could not be compared: 1" in drift
     moved, drift = run(main("ru"))
     assert "потеря 33.45" in moved and "Отклонение за 2024-01-01" in drift
-
-
-def test_every_command_is_answered_in_both_languages(dsn, name, tmp_path):
-    async def play(language, own):
-        async with house(tmp_path / language, dsn, [own], language=language) as here:
-            found = {}
-            for word in here.service.link.desk.commands():
-                rest = {"whatif": " BTCUSDT 42000"}.get(word, "")
-                if word not in SAID and word != "language":
-                    found[word] = await here.answer(ANN, f"/{word}{rest}")
-            return found, here.telegram.photos
-
-    english, photos = run(play("en", name))
-    assert "equity 10,012.50" in english["status"]["text"] and english["status"]["buttons"] == {
-        "Refresh": "again:/status"
-    }
-    assert "from 42,800" in english["pair"]["text"] and "stop 41,000" in english["pair"]["text"]
-    assert "buy" in english["orders"]["text"] and "42,500" in english["orders"]["text"]
-    assert "1 resting orders fill on the way, 0.02 is held then" in english["whatif"]["text"]
-    assert "keeps no session of BTCUSDT" in english["whatif"]["text"], "and so it tells of what rests"
-    assert "No day has been compared" in english["drift"]["text"]
-    assert "10.00 %" in english["risk"]["text"] and "traderagent" in english["version"]["text"]
-    assert [one[:8] for one in photos] == [b"\x89PNG\r\n\x1a\n"] * len(photos)
-    assert all(not one["plain"] for one in english.values()), "what we send can be read as HTML"
-    russian, _ = run(play("ru", f"{name}r"))
-    assert "капитал 10,012.50" in russian["status"]["text"]
-    assert {word for word in english if english[word]["text"] == russian[word]["text"]} <= {
-        "version",
-        "chart",
-        "equity",
-        "regimes",
-    }
 
 
 def test_what_is_no_command_or_names_no_pair_is_said(dsn, name, tmp_path):
@@ -170,6 +143,58 @@ def test_what_moves_money_asks_once_more_and_is_done_once(dsn, name, tmp_path):
     ]
 
 
+def test_setup_finds_the_chat_of_whoever_writes_and_sends_a_test(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRADERAGENT_DATA_DIR", str(tmp_path / "data"))
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+
+    async def setup(telegram, *arguments):
+        given = ["telegram", "setup", "--token-file", str(tmp_path / "token"), "--address", telegram.address]
+        return await asyncio.to_thread(CliRunner().invoke, app, [*given, *arguments])
+
+    async def play():
+        async with FakeTelegram() as telegram:
+            telegram.writes(BOB, "hello", chat=-5)  # in a group, which finds nobody
+            telegram.writes(ANN, "hello", name="Ann", language="ru")
+            mine = await setup(telegram, "--yes")
+            telegram.writes(BOB, "hello", name="Bob")
+            his = await setup(telegram, "--yes")
+            nobody = await setup(telegram, "--yes", "--seconds", "1")
+            (tmp_path / "token").write_text(TOKEN.replace("A", "B"))
+            other = await setup(telegram, "--yes")
+            (tmp_path / "token").write_text("none")
+            return mine, his, nobody, other, await setup(telegram), telegram.sent
+
+    mine, his, nobody, other, none, sent = run(play())
+    assert mine.exit_code == his.exit_code == 0 and "trader_bot" in mine.stdout
+    users = read_settings(tmp_path / "data").users
+    assert [(one.id, one.name, one.language) for one in users] == [(ANN, "Ann", "ru"), (BOB, "Bob", "en")]
+    assert [one["chat"] for one in sent] == [ANN, BOB] and all("may watch and command" in one["text"] for one in sent)
+    said = [str(one.exception) for one in (nobody, other, none)]
+    assert "nobody has written to the bot for 1 seconds" in said[0] and "Telegram does not take it" in said[1]
+    assert "token is none of BotFather's" in said[2] and TOKEN not in "".join(said)
+    assert read_settings(tmp_path / "data").token == TOKEN, "what was set up stays"
+
+
+def test_who_was_let_out_hears_nothing_more(dsn, name, tmp_path):
+    later, noon = [0.0], clock_from(12)
+
+    async def play():
+        async with house(tmp_path, dsn, [name], clock=lambda: noon() + later[0]) as here:
+            await here.until(lambda: name in here.service.places)
+            here.bus.publish(alarm())
+            await here.until(lambda: {one["chat"] for one in here.telegram.sent} == {ANN, BOB})
+            kept = read_settings(tmp_path)
+            write_settings(tmp_path, replace(kept, users=tuple(one for one in kept.users if one.id != BOB)))
+            later[0] += 301.0
+            here.service.link.wake()
+            await here.until(lambda: sum(one["chat"] == ANN for one in here.telegram.sent) == 2)
+            here.service.link.wake()
+            await here.answer(ANN, "/version")
+            return [one["chat"] for one in here.telegram.sent]
+
+    assert run(play()).count(BOB) == 1
+
+
 def test_a_code_is_worth_nothing_after_a_minute_or_when_the_position_has_changed(dsn, name, tmp_path):
     later, noon = [0.0], clock_from(12)
 
@@ -192,7 +217,7 @@ def test_every_word_reaches_the_bot_and_a_refusal_is_said(dsn, name, tmp_path):
         async with house(tmp_path, dsn, [name]) as here:
             for word, command in SAID.items():
                 answer = await here.answer(ANN, f"/{word}")
-                if command in CONFIRMED:
+                if command in CONFIRMED or command == "hold":  # which halts what trades
                     answer = await here.pressed(ANN, answer["buttons"]["Yes, do it"], answer["number"])
                 assert answer["text"] == f"{name}: {command} is done"
             await here.answer(ANN, "/pause btc/usdt")
@@ -278,9 +303,66 @@ def test_a_fill_and_an_alarm_are_on_the_phone_within_three_seconds(dsn, name, tm
     assert text.count("🚨") == 1 and "Over" not in text, "who has seen it needs not hear that it is over"
 
 
+def outcome(**more):
+    """What a command would do to the one pair, as its copy tells."""
+    return {
+        "price": 43_000.5, "position_now": 0.01, "position": 0.01, "entries_cancelled": 0, "exits_cancelled": 0,
+        "closing_orders": 0, "closed": 0.0, "closed_value": 0.0, "realised": 0.0, "fees": 0.0, "orders": 1,
+        "stop": 41_000.0, "loss_at_stop": 20.25,
+    } | more  # fmt: skip
+
+
+LEFT = {"position": 0.0, "closing_orders": 1, "closed": 0.01, "orders": 0, "stop": 0.0, "loss_at_stop": None}
+COMMANDS = {
+    "halt": outcome(entries_cancelled=4),
+    "hold": outcome(),
+    "reduce-50": outcome(position=0.005, closing_orders=1, closed=0.005, closed_value=215.0, realised=1.0, fees=0.12),
+    "close-all": outcome(**LEFT, closed_value=430.0, realised=2.0, fees=0.24, exits_cancelled=1),
+    "close": outcome(**LEFT, closed_value=430.0, realised=2.0, fees=0.24),
+}
+
+
+class Reckoning:
+    """Twins that tell what each command would do."""
+
+    def __init__(self):
+        self.asked, self.outcomes = [], COMMANDS
+
+    async def command_outcomes(self, bot, prices):
+        self.asked.append(prices)
+        return {"bot": bot, "commands": {name: {"BTCUSDT": one} for name, one in self.outcomes.items()}}
+
+
+def computed_in(here):
+    here.service.notices.world = replace(here.service.notices.world, twins=Reckoning())
+    return here.service.notices.world.twins
+
+
+def in_text(here, words):
+    """Every message that was sent or changed and has these words."""
+    return [one for one in [*here.telegram.sent, *here.telegram.edited] if words in one["text"]]
+
+
+def test_a_halt_is_on_the_phone_within_three_seconds(dsn, name, tmp_path):
+    async def play():
+        async with house(tmp_path, dsn, [name], users=(ANN,)) as here:
+            computed_in(here)
+            await here.until(lambda: name in here.service.places)
+            await here.service.look()
+            here.service.look = asyncio.Event().wait  # what comes now comes by the event
+            here.bot.now = {**here.bot.now, **HALTED}
+            began = time.monotonic()
+            here.bus.publish(Decision("", NOW, "halt", {"day_loss": 0.104, "drawdown": 0.11, "equity": 9000.0}))
+            await here.until(lambda: [one for one in here.telegram.sent if "Close all" in one["buttons"]])
+            return time.monotonic() - began
+
+    assert run(play()) < 3.0
+
+
 def test_a_halt_is_decided_from_the_phone(dsn, name, tmp_path):
     async def play():
-        async with house(tmp_path, dsn, [name], users=(ANN,), limits=MailLimits(gather_seconds=0.1)) as here:
+        async with house(tmp_path, dsn, [name], users=(ANN,)) as here:
+            twins = computed_in(here)
             here.bot.now = {**here.bot.now, **HALTED}
             await here.service.look()
             (told,) = await here.until(lambda: [one for one in here.telegram.sent if "halted" in one["text"]])
@@ -289,20 +371,99 @@ def test_a_halt_is_decided_from_the_phone(dsn, name, tmp_path):
             await here.until(lambda: len(here.telegram.sent) > before)
             asked = here.telegram.sent[before]
             done = await here.pressed(ANN, asked["buttons"]["Yes, do it"], asked["number"])
-            flat = [{**one, "position": 0.0} for one in here.bot.now["pairs"]]
-            here.bot.now = {**here.bot.now, "answer": "close_all", "decide_by": None, "pairs": flat}
+            pairs = [{**one, "open_orders": 2} for one in here.bot.now["pairs"]]
+            here.bot.now = {**here.bot.now, "answer": "close_all", "decide_by": None, "pairs": pairs}
             await here.service.look()
-            (seen,) = await here.until(lambda: [one for one in here.telegram.edited if "Seen at" in one["text"]])
-            return told, asked, done, seen, here.bot.told
+            (way,) = await here.until(lambda: in_text(here, "Under way"))
+            flat = [{**one, "position": 0.0, "open_orders": 0, "reconciled_seconds": 60.0} for one in pairs]
+            here.bot.now = {**here.bot.now, "pairs": flat}
+            await here.service.look()  # it is flat by what the bot has booked; nobody has compared it yet
+            await here.until(lambda: in_text(here, "Under way: 0 positions"))
+            assert not in_text(here, "Seen at")
+            here.bot.now = {**here.bot.now, "pairs": [{**one, "reconciled_seconds": 0.0} for one in flat]}
+            await here.service.look()
+            (seen,) = await here.until(lambda: in_text(here, "Seen at"))
+            return told, asked, done, way, seen, here.bot.told, twins.asked
 
-    told, asked, done, seen, commands = run(play())
+    told, asked, done, way, seen, commands, prices = run(play())
     assert "holds what it has in 24 min of the market" in told["text"]
-    for words in ("Hold 1 positions worth 430.00", "about 215.00 leaves", "Close: 430.00 leaves at the market"):
-        assert words in told["text"]
     assert set(told["buttons"]) == {"Hold", "Halve", "Close all", "Seen"}
-    assert "Closes 1 positions" in asked["text"] and done["text"].endswith("close-all is done")
-    assert [one.kind for one in commands] == ["close-all"]
+    closes = "exits cancelled: 1; closing orders at the market: 1 for 430.00, +2.00 becomes final, fees 0.24; nothing"
+    assert "Closes 1 positions" in asked["text"] and closes in asked["text"]
+    assert done["text"].endswith("close-all is done") and [one.kind for one in commands] == ["close-all"]
+    assert "1 positions worth 430.00, 2 open orders" in way["text"] and way["number"] == told["number"]
     assert seen["number"] == told["number"] and "Decided: close all" in seen["text"] and "0 positions" in seen["text"]
+    assert prices[0] == {"BTCUSDT": 43_000.5}
+
+
+def test_a_halt_says_what_each_answer_would_do_and_counts_down_in_its_place(dsn, name, tmp_path):
+    later, noon = [0.0], clock_from(12)
+
+    async def play():
+        async with house(tmp_path, dsn, [name], users=(ANN,), clock=lambda: noon() + later[0]) as here:
+            twins = computed_in(here)
+            here.bot.now = {**here.bot.now, **HALTED}
+            await here.service.look()
+            (told,) = await here.until(lambda: [one for one in here.telegram.sent if "halted" in one["text"]])
+            await here.service.look()
+            computed = (await here.until(lambda: in_text(here, "at the stops")))[0]
+            here.bot.now = {**here.bot.now, "at": "2024-01-01T09:16:00Z"}
+            for _ in range(3):
+                await here.service.look()
+            assert not in_text(here, "in 14 min"), "a message is changed once a minute"
+            twins.outcomes = {**COMMANDS, "reduce-50": COMMANDS["close-all"]}
+            later[0] += 61.0
+            await here.service.look()
+            (counted,) = await here.until(lambda: in_text(here, "in 14 min"))
+            later[0] += 300.0
+            here.service.link.wake()
+            (again,) = await here.until(lambda: [one for one in here.telegram.sent if "in 14 min" in one["text"]])
+            here.bot.now = {**here.bot.now, "at": "2024-01-01T09:30:00Z", "answer": "hold", "decide_by": None}
+            await here.service.look()
+            await here.until(lambda: in_text(here, "nobody has decided in time"))
+            await here.until(lambda: in_text(here, "Decided: hold"))
+            here.bot.now = live_status(name)
+            await here.service.look()
+            over = (await here.until(lambda: in_text(here, "The halt is over")))[0]
+            before = len(here.telegram.sent)
+            here.telegram.presses(ANN, told["buttons"]["Hold"], told["number"])
+            await here.until(lambda: len(here.telegram.sent) > before)
+            return told, computed, counted, again, over, here.telegram.sent[before], here.bot.told
+
+    told, computed, counted, again, over, late, commands = run(play())
+    for said in (
+        "<b>Hold</b>: held then: 1 positions worth 430.00; 20.25 would be lost at the stops",
+        "<b>Halve</b>: closing orders at the market: 1 for 215.00, +1.00 becomes final, fees 0.12; held then: 1",
+        "<b>Close all</b>: exits cancelled: 1; closing orders at the market: 1 for 430.00",
+    ):
+        assert said in computed["text"]
+    assert "being computed" not in computed["text"]
+    assert {one["number"] for one in (told, computed, counted)} == {told["number"]}
+    assert set(counted["buttons"]) == {"Hold", "Halve", "Close all", "Seen"}
+    assert again["number"] != told["number"] and "in 14 min" in again["text"], "what is said again is what holds now"
+    assert over["buttons"] == {} and over["number"] == again["number"]
+    assert "The halt is over" in late["text"] and commands == [], "an old button halts nothing"
+
+
+def test_where_a_pair_cannot_be_copied_a_halt_says_why_and_what_positions_tell(dsn, name, tmp_path):
+    async def play():
+        async with house(tmp_path, dsn, [name], users=(ANN,)) as here:
+            here.bot.now = {**here.bot.now, **HALTED}
+            await here.service.look()
+            await here.until(lambda: in_text(here, "halted"))
+            await here.until(lambda: here.service.notices.outcomes.fault(name))
+            assert "keeps no session of BTCUSDT" in here.service.notices.outcomes.fault(name)
+            asked = await here.answer(ANN, "/halt")
+            return here.telegram.sent[0]["text"], asked["text"]
+
+    told, asked = run(play())
+    for words in (
+        "1 positions worth 430.00 stay",
+        "about 215.00 of 1",
+        "430.00 are closed at the market, unrealised +2.00",
+    ):
+        assert words in told
+    assert "Cancels every entry; 1 positions" in asked and "Computed" not in asked
 
 
 @pytest.mark.parametrize("status", [429, 500, 502])
@@ -325,13 +486,13 @@ def test_while_telegram_is_away_alarms_wait_and_news_are_gathered(dsn, name, tmp
     async def play():
         async with house(tmp_path, dsn, [name], users=(ANN,)) as here:
             await here.until(lambda: name in here.service.places)
-            here.telegram.away = True
+            await here.telegram.leave()
             for number in range(900):
                 here.bus.publish(filled(number))
             for one in range(5):
                 here.bus.publish(alarm(f"trouble{one}"))
             await here.until(lambda: len(here.service.notices.box(ANN).alarms()) == 5, 20)
-            here.telegram.away = False
+            await here.telegram.come_back()
             await here.until(lambda: sum("🚨" in one["text"] for one in here.telegram.sent) == 5, 60)
             await here.until(lambda: sum(one["text"].count("bought") for one in here.telegram.sent) >= 500, 30)
             await asyncio.sleep(0.5)
@@ -354,7 +515,7 @@ def test_an_hour_without_telegram_loses_nothing_that_matters_and_says_nothing_tw
         limits = MailLimits(gather_seconds=0.1, repeat_seconds=300.0)
         async with house(tmp_path, dsn, [name], users=(ANN,), clock=lambda: noon() + later[0], limits=limits) as here:
             await here.until(lambda: name in here.service.places)
-            here.telegram.away = True
+            await here.telegram.leave()
             here.bus.publish(alarm("exits"))
             box = here.service.notices.box(ANN)
             await here.until(box.alarms)
@@ -367,7 +528,7 @@ def test_an_hour_without_telegram_loses_nothing_that_matters_and_says_nothing_tw
             here.bus.publish(alarm("position"))
             here.bus.publish(alarm("exits", over=True))
             await here.until(lambda: box.alarms() == [f"{name}/BTCUSDT/position"])
-            here.telegram.away = False
+            await here.telegram.come_back()
             later[0] += 60.0
             here.service.link.wake()
             await here.until(lambda: any("✅" in one["text"] for one in here.telegram.sent))
@@ -383,6 +544,76 @@ def test_an_hour_without_telegram_loses_nothing_that_matters_and_says_nothing_tw
     assert sum("🚨" in one for one in sent) == 1, "what was over before anybody could hear it is told as over"
     assert sum("✅" in one for one in sent) == 1
     assert len(sent) <= 20
+
+
+def test_an_answer_that_was_lost_has_alarms_said_again_and_days_and_fills_once(dsn, name, tmp_path):
+    later, noon = [0.0], clock_from(12)
+
+    async def play():
+        async with house(tmp_path, dsn, [name], users=(ANN,), clock=lambda: noon() + later[0]) as here:
+            await here.until(lambda: name in here.service.places)
+
+            async def lost(words, event):
+                """Say something whose first message is taken while its answer is lost; every message that has it."""
+                here.telegram.swallowed = 1
+                event()
+                await here.until(lambda: in_text(here, words))
+                await here.until(lambda: here.service.notices.box(ANN)._blocked > here.service.notices.clock())
+                later[0] += 5.0
+                here.service.link.wake()
+                here.telegram.writes(ANN, "/version")  # an answer goes first, so what is due comes with the next
+                here.telegram.writes(ANN, "/version")
+                versions = len(in_text(here, "traderagent")) + 2
+                await here.until(lambda: len(in_text(here, "traderagent")) >= versions)
+                later[0] += 2.0
+                here.service.link.wake()
+                here.bus.publish(filled(len(here.telegram.sent), pair="ETHUSDT"))
+                fills = len(in_text(here, "ETHUSDT")) + 1
+                await here.until(lambda: len(in_text(here, "ETHUSDT")) >= fills)
+                return [one["text"] for one in in_text(here, words)]
+
+            critical = await lost("is not the bot's", lambda: here.bus.publish(alarm()))
+            here.telegram.presses(ANN, f"seen:{name}/BTCUSDT/position")
+            warning = await lost("it costs", lambda: here.bus.publish(WARNING))
+            fill = await lost("BTCUSDT: bought", lambda: here.bus.publish(filled()))
+            counted = in_text(here, "+ 1 ?")
+            later[0] += 19 * 3600.0
+            day = await lost("the last day", lambda: None)
+            return critical, warning, fill, counted, day
+
+    critical, warning, fill, counted, day = run(play())
+    assert [one[0] for one in critical] == ["🚨", "🔁"] and len(warning) == 2 and warning[1].startswith("🔁 ⚠️")
+    assert len(fill) == 1 and len(counted) == 1, "a fill is not told twice, and that it may be missing is counted"
+    assert len(day) == 1
+
+
+def test_days_that_could_not_be_told_become_one_message_and_none_is_told_twice(dsn, name, tmp_path):
+    later, dawn = [0.0], clock_from(6)
+    names = [name, f"{name}b"]
+
+    async def play(days, *, away):
+        async with house(tmp_path, dsn, names, users=(ANN,), clock=lambda: dawn() + later[0]) as here:
+            if away:
+                await here.telegram.leave()
+            for day in days:
+                later[0] = 3600.0 + day * 86_400.0
+                await here.service.look()
+            if away:
+                await here.telegram.come_back()
+                later[0] += 60.0
+                here.service.link.wake()
+                await here.until(lambda: len(in_text(here, "the last day")) == 2)
+                await here.service.look()
+            else:
+                await here.answer(ANN, "/version")
+            await here.until(lambda: not here.service.notices.box(ANN)._digests)
+            return [one["text"] for one in in_text(here, "the last day")]
+
+    first, second = run(play(range(3), away=True)), run(play([2], away=False))  # the second time as started anew
+    assert len(first) == 2 and second == [], "one for each bot"
+    for bot, text in zip(names, first, strict=True):
+        assert text.count("the last day") == 1 and f"<b>{bot}, the last day</b>" in text
+        assert text.count(": last day: ") == 2, "those before it are a line each"
 
 
 def test_a_long_answer_is_cut_between_lines_and_a_fault_of_html_goes_as_plain_text(dsn, name, tmp_path):
@@ -466,7 +697,45 @@ def test_the_file_is_the_owners_and_no_secret_is_shown(dsn, name, tmp_path):
     assert TOKEN not in json.dumps(sent) and json.loads(settings_file(tmp_path).read_text())["token"] == TOKEN
 
 
-WORDS = ("/status", "/pair", "/whatif", "/closeall", "/use", "/rules", "/language", "/start", "/halt", "/orders", "/x")
+def test_no_secret_is_in_what_is_sent_kept_or_logged(dsn, name, tmp_path, capfd):
+    later, noon = [0.0], clock_from(12)
+
+    async def play():
+        async with house(tmp_path, dsn, [name], users=(ANN,), clock=lambda: noon() + later[0]) as here:
+
+            def after_a_while(words):
+                later[0] += 5.0
+                here.service.link.wake()
+                return in_text(here, words)
+
+            for text in ("/status", "/closeall", f"/config {TOKEN} 1", "/chart BTCUSDT", "/nothing", TOKEN):
+                await here.answer(ANN, text)
+            here.telegram.writes(STRANGER, TOKEN)
+            refusal = {"ok": False, "error_code": 400, "description": "Bad Request: chat not found"}
+            here.telegram.failures, here.telegram.swallowed = [(400, refusal), (502, refusal)], 1
+            for _ in range(3):
+                here.telegram.writes(ANN, "/version")
+            here.bus.publish(alarm())
+            await here.until(lambda: after_a_while("🚨"))
+            await here.telegram.leave()
+            await here.until(lambda: "telegram_not_heard" in str(logs))
+            pool = ReadPool(dsn)
+            rows = await AccessRows(pool).audit("", 0, 1000)
+            await pool.close()
+            return here.telegram.sent, rows
+
+    with structlog.testing.capture_logs() as logs:
+        sent, rows = run(play())
+    echoed = [one for one in sent if TOKEN in one["text"]]
+    assert len(echoed) <= 1, "what a user has written themselves"
+    files = [one for one in tmp_path.rglob("*") if one.is_file() and one != settings_file(tmp_path)]
+    kept = [one.read_bytes() for one in files]
+    secret = TOKEN.partition(":")[2]
+    written = [str(logs), *capfd.readouterr(), str(rows), *(one["text"] for one in sent if one not in echoed)]
+    assert len(logs) > 2 and files and rows
+    assert not [one for one in written if secret in one] and not any(secret.encode() in one for one in kept)
+
+
 PARTS = (
     "BTCUSDT",
     "<b>",
@@ -487,13 +756,18 @@ PRESSES = ("yes:", "no:", "halt:", "rule:", "again:/", "use:", "seen:", "", ":",
 
 @pytest.mark.slow  # 20,000 updates
 def test_no_odd_update_of_20000_is_a_fault_and_no_stranger_hears_anything(dsn, name, tmp_path):
-    chance, faults = random.Random(7), []
+    chance, faults, commands = random.Random(7), [], ["x"]
 
     def odd(number):
         who = chance.choice((ANN, ANN, STRANGER))
         sender = {"id": who, "is_bot": False, "first_name": chance.choice(PARTS) or "x"}
         chat = {"id": chance.choice((who, who, -5)), "type": "private", "first_name": "x"}
-        text = " ".join([chance.choice((*WORDS, *PARTS)), *chance.choices(PARTS, k=chance.randrange(3))])
+        text = " ".join(
+            [
+                chance.choice((f"/{chance.choice(commands)}", chance.choice(PARTS))),
+                *chance.choices(PARTS, k=chance.randrange(3)),
+            ]
+        )
         message = {"message_id": number, "date": 1, "chat": chat, "from": sender, "text": text or "x"}
         if chance.random() < 0.1:
             message.pop("text")
@@ -511,6 +785,7 @@ def test_no_odd_update_of_20000_is_a_fault_and_no_stranger_hears_anything(dsn, n
             dispatcher.message.register(link._heard)
             dispatcher.callback_query.register(link._pressed)
             link.bot.session = Silent()
+            commands.extend(one for one in link.desk.commands() if one != "chart")  # which takes a picture each time
             for number in range(20_000):
                 await link.hear(dispatcher, Update.model_validate(odd(number), context={"bot": link.bot}))
                 here.service.notices.box(ANN)._answers.clear()

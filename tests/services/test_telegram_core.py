@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from importlib.resources import files
 
 import numpy as np
@@ -12,13 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.rollup import BAR
+from coordinator.portfolio_core import REMEDIES
+from coordinator.vocabulary import HeldOff
+from services.alert_conditions import BY_ID, CONDITIONS
+from services.alert_words import alert_remedy, alert_sentence
 from services.storage.closed_trades import ClosedTrade
 from services.telegram import texts
 from services.telegram.codes import CodeOutcome, Codes
 from services.telegram.desk import ChatWords
-from services.telegram.mailbox import LONGEST, Button, Mailbox, MailLimits, Message
+from services.telegram.mailbox import LONGEST, Button, Digest, Mailbox, MailLimits, Message
 from services.telegram.pictures import Draw
 from services.telegram.users import Loudness, TelegramUser
+from services.watchdog.notices import Notice
 from services.words import LANGUAGES
 
 
@@ -52,6 +58,42 @@ def test_every_language_says_the_same_messages_with_the_same_values():
             assert names_in(message) == names_in(english[name]), name
             values = dict.fromkeys(names_in(message), 3)
             assert ChatWords(language)(name, **values).strip()
+
+
+def alerts_in(language):
+    text = files("services").joinpath("locales", language, "alerts.ftl").read_text(encoding="utf-8")
+    return {one.id.name for one in FluentParser().parse(text).body if isinstance(one, ast.Message)}
+
+
+def test_each_alert_and_each_reason_to_open_nothing_has_its_sentence_and_remedy_in_every_language():
+    """English ones are the table's and the coordinator's; each other language has a catalogue of exactly the same."""
+    reasons = {str(one.name).lower() for one in HeldOff}
+    named = {f"alert-{one.id}" for one in CONDITIONS} | {f"remedy-{one}" for one in {*BY_ID, *reasons}}
+    wanted = {one.replace("_", "-") for one in named} | {"alert-over", "alert-do"}
+    assert all(one.meaning and one.remedy for one in CONDITIONS) and set(REMEDIES) == set(HeldOff)
+    for language in set(LANGUAGES) - {"en"}:
+        assert alerts_in(language) == wanted
+        words, english = ChatWords(language), ChatWords("en")
+        for name in {*BY_ID, *reasons}:
+            said, remedy = alert_sentence(words, name, "told"), alert_remedy(words, name, "do")
+            assert said.endswith(" (told)") and remedy != "do" and alert_remedy(english, name, "do") == "do"
+            assert alert_sentence(english, name, "told") == "told"
+    assert alert_sentence(ChatWords("ru"), "of_another_version", "told") == "told"
+
+
+def test_what_the_watchdog_says_is_in_the_language_of_its_user():
+    notice = Notice("main", "silent", "no answer for 31 s")
+    assert notice.text_in("en") == notice.text_in("xx") == notice.text
+    assert notice.text_in("ru").startswith("🚨 main: бот не отвечает (no answer for 31 s). Что делать: посмотрите")
+    assert replace(notice, over=True).text_in("ru") == "✅ main: прошло: бот не отвечает (no answer for 31 s)"
+
+
+def test_decisions_of_the_account_are_told_in_the_language_of_the_user():
+    row = {"pair": "", "at": 1_704_100_000_000, "kind": "halt"}
+    row |= {"fields": {"day_loss": 0.104, "drawdown": 0.11, "equity": 9000.0}}
+    english, russian = (texts.decided(row, ChatWords(one)) for one in ("en", "ru"))
+    assert "everything is halted: day's loss 10.4 %, drawdown 11.0 %" in english
+    assert "10.40 %" in russian and "11.00 %" in russian and "halted" not in russian
 
 
 def test_a_message_that_is_not_there_or_lacks_a_value_is_a_fault():
@@ -114,7 +156,7 @@ def test_an_alarm_is_said_until_it_is_seen():
     box.alarm("a", Message("!"), 0.0)
     box.alarm("a", Message("again"), 1.0)
     assert box.take(2.0).text == "!" and box.take(100.0) is None and box.next_at(100.0) == 302.0
-    assert box.take(302.0).text == "!"
+    assert box.take(302.0).text == "🔁 !", "what is said again says so"
     assert box.acknowledge("a") and not box.acknowledge("a")
     assert box.take(10_000.0) is None and box.next_at(10_000.0) is None
 
@@ -130,6 +172,56 @@ def test_what_could_not_be_sent_comes_first_again_and_after_its_time():
     assert [box.take(5.0).text for _ in range(3)] == ["first", "second", "!"]
     box.put_back(Message("!", alarm="a"), 9.0)
     assert box.take(8.0) is None and box.take(9.0).text == "!"
+
+
+def test_of_what_may_have_arrived_only_what_matters_is_said_again_and_marked():
+    box = Mailbox(MailLimits(gather_seconds=0.0))
+    box.alarm("a", Message("!"), 0.0)
+    box.put_back(box.take(0.0), 1.0, uncertain=True)
+    assert (again := box.take(1.0)).text == "🔁 !" and box.acknowledge("a")
+    assert again.alarm == "a", "it is acknowledged under its name all the same"
+    box.tell("fill", 1.0)
+    box.tell("warning", 1.0, matters=True)
+    box.put_back(box.take(1.0), 2.0, uncertain=True)
+    assert box.owes and box.take(2.0).text == "🔁 warning\n+ 1 ?" and not box.owes
+    box.digest(Digest("b", "day", "line"))
+    box.put_back(box.take(2.0), 3.0, uncertain=True)
+    assert box.take(3.0) is None and box.next_at(3.0) is None
+
+
+def test_days_that_wait_are_one_message_for_each_bot_the_newest_whole():
+    box = Mailbox()
+    for number in range(40):
+        for bot in "ab":
+            box.digest(Digest(bot, f"{bot} {number} whole", f"{bot} {number}"))
+            if not number:
+                box.put_back(box.take(0.0), 0.0)
+    first, second = box.take(0.0), box.take(0.0)
+    assert box.take(0.0) is None
+    lines = first.text.splitlines()
+    assert lines[:2] == ["a 39 whole", "+ 9"] and lines[2:] == [f"a {number}" for number in range(9, 39)]
+    assert second.text.startswith("b 39 whole")
+
+
+def test_no_line_that_matters_is_left_out():
+    box = Mailbox(MailLimits(per_minute=1, gather_seconds=0.0))
+    box.tell("warning 0", 0.0, matters=True)
+    for number in range(700):
+        box.tell(f"fill {number}", 0.0)
+    box.tell("warning 1", 0.0, matters=True)
+    texts_ = [box.take(60.0 * minute) for minute in range(3)]
+    said = "\n".join(one.text for one in texts_ if one is not None)
+    assert said.count("warning") == 2 and "+ " in said
+
+
+def test_an_old_change_of_a_message_makes_way_for_the_newer():
+    box = Mailbox()
+    for text in ("first", "second"):
+        box.answer(Message(text, sent_as=5))
+    taken = box.take(0.0)
+    box.answer(Message("third", sent_as=5))
+    box.put_back(taken, 1.0)
+    assert taken.text == "second" and box.take(1.0).text == "third" and box.take(1.0) is None
 
 
 def test_a_code_is_worth_something_once_for_whom_it_was_given_in_the_state_it_was_given():
@@ -157,8 +249,13 @@ def test_long_texts_are_cut_between_lines_and_tables_are_closed(word, count):
     text = "head\n" + texts.table([(word.replace("\n", " "), number) for number in range(count)])
     parts = texts.pieces(text)
     assert all(one.count("<pre>") == one.count("</pre>") for one in parts)
-    assert all(len(one) <= LONGEST + 1600 for one in parts)
+    assert all(len(one) <= LONGEST for one in parts)
     assert Button("a", "b").data == "b"
+
+
+def test_a_line_that_no_message_can_hold_is_cut():
+    parts = texts.pieces("head\n" + "x" * 5000)
+    assert all(len(one) <= LONGEST for one in parts) and sum(one.count("x") for one in parts) == 5000
 
 
 def bars(count):

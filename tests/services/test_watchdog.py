@@ -225,12 +225,12 @@ def test_a_probe_asks_over_http_and_says_why_nobody_answers(tmp_path):
         url = f"{receiver.address}/metrics"
         dog = dog_of(tmp_path, probes=[{"service": "console", "url": url}, {"service": "worker", "url": url}])
         console, worker = dog.services
-        await dog.look_at_service(session, console)
+        await dog.check_service(session, console)
         well = dog.services[console].why
         receiver.answers = [(503, {})]
-        await dog.look_at_service(session, console)
+        await dog.check_service(session, console)
         await receiver._runner.cleanup()
-        await dog.look_at_service(session, worker)
+        await dog.check_service(session, worker)
         dog.evaluate()
         dog.clock.now += 400
         dog.evaluate()
@@ -416,7 +416,7 @@ def test_telegram_tells_every_user_once_also_when_it_fails_between_them():
             del telegram._sendmessage
             assert later.value.seconds == 3
             await channel.send(NOTICE, AT)
-            telegram.away = True
+            await telegram.leave()
             with pytest.raises(Later) as later:
                 await channel.send(NOTICE, AT + 1)
             assert TOKEN not in str(later.value)
@@ -554,7 +554,7 @@ def looked(dog, seconds=1):
         for _ in range(seconds):
             dog.find_bots()
             for bot in list(dog.watches):
-                await dog.look_at(bot)
+                await dog.check_bot(bot)
             dog.evaluate()
             dog.clock.now += 1.0
 

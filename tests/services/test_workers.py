@@ -21,7 +21,7 @@ from services.app.backing import database
 from services.app.backtest import market_for
 from services.app.job_kinds import read_request
 from services.app.research import kept_of_sweep
-from services.app.search import NOBODY
+from services.app.search import NO_BOT
 from services.market_data.store import CandleStore
 from services.storage.jobs import JobStatus, JobStore
 from tests.conftest import walk
@@ -79,7 +79,7 @@ def test_jobs_of_two_users_outlive_a_killed_worker_a_cancel_and_a_database_that_
     }
 
     async def played():
-        async with database(data, NOBODY) as dsn:
+        async with database(data, NO_BOT) as dsn:
             store = await JobStore.open(dsn)
             jobs = {}
             for (owner, seed), space in spaces.items():

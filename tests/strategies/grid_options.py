@@ -45,6 +45,13 @@ OPTIONS = {
         "trailing_limit_lower": 49_600.0,
         "trailing_limit_upper": 50_300.0,
     },
+    "follows by cells until they do not pay": {
+        **EXCHANGE,
+        "lower": 49_819.4,
+        "upper": 50_000.0,
+        "levels": 7,
+        "trailing": "cell",
+    },
     "infinity": {**BASE, "infinity": True, "profit_per_grid": 0.0012},
     "infinity over a bound, few cells": {**EXCHANGE, "infinity": True, "levels": 4, "profit_per_grid": 0.001},
     "reinvests profits": {**BASE, "reinvest": "profits", "profit_per_grid": 0.002, "direction": "long"},

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from bot.order import OrderKind, Signal
-from coordinator.vocabulary import Answer
+from coordinator.vocabulary import HaltAnswer
 from tests.coordinator.driven import Driven
 
 RANGE = {"preset": "exchange", "lower": 48_000, "upper": 52_000, "levels": 9}
 LONG = {**RANGE, "direction": "long", "initial_inventory": False}
+BOTH_SIDES = {**RANGE, "risk_budget": 1.0, "turning_entries": "rest"}
 DEAL = {"timeframe": "5m", "warmup_bars": 3, "start": "immediately", "risk_budget": 1.0}
 
 
@@ -95,7 +96,7 @@ def test_lots_that_a_trim_took_are_not_bought_back_before_the_grid_is_flat(monke
     one.bar(count=240)
     first, second = one.buy(), one.buy()
     one.direct(halted=True)
-    one.direct(answer=int(Answer.REDUCE_50))
+    one.direct(answer=int(HaltAnswer.REDUCE_50))
     one.fill(one.orders(kind=OrderKind.MARKET)[0])
     one.direct(halted=False, answer=0)
     assert one.machine.position in (first.lots, second.lots)
@@ -194,3 +195,48 @@ def test_room_is_made_by_orders_that_rest_not_by_one_that_is_being_sent(monkeypa
     (base,) = one.orders(kind=OrderKind.MARKET)
     one.direct(withdraw_id=1, withdraw=100.0)
     assert one.orders() == [base]
+
+
+def test_counters_of_a_grid_on_both_sides_go_on_reducing_through_a_pause(monkeypatch):
+    """What leaves is never held back: a counter that may open only reduces meanwhile, and may open again afterwards."""
+    one = Driven(monkeypatch, "grid", BOTH_SIDES)
+    one.bar(count=3)
+    bought = one.buy()
+    (counter,) = one.orders(signal=int(Signal.GRID_COUNTER))
+    assert not counter.reduce_only
+    one.direct(paused=True)
+    assert not one.orders(signal=int(Signal.ENTRY))
+    (kept,) = one.orders(signal=int(Signal.GRID_COUNTER))
+    assert (kept.reduce_only, kept.price, kept.lots) == (True, counter.price, bought.lots)
+    assert kept.client_order_id != counter.client_order_id, "no venue amends that"
+    one.direct(paused=False)
+    (again,) = one.orders(signal=int(Signal.GRID_COUNTER))
+    assert (again.reduce_only, again.price) == (False, counter.price)
+    assert again.stop == counter.stop != 0
+    assert one.entries()
+
+
+def test_a_counter_that_fills_in_a_pause_leaves_its_cell_to_come_back(monkeypatch):
+    one = Driven(monkeypatch, "grid", BOTH_SIDES)
+    one.bar(count=3)
+    bought = one.buy()
+    one.direct(paused=True)
+    one.fill(one.orders(signal=int(Signal.GRID_COUNTER))[0])
+    assert one.machine.position == 0
+    assert not one.orders()
+    one.direct(paused=False)
+    assert one.entries()[0].price == bought.price
+
+
+def test_a_counter_too_large_for_the_limit_of_exposure_only_reduces(monkeypatch):
+    one = Driven(monkeypatch, "grid", BOTH_SIDES)
+    one.bar(count=3)
+    order = one.entries()[0]
+    one.bar(order.price * 0.1 - 1)
+    one.direct(exposure_limit=1.0)
+    one.fill(order)
+    (kept,) = one.orders(signal=int(Signal.GRID_COUNTER))
+    assert kept.reduce_only
+    restarted = Driven(monkeypatch, "grid", BOTH_SIDES, one)  # without that limit
+    (again,) = restarted.orders(signal=int(Signal.GRID_COUNTER))
+    assert not again.reduce_only and again.stop

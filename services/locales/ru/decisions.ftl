@@ -47,3 +47,11 @@ decision-signal = { $asked ->
     [yes] {" "}(пришёл слишком поздно)
    *[no] {""}
 }
+decision-refused = биржа отказала ({ $refusal ->
+    [no_money] не хватает денег
+    [too_small] слишком мало
+    [too_large] слишком много
+    [trigger_passed] цена уже прошла
+    [nothing_to_reduce] уменьшать нечего
+   *[other] причина в журнале бота
+  }): { $side } { $quantity }, цена { $price }

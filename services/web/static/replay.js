@@ -85,7 +85,7 @@ const SHOWN = 120; // bars in sight at first
 const {replay} = root.dataset, say = JSON.parse(root.dataset.said), place = `/api/v1/replays/${replay}`;
 const element = byId("chart"), chartWords = JSON.parse(element.dataset.words);
 const ticket = byId("ticket"), fields = ticket.elements;
-let detail = null, state = null, rows = [], chart = null, seen = null, playing = null, busy = Promise.resolve();
+let detail = null, state = null, rows = [], chart = null, seen = null, playing = null, changing = null, busy = Promise.resolve();
 
 const shown = (value, digits = 2) => value.toLocaleString("en-US", {minimumFractionDigits: digits, maximumFractionDigits: digits});
 const exact = (value) => (value === null ? "—" : String(+value.toPrecision(12)));
@@ -117,7 +117,7 @@ function act(action) {
     took(await asked(action));
     wrong(ticket, null);
     if (state.over || state.fills.length !== fills) pause();
-    if (decisions.includes(action.do)) byBot();
+    if (decisions.includes(action.do) && state.share > 0) byBot(); // before the first bar there is nothing that it could have done
   });
 }
 const next = () => act({do: "step"});
@@ -188,9 +188,12 @@ function lengthOf(timeframe) {
 
 // What rests and what the ticket has, as lines over the newest bars.
 function levels(read, seconds) {
-  const {standing} = state, order = standing.order, last = read.t[read.t.length - 1], found = [];
+  const {standing} = state, last = read.t[read.t.length - 1], found = [];
   const add = (price, kind) => price && found.push([price, kind]);
-  if (order) [add(order.price, order.side === "buy" ? 0 : 1), add(order.stop, 2), add(order.target, order.side === "buy" ? 1 : 0)];
+  for (const one of standing.entries) {
+    const buys = one.side === "buy";
+    [add(one.price, buys ? 0 : 1), add(one.stop, 2), add(one.target, buys ? 1 : 0)];
+  }
   [add(standing.stop, 2), add(standing.target, standing.position > 0 ? 1 : 0)];
   [add(number(fields.price.value), 0), add(number(fields.stop.value), 2), add(number(fields.target.value), 1)];
   const start = read.t[Math.max(read.t.length - 40, 0)];
@@ -240,7 +243,8 @@ function table() {
   byId("position").textContent = standing.position ? `${exact(standing.position)} @ ${exact(standing.average)}` : "—";
   byId("protected").textContent = standing.position ? `${say.stop} ${exact(standing.stop)}, ${say.target} ${exact(standing.target)}` : "";
   byId("share").textContent = state.over ? say.over : `${Math.floor(state.share * 100)} %`;
-  byId("resting").replaceChildren(...resting(standing).map((text) => made("p", text, "note")));
+  if (!standing.entries.some((one) => one.entry === changing)) change(null);
+  byId("resting").replaceChildren(...standing.entries.map(entry), ...held(standing), ...remarks(standing).map((text) => made("p", text, "note")));
   byId("trades").replaceChildren(...(state.trades.length ? [...state.trades].reverse().map(trade) : [empty(8, say.no_trades)]));
   byId("notes").replaceChildren(...[...state.notes].reverse().map(note));
   for (const one of document.querySelectorAll("#next, #play, [data-jump], [data-order], [data-act]")) one.disabled = state.over || detail.ended;
@@ -258,16 +262,32 @@ function empty(cells, text) {
   row.append(cell);
   return row;
 }
-function resting(standing) {
-  const told = [], order = standing.order;
-  if (order) {
-    const at = order.price === null ? say.at_market : exact(order.price);
-    told.push(`${say[order.side]} ${exact(order.quantity)} @ ${at}, ${say.stop} ${exact(order.stop)}, ${say.target} ${exact(order.target)}`);
-  }
-  if (standing.closing) told.push(say.closing);
-  if (standing.refused) told.push(`${say.refused} ${standing.refused}`);
-  if (standing.outcome !== "complete") told.push(say.liquidated);
-  return told;
+// An order that rests, with what can be done to it; and the same for stop and target of what is held.
+function entry(one) {
+  const at = one.price === null ? say.at_market : `${say[`entry_${one.kind}`]} ${exact(one.price)}`;
+  const text = `${one.entry}. ${one.side === "buy" ? "▲" : "▼"} ${say[one.side]} ${exact(one.quantity)} ${at}, ${say.stop} ${exact(one.stop)}, ${say.target} ${exact(one.target)}`;
+  const line = made("p", "", one.entry === changing ? "rest chosen" : "rest");
+  line.append(made("span", text), deed(say.change, "change", one.entry), deed(say.withdraw, "withdraw", one.entry));
+  return line;
+}
+function held(standing) {
+  return ["stop", "target"].filter((name) => standing[name] !== null).map((name) => {
+    const line = made("p", "", "rest");
+    line.append(made("span", `${say.of_position} ${say[name]} ${exact(standing[name])}`), deed(say.withdraw, "free", name));
+    return line;
+  });
+}
+function deed(text, name, value) {
+  const button = Object.assign(made("button", text), {type: "button", disabled: state.over || detail.ended});
+  button.dataset[name] = value;
+  return button;
+}
+function remarks(standing) {
+  const found = [];
+  if (standing.closing) found.push(`${say.closing} ${exact(standing.closing)}`);
+  if (standing.refused) found.push(`${say.refused} ${standing.refused}`);
+  if (standing.outcome !== "complete") found.push(say.liquidated);
+  return found;
 }
 function trade(one) {
   const row = document.createElement("tr"), cells = [
@@ -298,6 +318,15 @@ function revealed() {
 
 // What the bot would have done.
 
+const remembered = `replay-bot-${replay}`;
+
+// Its marks are back with the page: those of the bot that was asked last, or was told of each order.
+function again() {
+  const name = localStorage.getItem(remembered), known = [...byId("bot").options].some((one) => one.value === name);
+  if (known) byId("bot").value = name;
+  if (state.share > 0 && (known || state.fills.length || state.standing.entries.length)) byBot();
+}
+
 async function byBot() {
   const name = byId("bot").value, panel = byId("bot-seen");
   if (!name || !rows.length) return;
@@ -307,6 +336,7 @@ async function byBot() {
     const told = await ask("GET", `${place}/bot?bot=${name}`);
     if (byBot.asked !== state.number) return byBot(); // it has gone on meanwhile
     seen = told;
+    localStorage.setItem(remembered, name);
     chart.follow(pairShown());
     const fills = told.fills.slice(-8).reverse().map((one) => `${moment(one.at)} ${say[one.side]} ${exact(one.qty)} @ ${exact(one.price)}`);
     const orders = told.orders.map((one) => `${say[one.kind] || one.kind}: ${say[one.side]} @ ${exact(one.price)}`);
@@ -357,31 +387,70 @@ function picture() {
   });
 }
 
+// Orders. The ticket has a new one, or the one that is being changed.
+
+function fill(given) {
+  for (const [name, value] of Object.entries(given)) fields[name].value = value === null ? "" : value;
+  ticket.querySelector("[name=sets][value=entry]").checked = true;
+}
+function change(number) {
+  if (changing === number) return;
+  const one = state.standing.entries.find((each) => each.entry === number);
+  changing = number;
+  byId("changing").hidden = !one;
+  byId("changing").firstElementChild.textContent = `${say.changes} ${number}`;
+  if (!one) return fill({kind: "limit", price: null, stop: null, target: null, quantity: null});
+  const text = (price) => (price === null ? null : price.toFixed(decimals(state.tick)));
+  fill({kind: one.kind === "stop" ? "stop" : "limit", price: text(one.price), stop: text(one.stop), target: text(one.target), quantity: exact(one.quantity)});
+}
+function chosen(number) {
+  change(number);
+  table();
+  chart.follow(pairShown());
+}
+// The order after the one that is being changed; after the last, none.
+function following() {
+  const numbers = state.standing.entries.map((one) => one.entry);
+  chosen(numbers[numbers.indexOf(changing) + 1] ?? null);
+}
+// Done, the ticket is empty; refused, it stays as it is.
+function emptied(done) {
+  return done.then(() => {
+    if (ticket.querySelector(".fault:not(:empty)")) return;
+    fill({price: null, stop: null, target: null});
+    chosen(null);
+  });
+}
 function order(side) {
   const quantity = number(fields.quantity.value), risk = number(fields.risk.value);
   const size = quantity === null ? {risk: risk === null ? null : risk / 100} : {quantity};
   const given = {price: number(fields.price.value), stop: number(fields.stop.value), target: number(fields.target.value)};
-  return act({do: "order", side, ...given, ...size}).then(() => {
-    if (ticket.querySelector(".fault:not(:empty)")) return;
-    for (const name of ["price", "stop", "target"]) fields[name].value = "";
-    ticket.querySelector("[name=sets][value=entry]").checked = true;
-    chart.follow(pairShown());
-  });
+  return emptied(act({do: "order", entry: changing, side, kind: fields.kind.value, ...given, ...size}));
 }
-const acts = {
-  close: () => act({do: "close"}),
-  cancel: () => act({do: "cancel"}),
-  protect: () => act({do: "protect", stop: number(fields.stop.value), target: number(fields.target.value)}),
-};
+// An empty field leaves what the position has.
+function protect() {
+  const {stop, target} = state.standing;
+  return emptied(act({do: "protect", stop: number(fields.stop.value) ?? stop, target: number(fields.target.value) ?? target}));
+}
+function close() {
+  const part = byId("part").value / 100;
+  return act({do: "close", quantity: part === 1 ? null : Math.abs(state.standing.position) * part});
+}
+const withdraw = (number) => act({do: "cancel", entry: number});
+const free = (name) => act({do: "protect", stop: state.standing.stop, target: state.standing.target, [name]: null});
+const acts = {close, protect, cancel: () => withdraw(null)};
 
 document.addEventListener("click", ({target}) => {
   const button = target.closest("button");
   if (!button || !state) return;
-  const {jump, order: side, act: name} = button.dataset;
-  const own = {next, play, undo, picture, "ask-bot": byBot, end: () => end(button)};
+  const {jump, order: side, act: name, change: number, withdraw: gone, free: freed} = button.dataset;
+  const own = {next, play, undo, picture, "ask-bot": byBot, end: () => end(button), leave: () => chosen(null)};
   if (jump) act({do: "jump", to: jump});
   else if (side) order(side);
   else if (name) acts[name]();
+  else if (number) chosen(+number);
+  else if (gone) withdraw(+gone);
+  else if (freed) free(freed);
   else if (own[button.id]) own[button.id]();
 });
 byId("note").addEventListener("submit", (event) => {
@@ -393,12 +462,18 @@ ticket.addEventListener("submit", (event) => event.preventDefault());
 ticket.addEventListener("change", () => chart && chart.follow(pairShown()));
 
 // Keys come here before the chart has them; while somebody types they are letters.
-const keys = {" ": () => (playing === null ? next() : pause()), ArrowRight: next, ArrowLeft: undo, p: play, s: picture, b: byBot, v: () => seen && chart.toggle("compared")};
+const keys = {
+  " ": () => (playing === null ? next() : pause()), ArrowRight: next, ArrowLeft: undo, p: play, s: picture, b: byBot, v: () => seen && chart.toggle("compared"),
+  u: () => order("buy"), d: () => order("sell"), c: close, m: protect, x: acts.cancel, o: following, Delete: () => changing && withdraw(changing),
+  t: () => (fields.kind.value = fields.kind.value === "stop" ? "limit" : "stop"), Escape: () => chosen(null),
+};
+const ordering = [keys.u, keys.d, keys.c, keys.m, keys.x, keys.o, keys.Delete];
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input:not([type=radio]), select, textarea, dialog[open]");
+  if (typing && event.key === "Escape" && !typing.matches("dialog")) return typing.blur();
   if (!state || typing || event.ctrlKey || event.metaKey || event.altKey) return;
   const speed = /^[1-9]$/.test(event.key), done = keys[event.key] || keys[event.key.toLowerCase()];
-  if (!speed && !done) return;
+  if (!speed && (!done || (ordering.includes(done) && (state.over || detail.ended)))) return;
   event.preventDefault();
   event.stopPropagation();
   if (speed) byId("speed").value = event.key;
@@ -410,6 +485,7 @@ inTurn(async () => {
   const [told, {bots}] = await Promise.all([ask("GET", place), ask("GET", "/api/v1/replays/choices")]);
   byId("bot").replaceChildren(...bots.map((one) => new Option(one, one, one === "trend", one === "trend")));
   took(told);
+  again();
   document.documentElement.dataset.ready = "1";
 });
 })();

@@ -54,8 +54,9 @@ class ActionGiven(Given):
     bars: int = Field(1, ge=1, le=5000, description="step: how many")
     to: Literal["asia", "london", "new_york", "day"] = Field("day", description="jump: whose opening")
     entry: int | None = Field(
-        None, ge=1, le=5, description="order: that it replaces, none for another; cancel: which, none for all"
-    )
+        None, ge=1, le=5, description="order: that it replaces, none for another; cancel: which, none for all",
+        examples=[1],
+    )  # fmt: skip
     side: Literal["buy", "sell"] | None = Field(None, description="order", examples=["buy"])
     kind: Literal["limit", "stop"] = Field("limit", description="order: what its price is")
     price: Price | None = Field(None, description="order: none for one at the market", examples=[None])

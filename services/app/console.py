@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bot.errors import Misconfigured
@@ -44,15 +43,7 @@ from services.web.ports import Sources
 from services.web.server import opened, served
 from services.web.watch import Watcher
 
-if TYPE_CHECKING:
-    pass
-
-ASK_SECONDS = 3.0  # that a bot has to say how it stands
-COMMAND_SECONDS = 120.0  # a shutdown waits for positions to close
 REPORT_SECONDS = 300.0  # that a report may take
-THREADS = 16
-REQUESTS = 5.0  # a second, of candles
-MOST_BARS, MOST_PAIRS = 20_000, 40  # that are kept
 DATABASE, REDIS = "TRADERAGENT_WEB_DATABASE", "TRADERAGENT_WEB_REDIS"
 
 

@@ -21,8 +21,7 @@ from services.app.research_process import PlayedReports, ResearchProcess
 from services.app.research_rows import ResearchTables
 from services.app.twins import Twins
 from services.app.watched import Bots, VenueCandles
-from services.keys.signal_secrets import SignalSecrets
-from services.keys.totp_secrets import TotpSecrets
+from services.keys.sealed_secrets import SealedSecrets, SecretKind
 from services.messaging.embedded import EmbeddedRedis
 from services.messaging.event_reader import EventReader
 from services.runtime.config import EMBEDDED, NONE
@@ -100,7 +99,7 @@ async def console(options: ConsoleOptions) -> AsyncIterator[Running]:
         reader = None if url is None else EventReader(url)
         if reader is not None:
             stack.push_async_callback(reader.close)
-        access = Access(AccessRows(pool), TotpSecrets(options.data_dir), _now)
+        access = Access(AccessRows(pool), SealedSecrets(options.data_dir, SecretKind.TOTP), _now)
         answers = ResearchProcess(options.data_dir)
         stack.push_async_callback(answers.close)
         folder = options.data_dir / "console" / "reports"
@@ -118,7 +117,7 @@ async def console(options: ConsoleOptions) -> AsyncIterator[Running]:
             *(history, access.rows, bots, candles, reader, research, answers, reports, fleet, twins, replays),
             journal=Journal(store, history, options.data_dir),
             signals=SignalRows(pool),
-            signal_keys=SignalSecrets(options.data_dir),
+            signal_keys=SealedSecrets(options.data_dir, SecretKind.SIGNALS),
         )
         sending = asyncio.create_task(send_for_ever(store, history, told))
         sending.add_done_callback(told_of_end)

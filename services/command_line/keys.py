@@ -88,7 +88,7 @@ def rekey(
     import secrets
 
     from services.keys.master_key import BYTES, MAKE_ONE, VARIABLE, decoded
-    from services.keys.totp_secrets import reseal_all
+    from services.keys.sealed_secrets import reseal_all
 
     in_environment = bool(os.environ.get(VARIABLE))
     if file is not None:

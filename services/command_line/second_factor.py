@@ -26,7 +26,7 @@ def off(
     The password signs in alone then; turn it on again under Settings. It counts at once, also for a running console.
     """
     from services.keys.key_store import WORD
-    from services.keys.totp_secrets import TotpSecrets
+    from services.keys.sealed_secrets import SealedSecrets, SecretKind
     from services.logs import passwords, quieten
 
     if not WORD.fullmatch(user):
@@ -35,7 +35,7 @@ def off(
     address = database or settings.database
     quieten(secrets=passwords(address))
     was_on = run_loop(_off(address, user))
-    TotpSecrets(settings.data_dir).remove(user)
+    SealedSecrets(settings.data_dir, SecretKind.TOTP).remove(user)
     if not was_on:
         raise Misconfigured(f"the second factor of {cut(user)} is off already; the console asks for no code.")
     said = f"the second factor of {user} is off; turn it on again under Settings of the console"

@@ -27,8 +27,7 @@ from services.app.twins import Twins
 from services.control.client import control_file
 from services.control.server import ControlServer
 from services.drift_days import keep_day, times_of
-from services.keys.signal_secrets import SignalSecrets
-from services.keys.totp_secrets import TotpSecrets
+from services.keys.sealed_secrets import SealedSecrets, SecretKind
 from services.messaging.event_reader import EventReader
 from services.storage.access_rows import AccessRows
 from services.storage.history import History
@@ -228,7 +227,10 @@ async def console(
     pool, bots = ReadPool(dsn), Bots(tmp_path)
     reader = None if redis is None else EventReader(redis)
     access = Access(
-        AccessRows(pool), TotpSecrets(tmp_path), now, PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+        AccessRows(pool),
+        SealedSecrets(tmp_path, SecretKind.TOTP),
+        now,
+        PasswordHasher(time_cost=1, memory_cost=64, parallelism=1),
     )
     if not limits:
         access.limits.hit = lambda *_: None
@@ -254,7 +256,7 @@ async def console(
         *(history, access.rows, bots, MadeCandles(), reader, research, answers, reports, fleet, twins, replays),
         journal=Journal(store, history, tmp_path),
         signals=SignalRows(pool),
-        signal_keys=SignalSecrets(tmp_path),
+        signal_keys=SealedSecrets(tmp_path, SecretKind.SIGNALS),
     )
     watcher = Watcher(sources, clock) if clock else Watcher(sources)
 

@@ -20,7 +20,7 @@ from services.app.key_access import secrets_of
 from services.command_line.main import app
 from services.keys.key_store import ApiKey, KeyName, KeyStore, checked_key
 from services.keys.master_key import made_master_key, master_key_file, read_master_key
-from services.keys.totp_secrets import TotpSecrets, reseal_all
+from services.keys.sealed_secrets import SealedSecrets, SecretKind, reseal_all
 from services.runtime.config import BotSettings
 
 NAME = KeyName("owner", "bybit", "live")
@@ -170,14 +170,18 @@ def filled(folder):
     store = KeyStore(folder)
     for name in (NAME, *OTHERS):
         store.add(name, KEY)
-    TotpSecrets(folder).keep("owner", "JBSWY3DPEHPK3PXP")
+    SealedSecrets(folder, SecretKind.TOTP).keep("owner", "JBSWY3DPEHPK3PXP")
     return store
 
 
 def all_opens(folder):
     store = KeyStore(folder)
     found = [store.read(one) for one in store.names()]
-    return len(found) == 3 and set(found) == {KEY} and TotpSecrets(folder).read("owner") == "JBSWY3DPEHPK3PXP"
+    return (
+        len(found) == 3
+        and set(found) == {KEY}
+        and SealedSecrets(folder, SecretKind.TOTP).read("owner") == "JBSWY3DPEHPK3PXP"
+    )
 
 
 def test_another_master_key_opens_everything_and_the_former_one_nothing(tmp_path, monkeypatch):
@@ -191,7 +195,7 @@ def test_another_master_key_opens_everything_and_the_former_one_nothing(tmp_path
     assert KEY.secret.encode() not in written and former.strip().encode() not in written
     assert {one.name for one in tmp_path.iterdir()} == {"keys", "master.key"}
     monkeypatch.setenv("TRADERAGENT_MASTER_KEY", former)
-    for trial in (lambda: store.read(NAME), lambda: TotpSecrets(tmp_path).read("owner")):
+    for trial in (lambda: store.read(NAME), lambda: SealedSecrets(tmp_path, SecretKind.TOTP).read("owner")):
         with pytest.raises(Misconfigured, match="the master key is not the one that encrypted"):
             trial()
 

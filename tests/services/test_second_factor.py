@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pyotp
 import pytest
 
-from services.keys.totp_secrets import TotpSecrets
+from services.keys.sealed_secrets import SealedSecrets, SecretKind
 from services.web.failures import Failure
 from services.web.second_factor import LETTERS, RECOVERY_CODES, STEP, bare, matching
 from tests.browser import browser, needs_chromium
@@ -149,7 +149,7 @@ def test_a_recovery_code_works_once_and_turns_it_off_too(dsn, tmp_path):
         return await owner.sign_in(), await owner.house.built.access.rows.recovery_codes("owner")
 
     assert with_owner(dsn, tmp_path, play) == ((200, None), [])
-    assert not TotpSecrets(tmp_path).has("owner")
+    assert not SealedSecrets(tmp_path, SecretKind.TOTP).has("owner")
 
 
 def test_codes_are_guessed_five_times_a_minute_from_wherever(dsn, tmp_path):
@@ -175,11 +175,11 @@ def test_where_it_cannot_be_checked_nobody_is_let_in_and_the_operator_is_told_ho
         monkeypatch.setenv("TRADERAGENT_MASTER_KEY", base64.b64encode(secrets.token_bytes(32)).decode())
         said = [await owner.sign_in(right)]
         monkeypatch.delenv("TRADERAGENT_MASTER_KEY")
-        kept = TotpSecrets(tmp_path).read("owner")
-        TotpSecrets(tmp_path).remove("owner")
+        kept = SealedSecrets(tmp_path, SecretKind.TOTP).read("owner")
+        SealedSecrets(tmp_path, SecretKind.TOTP).remove("owner")
         said.append(await owner.sign_in(right))
         said.append(await owner.sign_in(owner.codes[0]))  # which no master key seals
-        TotpSecrets(tmp_path).keep("owner", kept)
+        SealedSecrets(tmp_path, SecretKind.TOTP).keep("owner", kept)
         return [*said, await owner.sign_in(right)]
 
     gone = (503, "no_second_factor")
@@ -200,7 +200,7 @@ def test_the_operator_of_the_machine_turns_it_off_without_a_code(dsn, tmp_path):
     assert "is off already" in again
     assert signed == (200, None)
     assert (action, address) in {("second factor off", "command line"), ("sign in by password", "127.0.0.1")}
-    assert not TotpSecrets(tmp_path).has("owner")
+    assert not SealedSecrets(tmp_path, SecretKind.TOTP).has("owner")
 
 
 def test_it_needs_a_password_and_a_browser(dsn, tmp_path):

@@ -13,7 +13,7 @@ from bot.order import OrderKind, Signal
 from bot.ports import Cause, Execution, Order, ReceivedSignal
 from bot.times import MINUTE
 from coordinator.machine import PairMachine
-from services.keys.signal_secrets import SignalSecrets
+from services.keys.sealed_secrets import SealedSecrets, SecretKind
 from services.storage.store import PostgresStore
 from services.web.api_signals import WINDOW, signature
 from tests.browser import browser, needs_chromium
@@ -179,25 +179,25 @@ def test_a_secret_is_made_shown_once_and_removed_in_a_browser(dsn, name, tmp_pat
             await page.visit(f"{house.address}/signals?bot={name}")
             await page.push("[data-secret=make]")
             shown = "document.querySelector('#secret-shown output').textContent"
-            assert await page.until(shown) == SignalSecrets(tmp_path).read(name)
+            assert await page.until(shown) == SealedSecrets(tmp_path, SecretKind.SIGNALS).read(name)
             before = await page.run(shown)
             await page.push("[data-secret=replace]")
             await page.push("#ask .strong")
             await page.until(f"{shown} !== {before!r}")
-            assert await page.run(shown) == SignalSecrets(tmp_path).read(name)
+            assert await page.run(shown) == SealedSecrets(tmp_path, SecretKind.SIGNALS).read(name)
             await page.visit(f"{house.address}/signals?bot={name}&again=1")
             assert await page.run(shown) == ""
             await page.push("[data-secret=remove]")
             await page.push("#ask .strong")
             await page.until("!document.getElementById('secret-none').hidden")
-            assert SignalSecrets(tmp_path).read(name) is None
+            assert SealedSecrets(tmp_path, SecretKind.SIGNALS).read(name) is None
             assert page.faults(house.address) == []
 
     asyncio.run(main())
 
 
 def test_a_secret_is_sealed_and_only_its_own_bots(tmp_path):
-    kept = SignalSecrets(tmp_path)
+    kept = SealedSecrets(tmp_path, SecretKind.SIGNALS)
     kept.keep("main", "word")
     (file,) = (tmp_path / "keys").glob("*.signals.json")
     assert b"word" not in file.read_bytes()

@@ -80,7 +80,7 @@ def rekey(
         Path | None, typer.Option(help="file with the new master key, instead of a random one", metavar="FILE")
     ] = None,
 ) -> None:
-    """Encrypt every key by another master key, and the second factors of the console too.
+    """Encrypt every key by another master key, and the other secrets of the data directory too.
 
     An interruption leaves all of them by the former one or all by the new one. The keys themselves stay as they are.
     """

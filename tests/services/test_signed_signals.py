@@ -201,7 +201,7 @@ def test_a_secret_is_sealed_and_only_its_own_bots(tmp_path):
     kept.keep("main", "word")
     (file,) = (tmp_path / "keys").glob("*.signals.json")
     assert b"word" not in file.read_bytes()
-    assert [one.bot for one in kept.names()] == ["main"]
+    assert [one.owner for one in kept.names()] == ["main"]
     assert kept.read("main") == "word"
     file.rename(file.with_name("other.signals.json"))
     with pytest.raises(Exception, match="other"):

@@ -29,7 +29,7 @@ from numba.extending import intrinsic
 from bot import kernel_cache
 from bot.compiling import MachineCode, names
 from bot.interpreting import Interpreter, Meanwhile, globals_of
-from bot.sources import closure, code_hash
+from bot.sources import closure, code_hash, is_as_loaded
 from bot.strategy_file import folder_of, is_users
 
 if TYPE_CHECKING:
@@ -162,14 +162,18 @@ def _reached(functions: Sequence[Any]) -> list[Any]:
 def cache_directory(functions: Sequence[Any]) -> Path | None:
     """Directory for machine code made of these functions: named by their sources and data, this Numba, this processor.
 
-    None where the source of one is no file, as in a notebook: nobody could tell when it changes.
+    None where the source of one is no file, as in a notebook: nobody could tell when it changes. None too where the
+    project's sources have changed since this process loaded them: its code would be kept as that of the new ones.
     """
     starts = [_start(getattr(function, "py_func", function)) for function in functions]
     known = [start for start in starts if start is not None]
     if len(known) < len(starts):
         return None
     machine = f"{numba.__version__} {sys.version} {_processor()}"
-    code = f"{code_hash(closure(known))} {_constants(functions)}"
+    files = closure(known)
+    if not is_as_loaded(files):
+        return None
+    code = f"{code_hash(files)} {_constants(functions)}"
     name = hashlib.sha256(f"{code} {machine}".encode()).hexdigest()[:16]
     chosen = os.environ.get("TRADERAGENT_CACHE_DIR")
     parent = Path(chosen) if chosen else Path(platformdirs.user_cache_dir("traderagent")) / "kernels"

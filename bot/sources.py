@@ -11,6 +11,7 @@ import hashlib
 import site
 import sys
 import sysconfig
+import time
 from functools import cache, lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("bot", "strategies", "filters", "coordinator", "backtesting", "search")  # may hold kernels
+BEGAN_NS = time.time_ns()  # before any module of this project that has kernels was loaded
 LAZY = "__getattr__"  # of a package: what it imports is loaded when somebody asks for it
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -81,6 +83,17 @@ def closure(starts: Iterable[tuple[Path, Path]], project: Path | None = ROOT) ->
                     waiting.append((file, module, place))
                     break
     return found
+
+
+def is_as_loaded(files: Iterable[Path]) -> bool:
+    """Whether none of the project's own sources among these has changed since this process began.
+
+    After an upgrade in place, or an edit, the files tell of other code than this process runs. A change that is yet to
+    come says only that the clock was set back.
+    """
+    own, now = tuple(ROOT / package for package in PACKAGES), time.time_ns()
+    changed = (path.stat().st_ctime_ns for path in files if any(path.is_relative_to(one) for one in own))
+    return not any(BEGAN_NS < one <= now for one in changed)
 
 
 def module_file(folder: Path, module: str) -> Path | None:

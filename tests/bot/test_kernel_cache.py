@@ -197,3 +197,16 @@ def test_machine_code_for_another_processor_has_a_directory_of_its_own(monkeypat
     monkeypatch.setattr(kernel.llvm, "get_host_cpu_name", lambda: "another machine")
     assert here != told
     assert kernel.cache_directory(functions) == told, "an image has the same on every machine"
+
+
+def test_a_process_whose_sources_have_changed_since_it_began_keeps_no_machine_code(monkeypatch):
+    """It runs the code of before: kept under the name of the new one, it would be run for it after an upgrade."""
+    from bot import kernel, sources
+    from bot.ledger import book_fill
+
+    functions = [getattr(book_fill, "py_func", book_fill)]
+    assert kernel.cache_directory(functions) is not None
+    monkeypatch.setattr(sources, "BEGAN_NS", 0)
+    assert kernel.cache_directory(functions) is None
+    monkeypatch.setattr(sources.time, "time_ns", lambda: 1)
+    assert kernel.cache_directory(functions) is not None, "the clock was set back"

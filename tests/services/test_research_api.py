@@ -10,7 +10,7 @@ import pytest
 from bot.errors import Misconfigured
 from bot.ports import Unreachable
 from search.objective import HIGHEST_IS_BEST
-from services.app import research_process, staged
+from services.app import staged
 from services.app.research_answers import PRESET_NAME, answer, refuse_files
 from services.app.research_process import PlayedReports, ResearchProcess
 from services.market_data.store import CandleStore
@@ -56,6 +56,8 @@ def test_a_job_is_submitted_found_again_cancelled_and_begun_anew(dsn, name, tmp_
             assert (status, first["status"], first["owner"], first["pair"]) == (200, "queued", "owner", "BTCUSDT")
             again = (await house.ask("POST", "/api/v1/jobs", token, json=body))[1]
             assert again["job"] == first["job"]
+            everything = await house.ask("GET", "/api/v1/jobs?cursor=2175762671", token)  # more than 32 bits
+            assert [one["job"] for one in everything[1]["items"]][:1] == [first["job"]]
             place = f"/api/v1/jobs/{first['job']}"
             assert (await house.ask("POST", f"{place}/retry", token))[0] == 409
             assert (await house.ask("POST", f"{place}/cancel", token))[1]["status"] == "cancelled"
@@ -300,7 +302,7 @@ def test_a_variant_becomes_a_preset_a_strategy_and_a_config(tmp_path):
     )
 
 
-def test_the_process_answers_and_one_that_dies_or_takes_too_long_is_a_sentence(tmp_path, monkeypatch):
+def test_the_process_answers_and_one_that_dies_or_takes_too_long_is_a_sentence(tmp_path):
     async def main():
         process = ResearchProcess(tmp_path, 60.0)
         try:
@@ -315,7 +317,7 @@ def test_the_process_answers_and_one_that_dies_or_takes_too_long_is_a_sentence(t
             with pytest.raises(Misconfigured, match="takes longer than 0 seconds"):
                 await process.ask("pairs")
             process.seconds = 60.0
-            monkeypatch.setattr(research_process, "PROGRAM", "no_such_module")
+            process.program = "no_such_module"
             with pytest.raises(Unreachable, match="has ended"):
                 await process.ask("pairs")
         finally:

@@ -11,7 +11,6 @@ import hashlib
 import site
 import sys
 import sysconfig
-import time
 from functools import cache, lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("bot", "strategies", "filters", "coordinator", "backtesting", "search")  # may hold kernels
-BEGAN_NS = time.time_ns()  # before any module of this project that has kernels was loaded
 LAZY = "__getattr__"  # of a package: what it imports is loaded when somebody asks for it
 Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -32,6 +30,14 @@ Import = tuple[int, str, tuple[str, ...]]  # dots in front, module, names taken 
 def sources(root: Path = ROOT) -> list[Path]:
     """List every source of the packages that may hold kernels."""
     return sorted(path for package in PACKAGES for path in (root / package).rglob("*.py"))
+
+
+def _changed(path: Path) -> int:
+    """When a file was last changed, ns."""
+    return path.stat().st_ctime_ns
+
+
+LOADED = {path: _changed(path) for path in sources()}  # before any module of the project that has kernels is loaded
 
 
 def source_hash(extra: Iterable[Path] = ()) -> str:
@@ -86,14 +92,12 @@ def closure(starts: Iterable[tuple[Path, Path]], project: Path | None = ROOT) ->
 
 
 def is_as_loaded(files: Iterable[Path]) -> bool:
-    """Whether none of the project's own sources among these has changed since this process began.
+    """Whether none of the project's own sources among these has changed since this process loaded them.
 
-    After an upgrade in place, or an edit, the files tell of other code than this process runs. A change that is yet to
-    come says only that the clock was set back.
+    After an upgrade in place, or an edit, the files tell of other code than this process runs.
     """
-    own, now = tuple(ROOT / package for package in PACKAGES), time.time_ns()
-    changed = (path.stat().st_ctime_ns for path in files if any(path.is_relative_to(one) for one in own))
-    return not any(BEGAN_NS < one <= now for one in changed)
+    own = tuple(ROOT / package for package in PACKAGES)
+    return all(LOADED.get(path) == _changed(path) for path in files if any(path.is_relative_to(one) for one in own))
 
 
 def module_file(folder: Path, module: str) -> Path | None:

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from coordinator.config import PortfolioConfig
 
 NAME = "parity"
-WALLET = DecisionKind.WALLET.name.lower()  # of the account, which a simulation has not
+# What the account and the exchange say, of which a simulation writes nothing down.
+TOLD_LIVE = tuple(kind.name.lower() for kind in (DecisionKind.WALLET, DecisionKind.REFUSED))
 KEY = Key("parity-key", "parity-secret")
 # What a simulation adds for realism and a venue cannot know: why an order leaves.
 WITHOUT_SURCHARGE = {"forced_exit_bps": 0.0}
@@ -179,7 +180,7 @@ async def _live(
         if not row.funding:
             _, pair, slot, generation = row.client_order_id.split("-")
             fills[Fill(pair, row.ts, int(slot), int(generation), row.side, row.price, row.lots)] += 1
-    decisions = Counter(Decided.of(one) for one in decided if one.kind != WALLET)
+    decisions = Counter(Decided.of(one) for one in decided if one.kind not in TOLD_LIVE)
     return fills, decisions, minutes
 
 

@@ -158,3 +158,26 @@ def to_ms(values: NDArray[Any]) -> NDArray[np.int64]:
         scale = np.select([size < 1e11, size < 1e14, size < 1e17], [1000.0, 1.0, 1e-3], 1e-6)
         scaled = np.clip(np.nan_to_num(numbers * scale, nan=-1.0), -LATEST_MS, LATEST_MS)
     return np.rint(scaled).astype(np.int64)
+
+
+def rolled_up(bars: NDArray[Any], minutes: int) -> tuple[NDArray[Any], int]:
+    """Candles of so many minutes, each of which is there, from those of one; and how many are withheld.
+
+    Both are records (n,) of `COLUMNS`.
+    """
+    if minutes == 1 or not len(bars):
+        return bars, 0
+    bucket = bars["ts"] // (minutes * MINUTE)
+    starts = np.concatenate(([0], np.flatnonzero(np.diff(bucket)) + 1))
+    ends = np.concatenate((starts[1:], [len(bars)])) - 1
+    rolled = np.empty(len(starts), bars.dtype)
+    rolled["ts"], rolled["open"], rolled["close"] = (
+        bucket[starts] * minutes * MINUTE,
+        bars["open"][starts],
+        bars["close"][ends],
+    )
+    rolled["high"] = np.maximum.reduceat(bars["high"], starts)
+    rolled["low"] = np.minimum.reduceat(bars["low"], starts)
+    rolled["volume"] = np.add.reduceat(bars["volume"], starts)
+    complete = ends - starts + 1 == minutes
+    return rolled[complete], int((~complete).sum())

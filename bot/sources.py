@@ -94,10 +94,10 @@ def closure(starts: Iterable[tuple[Path, Path]], project: Path | None = ROOT) ->
 def is_as_loaded(files: Iterable[Path]) -> bool:
     """Whether none of the project's own sources among these has changed since this process loaded them.
 
-    After an upgrade in place, or an edit, the files tell of other code than this process runs.
+    After an upgrade in place, or an edit, the files tell of other code than this process runs. One that is new was
+    not loaded: what imports it has changed.
     """
-    own = tuple(ROOT / package for package in PACKAGES)
-    return all(LOADED.get(path) == _changed(path) for path in files if any(path.is_relative_to(one) for one in own))
+    return all(LOADED[path] == _changed(path) for path in files if path in LOADED)
 
 
 def module_file(folder: Path, module: str) -> Path | None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import polars as pl
 
-from bot.candles import COLUMNS, LATEST_MS
+from bot.candles import COLUMNS, LATEST_MS, rolled_up
 from bot.errors import Misconfigured, cut
 from bot.times import MINUTE
 from services.app.answering import answer_all
@@ -18,8 +19,6 @@ from services.market_data.store import CandleStore, SeriesName
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from bot.candles import Candles
 
 
 def stored_candles(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
@@ -37,21 +36,12 @@ def stored_candles(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
             f"the stored candles of {series.symbol} ({series.venue} {series.market}) cannot be read "
             f"({cut(str(error))}); move their file away and download them again."
         ) from None
-    rolled, incomplete = rolled_up(held, said["minutes"])
-    body = b"".join(rolled[name].to_numpy().astype("<f8").tobytes() for name in COLUMNS)
-    return {"rows": rolled.height, "incomplete": incomplete, "columns": b64encode(body).decode()}
-
-
-def rolled_up(candles: Candles, minutes: int) -> tuple[pl.DataFrame, int]:
-    """Candles of so many minutes of which every minute is there, and how many are withheld."""
-    frame = pl.DataFrame({name: getattr(candles, name) for name in COLUMNS})
-    length = minutes * MINUTE
-    rolled = frame.group_by(pl.col("ts") // length * length, maintain_order=True).agg(
-        pl.col("open").first(), pl.col("high").max(), pl.col("low").min(), pl.col("close").last(),
-        pl.col("volume").sum(), count=pl.len(),
-    )  # fmt: skip
-    complete = rolled.filter(pl.col("count") == minutes)
-    return complete, rolled.height - complete.height
+    bars = np.empty(len(held), [(name, getattr(held, name).dtype) for name in COLUMNS])
+    for name in COLUMNS:
+        bars[name] = getattr(held, name)
+    rolled, incomplete = rolled_up(bars, said["minutes"])
+    body = b"".join(rolled[name].astype("<f8").tobytes() for name in COLUMNS)
+    return {"rows": len(rolled), "incomplete": incomplete, "columns": b64encode(body).decode()}
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 
+from bot.candles import COLUMNS, rolled_up
 from bot.errors import Misconfigured
 from bot.ports import Unreachable
-from bot.times import DAY, MINUTE
+from bot.times import DAY
 from services.account_statement import StatementFormat
 from services.web.access import LEAST_PASSWORD, SESSION
 from services.web.allocation import allocation_marks, risk_groups
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 router = APIRouter()
 MARKS = 4000  # of the account's worth
-COLUMNS = ("ts", "open", "high", "low", "close", "volume")
 LENGTHS = (1, 5, 15, 30, 60, 240, 1440)
 Moment = Annotated[int | None, Query(ge=0, le=253_402_300_799_000, description="ms, UTC")]
 
@@ -226,26 +226,6 @@ def _refuse_untraded(console: Console, bot: str, pair: str) -> None:
     traded = [one["pair"] for one in (seen_bot(console, bot).status or {"pairs": []})["pairs"]]
     if pair not in traded:
         raise not_found("pair", pair, f"choose one of {', '.join(traded)}" if traded else "wait until the bot answers")
-
-
-def rolled_up(bars: np.ndarray, minutes: int) -> tuple[np.ndarray, int]:
-    """Candles of so many minutes from those of one, BAR (n,), each of which is there; and how many are withheld."""
-    if minutes == 1 or not len(bars):
-        return bars, 0
-    bucket = bars["ts"] // (minutes * MINUTE)
-    starts = np.concatenate(([0], np.flatnonzero(np.diff(bucket)) + 1))
-    ends = np.concatenate((starts[1:], [len(bars)])) - 1
-    rolled = np.empty(len(starts), bars.dtype)
-    rolled["ts"], rolled["open"], rolled["close"] = (
-        bucket[starts] * minutes * MINUTE,
-        bars["open"][starts],
-        bars["close"][ends],
-    )
-    rolled["high"] = np.maximum.reduceat(bars["high"], starts)
-    rolled["low"] = np.minimum.reduceat(bars["low"], starts)
-    rolled["volume"] = np.add.reduceat(bars["volume"], starts)
-    complete = ends - starts + 1 == minutes
-    return rolled[complete], int((~complete).sum())
 
 
 @router.get("/settings", tags=["settings"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from bot.candles import rolled_up
 from bot.rollup import BAR
-from services.web.api_market import rolled_up
 
 MINUTE = 60_000
 

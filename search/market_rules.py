@@ -133,13 +133,14 @@ class MarketRules:
             for column, bits in enumerate(self.signals.sides(when)):
                 if id(bits) not in table:
                     table[id(bits)] = len(sides)
-                    sides.append(bits[:2])
+                    sides.append(bits)  # held here, or what is forgotten meanwhile would leave its id to another
                 which[row, column] = table[id(bits)]
         counts = np.array([(len(one.conditions), one.least) for one in whens], np.int64)
         scores, daily = new_records(SCORE, len(whens)), np.zeros((len(whens), self._days))
         left = np.zeros(len(whens), np.bool_)
         _player()(
-            *(self._tape, self._settings, self._pairs, records.view(np.recarray), np.stack(sides), which, counts),
+            *(self._tape, self._settings, self._pairs, records.view(np.recarray)),
+            *(np.stack([one[:2] for one in sides]), which, counts),
             *(self.made.first, self._allowed, self._bar_ms, new_records(SLOT, 1), new_records(STATE, 2)),
             *(new_records(PAIR, 1), new_records(NOTES, 2), new_records(CHANGE, len(self._tape.ts))),
             *(scores, daily, left),

@@ -16,6 +16,7 @@ from bot.record import new_records
 from bot.strategy import inputs_of
 from coordinator.config import load_config
 from search import market_rules
+from search import signals as signals_module
 from search.market_rules import MarketRules, at_least, farthest, next_set
 from search.reading import read_space
 from search.score import SCORE, scored
@@ -191,6 +192,28 @@ def window_over(candles, **rules):
     space = read_space({"strategy": "rules", "pair": "BTCUSDT", "exchange": "synth", "rules": section})
     market = market_of(space.first, candles)
     return SingleWindow(space, market, int(candles.ts[0]), int(candles.ts[-1])), np.arange(space.size)
+
+
+def test_each_variant_reads_its_own_conditions_where_few_are_remembered(monkeypatch):
+    """Many conditions over many bars: those of a call's first variants are forgotten before its last ones come."""
+    monkeypatch.setattr(signals_module, "MEMORY", 0)
+    rng, given = np.random.default_rng(0), {}
+    variants = []
+    for _ in range(64):
+        long, lengths = rng.integers(20, 40, 3).tolist(), rng.integers(2, 30, 3).tolist()
+        names = zip(("RSI", "CCI", "ADX"), lengths, ("long_below", "long_below", "long_above"), long, strict=True)
+        when = [{"indicator": name, "timeperiod": length, side: level} for name, length, side, level in names]
+        section = {"when": when, "timeframe": "1h", "warmup_bars": 0}
+        variants.append(load_config({"strategy": "rules", "pair": "BTCUSDT", "exchange": "synth", "rules": section}))
+    made = prepare(variants[0], hours(1500, 3, 0.006))
+    signals = Signals(made.candles, variants[0].parameters.timeframe_ms)
+    together = MarketRules.of(made, UniversalSimulator(made.config), signals)
+    monkeypatch.setattr(market_rules, "_player", lambda: lambda *asked: given.update(sides=asked[4], which=asked[5]))
+    records = new_records(variants[0].parameters.dtype(), len(variants))
+    together.play(records, [one.parameters for one in variants])
+    for row, one in enumerate(variants):
+        for column, own in enumerate(signals.sides(one.parameters.combined())):
+            assert np.array_equal(given["sides"][given["which"][row, column]], own[:2]), (row, column)
 
 
 def test_a_window_plays_together_what_it_can_and_the_rest_by_the_loop(plain, monkeypatch):

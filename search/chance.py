@@ -179,7 +179,12 @@ def variance_of(ratios: Any, days: int) -> float:
     """
     daily = np.asarray(ratios, np.float64)
     daily = daily[~np.isnan(daily)] / sqrt(YEAR_DAYS)
-    return min(float(daily.var(ddof=1)), 1.0 / (days - 1)) if len(daily) > 1 else 0.0
+    return min(float(daily.var(ddof=1)), variance_by_chance(days)) if len(daily) > 1 else 0.0
+
+
+def variance_by_chance(days: int) -> float:
+    """Variance that chance alone gives the daily Sharpe ratio of one trial over so many days."""
+    return 1.0 / (days - 1)
 
 
 def expected_largest(trials: int, variance: float) -> float:

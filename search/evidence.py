@@ -18,6 +18,7 @@ from search.chance import (
     expected_largest,
     intervals,
     overfitting,
+    variance_by_chance,
     variance_of,
 )
 from search.exploration import neighbours
@@ -74,7 +75,8 @@ def evidence_of(
     """Weigh the best of what was found; `in_sample`, `held_out`: its daily returns and the pair's, (d,) each.
 
     `others`: variants that were scored on the same candles beside these. Of a pruned search, whose rows are those
-    that did best on part of the days, chance cannot be computed.
+    that did best on part of the days, chance cannot be computed. Variants that were chosen by what those others came
+    to are alike: how little they differ says nothing of all that was tried.
     """
     looks, trials = found.looks, len(found.numbers) + others
     both = {"in_sample": intervals(*in_sample), "held_out": intervals(*held_out)}
@@ -82,7 +84,7 @@ def evidence_of(
         return Evidence(trials, None, None, None, None, None, **both)
     active = active_returns(in_sample[0][None], in_sample[1])[0]
     ordered = found.scores["information_ratio"][np.argsort(found.numbers)]  # whatever played them, the same to the bit
-    variance = variance_of(ordered, looks.days)
+    variance = variance_by_chance(looks.days) if others else variance_of(ordered, looks.days)
     return Evidence(
         trials,
         expected_largest(trials, variance) * sqrt(YEAR_DAYS),

@@ -12,6 +12,7 @@ from arch.bootstrap import SPA
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.record import new_records
 from search.chance import (
     BLOCKS,
     Looks,
@@ -24,6 +25,9 @@ from search.chance import (
     variance_of,
     weights_of,
 )
+from search.evidence import evidence_of
+from search.exploration import Explored
+from search.score import SCORE
 
 DAYS = 250
 
@@ -101,6 +105,29 @@ def test_variance_is_that_of_the_sharpe_ratios_and_at_most_that_of_chance():
     apart = noise(50, together=0.0) - np.linspace(0, 0.05, 50)[:, None]
     assert variance_of(ratios(apart), DAYS) == pytest.approx(1 / (DAYS - 1))
     assert variance_of([np.nan, 1.0], DAYS) == 0.0
+
+
+def weighed(daily, others=0):
+    """Evidence of the best of these trials, and which it is."""
+    looks, blocks = looks_at(daily)
+    scores = new_records(SCORE, len(daily))
+    scores["information_ratio"] = ratios(daily)
+    found = Explored(np.arange(len(daily)), scores, blocks, looks)
+    best = int(np.argmax(ratios(daily)))
+    days = daily[best], np.zeros(daily.shape[1])
+    return evidence_of(found, others, days, days, pruned=False), best
+
+
+def test_noise_that_is_searched_again_around_its_best_is_not_called_better_than_chance():
+    """What was tried nearby is alike; the hurdle is that of everything that was tried."""
+    for seed in range(5):
+        first = noise(200, seed=seed, together=0.0)
+        evidence, best = weighed(first)
+        assert not evidence.better_than_chance
+        again = first[best] + np.random.default_rng(seed).normal(0, 0.001, (40, DAYS))
+        assert weighed(again)[0].better_than_chance, "by itself it looks like an edge"
+        evidence = weighed(again, others=len(first))[0]
+        assert evidence.trials == 240 and not evidence.better_than_chance
 
 
 def test_what_never_moves_is_neither_good_nor_bad():

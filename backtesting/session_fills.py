@@ -23,7 +23,16 @@ from bot.record import new_records
 from bot.rollup import BAR
 from bot.times import MINUTE
 from coordinator.config import load_portfolio
-from coordinator.instructions import FetchCandles, FetchExecutions, FetchSignals, Load, Loaded, Place, Save
+from coordinator.instructions import (
+    FetchCandles,
+    FetchExecutions,
+    FetchExecutionsOf,
+    FetchSignals,
+    Load,
+    Loaded,
+    Place,
+    Save,
+)
 from coordinator.messages import Directive, ExposureLimit, InstrumentListed, SetParameters
 from coordinator.portfolio import differs
 from coordinator.session import StepKind, replay
@@ -95,7 +104,7 @@ class _Play:
         self.simulated: dict[str, int] = {}  # lots, by client order id
         self.waiting: list[Any] = []  # bars that the core has taken and the twin has not, BAR (n,)
         self.asked: Any = None  # the instruction that is answered next
-        self.executions: list[Execution] = []  # of the minute that forms, as the core was answered
+        self.executions: list[Execution] = []  # that the core has heard of, of the minute that forms and later ones
         self.found = SimulatedSession(
             *(core.symbol, core.bot, float(machine.instrument.tick_size), float(machine.instrument.lot_size)),
             touch=self.twin.settings.through == 0.0,
@@ -133,6 +142,8 @@ class _Play:
                 twin.machine.take_terms(instrument)
             case Execution() if message.funding:
                 twin.machine.take_funding(-message.fee)
+            case Execution():
+                self.executions.append(message)
 
     def _on_answer(self, asked: Any, answer: Any, core: PairCore) -> None:
         match asked, answer:
@@ -147,8 +158,8 @@ class _Play:
                 self._on_bars(asked, answer, core)
             case FetchSignals(), list():
                 self.twin.machine.hear(answer, asked.bar)
-            case FetchExecutions(), list():
-                self.executions = [one for one in answer if not one.funding and one.id not in core.memory.booked]
+            case FetchExecutions() | FetchExecutionsOf(), list():
+                self.executions += [one for one in answer if not one.funding]
             case Place(order), Refused():
                 self.found.refused[order.client_order_id] = str(answer)
             case Place(order), _:
@@ -187,8 +198,8 @@ class _Play:
 
     def _is_ahead(self, core: PairCore) -> bool:
         """Whether the core has booked fills of the minute that forms, which the twin is to fill itself."""
-        heard, self.executions = self.executions, []
-        return any(one.ts >= self.twin.machine.time and one.id in core.memory.booked for one in heard)
+        self.executions = [one for one in self.executions if one.ts >= self.twin.machine.time]
+        return any(one.id in core.memory.booked for one in self.executions)
 
     def _play(self, bar: Any, core: PairCore) -> None:
         for fill in self.twin.walk(bar[0]).copy():

@@ -1,0 +1,99 @@
+"""A session written by hand, told in the order in which an exchange tells it: what its twin fills."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from backtesting.drift import RowKind, TradedFill, pair_fills
+from backtesting.session_fills import simulate_session
+from bot.ports import Closed, Execution
+from bot.record import new_records
+from coordinator import machine
+from coordinator.config import load_portfolio
+from coordinator.machine import PairMachine
+from coordinator.messages import Directive, Recover
+from coordinator.pair_core import PairCore
+from coordinator.session import head, packed
+from coordinator.vocabulary import DIRECTIVE
+from tests.conftest import MINUTE, START, instrument
+from tests.coordinator.driven import plain_dispatch
+from tests.coordinator.world import World, driven
+
+RANGE = {"preset": "exchange", "lower": 48_000, "upper": 52_000, "levels": 9}
+GRID = {**RANGE, "direction": "long", "initial_inventory": False}
+
+
+class Written:
+    """A pair with a grid, in front of a world that answers at once, and the lines of its session."""
+
+    def __init__(self):
+        self.config = load_portfolio({"strategy": "grid", "pairs": ["BTCUSDT"], "leverage": 3.0, "grid": GRID})
+        self.machine = PairMachine(self.config.algorithm, instrument(), 3.0, MINUTE)
+        self.core = PairCore(
+            *("b", self.machine, lambda _report: None, lambda: None), start=START, now=0.0, most_actions=60
+        )
+        self.world, self.minute, self.price = World(), 0, 50_010.0
+        self.lines = [head(self.core, self.config, most_actions=60, adopt=False)]
+        self.tell(Recover())
+        given = new_records(DIRECTIVE, 1)
+        given[0].family = int(self.machine.params[0].pinned)
+        given[0].share = given[0].multiplier = 1.0
+        given[0].others = given[0].target = 10_000.0
+        given[0].exposure_limit, given[0].sequence = 1e9, 1
+        self.tell(Directive(1, START, given))
+
+    def tell(self, message):
+        self.lines.append({"in": packed(message), "waiting": 0, "now": 0.0})
+
+        def answered(instruction):
+            answer = self.world.answer(instruction)
+            self.lines.append({"out": packed(instruction), "answer": packed(answer), "now": 0.0})
+            return answer
+
+        driven(self.core.handle(message), answered)
+
+    def close(self, to=None):
+        """The next minute ends at this price."""
+        to = self.price if to is None else to
+        low, high = sorted((self.price, to))
+        self.tell(Closed("BTCUSDT", START + self.minute * MINUTE, self.price, high, low, to, 1e6))
+        self.price, self.minute = to, self.minute + 1
+
+    def session(self):
+        return simulate_session(json.loads(json.dumps(self.lines)))
+
+    def fill(self, order, ahead=0):
+        """All of an order is filled in the minute that forms, or so many minutes ahead of it; returns the live fill."""
+        one = self.world.open.pop(order)
+        at = START + (self.minute + ahead) * MINUTE + 300
+        fee = one.price * one.lots * 1e-4 * 0.0002
+        said = Execution(f"e{at}", "BTCUSDT", order, one.side, one.price, one.lots, fee, maker=True, ts=at)
+        self.world.executions[order] = [said]
+        self.world.held += one.side * one.lots
+        self.tell(said)
+        return TradedFill("BTCUSDT", at, order, one.side, one.price * 0.1, one.lots, 0.001, fee, True, one.price * 0.1)
+
+
+@pytest.fixture
+def written(monkeypatch):
+    monkeypatch.setattr(machine, "compiled_dispatch", plain_dispatch)
+    pair = Written()
+    for _ in range(4):
+        pair.close()
+    return pair
+
+
+def test_a_fill_that_is_heard_before_the_candle_of_the_minute_before_it_has_its_twin(written):
+    """Executions come at once, a candle a second after its end: by then the pair holds what the next minute filled."""
+    live = [written.fill("b-BTCUSDT-004-1", ahead=1)]
+    written.close()
+    written.close(49_800.0)
+    written.close()
+    live.append(written.fill("b-BTCUSDT-003-1"))
+    written.close(49_400.0)
+    written.close()
+    found = written.session()
+    assert found.ended == "" and len(found.bars) == 9
+    assert [row.kind for row in pair_fills(live, found.fills)] == [RowKind.PAIRED, RowKind.PAIRED]

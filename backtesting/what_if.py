@@ -67,7 +67,7 @@ class WhatIf:
     desired: tuple[SupposedOrder, ...]  # from the highest price to the lowest
     stop: float  # of what is held then; 0 where there is none
     stopped: bool  # the stop that rests now is met on the way
-    loss_at_stop: float | None  # what would be lost from there to the stop, fee included; None without one
+    loss_at_stop: float | None  # lost from there to the stop, with what fills on the way and fees; None without one
 
 
 def what_if(
@@ -134,7 +134,7 @@ def _moved(twin: Twin, price: float, now: float) -> WhatIf:
         *(machine.instrument.symbol, at, now, price, _quantity(twin, held_now), _quantity(twin, machine.position)),
         *(machine.average, _worth(twin, price) - before, fills, desired, stop_price),
         stopped=stop_now is not None and min(now, price) <= _price(twin, stop_now.price) <= max(now, price),
-        loss_at_stop=None if stop is None else loss_at(twin, price, stop_price),
+        loss_at_stop=None if stop is None else _loss_on_the_way(twin, price, stop_price),  # last: the copy moves on
     )
 
 
@@ -161,6 +161,13 @@ def loss_at(twin: Twin, price: float, stop: float) -> float:
     """What is lost from a price to the stop, with the fee of leaving there; negative: it is no loss."""
     held = _quantity(twin, twin.machine.position)
     return held * (price - stop) + abs(held) * stop * float(twin.machine.instrument.taker_fee)
+
+
+def _loss_on_the_way(twin: Twin, price: float, stop: float) -> float:
+    """What is lost while the price goes on to the stop: of what is held, and of entries that fill before it."""
+    before = _worth(twin, price)
+    twin.go(stop, VOLUME)
+    return before - _worth(twin, stop) + loss_at(twin, stop, stop)
 
 
 def _price(twin: Twin, ticks: int) -> float:

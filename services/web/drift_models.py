@@ -132,4 +132,6 @@ class WhatIfShown(BaseModel):
     desired: list[SupposedOrderModel]
     stop: float = Field(description="of what is held then; 0 for none")
     stopped: bool = Field(description="the stop that rests now is met on the way")
-    loss_at_stop: float | None = Field(description="from there to the stop, fee included; none without one")
+    loss_at_stop: float | None = Field(
+        description="from there to the stop, with what fills on that way and fees; none without one"
+    )

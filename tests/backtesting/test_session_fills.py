@@ -1,4 +1,4 @@
-"""A session written by hand, told in the order in which an exchange tells it: what its twin fills."""
+"""A session written by hand, told in the order in which an exchange tells it: what its twin fills, and what if."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 
 from backtesting.drift import RowKind, TradedFill, pair_fills
 from backtesting.session_fills import simulate_session
+from backtesting.what_if import what_if
 from bot.ports import Closed, Execution
 from bot.record import new_records
 from coordinator import machine
@@ -97,3 +98,17 @@ def test_a_fill_that_is_heard_before_the_candle_of_the_minute_before_it_has_its_
     found = written.session()
     assert found.ended == "" and len(found.bars) == 9
     assert [row.kind for row in pair_fills(live, found.fills)] == [RowKind.PAIRED, RowKind.PAIRED]
+
+
+def test_what_if_counts_what_fills_on_the_way_to_the_stop_among_what_is_lost_there(written):
+    """A grid buys all the way down to its stop: the loss of the one cell that is held is the smallest part of it."""
+    saved, made_of = written.machine.saved(), (written.config, written.machine.instrument)
+    there = what_if(*made_of, saved, 49_900.0)
+    held = there.position * (49_900.0 - there.stop)
+    gone = what_if(*made_of, saved, there.stop)
+    assert there.position == 0.074 and gone.position == 0.0 and len(gone.fills) == 6
+    assert there.loss_at_stop == pytest.approx(there.profit - gone.profit)
+    assert there.loss_at_stop > 4 * held > 0.0
+    whole = what_if(*made_of, saved, 47_900.0)
+    fee = whole.position * whole.stop * 0.00055
+    assert whole.loss_at_stop == pytest.approx(whole.position * (47_900.0 - whole.stop) + fee, rel=1e-3)

@@ -18,6 +18,7 @@ from backtesting.metrics import LEAST_DAYS, YEAR_DAYS
 from bot.candles import iso
 from bot.errors import Misconfigured
 from bot.times import DAY
+from coordinator.columns import inputs_by_variant
 from coordinator.config import PortfolioConfig
 from search.chance import Interval, betas, intervals
 from search.exploration import Explorer, NoTrials, Trials
@@ -241,20 +242,38 @@ def windows_of(space: Space | PortfolioSpace, market: MarketHistory) -> tuple[in
 
 
 def _look_back(space: Space | PortfolioSpace) -> int:
-    """Most days that variants look back before they may trade, of those that differ from the first in one value."""
-    longest, digits = _warmup(space.first), space.digits(space.first_number)
+    """Most days that variants look back: of those that differ from the first in one value, and of the farthest of each.
+
+    A combination that contradicts itself trades nothing.
+    """
+    digits, farthest, longest = space.digits(space.first_number), space.first_number, _looks_back(space.first)
     for place, stride in enumerate(space.lattice.strides.tolist()):
+        own, step = _looks_back(space.first), 0
         for digit in range(space.lattice.sizes[place]):
-            with contextlib.suppress(Misconfigured):  # a combination that contradicts itself trades nothing
-                longest = max(longest, _warmup(space.config(space.first_number + (digit - digits[place]) * stride)))
+            with contextlib.suppress(Misconfigured):
+                looks = _looks_back(space.config(space.first_number + (digit - digits[place]) * stride))
+                own, step = max((own, step), (looks, (digit - digits[place]) * stride), key=lambda one: one[0])
+        longest, farthest = max(longest, own), farthest + step
+    with contextlib.suppress(Misconfigured):
+        longest = max(longest, _looks_back(space.config(farthest)))
     return -(-longest // DAY)
 
 
-def _warmup(config: BacktestConfig | PortfolioConfig) -> int:
-    """How much a config has to see before it may trade, ms."""
+def _looks_back(config: BacktestConfig | PortfolioConfig) -> int:
+    """How much a config has to see before it may trade, and its inputs before one bar, ms."""
     if isinstance(config, PortfolioConfig):
-        return config.algorithm.warmup_ms
-    return int(config.parameters.warmup_bars * config.parameters.timeframe_ms)
+        warmup, asked = config.algorithm.warmup_ms, config.algorithm.asked()
+    else:
+        own = config.parameters
+        warmup, asked = own.warmup_bars * own.timeframe_ms, [(config.loaded, [own])]
+    inputs = zip((variants for _, variants in asked), inputs_by_variant(asked), strict=True)
+    needs = [
+        one.lookback() * one.length(parameters.timeframe_ms)
+        for variants, by_variant in inputs
+        for parameters, named in zip(variants, by_variant, strict=True)
+        for one in named.values()
+    ]
+    return int(max(warmup, *needs, 0))
 
 
 def _walked(space: Space | PortfolioSpace, market: MarketHistory, explorer: Explorer) -> WalkForward:

@@ -10,7 +10,7 @@ from bot.errors import Misconfigured
 from bot.times import DAY
 from search.reading import read_space
 from search.sweep import sweep
-from search.walk_forward import walk_forward, windows_of
+from search.walk_forward import _look_back, walk_forward, windows_of
 from search.window import market_of
 from tests.conftest import walk
 
@@ -42,6 +42,19 @@ def test_windows_follow_each_other_behind_the_embargo(found):
         assert fold.train[1] - fold.train[0] == 40 * DAY and fold.test[1] - fold.test[0] == 20 * DAY
     for before, fold in zip(found.folds, found.folds[1:], strict=False):
         assert fold.test[0] == before.test[1]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "section", "days"),
+    [
+        ("trend", {"timeframe": ["1h", "1d"], "warmup_bars": [50, 200]}, 200),
+        ("rules", {"timeframe": "4h", "when": [{"indicator": "RSI", "timeperiod": [14, 200]}]}, 34),
+        ("rules", {"timeframe": ["1h", "4h"], "when": [{"indicator": "RSI", "timeperiod": [14, 200]}]}, 34),
+    ],
+)
+def test_the_embargo_is_the_longest_look_back_of_the_space_indicators_too(strategy, section, days):
+    space = read_space({"strategy": strategy, "pair": "BTCUSDT", "exchange": "synth", strategy: section})
+    assert _look_back(space) == days
 
 
 def test_anchored_windows_choose_on_everything_before_them():

@@ -254,10 +254,10 @@ def _rule(entry: Any, place: str, folder: Path, shared: dict[str, Any], usual: t
     odd = next((key for key in own if key in OF_THE_BATCH), None)
     if odd is not None:
         raise Misconfigured(f"{place}.{odd} is {shown(own[odd])}; pairs, periods and candles are the batch's own keys.")
-    values = {**_of_file(file, place, folder), **shared}
+    values = _of_file(file, place, folder)
     if "strategy" in own:
         own["strategy"] = _beside(own["strategy"], folder)
-    for key, value in own.items():
+    for key, value in (*shared.items(), *own.items()):
         before = values.get(key)
         values[key] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
     values = config_values(values)

@@ -217,6 +217,19 @@ def test_a_config_file_gives_what_an_entry_leaves_out(tmp_path):
     assert made.parameters.profit_per_grid == 0.01
 
 
+def test_what_the_batch_says_of_a_section_leaves_the_rest_of_it_to_the_config_file(tmp_path):
+    """Costs that a file states are not given up for the defaults because the batch names another rule of execution."""
+    config = {"strategy": "grid", "pair": "SOLUSDT", "execution": {"slippage_bps": 25, "funding_rate": 0.0003}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
+    entries = ["mine.yaml", {"name": "own", "config": "mine.yaml", "execution": {"slippage_bps": 30}}]
+    batch = read_batch(written(tmp_path, strategies=entries, execution={"path": "adverse", "funding_rate": 0.0002}))
+    found = {run.rule: run.config().execution for run in batch.runs}
+    assert {name: (one.slippage_bps, one.funding_rate, str(one.path)) for name, one in found.items()} == {
+        "mine": (25.0, 0.0002, "adverse"),
+        "own": (30.0, 0.0002, "adverse"),
+    }
+
+
 def test_a_strategy_of_ones_own_is_found_beside_the_batch(tmp_path, monkeypatch):
     shutil.copy(ROOT / "tests" / "examples" / "ema_cross.py", tmp_path)
     (tmp_path / "mine.yaml").write_text("strategy: ema_cross.py\n")

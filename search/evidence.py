@@ -168,6 +168,8 @@ def _conclusion(evidence: Evidence, best: Any, held_out: Any) -> str:
 
 def _direction(score: Any, where: str, pair: float) -> str:
     total, beta, alpha = (float(score[name]) for name in ("total_return_pct", "beta", "alpha_pct"))
+    if np.isnan(total):
+        return f"{where} it could not be played with this capital; its pair returned {pair:,.1f} %."
     if np.isnan(beta):
         return f"{where} it returned {total:,.1f} %, and its pair {pair:,.1f} %."
     return (

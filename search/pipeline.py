@@ -39,6 +39,7 @@ PARTS = 4  # into which the fine search divides a step of the coarse one
 FINE = {"method": "coarse_fine", "coarse": 3, "fine_steps": 2, "top": 1}
 LONGEST_DAYS = 180  # that a preset stands
 FIGURES = ("total_return_pct", "beta", "alpha_pct", "information_ratio", "max_drawdown_pct", "trades")
+NOT_PLAYED = "it could not be played with this capital"  # on the days held out, as where prices are far higher
 FINISHED, ABANDONED, FAILED = "finished", "abandoned", "failed"
 
 
@@ -183,7 +184,7 @@ def row_of(
         "in_sample": {"from": start, "to": split, **_figures(found.scores[0]), "pair_return_pct": earned[0]},
         "held_out": {"from": split, "to": end, **_figures(found.held_out[0]), "pair_return_pct": earned[1]},
         "alpha_held_out": None if alpha is None else asdict(alpha),
-        "words": words_of(alpha),
+        "words": NOT_PLAYED if np.isnan(found.held_out[0]["total_return_pct"]) else words_of(alpha),
         "better_than_chance": evidence.better_than_chance,
         "deflated_sharpe": evidence.deflated_sharpe,
         "verdict": found.verdict,
@@ -239,6 +240,8 @@ def preset_comments(name: str, row: dict[str, Any], question: PipelineQuestion) 
 
 
 def _told(part: dict[str, Any]) -> str:
+    if part["total_return_pct"] is None:
+        return f"{NOT_PLAYED}, its pair {part['pair_return_pct']:,.1f} %"
     names = {"return": "total_return_pct", "largest drawdown": "max_drawdown_pct"}
     told = [f"{label} {part[name]:,.1f} %" for label, name in names.items()]
     if part["beta"] is not None:

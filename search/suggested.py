@@ -6,6 +6,7 @@ The best is played once more on the last third, which has chosen neither it nor 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from bot.candles import iso
@@ -73,4 +74,6 @@ def suggested(
 
 def _told(score: Any, pair: float) -> str:
     total, drawdown, trades = (float(score[name]) for name in TOLD)
+    if isnan(total):
+        return f"it could not be played with this capital, while holding gave {pair:+.2f} %"
     return f"{total:+.2f} %, drawdown {drawdown:.2f} %, {trades:,.0f} trades, while holding gave {pair:+.2f} %"

@@ -232,7 +232,8 @@ def _swept(
     _, days = played(runner, window, best[:1])
     chosen, tried = (days[0], window.pair_daily), (later[0], behind.pair_daily)
     others = trials.looked() + sum(len(one.numbers) for one in left)
-    evidence = evidence_of(found, others, chosen, tried, pruned=space.search.prune)
+    worth = tried if not np.isnan(held_out["total_return_pct"][0]) else (later[0][:0], behind.pair_daily[:0])
+    evidence = evidence_of(found, others, chosen, worth, pruned=space.search.prune)
     best_days, pair_days = zip(chosen, tried, strict=True)
     return Sweep(space, start, split, end, found, tuple(left), best_days, pair_days, held_out, evidence)
 

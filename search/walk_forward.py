@@ -169,6 +169,11 @@ class WalkForward:
                 f"Before {failed} of {count} windows no variant passed the filters of the search: the best of those "
                 "that failed traded them."
             )
+        idle = sum(bool(np.isnan(fold.out_of_sample["total_return_pct"])) for fold in self.folds)
+        if idle:
+            told.append(
+                f"In {idle} of {count} windows the winner could not be played with this capital: it earned 0 %."
+            )
         won = sum(fold.returned > 0.0 for fold in self.folds)
         told.append(f"{won} of {count} windows ended with a gain.")
         if count < LEAST_WINDOWS:

@@ -60,6 +60,24 @@ def row(fine):
     return row_of(PLACE, kind, movement, {"coarse": "a1", "fine": "b2"}, fine, scenarios)
 
 
+def test_a_best_that_cannot_be_played_on_the_days_held_out_says_so_and_stops_nothing():
+    """A small account: where the price is twelve times higher, no cell reaches the exchange's smallest order."""
+    split = split_of(CANDLES)
+    late = CANDLES.ts >= split - DAY
+    names = ("open", "high", "low", "close")
+    dear = {name: np.round(getattr(CANDLES, name) * np.where(late, 12.0, 1.0), 1) for name in names}
+    candles, question = replace(CANDLES, **dear), replace(QUESTION, capital=400.0, max_drawdown=100.0, least_trades=0)
+    values = coarse_space(question, PLACE, PairClass.BLUE_CHIP)
+    values["grid"] = {"timeframe": "1h", "levels": [5, 6], "range_factor": 6}
+    found = sweep(read_space(values), candles, workers=1)
+    assert found.evidence.held_out == {} and "held out it could not be played with this capital" in found.verdict[2]
+    kind, movement = classified(candles, split)
+    row = row_of(PLACE, kind, movement, {"fine": "b2"}, found, ())
+    assert (row["alpha_held_out"], row["words"]) == (None, "it could not be played with this capital")
+    assert row["held_out"]["total_return_pct"] is None
+    assert any("Held out" in line and "it could not be played" in line for line in preset_comments("x", row, question))
+
+
 def test_what_is_held_out_does_not_tell_the_class():
     split = split_of(CANDLES)
     assert split % DAY == 0 and CANDLES.ts[0] < split < CANDLES.ts[-1]

@@ -119,7 +119,11 @@ def _rows(
         return any(begin <= one.at < end for begin, end in spans)
 
     marked = [replace(one, mark=bars[one.minute][2]) if one.minute in bars else one for one in live if inside(one)]
-    simulated = [one for session in sessions for one in session.fills if inside(one)]
+    simulated: list[TradedFill] = []
+    told = 0  # ms: until when a session has said what it filled; one after a crash begins with what was stored before
+    for session in sessions:
+        simulated += [one for one in session.fills if one.at >= told and inside(one)]
+        told = max(told, session.until)
     rows = []
     for row in pair_fills(marked, simulated):
         if row.live is not None and row.kind is RowKind.UNEXPECTED:

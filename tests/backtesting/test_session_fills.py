@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ from coordinator.messages import Directive, Recover
 from coordinator.pair_core import PairCore
 from coordinator.session import head, packed
 from coordinator.vocabulary import DIRECTIVE
+from services.app.drift import _rows
 from tests.conftest import MINUTE, START, instrument
 from tests.coordinator.driven import plain_dispatch
 from tests.coordinator.world import World, driven
@@ -98,6 +100,16 @@ def test_a_fill_that_is_heard_before_the_candle_of_the_minute_before_it_has_its_
     found = written.session()
     assert found.ended == "" and len(found.bars) == 9
     assert [row.kind for row in pair_fills(live, found.fills)] == [RowKind.PAIRED, RowKind.PAIRED]
+
+
+def test_a_minute_that_two_sessions_cover_is_simulated_once(written):
+    """After a crash the next session begins with what was stored, minutes before the last one ends."""
+    written.close(49_800.0)
+    written.close()
+    first = written.session()
+    second = replace(first, since=first.since + 3 * MINUTE)
+    rows = _rows([], [first, second], [(first.since, first.until)], {})
+    assert [(row.kind, row.known.order) for row in rows] == [(RowKind.MISSED, "b-BTCUSDT-004-1")]
 
 
 def test_what_if_counts_what_fills_on_the_way_to_the_stop_among_what_is_lost_there(written):

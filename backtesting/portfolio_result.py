@@ -33,6 +33,7 @@ from backtesting.trades import trades_of
 from bot.candles import iso
 from bot.order import Signal
 from bot.sources import source_hash
+from bot.strategy_file import own_sources
 from bot.times import DAY, HOUR
 from coordinator.config import PortfolioConfig
 from coordinator.decisions import modes_of
@@ -143,7 +144,9 @@ def run_id_of_pairs(config: PortfolioConfig, prepared: Mapping[str, PreparedCand
     """Name a run on several pairs by what is played, which is known before it is; `snapshots`: of each pair."""
     hashes = [snapshots[pair] for pair in prepared]
     hashes += [hash_ for one in prepared.values() for hash_ in fingerprint(one.payments)]
-    return run_id(config, [one.instrument for one in prepared.values()], hashes, source_hash())
+    trading = [strategy for strategy, _ in config.algorithm.trading()]
+    sources = source_hash({path for one in trading for path in own_sources(one.decide.__module__)})
+    return run_id(config, [one.instrument for one in prepared.values()], hashes, sources)
 
 
 def held_worth(tapes: Sequence[PreparedCandles], ts: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -20,7 +20,7 @@ from bot.errors import Misconfigured
 from bot.sources import ROOT
 from search.batch import ALL, BatchRun, FailedRun, read_batch
 from services.app import batch as playing
-from services.app.batch import BatchPlayer, PlayedRun, play_all
+from services.app.batch import BatchPlayer, FoundRun, PlayedRun, _ready_portfolio, play_all
 from services.command_line.main import app, main
 from services.market_data.store import CandleStore
 from tests.conftest import walk
@@ -228,6 +228,22 @@ def test_what_the_batch_says_of_a_section_leaves_the_rest_of_it_to_the_config_fi
         "mine": (25.0, 0.0002, "adverse"),
         "own": (30.0, 0.0002, "adverse"),
     }
+
+
+def test_a_run_of_auto_is_another_one_once_a_strategy_of_ones_own_in_it_was_edited(tmp_path):
+    """Or what the file came to before it was edited would be told of it now."""
+    file = tmp_path / "ema_cross.py"
+    shutil.copy(ROOT / "tests" / "examples" / "ema_cross.py", file)
+    auto = {"strategy": "auto", "auto": {"routes": {"bull_trend": f"{file}:EMA_CROSS"}}}
+
+    def name():
+        (run,) = read_batch({"pairs": ["BTCUSDT"], "strategies": [auto]}).runs
+        return _ready_portfolio("BTCUSDT", FoundRun(run.config(), walk(3000), None, None)).run_id
+
+    before = name()
+    assert name() == before
+    file.write_text(file.read_text() + "EDITED = True\n")
+    assert name() != before
 
 
 def test_a_strategy_of_ones_own_is_found_beside_the_batch(tmp_path, monkeypatch):

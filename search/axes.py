@@ -34,8 +34,13 @@ class Axis:
 
     @property
     def words(self) -> bool:
-        """Whether some of its values are no numbers."""
-        return any(isinstance(one, bool) or not isinstance(one, int | float) for one in self.values)
+        """Whether some of its values are no numbers, nor shares in per cent."""
+        return any(not (is_number(one) or (isinstance(one, str) and one.strip().endswith("%"))) for one in self.values)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a config's value is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def is_range(value: Any) -> bool:

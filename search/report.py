@@ -14,6 +14,7 @@ import yaml
 from backtesting.reports.charts import png
 from bot.candles import iso
 from coordinator.config import PortfolioConfig
+from search.axes import is_number
 from search.pictures import (
     both_alphas,
     both_parts,
@@ -253,7 +254,8 @@ def _what(config: BacktestConfig | PortfolioConfig) -> str:
 
 
 def _is_word(found: Sweep, key: str) -> bool:
-    return next(axis.words for axis in found.space.axes if axis.key == key)
+    """Whether an axis has values that a map cannot lay out by their size; per cent of several pairs stay as written."""
+    return not all(is_number(one) for axis in found.space.axes if axis.key == key for one in axis.values)
 
 
 def _plain(value: Any) -> Any:

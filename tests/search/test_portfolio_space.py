@@ -7,6 +7,7 @@ import pytest
 
 from backtesting.portfolio_run import simulate_portfolio
 from bot.errors import Misconfigured
+from search.exploration import has_neighbours, worst_around
 from search.reading import read_space
 from search.score import NAMES, OWN
 from search.sweep import sweep
@@ -34,6 +35,16 @@ def test_axes_lie_in_any_section_and_what_contradicts_itself_is_left_out():
     assert len({space.key(one) for one in numbers.tolist()}) == 6
     again = read_space(space.source())
     assert again.key(7) == space.key(7)
+
+
+def test_values_in_per_cent_lie_beside_each_other_as_numbers_do():
+    """Or a plateau along them is none, and a peak ranks as high as it stands."""
+    space = read_space({**SPACE, "auto": {}, "risk": {}, "grid": {"profit_per_grid": ["0.4%", "0.5%", "0.6%"]}})
+    values = np.array([-1.0, -9.0, -2.0])  # lower is better
+    numbers = np.arange(3)
+    assert has_neighbours(numbers, space.lattice).all()
+    assert worst_around(numbers, values, space.lattice).tolist() == [-1.0, -1.0, -2.0]
+    assert read_space({**SPACE, "auto": {"bear_strategy": ["dca", "cash"]}, "risk": {}}).lattice.words == (True,)
 
 
 @pytest.mark.parametrize(

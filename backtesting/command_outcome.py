@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from backtesting.what_if import VOLUME, copied, loss_at, orders_of
+from backtesting.what_if import copied, loss_at, orders_of
 from bot.order import OrderKind
 from bot.record import new_records
 from coordinator.operator import ANSWERS, CommandKind
@@ -101,7 +101,7 @@ def _leave(twin: Twin, most: int) -> tuple[float, int]:
     if most:
         twin.arrive()
         price = twin.market * float(twin.machine.instrument.tick_size)
-        for one in twin.go(price, VOLUME).copy():
+        for one in twin.go(price).copy():
             quantity += _quantity(twin, int(one["quantity"]))
             sent += -(-int(one["quantity"]) // largest)
     return quantity, sent

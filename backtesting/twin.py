@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # Why an order leaves is nothing that an exchange knows: what a forced exit costs besides is part of the drift.
 WITHOUT_SURCHARGE = {"forced_exit_bps": 0.0}
+MARKET_LOTS = 1e15  # of a market that fills whatever the price passes: a lot may be a millionth of a coin
 COPIED = ("pairs", "states", "slots", "rollups", "reports", "paid", "params", "next_number", "asked")
 
 decide = cast("Decide", None)
@@ -120,9 +121,12 @@ class Twin:
             _kernels(self.machine.roster)[1](self._world(), int(bar["ts"]), float(bar["volume"]), *prices)
         return self.fills[: int(self.runs[0].fills)]
 
-    def go(self, price: float, volume: float) -> Any:
-        """Let the price go straight from the last one to another, quote currency; returns the fills, FILL (n,)."""
-        tick = float(self.machine.instrument.tick_size)
+    def go(self, price: float) -> Any:
+        """Let the price go straight from the last one to another, quote currency, on a market that fills everything.
+
+        Returns the fills, FILL (n,).
+        """
+        tick, volume = float(self.machine.instrument.tick_size), MARKET_LOTS * float(self.machine.instrument.lot_size)
         to = float(in_ticks(np.array([price]), tick)[0])
         with np.errstate(all="ignore"):
             _kernels(self.machine.roster)[2](self._world(), self.machine.time, volume, self.market, to)

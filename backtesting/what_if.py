@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from bot.ports import Saved
     from coordinator.config import PortfolioConfig
 
-VOLUME = 1e15  # of the market on the way: it fills whatever it passes
 FARTHEST = 100.0  # times the present price
 
 
@@ -113,9 +112,9 @@ def _moved(twin: Twin, price: float, now: float) -> WhatIf:
     at, held_now = machine.time, machine.position
     before, rests = _worth(twin, now), {_named(one): (one.price, one.lots) for one in orders_of(twin)}
     stop_now = position_stop(machine.slots, held_now)
-    fills = tuple(_fill(twin, one, rests) for one in twin.go(price, VOLUME).copy())
+    fills = tuple(_fill(twin, one, rests) for one in twin.go(price).copy())
     bar = new_records(BAR, 1)
-    bar[0] = (at, now, max(now, price), min(now, price), price, VOLUME)
+    bar[0] = (at, now, max(now, price), min(now, price), price, 1.0)
     machine.rollups[...] = 0  # no longer bar closes by this move
     machine.paid[0] = 1  # the strategy looks at the price, wherever it waits for one
     twin.take(bar)
@@ -166,7 +165,7 @@ def loss_at(twin: Twin, price: float, stop: float) -> float:
 def _loss_on_the_way(twin: Twin, price: float, stop: float) -> float:
     """What is lost while the price goes on to the stop: of what is held, and of entries that fill before it."""
     before = _worth(twin, price)
-    twin.go(stop, VOLUME)
+    twin.go(stop)
     return before - _worth(twin, stop) + loss_at(twin, stop, stop)
 
 

@@ -7,15 +7,18 @@ from dataclasses import replace
 
 import pytest
 
+from backtesting.command_outcome import command_outcome
 from backtesting.drift import RowKind, TradedFill, pair_fills
 from backtesting.session_fills import simulate_session
 from backtesting.what_if import what_if
+from bot.instrument import Market
 from bot.ports import Closed, Execution
 from bot.record import new_records
 from coordinator import machine
 from coordinator.config import load_portfolio
 from coordinator.machine import PairMachine
 from coordinator.messages import Directive, Recover
+from coordinator.operator import CommandKind
 from coordinator.pair_core import PairCore
 from coordinator.session import head, packed
 from coordinator.vocabulary import DIRECTIVE
@@ -31,9 +34,10 @@ GRID = {**RANGE, "direction": "long", "initial_inventory": False}
 class Written:
     """A pair with a grid, in front of a world that answers at once, and the lines of its session."""
 
-    def __init__(self):
-        self.config = load_portfolio({"strategy": "grid", "pairs": ["BTCUSDT"], "leverage": 3.0, "grid": GRID})
-        self.machine = PairMachine(self.config.algorithm, instrument(), 3.0, MINUTE)
+    def __init__(self, traded=None, **more):
+        given = {"strategy": "grid", "pairs": ["BTCUSDT"], "leverage": 3.0, "grid": GRID, **more}
+        self.config = load_portfolio(given)
+        self.machine = PairMachine(self.config.algorithm, traded or instrument(), self.config.leverage, MINUTE)
         self.core = PairCore(
             *("b", self.machine, lambda _report: None, lambda: None), start=START, now=0.0, most_actions=60
         )
@@ -80,8 +84,13 @@ class Written:
 
 
 @pytest.fixture
-def written(monkeypatch):
+def plain(monkeypatch):
+    """Pairs without the compiler."""
     monkeypatch.setattr(machine, "compiled_dispatch", plain_dispatch)
+
+
+@pytest.fixture
+def written(plain):
     pair = Written()
     for _ in range(4):
         pair.close()
@@ -124,3 +133,15 @@ def test_what_if_counts_what_fills_on_the_way_to_the_stop_among_what_is_lost_the
     whole = what_if(*made_of, saved, 47_900.0)
     fee = whole.position * whole.stop * 0.00055
     assert whole.loss_at_stop == pytest.approx(whole.position * (47_900.0 - whole.stop) + fee, rel=1e-3)
+
+
+def test_what_if_and_what_a_command_would_do_where_a_lot_is_a_millionth_of_a_coin(plain):
+    """As on spot: a market that fills everything has more lots than fit into a number."""
+    spot = Written(instrument("0.01", "0.000001", Market.SPOT), market="spot", leverage=1.0)
+    for _ in range(4):
+        spot.close()
+    made_of, saved = (spot.config, spot.machine.instrument), spot.machine.saved()
+    assert what_if(*made_of, saved, 49_900.0).position == pytest.approx(0.025, abs=1e-4)
+    spot.fill("b-BTCUSDT-004-1")
+    said = command_outcome(*made_of, spot.machine.saved(), CommandKind.CLOSE_ALL)
+    assert (said.closing_orders, said.position) == (1, 0.0) and said.closed == said.position_now > 0.0

@@ -61,6 +61,7 @@ class SimulatedSession:
     refused: dict[str, str] = field(default_factory=dict)  # what it said of those that it refused
     touch: bool = False  # a touched limit is filled
     ended: str = ""  # why it covers no more, in a sentence; empty: the session ends there
+    begun: str = ""  # why it covers nothing of the minute before, in a sentence
 
 
 def simulate_session(lines: Iterable[Line], since: int = 0) -> SimulatedSession:
@@ -160,6 +161,8 @@ class _Play:
                 self.twin.machine.hear(answer, asked.bar)
             case FetchExecutions() | FetchExecutionsOf(), list():
                 self.executions += [one for one in answer if not one.funding]
+                if not self.found.until and self._is_ahead(core):
+                    self._leave_out_minute()
             case Place(order), Refused():
                 self.found.refused[order.client_order_id] = str(answer)
             case Place(order), _:
@@ -200,6 +203,11 @@ class _Play:
         """Whether the core has booked fills of the minute that forms, which the twin is to fill itself."""
         self.executions = [one for one in self.executions if one.ts >= self.twin.machine.time]
         return any(one.id in core.memory.booked for one in self.executions)
+
+    def _leave_out_minute(self) -> None:
+        """Begin a minute later: what was stored has fills of the first minute, which the twin can no longer fill."""
+        self.found.since = self.twin.machine.time + MINUTE
+        self.found.begun = f"the bot was started again at {iso(self.twin.machine.time)[:16]}, in a minute of fills"
 
     def _play(self, bar: Any, core: PairCore) -> None:
         for fill in self.twin.walk(bar[0]).copy():

@@ -82,14 +82,14 @@ def _spans(
 ) -> tuple[list[tuple[int, int]], list[Uncompared]]:
     """Return what can be compared of a pair, and what between and around it cannot."""
     spans: list[tuple[int, int]] = []
-    ended: dict[int, str] = {}
+    reasons: dict[int, str] = {}  # by edge of a span
     for one in sessions:
         begin, end = max(one.since, since or 0), one.until if until is None else min(one.until, until)
         if spans:
             begin = max(begin, spans[-1][1])
         if end > begin:
             spans.append((begin, end))
-            ended[end] = one.ended
+            reasons |= {begin: one.begun, end: one.ended}
     times = [one.at for one in live]
     first = since if since is not None else min([*times, *(begin for begin, _ in spans[:1])], default=0)
     last = until if until is not None else max([*(one + 1 for one in times), *(end for _, end in spans)], default=first)
@@ -99,7 +99,7 @@ def _spans(
     gaps = [(begin, end) for begin, end in list(pairwise(edges))[::2] if end > begin]
     said = []
     for begin, end in gaps:
-        why = ended.get(begin) or "; ".join(faults) or NOT_KEPT
+        why = reasons.get(begin) or reasons.get(end) or "; ".join(faults) or NOT_KEPT
         said.append(Uncompared(pair, begin, end, why, sum(begin <= at < end for at in times)))
     if not spans and not said:
         said.append(Uncompared(pair, first, last, "; ".join(faults) or NOT_KEPT))

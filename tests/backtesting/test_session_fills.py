@@ -16,19 +16,36 @@ from bot.ports import Closed, Execution
 from bot.record import new_records
 from coordinator import machine
 from coordinator.config import load_portfolio
+from coordinator.instructions import Load, Loaded, Save
 from coordinator.machine import PairMachine
 from coordinator.messages import Directive, Recover
 from coordinator.operator import CommandKind
 from coordinator.pair_core import PairCore
 from coordinator.session import head, packed
 from coordinator.vocabulary import DIRECTIVE
-from services.app.drift import _rows
+from services.app.drift import _rows, _spans
 from tests.conftest import MINUTE, START, instrument
 from tests.coordinator.driven import plain_dispatch
 from tests.coordinator.world import World, driven
 
 RANGE = {"preset": "exchange", "lower": 48_000, "upper": 52_000, "levels": 9}
 GRID = {**RANGE, "direction": "long", "initial_inventory": False}
+
+
+class Storing(World):
+    """A world whose store gives back what was saved last."""
+
+    def __init__(self):
+        super().__init__()
+        self.core, self.loaded = None, None
+
+    def answer(self, instruction):
+        if isinstance(instruction, Load):
+            return self.loaded
+        if isinstance(instruction, Save):
+            memory = self.core.memory
+            self.loaded = Loaded(self.core.machine.saved(), dict(memory.orders), list(memory.booked))
+        return super().answer(instruction)
 
 
 class Written:
@@ -41,15 +58,30 @@ class Written:
         self.core = PairCore(
             *("b", self.machine, lambda _report: None, lambda: None), start=START, now=0.0, most_actions=60
         )
-        self.world, self.minute, self.price = World(), 0, 50_010.0
-        self.lines = [head(self.core, self.config, most_actions=60, adopt=False)]
-        self.tell(Recover())
+        self.world, self.minute, self.price = Storing(), 0, 50_010.0
+        self.begin()
         given = new_records(DIRECTIVE, 1)
         given[0].family = int(self.machine.params[0].pinned)
         given[0].share = given[0].multiplier = 1.0
         given[0].others = given[0].target = 10_000.0
         given[0].exposure_limit, given[0].sequence = 1e9, 1
         self.tell(Directive(1, START, given))
+
+    def begin(self):
+        """Begin a session with what is stored."""
+        self.world.core = self.core
+        self.lines = [head(self.core, self.config, most_actions=60, adopt=False)]
+        self.tell(Recover())
+
+    def crash(self):
+        """Start again with what is stored; returns the lines of the session that has ended."""
+        before = self.lines
+        self.machine = PairMachine(self.config.algorithm, self.machine.instrument, self.config.leverage, MINUTE)
+        self.core = PairCore(
+            *("b", self.machine, lambda _report: None, lambda: None), start=START, now=0.0, most_actions=60
+        )
+        self.begin()
+        return before
 
     def tell(self, message):
         self.lines.append({"in": packed(message), "waiting": 0, "now": 0.0})
@@ -68,8 +100,8 @@ class Written:
         self.tell(Closed("BTCUSDT", START + self.minute * MINUTE, self.price, high, low, to, 1e6))
         self.price, self.minute = to, self.minute + 1
 
-    def session(self):
-        return simulate_session(json.loads(json.dumps(self.lines)))
+    def session(self, lines=None):
+        return simulate_session(json.loads(json.dumps(lines or self.lines)))
 
     def fill(self, order, ahead=0):
         """All of an order is filled in the minute that forms, or so many minutes ahead of it; returns the live fill."""
@@ -119,6 +151,23 @@ def test_a_minute_that_two_sessions_cover_is_simulated_once(written):
     second = replace(first, since=first.since + 3 * MINUTE)
     rows = _rows([], [first, second], [(first.since, first.until)], {})
     assert [(row.kind, row.known.order) for row in rows] == [(RowKind.MISSED, "b-BTCUSDT-004-1")]
+
+
+def test_a_minute_of_which_fills_were_stored_before_a_crash_is_left_out_with_its_reason(written):
+    """The twin begins with what was stored, which has the fill: it was unexpected, with what it brought as a cost."""
+    live = [written.fill("b-BTCUSDT-004-1")]
+    before = written.crash()
+    written.close(49_800.0)
+    live.append(written.fill("b-BTCUSDT-003-1"))
+    written.close(49_400.0)
+    sessions = [written.session(before), written.session()]
+    spans, missing = _spans("BTCUSDT", live, sessions, [], None, None)
+    assert [(row.kind, row.known.order) for row in _rows(live, sessions, spans, {})] == [
+        (RowKind.PAIRED, "b-BTCUSDT-003-1")
+    ]
+    (left_out,) = missing
+    assert (left_out.until - left_out.since, left_out.fills) == (MINUTE, 1)
+    assert "the bot was started again at 2024-01-01T00:04" in left_out.why
 
 
 def test_what_if_counts_what_fills_on_the_way_to_the_stop_among_what_is_lost_there(written):

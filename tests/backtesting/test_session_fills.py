@@ -55,9 +55,6 @@ class Written:
         given = {"strategy": "grid", "pairs": ["BTCUSDT"], "leverage": 3.0, "grid": GRID, **more}
         self.config = load_portfolio(given)
         self.machine = PairMachine(self.config.algorithm, traded or instrument(), self.config.leverage, MINUTE)
-        self.core = PairCore(
-            *("b", self.machine, lambda _report: None, lambda: None), start=START, now=0.0, most_actions=60
-        )
         self.world, self.minute, self.price = Storing(), 0, 50_010.0
         self.begin()
         given = new_records(DIRECTIVE, 1)
@@ -69,6 +66,9 @@ class Written:
 
     def begin(self):
         """Begin a session with what is stored."""
+        self.core = PairCore(
+            *("b", self.machine, lambda _report: None, lambda: None), start=START, now=0.0, most_actions=60
+        )
         self.world.core = self.core
         self.lines = [head(self.core, self.config, most_actions=60, adopt=False)]
         self.tell(Recover())
@@ -77,9 +77,6 @@ class Written:
         """Start again with what is stored; returns the lines of the session that has ended."""
         before = self.lines
         self.machine = PairMachine(self.config.algorithm, self.machine.instrument, self.config.leverage, MINUTE)
-        self.core = PairCore(
-            *("b", self.machine, lambda _report: None, lambda: None), start=START, now=0.0, most_actions=60
-        )
         self.begin()
         return before
 

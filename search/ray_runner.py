@@ -18,8 +18,8 @@ import ray
 from ray.exceptions import RayActorError
 
 from bot.errors import Misconfigured, cut
-from bot.sources import source_hash
 from search.reading import read_space
+from search.session import code_of
 from search.window import MarketHistory, ScoredRows, Window, window_of
 
 if TYPE_CHECKING:
@@ -41,9 +41,12 @@ class Player:
 
     def __init__(self, source: dict[str, Any], market: MarketHistory, code: str) -> None:
         """`source`: the space as it is read; `code`: hash of the sources of who asks, which must be these."""
-        if source_hash() != code:
-            raise Misconfigured("a node of the cluster runs another version of this program; install the same on all.")
         self.space = read_space(source)
+        if code_of(self.space) != code:
+            raise Misconfigured(
+                "a node of the cluster has another version of this program, or of your own strategy's file; install "
+                "the same on all."
+            )
         # Kernels take an array that cannot be written for another type; one copy a node is cheaper than to compile.
         copied = {pair: _copied(candles) for pair, candles in market.candles.items()}
         self.market = replace(market, candles=copied)
@@ -111,7 +114,7 @@ class RayRunner:
                 ) from None
         processors = [int(one["Resources"].get("CPU", 0)) for one in ray.nodes() if one["Alive"]]
         counts = [count for count in processors if count] or [1]
-        self._arguments = (space.source(), ray.put(market), source_hash())
+        self._arguments = (space.source(), ray.put(market), code_of(space))
         self.threads = threads or min(counts)
         kind: Any = ray.remote(Player)
         self._kind = kind.options(

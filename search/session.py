@@ -36,6 +36,11 @@ class Session:
     document: dict[str, Any]  # the space as it was written, JSON
 
 
+def code_of(space: Space | PortfolioSpace) -> str:
+    """Hash of the sources that play a space: the program's, and those of the user's own strategies."""
+    return source_hash(_own_files(space))
+
+
 def _own_files(space: Space | PortfolioSpace) -> list[Path]:
     """Sources of the user's own strategies in a space."""
     first: Any = space.first
@@ -48,7 +53,7 @@ def session_of(kind: str, space: Space | PortfolioSpace, market: MarketHistory) 
     search = {name: value for name, value in space.search.model_dump().items() if name not in ASIDE}
     search["method"] = str(space.search.method)
     document = json.loads(json.dumps({**space.document, "search": search}, default=str))
-    code = source_hash(_own_files(space))
+    code = code_of(space)
     start, end = market.span()
     facts = {
         "kind": kind,

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
+from bot.errors import Misconfigured
+from bot.sources import ROOT
 from search.reading import read_space
+from search.session import code_of
 from search.sweep import sweep
 from search.window import market_of
 from tests.search.test_sweep import CANDLES, SPACE
@@ -70,3 +75,17 @@ def test_a_batch_goes_to_the_actor_that_has_least_left_to_do(monkeypatch):
     for _ in range(2):
         runner.ask(0, 1, None)
     assert given[4:] == [1, 1]
+
+
+def test_a_node_that_has_another_version_of_ones_own_strategy_plays_nothing(tmp_path):
+    from search.ray_runner import Player
+
+    file = tmp_path / "ema_cross.py"
+    shutil.copy(ROOT / "tests" / "examples" / "ema_cross.py", file)
+    own = {"strategy": f"{file}:EMA_CROSS", "pair": "BTCUSDT", "exchange": "synth", "ema_cross": {"fast": [5, 10]}}
+    space = read_space(own)
+    asked = space.source(), market_of(space.first, CANDLES, None, None), code_of(space)
+    assert Player(*asked).space.size == 2
+    file.write_text(file.read_text() + "EDITED = True\n")
+    with pytest.raises(Misconfigured, match="or of your own strategy's file"):
+        Player(*asked)

@@ -190,8 +190,8 @@ def _of_chance(evidence: Evidence, best: Any, method: str) -> list[str]:
         told += f" The probability that it is better than that is {evidence.deflated_sharpe:.0%} (deflated Sharpe)."
     sentences = [told]
     sentences.append(
-        f"If no variant had an edge, one would look as good with a probability of {evidence.superior_ability:.1%} "
-        f"(superior ability; reality check {evidence.reality_check:.1%})."
+        f"If no variant of this search had an edge, one would look as good with a probability of "
+        f"{evidence.superior_ability:.1%} (superior ability; reality check {evidence.reality_check:.1%})."
     )
     if evidence.overfitting is not None:
         sentences.append(

@@ -27,8 +27,10 @@ BEGIN = """
 INSERT INTO sessions (session, kind, snapshot, code, document, status, created) VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (session) DO UPDATE SET status = $6
 """
+# A snapshot of several pairs names the candles of each.
 LOOKED = """
-SELECT count(*) FROM trials JOIN sessions USING (session) WHERE snapshot = $1 AND session <> $2
+SELECT count(*) FROM trials JOIN sessions USING (session)
+WHERE string_to_array(snapshot, '-') && string_to_array($1, '-') AND session <> $2
 """
 LISTED = """
 SELECT s.session, kind, status, created, ended, document, result,
@@ -150,7 +152,7 @@ class TrialStore:
 
     @waiting
     async def looked(self, snapshot: str, session: str) -> int:
-        """Count the trials of other sessions on the same candles."""
+        """Count the trials of other sessions on the same candles, of one pair of several too."""
         return int(await self.pool.fetchval(LOOKED, snapshot, session))
 
     @waiting

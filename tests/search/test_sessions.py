@@ -167,10 +167,14 @@ def test_rows_come_back_as_they_were_kept(tmp_path, whole):
                 await store.add(session.name, 4, rows)
             back = await store.stored(session.name, 4)
             nothing = await store.stored(session.name, 5)
+            snapshots = (session.snapshot, f"another-{session.snapshot}", "another")
+            looked = [await store.looked(one, "of another") for one in snapshots]
+            looked.append(await store.looked(session.snapshot, session.name))
             await store.purge([session.name])
-            return back, nothing, await store.sessions()
+            return back, nothing, looked, await store.sessions()
 
-    back, nothing, left = asyncio.run(kept())
+    back, nothing, looked, left = asyncio.run(kept())
+    assert looked == [60, 60, 0, 0], "a search over several pairs looks at the candles of each"
     assert (back.numbers == rows.numbers).all() and back.looks == b"\1\2"
     assert back.scores.tobytes() == np.asarray(rows.scores).tobytes() and (back.blocks == rows.blocks).all()
     assert len(nothing.numbers) == 0 and left == []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bot.candles import iso
 from search.pair_scan import words_of
-from search.pipeline import class_space, classified
+from search.pipeline import NOT_PLAYED, class_space, classified
 from search.reading import read_space
 from search.sweep import sweep
 from search.window import midnight
@@ -48,10 +48,11 @@ class SuggestedConfig:
         found = self.found
         start, split, end = (iso(one)[:10] for one in (found.start, found.split, found.end))
         pair = [100.0 * (float((1.0 + days).prod()) - 1.0) for days in found.pair_days]
+        alpha = found.evidence.held_out.get("alpha_pct")
         return [
             f"chosen on {start} to {split}: {_told(found.scores[0], pair[0])}",
             f"afterwards, to {end}: {_told(found.held_out[0], pair[1])}",
-            f"alpha afterwards: {words_of(found.evidence.held_out.get('alpha_pct'))}",
+            f"alpha afterwards: {NOT_PLAYED if isnan(found.held_out[0]['total_return_pct']) else words_of(alpha)}",
             found.verdict[0],
         ]
 
@@ -75,5 +76,5 @@ def suggested(
 def _told(score: Any, pair: float) -> str:
     total, drawdown, trades = (float(score[name]) for name in TOLD)
     if isnan(total):
-        return f"it could not be played with this capital, while holding gave {pair:+.2f} %"
+        return f"{NOT_PLAYED}, while holding gave {pair:+.2f} %"
     return f"{total:+.2f} %, drawdown {drawdown:.2f} %, {trades:,.0f} trades, while holding gave {pair:+.2f} %"

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 LEAST_DAYS = 2  # of each part of the period
 ROW_BYTES = 2 * (SCORE.itemsize + 100)
+NOTHING_PASSES = "No variant passes the filters of the search: the first is the best of those that fail."
 SHARES = (0.25, 0.5)  # of the days that choose: what is worse on them leaves
 
 
@@ -118,7 +119,7 @@ class Sweep:
             *(self.evidence, self.scores[0], self.held_out[0], self.plateau, str(self.space.search.method), earned)
         )
         if not self.passed.any():
-            words.append("No variant passes the filters of the search: the first is the best of those that fail.")
+            words.append(NOTHING_PASSES)
         if self.left:
             count = sum(len(one.numbers) for one in self.left)
             words.append(

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 LEAST_WINDOWS = 3  # for a verdict
 LEAST_EFFICIENCY = 0.7  # out of sample / in sample
+NEXT_FAILS = "On the last days no variant passed the filters of the search: the next is the best of those that fail."
 RISES, FALLS = 5.0, -5.0  # return of the pair in a window, %, that makes a market rising or falling
 
 
@@ -77,6 +78,7 @@ class NextWindow:
     train: tuple[int, int]  # ms
     number: int  # of the variant
     tried: int  # variants that were scored
+    passed: bool  # whether it passes the search's filters
     in_sample: Any  # SCORE
 
 
@@ -169,6 +171,8 @@ class WalkForward:
                 f"Before {failed} of {count} windows no variant passed the filters of the search: the best of those "
                 "that failed traded them."
             )
+        if not self.next.passed:
+            told.append(NEXT_FAILS)
         idle = sum(bool(np.isnan(fold.out_of_sample["total_return_pct"])) for fold in self.folds)
         if idle:
             told.append(
@@ -320,4 +324,5 @@ def _next(
     train = (windows[0][0] if told.anchored else until - told.train_days * DAY, until)
     found = explorer.explore(window_of(space, market, *train), len(windows))
     row = int(found.order[0])
-    return NextWindow(train, int(found.numbers[row]), len(found.numbers), found.scores[row])
+    passed = bool(space.objective.passes(found.scores[row : row + 1])[0])
+    return NextWindow(train, int(found.numbers[row]), len(found.numbers), passed, found.scores[row])

@@ -13,8 +13,8 @@ import yaml
 from bot.candles import iso
 from search.objective import HIGHEST_IS_BEST
 from search.session import session_of
-from search.sweep import sweep
-from search.walk_forward import walk_forward
+from search.sweep import NOTHING_PASSES, sweep
+from search.walk_forward import NEXT_FAILS, walk_forward
 from services.app.backtest import market_for
 from services.app.search import run_search, runner_of
 from services.runtime.config import EMBEDDED
@@ -128,7 +128,8 @@ def config_of_sweep(found: Sweep) -> str:
         f"The best of {len(found.numbers):,} variants by {found.space.search.method} and "
         f"{found.space.objective.metrics[0].text}, chosen on {start} to {split} and tried on {split} to {end}."
     )
-    return _commented((first, *found.verdict[:3]), found.best)
+    fails = () if found.passed.any() else (NOTHING_PASSES,)
+    return _commented((first, *fails, *found.verdict[:3]), found.best)
 
 
 def config_of_windows(found: WalkForward) -> str:
@@ -139,7 +140,8 @@ def config_of_windows(found: WalkForward) -> str:
         f"{found.space.objective.metrics[0].text}, chosen on {start} to {end}, the last days of the candles, for the "
         f"{found.space.search.walk_forward.test_days} days from then on. What was so chosen before:"
     )
-    return _commented((first, *found.verdict[:3]), found.next_config)
+    fails = () if found.next.passed else (NEXT_FAILS,)
+    return _commented((first, *found.verdict[:3], *fails), found.next_config)
 
 
 def _commented(sentences: tuple[str, ...], config: Any) -> str:

@@ -20,6 +20,7 @@ from bot.sources import ROOT
 from bot.times import DAY
 from search.reading import read_space
 from search.sweep import sweep
+from services.app.research import config_of_sweep
 from services.runtime.config import load_bot
 from tests.conftest import walk
 
@@ -217,6 +218,7 @@ def test_a_plateau_puts_what_stands_alone_behind_and_a_verdict_says_that_nothing
     assert 0 < near.sum() < len(near), "choose another count: both kinds are needed"
     assert near[: near.sum()].all()
     assert "No variant passes the filters" in " ".join(found.verdict)
+    assert config_of_sweep(found).splitlines()[1].startswith("# No variant passes the filters"), "who takes it is told"
 
 
 def differs(lattice, one, other):

@@ -12,6 +12,7 @@ from search.reading import read_space
 from search.sweep import sweep
 from search.walk_forward import _look_back, walk_forward, windows_of
 from search.window import market_of
+from services.app.research import config_of_windows
 from tests.conftest import walk
 
 CANDLES = walk(130 * 1440, seed=6, volatility=0.0007)
@@ -119,6 +120,7 @@ def test_the_verdict_says_what_it_is_of(found):
     words = " ".join(found.verdict)
     assert ("Passed" in words) == found.passed
     assert "out of sample" in words and "alpha" in words and "windows ended with a gain" in words
+    assert found.next.passed and "of those that fail" not in words + config_of_windows(found)
 
 
 def test_what_fails_the_filters_is_said_and_does_not_pass():
@@ -128,6 +130,8 @@ def test_what_fails_the_filters_is_said_and_does_not_pass():
     assert [fold.passed for fold in found.folds] == [False] * 4 and not found.passed
     assert not found.frame["passed"].any()
     assert "Before 4 of 4 windows no variant passed the filters" in " ".join(found.verdict)
+    said = "the next is the best of those that fail"
+    assert not found.next.passed and said in " ".join(found.verdict) and said in config_of_windows(found)
 
 
 def test_the_rows_are_the_same_in_one_thread(found):

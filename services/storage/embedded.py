@@ -7,6 +7,7 @@ it again when it has died; a lock of a file lets one at a time do any of this.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import json
 import os
@@ -118,6 +119,8 @@ class EmbeddedPostgres:
             self._server.__exit__(None, None, None)
             if for_all:
                 self._server.stop()
+        # It would be done once more at the end of the process, and make the folder of its lock again.
+        atexit.unregister(self._server._cleanup)  # noqa: SLF001, the library offers no other way
 
     def _forget_the_dead(self) -> None:
         """Strike processes that were killed off the list of users, or the server would wait for them for ever."""

@@ -1,4 +1,4 @@
-"""`risk.max_open_pairs`: at no time more pairs are open, whatever trades, and places go to whoever has waited longest."""
+"""`risk.max_open_pairs`: at no time more pairs are open, whatever trades; places go to who has waited longest."""
 
 from __future__ import annotations
 

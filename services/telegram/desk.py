@@ -19,7 +19,7 @@ from services.telegram.users import KINDS, TelegramUser
 from services.words import LANGUAGES, Words
 
 if TYPE_CHECKING:
-    from services.telegram.outcomes import Outcomes
+    from services.command_outcomes import Outcomes
     from services.telegram.pictures import Draw
     from services.telegram.ports import TelegramWorld
 

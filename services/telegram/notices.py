@@ -18,7 +18,7 @@ from services.telegram import texts
 from services.telegram.desk import words_for
 from services.telegram.halts import Halts
 from services.telegram.mailbox import Button, Digest, Loudness, Mailbox, MailLimits, Message
-from services.telegram.outcomes import Outcomes
+from services.command_outcomes import Outcomes
 from services.telegram.users import TelegramUser
 
 if TYPE_CHECKING:

@@ -141,6 +141,7 @@ class PortfolioCore:
                 self._begin_to_listen(message.symbol)
             case SetParameters():
                 self.machine.params[...] = message.params
+                self.machine.portfolio_state.portfolio.urged = True
             case _:
                 assert_never(message)
 

@@ -37,6 +37,7 @@ def value_report(pair: Record, report: Record) -> None:
     report.exposure = abs(worth) + report.entries_notional
     report.position, report.price = pair.ledger.position, pair.price
     report.settled = pair.ledger.realised - pair.ledger.fees + pair.ledger.funding
+    report.cost = pair.ledger.cost
 
 
 @kernel

@@ -158,6 +158,7 @@ REPORT = np.dtype(
         ("losses", "f8"),  # positive
         ("position", "i8"),  # lots, signed; from here on only where loops run
         ("settled", "f8"),  # what the pair has added to the wallet: realised - fees + funding
+        ("cost", "f8"),  # what the position has cost, signed
         ("price", "f8"),  # last price, quote currency
         ("phase", "i8"),
         ("entries", "i8"),  # orders that should rest

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from search.space import Space
 
 LEAST_DAYS = 2  # of each part of the period
-ROW_BYTES = 2 * (SCORE.itemsize + 100)
+ROW_BYTES = 7 * SCORE.itemsize  # as measured of a million: scores and blocks of days, twice while they are joined
 NOTHING_PASSES = "No variant passes the filters of the search: the first is the best of those that fail."
 SHARES = (0.25, 0.5)  # of the days that choose: what is worse on them leaves
 

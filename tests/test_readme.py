@@ -165,9 +165,10 @@ def test_every_page_is_linked_from_readme_or_from_a_page_that_is():
 
 
 def anchors(page):
-    """Anchors of a page's headings, as GitHub makes them."""
+    """Anchors of a page's headings, as GitHub makes them, and those written out."""
     heads = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text_of(page), flags=re.DOTALL), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+    made = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+    return made | set(re.findall(r'<a id="([^"]+)">', text_of(page)))
 
 
 @pytest.mark.parametrize("page", MARKDOWN, ids=named)

@@ -1,4 +1,4 @@
-"""The page of each strategy names its options and shows every picture that its script draws; scripts run."""
+"""The page of each strategy names its options and shows what each does, by pictures that its script draws."""
 
 from __future__ import annotations
 
@@ -9,37 +9,36 @@ import numpy as np
 import polars as pl
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-from bot.costs import CostParameters
 from bot.order import Signal
 from bot.sources import ROOT
 from bot.times import DAY, HOUR
 from strategies.dca_parameters import DcaParameters
+from strategies.grid.parameters import GridParameters
 from strategies.rules import RulesParameters
 from strategies.trend import TrendParameters
 
 DOCS = ROOT / "docs"
-PAGES = ("grid", "dca", "trend", "rules")
-CONFLUENCE = {"direction", "adx_min", "price_zone", "rsi_limit", "band_tolerance", "volume_ratio"}
-LADDER = {
-    "max_safety_orders",
-    "safety_ratio",
-    "step",
-    "step_multiplier",
-    "volume_multiplier",
-    "stop_loss",
-    "risk_budget",
-}
-# Options that the page leaves to `traderagent parameters`.
-LEFT_OUT = {
-    "dca": (DcaParameters, {"preset", "warmup_bars", "risk_budget", *CONFLUENCE, *LADDER}),
-    "trend": (TrendParameters, {"preset", "warmup_bars", "timeframe"}),
-    "rules": (RulesParameters, {"preset", "warmup_bars", "timeframe", "expected_slippage"}),
-}
+PARAMETERS = {"grid": GridParameters, "dca": DcaParameters, "trend": TrendParameters, "rules": RulesParameters}
 
 
 def page(name):
     return (DOCS / f"{name}.md").read_text(encoding="utf-8")
+
+
+def options_shown(name):
+    """The options that the page names under each picture."""
+    pictures = re.findall(rf"!\[([^\]]*)\]\({name}/(\w+)\.png\)", page(name))
+    return {picture: set(re.findall(r"\w+", words)) & set(PARAMETERS[name].model_fields) for words, picture in pictures}
+
+
+def options_without_a_picture(name):
+    """The options of which the page says why there is nothing to look at."""
+    _, _, rest = page(name).partition("Nothing to look at\n")
+    table, _, _ = rest.partition("\n#")
+    rows = re.findall(r"^\| (`.+) \| (.+) \|$", table, re.MULTILINE)
+    return {option for options, reason in rows if reason.strip() for option in re.findall(r"`(\w+)`", options)}
 
 
 @pytest.fixture
@@ -56,35 +55,59 @@ def script(monkeypatch):
     return load
 
 
-@pytest.mark.parametrize("name", LEFT_OUT)
-def test_every_option_is_on_the_page(name):
-    parameters, left_out = LEFT_OUT[name]
-    assert issubclass(parameters, CostParameters)
-    text = page(name)
-    missing = {one for one in parameters.model_fields if not re.search(rf"`{one}\b|^ *{one}:", text, re.MULTILINE)}
-    assert missing - left_out == set()
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_every_option_is_on_the_page_with_a_picture_or_a_reason_for_none(name):
+    text, options = page(name), set(PARAMETERS[name].model_fields)
+    explained = {one for one in options if re.search(rf"`{one}\b|^ *{one}:", text, re.MULTILINE)}
+    assert options - explained == set()
+    shown, reasoned = set().union(*options_shown(name).values()), options_without_a_picture(name)
+    assert options - shown == reasoned
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_every_picture_is_drawn_by_the_script_and_lies_beside_the_page(name, script):
-    shown = set(re.findall(rf"\]\({name}/(\w+)\.png\)", page(name)))
-    assert shown == set(script("pictures", name).FIGURES)
+    drawn, shown = script("pictures", name), set(options_shown(name))
+    assert shown == set(drawn.FIGURES) == set(drawn.OPTIONS)
     assert {one.stem for one in (DOCS / name).glob("*.png")} == shown
     assert all((DOCS / name / f"{one}.png").stat().st_size < 60_000 for one in shown)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_the_runs_of_a_picture_differ_in_the_options_under_it(name, script):
+    """Between each other, or a lone run from the defaults."""
+    parameters, drawn = PARAMETERS[name], script("pictures", name)
+    for picture, options in options_shown(name).items():
+        runs = [parameters.model_validate(one) for one in drawn.OPTIONS[picture]]
+        compared = runs if len(runs) > 1 else [parameters(), *runs]
+        alike = {option for option in options if len({repr(getattr(one, option)) for one in compared}) == 1}
+        assert (picture, alike) == (picture, set())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_the_words_in_a_picture_name_the_options_under_it(name, script):
+    if name == "rules":
+        pytest.importorskip("talib")
+    drawn = script("pictures", name)
+    for picture, options in options_shown(name).items():
+        if name == "rules" and picture in drawn.KINDS:  # whose titles are conditions of `when`
+            continue
+        written = " ".join(one.get_text() for one in drawn.FIGURES[picture]().findobj(Text))
+        assert (picture, options - set(re.findall(r"\w+", written))) == (picture, set())
 
 
 def test_two_targets_and_break_even(script):
     """What two targets leave ends at break-even, and without it at the third."""
     drawn = script("pictures", "dca")
-    (plain, (title, options, corners)) = drawn.PICTURES["targets"]
-    assert "break_even" in title
-    run = drawn.played(options, corners)
+    _, plain, moved = drawn.PICTURES["targets"]
+    assert "break_even: true" in moved.title
+    run = drawn.played(moved.given, moved.corners)
     taken = [Signal.ENTRY, Signal.EXIT_TP, Signal.EXIT_TP]
     assert run.fills["signal"].tolist() == [*taken, Signal.EXIT_SL]
     assert run.fills["price"][-1] > run.fills["price"][0]
-    assert drawn.played(*plain[1:]).fills["signal"].tolist() == [*taken, Signal.EXIT_TP]
+    assert drawn.played(plain.given, plain.corners).fills["signal"].tolist() == [*taken, Signal.EXIT_TP]
     axes = Figure().subplots()
-    drawn.draw(axes, title, run)
+    drawn.draw(axes, moved.title, run)
     assert len(axes.collections) >= len(run.fills)
 
 
@@ -92,7 +115,7 @@ def test_a_trend_that_turns_is_left_at_break_even_with_half_before(script):
     drawn = script("pictures", "trend")
 
     def ends(name):
-        return [drawn.played_by(*one[1:3]).fills["signal"].tolist() for one in drawn.PICTURES[name]]
+        return [drawn.played_by(one.given, one.corners).fills["signal"].tolist() for one in drawn.PICTURES[name]]
 
     assert ends("break_even_at") == [[Signal.ENTRY, Signal.EXIT_SL], [Signal.ENTRY, Signal.EXIT_TP]]
     loss = [Signal.ENTRY, Signal.EXIT_SL]

@@ -7,14 +7,30 @@ here, so that a picture shows what its option does and nothing else.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import drawing
-from drawing import BEGIN, ENTRY, LOT, TICK, Corners, candles_along, panels, price_and_orders, quiet, write
+import numpy as np
+from drawing import (
+    BEGIN,
+    ENTRY,
+    INK,
+    LOT,
+    TICK,
+    Corners,
+    candles_along,
+    named,
+    panels,
+    price_and_orders,
+    quiet,
+    write,
+)
 
 from bot.order import Signal
-from bot.times import MINUTE
+from bot.times import HOUR, MINUTE
+from strategies.dca_parameters import DcaParameters
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,85 +46,158 @@ COMMON = {
     "max_safety_orders": 4,
     "risk_budget": 1.0,
 }
+WARM_BARS, LOUD_FROM = (
+    300,
+    30,
+)  # of the picture of the evidence: bars before it, and from which volume is 30 times as high
 WARM_MINUTES = 250  # before a picture whose conditions look back
-SMALL = {"take_profit": "0.6%", "deal_cooldown_seconds": 600}
+Options = dict[str, Any]
+SMALL: Options = {"take_profit": "0.6%", "deal_cooldown_seconds": 600}
+ONE: Options = {"stop_after_deals": 1}
+SCHEDULED: Options = {**SMALL, "start": "schedule"}
 DIP = ((0, 100.0), (20, 100.3), (70, 97.4), (110, 98.2), (160, 95.6), (240, 99.6), (300, 98.6))
 RISE = ((0, 100.0), (20, 99.8), (60, 101.7), (90, 101.2), (120, 102.2), (170, 99.6), (230, 100.2))
 TURN = ((0, 100.0), (20, 99.8), (60, 101.7), (110, 99.2), (150, 100.0), (230, 102.4))
+THERE_AND_BACK = ((0, 100.0), (40, 102.4), (100, 97.6), (160, 102.4), (200, 100.0))
+FALL = ((0, 100.0), (20, 100.3), (120, 91.6), (240, 99.0))
 WAVES = tuple((30 * k, 100.0 + (1.7 if k % 2 else 0.0)) for k in range(21))
+TWO_DAYS = tuple((90 * k, 100.0 + (1.7 if k % 2 else 0.0)) for k in range(25))
 SLOW = ((0, 100.0), (40, 98.4), (120, 98.8), (200, 98.2), (260, 98.9), (330, 99.7), (380, 99.2))
 FALLS = tuple((25 * k, (100.0, 102.2, 100.0, 102.2, 100.0, 102.2, 92.0, 100.0)[k % 8]) for k in range(25))
+SLIDES = ((0, 100.0), (20, 99.0), (36, 99.6), (60, 97.6), (72, 98.4), (96, 97.2), (110, 95.0), (130, 96.4))
+LOW_RSI = [{"indicator": "RSI", "timeperiod": 5, "long_below": 20}]
 THREE = [{"at": "1%", "share": "50%"}, {"at": "1.5%", "share": "30%"}, {"at": "2%", "share": "20%"}]
-Panel = tuple[str, dict[str, Any], Corners]
 
-# By file: the panels, each with its title, the options that differ from COMMON, and the corners of the price.
+
+NOTHING: Options = {}
+
+
+class Panel(NamedTuple):
+    """One run: what its title says of it, the corners of its price, a remark, and the other options beside COMMON."""
+
+    options: Options
+    corners: Corners
+    remark: str = ""
+    beside: Options = NOTHING
+
+    @property
+    def given(self) -> Options:
+        """All options of the run; a preset's go before COMMON."""
+        meant = DcaParameters.presets().get(self.options.get("preset", ""), {})
+        return {**COMMON, **meant, **self.beside, **self.options}
+
+    @property
+    def title(self) -> str:
+        """What stands over the picture."""
+        return ": ".join(part for part in (named(self.options), self.remark) if part)
+
+
+# By file: the panels.
 PICTURES: dict[str, tuple[Panel, ...]] = {
-    "deal": (("A deal: base order, ladder, take profit, and stop", {"stop_loss": "6.5%"}, DIP),),
+    "deal": (Panel({"stop_loss": "6.5%"}, DIP, "base order, ladder, take profit and stop"),),
+    "presets": tuple(Panel({"preset": one}, FALL, beside=ONE) for one in DcaParameters.presets()),
+    "direction": tuple(Panel({"direction": one}, THERE_AND_BACK) for one in ("long", "short")),
+    "timeframe": (
+        Panel({"timeframe": "5m"}, WAVES, beside=SMALL),
+        Panel({"timeframe": "1h"}, WAVES, beside=SMALL),
+        Panel({"timeframe": "5m", "warmup_bars": 60}, WAVES, beside=SMALL),
+    ),
     "start": (
-        ("start: immediately", SMALL, WAVES),
-        ("start: schedule, schedule_hours: 4", {**SMALL, "start": "schedule", "schedule_hours": 4}, WAVES),
-        (
-            "start: price_window, entry_below: 100.6: once a visit",
-            {**SMALL, "start": "price_window", "entry_below": 100.6},
-            WAVES,
-        ),
-        (
-            "start: signal, when: [{indicator: RSI, timeperiod: 5, long_below: 20}]",
-            {**SMALL, "start": "signal", "when": [{"indicator": "RSI", "timeperiod": 5, "long_below": 20}]},
-            WAVES,
-        ),
+        Panel({"start": "immediately"}, WAVES, beside=SMALL),
+        Panel({"start": "schedule", "schedule_hours": 4}, WAVES, beside=SMALL),
+        Panel({"start": "price_window", "entry_below": 100.6}, WAVES, "once a visit", beside=SMALL),
+        Panel({"start": "signal", "when": LOW_RSI}, WAVES, beside=SMALL),
+    ),
+    "schedule": (
+        Panel({"schedule_hours": 4}, WAVES, beside=SCHEDULED),
+        Panel({"schedule_hours": 2}, WAVES, beside=SCHEDULED),
+        Panel({"schedule_hours": 4, "schedule_offset_hours": 1}, WAVES, beside=SCHEDULED),
     ),
     "window": (
-        (
-            "start: immediately, entry_above: 99, entry_below: 100.6",
-            {**SMALL, "entry_above": 99, "entry_below": 100.6},
-            WAVES,
-        ),
+        Panel({"entry_above": 100.6}, WAVES, beside=SMALL),
+        Panel({"entry_below": 100.6}, WAVES, beside=SMALL),
+        Panel({"entry_above": 100.2, "entry_below": 100.9}, WAVES, beside=SMALL),
     ),
     "limits": (
-        ("deal_cooldown_seconds: 7200", {**SMALL, "deal_cooldown_seconds": 7200}, WAVES),
-        (
-            "stop_after_deals: 3 (max_deals_per_day: 3 does the same until midnight)",
-            {**SMALL, "stop_after_deals": 3},
-            WAVES,
-        ),
+        Panel({"deal_cooldown_seconds": 7200}, TWO_DAYS, beside=SMALL),
+        Panel({"max_deals_per_day": 3}, TWO_DAYS, "the second day begins at minute 1440", beside=SMALL),
+        Panel({"stop_after_deals": 3}, TWO_DAYS, beside=SMALL),
     ),
-    "active": (("max_active_safety_orders: 1, the others wait", {"max_active_safety_orders": 1}, DIP),),
+    "ladder": (
+        Panel({"step": "1.5%"}, DIP, beside=ONE),
+        Panel({"step": "0.8%"}, DIP, beside=ONE),
+        Panel({"step": "0.8%", "step_multiplier": 1.5}, DIP, beside=ONE),
+        Panel({"step": "1.5%", "max_safety_orders": 2}, DIP, beside=ONE),
+    ),
+    "active": (
+        Panel({"max_active_safety_orders": 30}, DIP, "all of them rest", beside=ONE),
+        Panel({"max_active_safety_orders": 1}, DIP, "the others wait", beside=ONE),
+    ),
+    "stop_loss": tuple(Panel({"stop_loss": one}, FALL, beside=ONE) for one in ("7%", "12%")),
+    "take_profit": tuple(Panel({"take_profit": one}, DIP) for one in ("0.6%", "2%")),
     "targets": (
-        ("targets: 50 % at 1 %, 30 % at 1.5 %, 20 % at 2 %", {"targets": THREE, "stop_after_deals": 1}, TURN),
-        ("the same with break_even: true", {"targets": THREE, "break_even": True, "stop_after_deals": 1}, TURN),
+        Panel({"take_profit": "1%"}, TURN, beside=ONE),
+        Panel({"targets": THREE}, TURN, beside=ONE),
+        Panel({"targets": THREE, "break_even": True}, TURN, beside=ONE),
     ),
     "from": (
-        ("take_profit_from: average", {"stop_after_deals": 1}, DIP),
-        ("take_profit_from: base", {"take_profit_from": "base", "stop_after_deals": 1}, (*DIP, (340, 102.2))),
+        Panel({"take_profit_from": "average"}, DIP, beside=ONE),
+        Panel({"take_profit_from": "base"}, (*DIP, (340, 102.2)), beside=ONE),
     ),
     "trailing": (
-        (
-            "trailing: true, trail_activation: 1 %, trail_distance: 0.5 %",
-            {"trailing": True, "trail_activation": "1%", "trail_distance": "0.5%", "stop_after_deals": 1},
-            RISE,
+        Panel({"trailing": False}, RISE, beside=ONE),
+        *(
+            Panel({"trailing": True, "trail_activation": begins, "trail_distance": distance}, RISE, beside=ONE)
+            for begins, distance in (("1.2%", "0.5%"), ("1.7%", "0.5%"), ("1.2%", "0.9%"))
         ),
     ),
     "deadline": (
-        ("max_deal_days: 0.15, deadline_exit: break_even", {"max_deal_days": 0.15, "stop_after_deals": 1}, SLOW),
-        (
-            "max_deal_days: 0.15, deadline_exit: market",
-            {"max_deal_days": 0.15, "deadline_exit": "market", "stop_after_deals": 1},
-            SLOW,
-        ),
+        Panel({"max_deal_days": None}, SLOW, beside=ONE),
+        Panel({"max_deal_days": 0.15, "deadline_exit": "break_even"}, SLOW, beside=ONE),
+        Panel({"max_deal_days": 0.15, "deadline_exit": "market"}, SLOW, beside=ONE),
     ),
 }
-SIZES: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("off", {}),
-    ("reinvest_pct: 100", {"reinvest_pct": 100}),
-    ("risk_reduction_pct: 100", {"risk_reduction_pct": 100}),
+SIZES: tuple[Options, ...] = ({}, {"reinvest_pct": 100}, {"risk_reduction_pct": 100})
+LADDERS: tuple[Options, ...] = (
+    {"safety_ratio": 1},
+    {"safety_ratio": 2},
+    {"volume_multiplier": 1.5},
+    {"risk_budget": "2%"},
 )
+MUCH = 0.95  # of the evidence, in all rows that do not say another
+EVIDENCE: tuple[Options, ...] = (
+    {"confluence": 0.6},
+    {"confluence": MUCH},
+    {"min_confirmations": 4},
+    {"adx_min": 60},
+    {"price_zone": "0.1%"},
+    {"rsi_limit": 15},
+    {"band_tolerance": 0},
+    {"volume_ratio": 3},
+    {"spike": "0.1%"},
+)
+OF_SIZES: Options = {**COMMON, **SMALL, "stop_loss": "7%"}
+OF_EVIDENCE: Options = {  # a deal is closed at the next signal bar, so that another can open
+    **COMMON,
+    "start": "confluence",
+    "confluence": MUCH,
+    "deal_cooldown_seconds": 0,
+    "max_deal_days": 0.003,
+    "deadline_exit": "market",
+}
+# By picture: the options of its runs.
+OPTIONS: dict[str, tuple[Options, ...]] = {
+    **{name: tuple(one.given for one in shown) for name, shown in PICTURES.items()},
+    "sizes": tuple({**OF_SIZES, **one} for one in SIZES),
+    "ladder_sizes": tuple({**COMMON, **ONE, **one} for one in LADDERS),
+    "confluence": tuple({**OF_EVIDENCE, **one} for one in EVIDENCE),
+}
 
 
-def played(options: dict[str, Any], corners: Corners) -> Recording:
+def played(options: Options, corners: Corners) -> Recording:
     """Run DCA with these options over candles of a minute."""
     candles = candles_along(corners, start=BEGIN, before=WARM_MINUTES if "when" in options else 0)
-    return drawing.played({"strategy": "dca", "dca": {**COMMON, **options}}, candles)
+    return drawing.played({"strategy": "dca", "dca": options}, candles)
 
 
 def draw(axes: Axes, title: str, run: Recording) -> None:
@@ -118,31 +207,70 @@ def draw(axes: Axes, title: str, run: Recording) -> None:
     quiet(axes, title)
 
 
+def draw_panels(shown: tuple[Panel, ...]) -> Figure:
+    """Draw the panels of one picture."""
+    figure, every = panels(len(shown))
+    for axes, one in zip(every, shown, strict=True):
+        draw(axes, one.title, played(one.given, one.corners))
+    every[-1].set_xlabel("minutes", fontsize=8)
+    return figure
+
+
 def sizes_figure() -> Figure:
     """Base orders of the same market, by what is reinvested."""
     figure, every = panels(len(SIZES), 1.6, sharey=True)
-    for axes, (title, options) in zip(every, SIZES, strict=True):
-        fills = played({**SMALL, "stop_loss": "7%", **options}, FALLS).fills
+    for axes, shown, options in zip(every, SIZES, OPTIONS["sizes"], strict=True):
+        fills = played(options, FALLS).fills
         bases = fills[(fills["signal"] == Signal.ENTRY) & (fills["entry"] == 0)]
         notional = bases["quantity"] * bases["price"] * TICK * LOT
         axes.bar(range(1, len(bases) + 1), notional, color=ENTRY)
         axes.set_ylim(notional.min() * 0.9, notional.max() * 1.06)
-        quiet(axes, title)
+        quiet(axes, named(shown) or "neither")
         axes.set_xticks(range(2, len(bases) + 1, 2))
     every[-1].set_xlabel("deal", fontsize=8)
     return figure
 
 
-def draw_panels(shown: tuple[Panel, ...]) -> Figure:
-    """Draw the panels of one picture."""
-    figure, every = panels(len(shown))
-    for axes, (title, options, corners) in zip(every, shown, strict=True):
-        draw(axes, title, played(options, corners))
-    every[-1].set_xlabel("minutes", fontsize=8)
+def ladder_sizes_figure() -> Figure:
+    """What the orders of a deal are worth, the base order first."""
+    figure, every = panels(len(LADDERS), 1.4, sharex=True, sharey=True)
+    for axes, shown, options in zip(every, LADDERS, OPTIONS["ladder_sizes"], strict=True):
+        fills = played(options, FALL).fills
+        entries = fills[fills["signal"] == Signal.ENTRY]
+        axes.bar(range(len(entries)), entries["quantity"] * entries["price"] * TICK * LOT, color=ENTRY)
+        quiet(axes, named(shown))
+    every[-1].set_xticks(range(len(entries)), ["base", *map(str, range(1, len(entries)))])
+    every[-1].set_xlabel("order of the deal; its notional", fontsize=8)
     return figure
 
 
-FIGURES = {"sizes": sizes_figure, **{name: partial(draw_panels, shown) for name, shown in PICTURES.items()}}
+def confluence_figure() -> Figure:
+    """Where deals open, by what the evidence has to be."""
+    figure, (prices, rows) = panels(2, 2.4, sharex=True)
+    candles = candles_along(SLIDES, 5 * MINUTE, start=BEGIN, before=WARM_BARS)
+    loud = candles.ts >= BEGIN + LOUD_FROM * 5 * MINUTE
+    candles = replace(candles, volume=candles.volume * np.where(loud, 30.0, 1.0))
+    for row, options in enumerate(OPTIONS["confluence"]):
+        run = drawing.played({"strategy": "dca", "dca": options}, candles)
+        hours = (run.prepared.candles.ts[: run.bars] - BEGIN) / HOUR
+        opened = run.fills[run.fills["signal"] == Signal.ENTRY]["bar"]
+        rows.plot(hours[opened], np.full(len(opened), -row), "|", color=ENTRY, markersize=8)
+    prices.plot(hours, run.prepared.candles.close[: run.bars], color=INK, linewidth=0.9)
+    shown = hours >= 0
+    prices.set_ylim(candles.low[: run.bars][shown].min(), candles.high[: run.bars][shown].max())
+    quiet(prices, "The market, and the deals that open")
+    quiet(rows, "", "hours")
+    rows.set_yticks(-np.arange(len(EVIDENCE)), [named(one) for one in EVIDENCE])
+    rows.set_xlim(0, hours[-1])
+    return figure
+
+
+FIGURES = {
+    **{name: partial(draw_panels, shown) for name, shown in PICTURES.items()},
+    "sizes": sizes_figure,
+    "ladder_sizes": ladder_sizes_figure,
+    "confluence": confluence_figure,
+}
 
 if __name__ == "__main__":
     write("dca", FIGURES)

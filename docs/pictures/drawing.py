@@ -93,6 +93,19 @@ def _palette() -> Image.Image:
     return made
 
 
+def named(options: Mapping[str, Any]) -> str:
+    """Write options as a config would, for a title."""
+    return ", ".join(f"{key}: {_as_written(value)}" for key, value in options.items())
+
+
+def _as_written(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, dict):
+        return f"{{{named(value)}}}"
+    return f"[{', '.join(map(_as_written, value))}]" if isinstance(value, list) else str(value)
+
+
 def quiet(axes: Axes, title: str, unit: str = "") -> None:
     """Give panels one look."""
     axes.set_title(textwrap.fill(title, LETTERS), loc="left", fontsize=9)

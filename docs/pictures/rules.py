@@ -23,6 +23,7 @@ from drawing import (
     Corners,
     candles_along,
     hours_of,
+    named,
     panels,
     played,
     price_and_orders,
@@ -34,6 +35,7 @@ from bot.conditions import CONFLICT, Condition
 from bot.indicator_functions import outputs_of
 from bot.indicator_registry import INDICATORS, LIMITS, PRICES
 from bot.order import Signal
+from bot.rollup import TIMEFRAMES
 from bot.times import HOUR, MINUTE
 from strategies.rules import RulesParameters
 
@@ -86,6 +88,41 @@ KINDS: dict[str, tuple[str, list[Options], Options, Corners]] = {
     ),
 }
 THREE = [EMA, ROC, STRENGTH]
+GAINS = tuple(
+    zip((0, 10, 50, 80, 120, 150, 165, 185, 225, 250), (100, 96, 135, 110, 150, 120, 135, 105, 150, 130), strict=True)
+)
+SIZINGS: tuple[Options, ...] = (
+    {"sizing": "all_in"},
+    {"sizing": "fixed_quote", "quote": 5000},
+    {"sizing": "compound", "quote": 5000},
+    {"sizing": "compound_profit_lock", "quote": 5000, "safe_profit_percent": 50},
+    {"sizing": "compound_profit_lock", "quote": 5000, "safe_profit_percent": 100},
+)
+DIRECTIONS: tuple[Options, ...] = tuple({"direction": one} for one in ("long_only", "short_only", "long_short"))
+COMBINES: tuple[Options, ...] = tuple({**BOTH, "combine": one} for one in ("all", {"at_least": 2}, "any"))
+LENGTHS: tuple[Options, ...] = ({"timeframe": "1h"}, {"timeframe": "15m"}, {"timeframe": "1h", "warmup_bars": 430})
+STOPS: tuple[Options, ...] = ({}, {"stop": "2%"}, {"target": "3%"})
+TRIGGERS: tuple[Options, ...] = tuple({"trigger": one, "stop": "2%", "target": "3%"} for one in ("intrabar", "close"))
+SLICED: Options = {"twap_minutes": 360, "twap_slices": 6}
+TWAPS: tuple[Options, ...] = (
+    {"enter_by": "market", "leave_by": "market"},
+    {"enter_by": "twap", **SLICED},
+    {"enter_by": "twap", "leave_by": "twap", **SLICED},
+    {"enter_by": "twap", "leave_by": "twap", **SLICED, "twap_limit": "0.2%"},
+)
+# By picture: the options of its runs.
+OPTIONS: dict[str, tuple[Options, ...]] = {
+    **{name: ({"when": when, **options},) for name, (_, when, options, _) in KINDS.items()},
+    "combine": tuple({"when": THREE, **one} for one in COMBINES),
+    "conflict": ({"when": [RSI, EMA], **BOTH, "combine": "any"},),
+    "direction": tuple({"when": [EMA], **one} for one in DIRECTIONS),
+    "timeframe": tuple({"when": [EMA], **one} for one in LENGTHS),
+    "stop_target": tuple({"when": [EMA], **one} for one in STOPS),
+    "trigger": tuple({"when": [EMA], **one} for one in TRIGGERS),
+    "twap": tuple({"when": [EMA], **one} for one in TWAPS),
+    "sizing": tuple({"when": [EMA], **one} for one in SIZINGS),
+    "fills": ({"when": [EMA]},) * 3,
+}
 
 
 def market(corners: Corners) -> Candles:
@@ -103,24 +140,24 @@ def run_of(when: list[Options], candles: Candles, options: Options, execution: O
 
 def said(when: list[Options], options: Options, run: Recording) -> tuple[Any, Any, tuple[Condition, ...]]:
     """Time of each signal bar's close (hours), what the conditions say at it, and the conditions."""
-    rolled = run.prepared.rollup(HOUR)
-    combined = RulesParameters(when=when, **options).combined()
+    read = RulesParameters(when=when, **options)
+    rolled, combined = run.prepared.rollup(read.timeframe_ms), read.combined()
     column = combined.column(rolled.bars, np.arange(len(rolled.bars)))
     column[rolled.bars["ts"] < BEGIN] = np.nan  # of the block before, whose history is not all there
     return hours_of(run, BEGIN)[rolled.ends], column, combined.conditions
 
 
-def shade(axes: Axes, times: Any, column: Any) -> None:
-    """Shade what is said, from the close that said it to the next."""
+def shade(axes: Axes, times: Any, column: Any, hours: float = 1) -> None:
+    """Shade what is said, from the close that said it to the next, so many hours later."""
     for value, colour in ((1.0, GAIN), (-1.0, LOSS), (CONFLICT, AVERAGE)):
         for time in times[column == value]:
-            axes.axvspan(time, time + 1, color=colour, alpha=0.13, lw=0)
+            axes.axvspan(time, time + hours, color=colour, alpha=0.13, lw=0)
 
 
 def draw_run(axes: Axes, title: str, run: Recording, when: list[Options], options: Options) -> tuple[Condition, ...]:
     """Draw a run under what its conditions said; returns these."""
     times, column, conditions = said(when, options, run)
-    shade(axes, times, column)
+    shade(axes, times, column, TIMEFRAMES[options.get("timeframe", "1h")] / HOUR)
     price_and_orders(axes, hours_of(run, BEGIN), run)
     quiet(axes, title)
     return conditions
@@ -165,11 +202,9 @@ def kind_figure(name: str) -> Figure:
 def combine_figure() -> Figure:
     """Three conditions, and what they say together by `combine`."""
     figure, (*prices, rows) = panels(4, 1.9, sharex=True)
-    for axes, combine in zip(prices, ("all", {"at_least": 2}, "any"), strict=True):
-        options = {**BOTH, "combine": combine}
+    for axes, options in zip(prices, COMBINES, strict=True):
         run = run_of(THREE, market(TREND), options)
-        word = combine if isinstance(combine, str) else "{at_least: 2}"
-        conditions = draw_run(axes, f"combine: {word}", run, THREE, options)
+        conditions = draw_run(axes, named({"combine": options["combine"]}), run, THREE, options)
     rolled = run.prepared.rollup(HOUR)
     times = hours_of(run, BEGIN)[rolled.ends]
     for row, one in enumerate(conditions):
@@ -180,25 +215,14 @@ def combine_figure() -> Figure:
     return figure
 
 
-def direction_figure() -> Figure:
-    """The same signals under the three directions."""
-    figure, every = panels(3, 1.9, sharex=True)
-    for axes, direction in zip(every, ("long_only", "short_only", "long_short"), strict=True):
-        options = {"direction": direction}
-        draw_run(axes, f"direction: {direction}", run_of([EMA], market(TREND), options), [EMA], options)
+def beneath_each_other(runs: tuple[Options, ...], corners: Corners) -> Figure:
+    """Draw the same signals under different options."""
+    figure, every = panels(len(runs), 1.9, sharex=True)
+    for axes, options in zip(every, runs, strict=True):
+        run = run_of([EMA], market(corners), options)
+        draw_run(axes, named(options), run, [EMA], options)
     every[-1].set_xlabel("hours", fontsize=8)
     return figure
-
-
-GAINS = tuple(
-    zip((0, 10, 50, 80, 120, 150, 165, 185, 225, 250), (100, 96, 135, 110, 150, 120, 135, 105, 150, 130), strict=True)
-)
-SIZINGS: tuple[Options, ...] = (
-    {"sizing": "all_in"},
-    {"sizing": "fixed_quote", "quote": 5000},
-    {"sizing": "compound", "quote": 5000},
-    {"sizing": "compound_profit_lock", "quote": 5000, "safe_profit_percent": 50},
-)
 
 
 def sizing_figure() -> Figure:
@@ -213,7 +237,7 @@ def sizing_figure() -> Figure:
         axes.bar(numbers, entries["quantity"] * run.prepared.instrument.tick_value * entries["price"], color=ENTRY)
         axes.plot(numbers, run.equity()[entries["bar"] - 1], "o-", color=INK, markersize=4, linewidth=1, label="equity")
         axes.plot(numbers, safe, "s-", color=AVERAGE, markersize=4, linewidth=1, label="safe")
-        quiet(axes, ", ".join(f"{key}: {value}" for key, value in options.items()))
+        quiet(axes, named(options))
         axes.set_xticks(numbers)
     every[0].set_ylim(0, 24_000)
     every[0].legend(fontsize=8, frameon=False, ncols=2, loc="upper left")
@@ -221,16 +245,15 @@ def sizing_figure() -> Figure:
     return figure
 
 
-def trigger_figure() -> Figure:
-    """A wick through the stop, and one to the target: `intrabar` leaves, `close` waits for a close."""
-    figure, every = panels(2, sharex=True)
+def wick_figure(runs: tuple[Options, ...]) -> Figure:
+    """A wick through a stop of 2 %, and later one to a target of 3 %."""
+    figure, every = panels(len(runs), sharex=True)
     candles = market(((0, 100.0), (5, 99.4), (10, 100.4), (24, 101.4), (34, 103.6), (44, 101.0)))
     wicks = (candles.ts - BEGIN) / HOUR == 16.25
     candles = replace(candles, low=np.where(wicks, 97.6, candles.low))
-    for axes, trigger in zip(every, ("intrabar", "close"), strict=True):
-        options = {"stop": "2%", "target": "3%", "trigger": trigger}
+    for axes, options in zip(every, runs, strict=True):
         run = run_of([EMA], candles, options)
-        draw_run(axes, f"trigger: {trigger}, stop: 2%, target: 3%", run, [EMA], options)
+        draw_run(axes, named(options) or "no stop, no target", run, [EMA], options)
         axes.vlines(hours_of(run, BEGIN), candles.low, candles.high, color=INK, linewidth=0.8)
         axes.set_ylim(97, 104.5)
     every[-1].set_xlabel("hours", fontsize=8)
@@ -239,13 +262,10 @@ def trigger_figure() -> Figure:
 
 def twap_figure() -> Figure:
     """The same signals traded at once, in slices, and in slices no worse than a limit."""
-    sliced = {"enter_by": "twap", "leave_by": "twap", "twap_minutes": 360, "twap_slices": 6}
-    every_way: tuple[Options, ...] = ({}, sliced, {**sliced, "twap_limit": "0.2%"})
-    figure, every = panels(2 * len(every_way), 1.3, height_ratios=[3, 1] * len(every_way), sharex=True)
-    for prices, held, options in zip(every[::2], every[1::2], every_way, strict=True):
+    figure, every = panels(2 * len(TWAPS), 1.3, height_ratios=[3, 1] * len(TWAPS), sharex=True)
+    for prices, held, options in zip(every[::2], every[1::2], TWAPS, strict=True):
         run = run_of([EMA], market(WAVES), options)
-        shown = ", ".join(f"{key}: {value}" for key, value in options.items() if key.startswith("twap"))
-        draw_run(prices, f"enter_by: twap, {shown}" if options else "enter_by: market", run, [EMA], options)
+        draw_run(prices, named(options), run, [EMA], options)
         held.fill_between(hours_of(run, BEGIN), run.holdings()[1], step="pre", color=ENTRY, alpha=0.4, linewidth=0)
         quiet(held, "held")
         held.set_yticks([])
@@ -309,8 +329,10 @@ FIGURES = {
     **{name: partial(kind_figure, name) for name in KINDS},
     "combine": combine_figure,
     "conflict": conflict_figure,
-    "direction": direction_figure,
-    "trigger": trigger_figure,
+    "direction": partial(beneath_each_other, DIRECTIONS, TREND),
+    "timeframe": partial(beneath_each_other, LENGTHS, TREND),
+    "stop_target": partial(wick_figure, STOPS),
+    "trigger": partial(wick_figure, TRIGGERS),
     "twap": twap_figure,
     "sizing": sizing_figure,
     "fills": fills_figure,

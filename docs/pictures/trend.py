@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from drawing import (
@@ -21,6 +21,7 @@ from drawing import (
     Corners,
     candles_along,
     hours_of,
+    named,
     panels,
     played,
     price_and_orders,
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
     from backtesting.simulator import Recording
 
 PER_HOUR, WARM_HOURS = 4, 100
-BASE: dict[str, Any] = {
+Options = dict[str, Any]
+BASE: Options = {
+    "preset": "classic",
     "entries": ["breakout"],
     "breakout_volume": 0,
     "warmup_bars": 60,
@@ -52,9 +55,31 @@ BASE: dict[str, Any] = {
     "break_even_at": "none",
     "trail_distance": "none",
 }
+NOTHING: Options = {}
+BESIDE_PRESET: Options = {"breakout_volume": 0, "timeframe": "1h", "warmup_bars": 60}
 Line = tuple[str, str, int, str, int]  # label, indicator, its period, output, signal bars before
-Panel = tuple[str, dict[str, Any], Corners, tuple[Line, ...]]
-LOW: Line = ("low of 10 bars", "DONCHIAN", 10, "lowerband", 1)
+
+
+class Panel(NamedTuple):
+    """One run: what its title says of it, the corners of its price (hour, price), a remark, lines, other options."""
+
+    options: Options
+    corners: Corners
+    remark: str = ""
+    lines: tuple[Line, ...] = ()
+    beside: Options = NOTHING
+
+    @property
+    def given(self) -> Options:
+        """All options of the run; BASE is not what a preset means."""
+        return {**({} if "preset" in self.options else BASE), **self.beside, **self.options}
+
+    @property
+    def title(self) -> str:
+        """What stands over the picture."""
+        return ": ".join(part for part in (named(self.options), self.remark) if part)
+
+
 FAST: Line = ("EMA20", "EMA", 20, "real", 0)
 SLOW: Line = ("EMA50", "EMA", 50, "real", 0)
 RISE = ((0, 100.0), (8, 100.0), (36, 103.0), (48, 101.8), (72, 104.4))
@@ -69,9 +94,14 @@ TURN = ((0, 100.0), (8, 100.0), (14, 101.0), (34, 98.2), (60, 99.0))
 STEPS = ((0, 100.0), (10, 101.6), (24, 102.4), (30, 101.6), (46, 103.8), (53, 102.8), (64, 104.4))
 FLAT = ((0, 100.0), (16, 100.3), (24, 99.0), (36, 100.3), (48, 101.4), (60, 100.2))
 V_SHAPE = ((0, 100.0), (8, 100.0), (30, 96.5), (36, 96.6), (66, 100.6))
-SIZINGS: tuple[dict[str, Any], ...] = (
+LONG_TREND = (
+    *((0, 100.0), (12, 100.0), (40, 116.0), (52, 110.4), (84, 128.0), (96, 121.0), (130, 140.0), (150, 124.0)),
+    *((180, 112.0), (200, 118.0), (230, 100.0)),
+)
+SIZINGS: tuple[Options, ...] = (
     {"sizing": "risk", "risk_per_trade": "0.3%"},
     {"sizing": "volatility_target", "volatility_target": "15%"},
+    {"sizing": "volatility_target", "volatility_target": "15%", "volatility_bars": 90},
 )
 SLOWLY = ((0, 100.0), (8, 100.0), (16, 101.0), (60, 101.9))
 WILD = (
@@ -80,6 +110,7 @@ WILD = (
 )
 PULL_BACK = {"entries": ["pullback"], "trail_distance": 2, "trail_from": 0}
 PARTS = {"stop": 1.5, "target": 4}
+CHANNEL = {"exit": "channel"}
 
 
 def ranged(bars: int) -> Line:
@@ -87,84 +118,108 @@ def ranged(bars: int) -> Line:
     return f"high of {bars} bars", "DONCHIAN", bars, "upperband", 1
 
 
-# By file: the panels, each with its title, the options that differ from BASE, the corners of the price (hour, price),
-# and the lines drawn with it.
+def low(bars: int) -> Line:
+    """Lowest low of so many bars before."""
+    return f"low of {bars} bars", "DONCHIAN", bars, "lowerband", 1
+
+
+def average(bars: int) -> Line:
+    """EMA of so many bars."""
+    return f"EMA{bars}", "EMA", bars, "real", 0
+
+
+# By file: the panels.
 PICTURES: dict[str, tuple[Panel, ...]] = {
+    "presets": tuple(Panel({"preset": one}, LONG_TREND, beside=BESIDE_PRESET) for one in TrendParameters.presets()),
+    "timeframe": (
+        Panel({"timeframe": "1h"}, LONG_TREND, beside=CHANNEL),
+        Panel({"timeframe": "4h"}, LONG_TREND, beside={**CHANNEL, "warmup_bars": 20}),
+        Panel({"timeframe": "1h", "warmup_bars": 150}, LONG_TREND, beside=CHANNEL),
+    ),
     "entries": (
-        ("entries: [breakout]: a close over the range", {}, RANGED, (ranged(20),)),
-        (
-            "entries: [pullback]: back over EMA20 after a touch",
-            PULL_BACK,
-            STEPS,
-            (FAST, SLOW),
-        ),
-        (
-            "entries: [rsi]: RSI back over 30, or under 70, while sideways",
-            {"entries": ["rsi"], "direction": "both", "sideways": "2%", "target": 3},
+        Panel({"entries": ["breakout"]}, RANGED, "a close over the range", (ranged(20),)),
+        Panel({"entries": ["pullback"]}, STEPS, "back over EMA20 after a touch", (FAST, SLOW), PULL_BACK),
+        Panel(
+            {"entries": ["rsi"]},
             FLAT,
-            (),
+            "RSI back over 30, or under 70, while sideways",
+            beside={"direction": "both", "sideways": "2%", "target": 3},
         ),
     ),
-    "range_bars": (
-        ("range_bars: 10", {"range_bars": 10, "exit": "channel"}, PEAKS, (ranged(10),)),
-        ("range_bars: 40", {"range_bars": 40, "exit": "channel"}, PEAKS, (ranged(40),)),
+    "range_bars": tuple(Panel({"range_bars": one}, PEAKS, "", (ranged(one),), CHANNEL) for one in (10, 40)),
+    "trend_confirmation_bars": tuple(
+        Panel({"trend_confirmation_bars": one}, V_SHAPE, "", (SLOW,), {"range_bars": 10}) for one in (1, 10)
     ),
-    "trend_confirmation_bars": (
-        ("trend_confirmation_bars: 1", {"trend_confirmation_bars": 1, "range_bars": 10}, V_SHAPE, (SLOW,)),
-        ("trend_confirmation_bars: 10", {"trend_confirmation_bars": 10, "range_bars": 10}, V_SHAPE, (SLOW,)),
+    "periods": (
+        Panel({"fast_period": 20, "slow_period": 50}, STEPS, "", (FAST, SLOW), PULL_BACK),
+        Panel({"fast_period": 8, "slow_period": 50}, STEPS, "", (average(8), SLOW), PULL_BACK),
+        Panel({"fast_period": 8, "slow_period": 50}, V_SHAPE, "", (SLOW,), {"range_bars": 10}),
+        Panel({"fast_period": 8, "slow_period": 20}, V_SHAPE, "", (average(20),), {"range_bars": 10}),
     ),
-    "pullback": (
-        ("pullback: 1%", PULL_BACK, STEPS, (FAST,)),
-        ("pullback: 0.1%", {**PULL_BACK, "pullback": "0.1%"}, STEPS, (FAST,)),
-    ),
+    "pullback": tuple(Panel({"pullback": one}, STEPS, "", (FAST,), PULL_BACK) for one in ("1%", "0.1%")),
     "stop_target": (
-        ("stop: 1, target: 2", {"stop": 1, "target": 2}, SWING, ()),
-        ("stop: 2.5, target: 6", {"stop": 2.5, "target": 6}, SWING, ()),
-        ("stop: 2.5, target: none", {}, SWING, ()),
+        Panel({"stop": 1, "target": 2}, SWING),
+        Panel({"stop": 2.5, "target": 6}, SWING),
+        Panel({"stop": 2.5, "target": "none"}, SWING),
     ),
-    "partial_at": (
-        ("target: 4, partial_at: none", {**PARTS}, TURN, ()),
-        ("target: 4, partial_at: 0.5", {**PARTS, "partial_at": 0.5}, TURN, ()),
-    ),
-    "break_even_at": (
-        ("break_even_at: none", {"break_even_at": "none"}, TURN, ()),
-        ("break_even_at: 1", {"break_even_at": 1}, TURN, ()),
-    ),
+    "partial_at": tuple(Panel({"target": 4, "partial_at": one}, TURN, beside=PARTS) for one in ("none", 0.5)),
+    "break_even_at": tuple(Panel({"break_even_at": one}, TURN) for one in ("none", 1)),
     "trail": (
-        ("trail_distance: 0.5, trail_from: 1.5", {"trail_distance": 0.5, "trail_from": 1.5}, SWING, ()),
-        ("trail_distance: 3, trail_from: 0", {"trail_distance": 3, "trail_from": 0}, SWING, ()),
+        Panel({"trail_distance": "none"}, SWING),
+        Panel({"trail_distance": 0.5, "trail_from": 1.5}, SWING),
+        Panel({"trail_distance": 3, "trail_from": 0}, SWING),
     ),
-    "channel": (("exit: channel, exit_channel_bars: 10", {"exit": "channel"}, RISE, (LOW,)),),
-    "max_days": (("max_days: 1", {"max_days": 1, "range_bars": 40}, SLOWLY, ()),),
-    "direction": (
-        ("direction: both", {"direction": "both", "exit": "channel"}, V_SHAPE, ()),
-        ("direction: long", {"direction": "long", "exit": "channel"}, V_SHAPE, ()),
-        ("direction: short", {"direction": "short", "exit": "channel"}, V_SHAPE, ()),
+    "channel": (
+        Panel({"exit": "atr"}, RISE),
+        Panel({"exit": "channel", "exit_channel_bars": 10}, RISE, "", (low(10),)),
+        Panel({"exit": "channel", "exit_channel_bars": 30}, RISE, "", (low(30),)),
     ),
+    "max_days": tuple(Panel({"max_days": one}, SLOWLY, beside={"range_bars": 40}) for one in (0, 1)),
+    "direction": tuple(Panel({"direction": one}, V_SHAPE, beside=CHANNEL) for one in ("both", "long", "short")),
     "when": (
-        ("when: []", {"exit": "channel"}, WILD, ()),
-        (
-            "when: [{indicator: ROC, timeperiod: 10, long_above: 1.5}]",
-            {"exit": "channel", "when": [{"indicator": "ROC", "timeperiod": 10, "long_above": 1.5}]},
-            WILD,
-            (),
-        ),
+        Panel({"when": []}, WILD, beside=CHANNEL),
+        Panel({"when": [{"indicator": "ROC", "timeperiod": 10, "long_above": 1.5}]}, WILD, beside=CHANNEL),
     ),
     "moves": (
-        ("max_atr: 5%, min_stop_costs: 0", {"exit": "channel"}, WILD, ()),
-        ("max_atr: 0.45%: not in a wild market", {"exit": "channel", "max_atr": "0.45%"}, WILD, ()),
-        ("min_stop_costs: 12: not in one too calm for its costs", {"exit": "channel", "min_stop_costs": 12}, WILD, ()),
+        Panel({"max_atr": "5%", "min_stop_costs": 0}, WILD, beside=CHANNEL),
+        Panel({"max_atr": "0.45%"}, WILD, "not in a wild market", beside=CHANNEL),
+        Panel({"min_stop_costs": 12}, WILD, "not in one too calm for its costs", beside=CHANNEL),
+        Panel({"min_stop_costs": 12, "expected_slippage": "0.1%"}, WILD, "with costs that are higher", beside=CHANNEL),
+        Panel({"min_target_costs": 12, "target": 4}, WILD),
     ),
+}
+BY_PHASE: tuple[Options, ...] = (
+    {"stop": None, "target": None},
+    {
+        "stop": None,
+        "target": None,
+        "sideways": "0.35%",
+        "strong": "1%",
+        "sideways_stop": 2,
+        "weak_stop": 2.5,
+        "strong_stop": 3,
+        "sideways_target": 1,
+        "weak_target": 3,
+        "strong_target": 5,
+    },
+)
+VOLUMES: tuple[Options, ...] = tuple({"breakout_volume": one} for one in (0, 1.5))
+# By picture: the options of its runs.
+OPTIONS: dict[str, tuple[Options, ...]] = {
+    **{name: tuple(one.given for one in shown) for name, shown in PICTURES.items()},
+    "phases": tuple({**BASE, **one} for one in BY_PHASE),
+    "breakout_volume": tuple({**BASE, **CHANNEL, **one} for one in VOLUMES),
+    "sizing": tuple({**BASE, **CHANNEL, **one} for one in SIZINGS),
 }
 
 
-def played_by(options: dict[str, Any], corners: Corners, loud_from: float = np.inf) -> Recording:
+def played_by(options: Options, corners: Corners, loud_from: float = np.inf) -> Recording:
     """Run the trend follower with these options; from `loud_from` (hours) on with twice the volume."""
     candles = candles_along(
         [(PER_HOUR * hour, price) for hour, price in corners], 15 * MINUTE, start=BEGIN, before=PER_HOUR * WARM_HOURS
     )
     loud = np.where(candles.ts >= BEGIN + loud_from * HOUR, 2.0, 1.0)
-    config = {"strategy": "trend", "trend": {"preset": "classic", **BASE, **options}}
+    config = {"strategy": "trend", "trend": options}
     return played(config, replace(candles, volume=candles.volume * loud))
 
 
@@ -180,48 +235,51 @@ def line(axes: Axes, run: Recording, one: Line) -> None:
     values = values_of(name, period, output, rolled.bars)
     times = hours_of(run, BEGIN)[rolled.ends[before:]]
     axes.plot(times, values[: len(times)], color=AVERAGE, linewidth=1.0, alpha=0.5 if one == SLOW else 1.0, label=label)
-    axes.legend(fontsize=8, frameon=False, loc="upper left")
+    axes.legend(fontsize=8, frameon=False, loc="best")
 
 
 def draw(shown: tuple[Panel, ...]) -> Figure:
     """Draw the panels of one picture."""
     figure, every = panels(len(shown))
-    for axes, (title, options, corners, lines) in zip(every, shown, strict=True):
-        run = played_by(options, corners)
+    for axes, one in zip(every, shown, strict=True):
+        run = played_by(one.given, one.corners)
         price_and_orders(axes, hours_of(run, BEGIN), run)
-        for one in lines:
-            line(axes, run, one)
-        quiet(axes, title)
+        for of_bars in one.lines:
+            line(axes, run, of_bars)
+        quiet(axes, one.title)
     every[-1].set_xlabel("hours", fontsize=8)
     return figure
 
 
 def phases_figure() -> Figure:
     """Stops and targets by phase; phases by how far the EMAs lie apart, as the strategy divides them."""
-    figure, (axes,) = panels(1, 2.6)
-    run, known = played_by({"stop": None, "target": None}, PHASES), TrendParameters()
-    rolled = run.prepared.rollup(HOUR)
-    fast, slow = (values_of("EMA", period, "real", rolled.bars) for period in (20, 50))
-    divergence, times = np.abs(fast - slow) / slow, hours_of(run, BEGIN)[rolled.ends]
-    for name, least in {"sideways": 0.0, "weak": known.sideways, "strong": known.strong}.items():
-        whole = axes.get_xaxis_transform()
-        axes.fill_between(
-            times, 0, 1, where=divergence >= least, step="pre", transform=whole, color=AVERAGE, alpha=0.13, lw=0
-        )
-        first = times[(divergence >= least) & (times >= 0)][0]
-        axes.text(first + 1, 0.03, name, transform=whole, fontsize=8)
-    price_and_orders(axes, hours_of(run, BEGIN), run)
-    quiet(axes, "stop and target left out: by phase", "hours")
+    figure, every = panels(len(BY_PHASE), 2.6)
+    for axes, shown, options in zip(every, BY_PHASE, OPTIONS["phases"], strict=True):
+        run, known = played_by(options, PHASES), TrendParameters.model_validate(options)
+        rolled = run.prepared.rollup(HOUR)
+        fast, slow = (values_of("EMA", period, "real", rolled.bars) for period in (20, 50))
+        divergence, times = np.abs(fast - slow) / slow, hours_of(run, BEGIN)[rolled.ends]
+        for name, least in {"sideways": 0.0, "weak": known.sideways, "strong": known.strong}.items():
+            whole = axes.get_xaxis_transform()
+            axes.fill_between(
+                times, 0, 1, where=divergence >= least, step="pre", transform=whole, color=AVERAGE, alpha=0.13, lw=0
+            )
+            first = times[(divergence >= least) & (times >= 0)][0]
+            axes.text(first + 1, 0.03, name, transform=whole, fontsize=8)
+        price_and_orders(axes, hours_of(run, BEGIN), run)
+        told = {key: value for key, value in shown.items() if value is not None}
+        quiet(axes, named(told) or "stop and target left out: by phase")
+    every[-1].set_xlabel("hours", fontsize=8)
     return figure
 
 
 def volume_figure() -> Figure:
     """Two break-outs, the second with twice the volume, with and without a condition on it."""
     figure, every = panels(3, height_ratios=[3, 3, 1.2], sharex=True)
-    for axes, volume in zip(every, (0, 1.5), strict=False):
-        run = played_by({"breakout_volume": volume, "exit": "channel"}, SWING, loud_from=26)
+    for axes, shown, options in zip(every, VOLUMES, OPTIONS["breakout_volume"], strict=False):
+        run = played_by(options, SWING, loud_from=26)
         price_and_orders(axes, hours_of(run, BEGIN), run)
-        quiet(axes, f"breakout_volume: {volume}")
+        quiet(axes, named(shown))
     every[2].bar(hours_of(run, BEGIN), run.prepared.candles.volume / 1e4, width=0.25, color=ENTRY, alpha=0.6)
     quiet(every[2], "volume", "hours")
     return figure
@@ -229,16 +287,16 @@ def volume_figure() -> Figure:
 
 def sizing_figure() -> Figure:
     """Entries of the same market, sized by the loss at the stop and by volatility."""
-    figure, every = panels(3, height_ratios=[3, 2, 2], sharex=True)
-    for axes, options in zip(every[1:], SIZINGS, strict=True):
-        run = played_by({"exit": "channel", **options}, WILD)
+    figure, every = panels(1 + len(SIZINGS), height_ratios=[3, 2, 2, 2], sharex=True)
+    for axes, shown, options in zip(every[1:], SIZINGS, OPTIONS["sizing"], strict=True):
+        run = played_by(options, WILD)
         entries = run.fills[run.fills["signal"] == Signal.ENTRY]
         times = hours_of(run, BEGIN)[entries["bar"]]
         axes.bar(times, entries["quantity"] * LOT * entries["price"] * TICK, width=4, color=ENTRY)
-        quiet(axes, ", ".join(f"{key}: {value}" for key, value in options.items()))
+        quiet(axes, named(shown))
     price_and_orders(every[0], hours_of(run, BEGIN), run)
     quiet(every[0], "The market, ever wilder; under it the notional of each entry")
-    every[2].set_xlabel("hours", fontsize=8)
+    every[-1].set_xlabel("hours", fontsize=8)
     return figure
 
 

@@ -83,10 +83,10 @@ class UserFile:
         """Keep a user's wishes."""
         self._keep(self._newest().changed(user))
 
-    def save_places(self, places: dict[str, str]) -> None:
-        """Keep where each bot's events were read to."""
-        if places != self.settings.places:
-            self._keep(replace(self._newest(), places=dict(places)))
+    def save_told(self, places: dict[str, str], alarms: dict[str, dict[str, str]]) -> None:
+        """Keep where each bot's events were read to, and the alarms that nobody has acknowledged: both or neither."""
+        if places != self.settings.places or alarms != self.settings.alarms:
+            self._keep(replace(self._newest(), places=dict(places), alarms=alarms))
 
     def save_digests(self, digests: dict[str, str]) -> None:
         """Keep of which day each user was told last."""
@@ -121,6 +121,7 @@ class TelegramService:
             await self.notices.begin(name)
             await self.notices.look(name)
         await self.notices.digest(self.world.bots.names())
+        self.users.save_told(self.users.settings.places, self.notices.unseen())
         self.link.wake()
 
     async def _keep_listening(self) -> None:
@@ -144,7 +145,7 @@ class TelegramService:
             await self.notices.happened(name, events)
             self.places[name] = events[-1]["id"]
         if not self.notices.owes:  # else whoever is started anew has to hear of it again
-            self.users.save_places(self.places)
+            self.users.save_told(self.places, self.notices.unseen())
         if came:
             self.link.wake()
         return True
@@ -228,6 +229,7 @@ async def telegram_service(
         notices = Notices(
             *(world, users.users, limits or MailLimits(), clock),
             digests=dict(users.settings.digests), keep_digests=users.save_digests,
+            alarms={user: dict(kept) for user, kept in users.settings.alarms.items()},
         )  # fmt: skip
         stack.push_async_callback(notices.outcomes.close)
         desk = Desk(world, Draw(), users.save, audit.command, notices.outcomes, clock)

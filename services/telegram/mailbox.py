@@ -132,10 +132,13 @@ class Mailbox:
         """Send a day; where several of a bot wait, they become one message."""
         self._digests.append(digest)
 
-    def alarm(self, name: str, message: Message, now: float) -> None:
-        """Say this until it is acknowledged or over; the same alarm again is not said twice."""
+    def alarm(self, name: str, message: Message, now: float, *, sent: bool = False) -> None:
+        """Say this until it is acknowledged or over; the same alarm again is not said twice.
+
+        `sent`: it has been said before.
+        """
         if name not in self._alarms:
-            self._alarms[name] = _Alarm(replace(message, alarm=name), now)
+            self._alarms[name] = _Alarm(replace(message, alarm=name), now, sent)
 
     def renew(self, name: str, message: Message) -> None:
         """Let an alarm that nobody has acknowledged be said in these words from now on."""

@@ -47,10 +47,21 @@ class Notices:
     _unprotected: dict[tuple[str, str], float | None] = field(default_factory=dict)  # since when; None: it was said
     digests: dict[str, str] = field(default_factory=dict)  # the day of each user's last
     keep_digests: Callable[[dict[str, str]], None] = lambda _digests: None
+    alarms: dict[str, dict[str, str]] = field(default_factory=dict)  # of bots, that were told: text by user and name
 
     def __post_init__(self) -> None:
         self.outcomes = Outcomes(lambda: self.world.twins, self.clock)
         self.halts = Halts(self.box, self.outcomes, self.clock)
+        for user in self.users():  # what nobody had acknowledged when this last ran
+            for name, text in self.alarms.get(str(user.id), {}).items():
+                self._say(user, name, Message(text), sent=True)
+
+    def unseen(self) -> dict[str, dict[str, str]]:
+        """Alarms of bots that nobody has acknowledged, to be said again after a restart: text by user and name."""
+        for user, kept in self.alarms.items():
+            waiting = set(self.box(int(user)).alarms())
+            self.alarms[user] = {name: text for name, text in kept.items() if name in waiting}
+        return {user: dict(kept) for user, kept in self.alarms.items() if kept}
 
     def box(self, user: int) -> Mailbox:
         """The mailbox of a user."""
@@ -69,10 +80,10 @@ class Notices:
         for user in self.users():
             self._say(user, name, say(words_for(user)))
 
-    def _say(self, user: TelegramUser, name: str, message: Message) -> None:
-        """Say an alarm until it is seen."""
+    def _say(self, user: TelegramUser, name: str, message: Message, *, sent: bool = False) -> None:
+        """Say an alarm until it is seen; `sent`: it has been said before."""
         seen = (Button(words_for(user)("acknowledge"), f"seen:{name}"[:64]),)
-        self.box(user.id).alarm(name, replace(message, buttons=(*message.buttons, seen)), self.clock())
+        self.box(user.id).alarm(name, replace(message, buttons=(*message.buttons, seen)), self.clock(), sent=sent)
 
     def _over(self, name: str, line: Callable[[Words], str]) -> None:
         for user in self.users():
@@ -115,7 +126,11 @@ class Notices:
         if data["over"]:
             self._over(name, lambda words: f"✅ {words('alarm-over', sentence=said(words))}")
         elif data["severity"] == "critical":
-            self._alarm(name, lambda words: Message(f"🚨 {said(words)}\n{remedy(words)}"))
+            for user in self.users():
+                words = words_for(user)
+                text = f"🚨 {said(words)}\n{remedy(words)}"
+                self._say(user, name, Message(text))
+                self.alarms.setdefault(str(user.id), {})[name] = text
         else:
             for user in self.users():
                 words = words_for(user)

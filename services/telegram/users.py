@@ -47,6 +47,7 @@ class TelegramSettings:
     users: tuple[TelegramUser, ...] = ()
     places: dict[str, str] = field(default_factory=dict)  # of each bot's events, up to which they were told
     digests: dict[str, str] = field(default_factory=dict)  # the day of each user's last
+    alarms: dict[str, dict[str, str]] = field(default_factory=dict)  # unacknowledged: text by user and name
 
     def user(self, number: int) -> TelegramUser | None:
         """Find a user."""
@@ -70,7 +71,8 @@ def read_settings(data_dir: Path) -> TelegramSettings:
         kept = json.loads(path.read_text(encoding="utf-8"))
         users = tuple(_user(one) for one in kept["users"])
         settings = TelegramSettings(
-            checked_token(kept["token"]), users, dict(kept.get("places", {})), dict(kept.get("digests", {}))
+            *(checked_token(kept["token"]), users, dict(kept.get("places", {})), dict(kept.get("digests", {}))),
+            {user: {name: str(text) for name, text in one.items()} for user, one in kept.get("alarms", {}).items()},
         )
     except FileNotFoundError:
         raise Misconfigured("Telegram is not set up here; run `traderagent telegram setup`.") from None

@@ -128,18 +128,18 @@ def counter_distance(params: Record, lower: float, upper: float) -> float:
 
 @kernel
 def step_below(state: Record, number: int) -> float:
-    """Return the distance of a level from the one below it, fraction of its price."""
-    return 1.0 - level_at(state, number - 1) / level_at(state, number)
+    """Return the distance of a level from the one below it, a fraction as `counter_distance` has it."""
+    below, level = level_at(state, number - 1), level_at(state, number)
+    return (level - below) / (below if state.spacing == GEOMETRIC else level)
 
 
 @kernel
 def is_far_enough(pair: Record, params: Record, state: Record, number: int) -> bool:
-    """Whether the cell between a level and the one below it pays for its costs, above the range that was laid.
+    """Whether the cell between a level and the one below it pays for its costs.
 
-    That range was asked as a whole. Equal steps above it are ever less of the price; equal ratios stay what they were.
+    A range was asked as a whole when it was laid. The same width higher up, and equal steps above it, are ever less of
+    the price.
     """
-    if number < state.levels or state.spacing == GEOMETRIC:
-        return True
     costs = round_trip(pair, OrderKind.LIMIT, OrderKind.LIMIT, 0.0)
     return is_enough(step_below(state, number), 1.0 + params.min_cell_profit, costs)
 

@@ -31,7 +31,14 @@ from strategies.grid.cells import (
 from strategies.grid.orders import missing, set_all, set_cell, set_stop, turn
 from strategies.grid.parameters import CLOSE, KEEP_WITH_STOP, START_NOW, TRAIL_ATR, TRAIL_CELL
 from strategies.grid.state import ENTRY_WAITS, capacity
-from strategies.grid.window import endow, follow_cells, follow_constant_worth, next_moves, shifts
+from strategies.grid.window import (
+    ask_costs_of_cells,
+    endow,
+    follow_cells,
+    follow_constant_worth,
+    next_moves,
+    shifts,
+)
 
 
 @kernel
@@ -428,7 +435,10 @@ def _shed(pair: Record, state: Record, slots: Record, quantity: int) -> None:
 
 @kernel
 def _shift(pair: Record, params: Record, state: Record, slots: Record) -> None:
-    """Lay the range again around the price; inventory keeps its exits and its stop never loosens."""
+    """Lay the range again around the price, without cells that would not pay there.
+
+    Inventory keeps its exits and its stop never loosens.
+    """
     half = (state.upper - state.lower) / 2.0
     if params.trailing == TRAIL_ATR and np.isnan(params.lower):
         wanted = params.range_factor * state.atr.value
@@ -437,6 +447,7 @@ def _shift(pair: Record, params: Record, state: Record, slots: Record) -> None:
     if pair.price - half <= 0.0 or half <= 0.0:
         return
     set_range(pair, params, state, pair.price - half, pair.price + half, capacity(slots))
+    ask_costs_of_cells(pair, params, state)
     _tighten(pair, state)
     set_all(pair, state, slots)
 

@@ -38,6 +38,13 @@ def follow_cells(pair: Record, params: Record, state: Record) -> bool:
 
 
 @kernel
+def ask_costs_of_cells(pair: Record, params: Record, state: Record) -> None:
+    """Count the cells of a range laid again that are not set for their costs."""
+    for number in range(1, state.levels):
+        _ask_costs(pair, params, state, number)
+
+
+@kernel
 def _ask_costs(pair: Record, params: Record, state: Record, number: int) -> None:
     """Count the cell under a level where it is not set for its costs."""
     if params.counter == NEXT_LEVEL and not is_far_enough(pair, params, state, number):

@@ -104,7 +104,7 @@ def combinations(count, **search):
     ]
     for condition, above in zip(when, (60, 20, 50), strict=True):
         condition["short_above"] = above
-    limits = {"variants": 10**6, "memory_mb": 600}
+    limits = {"variants": 10**6, "memory_mb": 1500}
     section = {"when": when, "timeframe": "1h", "direction": "long_short"}
     return of("rules", section, count, limits=limits, **search)
 

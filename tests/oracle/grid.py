@@ -428,9 +428,10 @@ class Grid:
         if side == 0 or (p.counter == "level" and number == outside):
             return Cell()
         top = max(number, number + side)
-        above_the_laying = p.counter == "level" and p.spacing == "arithmetic" and top >= p.levels
-        if above_the_laying and not self._covers(exchange, self._step() / self._level(top)):
-            return Cell()
+        if p.counter == "level":
+            under, over = self._level(top - 1), self._level(top)
+            if not self._covers(exchange, (over - under) / (over if p.spacing == "arithmetic" else under)):
+                return Cell()
         entry = away_limit(level, side)
         if entry < 1:
             return Cell()

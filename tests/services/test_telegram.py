@@ -587,6 +587,33 @@ def test_an_answer_that_was_lost_has_alarms_said_again_and_days_and_fills_once(d
     assert len(day) == 1
 
 
+def test_an_alarm_that_nobody_has_seen_is_said_again_after_a_restart_and_one_that_was_seen_is_not(dsn, name, tmp_path):
+    async def play(during):
+        async with house(tmp_path, dsn, [name], users=(ANN,)) as here:
+            await here.until(lambda: name in here.service.places)
+            await during(here)
+            await here.service.look()
+            return [one["text"] for one in here.telegram.sent]
+
+    async def raised(here):
+        here.bus.publish(alarm())
+        await here.until(lambda: in_text(here, "is not the bot's"))
+
+    async def acknowledged(here):
+        said = await here.until(lambda: in_text(here, "is not the bot's"))
+        here.telegram.presses(ANN, said[0]["buttons"]["Seen"], said[0]["number"])
+        await here.until(lambda: not here.service.notices.box(ANN).alarms())
+
+    async def quiet(here):
+        here.telegram.writes(ANN, "/version")
+        await here.until(lambda: in_text(here, "traderagent"))
+
+    first, again, silent = run(play(raised)), run(play(acknowledged)), run(play(quiet))
+    assert [one[0] for one in first] == ["🚨"]
+    assert [one[0] for one in again] == ["🔁"] and "is not the bot's" in again[0]
+    assert not [one for one in silent if "is not the bot's" in one]
+
+
 def test_days_that_could_not_be_told_become_one_message_and_none_is_told_twice(dsn, name, tmp_path):
     later, dawn = [0.0], clock_from(6)
     names = [name, f"{name}b"]

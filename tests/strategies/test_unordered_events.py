@@ -147,6 +147,24 @@ def test_a_range_is_not_made_narrower_than_its_cells_pay_for(monkeypatch):
     assert int(one.machine.pairs[0].costs.refused) == 1
 
 
+@pytest.mark.parametrize(("spacing", "buys", "sells"), [("arithmetic", 3, 0), ("geometric", 4, 3)])
+def test_a_range_laid_again_higher_leaves_out_the_cells_that_do_not_pay_there(grid, spacing, buys, sells):
+    """A round trip of two limits costs 0.04 %, so a step has to be 0.06 %; 30.1 is that up to 50,166.67."""
+    section = {"lower": 49_819.4, "upper": 50_000.0, "levels": 7, "trailing": "fixed", "spacing": spacing}
+    one = grid(**section, shift_threshold=0.0, shift_cooldown_minutes=0.0)
+    assert len(one.orders()) == 6
+    one.bar(50_150.0)
+    assert (len(one.orders(side=1)), len(one.orders(side=-1))) == (buys, sells)
+    assert int(one.machine.pairs[0].costs.refused) == 3 - sells
+    one.bar(50_500.0)
+    assert one.orders() == []
+    refused = int(one.machine.pairs[0].costs.refused)
+    assert refused == 3 - sells + 6
+    one.bar(50_000.0)
+    assert len(one.orders()) >= 6, "lower down its cells pay again"
+    assert int(one.machine.pairs[0].costs.refused) == refused
+
+
 @pytest.mark.parametrize("strategy", ["grid", "dca"])
 def test_conditions_that_were_taken_out_of_the_config_hold_nothing_back(monkeypatch, strategy):
     never = [{"indicator": "RSI", "timeperiod": 5, "long_below": 0.001, "short_above": 99.999}]

@@ -155,7 +155,7 @@ would-reduce = Closes half of { $count } { $count ->
     [one] position
    *[other] positions
   } at the market, { $value } of { $whole }; the other half is held.
-would-close = Leaves { $count } { $count ->
+would-close = Closes { $count } { $count ->
     [one] position
    *[other] positions
   } worth { $value } at the market; what floats now, { $floating }, becomes final less fees.

@@ -38,6 +38,11 @@ class Axis:
         return any(isinstance(one, bool) or not isinstance(one, int | float) for one in self.values)
 
 
+def short_key(key: str) -> str:
+    """Key of an axis without its section, where it has one."""
+    return key.partition(".")[2] or key
+
+
 def is_range(value: Any) -> bool:
     """Whether a config's value is written as a range."""
     return isinstance(value, dict) and ("from" in value or "to" in value)

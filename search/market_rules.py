@@ -16,7 +16,7 @@ from backtesting.exchange import affords, liquidation_price, slipped
 from backtesting.funding import with_constant
 from backtesting.loop import CHANGE, set_target
 from backtesting.simulator import settings_record
-from bot.kernel import Record, kernel, specialise, template, unowned
+from bot.kernel import Record, fetch, kernel, specialise, template, unowned
 from bot.ledger import book_fill, book_funding, deposit
 from bot.order import SLOT, OrderKind, Signal
 from bot.record import new_records, read_only
@@ -295,6 +295,7 @@ def play(tape: Tape, course: Course, signals: Record, allowed: int) -> bool:
         lots = entry_lots(pair, course.params, state, pair.price)
         j += 1
         if lots > 0:
+            foresee(tape, next_set(signals[1 if direction > 0 else 0], j, m))
             skip_payments(tape, course.notes, bar + 1)
             course.notes.bar_lots = 0
             if not trade(tape, course, bar + 1, direction, lots, tape.open[bar + 1], True):
@@ -327,6 +328,7 @@ def hold(tape: Tape, course: Course, signals: Record, j: int, entered: int) -> i
             return m
         decide_at(tape, course, until)
         entered, j = until + 1, j + 1
+        foresee(tape, next_set(signals[2], j, m))
         pay_due(tape, course, entered)
         course.notes.bar_lots = 0
         at, lots = tape.open[entered], abs(pair.ledger.position)
@@ -338,6 +340,16 @@ def hold(tape: Tape, course: Course, signals: Record, j: int, entered: int) -> i
         note_change(course, entered)
         if lots == 0:
             return j
+
+
+@kernel
+def foresee(tape: Tape, j: int) -> None:
+    """Ask the memory for what a trade at a signal bar reads, while something else is done."""
+    if j < len(tape.ends):
+        bar = tape.ends[j]
+        fetch(tape.close, bar)
+        fetch(tape.open, bar + 1)
+        fetch(tape.volume, bar + 1)
 
 
 @kernel

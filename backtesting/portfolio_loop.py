@@ -28,7 +28,7 @@ from bot.rollup import BAR
 from bot.strategy import Decide, Event, needs_evaluation
 from coordinator.pair import fill_report
 from coordinator.pair_state import MOST_DECISIONS
-from coordinator.portfolio import PortfolioState, begin, differs, limit, step, value_account
+from coordinator.portfolio import PortfolioState, begin, differs, limit, places_change, step, value_account
 
 if TYPE_CHECKING:
     from coordinator.roster import TakeInputs
@@ -172,7 +172,8 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
         if not has_room(tally, n, slots.shape[1], len(fills), len(changes), len(desired_orders), len(decisions)):
             return
         busy = visit(bars, bounds, cursor, stop, present, due, quiet, params, pairs, states, runs, decisions, tally)
-        if not busy and fast_forward(
+        moved = tally.clock >= settings.start and places_change(params, portfolio_state)
+        if not (busy or moved) and fast_forward(
             bars,
             cursor,
             stop,
@@ -239,6 +240,7 @@ def portfolio_loop(  # noqa: C901, PLR0912, PLR0915, the one loop: what it calls
         if active == 0:
             tally.clock = earliest(bars, cursor, bounds)
             continue
+        closed = closed or places_change(params, portfolio_state)
         # Only now: what a pair decides must not know another's close.
         equity, exposure, worst, maintenance = value_all(bars, cursor, present, quiet, settings.capital, tally)
         if clock >= settings.start and value_account(

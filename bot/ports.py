@@ -189,6 +189,7 @@ class Account:
 
     wallet: float
     positions: dict[str, int] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)  # quantity at the average entry by symbol, signed, quote
 
 
 class Unreachable(TradingError):

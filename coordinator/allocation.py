@@ -179,13 +179,10 @@ def allocate(params: Record, pool: float, reports: Record, routes: Record, alloc
 
 @kernel
 def share_out(params: Record, capital: float, reports: Record, allocations: Record) -> None:
-    """Give every pair its fixed share of the capital, by the configured weights."""
-    weights = 0.0
-    for i in range(len(allocations)):
-        weights += params.weights[i]
+    """Give every pair its fixed share of the capital, by its weight among those that may be open at once."""
     for i in range(len(allocations)):
         allocation = allocations[i]
-        allocation.weight = allocation.raw = params.weights[i] / weights
+        allocation.weight = allocation.raw = params.weights[i] / params.open_weights
         allocation.confidence, allocation.performance, allocation.cap = 1.0, 1.0, Cap.NONE
         target = allocation.weight * capital
         allocation.target = target if reports[i].alive else 0.0

@@ -20,7 +20,7 @@ from bot.rollup import rollup_update
 from bot.strategy import Decide, Event, needs_evaluation
 from coordinator import pair as pair_step
 from coordinator.pair import fill_report
-from coordinator.portfolio import PortfolioState, limit, step, value_account
+from coordinator.portfolio import PortfolioState, limit, places_change, step, value_account
 from coordinator.roster import Roster
 
 # The pair's kernel: `specialise` binds it.
@@ -37,6 +37,7 @@ def value_report(pair: Record, report: Record) -> None:
     report.exposure = abs(worth) + report.entries_notional
     report.position, report.price = pair.ledger.position, pair.price
     report.settled = pair.ledger.realised - pair.ledger.fees + pair.ledger.funding
+    report.cost = pair.ledger.cost
 
 
 @kernel
@@ -217,6 +218,7 @@ def evaluate(params: Record, portfolio_state: PortfolioState, now: int) -> bool:
         exposure += report.exposure
         reserved += report.reserved
         closed = closed or report.regime_bars != portfolio_state.regimes[i].bars
+    closed = closed or places_change(params[0], portfolio_state)
     if not value_account(params[0], portfolio_state.portfolio, equity, exposure, reserved, closed, now):
         return False
     step(params[0], portfolio_state, now)

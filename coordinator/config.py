@@ -288,6 +288,8 @@ class PortfolioConfig(RunConfig):
             weights = algorithm.allocation.weights
             kept = {"risk": alone.limited, "allocation": alone.allocated or weights, "smc": algorithm.smc.enabled}
             sections = {name: sections[name] for name, given in kept.items() if given}
+            if algorithm.risk.max_open_pairs is not None and not alone.limited:
+                sections["risk"] = {"max_open_pairs": algorithm.risk.max_open_pairs}
             if weights and not alone.allocated:
                 sections["allocation"] = {"weights": weights}
         own = {strategy.name: parameters for strategy, parameters in algorithm.trading()}
@@ -425,7 +427,8 @@ def _portfolio(name: str, values: dict[str, Any]) -> PortfolioConfig:
         values = laid_under(values)
     _in_plural(values)
     given = {section for section in ("allocation", "risk", "smc") if section in values}
-    shared = values.get("allocation")
+    shared, limits = values.get("allocation"), values.get("risk")
+    given_alone = isinstance(limits, dict) and set(limits) == {"max_open_pairs"}
     allocated = isinstance(shared, dict) and bool(set(shared) - {"weights"})
     own = _own_strategies(name, values)
     alone = None if name == AUTO else strategy_named(name)
@@ -435,8 +438,10 @@ def _portfolio(name: str, values: dict[str, Any]) -> PortfolioConfig:
         if isinstance(field.annotation, type) and wanted:
             sections[section] = validated(field.annotation, values.pop(section, None) or {}, section)
     if alone is not None:
-        sections["alone"] = Alone(alone.name, allocated=allocated, limited="risk" in given)
-        sections.setdefault("risk", unlimited(RiskParameters()))
+        limited = "risk" in given and not given_alone
+        sections["alone"] = Alone(alone.name, allocated=allocated, limited=limited)
+        if not limited:
+            sections["risk"] = unlimited(sections.get("risk", RiskParameters()))
         sections.setdefault("smc", SmcParameters(enabled=False))
     algorithm = validated(AlgorithmParameters, {**sections, "own": own}, "")
     if alone is not None:

@@ -151,6 +151,11 @@ FIELDS: dict[DecisionKind, tuple[tuple[str, str, Any], ...]] = {
         ("y", "target", _number),
         ("z", "price", _number),
     ),
+    DecisionKind.FULL: (
+        ("a", "asked", lambda value: _side(value) if value else "rest"),
+        ("c", "strategy", FAMILY),
+        ("x", "price", _number),
+    ),
     DecisionKind.REFUSED: (
         ("a", "refusal", lambda value: list(Refusal)[int(value)].name.lower()),
         ("b", "side", _side),
@@ -402,6 +407,10 @@ SENTENCES: dict[DecisionKind, Callable[[dict[str, Any]], str]] = {
     ),
     DecisionKind.SIGNAL: lambda one: (
         f"signal {one['number']} asks to {_signal(one)}{', but came too late' if one['late'] else ''}"
+    ),
+    DecisionKind.FULL: lambda one: (
+        "as many pairs are open as may be: "
+        + ("its entries wait" if one["asked"] == "rest" else f"it did not {one['asked']}")
     ),
     DecisionKind.REFUSED: lambda one: (
         f"the exchange refused to {one['side']} {one['quantity']:.10g} {_at(one['price'])} ({_spoken(one['refusal'])})"

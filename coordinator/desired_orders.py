@@ -7,9 +7,9 @@ import numpy as np
 from bot.kernel import Record, kernel, template
 from bot.order import WHOLE_POSITION, OrderKind, Signal, clear_order, set_order
 from bot.strategy import Event, JudgedAs, average_entry, guard_price, order_ticks, protect, too_small, whole_down
-from coordinator.gate import pass_entries, suspend_entries
+from coordinator.gate import ASKS_AT_MARKET, ASKS_NOT, ASKS_RESTING, drop_asking, pass_entries, suspend_entries
 from coordinator.lifecycle import exit_at_market
-from coordinator.pair_state import OWN, may_open, may_rest, record_decision, strategy_slots, tell
+from coordinator.pair_state import OWN, may_open, may_rest, record_decision, strategy_slots, tell, waits_for_place
 from coordinator.phase import Phase
 from coordinator.vocabulary import NO_STRATEGY, DecisionKind
 from filters import smc as filter_
@@ -59,9 +59,11 @@ def _guard(pair: Record, params: Record, state: Record, direction: int) -> int:
 def let_pass(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
     """Judge new entries by the filter, then let rest what permission, capital and exposure allow."""
     pair.may_enter = may_open(pair, params, state)
-    if state.gated == slots[0].version and state.rested == may_rest(state) and not state.waiting:
+    full = waits_for_place(pair, state)
+    same = state.rested == may_rest(state) and state.full == full
+    if state.gated == slots[0].version and same and not state.waiting:
         return
-    state.rested, state.waiting = may_rest(state), False
+    state.rested, state.full, state.waiting = may_rest(state), full, False
     _gate(pair, params, state, slots, event)
     state.gated = slots[0].version
 
@@ -71,22 +73,56 @@ def _gate(pair: Record, params: Record, state: Record, slots: Record, event: Rec
     """Go through the whole table of desired orders."""
     desired_orders = strategy_slots(slots)
     if not state.rested:
-        state.entries_notional = 0.0
+        state.entries_notional, state.asks, state.asked = 0.0, False, 0
         dropped = suspend_entries(pair, desired_orders)
         if dropped >= 0:
             _refuse(pair, params, state, slots, event, dropped)
         return
+    _drop_late(pair, params, state, desired_orders, event)
     if params.smc.enabled and params.judged_as[state.family] != JudgedAs.RANGE:  # that was judged when it was laid
         _judge_entries(pair, params, state, slots, event)
     directive = state.directive
     target = np.inf if params.fixed_shares else directive.target
     for _ in range(len(desired_orders)):
-        refused, state.entries_notional, state.waiting = pass_entries(
-            pair, desired_orders, pair.may_enter or params.solo, target, directive.exposure_limit
+        refused, state.entries_notional, state.waiting, asks = pass_entries(
+            pair, desired_orders, pair.may_enter or params.solo, target, directive.exposure_limit, state.full
         )
         if refused < 0:
+            _note_asking(pair, state, asks)
             return
         _refuse(pair, params, state, slots, event, refused)
+
+
+@template
+def _drop_late(pair: Record, params: Record, state: Record, slots: Record, event: Record) -> None:
+    """Drop the entries at the market that have asked for a place since before this bar: their moment has passed."""
+    if state.asked == 0 or pair.time <= state.asked:
+        return
+    state.asked = 0
+    while True:
+        dropped = drop_asking(slots)
+        if dropped < 0:
+            return
+        _record_full(pair, state, slots[dropped].side)
+        _refuse(pair, params, state, slots, event, dropped)
+
+
+@kernel
+def _note_asking(pair: Record, state: Record, asks: int) -> None:
+    """Remember what asks for a place, and since when it does at the market."""
+    if asks == ASKS_RESTING and not state.asks:
+        _record_full(pair, state, 0)
+    state.asks = asks != ASKS_NOT
+    if asks != ASKS_AT_MARKET:
+        state.asked = 0
+    elif state.asked == 0:
+        state.asked = pair.time
+
+
+@kernel
+def _record_full(pair: Record, state: Record, side: int) -> None:
+    entry = record_decision(pair, state, DecisionKind.FULL)
+    entry.a, entry.c, entry.x = side, state.family, pair.price
 
 
 @template

@@ -1,6 +1,7 @@
 """The gate of a pair: which desired entries may rest, by permission, capital and exposure. Exits never ask.
 
-An entry that may not rest is suspended and comes back when it may; one that would take the market is refused. An entry
+An entry that may not rest is suspended and comes back when it may; one that would take the market is refused. Where as
+many pairs are open as may be, it asks for a place first: one at the market until the next bar, no longer. An entry
 against the position counts as an entry all the same: what it would reduce may be gone when it fills. A grid's counter
 against the position that may not open rests as an order that only reduces: what it leaves is never held back.
 """
@@ -11,6 +12,8 @@ from bot.kernel import Record, kernel
 from bot.order import OrderKind, Signal, clear_order, confine, reinstate, release, suspend
 
 TOLERANCE = 1e-9
+# What of a pair asks for a place among those that may be open.
+ASKS_NOT, ASKS_RESTING, ASKS_AT_MARKET = 0, 1, 2
 
 
 @kernel
@@ -74,7 +77,7 @@ def suspend_entries(pair: Record, slots: Record) -> int:
     dropped = -1
     for index in range(len(slots)):
         slot = slots[index]
-        if slot.active and opens(slot) and slot.kind == OrderKind.MARKET:
+        if opens(slot) and slot.kind == OrderKind.MARKET:
             clear_order(slots, index)
             dropped = index
         else:
@@ -95,18 +98,22 @@ def _hold_back(pair: Record, slots: Record, index: int) -> None:
 
 
 @kernel
-def pass_entries(pair: Record, slots: Record, allow_new: bool, target: float, limit: float) -> tuple[int, float, bool]:
+def pass_entries(
+    pair: Record, slots: Record, allow_new: bool, target: float, limit: float, full: bool
+) -> tuple[int, float, bool, int]:
     """Let the entries rest that fit into `target` (reserve) and `limit` (exposure), quote currency, in their order.
 
     Position and entries together stay within what the position's stops can close and its risk tier holds, and the
-    entries alone within what one market order can close. Returns the slot of a market entry that
-    does not fit, already cancelled, or -1 (ask again until it is); the notional of all that rest; and whether others
-    still wait to.
+    entries alone within what one market order can close. `full`: none rests, and those that would ask for a place.
+    Returns the slot of a market entry that does not fit, already cancelled, or -1 (ask again until it is); the notional
+    of all that rest; whether others still wait to; and what asks.
     """
+    if full:
+        _hold_back_all(pair, slots)
     entries, lots, waiting = resting_entries(pair, slots)
     if not waiting:
-        return -1, entries, False
-    waiting = False
+        return -1, entries, False, ASKS_NOT
+    waiting, asks = False, ASKS_NOT
     instrument, held = pair.instrument, abs(pair.ledger.position)
     limit = min(limit, instrument.max_position_notional)
     exposure = position_notional(pair) + entries
@@ -120,23 +127,59 @@ def pass_entries(pair: Record, slots: Record, allow_new: bool, target: float, li
         fits = exposure + notional <= limit * (1.0 + TOLERANCE) and reserved + reserve <= target * (1.0 + TOLERANCE)
         fits = fits and lots + slot.quantity <= min(instrument.max_market_lots, instrument.max_position_lots - held)
         allowed = allow_new or ((slot.suspended or slot.confined) and slot.admitted)
-        if allowed and fits:
-            if slot.confined:
-                release(slots, index)
-            elif slot.suspended:
-                reinstate(slots, index)
-            slot.admitted = True
-            entries += notional
-            lots += slot.quantity
-            exposure += notional
-            reserved += reserve
-        elif slot.kind == OrderKind.MARKET:
-            clear_order(slots, index)
-            return index, entries, waiting
-        else:
+        if not (allowed and fits):
+            if slot.kind == OrderKind.MARKET:
+                clear_order(slots, index)
+                return index, entries, waiting, asks
             waiting = True
             _hold_back(pair, slots, index)
-    return -1, entries, waiting
+            continue
+        if full:
+            waiting, asks = True, max(asks, _ask(slots, index))
+        else:
+            _let_rest(slots, index)
+            entries += notional
+        lots += slot.quantity
+        exposure += notional
+        reserved += reserve
+    return -1, entries, waiting, asks
+
+
+@kernel
+def _let_rest(slots: Record, index: int) -> None:
+    """Let an entry rest that was held back, or is new."""
+    slot = slots[index]
+    if slot.confined:
+        release(slots, index)
+    elif slot.suspended:
+        reinstate(slots, index)
+    slot.admitted = True
+
+
+@kernel
+def _ask(slots: Record, index: int) -> int:
+    """Keep an entry in mind that asks for a place; returns which kind asks."""
+    if slots[index].active:
+        suspend(slots, index)
+    return ASKS_AT_MARKET if slots[index].kind == OrderKind.MARKET else ASKS_RESTING
+
+
+@kernel
+def drop_asking(slots: Record) -> int:
+    """Cancel an entry at the market that has asked for a place; returns its slot, -1 for none."""
+    for index in range(len(slots)):
+        if slots[index].suspended and slots[index].kind == OrderKind.MARKET:
+            clear_order(slots, index)
+            return index
+    return -1
+
+
+@kernel
+def _hold_back_all(pair: Record, slots: Record) -> None:
+    """Suspend the entries that rest; one at the market has still to ask."""
+    for index in range(len(slots)):
+        if slots[index].kind != OrderKind.MARKET:
+            _hold_back(pair, slots, index)
 
 
 @kernel

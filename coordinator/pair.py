@@ -253,6 +253,8 @@ def _watch(pair: Record, params: Record, state: Record) -> None:
     pair.wake_at = (pair.time // DAY + 1) * DAY
     if state.phase == Phase.PAUSED and state.paused_until > pair.time:
         pair.wake_at = min(pair.wake_at, state.paused_until)
+    if state.asked != 0:  # an entry at the market asks for a place until the next bar
+        pair.wake_at = min(pair.wake_at, pair.time + 1)
     if state.phase == Phase.DRAINING:
         pair.wake_at = min(pair.wake_at, state.drain_start + whole_ms(params.transition_hours, HOUR))
     position = pair.ledger.position
@@ -294,6 +296,7 @@ def fill_report(pair: Record, params: Record, state: Record, report: Record) -> 
     report.fast, report.slow = features.fast.value, features.slow.value
     report.hour, report.hour_close = state.hour, state.hour_close
     report.family, report.enhanced = state.family, state.enhanced
+    report.holds, report.asks = pair.ledger.position != 0, state.asks or entries > 0.0
     outcomes = state.outcomes
     sum_outcomes(outcomes, whole_ms(params.performance_days, DAY), pair.time)
     report.trades, report.wins = outcomes.trades, outcomes.wins

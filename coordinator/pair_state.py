@@ -54,6 +54,9 @@ _AFTER: list[Any] = [
     ("gated", "i8"),  # version of the table of desired orders that the gate has seen
     ("waiting", "b1"),  # an entry of it may yet pass
     ("rested", "b1"),  # entries were allowed to rest then
+    ("full", "b1"),  # and the pair had no place among those that may be open
+    ("asks", "b1"),  # an entry waits for such a place
+    ("asked", "i8"),  # ms: since when one at the market does; 0 for none
     ("enhanced", "b1"),  # the filter gave the standing grid its full size
     ("started", "b1"),
     ("acted", "b1"),  # more than zones has changed since the driver last looked
@@ -110,6 +113,12 @@ def tell(pair: Record, params: Record, state: Record, slots: Record, event: Reco
 def may_rest(state: Record) -> bool:
     """Whether entries may rest at all: not while a transition waits."""
     return state.phase == Phase.RUNNING and not state.stays
+
+
+@kernel
+def waits_for_place(pair: Record, state: Record) -> bool:
+    """Whether as many pairs are open as may be, and this is none of them."""
+    return bool(state.directive.full) and pair.ledger.position == 0
 
 
 @kernel

@@ -148,6 +148,9 @@ class RiskParameters(Section):
     exposure: Number = Field(0.70, gt=0, le=125, description="largest exposure, fraction of equity")
     stress_exposure: Number = Field(0.40, gt=0, le=125, description="largest exposure in STRESS, fraction of equity")
     group_exposure: Number = Field(0.30, gt=0, le=125, description="largest exposure of one group, of the pool")
+    max_open_pairs: int | None = Field(
+        None, ge=1, le=MOST_PAIRS, description="pairs with a position or entries at once; the others wait; default all"
+    )
     groups: dict[str, str] = Field({}, description="correlation group of each pair by its symbol; default measured")
     stress_correlation: Fraction = Field(0.8, ge=-1, le=1, description="correlation that counts as high")
     stress_hours: int = Field(24, ge=2, le=720, description="hourly returns of the correlation")
@@ -255,7 +258,12 @@ class AlgorithmParameters(BaseModel):
     def fixed_share(self, pair: str, count: int) -> float:
         """Share of the account that one of `count` pairs has where shares are fixed: by its weight, else equal."""
         weights = self.allocation.weights
-        return weights.get(pair, 0.0) / sum(weights.values()) if weights else 1.0 / count
+        return weights.get(pair, 0.0) / self._open_weights(count) if weights else 1.0 / self._open_weights(count)
+
+    def _open_weights(self, count: int) -> float:
+        """Most that the weights of those of `count` pairs sum to that may be open at once."""
+        weights = sorted(self.allocation.weights.values(), reverse=True) or [1.0] * count
+        return sum(weights[: self.risk.max_open_pairs])
 
     def configured(self) -> list[Any]:
         """Parameters of the roster's strategies as they are configured."""
@@ -317,6 +325,7 @@ class AlgorithmParameters(BaseModel):
             record.judged_as[family], record.own_stop[family] = strategy.judged_as, strategy.own_stop
             record.at_once[family] = strategy.at_once(configured)
         self._route(record)
+        record.open_weights = self._open_weights(len(pairs))
         names = list(dict.fromkeys(self.risk.groups.values()))
         record.grouped = bool(names)
         for index, pair in enumerate(pairs):
@@ -344,7 +353,7 @@ class AlgorithmParameters(BaseModel):
 
 
 def unlimited(risk: RiskParameters) -> RiskParameters:
-    """Take away every limit of the account and the pair, and leave what protects a position."""
+    """Take away every limit of losses and exposure, and leave what protects a position and how many pairs are open."""
     losses = ("pair_day_loss", "reduce_day_loss", "halt_day_loss", "halt_drawdown", "drawdown_enter")
     return risk.model_copy(
         update={
@@ -369,6 +378,7 @@ def dtype(strategies: tuple[Strategy, ...] = BUILT_IN) -> np.dtype[Any]:
             ("fixed_shares", "b1"),  # every pair has a fixed share of the account
             ("capital", "f8"),  # the most that fixed shares are taken of, quote currency
             ("weights", "f8", (MOST_PAIRS,)),
+            ("open_weights", "f8"),  # the most that those of the pairs sum to that may be open at once
             ("groups", "i8", (MOST_PAIRS,)),
             ("grouped", "b1"),
         ]

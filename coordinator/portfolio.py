@@ -115,7 +115,8 @@ def value_account(
 ) -> bool:
     """Value the account by the sums over its pairs; True when `step` is called for.
 
-    `equity` holds the deposits too; `closed` says that some pair has completed a regime bar since the last step.
+    `equity` holds the deposits too; `closed` says that some pair has completed a regime bar since the last step, or
+    that a place among the open pairs changes hands.
     """
     portfolio.exposure = exposure
     begins = mark(params, portfolio.risk, equity, now)
@@ -221,6 +222,7 @@ def step(params: Record, portfolio_state: PortfolioState, now: int) -> None:
     if regular or switched or moved or changed:
         _rebalance(params, portfolio_state, now, regular)
     _overcommitted(params, portfolio_state, now)
+    _share_places(params, portfolio_state, now)
     _direct(params, portfolio_state, now)
     limit(params, portfolio_state)
 
@@ -425,6 +427,68 @@ def _overcommitted(params: Record, portfolio_state: PortfolioState, now: int) ->
         directive.withdraw = min(excess, reports[least].entries_reserved)
 
 
+@kernel
+def places_change(params: Record, portfolio_state: PortfolioState) -> bool:
+    """Whether a place among the pairs that may be open is to be given, or given back."""
+    reports, directives = portfolio_state.reports, portfolio_state.directives
+    if not params.max_open_pairs < len(reports):  # none is NaN
+        return False
+    free, kept, asking = int(params.max_open_pairs), 0, False
+    for i in range(len(reports)):
+        report, full = reports[i], directives[i].full
+        asks = report.alive and report.asks
+        if report.holds:
+            if full:
+                return True
+            free -= 1
+        elif full:
+            asking = asking or asks
+        elif asks:
+            kept += 1
+        else:
+            return True
+    return kept > max(free, 0) or (asking and free > kept)
+
+
+@inlined
+def _share_places(params: Record, portfolio_state: PortfolioState, now: int) -> None:
+    """Let as many pairs be open as may: those with a position, those whose entries rest, then those that ask.
+
+    Of these the one that has been without a place for longest comes first.
+    """
+    reports, directives = portfolio_state.reports, portfolio_state.directives
+    limited = params.max_open_pairs < len(reports)
+    free = int(params.max_open_pairs) if limited else len(reports)
+    for i in range(len(reports)):
+        free -= int(reports[i].holds)
+    for i in range(len(reports)):
+        if limited and not reports[i].holds and not directives[i].full:
+            stays = reports[i].alive and reports[i].asks and free > 0
+            free -= int(stays)
+            if not stays:
+                directives[i].full, portfolio_state.routes[i].place_lost = True, now
+        elif not limited or reports[i].holds:
+            directives[i].full = False
+    while limited and free > 0:
+        first = _first_asking(portfolio_state)
+        if first < 0:
+            return
+        directives[first].full = False
+        free -= 1
+
+
+@kernel
+def _first_asking(portfolio_state: PortfolioState) -> int:
+    """Pair that asks for a place and has been without one for longest; -1 for none."""
+    reports, directives, routes = portfolio_state.reports, portfolio_state.directives, portfolio_state.routes
+    first = -1
+    for i in range(len(reports)):
+        asks = directives[i].full and reports[i].alive and reports[i].asks and not reports[i].holds
+        if asks and (first < 0 or routes[i].place_lost < routes[first].place_lost):
+            first = i
+    return first
+
+
 @inlined
 def _direct(params: Record, portfolio_state: PortfolioState, now: int) -> None:
     """Write every pair's directive."""
@@ -464,6 +528,7 @@ def differs(held: Record, given: Record) -> bool:
         or held.invested != given.invested
         or held.multiplier != given.multiplier
         or held.blocked != given.blocked
+        or held.full != given.full
         or held.forced != given.forced
         or held.paused != given.paused
         or held.halted != given.halted

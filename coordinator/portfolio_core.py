@@ -12,7 +12,7 @@ from typing import Any, assert_never
 import structlog
 
 from bot.events import Alarm, EquityMarked
-from bot.ports import Transfer
+from bot.ports import Account, Transfer
 from bot.record import new_records
 from bot.times import DAY
 from coordinator.capital_phase import at_work, enter_phase, note_phase
@@ -141,6 +141,7 @@ class PortfolioCore:
                 self._begin_to_listen(message.symbol)
             case SetParameters():
                 self.machine.params[...] = message.params
+                self.machine.portfolio_state.portfolio.urged = True
             case _:
                 assert_never(message)
 
@@ -243,11 +244,7 @@ class PortfolioCore:
         self._take_transfers(account_snapshot.transfers or ())
         if account_snapshot.transfers is not None:
             self._know_transfers()
-        extra = (
-            account.wallet
-            - float(portfolio_state.portfolio.deposits)
-            - sum(float(one.settled) for one in portfolio_state.reports)
-        )
+        extra = self._unearned(account)
         seen_twice = abs(extra - self.unexplained) < CENT
         self.unexplained = extra
         if abs(extra) >= max(CENT, 1e-5 * abs(account.wallet)) and seen_twice and not differing:
@@ -257,6 +254,18 @@ class PortfolioCore:
             portfolio_state.portfolio.deposits += extra
             self._record(self.now, WalletOrigin.UNEXPLAINED, extra)
             self.unexplained = 0.0
+
+    def _unearned(self, account: Account) -> float:
+        """What the wallet holds that no pair has earned, quote currency.
+
+        While a position stands, how much of it counts as earned depends on the order in which its fills were booked,
+        which need not be the venue's: what their averages differ by has come from nowhere else.
+        """
+        reports = dict(zip(self.symbols, self.machine.portfolio_state.reports, strict=True))
+        settled = sum(float(one.settled) for one in reports.values())
+        extra = account.wallet - float(self.machine.portfolio_state.portfolio.deposits) - settled
+        booked = sum(cost - float(reports[symbol].cost) for symbol, cost in account.costs.items() if symbol in reports)
+        return min(extra, extra - booked, key=abs)
 
     def _take_transfers(self, transfers: tuple[Transfer, ...]) -> None:
         """Let deposits and withdrawals that are new move the anchors, not the profit."""

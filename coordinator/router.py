@@ -53,6 +53,7 @@ ROUTE = np.dtype(
         ("switched_at", "i8"),  # ms
         ("blocked", "b1"),  # the candidate forbids the running strategy
         ("held_off", "i8"),  # bits of HeldOff: why there may be no entries on this pair
+        ("place_lost", "i8"),  # ms: when it was last no longer one of the pairs that may be open
     ],
     align=True,
 )

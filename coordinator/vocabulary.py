@@ -111,6 +111,7 @@ class DecisionKind(IntEnum):
     WALLET = 22  # a origin (WalletOrigin); x amount, y wallet with it
     SIGNAL = 23  # a number, b direction (0: to close), c 1 too late; x stop, y target, z price when it was heard
     REFUSED = 24  # a why (place in Refusal), b side; x price (0: at the market), y quantity (base)
+    FULL = 25  # a side of a market entry that was dropped, 0 where resting ones begin to wait, c family; x price
 
 
 DECISION = np.dtype(
@@ -149,12 +150,15 @@ REPORT = np.dtype(
         ("hour_close", "f8"),
         ("family", "i8"),  # running strategy, NO_STRATEGY for none
         ("enhanced", "b1"),  # the filter gave the standing grid its full size
+        ("holds", "b1"),  # it has a position
+        ("asks", "b1"),  # it has entries that rest, or that would where the directive did not say `full`
         ("trades", "i8"),  # closed trades that count for performance
         ("wins", "i8"),
         ("gains", "f8"),
         ("losses", "f8"),  # positive
         ("position", "i8"),  # lots, signed; from here on only where loops run
         ("settled", "f8"),  # what the pair has added to the wallet: realised - fees + funding
+        ("cost", "f8"),  # what the position has cost, signed
         ("price", "f8"),  # last price, quote currency
         ("phase", "i8"),
         ("entries", "i8"),  # orders that should rest
@@ -176,6 +180,7 @@ DIRECTIVE = np.dtype(
         ("others", "f8"),  # equity of the account outside this pair at the last close, where shares are fixed
         ("invested", "f8"),  # capital added since the bot began, less what was taken out, quote currency
         ("blocked", "b1"),  # no new entries
+        ("full", "b1"),  # as many pairs are open as may be: a flat one asks and waits
         ("forced", "b1"),  # the regime forbids the strategy that runs, so that a transition waits for nothing
         ("paused", "b1"),  # no entries at all: the operator, or bad data
         ("halted", "b1"),

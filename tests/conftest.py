@@ -147,3 +147,10 @@ def pytest_sessionstart(session):
         from tests.machine_code import prepare  # half of the project
 
         prepare()
+
+
+def pytest_collection_modifyitems(items):
+    """Tests of an hour have no limit of time."""
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.timeout(0))

@@ -21,6 +21,7 @@ from services.app.research_process import PlayedReports, ResearchProcess
 from services.app.research_rows import ResearchTables
 from services.app.twins import Twins
 from services.app.watched import Bots, VenueCandles
+from services.command_outcomes import Outcomes
 from services.keys.sealed_secrets import SealedSecrets, SecretKind
 from services.messaging.embedded import EmbeddedRedis
 from services.messaging.event_reader import EventReader
@@ -124,7 +125,9 @@ async def console(options: ConsoleOptions) -> AsyncIterator[Running]:
         stack.callback(sending.cancel)
         watcher = Watcher(sources)
         secure = (options.origin or "").startswith("https://")
-        built = Console(sources, access, watcher, metadata.version("traderagent"), secure)
+        outcomes = Outcomes(lambda: twins, time.monotonic)
+        stack.push_async_callback(outcomes.close)
+        built = Console(sources, access, watcher, outcomes, metadata.version("traderagent"), secure)
         hosts = (*LOOPBACK, options.host, *options.names)
         task = await stack.enter_async_context(served(application(built, hosts, options.origin), listening))
         port = listening.getsockname()[1]

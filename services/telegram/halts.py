@@ -15,7 +15,7 @@ from services.telegram.desk import HALT_ANSWERS, words_for
 from services.telegram.mailbox import Button, Mailbox, Message
 
 if TYPE_CHECKING:
-    from services.telegram.outcomes import Outcomes
+    from services.command_outcomes import Outcomes
     from services.telegram.users import TelegramUser
     from services.words import Words
 

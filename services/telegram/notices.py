@@ -14,11 +14,11 @@ import structlog
 from bot.errors import TradingError, cut
 from services.alert_conditions import by_id
 from services.alert_words import alert_remedy, alert_sentence
+from services.command_outcomes import Outcomes
 from services.telegram import texts
 from services.telegram.desk import words_for
 from services.telegram.halts import Halts
 from services.telegram.mailbox import Button, Digest, Loudness, Mailbox, MailLimits, Message
-from services.telegram.outcomes import Outcomes
 from services.telegram.users import TelegramUser
 
 if TYPE_CHECKING:

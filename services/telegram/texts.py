@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from bot.times import DAY, MINUTE
+from services.command_outcomes import outcome_in_words
 from services.decision_words import Figures, spoken
 from services.telegram.mailbox import LONGEST
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from coordinator.bot_status import PairOrders
+    from services.command_outcomes import Outcome
     from services.words import Words
 
 SHOWN = 15  # rows of a list
@@ -335,26 +337,9 @@ def what_if(found: dict[str, Any], words: Words) -> str:
     return "\n".join([*lines, words("what-if-moved-limits")])
 
 
-def outcome(found: dict[str, dict[str, Any]], words: Words) -> str:
+def outcome(found: Outcome, words: Words) -> str:
     """What a command would do to orders, positions and money, of all its pairs together."""
-    pairs_ = list(found.values())
-    total = {key: sum(one[key] for one in pairs_) for key in ("entries_cancelled", "exits_cancelled", "closing_orders")}
-    money_ = {key: sum(one[key] for one in pairs_) for key in ("closed_value", "realised", "fees")}
-    parts = [
-        words(f"outcome-{key}", count=total[key]) for key in ("entries_cancelled", "exits_cancelled") if total[key]
-    ]
-    if total["closing_orders"]:
-        closing = {"value": money(money_["closed_value"]), "realised": signed(money_["realised"])}
-        parts.append(words("outcome-closing", count=total["closing_orders"], fees=money(money_["fees"]), **closing))
-    held = [one for one in pairs_ if one["position"]]
-    value = money(sum(abs(one["position"]) * one["price"] for one in held))
-    parts.append(words("outcome-held", count=len(held), value=value) if held else words("outcome-flat"))
-    losses = [one["loss_at_stop"] for one in held if one["loss_at_stop"] is not None]
-    if losses:
-        parts.append(words("outcome-loss", loss=money(sum(losses))))
-    if len(losses) < len(held):
-        parts.append(words("outcome-unprotected", count=len(held) - len(losses)))
-    return "; ".join(parts)
+    return outcome_in_words(found, words, money, signed)
 
 
 def at_stake(now: Status, command: str, words: Words) -> str:

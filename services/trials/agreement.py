@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from coordinator.reconcile import position_stop
 from services.simulated_bybit import stops
@@ -61,10 +61,7 @@ def _pair(exchange: Exchange, symbol: str, loop: StrategyLoop, booked: list[Exec
             f"{symbol}: position {book.position} lots at the exchange, {summed} in the database, {machine.position} "
             "in the bot"
         )
-    ledger = machine.pairs[0].ledger
-    earned = float(ledger.realised - ledger.fees + ledger.funding)
-    if abs(earned - book.realised) > CENT:
-        found.differences.append(f"{symbol}: {book.realised:.2f} earned at the exchange, {earned:.2f} in the bot")
+    found.differences += differences_of_money(symbol, book.pair.ledger, machine.pairs[0].ledger)
     open_orders = {one.client_order_id: (one.price, one.lots) for one in exchange.live(symbol) if not one.stop_type}
     desired = {one.client_order_id: (one.price, one.lots) for one in loop.core.due()}
     if open_orders != desired:
@@ -73,3 +70,18 @@ def _pair(exchange: Exchange, symbol: str, loop: StrategyLoop, booked: list[Exec
     stop, rests = position_stop(machine.slots, machine.position), stops.price(book, STOP_LOSS)
     if stop is not None and stop.price != rests:
         found.differences.append(f"{symbol}: the position's stop is at {rests} ticks instead of {stop.price}")
+
+
+def differences_of_money(symbol: str, theirs: Any, ours: Any) -> list[str]:
+    """Compare what was paid and received, and of a flat pair what was earned.
+
+    While a position stands, how much of it counts as earned depends on the order in which its fills were heard, since
+    what leaves takes the average cost with it; what was paid does not.
+    """
+    found = []
+    if abs(float(theirs.cash) - float(ours.cash)) > CENT:
+        found.append(f"{symbol}: {theirs.cash:.2f} paid and received at the exchange, {ours.cash:.2f} in the bot")
+    earned = [float(one.realised - one.fees + one.funding) for one in (theirs, ours)]
+    if theirs.position == 0 and abs(earned[0] - earned[1]) > CENT:
+        found.append(f"{symbol}: {earned[0]:.2f} earned at the exchange, {earned[1]:.2f} in the bot")
+    return found

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from starlette.requests import HTTPConnection
 
+from services.command_outcomes import Outcomes
 from services.web.access import SIGNED_IN, Access, ConsoleSession, same
 from services.web.failures import Failure, not_found
 from services.web.guard import SAFE, address_of
@@ -27,6 +28,7 @@ class Console:
     sources: Sources
     access: Access
     watcher: Watcher
+    outcomes: Outcomes  # of commands, as they would be now
     version: str
     secure: bool  # it is reached by https: its cookie goes no other way
 

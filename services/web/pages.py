@@ -295,10 +295,14 @@ async def halt(request: Request, bot: Name) -> Response:
     """A halt: what each answer would do now."""
     seen = await _seen(request, bot)
 
-    async def lay(_console: Console, words: PageWords) -> dict[str, Any]:
-        if seen.status is None:
+    async def lay(console: Console, words: PageWords) -> dict[str, Any]:
+        now = seen.status
+        if now is None:
             return {"positions": [], "choices": []}
-        return {"positions": held_positions(seen.status), "choices": choices(seen.status, words)}
+        return {
+            "positions": held_positions(now),
+            "choices": choices(now, console.outcomes, words) if now["halted"] else [],
+        }
 
     return await page(request, "halt", [seen], lay, seen=seen, minutes_left=minutes_left)
 

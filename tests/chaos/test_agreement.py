@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from bot.ledger import LEDGER, book_fill
+from bot.record import new_records
 from services.simulated_bybit.server import Faults
-from services.trials.agreement import compare
+from services.trials.agreement import compare, differences_of_money
 from tests.chaos.test_elsewhere import SYMBOL, with_position
 from tests.runtime.house import config, exchange_for
 
@@ -32,10 +34,10 @@ def test_what_is_lost_doubled_or_different_is_found_and_only_that(dsn, name):
         assert other == ([], [], [f"execution {first.id} is booked with other numbers"])
 
         ledger = loops[SYMBOL].core.machine.pairs[0].ledger
-        ledger.fees += 1.0
+        ledger.cash -= 1.0
         (said,) = found(booked)[2]
-        assert "earned at the exchange" in said
-        ledger.fees -= 1.0
+        assert "paid and received at the exchange" in said
+        ledger.cash += 1.0
 
         stop = next(each for each in exchange.live(SYMBOL) if each.stop_type)
         exchange.trading_stop(SYMBOL, stop.price + stop.side, None)
@@ -52,6 +54,29 @@ def test_what_is_lost_doubled_or_different_is_found_and_only_that(dsn, name):
         assert found(booked)[0] == [f"order {order.client_order_id}"]
 
     asyncio.run(with_position(dsn, name, play, minutes=0))
+
+
+def ledger_of(*fills):
+    """A ledger that took these fills, (side, price, lots, fee), in this order."""
+    ledger = new_records(LEDGER, 1)[0]
+    for side, price, lots, fee in fills:
+        book_fill(ledger, side, price, lots, 1.0, fee)
+    return ledger
+
+
+def test_money_is_compared_whatever_the_order_in_which_fills_were_heard():
+    """While a position stands, what counts as earned depends on that order; what was paid never does."""
+    bought, added, sold = (1, 100.0, 10, 0.1), (1, 110.0, 10, 0.1), (-1, 120.0, 10, 0.1)
+    one, other = ledger_of(bought, added, sold), ledger_of(bought, sold, added)
+    assert one.realised != other.realised
+    assert differences_of_money("X", one, other) == []
+    assert differences_of_money("X", one, ledger_of(bought, added, (-1, 120.0, 10, 0.2)))
+    flat = ledger_of(bought, sold)
+    assert differences_of_money("X", flat, ledger_of(bought, sold)) == []
+    wrong = ledger_of(bought, sold)
+    wrong.realised += 1.0
+    (said,) = differences_of_money("X", flat, wrong)
+    assert "earned at the exchange" in said
 
 
 def test_a_watch_sees_a_position_without_a_stop_and_for_how_many_minutes_and_who_was_there(watches):

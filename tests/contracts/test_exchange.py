@@ -298,12 +298,14 @@ def test_the_account_shows_every_known_symbol_a_flat_one_with_zero(played):
         await held(house)
         await gateway.place(BTC, order())
         now = await gateway.account(), await gateway.open_names(), await gateway.open_positions()
-        return (flat.wallet, flat.positions, at_rest.lots, at_rest.stop, names, positions), now
+        known = flat.wallet, flat.positions, at_rest.lots, at_rest.stop, names, positions
+        return known, now, (await gateway.position(BTC)).price
 
-    before, (account, names, positions) = played(play)
+    before, (account, names, positions), entered = played(play)
     assert before == (100_000.0, {BTC: 0}, 0, 0, [], [])
     assert (account.positions, names, positions) == ({BTC: 10}, [order().client_order_id], [BTC])
     assert account.wallet < 100_000.0, "the fee"
+    assert account.costs[BTC] == pytest.approx(10 * entered), "lots of one"
 
 
 def test_preparing_says_whether_anything_had_to_be_changed(played):

@@ -159,7 +159,9 @@ class ToyExchange:
     # Account
 
     async def account(self):
-        return Account(self.exchange.wallet, {one: self.exchange.books[one].position for one in self.known})
+        books = {one: self.exchange.books[one] for one in self.known}
+        held = {one: book.position for one, book in books.items()}
+        return Account(self.exchange.wallet, held, {one: float(book.pair.ledger.cost) for one, book in books.items()})
 
     async def transfers(self, since):
         return None

@@ -97,13 +97,13 @@ def test_the_farthest_entries_are_cancelled_first_and_no_exit(wanted, left):
 
 def test_a_target_that_overcommits_stops_new_entries_and_cancels_nothing():
     pair, slots = laddered(99, 98, 97)
-    pass_entries(pair, slots, True, PLENTY, PLENTY)
+    pass_entries(pair, slots, True, PLENTY, PLENTY, False)
     set_order(slots, 3, Side.BUY, OrderKind.LIMIT, 96, 1, Signal.ENTRY, 3)
-    pass_entries(pair, slots, True, 100.0, PLENTY)
+    pass_entries(pair, slots, True, 100.0, PLENTY, False)
     assert slots["active"].tolist() == [True, True, True, False, True]
     assert slots["generation"].tolist()[:3] == [1, 1, 1]
     assert slots[3].suspended
-    pass_entries(pair, slots, True, PLENTY, PLENTY)
+    pass_entries(pair, slots, True, PLENTY, PLENTY, False)
     assert slots["active"].all()
 
 

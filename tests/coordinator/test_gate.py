@@ -29,7 +29,7 @@ def passed(pair, *quantities):
     slots = new_records(SLOT, len(quantities))
     for index, lots in enumerate(quantities):
         set_order(slots, index, Side.BUY, OrderKind.LIMIT, 100, lots, Signal.ENTRY, index)
-    pass_entries(pair, slots, True, PLENTY, PLENTY)
+    pass_entries(pair, slots, True, PLENTY, PLENTY, False)
     return [int(one.quantity) for one in slots if one.active]
 
 

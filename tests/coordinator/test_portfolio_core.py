@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bot.events import Alarm
@@ -50,9 +52,11 @@ class Portfolio:
         self.run(self.core.handle(message))
         return self.happened
 
-    def report(self, pair, minutes, position=0):
+    def report(self, pair, minutes, position=0, **fields):
         record = new_records(REPORT, 1)[0]
         record.alive, record.position = True, position
+        for name, value in fields.items():
+            record[name] = value
         self.number += 1
         return self.hear(PairReport(pair, self.number, START + minutes * MINUTE, record))
 
@@ -107,6 +111,19 @@ def test_money_that_nobody_earned_is_believed_when_it_is_seen_twice(portfolio):
     portfolio.hear(more)
     assert portfolio.core.machine.portfolio_state.portfolio.deposits == 10_100.0
     assert portfolio.alarms == [("", "unexplained_money", "warning", False)]
+
+
+def test_fills_that_were_booked_in_another_order_than_the_venues_are_no_money_from_nowhere(portfolio):
+    """Bought at 100 and at 110, one sold at 120: 15 earned and 105 left, or 20 and 110 where it was sold in between."""
+    portfolio.report("BTCUSDT", 1, position=10, settled=20.0, cost=110.0)
+    venue = Account(10_015.0, {"BTCUSDT": 10}, {"BTCUSDT": 105.0})
+    for _ in range(3):
+        portfolio.hear(AccountSnapshot(venue))
+    assert portfolio.alarms == []
+    for _ in range(2):
+        portfolio.hear(AccountSnapshot(replace(venue, wallet=10_016.0)))
+    assert portfolio.alarms == [("", "unexplained_money", "warning", False)]
+    assert portfolio.core.machine.portfolio_state.portfolio.deposits == pytest.approx(10_001.0)
 
 
 def test_every_evaluation_marks_the_equity(portfolio):

@@ -278,3 +278,22 @@ def test_inputs_of_a_strategy_are_the_same_live_and_after_a_restart(name, restar
     found = asyncio.run(parity(chosen, candles, instruments, restart=restart))
     assert found.differences == []
     assert found.fills.total() >= 10 and {one.pair for one in found.fills} == set(pairs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "restart"),
+    [("dca by a signal", False), ("dca by a signal", True), ("grid behind a gate", True), ("rules", False)],
+)
+def test_pairs_that_may_not_be_open_at_once_wait_alike(name, restart):
+    """Three pairs and two places: who asks, who is given it, and what is refused for lack of one."""
+    candles = generate(list(PAIRS), 20, 7)
+    edge = int(candles[PAIRS[0]].ts[0]) // SHORT_BLOCK * SHORT_BLOCK + SHORT_BLOCK
+    begun = edge + 2 * HOUR
+    chosen = load_portfolio({**WITH_INPUTS[name], "pairs": PAIRS, "risk": {"max_open_pairs": 2}})
+    chosen = chosen.changed(start=begun, end=begun + 5 * HOUR)
+    instruments = {pair: instrument_for(pair, Market.LINEAR, candles[pair])[0] for pair in PAIRS}
+    found = asyncio.run(parity(chosen, candles, instruments, restart=restart))
+    assert found.differences == []
+    assert len({one.pair for one in found.fills}) >= 2
+    assert "full" in {one.kind for one in found.decisions}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -24,6 +25,7 @@ from services.app.replays import ManualReplays
 from services.app.research_process import PlayedReports, ResearchProcess
 from services.app.research_rows import ResearchTables
 from services.app.twins import Twins
+from services.command_outcomes import Outcomes
 from services.control.client import control_file
 from services.control.server import ControlServer
 from services.drift_days import keep_day, times_of
@@ -177,6 +179,15 @@ class MadeTwins(Twins):
         keep_day(self.data_dir, bot, day, said := drift_day(bot, day))
         return said
 
+    async def command_outcomes(self, bot, prices):
+        left = {
+            "price": 43_000.5, "position_now": 0.01, "position": 0.0, "entries_cancelled": 2, "exits_cancelled": 1,
+            "closing_orders": 1, "closed": 0.01, "closed_value": 430.0, "realised": 2.0, "fees": 0.24, "orders": 0,
+            "stop": 0.0, "loss_at_stop": None,
+        }  # fmt: skip
+        held = left | {"position": 0.01, "closing_orders": 0, "loss_at_stop": 33.45}
+        return {"bot": bot, "commands": {"hold": {PAIR: held}, "reduce-50": {PAIR: held}, "close-all": {PAIR: left}}}
+
     async def what_if(self, bot, pair, price, price_now):
         if pair != PAIR:
             raise Misconfigured(f"bot {bot!r} has never traded pair {pair}; choose one of its own.")
@@ -266,7 +277,8 @@ async def console(
     if not look:
         watcher.run = still
     listening = opened("127.0.0.1", 0)
-    built = Console(sources, access, watcher, "0.0", secure=False)
+    outcomes = Outcomes(lambda: twins, time.monotonic)
+    built = Console(sources, access, watcher, outcomes, "0.0", secure=False)
     app = application(built, LOOPBACK, None)
     spoken = {}
     try:
@@ -280,11 +292,8 @@ async def console(
         for one in spoken.values():
             await one.server.stop()
         bots.close()
-        await process.close()
-        await twins.close()
-        await reports.close()
-        await replays.close()
-        await pool.close()
+        for one in (outcomes, process, twins, reports, replays, pool):
+            await one.close()
         if reader is not None:
             await reader.close()
         listening.close()

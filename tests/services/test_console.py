@@ -632,6 +632,15 @@ def test_a_halt_says_what_each_answer_would_do_and_takes_it(dsn, name, tmp_path)
             assert "Closes half of 1 position at the market, 215.00 of 430.0" in text
             assert "what floats now, +2.0" in text  # 0.01 of the 200.5 above its average
             assert house.built.watcher.bots()[0].bot == name
+            assert text.count("What that means for orders is being computed.") == 3
+            status = house.built.watcher.bots()[0].status
+            await house.built.outcomes.wait(status, "hold", 10.0)
+            text = (await house.ask("GET", f"/bots/{name}/halt", token))[1].decode()
+            assert "entries cancelled: 2; exits cancelled: 1; closing orders at the market: 1 for 430.0" in text
+            assert (
+                text.count("held then: 1 positions worth 430.0") == text.count("33.45 would be lost at the stops") == 2
+            )
+            assert "being computed" not in text
 
     run(main())
 

@@ -285,8 +285,8 @@ def test_a_demo_that_is_killed_takes_its_console_along(tmp_path):
             stderr=asyncio.subprocess.DEVNULL,
         )
         async with asyncio.timeout(120):
-            while not (await process.stdout.readline()).startswith(b"console at "):
-                pass
+            while not (line := await process.stdout.readline()).startswith(b"console at "):
+                assert line, "the demo has ended"
         (web,) = [one for one in psutil.Process(process.pid).children() if "web" in one.cmdline()]
         process.kill()
         await process.communicate()

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import asyncpg
 import psutil
 import pytest
 
@@ -62,6 +63,20 @@ def test_a_server_that_somebody_else_has_started_meanwhile_is_joined(tmp_path, m
         return joined
 
     assert asyncio.run(use())
+
+
+def test_a_data_directory_may_have_a_longer_path_than_a_socket(tmp_path):
+    async def use():
+        directory = tmp_path / ("long" * 25) / "shared"
+        postgres = EmbeddedPostgres(directory)
+        connection = await asyncpg.connect(await postgres.start())
+        try:
+            return await connection.fetchval("SELECT current_setting('data_directory')")
+        finally:
+            await connection.close()
+            await postgres.stop()
+
+    assert len(asyncio.run(use())) > 107
 
 
 def test_its_lock_is_not_in_the_folder_of_all_users(dsn):

@@ -115,14 +115,15 @@ class Asking(Connection):
         wallet = await self.ask("privateGetV5AccountWalletBalance", request, codec.wallet)
         if self.category != "linear":
             return Account(wallet)
-        held = dict.fromkeys(self.known, 0)
+        held, costs = dict.fromkeys(self.known, 0), dict.fromkeys(self.known, 0.0)
         request = {"category": "linear", "settleCoin": codec.COIN, "limit": "200"}
         rows = await self.ask_all(
-            "privateGetV5PositionList", request, lambda row: codec.signed_lots(row, self.known.get(row["symbol"]))
+            "privateGetV5PositionList", request, lambda row: codec.held_at(row, self.known.get(row["symbol"]))
         )
-        for symbol, lots in rows:
+        for symbol, lots, cost in rows:
             held[symbol] += lots  # hedge mode has two rows
-        return Account(wallet, held)
+            costs[symbol] += cost
+        return Account(wallet, held, costs)
 
     async def position(self, symbol: str, priority: Priority = Priority.PROTECT) -> Position:
         """The symbol's position and its stop; NotPermitted in hedge mode. Spot has none."""

@@ -245,12 +245,14 @@ def wallet(answer: dict[str, Any]) -> float:
     return 0.0  # a coin of which nothing is held has no row
 
 
-def signed_lots(row: dict[str, Any], of: Instrument | None) -> tuple[str, int] | None:
-    """Translate a position's row to symbol and lots; None for a symbol that nobody knows."""
+def held_at(row: dict[str, Any], of: Instrument | None) -> tuple[str, int, float] | None:
+    """Translate a position's row to symbol, lots and what they cost, both signed; None for an unknown symbol."""
     if of is None:
         return None
     held = lots(of, row["size"])
-    return of.symbol, held * SIDES[row["side"]] if held else 0
+    if not held:
+        return of.symbol, 0, 0.0
+    return of.symbol, held * SIDES[row["side"]], SIDES[row["side"]] * number(row["size"]) * number(row["avgPrice"])
 
 
 TRANSFERS = {"TRANSFER_IN": 1.0, "TRANSFER_OUT": -1.0}  # and whether money came or left

@@ -137,6 +137,16 @@ decide-within = { $time } left; then the positions are held with a stop.
 decided = Decided: { $answer }
 not-halted = Nothing is halted. This page is where a halt is decided.
 halt-why = Trading was halted: day's loss { $day }, drawdown { $drawdown }. Entries are cancelled; stops and exits stay at the exchange.
+outcome-computed = Computed on a copy of its pairs: { $what }.
+outcome-asked = What that means for orders is being computed.
+outcome-unknown = By positions alone; orders could not be computed: { $why }
+outcome-entries-cancelled = entries cancelled: { $count }
+outcome-exits-cancelled = exits cancelled: { $count }
+outcome-closing = closing orders at the market: { $count } for { $value }, { $realised } becomes final, fees { $fees }
+outcome-held = held then: { $count } positions worth { $value }
+outcome-flat = nothing is held then
+outcome-loss = { $loss } would be lost at the stops
+outcome-unprotected = without a stop: { $count }
 would-hold = Keeps { $count } { $count ->
     [one] position
    *[other] positions
@@ -145,7 +155,7 @@ would-reduce = Closes half of { $count } { $count ->
     [one] position
    *[other] positions
   } at the market, { $value } of { $whole }; the other half is held.
-would-close = Leaves { $count } { $count ->
+would-close = Closes { $count } { $count ->
     [one] position
    *[other] positions
   } worth { $value } at the market; what floats now, { $floating }, becomes final less fees.

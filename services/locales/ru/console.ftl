@@ -137,6 +137,16 @@ decide-within = Осталось { $time }; затем позиции удерж
 decided = Решено: { $answer }
 not-halted = Ничего не остановлено. На этой странице решают об остановке.
 halt-why = Торговля остановлена: убыток дня { $day }, просадка { $drawdown }. Входы сняты; стопы и выходы остались на бирже.
+outcome-computed = Расчёт на копии пар: { $what }.
+outcome-asked = Что это значит для ордеров, рассчитывается.
+outcome-unknown = Только по позициям; для ордеров расчёт не удался: { $why }
+outcome-entries-cancelled = снимется входов: { $count }
+outcome-exits-cancelled = снимется выходов: { $count }
+outcome-closing = закрывающих ордеров по рынку: { $count }, на { $value }; станет окончательным { $realised }, комиссии { $fees }
+outcome-held = останется позиций: { $count }, на { $value }
+outcome-flat = позиций не останется
+outcome-loss = по стопам потеряется { $loss }
+outcome-unprotected = без стопа: { $count }
 would-hold = Сохраняет { $count } { $count ->
     [one] позицию
     [few] позиции

@@ -55,3 +55,8 @@ decision-refused = биржа отказала ({ $refusal ->
     [nothing_to_reduce] уменьшать нечего
    *[other] причина в журнале бота
   }): { $side } { $quantity }, цена { $price }
+decision-full = открыто столько пар, сколько разрешено: { $asked ->
+    [buy] покупки не было
+    [sell] продажи не было
+   *[other] заявки ждут
+}

@@ -15,6 +15,7 @@ from bot.ports import Unreachable
 
 if TYPE_CHECKING:
     from services.sources import TwinAnswers
+    from services.words import Words
 
 log = structlog.get_logger()
 
@@ -84,6 +85,30 @@ class Outcomes:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def outcome_in_words(
+    found: Outcome, words: Words, money: Callable[[float], str], signed: Callable[[float], str]
+) -> str:
+    """Say what a command would do to orders, positions and money, of all its pairs together."""
+    pairs = list(found.values())
+    total = {key: sum(one[key] for one in pairs) for key in ("entries_cancelled", "exits_cancelled", "closing_orders")}
+    sums = {key: sum(one[key] for one in pairs) for key in ("closed_value", "realised", "fees")}
+    parts = [
+        words(f"outcome-{key}", count=total[key]) for key in ("entries_cancelled", "exits_cancelled") if total[key]
+    ]
+    if total["closing_orders"]:
+        closing = {"value": money(sums["closed_value"]), "realised": signed(sums["realised"])}
+        parts.append(words("outcome-closing", count=total["closing_orders"], fees=money(sums["fees"]), **closing))
+    held = [one for one in pairs if one["position"]]
+    value = money(sum(abs(one["position"]) * one["price"] for one in held))
+    parts.append(words("outcome-held", count=len(held), value=value) if held else words("outcome-flat"))
+    losses = [one["loss_at_stop"] for one in held if one["loss_at_stop"] is not None]
+    if losses:
+        parts.append(words("outcome-loss", loss=money(sum(losses))))
+    if len(losses) < len(held):
+        parts.append(words("outcome-unprotected", count=len(held) - len(losses)))
+    return "; ".join(parts)
 
 
 def _state(now: dict[str, Any]) -> str:

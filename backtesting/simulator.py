@@ -94,6 +94,12 @@ class PreparedCandles:
         for name in (*PRICES, "payments"):
             object.__setattr__(self, name, read_only(getattr(self, name)))
 
+    @cached_property
+    def closes(self) -> NDArray[np.float64]:
+        """The closes, one beside the other: what reads all of them need not read whole bars of several pairs."""
+        closes: NDArray[np.float64] = read_only(np.ascontiguousarray(self.close))
+        return closes
+
     @classmethod
     def of(cls, candles: Candles, instrument: Instrument, history: FundingHistory | None = None) -> PreparedCandles:
         """Convert checked candles, and the pair's funding where it is known; raises Misconfigured without candles."""

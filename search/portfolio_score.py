@@ -35,7 +35,7 @@ def score_portfolio(result: PortfolioResult, held: NDArray[np.float64]) -> tuple
     exposure, totals, scores = _zeros(len(ts)), new_records(TOTALS, 1), new_records(SCORE, 1)
     score = scores[0]
     for one in recordings:
-        ledger, tape = one.pair.ledger, (one.prepared.candles.ts, one.prepared.close, one.prepared.candles.bar_ms)
+        ledger, tape = one.pair.ledger, (one.prepared.candles.ts, one.prepared.closes, one.prepared.candles.bar_ms)
         _pair_scorer()(ts, exposure, *tape, one.changes, one.bars, *matching(one), totals)
         score.fees += ledger.fees
         score.funding += ledger.funding

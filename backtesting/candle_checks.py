@@ -141,8 +141,8 @@ def _counted(mask: NDArray[np.bool_], what: str) -> str:
 
 def _bad_rows(candles: Candles, now_ms: int | None) -> dict[str, NDArray[np.bool_]]:
     """Reason to mask (n,)."""
-    prices = np.stack([getattr(candles, name) for name in PRICES])
-    finite = np.isfinite(prices).all(axis=0)
+    prices = [getattr(candles, name) for name in PRICES]
+    finite = np.logical_and.reduce([np.isfinite(one) for one in prices])
     steps = np.diff(candles.ts, prepend=candles.ts[0] - candles.bar_ms if len(candles) else 0)
     late = wrong_times(candles.ts, now_ms)
     early = late & (candles.ts < EARLIEST_MS)
@@ -152,7 +152,7 @@ def _bad_rows(candles: Candles, now_ms: int | None) -> dict[str, NDArray[np.bool
         crossed = candles.high < candles.low
         return {
             NOT_A_PRICE: ~finite,
-            NOT_POSITIVE: finite & (prices <= 0).any(axis=0),
+            NOT_POSITIVE: finite & np.logical_or.reduce([one <= 0 for one in prices]),
             CROSSED: finite & crossed,
             OUTSIDE: finite & outside & ~crossed,
             NO_VOLUME: ~np.isfinite(candles.volume),

@@ -20,7 +20,7 @@ from bot.compile_errors import compiling
 from bot.errors import Misconfigured, OutOfStep
 from bot.kernel import specialise
 from bot.order import FILL, SLOT
-from bot.record import new_records
+from bot.record import new_records, read_only
 from bot.rollup import BAR
 from bot.strategy import PAIR
 from coordinator import pair as pair_step
@@ -84,7 +84,7 @@ class PreparedPortfolio:
             for name in PRICES:
                 part[name] = getattr(prepared, name)
             tapes.append(prepared.laid(part["ts"], part["volume"], *(part[name] for name in PRICES)))
-        return cls(tuple(pairs), tuple(tapes), bars.view(np.recarray), bounds)
+        return cls(tuple(pairs), tuple(tapes), read_only(bars.view(np.recarray)), read_only(bounds))
 
     @cached_property
     def clock(self) -> NDArray[np.int64]:
@@ -93,7 +93,8 @@ class PreparedPortfolio:
         some = np.zeros((last - first) // bar_ms + 1, np.bool_)
         for prepared in self.tapes:
             some[(prepared.candles.ts - first) // bar_ms] = True
-        return first + np.flatnonzero(some) * bar_ms
+        clock: NDArray[np.int64] = read_only(first + np.flatnonzero(some) * bar_ms)
+        return clock
 
     def closings(self, timeframes: tuple[int, ...]) -> tuple[Any, NDArray[np.int64]]:
         """Every longer bar of every pair by the base bar that completes it, shorter before longer; and its bounds."""
@@ -111,7 +112,7 @@ class PreparedPortfolio:
             part["bar"] = np.concatenate([one.bars for one in rolled])
             parts.append(part[np.lexsort((part["timeframe"], part["end"]))])
             bounds.append(bounds[-1] + len(part))
-        return np.concatenate(parts).view(np.recarray), np.array(bounds, np.int64)
+        return read_only(np.concatenate(parts).view(np.recarray)), read_only(np.array(bounds, np.int64))
 
     def payments(self, constant: float) -> tuple[Any, NDArray[np.int64]]:
         """Payments of funding by pair, PAYMENT with flat bars, and their bounds; `constant`: rate without history."""
@@ -119,7 +120,7 @@ class PreparedPortfolio:
         for part, first in zip(parts, self.bounds, strict=False):
             part["bar"] += first
         bounds = np.cumsum([0] + [len(part) for part in parts]).astype(np.int64)
-        return np.concatenate(parts).view(np.recarray), bounds
+        return read_only(np.concatenate(parts).view(np.recarray)), read_only(bounds)
 
 
 @dataclass(frozen=True)
@@ -269,7 +270,7 @@ class PortfolioSimulator:
             at = np.searchsorted(found.ends, own["end"] - prepared_pairs.bounds[p])
             there = np.flatnonzero(np.isin(own["end"] - prepared_pairs.bounds[p], found.ends))
             own["inputs"][there] = found.rows[at[there]]
-        return whole
+        return read_only(whole)
 
     def _lists(self, count: int, slots: int) -> list[Any]:
         """Lists of fills, changes, desired orders and decisions with room for many times of the clock."""

@@ -2,13 +2,15 @@
 
 `PreparedCandles` are the candles of one pair in the exchange's units, with their roll-ups, made once and used by any
 number of runs. `UniversalSimulator.run` plays it and gives a `Recording`: what happened, as arrays.
+Nothing that was prepared can be written, wherever it lies: an array that others share in memory cannot be, and machine
+code is made for either kind.
 """
 
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,22 +18,24 @@ import numpy as np
 from backtesting import loop as loop_module
 from backtesting.exchange import RUN, SETTINGS, Outcome
 from backtesting.funding import PAYMENT, FundingHistory, payments_over, told, with_constant
-from bot.candles import bar_name
+from bot.candles import COLUMNS, bar_name
 from bot.compile_errors import compiling
 from bot.errors import BrokenLedger, Misconfigured
+from bot.inputs import ByColumn
 from bot.instrument import Instrument, Market, in_ticks
 from bot.kernel import Record, kernel, specialise, unowned
 from bot.order import FILL, SLOT
-from bot.record import new_records
+from bot.record import new_records, read_only
 from bot.rollup import BAR, ROLLUP, roll_up
 from bot.strategy import PAIR, Decide, Strategy, names_of, protect
+from bot.times import DAY
 from coordinator.columns import Asked, Columns, row_dtype
 from coordinator.config import BarPath, FillPolicy, FillRule
 from coordinator.parameters import RiskParameters
 from coordinator.roster import VARIANTS, Roster, decide_alone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -48,16 +52,26 @@ SignalBars = tuple[Any, "NDArray[np.int64]", "NDArray[np.int64]"]
 
 @dataclass(frozen=True)
 class Rolled:
-    """Complete bars of a higher timeframe (m,), the base bar that completes each, and the dropped ones' number."""
+    """Complete bars of a timeframe (m,), the base bar that completes each, and the dropped ones' number."""
 
-    bars: NDArray[Any]
+    at: Callable[[Any], NDArray[Any]]  # BAR by numbers or a slice
     ends: NDArray[np.int64]
     incomplete: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ends", read_only(self.ends))
+
+    @cached_property
+    def bars(self) -> NDArray[Any]:
+        """All of them."""
+        bars: NDArray[Any] = read_only(self.at(slice(None)))
+        return bars
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
         """Number of each, counted from 1."""
-        return np.arange(1, len(self.bars) + 1)
+        counts: NDArray[np.int64] = read_only(np.arange(1, len(self.ends) + 1))
+        return counts
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,18 @@ class PreparedCandles:
     payments: Any  # of funding, PAYMENT (f,), NaN where the constant rate is paid; none on spot
     history: FundingHistory | None = None
     rolled: dict[int, Rolled] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        columns = {name: read_only(getattr(self.candles, name)) for name in COLUMNS}
+        object.__setattr__(self, "candles", replace(self.candles, **columns))
+        for name in (*PRICES, "payments"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
+
+    @cached_property
+    def closes(self) -> NDArray[np.float64]:
+        """The closes, one beside the other: what reads all of them need not read whole bars of several pairs."""
+        closes: NDArray[np.float64] = read_only(np.ascontiguousarray(self.close))
+        return closes
 
     @classmethod
     def of(cls, candles: Candles, instrument: Instrument, history: FundingHistory | None = None) -> PreparedCandles:
@@ -107,24 +133,52 @@ class PreparedCandles:
                 f"timeframe is {bar_name(timeframe_ms)} but the candles are {bar_name(candles.bar_ms)}; "
                 "choose a timeframe that these candles divide."
             )
+        if self._is_own(timeframe_ms):
+            return Rolled(self._chooser(), np.arange(len(candles)), 0)
         rollup, found, first = new_records(ROLLUP, 1), [], 0
         for bases in self.base_bars():
             bars, ends = roll_up(rollup, bases, candles.bar_ms, timeframe_ms)
             found.append((bars, ends + first))
             first += len(bases)
         bars, ends = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        return Rolled(bars, ends, int(rollup[0].incomplete))
+        return Rolled(bars.__getitem__, ends, int(rollup[0].incomplete))
+
+    def _is_own(self, timeframe_ms: int) -> bool:
+        """Whether the base bars are the bars of a timeframe themselves."""
+        return timeframe_ms == self.candles.bar_ms <= DAY and int(self.candles.ts[0]) % timeframe_ms == 0
+
+    def by_column(self, timeframe_ms: int) -> ByColumn:
+        """Bars of a timeframe for functions over whole columns; of the base bars without laying out each bar."""
+        rolled = self.rollup(timeframe_ms)
+        if not self._is_own(timeframe_ms):
+            return ByColumn(rolled.bars)
+        return ByColumn.made(len(rolled.ends), self._base_column, lambda: rolled.bars)
+
+    def _base_column(self, name: str) -> NDArray[Any]:
+        """A column of the base bars in quote currency."""
+        if name in PRICES:
+            return np.asarray(getattr(self, name) * float(self.instrument.tick_size))
+        return np.asarray(getattr(self.candles, name))
 
     def base_bars(self) -> Iterator[Any]:
         """Base bars in order, BAR (n,) with prices in quote currency, some at a time."""
-        tick, candles = float(self.instrument.tick_size), self.candles
-        for first in range(0, len(candles), AT_ONCE):
-            part = slice(first, first + AT_ONCE)
-            bars = new_records(BAR, len(candles.ts[part]))
-            bars["ts"], bars["volume"] = candles.ts[part], candles.volume[part]
-            for name in PRICES:
-                bars[name] = getattr(self, name)[part] * tick
-            yield bars
+        at = self._chooser()
+        for first in range(0, len(self.candles), AT_ONCE):
+            yield at(slice(first, first + AT_ONCE)).view(np.recarray)
+
+    def _chooser(self) -> Callable[[Any], NDArray[Any]]:
+        """What gives base bars by their numbers or a slice; roll-ups keep it, so it does not keep these candles."""
+        prices = {name: getattr(self, name) for name in PRICES}
+        return partial(_base_bars_at, self.candles, prices, float(self.instrument.tick_size))
+
+
+def _base_bars_at(candles: Candles, prices: dict[str, NDArray[np.float64]], tick: float, chosen: Any) -> NDArray[Any]:
+    """Base bars by their numbers or a slice, BAR, prices in quote currency, from prices in ticks."""
+    bars = np.empty(len(candles.ts[chosen]), BAR)
+    bars["ts"], bars["volume"] = candles.ts[chosen], candles.volume[chosen]
+    for name, column in prices.items():
+        bars[name] = column[chosen] * tick
+    return bars
 
 
 @dataclass(frozen=True)
@@ -265,7 +319,7 @@ class UniversalSimulator:
         slots = new_records(SLOT, self.strategy.slots(self.parameters) + int(not self.strategy.own_stop))
         runs = new_records(RUN, 1)
         candles = prepared.candles
-        payments = with_constant(prepared.payments, config.execution.funding_rate)
+        payments = read_only(with_constant(prepared.payments, config.execution.funding_rate))
         settings = settings_record(config, every_bar=self.every_bar, keep_desired_orders=self.keep_desired_orders)
         settings[0].reinvest = config.reinvest
         settings[0].warmup_bars = self.parameters.warmup_bars
@@ -312,7 +366,8 @@ class UniversalSimulator:
         """
         known = self._known.get(id(prepared))
         if known is None:
-            known = prepared, self._found_signal_bars(prepared)
+            bars, ends, counts = self._found_signal_bars(prepared)
+            known = prepared, (read_only(bars), read_only(ends), read_only(counts))
             self._known.clear()  # those of one tape are kept
             self._known[id(prepared)] = known
         return known[1]
@@ -333,7 +388,7 @@ class UniversalSimulator:
             chosen = np.flatnonzero((heeded != 0.0) & ~np.isnan(heeded))
         ends = rolled.ends[chosen]
         bars = new_records(np.dtype([*fields, ("inputs", row_dtype((self.strategy,), VARIANTS))]), len(ends))
-        bars["bar"] = rolled.bars[chosen]
+        bars["bar"] = rolled.at(chosen)
         for name, column in columns.items():
             bars["inputs"][self.strategy.name][name] = column[chosen, None]
         return bars, ends, rolled.counts[chosen]

@@ -49,10 +49,15 @@ class Condition:
         """Whether LONG and whether SHORT hold at each of these bars, (n,)."""
         rule, outputs = self.rule, outputs_of(self.indicator, self.parameters, bars)
         read = {name: outputs[name] if name in outputs else bars[name] for name in rule.reads}
-        long, short = _sides(rule, read)
-        if rule.either:
-            return long, long
-        return (short, long) if rule.invert else (long, short)
+        return self.directed(*_sides(rule, read))
+
+    def directed(
+        self, upper: NDArray[np.bool_], lower: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Make LONG and SHORT of both sides of the rule, as it inverts or allows either."""
+        if self.rule.either:
+            return upper, upper
+        return (lower, upper) if self.rule.invert else (upper, lower)
 
 
 def _sides(rule: Rule, outputs: dict[str, NDArray[np.float64]]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

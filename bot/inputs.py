@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bot.errors import Misconfigured, suggestion
-from bot.record import new_records
+from bot.record import new_records, read_only
 from bot.rollup import BAR, ROLLUP, TIMEFRAMES, roll_up
 from bot.times import DAY, HOUR
 
@@ -90,25 +90,37 @@ class ByColumn:
 
     def __init__(self, bars: Any) -> None:
         """Take bars BAR (n,), which may not change from here on."""
-        self.records = bars
-        self._columns: dict[str, Any] = {}
-        self._whole, self._first = self, 0
+        self._place, self._columns = slice(0, len(bars)), dict[str, Any]()
+        self._column: Callable[[str], Any] = lambda name: bars[name]
+        self._records: Callable[[], Any] = lambda: bars
+
+    @staticmethod
+    def made(count: int, column: Callable[[str], Any], records: Callable[[], Any]) -> ByColumn:
+        """So many bars whose columns, and records, are made when they are asked for."""
+        bars = ByColumn(range(count))
+        bars._column, bars._records = column, records
+        return bars
+
+    @property
+    def records(self) -> Any:
+        """The bars one by one, BAR (n,)."""
+        return read_only(self._records()[self._place])
 
     def __len__(self) -> int:
         """Count the bars."""
-        return len(self.records)
+        return int(self._place.stop - self._place.start)
 
     def __getitem__(self, name: str) -> Any:
         """Return a column (n,), one number beside the next."""
-        known = self._whole._columns  # noqa: SLF001, of its own kind
+        known = self._columns
         if name not in known:
-            known[name] = np.ascontiguousarray(self._whole.records[name])
-        return known[name][self._first : self._first + len(self)]
+            known[name] = read_only(np.ascontiguousarray(self._column(name)))
+        return known[name][self._place]
 
     def part(self, first: int, end: int) -> ByColumn:
         """Return the bars from `first` to before `end`, which share the columns of these."""
-        part = ByColumn(self.records[first:end])
-        part._whole, part._first = self._whole, self._first + first
+        part, begin = ByColumn.__new__(ByColumn), self._place.start  # a search makes many
+        part.__dict__.update(self.__dict__, _place=slice(begin + first, begin + min(end, len(self))))
         return part
 
 
@@ -213,7 +225,9 @@ def _computed(one: TaLibInput) -> _Computed:
         given = ", ".join(f"{key}={str(value)[:50]}" for key, value in chosen.items())
         raise Misconfigured(f"{one.function} does not take {given}; keep its parameters within TA-Lib's bounds.")
     output = _output(one, info["output_names"])
-    return _Computed(getattr(library, one.function), tuple(read), chosen, output, lookback)
+    function = getattr(library, one.function)
+    plain = getattr(function, "__wrapped__", function)  # the other looks for data frames at every call
+    return _Computed(plain, tuple(read), chosen, output, lookback)
 
 
 def _output(one: TaLibInput, names: list[str]) -> int | None:
@@ -277,7 +291,6 @@ class PythonInput(Input):
     def column(self, bars: ByColumn, at: slice | NDArray[np.int64]) -> NDArray[np.float64]:
         """Give the function each window, or the whole series where it takes batches."""
         shown = bars.records.view(np.recarray)
-        shown.flags.writeable = False
         if self.batch:
             values = np.array(self.function(shown), np.float64)
             assert values.shape == (len(bars),), f"{_name(self.function)} gives {values.shape} for {len(bars)} bars"

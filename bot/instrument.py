@@ -157,4 +157,5 @@ def in_ticks(prices: NDArray[np.float64], tick_size: float) -> NDArray[np.float6
     """
     ticks = prices / tick_size
     whole = np.rint(ticks)
-    return np.where((np.abs(ticks - whole) < ON_GRID) & ((whole != 0) | (prices == 0)), whole, ticks)
+    on_grid = (np.abs(ticks - whole) < ON_GRID) & ((whole != 0) | (prices == 0))
+    return whole if on_grid.all() else np.where(on_grid, whole, ticks)

@@ -1,4 +1,4 @@
-"""Structured records to plain dicts and back, losslessly: the dict is what a snapshot stores as JSON."""
+"""Structured records, and these to plain dicts and back, losslessly: the dict is what a snapshot stores as JSON."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ def new_records(dtype: np.dtype[Any], count: int) -> Any:
     """
     _refuse_hidden(dtype.names or ())
     return np.zeros(count, dtype).view(np.recarray)
+
+
+def read_only(array: Any) -> Any:
+    """View of an array that cannot be written through; for kernels it is a type of its own."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 @cache

@@ -43,6 +43,11 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def short_key(key: str) -> str:
+    """Key of an axis without its section, where it has one."""
+    return key.partition(".")[2] or key
+
+
 def is_range(value: Any) -> bool:
     """Whether a config's value is written as a range."""
     return isinstance(value, dict) and ("from" in value or "to" in value)

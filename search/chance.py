@@ -71,16 +71,23 @@ class Looks:
     """What was tried so far, as far as chance asks: the largest result of every resample, nothing for each trial."""
 
     def __init__(self, pair: Values, seed: int = 0) -> None:
-        """`pair` (d,): daily returns of the pair itself, from `LEAST_DAYS` on."""
-        self.pair, self.days = pair, len(pair)
+        """`pair` (d,), or (p, d) of several: daily returns of the pair itself, from `LEAST_DAYS` on."""
+        self.pairs = np.atleast_2d(pair)
+        self.days = self.pairs.shape[1]
         self.weights = weights_of(resampled_days(self.days, seed=seed))
         self.count = 0
         self._found = np.zeros(2)  # largest mean, and largest mean in its own deviations
         self._drawn = np.zeros((2, DRAWS))  # the same of every resample, in which nothing has an edge
 
-    def add(self, daily: Any) -> Values:
-        """Take trials' daily returns (k, d); returns sums and sums of squares of the active ones by block."""
-        active = active_returns(daily, self.pair)
+    def add(self, daily: Any, which: NDArray[np.int64] | None = None) -> Values:
+        """Take trials' daily returns (k, d); returns sums and sums of squares of the active ones by block.
+
+        `which` (k,): the pair of each, where there are several.
+        """
+        active = np.empty(np.shape(daily))
+        for number, pair in enumerate(self.pairs):
+            own = slice(None) if which is None else which == number
+            active[own] = active_returns(daily[own], pair)
         if len(active):
             self._add(active)
         return _blocks(active)

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from search.portfolio_space import PortfolioSpace
+    from search.reading import AnySpace
     from search.runners import Pending, Runner
-    from search.space import Space
     from search.window import Window
 
 KEPT_AT_ONCE, KEPT_SECONDS = 512, 2.0  # rows that are given to a store together, and how long the first may wait
@@ -104,7 +103,7 @@ class Explorer:
 
     def __init__(
         self,
-        space: Space | PortfolioSpace,
+        space: AnySpace,
         runner: Runner,
         trials: Trials | None = None,
         told: Callable[[Progress], None] | None = None,
@@ -197,7 +196,7 @@ class _Playing:
     def __init__(self, explorer: Explorer, window: Window, number: int) -> None:
         self.explorer, self.window, self.number = explorer, window, number
         self.known = explorer.trials.stored(number)
-        self.looks = Looks(window.pair_daily) if len(window.pair_daily) >= LEAST_DAYS else None
+        self.looks = Looks(window.pair_daily) if window.pair_daily.shape[1] >= LEAST_DAYS else None
         if self.looks is not None and self.known.looks:
             self.looks.restore(self.known.looks)
         self._parts: list[StoredRows] = []
@@ -255,7 +254,7 @@ class _Playing:
             rows = joined(self._waiting)
             blocks = np.zeros((len(rows), BLOCKS, 2), np.float32)
             if self.looks is not None:
-                blocks = self.looks.add(rows.daily).astype(np.float32)
+                blocks = self.looks.add(rows.daily, self.window.pair_of(rows.numbers)).astype(np.float32)
             state = None if self.looks is None else self.looks.state()
             self._parts.append(StoredRows(rows.numbers, rows.scores, blocks, state))
             self.explorer.trials.add(self.number, self._parts[-1])

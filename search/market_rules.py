@@ -16,10 +16,10 @@ from backtesting.exchange import affords, liquidation_price, slipped
 from backtesting.funding import with_constant
 from backtesting.loop import CHANGE, set_target
 from backtesting.simulator import settings_record
-from bot.kernel import Record, kernel, specialise, template
+from bot.kernel import Record, fetch, kernel, specialise, template, unowned
 from bot.ledger import book_fill, book_funding, deposit
 from bot.order import SLOT, OrderKind, Signal
-from bot.record import new_records
+from bot.record import new_records, read_only
 from bot.strategy import PAIR, average_entry, guard_price, order_ticks, whole_down
 from bot.times import DAY
 from coordinator.config import FillPolicy
@@ -96,10 +96,11 @@ class MarketRules:
         starts = np.arange(0, len(candles), BLOCK)
         self._bar_ms, self._days = candles.bar_ms, int(candles.ts[-1] // DAY - candles.ts[made.first] // DAY + 1)
         rolled = prepared.rollup(signals.timeframe_ms)
+        highs, lows = np.maximum.reduceat(prepared.high, starts), np.minimum.reduceat(prepared.low, starts)
+        payments = with_constant(prepared.payments, config.execution.funding_rate)
         self._tape = Tape(
             *(candles.ts, prepared.open, prepared.high, prepared.low, prepared.close, candles.volume),
-            *(np.maximum.reduceat(prepared.high, starts), np.minimum.reduceat(prepared.low, starts)),
-            *(rolled.ends, with_constant(prepared.payments, config.execution.funding_rate)),
+            *(read_only(highs), read_only(lows), rolled.ends, read_only(payments)),
         )
         self._settings = settings_record(config, every_bar=False, keep_desired_orders=False)
         self._settings[0].reinvest = config.reinvest
@@ -143,7 +144,7 @@ class MarketRules:
             *(np.stack([one[:2] for one in sides]), which, counts),
             *(self.made.first, self._allowed, self._bar_ms, new_records(SLOT, 1), new_records(STATE, 2)),
             *(new_records(PAIR, 1), new_records(NOTES, 2), new_records(CHANGE, len(self._tape.ts))),
-            *(scores, daily, left),
+            *(np.empty((3, self.signals.words), np.int64), scores, daily, left),
         )
         return [None if left[row] else (scores[row], daily[row]) for row in range(len(whens))]
 
@@ -170,6 +171,7 @@ def play_all(
     pairs: Record,
     notes: Record,
     changes: Record,
+    signals: Record,
     scores: Record,
     daily: Record,
     left: Record,
@@ -178,11 +180,15 @@ def play_all(
 
     `begun`: the PAIR before the first bar; `sides` (u, 2, words): bits of conditions; `which` (k, c): those of each
     variant, and `counts` (k, 2) how many it has and how many must hold; `first`: bar at which the period begins;
-    `allowed`: signal bar from which entries are allowed; `orders` to `changes` (n,): room for what one variant changes,
-    with a blank second record of `states` and of `notes`.
+    `allowed`: signal bar from which entries are allowed; `orders` to `changes` (n,) and `signals` (3, words): room for
+    what one variant changes, with a blank second record of `states` and of `notes`.
     """
     orders[0].kind, orders[0].signal = OrderKind.MARKET, Signal.ENTRY
-    signals = np.empty((3, sides.shape[2]), np.int64)
+    tape = Tape(
+        *(unowned(tape.ts), unowned(tape.open), unowned(tape.high), unowned(tape.low), unowned(tape.close)),
+        *(unowned(tape.volume), unowned(tape.highs), unowned(tape.lows), unowned(tape.ends), unowned(tape.payments)),
+    )
+    sides, which, changes, signals = unowned(sides), unowned(which), unowned(changes), unowned(signals)
     for k in range(len(params)):
         pairs[0], states[0], notes[0] = begun[0], states[1], notes[1]
         course = Course(pairs[0], params[k], states[0], orders[0], settings[0], notes[0], changes)
@@ -270,9 +276,9 @@ def next_set(words: Record, j: int, m: int) -> int:
         word = words[k]
     at, width = 64 * k, 32
     while width > 0:
-        if word & ((np.int64(1) << width) - 1) == 0:
-            word >>= width
-            at += width
+        empty = width if word & ((np.int64(1) << width) - 1) == 0 else 0  # no jump, which nobody could foresee
+        word >>= empty
+        at += empty
         width //= 2
     return at
 
@@ -290,6 +296,7 @@ def play(tape: Tape, course: Course, signals: Record, allowed: int) -> bool:
         lots = entry_lots(pair, course.params, state, pair.price)
         j += 1
         if lots > 0:
+            foresee(tape, next_set(signals[1 if direction > 0 else 0], j, m))
             skip_payments(tape, course.notes, bar + 1)
             course.notes.bar_lots = 0
             if not trade(tape, course, bar + 1, direction, lots, tape.open[bar + 1], True):
@@ -322,6 +329,7 @@ def hold(tape: Tape, course: Course, signals: Record, j: int, entered: int) -> i
             return m
         decide_at(tape, course, until)
         entered, j = until + 1, j + 1
+        foresee(tape, next_set(signals[2], j, m))
         pay_due(tape, course, entered)
         course.notes.bar_lots = 0
         at, lots = tape.open[entered], abs(pair.ledger.position)
@@ -333,6 +341,16 @@ def hold(tape: Tape, course: Course, signals: Record, j: int, entered: int) -> i
         note_change(course, entered)
         if lots == 0:
             return j
+
+
+@kernel
+def foresee(tape: Tape, j: int) -> None:
+    """Ask the memory for what a trade at a signal bar reads, while something else is done."""
+    if j < len(tape.ends):
+        bar = tape.ends[j]
+        fetch(tape.close, bar)
+        fetch(tape.open, bar + 1)
+        fetch(tape.volume, bar + 1)
 
 
 @kernel

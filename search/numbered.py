@@ -69,6 +69,7 @@ class Numbered:
     """Axes and the combinations of their values, by number."""
 
     portfolio: bool  # whether several pairs, or the whole algorithm, are played
+    first: Any  # config of the first valid variant
 
     def __init__(self, values: dict[str, Any], axes: tuple[Axis, ...], search: SearchParameters) -> None:
         """`values`: the config with its ranges as they are written."""
@@ -94,6 +95,11 @@ class Numbered:
                 f"over search.limits.variants of {self.limits.variants}; search fewer values, choose a method such as "
                 "random:1000, or raise the limit."
             )
+
+    @property
+    def firsts(self) -> tuple[Any, ...]:
+        """The first valid variant of each pair that is searched by itself."""
+        return (self.first,)
 
     def source(self) -> dict[str, Any]:
         """What `read_space` makes this space of again."""

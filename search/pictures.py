@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from backtesting.reports.charts import GAIN, INK, LOSS, MUTED, dates, time_axis
 from bot.times import DAY
+from search.axes import short_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,7 @@ def parallel(found: Sweep) -> Figure:
         for end, value in ((0, axis.values[0]), (1, axis.values[-1])):
             axes.annotate(_short(value), (place, end), (0, -12 if end == 0 else 5), textcoords="offset points",
                           ha="center", fontsize=8)  # fmt: skip
-    axes.set_xticks(across, [axis.key.partition(".")[2] for axis in found.space.axes], fontsize=9)
+    axes.set_xticks(across, [short_key(axis.key) for axis in found.space.axes], fontsize=9)
     axes.set_yticks([])
     axes.set_ylim(-0.12, 1.12)
     axes.margins(x=0.06)
@@ -66,8 +67,8 @@ def heat(found: Sweep, first: str, second: str) -> Figure:
     figure.colorbar(image, ax=axes)
     _labels(axes, frame.columns[1:], "x")
     _labels(axes, [_short(one) for one in frame[first].to_list()], "y")
-    axes.set_xlabel(second.partition(".")[2])
-    axes.set_ylabel(first.partition(".")[2])
+    axes.set_xlabel(short_key(second))
+    axes.set_ylabel(short_key(first))
     axes.set_title(f"Best {found.space.objective.metrics[0].text} in sample", loc="left", fontsize=10)
     return figure
 
@@ -76,7 +77,7 @@ def important(found: Sweep) -> Figure:
     """Draw the share of the ranks' variance that each axis explains."""
     shares = dict(sorted(found.importance.items(), key=lambda one: one[1]))
     figure, axes = _figure(max(1.2 + 0.35 * len(shares), 2.5), 6.5)
-    names = [key.partition(".")[2] for key in shares]
+    names = [short_key(key) for key in shares]
     axes.barh(names, [100.0 * share for share in shares.values()], color=INK)
     axes.set_xlabel("share of the variance of ranks in sample, %")
     axes.set_title("What the axes matter, each by itself", loc="left", fontsize=10)

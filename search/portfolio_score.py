@@ -14,7 +14,7 @@ import numpy as np
 from backtesting.exchange import Outcome
 from backtesting.metrics import YEAR_DAYS
 from backtesting.trades import match, matching
-from bot.kernel import Record, kernel, specialise, template
+from bot.kernel import Record, kernel, specialise, template, unowned
 from bot.order import Signal
 from bot.record import new_records
 from bot.times import DAY
@@ -35,7 +35,7 @@ def score_portfolio(result: PortfolioResult, held: NDArray[np.float64]) -> tuple
     exposure, totals, scores = _zeros(len(ts)), new_records(TOTALS, 1), new_records(SCORE, 1)
     score = scores[0]
     for one in recordings:
-        ledger, tape = one.pair.ledger, (one.prepared.candles.ts, one.prepared.close, one.prepared.candles.bar_ms)
+        ledger, tape = one.pair.ledger, (one.prepared.candles.ts, one.prepared.closes, one.prepared.candles.bar_ms)
         _pair_scorer()(ts, exposure, *tape, one.changes, one.bars, *matching(one), totals)
         score.fees += ledger.fees
         score.funding += ledger.funding
@@ -94,6 +94,9 @@ def score_pair(
     `ts` and `close` (n,), one every `bar_ms` at most, of which `bars` were played, prices in ticks; `changes` of CHANGE
     (c,); `fills` to `trades`: what `match` is given.
     """
+    clock, exposure, ts, close = unowned(clock), unowned(exposure), unowned(ts), unowned(close)
+    changes, fills = unowned(changes), unowned(fills)
+    parts, closed, trades = unowned(parts), unowned(closed), unowned(trades)
     add_worth(clock, exposure, ts, close, bar_ms, changes, bars, tick_value)
     count = match(fills, funding_bars, funding, high, low, last, tick_value, parts, closed, trades)
     total = totals[0]
@@ -189,6 +192,7 @@ def score_clock(
     `equity` (t,) at each close, quote currency; `exposure` (t,), which is made to zeros; `held` (d,): daily returns
     of the pairs held equally; `totals` and `scores`: arrays of one.
     """
+    clock, equity, exposure = unowned(clock), unowned(equity), unowned(exposure)
     score, total = scores[0], totals[0]
     days = follow_account(clock, equity, exposure, bar_ms, initial, score, closes)
     years = (clock[-1] + bar_ms - clock[0]) / (YEAR_DAYS * DAY)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -18,7 +18,7 @@ import ray
 from ray.exceptions import RayActorError
 
 from bot.errors import Misconfigured, cut
-from search.reading import read_space
+from search.reading import AnySpace, read_space
 from search.session import code_of
 from search.window import MarketHistory, ScoredRows, Window, window_of
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from search.portfolio_space import PortfolioSpace
-    from search.space import Space
 
 TRIES = 5  # of a batch whose node dies
 WINDOWS = 2  # that an actor keeps ready
@@ -47,9 +45,7 @@ class Player:
                 "a node of the cluster has another version of this program, or of your own strategy's file; install "
                 "the same on all."
             )
-        # Kernels take an array that cannot be written for another type; one copy a node is cheaper than to compile.
-        copied = {pair: _copied(candles) for pair, candles in market.candles.items()}
-        self.market = replace(market, candles=copied)
+        self.market = market
         self._windows: dict[tuple[int, int], Window] = {}
         self._lock = threading.Lock()
 
@@ -60,12 +56,8 @@ class Player:
                 while len(self._windows) >= WINDOWS:
                     self._windows.pop(next(iter(self._windows)))
                 self._windows[start, end] = window_of(self.space, self.market, start, end)
-            job = self._windows[start, end].job(np.array(numbers))
+            job = self._windows[start, end].job(numbers)
         return job()
-
-
-def _copied(candles: Any) -> Any:
-    return candles.rows(np.arange(len(candles)))
 
 
 @dataclass
@@ -95,7 +87,7 @@ class RayRunner:
 
     def __init__(
         self,
-        space: Space | PortfolioSpace,
+        space: AnySpace,
         market: MarketHistory,
         address: str,
         actors: int | None = None,

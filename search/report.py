@@ -14,7 +14,7 @@ import yaml
 from backtesting.reports.charts import png
 from bot.candles import iso
 from coordinator.config import PortfolioConfig
-from search.axes import is_number
+from search.axes import is_number, short_key
 from search.pictures import (
     both_alphas,
     both_parts,
@@ -66,7 +66,7 @@ def sweep_page(found: Sweep) -> str:
         f"{days[1]}; the best tried on the days held out, {days[1]} to {days[2]}. {found.evidence.trials:,} variants "
         "were ever scored on these candles."
     )
-    title = f"Search: {_what(found.space.first)}"
+    title = f"Search: {_what(*found.space.firsts)}"
     return _page(title, subtitle, found.verdict, "".join(pictures), found.space.source())
 
 
@@ -80,7 +80,7 @@ def walk_forward_page(found: WalkForward) -> str:
     )
     pictures = [_card(joined_equity(found), "Equity out of sample"), _card(efficiency(found), "Windows")]
     pictures.append(_windows(found))
-    title = f"Walk-forward: {_what(found.space.first)}"
+    title = f"Walk-forward: {_what(*found.space.firsts)}"
     return _page(title, subtitle, found.verdict, "".join(pictures), found.space.source())
 
 
@@ -226,7 +226,7 @@ def _twins(names: list[str], parts: tuple[str, str], rows: list[Any]) -> str:
 
 
 def _name(key: str) -> str:
-    return key.partition(".")[2].replace("_", " ")
+    return short_key(key).replace("_", " ")
 
 
 def _value(value: Any) -> str:
@@ -248,9 +248,10 @@ def _heading(text: str) -> str:
     return f"<h2>{escape(text)}</h2>"
 
 
-def _what(config: BacktestConfig | PortfolioConfig) -> str:
-    pairs = config.pairs if isinstance(config, PortfolioConfig) else (config.pair,)
-    return f"{config.strategy} on {', '.join(pairs)}"
+def _what(*configs: BacktestConfig | PortfolioConfig) -> str:
+    """Name the strategy of configs that differ in their pairs alone, and these."""
+    pairs = [pair for one in configs for pair in (one.pairs if isinstance(one, PortfolioConfig) else (one.pair,))]
+    return f"{configs[0].strategy} on {', '.join(pairs)}"
 
 
 def _is_word(found: Sweep, key: str) -> bool:

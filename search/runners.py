@@ -7,11 +7,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, Self
 
+import numpy as np
+
+from search.window import joined
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from search.window import ScoredRows, Window
@@ -35,6 +38,17 @@ class Runner(Protocol):
         ...
 
 
+class PendingParts:
+    """Variants of a batch that several threads play."""
+
+    def __init__(self, parts: list[Future[ScoredRows]]) -> None:
+        self._parts = parts
+
+    def result(self) -> ScoredRows:
+        """Wait for the rows of all."""
+        return joined([one.result() for one in self._parts])
+
+
 class Threads:
     """Threads of this process: compiled code runs in all of them at once."""
 
@@ -44,9 +58,10 @@ class Threads:
         self.depth = 2 * self.workers
         self._pool = ThreadPoolExecutor(self.workers)
 
-    def submit(self, window: Window, numbers: NDArray[np.int64]) -> Future[ScoredRows]:
-        """Make variants ready here, and play them in a thread."""
-        return self._pool.submit(window.job(numbers))
+    def submit(self, window: Window, numbers: NDArray[np.int64]) -> PendingParts:
+        """Make variants ready here, and play a part of them in each thread."""
+        parts = np.array_split(numbers, max(min(self.workers, len(numbers)), 1))
+        return PendingParts([self._pool.submit(window.job(part)) for part in parts])
 
     def __enter__(self) -> Self:
         return self

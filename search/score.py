@@ -14,7 +14,7 @@ import numpy as np
 from backtesting.exchange import Outcome
 from backtesting.metrics import LARGEST_FACTOR, LEAST_DAYS, YEAR_DAYS, Metrics
 from backtesting.trades import match, matching
-from bot.kernel import Record, kernel, specialise, template
+from bot.kernel import Record, kernel, specialise, template, unowned
 from bot.record import new_records
 from bot.times import DAY
 
@@ -103,6 +103,8 @@ def score_run(
     `ts`, `open_`, `close` (n,), prices in ticks; `changes` of CHANGE (c,); `traded`: the PAIR at the end; `fills` to
     `trades`: what `match` is given.
     """
+    ts, open_, close, changes, fills = unowned(ts), unowned(open_), unowned(close), unowned(changes), unowned(fills)
+    parts, closed, trades = unowned(parts), unowned(closed), unowned(trades)
     score = scores[0]
     score.fills, score.liquidated = len(fills), outcome != Outcome.COMPLETE
     score_account(ts, open_, close, changes, first, bar_ms, traded, last, tick_value, score, daily)

@@ -18,8 +18,7 @@ from bot.strategy_file import own_sources
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from search.portfolio_space import PortfolioSpace
-    from search.space import Space
+    from search.reading import AnySpace
     from search.window import MarketHistory
 
 ASIDE = ("top", "limits")  # of the section `search`: what changes no row
@@ -36,19 +35,19 @@ class Session:
     document: dict[str, Any]  # the space as it was written, JSON
 
 
-def code_of(space: Space | PortfolioSpace) -> str:
+def code_of(space: AnySpace) -> str:
     """Hash of the sources that play a space: the program's, and those of the user's own strategies."""
     return source_hash(_own_files(space))
 
 
-def _own_files(space: Space | PortfolioSpace) -> list[Path]:
+def _own_files(space: AnySpace) -> list[Path]:
     """Sources of the user's own strategies in a space."""
     first: Any = space.first
     strategies = [one for one, _ in first.algorithm.trading()] if space.portfolio else [first.loaded]
     return sorted({path for one in strategies for path in own_sources(one.decide.__module__)})
 
 
-def session_of(kind: str, space: Space | PortfolioSpace, market: MarketHistory) -> Session:
+def session_of(kind: str, space: AnySpace, market: MarketHistory) -> Session:
     """Name the session of a search."""
     search = {name: value for name, value in space.search.model_dump().items() if name not in ASIDE}
     search["method"] = str(space.search.method)

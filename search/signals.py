@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bot.conditions import SAID, WhenInput
-from bot.inputs import ByColumn, blocks
+from bot.inputs import blocks
+from search.averages import Averages
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from backtesting.simulator import PreparedCandles
     from bot.conditions import Condition
     from bot.inputs import Input
+    from search.averages import Block
 
 MEMORY = 128_000_000  # bytes of what is remembered
 WORD = 64  # bars whose bits lie in one number
@@ -31,7 +33,7 @@ LONG, SHORT, KNOWN = range(3)  # rows of what a condition says
 
 @dataclass(frozen=True)
 class _Anchored(WhenInput):
-    """One condition, anchored as another input is."""
+    """An input that is anchored as another is."""
 
     before: int = 0  # bars
     needs: int = 0  # ms
@@ -50,12 +52,14 @@ class Signals:
 
     def __init__(self, prepared: PreparedCandles, timeframe_ms: int) -> None:
         self.timeframe_ms = timeframe_ms
-        self._bars = ByColumn(prepared.rollup(timeframe_ms).bars)
+        self._bars = prepared.by_column(timeframe_ms)
+        self._averages = Averages(len(self._bars))
         self._begin = int(prepared.candles.ts[0])
         self.count = len(self._bars)
         self.words = -(-self.count // WORD)
         self._at = np.arange(self.count)
         self._known: dict[tuple[Condition, int, int], NDArray[np.int64]] = {}
+        self._blocks: dict[tuple[int, int], list[Block]] = {}
         self._lock = threading.Lock()
         self._most = max(MEMORY // max(24 * self.words, 1), 16)
 
@@ -81,17 +85,35 @@ class Signals:
         key = (condition, before, needs)
         bits = self._known.get(key)
         if bits is None:
-            one = _Anchored(conditions=(condition,), least=1, before=before, needs=needs)
-            rows = np.zeros((3, self.words * WORD), np.bool_)
-            for place, part, chosen in blocks(one, self.timeframe_ms, self._bars, self._at, self._begin):
-                long, short = condition.sides(part)
-                rows[LONG, place], rows[SHORT, place], rows[KNOWN, place] = long[chosen], short[chosen], True
-            bits = np.packbits(rows, axis=1, bitorder="little").view("<i8").astype(np.int64, copy=False)
+            own = self._own_blocks(before, needs)
+            known = self._at >= (own[0][0].start if own else self.count)
+            shared = self._averages.sides(condition, own, (before, needs))
+            sides = self._by_block(condition, own) if shared is None else condition.directed(*shared)
+            octets = np.zeros((3, self.words * WORD // 8), np.uint8)
+            for row, mask in enumerate((*sides, known)):
+                packed = np.packbits(mask, bitorder="little")
+                octets[row, : len(packed)] = packed
+            bits = octets.view("<i8").astype(np.int64, copy=False)
             with self._lock:
                 while len(self._known) >= self._most:
                     self._known.pop(next(iter(self._known)))
                 self._known[key] = bits
         return bits
+
+    def _by_block(self, condition: Condition, own: list[Block]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Where a condition says LONG, and where SHORT, block by block, (n,) each."""
+        long, short = np.zeros(self.count, np.bool_), np.zeros(self.count, np.bool_)
+        for place, part in own:
+            long[place], short[place] = (side[place.start - place.stop :] for side in condition.sides(part))
+        return long, short
+
+    def _own_blocks(self, before: int, needs: int) -> list[Block]:
+        """Calendar blocks that have their history, each with the bars since its anchor, which many conditions share."""
+        if (before, needs) not in self._blocks:
+            one = _Anchored(before=before, needs=needs)
+            found = blocks(one, self.timeframe_ms, self._bars, self._at, self._begin)
+            self._blocks[before, needs] = [(place, part) for place, part, _ in found]
+        return self._blocks[before, needs]
 
 
 def shares(inputs: Mapping[str, Input]) -> bool:

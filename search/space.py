@@ -8,6 +8,7 @@ Nothing holds all variants. Which of them contradict themselves, and what kernel
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -96,6 +97,13 @@ class Space(Numbered):
         """
         outcomes, which = self._shared(function)(numbers)
         return [outcomes[one] for one in which]
+
+    def on_pair(self, pair: str) -> Space:
+        """Return the same variants on another pair: neither parameters nor validity follow from it."""
+        other = copy.copy(self)
+        other._others = {**self._others, "pair": pair}  # noqa: SLF001, of its own kind
+        other.first = self.first.changed(pair=pair)
+        return other
 
     # Which variants are valid
 

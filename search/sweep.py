@@ -22,10 +22,10 @@ from search.evidence import Evidence, Plateau, evidence_of, importance, plateau_
 from search.exploration import Explored, Explorer, NoTrials, Trials
 from search.methods import GUIDED, cut_up
 from search.numbered import Numbered
-from search.reading import read_space
+from search.reading import AnySpace, read_space
 from search.runners import Runner, given_or_threads
 from search.score import SCORE
-from search.window import MarketHistory, ScoredRows, Window, joined, market_of, midnight, window_of
+from search.window import MarketHistory, ScoredRows, Window, days_of_pair, joined, market_of, midnight, window_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from coordinator.config import BacktestConfig, PortfolioConfig
     from search.exploration import Progress
-    from search.portfolio_space import PortfolioSpace
-    from search.space import Space
 
 LEAST_DAYS = 2  # of each part of the period
 ROW_BYTES = 7 * SCORE.itemsize  # as measured of a million: scores and blocks of days, twice while they are joined
@@ -56,7 +54,7 @@ class Left:
 class Sweep:
     """What was found: a row for each variant that could be played, best first."""
 
-    space: Space | PortfolioSpace
+    space: AnySpace
     start: int  # ms
     split: int  # ms: the part before it has chosen, the part behind it was held out
     end: int  # ms
@@ -192,7 +190,7 @@ def _padded_scores(scores: NDArray[Any], count: int) -> NDArray[Any]:
 
 
 def sweep(
-    space: Space | PortfolioSpace | dict[str, Any] | str | Path,
+    space: AnySpace | dict[str, Any] | str | Path,
     candles: Any,
     *,
     fetched: Any = None,
@@ -216,7 +214,7 @@ def sweep(
 
 
 def _swept(
-    space: Space | PortfolioSpace,
+    space: AnySpace,
     market: MarketHistory,
     runner: Runner,
     trials: Trials,
@@ -231,7 +229,7 @@ def _swept(
     behind = window_of(space, market, split, end)
     held_out, later = played(runner, behind, best[: space.search.top])
     _, days = played(runner, window, best[:1])
-    chosen, tried = (days[0], window.pair_daily), (later[0], behind.pair_daily)
+    chosen, tried = ((own, days_of_pair(one, int(best[0]))) for own, one in ((days[0], window), (later[0], behind)))
     others = trials.looked() + sum(len(one.numbers) for one in left)
     worth = tried if not np.isnan(held_out["total_return_pct"][0]) else (later[0][:0], behind.pair_daily[:0])
     evidence = evidence_of(found, others, chosen, worth, pruned=space.search.prune)
@@ -260,7 +258,7 @@ def played(runner: Runner, window: Window, numbers: NDArray[np.int64]) -> tuple[
     """Scores (k,) and daily returns (k, d) of these variants, in their order; unknown, and 0, where one cannot work."""
     parts = [runner.submit(window, part) for part in cut_up(np.sort(numbers))]
     rows: ScoredRows = joined([one.result() for one in parts])
-    scores, daily = unknown(SCORE, len(numbers)), np.zeros((len(numbers), len(window.pair_daily)))
+    scores, daily = unknown(SCORE, len(numbers)), np.zeros((len(numbers), window.pair_daily.shape[1]))
     at = {number: row for row, number in enumerate(rows.numbers.tolist())}
     for place, number in enumerate(numbers.tolist()):
         if number in at:
@@ -268,7 +266,7 @@ def played(runner: Runner, window: Window, numbers: NDArray[np.int64]) -> tuple[
     return scores, daily
 
 
-def parts_of(space: Space | PortfolioSpace, market: MarketHistory) -> tuple[int, int, int]:
+def parts_of(space: AnySpace, market: MarketHistory) -> tuple[int, int, int]:
     """Begin, split and end of the period, ms; the split is a midnight. Raises Misconfigured for too short a one."""
     start, end = period_of(space, market)
     split = midnight(end - space.search.held_out * (end - start))
@@ -280,7 +278,7 @@ def parts_of(space: Space | PortfolioSpace, market: MarketHistory) -> tuple[int,
     return start, split, end
 
 
-def period_of(space: Space | PortfolioSpace, market: MarketHistory) -> tuple[int, int]:
+def period_of(space: AnySpace, market: MarketHistory) -> tuple[int, int]:
     """Begin and end of the period that has candles, ms."""
     start, end = market.span()
     config = space.first

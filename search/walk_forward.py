@@ -23,10 +23,10 @@ from coordinator.config import PortfolioConfig
 from search.chance import Interval, betas, intervals
 from search.exploration import Explorer, NoTrials, Trials
 from search.numbered import Numbered
-from search.reading import read_space
+from search.reading import AnySpace, read_space
 from search.runners import Runner, given_or_threads
 from search.sweep import ROW_BYTES, period_of, played
-from search.window import MarketHistory, market_of, midnight, window_of
+from search.window import MarketHistory, days_of_pair, market_of, midnight, window_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
     from coordinator.config import BacktestConfig
     from search.exploration import Progress
-    from search.portfolio_space import PortfolioSpace
-    from search.space import Space
 
 LEAST_WINDOWS = 3  # for a verdict
 LEAST_EFFICIENCY = 0.7  # out of sample / in sample
@@ -86,7 +84,7 @@ class NextWindow:
 class WalkForward:
     """All windows, in order of time, and what they come to together; `next` is the one that no candles know yet."""
 
-    space: Space | PortfolioSpace
+    space: AnySpace
     folds: tuple[Fold, ...]
     embargo_days: int
     next: NextWindow
@@ -209,7 +207,7 @@ class WalkForward:
 
 
 def walk_forward(
-    space: Space | PortfolioSpace | dict[str, Any] | str | Path,
+    space: AnySpace | dict[str, Any] | str | Path,
     candles: Any,
     *,
     fetched: Any = None,
@@ -230,7 +228,7 @@ def walk_forward(
         return _walked(space, market, Explorer(space, plays, trials or NoTrials(), progress))
 
 
-def windows_of(space: Space | PortfolioSpace, market: MarketHistory) -> tuple[int, list[tuple[int, int, int, int]]]:
+def windows_of(space: AnySpace, market: MarketHistory) -> tuple[int, list[tuple[int, int, int, int]]]:
     """Days of the embargo, and begin and end of training and test of each window, ms; raises Misconfigured."""
     told, (start, end) = space.search.walk_forward, period_of(space, market)
     embargo = _look_back(space) if told.embargo_days is None else told.embargo_days
@@ -250,7 +248,7 @@ def windows_of(space: Space | PortfolioSpace, market: MarketHistory) -> tuple[in
     return embargo, found
 
 
-def _look_back(space: Space | PortfolioSpace) -> int:
+def _look_back(space: AnySpace) -> int:
     """Most days that variants look back: of those that differ from the first in one value, and of the farthest of each.
 
     A combination that contradicts itself trades nothing.
@@ -285,7 +283,7 @@ def _looks_back(config: BacktestConfig | PortfolioConfig) -> int:
     return int(max(warmup, *needs, 0))
 
 
-def _walked(space: Space | PortfolioSpace, market: MarketHistory, explorer: Explorer) -> WalkForward:
+def _walked(space: AnySpace, market: MarketHistory, explorer: Explorer) -> WalkForward:
     embargo, windows = windows_of(space, market)
     folds = []
     for part, (first, until, begin, end) in enumerate(windows):
@@ -310,14 +308,14 @@ def _walked(space: Space | PortfolioSpace, market: MarketHistory, explorer: Expl
                     scores[0],
                     closing,
                 ),
-                *(train_days[0], days[0], test.pair_daily),
+                *(train_days[0], days[0], days_of_pair(test, int(best[0]))),
             )
         )
     return WalkForward(space, tuple(folds), embargo, _next(space, market, explorer, windows))
 
 
 def _next(
-    space: Space | PortfolioSpace, market: MarketHistory, explorer: Explorer, windows: list[tuple[int, int, int, int]]
+    space: AnySpace, market: MarketHistory, explorer: Explorer, windows: list[tuple[int, int, int, int]]
 ) -> NextWindow:
     """Search the last days of the period, as many as each window was chosen on."""
     told, until = space.search.walk_forward, midnight(period_of(space, market)[1])

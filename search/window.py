@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from backtesting.candle_checks import check
 from backtesting.candles import read_candles
 from backtesting.metrics import daily_returns, last_worth
 from backtesting.portfolio_result import held_worth
@@ -24,6 +25,7 @@ from bot.times import DAY
 from coordinator.columns import inputs_start
 from coordinator.config import PortfolioConfig
 from search.market_rules import MarketRules
+from search.pair_space import PairSpace
 from search.portfolio_score import score_portfolio
 from search.score import SCORE, scored
 from search.signals import Signals, shares
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from bot.parameters import Parameters
     from coordinator.config import BacktestConfig, RunConfig
     from search.portfolio_space import PortfolioSpace
+    from search.reading import AnySpace
     from search.space import Space
 
 KEPT = 32  # sets of signal bars and inputs that a window remembers
@@ -84,7 +87,11 @@ class Window(Protocol):
 
     start: int  # ms
     end: int
-    pair_daily: NDArray[np.float64]  # returns of the pair itself, or of the pairs held in equal parts, (d,)
+    pair_daily: NDArray[np.float64]  # returns of each pair itself, or of pairs held in equal parts, (p, d)
+
+    def pair_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Row of `pair_daily` beside which each of these variants is judged, (k,)."""
+        ...
 
     def job(self, numbers: NDArray[np.int64]) -> Job:
         """Make variants (k,) ready, and return what plays them; those that contradict themselves are left out."""
@@ -97,7 +104,7 @@ class Window(Protocol):
 
 @dataclass(frozen=True)
 class MarketHistory:
-    """What is known of the pairs: candles, what the venue says of each, and the funding that it paid, by pair."""
+    """What is known of the pairs: sound candles, what the venue says of each, and the funding that it paid, by pair."""
 
     candles: Mapping[str, Candles]
     fetched: Mapping[str, Instrument | DatedInstrument]
@@ -118,22 +125,45 @@ class MarketHistory:
         return start, max(int(one.ts[-1]) + one.bar_ms for one in candles)
 
 
+def together(markets: Sequence[MarketHistory]) -> MarketHistory:
+    """What is known of the pairs of each of these."""
+    found = MarketHistory({}, {}, {})
+    for one in markets:
+        found = MarketHistory(
+            {**found.candles, **one.candles}, {**found.fetched, **one.fetched}, {**found.funding, **one.funding}
+        )
+    return found
+
+
 def market_of(
     config: BacktestConfig | PortfolioConfig, candles: Any, fetched: Any = None, funding: Any = None
 ) -> MarketHistory:
-    """Name candles, or files of them, instruments and funding by pair; for one pair they may be given as they are."""
+    """Name candles, or files of them, instruments and funding by pair; for one pair they may be given as they are.
+
+    Raises BadCandles: every window would look at all of them again.
+    """
     pair = config.pairs[0] if isinstance(config, PortfolioConfig) else config.pair
     given = dict(candles) if isinstance(candles, dict) else {pair: candles}
     read = {one: read_candles(found) if isinstance(found, str | Path) else found for one, found in given.items()}
+    for found in read.values():
+        check(found)
     known, paid = ({pair: one} if one is not None and not isinstance(one, dict) else one for one in (fetched, funding))
     return MarketHistory(read, known or {}, paid or {})
 
 
-def window_of(space: Space | PortfolioSpace, market: MarketHistory, start: int, end: int) -> Window:
+def window_of(space: AnySpace, market: MarketHistory, start: int, end: int) -> Window:
     """Window for the variants of a space, and compile what plays them; raises Misconfigured where nothing can."""
+    if isinstance(space, PairSpace):
+        return PairsWindow(space, market, start, end)
     kind: Any = PortfolioWindow if space.portfolio else SingleWindow
     window: Window = kind(space, market, start, end)
     return window
+
+
+def days_of_pair(window: Window, number: int) -> NDArray[np.float64]:
+    """Daily returns of the pair beside which a variant is judged, (d,)."""
+    own: NDArray[np.float64] = window.pair_daily[window.pair_of(np.array([number]))[0]]
+    return own
 
 
 @dataclass(frozen=True)
@@ -168,7 +198,8 @@ class SingleWindow:
         parameters = space.parameters(number)
         ready = self.ready_for(number, parameters)
         candles, first = ready.made.candles, ready.made.first
-        self.pair_daily = daily_returns(candles.close[first:], candles.candles.ts[first:], float(candles.open[first]))
+        own = daily_returns(candles.close[first:], candles.candles.ts[first:], float(candles.open[first]))
+        self.pair_daily = own[None]
         # The compiler works for one thread alone.
         records = space.records([number])[1]
         self._together([(ready, parameters)], records)
@@ -200,7 +231,7 @@ class SingleWindow:
         key = (since, config.parameters.sells_short)
         known = self._made.get(key)
         if known is None:
-            self._made[key] = prepare(config, self._candles, fetched=self._fetched, funding=self._funding)
+            self._made[key] = prepare(config, self._candles, fetched=self._fetched, funding=self._funding, checked=True)
             return self._made[key]
         played = {name: getattr(known.config, name) for name in ("instrument", "market", "start", "end")}
         return replace(known, config=config.changed(**played))
@@ -214,7 +245,11 @@ class SingleWindow:
             each.append((self.ready_for(number, parameters), parameters))
         excluded = len(numbers) - len(valid)
 
-        return lambda: _rows(valid, self._scores(each, records), len(self.pair_daily), excluded)
+        return lambda: _rows(valid, self._scores(each, records), self.pair_daily.shape[1], excluded)
+
+    def pair_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """There is one pair."""
+        return np.zeros(len(numbers), np.int64)
 
     def closing(self, number: int) -> float:
         """What it costs to close, at the end, all that a variant holds then, fraction of its equity."""
@@ -270,7 +305,7 @@ class PortfolioWindow:
     def __init__(self, space: PortfolioSpace, market: MarketHistory, start: int, end: int) -> None:
         self.space, self.market, self.start, self.end = space, market, start, end
         self._ready: dict[Any, PreparedRun] = {}
-        self.pair_daily = held_equally(self.ready_for(space.first))
+        self.pair_daily = held_equally(self.ready_for(space.first))[None]
         for number in range(min(space.size, TRIED)):  # the compiler works for one thread alone
             if all(not isinstance(self.score(config), str) for config in space.records([number])[1]):
                 break
@@ -283,14 +318,20 @@ class PortfolioWindow:
         config = config.changed(start=self.start, end=self.end)
         if key not in self._ready:
             known = self.market
-            self._ready[key] = prepare_portfolio(config, known.candles, fetched=known.fetched, funding=known.funding)
+            self._ready[key] = prepare_portfolio(
+                config, known.candles, fetched=known.fetched, funding=known.funding, checked=True
+            )
         return self._ready[key].with_config(config)
 
     def job(self, numbers: NDArray[np.int64]) -> Job:
         """Make variants ready, and return what plays them."""
         valid, configs = self.space.records(numbers)
         excluded = len(numbers) - len(valid)
-        return lambda: _rows(valid, map(self.score, configs), len(self.pair_daily), excluded)
+        return lambda: _rows(valid, map(self.score, configs), self.pair_daily.shape[1], excluded)
+
+    def pair_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The pairs are held together."""
+        return np.zeros(len(numbers), np.int64)
 
     def closing(self, number: int) -> float:
         """What it costs to close, at the end, all that a variant holds then, fraction of its equity."""
@@ -305,9 +346,67 @@ class PortfolioWindow:
     def score(self, config: Any) -> Any:
         """Score of a variant and its daily returns, or the sentence that says why it cannot work here."""
         try:
-            return score_portfolio(play_portfolio(self.ready_for(config)), self.pair_daily)
+            return score_portfolio(play_portfolio(self.ready_for(config)), self.pair_daily[0])
         except Misconfigured as error:
             return str(error)
+
+
+class PairsWindow:
+    """One strategy on each of several pairs, every one with money of its own."""
+
+    def __init__(self, space: PairSpace, market: MarketHistory, start: int, end: int) -> None:
+        """Raise Misconfigured where no pair has candles, or can be played."""
+        missing = next((own.first.pair for own in space.spaces if own.first.pair not in market.candles), None)
+        if missing is not None:
+            raise Misconfigured(f"candles of {missing} are missing; give them by pair, or import them first.")
+        self.space, self.start, self.end = space, start, end
+        self._windows: list[SingleWindow | str] = []  # or why there is none
+        for own in space.spaces:
+            try:
+                self._windows.append(SingleWindow(own, market, start, end))
+            except Misconfigured as error:
+                self._windows.append(f"{own.first.pair}: {error}")
+        played = [one for one in self._windows if not isinstance(one, str)]
+        if not played:
+            raise Misconfigured(str(self._windows[0]))
+        days = max(one.pair_daily.shape[1] for one in played)
+        self.pair_daily = np.zeros((len(self._windows), days))  # also after the end of a pair that has fewer
+        for row, one in zip(self.pair_daily, self._windows, strict=True):
+            if not isinstance(one, str):
+                row[: one.pair_daily.shape[1]] = one.pair_daily[0]
+
+    def pair_of(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Each is judged beside its own pair."""
+        return self.space.apart(numbers)[0]
+
+    def job(self, numbers: NDArray[np.int64]) -> Job:
+        """Make variants ready, pair by pair, and return what plays them."""
+        which, within = self.space.apart(numbers)
+        jobs = [(place, self._job(place, within[which == place])) for place in np.unique(which).tolist()]
+        return lambda: joined([self._widened(place, job()) for place, job in jobs] or [_nothing(self.pair_daily)])
+
+    def _job(self, place: int, numbers: NDArray[np.int64]) -> Job:
+        window = self._windows[place]
+        if not isinstance(window, str):
+            return window.job(numbers)
+        return lambda: replace(_nothing(self.pair_daily), unplayable=len(numbers), refusal=window)
+
+    def _widened(self, place: int, rows: ScoredRows) -> ScoredRows:
+        """Rows of a pair under their numbers in the whole space, with zeros for the days that it does not have."""
+        daily = np.zeros((len(rows), self.pair_daily.shape[1]), np.float32)
+        daily[:, : rows.daily.shape[1]] = rows.daily
+        return replace(rows, numbers=self.space.together(place, rows.numbers), daily=daily)
+
+    def closing(self, number: int) -> float:
+        """What it costs to close, at the end, all that a variant holds then, fraction of its equity."""
+        which, within = self.space.apart(np.array([number]))
+        window = self._windows[int(which[0])]
+        return 0.0 if isinstance(window, str) else window.closing(int(within[0]))
+
+
+def _nothing(pair_daily: NDArray[np.float64]) -> ScoredRows:
+    """No rows of as many days."""
+    return ScoredRows(np.zeros(0, np.int64), np.zeros(0, SCORE), np.zeros((0, pair_daily.shape[1]), np.float32))
 
 
 def _rows(numbers: NDArray[np.int64], outcomes: Iterable[Any], days: int, excluded: int) -> ScoredRows:

@@ -80,7 +80,7 @@ class Panel:
             scores, daily = played(self.runner, window, numbers)
             file.parent.mkdir(parents=True, exist_ok=True)
             part = file.with_suffix(".part.npz")
-            np.savez_compressed(part, scores=scores, daily=daily.astype(np.float32), pair=window.pair_daily)
+            np.savez_compressed(part, scores=scores, daily=daily.astype(np.float32), pair=window.pair_daily[0])
             part.rename(file)
         kept = np.load(file)
         return kept["scores"], kept["daily"].astype(float), kept["pair"]

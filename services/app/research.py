@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from bot.candles import iso
+from bot.errors import Misconfigured, cut
 from search.objective import HIGHEST_IS_BEST
 from search.session import session_of
 from search.sweep import NOTHING_PASSES, sweep
 from search.walk_forward import NEXT_FAILS, walk_forward
+from search.window import together
 from services.app.backtest import market_for
 from services.app.search import run_search, runner_of
 from services.runtime.config import EMBEDDED
@@ -24,9 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from search.exploration import Progress
-    from search.portfolio_space import PortfolioSpace
+    from search.reading import AnySpace
     from search.session import Session
-    from search.space import Space
     from search.sweep import Sweep
     from search.walk_forward import WalkForward
     from search.window import MarketHistory
@@ -87,7 +88,7 @@ class ReadySearch:
     """A search with its candles, under the name of its session."""
 
     kind: SearchKind
-    space: Space | PortfolioSpace
+    space: AnySpace
     market: MarketHistory
     session: Session
 
@@ -115,9 +116,14 @@ class ReadySearch:
         return SEARCHES[self.kind][1](found)
 
 
-def ready_search(kind: SearchKind, space: Space | PortfolioSpace, candles: Path | None, data_dir: Path) -> ReadySearch:
+def ready_search(kind: SearchKind, space: AnySpace, candles: Path | None, data_dir: Path) -> ReadySearch:
     """Find the candles of a search in the data directory, or take a file, and name its session."""
-    market = market_for(space.first, candles, data_dir)
+    if candles is not None and len(space.firsts) > 1:
+        raise Misconfigured(
+            f"--candles is {cut(str(candles))}, one file, and {len(space.firsts)} pairs are searched; import their "
+            "candles into the store."
+        )
+    market = together([market_for(first, candles, data_dir) for first in space.firsts])
     return ReadySearch(kind, space, market, session_of(kind, space, market))
 
 

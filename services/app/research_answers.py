@@ -97,7 +97,8 @@ def request(data_dir: Path, said: dict[str, Any]) -> dict[str, Any]:
     if kind in (BATCH, DOWNLOAD, REPAIR, SCAN):
         return {"document": document, "variants": None, "most": None, "axes": []}
     space = staged.read_staged(asked).space if kind == STAGED else read_space(asked)
-    _refuse_without_candles(space.first, CandleStore(data_dir))
+    for first in space.firsts:
+        _refuse_without_candles(first, CandleStore(data_dir))
     axes = [{"key": axis.key, "values": len(axis.values)} for axis in space.axes]
     return {"document": document, "variants": space.size, "most": space.most, "axes": axes}
 

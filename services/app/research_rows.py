@@ -55,15 +55,16 @@ class ResearchTables:
     async def jobs(self, owner: str | None, before: int, limit: int, *, active: bool) -> list[dict[str, Any]]:
         """The newest jobs, without request and result."""
         found = await self._jobs.summaries(owner, active=active, before=before, most=limit)
-        return [_told(one) for one in found]
+        return [_told({**one, "pair": _pairs(one["pair"])}) for one in found]
 
     async def job(self, job: int) -> dict[str, Any] | None:
         """One job with its request and result; None for a number that none has."""
         if not await self.pool.fetch("SELECT 1 FROM jobs WHERE job = $1", job):
             return None
         one = await self._jobs.job(job)
-        told = {**asdict(one), "strategy": one.request.get("strategy"), "pair": one.request.get("pair")}
-        return _told(told)
+        pair = one.request.get("pair")
+        told = {"strategy": one.request.get("strategy"), "pair": ", ".join(pair) if isinstance(pair, list) else pair}
+        return _told({**asdict(one), **told})
 
     async def submit(self, owner: str, kind: str, request: dict[str, Any]) -> dict[str, Any]:
         """Queue a request that was read, or find the same one that waits or runs."""

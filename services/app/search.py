@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from search.exploration import Progress, StoredRows
-    from search.portfolio_space import PortfolioSpace
+    from search.reading import AnySpace
     from search.session import Session
-    from search.space import Space
     from search.window import MarketHistory
 
 ENDS_SECONDS = 0.5  # that a search which was told to end has for the batch it plays
@@ -55,7 +54,7 @@ class KeptTrials:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
-def runner_of(space: Space | PortfolioSpace, market: MarketHistory, workers: int, ray: str) -> Any:
+def runner_of(space: AnySpace, market: MarketHistory, workers: int, ray: str) -> Any:
     """Who plays: threads of this process, one for each processor unless `workers` says otherwise, or a Ray cluster."""
     if not ray:
         return Threads(workers or None)

@@ -19,7 +19,7 @@ from bot.candles import iso
 from bot.errors import Misconfigured, shown
 from coordinator.config_file import config_values
 from search.evidence import ranks_of
-from search.reading import read_space
+from search.reading import AnySpace, read_space
 from services.app.research import ReadySearch, SearchKind, ready_search, row_of
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from search.exploration import Progress
-    from search.portfolio_space import PortfolioSpace
-    from search.space import Space
     from search.sweep import Sweep
 
 RANKINGS = (
@@ -54,7 +52,7 @@ class StagedRequest:
     """A request that can be played: its space, and what it was asked as."""
 
     document: dict[str, Any]
-    space: Space | PortfolioSpace
+    space: AnySpace
     ranking: tuple[str, ...]
 
     @property

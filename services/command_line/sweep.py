@@ -200,11 +200,12 @@ def _show_sweep(found: Sweep, out: Path) -> None:
     from rich.table import Table
 
     from bot.candles import iso
+    from search.axes import short_key
 
     days = [iso(one)[:10] for one in (found.start, found.split, found.end)]
     table, shown = Table(box=None), SHOWN if console().width >= WIDE else SHOWN[:3]
     for axis in found.space.axes:
-        table.add_column(axis.key.partition(".")[2], justify="right")
+        table.add_column(short_key(axis.key), justify="right")
     for part in ("in sample", "held out"):
         for name in shown:
             table.add_column(f"{name.removesuffix('_pct').replace('_', ' ')}\n{part}", justify="right")
@@ -217,7 +218,8 @@ def _show_sweep(found: Sweep, out: Path) -> None:
     if found.found.excluded:
         said.print(f"{found.found.excluded:,} combinations contradict themselves", style="dim")
     if found.found.unplayable:
-        said.print(f"{found.found.unplayable:,} variants cannot work with this capital on this pair", style="dim")
+        told = f"{found.found.unplayable:,} variants could not be played; why the last could not: {found.found.refusal}"
+        said.print(told, style="dim")
     said.print(table)
     _say(found.verdict)
     said.print(f"{out / 'report.html'}: the whole search on a page", soft_wrap=True, highlight=False)

@@ -100,7 +100,7 @@ async def submit_job(request: Request, by: Controller, given: JobGiven) -> JobDe
         queued = await console.sources.research.submit(by.name, given.kind, read["document"])
     except Misconfigured as error:
         raise research.refusal(error) from None
-    return _shown({**queued, "strategy": given.request.get("strategy"), "pair": given.request.get("pair")})
+    return _shown({**queued, "strategy": given.request.get("strategy"), "pair": _pairs_of(given.request)})
 
 
 @router.post("/jobs/{job}/cancel", tags=["jobs"])
@@ -144,15 +144,20 @@ async def search(request: Request, _by: Reader, search: SearchName) -> SearchDet
 def search_shown(found: dict[str, Any]) -> dict[str, Any]:
     """Lay out a session as its page and the API show it."""
     document, result = found["document"], found["result"]
-    pairs = document.get("pairs")
     return {
         **found,
         "strategy": document.get("strategy"),
-        "pair": document.get("pair") or (", ".join(map(str, pairs)) if isinstance(pairs, list) else pairs),
+        "pair": _pairs_of(document),
         "method": (document.get("search") or {}).get("method"),
         "verdict": result.get("verdict", []),
         "config": result.get("config"),
     }
+
+
+def _pairs_of(document: dict[str, Any]) -> str | None:
+    """The pair that is asked for, or all of them with commas between."""
+    pairs = document.get("pair") or document.get("pairs")
+    return ", ".join(map(str, pairs)) if isinstance(pairs, list) else pairs
 
 
 @router.get("/sessions/{search}/rows", tags=["sessions"])

@@ -166,7 +166,7 @@ BAD = [
     ({"grid": None}, "the space has no axis"),
     ({"grid": [1]}, "grid must be a section of keys and values"),
     ({"grid": {"levels": LEVELS}, "leverage": [1, 2]}, "leverage is [1, 2], but only the strategy's parameters"),
-    ({"grid": {"levels": LEVELS}, "pair": ["BTCUSDT"]}, "pair is ['BTCUSDT'], but only the strategy's parameters"),
+    ({"grid": {"levels": LEVELS}, "market": ["spot"]}, "market is ['spot'], but only the strategy's parameters"),
     ({"grid": {"levels": LEVELS}, "execution": {"slippage_bps": {"from": 1, "to": 2}}}, "execution.slippage_bps is"),
     ({"grid": {"levels": LEVELS}, "pair": ""}, "pair is '': string should have at least 2"),
     ({"grid": {"levels": LEVELS}, "capital": -1}, "capital is -1: input should be greater than 0; change it."),

@@ -60,6 +60,16 @@ def test_a_cell_has_the_best_of_each_session_and_all_windows_of_a_walk_forward()
     assert deepest["rows"][0]["cells"][0]["mean"] is None
 
 
+def test_a_session_over_several_pairs_counts_for_each():
+    asked, found = {"strategy": "grid", "pair": ["BTCUSDT", "ETHUSDT"]}, kept("1h", (0.8, 10), (5.0, 3), (0.1, 2))
+    for one, pair in zip(found["rows"], ("ETHUSDT", "BTCUSDT", "BTCUSDT"), strict=True):
+        one["parameters"] = {"pair": pair}
+    found["windows"] = [{"pair": "BTCUSDT", "trades_out_of_sample": 7.0}]
+    scores = {one["pair"]: one["values"] for one in scores_of("sweep", asked, found)}
+    assert scores == {"BTCUSDT": [{"trades": 7.0}], "ETHUSDT": [{"information_ratio": 0.8, "trades": 10}]}
+    assert [one["pair"] for one in scores_of("sweep", asked, {**found, "windows": []})] == ["ETHUSDT", "BTCUSDT"]
+
+
 async def sessions(house, name):
     """Three sessions of a pair of this test alone; their names."""
     pool, pair = house.built.sources.research.pool, f"{name.upper()}USDT"

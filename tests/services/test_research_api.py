@@ -65,6 +65,12 @@ def test_a_job_is_submitted_found_again_cancelled_and_begun_anew(dsn, name, tmp_
             listed = (await house.ask("GET", "/api/v1/jobs?own=1&active=1&limit=1", token))[1]
             assert [one["job"] for one in listed["items"]] == [first["job"]]
             await house.ask("POST", f"{place}/cancel", token)
+            body = {"kind": "sweep", "request": body["request"] | {"pair": ["BTCUSDT"]}}  # an axis
+            status, of_pairs, _ = await house.ask("POST", "/api/v1/jobs", token, json=body)
+            found = (await house.ask("GET", f"/api/v1/jobs/{of_pairs['job']}", token))[1]
+            listed = (await house.ask("GET", "/api/v1/jobs?own=1&active=1&limit=1", token))[1]["items"][0]
+            assert (status, of_pairs["pair"], found["pair"], listed["pair"]) == (200, *["BTCUSDT"] * 3)
+            await house.ask("POST", f"/api/v1/jobs/{of_pairs['job']}/cancel", token)
             status, said, _ = await house.ask("GET", "/api/v1/jobs/999999", token)
             assert (status, said["message"]) == (404, "job 999999 is not known here.")
             audit = (await house.ask("GET", "/api/v1/audit", token))[1]["items"]
@@ -238,6 +244,8 @@ def test_a_request_is_read_as_the_command_line_reads_it(tmp_path):
     refused = asked("request", tmp_path, kind="sweep", request=space | {"grid": {"levels": [5, 500]}})["refused"]
     assert refused.startswith("grid.levels is 500")
     absent = asked("request", tmp_path, kind="sweep", request=space | {"pair": "XRPUSDT"})["refused"]
+    assert absent.startswith("pair is XRPUSDT, of which the store holds no candles")
+    absent = asked("request", tmp_path, kind="sweep", request=space | {"pair": ["BTCUSDT", "XRPUSDT"]})["refused"]
     assert absent.startswith("pair is XRPUSDT, of which the store holds no candles")
     assert asked("pairs", tmp_path)["answer"] == [{"pair": "BTCUSDT", "exchange": "bybit", "market": "linear"}]
     assert asked("parameters", tmp_path)["answer"]["grid"][0]["name"] == "grid.timeframe"

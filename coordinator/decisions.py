@@ -245,6 +245,9 @@ def _strategy_words(last: dict[str, Any], before: list[dict[str, Any]]) -> list[
         words.append(
             f"At {refused['at']} {COST_WORDS[refused['rule']]} {_short(refused)}; the {refused['count']}. such."
         )
+    full = last.get("full")
+    if full is not None:
+        words.append(f"At {full['at']} {SENTENCES[DecisionKind.FULL](full)}.")
     return words
 
 

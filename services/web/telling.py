@@ -50,6 +50,7 @@ def _in_force(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         *holds("blocked", lambda one: not one["fields"]["begins"]),
         *holds("pause", ended_by("unpause")),
         *holds("costs"),
+        *holds("full"),
         *holds("allocation"),
         *holds("verdict"),
         *holds("mode"),

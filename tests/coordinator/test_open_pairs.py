@@ -8,6 +8,7 @@ import pytest
 from backtesting.portfolio_simulator import PortfolioSimulator, PreparedPortfolio
 from bot.errors import Misconfigured
 from coordinator.config import load_config
+from coordinator.decisions import explain
 from coordinator.machine import new_portfolio_state
 from coordinator.portfolio import begin, places_change, step
 from coordinator.vocabulary import DecisionKind
@@ -51,6 +52,15 @@ def test_never_are_more_pairs_open_and_every_pair_has_its_turn(strategy, section
     assert min(fills) > 0, "a place goes to whoever has been without one for longest"
     assert DecisionKind.FULL in run.decisions["kind"]
     assert open_at_once(played(bot(strategy, section)))[0] > 2
+
+
+def test_why_nothing_was_opened_is_explained():
+    known = {"event": "full", "at": "2026-01-01T00:00:00Z", "pair": "AAAUSDT"}
+    start = known | {"event": "start", "strategy": "dca", "variant": "configured"}
+    told = [known | {"asked": asked} for asked in ("buy", "rest")]
+    for one, said in zip(told, ("it did not buy", "its entries wait"), strict=True):
+        words = explain([start, one], "AAAUSDT", "2026-01-02T00:00:00Z")
+        assert f"At 2026-01-01T00:00:00Z as many pairs are open as may be: {said}." in words
 
 
 def test_as_many_places_as_pairs_change_nothing():

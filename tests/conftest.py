@@ -150,7 +150,7 @@ def pytest_sessionstart(session):
 
 
 def pytest_collection_modifyitems(items):
-    """Tests of an hour have no limit of time."""
+    """Tests of an hour and benchmarks have no limit of time."""
     for item in items:
-        if item.get_closest_marker("long"):
+        if item.get_closest_marker("long") or "bench" in item.path.parts:
             item.add_marker(pytest.mark.timeout(0))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import drawing
 import numpy as np
@@ -20,6 +20,8 @@ from drawing import (
     LOT,
     TICK,
     Corners,
+    OptionRun,
+    Options,
     candles_along,
     named,
     panels,
@@ -46,12 +48,9 @@ COMMON = {
     "max_safety_orders": 4,
     "risk_budget": 1.0,
 }
-WARM_BARS, LOUD_FROM = (
-    300,
-    30,
-)  # of the picture of the evidence: bars before it, and from which volume is 30 times as high
+WARM_BARS = 300  # before the picture of the evidence
+LOUD_FROM = 30  # bar of it from which volume is 30 times as high
 WARM_MINUTES = 250  # before a picture whose conditions look back
-Options = dict[str, Any]
 SMALL: Options = {"take_profit": "0.6%", "deal_cooldown_seconds": 600}
 ONE: Options = {"stop_after_deals": 1}
 SCHEDULED: Options = {**SMALL, "start": "schedule"}
@@ -69,16 +68,8 @@ LOW_RSI = [{"indicator": "RSI", "timeperiod": 5, "long_below": 20}]
 THREE = [{"at": "1%", "share": "50%"}, {"at": "1.5%", "share": "30%"}, {"at": "2%", "share": "20%"}]
 
 
-NOTHING: Options = {}
-
-
-class Panel(NamedTuple):
-    """One run: what its title says of it, the corners of its price, a remark, and the other options beside COMMON."""
-
-    options: Options
-    corners: Corners
-    remark: str = ""
-    beside: Options = NOTHING
+class DealRun(OptionRun):
+    """A run of deals."""
 
     @property
     def given(self) -> Options:
@@ -86,75 +77,70 @@ class Panel(NamedTuple):
         meant = DcaParameters.presets().get(self.options.get("preset", ""), {})
         return {**COMMON, **meant, **self.beside, **self.options}
 
-    @property
-    def title(self) -> str:
-        """What stands over the picture."""
-        return ": ".join(part for part in (named(self.options), self.remark) if part)
-
 
 # By file: the panels.
-PICTURES: dict[str, tuple[Panel, ...]] = {
-    "deal": (Panel({"stop_loss": "6.5%"}, DIP, "base order, ladder, take profit and stop"),),
-    "presets": tuple(Panel({"preset": one}, FALL, beside=ONE) for one in DcaParameters.presets()),
-    "direction": tuple(Panel({"direction": one}, THERE_AND_BACK) for one in ("long", "short")),
+PICTURES: dict[str, tuple[DealRun, ...]] = {
+    "deal": (DealRun({"stop_loss": "6.5%"}, DIP, "base order, ladder, take profit and stop"),),
+    "presets": tuple(DealRun({"preset": one}, FALL, beside=ONE) for one in DcaParameters.presets()),
+    "direction": tuple(DealRun({"direction": one}, THERE_AND_BACK) for one in ("long", "short")),
     "timeframe": (
-        Panel({"timeframe": "5m"}, WAVES, beside=SMALL),
-        Panel({"timeframe": "1h"}, WAVES, beside=SMALL),
-        Panel({"timeframe": "5m", "warmup_bars": 60}, WAVES, beside=SMALL),
+        DealRun({"timeframe": "5m"}, WAVES, beside=SMALL),
+        DealRun({"timeframe": "1h"}, WAVES, beside=SMALL),
+        DealRun({"timeframe": "5m", "warmup_bars": 60}, WAVES, beside=SMALL),
     ),
     "start": (
-        Panel({"start": "immediately"}, WAVES, beside=SMALL),
-        Panel({"start": "schedule", "schedule_hours": 4}, WAVES, beside=SMALL),
-        Panel({"start": "price_window", "entry_below": 100.6}, WAVES, "once a visit", beside=SMALL),
-        Panel({"start": "signal", "when": LOW_RSI}, WAVES, beside=SMALL),
+        DealRun({"start": "immediately"}, WAVES, beside=SMALL),
+        DealRun({"start": "schedule", "schedule_hours": 4}, WAVES, beside=SMALL),
+        DealRun({"start": "price_window", "entry_below": 100.6}, WAVES, "once a visit", beside=SMALL),
+        DealRun({"start": "signal", "when": LOW_RSI}, WAVES, beside=SMALL),
     ),
     "schedule": (
-        Panel({"schedule_hours": 4}, WAVES, beside=SCHEDULED),
-        Panel({"schedule_hours": 2}, WAVES, beside=SCHEDULED),
-        Panel({"schedule_hours": 4, "schedule_offset_hours": 1}, WAVES, beside=SCHEDULED),
+        DealRun({"schedule_hours": 4}, WAVES, beside=SCHEDULED),
+        DealRun({"schedule_hours": 2}, WAVES, beside=SCHEDULED),
+        DealRun({"schedule_hours": 4, "schedule_offset_hours": 1}, WAVES, beside=SCHEDULED),
     ),
     "window": (
-        Panel({"entry_above": 100.6}, WAVES, beside=SMALL),
-        Panel({"entry_below": 100.6}, WAVES, beside=SMALL),
-        Panel({"entry_above": 100.2, "entry_below": 100.9}, WAVES, beside=SMALL),
+        DealRun({"entry_above": 100.6}, WAVES, beside=SMALL),
+        DealRun({"entry_below": 100.6}, WAVES, beside=SMALL),
+        DealRun({"entry_above": 100.2, "entry_below": 100.9}, WAVES, beside=SMALL),
     ),
     "limits": (
-        Panel({"deal_cooldown_seconds": 7200}, TWO_DAYS, beside=SMALL),
-        Panel({"max_deals_per_day": 3}, TWO_DAYS, "the second day begins at minute 1440", beside=SMALL),
-        Panel({"stop_after_deals": 3}, TWO_DAYS, beside=SMALL),
+        DealRun({"deal_cooldown_seconds": 7200}, TWO_DAYS, beside=SMALL),
+        DealRun({"max_deals_per_day": 3}, TWO_DAYS, "the second day begins at minute 1440", beside=SMALL),
+        DealRun({"stop_after_deals": 3}, TWO_DAYS, beside=SMALL),
     ),
     "ladder": (
-        Panel({"step": "1.5%"}, DIP, beside=ONE),
-        Panel({"step": "0.8%"}, DIP, beside=ONE),
-        Panel({"step": "0.8%", "step_multiplier": 1.5}, DIP, beside=ONE),
-        Panel({"step": "1.5%", "max_safety_orders": 2}, DIP, beside=ONE),
+        DealRun({"step": "1.5%"}, DIP, beside=ONE),
+        DealRun({"step": "0.8%"}, DIP, beside=ONE),
+        DealRun({"step": "0.8%", "step_multiplier": 1.5}, DIP, beside=ONE),
+        DealRun({"step": "1.5%", "max_safety_orders": 2}, DIP, beside=ONE),
     ),
     "active": (
-        Panel({"max_active_safety_orders": 30}, DIP, "all of them rest", beside=ONE),
-        Panel({"max_active_safety_orders": 1}, DIP, "the others wait", beside=ONE),
+        DealRun({"max_active_safety_orders": 30}, DIP, "all of them rest", beside=ONE),
+        DealRun({"max_active_safety_orders": 1}, DIP, "the others wait", beside=ONE),
     ),
-    "stop_loss": tuple(Panel({"stop_loss": one}, FALL, beside=ONE) for one in ("7%", "12%")),
-    "take_profit": tuple(Panel({"take_profit": one}, DIP) for one in ("0.6%", "2%")),
+    "stop_loss": tuple(DealRun({"stop_loss": one}, FALL, beside=ONE) for one in ("7%", "12%")),
+    "take_profit": tuple(DealRun({"take_profit": one}, DIP) for one in ("0.6%", "2%")),
     "targets": (
-        Panel({"take_profit": "1%"}, TURN, beside=ONE),
-        Panel({"targets": THREE}, TURN, beside=ONE),
-        Panel({"targets": THREE, "break_even": True}, TURN, beside=ONE),
+        DealRun({"take_profit": "1%"}, TURN, beside=ONE),
+        DealRun({"targets": THREE}, TURN, beside=ONE),
+        DealRun({"targets": THREE, "break_even": True}, TURN, beside=ONE),
     ),
     "from": (
-        Panel({"take_profit_from": "average"}, DIP, beside=ONE),
-        Panel({"take_profit_from": "base"}, (*DIP, (340, 102.2)), beside=ONE),
+        DealRun({"take_profit_from": "average"}, DIP, beside=ONE),
+        DealRun({"take_profit_from": "base"}, (*DIP, (340, 102.2)), beside=ONE),
     ),
     "trailing": (
-        Panel({"trailing": False}, RISE, beside=ONE),
+        DealRun({"trailing": False}, RISE, beside=ONE),
         *(
-            Panel({"trailing": True, "trail_activation": begins, "trail_distance": distance}, RISE, beside=ONE)
+            DealRun({"trailing": True, "trail_activation": begins, "trail_distance": distance}, RISE, beside=ONE)
             for begins, distance in (("1.2%", "0.5%"), ("1.7%", "0.5%"), ("1.2%", "0.9%"))
         ),
     ),
     "deadline": (
-        Panel({"max_deal_days": None}, SLOW, beside=ONE),
-        Panel({"max_deal_days": 0.15, "deadline_exit": "break_even"}, SLOW, beside=ONE),
-        Panel({"max_deal_days": 0.15, "deadline_exit": "market"}, SLOW, beside=ONE),
+        DealRun({"max_deal_days": None}, SLOW, beside=ONE),
+        DealRun({"max_deal_days": 0.15, "deadline_exit": "break_even"}, SLOW, beside=ONE),
+        DealRun({"max_deal_days": 0.15, "deadline_exit": "market"}, SLOW, beside=ONE),
     ),
 }
 SIZES: tuple[Options, ...] = ({}, {"reinvest_pct": 100}, {"risk_reduction_pct": 100})
@@ -207,7 +193,7 @@ def draw(axes: Axes, title: str, run: Recording) -> None:
     quiet(axes, title)
 
 
-def draw_panels(shown: tuple[Panel, ...]) -> Figure:
+def draw_panels(shown: tuple[DealRun, ...]) -> Figure:
     """Draw the panels of one picture."""
     figure, every = panels(len(shown))
     for axes, one in zip(every, shown, strict=True):

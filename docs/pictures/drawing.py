@@ -8,6 +8,7 @@ points up for a buy and down for a sale. Pictures are 5 inches wide, so that a p
 from __future__ import annotations
 
 import textwrap
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,23 @@ INK, GAIN, LOSS, ENTRY, AVERAGE = "#333333", "#2a9d5c", "#c8443c", "#2b6cb0", "#
 WIDTH, DPI, SHADES = 5.0, 110, 20  # of a picture: inches, dots of one, and shades that are kept of a colour
 LETTERS = 62  # of a line of a title
 Corners = tuple[tuple[float, float], ...]
+Options = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class OptionRun:
+    """One run: the options that its title names, the corners of its price, a remark, lines beside it, other options."""
+
+    options: Options
+    corners: Corners
+    remark: str = ""
+    lines: tuple[Any, ...] = ()
+    beside: Options = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """What stands over the picture."""
+        return ": ".join(part for part in (named(self.options), self.remark) if part)
 
 
 def candles_along(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from drawing import (
@@ -19,6 +19,8 @@ from drawing import (
     LOT,
     TICK,
     Corners,
+    OptionRun,
+    Options,
     candles_along,
     hours_of,
     named,
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
     from backtesting.simulator import Recording
 
 PER_HOUR, WARM_HOURS = 4, 100
-Options = dict[str, Any]
 BASE: Options = {
     "preset": "classic",
     "entries": ["breakout"],
@@ -55,29 +56,17 @@ BASE: Options = {
     "break_even_at": "none",
     "trail_distance": "none",
 }
-NOTHING: Options = {}
 BESIDE_PRESET: Options = {"breakout_volume": 0, "timeframe": "1h", "warmup_bars": 60}
 Line = tuple[str, str, int, str, int]  # label, indicator, its period, output, signal bars before
 
 
-class Panel(NamedTuple):
-    """One run: what its title says of it, the corners of its price (hour, price), a remark, lines, other options."""
-
-    options: Options
-    corners: Corners
-    remark: str = ""
-    lines: tuple[Line, ...] = ()
-    beside: Options = NOTHING
+class TrendRun(OptionRun):
+    """A run of the trend follower; corners are (hour, price)."""
 
     @property
     def given(self) -> Options:
         """All options of the run; BASE is not what a preset means."""
         return {**({} if "preset" in self.options else BASE), **self.beside, **self.options}
-
-    @property
-    def title(self) -> str:
-        """What stands over the picture."""
-        return ": ".join(part for part in (named(self.options), self.remark) if part)
 
 
 FAST: Line = ("EMA20", "EMA", 20, "real", 0)
@@ -129,63 +118,65 @@ def average(bars: int) -> Line:
 
 
 # By file: the panels.
-PICTURES: dict[str, tuple[Panel, ...]] = {
-    "presets": tuple(Panel({"preset": one}, LONG_TREND, beside=BESIDE_PRESET) for one in TrendParameters.presets()),
+PICTURES: dict[str, tuple[TrendRun, ...]] = {
+    "presets": tuple(TrendRun({"preset": one}, LONG_TREND, beside=BESIDE_PRESET) for one in TrendParameters.presets()),
     "timeframe": (
-        Panel({"timeframe": "1h"}, LONG_TREND, beside=CHANNEL),
-        Panel({"timeframe": "4h"}, LONG_TREND, beside={**CHANNEL, "warmup_bars": 20}),
-        Panel({"timeframe": "1h", "warmup_bars": 150}, LONG_TREND, beside=CHANNEL),
+        TrendRun({"timeframe": "1h"}, LONG_TREND, beside=CHANNEL),
+        TrendRun({"timeframe": "4h"}, LONG_TREND, beside={**CHANNEL, "warmup_bars": 20}),
+        TrendRun({"timeframe": "1h", "warmup_bars": 150}, LONG_TREND, beside=CHANNEL),
     ),
     "entries": (
-        Panel({"entries": ["breakout"]}, RANGED, "a close over the range", (ranged(20),)),
-        Panel({"entries": ["pullback"]}, STEPS, "back over EMA20 after a touch", (FAST, SLOW), PULL_BACK),
-        Panel(
+        TrendRun({"entries": ["breakout"]}, RANGED, "a close over the range", (ranged(20),)),
+        TrendRun({"entries": ["pullback"]}, STEPS, "back over EMA20 after a touch", (FAST, SLOW), PULL_BACK),
+        TrendRun(
             {"entries": ["rsi"]},
             FLAT,
             "RSI back over 30, or under 70, while sideways",
             beside={"direction": "both", "sideways": "2%", "target": 3},
         ),
     ),
-    "range_bars": tuple(Panel({"range_bars": one}, PEAKS, "", (ranged(one),), CHANNEL) for one in (10, 40)),
+    "range_bars": tuple(TrendRun({"range_bars": one}, PEAKS, "", (ranged(one),), CHANNEL) for one in (10, 40)),
     "trend_confirmation_bars": tuple(
-        Panel({"trend_confirmation_bars": one}, V_SHAPE, "", (SLOW,), {"range_bars": 10}) for one in (1, 10)
+        TrendRun({"trend_confirmation_bars": one}, V_SHAPE, "", (SLOW,), {"range_bars": 10}) for one in (1, 10)
     ),
     "periods": (
-        Panel({"fast_period": 20, "slow_period": 50}, STEPS, "", (FAST, SLOW), PULL_BACK),
-        Panel({"fast_period": 8, "slow_period": 50}, STEPS, "", (average(8), SLOW), PULL_BACK),
-        Panel({"fast_period": 8, "slow_period": 50}, V_SHAPE, "", (SLOW,), {"range_bars": 10}),
-        Panel({"fast_period": 8, "slow_period": 20}, V_SHAPE, "", (average(20),), {"range_bars": 10}),
+        TrendRun({"fast_period": 20, "slow_period": 50}, STEPS, "", (FAST, SLOW), PULL_BACK),
+        TrendRun({"fast_period": 8, "slow_period": 50}, STEPS, "", (average(8), SLOW), PULL_BACK),
+        TrendRun({"fast_period": 8, "slow_period": 50}, V_SHAPE, "", (SLOW,), {"range_bars": 10}),
+        TrendRun({"fast_period": 8, "slow_period": 20}, V_SHAPE, "", (average(20),), {"range_bars": 10}),
     ),
-    "pullback": tuple(Panel({"pullback": one}, STEPS, "", (FAST,), PULL_BACK) for one in ("1%", "0.1%")),
+    "pullback": tuple(TrendRun({"pullback": one}, STEPS, "", (FAST,), PULL_BACK) for one in ("1%", "0.1%")),
     "stop_target": (
-        Panel({"stop": 1, "target": 2}, SWING),
-        Panel({"stop": 2.5, "target": 6}, SWING),
-        Panel({"stop": 2.5, "target": "none"}, SWING),
+        TrendRun({"stop": 1, "target": 2}, SWING),
+        TrendRun({"stop": 2.5, "target": 6}, SWING),
+        TrendRun({"stop": 2.5, "target": "none"}, SWING),
     ),
-    "partial_at": tuple(Panel({"target": 4, "partial_at": one}, TURN, beside=PARTS) for one in ("none", 0.5)),
-    "break_even_at": tuple(Panel({"break_even_at": one}, TURN) for one in ("none", 1)),
+    "partial_at": tuple(TrendRun({"target": 4, "partial_at": one}, TURN, beside=PARTS) for one in ("none", 0.5)),
+    "break_even_at": tuple(TrendRun({"break_even_at": one}, TURN) for one in ("none", 1)),
     "trail": (
-        Panel({"trail_distance": "none"}, SWING),
-        Panel({"trail_distance": 0.5, "trail_from": 1.5}, SWING),
-        Panel({"trail_distance": 3, "trail_from": 0}, SWING),
+        TrendRun({"trail_distance": "none"}, SWING),
+        TrendRun({"trail_distance": 0.5, "trail_from": 1.5}, SWING),
+        TrendRun({"trail_distance": 3, "trail_from": 0}, SWING),
     ),
     "channel": (
-        Panel({"exit": "atr"}, RISE),
-        Panel({"exit": "channel", "exit_channel_bars": 10}, RISE, "", (low(10),)),
-        Panel({"exit": "channel", "exit_channel_bars": 30}, RISE, "", (low(30),)),
+        TrendRun({"exit": "atr"}, RISE),
+        TrendRun({"exit": "channel", "exit_channel_bars": 10}, RISE, "", (low(10),)),
+        TrendRun({"exit": "channel", "exit_channel_bars": 30}, RISE, "", (low(30),)),
     ),
-    "max_days": tuple(Panel({"max_days": one}, SLOWLY, beside={"range_bars": 40}) for one in (0, 1)),
-    "direction": tuple(Panel({"direction": one}, V_SHAPE, beside=CHANNEL) for one in ("both", "long", "short")),
+    "max_days": tuple(TrendRun({"max_days": one}, SLOWLY, beside={"range_bars": 40}) for one in (0, 1)),
+    "direction": tuple(TrendRun({"direction": one}, V_SHAPE, beside=CHANNEL) for one in ("both", "long", "short")),
     "when": (
-        Panel({"when": []}, WILD, beside=CHANNEL),
-        Panel({"when": [{"indicator": "ROC", "timeperiod": 10, "long_above": 1.5}]}, WILD, beside=CHANNEL),
+        TrendRun({"when": []}, WILD, beside=CHANNEL),
+        TrendRun({"when": [{"indicator": "ROC", "timeperiod": 10, "long_above": 1.5}]}, WILD, beside=CHANNEL),
     ),
     "moves": (
-        Panel({"max_atr": "5%", "min_stop_costs": 0}, WILD, beside=CHANNEL),
-        Panel({"max_atr": "0.45%"}, WILD, "not in a wild market", beside=CHANNEL),
-        Panel({"min_stop_costs": 12}, WILD, "not in one too calm for its costs", beside=CHANNEL),
-        Panel({"min_stop_costs": 12, "expected_slippage": "0.1%"}, WILD, "with costs that are higher", beside=CHANNEL),
-        Panel({"min_target_costs": 12, "target": 4}, WILD),
+        TrendRun({"max_atr": "5%", "min_stop_costs": 0}, WILD, beside=CHANNEL),
+        TrendRun({"max_atr": "0.45%"}, WILD, "not in a wild market", beside=CHANNEL),
+        TrendRun({"min_stop_costs": 12}, WILD, "not in one too calm for its costs", beside=CHANNEL),
+        TrendRun(
+            {"min_stop_costs": 12, "expected_slippage": "0.1%"}, WILD, "with costs that are higher", beside=CHANNEL
+        ),
+        TrendRun({"min_target_costs": 12, "target": 4}, WILD),
     ),
 }
 BY_PHASE: tuple[Options, ...] = (
@@ -238,7 +229,7 @@ def line(axes: Axes, run: Recording, one: Line) -> None:
     axes.legend(fontsize=8, frameon=False, loc="best")
 
 
-def draw(shown: tuple[Panel, ...]) -> Figure:
+def draw(shown: tuple[TrendRun, ...]) -> Figure:
     """Draw the panels of one picture."""
     figure, every = panels(len(shown))
     for axes, one in zip(every, shown, strict=True):

@@ -62,8 +62,7 @@ class ResearchTables:
         if not await self.pool.fetch("SELECT 1 FROM jobs WHERE job = $1", job):
             return None
         one = await self._jobs.job(job)
-        pair = one.request.get("pair")
-        told = {"strategy": one.request.get("strategy"), "pair": ", ".join(pair) if isinstance(pair, list) else pair}
+        told = {"strategy": one.request.get("strategy"), "pair": _pairs(one.request.get("pair"))}
         return _told({**asdict(one), **told})
 
     async def submit(self, owner: str, kind: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -170,9 +169,10 @@ def _scored(rows: list[Any]) -> dict[tuple[str, Any], list[dict[str, Any]]]:
     return found
 
 
-def _pairs(text: str | None) -> str | None:
-    """One pair, or several by commas."""
-    return ", ".join(map(str, json.loads(text))) if text and text.startswith("[") else text
+def _pairs(given: str | list[str] | None) -> str | None:
+    """One pair, or several by commas, of a document or of its text."""
+    found = json.loads(given) if isinstance(given, str) and given.startswith("[") else given
+    return ", ".join(map(str, found)) if isinstance(found, list) else found
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:

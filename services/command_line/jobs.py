@@ -296,9 +296,11 @@ def _sentences(job: Job) -> list[str]:
 def _show_answer(answer: dict[str, Any]) -> None:
     from rich.table import Table
 
+    from search.axes import short_key
+
     table, ranking = Table(box=None), answer["ranking"]
     figures = [*dict.fromkeys((*ranking, "total_return_pct", "alpha_pct", "beta"))]
-    for name in ("variant", *(key.partition(".")[2] or key for key in answer["rows"][0]["parameters"])):
+    for name in ("variant", *(short_key(key) for key in answer["rows"][0]["parameters"])):
         table.add_column(name, justify="right")
     for part in ("in sample", "held out"):
         for name in figures:
